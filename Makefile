@@ -1,0 +1,61 @@
+# Everything here needs Python >= 3.11 and make, nothing else: the rest is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+PACKAGES := -e core -e transformer -e predictor -e cli
+IMAGES := transformer predictor
+
+.DEFAULT_GOAL := help
+.PHONY: help fmt check test bench demo lock proto clean
+
+help:  ## Show this text
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "uv>=0.9"
+
+# The demo installs less than the tests do; both are pinned by hash.
+$(VENV)/.demo: requirements/local.txt */pyproject.toml | $(UV)
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes -r requirements/local.txt
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-build-isolation --no-deps $(PACKAGES)
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.demo
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+fmt: $(VENV)/.dev  ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: $(VENV)/.dev  ## Formatting, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy core/tandem transformer/tandem_transformer predictor/tandem_predictor cli/tandem_cli
+	$(BIN)/lint-imports --no-cache
+
+test: $(VENV)/.dev  ## All tests, against real Valkey, Envoy and ONNX Runtime
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.dev  ## Side by side with a stock KServe pair; results in benchmarks/results
+	$(BIN)/python -m benchmarks.pair
+
+demo: $(VENV)/.demo  ## Train, bundle, serve two versions behind Envoy, and check the answers
+	$(BIN)/python examples/athlete/demo.py
+
+COMPILE := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	--no-emit-package tandem-core --no-emit-package tandem-transformer --no-emit-package tandem-predictor
+
+lock: $(UV)  ## Compile requirements/*.txt anew
+	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --group pyproject.toml:dev -o requirements/dev.txt
+	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples -c requirements/dev.txt -o requirements/local.txt
+	for image in $(IMAGES); do \
+	  $(UV) pip $(COMPILE) $$image/pyproject.toml -c requirements/dev.txt -o requirements/$$image.txt || exit 1; done
+
+proto: $(VENV)/.dev  ## Generate the protobuf code of the Open Inference Protocol
+	$(BIN)/python core/tandem/oip/generate.py
+
+clean:  ## Remove what was installed and generated
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis examples/*/data examples/*/bundles

@@ -1,0 +1,171 @@
+"""Every error that Tandem raises on purpose.
+
+    TandemError
+    ├── DefinitionError        a model package says something impossible; found at import or by `tandem check`
+    ├── BundleError            a bundle is corrupt, truncated, foreign, or does not fit this image
+    ├── StoreError             an online store cannot be written or read
+    └── RequestError           something that a client is told, with a status and a code
+        ├── MalformedRequest   400  cannot be parsed
+        ├── NotFound           404  no such model, version or entity
+        ├── RequestTooLarge    413
+        ├── UnsupportedMedia   415
+        ├── ContractViolation  422  parsed, but breaks the contract
+        ├── Overloaded         429  the bounded queue is full
+        ├── Internal           500
+        ├── Unavailable        503  store or predictor cannot be reached
+        └── DeadlineExceeded   504
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class TandemError(Exception):
+    """Root of the tree."""
+
+
+class DefinitionError(TandemError):
+    """A contract, feature view, transform or model is declared wrongly."""
+
+
+class BundleError(TandemError):
+    """A bundle is refused; the message says which file and why."""
+
+
+class StoreError(TandemError):
+    """An online store refused a read or a write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule of the contract.
+
+    Attributes:
+        row: Index of the row within the request, from 0; None where the whole request is meant.
+        field: Name of the contract's field.
+        rule: What the contract demands, in words: ``"must be >= 120"``.
+    """
+
+    row: int | None
+    field: str
+    rule: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form in which a client sees it."""
+        return {"row": self.row, "field": self.field, "rule": self.rule}
+
+
+class RequestError(TandemError):
+    """What a client is told. Subclasses fix the HTTP status; ``code`` is stable and documented.
+
+    Attributes:
+        status: HTTP status.
+        grpc_status: Name of the gRPC status code.
+        code: Machine-readable reason in snake case.
+        details: Further facts, JSON-encodable; violations for 422.
+        retry_after: Seconds after which a retry makes sense, or None.
+    """
+
+    status: ClassVar[int] = 500
+    grpc_status: ClassVar[str] = "INTERNAL"
+    default_code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        details: Sequence[dict[str, Any]] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code or self.default_code
+        self.details = list(details)
+        self.retry_after = retry_after
+
+    def body(self) -> dict[str, Any]:
+        """JSON body of the answer: ``error`` is a string, as KServe's and Triton's clients expect."""
+        body: dict[str, Any] = {"error": str(self), "code": self.code}
+        if self.details:
+            body["details"] = self.details
+        return body
+
+
+class MalformedRequest(RequestError):
+    """The request cannot be parsed."""
+
+    status = 400
+    grpc_status = "INVALID_ARGUMENT"
+    default_code = "malformed_request"
+
+
+class NotFound(RequestError):
+    """No such model, version or entity."""
+
+    status = 404
+    grpc_status = "NOT_FOUND"
+    default_code = "model_not_found"
+
+
+class RequestTooLarge(RequestError):
+    """The body is longer than this server takes."""
+
+    status = 413
+    grpc_status = "RESOURCE_EXHAUSTED"
+    default_code = "request_too_large"
+
+
+class UnsupportedMedia(RequestError):
+    """The content type is none that this endpoint reads."""
+
+    status = 415
+    grpc_status = "INVALID_ARGUMENT"
+    default_code = "unsupported_media_type"
+
+
+class ContractViolation(RequestError):
+    """The request was parsed but breaks the contract; ``details`` has a violation for each broken rule."""
+
+    status = 422
+    grpc_status = "INVALID_ARGUMENT"
+    default_code = "contract_violation"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        first = violations[0]
+        where = f"row {first.row}, " if first.row is not None else ""
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        super().__init__(
+            f"{where}field {first.field!r}: {first.rule}{more}", details=[violation.as_dict() for violation in violations]
+        )
+        self.violations = list(violations)
+
+
+class Overloaded(RequestError):
+    """More work is waiting than this server is allowed to hold."""
+
+    status = 429
+    grpc_status = "RESOURCE_EXHAUSTED"
+    default_code = "overloaded"
+
+
+class Internal(RequestError):
+    """A fault of ours or of the model package."""
+
+
+class Unavailable(RequestError):
+    """Store or predictor cannot be reached, or the server is starting or stopping."""
+
+    status = 503
+    grpc_status = "UNAVAILABLE"
+    default_code = "unavailable"
+
+
+class DeadlineExceeded(RequestError):
+    """No answer within the time that the request had."""
+
+    status = 504
+    grpc_status = "DEADLINE_EXCEEDED"
+    default_code = "deadline_exceeded"

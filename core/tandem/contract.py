@@ -1,0 +1,407 @@
+"""The deployment API of a model: what clients send, what they get, and what may change between two versions.
+
+The contract is public and stable. The model's private tensors are the business of :mod:`tandem.signature`.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tandem.errors import DefinitionError
+
+FieldType = Literal["float64", "int64", "bool", "string", "timestamp"]
+"""Types of fields and features. ``timestamp`` is an instant in UTC with microseconds."""
+
+Column = NDArray[Any]
+"""One-dimensional array with one entry per row; see :data:`NUMPY_DTYPES` for its dtype."""
+
+Columns = dict[str, Column]
+"""Columns by name, all of the same length."""
+
+NUMPY_DTYPES: dict[FieldType, np.dtype[Any]] = {
+    "float64": np.dtype(np.float64),
+    "int64": np.dtype(np.int64),
+    "bool": np.dtype(np.bool_),
+    "string": np.dtype(object),  # of str
+    "timestamp": np.dtype("datetime64[us]"),
+}
+
+_PYTHON_TYPES: dict[FieldType, tuple[type, ...]] = {
+    "float64": (float, int),
+    "int64": (int,),
+    "bool": (bool,),
+    "string": (str,),
+    "timestamp": (str,),
+}
+
+ZonedDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
+"""How msgspec reads a timestamp: RFC 3339, refused without a zone."""
+
+_ARTICLES = {
+    "float64": "a number",
+    "int64": "a whole number",
+    "bool": "true or false",
+    "string": "a string",
+    "timestamp": "an RFC 3339 timestamp",
+}
+_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+_JSON_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+_JSON_TYPES: dict[FieldType, dict[str, str]] = {
+    "float64": {"type": "number"},
+    "int64": {"type": "integer"},
+    "bool": {"type": "boolean"},
+    "string": {"type": "string"},
+    "timestamp": {"type": "string", "format": "date-time"},
+}
+
+Value = bool | int | float | str
+"""A field's value in Python and in JSON; timestamps are RFC 3339 strings."""
+
+
+class Field(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One typed value of the deployment API.
+
+    A field with a ``default`` may be left out by clients, and so may one marked ``optional``; the latter must be
+    ``float64``, where NaN stands for *not given*.
+
+    Attributes:
+        type: One of :data:`FieldType`.
+        ge: Least value allowed; with ``gt``, ``le``, ``lt`` only for numbers.
+        gt: Lower bound that is itself not allowed.
+        le: Greatest value allowed.
+        lt: Upper bound that is itself not allowed.
+        enum: The only values allowed; for ``string`` and ``int64``.
+        default: Taken when a client leaves the field out or sends null.
+        optional: May be left out without a default.
+        unit: Unit in which the value is given, such as ``"s/km"``.
+        description: For people, in the API's documentation.
+
+    Raises:
+        DefinitionError: if these contradict each other.
+    """
+
+    type: FieldType
+    ge: float | int | None = None
+    gt: float | int | None = None
+    le: float | int | None = None
+    lt: float | int | None = None
+    enum: tuple[str, ...] | tuple[int, ...] | None = None
+    default: Value | None = None
+    optional: bool = False
+    unit: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        if self.type not in NUMPY_DTYPES:
+            raise DefinitionError(f"unknown type {self.type!r}; known are {', '.join(NUMPY_DTYPES)}")
+        if self.bounds and self.type not in ("float64", "int64"):
+            raise DefinitionError(f"a {self.type} has no range; {', '.join(self.bounds)} must go")
+        if any(not math.isfinite(bound) for bound in self.bounds.values()):
+            raise DefinitionError("a bound must be finite")
+        if self.enum is not None:
+            if self.type not in ("string", "int64"):
+                raise DefinitionError(f"enum is for string and int64, not {self.type}")
+            if not self.enum or any(not _has_type(value, self.type) for value in self.enum):
+                raise DefinitionError(f"enum must list values of type {self.type}")
+        if self.optional and self.default is None and self.type != "float64":
+            raise DefinitionError(f"an optional {self.type} needs a default: only float64 has NaN for 'not given'")
+        if self.default is not None and (broken := self.broken_rule(self.default)):
+            raise DefinitionError(f"default {self.default!r} {broken}")
+
+    @property
+    def bounds(self) -> dict[str, float | int]:
+        """The range, by rule: ``{"ge": 0, "lt": 10}``."""
+        rules = {"ge": self.ge, "gt": self.gt, "le": self.le, "lt": self.lt}
+        return {rule: bound for rule, bound in rules.items() if bound is not None}
+
+    @property
+    def required(self) -> bool:
+        """Whether a client must send it."""
+        return self.default is None and not self.optional
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """dtype of the field's column."""
+        return NUMPY_DTYPES[self.type]
+
+    def broken_rule(self, value: Any) -> str | None:
+        """The rule that one value breaks, as ``"must be >= 120"``; None if it breaks none."""
+        if not _has_type(value, self.type):
+            return f"must be {_ARTICLES[self.type]}"
+        if self.type == "float64" and not math.isfinite(value):
+            return "must be finite"
+        if self.type == "int64" and not -(2**63) <= value < 2**63:
+            return "must fit into 64 bits"
+        if self.type == "timestamp" and parse_timestamp(value) is None:
+            return "must be an RFC 3339 timestamp with a time zone, such as 2026-05-01T08:00:00Z"
+        if self.enum is not None and value not in self.enum:
+            return f"must be one of {', '.join(map(str, self.enum))}"
+        return next((f"must be {_SIGNS[rule]} {bound}" for rule, bound in self.bounds.items() if not _holds(rule, value, bound)), None)
+
+    def json_schema(self) -> dict[str, Any]:
+        """JSON Schema (2020-12) of the value."""
+        schema: dict[str, Any] = dict(_JSON_TYPES[self.type])
+        schema |= {_JSON_BOUNDS[rule]: bound for rule, bound in self.bounds.items()}
+        if self.enum is not None:
+            schema["enum"] = list(self.enum)
+        if self.default is not None:
+            schema["default"] = self.default
+        description = self.description + (f" [{self.unit}]" if self.unit else "")
+        if description:
+            schema["description"] = description.strip()
+        return schema
+
+
+class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the model predicts.
+
+    Attributes:
+        name: Name of the prediction in answers, and of its column in post-processing.
+        type: ``float64``, ``int64`` or ``string``.
+        unit: Its unit.
+        buckets: Upper edges of the histogram of predictions, ascending. They belong to the contract so that the
+            predictions of two versions can be compared.
+        tensor: Name of the model's output tensor; needed only when the model has more than one.
+        description: For people, in the API's documentation.
+    """
+
+    name: str
+    type: FieldType = "float64"
+    unit: str = ""
+    buckets: tuple[float, ...] = ()
+    tensor: str | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "prediction")
+        if self.type not in ("float64", "int64", "string"):
+            raise DefinitionError(f"prediction {self.name!r}: a prediction is float64, int64 or string, not {self.type}")
+        if list(self.buckets) != sorted(set(self.buckets)):
+            raise DefinitionError(f"prediction {self.name!r}: buckets must ascend")
+
+    @property
+    def field(self) -> Field:
+        """The prediction as a field of the answer."""
+        return Field(self.type, unit=self.unit, description=self.description)
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """The deployment API of one model.
+
+    Attributes:
+        model: Name of the model, as clients know it.
+        serving_keys: Fields that identify the entities whose features are looked up.
+        passed_features: Features that only the client knows.
+        request_parameters: Everything else about the request.
+        prediction: What the model predicts.
+        outputs: What post-processing adds to each prediction.
+        as_of: The timestamp field that tells *when* the question is asked; None for the time of arrival.
+    """
+
+    model: str
+    serving_keys: dict[str, Field]
+    passed_features: dict[str, Field]
+    request_parameters: dict[str, Field]
+    prediction: Prediction
+    outputs: dict[str, Field]
+    as_of: str | None = None
+
+    @property
+    def inputs(self) -> dict[str, Field]:
+        """All request fields by name, in order: serving keys, passed features, request parameters."""
+        return {**self.serving_keys, **self.passed_features, **self.request_parameters}
+
+    @property
+    def answers(self) -> dict[str, Field]:
+        """All fields of one prediction in an answer, the prediction itself first."""
+        return {self.prediction.name: self.prediction.field, **self.outputs}
+
+    def row_schema(self) -> dict[str, Any]:
+        """JSON Schema of one instance of a request."""
+        return {
+            "type": "object",
+            "properties": {
+                name: field.json_schema() if field.required else _nullable(field.json_schema()) for name, field in self.inputs.items()
+            },
+            "required": [name for name, field in self.inputs.items() if field.required],
+            "additionalProperties": False,
+        }
+
+    def answer_schema(self) -> dict[str, Any]:
+        """JSON Schema of one prediction of an answer."""
+        degraded = {
+            "type": "object",
+            "additionalProperties": {"enum": ["missing", "stale"]},
+            "description": "Feature views whose stored values could not be used, and why; absent when all could.",
+        }
+        return {
+            "type": "object",
+            "properties": {**{name: field.json_schema() for name, field in self.answers.items()}, "degraded": degraded},
+            "required": list(self.answers),
+        }
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One difference between the contracts of two versions.
+
+    Attributes:
+        field: Name of the field, or ``model``.
+        breaking: Whether a client of the old version can notice.
+        what: The difference in words.
+    """
+
+    field: str
+    breaking: bool
+    what: str
+
+
+def compare(old: Contract, new: Contract) -> list[Change]:
+    """Differences from ``old`` to ``new``, field by field, as a client of the old version meets them."""
+    changes = []
+    if old.model != new.model:
+        changes.append(Change("model", True, f"renamed from {old.model} to {new.model}"))
+    changes += _compare_inputs(old.inputs, new.inputs)
+    changes += _compare_answers(old.answers, new.answers)
+    if old.prediction.buckets != new.prediction.buckets:
+        what = "histogram buckets changed: predictions of the two versions cannot be compared"
+        changes.append(Change(old.prediction.name, False, what))
+    return changes
+
+
+def _compare_inputs(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[Change]:
+    changes = [Change(name, True, "removed: requests that have it are refused") for name in old if name not in new]
+    for name, field in new.items():
+        if name not in old:
+            changes.append(Change(name, field.required, "added, required" if field.required else "added, may be left out"))
+            continue
+        before = old[name]
+        if before.type != field.type:
+            widened = (before.type, field.type) == ("int64", "float64")
+            changes.append(Change(name, not widened, f"type changed from {before.type} to {field.type}"))
+        if before.unit != field.unit:
+            changes.append(Change(name, True, f"unit changed from {before.unit or 'none'} to {field.unit or 'none'}"))
+        if before.required != field.required:
+            changes.append(Change(name, field.required, "now required" if field.required else "may now be left out"))
+        elif before.default != field.default:
+            changes.append(Change(name, False, f"default changed from {before.default!r} to {field.default!r}"))
+        changes += _compare_ranges(name, before, field)
+        changes += _compare_enums(name, before, field)
+    return changes
+
+
+def _compare_ranges(name: str, old: Field, new: Field) -> list[Change]:
+    changes = []
+    for side, old_edge, new_edge in (("lower", _lower(old), _lower(new)), ("upper", _upper(old), _upper(new))):
+        if old_edge != new_edge:
+            narrowed = new_edge > old_edge
+            changes.append(Change(name, narrowed, f"{side} bound {'narrowed' if narrowed else 'widened'}"))
+    return changes
+
+
+def _compare_enums(name: str, old: Field, new: Field) -> list[Change]:
+    if old.enum == new.enum:
+        return []
+    if new.enum is None:
+        return [Change(name, False, "any value is allowed now")]
+    if old.enum is None:
+        return [Change(name, True, f"only {', '.join(map(str, new.enum))} allowed now")]
+    gone = [str(value) for value in old.enum if value not in new.enum]
+    came = [str(value) for value in new.enum if value not in old.enum]
+    changes = [Change(name, True, f"no longer allowed: {', '.join(gone)}")] if gone else []
+    return changes + ([Change(name, False, f"also allowed: {', '.join(came)}")] if came else [])
+
+
+def _compare_answers(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[Change]:
+    changes = [Change(name, True, "removed from answers") for name in old if name not in new]
+    changes += [Change(name, False, "added to answers") for name in new if name not in old]
+    for name in old.keys() & new.keys():
+        if old[name].type != new[name].type:
+            changes.append(Change(name, True, f"type in answers changed from {old[name].type} to {new[name].type}"))
+        if old[name].unit != new[name].unit:
+            changes.append(
+                Change(name, True, f"unit in answers changed from {old[name].unit or 'none'} to {new[name].unit or 'none'}")
+            )
+    return sorted(changes, key=lambda change: change.field)
+
+
+def _lower(field: Field) -> tuple[float, bool]:
+    """Lower edge as something that grows as the range narrows; the flag tells whether the edge itself is excluded."""
+    edges = [(float(field.ge), False)] if field.ge is not None else []
+    edges += [(float(field.gt), True)] if field.gt is not None else []
+    return max(edges, default=(-math.inf, False))
+
+
+def _upper(field: Field) -> tuple[float, bool]:
+    """Upper edge, mirrored so that it too grows as the range narrows."""
+    edges = [(-float(field.le), False)] if field.le is not None else []
+    edges += [(-float(field.lt), True)] if field.lt is not None else []
+    return max(edges, default=(-math.inf, False))
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that could not be a parameter of a transform.
+
+    Raises:
+        DefinitionError: naming it.
+    """
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+        raise DefinitionError(f"{what} {name!r}: a name must be a Python identifier without leading underscore")
+    if name in RESERVED_NAMES:
+        raise DefinitionError(f"{what} {name!r}: the name is reserved")
+
+
+RESERVED_NAMES = frozenset({"as_of", "degraded"})
+"""``as_of`` is a column that every transform can ask for; ``degraded`` is a key of answers."""
+
+
+def parse_timestamp(text: str) -> np.datetime64 | None:
+    """Instant of an RFC 3339 timestamp with a zone, in UTC with microseconds; None if it is not one."""
+    try:
+        moment = msgspec.convert(text, ZonedDatetime)
+    except msgspec.ValidationError:
+        return None
+    return to_datetime64([moment])[0]  # type: ignore[no-any-return]
+
+
+def to_datetime64(moments: Sequence[datetime]) -> Column:
+    """Column of zoned :class:`datetime.datetime` objects as ``datetime64[us]`` in UTC; shape ``(len(moments),)``."""
+    return np.array([_naive_utc(moment) for moment in moments], dtype="datetime64[us]")
+
+
+def _naive_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.replace(tzinfo=None)
+
+
+def as_field(field: Field | FieldType, name: str) -> Field:
+    """A field from its short form, the bare type."""
+    check_name(name, "field")
+    try:
+        return field if isinstance(field, Field) else Field(field)
+    except DefinitionError as error:
+        raise DefinitionError(f"field {name!r}: {error}") from None
+
+
+def _has_type(value: Any, type_: FieldType) -> bool:
+    # bool is an int to Python, but not to a client
+    return isinstance(value, _PYTHON_TYPES[type_]) and (type_ == "bool" or not isinstance(value, bool))
+
+
+def _holds(rule: str, value: float, bound: float) -> bool:
+    return {"ge": value >= bound, "gt": value > bound, "le": value <= bound, "lt": value < bound}[rule]
+
+
+def _nullable(schema: dict[str, Any]) -> dict[str, Any]:
+    nullable = {**schema, "type": [schema["type"], "null"]}
+    if "enum" in schema:
+        nullable["enum"] = [*schema["enum"], None]
+    return nullable

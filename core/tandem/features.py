@@ -1,0 +1,317 @@
+"""Feature views: what is stored about an entity, and the packed row in which an online store keeps it.
+
+One packed row holds all features of one view for one entity, with the event time, in a fixed layout (little-endian):
+
+    layout   u4   checksum of the view's name, version, and features with their types
+    time     i8   event time, microseconds since 1970-01-01T00:00Z
+    nulls    u1 × ceil(n / 8)   one bit per feature, least significant first; set where the value is null
+    values   in the order of the view: float64, int64, bool as u1, timestamp as i8 microseconds;
+             string as u4 length, its UTF-8 bytes following all fixed values in order
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tandem.contract import NUMPY_DTYPES, Column, Columns, Field, FieldType, Value, check_name, parse_timestamp
+from tandem.errors import DefinitionError, StoreError
+
+
+class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One stored value of an entity.
+
+    Attributes:
+        name: Name of its column.
+        type: One of :data:`~tandem.contract.FieldType`.
+        default: Taken when the entity has no row, when the row is too old, or when the value is null. A view whose
+            features all have a default answers for every entity; otherwise an unknown entity is refused with 404.
+        unit: Its unit.
+        description: For people.
+    """
+
+    name: str
+    type: FieldType = "float64"
+    default: Value | None = None
+    unit: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "feature")
+        try:
+            Field(self.type, default=self.default, optional=self.type == "float64")
+        except DefinitionError as error:
+            raise DefinitionError(f"feature {self.name!r}: {error}") from None
+
+    @property
+    def filler(self) -> Any:
+        """The default as an element of the feature's column; NaN, zero, empty or NaT where there is none."""
+        if self.default is None:
+            return {"float64": np.nan, "string": "", "timestamp": np.datetime64("NaT")}.get(self.type, 0)
+        return parse_timestamp(str(self.default)) if self.type == "timestamp" else self.default
+
+
+class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Features that are computed together and stored under the same keys.
+
+    Attributes:
+        name: Name of the view.
+        keys: Names of the serving keys that identify an entity.
+        features: The features, in the order in which they are packed.
+        version: Raised whenever the meaning of a feature changes; two versions are stored side by side.
+        max_age: Older values count as missing: a number and one of ``s m h d w``, as ``"2d"``; None for no limit.
+        description: For people.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    features: tuple[Feature, ...]
+    version: int = 1
+    max_age: str | None = None
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "feature view")
+        # lists read better in a model package; tuples keep the view hashable
+        msgspec.structs.force_setattr(self, "keys", tuple(self.keys))
+        msgspec.structs.force_setattr(self, "features", tuple(self.features))
+        if not self.keys or not self.features:
+            raise DefinitionError(f"feature view {self.name!r}: needs at least one key and one feature")
+        names = [*self.keys, *(feature.name for feature in self.features)]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise DefinitionError(f"feature view {self.name!r}: {', '.join(sorted(repeated))} named twice")
+        if self.max_age is not None:
+            parse_duration(self.max_age)
+
+    def on(self, *, prefix: str = "", **keys: str) -> ViewUse:
+        """This view for other entities of the same row: ``city.on(prefix="origin_", city_id="origin_id")``.
+
+        Args:
+            prefix: Put before the name of each feature.
+            keys: Which serving key stands for which key of the view; keys left out keep their name.
+
+        Raises:
+            DefinitionError: if the view has no such key.
+        """
+        if strange := keys.keys() - set(self.keys):
+            raise DefinitionError(f"feature view {self.name!r} has no key {', '.join(sorted(strange))}")
+        return ViewUse(view=self, prefix=prefix, serving_keys=tuple(keys.get(key, key) for key in self.keys))
+
+
+class ViewUse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A feature view as one model uses it; made by :meth:`FeatureView.on`.
+
+    Attributes:
+        view: The view.
+        serving_keys: For each key of the view, the serving key that gives its value.
+        prefix: Put before the name of each feature, so that one view can serve several entities of a row.
+    """
+
+    view: FeatureView
+    serving_keys: tuple[str, ...]
+    prefix: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of this use, as in metrics and in ``degraded``: prefix and view name."""
+        return self.prefix + self.view.name
+
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the feature columns, in the order of the view."""
+        return tuple(self.prefix + feature.name for feature in self.view.features)
+
+
+@dataclass(slots=True)
+class ViewColumns:
+    """What a store knows about the entities of a batch, one view's features as columns.
+
+    Attributes:
+        columns: A column for each feature; where an entity is missing or a value null, any value of the dtype.
+        event_time: ``datetime64[us]``, shape ``(rows,)``; NaT where the entity has no row.
+        nulls: For each feature with nulls among found rows, where they are: ``bool``, shape ``(rows,)``.
+    """
+
+    columns: Columns
+    event_time: Column
+    nulls: dict[str, Column]
+
+    def take(self, rows: Any) -> ViewColumns:
+        """The given rows (index array, mask or slice) of every column."""
+        return ViewColumns(
+            {name: column[rows] for name, column in self.columns.items()},
+            self.event_time[rows],
+            {name: mask[rows] for name, mask in self.nulls.items()},
+        )
+
+
+class RowLayout:
+    """Packs and unpacks the rows of one feature view; the format is in the module's text."""
+
+    def __init__(self, view: FeatureView) -> None:
+        self.view = view
+        self._fixed = np.dtype(
+            [("layout", "<u4"), ("time", "<i8"), ("nulls", "u1", ((len(view.features) + 7) // 8,))]
+            + [(feature.name, _PACKED[feature.type]) for feature in view.features]
+        )
+        schema = f"{view.name}:{view.version}:" + ",".join(f"{feature.name}={feature.type}" for feature in view.features)
+        self.checksum = zlib.crc32(schema.encode())
+        self._strings = [feature.name for feature in view.features if feature.type == "string"]
+        self._missing = np.zeros(1, self._fixed).tobytes()
+
+    @cached_property
+    def key_prefix(self) -> bytes:
+        """What the store's keys of this view begin with."""
+        return f"{self.view.name}:{self.view.version}:".encode()
+
+    def keys(self, columns: Sequence[Column]) -> list[bytes]:
+        """Store keys of the entities whose key columns are given in the view's order.
+
+        A single key is written as it is; of several, each but the last has its length in front, so that no two
+        different entities share a key.
+        """
+        prefix = self.key_prefix
+        if len(columns) == 1:
+            return [prefix + str(part).encode() for part in columns[0].tolist()]
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        return [prefix + _join([str(part).encode() for part in row]) for row in rows]
+
+    def pack(self, columns: Mapping[str, Column], event_time: Column, nulls: Mapping[str, Column] | None = None) -> list[bytes]:
+        """Rows of the given columns.
+
+        Args:
+            columns: A column for each feature of the view.
+            event_time: ``datetime64[us]``, shape ``(rows,)``, without NaT.
+            nulls: Masks of null values, by feature.
+
+        Returns:
+            One packed row per entry.
+        """
+        rows = np.zeros(len(event_time), self._fixed)
+        rows["layout"] = self.checksum
+        rows["time"] = event_time.astype("datetime64[us]").astype(np.int64)
+        texts = {name: [str(value).encode() for value in columns[name].tolist()] for name in self._strings}
+        for position, feature in enumerate(self.view.features):
+            column = columns[feature.name]
+            null = (nulls or {}).get(feature.name)
+            if null is not None:
+                rows["nulls"][:, position // 8] |= null.astype(np.uint8) << (position % 8)
+            if feature.type == "string":
+                rows[feature.name] = [len(text) for text in texts[feature.name]]
+            elif null is None:
+                rows[feature.name] = column.astype(NUMPY_DTYPES[feature.type]).view(_PACKED_FROM[feature.type])
+            else:
+                kept = np.where(null, np.zeros(1, NUMPY_DTYPES[feature.type]), column).astype(NUMPY_DTYPES[feature.type])
+                rows[feature.name] = kept.view(_PACKED_FROM[feature.type])
+        tails = zip(*texts.values(), strict=True) if texts else (() for _ in range(len(rows)))
+        return [row.tobytes() + b"".join(tail) for row, tail in zip(rows, tails, strict=True)]
+
+    def unpack(self, rows: Sequence[bytes | None]) -> ViewColumns:
+        """Columns of packed rows; None stands for an entity that the store does not know.
+
+        Raises:
+            StoreError: if a row was packed with another layout, or is cut off.
+        """
+        size = self._fixed.itemsize
+        found = None not in rows
+        whole = rows if found else [self._missing if row is None else row for row in rows]
+        heads = [row[:size] for row in whole] if self._strings else whole  # type: ignore[index]
+        packed = b"".join(heads)  # type: ignore[arg-type]
+        if len(packed) != size * len(rows):
+            raise StoreError(f"feature view {self.view.name!r}: a stored row has the wrong length; materialize the view again")
+        table = np.frombuffer(packed, self._fixed)
+        event_time = table["time"].astype("datetime64[us]")
+        layout = table["layout"]
+        if not found:
+            missing = np.array([row is None for row in rows], bool)
+            event_time[missing] = np.datetime64("NaT")
+            layout = layout[~missing]
+        if (layout != self.checksum).any():
+            raise StoreError(f"feature view {self.view.name!r}: stored with other features; materialize the view again")
+        columns = {
+            feature.name: np.ascontiguousarray(table[feature.name]).view(NUMPY_DTYPES[feature.type])
+            for feature in self.view.features
+            if feature.type != "string"
+        }
+        columns |= self._texts(whole, table)  # type: ignore[arg-type]
+        return ViewColumns(columns, event_time, self._nulls(table["nulls"]))
+
+    def _texts(self, rows: Sequence[bytes], table: Any) -> Columns:
+        columns = {name: np.empty(len(rows), object) for name in self._strings}
+        if columns:
+            lengths = [table[name].tolist() for name in self._strings]
+            for index, row in enumerate(rows):
+                at = self._fixed.itemsize
+                for column, length in zip(columns.values(), lengths, strict=True):
+                    column[index] = row[at : at + length[index]].decode()
+                    at += length[index]
+                if at != len(row):
+                    raise StoreError(f"feature view {self.view.name!r}: a stored row is cut off; materialize the view again")
+        return columns
+
+    def _nulls(self, bits: Any) -> dict[str, Column]:
+        if not bits.any():
+            return {}
+        masks = {
+            feature.name: (bits[:, position // 8] >> (position % 8) & 1).astype(bool)
+            for position, feature in enumerate(self.view.features)
+        }
+        return {name: mask for name, mask in masks.items() if mask.any()}
+
+
+class LookupPlan:
+    """The lookups of one model: every key of every view of a batch, in one list, for one round trip.
+
+    Args:
+        uses: The model's views.
+    """
+
+    def __init__(self, uses: Sequence[ViewUse]) -> None:
+        self.uses = tuple(uses)
+        self._layouts = [RowLayout(use.view) for use in uses]
+
+    def keys(self, request: Mapping[str, Column]) -> list[bytes]:
+        """Store keys, view after view, of the rows whose serving-key columns are given."""
+        keys: list[bytes] = []
+        for use, layout in zip(self.uses, self._layouts, strict=True):
+            keys += layout.keys([request[name] for name in use.serving_keys])
+        return keys
+
+    def unpack(self, values: Sequence[bytes | None], rows: int) -> tuple[ViewColumns, ...]:
+        """Columns of each view, from the values found for :meth:`keys`.
+
+        Args:
+            values: One per key, in the order of the keys.
+            rows: Rows of the batch.
+
+        Raises:
+            StoreError: if a stored row does not fit its view.
+        """
+        return tuple(layout.unpack(values[at * rows : (at + 1) * rows]) for at, layout in enumerate(self._layouts))
+
+
+def parse_duration(text: str) -> np.timedelta64:
+    """Duration such as ``"90s"``, ``"1.5h"`` or ``"2d"``, as ``timedelta64[us]``.
+
+    Raises:
+        DefinitionError: if it is not one.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
+    if not match:
+        raise DefinitionError(f"{text!r} is not a duration: write a number and one of s m h d w, such as '2d'")
+    return np.timedelta64(round(float(match[1]) * _SECONDS[match[2]] * 1_000_000), "us")
+
+
+def _join(parts: Sequence[bytes]) -> bytes:
+    return b"".join(b"%d:%b" % (len(part), part) for part in parts[:-1]) + parts[-1]
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_PACKED: dict[FieldType, str] = {"float64": "<f8", "int64": "<i8", "bool": "u1", "string": "<u4", "timestamp": "<i8"}
+_PACKED_FROM: dict[FieldType, str] = {"float64": "<f8", "int64": "<i8", "bool": "u1", "timestamp": "<i8"}

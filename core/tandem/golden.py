@@ -1,0 +1,157 @@
+"""Golden rows: a sample of inputs with the vectors, outputs and answers that training made of them.
+
+The outputs come from the training framework itself, not from ONNX Runtime, so that replaying them checks the export too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tandem.contract import Columns
+from tandem.errors import BundleError
+from tandem.features import ViewColumns
+from tandem.model import Model
+from tandem.pipeline import Inputs, Pipeline, Tensors
+from tandem.signature import Signature
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Golden rows of one bundle.
+
+    Attributes:
+        inputs: Request, features and as-of; None where the file was read for its vectors only.
+        vectors: The input tensors.
+        outputs: Output tensors as the training framework computed them.
+        answers: The fields of the answers that follow from these outputs.
+    """
+
+    inputs: Inputs | None
+    vectors: Tensors
+    outputs: Tensors
+    answers: Columns
+
+    def save(self, path: Path, model: Model) -> None:
+        """Write to an ``.npz`` without pickle; strings become fixed-width Unicode."""
+        assert self.inputs is not None
+        arrays: dict[str, Any] = {"as_of": self.inputs.as_of}
+        arrays |= {f"request/{name}": column for name, column in self.inputs.request.items()}
+        for use, view in zip(model.views, self.inputs.views, strict=True):
+            arrays[f"view/{use.name}/event_time"] = view.event_time
+            arrays |= {f"view/{use.name}/feature/{name}": column for name, column in view.columns.items()}
+            arrays |= {f"view/{use.name}/null/{name}": mask for name, mask in view.nulls.items()}
+        for part, tensors in (("vector", self.vectors), ("output", self.outputs), ("answer", self.answers)):
+            arrays |= {f"{part}/{name}": tensor for name, tensor in tensors.items()}
+        np.savez_compressed(path, **{name: _to_file(array) for name, array in arrays.items()})
+
+    @classmethod
+    def load(cls, path: Path, model: Model | None = None) -> Golden:
+        """Read golden rows.
+
+        Args:
+            path: The ``.npz``.
+            model: The model, to read inputs too; the predictor has none.
+
+        Raises:
+            BundleError: if the file is damaged, or lacks a column of the model.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: _from_file(file[name]) for name in file.files}
+            parts = {part: _under(arrays, f"{part}/") for part in ("vector", "output", "answer")}
+            return cls(_inputs(arrays, model) if model else None, parts["vector"], parts["output"], parts["answer"])
+        except KeyError as error:
+            raise BundleError(f"{path.name}: no {error} among the golden rows") from error
+        except (ValueError, OSError, EOFError) as error:
+            raise BundleError(f"{path.name}: {error}") from error
+
+
+def replay_vectors(pipeline: Pipeline, golden: Golden) -> None:
+    """Prove that the pipeline still makes the golden vectors and answers, bit for bit.
+
+    Raises:
+        BundleError: naming the column and row that differ.
+    """
+    assert golden.inputs is not None
+    features = pipeline.features(golden.inputs)
+    tensors = pipeline.tensors(features.columns)
+    for tensor in pipeline.signature.inputs:
+        difference = first_difference(tensors[tensor.name], golden.vectors[tensor.name])
+        if difference:
+            row, element = difference
+            column = tensor.columns[element]
+            raise BundleError(f"golden replay: column {column!r} of tensor {tensor.name!r} differs from training in row {row}")
+    answers = pipeline.predictions(golden.outputs, features.columns)
+    for name, column in answers.items():
+        difference = first_difference(column, golden.answers[name])
+        if difference:
+            raise BundleError(f"golden replay: {name!r} of the answer differs from training in row {difference[0]}")
+
+
+def first_difference(left: Any, right: Any) -> tuple[int, int] | None:
+    """Row and element of the first difference of two tensors, bit for bit; None if they are the same.
+
+    Tensors of different shape or dtype differ at row 0.
+    """
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return 0, 0
+    if left.dtype == object:
+        different = left != right
+    else:
+        bits = np.dtype((np.void, left.dtype.itemsize))
+        different = np.ascontiguousarray(left).view(bits) != np.ascontiguousarray(right).view(bits)
+    where = np.argwhere(different.reshape(len(left), -1))
+    return (int(where[0][0]), int(where[0][1])) if len(where) else None
+
+
+def make(pipeline: Pipeline, inputs: Inputs, outputs: Tensors) -> Golden:
+    """Golden rows of the given inputs and the training framework's outputs for them."""
+    features = pipeline.features(inputs)
+    if features.refused:
+        raise next(iter(features.refused.values()))
+    vectors = pipeline.tensors(features.columns)
+    return Golden(inputs, vectors, outputs, pipeline.predictions(outputs, features.columns))
+
+
+def as_outputs(signature: Signature, expected: Any, prediction_tensor: str) -> Tensors:
+    """The training framework's predictions in the shape and dtype of the model's output tensors.
+
+    Args:
+        signature: The model's tensors.
+        expected: Predictions of shape ``(rows,)`` or ``(rows, 1)``, or all outputs by tensor name.
+        prediction_tensor: Which output the predictions are.
+    """
+    given = expected if isinstance(expected, Mapping) else {prediction_tensor: expected}
+    specs = {spec.name: spec for spec in signature.outputs}
+    outputs = {}
+    for name, values in given.items():
+        array = np.asarray(values).astype(np.dtype(specs[name].dtype))
+        outputs[name] = array.reshape(len(array), -1) if len(specs[name].shape) == 2 else array
+    return outputs
+
+
+def _inputs(arrays: dict[str, Any], model: Model) -> Inputs:
+    views = []
+    for use in model.views:
+        here = _under(arrays, f"view/{use.name}/")
+        features, nulls = _under(here, "feature/"), _under(here, "null/")
+        views.append(ViewColumns({f.name: features[f.name] for f in use.view.features}, here["event_time"], nulls))
+    request = _under(arrays, "request/")
+    return Inputs({name: request[name] for name in model.contract.inputs}, tuple(views), arrays["as_of"])
+
+
+def _under(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _to_file(array: Any) -> Any:
+    return array.astype(str) if array.dtype == object else array
+
+
+def _from_file(array: Any) -> Any:
+    return array.astype(object) if array.dtype.kind == "U" else array

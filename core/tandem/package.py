@@ -1,0 +1,128 @@
+"""A model package: the directory that a data scientist writes, and the wheel that it becomes in a bundle.
+
+Its ``pyproject.toml`` says where the model is::
+
+    [tool.tandem]
+    model = "athlete:model"
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import threading
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+from tandem.errors import DefinitionError
+from tandem.model import Model
+
+_importing = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ModelPackage:
+    """A model package on disk; made by :meth:`read`.
+
+    Attributes:
+        path: Its directory.
+        entry_point: ``module:attribute`` of the :class:`~tandem.model.Model`.
+        settings: All of ``[tool.tandem]``.
+    """
+
+    path: Path
+    entry_point: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path | str) -> ModelPackage:
+        """Read the package's ``pyproject.toml``.
+
+        Raises:
+            DefinitionError: if there is none, or it names no model.
+        """
+        file = Path(path) / "pyproject.toml"
+        try:
+            settings = tomllib.loads(file.read_text()).get("tool", {}).get("tandem", {})
+        except FileNotFoundError:
+            raise DefinitionError(f"{path} is no model package: it has no pyproject.toml") from None
+        except tomllib.TOMLDecodeError as error:
+            raise DefinitionError(f"{file}: {error}") from None
+        entry_point = settings.get("model")
+        if not isinstance(entry_point, str) or not re.fullmatch(r"[\w.]+:\w+", entry_point):
+            raise DefinitionError(f'{file}: [tool.tandem] must say where the model is, as model = "package:model"')
+        return cls(Path(path), entry_point, settings)
+
+    def load(self) -> Model:
+        """Import the model from the directory.
+
+        Raises:
+            DefinitionError: if it cannot be imported, or is no :class:`~tandem.model.Model`.
+        """
+        source = self.path / "src"
+        return import_model(source if source.is_dir() else self.path, self.entry_point)
+
+    def build_wheel(self, directory: Path) -> Path:
+        """Build the package's wheel with the build backend that it names, without network.
+
+        Raises:
+            DefinitionError: if the build fails or the wheel is not pure Python.
+        """
+        from build import BuildBackendException, BuildException, ProjectBuilder
+        from pyproject_hooks import quiet_subprocess_runner
+
+        try:
+            wheel = Path(ProjectBuilder(self.path, runner=quiet_subprocess_runner).build("wheel", directory))
+        except (BuildException, BuildBackendException) as error:
+            raise DefinitionError(f"{self.path} cannot be built into a wheel: {error}") from error
+        if not wheel.name.endswith("-none-any.whl"):
+            raise DefinitionError(f"{wheel.name}: a model package must be pure Python, since the wheel is imported as it is")
+        return wheel
+
+
+def import_model(location: Path, entry_point: str) -> Model:
+    """Import a model from a directory or a wheel, apart from any other version that is loaded already.
+
+    Two versions of one package can so live in one process. A package must import what it needs at its top: an import
+    inside a function would meet whichever version came last.
+
+    Args:
+        location: Directory to import from, or a pure wheel, which Python imports as it is.
+        entry_point: ``module:attribute``.
+
+    Raises:
+        DefinitionError: if that fails, or what is found is no :class:`~tandem.model.Model`.
+    """
+    module_name, _, attribute = entry_point.partition(":")
+    top = module_name.partition(".")[0]
+    with _importing:
+        others = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == top}
+        sys.path.insert(0, str(location))
+        importlib.invalidate_caches()
+        try:
+            model = getattr(importlib.import_module(module_name), attribute, None)
+        except Exception as error:
+            raise DefinitionError(f"{entry_point} cannot be imported: {type(error).__name__}: {error}") from error
+        finally:
+            sys.path.remove(str(location))
+            for name in list(sys.modules):
+                if name.partition(".")[0] == top:
+                    del sys.modules[name]
+            sys.modules.update(others)
+    if not isinstance(model, Model):
+        raise DefinitionError(f"{entry_point} is {'missing' if model is None else f'a {type(model).__name__}'}, not a tandem.Model")
+    return model
+
+
+def wheel_requirements(wheel: Path) -> list[str]:
+    """Requirements of a wheel as it states them (PEP 508), without those of its extras."""
+    with ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        lines = archive.read(name).decode().splitlines()
+    stated = [line.partition(":")[2].strip() for line in lines if line.startswith("Requires-Dist:")]
+    python = [f"python{line.partition(':')[2].strip()}" for line in lines if line.startswith("Requires-Python:")]
+    return python + [requirement for requirement in stated if "extra ==" not in requirement]

@@ -1,0 +1,295 @@
+"""The only code that turns a request and its features into the model's tensors, and tensors into predictions.
+
+A :class:`Pipeline` is pure: it reads no store, calls no model and never looks at the clock. Whoever uses it does the
+lookup and the model call: online, in batch, in a stream, or embedded. So there is nothing that could skew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tandem.contract import NUMPY_DTYPES, Column, Columns
+from tandem.errors import DefinitionError, Internal, NotFound, RequestError
+from tandem.features import ViewColumns, ViewUse, parse_duration
+from tandem.model import Model, age_column, input_name
+from tandem.signature import Signature, TensorSpec, prediction_tensor
+from tandem.transforms import State, Transform, as_answer_column, call
+
+Reason = Literal["missing", "stale"]
+"""Why a stored value was not used: the store has none, or it is older than its view's ``max_age``."""
+
+Tensors = dict[str, NDArray[Any]]
+"""Named tensors of one batch; the first axis is the rows."""
+
+
+@dataclass(slots=True)
+class Inputs:
+    """All that a prediction depends on, for a batch of rows.
+
+    Attributes:
+        request: A column for each field of the contract.
+        views: Stored features, one entry for each of the model's views in its order.
+        as_of: When each row's question is asked: ``datetime64[us]``, shape ``(rows,)``.
+    """
+
+    request: Columns
+    views: tuple[ViewColumns, ...]
+    as_of: Column
+
+    def __len__(self) -> int:
+        return len(self.as_of)
+
+    def take(self, rows: Any) -> Inputs:
+        """The given rows: an index array, a mask or a slice."""
+        request = {name: column[rows] for name, column in self.request.items()}
+        return Inputs(request, tuple(view.take(rows) for view in self.views), self.as_of[rows])
+
+
+@dataclass(slots=True)
+class Features:
+    """Columns with features looked up, filled in and computed.
+
+    Attributes:
+        columns: Request fields, features, on-demand features, ``as_of``.
+        degraded: For each row with a stored value that was not used: the reason, by view. Empty in good times.
+        refused: For each row that cannot be answered: what to tell the client.
+    """
+
+    columns: Columns
+    degraded: dict[int, dict[str, Reason]] = field(default_factory=dict)
+    refused: dict[int, RequestError] = field(default_factory=dict)
+
+
+class Pipeline:
+    """A model with its signature and fitted state, compiled once.
+
+    Args:
+        model: The declaration.
+        signature: Order and types of the model's tensors.
+        state: Fitted state by the name of the transform or post-processing step.
+    """
+
+    def __init__(self, model: Model, signature: Signature, state: Mapping[str, State]) -> None:
+        self.model = model
+        self.signature = signature
+        self.state = dict(state)
+        self._views = [_Filler(use, model) for use in model.views]
+        self._wanted_ages = self._ages()
+        self._on_demand = [_Step(transform, {}) for transform in model.on_demand]
+        self._model_dependent = [_Step(transform, self.state.get(transform.name, {})) for transform in model.model_dependent]
+        self._postprocess = [_Step(transform, self.state.get(transform.name, {})) for transform in model.ordered_postprocess]
+        self._assembly = [_Assembly(tensor) for tensor in signature.inputs]
+        self._prediction = prediction_tensor(model, signature.outputs) if signature.outputs else ""
+
+    def check_state(self) -> None:
+        """Refuse a pipeline that lacks fitted state.
+
+        Raises:
+            DefinitionError: naming the transform and the state.
+        """
+        for transform in (*self.model.model_dependent, *self.model.ordered_postprocess):
+            if lacking := transform.required_state - self.state.get(transform.name, {}).keys():
+                raise DefinitionError(f"{transform.name} has no state for {', '.join(sorted(lacking))}")
+
+    def features(self, inputs: Inputs) -> Features:
+        """Fill in what is missing and run the on-demand transforms.
+
+        Args:
+            inputs: The batch, at least one row.
+
+        Raises:
+            Internal: ``transform_failed`` if a transform raises or returns another shape.
+        """
+        # NumPy picks other inner loops for strided columns, and those may differ in the last bit
+        features = Features({name: np.ascontiguousarray(column) for name, column in inputs.request.items()})
+        features.columns["as_of"] = np.ascontiguousarray(inputs.as_of)
+        for use, view in zip(self._views, inputs.views, strict=True):
+            use.fill(features, view, inputs.as_of, inputs.request)
+        for use in self._wanted_ages:
+            event_time = inputs.views[self.model.views.index(use)].event_time
+            features.columns[age_column(use)] = (inputs.as_of - event_time) / np.timedelta64(1, "s")
+        self._run(self._on_demand, features.columns)
+        return features
+
+    def tensors(self, columns: Columns) -> Tensors:
+        """Run the model-dependent transforms and assemble the model's input tensors.
+
+        Args:
+            columns: Of :meth:`features`; the results of model-dependent transforms are added.
+
+        Returns:
+            A C-contiguous array for each input tensor of the signature.
+
+        Raises:
+            Internal: ``transform_failed`` if a transform raises or returns another shape.
+        """
+        self._run(self._model_dependent, columns)
+        return {assembly.tensor.name: assembly.assemble(columns) for assembly in self._assembly}
+
+    def predictions(self, outputs: Mapping[str, NDArray[Any]], columns: Columns) -> Columns:
+        """Turn the model's output tensors into the fields of the answer.
+
+        Args:
+            outputs: The output tensors; the first axis is the rows.
+            columns: Of :meth:`features`; the prediction and all outputs are added.
+
+        Returns:
+            A column for each field of an answer, the prediction first.
+
+        Raises:
+            Internal: ``prediction_not_finite`` naming a row, or ``transform_failed``.
+        """
+        prediction = self.model.contract.prediction
+        for name, output in outputs.items():
+            columns[name] = _one_dimensional(output)
+        column = as_answer_column(columns[self._prediction], prediction.type)
+        _check_finite(prediction.name, column)
+        columns[prediction.name] = column
+        self._run(self._postprocess, columns)
+        answers = {prediction.name: column}
+        for step in self.model.postprocess:
+            answers[step.name] = as_answer_column(columns[step.name], step.answer.type)
+            _check_finite(step.name, answers[step.name])
+        return answers
+
+    def vectors(self, inputs: Inputs) -> Tensors:
+        """Input tensors of a batch, for training and for comparison.
+
+        Raises:
+            RequestError: if a row cannot be answered, or a transform fails.
+        """
+        features = self.features(inputs)
+        if features.refused:
+            raise next(iter(features.refused.values()))
+        return self.tensors(features.columns)
+
+    def _run(self, steps: Sequence[_Step], columns: Columns) -> None:
+        # a division by zero is the transform's own business: the result is checked, not the way to it
+        with np.errstate(all="ignore"):
+            for step in steps:
+                columns[step.transform.name] = step.run(columns)
+
+    def _ages(self) -> list[ViewUse]:
+        read = {name for transform in (*self.model.on_demand, *self.model.model_dependent, *self.model.postprocess) for name in transform.inputs}
+        read |= {input_name(source) for inputs in self.model.inputs.values() for source in inputs}
+        return [use for use in self.model.views if age_column(use) in read]
+
+
+class _Step:
+    """A transform with its state."""
+
+    __slots__ = ("state", "transform")
+
+    def __init__(self, transform: Transform, state: Mapping[str, Any]) -> None:
+        self.transform = transform
+        self.state = {name: np.asarray(value) if isinstance(value, list) else value for name, value in state.items()}
+
+    def run(self, columns: Columns) -> Any:
+        try:
+            return call(self.transform, columns, self.state)
+        except Exception as error:
+            message = str(error) if isinstance(error, DefinitionError) else f"{self.transform.name}: {type(error).__name__}: {error}"
+            raise Internal(message, code="transform_failed") from error
+
+
+class _Filler:
+    """Puts the features of one view among the columns, with defaults where values are missing or too old."""
+
+    def __init__(self, use: ViewUse, model: Model) -> None:
+        self.use = use
+        self.max_age = parse_duration(use.view.max_age) if use.view.max_age else None
+        self.required = [feature.name for feature in use.view.features if feature.default is None]
+        self.keys = {key: name for key, name in zip(use.view.keys, use.serving_keys, strict=True)}
+
+    def fill(self, features: Features, view: ViewColumns, as_of: Column, request: Columns) -> None:
+        absent = np.isnat(view.event_time)
+        stale = as_of - view.event_time > self.max_age if self.max_age is not None else None
+        unusable = absent if stale is None else absent | stale
+        any_unusable = bool(unusable.any())
+        for feature in self.use.view.features:
+            column = view.columns[feature.name]
+            null = view.nulls.get(feature.name)
+            if any_unusable or null is not None:
+                gone = unusable if null is None else unusable | null
+                column = np.where(gone, np.array(feature.filler, NUMPY_DTYPES[feature.type]), column)
+            features.columns[self.use.prefix + feature.name] = np.ascontiguousarray(column)
+        if any_unusable:
+            self._report(features, np.flatnonzero(unusable).tolist(), absent, request)
+
+    def _report(self, features: Features, rows: list[int], absent: Column, request: Columns) -> None:
+        for row in rows:
+            reason: Reason = "missing" if absent[row] else "stale"
+            if self.required:
+                key = {name: request[name][row] for name in self.use.serving_keys}
+                text = ", ".join(f"{name}={value}" for name, value in key.items())
+                features.refused.setdefault(
+                    row,
+                    NotFound(
+                        f"feature view {self.use.name!r} has {'nothing' if reason == 'missing' else 'only outdated values'} for {text}, "
+                        f"and no default for {self.required[0]!r}",
+                        code="entity_not_found" if reason == "missing" else "entity_stale",
+                        details=[{"row": row, "field": name, "rule": f"must be known to {self.use.name}"} for name in key],
+                    ),
+                )
+            else:
+                features.degraded.setdefault(row, {})[self.use.name] = reason
+
+
+class _Assembly:
+    """Copies columns into one input tensor, casting to its element type."""
+
+    def __init__(self, tensor: TensorSpec) -> None:
+        self.tensor = tensor
+        self.dtype = np.dtype(tensor.dtype)
+        # blocks of several elements per row are written x[0], x[1], … in the signature
+        sources: dict[str, int] = {}
+        for column in tensor.columns:
+            name = column.partition("[")[0]
+            sources[name] = sources.get(name, 0) + 1
+        self.sources = list(sources.items())
+
+    def assemble(self, columns: Columns) -> NDArray[Any]:
+        name = self.tensor.name
+        first = columns[self.sources[0][0]]
+        if len(self.tensor.shape) == 1:
+            return np.ascontiguousarray(first, dtype=self.dtype)
+        tensor = np.empty((len(first), len(self.tensor.columns)), self.dtype)
+        at = 0
+        for source, width in self.sources:
+            column = columns[source]
+            if column.ndim == 1:
+                tensor[:, at] = column
+            elif column.shape[1] == width:
+                tensor[:, at : at + width] = column
+            else:
+                raise Internal(f"{source} has {column.shape[1]} elements per row, tensor {name!r} takes {width}", code="transform_failed")
+            at += width
+        return tensor
+
+
+def widths(model: Model, columns: Columns) -> dict[str, int | None]:
+    """For each model input, its number of elements per row; None for a plain column."""
+    found: dict[str, int | None] = {}
+    for inputs in model.inputs.values():
+        for source in inputs:
+            column = columns[input_name(source)]
+            found[input_name(source)] = None if column.ndim == 1 else column.shape[1]
+    return found
+
+
+def _one_dimensional(output: NDArray[Any]) -> NDArray[Any]:
+    """An output of shape ``(rows, 1)`` as a column; any other as it is."""
+    return output.reshape(len(output)) if output.ndim == 2 and output.shape[1] == 1 else output
+
+
+def _check_finite(name: str, column: Column) -> None:
+    if column.ndim != 1:
+        raise Internal(f"{name} must have one value per row, not shape {column.shape}", code="transform_failed")
+    if column.dtype.kind == "f" and not np.isfinite(column).all():
+        row = int(np.flatnonzero(~np.isfinite(column))[0])
+        raise Internal(f"row {row}: {name} is {column[row]}", code="prediction_not_finite", details=[{"row": row, "field": name, "rule": "must be finite"}])

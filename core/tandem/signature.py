@@ -1,0 +1,117 @@
+"""The model's private interface: named, typed tensors, and which column stands where in them.
+
+A version's signature is fixed when its bundle is written. Its hash covers the order of the columns, so that a
+transformer and a vector log can tell at once whether they speak of the same vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from tandem.errors import DefinitionError
+from tandem.model import Model, input_name
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """One tensor of the model.
+
+    Attributes:
+        name: Its name in the ONNX graph.
+        dtype: NumPy name of its element type, ``object`` for strings.
+        columns: Names of the columns that it holds, in order; empty for outputs.
+        shape: Its shape as in the ONNX graph, -1 where a dimension is free; the first is the rows.
+    """
+
+    name: str
+    dtype: str
+    columns: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def width(self) -> int | None:
+        """Elements per row: ``None`` for a tensor of shape ``(rows,)``."""
+        return None if len(self.shape) == 1 else self.shape[1]
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """Input and output tensors of one version."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over names, dtypes and the order of the columns, in hex."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns of the vector, tensor after tensor."""
+        return tuple(column for tensor in self.inputs for column in tensor.columns)
+
+
+def bind(
+    model: Model, widths: Mapping[str, int | None], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+) -> Signature:
+    """Bind a model's inputs to the tensors of its ONNX graph, by name.
+
+    Args:
+        model: The model.
+        widths: For each model input, how many elements per row it has; None for a plain column.
+        inputs: The graph's inputs, as yet without columns.
+        outputs: The graph's outputs.
+
+    Raises:
+        DefinitionError: naming the tensor or column that does not fit.
+    """
+    tensors = {tensor.name: tensor for tensor in inputs}
+    bound = []
+    for tensor_name, columns in _assignment(model, inputs).items():
+        if tensor_name not in tensors:
+            raise DefinitionError(f"the ONNX model has no input {tensor_name!r}; it has {', '.join(tensors)}")
+        names = tuple(part for column in columns for part in column_names(column, widths[column]))
+        tensor = tensors.pop(tensor_name)
+        if len(tensor.shape) > 2 or (len(tensor.shape) == 2 and tensor.shape[1] not in (-1, len(names))) or len(tensor.shape) == 0:
+            raise DefinitionError(f"input {tensor.name!r} of the ONNX model has shape {tensor.shape}, the model package gives it {len(names)} column(s)")
+        shape = (-1,) if len(tensor.shape) == 1 else (-1, len(names))
+        if shape == (-1,) and len(names) != 1:
+            raise DefinitionError(f"input {tensor.name!r} of the ONNX model takes one column, not {len(names)}")
+        bound.append(TensorSpec(tensor.name, tensor.dtype, names, shape))
+    if tensors:
+        raise DefinitionError(f"nothing is given to input {', '.join(map(repr, tensors))} of the ONNX model")
+    prediction_tensor(model, outputs)
+    return Signature(tuple(bound), tuple(outputs))
+
+
+def prediction_tensor(model: Model, outputs: Sequence[TensorSpec]) -> str:
+    """Name of the output tensor that is the prediction.
+
+    Raises:
+        DefinitionError: if the graph has several outputs and the prediction names none of them.
+    """
+    names = [tensor.name for tensor in outputs]
+    prediction = model.contract.prediction
+    if prediction.tensor is None and len(names) == 1:
+        return names[0]
+    wanted = prediction.tensor or prediction.name
+    if wanted not in names:
+        raise DefinitionError(f"prediction {prediction.name!r}: name its output with tensor=, one of {', '.join(names)}")
+    return wanted
+
+
+def column_names(name: str, width: int | None) -> tuple[str, ...]:
+    """Names in the vector of a column of the given width: ``x``, or ``x[0]``, ``x[1]``, …"""
+    return (name,) if width is None else tuple(f"{name}[{index}]" for index in range(width))
+
+
+def _assignment(model: Model, inputs: Sequence[TensorSpec]) -> dict[str, tuple[str, ...]]:
+    """Which model inputs go into which tensor: as the author says, else one tensor for all, or one for each."""
+    if None not in model.inputs:
+        return {str(tensor): tuple(map(input_name, columns)) for tensor, columns in model.inputs.items()}
+    columns = tuple(map(input_name, model.inputs[None]))
+    if len(inputs) == 1:
+        return {inputs[0].name: columns}
+    return {column: (column,) for column in columns}

@@ -1,1 +1,41 @@
-"""Placeholder."""
+"""Tandem: models served as pairs of transformer and predictor.
+
+What a model package needs is here; see ``docs/authoring.md``.
+"""
+
+from tandem.bundle import Bundle, Tolerance
+from tandem.contract import Contract, Field, Prediction
+from tandem.embedded import EmbeddedModel
+from tandem.errors import BundleError, DefinitionError, RequestError, StoreError, TandemError
+from tandem.export import write_bundle
+from tandem.features import Feature, FeatureView
+from tandem.model import Model
+from tandem.pipeline import Inputs, Pipeline
+from tandem.training import fit, inputs_from_table, matrix
+from tandem.transforms import model_dependent, on_demand, postprocess
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "Contract",
+    "DefinitionError",
+    "EmbeddedModel",
+    "Feature",
+    "FeatureView",
+    "Field",
+    "Inputs",
+    "Model",
+    "Pipeline",
+    "Prediction",
+    "RequestError",
+    "StoreError",
+    "TandemError",
+    "Tolerance",
+    "fit",
+    "inputs_from_table",
+    "matrix",
+    "model_dependent",
+    "on_demand",
+    "postprocess",
+    "write_bundle",
+]

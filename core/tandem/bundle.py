@@ -1,0 +1,300 @@
+"""The bundle: one immutable, digest-addressed directory per version, with all that serving it takes.
+
+    NAME-DIGEST8/
+        tandem.json     contract, signature, fitted state, tolerances, requirements, checksum of each other file
+        model.onnx      the model
+        golden.npz      golden rows: inputs, features, vectors, and predictions made by the training framework
+        *.whl           the model package's own code
+
+The digest is the SHA-256 of ``tandem.json``, which holds the SHA-256 of every other file: one number fixes all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from packaging.requirements import InvalidRequirement, Requirement
+
+from tandem.contract import Contract
+from tandem.errors import BundleError
+from tandem.features import ViewUse
+from tandem.golden import Golden
+from tandem.model import Model
+from tandem.package import import_model
+from tandem.pipeline import Pipeline
+from tandem.signature import Signature
+
+FORMAT = "tandem-bundle/1"
+MANIFEST = "tandem.json"
+MODEL = "model.onnx"
+GOLDEN = "golden.npz"
+
+
+class Tolerance(msgspec.Struct, frozen=True):
+    """How far a prediction may be from the training framework's: ``|a - b| <= atol + rtol * |b|``."""
+
+    rtol: float = 1e-5
+    atol: float = 1e-6
+
+
+DEFAULT_TOLERANCES = {
+    "CPUExecutionProvider": Tolerance(),
+    "CUDAExecutionProvider": Tolerance(1e-4, 1e-5),
+    "TensorrtExecutionProvider": Tolerance(1e-3, 1e-4),
+}
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Content of ``tandem.json``.
+
+    Attributes:
+        format: :data:`FORMAT`.
+        name: Name of the model.
+        version: The author's name for the version, as in ``/versions/{version}``.
+        entry_point: Where the model is declared within the wheel.
+        contract: The deployment API.
+        views: Feature views that the model looks up.
+        signature: Tensors and the order of the columns.
+        signature_hash: Its hash.
+        state: Fitted state, by transform.
+        tolerances: By execution provider.
+        requirements: What the image must have installed (PEP 508), and ``python`` itself.
+        training_histogram: How many training predictions fell into each bucket of the contract, the last open-ended.
+        files: SHA-256 of each other file, by name.
+    """
+
+    format: str
+    name: str
+    version: str
+    entry_point: str
+    contract: Contract
+    views: tuple[ViewUse, ...]
+    signature: Signature
+    signature_hash: str
+    state: dict[str, dict[str, Any]]
+    tolerances: dict[str, Tolerance]
+    requirements: tuple[str, ...]
+    training_histogram: tuple[int, ...]
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle; made by :meth:`open`.
+
+    Attributes:
+        path: Its directory.
+        manifest: Content of its ``tandem.json``.
+        digest: SHA-256 of its ``tandem.json``, in hex.
+    """
+
+    path: Path
+    manifest: Manifest = field(repr=False)
+    digest: str
+
+    @classmethod
+    def open(cls, path: Path | str, *, digest: str | None = None) -> Bundle:
+        """Open a bundle and verify every byte of it.
+
+        Args:
+            path: The directory.
+            digest: The digest that it must have, or its beginning.
+
+        Raises:
+            BundleError: if it is no bundle, or incomplete, damaged, or another one than asked for.
+        """
+        directory = Path(path)
+        try:
+            text = (directory / MANIFEST).read_bytes()
+        except OSError as error:
+            raise BundleError(f"{directory} is no bundle: {MANIFEST}: {error.strerror}") from error
+        manifest = _read_manifest(text)
+        found = hashlib.sha256(text).hexdigest()
+        if digest is not None and not found.startswith(digest):
+            raise BundleError(f"{directory} is bundle {found[:8]}, not {digest[:8]}")
+        for name, expected in manifest.files.items():
+            _verify(directory / name, expected)
+        if strange := {file.name for file in directory.iterdir()} - manifest.files.keys() - {MANIFEST}:
+            raise BundleError(f"{directory}: {', '.join(sorted(strange))} does not belong to the bundle")
+        return cls(directory, manifest, found)
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        """The author's name for the version."""
+        return self.manifest.version
+
+    @property
+    def hop_name(self) -> str:
+        """What the model is called between transformer and predictor: ``NAME-DIGEST8``."""
+        return f"{self.name}-{self.digest[:8]}"
+
+    @property
+    def signature(self) -> Signature:
+        """The model's tensors."""
+        return self.manifest.signature
+
+    @property
+    def contract(self) -> Contract:
+        """The deployment API."""
+        return self.manifest.contract
+
+    @property
+    def model_path(self) -> Path:
+        """The ONNX model."""
+        return self.path / MODEL
+
+    def tolerance(self, provider: str) -> Tolerance:
+        """Tolerance for an execution provider of ONNX Runtime, such as ``"CPUExecutionProvider"``."""
+        return self.manifest.tolerances.get(provider, DEFAULT_TOLERANCES["CPUExecutionProvider"])
+
+    def golden(self) -> Golden:
+        """Vectors, outputs and answers of the golden rows; without the inputs, which take the package's code to read."""
+        return Golden.load(self.path / GOLDEN)
+
+    def golden_inputs(self) -> Golden:
+        """The golden rows with their inputs."""
+        return Golden.load(self.path / GOLDEN, self.model)
+
+    def check_requirements(self) -> None:
+        """Refuse a bundle whose requirements this Python environment does not meet.
+
+        Raises:
+            BundleError: naming every requirement and what is installed instead.
+        """
+        unmet = [reason for text in self.manifest.requirements if (reason := _unmet(text))]
+        if unmet:
+            raise BundleError(f"bundle {self.hop_name} does not fit this image: {'; '.join(unmet)}")
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, imported from the bundle's wheel.
+
+        Raises:
+            BundleError: if the requirements are not met, or the code does not fit the manifest.
+        """
+        self.check_requirements()
+        wheel = next(self.path / name for name in self.manifest.files if name.endswith(".whl"))
+        model = import_model(wheel, self.manifest.entry_point)
+        if model.contract != self.contract or model.views != self.manifest.views:
+            raise BundleError(f"bundle {self.hop_name}: the contract or views in its code are not those in {MANIFEST}")
+        return model
+
+    def pipeline(self) -> Pipeline:
+        """The model's pipeline with its fitted state."""
+        pipeline = Pipeline(self.model, self.signature, self.manifest.state)
+        pipeline.check_state()
+        return pipeline
+
+
+def write(parent: Path | str, manifest: Manifest, files: Mapping[str, Path]) -> Bundle:
+    """Write a bundle, all or nothing.
+
+    Args:
+        parent: Directory in which ``NAME-DIGEST8`` is made. A bundle that is there already is left alone.
+        manifest: Its manifest, as yet without checksums.
+        files: The other files by the names they get.
+    """
+    parent = Path(parent)
+    parent.mkdir(parents=True, exist_ok=True)
+    sums = {name: _sha256(file) for name, file in sorted(files.items())}
+    text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=sums)), indent=2)
+    digest = hashlib.sha256(text).hexdigest()
+    target = parent / f"{manifest.name}-{digest[:8]}"
+    # a sibling, so that the rename below stays within one file system
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=parent))
+    try:
+        for name, file in files.items():
+            _write_durably(scratch / name, file.read_bytes())
+        _write_durably(scratch / MANIFEST, text)
+        scratch.chmod(0o755)
+        try:
+            scratch.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Bundle.open(target)
+
+
+def find(parent: Path | str) -> list[Bundle]:
+    """All bundles directly under a directory, by version and digest."""
+    bundles = [Bundle.open(file.parent) for file in Path(parent).glob(f"*/{MANIFEST}") if not file.parent.name.startswith(".")]
+    return sorted(bundles, key=lambda bundle: (bundle.name, bundle.version, bundle.digest))
+
+
+def _read_manifest(text: bytes) -> Manifest:
+    try:
+        format_ = msgspec.json.decode(text).get("format")
+    except (msgspec.DecodeError, AttributeError):
+        raise BundleError(f"{MANIFEST} is damaged: not a JSON object") from None
+    if format_ != FORMAT:
+        raise BundleError(f"{MANIFEST} has format {format_!r}; this version reads {FORMAT!r}")
+    try:
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise BundleError(f"{MANIFEST}: {error}") from None
+    missing = {MODEL, GOLDEN} - manifest.files.keys()
+    if missing or not any(name.endswith(".whl") for name in manifest.files):
+        raise BundleError(f"{MANIFEST} lists no {', '.join(sorted(missing)) or 'wheel'}")
+    if any(Path(name).name != name for name in manifest.files):
+        raise BundleError(f"{MANIFEST} lists a file outside the bundle")
+    if manifest.signature.hash != manifest.signature_hash:
+        raise BundleError(f"{MANIFEST}: the signature has not the hash that is stated")
+    return manifest
+
+
+def _verify(file: Path, expected: str) -> None:
+    try:
+        found = _sha256(file)
+    except OSError as error:
+        raise BundleError(f"{file.parent}: {file.name}: {error.strerror}") from error
+    if found != expected:
+        raise BundleError(f"{file.parent}: {file.name} is damaged: {file.stat().st_size} bytes with another checksum than stated")
+
+
+def _unmet(text: str) -> str | None:
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        return f"{text!r} cannot be read: {error}"
+    if requirement.marker is not None and not requirement.marker.evaluate():
+        return None
+    if requirement.name == "python":
+        installed = platform.python_version()
+    else:
+        try:
+            installed = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            return f"{text} is not installed"
+    if requirement.specifier.contains(installed, prereleases=True):
+        return None
+    return f"needs {text}, has {installed}"
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _write_durably(file: Path, content: bytes) -> None:
+    with file.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())

@@ -1,0 +1,136 @@
+"""From a trained model to its bundle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tandem import bundle as bundles
+from tandem import golden as golden_rows
+from tandem.bundle import DEFAULT_TOLERANCES, FORMAT, GOLDEN, MODEL, Bundle, Manifest, Tolerance
+from tandem.errors import BundleError, DefinitionError
+from tandem.onnx_model import OnnxModel
+from tandem.package import ModelPackage, wheel_requirements
+from tandem.pipeline import Inputs, Pipeline, Tensors, widths
+from tandem.signature import bind, prediction_tensor
+from tandem.transforms import State, check_row_independence
+
+
+def write_bundle(
+    parent: Path | str,
+    *,
+    package: Path | str,
+    version: str,
+    pipeline: Pipeline,
+    onnx: bytes,
+    golden: Inputs,
+    expected: ArrayLike | Mapping[str, ArrayLike],
+    postprocess_state: Mapping[str, State] | None = None,
+    training_predictions: ArrayLike | None = None,
+    tolerances: Mapping[str, Tolerance] | None = None,
+) -> Bundle:
+    """Write the bundle of one version, after proving that its parts fit each other.
+
+    Args:
+        parent: Directory in which ``NAME-DIGEST8`` is made.
+        package: Directory of the model package.
+        version: Name of the version: letters, digits, dots, dashes, underscores.
+        pipeline: The fitted pipeline, of :func:`~tandem.training.fit`.
+        onnx: The trained model as a serialized ONNX graph.
+        golden: Some tens or hundreds of rows, typical and odd ones.
+        expected: The training framework's own predictions for these rows: shape ``(rows,)``, or by output tensor.
+        postprocess_state: State of post-processing steps, by step.
+        training_predictions: Predictions for all training data, for the contract's histogram.
+        tolerances: Where they differ from :data:`~tandem.bundle.DEFAULT_TOLERANCES`, by execution provider.
+
+    Raises:
+        DefinitionError: if graph and model package do not fit, a transform leaks across rows, or state is missing.
+        BundleError: if ONNX Runtime does not predict what the training framework does; names the row.
+    """
+    if not version or not all(letter.isalnum() or letter in "._-" for letter in version):
+        raise DefinitionError(f"version {version!r}: a version has letters, digits, dots, dashes, underscores")
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {MODEL: Path(scratch, MODEL), GOLDEN: Path(scratch, GOLDEN)}
+        files[MODEL].write_bytes(onnx)
+        graph = OnnxModel(files[MODEL])
+        signed = _sign(pipeline, graph, golden, postprocess_state or {})
+        tensor = prediction_tensor(signed.model, graph.outputs)
+        rows = golden_rows.make(signed, golden, golden_rows.as_outputs(signed.signature, expected, tensor))
+        tolerances = {**DEFAULT_TOLERANCES, **(tolerances or {})}
+        check_outputs(graph.run(rows.vectors), rows.outputs, tolerances["CPUExecutionProvider"])
+        rows.save(files[GOLDEN], signed.model)
+        model_package = ModelPackage.read(package)
+        wheel = model_package.build_wheel(Path(scratch))
+        files[wheel.name] = wheel
+        manifest = Manifest(
+            format=FORMAT,
+            name=signed.model.name,
+            version=version,
+            entry_point=model_package.entry_point,
+            contract=signed.model.contract,
+            views=signed.model.views,
+            signature=signed.signature,
+            signature_hash=signed.signature.hash,
+            state=signed.state,
+            tolerances=tolerances,
+            requirements=tuple(wheel_requirements(wheel)),
+            training_histogram=_histogram(signed, training_predictions if training_predictions is not None else rows.outputs[tensor]),
+            files={},
+        )
+        written = bundles.write(parent, manifest, files)
+    golden_rows.replay_vectors(written.pipeline(), written.golden_inputs())
+    return written
+
+
+def check_outputs(found: Tensors, expected: Tensors, tolerance: Tolerance) -> None:
+    """Compare output tensors with those of the training framework.
+
+    Args:
+        found: Output tensors of the serving runtime.
+        expected: The golden outputs; tensors without one are not compared.
+        tolerance: How far numbers may be apart; everything else must be equal.
+
+    Raises:
+        BundleError: naming the tensor, the row and both values where they are furthest apart.
+    """
+    for name, wanted in expected.items():
+        got = found[name].reshape(wanted.shape)
+        if wanted.dtype.kind != "f":
+            wrong = np.flatnonzero((got != wanted).reshape(len(wanted), -1).any(axis=1))
+            if len(wrong):
+                raise BundleError(f"golden replay: row {wrong[0]} of output {name!r} is {got[wrong[0]]}, training says {wanted[wrong[0]]}")
+            continue
+        excess = np.abs(got - wanted) - (tolerance.atol + tolerance.rtol * np.abs(wanted))
+        excess = np.where(np.isnan(got) & np.isnan(wanted), -np.inf, np.where(np.isnan(excess), np.inf, excess))
+        if excess.max(initial=-np.inf) > 0:
+            row = int(np.argmax(excess.reshape(len(wanted), -1).max(axis=1)))
+            raise BundleError(
+                f"golden replay: row {row} of output {name!r} is {got[row]}, training says {wanted[row]}; allowed are "
+                f"rtol {tolerance.rtol:g} and atol {tolerance.atol:g}"
+            )
+
+
+def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs, postprocess_state: Mapping[str, State]) -> Pipeline:
+    """The pipeline with the graph's tensors bound, all state given, and every transform shown to be row-independent."""
+    model = pipeline.model
+    columns = pipeline.features(golden).columns
+    pipeline.tensors(columns)
+    signature = bind(model, widths(model, columns), graph.inputs, graph.outputs)
+    signed = Pipeline(model, signature, {**pipeline.state, **{name: dict(state) for name, state in postprocess_state.items()}})
+    signed.check_state()
+    for transform in (*model.on_demand, *model.model_dependent):
+        check_row_independence(transform, columns, signed.state.get(transform.name, {}))
+    return signed
+
+
+def _histogram(pipeline: Pipeline, predictions: ArrayLike) -> tuple[int, ...]:
+    edges = pipeline.model.contract.prediction.buckets
+    if not edges:
+        return ()
+    values = np.asarray(predictions, dtype=np.float64).reshape(-1)
+    return tuple(np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1).tolist())

@@ -1,0 +1,64 @@
+"""The ONNX model as ONNX Runtime sees it: its tensors, and calling it in the same process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tandem.errors import DefinitionError
+from tandem.pipeline import Tensors
+from tandem.signature import TensorSpec
+
+DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(int8)": "int8",
+    "tensor(int16)": "int16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(uint32)": "uint32",
+    "tensor(uint64)": "uint64",
+    "tensor(bool)": "bool",
+    "tensor(string)": "object",
+}
+"""NumPy dtypes by the names that ONNX Runtime gives to tensor types."""
+
+
+class OnnxModel:
+    """An ONNX model in this process, on CPU.
+
+    Args:
+        path: The ``.onnx`` file.
+        threads: Threads within one call.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.inputs = [_spec(argument) for argument in self._session.get_inputs()]
+        self.outputs = [_spec(argument) for argument in self._session.get_outputs()]
+        self._names = [spec.name for spec in self.outputs]
+
+    def run(self, tensors: Tensors) -> Tensors:
+        """Output tensors for a batch of input tensors."""
+        return dict(zip(self._names, self._session.run(self._names, tensors), strict=True))
+
+
+def _spec(argument: Any) -> TensorSpec:
+    if argument.type not in DTYPES:
+        hint = "; export a classifier with zipmap=False" if argument.type.startswith("seq(map") else ""
+        raise DefinitionError(f"tensor {argument.name!r} of the ONNX model has type {argument.type}, which cannot be served{hint}")
+    return TensorSpec(argument.name, DTYPES[argument.type], (), _shape(argument.shape))
+
+
+def _shape(shape: Sequence[Any]) -> tuple[int, ...]:
+    return tuple(size if isinstance(size, int) else -1 for size in shape)

@@ -235,7 +235,9 @@ def write(parent: Path | str, manifest: Manifest, files: Mapping[str, Path]) -> 
 
 def find(parent: Path | str) -> list[Bundle]:
     """All bundles directly under a directory, by version and digest."""
-    bundles = [Bundle.open(file.parent) for file in Path(parent).glob(f"*/{MANIFEST}") if not file.parent.name.startswith(".")]
+    bundles = [
+        Bundle.open(file.parent) for file in Path(parent).glob(f"*/{MANIFEST}") if not file.parent.name.startswith(".")
+    ]
     return sorted(bundles, key=lambda bundle: (bundle.name, bundle.version, bundle.digest))
 
 
@@ -266,7 +268,9 @@ def _verify(file: Path, expected: str) -> None:
     except OSError as error:
         raise BundleError(f"{file.parent}: {file.name}: {error.strerror}") from error
     if found != expected:
-        raise BundleError(f"{file.parent}: {file.name} is damaged: {file.stat().st_size} bytes with another checksum than stated")
+        raise BundleError(
+            f"{file.parent}: {file.name} is damaged: {file.stat().st_size} bytes with another checksum than stated"
+        )
 
 
 def _unmet(text: str) -> str | None:

@@ -45,6 +45,7 @@ _PYTHON_TYPES: dict[FieldType, tuple[type, ...]] = {
 ZonedDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
 """How msgspec reads a timestamp: RFC 3339, refused without a zone."""
 
+_LARGEST_FLOAT = float(np.finfo(np.float64).max)
 _ARTICLES = {
     "float64": "a number",
     "int64": "a whole number",
@@ -69,8 +70,8 @@ Value = bool | int | float | str
 class Field(msgspec.Struct, frozen=True, omit_defaults=True):
     """One typed value of the deployment API.
 
-    A field with a ``default`` may be left out by clients, and so may one marked ``optional``; the latter must be
-    ``float64``, where NaN stands for *not given*.
+    A field with a ``default`` may be left out by clients, and so may one marked ``optional``; without a default the
+    latter must be ``float64`` or ``timestamp``, whose NaN and NaT stand for *not given*.
 
     Attributes:
         type: One of :data:`FieldType`.
@@ -93,7 +94,7 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
     gt: float | int | None = None
     le: float | int | None = None
     lt: float | int | None = None
-    enum: tuple[str, ...] | tuple[int, ...] | None = None
+    enum: tuple[str | int, ...] | None = None
     default: Value | None = None
     optional: bool = False
     unit: str = ""
@@ -104,15 +105,20 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
             raise DefinitionError(f"unknown type {self.type!r}; known are {', '.join(NUMPY_DTYPES)}")
         if self.bounds and self.type not in ("float64", "int64"):
             raise DefinitionError(f"a {self.type} has no range; {', '.join(self.bounds)} must go")
-        if any(not math.isfinite(bound) for bound in self.bounds.values()):
-            raise DefinitionError("a bound must be finite")
+        for rule, bound in self.bounds.items():
+            if not _has_type(bound, self.type) or not math.isfinite(bound):
+                raise DefinitionError(f"{rule}={bound!r} is no bound of a {self.type}")
+        if {"ge", "gt"} <= self.bounds.keys() or {"le", "lt"} <= self.bounds.keys():
+            raise DefinitionError("give one lower and one upper bound at most")
         if self.enum is not None:
             if self.type not in ("string", "int64"):
                 raise DefinitionError(f"enum is for string and int64, not {self.type}")
             if not self.enum or any(not _has_type(value, self.type) for value in self.enum):
                 raise DefinitionError(f"enum must list values of type {self.type}")
-        if self.optional and self.default is None and self.type != "float64":
-            raise DefinitionError(f"an optional {self.type} needs a default: only float64 has NaN for 'not given'")
+        if self.optional and self.default is None and self.type not in ("float64", "timestamp"):
+            raise DefinitionError(
+                f"an optional {self.type} needs a default: it has no value that stands for 'not given'"
+            )
         if self.default is not None and (broken := self.broken_rule(self.default)):
             raise DefinitionError(f"default {self.default!r} {broken}")
 
@@ -128,6 +134,13 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.default is None and not self.optional
 
     @property
+    def filler(self) -> Any:
+        """What stands in the column where a client leaves the field out: the default, NaN or NaT."""
+        if self.default is None:
+            return np.nan if self.type == "float64" else np.datetime64("NaT", "us")
+        return parse_timestamp(str(self.default)) if self.type == "timestamp" else self.default
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """dtype of the field's column."""
         return NUMPY_DTYPES[self.type]
@@ -136,7 +149,7 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
         """The rule that one value breaks, as ``"must be >= 120"``; None if it breaks none."""
         if not _has_type(value, self.type):
             return f"must be {_ARTICLES[self.type]}"
-        if self.type == "float64" and not math.isfinite(value):
+        if self.type == "float64" and not abs(value) <= _LARGEST_FLOAT:
             return "must be finite"
         if self.type == "int64" and not -(2**63) <= value < 2**63:
             return "must fit into 64 bits"
@@ -144,7 +157,14 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
             return "must be an RFC 3339 timestamp with a time zone, such as 2026-05-01T08:00:00Z"
         if self.enum is not None and value not in self.enum:
             return f"must be one of {', '.join(map(str, self.enum))}"
-        return next((f"must be {_SIGNS[rule]} {bound}" for rule, bound in self.bounds.items() if not _holds(rule, value, bound)), None)
+        return next(
+            (
+                f"must be {_SIGNS[rule]} {bound}"
+                for rule, bound in self.bounds.items()
+                if not _holds(rule, value, bound)
+            ),
+            None,
+        )
 
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the value."""
@@ -183,7 +203,9 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         check_name(self.name, "prediction")
         if self.type not in ("float64", "int64", "string"):
-            raise DefinitionError(f"prediction {self.name!r}: a prediction is float64, int64 or string, not {self.type}")
+            raise DefinitionError(
+                f"prediction {self.name!r}: a prediction is float64, int64 or string, not {self.type}"
+            )
         if list(self.buckets) != sorted(set(self.buckets)):
             raise DefinitionError(f"prediction {self.name!r}: buckets must ascend")
 
@@ -229,7 +251,8 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "type": "object",
             "properties": {
-                name: field.json_schema() if field.required else _nullable(field.json_schema()) for name, field in self.inputs.items()
+                name: field.json_schema() if field.required else _nullable(field.json_schema())
+                for name, field in self.inputs.items()
             },
             "required": [name for name, field in self.inputs.items() if field.required],
             "additionalProperties": False,
@@ -280,7 +303,9 @@ def _compare_inputs(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[
     changes = [Change(name, True, "removed: requests that have it are refused") for name in old if name not in new]
     for name, field in new.items():
         if name not in old:
-            changes.append(Change(name, field.required, "added, required" if field.required else "added, may be left out"))
+            changes.append(
+                Change(name, field.required, "added, required" if field.required else "added, may be left out")
+            )
             continue
         before = old[name]
         if before.type != field.type:
@@ -327,7 +352,9 @@ def _compare_answers(old: Mapping[str, Field], new: Mapping[str, Field]) -> list
             changes.append(Change(name, True, f"type in answers changed from {old[name].type} to {new[name].type}"))
         if old[name].unit != new[name].unit:
             changes.append(
-                Change(name, True, f"unit in answers changed from {old[name].unit or 'none'} to {new[name].unit or 'none'}")
+                Change(
+                    name, True, f"unit in answers changed from {old[name].unit or 'none'} to {new[name].unit or 'none'}"
+                )
             )
     return sorted(changes, key=lambda change: change.field)
 

@@ -1,19 +1,19 @@
 """Every error that Tandem raises on purpose.
 
-    TandemError
-    ├── DefinitionError        a model package says something impossible; found at import or by `tandem check`
-    ├── BundleError            a bundle is corrupt, truncated, foreign, or does not fit this image
-    ├── StoreError             an online store cannot be written or read
-    └── RequestError           something that a client is told, with a status and a code
-        ├── MalformedRequest   400  cannot be parsed
-        ├── NotFound           404  no such model, version or entity
-        ├── RequestTooLarge    413
-        ├── UnsupportedMedia   415
-        ├── ContractViolation  422  parsed, but breaks the contract
-        ├── Overloaded         429  the bounded queue is full
-        ├── Internal           500
-        ├── Unavailable        503  store or predictor cannot be reached
-        └── DeadlineExceeded   504
+TandemError
+├── DefinitionError        a model package says something impossible; found at import or by `tandem check`
+├── BundleError            a bundle is corrupt, truncated, foreign, or does not fit this image
+├── StoreError             an online store cannot be written or read
+└── RequestError           something that a client is told, with a status and a code
+    ├── MalformedRequest   400  cannot be parsed
+    ├── NotFound           404  no such model, version or entity
+    ├── RequestTooLarge    413
+    ├── UnsupportedMedia   415
+    ├── ContractViolation  422  parsed, but breaks the contract
+    ├── Overloaded         429  the bounded queue is full
+    ├── Internal           500
+    ├── Unavailable        503  store or predictor cannot be reached
+    └── DeadlineExceeded   504
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ class ContractViolation(RequestError):
         where = f"row {first.row}, " if first.row is not None else ""
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
         super().__init__(
-            f"{where}field {first.field!r}: {first.rule}{more}", details=[violation.as_dict() for violation in violations]
+            f"{where}field {first.field!r}: {first.rule}{more}",
+            details=[violation.as_dict() for violation in violations],
         )
         self.violations = list(violations)
 

@@ -79,7 +79,9 @@ def write_bundle(
             state=signed.state,
             tolerances=tolerances,
             requirements=tuple(wheel_requirements(wheel)),
-            training_histogram=_histogram(signed, training_predictions if training_predictions is not None else rows.outputs[tensor]),
+            training_histogram=_histogram(
+                signed, training_predictions if training_predictions is not None else rows.outputs[tensor]
+            ),
             files={},
         )
         written = bundles.write(parent, manifest, files)
@@ -103,7 +105,9 @@ def check_outputs(found: Tensors, expected: Tensors, tolerance: Tolerance) -> No
         if wanted.dtype.kind != "f":
             wrong = np.flatnonzero((got != wanted).reshape(len(wanted), -1).any(axis=1))
             if len(wrong):
-                raise BundleError(f"golden replay: row {wrong[0]} of output {name!r} is {got[wrong[0]]}, training says {wanted[wrong[0]]}")
+                raise BundleError(
+                    f"golden replay: row {wrong[0]} of output {name!r} is {got[wrong[0]]}, training says {wanted[wrong[0]]}"
+                )
             continue
         excess = np.abs(got - wanted) - (tolerance.atol + tolerance.rtol * np.abs(wanted))
         excess = np.where(np.isnan(got) & np.isnan(wanted), -np.inf, np.where(np.isnan(excess), np.inf, excess))
@@ -121,7 +125,9 @@ def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs, postprocess_stat
     columns = pipeline.features(golden).columns
     pipeline.tensors(columns)
     signature = bind(model, widths(model, columns), graph.inputs, graph.outputs)
-    signed = Pipeline(model, signature, {**pipeline.state, **{name: dict(state) for name, state in postprocess_state.items()}})
+    signed = Pipeline(
+        model, signature, {**pipeline.state, **{name: dict(state) for name, state in postprocess_state.items()}}
+    )
     signed.check_state()
     for transform in (*model.on_demand, *model.model_dependent):
         check_row_independence(transform, columns, signed.state.get(transform.name, {}))

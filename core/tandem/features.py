@@ -46,7 +46,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         check_name(self.name, "feature")
         try:
-            Field(self.type, default=self.default, optional=self.type == "float64")
+            Field(self.type, default=self.default)
         except DefinitionError as error:
             raise DefinitionError(f"feature {self.name!r}: {error}") from None
 
@@ -160,7 +160,9 @@ class RowLayout:
             [("layout", "<u4"), ("time", "<i8"), ("nulls", "u1", ((len(view.features) + 7) // 8,))]
             + [(feature.name, _PACKED[feature.type]) for feature in view.features]
         )
-        schema = f"{view.name}:{view.version}:" + ",".join(f"{feature.name}={feature.type}" for feature in view.features)
+        schema = f"{view.name}:{view.version}:" + ",".join(
+            f"{feature.name}={feature.type}" for feature in view.features
+        )
         self.checksum = zlib.crc32(schema.encode())
         self._strings = [feature.name for feature in view.features if feature.type == "string"]
         self._missing = np.zeros(1, self._fixed).tobytes()
@@ -182,7 +184,9 @@ class RowLayout:
         rows = zip(*(column.tolist() for column in columns), strict=True)
         return [prefix + _join([str(part).encode() for part in row]) for row in rows]
 
-    def pack(self, columns: Mapping[str, Column], event_time: Column, nulls: Mapping[str, Column] | None = None) -> list[bytes]:
+    def pack(
+        self, columns: Mapping[str, Column], event_time: Column, nulls: Mapping[str, Column] | None = None
+    ) -> list[bytes]:
         """Rows of the given columns.
 
         Args:
@@ -207,7 +211,9 @@ class RowLayout:
             elif null is None:
                 rows[feature.name] = column.astype(NUMPY_DTYPES[feature.type]).view(_PACKED_FROM[feature.type])
             else:
-                kept = np.where(null, np.zeros(1, NUMPY_DTYPES[feature.type]), column).astype(NUMPY_DTYPES[feature.type])
+                kept = np.where(null, np.zeros(1, NUMPY_DTYPES[feature.type]), column).astype(
+                    NUMPY_DTYPES[feature.type]
+                )
                 rows[feature.name] = kept.view(_PACKED_FROM[feature.type])
         tails = zip(*texts.values(), strict=True) if texts else (() for _ in range(len(rows)))
         return [row.tobytes() + b"".join(tail) for row, tail in zip(rows, tails, strict=True)]
@@ -224,7 +230,9 @@ class RowLayout:
         heads = [row[:size] for row in whole] if self._strings else whole  # type: ignore[index]
         packed = b"".join(heads)  # type: ignore[arg-type]
         if len(packed) != size * len(rows):
-            raise StoreError(f"feature view {self.view.name!r}: a stored row has the wrong length; materialize the view again")
+            raise StoreError(
+                f"feature view {self.view.name!r}: a stored row has the wrong length; materialize the view again"
+            )
         table = np.frombuffer(packed, self._fixed)
         event_time = table["time"].astype("datetime64[us]")
         layout = table["layout"]
@@ -252,7 +260,9 @@ class RowLayout:
                     column[index] = row[at : at + length[index]].decode()
                     at += length[index]
                 if at != len(row):
-                    raise StoreError(f"feature view {self.view.name!r}: a stored row is cut off; materialize the view again")
+                    raise StoreError(
+                        f"feature view {self.view.name!r}: a stored row is cut off; materialize the view again"
+                    )
         return columns
 
     def _nulls(self, bits: Any) -> dict[str, Column]:

@@ -85,7 +85,9 @@ def replay_vectors(pipeline: Pipeline, golden: Golden) -> None:
         if difference:
             row, element = difference
             column = tensor.columns[element]
-            raise BundleError(f"golden replay: column {column!r} of tensor {tensor.name!r} differs from training in row {row}")
+            raise BundleError(
+                f"golden replay: column {column!r} of tensor {tensor.name!r} differs from training in row {row}"
+            )
     answers = pipeline.predictions(golden.outputs, features.columns)
     for name, column in answers.items():
         difference = first_difference(column, golden.answers[name])

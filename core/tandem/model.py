@@ -51,7 +51,9 @@ class Model:
         as_of: str | None = None,
     ) -> None:
         if not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
-            raise DefinitionError(f"model {name!r}: a name has lower-case letters, digits and dashes, at most 40 characters")
+            raise DefinitionError(
+                f"model {name!r}: a name has lower-case letters, digits and dashes, at most 40 characters"
+            )
         self.name = name
         self.postprocess = tuple(postprocess)
         self._named_on_demand = tuple(on_demand)
@@ -66,7 +68,9 @@ class Model:
             as_of=as_of,
         )
         self.inputs: dict[str | None, tuple[ModelInput, ...]] = (
-            {tensor: tuple(columns) for tensor, columns in inputs.items()} if isinstance(inputs, Mapping) else {None: tuple(inputs)}
+            {tensor: tuple(columns) for tensor, columns in inputs.items()}
+            if isinstance(inputs, Mapping)
+            else {None: tuple(inputs)}
         )
         self._check()
 
@@ -111,11 +115,16 @@ class Model:
         names += [transform.name for transform in self.on_demand]
         names += [contract.prediction.name, *(step.name for step in self.postprocess)]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise DefinitionError(f"model {self.name!r}: {', '.join(repeated)} named twice; names are unique within a model")
+            raise DefinitionError(
+                f"model {self.name!r}: {', '.join(repeated)} named twice; names are unique within a model"
+            )
         for key, field in contract.serving_keys.items():
             if field.type not in ("string", "int64") or not field.required:
                 raise DefinitionError(f"serving key {key!r}: a key is a required string or int64")
-        if contract.as_of is not None and getattr(contract.request_parameters.get(contract.as_of), "type", None) != "timestamp":
+        if (
+            contract.as_of is not None
+            and getattr(contract.request_parameters.get(contract.as_of), "type", None) != "timestamp"
+        ):
             raise DefinitionError(f"as_of={contract.as_of!r} must name a request parameter of type timestamp")
         self._check_views()
         self._check_inputs()
@@ -126,10 +135,14 @@ class Model:
             for key in use.serving_keys:
                 if key not in self.contract.serving_keys:
                     known = ", ".join(self.contract.serving_keys) or "none"
-                    raise DefinitionError(f"feature view {use.view.name!r} needs the serving key {key!r}; the model has {known}")
+                    raise DefinitionError(
+                        f"feature view {use.view.name!r} needs the serving key {key!r}; the model has {known}"
+                    )
         names = [use.name for use in self.views]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise DefinitionError(f"model {self.name!r} uses {', '.join(repeated)} twice; give one of them a prefix with .on(prefix=…)")
+            raise DefinitionError(
+                f"model {self.name!r} uses {', '.join(repeated)} twice; give one of them a prefix with .on(prefix=…)"
+            )
 
     def _check_inputs(self) -> None:
         if not self._input_list():

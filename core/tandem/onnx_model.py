@@ -56,7 +56,9 @@ class OnnxModel:
 def _spec(argument: Any) -> TensorSpec:
     if argument.type not in DTYPES:
         hint = "; export a classifier with zipmap=False" if argument.type.startswith("seq(map") else ""
-        raise DefinitionError(f"tensor {argument.name!r} of the ONNX model has type {argument.type}, which cannot be served{hint}")
+        raise DefinitionError(
+            f"tensor {argument.name!r} of the ONNX model has type {argument.type}, which cannot be served{hint}"
+        )
     return TensorSpec(argument.name, DTYPES[argument.type], (), _shape(argument.shape))
 
 

@@ -80,7 +80,9 @@ class ModelPackage:
         except (BuildException, BuildBackendException) as error:
             raise DefinitionError(f"{self.path} cannot be built into a wheel: {error}") from error
         if not wheel.name.endswith("-none-any.whl"):
-            raise DefinitionError(f"{wheel.name}: a model package must be pure Python, since the wheel is imported as it is")
+            raise DefinitionError(
+                f"{wheel.name}: a model package must be pure Python, since the wheel is imported as it is"
+            )
         return wheel
 
 
@@ -114,7 +116,9 @@ def import_model(location: Path, entry_point: str) -> Model:
                     del sys.modules[name]
             sys.modules.update(others)
     if not isinstance(model, Model):
-        raise DefinitionError(f"{entry_point} is {'missing' if model is None else f'a {type(model).__name__}'}, not a tandem.Model")
+        raise DefinitionError(
+            f"{entry_point} is {'missing' if model is None else f'a {type(model).__name__}'}, not a tandem.Model"
+        )
     return model
 
 

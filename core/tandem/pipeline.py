@@ -81,8 +81,12 @@ class Pipeline:
         self._views = [_Filler(use, model) for use in model.views]
         self._wanted_ages = self._ages()
         self._on_demand = [_Step(transform, {}) for transform in model.on_demand]
-        self._model_dependent = [_Step(transform, self.state.get(transform.name, {})) for transform in model.model_dependent]
-        self._postprocess = [_Step(transform, self.state.get(transform.name, {})) for transform in model.ordered_postprocess]
+        self._model_dependent = [
+            _Step(transform, self.state.get(transform.name, {})) for transform in model.model_dependent
+        ]
+        self._postprocess = [
+            _Step(transform, self.state.get(transform.name, {})) for transform in model.ordered_postprocess
+        ]
         self._assembly = [_Assembly(tensor) for tensor in signature.inputs]
         self._prediction = prediction_tensor(model, signature.outputs) if signature.outputs else ""
 
@@ -175,7 +179,11 @@ class Pipeline:
                 columns[step.transform.name] = step.run(columns)
 
     def _ages(self) -> list[ViewUse]:
-        read = {name for transform in (*self.model.on_demand, *self.model.model_dependent, *self.model.postprocess) for name in transform.inputs}
+        read = {
+            name
+            for transform in (*self.model.on_demand, *self.model.model_dependent, *self.model.postprocess)
+            for name in transform.inputs
+        }
         read |= {input_name(source) for inputs in self.model.inputs.values() for source in inputs}
         return [use for use in self.model.views if age_column(use) in read]
 
@@ -193,7 +201,11 @@ class _Step:
         try:
             return call(self.transform, columns, self.state)
         except Exception as error:
-            message = str(error) if isinstance(error, DefinitionError) else f"{self.transform.name}: {type(error).__name__}: {error}"
+            message = (
+                str(error)
+                if isinstance(error, DefinitionError)
+                else f"{self.transform.name}: {type(error).__name__}: {error}"
+            )
             raise Internal(message, code="transform_failed") from error
 
 
@@ -233,7 +245,9 @@ class _Filler:
                         f"feature view {self.use.name!r} has {'nothing' if reason == 'missing' else 'only outdated values'} for {text}, "
                         f"and no default for {self.required[0]!r}",
                         code="entity_not_found" if reason == "missing" else "entity_stale",
-                        details=[{"row": row, "field": name, "rule": f"must be known to {self.use.name}"} for name in key],
+                        details=[
+                            {"row": row, "field": name, "rule": f"must be known to {self.use.name}"} for name in key
+                        ],
                     ),
                 )
             else:
@@ -267,7 +281,10 @@ class _Assembly:
             elif column.shape[1] == width:
                 tensor[:, at : at + width] = column
             else:
-                raise Internal(f"{source} has {column.shape[1]} elements per row, tensor {name!r} takes {width}", code="transform_failed")
+                raise Internal(
+                    f"{source} has {column.shape[1]} elements per row, tensor {name!r} takes {width}",
+                    code="transform_failed",
+                )
             at += width
         return tensor
 
@@ -292,4 +309,8 @@ def _check_finite(name: str, column: Column) -> None:
         raise Internal(f"{name} must have one value per row, not shape {column.shape}", code="transform_failed")
     if column.dtype.kind == "f" and not np.isfinite(column).all():
         row = int(np.flatnonzero(~np.isfinite(column))[0])
-        raise Internal(f"row {row}: {name} is {column[row]}", code="prediction_not_finite", details=[{"row": row, "field": name, "rule": "must be finite"}])
+        raise Internal(
+            f"row {row}: {name} is {column[row]}",
+            code="prediction_not_finite",
+            details=[{"row": row, "field": name, "rule": "must be finite"}],
+        )

@@ -74,8 +74,14 @@ def bind(
             raise DefinitionError(f"the ONNX model has no input {tensor_name!r}; it has {', '.join(tensors)}")
         names = tuple(part for column in columns for part in column_names(column, widths[column]))
         tensor = tensors.pop(tensor_name)
-        if len(tensor.shape) > 2 or (len(tensor.shape) == 2 and tensor.shape[1] not in (-1, len(names))) or len(tensor.shape) == 0:
-            raise DefinitionError(f"input {tensor.name!r} of the ONNX model has shape {tensor.shape}, the model package gives it {len(names)} column(s)")
+        if (
+            len(tensor.shape) > 2
+            or (len(tensor.shape) == 2 and tensor.shape[1] not in (-1, len(names)))
+            or len(tensor.shape) == 0
+        ):
+            raise DefinitionError(
+                f"input {tensor.name!r} of the ONNX model has shape {tensor.shape}, the model package gives it {len(names)} column(s)"
+            )
         shape = (-1,) if len(tensor.shape) == 1 else (-1, len(names))
         if shape == (-1,) and len(names) != 1:
             raise DefinitionError(f"input {tensor.name!r} of the ONNX model takes one column, not {len(names)}")
@@ -98,7 +104,9 @@ def prediction_tensor(model: Model, outputs: Sequence[TensorSpec]) -> str:
         return names[0]
     wanted = prediction.tensor or prediction.name
     if wanted not in names:
-        raise DefinitionError(f"prediction {prediction.name!r}: name its output with tensor=, one of {', '.join(names)}")
+        raise DefinitionError(
+            f"prediction {prediction.name!r}: name its output with tensor=, one of {', '.join(names)}"
+        )
     return wanted
 
 

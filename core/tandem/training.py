@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.contract import NUMPY_DTYPES, Column, FieldType, parse_timestamp
+from tandem.contract import NUMPY_DTYPES, Column, FieldType
 from tandem.errors import DefinitionError
 from tandem.features import ViewColumns
 from tandem.model import Model, input_name
@@ -37,9 +37,7 @@ def inputs_from_table(model: Model, table: Mapping[str, Any]) -> Inputs:
         elif field.required:
             raise DefinitionError(f"the table has no column {name!r}")
         else:
-            filler = field.default if field.default is not None else np.nan
-            value = parse_timestamp(str(filler)) if field.type == "timestamp" else filler
-            request[name] = np.full(rows, value, NUMPY_DTYPES[field.type])
+            request[name] = np.full(rows, field.filler, field.dtype)
     as_of_name = model.contract.as_of or "as_of"
     if as_of_name not in request and as_of_name not in table:
         raise DefinitionError(f"the table has no column {as_of_name!r}: when was each row's question asked?")
@@ -49,10 +47,14 @@ def inputs_from_table(model: Model, table: Mapping[str, Any]) -> Inputs:
         columns = {}
         for feature in use.view.features:
             if use.prefix + feature.name not in table:
-                raise DefinitionError(f"the table has no column {use.prefix + feature.name!r} of feature view {use.name!r}")
+                raise DefinitionError(
+                    f"the table has no column {use.prefix + feature.name!r} of feature view {use.name!r}"
+                )
             columns[feature.name] = as_column(feature.name, table[use.prefix + feature.name], feature.type)
         event_time = table.get(f"{use.name}_event_time")
-        views.append(ViewColumns(columns, as_of if event_time is None else as_column(use.name, event_time, "timestamp"), {}))
+        views.append(
+            ViewColumns(columns, as_of if event_time is None else as_column(use.name, event_time, "timestamp"), {})
+        )
     return Inputs(request, tuple(views), as_of)
 
 
@@ -73,7 +75,9 @@ def fit(model: Model, inputs: Inputs) -> Pipeline:
     """
     unfitted = Pipeline(model, Signature((), ()), {})
     columns = unfitted.features(inputs).columns
-    state = {transform.name: _fit(transform, columns) for transform in model.model_dependent if transform.fit is not None}
+    state = {
+        transform.name: _fit(transform, columns) for transform in model.model_dependent if transform.fit is not None
+    }
     fitted = Pipeline(model, Signature((), ()), state)
     fitted.tensors(columns)
     return Pipeline(model, _provisional(model, widths(model, columns)), state)
@@ -98,7 +102,9 @@ def as_column(name: str, values: Any, type_: FieldType) -> Column:
             raise DefinitionError(f"column {name!r} has values that are no strings")
         return array
     try:
-        return np.ascontiguousarray(array.astype(NUMPY_DTYPES[type_], casting="same_kind" if type_ != "timestamp" else "unsafe"))
+        return np.ascontiguousarray(
+            array.astype(NUMPY_DTYPES[type_], casting="same_kind" if type_ != "timestamp" else "unsafe")
+        )
     except (TypeError, ValueError) as error:
         raise DefinitionError(f"column {name!r} cannot be read as {type_}: {error}") from error
 
@@ -108,7 +114,9 @@ def _fit(transform: Any, columns: Mapping[str, Column]) -> State:
     if not isinstance(found, Mapping):
         raise DefinitionError(f"{transform.name}: fit must return a dict of state, not {type(found).__name__}")
     if strange := found.keys() - set(transform.state_names):
-        raise DefinitionError(f"{transform.name}: fit returns {', '.join(sorted(strange))}, which the transform does not read")
+        raise DefinitionError(
+            f"{transform.name}: fit returns {', '.join(sorted(strange))}, which the transform does not read"
+        )
     return {name: _plain(transform.name, name, value) for name, value in found.items()}
 
 
@@ -117,14 +125,20 @@ def _plain(transform: str, name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     kinds = (bool, int, float, str)
-    if isinstance(value, kinds) or (isinstance(value, list) and all(isinstance(item, (*kinds, list)) for item in value)):
+    if isinstance(value, kinds) or (
+        isinstance(value, list) and all(isinstance(item, (*kinds, list)) for item in value)
+    ):
         return value
-    raise DefinitionError(f"{transform}: state {name!r} must be numbers, strings, booleans or lists of them, not {type(value).__name__}")
+    raise DefinitionError(
+        f"{transform}: state {name!r} must be numbers, strings, booleans or lists of them, not {type(value).__name__}"
+    )
 
 
 def _provisional(model: Model, widths: Mapping[str, int | None]) -> Signature:
     tensors = []
     for tensor, inputs in model.inputs.items():
-        names = tuple(part for source in inputs for part in column_names(input_name(source), widths[input_name(source)]))
+        names = tuple(
+            part for source in inputs for part in column_names(input_name(source), widths[input_name(source)])
+        )
         tensors.append(TensorSpec(tensor or "X", "float32", names, (-1, len(names))))
     return Signature(tuple(tensors), ())

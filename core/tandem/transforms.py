@@ -132,7 +132,9 @@ def on_demand(function: Function) -> OnDemand:
     check_name(function.__name__, "on-demand transform")
     positional, keywords = _parameters(function)
     if keywords:
-        raise DefinitionError(f"{function.__name__}: an on-demand transform has no state, so {keywords[0]} must be positional")
+        raise DefinitionError(
+            f"{function.__name__}: an on-demand transform has no state, so {keywords[0]} must be positional"
+        )
     return OnDemand(function.__name__, function, positional)
 
 
@@ -229,7 +231,9 @@ def call(transform: Transform, columns: Mapping[str, Column], state: Mapping[str
     rows = len(inputs[0]) if inputs else len(next(iter(columns.values())))
     if not isinstance(result, np.ndarray) or result.ndim == 0 or len(result) != rows:
         shape = getattr(result, "shape", None)
-        raise DefinitionError(f"{transform.name} must return an array of {rows} rows, not {type(result).__name__} {shape or ''}".rstrip())
+        raise DefinitionError(
+            f"{transform.name} must return an array of {rows} rows, not {type(result).__name__} {shape or ''}".rstrip()
+        )
     return result
 
 
@@ -254,7 +258,9 @@ def check_row_independence(transform: Transform, columns: Mapping[str, Column], 
     for selection in selections:
         if not len(selection):
             continue
-        part = call(transform, {name: np.ascontiguousarray(columns[name][selection]) for name in transform.inputs}, state)
+        part = call(
+            transform, {name: np.ascontiguousarray(columns[name][selection]) for name in transform.inputs}, state
+        )
         differs = ~_equal(part, whole[selection])
         if differs.any():
             row = int(selection[np.flatnonzero(differs)[0]])

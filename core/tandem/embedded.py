@@ -1,0 +1,107 @@
+"""A bundle in this process: lookup, transforms and ONNX Runtime without a server in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tandem.bundle import Bundle
+from tandem.contract import Columns
+from tandem.errors import ContractViolation, Violation
+from tandem.export import check_outputs
+from tandem.features import LookupPlan
+from tandem.golden import replay_vectors
+from tandem.onnx_model import OnnxModel
+from tandem.pipeline import Inputs, Pipeline
+from tandem.rows import RowReader
+
+Get = Callable[[Sequence[bytes]], Sequence[bytes | None]]
+"""Reads packed rows by key: ``MemoryStore.get_now``, or ``mget`` of a Redis client."""
+
+
+class EmbeddedModel:
+    """One version of a model, called as a function.
+
+    Args:
+        bundle: The version.
+        get: Where stored features are read; without it every entity is unknown.
+        threads: Threads of ONNX Runtime within one call.
+    """
+
+    def __init__(self, bundle: Bundle, *, get: Get | None = None, threads: int = 1) -> None:
+        self.bundle = bundle
+        self.pipeline: Pipeline = bundle.pipeline()
+        self._get = get or _nothing
+        self._onnx = OnnxModel(bundle.model_path, threads=threads)
+        self._rows = RowReader(bundle.contract)
+        self._plan = LookupPlan(bundle.model.views)
+        self._row_list = list[self._rows.row_type]  # type: ignore[name-defined]
+
+    @classmethod
+    def open(cls, path: Path | str, *, get: Get | None = None, threads: int = 1) -> EmbeddedModel:
+        """Open a bundle, verify it, and replay its golden rows.
+
+        Raises:
+            BundleError: if it is refused, with the reason.
+        """
+        model = cls(Bundle.open(path), get=get, threads=threads)
+        golden = model.bundle.golden_inputs()
+        replay_vectors(model.pipeline, golden)
+        check_outputs(model._onnx.run(golden.vectors), golden.outputs, model.bundle.tolerance("CPUExecutionProvider"))
+        return model
+
+    def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Predictions for rows as a client would send them.
+
+        Args:
+            rows: At least one; fields by name, timestamps as RFC 3339 strings or zoned datetimes.
+
+        Returns:
+            For each row the fields of its answer, and ``degraded`` where stored values could not be used.
+
+        Raises:
+            ContractViolation: naming row, field and rule.
+            NotFound: for an entity that the store does not know and that has no defaults.
+        """
+        request = self._rows.columns(self._check(rows))
+        now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+        views = self._plan.unpack(self._get(self._plan.keys(request)), len(rows))
+        answers, degraded = self._run(Inputs(request, views, self._rows.as_of(request, now)))
+        names = tuple(answers)
+        result = [
+            dict(zip(names, values, strict=True))
+            for values in zip(*(c.tolist() for c in answers.values()), strict=True)
+        ]
+        for row, reasons in degraded.items():
+            result[row]["degraded"] = reasons
+        return result
+
+    def predict_columns(self, inputs: Inputs) -> Columns:
+        """Answers, as columns, for inputs whose features are looked up already.
+
+        Raises:
+            NotFound: for a row that lacks a feature without default.
+        """
+        return self._run(inputs)[0]
+
+    def _run(self, inputs: Inputs) -> tuple[Columns, dict[int, dict[str, Any]]]:
+        features = self.pipeline.features(inputs)
+        if features.refused:
+            raise next(iter(features.refused.values()))
+        outputs = self._onnx.run(self.pipeline.tensors(features.columns))
+        return self.pipeline.predictions(outputs, features.columns), features.degraded  # type: ignore[return-value]
+
+    def _check(self, rows: Sequence[Mapping[str, Any]]) -> list[msgspec.Struct]:
+        try:
+            return msgspec.convert(rows, self._row_list)  # type: ignore[no-any-return]
+        except msgspec.ValidationError as error:
+            raise ContractViolation(self._rows.violations(rows) or [Violation(None, "", str(error))]) from None
+
+
+def _nothing(keys: Sequence[bytes]) -> list[bytes | None]:
+    return [None] * len(keys)

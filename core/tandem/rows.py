@@ -1,0 +1,183 @@
+"""Rows of a request: checked against the contract and turned into columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from operator import attrgetter
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+
+from tandem.contract import Column, Columns, Contract, Field, FieldType, ZonedDatetime, to_datetime64
+from tandem.errors import ContractViolation, Violation
+
+MAX_VIOLATIONS = 100
+"""A client is told of at most this many broken rules."""
+
+Row = msgspec.Struct
+"""One instance of a request, an object of :attr:`RowReader.row_type`."""
+
+
+class RowReader:
+    """Reads the rows of one contract.
+
+    Args:
+        contract: The contract.
+
+    Attributes:
+        row_type: A struct with the contract's fields, for msgspec to decode into. Fields left out are
+            ``msgspec.UNSET``.
+    """
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self._names = tuple(contract.inputs)
+        self._fields = tuple(contract.inputs.values())
+        self._optional = tuple(name for name, field in contract.inputs.items() if not field.required)
+        # sorted so that required fields come first, as a struct demands
+        ordered = sorted(contract.inputs.items(), key=lambda item: not item[1].required)
+        self.row_type: type[Row] = msgspec.defstruct(
+            "Row",
+            [
+                (name, _wire_type(field))
+                if field.required
+                else (name, _wire_type(field) | None | msgspec.UnsetType, msgspec.UNSET)  # type: ignore[operator]
+                for name, field in ordered
+            ],
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        self._values = attrgetter(*self._names) if len(self._names) > 1 else lambda row: (getattr(row, self._names[0]),)
+
+    def columns(self, rows: Sequence[Row]) -> Columns:
+        """A column for each field of the contract; where a client left it out, its filler."""
+        columns: Columns = {}
+        for name, field, values in zip(
+            self._names, self._fields, zip(*map(self._values, rows), strict=True), strict=True
+        ):
+            columns[name] = _column(field, values)
+        return columns
+
+    def given(self, rows: Iterable[Row]) -> int:
+        """How many fields the rows have together, fields left out not counted."""
+        required = len(self._names) - len(self._optional)
+        total = 0
+        for row in rows:
+            total += required
+            for name in self._optional:
+                total += getattr(row, name) is not msgspec.UNSET
+        return total
+
+    def violations(self, rows: Sequence[Any]) -> list[Violation]:
+        """Every rule that undecoded rows break, the first hundred.
+
+        Args:
+            rows: Rows as JSON has them.
+        """
+        found: list[Violation] = []
+        for index, row in enumerate(rows):
+            found += self._row_violations(index, row)
+            if len(found) >= MAX_VIOLATIONS:
+                break
+        return found[:MAX_VIOLATIONS]
+
+    def as_of(self, columns: Mapping[str, Column], now: np.datetime64) -> Column:
+        """The as-of column: the contract's field, and the time of arrival where there is none."""
+        if self.contract.as_of is None:
+            return np.full(len(next(iter(columns.values()))), now, "datetime64[us]")
+        given = columns[self.contract.as_of]
+        absent = np.isnat(given)
+        return np.where(absent, now, given) if absent.any() else given
+
+    def _row_violations(self, index: int, row: Any) -> Iterable[Violation]:
+        if not isinstance(row, Mapping):
+            yield Violation(index, "", "a row must be an object")
+            return
+        for name in row:
+            if name not in self.contract.inputs:
+                yield Violation(index, str(name), "unknown field")
+        for name, field in self.contract.inputs.items():
+            if row.get(name) is None:
+                if field.required:
+                    yield Violation(index, name, "is required" if name not in row else "must not be null")
+            elif rule := field.broken_rule(row[name]):
+                yield Violation(index, name, rule)
+
+
+def check_columns(contract: Contract, columns: Mapping[str, Column]) -> None:
+    """Check columns that came as tensors against the contract.
+
+    Args:
+        contract: The contract.
+        columns: A column of the right dtype for each field.
+
+    Raises:
+        ContractViolation: with the first hundred broken rules.
+    """
+    found: list[Violation] = []
+    for name, field in contract.inputs.items():
+        for rule, wrong in _broken(field, columns[name]):
+            found += [Violation(int(row), name, rule) for row in np.flatnonzero(wrong)[:MAX_VIOLATIONS]]
+    if found:
+        raise ContractViolation(sorted(found, key=lambda violation: violation.row or 0)[:MAX_VIOLATIONS])
+
+
+def _broken(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
+    """Broken rules with the rows that break them."""
+    absent = np.zeros(len(column), bool)
+    if field.type == "float64":
+        not_given_allowed = field.optional and field.default is None
+        absent = np.isnan(column) if not_given_allowed else absent
+        wrong = ~np.isfinite(column) & ~absent
+        if wrong.any():
+            yield "must be finite", wrong
+            absent = absent | wrong
+    if field.type == "timestamp" and not field.optional:
+        yield "must be given", np.isnat(column)
+    for rule, bound in field.bounds.items():
+        holds = {"ge": column >= bound, "gt": column > bound, "le": column <= bound, "lt": column < bound}[rule]
+        if not (holds | absent).all():
+            yield f"must be {_SIGNS[rule]} {bound}", ~(holds | absent)
+    if field.enum is not None:
+        yield f"must be one of {', '.join(map(str, field.enum))}", ~np.isin(column, np.array(field.enum, field.dtype))
+
+
+def _column(field: Field, values: Sequence[Any]) -> Column:
+    if not field.required:
+        filler = field.filler
+        values = [filler if value is None or value is msgspec.UNSET else value for value in values]
+        if field.type == "timestamp":
+            return np.array([_instant(value) for value in values], "datetime64[us]")
+    if field.type == "timestamp":
+        return to_datetime64(values)
+    return np.array(values, field.dtype)
+
+
+def _instant(value: Any) -> Any:
+    return to_datetime64([value])[0] if isinstance(value, datetime) else value
+
+
+def _wire_type(field: Field) -> Any:
+    """The type into which msgspec decodes the field, with all rules that it can check."""
+    if field.enum is not None:
+        return Literal[field.enum]
+    bounds = dict(field.bounds)
+    if field.type == "int64":
+        if not bounds.keys() & {"ge", "gt"}:
+            bounds["ge"] = -(2**63)
+        if not bounds.keys() & {"le", "lt"}:
+            bounds["le"] = 2**63 - 1
+    base = _WIRE_TYPES[field.type]
+    return Annotated[base, msgspec.Meta(**bounds)] if bounds else base
+
+
+_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+_WIRE_TYPES: dict[FieldType, Any] = {
+    "float64": float,
+    "int64": int,
+    "bool": bool,
+    "string": str,
+    "timestamp": ZonedDatetime,
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]
 
 HERE = Path(__file__).parent
 PROTO = HERE / "grpc_predict_v2.proto"

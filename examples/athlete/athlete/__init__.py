@@ -1,24 +1,25 @@
 """Predict the time of a road race from an athlete's training load."""
 
 import numpy as np
-
 from tandem import Feature, FeatureView, Field, Model, Prediction, model_dependent, on_demand, postprocess
 
 training_load = FeatureView("training_load", keys=["athlete_id"], max_age="7d", features=[
-    Feature("ctl_42d", "float64", default=35.0, unit="km/week", description="chronic training load"),
-    Feature("acwr", "float64", default=1.0, description="acute to chronic workload ratio"),
-    Feature("pace_90d", "float64", default=345.0, unit="s/km", description="average pace in training"),
+    Feature("ctl_42d", default=35.0, unit="km/week", description="chronic training load"),
+    Feature("acwr", default=1.0, description="acute to chronic workload ratio"),
+    Feature("pace_90d", default=385.0, unit="s/km", description="average pace in training"),
 ])  # fmt: skip
 profile = FeatureView("profile", keys=["athlete_id"], features=[
-    Feature("age", "float64", default=37.0, unit="years"),
-    Feature("sex", "string", default="F"),
-])  # fmt: skip
+    Feature("age", default=37.0, unit="years"), Feature("sex", "string", default="F")])  # fmt: skip
 
 
 @on_demand
 def pace_deviation(current_pace, pace_90d):
-    """How much slower than usual the athlete runs at present."""
-    return (current_pace - pace_90d) / pace_90d
+    return (current_pace - pace_90d) / pace_90d  # positive: slower than usual
+
+
+@on_demand
+def even_pace_time(pace_90d, distance_km):
+    return pace_90d * distance_km
 
 
 @on_demand
@@ -53,7 +54,7 @@ model = Model(
     request_parameters={"ts": "timestamp", "distance_km": Field("float64", gt=0, le=100, default=16.09344, unit="km")},
     as_of="ts",
     views=[training_load, profile],
-    inputs=[*map(standardize, ["ctl_42d", "acwr", "pace_90d", "age"]), standardize(pace_deviation), is_male, "distance_km"],
+    inputs=[*map(standardize, ["ctl_42d", "acwr", "age", pace_deviation, even_pace_time]), is_male],
     prediction=Prediction("predicted_time_s", unit="s", buckets=tuple(range(2400, 11400, 600))),
     postprocess=[finish_time, finish_time_range],
 )

@@ -400,10 +400,11 @@ def parse_timestamp(text: str) -> np.datetime64 | None:
 
 def to_datetime64(moments: Sequence[datetime]) -> Column:
     """Column of zoned :class:`datetime.datetime` objects as ``datetime64[us]`` in UTC; shape ``(len(moments),)``."""
-    return np.array([_naive_utc(moment) for moment in moments], dtype="datetime64[us]")
+    return np.array([naive_utc(moment) for moment in moments], dtype="datetime64[us]")
 
 
-def _naive_utc(moment: datetime) -> datetime:
+def naive_utc(moment: datetime) -> datetime:
+    """A zoned :class:`datetime.datetime` in UTC, without its zone, as NumPy reads it."""
     if moment.tzinfo is not UTC:
         moment = moment.astimezone(UTC)
     return moment.replace(tzinfo=None)

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -156,16 +157,25 @@ class RowLayout:
 
     def __init__(self, view: FeatureView) -> None:
         self.view = view
+        blocks = _blocks(view.features)
         self._fixed = np.dtype(
             [("layout", "<u4"), ("time", "<i8"), ("nulls", "u1", ((len(view.features) + 7) // 8,))]
-            + [(feature.name, _PACKED[feature.type]) for feature in view.features]
+            + [(f"block {number}", _PACKED[type_], (len(names),)) for number, (type_, names) in enumerate(blocks)]
         )
-        schema = f"{view.name}:{view.version}:" + ",".join(
-            f"{feature.name}={feature.type}" for feature in view.features
-        )
-        self.checksum = zlib.crc32(schema.encode())
+        self._size = self._fixed.itemsize
+        features = ",".join(f"{feature.name}={feature.type}" for feature in view.features)
+        self.checksum = zlib.crc32(f"{view.name}:{view.version}:{','.join(view.keys)}:{features}".encode())
+        # the position of a feature within its block of the packed row
+        self._places = {
+            name: (f"block {number}", at) for number, (_, names) in enumerate(blocks) for at, name in enumerate(names)
+        }
+        self._blocks = [
+            (f"block {number}", names, NUMPY_DTYPES[type_])
+            for number, (type_, names) in enumerate(blocks)
+            if type_ != "string"
+        ]
         self._strings = [feature.name for feature in view.features if feature.type == "string"]
-        self._missing = np.zeros(1, self._fixed).tobytes()
+        self._missing = bytes(self._size)
 
     @cached_property
     def key_prefix(self) -> bytes:
@@ -173,16 +183,9 @@ class RowLayout:
         return f"{self.view.name}:{self.view.version}:".encode()
 
     def keys(self, columns: Sequence[Column]) -> list[bytes]:
-        """Store keys of the entities whose key columns are given in the view's order.
-
-        A single key is written as it is; of several, each but the last has its length in front, so that no two
-        different entities share a key.
-        """
+        """Store keys of the entities whose key columns are given in the view's order."""
         prefix = self.key_prefix
-        if len(columns) == 1:
-            return [prefix + str(part).encode() for part in columns[0].tolist()]
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        return [prefix + _join([str(part).encode() for part in row]) for row in rows]
+        return [prefix + entity for entity in entities(columns)]
 
     def pack(
         self, columns: Mapping[str, Column], event_time: Column, nulls: Mapping[str, Column] | None = None
@@ -200,21 +203,18 @@ class RowLayout:
         rows = np.zeros(len(event_time), self._fixed)
         rows["layout"] = self.checksum
         rows["time"] = event_time.astype("datetime64[us]").astype(np.int64)
-        texts = {name: [str(value).encode() for value in columns[name].tolist()] for name in self._strings}
+        texts = {name: _encode(columns[name], (nulls or {}).get(name)) for name in self._strings}
         for position, feature in enumerate(self.view.features):
             column = columns[feature.name]
             null = (nulls or {}).get(feature.name)
             if null is not None:
                 rows["nulls"][:, position // 8] |= null.astype(np.uint8) << (position % 8)
-            if feature.type == "string":
-                rows[feature.name] = [len(text) for text in texts[feature.name]]
-            elif null is None:
-                rows[feature.name] = column.astype(NUMPY_DTYPES[feature.type]).view(_PACKED_FROM[feature.type])
-            else:
-                kept = np.where(null, np.zeros(1, NUMPY_DTYPES[feature.type]), column).astype(
-                    NUMPY_DTYPES[feature.type]
-                )
-                rows[feature.name] = kept.view(_PACKED_FROM[feature.type])
+            block, place = self._places[feature.name]
+            rows[block][:, place] = (
+                [len(text) for text in texts[feature.name]]
+                if feature.type == "string"
+                else _packable(column, null, NUMPY_DTYPES[feature.type]).view(_PACKED[feature.type])
+            )
         tails = zip(*texts.values(), strict=True) if texts else (() for _ in range(len(rows)))
         return [row.tobytes() + b"".join(tail) for row, tail in zip(rows, tails, strict=True)]
 
@@ -224,55 +224,58 @@ class RowLayout:
         Raises:
             StoreError: if a row was packed with another layout, or is cut off.
         """
-        size = self._fixed.itemsize
-        found = None not in rows
-        whole = rows if found else [self._missing if row is None else row for row in rows]
-        heads = [row[:size] for row in whole] if self._strings else whole  # type: ignore[index]
-        packed = b"".join(heads)  # type: ignore[arg-type]
-        if len(packed) != size * len(rows):
-            raise StoreError(
-                f"feature view {self.view.name!r}: a stored row has the wrong length; materialize the view again"
-            )
+        whole, absent = self._fill(rows)
+        heads = [row[: self._size] for row in whole] if self._strings else whole
+        packed = b"".join(heads)
+        # join alone would not see one row too long beside one too short
+        if len(packed) != self._size * len(rows) or (not self._strings and len(set(map(len, whole))) > 1):
+            raise self._unreadable("a stored row has the wrong length")
         table = np.frombuffer(packed, self._fixed)
         event_time = table["time"].astype("datetime64[us]")
         layout = table["layout"]
-        if not found:
-            missing = np.array([row is None for row in rows], bool)
-            event_time[missing] = np.datetime64("NaT")
-            layout = layout[~missing]
-        if (layout != self.checksum).any():
-            raise StoreError(f"feature view {self.view.name!r}: stored with other features; materialize the view again")
-        columns = {
-            feature.name: np.ascontiguousarray(table[feature.name]).view(NUMPY_DTYPES[feature.type])
-            for feature in self.view.features
-            if feature.type != "string"
-        }
-        columns |= self._texts(whole, table)  # type: ignore[arg-type]
+        if absent is not None:
+            event_time[absent] = np.datetime64("NaT")
+            layout = layout[~absent]
+        if np.count_nonzero(layout != self.checksum):
+            raise self._unreadable("stored with other features")
+        columns: Columns = {}
+        for block, names, dtype in self._blocks:
+            columns.update(zip(names, np.ascontiguousarray(table[block].T).view(dtype), strict=True))
+        if self._strings:
+            columns.update(self._texts(whole, table))
         return ViewColumns(columns, event_time, self._nulls(table["nulls"]))
+
+    def _fill(self, rows: Sequence[bytes | None]) -> tuple[Sequence[bytes], Column | None]:
+        """Rows with an empty one for each that is absent, and where these are; None if there are none."""
+        if None not in rows:
+            return rows, None  # type: ignore[return-value]
+        absent = np.array([row is None for row in rows], bool)
+        return [self._missing if row is None else row for row in rows], absent
 
     def _texts(self, rows: Sequence[bytes], table: Any) -> Columns:
         columns = {name: np.empty(len(rows), object) for name in self._strings}
-        if columns:
-            lengths = [table[name].tolist() for name in self._strings]
-            for index, row in enumerate(rows):
-                at = self._fixed.itemsize
-                for column, length in zip(columns.values(), lengths, strict=True):
-                    column[index] = row[at : at + length[index]].decode()
-                    at += length[index]
-                if at != len(row):
-                    raise StoreError(
-                        f"feature view {self.view.name!r}: a stored row is cut off; materialize the view again"
-                    )
+        places = [self._places[name] for name in self._strings]
+        lengths = [table[block][:, place].tolist() for block, place in places]
+        for index, row in enumerate(rows):
+            at = self._size
+            for column, length in zip(columns.values(), lengths, strict=True):
+                column[index] = row[at : at + length[index]].decode(errors="replace")
+                at += length[index]
+            if at != len(row):
+                raise self._unreadable("a stored row is cut off")
         return columns
 
     def _nulls(self, bits: Any) -> dict[str, Column]:
-        if not bits.any():
+        if not np.count_nonzero(bits):
             return {}
         masks = {
             feature.name: (bits[:, position // 8] >> (position % 8) & 1).astype(bool)
             for position, feature in enumerate(self.view.features)
         }
         return {name: mask for name, mask in masks.items() if mask.any()}
+
+    def _unreadable(self, why: str) -> StoreError:
+        return StoreError(f"feature view {self.view.name!r}: {why}; materialize the view again")
 
 
 class LookupPlan:
@@ -285,12 +288,15 @@ class LookupPlan:
     def __init__(self, uses: Sequence[ViewUse]) -> None:
         self.uses = tuple(uses)
         self._layouts = [RowLayout(use.view) for use in uses]
+        self._prefixes = [(use, layout.key_prefix) for use, layout in zip(uses, self._layouts, strict=True)]
+        self._serving_keys = {use.serving_keys for use in uses}
 
     def keys(self, request: Mapping[str, Column]) -> list[bytes]:
         """Store keys, view after view, of the rows whose serving-key columns are given."""
         keys: list[bytes] = []
-        for use, layout in zip(self.uses, self._layouts, strict=True):
-            keys += layout.keys([request[name] for name in use.serving_keys])
+        found = {names: entities([request[name] for name in names]) for names in self._serving_keys}
+        for use, prefix in self._prefixes:
+            keys += [prefix + entity for entity in found[use.serving_keys]]
         return keys
 
     def unpack(self, values: Sequence[bytes | None], rows: int) -> tuple[ViewColumns, ...]:
@@ -318,10 +324,36 @@ def parse_duration(text: str) -> np.timedelta64:
     return np.timedelta64(round(float(match[1]) * _SECONDS[match[2]] * 1_000_000), "us")
 
 
+def entities(columns: Sequence[Column]) -> list[bytes]:
+    """What follows the view in a store key, for the entities whose key columns are given.
+
+    A single key is written as it is; of several, each but the last has its length in front, so that no two different
+    entities share a key.
+    """
+    texts = [[str(part).encode(errors="surrogatepass") for part in column.tolist()] for column in columns]
+    return texts[0] if len(texts) == 1 else [_join(parts) for parts in zip(*texts, strict=True)]
+
+
 def _join(parts: Sequence[bytes]) -> bytes:
     return b"".join(b"%d:%b" % (len(part), part) for part in parts[:-1]) + parts[-1]
 
 
+def _blocks(features: Sequence[Feature]) -> list[tuple[FieldType, tuple[str, ...]]]:
+    """Neighbouring features of one type, which are unpacked together."""
+    groups = groupby(features, key=lambda feature: feature.type)
+    return [(type_, tuple(feature.name for feature in group)) for type_, group in groups]
+
+
+def _packable(column: Column, null: Column | None, dtype: np.dtype[Any]) -> Column:
+    """The column without what stands at its nulls, so that equal values give equal rows."""
+    kept = column if null is None else np.where(null, np.zeros(1, dtype), column)
+    return np.ascontiguousarray(kept, dtype=dtype)
+
+
+def _encode(column: Column, null: Column | None) -> list[bytes]:
+    nulls = null.tolist() if null is not None else [False] * len(column)
+    return [b"" if gone else str(value).encode() for value, gone in zip(column.tolist(), nulls, strict=True)]
+
+
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PACKED: dict[FieldType, str] = {"float64": "<f8", "int64": "<i8", "bool": "u1", "string": "<u4", "timestamp": "<i8"}
-_PACKED_FROM: dict[FieldType, str] = {"float64": "<f8", "int64": "<i8", "bool": "u1", "timestamp": "<i8"}

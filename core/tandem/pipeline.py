@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.contract import NUMPY_DTYPES, Column, Columns
+from tandem.contract import NUMPY_DTYPES, Column, Columns, FieldType
 from tandem.errors import DefinitionError, Internal, NotFound, RequestError
 from tandem.features import ViewColumns, ViewUse, parse_duration
 from tandem.model import Model, age_column, input_name
@@ -151,14 +151,11 @@ class Pipeline:
         prediction = self.model.contract.prediction
         for name, output in outputs.items():
             columns[name] = _one_dimensional(output)
-        column = as_answer_column(columns[self._prediction], prediction.type)
-        _check_finite(prediction.name, column)
-        columns[prediction.name] = column
+        columns[prediction.name] = _answer(prediction.name, columns[self._prediction], prediction.type)
         self._run(self._postprocess, columns)
-        answers = {prediction.name: column}
+        answers = {prediction.name: columns[prediction.name]}
         for step in self.model.postprocess:
-            answers[step.name] = as_answer_column(columns[step.name], step.answer.type)
-            _check_finite(step.name, answers[step.name])
+            answers[step.name] = _answer(step.name, columns[step.name], step.answer.type)
         return answers
 
     def vectors(self, inputs: Inputs) -> Tensors:
@@ -222,7 +219,7 @@ class _Filler:
         absent = np.isnat(view.event_time)
         stale = as_of - view.event_time > self.max_age if self.max_age is not None else None
         unusable = absent if stale is None else absent | stale
-        any_unusable = bool(unusable.any())
+        any_unusable = np.count_nonzero(unusable) > 0
         for feature in self.use.view.features:
             column = view.columns[feature.name]
             null = view.nulls.get(feature.name)
@@ -304,13 +301,19 @@ def _one_dimensional(output: NDArray[Any]) -> NDArray[Any]:
     return output.reshape(len(output)) if output.ndim == 2 and output.shape[1] == 1 else output
 
 
-def _check_finite(name: str, column: Column) -> None:
-    if column.ndim != 1:
-        raise Internal(f"{name} must have one value per row, not shape {column.shape}", code="transform_failed")
-    if column.dtype.kind == "f" and not np.isfinite(column).all():
+def _answer(name: str, values: Column, type_: FieldType) -> Column:
+    """A field of the answer, checked."""
+    if values.ndim != 1:
+        raise Internal(f"{name} must have one value per row, not shape {values.shape}", code="transform_failed")
+    try:
+        column = as_answer_column(values, type_)
+    except (TypeError, ValueError) as error:
+        raise Internal(f"{name} must be of type {type_}: {error}", code="transform_failed") from error
+    if type_ == "float64" and np.count_nonzero(np.isfinite(column)) < len(column):
         row = int(np.flatnonzero(~np.isfinite(column))[0])
         raise Internal(
             f"row {row}: {name} is {column[row]}",
             code="prediction_not_finite",
             details=[{"row": row, "field": name, "rule": "must be finite"}],
         )
+    return column

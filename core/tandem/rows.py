@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
-from tandem.contract import Column, Columns, Contract, Field, FieldType, ZonedDatetime, to_datetime64
+from tandem.contract import Column, Columns, Contract, Field, FieldType, ZonedDatetime, naive_utc
 from tandem.errors import ContractViolation, Violation
 
 MAX_VIOLATIONS = 100
@@ -34,7 +34,7 @@ class RowReader:
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
         self._names = tuple(contract.inputs)
-        self._fields = tuple(contract.inputs.values())
+        self._readers = tuple(_Reader(field) for field in contract.inputs.values())
         self._optional = tuple(name for name, field in contract.inputs.items() if not field.required)
         # sorted so that required fields come first, as a struct demands
         ordered = sorted(contract.inputs.items(), key=lambda item: not item[1].required)
@@ -53,12 +53,10 @@ class RowReader:
 
     def columns(self, rows: Sequence[Row]) -> Columns:
         """A column for each field of the contract; where a client left it out, its filler."""
-        columns: Columns = {}
-        for name, field, values in zip(
-            self._names, self._fields, zip(*map(self._values, rows), strict=True), strict=True
-        ):
-            columns[name] = _column(field, values)
-        return columns
+        values = zip(*map(self._values, rows), strict=True)
+        return {
+            name: reader.column(given) for name, reader, given in zip(self._names, self._readers, values, strict=True)
+        }
 
     def given(self, rows: Iterable[Row]) -> int:
         """How many fields the rows have together, fields left out not counted."""
@@ -89,7 +87,7 @@ class RowReader:
             return np.full(len(next(iter(columns.values()))), now, "datetime64[us]")
         given = columns[self.contract.as_of]
         absent = np.isnat(given)
-        return np.where(absent, now, given) if absent.any() else given
+        return np.where(absent, now, given) if np.count_nonzero(absent) else given
 
     def _row_violations(self, index: int, row: Any) -> Iterable[Violation]:
         if not isinstance(row, Mapping):
@@ -144,19 +142,23 @@ def _broken(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
         yield f"must be one of {', '.join(map(str, field.enum))}", ~np.isin(column, np.array(field.enum, field.dtype))
 
 
-def _column(field: Field, values: Sequence[Any]) -> Column:
-    if not field.required:
-        filler = field.filler
-        values = [filler if value is None or value is msgspec.UNSET else value for value in values]
-        if field.type == "timestamp":
-            return np.array([_instant(value) for value in values], "datetime64[us]")
-    if field.type == "timestamp":
-        return to_datetime64(values)
-    return np.array(values, field.dtype)
+class _Reader:
+    """Makes the column of one field from what clients gave for it."""
 
+    __slots__ = ("dtype", "filler", "is_timestamp", "required")
 
-def _instant(value: Any) -> Any:
-    return to_datetime64([value])[0] if isinstance(value, datetime) else value
+    def __init__(self, field: Field) -> None:
+        self.dtype = field.dtype
+        self.required = field.required
+        self.filler = None if field.required else field.filler
+        self.is_timestamp = field.type == "timestamp"
+
+    def column(self, values: Sequence[Any]) -> Column:
+        if self.is_timestamp:
+            values = [naive_utc(value) if isinstance(value, datetime) else self.filler for value in values]
+        elif not self.required:
+            values = [self.filler if value is None or value is msgspec.UNSET else value for value in values]
+        return np.array(values, self.dtype)
 
 
 def _wire_type(field: Field) -> Any:

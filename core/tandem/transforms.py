@@ -229,7 +229,7 @@ def call(transform: Transform, columns: Mapping[str, Column], state: Mapping[str
     inputs = [columns[name] for name in transform.inputs]
     result = transform.function(*inputs, **state)
     rows = len(inputs[0]) if inputs else len(next(iter(columns.values())))
-    if not isinstance(result, np.ndarray) or result.ndim == 0 or len(result) != rows:
+    if type(result) is not np.ndarray or result.ndim == 0 or len(result) != rows:
         shape = getattr(result, "shape", None)
         raise DefinitionError(
             f"{transform.name} must return an array of {rows} rows, not {type(result).__name__} {shape or ''}".rstrip()
@@ -280,9 +280,19 @@ def _equal(left: Any, right: Any) -> Any:
     return same.reshape(len(left), -1).all(axis=1)
 
 
-def as_answer_column(values: Any, type_: FieldType) -> Column:
-    """A post-processing result in the dtype of its declared type."""
-    return np.asarray(values).astype(NUMPY_DTYPES[type_], copy=False)
+def as_answer_column(values: Column, type_: FieldType) -> Column:
+    """A prediction or post-processing result in the dtype of its declared type.
+
+    Raises:
+        TypeError: if that would change values, such as numbers to strings or fractions to whole numbers.
+    """
+    dtype = NUMPY_DTYPES[type_]
+    if type_ == "string":
+        texts = values.astype(object) if values.dtype.kind == "U" else values
+        if texts.dtype != dtype or set(map(type, texts.tolist())) - {str}:
+            raise TypeError(f"values of dtype {values.dtype} are no strings")
+        return texts
+    return values if values.dtype is dtype else values.astype(dtype, casting="same_kind", copy=False)
 
 
 def _parameters(function: Function) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from tandem.errors import StoreError
+
 
 class OnlineStore(Protocol):
     """What a store must do; keys and rows are made by :class:`tandem.features.LookupPlan`."""
@@ -28,3 +30,26 @@ class OnlineStore(Protocol):
     async def close(self) -> None:
         """Give back connections."""
         ...
+
+
+def open_store(url: str) -> OnlineStore:
+    """The online store that a URL names.
+
+    Args:
+        url: ``redis://…``, ``rediss://…`` or ``unix://…`` for the Redis protocol; ``memory://`` for this process alone.
+
+    Raises:
+        StoreError: if there is no store for such a URL, or the one that there is lacks a library.
+    """
+    scheme, separator, _ = url.partition("://")
+    if separator and scheme == "memory":
+        from tandem.stores.memory import MemoryStore
+
+        return MemoryStore()
+    if separator and scheme in ("redis", "rediss", "unix"):
+        try:
+            from tandem.stores.redis import RedisStore
+        except ModuleNotFoundError as error:
+            raise StoreError(f"{scheme}:// needs {error.name}; install tandem-core[redis]") from None
+        return RedisStore(url)
+    raise StoreError("the URL of an online store begins with redis://, rediss://, unix:// or memory://")

@@ -1,0 +1,151 @@
+"""Online store behind the Redis protocol: Valkey, Redis, and what else speaks it.
+
+Reads have no timeout of their own and are never tried again: whoever asks knows the deadline, and says so with
+:func:`asyncio.timeout`. A connection whose reply was not waited for is closed, never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import hiredis
+import redis
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
+
+from tandem.errors import StoreError
+
+KEYS_PER_COMMAND = 2_000
+"""Longer lists are split into several commands of one write, so that the server can serve others in between."""
+
+ROWS_PER_WRITE = 5_000
+"""How many rows are written before the server's replies are read."""
+
+
+class RedisStore:
+    """Packed rows as plain string values; one ``MGET`` for all keys of a batch.
+
+    A store belongs to one event loop. Connections are opened when they are needed and kept.
+
+    Args:
+        url: ``redis://user:password@host:6379/0``, ``rediss://…`` for TLS, or ``unix://…``.
+        connections: Most connections at one time; further calls wait for one.
+        timeout: Seconds for opening a connection, and for each reply to :meth:`get_now`, which has no deadline
+            from outside.
+
+    Raises:
+        StoreError: if the URL cannot be read.
+    """
+
+    def __init__(self, url: str, *, connections: int = 32, timeout: float = 5.0) -> None:
+        try:
+            options: dict[str, Any] = dict(parse_url(url))
+            threading_options = dict(redis.connection.parse_url(url))
+        except ValueError:
+            # the reason might quote the password
+            raise StoreError("the URL of the store cannot be read; write redis://user:password@host:port/0") from None
+        self._class: type[AbstractConnection] = options.pop("connection_class", Connection)
+        defaults = {"socket_timeout": None, "socket_connect_timeout": timeout, "protocol": 2}
+        self._options = {**defaults, **options, "retry": Retry(NoBackoff(), 0), "health_check_interval": 0}
+        self._where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        self._idle: list[AbstractConnection] = []
+        self._free = asyncio.Semaphore(connections)
+        self._now: redis.Redis | None = None
+        self._now_lock = threading.Lock()
+        retry = redis.retry.Retry(NoBackoff(), 0)
+        self._now_options = {**defaults, "socket_timeout": timeout, **threading_options, "retry": retry}
+
+    def __repr__(self) -> str:
+        return f"RedisStore({self._where})"
+
+    async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Rows of the given keys in one round trip, None where there is none.
+
+        Raises:
+            StoreError: if the store cannot be reached or refuses.
+        """
+        if not keys:
+            return []
+        if len(keys) <= KEYS_PER_COMMAND:
+            return (await self._call(hiredis.pack_command((b"MGET", *keys)), 1))[0]  # type: ignore[no-any-return]
+        commands = [
+            hiredis.pack_command((b"MGET", *keys[at : at + KEYS_PER_COMMAND]))
+            for at in range(0, len(keys), KEYS_PER_COMMAND)
+        ]
+        return [row for rows in await self._call(b"".join(commands), len(commands)) for row in rows]
+
+    async def put(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
+        """Write rows, each with its key; an existing row is replaced.
+
+        Raises:
+            StoreError: if the store cannot be reached or refuses; some of the rows may be written then.
+        """
+        left = iter(rows)
+        while batch := list(islice(left, ROWS_PER_WRITE)):
+            commands = [hiredis.pack_command((b"SET", key, row)) for key, row in batch]
+            await self._call(b"".join(commands), len(commands))
+
+    async def ping(self) -> None:
+        """Make sure that the store answers.
+
+        Raises:
+            StoreError: if it does not.
+        """
+        await self._call(hiredis.pack_command((b"PING",)), 1)
+
+    async def close(self) -> None:
+        """Close the connections that are not in use."""
+        while self._idle:
+            await self._idle.pop().disconnect()
+        if self._now is not None:
+            self._now.close()
+            self._now = None
+
+    def get_now(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Rows of the given keys, without an event loop; from any thread.
+
+        Raises:
+            StoreError: if the store cannot be reached or refuses, or takes longer than the timeout.
+        """
+        with self._now_lock:
+            if self._now is None:
+                self._now = redis.Redis(connection_pool=redis.ConnectionPool(**self._now_options))
+        with self._refusals():
+            return self._now.mget(keys) if keys else []  # type: ignore[return-value]
+
+    async def _call(self, commands: bytes, replies: int) -> list[Any]:
+        """Replies to packed commands."""
+        async with self._free:
+            connection = self._idle.pop() if self._idle else self._class(**self._options)
+            try:
+                with self._refusals():
+                    found = await self._exchange(connection, commands, replies)
+            except BaseException:
+                # replies may be on their way still: whoever used the connection next would get them
+                await connection.disconnect(nowait=True)
+                raise
+            self._idle.append(connection)
+            return found
+
+    async def _exchange(self, connection: AbstractConnection, commands: bytes, replies: int) -> list[Any]:
+        if connection.is_connected and await connection.can_read():
+            # the server said something unasked, most likely that it hung up while the connection was idle
+            await connection.disconnect(nowait=True)
+        await connection.send_packed_command(commands, check_health=False)
+        return [await connection.read_response() for _ in range(replies)]
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except AuthenticationError as error:
+            raise StoreError(f"online store {self._where} refuses these credentials: {error}") from None
+        except (RedisError, OSError) as error:
+            raise StoreError(f"online store {self._where}: {error}") from error

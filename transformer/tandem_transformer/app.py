@@ -1,0 +1,135 @@
+"""The HTTP application: FastAPI with documentation, health, metadata and metrics; predict routes in front of it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from fastapi import FastAPI, Response
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+from tandem.errors import NotFound, RequestError
+
+from tandem_transformer.http import (
+    PredictEndpoint,
+    V1Responder,
+    V2Responder,
+    error_reply,
+)
+from tandem_transformer.service import Service
+from tandem_transformer.v1 import V1
+from tandem_transformer.v2 import V2
+
+_JSON_ONLY = (b"application/json",)
+_JSON_OR_BINARY = (b"application/json", b"application/octet-stream")
+_PREDICT_PATH = re.compile(r"/v[12]/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[^/:]+))?(?::predict|/infer)")
+
+
+class App:
+    """The ASGI application of one process.
+
+    Args:
+        service: What answers.
+    """
+
+    def __init__(self, service: Service) -> None:
+        bundle, name = service.bundle, service.model_name
+        config = service.config
+        v2 = V2(bundle.contract, name, bundle.version, config.max_request_rows)
+        v1 = V1(service.reader, bundle.signature, name, bundle.version, config.max_request_rows)
+        predict_v1 = PredictEndpoint(service, V1Responder(service, v1), _JSON_ONLY)
+        predict_v2 = PredictEndpoint(service, V2Responder(service, v2), _JSON_OR_BINARY)
+        versioned = f"{name}/versions/{bundle.version}"
+        self._predict = {
+            f"/v1/models/{name}:predict": predict_v1,
+            f"/v1/models/{versioned}:predict": predict_v1,
+            f"/v2/models/{name}/infer": predict_v2,
+            f"/v2/models/{versioned}/infer": predict_v2,
+        }
+        self._service = service
+        self._fastapi = _fastapi(service, v2)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, the predict routes first."""
+        endpoint = self._predict.get(scope["path"]) if scope["type"] == "http" else None
+        await (endpoint or self._fastapi)(scope, receive, send)
+
+
+def _fastapi(service: Service, v2: V2) -> FastAPI:
+    bundle, name = service.bundle, service.model_name
+    app = FastAPI(title=name, version=bundle.version, description=bundle.model.__doc__ or "")
+    app.add_exception_handler(RequestError, _answer_error)
+
+    @app.get("/v2/health/live", tags=["health"])
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @app.get("/v2/health/ready", tags=["health"])
+    async def ready() -> JSONResponse:
+        return JSONResponse({"ready": service.ready}, 200 if service.ready else 503)
+
+    @app.get("/v2", tags=["metadata"])
+    async def server() -> dict[str, Any]:
+        return {"name": "tandem-transformer", "version": _version(), "extensions": ["binary_tensor_data"]}
+
+    @app.get("/v1/models", tags=["metadata"])
+    async def models() -> dict[str, list[str]]:
+        return {"models": [name]}
+
+    @app.get("/v1/models/{model}", tags=["metadata"])
+    async def model_v1(model: str) -> dict[str, Any]:
+        _check(service, model, None)
+        return {"name": name, "ready": service.ready}
+
+    @app.get("/v2/models/{model}", tags=["metadata"])
+    @app.get("/v2/models/{model}/versions/{version}", tags=["metadata"])
+    async def metadata(model: str, version: str | None = None) -> dict[str, Any]:
+        _check(service, model, version)
+        return v2.metadata()
+
+    @app.get("/v2/models/{model}/ready", tags=["health"])
+    @app.get("/v2/models/{model}/versions/{version}/ready", tags=["health"])
+    async def model_ready(model: str, version: str | None = None) -> JSONResponse:
+        _check(service, model, version)
+        return JSONResponse({"name": name, "ready": service.ready}, 200 if service.ready else 503)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(service.recorder.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE", "PATCH"], include_in_schema=False)
+    async def elsewhere(path: str) -> None:
+        if match := _PREDICT_PATH.fullmatch(f"/{path}"):
+            _check(service, match["model"], match["version"])
+        raise NotFound(f"there is nothing at /{path}", code="path_not_found")
+
+    generated = app.openapi
+
+    def documentation() -> dict[str, Any]:
+        from tandem.openapi import openapi
+
+        described = openapi(bundle.contract, model_name=name, version=bundle.version)
+        return {**described, "paths": {**described["paths"], **generated()["paths"]}}
+
+    app.openapi = documentation  # type: ignore[method-assign]
+    return app
+
+
+def _check(service: Service, model: str, version: str | None) -> None:
+    if model != service.model_name:
+        raise NotFound(f"there is no model {model!r} here, only {service.model_name!r}")
+    if version is not None and version != service.bundle.version:
+        raise NotFound(
+            f"version {version!r} is not served here, only {service.bundle.version!r}", code="version_not_found"
+        )
+
+
+async def _answer_error(request: Any, error: Any) -> Response:
+    content, headers = error_reply(error, request.headers.get("x-request-id", "-").encode("latin-1"))
+    return Response(content, error.status, {name.decode(): value.decode() for name, value in headers})
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("tandem-transformer")

@@ -1,0 +1,97 @@
+"""A batch: the rows of several requests on one way through lookup, pipeline and predictor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tandem.contract import Columns
+from tandem.pipeline import Tensors
+from tandem.rows import Row, RowReader
+
+STAGES = ("decode", "lookup", "odt", "mdt", "predict", "post")
+"""Stages of a batch, in order."""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One request on its way. It has either rows or columns, as its protocol brings them.
+
+    Attributes:
+        size: Number of its rows.
+        deadline: When it must be answered, on the event loop's clock.
+        answer: Will be its slice of the batch's answer, or a :class:`~tandem.errors.RequestError`.
+        rows: Decoded rows.
+        columns: Columns for each field of the contract.
+        decode_s: Seconds that reading it took.
+        request_id: Of the client, or ours.
+    """
+
+    size: int
+    deadline: float
+    answer: asyncio.Future[Answer]
+    rows: Sequence[Row] | None = None
+    columns: Columns | None = None
+    decode_s: float = 0.0
+    request_id: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class BatchAnswer:
+    """What a batch came to.
+
+    Attributes:
+        columns: A column for each field of the answers.
+        tensors: The model's input tensors.
+        degraded: For each row with stored values that were not used: the reason, by view.
+        stages: Seconds that each of :data:`STAGES` took.
+        lists: The columns as lists, for JSON.
+    """
+
+    columns: Columns
+    tensors: Tensors
+    degraded: dict[int, dict[str, Any]]
+    stages: tuple[float, ...]
+    lists: list[list[Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lists = [column.tolist() for column in self.columns.values()]
+
+
+@dataclass(slots=True, frozen=True)
+class Answer:
+    """One call's rows of a batch's answer: from ``start`` up to ``stop``."""
+
+    batch: BatchAnswer
+    start: int
+    stop: int
+
+    @property
+    def degraded(self) -> dict[int, dict[str, Any]]:
+        """Degraded rows, counted from the call's own first row."""
+        if not self.batch.degraded:
+            return {}
+        return {row - self.start: why for row, why in self.batch.degraded.items() if self.start <= row < self.stop}
+
+
+def merge(reader: RowReader, calls: list[Call]) -> Columns:
+    """Columns of all calls; orders ``calls`` as their rows follow each other.
+
+    Args:
+        reader: Of the contract.
+        calls: At least one; calls with rows are put in front of calls with columns.
+    """
+    calls.sort(key=_has_columns)
+    rows = [row for call in calls if call.rows is not None for row in call.rows]
+    parts = [reader.columns(rows)] if rows else []
+    parts += [call.columns for call in calls if call.columns is not None]
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _has_columns(call: Call) -> bool:
+    return call.columns is not None

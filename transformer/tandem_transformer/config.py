@@ -1,0 +1,172 @@
+"""Settings of the transformer, from the command line. Names follow the flags that KServe appends to a transformer."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PROTOCOLS = ("v2", "grpc-v2", "inprocess")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of one transformer; see :func:`parse` for what each means.
+
+    Attributes whose names end in ``_ms`` are milliseconds, in ``_s`` seconds.
+    """
+
+    model_dir: Path
+    model_name: str | None = None
+    host: str = "0.0.0.0"  # noqa: S104 (a container serves its pod's address)
+    http_port: int = 8080
+    grpc_port: int = 8081
+    predictor_host: tuple[str, ...] = ()
+    predictor_protocol: str = "v2"
+    predictor_use_ssl: bool = False
+    store: str = "memory://"
+    workers: int = 0
+    processes: int = 1
+    request_timeout_ms: float = 1000.0
+    store_timeout_ms: float = 200.0
+    predictor_timeout_ms: float = 800.0
+    max_batch_rows: int = 256
+    max_batch_wait_ms: float = 0.0
+    max_batches: int = 2
+    max_queued_rows: int = 20_000
+    max_request_rows: int = 10_000
+    max_body_bytes: int = 8 * 1024 * 1024
+    shutdown_grace_s: float = 20.0
+    explain: bool = False
+    access_log: bool = False
+
+
+def parse(arguments: Sequence[str] | None = None) -> Config:
+    """Settings from command-line arguments; ends the process with code 2 and a message if they make no sense."""
+    parser = _parser()
+    values = vars(parser.parse_args(arguments))
+    if values["predictor_protocol"] != "inprocess" and not values["predictor_host"]:
+        parser.error("--predictor_host is required unless --predictor_protocol is inprocess")
+    return Config(**values)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tandem-transformer", description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    default = Config(model_dir=Path("/mnt/models"))
+    add("--model_dir", type=Path, default=default.model_dir, help="directory of the bundle (%(default)s)")
+    add("--model_name", help="name under which clients ask for the model (the bundle's)")
+    add("--host", default=default.host, help="address to listen on (%(default)s)")
+    add(
+        "--http_port",
+        type=int,
+        default=default.http_port,
+        help="port of V1, OIP v2 REST, health and metrics (%(default)s)",
+    )
+    add("--grpc_port", type=int, default=default.grpc_port, help="port of OIP v2 gRPC; 0 for none (%(default)s)")
+    add(
+        "--predictor_host",
+        type=_hosts,
+        default=(),
+        help="host:port of the predictor; several, separated by commas, share the calls",
+    )
+    add(
+        "--predictor_protocol",
+        choices=PROTOCOLS,
+        default=default.predictor_protocol,
+        help="how to call the predictor (%(default)s)",
+    )
+    add("--predictor_use_ssl", type=_flag, nargs="?", const=True, default=False, help="call the predictor over TLS")
+    add(
+        "--store", default=default.store, help="online store: redis://host:port/db, rediss://…, memory:// (%(default)s)"
+    )
+    add(
+        "--workers",
+        type=_natural,
+        default=0,
+        help="most requests at once, 0 for no limit; KServe sets it to containerConcurrency",
+    )
+    add("--processes", type=_positive, default=1, help="server processes that share the ports (%(default)s)")
+    add(
+        "--request_timeout_ms",
+        type=float,
+        default=default.request_timeout_ms,
+        help="time a request has, unless it brings its own (%(default)g)",
+    )
+    add("--store_timeout_ms", type=float, default=default.store_timeout_ms, help="time for one lookup (%(default)g)")
+    add(
+        "--predictor_timeout_ms",
+        type=float,
+        default=default.predictor_timeout_ms,
+        help="time for one call of the predictor (%(default)g)",
+    )
+    add(
+        "--max_batch_rows",
+        type=_natural,
+        default=default.max_batch_rows,
+        help="most rows coalesced into one batch, 0 to coalesce nothing (%(default)s)",
+    )
+    add("--max_batch_wait_ms", type=float, default=0.0, help="how long a batch waits for more rows (%(default)g)")
+    add(
+        "--max_batches",
+        type=_positive,
+        default=default.max_batches,
+        help="batches on their way at once; more requests wait and coalesce (%(default)s)",
+    )
+    add(
+        "--max_queued_rows",
+        type=_positive,
+        default=default.max_queued_rows,
+        help="rows that may wait before clients are told 429 (%(default)s)",
+    )
+    add(
+        "--max_request_rows",
+        type=_positive,
+        default=default.max_request_rows,
+        help="most rows of one request (%(default)s)",
+    )
+    add(
+        "--max_body_bytes",
+        type=_positive,
+        default=default.max_body_bytes,
+        help="longest body of a request (%(default)s)",
+    )
+    add(
+        "--shutdown_grace_s",
+        type=float,
+        default=default.shutdown_grace_s,
+        help="time to finish what is in flight (%(default)g)",
+    )
+    add(
+        "--explain",
+        action="store_true",
+        help="let clients ask for the vector of each row with the header x-explain: vector",
+    )
+    add("--access_log", action="store_true", help="log every request, not only those that fail")
+    return parser
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(host.strip() for host in text.split(",") if host.strip())
+    if not hosts:
+        raise argparse.ArgumentTypeError("needs at least one host")
+    return tuple(host if ":" in host else f"{host}:80" for host in hosts)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError("must be true or false")
+    return text.lower() == "true"
+
+
+def _natural(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
+    return number
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number

@@ -1,0 +1,132 @@
+"""Open Inference Protocol v2 over gRPC."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+from tandem.errors import Internal, NotFound, Overloaded, RequestError
+from tandem.oip import grpc_predict_v2_pb2 as pb
+from tandem.oip import protobuf
+
+from tandem_transformer.http import log, log_error
+from tandem_transformer.service import Service
+from tandem_transformer.v2 import V2
+
+Context = Any
+
+
+class GrpcService:
+    """The protocol's methods for one bundle.
+
+    Args:
+        service: What answers.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._v2 = V2(
+            service.bundle.contract, service.model_name, service.bundle.version, service.config.max_request_rows
+        )
+
+    def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
+        """Handlers of all methods, for :meth:`grpc.aio.Server.add_generic_rpc_handlers`."""
+        methods = {
+            "ServerLive": _method(self._live, pb.ServerLiveRequest),
+            "ServerReady": _method(self._ready, pb.ServerReadyRequest),
+            "ServerMetadata": _method(self._server_metadata, pb.ServerMetadataRequest),
+            "ModelReady": _method(self._model_ready, pb.ModelReadyRequest),
+            "ModelMetadata": _method(self._model_metadata, pb.ModelMetadataRequest),
+            "ModelInfer": grpc.unary_unary_rpc_method_handler(self._infer),
+        }
+        return grpc.method_handlers_generic_handler(protobuf.SERVICE, methods)
+
+    async def _infer(self, message: bytes, context: Context) -> bytes:
+        started = time.perf_counter()
+        recorder = self._service.recorder
+        recorder.inflight += 1
+        status = 200
+        try:
+            return await self._answer(message, context)
+        except RequestError as error:
+            status = error.status
+            log_error(error, b"-")
+            await _abort(context, error)
+        except Exception:
+            status = 500
+            log.exception("a request failed")
+            await _abort(context, Internal("internal error"))
+        finally:
+            recorder.inflight -= 1
+            recorder.answered(status, time.perf_counter() - started)
+        raise AssertionError("abort does not return")
+
+    async def _answer(self, message: bytes, context: Context) -> bytes:
+        service = self._service
+        started = time.perf_counter()
+        if service.config.workers and service.recorder.inflight > service.config.workers:
+            raise Overloaded(f"{service.config.workers} requests are in flight already")
+        request = protobuf.decode_request(message)
+        self._check(request.model_name, request.model_version)
+        columns = self._v2.decode(request)
+        remaining = context.time_remaining()
+        call = service.call(len(next(iter(columns.values()))), remaining)
+        call.columns = columns
+        call.decode_s = time.perf_counter() - started
+        return protobuf.encode_response(self._v2.encode(await service.submit(call), request))
+
+    def _check(self, model: str, version: str) -> None:
+        if model != self._service.model_name:
+            raise NotFound(f"there is no model {model!r} here, only {self._service.model_name!r}")
+        if version and version != self._service.bundle.version:
+            raise NotFound(
+                f"version {version!r} is not served here, only {self._service.bundle.version!r}",
+                code="version_not_found",
+            )
+
+    async def _live(self, request: Any) -> Any:
+        return pb.ServerLiveResponse(live=True)
+
+    async def _ready(self, request: Any) -> Any:
+        return pb.ServerReadyResponse(ready=self._service.ready)
+
+    async def _server_metadata(self, request: Any) -> Any:
+        return pb.ServerMetadataResponse(name="tandem-transformer", extensions=["binary_tensor_data"])
+
+    async def _model_ready(self, request: Any) -> Any:
+        self._check(request.name, request.version)
+        return pb.ModelReadyResponse(ready=self._service.ready)
+
+    async def _model_metadata(self, request: Any) -> Any:
+        self._check(request.name, request.version)
+        described = self._v2.metadata()
+        tensors = {
+            kind: [pb.ModelMetadataResponse.TensorMetadata(**tensor) for tensor in described[kind]]
+            for kind in ("inputs", "outputs")
+        }
+        return pb.ModelMetadataResponse(
+            name=described["name"], versions=described["versions"], platform=described["platform"], **tensors
+        )
+
+
+def _method(answer: Callable[[Any], Awaitable[Any]], request_type: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    async def method(request: Any, context: Context) -> Any:
+        try:
+            return await answer(request)
+        except RequestError as error:
+            await _abort(context, error)
+
+    return grpc.unary_unary_rpc_method_handler(
+        method,
+        request_deserializer=request_type.FromString,
+        response_serializer=lambda response: response.SerializeToString(),
+    )
+
+
+async def _abort(context: Context, error: RequestError) -> None:
+    """End the call with the error's status; its code travels in the trailing metadata."""
+    context.set_trailing_metadata((("tandem-error-code", error.code),))
+    await context.abort(getattr(grpc.StatusCode, error.grpc_status), str(error))

@@ -1,0 +1,172 @@
+"""The transformer's Prometheus metrics.
+
+The hot path only appends numbers to lists. A few times a second, and before every scrape, they are counted into the
+metrics all at once: with NumPy that costs a hundredth of counting each by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter as Tally
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import prometheus_client
+from numpy.typing import ArrayLike
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.multiprocess import MultiProcessCollector
+from tandem.bundle import Bundle
+from tandem.contract import Column
+from tandem.features import ViewColumns
+
+from tandem_transformer.batch import STAGES, BatchAnswer
+
+# the time of creation doubles the series and tells nothing that a restart does not
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+FLUSH_S = 0.25
+"""Metrics lag behind by at most this many seconds in the processes that are not asked themselves."""
+
+_SUB_SECOND = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
+_SECONDS = (*_SUB_SECOND, 0.5, 0.75, 1, 2, 5, 10)
+_STAGE_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, *_SECONDS)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
+_AGES = (1, 10, 60, 300, 900, 3600, 6 * 3600, 86400, 2 * 86400, 7 * 86400, 30 * 86400)
+
+
+class Histogram(prometheus_client.Histogram):
+    """A histogram that takes many observations at once."""
+
+    def observe_many(self, values: ArrayLike) -> None:
+        """Count an array of observations; NaN are left out."""
+        array = np.asarray(values, dtype=np.float64)
+        array = array[~np.isnan(array)]
+        if not len(array):
+            return
+        counts = np.bincount(np.searchsorted(self._upper_bounds, array, side="left"), minlength=len(self._buckets))
+        for index in np.flatnonzero(counts):
+            self._buckets[index].inc(int(counts[index]))
+        self._sum.inc(float(array.sum()))
+
+
+class Recorder:
+    """Takes what the hot path measures.
+
+    Args:
+        bundle: The version that is served; gives the labels and the buckets of the prediction.
+        model_name: Name under which clients ask for it.
+    """
+
+    def __init__(self, bundle: Bundle, model_name: str) -> None:
+        registry = CollectorRegistry()
+        labels: dict[str, Any] = {"registry": registry, "labelnames": ("model", "version")}
+        own = (model_name, bundle.version)
+        self._registry = registry
+        self._own = own
+        self._requests = Counter(
+            "tandem_requests", "Answers to clients, by HTTP status.", ("model", "version", "code"), registry=registry
+        )
+        self._request_seconds = _histogram(
+            "tandem_request_seconds", "From a request's arrival to its answer.", _SECONDS, labels, own
+        )
+        self._inflight = Gauge(
+            "tandem_inflight_requests", "Requests that wait for their answer.", multiprocess_mode="livesum", **labels
+        ).labels(*own)
+        self._rows_per_batch = _histogram(
+            "tandem_rows_per_batch", "Rows that travelled in one batch.", _ROWS, labels, own
+        )
+        stages = Histogram(
+            "tandem_stage_seconds",
+            "Time of one batch in each stage.",
+            ("model", "version", "stage"),
+            buckets=_STAGE_SECONDS,
+            registry=registry,
+        )
+        self._stages = [stages.labels(*own, stage) for stage in STAGES]
+        self._degraded = Counter(
+            "tandem_degraded",
+            "Rows answered without all stored values.",
+            ("model", "version", "reason"),
+            registry=registry,
+        )
+        ages = Histogram(
+            "tandem_feature_age_seconds",
+            "Age of the stored values that were looked up.",
+            ("model", "version", "view"),
+            buckets=_AGES,
+            registry=registry,
+        )
+        self._ages = [ages.labels(*own, use.name) for use in bundle.manifest.views]
+        prediction = bundle.contract.prediction
+        self._prediction = (
+            _histogram(
+                "tandem_prediction", f"Predictions, {prediction.unit or 'no unit'}.", prediction.buckets, labels, own
+            )
+            if prediction.buckets
+            else None
+        )
+        self.inflight = 0
+        self._codes: Tally[int] = Tally()
+        self._latencies: list[float] = []
+        self._batches: list[tuple[BatchAnswer, int, Sequence[ViewColumns], Column]] = []
+
+    def answered(self, status: int, seconds: float) -> None:
+        """An answer has gone out."""
+        self._codes[status] += 1
+        self._latencies.append(seconds)
+
+    def batch(self, answer: BatchAnswer, rows: int, views: Sequence[ViewColumns], as_of: Column) -> None:
+        """A batch has been answered."""
+        self._batches.append((answer, rows, views, as_of))
+
+    def flush(self) -> None:
+        """Count what has been taken since the last time."""
+        self._inflight.set(self.inflight)
+        codes, self._codes = self._codes, Tally()
+        for code, count in codes.items():
+            self._requests.labels(*self._own, str(code)).inc(count)
+        latencies, self._latencies = self._latencies, []
+        self._request_seconds.observe_many(latencies)
+        batches, self._batches = self._batches, []
+        if batches:
+            self._flush_batches(batches)
+
+    def keep_flushing(self) -> None:
+        """Flush now and every :data:`FLUSH_S` from now on, as long as the event loop runs."""
+        self.flush()
+        asyncio.get_running_loop().call_later(FLUSH_S, self.keep_flushing)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus' text format, those of the other processes included."""
+        self.flush()
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return prometheus_client.generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return prometheus_client.generate_latest(together)
+
+    def _flush_batches(self, batches: Sequence[tuple[BatchAnswer, int, Sequence[ViewColumns], Column]]) -> None:
+        self._rows_per_batch.observe_many([rows for _, rows, _, _ in batches])
+        stages = np.array([answer.stages for answer, _, _, _ in batches])
+        for histogram, seconds in zip(self._stages, stages.T, strict=True):
+            histogram.observe_many(seconds)
+        if self._prediction is not None:
+            self._prediction.observe_many(
+                np.concatenate([next(iter(answer.columns.values())) for answer, _, _, _ in batches])
+            )
+        for index, histogram in enumerate(self._ages):
+            ages = [(as_of - views[index].event_time) / np.timedelta64(1, "s") for _, _, views, as_of in batches]
+            histogram.observe_many(np.concatenate(ages))
+        reasons = Tally(
+            reason for answer, _, _, _ in batches for row in answer.degraded.values() for reason in set(row.values())
+        )
+        for reason, count in reasons.items():
+            self._degraded.labels(*self._own, reason).inc(count)
+
+
+def _histogram(
+    name: str, text: str, buckets: Sequence[float], labels: dict[str, Any], own: tuple[str, str]
+) -> Histogram:
+    return Histogram(name, text, buckets=tuple(buckets), **labels).labels(*own)

@@ -1,0 +1,76 @@
+"""The hop's own form of a batch: pipeline tensors as an Open Inference Protocol request, and its answer as tensors."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+from tandem.bundle import Bundle
+from tandem.errors import Internal, NotFound, Overloaded, RequestError, Unavailable
+from tandem.oip import InferRequest, InferResponse, Tensor, datatype_of
+from tandem.pipeline import Tensors
+
+_batch_ids = itertools.count(1)
+
+
+def to_request(bundle: Bundle, tensors: Tensors) -> InferRequest:
+    """A request for the bundle's model under its name on the hop, with an id of its own."""
+    return InferRequest(
+        model_name=bundle.hop_name,
+        id=f"b{next(_batch_ids)}",
+        inputs=[_to_tensor(name, array) for name, array in tensors.items()],
+    )
+
+
+def to_tensors(response: InferResponse) -> Tensors:
+    """Output tensors by name; BYTES become ``str`` objects."""
+    return {tensor.name: _from_tensor(tensor) for tensor in response.outputs}
+
+
+def to_error(bundle: Bundle, status: int, message: str) -> RequestError:
+    """What a client is told when the predictor answers with an error.
+
+    Args:
+        bundle: The version that was asked for.
+        status: HTTP status of the answer.
+        message: The predictor's own words.
+    """
+    return _ERRORS.get(status, _broken)(bundle, message)
+
+
+def _mismatch(bundle: Bundle, message: str) -> RequestError:
+    text = f"the predictor does not serve {bundle.hop_name}: transformer and predictor are not of one bundle"
+    return Unavailable(text, code="predictor_mismatch", retry_after=5)
+
+
+def _refused(bundle: Bundle, message: str) -> RequestError:
+    return Internal(f"the predictor refused the vectors: {message}", code="predictor_refused")
+
+
+def _busy(bundle: Bundle, message: str) -> RequestError:
+    return Overloaded(f"the predictor is overloaded: {message}", code="predictor_overloaded", retry_after=1)
+
+
+def _broken(bundle: Bundle, message: str) -> RequestError:
+    return Unavailable(f"the predictor failed: {message}", code="predictor_unavailable", retry_after=1)
+
+
+_ERRORS = {NotFound.status: _mismatch, 400: _refused, 413: _refused, 422: _refused, Overloaded.status: _busy}
+GRPC_STATUS: Mapping[str, int] = {"NOT_FOUND": 404, "INVALID_ARGUMENT": 400, "RESOURCE_EXHAUSTED": 429}
+"""HTTP statuses that mean the same as gRPC status codes."""
+
+
+def _to_tensor(name: str, array: np.ndarray) -> Tensor:
+    if array.dtype == object:
+        texts = np.array([str(value).encode() for value in array.ravel().tolist()] or [b""], object)[: array.size]
+        return Tensor(name, "BYTES", array.shape, texts.reshape(array.shape))
+    return Tensor(name, datatype_of(array.dtype), array.shape, array)
+
+
+def _from_tensor(tensor: Tensor) -> np.ndarray:
+    if tensor.datatype != "BYTES":
+        return tensor.data
+    texts = np.empty(tensor.data.size, object)
+    texts[:] = [value.decode() for value in tensor.data.ravel().tolist()]
+    return texts.reshape(tensor.data.shape)

@@ -1,0 +1,58 @@
+"""Several server processes behind the same ports."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+
+log = logging.getLogger(__name__)
+
+
+def supervise(arguments: Sequence[str], processes: int) -> int:
+    """Run the given number of processes until one ends or a signal asks to stop; then stop all.
+
+    A process that dies takes the others with it: whoever started the container starts it again, and sees that it died.
+    The processes share a directory in which their metrics meet.
+
+    Args:
+        arguments: Command line of the transformer.
+        processes: How many.
+
+    Returns:
+        Exit code: that of the process that ended by itself, 0 after a signal.
+    """
+    with tempfile.TemporaryDirectory(prefix="tandem-metrics-") as metrics:
+        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": metrics}
+        command = [
+            sys.executable,
+            "-m",
+            "tandem_transformer",
+            *arguments,
+            "--processes",
+            str(processes),
+            "--one_of_many",
+        ]
+        children = [subprocess.Popen(command, env=environment) for _ in range(processes)]
+        asked: list[int] = []
+
+        def stop(number: int, _: object) -> None:
+            asked.append(number)
+            for child in children:
+                child.terminate()
+
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        pid, status = os.wait()
+        code = os.waitstatus_to_exitcode(status)
+        if not asked:
+            log.error("a server process ended", extra={"pid": pid, "exit_code": code})
+        for child in children:
+            if child.pid != pid:
+                child.terminate()
+        others = [child.wait() for child in children if child.pid != pid]
+        return max([code, *others], key=abs) if asked else code or 1

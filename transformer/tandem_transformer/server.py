@@ -1,0 +1,124 @@
+"""One server process: HTTP and gRPC on one event loop, from start to graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+
+import grpc.aio
+import uvicorn
+from tandem.bundle import Bundle
+from tandem.stores import open_store
+
+from tandem_transformer.app import App
+from tandem_transformer.config import Config
+from tandem_transformer.grpc_server import GrpcService
+from tandem_transformer.metrics import Recorder
+from tandem_transformer.predictors import connect
+from tandem_transformer.service import Service
+
+log = logging.getLogger(__name__)
+
+
+async def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is in flight.
+
+    Raises:
+        BundleError: if the bundle is refused, or its golden rows do not come out as in training.
+    """
+    bundle = Bundle.open(config.model_dir)
+    service = Service(
+        bundle,
+        open_store(config.store),
+        connect(bundle, config),
+        config,
+        Recorder(bundle, config.model_name or bundle.name),
+    )
+    service.prove()
+    service.recorder.keep_flushing()
+    grpc_server = await _start_grpc(service, config) if config.grpc_port else None
+    http_server = _HttpServer(
+        uvicorn.Config(
+            App(service),
+            http="httptools",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=max(1, int(config.shutdown_grace_s)),
+        )
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    serving = loop.create_task(http_server.serve(sockets=[_listen(config)]))
+    log.info(
+        "ready",
+        extra={
+            "bundle": bundle.hop_name,
+            "version": bundle.version,
+            "http_port": config.http_port,
+            "grpc_port": config.grpc_port,
+        },
+    )
+    stopped = loop.create_task(stop.wait())
+    await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+    log.info("stopping")
+    await _stop(service, http_server, serving, grpc_server, config.shutdown_grace_s)
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn's server, which leaves signals to :func:`serve`."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+async def _stop(
+    service: Service,
+    http_server: uvicorn.Server,
+    serving: asyncio.Task[None],
+    grpc_server: grpc.aio.Server | None,
+    grace_s: float,
+) -> None:
+    """Refuse nothing that has arrived: readiness goes first, connections close as their answers are out."""
+    service.draining = True
+    http_server.should_exit = True
+    if grpc_server is not None:
+        await grpc_server.stop(grace_s)
+    await serving
+    await service.close()
+
+
+async def _start_grpc(service: Service, config: Config) -> grpc.aio.Server:
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", config.max_body_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 1),
+        ]
+    )
+    server.add_generic_rpc_handlers((GrpcService(service).handler(),))
+    server.add_insecure_port(f"{config.host}:{config.grpc_port}")
+    await server.start()
+    return server
+
+
+def _listen(config: Config) -> socket.socket:
+    """A listening socket that several processes can share."""
+    listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if config.processes > 1:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((config.host, config.http_port))
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,224 @@
+"""From calls to answers: lookup, pipeline, predictor, pipeline. The one place where a batch meets the world."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+from tandem.bundle import Bundle
+from tandem.errors import DeadlineExceeded, Internal, RequestError, StoreError, Unavailable
+from tandem.features import LookupPlan, ViewColumns
+from tandem.golden import replay_vectors
+from tandem.pipeline import Features, Inputs
+from tandem.rows import RowReader
+from tandem.stores import OnlineStore
+
+from tandem_transformer.batch import Answer, BatchAnswer, Call, merge
+from tandem_transformer.coalescer import Coalescer
+from tandem_transformer.config import Config
+from tandem_transformer.metrics import Recorder
+from tandem_transformer.predictors import Predictor
+
+log = logging.getLogger(__name__)
+
+# Faults of single rows, which must not hit the other calls of a batch.
+_ISOLATED = frozenset({"transform_failed", "prediction_not_finite", "predictor_refused"})
+
+
+class Service:
+    """Answers calls for one bundle.
+
+    Args:
+        bundle: The version that is served.
+        store: Where features are looked up.
+        predictor: What turns vectors into predictions.
+        config: Time limits and bounds of batches.
+        recorder: Takes what is measured.
+    """
+
+    def __init__(
+        self, bundle: Bundle, store: OnlineStore, predictor: Predictor, config: Config, recorder: Recorder
+    ) -> None:
+        self.bundle = bundle
+        self.config = config
+        self.model_name = config.model_name or bundle.name
+        self.recorder = recorder
+        self.reader = RowReader(bundle.contract)
+        self.pipeline = bundle.pipeline()
+        self.draining = False
+        self._store = store
+        self._predictor = predictor
+        self._plan = LookupPlan(bundle.model.views)
+        self._store_timeout = config.store_timeout_ms / 1000
+        self._predictor_timeout = config.predictor_timeout_ms / 1000
+        self._request_timeout = config.request_timeout_ms / 1000
+        self._loop = asyncio.get_running_loop()
+        self._coalescer = Coalescer(
+            self.answer,
+            max_rows=config.max_batch_rows,
+            max_wait=config.max_batch_wait_ms / 1000,
+            max_batches=config.max_batches,
+            max_queued_rows=config.max_queued_rows,
+        )
+
+    def prove(self) -> None:
+        """Replay the golden rows to vectors and answers; a service that cannot must not serve.
+
+        Raises:
+            BundleError: naming the column that differs.
+        """
+        replay_vectors(self.pipeline, self.bundle.golden_inputs())
+
+    @property
+    def ready(self) -> bool:
+        """Whether new requests should come here: not while stopping. What comes all the same is answered."""
+        return not self.draining
+
+    def call(self, size: int, timeout: float | None) -> Call:
+        """A call with its deadline.
+
+        Args:
+            size: Number of its rows.
+            timeout: Seconds that the client gives it; None for what the configuration gives.
+        """
+        own = timeout is not None and timeout < self._request_timeout
+        seconds = timeout if own and timeout is not None else self._request_timeout
+        call = Call(size, self._loop.time() + seconds, self._loop.create_future())
+        if own:
+            timer = self._loop.call_at(call.deadline, _expire, call)
+            call.answer.add_done_callback(lambda _: timer.cancel())
+        return call
+
+    async def submit(self, call: Call) -> Answer:
+        """Answer a call, coalesced with others.
+
+        Raises:
+            RequestError: what the client is to be told.
+        """
+        self._coalescer.submit(call)
+        return await call.answer
+
+    async def answer(self, calls: list[Call]) -> None:
+        """Answer the calls of one batch; each gets its answer or its error."""
+        now = self._loop.time()
+        late = [call for call in calls if call.deadline <= now]
+        for call in late:
+            _expire(call)
+        calls = [call for call in calls if not call.answer.done()] if late else calls
+        if not calls:
+            return
+        try:
+            await self._run(calls)
+        except RequestError as error:
+            if error.code in _ISOLATED and len(calls) > 1:
+                await asyncio.gather(*(self.answer([call]) for call in calls))
+            else:
+                _fail(calls, error)
+        except Exception:
+            log.exception("a batch failed", extra={"request_ids": [call.request_id for call in calls]})
+            _fail(calls, Internal("internal error"))
+
+    async def close(self) -> None:
+        """Finish what is in flight, then give back connections."""
+        await self._coalescer.drain()
+        await self._predictor.close()
+        await self._store.close()
+
+    async def _run(self, calls: list[Call]) -> None:
+        clock = time.perf_counter
+        started = clock()
+        request = merge(self.reader, calls)
+        rows = sum(call.size for call in calls)
+        now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+        as_of = self.reader.as_of(request, now)
+        deadline = max(call.deadline for call in calls)
+        merged = clock()
+        views = await self._lookup(self._plan.keys(request), rows, deadline) if self._plan.uses else ()
+        looked_up = clock()
+        features = self.pipeline.features(Inputs(request, views, as_of))
+        if features.refused:
+            await self._refuse(calls, features)
+            return
+        computed = clock()
+        tensors = self.pipeline.tensors(features.columns)
+        assembled = clock()
+        outputs = await self._predict(tensors, deadline)
+        predicted = clock()
+        answers = self.pipeline.predictions(outputs, features.columns)
+        finished = clock()
+        decode = sum(call.decode_s for call in calls) + merged - started
+        stages = (
+            decode,
+            looked_up - merged,
+            computed - looked_up,
+            assembled - computed,
+            predicted - assembled,
+            finished - predicted,
+        )
+        batch = BatchAnswer(answers, tensors, features.degraded, stages)
+        self.recorder.batch(batch, rows, views, as_of)
+        _resolve(calls, batch)
+
+    async def _lookup(self, keys: Sequence[bytes], rows: int, deadline: float) -> tuple[ViewColumns, ...]:
+        try:
+            async with asyncio.timeout_at(min(self._loop.time() + self._store_timeout, deadline)):
+                found = await self._store.get(keys)
+            return self._plan.unpack(found, rows)
+        except TimeoutError:
+            raise Unavailable(
+                "the feature store did not answer in time", code="store_unavailable", retry_after=1
+            ) from None
+        except StoreError as error:
+            raise Unavailable(str(error), code="store_unavailable", retry_after=1) from error
+
+    async def _predict(self, tensors: dict[str, np.ndarray], deadline: float) -> dict[str, np.ndarray]:
+        try:
+            async with asyncio.timeout_at(min(self._loop.time() + self._predictor_timeout, deadline)):
+                return await self._predictor.infer(tensors)
+        except TimeoutError:
+            raise DeadlineExceeded("the predictor did not answer in time", code="predictor_timeout") from None
+
+    async def _refuse(self, calls: list[Call], features: Features) -> None:
+        """Tell the calls whose rows cannot be answered, and answer the others without them."""
+        start = 0
+        others = []
+        for call in calls:
+            refused = [features.refused[row] for row in range(start, start + call.size) if row in features.refused]
+            if refused:
+                _fail([call], _counted_from(refused[0], start))
+            else:
+                others.append(call)
+            start += call.size
+        if others:
+            await self.answer(others)
+
+
+def _counted_from(error: RequestError, start: int) -> RequestError:
+    """The same error with rows counted from the first row of the call."""
+    for detail in error.details:
+        detail["row"] -= start
+    return error
+
+
+def _resolve(calls: Sequence[Call], batch: BatchAnswer) -> None:
+    start = 0
+    for call in calls:
+        stop = start + call.size
+        if not call.answer.done():
+            call.answer.set_result(Answer(batch, start, stop))
+        start = stop
+
+
+def _fail(calls: Sequence[Call], error: RequestError) -> None:
+    for call in calls:
+        if not call.answer.done():
+            call.answer.set_exception(error)
+
+
+def _expire(call: Call) -> None:
+    if not call.answer.done():
+        call.answer.set_exception(DeadlineExceeded("no answer within the time that the request had"))

@@ -1,0 +1,154 @@
+"""Open Inference Protocol v2 at the front: one tensor per field of the contract, rows along the first axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tandem.contract import Column, Columns, Contract, Field, FieldType, parse_timestamp
+from tandem.errors import ContractViolation, RequestTooLarge, Violation
+from tandem.oip import InferRequest, InferResponse, Tensor
+from tandem.rows import MAX_VIOLATIONS, check_columns
+
+from tandem_transformer.batch import Answer
+
+_NUMBERS = ("FP64", "FP32", "FP16", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32")
+ACCEPTED: dict[FieldType, tuple[str, ...]] = {
+    "float64": _NUMBERS,
+    "int64": _NUMBERS[3:],
+    "bool": ("BOOL",),
+    "string": ("BYTES",),
+    "timestamp": ("BYTES", "INT64"),
+}
+"""Datatypes that each type of field takes, that of the metadata first. INT64 timestamps are microseconds since 1970."""
+
+
+class V2:
+    """Reads requests and writes answers of one version.
+
+    Args:
+        contract: The contract.
+        model_name: As clients know it.
+        version: Name of the version.
+        max_rows: Most rows of one request.
+    """
+
+    def __init__(self, contract: Contract, model_name: str, version: str, max_rows: int) -> None:
+        self._contract = contract
+        self._model_name = model_name
+        self._version = version
+        self._max_rows = max_rows
+
+    def metadata(self) -> dict[str, Any]:
+        """Answer to the protocol's model metadata request."""
+        return {
+            "name": self._model_name,
+            "versions": [self._version],
+            "platform": "tandem",
+            "inputs": [_describe(name, field) for name, field in self._contract.inputs.items()],
+            "outputs": [_describe(name, field) for name, field in self._contract.answers.items()],
+        }
+
+    def decode(self, request: InferRequest) -> Columns:
+        """Columns of a request.
+
+        Raises:
+            ContractViolation: naming field and rule, and the row where there is one.
+            RequestTooLarge: if it has too many rows.
+        """
+        tensors = {tensor.name: tensor for tensor in request.inputs}
+        violations = list(self._violations(tensors, request))
+        if violations:
+            raise ContractViolation(violations)
+        rows = next(iter(tensors.values())).shape[0]
+        if rows > self._max_rows:
+            raise RequestTooLarge(f"{rows} rows; at most {self._max_rows} are taken", code="too_many_rows")
+        columns = {
+            name: _column(name, field, tensors[name]) if name in tensors else np.full(rows, field.filler, field.dtype)
+            for name, field in self._contract.inputs.items()
+        }
+        check_columns(self._contract, columns)
+        return columns
+
+    def encode(self, answer: Answer, request: InferRequest) -> InferResponse:
+        """Answer to a request: the outputs it asks for, or all; and ``degraded`` where there is something to say."""
+        wanted = [output.name for output in request.outputs]
+        outputs = [
+            _tensor(name, field, answer.batch.columns[name][answer.start : answer.stop])
+            for name, field in self._contract.answers.items()
+            if not wanted or name in wanted
+        ]
+        if degraded := answer.degraded:
+            texts = np.empty(answer.stop - answer.start, object)
+            texts[:] = [
+                ",".join(f"{view}:{reason}" for view, reason in degraded.get(row, {}).items()).encode()
+                for row in range(len(texts))
+            ]
+            outputs.append(Tensor("degraded", "BYTES", texts.shape, texts))
+        return InferResponse(self._model_name, outputs, model_version=self._version, id=request.id)
+
+    def _violations(self, tensors: dict[str, Tensor], request: InferRequest) -> Sequence[Violation]:
+        found = [Violation(None, name, "unknown field") for name in tensors if name not in self._contract.inputs]
+        for name, field in self._contract.inputs.items():
+            tensor = tensors.get(name)
+            if tensor is None:
+                found += [Violation(None, name, "is required")] if field.required else []
+                continue
+            if tensor.datatype not in ACCEPTED[field.type]:
+                found.append(Violation(None, name, f"must have datatype {' or '.join(ACCEPTED[field.type])}"))
+            if not (len(tensor.shape) == 1 or (len(tensor.shape) == 2 and tensor.shape[1] == 1)):
+                found.append(Violation(None, name, f"must have shape [rows] or [rows, 1], not {list(tensor.shape)}"))
+            elif tensor.shape[0] == 0:
+                found.append(Violation(None, name, "must have at least one row"))
+        if not found and len({tensor.shape[0] for tensor in tensors.values()}) > 1:
+            found.append(Violation(None, next(iter(tensors)), "all tensors must have the same number of rows"))
+        known = self._contract.answers.keys() | {"degraded"}
+        found += [
+            Violation(None, output.name, "unknown output") for output in request.outputs if output.name not in known
+        ]
+        return found
+
+
+def _describe(name: str, field: Field) -> dict[str, Any]:
+    return {"name": name, "datatype": ACCEPTED[field.type][0], "shape": [-1]}
+
+
+def _column(name: str, field: Field, tensor: Tensor) -> Column:
+    data = tensor.data.reshape(tensor.shape[0])
+    if field.type == "string":
+        return _texts(name, data)
+    if field.type == "timestamp":
+        return data.astype("datetime64[us]") if tensor.datatype == "INT64" else _timestamps(name, _texts(name, data))
+    return np.ascontiguousarray(data, dtype=field.dtype)
+
+
+def _texts(name: str, data: Column) -> Column:
+    texts = np.empty(len(data), object)
+    for row, value in enumerate(data.tolist()):
+        try:
+            texts[row] = value.decode()
+        except UnicodeDecodeError:
+            raise ContractViolation([Violation(row, name, "must be UTF-8")]) from None
+    return texts
+
+
+def _timestamps(name: str, texts: Column) -> Column:
+    moments = [parse_timestamp(text) for text in texts.tolist()]
+    rule = "must be an RFC 3339 timestamp with a time zone, such as 2026-05-01T08:00:00Z"
+    wrong = [Violation(row, name, rule) for row, moment in enumerate(moments) if moment is None]
+    if wrong:
+        raise ContractViolation(wrong[:MAX_VIOLATIONS])
+    return np.array(moments, "datetime64[us]")
+
+
+def _tensor(name: str, field: Field, column: Column) -> Tensor:
+    if field.type in ("string", "timestamp"):
+        texts = np.empty(len(column), object)
+        texts[:] = (
+            [str(value).encode() for value in column.tolist()]
+            if field.type == "string"
+            else [f"{value}Z".encode() for value in np.datetime_as_string(column).tolist()]
+        )
+        return Tensor(name, "BYTES", texts.shape, texts)
+    return Tensor(name, ACCEPTED[field.type][0], column.shape, column)

@@ -1,0 +1,43 @@
+"""The floor: what one Starlette worker does when there is nothing to do."""
+
+from __future__ import annotations
+
+import argparse
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+
+async def empty(request: Request) -> JSONResponse:
+    """Read the body, answer ``{}``."""
+    await request.body()
+    return JSONResponse({})
+
+
+async def ready(request: Request) -> JSONResponse:
+    """Readiness, as the other servers have it."""
+    return JSONResponse({})
+
+
+app = Starlette(
+    routes=[
+        Route("/v1/models/{name}:predict", empty, methods=["POST"]),
+        Route("/v2/health/ready", ready),
+    ]
+)
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--http_port", type=int, required=True)
+    uvicorn.run(
+        app,
+        host="127.0.0.1",
+        port=parser.parse_args().http_port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+    )

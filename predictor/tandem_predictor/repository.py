@@ -1,0 +1,141 @@
+"""Which models are served: looked up for every request, loaded and unloaded by clients."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from tandem.errors import BundleError, MalformedRequest, NotFound, Unavailable
+
+from tandem_predictor import sources
+from tandem_predictor.config import Config
+from tandem_predictor.metrics import Metrics
+from tandem_predictor.model import Model
+from tandem_predictor.sources import Source
+
+logger = logging.getLogger(__name__)
+
+
+class Repository:
+    """The served models. Belongs to one event loop.
+
+    Args:
+        config: Flags.
+        metrics: Metrics.
+
+    Attributes:
+        started: Whether the models that were there at the start are all loaded.
+        stopping: Whether the server is about to end.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._models: dict[str, Model] = {}
+        self._reasons: dict[str, str] = {}
+        self._changing = asyncio.Lock()
+        self.started = False
+        self.stopping = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server should get traffic."""
+        return self.started and not self.stopping
+
+    def get(self, name: str, version: str = "") -> Model:
+        """The model of this name and, if given, version.
+
+        Raises:
+            NotFound: There is none.
+        """
+        model = self._models.get(name)
+        if model is None:
+            raise NotFound(f"model {name!r} is not served here")
+        if version and version != model.version:
+            raise NotFound(f"model {name!r} has no version {version!r}; it has {model.version!r}")
+        return model
+
+    async def start(self) -> None:
+        """Load every model that is there.
+
+        Raises:
+            BundleError: One cannot be loaded, or there is none and none could be loaded later.
+        """
+        found = await asyncio.to_thread(self._find)
+        if not found and self._config.model_repository is None:
+            raise BundleError(f"no model in {self._config.model_dir}")
+        for source in found:
+            await self._load(source)
+        self.started = True
+        logger.info("ready", extra={"models": sorted(self._models)})
+
+    async def load(self, name: str) -> None:
+        """Load a model of the directories, or load it anew; the old one answers until the new one is ready.
+
+        Raises:
+            NotFound: No such model on disk.
+            MalformedRequest: It is there but refused; the message says why.
+        """
+        async with self._changing:
+            for source in await asyncio.to_thread(self._find):
+                if source.name == name:
+                    try:
+                        return await self._load(source)
+                    except BundleError as error:
+                        raise MalformedRequest(str(error), code="model_refused") from None
+            raise NotFound(f"model {name!r} is not in the model repository")
+
+    async def unload(self, name: str) -> None:
+        """Stop serving a model; requests under way are answered.
+
+        Raises:
+            NotFound: It is not served.
+        """
+        async with self._changing:
+            self.get(name)
+            del self._models[name]
+            self._reasons[name] = "unloaded"
+            logger.info("unloaded", extra={"model": name})
+
+    async def index(self, *, ready_only: bool = False) -> list[dict[str, Any]]:
+        """All models, served or only on disk, as the repository extension describes them."""
+        entries = {
+            name: {"name": name, "version": model.version, "state": "READY", "reason": ""}
+            for name, model in self._models.items()
+        }
+        if not ready_only:
+            for source in await asyncio.to_thread(self._find):
+                reason = source.defect or self._reasons.get(source.name, "")
+                entry = {"name": source.name, "version": source.version, "state": "UNAVAILABLE", "reason": reason}
+                entries.setdefault(source.name, entry)
+        return [entries[name] for name in sorted(entries)]
+
+    def check_serving(self) -> None:
+        """Refuse a change of the repository while the server starts or stops.
+
+        Raises:
+            Unavailable: It does.
+        """
+        if not self.ready:
+            raise Unavailable("the server is starting or stopping")
+
+    def _find(self) -> list[Source]:
+        found: list[Source] = []
+        if self._config.model_dir is not None:
+            found += sources.find(self._config.model_dir, self._config.model_name)
+        if self._config.model_repository is not None:
+            found += sources.find(self._config.model_repository)
+        return found
+
+    async def _load(self, source: Source) -> None:
+        try:
+            if source.defect:
+                raise BundleError(source.defect)
+            model = await asyncio.to_thread(Model, source, self._config, self._metrics.of(source.name))
+        except BundleError as error:
+            self._reasons[source.name] = str(error)
+            logger.error("refused: %s", error, extra={"model": source.name})
+            raise
+        self._models[source.name] = model
+        logger.info("loaded", extra={"model": model.name, "version": model.version, "inline": model.batcher.inline})

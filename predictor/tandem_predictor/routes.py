@@ -1,0 +1,120 @@
+"""REST: health, metadata, model repository, metrics. Nothing here is on the path of an inference."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+import prometheus_client
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from tandem.errors import MalformedRequest, NotFound, RequestError
+
+from tandem_predictor.metrics import Metrics
+from tandem_predictor.repository import Repository
+
+NAME: Final = "tandem-predictor"
+VERSION: Final = version(NAME)
+EXTENSIONS: Final = ("binary_tensor_data", "model_repository")
+
+
+class _Answer(Response):
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return msgspec.json.encode(content)
+
+
+class _Endpoints:
+    def __init__(self, repository: Repository, metrics: Metrics) -> None:
+        self._repository = repository
+        self._metrics = metrics
+
+    async def server(self, request: Request) -> Response:
+        return _Answer({"name": NAME, "version": VERSION, "extensions": EXTENSIONS})
+
+    async def live(self, request: Request) -> Response:
+        return _Answer({"live": True})
+
+    async def ready(self, request: Request) -> Response:
+        ready = self._repository.ready
+        return _Answer({"ready": ready}, 200 if ready else 503)
+
+    async def model(self, request: Request) -> Response:
+        return _Answer(self._repository.get(**_target(request)).metadata())
+
+    async def model_ready(self, request: Request) -> Response:
+        model = self._repository.get(**_target(request))
+        return _Answer({"name": model.name, "ready": True})
+
+    async def index(self, request: Request) -> Response:
+        options = await _json(request)
+        return _Answer(await self._repository.index(ready_only=bool(options.get("ready"))))
+
+    async def load(self, request: Request) -> Response:
+        self._repository.check_serving()
+        name = request.path_params["name"]
+        if overrides := (await _json(request)).get("parameters"):
+            raise MalformedRequest(f"parameters {', '.join(overrides)} are not served: a model is loaded as it is")
+        await self._repository.load(name)
+        return _Answer({"name": name, "load": True})
+
+    async def unload(self, request: Request) -> Response:
+        self._repository.check_serving()
+        name = request.path_params["name"]
+        await self._repository.unload(name)
+        return _Answer({"name": name, "unload": True})
+
+    async def metrics(self, request: Request) -> Response:
+        text = prometheus_client.generate_latest(self._metrics.registry)
+        return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+
+def routes(repository: Repository, metrics: Metrics) -> Starlette:
+    """All of REST but inference.
+
+    Args:
+        repository: The models.
+        metrics: Metrics.
+    """
+    at = _Endpoints(repository, metrics)
+    model = "/v2/models/{name}"
+    return Starlette(
+        routes=[
+            Route("/v2", at.server),
+            Route("/v2/health/live", at.live),
+            Route("/v2/health/ready", at.ready),
+            Route(model, at.model),
+            Route(f"{model}/ready", at.model_ready),
+            Route(f"{model}/versions/{{version}}", at.model),
+            Route(f"{model}/versions/{{version}}/ready", at.model_ready),
+            Route("/v2/repository/index", at.index, methods=["POST"]),
+            Route("/v2/repository/models/{name}/load", at.load, methods=["POST"]),
+            Route("/v2/repository/models/{name}/unload", at.unload, methods=["POST"]),
+            Route("/metrics", at.metrics),
+        ],
+        exception_handlers={RequestError: _refuse, 404: _no_route},
+    )
+
+
+def _target(request: Request) -> dict[str, str]:
+    return {"name": request.path_params["name"], "version": request.path_params.get("version", "")}
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    body = await request.body()
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any]) if body else {}
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedRequest(f"the body is not a JSON object: {error}") from None
+
+
+async def _refuse(request: Request, error: Any) -> Response:
+    return _Answer(error.body(), error.status)
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    return _Answer(NotFound(f"nothing is served at {request.url.path}", code="not_found").body(), 404)

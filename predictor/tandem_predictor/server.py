@@ -1,0 +1,105 @@
+"""REST and gRPC on one event loop: start, readiness, orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Iterator
+
+import uvicorn
+from tandem.errors import BundleError
+
+from tandem_predictor.admission import Admission
+from tandem_predictor.app import App
+from tandem_predictor.config import Config
+from tandem_predictor.grpc_server import Service, create_server
+from tandem_predictor.metrics import Metrics
+from tandem_predictor.repository import Repository
+from tandem_predictor.session import check_providers
+
+logger = logging.getLogger(__name__)
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn without its signal handlers, which would end the process by the signal and not with exit code 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT, which first turns readiness off, then lets requests in flight end.
+
+    Both front ends answer health checks while models load: readiness comes when all are loaded.
+
+    Returns:
+        The exit code: 0 after an orderly end, 1 if a model or a flag was refused or a port is taken.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    repository = Repository(config, metrics)
+    admission = Admission(config.workers, metrics)
+    http = _http_server(config, App(repository, admission, metrics, config.max_body_bytes))
+    rpc = create_server(Service(repository, admission, metrics), config.max_body_bytes)
+    try:
+        check_providers(config.execution_providers)
+        if config.grpc_port:
+            rpc.add_insecure_port(f"{config.host}:{config.grpc_port}")
+    except (BundleError, RuntimeError) as error:
+        logger.error("%s", error)
+        return 1
+    await rpc.start()
+    serving, starting = asyncio.create_task(http.serve()), asyncio.create_task(repository.start())
+    await _wait(serving, starting, stop)
+    logger.info("stopping")
+    repository.stopping = True
+    http.should_exit = True
+    starting.cancel()
+    codes = await asyncio.gather(_code(serving), _code(starting), rpc.stop(config.shutdown_grace_s))
+    return 1 if 1 in codes else 0
+
+
+async def _wait(serving: asyncio.Task[None], starting: asyncio.Task[None], stop: asyncio.Event) -> None:
+    """Until a signal comes, the HTTP server ends, or a model is refused."""
+    starting.add_done_callback(lambda done: stop.set() if done.cancelled() or done.exception() else None)
+    serving.add_done_callback(lambda _: stop.set())
+    await stop.wait()
+
+
+async def _code(task: asyncio.Task[None]) -> int:
+    """The exit code that the end of a task calls for."""
+    try:
+        await task
+    except asyncio.CancelledError:
+        return 0
+    except SystemExit:  # uvicorn's way to say that the port is taken; it has logged why
+        return 1
+    except BundleError as error:
+        logger.error("%s", error)
+        return 1
+    return 0
+
+
+def _http_server(config: Config, app: App) -> uvicorn.Server:
+    return _HttpServer(
+        uvicorn.Config(
+            app,
+            host=config.host,
+            port=config.http_port,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            log_config=None,
+            log_level="warning",
+            timeout_graceful_shutdown=round(config.shutdown_grace_s),
+        )
+    )

@@ -1,0 +1,142 @@
+"""One ONNX model in ONNX Runtime: its tensors, and running it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+from tandem.errors import BundleError, Internal, MalformedRequest
+from tandem.oip import DATATYPES
+from tandem.oip.tensors import Array, bytes_array
+
+Feeds = dict[str, Array]
+
+_DATATYPES: Final[Mapping[str, str]] = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+_FATAL: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """An input or output of a model.
+
+    Attributes:
+        name: Its name in the graph.
+        datatype: Its datatype in the Open Inference Protocol.
+        shape: Its shape, -1 where a dimension is free.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy type that carries it."""
+        return DATATYPES[self.datatype]
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether a tensor of this shape can be it."""
+        return len(shape) == len(self.shape) and all(
+            given == own or own < 0 for given, own in zip(shape, self.shape, strict=True)
+        )
+
+
+class Session:
+    """An ONNX model, loaded.
+
+    Args:
+        path: The ``.onnx`` file.
+        providers: Execution providers by preference, full names.
+        intra_op_threads: Threads of one run.
+
+    Raises:
+        BundleError: The file cannot be loaded, an execution provider is not there, or the model takes or gives
+            something that is no tensor.
+
+    Attributes:
+        provider: The execution provider that runs the model.
+        inputs: Its inputs, in the order of the graph.
+        outputs: Its outputs, in the order of the graph.
+        batchable: Whether the first dimension of every input and output is free, so that rows can be added.
+    """
+
+    def __init__(self, path: Path, providers: Sequence[str] = ("CPUExecutionProvider",), intra_op_threads: int = 1):
+        check_providers(providers)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = intra_op_threads
+        options.inter_op_num_threads = 1
+        # A refused request is answered, not also written to standard error in a form of its own.
+        options.log_severity_level = _FATAL
+        # Threads that spin between requests take the CPU that the event loop needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        except Exception as error:  # ONNX Runtime's exceptions have no common root
+            raise BundleError(f"{path}: ONNX Runtime refuses the model: {error}") from None
+        self.provider: str = self._session.get_providers()[0]
+        if self.provider != providers[0]:
+            raise BundleError(f"{path}: {providers[0]} did not start; ONNX Runtime would fall back to {self.provider}")
+        self.inputs = tuple(_info(path, node) for node in self._session.get_inputs())
+        self.outputs = tuple(_info(path, node) for node in self._session.get_outputs())
+        self.batchable = all(info.shape[:1] == (-1,) for info in self.inputs + self.outputs)
+        self._strings = {info.name for info in self.outputs if info.datatype == "BYTES"}
+
+    def run(self, feeds: Feeds, outputs: Sequence[str]) -> list[Array]:
+        """Outputs of the given names; strings go in as ``str`` objects and come out as UTF-8 ``bytes``.
+
+        Raises:
+            MalformedRequest: The model refuses the values.
+            Internal: Anything else went wrong in ONNX Runtime.
+        """
+        try:
+            results = self._session.run(outputs, feeds)
+        except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument as error:
+            raise MalformedRequest(f"the model refuses the input: {error}", code="refused_by_model") from None
+        except Exception as error:
+            raise Internal(f"ONNX Runtime failed: {error}", code="inference_failed") from None
+        if self._strings:
+            return [
+                bytes_array(result) if name in self._strings else result
+                for name, result in zip(outputs, results, strict=True)
+            ]
+        return list(results)
+
+
+def check_providers(providers: Sequence[str]) -> None:
+    """Refuse execution providers that the installed ONNX Runtime does not have.
+
+    Raises:
+        BundleError: Names them, and those that there are.
+    """
+    available = onnxruntime.get_available_providers()
+    if missing := [provider for provider in providers if provider not in available]:
+        raise BundleError(
+            f"the installed ONNX Runtime {onnxruntime.__version__} has no {', '.join(missing)}; "
+            f"it has {', '.join(available)}"
+        )
+
+
+def _info(path: Path, node: Any) -> TensorInfo:
+    datatype = _DATATYPES.get(node.type)
+    if datatype is None:
+        hint = "; export the classifier with zipmap=False" if node.type.startswith("seq(map") else ""
+        raise BundleError(f"{path}: {node.name!r} is a {node.type}, which the protocol cannot carry{hint}")
+    return TensorInfo(node.name, datatype, tuple(size if isinstance(size, int) else -1 for size in node.shape))

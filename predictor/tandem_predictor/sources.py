@@ -1,0 +1,76 @@
+"""What a model directory holds: a bundle, a plain ONNX model, a Triton model, or several of these.
+
+tandem.json …           a bundle, served as NAME-DIGEST8
+model.onnx              a plain model
+1/model.onnx            a plain model as Triton lays it out; the highest version counts
+a/…  b/…                several models
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tandem.bundle import MANIFEST, MODEL, Bundle
+from tandem.errors import BundleError
+
+_FIRST_VERSION: Final = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model on disk.
+
+    Attributes:
+        name: Name under which it is served.
+        version: Its version.
+        onnx: The model file.
+        bundle: The bundle that it comes from, verified; None for a plain model.
+        defect: Why it cannot be served; empty if it can.
+    """
+
+    name: str
+    version: str
+    onnx: Path
+    bundle: Bundle | None = None
+    defect: str = ""
+
+
+def find(directory: Path, name: str | None = None) -> list[Source]:
+    """All models of a directory: itself, or its subdirectories, by name. Verifies bundles, so it reads them whole.
+
+    Args:
+        directory: The directory.
+        name: Name for a plain model if the directory is one; its own name without it.
+
+    Raises:
+        BundleError: The directory cannot be read.
+    """
+    if single := _open(directory, name or directory.resolve().name):
+        return [single]
+    try:
+        children = sorted(child for child in directory.iterdir() if child.is_dir() and not child.name.startswith("."))
+    except OSError as error:
+        raise BundleError(f"model directory {directory}: {error.strerror}") from None
+    found = [source for child in children if (source := _open(child, child.name))]
+    return sorted(found, key=lambda source: source.name)
+
+
+def _open(directory: Path, name: str) -> Source | None:
+    if (directory / MANIFEST).is_file():
+        return _open_bundle(directory, name)
+    if (directory / MODEL).is_file():
+        return Source(name, _FIRST_VERSION, directory / MODEL)
+    versions = [int(file.parent.name) for file in directory.glob(f"*/{MODEL}") if file.parent.name.isdecimal()]
+    if versions:
+        return Source(name, str(max(versions)), directory / str(max(versions)) / MODEL)
+    return None
+
+
+def _open_bundle(directory: Path, name: str) -> Source:
+    try:
+        bundle = Bundle.open(directory)
+    except BundleError as error:
+        return Source(name, "", directory / MODEL, defect=str(error))
+    return Source(bundle.hop_name, bundle.version, bundle.model_path, bundle)

@@ -1,0 +1,165 @@
+"""A bundle as a Triton model repository: ``python -m tandem_predictor.triton BUNDLE OUT``.
+
+    OUT/NAME-DIGEST8/
+        config.pbtxt
+        1/model.onnx
+
+Triton batches only tensors that have a dimension beside the rows. A model with a tensor of shape ``(rows,)`` is therefore
+declared without batching, so that the tensors on the wire stay the same.
+
+Source: Triton, ``model_configuration.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tandem.bundle import MODEL, Bundle
+from tandem.errors import BundleError
+
+from tandem_predictor.session import Session, TensorInfo
+
+_VERSION: Final = "1"
+_CONFIG: Final = "config.pbtxt"
+_TENSORRT: Final = 'optimization { execution_accelerators { gpu_execution_accelerator [ { name: "tensorrt" } ] } }'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How Triton should run a model.
+
+    Attributes:
+        max_batch_size: Most rows in a batch.
+        preferred_batch_sizes: Sizes that the dynamic batcher aims for; empty leaves it to Triton, best for most models.
+        max_queue_delay_us: Microseconds that a request may wait for others.
+        instance_count: Instances of the model, on each device.
+        kind: ``cpu`` or ``gpu``.
+        tensorrt: Let ONNX Runtime use TensorRT; on GPU only.
+        warmup: Have Triton run one row and a full batch before it calls the model ready.
+    """
+
+    max_batch_size: int = 64
+    preferred_batch_sizes: tuple[int, ...] = ()
+    max_queue_delay_us: int = 0
+    instance_count: int = 1
+    kind: str = "cpu"
+    tensorrt: bool = False
+    warmup: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cpu", "gpu"):
+            raise ValueError(f"kind must be cpu or gpu, not {self.kind!r}")
+        if self.tensorrt and self.kind != "gpu":
+            raise ValueError("TensorRT runs on GPU only")
+
+
+def write_model_repository(bundle: Bundle, out_dir: Path, settings: Settings | None = None) -> Path:
+    """Write a bundle's model into a Triton model repository; returns the model's directory.
+
+    Args:
+        bundle: The bundle.
+        out_dir: The model repository; made if need be.
+        settings: How Triton should run it.
+
+    Raises:
+        BundleError: ONNX Runtime cannot load the model.
+    """
+    session = Session(bundle.model_path)
+    target = out_dir / bundle.hop_name
+    (target / _VERSION).mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(bundle.model_path, target / _VERSION / MODEL)
+    (target / _CONFIG).write_text(
+        configuration(bundle.hop_name, session.inputs, session.outputs, settings or Settings())
+    )
+    return target
+
+
+def configuration(name: str, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], settings: Settings) -> str:
+    """The text of a ``config.pbtxt``.
+
+    Args:
+        name: Name of the model.
+        inputs: Its inputs.
+        outputs: Its outputs.
+        settings: How Triton should run it.
+    """
+    batched = all(info.shape[:1] == (-1,) and len(info.shape) > 1 for info in (*inputs, *outputs))
+    blocks = [
+        f'name: "{name}"',
+        'backend: "onnxruntime"',
+        f"max_batch_size: {settings.max_batch_size if batched else 0}",
+        *(f"input {_tensor(info, batched)}" for info in inputs),
+        *(f"output {_tensor(info, batched)}" for info in outputs),
+        f"instance_group {{ count: {settings.instance_count} kind: KIND_{settings.kind.upper()} }}",
+    ]
+    if batched:
+        blocks.append(_dynamic_batching(settings))
+    if settings.tensorrt:
+        blocks.append(_TENSORRT)
+    if settings.warmup:
+        sizes = sorted({1, settings.max_batch_size}) if batched else [0]
+        blocks += [_warmup(inputs, size, batched) for size in sizes]
+    return "\n".join(blocks) + "\n"
+
+
+def _tensor(info: TensorInfo, batched: bool) -> str:
+    return f'{{ name: "{info.name}" data_type: {_type(info)} dims: {_dims(info.shape[batched:])} }}'
+
+
+def _dynamic_batching(settings: Settings) -> str:
+    preferred = (
+        f"preferred_batch_size: {_dims(settings.preferred_batch_sizes)} " if settings.preferred_batch_sizes else ""
+    )
+    return f"dynamic_batching {{ {preferred}max_queue_delay_microseconds: {settings.max_queue_delay_us} }}"
+
+
+def _warmup(inputs: Iterable[TensorInfo], size: int, batched: bool) -> str:
+    zeros = " ".join(
+        f'inputs {{ key: "{info.name}" value {{ data_type: {_type(info)} '
+        f"dims: {_dims(max(size, 1) for size in info.shape[batched:])} zero_data: true }} }}"
+        for info in inputs
+    )
+    return f'model_warmup {{ name: "rows-{size or 1}" batch_size: {size} {zeros} }}'
+
+
+def _type(info: TensorInfo) -> str:
+    return "TYPE_STRING" if info.datatype == "BYTES" else f"TYPE_{info.datatype}"
+
+
+def _dims(sizes: Iterable[int]) -> str:
+    return f"[ {', '.join(map(str, sizes))} ]"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="tandem_predictor.triton", description="A bundle as a Triton model repository"
+    )
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--max_batch_size", type=int, default=64)
+    parser.add_argument("--preferred_batch_sizes", type=int, nargs="*", default=())
+    parser.add_argument("--max_queue_delay_us", type=int, default=0)
+    parser.add_argument("--instance_count", type=int, default=1)
+    parser.add_argument("--kind", choices=["cpu", "gpu"], default="cpu")
+    parser.add_argument("--tensorrt", action="store_true")
+    parser.add_argument("--no_warmup", dest="warmup", action="store_false")
+    values = vars(parser.parse_args(argv))
+    path, out = values.pop("bundle"), values.pop("out")
+    try:
+        settings = Settings(**values | {"preferred_batch_sizes": tuple(values["preferred_batch_sizes"])})
+        print(write_model_repository(Bundle.open(path), out, settings))
+    except (BundleError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

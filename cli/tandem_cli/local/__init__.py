@@ -1,0 +1,6 @@
+"""The stack on one machine: Valkey, pairs of transformer and predictor, and Envoy in front, each a real process."""
+
+from tandem_cli.local.processes import ChildDied, StackError
+from tandem_cli.local.stack import LocalStack, Variant
+
+__all__ = ["ChildDied", "LocalStack", "StackError", "Variant"]

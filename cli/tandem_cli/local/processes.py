@@ -1,0 +1,199 @@
+"""Child processes that are watched, stopped in order, and never outlive their parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tandem import TandemError
+
+GRACE_SECONDS = 10.0
+TAIL_LINES = 20
+POLL_SECONDS = 0.02
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class StackError(TandemError):
+    """The local stack cannot be started or has come apart; the message says what to do."""
+
+
+class ChildDied(StackError):
+    """A process of the stack ended by itself.
+
+    Attributes:
+        name: Which one.
+        exit_code: Its exit code, negative for a signal.
+        log_tail: The last lines of its log.
+    """
+
+    def __init__(self, name: str, exit_code: int, log_tail: str) -> None:
+        how = f"was ended by {_signal_name(-exit_code)}" if exit_code < 0 else f"ended with exit code {exit_code}"
+        tail = f"; the end of its log:\n{log_tail}" if log_tail else "; its log is empty"
+        super().__init__(f"{name} {how}{tail}")
+        self.name = name
+        self.exit_code = exit_code
+        self.log_tail = log_tail
+
+    @property
+    def port_was_taken(self) -> bool:
+        """Whether it ended because another process had taken its port."""
+        return "address already in use" in self.log_tail.lower()
+
+
+@dataclass
+class Child:
+    """One process of the stack; made by :func:`start`.
+
+    Attributes:
+        name: What it is called in messages.
+        process: The process.
+        log: File with its standard output and error.
+    """
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    _stopping: bool = field(default=False, repr=False)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    def check(self) -> None:
+        """Make sure that it runs.
+
+        Raises:
+            ChildDied: if it has ended without being told to.
+        """
+        exit_code = self.process.poll()
+        if exit_code is not None and not self._stopping:
+            raise ChildDied(self.name, exit_code, self.log_tail())
+
+    def log_tail(self, lines: int = TAIL_LINES) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def terminate(self) -> None:
+        """Ask it to stop, without waiting."""
+        self._stopping = True
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, with all processes that it started itself."""
+        self._stopping = True
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            # its whole group, which it leads
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def start(
+    name: str, command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None
+) -> Child:
+    """Start a process that dies with the calling thread, so call this from the main thread.
+
+    It leads a process group of its own: Ctrl-C in a terminal reaches the parent only, which then stops its children
+    in order.
+
+    Args:
+        name: What it is called in messages.
+        command: Program and arguments.
+        log: File that receives its standard output and error.
+        environment: Variables to set besides the parent's own.
+
+    Raises:
+        StackError: if the program cannot be run.
+    """
+    parent = os.getpid()
+    try:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+                process_group=0,
+                preexec_fn=_dying_with(parent) if _libc else None,
+            )
+    except OSError as error:
+        raise StackError(f"{name} cannot be started: {error}") from error
+    return Child(name, process, log)
+
+
+def wait_until(condition: Callable[[], bool], children: Iterable[Child], *, seconds: float, what: str) -> None:
+    """Wait for a condition while all children run.
+
+    Args:
+        condition: Asked again and again.
+        children: Processes whose end is the end of waiting.
+        seconds: How long to wait at most.
+        what: What is waited for, for the message.
+
+    Raises:
+        ChildDied: if a child ends before.
+        StackError: if the condition does not come true in time.
+    """
+    watched = list(children)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        for child in watched:
+            child.check()
+        if time.monotonic() > deadline:
+            tails = "\n".join(f"{child.name}: {tail}" for child in watched if (tail := child.log_tail(5)))
+            raise StackError(f"waited {seconds:g} s for {what}, in vain{'; logs end with' if tails else ''}\n{tails}")
+        time.sleep(POLL_SECONDS)
+
+
+def stop(children: Sequence[Child], *, grace: float = GRACE_SECONDS) -> None:
+    """Stop children together: SIGTERM, and SIGKILL for those that still run after the grace period.
+
+    Args:
+        children: Processes, which may have ended already.
+        grace: Seconds to wait in between.
+    """
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + grace
+    for child in children:
+        try:
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.process.wait()
+        # what it started itself may have stayed behind
+        child.kill()
+
+
+def _dying_with(parent: int) -> Callable[[], Any]:
+    """What runs in the child between fork and exec: ask the kernel for SIGKILL when the parent ends."""
+    assert _libc is not None
+    prctl = _libc.prctl
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != parent:  # ended before the kernel was asked
+            os._exit(1)
+
+    return ask
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -164,7 +164,7 @@ class Bundle:
         return self.manifest.tolerances.get(provider, DEFAULT_TOLERANCES["CPUExecutionProvider"])
 
     def golden(self) -> Golden:
-        """Vectors, outputs and answers of the golden rows; without the inputs, which take the package's code to read."""
+        """Vectors, outputs and answers of the golden rows; the inputs take the package's code to read."""
         return Golden.load(self.path / GOLDEN)
 
     def golden_inputs(self) -> Golden:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -39,7 +40,7 @@ _PYTHON_TYPES: dict[FieldType, tuple[type, ...]] = {
     "int64": (int,),
     "bool": (bool,),
     "string": (str,),
-    "timestamp": (str,),
+    "timestamp": (str, datetime),
 }
 
 ZonedDatetime = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -113,12 +114,19 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.enum is not None:
             if self.type not in ("string", "int64"):
                 raise DefinitionError(f"enum is for string and int64, not {self.type}")
-            if not self.enum or any(not _has_type(value, self.type) for value in self.enum):
-                raise DefinitionError(f"enum must list values of type {self.type}")
+            # lists read better in a model package; tuples keep the field hashable
+            msgspec.structs.force_setattr(self, "enum", tuple(self.enum))
+            if not self.enum:
+                raise DefinitionError("enum must list at least one value")
+            for value in self.enum:
+                if broken := self.broken_rule(value):
+                    raise DefinitionError(f"enum value {value!r} {broken}")
         if self.optional and self.default is None and self.type not in ("float64", "timestamp"):
             raise DefinitionError(
                 f"an optional {self.type} needs a default: it has no value that stands for 'not given'"
             )
+        if isinstance(self.default, datetime):
+            raise DefinitionError("write a default timestamp in RFC 3339, as a string")
         if self.default is not None and (broken := self.broken_rule(self.default)):
             raise DefinitionError(f"default {self.default!r} {broken}")
 
@@ -142,7 +150,7 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """dtype of the field's column."""
+        """Of the field's column, see :data:`NUMPY_DTYPES`."""
         return NUMPY_DTYPES[self.type]
 
     def broken_rule(self, value: Any) -> str | None:
@@ -272,107 +280,6 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-class Change(msgspec.Struct, frozen=True):
-    """One difference between the contracts of two versions.
-
-    Attributes:
-        field: Name of the field, or ``model``.
-        breaking: Whether a client of the old version can notice.
-        what: The difference in words.
-    """
-
-    field: str
-    breaking: bool
-    what: str
-
-
-def compare(old: Contract, new: Contract) -> list[Change]:
-    """Differences from ``old`` to ``new``, field by field, as a client of the old version meets them."""
-    changes = []
-    if old.model != new.model:
-        changes.append(Change("model", True, f"renamed from {old.model} to {new.model}"))
-    changes += _compare_inputs(old.inputs, new.inputs)
-    changes += _compare_answers(old.answers, new.answers)
-    if old.prediction.buckets != new.prediction.buckets:
-        what = "histogram buckets changed: predictions of the two versions cannot be compared"
-        changes.append(Change(old.prediction.name, False, what))
-    return changes
-
-
-def _compare_inputs(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[Change]:
-    changes = [Change(name, True, "removed: requests that have it are refused") for name in old if name not in new]
-    for name, field in new.items():
-        if name not in old:
-            changes.append(
-                Change(name, field.required, "added, required" if field.required else "added, may be left out")
-            )
-            continue
-        before = old[name]
-        if before.type != field.type:
-            widened = (before.type, field.type) == ("int64", "float64")
-            changes.append(Change(name, not widened, f"type changed from {before.type} to {field.type}"))
-        if before.unit != field.unit:
-            changes.append(Change(name, True, f"unit changed from {before.unit or 'none'} to {field.unit or 'none'}"))
-        if before.required != field.required:
-            changes.append(Change(name, field.required, "now required" if field.required else "may now be left out"))
-        elif before.default != field.default:
-            changes.append(Change(name, False, f"default changed from {before.default!r} to {field.default!r}"))
-        changes += _compare_ranges(name, before, field)
-        changes += _compare_enums(name, before, field)
-    return changes
-
-
-def _compare_ranges(name: str, old: Field, new: Field) -> list[Change]:
-    changes = []
-    for side, old_edge, new_edge in (("lower", _lower(old), _lower(new)), ("upper", _upper(old), _upper(new))):
-        if old_edge != new_edge:
-            narrowed = new_edge > old_edge
-            changes.append(Change(name, narrowed, f"{side} bound {'narrowed' if narrowed else 'widened'}"))
-    return changes
-
-
-def _compare_enums(name: str, old: Field, new: Field) -> list[Change]:
-    if old.enum == new.enum:
-        return []
-    if new.enum is None:
-        return [Change(name, False, "any value is allowed now")]
-    if old.enum is None:
-        return [Change(name, True, f"only {', '.join(map(str, new.enum))} allowed now")]
-    gone = [str(value) for value in old.enum if value not in new.enum]
-    came = [str(value) for value in new.enum if value not in old.enum]
-    changes = [Change(name, True, f"no longer allowed: {', '.join(gone)}")] if gone else []
-    return changes + ([Change(name, False, f"also allowed: {', '.join(came)}")] if came else [])
-
-
-def _compare_answers(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[Change]:
-    changes = [Change(name, True, "removed from answers") for name in old if name not in new]
-    changes += [Change(name, False, "added to answers") for name in new if name not in old]
-    for name in old.keys() & new.keys():
-        if old[name].type != new[name].type:
-            changes.append(Change(name, True, f"type in answers changed from {old[name].type} to {new[name].type}"))
-        if old[name].unit != new[name].unit:
-            changes.append(
-                Change(
-                    name, True, f"unit in answers changed from {old[name].unit or 'none'} to {new[name].unit or 'none'}"
-                )
-            )
-    return sorted(changes, key=lambda change: change.field)
-
-
-def _lower(field: Field) -> tuple[float, bool]:
-    """Lower edge as something that grows as the range narrows; the flag tells whether the edge itself is excluded."""
-    edges = [(float(field.ge), False)] if field.ge is not None else []
-    edges += [(float(field.gt), True)] if field.gt is not None else []
-    return max(edges, default=(-math.inf, False))
-
-
-def _upper(field: Field) -> tuple[float, bool]:
-    """Upper edge, mirrored so that it too grows as the range narrows."""
-    edges = [(-float(field.le), False)] if field.le is not None else []
-    edges += [(-float(field.lt), True)] if field.lt is not None else []
-    return max(edges, default=(-math.inf, False))
-
-
 def check_name(name: str, what: str) -> None:
     """Refuse a name that could not be a parameter of a transform.
 
@@ -389,10 +296,10 @@ RESERVED_NAMES = frozenset({"as_of", "degraded"})
 """``as_of`` is a column that every transform can ask for; ``degraded`` is a key of answers."""
 
 
-def parse_timestamp(text: str) -> np.datetime64 | None:
+def parse_timestamp(value: str | datetime) -> np.datetime64 | None:
     """Instant of an RFC 3339 timestamp with a zone, in UTC with microseconds; None if it is not one."""
     try:
-        moment = msgspec.convert(text, ZonedDatetime)
+        moment = msgspec.convert(value, ZonedDatetime)
     except msgspec.ValidationError:
         return None
     return to_datetime64([moment])[0]  # type: ignore[no-any-return]
@@ -406,7 +313,9 @@ def to_datetime64(moments: Sequence[datetime]) -> Column:
 def naive_utc(moment: datetime) -> datetime:
     """A zoned :class:`datetime.datetime` in UTC, without its zone, as NumPy reads it."""
     if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
+        # beyond the first and the last day that there is, a zone's offset cannot be taken off
+        with suppress(OverflowError):
+            moment = moment.astimezone(UTC)
     return moment.replace(tzinfo=None)
 
 

@@ -94,11 +94,11 @@ class EmbeddedModel:
         if features.refused:
             raise next(iter(features.refused.values()))
         outputs = self._onnx.run(self.pipeline.tensors(features.columns))
-        return self.pipeline.predictions(outputs, features.columns), features.degraded  # type: ignore[return-value]
+        return self.pipeline.predictions(outputs, features.columns), features.degraded
 
     def _check(self, rows: Sequence[Mapping[str, Any]]) -> list[msgspec.Struct]:
         try:
-            return msgspec.convert(rows, self._row_list)  # type: ignore[no-any-return]
+            return msgspec.convert(rows, self._row_list)
         except msgspec.ValidationError as error:
             raise ContractViolation(self._rows.violations(rows) or [Violation(None, "", str(error))]) from None
 

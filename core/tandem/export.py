@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -105,8 +104,9 @@ def check_outputs(found: Tensors, expected: Tensors, tolerance: Tolerance) -> No
         if wanted.dtype.kind != "f":
             wrong = np.flatnonzero((got != wanted).reshape(len(wanted), -1).any(axis=1))
             if len(wrong):
+                row = int(wrong[0])
                 raise BundleError(
-                    f"golden replay: row {wrong[0]} of output {name!r} is {got[wrong[0]]}, training says {wanted[wrong[0]]}"
+                    f"golden replay: row {row} of output {name!r} is {got[row]}, training says {wanted[row]}"
                 )
             continue
         excess = np.abs(got - wanted) - (tolerance.atol + tolerance.rtol * np.abs(wanted))

@@ -1,6 +1,7 @@
 """Golden rows: a sample of inputs with the vectors, outputs and answers that training made of them.
 
-The outputs come from the training framework itself, not from ONNX Runtime, so that replaying them checks the export too.
+The outputs come from the training framework itself, not from ONNX Runtime, so that replaying them checks the export
+too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tandem.contract import Columns
-from tandem.errors import BundleError
+from tandem.errors import BundleError, DefinitionError
 from tandem.features import ViewColumns
 from tandem.model import Model
 from tandem.pipeline import Inputs, Pipeline, Tensors
@@ -37,17 +38,32 @@ class Golden:
     answers: Columns
 
     def save(self, path: Path, model: Model) -> None:
-        """Write to an ``.npz`` without pickle; strings become fixed-width Unicode."""
-        assert self.inputs is not None
-        arrays: dict[str, Any] = {"as_of": self.inputs.as_of}
-        arrays |= {f"request/{name}": column for name, column in self.inputs.request.items()}
-        for use, view in zip(model.views, self.inputs.views, strict=True):
+        """Write to an ``.npz`` without pickle; strings become fixed-width Unicode.
+
+        Raises:
+            DefinitionError: for a string that ends with a NUL, which would be lost.
+        """
+        inputs = self.known_inputs
+        arrays: dict[str, Any] = {"as_of": inputs.as_of}
+        arrays |= {f"request/{name}": column for name, column in inputs.request.items()}
+        for use, view in zip(model.views, inputs.views, strict=True):
             arrays[f"view/{use.name}/event_time"] = view.event_time
             arrays |= {f"view/{use.name}/feature/{name}": column for name, column in view.columns.items()}
             arrays |= {f"view/{use.name}/null/{name}": mask for name, mask in view.nulls.items()}
         for part, tensors in (("vector", self.vectors), ("output", self.outputs), ("answer", self.answers)):
             arrays |= {f"{part}/{name}": tensor for name, tensor in tensors.items()}
-        np.savez_compressed(path, **{name: _to_file(array) for name, array in arrays.items()})
+        np.savez_compressed(path, **{name: _to_file(name, array) for name, array in arrays.items()})
+
+    @property
+    def known_inputs(self) -> Inputs:
+        """The inputs.
+
+        Raises:
+            BundleError: if they were not read.
+        """
+        if self.inputs is None:
+            raise BundleError("the golden rows were read without their inputs")
+        return self.inputs
 
     @classmethod
     def load(cls, path: Path, model: Model | None = None) -> Golden:
@@ -77,17 +93,14 @@ def replay_vectors(pipeline: Pipeline, golden: Golden) -> None:
     Raises:
         BundleError: naming the column and row that differ.
     """
-    assert golden.inputs is not None
-    features = pipeline.features(golden.inputs)
+    features = pipeline.features(golden.known_inputs)
     tensors = pipeline.tensors(features.columns)
     for tensor in pipeline.signature.inputs:
         difference = first_difference(tensors[tensor.name], golden.vectors[tensor.name])
         if difference:
             row, element = difference
-            column = tensor.columns[element]
-            raise BundleError(
-                f"golden replay: column {column!r} of tensor {tensor.name!r} differs from training in row {row}"
-            )
+            where = f"column {tensor.columns[element]!r} of tensor {tensor.name!r}"
+            raise BundleError(f"golden replay: {where} differs from training in row {row}")
     answers = pipeline.predictions(golden.outputs, features.columns)
     for name, column in answers.items():
         difference = first_difference(column, golden.answers[name])
@@ -151,8 +164,12 @@ def _under(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _to_file(array: Any) -> Any:
-    return array.astype(str) if array.dtype == object else array
+def _to_file(name: str, array: Any) -> Any:
+    if array.dtype != object:
+        return array
+    if any(not isinstance(text, str) or text.endswith("\0") for text in array.ravel().tolist()):
+        raise DefinitionError(f"golden rows: {name} must be strings that do not end with a NUL")
+    return array.astype(str)
 
 
 def _from_file(array: Any) -> Any:

@@ -92,7 +92,7 @@ class Model:
 
     @cached_property
     def ordered_postprocess(self) -> tuple[Postprocess, ...]:
-        """Post-processing steps in the order in which they run; output tensors of the model may be among their inputs."""
+        """Post-processing steps in the order in which they run; they can read output tensors of the model."""
         own = {step.name for step in self.postprocess}
         outside = {name for step in self.postprocess for name in step.inputs} - own
         return tuple(order(self.postprocess, outside))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from tandem.errors import DefinitionError, Internal, NotFound, RequestError
 from tandem.features import ViewColumns, ViewUse, parse_duration
 from tandem.model import Model, age_column, input_name
 from tandem.signature import Signature, TensorSpec, prediction_tensor
-from tandem.transforms import State, Transform, as_answer_column, call
+from tandem.transforms import State, Transform, as_answer_column, as_arrays, checked
 
 Reason = Literal["missing", "stale"]
 """Why a stored value was not used: the store has none, or it is older than its view's ``max_age``."""
@@ -112,8 +113,8 @@ class Pipeline:
         # NumPy picks other inner loops for strided columns, and those may differ in the last bit
         features = Features({name: np.ascontiguousarray(column) for name, column in inputs.request.items()})
         features.columns["as_of"] = np.ascontiguousarray(inputs.as_of)
-        for use, view in zip(self._views, inputs.views, strict=True):
-            use.fill(features, view, inputs.as_of, inputs.request)
+        for filler, view in zip(self._views, inputs.views, strict=True):
+            filler.fill(features, view, inputs.as_of, inputs.request)
         for use in self._wanted_ages:
             event_time = inputs.views[self.model.views.index(use)].event_time
             features.columns[age_column(use)] = (inputs.as_of - event_time) / np.timedelta64(1, "s")
@@ -170,10 +171,13 @@ class Pipeline:
         return self.tensors(features.columns)
 
     def _run(self, steps: Sequence[_Step], columns: Columns) -> None:
+        if not steps:
+            return
         # a division by zero is the transform's own business: the result is checked, not the way to it
+        rows = len(columns["as_of"])
         with np.errstate(all="ignore"):
             for step in steps:
-                columns[step.transform.name] = step.run(columns)
+                columns[step.name] = step.run(columns, rows)
 
     def _ages(self) -> list[ViewUse]:
         read = {
@@ -188,22 +192,20 @@ class Pipeline:
 class _Step:
     """A transform with its state."""
 
-    __slots__ = ("state", "transform")
+    __slots__ = ("function", "inputs", "name")
 
     def __init__(self, transform: Transform, state: Mapping[str, Any]) -> None:
-        self.transform = transform
-        self.state = {name: np.asarray(value) if isinstance(value, list) else value for name, value in state.items()}
+        self.name = transform.name
+        self.inputs = transform.inputs
+        self.function = partial(transform.function, **as_arrays(state)) if state else transform.function
 
-    def run(self, columns: Columns) -> Any:
+    def run(self, columns: Columns, rows: int) -> Any:
         try:
-            return call(self.transform, columns, self.state)
+            return checked(self.name, self.function(*[columns[name] for name in self.inputs]), rows)
+        except DefinitionError as error:
+            raise Internal(str(error), code="transform_failed") from error
         except Exception as error:
-            message = (
-                str(error)
-                if isinstance(error, DefinitionError)
-                else f"{self.transform.name}: {type(error).__name__}: {error}"
-            )
-            raise Internal(message, code="transform_failed") from error
+            raise Internal(f"{self.name}: {type(error).__name__}: {error}", code="transform_failed") from error
 
 
 class _Filler:
@@ -213,7 +215,6 @@ class _Filler:
         self.use = use
         self.max_age = parse_duration(use.view.max_age) if use.view.max_age else None
         self.required = [feature.name for feature in use.view.features if feature.default is None]
-        self.keys = {key: name for key, name in zip(use.view.keys, use.serving_keys, strict=True)}
 
     def fill(self, features: Features, view: ViewColumns, as_of: Column, request: Columns) -> None:
         absent = np.isnat(view.event_time)
@@ -234,21 +235,19 @@ class _Filler:
         for row in rows:
             reason: Reason = "missing" if absent[row] else "stale"
             if self.required:
-                key = {name: request[name][row] for name in self.use.serving_keys}
-                text = ", ".join(f"{name}={value}" for name, value in key.items())
-                features.refused.setdefault(
-                    row,
-                    NotFound(
-                        f"feature view {self.use.name!r} has {'nothing' if reason == 'missing' else 'only outdated values'} for {text}, "
-                        f"and no default for {self.required[0]!r}",
-                        code="entity_not_found" if reason == "missing" else "entity_stale",
-                        details=[
-                            {"row": row, "field": name, "rule": f"must be known to {self.use.name}"} for name in key
-                        ],
-                    ),
-                )
+                features.refused.setdefault(row, self._refusal(row, reason, request))
             else:
                 features.degraded.setdefault(row, {})[self.use.name] = reason
+
+    def _refusal(self, row: int, reason: Reason, request: Columns) -> NotFound:
+        keys = self.use.serving_keys
+        entity = ", ".join(f"{name}={request[name][row]}" for name in keys)
+        found = "nothing" if reason == "missing" else "only outdated values"
+        return NotFound(
+            f"feature view {self.use.name!r} has {found} for {entity}, and no default for {self.required[0]!r}",
+            code="entity_not_found" if reason == "missing" else "entity_stale",
+            details=[{"row": row, "field": name, "rule": f"must be known to {self.use.name}"} for name in keys],
+        )
 
 
 class _Assembly:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -33,7 +33,8 @@ class RowReader:
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
-        self._names = tuple(contract.inputs)
+        self._inputs = contract.inputs
+        self._names = tuple(self._inputs)
         self._readers = tuple(_Reader(field) for field in contract.inputs.values())
         self._optional = tuple(name for name, field in contract.inputs.items() if not field.required)
         # sorted so that required fields come first, as a struct demands
@@ -43,13 +44,15 @@ class RowReader:
             [
                 (name, _wire_type(field))
                 if field.required
-                else (name, _wire_type(field) | None | msgspec.UnsetType, msgspec.UNSET)  # type: ignore[operator]
+                else (name, _wire_type(field) | None | msgspec.UnsetType, msgspec.UNSET)
                 for name, field in ordered
             ],
             forbid_unknown_fields=True,
             gc=False,
         )
-        self._values = attrgetter(*self._names) if len(self._names) > 1 else lambda row: (getattr(row, self._names[0]),)
+        self._values = (
+            operator.attrgetter(*self._names) if len(self._names) > 1 else lambda row: (getattr(row, self._names[0]),)
+        )
 
     def columns(self, rows: Sequence[Row]) -> Columns:
         """A column for each field of the contract; where a client left it out, its filler."""
@@ -94,9 +97,9 @@ class RowReader:
             yield Violation(index, "", "a row must be an object")
             return
         for name in row:
-            if name not in self.contract.inputs:
+            if name not in self._inputs:
                 yield Violation(index, str(name), "unknown field")
-        for name, field in self.contract.inputs.items():
+        for name, field in self._inputs.items():
             if row.get(name) is None:
                 if field.required:
                     yield Violation(index, name, "is required" if name not in row else "must not be null")
@@ -135,9 +138,9 @@ def _broken(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
     if field.type == "timestamp" and not field.optional:
         yield "must be given", np.isnat(column)
     for rule, bound in field.bounds.items():
-        holds = {"ge": column >= bound, "gt": column > bound, "le": column <= bound, "lt": column < bound}[rule]
-        if not (holds | absent).all():
-            yield f"must be {_SIGNS[rule]} {bound}", ~(holds | absent)
+        wrong = ~_HOLDS[rule](column, bound) & ~absent
+        if wrong.any():
+            yield f"must be {_SIGNS[rule]} {bound}", wrong
     if field.enum is not None:
         yield f"must be one of {', '.join(map(str, field.enum))}", ~np.isin(column, np.array(field.enum, field.dtype))
 
@@ -165,17 +168,24 @@ def _wire_type(field: Field) -> Any:
     """The type into which msgspec decodes the field, with all rules that it can check."""
     if field.enum is not None:
         return Literal[field.enum]
-    bounds = dict(field.bounds)
-    if field.type == "int64":
+    bounds: dict[str, Any] = dict(field.bounds)
+    if field.type in _EXTREMES:
+        # a bound also keeps NaN out
+        lowest, highest = _EXTREMES[field.type]
         if not bounds.keys() & {"ge", "gt"}:
-            bounds["ge"] = -(2**63)
+            bounds["ge"] = lowest
         if not bounds.keys() & {"le", "lt"}:
-            bounds["le"] = 2**63 - 1
+            bounds["le"] = highest
     base = _WIRE_TYPES[field.type]
     return Annotated[base, msgspec.Meta(**bounds)] if bounds else base
 
 
 _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+_HOLDS = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
+_EXTREMES: dict[FieldType, tuple[float | int, float | int]] = {
+    "float64": (float(np.finfo(np.float64).min), float(np.finfo(np.float64).max)),
+    "int64": (-(2**63), 2**63 - 1),
+}
 _WIRE_TYPES: dict[FieldType, Any] = {
     "float64": float,
     "int64": int,

@@ -80,7 +80,8 @@ def bind(
             or len(tensor.shape) == 0
         ):
             raise DefinitionError(
-                f"input {tensor.name!r} of the ONNX model has shape {tensor.shape}, the model package gives it {len(names)} column(s)"
+                f"input {tensor.name!r} of the ONNX model has shape {tensor.shape}, "
+                f"the model package gives it {len(names)} column(s)"
             )
         shape = (-1,) if len(tensor.shape) == 1 else (-1, len(names))
         if shape == (-1,) and len(names) != 1:
@@ -111,7 +112,7 @@ def prediction_tensor(model: Model, outputs: Sequence[TensorSpec]) -> str:
 
 
 def column_names(name: str, width: int | None) -> tuple[str, ...]:
-    """Names in the vector of a column of the given width: ``x``, or ``x[0]``, ``x[1]``, …"""
+    """Names in the vector of a column of the given width: ``x``, or ``x[0]``, ``x[1]`` and so on."""
     return (name,) if width is None else tuple(f"{name}[{index}]" for index in range(width))
 
 

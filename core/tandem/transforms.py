@@ -227,14 +227,26 @@ def call(transform: Transform, columns: Mapping[str, Column], state: Mapping[str
         DefinitionError: if it is not an array with one entry per row.
     """
     inputs = [columns[name] for name in transform.inputs]
-    result = transform.function(*inputs, **state)
     rows = len(inputs[0]) if inputs else len(next(iter(columns.values())))
-    if type(result) is not np.ndarray or result.ndim == 0 or len(result) != rows:
-        shape = getattr(result, "shape", None)
-        raise DefinitionError(
-            f"{transform.name} must return an array of {rows} rows, not {type(result).__name__} {shape or ''}".rstrip()
-        )
-    return result
+    return checked(transform.name, transform.function(*inputs, **as_arrays(state)), rows)
+
+
+def as_arrays(state: Mapping[str, Any]) -> State:
+    """Fitted state as a transform gets it: lists as arrays."""
+    return {name: np.asarray(value) if isinstance(value, list) else value for name, value in state.items()}
+
+
+def checked(name: str, result: Any, rows: int) -> Any:
+    """The result of a transform, if it is an array with one entry per row.
+
+    Raises:
+        DefinitionError: if it is not.
+    """
+    # subclasses such as masked arrays would not reach the model as they are
+    if type(result) is np.ndarray and result.ndim and len(result) == rows:
+        return result
+    found = f"{type(result).__name__} {getattr(result, 'shape', '')}".rstrip()
+    raise DefinitionError(f"{name} must return an array of {rows} rows, not {found}")
 
 
 def check_row_independence(transform: Transform, columns: Mapping[str, Column], state: Mapping[str, Any]) -> None:
@@ -297,7 +309,8 @@ def as_answer_column(values: Column, type_: FieldType) -> Column:
 
 def _parameters(function: Function) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of the positional and of the keyword-only parameters."""
-    positional, keywords = [], []
+    positional: list[str] = []
+    keywords: list[str] = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise DefinitionError(f"{function.__name__}: name each parameter; *{parameter.name} binds to no column")

@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""The ``tandem`` command, and the stack on one machine."""

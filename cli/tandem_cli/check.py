@@ -1,0 +1,58 @@
+"""``tandem check``: what is wrong with a model package, before it is trained or served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from tandem import Bundle, DefinitionError
+from tandem.check import Finding, check
+from tandem.package import ModelPackage
+
+from tandem_cli.errors import FAILED
+from tandem_cli.output import Format, OutputOption, print_json
+
+_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
+
+
+def check_package(
+    path: Annotated[Path, typer.Argument(metavar="PATH", exists=True, file_okay=False, help="A model package.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE", exists=True, file_okay=False, help="Bundle of the version that clients use now."
+        ),
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Check a model package: its declaration, its transforms, and what a new version would break for clients.
+
+    Exit codes: 0 all is well, 1 a finding failed, 2 the command line makes no sense.
+    """
+    findings = _findings(path, against)
+    if output is Format.JSON:
+        print_json(findings)
+    else:
+        Console().print(_table(findings))
+    if any(finding.status == "failed" for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def _findings(path: Path, against: Path | None) -> list[Finding]:
+    bundle = Bundle.open(against) if against else None
+    try:
+        return check(ModelPackage.read(path), against=bundle)
+    except DefinitionError as error:
+        return [Finding("package", "failed", str(error))]
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table("what", "status", "finding")
+    for finding in findings:
+        style = _STYLES.get(finding.status, "")
+        table.add_row(finding.name, Text(finding.status, style), Text(finding.message))
+    return table

@@ -1,0 +1,44 @@
+"""How errors reach the person at the terminal: what is wrong, and what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from rich.console import Console
+from tandem import BundleError, DefinitionError, StoreError, TandemError
+from typer.core import TyperGroup
+
+FAILED = 1
+"""Exit code: a check found something, or something did not work."""
+
+USAGE = 2
+"""Exit code: the command line makes no sense."""
+
+_NEXT: dict[type[TandemError], str] = {
+    DefinitionError: "correct the model package and run `tandem check` on it",
+    BundleError: "write the bundle anew, or get an undamaged copy",
+    StoreError: "see that the online store runs, and that --store names it",
+}
+
+
+class TellingGroup(TyperGroup):
+    """Commands whose errors are told in a line or two instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except TandemError as error:
+            tell(error)
+            raise typer.Exit(FAILED) from None
+
+
+def tell(error: TandemError) -> None:
+    """Print an error, and what to do about it."""
+    console = Console(stderr=True, highlight=False)
+    console.print("error:", style="bold red", end=" ")
+    console.print(str(error), markup=False, soft_wrap=True)
+    for kind, advice in _NEXT.items():
+        if isinstance(error, kind):
+            console.print(f"next: {advice}", markup=False, soft_wrap=True)

@@ -1,0 +1,85 @@
+"""Feature tables of a model package, and writing them to an online store while a person watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from tandem import DefinitionError, FeatureView, Model
+from tandem.materialize import Summary, count_rows, materialize
+from tandem.package import ModelPackage
+from tandem.stores import open_store
+
+
+def views_of(model: Model) -> dict[str, FeatureView]:
+    """The feature views of a model by name, each once however often it is used."""
+    return {use.view.name: use.view for use in model.views}
+
+
+def tables_of(package: ModelPackage) -> dict[str, Path]:
+    """The table of each feature view, as ``[tool.tandem.features]`` names it.
+
+    Raises:
+        DefinitionError: if that is not a table of paths.
+    """
+    tables = package.settings.get("features", {})
+    if not isinstance(tables, Mapping) or not all(isinstance(file, str) for file in tables.values()):
+        raise DefinitionError(f'{package.path}: [tool.tandem.features] must give a file to each view: view = "file"')
+    return {view: package.path / file for view, file in tables.items()}
+
+
+def materialize_tables(
+    views: Mapping[str, FeatureView], tables: Mapping[str, Path], store_url: str, console: Console
+) -> dict[str, Summary]:
+    """Write tables to an online store, with a progress bar for each on a terminal.
+
+    Args:
+        views: Feature views by name.
+        tables: The table of each of them.
+        store_url: The store.
+        console: Where to show progress and results.
+
+    Raises:
+        DefinitionError: if a view has no table, the table does not exist, or it does not fit.
+        StoreError: if the store cannot be written.
+    """
+    for view in views:
+        if view not in tables:
+            raise DefinitionError(f"feature view {view!r} has no table; name one in [tool.tandem.features]")
+        if not tables[view].exists():
+            raise DefinitionError(
+                f"feature view {view!r}: {tables[view]} does not exist; make the package's data first"
+            )
+    with _progress(console) as progress:
+        summaries = asyncio.run(_materialize(views, tables, store_url, progress))
+    for view, summary in summaries.items():
+        written = f"{summary.entities_written:,} entities of {summary.rows_read:,} rows, newest {summary.newest}"
+        console.print(f"materialized {view}: {written}", highlight=False, soft_wrap=True)
+    return summaries
+
+
+async def _materialize(
+    views: Mapping[str, FeatureView], tables: Mapping[str, Path], store_url: str, progress: Progress
+) -> dict[str, Summary]:
+    store = open_store(store_url)
+    summaries = {}
+    try:
+        for name, view in views.items():
+            task = progress.add_task(name, total=count_rows(tables[name]))
+            summaries[name] = await materialize(
+                view,
+                tables[name],
+                store,
+                progress=lambda done, task=task: progress.update(task, completed=done.rows_read),  # type: ignore[misc]
+            )
+    finally:
+        await store.close()
+    return summaries
+
+
+def _progress(console: Console) -> Progress:
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rows")]
+    return Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)

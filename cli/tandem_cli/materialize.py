@@ -1,0 +1,39 @@
+"""``tandem materialize``: feature tables to an online store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from tandem.package import ModelPackage
+
+from tandem_cli.features import materialize_tables, tables_of, views_of
+
+
+def materialize_package(
+    path: Annotated[Path, typer.Argument(metavar="PATH", exists=True, file_okay=False, help="A model package.")],
+    store: Annotated[str, typer.Option(metavar="URL", help="Online store, such as redis://localhost:6379/0.")],
+    view: Annotated[str | None, typer.Option(help="Only this feature view; by default all of the model's.")] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, help="Parquet file; by default the one in [tool.tandem.features]."),
+    ] = None,
+) -> None:
+    """Write the newest features of every entity to the online store.
+
+    Exit codes: 0 all is written, 1 something failed, 2 the command line makes no sense. Running it again is safe.
+    """
+    package = ModelPackage.read(path)
+    views = views_of(package.load())
+    if view is not None and view not in views:
+        raise typer.BadParameter(f"the model has no view {view!r}; it has {', '.join(views)}", param_hint="--view")
+    if view is not None:
+        views = {view: views[view]}
+    if source is not None and len(views) != 1:
+        raise typer.BadParameter(
+            f"say with --view which one the file is for: {', '.join(views)}", param_hint="--source"
+        )
+    tables = dict.fromkeys(views, source) if source is not None else tables_of(package)
+    materialize_tables(views, tables, store, Console())

@@ -1,0 +1,109 @@
+"""``tandem up``: everything that serves a model, on this machine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from tandem.package import ModelPackage
+
+from tandem_cli.features import materialize_tables, tables_of, views_of
+from tandem_cli.local import LocalStack, Variant
+from tandem_cli.local.live import watch
+from tandem_cli.local.signals import until_interrupted
+from tandem_cli.output import Format, OutputOption, print_json
+from tandem_cli.requests import example_row
+from tandem_cli.variants import choose, parse_weights
+
+
+class Protocol(StrEnum):
+    """How transformer and predictor talk."""
+
+    V2 = "v2"
+    GRPC_V2 = "grpc-v2"
+
+
+def up(
+    path: Annotated[Path, typer.Argument(metavar="PATH", exists=True, file_okay=False, help="A model package.")],
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VERSION=NUMBER", help="Part of the traffic; by default as in [tool.tandem.weights]."),
+    ] = None,
+    protocol: Annotated[Protocol, typer.Option(help="How transformer and predictor talk.")] = Protocol.V2,
+    processes: Annotated[int, typer.Option(min=1, help="Transformers for each version.")] = 1,
+    bundles: Annotated[Path | None, typer.Option(metavar="DIR", exists=True, help="Directory of bundles.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")] = 0,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Serve a model here: Valkey with its features, a pair for each version, and Envoy in front.
+
+    Runs until Ctrl-C or SIGTERM, then stops everything that it started.
+
+    Exit codes: 0 stopped when asked to, 1 something failed, 2 the command line makes no sense.
+    """
+    console = Console()
+    told = Console(stderr=True) if output is Format.JSON else console
+    package = ModelPackage.read(path)
+    variants = choose(package, weights=parse_weights(weight or []), bundles=bundles)
+    with (
+        until_interrupted(),
+        LocalStack(
+            variants,
+            protocol=protocol.value,
+            processes=processes,
+            port=port,
+            fill=lambda url: _fill(package, url, told),
+        ) as stack,
+    ):
+        if output is Format.JSON:
+            print_json(description(stack))
+        else:
+            introduce(stack, console)
+        watch(stack, told)
+    told.print("stopped")
+
+
+def introduce(stack: LocalStack, console: Console) -> None:
+    """Print where a stack listens, and a request to begin with."""
+    shares = ", ".join(f"{variant.name} {variant.weight}" for variant in stack.variants)
+    console.print(f"[bold]{stack.model}[/] is served at [bold]{stack.url}[/] (weights: {shares})", soft_wrap=True)
+    console.print(f"HTTP and gRPC alike; Envoy's admin interface is at {stack.admin_url}", soft_wrap=True)
+    console.print(curl(stack), soft_wrap=True, highlight=False, markup=False)
+
+
+def description(stack: LocalStack) -> dict[str, object]:
+    """The same for programs."""
+    return {
+        "model": stack.model,
+        "url": stack.url,
+        "admin_url": stack.admin_url,
+        "store_url": stack.store_url,
+        "variants": [_described(variant) for variant in stack.variants],
+        "processes": {child.name: child.pid for child in stack.children},
+    }
+
+
+def curl(stack: LocalStack) -> str:
+    """A command that asks for a prediction."""
+    body = json.dumps({"instances": [example_row(stack.variants[0].bundle)]})
+    url = f"{stack.url}/v1/models/{stack.model}:predict"
+    return f"curl -s {url} -H 'content-type: application/json' -d {shlex.quote(body)}"
+
+
+def _fill(package: ModelPackage, store_url: str, console: Console) -> None:
+    materialize_tables(views_of(package.load()), tables_of(package), store_url, console)
+
+
+def _described(variant: Variant) -> dict[str, object]:
+    return {
+        "name": variant.name,
+        "version": variant.bundle.version,
+        "weight": variant.weight,
+        "bundle": str(variant.bundle.path),
+        "digest": variant.bundle.digest,
+    }

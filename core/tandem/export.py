@@ -13,6 +13,7 @@ from tandem import bundle as bundles
 from tandem import golden as golden_rows
 from tandem.bundle import DEFAULT_TOLERANCES, FORMAT, GOLDEN, MODEL, Bundle, Manifest, Tolerance
 from tandem.errors import BundleError, DefinitionError
+from tandem.golden import Golden
 from tandem.onnx_model import OnnxModel
 from tandem.package import ModelPackage, wheel_requirements
 from tandem.pipeline import Inputs, Pipeline, Tensors, widths
@@ -61,6 +62,7 @@ def write_bundle(
         tensor = prediction_tensor(signed.model, graph.outputs)
         rows = golden_rows.make(signed, golden, golden_rows.as_outputs(signed.signature, expected, tensor))
         tolerances = {**DEFAULT_TOLERANCES, **(tolerances or {})}
+        _check_postprocess(signed, rows)
         check_outputs(graph.run(rows.vectors), rows.outputs, tolerances["CPUExecutionProvider"])
         rows.save(files[GOLDEN], signed.model)
         model_package = ModelPackage.read(package)
@@ -132,6 +134,13 @@ def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs, postprocess_stat
     for transform in (*model.on_demand, *model.model_dependent):
         check_row_independence(transform, columns, signed.state.get(transform.name, {}))
     return signed
+
+
+def _check_postprocess(pipeline: Pipeline, rows: Golden) -> None:
+    columns = pipeline.features(rows.known_inputs).columns
+    pipeline.predictions(rows.outputs, columns)
+    for step in pipeline.model.ordered_postprocess:
+        check_row_independence(step, columns, pipeline.state.get(step.name, {}))
 
 
 def _histogram(pipeline: Pipeline, predictions: ArrayLike) -> tuple[int, ...]:

@@ -110,6 +110,12 @@ class Pipeline:
         Raises:
             Internal: ``transform_failed`` if a transform raises or returns another shape.
         """
+        features = self.given(inputs)
+        self._run(self._on_demand, features.columns)
+        return features
+
+    def given(self, inputs: Inputs) -> Features:
+        """Fill in what is missing, and run nothing: the columns that exist before any transform."""
         # NumPy picks other inner loops for strided columns, and those may differ in the last bit
         features = Features({name: np.ascontiguousarray(column) for name, column in inputs.request.items()})
         features.columns["as_of"] = np.ascontiguousarray(inputs.as_of)
@@ -118,7 +124,6 @@ class Pipeline:
         for use in self._wanted_ages:
             event_time = inputs.views[self.model.views.index(use)].event_time
             features.columns[age_column(use)] = (inputs.as_of - event_time) / np.timedelta64(1, "s")
-        self._run(self._on_demand, features.columns)
         return features
 
     def tensors(self, columns: Columns) -> Tensors:

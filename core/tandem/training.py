@@ -14,7 +14,7 @@ from tandem.features import ViewColumns
 from tandem.model import Model, input_name
 from tandem.pipeline import Inputs, Pipeline, widths
 from tandem.signature import Signature, TensorSpec, column_names
-from tandem.transforms import State
+from tandem.transforms import BoundTransform, State
 
 
 def inputs_from_table(model: Model, table: Mapping[str, Any]) -> Inputs:
@@ -76,7 +76,9 @@ def fit(model: Model, inputs: Inputs) -> Pipeline:
     unfitted = Pipeline(model, Signature((), ()), {})
     columns = unfitted.features(inputs).columns
     state = {
-        transform.name: _fit(transform, columns) for transform in model.model_dependent if transform.fit is not None
+        transform.name: fit_state(transform, columns)
+        for transform in model.model_dependent
+        if transform.fit is not None
     }
     fitted = Pipeline(model, Signature((), ()), state)
     fitted.tensors(columns)
@@ -109,7 +111,14 @@ def as_column(name: str, values: Any, type_: FieldType) -> Column:
         raise DefinitionError(f"column {name!r} cannot be read as {type_}: {error}") from error
 
 
-def _fit(transform: Any, columns: Mapping[str, Column]) -> State:
+def fit_state(transform: BoundTransform, columns: Mapping[str, Column]) -> State:
+    """State of one model-dependent transform, fitted to columns; empty where there is nothing to fit.
+
+    Raises:
+        DefinitionError: if ``fit`` returns something else than the state that the transform reads.
+    """
+    if transform.fit is None:
+        return {}
     found = transform.fit(*(columns[name] for name in transform.inputs))
     if not isinstance(found, Mapping):
         raise DefinitionError(f"{transform.name}: fit must return a dict of state, not {type(found).__name__}")
@@ -117,6 +126,8 @@ def _fit(transform: Any, columns: Mapping[str, Column]) -> State:
         raise DefinitionError(
             f"{transform.name}: fit returns {', '.join(sorted(strange))}, which the transform does not read"
         )
+    if lacking := transform.required_state - found.keys():
+        raise DefinitionError(f"{transform.name}: fit does not return {', '.join(sorted(lacking))}")
     return {name: _plain(transform.name, name, value) for name, value in found.items()}
 
 

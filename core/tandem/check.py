@@ -1,0 +1,234 @@
+"""What `tandem check` finds out about a model package before anything is trained or served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from tandem.bundle import Bundle
+from tandem.compatibility import compare
+from tandem.contract import Column, Columns, Contract
+from tandem.errors import TandemError
+from tandem.model import Model, age_column, input_name
+from tandem.package import ModelPackage
+from tandem.pipeline import Inputs, Pipeline
+from tandem.rows import RowReader
+from tandem.sampling import random_inputs, random_rows
+from tandem.signature import Signature
+from tandem.training import fit, fit_state
+from tandem.transforms import (
+    BoundTransform,
+    Postprocess,
+    State,
+    Transform,
+    as_answer_column,
+    call,
+    check_row_independence,
+)
+
+Status = Literal["ok", "warning", "failed"]
+
+ROWS = 256
+"""Random rows over which every transform runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What was looked at: ``package``, ``contract``, ``signature``, the name of a transform or of a field.
+        status: A package with a finding that is ``failed`` must not be trained or served.
+        message: What was found, in words.
+    """
+
+    name: str
+    status: Status
+    message: str
+
+
+def check(package: ModelPackage, *, against: Bundle | None = None, seed: int = 0) -> list[Finding]:
+    """Look at a model package from all sides.
+
+    Args:
+        package: The package.
+        against: The version that is served at present, whose clients must notice nothing.
+        seed: Of the random rows.
+
+    Returns:
+        The findings, in the order of the path of a request.
+    """
+    try:
+        model = package.load()
+    except TandemError as error:
+        return [Finding("package", "failed", str(error))]
+    findings = [Finding("package", "ok", f"{package.entry_point} is model {model.name!r}")]
+    if against is None:
+        return findings + check_model(model, seed=seed)
+    return findings + check_model(model, against=against.contract, postprocess_state=against.manifest.state, seed=seed)
+
+
+def check_model(
+    model: Model,
+    *,
+    against: Contract | None = None,
+    postprocess_state: Mapping[str, State] | None = None,
+    seed: int = 0,
+) -> list[Finding]:
+    """Look at a model that is imported already; see :func:`check`.
+
+    Args:
+        model: The model.
+        against: The contract that must be kept.
+        postprocess_state: State of post-processing steps, as far as it is known; a step that lacks state is not run.
+        seed: Of the random rows.
+    """
+    rng = np.random.default_rng(seed)
+    findings = [_check_contract(model, rng), *_unused(model)]
+    findings += _Trial(model, postprocess_state or {}, rng).run()
+    if all(finding.status != "failed" for finding in findings):
+        findings.append(_check_signature(model, rng))
+    if against is not None:
+        findings += _check_compatibility(against, model.contract)
+    return findings
+
+
+def _check_contract(model: Model, rng: np.random.Generator) -> Finding:
+    contract = model.contract
+    reader = RowReader(contract)
+    rows = random_rows(model, ROWS, rng)
+    try:
+        msgspec.json.encode([contract.row_schema(), contract.answer_schema()])
+        msgspec.json.decode(msgspec.json.encode(rows), type=list[reader.row_type])  # type: ignore[name-defined]
+    except (TypeError, ValueError) as error:
+        return Finding("contract", "failed", f"rows that obey the contract are refused: {error}")
+    required = [name for name, field in contract.inputs.items() if field.required]
+    message = f"{len(contract.inputs)} fields in ({', '.join(required)} required), {len(contract.answers)} out"
+    return Finding("contract", "ok", message)
+
+
+def _unused(model: Model) -> Iterator[Finding]:
+    """Warnings about what is asked for or looked up in vain."""
+    transforms: list[Transform] = [*model.on_demand, *model.model_dependent, *model.postprocess]
+    read = {name for transform in transforms for name in transform.inputs}
+    read |= {input_name(source) for inputs in model.inputs.values() for source in inputs}
+    keys = {key for use in model.views for key in use.serving_keys}
+    for name in model.contract.inputs:
+        if name not in read | keys and name != model.contract.as_of:
+            yield Finding(name, "warning", "clients send it, and nothing reads it")
+    for use in model.views:
+        idle = [name for name in use.column_names() if name not in read]
+        if len(idle) == len(use.view.features) and age_column(use) not in read:
+            yield Finding(use.name, "warning", "looked up, and nothing reads any of its features")
+        elif idle:
+            yield Finding(use.name, "warning", f"nothing reads {', '.join(idle)}")
+
+
+class _Trial:
+    """Runs each transform on random rows, on parts of them, and on a row of which nothing is known."""
+
+    def __init__(self, model: Model, postprocess_state: Mapping[str, State], rng: np.random.Generator) -> None:
+        self.model = model
+        self.rng = rng
+        self.state: dict[str, State] = {name: dict(state) for name, state in postprocess_state.items()}
+        self.pipeline = Pipeline(model, Signature((), ()), {})
+        self.findings: list[Finding] = []
+        self.many = self._columns(random_inputs(model, ROWS, rng))
+        self.bare = self._columns(random_inputs(model, 1, rng, missing=1.0, stale=0.0, null=1.0))
+
+    def run(self) -> list[Finding]:
+        steps: list[Transform] = [*self.model.on_demand, *self.model.model_dependent, *self.model.ordered_postprocess]
+        model_inputs = {input_name(source) for inputs in self.model.inputs.values() for source in inputs}
+        for step in steps:
+            if isinstance(step, Postprocess) and (reason := self._not_yet(step)):
+                self.findings.append(Finding(step.name, "warning", reason))
+                continue
+            if lacking := [name for name in step.inputs if name not in self.many]:
+                self.findings.append(Finding(step.name, "warning", f"not run, since it reads {', '.join(lacking)}"))
+                continue
+            self.findings.append(self._try(step, is_input=step.name in model_inputs))
+        return self.findings
+
+    def _columns(self, inputs: Inputs) -> Columns:
+        """Columns of the rows that can be answered, with a prediction made up for each."""
+        refused = self.pipeline.given(inputs).refused
+        kept = np.array([row for row in range(len(inputs)) if row not in refused], int)
+        if not len(kept):
+            inputs = random_inputs(self.model, len(inputs), self.rng, missing=0.0, stale=0.0)
+            kept = np.arange(len(inputs))
+        columns = self.pipeline.given(inputs.take(kept)).columns
+        columns[self.model.contract.prediction.name] = _made_up_predictions(self.model.contract, len(kept), self.rng)
+        return columns
+
+    def _not_yet(self, step: Postprocess) -> str | None:
+        if lacking := step.required_state - self.state.get(step.name, {}).keys():
+            return f"not run: its state {', '.join(sorted(lacking))} is given when the bundle is written"
+        return None
+
+    def _try(self, step: Transform, *, is_input: bool) -> Finding:
+        try:
+            with np.errstate(all="ignore"):
+                if isinstance(step, BoundTransform):
+                    self.state[step.name] = fit_state(step, self.many)
+                state = self.state.get(step.name, {})
+                check_row_independence(step, self.many, state)
+                self.many[step.name] = call(step, self.many, state)
+                self.bare[step.name] = call(step, self.bare, state)
+                if isinstance(step, Postprocess):
+                    for columns in (self.many, self.bare):
+                        columns[step.name] = as_answer_column(columns[step.name], step.answer.type)
+        except TandemError as error:
+            return Finding(step.name, "failed", str(error))
+        except Exception as error:
+            return Finding(step.name, "failed", f"{type(error).__name__}: {error}")
+        return self._judge(step, self.many[step.name], is_input=is_input)
+
+    def _judge(self, step: Transform, result: Column, *, is_input: bool) -> Finding:
+        if is_input and result.dtype.kind in "mM":
+            return Finding(step.name, "failed", f"gives {result.dtype}; a model input is a number, boolean or string")
+        for columns in (self.many, self.bare):
+            row = _first_not_finite(columns[step.name])
+            if row is not None:
+                given = ", ".join(f"{name}={columns[name][row]}" for name in step.inputs)
+                status: Status = "failed" if isinstance(step, Postprocess) else "warning"
+                return Finding(step.name, status, f"gives {columns[step.name][row]} for {given}")
+        shape = "" if result.ndim == 1 else f", {result.shape[1]} elements per row"
+        return Finding(step.name, "ok", f"{result.dtype}{shape}; each row by itself")
+
+
+def _check_signature(model: Model, rng: np.random.Generator) -> Finding:
+    inputs = random_inputs(model, ROWS, rng, missing=0.0, stale=0.0)
+    try:
+        signature = fit(model, inputs).signature
+    except TandemError as error:
+        return Finding("signature", "failed", str(error))
+    columns = ", ".join(signature.columns)
+    return Finding("signature", "ok", f"{len(signature.columns)} columns: {columns}; hash {signature.hash[:12]}")
+
+
+def _check_compatibility(old: Contract, new: Contract) -> Iterator[Finding]:
+    changes = compare(old, new)
+    if not changes:
+        yield Finding("compatibility", "ok", "the deployment API is unchanged")
+    for change in changes:
+        yield Finding(change.field, "failed" if change.breaking else "ok", change.what)
+
+
+def _made_up_predictions(contract: Contract, rows: int, rng: np.random.Generator) -> Column:
+    prediction = contract.prediction
+    if prediction.type == "string":
+        return np.array([f"class-{index}" for index in rng.integers(3, size=rows)], object)
+    edges = prediction.buckets or (0.0, 1.0)
+    values: Column = rng.uniform(edges[0], edges[-1], rows)
+    return np.rint(values).astype(np.int64) if prediction.type == "int64" else values
+
+
+def _first_not_finite(column: Column) -> int | None:
+    if column.dtype.kind != "f":
+        return None
+    wrong = ~np.isfinite(column).reshape(len(column), -1).all(axis=1)
+    return int(np.flatnonzero(wrong)[0]) if wrong.any() else None

@@ -15,14 +15,14 @@ from tandem_transformer.batch import Call
 class Coalescer:
     """Collects calls into batches.
 
-    A batch leaves at the end of the event-loop turn in which its first call came, or ``max_wait`` later. At most
-    ``max_batches`` are on their way; meanwhile further calls wait and make a larger batch, so that batches grow with
-    the load by themselves.
+    With no batch on its way, calls leave together at the end of the event-loop turn in which the first of them came.
+    Otherwise they wait for one to come back, but at most ``max_wait``: batches so grow with the load by themselves, a
+    lone request never waits, and a slow predictor still gets several batches at once.
 
     Args:
         run: Answers the calls of one batch; never raises.
-        max_rows: Most rows of one batch, unless a single call has more; 0 to send every call alone.
-        max_wait: Seconds for which a batch waits for more.
+        max_rows: Most rows of one batch, unless a single call has more; 0 to send every call alone and at once.
+        max_wait: Seconds for which calls wait while another batch is on its way.
         max_batches: Batches on their way at once.
         max_queued_rows: Rows that may wait.
     """
@@ -38,13 +38,14 @@ class Coalescer:
     ) -> None:
         self._run = run
         self._max_rows = max_rows
-        self._max_wait = max_wait
+        self._max_wait = max_wait if max_rows else 0.0
         self._max_batches = max_batches
         self._max_queued_rows = max_queued_rows
         self._waiting: deque[Call] = deque()
         self._queued_rows = 0
         self._running: set[asyncio.Task[None]] = set()
-        self._scheduled = False
+        self._departure: asyncio.Handle | None = None
+        self._loop = asyncio.get_running_loop()
 
     def submit(self, call: Call) -> None:
         """Put a call into a batch; its ``answer`` will be resolved.
@@ -56,8 +57,11 @@ class Coalescer:
             raise Overloaded(f"{self._queued_rows} rows are waiting already", retry_after=1)
         self._waiting.append(call)
         self._queued_rows += call.size
-        if not self._scheduled and len(self._running) < self._max_batches:
-            self._schedule()
+        if self._departure is None and len(self._running) < self._max_batches:
+            wait = self._max_wait if self._running else 0.0
+            self._departure = (
+                self._loop.call_later(wait, self._dispatch) if wait else self._loop.call_soon(self._dispatch)
+            )
 
     async def drain(self) -> None:
         """Wait until every call is answered."""
@@ -65,20 +69,14 @@ class Coalescer:
             if self._running:
                 await asyncio.wait(self._running)
             else:  # a batch is about to leave
-                await asyncio.sleep(self._max_wait)
-
-    def _schedule(self) -> None:
-        self._scheduled = True
-        loop = asyncio.get_running_loop()
-        if self._max_wait and self._queued_rows < self._max_rows:
-            loop.call_later(self._max_wait, self._dispatch)
-        else:
-            loop.call_soon(self._dispatch)
+                await asyncio.sleep(0)
 
     def _dispatch(self) -> None:
-        self._scheduled = False
+        if self._departure is not None:
+            self._departure.cancel()
+            self._departure = None
         while self._waiting and len(self._running) < self._max_batches:
-            task = asyncio.get_running_loop().create_task(self._run(self._take()))
+            task = self._loop.create_task(self._run(self._take()))
             self._running.add(task)
             task.add_done_callback(self._done)
 
@@ -93,5 +91,5 @@ class Coalescer:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if self._waiting and not self._scheduled:
-            self._schedule()
+        if self._waiting:
+            self._dispatch()

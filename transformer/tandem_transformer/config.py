@@ -32,8 +32,8 @@ class Config:
     store_timeout_ms: float = 200.0
     predictor_timeout_ms: float = 800.0
     max_batch_rows: int = 256
-    max_batch_wait_ms: float = 0.0
-    max_batches: int = 2
+    max_batch_wait_ms: float = 2.0
+    max_batches: int = 8
     max_queued_rows: int = 20_000
     max_request_rows: int = 10_000
     max_body_bytes: int = 8 * 1024 * 1024
@@ -107,7 +107,12 @@ def _parser() -> argparse.ArgumentParser:
         default=default.max_batch_rows,
         help="most rows coalesced into one batch, 0 to coalesce nothing (%(default)s)",
     )
-    add("--max_batch_wait_ms", type=float, default=0.0, help="how long a batch waits for more rows (%(default)g)")
+    add(
+        "--max_batch_wait_ms",
+        type=float,
+        default=default.max_batch_wait_ms,
+        help="how long rows wait and coalesce while another batch is on its way (%(default)g)",
+    )
     add(
         "--max_batches",
         type=_positive,

@@ -17,6 +17,7 @@ from tandem.stores import open_store
 from tandem_transformer.app import App
 from tandem_transformer.config import Config
 from tandem_transformer.grpc_server import GrpcService
+from tandem_transformer.http_protocol import CorkedProtocol
 from tandem_transformer.metrics import Recorder
 from tandem_transformer.predictors import connect
 from tandem_transformer.service import Service
@@ -44,7 +45,7 @@ async def serve(config: Config) -> None:
     http_server = _HttpServer(
         uvicorn.Config(
             App(service),
-            http="httptools",
+            http=CorkedProtocol,
             lifespan="off",
             access_log=False,
             log_config=None,

@@ -141,8 +141,7 @@ def _replay_golden(source: Source, session: Session) -> dict[str, Array] | None:
     if source.bundle is None:
         return None
     rows = source.bundle.golden()
-    tolerance = source.bundle.tolerance(session.provider)
-    golden.replay(session.run, rows.vectors, rows.outputs, rtol=tolerance.rtol, atol=tolerance.atol)
+    golden.replay(session.run, rows.vectors, rows.outputs, source.bundle.tolerance(session.provider))
     return dict(rows.vectors)
 
 

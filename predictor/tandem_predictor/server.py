@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 from collections.abc import Iterator
 
 import uvicorn
@@ -48,13 +49,14 @@ async def serve(config: Config) -> int:
     rpc = create_server(Service(repository, admission, metrics), config.max_body_bytes)
     try:
         check_providers(config.execution_providers)
+        listener = _listen(config.host, config.http_port)
         if config.grpc_port:
             rpc.add_insecure_port(f"{config.host}:{config.grpc_port}")
-    except (BundleError, RuntimeError) as error:
+    except (BundleError, OSError, RuntimeError) as error:
         logger.error("%s", error)
         return 1
     await rpc.start()
-    serving, starting = asyncio.create_task(http.serve()), asyncio.create_task(repository.start())
+    serving, starting = asyncio.create_task(http.serve([listener])), asyncio.create_task(repository.start())
     await _wait(serving, starting, stop)
     logger.info("stopping")
     repository.stopping = True
@@ -77,20 +79,25 @@ async def _code(task: asyncio.Task[None]) -> int:
         await task
     except asyncio.CancelledError:
         return 0
-    except SystemExit:  # uvicorn's way to say that the port is taken; it has logged why
-        return 1
     except BundleError as error:
         logger.error("%s", error)
         return 1
     return 0
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """The listening socket. uvicorn's own would end the process from within its task if the port is taken."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise OSError(f"cannot listen at {host}:{port}: {error.strerror}") from None
+
+
 def _http_server(config: Config, app: App) -> uvicorn.Server:
     return _HttpServer(
         uvicorn.Config(
             app,
-            host=config.host,
-            port=config.http_port,
             http="httptools",
             ws="none",
             lifespan="off",

@@ -4,7 +4,7 @@
         config.pbtxt
         1/model.onnx
 
-Triton batches only tensors that have a dimension beside the rows. A model with a tensor of shape ``(rows,)`` is therefore
+Triton batches only tensors that have a dimension beside the rows. A model with a tensor of shape ``(rows,)`` is thus
 declared without batching, so that the tensors on the wire stay the same.
 
 Source: Triton, ``model_configuration.md``.

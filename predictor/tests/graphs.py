@@ -1,0 +1,137 @@
+"""Small ONNX models, and bundles around them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from tandem import bundle as bundles
+from tandem.bundle import FORMAT, GOLDEN, MODEL, Bundle, Manifest, Tolerance
+from tandem.contract import Contract, Prediction
+from tandem.signature import Signature, TensorSpec
+
+Shape = list[int | str | None]
+Value = tuple[str, int, Shape]
+
+
+def save(
+    path: Path, nodes: list[onnx.NodeProto], inputs: list[Value], outputs: list[Value], **constants: object
+) -> Path:
+    """Write a graph; ``constants`` are its initializers."""
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info(*value) for value in inputs],
+        [helper.make_tensor_value_info(*value) for value in outputs],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def linear(path: Path, *, rows: int | str | None = None) -> Path:
+    """``y = x @ (1, 2, 3)``, FP32, of shape (rows, 3) to (rows, 1)."""
+    return save(
+        path,
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        [("x", TensorProto.FLOAT, [rows, 3])],
+        [("y", TensorProto.FLOAT, [rows, 1])],
+        w=np.array([[1], [2], [3]], np.float32),
+    )
+
+
+def identity(path: Path, element: int, shape: Shape | None = None) -> Path:
+    """``y = x`` of any type."""
+    shape = [None, 2] if shape is None else shape
+    return save(path, [helper.make_node("Identity", ["x"], ["y"])], [("x", element, shape)], [("y", element, shape)])
+
+
+def lookup(path: Path) -> Path:
+    """``y = (10, 20, 30)[x]``: ONNX Runtime fails on an index out of range; INT64 (rows,) to FP32 (rows,)."""
+    return save(
+        path,
+        [helper.make_node("Gather", ["table", "x"], ["y"])],
+        [("x", TensorProto.INT64, [None])],
+        [("y", TensorProto.FLOAT, [None])],
+        table=np.array([10, 20, 30], np.float32),
+    )
+
+
+def add(path: Path) -> Path:
+    """``y = a + b``, FP32 (rows, 1)."""
+    return save(
+        path,
+        [helper.make_node("Add", ["a", "b"], ["y"])],
+        [("a", TensorProto.FLOAT, [None, 1]), ("b", TensorProto.FLOAT, [None, 1])],
+        [("y", TensorProto.FLOAT, [None, 1])],
+    )
+
+
+def total(path: Path) -> Path:
+    """The sum over all rows: rows go in, one comes out, and the declared shape hides it."""
+    return save(
+        path,
+        [helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=1)],
+        [("x", TensorProto.FLOAT, [None, 1])],
+        [("y", TensorProto.FLOAT, [None, 1])],
+        axes=np.array([0], np.int64),
+    )
+
+
+def zipmap(path: Path) -> Path:
+    """A classifier with skl2onnx's ZipMap, whose output is a sequence of maps."""
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    kind = helper.make_sequence_type_proto(
+        helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    )
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 2])],
+        [helper.make_value_info("y", kind)],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
+    path.write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString())
+    return path
+
+
+def linear_bundle(parent: Path, *, name: str = "linear", version: str = "v1", error: float = 0.0) -> Bundle:
+    """A bundle around :func:`linear`; ``error`` is added to the golden output of row 2."""
+    vectors = np.arange(12, dtype=np.float32).reshape(4, 3)
+    outputs = vectors @ np.array([[1], [2], [3]], np.float32)
+    outputs[2] += error
+    signature = Signature(
+        (TensorSpec("x", "float32", ("a", "b", "c"), (-1, 3)),), (TensorSpec("y", "float32", (), (-1, 1)),)
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {MODEL: linear(Path(scratch, MODEL)), GOLDEN: Path(scratch, GOLDEN), "code.whl": Path(scratch, "whl")}
+        np.savez(files[GOLDEN], **{"vector/x": vectors, "output/y": outputs})
+        files["code.whl"].write_bytes(b"")
+        manifest = Manifest(
+            format=FORMAT,
+            name=name,
+            version=version,
+            entry_point="linear:model",
+            contract=Contract(
+                model=name,
+                serving_keys={},
+                passed_features={},
+                request_parameters={},
+                prediction=Prediction("y"),
+                outputs={},
+            ),
+            views=(),
+            signature=signature,
+            signature_hash=signature.hash,
+            state={},
+            tolerances={"CPUExecutionProvider": Tolerance()},
+            requirements=(),
+            training_histogram=(),
+            files={},
+        )
+        return bundles.write(parent, manifest, files)

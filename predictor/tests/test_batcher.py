@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from tandem.errors import DeadlineExceeded, Internal, Overloaded
+from tandem.oip.tensors import Array
+from tandem_predictor.batcher import Batcher, run_together, split
+from tandem_predictor.session import Feeds
+
+
+class Session:
+    """Doubles its input; a negative number makes the whole run fail. Waits while the gate is closed."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Semaphore(0)
+
+    def __call__(self, feeds: Feeds, outputs: Sequence[str]) -> list[Array]:
+        self.entered.release()
+        self.gate.wait()
+        self.batches.append(len(feeds["x"]))
+        if (feeds["x"] < 0).any():
+            raise Internal("negative")
+        return [feeds["x"] * 2 for _ in outputs]
+
+    async def busy(self) -> None:
+        """Until a run has begun."""
+        await asyncio.to_thread(self.entered.acquire)
+
+
+def feeds(*values: float, width: int = 1) -> Feeds:
+    return {"x": np.array([[value] * width for value in values])}
+
+
+async def submit(batcher: Batcher, *values: float, width: int = 1, outputs: tuple[str, ...] = ("y",)) -> list[float]:
+    results = await batcher.submit(feeds(*values, width=width), len(values), outputs)
+    return [row[0] for row in results[0].tolist()]
+
+
+async def test_requests_of_one_turn_share_a_batch() -> None:
+    session = Session()
+    batcher = Batcher(session)
+    assert await asyncio.gather(submit(batcher, 1), submit(batcher, 2, 3), submit(batcher, 4)) == [[2], [4, 6], [8]]
+    assert session.batches == [4]
+
+
+async def test_requests_queue_up_while_the_session_is_busy() -> None:
+    session = Session()
+    session.gate.clear()
+    batcher = Batcher(session, max_rows=3)
+    first = asyncio.create_task(submit(batcher, 1))
+    await session.busy()
+    rest = [asyncio.create_task(submit(batcher, value)) for value in range(2, 7)]
+    await asyncio.sleep(0)
+    assert batcher.queued_rows == 5
+    session.gate.set()
+    assert await asyncio.gather(first, *rest) == [[2], [4], [6], [8], [10], [12]]
+    assert session.batches == [1, 3, 2]
+    assert batcher.queued_rows == 0
+
+
+async def test_a_large_request_runs_alone() -> None:
+    session = Session()
+    batcher = Batcher(session, max_rows=2)
+    await asyncio.gather(submit(batcher, 1), submit(batcher, 1, 2, 3), submit(batcher, 4))
+    assert session.batches == [1, 3, 1]
+
+
+async def test_only_like_requests_are_merged() -> None:
+    session = Session()
+    batcher = Batcher(session)
+    await asyncio.gather(
+        submit(batcher, 1),
+        submit(batcher, 1, width=2),
+        submit(batcher, 1, outputs=("y", "z")),
+        submit(batcher, 1, width=2),
+    )
+    assert sorted(session.batches) == [1, 1, 2]
+
+
+async def test_a_bad_request_disturbs_no_other() -> None:
+    session = Session()
+    batcher = Batcher(session)
+    good, bad, other = await asyncio.gather(
+        submit(batcher, 1), submit(batcher, -1), submit(batcher, 2), return_exceptions=True
+    )
+    assert (good, other) == ([2], [4])
+    assert isinstance(bad, Internal)
+
+
+async def test_a_full_queue_is_overloaded() -> None:
+    session = Session()
+    session.gate.clear()
+    batcher = Batcher(session, max_queue_rows=2)
+    running = asyncio.create_task(submit(batcher, 1))
+    await session.busy()
+    waiting = asyncio.create_task(submit(batcher, 1, 2))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="2 rows are waiting") as refused:
+        await submit(batcher, 3)
+    assert refused.value.retry_after
+    session.gate.set()
+    await asyncio.gather(running, waiting)
+
+
+async def test_a_request_that_waits_too_long() -> None:
+    session = Session()
+    session.gate.clear()
+    batcher = Batcher(session, timeout=1e-3)
+    running = asyncio.create_task(submit(batcher, 1))
+    await session.busy()
+    with pytest.raises(DeadlineExceeded, match="no result within 1 ms"):
+        await submit(batcher, 2)
+    with pytest.raises(DeadlineExceeded):
+        await running
+    session.gate.set()
+    assert batcher.queued_rows == 1  # dropped when the session is free again
+
+
+async def test_cancelled_requests_are_not_run() -> None:
+    session = Session()
+    session.gate.clear()
+    batcher = Batcher(session)
+    running = asyncio.create_task(submit(batcher, 1))
+    await session.busy()
+    gone = asyncio.create_task(submit(batcher, 2))
+    stays = asyncio.create_task(submit(batcher, 3))
+    await asyncio.sleep(0)
+    gone.cancel()
+    session.gate.set()
+    assert await asyncio.gather(running, stays) == [[2], [6]]
+    assert session.batches == [1, 1]
+
+
+async def test_with_a_delay_a_full_batch_does_not_wait() -> None:
+    session = Session()
+    batcher = Batcher(session, max_rows=2, max_delay=3600)
+    assert await asyncio.gather(submit(batcher, 1), submit(batcher, 2)) == [[2], [4]]
+    assert session.batches == [2]
+
+
+async def test_with_a_delay_a_lone_request_runs_when_it_is_due() -> None:
+    session = Session()
+    batcher = Batcher(session, max_delay=1e-3)
+    assert await submit(batcher, 1) == [2]
+
+
+async def test_instances_run_side_by_side() -> None:
+    session = Session()
+    session.gate.clear()
+    batcher = Batcher(session, max_rows=1, instances=2)
+    tasks = [asyncio.create_task(submit(batcher, 1)) for _ in range(3)]
+    await session.busy()
+    await session.busy()
+    session.gate.set()
+    assert await asyncio.gather(*tasks) == [[2]] * 3
+
+
+async def test_inline_runs_at_once() -> None:
+    session = Session()
+    batcher = Batcher(session, inline=True, max_rows=2)
+    submitted = batcher.submit(feeds(1), 1, ("y",))
+    with pytest.raises(StopIteration) as returned:  # without ever waiting
+        submitted.send(None)
+    assert returned.value.value[0].tolist() == [[2]]
+    assert await submit(batcher, 1, 2, 3) == [2, 4, 6]  # too large for the event loop
+
+
+async def test_observed_rows() -> None:
+    seen: list[int] = []
+    batcher = Batcher(Session(), observe=seen.append)
+    await asyncio.gather(submit(batcher, 1), submit(batcher, 2, 3))
+    assert seen == [3]
+
+
+def test_outputs_without_rows_fall_back_to_single_runs() -> None:
+    def total(feeds: Feeds, outputs: Sequence[str]) -> list[Array]:
+        return [feeds["x"].sum(axis=0, keepdims=True)]
+
+    results = run_together(total, [feeds(1), feeds(2)], [1, 1], ["y"])
+    assert [result[0].tolist() for result in results if isinstance(result, list)] == [[[1]], [[2]]]
+
+
+def test_split() -> None:
+    first, second = split([np.arange(3), np.arange(6).reshape(3, 2)], [1, 2])
+    assert [array.tolist() for array in first] == [[0], [[0, 1]]]
+    assert [array.tolist() for array in second] == [[1, 2], [[2, 3], [4, 5]]]
+    with pytest.raises(ValueError, match="number of rows"):
+        split([np.arange(2)], [1, 2])

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import pytest_asyncio
+from tandem.oip import InferRequest, Tensor, protobuf
+from tandem.oip import grpc_predict_v2_pb2 as pb
+from tandem_predictor.grpc_server import Service, create_server
+
+from .conftest import Parts
+
+
+@pytest_asyncio.fixture
+async def channel(parts: Parts) -> AsyncIterator[grpc.aio.Channel]:
+    server = create_server(Service(parts.repository, parts.admission, parts.metrics), 4096)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield channel
+    await server.stop(None)
+
+
+async def call(channel: grpc.aio.Channel, method: str, request: Any, response: Any) -> Any:
+    path = f"/{protobuf.SERVICE}/{method}"
+    return await channel.unary_unary(
+        path, request_serializer=lambda m: m.SerializeToString(), response_deserializer=response.FromString
+    )(request)
+
+
+async def infer(channel: grpc.aio.Channel, message: bytes) -> bytes:
+    answer: bytes = await channel.unary_unary(protobuf.INFER_METHOD)(message)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "data"),
+    [("half", "", np.array([[0.5, np.nan]], np.float16)), ("text", "3", np.array([["ä", ""]]))],
+)
+async def test_infer(model: str, version: str, data: Any, channel: grpc.aio.Channel) -> None:
+    sent = Tensor.of("x", data)
+    message = protobuf.encode_request(InferRequest(model, [sent], model_version=version, id="7"))
+    response = protobuf.decode_response(await infer(channel, message))
+    assert (response.model_name, response.id) == (model, "7")
+    np.testing.assert_array_equal(response.output("y").data, sent.data)
+
+
+ROWS = Tensor.of("x", np.ones((1, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "code", "details"),
+    [
+        (b"\xff", grpc.StatusCode.INVALID_ARGUMENT, "malformed_request", "no ModelInferRequest"),
+        (
+            protobuf.encode_request(InferRequest("nothing", [ROWS])),
+            grpc.StatusCode.NOT_FOUND,
+            "model_not_found",
+            "'nothing'",
+        ),
+        (
+            protobuf.encode_request(InferRequest("linear", [ROWS], model_version="9")),
+            grpc.StatusCode.NOT_FOUND,
+            "model_not_found",
+            "no version '9'",
+        ),
+        (
+            protobuf.encode_request(InferRequest("linear", [])),
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "malformed_request",
+            "tensor 'x': this input is missing",
+        ),
+        (b"\0" * 5000, grpc.StatusCode.RESOURCE_EXHAUSTED, None, "larger"),
+    ],
+)
+async def test_refused(
+    message: bytes, status: grpc.StatusCode, code: str | None, details: str, channel: grpc.aio.Channel
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await infer(channel, message)
+    assert refused.value.code() is status
+    assert details in str(refused.value.details())
+    assert dict(refused.value.trailing_metadata()).get("code") == code
+
+
+async def test_health(channel: grpc.aio.Channel, parts: Parts) -> None:
+    assert (await call(channel, "ServerLive", pb.ServerLiveRequest(), pb.ServerLiveResponse)).live
+    assert (await call(channel, "ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse)).ready
+    parts.repository.stopping = True
+    assert not (await call(channel, "ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse)).ready
+
+
+async def test_metadata(channel: grpc.aio.Channel) -> None:
+    server = await call(channel, "ServerMetadata", pb.ServerMetadataRequest(), pb.ServerMetadataResponse)
+    assert server.extensions == ["binary_tensor_data", "model_repository"]
+    request = pb.ModelMetadataRequest(name="linear")
+    model = await call(channel, "ModelMetadata", request, pb.ModelMetadataResponse)
+    assert model.inputs[0].shape == [-1, 3]
+    assert (await call(channel, "ModelReady", pb.ModelReadyRequest(name="linear"), pb.ModelReadyResponse)).ready
+    with pytest.raises(grpc.aio.AioRpcError, match="NOT_FOUND"):
+        await call(channel, "ModelReady", pb.ModelReadyRequest(name="nothing"), pb.ModelReadyResponse)
+
+
+@pytest.mark.parametrize("field", ["model_name", "repository_name"])  # Triton's clients set one, KServe's the other
+async def test_repository(field: str, channel: grpc.aio.Channel) -> None:
+    unload = pb.RepositoryModelUnloadRequest(**{field: "half"})
+    assert (await call(channel, "RepositoryModelUnload", unload, pb.RepositoryModelUnloadResponse)).isUnloaded
+    index = await call(channel, "RepositoryIndex", pb.RepositoryIndexRequest(), pb.RepositoryIndexResponse)
+    assert {model.name: model.state for model in index.models}["half"] == "UNAVAILABLE"
+    load = pb.RepositoryModelLoadRequest(**{field: "half"})
+    loaded = await call(channel, "RepositoryModelLoad", load, pb.RepositoryModelLoadResponse)
+    assert (loaded.model_name, loaded.isLoaded) == ("half", True)

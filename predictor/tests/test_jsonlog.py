@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+from tandem_predictor.jsonlog import JsonFormatter
+
+
+def test_one_line_of_json() -> None:
+    record = logging.LogRecord("name", logging.WARNING, "file", 1, "loaded %s", ("m",), None)
+    record.created, record.msecs = 0.25, 250
+    record.model = "m\n"
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "time": "1970-01-01T00:00:00.250Z",
+        "level": "warning",
+        "logger": "name",
+        "message": "loaded m",
+        "model": "m\n",
+    }
+
+
+def test_exception() -> None:
+    try:
+        raise ValueError("why")
+    except ValueError:
+        record = logging.LogRecord("name", logging.ERROR, "file", 1, "failed", (), sys.exc_info())
+    assert "ValueError: why" in json.loads(JsonFormatter().format(record))["exception"]

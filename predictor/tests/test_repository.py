@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tandem.errors import BundleError
+from tandem_predictor.config import Config
+from tandem_predictor.metrics import Metrics
+from tandem_predictor.repository import Repository
+
+from . import graphs
+
+
+async def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no model in"):
+        await Repository(Config(model_dir=tmp_path), Metrics()).start()
+
+
+async def test_an_empty_repository_can_be_filled_later(tmp_path: Path) -> None:
+    repository = Repository(Config(model_repository=tmp_path), Metrics())
+    assert not repository.ready
+    await repository.start()
+    assert repository.ready
+    graphs.linear(tmp_path / "later" / "model.onnx")
+    await repository.load("later")
+    assert repository.get("later").version == "1"
+
+
+async def test_one_refused_model_refuses_the_start(tmp_path: Path) -> None:
+    bundle = graphs.linear_bundle(tmp_path)
+    bundle.model_path.write_bytes(b"")
+    repository = Repository(Config(model_repository=tmp_path), Metrics())
+    with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
+        await repository.start()
+    assert not repository.ready
+    (entry,) = await repository.index()
+    assert entry["state"] == "UNAVAILABLE"
+    assert "damaged" in entry["reason"]
+
+
+async def test_the_name_flag_names_a_plain_model_only(tmp_path: Path) -> None:
+    bundle = graphs.linear_bundle(tmp_path / "bundles")
+    graphs.linear(tmp_path / "plain" / "model.onnx")
+    for directory, name in ((bundle.path, bundle.hop_name), (tmp_path / "plain", "flag")):
+        repository = Repository(Config(model_dir=directory, model_name="flag"), Metrics())
+        await repository.start()
+        assert repository.get(name).name == name

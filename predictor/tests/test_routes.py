@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import httpx
+import pytest
+from tandem_predictor.admission import Admission
+from tandem_predictor.app import App
+from tandem_predictor.config import Config
+from tandem_predictor.metrics import Metrics
+from tandem_predictor.repository import Repository
+
+from . import graphs
+from .conftest import Models, Parts
+
+
+async def test_server(client: httpx.AsyncClient) -> None:
+    body = (await client.get("/v2")).json()
+    assert body["name"] == "tandem-predictor"
+    assert body["extensions"] == ["binary_tensor_data", "model_repository"]
+
+
+async def test_health(client: httpx.AsyncClient, parts: Parts) -> None:
+    assert (await client.get("/v2/health/live")).json() == {"live": True}
+    assert (await client.get("/v2/health/ready")).json() == {"ready": True}
+    parts.repository.stopping = True
+    response = await client.get("/v2/health/ready")
+    assert (response.status_code, response.json()) == (503, {"ready": False})
+    assert (await client.get("/v2/health/live")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["text", "text/versions/3"])
+async def test_model(path: str, client: httpx.AsyncClient) -> None:
+    assert (await client.get(f"/v2/models/{path}")).json() == {
+        "name": "text",
+        "versions": ["3"],
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": "x", "datatype": "BYTES", "shape": [-1, 2]}],
+        "outputs": [{"name": "y", "datatype": "BYTES", "shape": [-1, 2]}],
+    }
+    assert (await client.get(f"/v2/models/{path}/ready")).json() == {"name": "text", "ready": True}
+
+
+@pytest.mark.parametrize("path", ["nothing", "nothing/ready", "text/versions/2", "text/versions/2/ready"])
+async def test_unknown_model(path: str, client: httpx.AsyncClient) -> None:
+    response = await client.get(f"/v2/models/{path}")
+    assert (response.status_code, response.json()["code"]) == (404, "model_not_found")
+
+
+async def test_unknown_path(client: httpx.AsyncClient) -> None:
+    response = await client.get("/v1/models/text:predict")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+async def test_wrong_method(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v2/repository/index")).status_code == 405
+
+
+async def test_metrics(client: httpx.AsyncClient) -> None:
+    response = await client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    assert "tandem_predictor_inflight_requests 0.0" in response.text
+
+
+async def test_index(client: httpx.AsyncClient, models: Models) -> None:
+    await client.post("/v2/repository/models/half/unload")
+    index = {entry["name"]: entry for entry in (await client.post("/v2/repository/index")).json()}
+    assert index["text"] == {"name": "text", "version": "3", "state": "READY", "reason": ""}
+    assert index["half"] == {"name": "half", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"}
+    assert index[models.bundle.hop_name]["version"] == "v1"
+    ready = (await client.post("/v2/repository/index", json={"ready": True})).json()
+    assert {entry["name"] for entry in ready} == index.keys() - {"half"}
+
+
+async def test_load_and_unload(client: httpx.AsyncClient) -> None:
+    assert (await client.post("/v2/repository/models/text/unload", json={})).status_code == 200
+    assert (await client.get("/v2/models/text/ready")).status_code == 404
+    assert (await client.post("/v2/repository/models/text/load", json={})).status_code == 200
+    assert (await client.get("/v2/models/text/ready")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "message"),
+    [
+        ("nothing/load", b"", 404, "not in the model repository"),
+        ("nothing/unload", b"", 404, "not served"),
+        ("text/load", b"[]", 400, "not a JSON object"),
+        ("text/load", b'{"parameters": {"config": "{}"}}', 400, "parameters config are not served"),
+    ],
+)
+async def test_refused_change(path: str, body: bytes, status: int, message: str, client: httpx.AsyncClient) -> None:
+    response = await client.post(f"/v2/repository/models/{path}", content=body)
+    assert response.status_code == status
+    assert message in response.json()["error"]
+
+
+async def test_no_change_while_stopping(client: httpx.AsyncClient, parts: Parts) -> None:
+    parts.repository.stopping = True
+    assert (await client.post("/v2/repository/models/text/load")).status_code == 503
+
+
+async def test_a_refused_model_leaves_the_old_one(tmp_path: Path) -> None:
+    graphs.linear(tmp_path / "m" / "model.onnx")
+    metrics = Metrics()
+    repository = Repository(Config(model_repository=tmp_path), metrics)
+    await repository.start()
+    app = App(repository, Admission(0, metrics), metrics, 4096)
+    (tmp_path / "m" / "model.onnx").write_bytes(b"nonsense")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://predictor") as client:
+        response = await client.post("/v2/repository/models/m/load")
+        assert (response.status_code, response.json()["code"]) == (400, "model_refused")
+        assert (await client.get("/v2/models/m/ready")).status_code == 200
+        shutil.rmtree(tmp_path / "m")
+        assert (await client.get("/v2/models/m/ready")).status_code == 200

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tandem.errors import BundleError
+from tandem_predictor.sources import find
+
+from . import graphs
+
+
+def test_a_plain_model(tmp_path: Path) -> None:
+    graphs.linear(tmp_path / "lin" / "model.onnx")
+    (source,) = find(tmp_path / "lin")
+    assert (source.name, source.version) == ("lin", "1")
+    assert find(tmp_path / "lin", "other")[0].name == "other"
+
+
+def test_the_highest_version_counts(tmp_path: Path) -> None:
+    for version in (2, 10, 9):
+        graphs.linear(tmp_path / str(version) / "model.onnx")
+    (source,) = find(tmp_path, "lin")
+    assert (source.version, source.onnx.parent.name) == ("10", "10")
+
+
+def test_a_bundle_keeps_its_name(tmp_path: Path) -> None:
+    bundle = graphs.linear_bundle(tmp_path)
+    (source,) = find(bundle.path, "other")
+    assert (source.name, source.version, source.bundle) == (bundle.hop_name, "v1", bundle)
+
+
+def test_several_models(tmp_path: Path) -> None:
+    bundle = graphs.linear_bundle(tmp_path, name="b")
+    graphs.linear(tmp_path / "a" / "model.onnx")
+    graphs.linear(tmp_path / "c" / "1" / "model.onnx")
+    (tmp_path / "empty").mkdir()
+    assert [source.name for source in find(tmp_path)] == ["a", bundle.hop_name, "c"]
+
+
+def test_a_damaged_bundle_says_so(tmp_path: Path) -> None:
+    bundle = graphs.linear_bundle(tmp_path)
+    bundle.model_path.write_bytes(b"")
+    (source,) = find(tmp_path)
+    assert "model.onnx is damaged" in source.defect
+
+
+def test_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"model directory .*: No such file"):
+        find(tmp_path / "nowhere")

@@ -75,7 +75,8 @@ def openapi(contract: Contract, *, model_name: str | None = None, version: str) 
                 {"instances": [example_row(contract)]},
             ),
             f"/v2/models/{name}/infer": _operation(
-                "infer", "Predictions for tensors, as the Open Inference Protocol has it.", *v2, example_tensors(contract)
+                "infer", "Predictions for tensors, as the Open Inference Protocol has it.",
+                *v2, example_tensors(contract),
             ),
             f"/v2/models/{name}/versions/{version}/infer": _operation(
                 "inferVersion", "The same, and 404 from any other version.", *v2, example_tensors(contract)
@@ -106,7 +107,7 @@ def example_tensors(contract: Contract) -> dict[str, Any]:
 
 
 def example_value(name: str, field: Field) -> Any:
-    """A value that the field allows, the same every time: the default, the first of the enum, the middle of the range."""
+    """A value that the field allows: its default, the first of its enum, or the middle of its range."""
     if field.default is not None:
         return field.default
     if field.enum is not None:

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 
 import uvloop
-from tandem.errors import TandemError
 
+from tandem.errors import TandemError
 from tandem_transformer import config as configuration
 from tandem_transformer import logs, processes
 

@@ -8,8 +8,8 @@ from typing import Any
 from fastapi import FastAPI, Response
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
-from tandem.errors import NotFound, RequestError
 
+from tandem.errors import NotFound, RequestError
 from tandem_transformer.http import (
     PredictEndpoint,
     V1Responder,

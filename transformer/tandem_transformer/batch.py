@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from tandem.contract import Columns
 from tandem.pipeline import Tensors
 from tandem.rows import Row, RowReader

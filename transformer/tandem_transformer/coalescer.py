@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tandem.errors import Overloaded
-
 from tandem_transformer.batch import Call
 
 

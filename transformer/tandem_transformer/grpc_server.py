@@ -8,10 +8,10 @@ from typing import Any
 
 import grpc
 import grpc.aio
+
 from tandem.errors import Internal, NotFound, Overloaded, RequestError
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip import protobuf
-
 from tandem_transformer.http import log, log_error
 from tandem_transformer.service import Service
 from tandem_transformer.v2 import V2

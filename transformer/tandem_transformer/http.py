@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import msgspec
 from starlette.types import Receive, Scope, Send
+
 from tandem.errors import Internal, MalformedRequest, Overloaded, RequestError, RequestTooLarge, UnsupportedMedia
 from tandem.oip import rest
-
 from tandem_transformer.batch import STAGES, Answer
 from tandem_transformer.service import Service
 from tandem_transformer.v1 import V1

@@ -17,10 +17,10 @@ import prometheus_client
 from numpy.typing import ArrayLike
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.multiprocess import MultiProcessCollector
+
 from tandem.bundle import Bundle
 from tandem.contract import Column
 from tandem.features import ViewColumns
-
 from tandem_transformer.batch import STAGES, BatchAnswer
 
 # the time of creation doubles the series and tells nothing that a restart does not

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import grpc.aio
 import uvicorn
+
 from tandem.bundle import Bundle
 from tandem.stores import open_store
-
 from tandem_transformer.app import App
 from tandem_transformer.config import Config
 from tandem_transformer.grpc_server import GrpcService

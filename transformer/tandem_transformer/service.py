@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+
 from tandem.bundle import Bundle
 from tandem.errors import DeadlineExceeded, Internal, RequestError, StoreError, Unavailable
 from tandem.features import LookupPlan, ViewColumns
@@ -16,7 +17,6 @@ from tandem.golden import replay_vectors
 from tandem.pipeline import Features, Inputs
 from tandem.rows import RowReader
 from tandem.stores import OnlineStore
-
 from tandem_transformer.batch import Answer, BatchAnswer, Call, merge
 from tandem_transformer.coalescer import Coalescer
 from tandem_transformer.config import Config

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
+
 from tandem.errors import ContractViolation, MalformedRequest, RequestTooLarge
 from tandem.rows import Row, RowReader
 from tandem.signature import Signature
-
 from tandem_transformer.batch import Answer
 
 _WHITE_SPACE_BEFORE_COLON = (b" :", b"\t:", b"\n:", b"\r:")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from tandem.contract import Column, Columns, Contract, Field, FieldType, parse_timestamp
 from tandem.errors import ContractViolation, RequestTooLarge, Violation
 from tandem.oip import InferRequest, InferResponse, Tensor
 from tandem.rows import MAX_VIOLATIONS, check_columns
-
 from tandem_transformer.batch import Answer
 
 _NUMBERS = ("FP64", "FP32", "FP16", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32")

@@ -6,7 +6,6 @@ from typing import Protocol
 
 from tandem.bundle import Bundle
 from tandem.pipeline import Tensors
-
 from tandem_transformer.config import Config
 
 

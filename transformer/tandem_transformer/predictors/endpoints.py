@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from tandem.errors import Unavailable
 from tandem.pipeline import Tensors
-
 from tandem_transformer.predictors import Predictor
 
 EJECTION_S = 1.0

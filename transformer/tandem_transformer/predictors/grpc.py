@@ -6,11 +6,11 @@ from typing import Any
 
 import grpc
 import grpc.aio
+
 from tandem.bundle import Bundle
 from tandem.errors import MalformedRequest, Unavailable
 from tandem.oip import protobuf
 from tandem.pipeline import Tensors
-
 from tandem_transformer.predictors.tensors import GRPC_STATUS, to_error, to_request, to_tensors
 
 _OPTIONS = (

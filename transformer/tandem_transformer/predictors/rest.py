@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import aiohttp
 from tandem.bundle import Bundle
 from tandem.errors import MalformedRequest, Unavailable
 from tandem.oip import rest
 from tandem.pipeline import Tensors
-
+from tandem_transformer.predictors.http_connection import HttpPool
 from tandem_transformer.predictors.tensors import to_error, to_request, to_tensors
+
+_HEADER_LENGTH = rest.HEADER_LENGTH.lower().encode()
 
 
 class RestPredictor:
@@ -22,8 +23,11 @@ class RestPredictor:
 
     def __init__(self, host: str, bundle: Bundle, *, tls: bool = False) -> None:
         self._bundle = bundle
-        self._url = f"http{'s' if tls else ''}://{host}/v2/models/{bundle.hop_name}/infer"
-        self._session: aiohttp.ClientSession | None = None
+        self._pool = HttpPool(host, tls=tls)
+        self._head = (
+            f"POST /v2/models/{bundle.hop_name}/infer HTTP/1.1\r\nHost: {host}\r\n"
+            f"Content-Type: application/octet-stream\r\n{rest.HEADER_LENGTH}: "
+        ).encode()
 
     async def infer(self, tensors: Tensors) -> Tensors:
         """Output tensors by name.
@@ -31,32 +35,22 @@ class RestPredictor:
         Raises:
             RequestError: as :func:`~tandem_transformer.predictors.tensors.to_error` says, or ``predictor_unavailable``.
         """
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), auto_decompress=False, skip_auto_headers=["User-Agent"]
-            )
-        body = rest.encode_request(to_request(self._bundle, tensors))
-        headers = {"Content-Type": body.content_type, rest.HEADER_LENGTH: str(body.header_length)}
+        body, header_length = rest.encode_request(to_request(self._bundle, tensors))
+        head = b"%b%d\r\nContent-Length: %d\r\n\r\n" % (self._head, header_length or len(body), len(body))
         try:
-            async with self._session.post(
-                self._url, data=body.content, headers=headers, allow_redirects=False
-            ) as answer:
-                content = await answer.read()
-                if answer.status != 200:
-                    raise to_error(self._bundle, answer.status, content[:500].decode(errors="replace"))
-                length = answer.headers.get(rest.HEADER_LENGTH)
-        except aiohttp.ClientError as error:
-            raise Unavailable(
-                f"the predictor cannot be reached: {error}", code="predictor_unavailable", retry_after=1
-            ) from error
+            answer = await self._pool.request(head + body)
+        except OSError as error:
+            message = f"the predictor cannot be reached: {error}"
+            raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
+        if answer.status != 200:
+            raise to_error(self._bundle, answer.status, answer.body[:500].decode(errors="replace"))
         try:
-            return to_tensors(rest.decode_response(content, int(length) if length else None))
+            length = answer.headers.get(_HEADER_LENGTH)
+            return to_tensors(rest.decode_response(answer.body, int(length) if length else None))
         except (MalformedRequest, ValueError) as error:
-            raise Unavailable(
-                f"the predictor's answer cannot be read: {error}", code="predictor_unavailable"
-            ) from error
+            message = f"the predictor's answer cannot be read: {error}"
+            raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
+        self._pool.close()

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 
 import numpy as np
+
 from tandem.bundle import Bundle
 from tandem.errors import Internal, NotFound, Overloaded, RequestError, Unavailable
 from tandem.oip import InferRequest, InferResponse, Tensor, datatype_of

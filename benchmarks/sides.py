@@ -117,12 +117,11 @@ def start_stock(launcher: Launcher, case: Case, store: Store) -> list[Side]:
         *("--model_name", name, "--model_path", case.bundle.model_path, "--grpc_port", grpc),
         http_port=http,
     )
+    common = ("--model_name", name, "--store", store.url, "--state", case.state)
     sides = []
     for hop, target in _hops(http, grpc):
-        port = free_port()
-        flags = ("--model_name", name, "--predictor_host", target, "--predictor_protocol", hop)
-        flags = (*flags, "--store", store.url, "--state", str(case.state), "--grpc_port", str(free_port()))
-        label = f"stock-{_short(hop)}"
+        port, label = free_port(), f"stock-{_short(hop)}"
+        flags = (*common, "--predictor_host", target, "--predictor_protocol", hop, "--grpc_port", free_port())
         pid = launcher.start(label, "benchmarks.stock_transformer", *flags, http_port=port)
         sides.append(Side(label, port, {"transformer": pid, "predictor": predictor, "store": store.pid}))
     return sides
@@ -131,14 +130,14 @@ def start_stock(launcher: Launcher, case: Case, store: Store) -> list[Side]:
 def start_tandem(launcher: Launcher, case: Case, store: Store) -> list[Side]:
     """Our pair, once for each hop; both transformers call the same predictor."""
     http, grpc = free_port(), free_port()
-    common = ("--model_dir", str(case.bundle.path), "--host", "127.0.0.1")
+    common = ("--model_dir", case.bundle.path, "--host", "127.0.0.1")
     predictor = launcher.start("tandem-predictor", "tandem_predictor", *common, "--grpc_port", grpc, http_port=http)
     sides = []
     for hop, target in _hops(http, grpc):
-        port = free_port()
-        flags = (*common, "--predictor_host", target, "--predictor_protocol", hop, "--store", store.url)
-        label = f"tandem-{_short(hop)}"
-        pid = launcher.start(label, "tandem_transformer", *flags, "--grpc_port", free_port(), http_port=port)
+        port, label = free_port(), f"tandem-{_short(hop)}"
+        hop_flags = ("--predictor_host", target, "--predictor_protocol", hop)
+        flags = (*common, *hop_flags, "--store", store.url, "--grpc_port", free_port())
+        pid = launcher.start(label, "tandem_transformer", *flags, http_port=port)
         sides.append(Side(label, port, {"transformer": pid, "predictor": predictor, "store": store.pid}))
     return sides
 

@@ -64,7 +64,7 @@ class Transformer(kserve.Model):  # type: ignore[misc]
         instances = payload["instances"]
         keys = [f"courier:1:{row['courier_id']}" for row in instances]
         keys += [f"restaurant:1:{row['restaurant_id']}" for row in instances]
-        found = await self._redis.mget(keys)
+        found: Any = await self._redis.mget(keys)
         vectors = self._vectors(
             instances,
             np.frombuffer(b"".join(found[: len(instances)]), COURIER),

@@ -7,6 +7,7 @@ of their speed; README.md tells how. The same tables come out every time.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,9 +140,15 @@ def simulate() -> None:
         }
     )
     DATA.mkdir(exist_ok=True)
-    races.to_parquet(RACES, index=False)
-    loads[recorded].drop(columns="current_pace").to_parquet(TRAINING_LOAD, index=False)
-    profiles.to_parquet(PROFILE, index=False)
+    _write(races, RACES)
+    _write(loads[recorded].drop(columns="current_pace"), TRAINING_LOAD)
+    _write(profiles, PROFILE)
+
+
+def _write(table: pd.DataFrame, file: Path) -> None:
+    scratch = file.with_suffix(f".{os.getpid()}")
+    table.to_parquet(scratch, index=False)
+    scratch.replace(file)
 
 
 def _utc(instants: NDArray[np.datetime64]) -> pd.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from skl2onnx import to_onnx
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from tandem import Bundle, Inputs, Pipeline, fit, matrix, write_bundle
+from tandem.bundle import find
 from tandem.package import ModelPackage
 
 from races import inputs_of, read_races
-from simulate import HERE, RACES, TEN_MILES_KM, simulate
+from simulate import HERE, TEN_MILES_KM, simulate
 
 BUNDLES = HERE / "bundles"
 SEED = 7
@@ -31,10 +33,12 @@ class Trained:
 
     Attributes:
         bundle: The version.
+        estimator: The model as scikit-learn has it.
         mean_absolute_error: In seconds, over races that it was not trained on.
     """
 
     bundle: Bundle
+    estimator: Any
     mean_absolute_error: float
 
 
@@ -47,9 +51,9 @@ def estimators() -> dict[str, Any]:
 
 
 def train(bundles: Path = BUNDLES) -> dict[str, Trained]:
-    """Train every version and write its bundle; the tables are made first where they are not there yet.
+    """Make the tables, train every version and write its bundle; older bundles of the same versions are removed.
 
-    The same tables give the same bundles, bit for bit.
+    The same code gives the same bundles, bit for bit.
 
     Args:
         bundles: Where the bundles go.
@@ -57,8 +61,7 @@ def train(bundles: Path = BUNDLES) -> dict[str, Trained]:
     Returns:
         What was trained, by version.
     """
-    if not RACES.exists():
-        simulate()
+    simulate()
     races = read_races()
     held_out = np.random.default_rng(SEED).random(len(races)) < 0.25
     model = ModelPackage.read(HERE).load()
@@ -70,7 +73,8 @@ def train(bundles: Path = BUNDLES) -> dict[str, Trained]:
         estimator.fit(matrix(pipeline, inputs), training["net_time_s"].to_numpy())
         errors = Errors.of(estimator.predict(matrix(pipeline, test)), races[held_out]["net_time_s"].to_numpy())
         bundle = _write(bundles, version, pipeline, estimator, errors, inputs_of(model, races))
-        trained[version] = Trained(bundle, errors.mean_absolute)
+        _remove_others(bundles, bundle)
+        trained[version] = Trained(bundle, estimator, errors.mean_absolute)
     return trained
 
 
@@ -126,6 +130,12 @@ def _write(bundles: Path, version: str, pipeline: Pipeline, estimator: Any, erro
         postprocess_state={"finish_time_range": {"below": errors.below, "above": errors.above}},
         training_predictions=estimator.predict(vectors),
     )
+
+
+def _remove_others(bundles: Path, kept: Bundle) -> None:
+    for bundle in find(bundles):
+        if (bundle.name, bundle.version) == (kept.name, kept.version) and bundle.digest != kept.digest:
+            shutil.rmtree(bundle.path)
 
 
 def main() -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tandem
 from numpy.typing import NDArray
 from skl2onnx import to_onnx
 from sklearn.ensemble import GradientBoostingRegressor
+
+import tandem
 from tandem.features import RowLayout
 from tandem.package import ModelPackage
 from tandem.stores.memory import MemoryStore

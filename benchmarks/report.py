@@ -128,12 +128,12 @@ def _plot(findings: Findings, path: Path) -> None:
         bars = latency.bar(places, tails, width, label=side, color=COLOURS.get(side))
         latency.bar_label(bars, fmt="{:.1f}", fontsize=7, rotation=90, padding=2)
     for axes, title in ((throughput, "answers per second"), (latency, "latency p99, ms (log)")):
-        axes.set_xticks(range(len(clients)), [f"{count} clients" for count in clients])
+        axes.set_xticks(range(len(clients)), [_clients(count) for count in clients])
         axes.set_title(title)
         axes.margins(y=0.18)
     latency.set_yscale("log")
     throughput.legend(fontsize=8)
-    _plot_cpu(cpu, found, sides, max(count for count in clients if count <= 16) if min(clients) <= 16 else clients[0])
+    _plot_cpu(cpu, found, sides, 16 if 16 in clients else clients[-1])
     figure.suptitle(f"Pairs on {findings.machine['cpu']}, {findings.machine['cores']} cores", fontsize=10)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -145,9 +145,13 @@ def _plot_cpu(axes: Any, found: Mapping[tuple[str, int], Median], sides: Sequenc
         used = [found[side, clients].cpu_us.get(role, 0.0) for side in sides]
         axes.bar(sides, used, 0.6, bottom=bottom, label=role)
         bottom = [low + more for low, more in zip(bottom, used, strict=True)]
-    axes.set_title(f"CPU µs per answer, {clients} client{'s' if clients > 1 else ''}")
+    axes.set_title(f"CPU µs per answer, {_clients(clients)}")
     axes.tick_params(axis="x", labelsize=8)
     axes.legend(fontsize=8)
+
+
+def _clients(count: int) -> str:
+    return f"{count} client{'s' if count > 1 else ''}"
 
 
 def _rounded(value: Any) -> Any:

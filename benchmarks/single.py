@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 import uvloop
-from tandem.features import Feature, FeatureView, LookupPlan, RowLayout
-from tandem.stores.redis import RedisStore
 
 from benchmarks.case import SEED, Case
+from tandem.features import Feature, FeatureView, LookupPlan, RowLayout
+from tandem.stores.redis import RedisStore
 
 VIEWS = 5
 FEATURES = 10

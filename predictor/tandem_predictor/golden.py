@@ -32,4 +32,4 @@ def replay(
         name: str_array(name, array) if array.dtype.kind == "O" else array
         for name, array in zip(outputs, run(dict(vectors), tuple(outputs)), strict=True)
     }
-    check_outputs(found, outputs, tolerance)
+    check_outputs(found, dict(outputs), tolerance)

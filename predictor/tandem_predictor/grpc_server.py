@@ -66,9 +66,8 @@ class Service:
         return pb.ServerMetadataResponse(name=NAME, version=VERSION, extensions=EXTENSIONS)
 
     async def model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
-        """A model is served."""
-        self._repository.get(request.name, request.version)
-        return pb.ModelReadyResponse(ready=True)
+        """Whether a model is served; like Triton, no error if it is not."""
+        return pb.ModelReadyResponse(ready=self._repository.has(request.name, request.version))
 
     async def model(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
         """Model metadata."""

@@ -56,6 +56,11 @@ class Repository:
             raise NotFound(f"model {name!r} has no version {version!r}; it has {model.version!r}")
         return model
 
+    def has(self, name: str, version: str = "") -> bool:
+        """Whether there is a model of this name and, if given, version."""
+        model = self._models.get(name)
+        return model is not None and version in ("", model.version)
+
     async def start(self) -> None:
         """Load every model that is there.
 

@@ -99,9 +99,16 @@ async def test_metadata(channel: grpc.aio.Channel) -> None:
     request = pb.ModelMetadataRequest(name="linear")
     model = await call(channel, "ModelMetadata", request, pb.ModelMetadataResponse)
     assert model.inputs[0].shape == [-1, 3]
-    assert (await call(channel, "ModelReady", pb.ModelReadyRequest(name="linear"), pb.ModelReadyResponse)).ready
     with pytest.raises(grpc.aio.AioRpcError, match="NOT_FOUND"):
-        await call(channel, "ModelReady", pb.ModelReadyRequest(name="nothing"), pb.ModelReadyResponse)
+        await call(channel, "ModelMetadata", pb.ModelMetadataRequest(name="nothing"), pb.ModelMetadataResponse)
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "ready"), [("linear", "", True), ("linear", "2", False), ("no", "", False)]
+)
+async def test_model_ready(name: str, version: str, ready: bool, channel: grpc.aio.Channel) -> None:
+    request = pb.ModelReadyRequest(name=name, version=version)
+    assert (await call(channel, "ModelReady", request, pb.ModelReadyResponse)).ready is ready
 
 
 @pytest.mark.parametrize("field", ["model_name", "repository_name"])  # Triton's clients set one, KServe's the other

@@ -1,0 +1,110 @@
+"""Servers under test. Add one by yielding a :class:`Server` from a fixture in ``conftest.py``."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor as JSON: ``data`` is flat, text stands for BYTES in UTF-8."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A request to one model, and what it must answer."""
+
+    model: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        base_url: ``http://HOST:PORT`` of REST.
+        grpc_address: ``HOST:PORT`` of gRPC.
+        samples: A request for each model.
+        repository: Whether clients may load and unload models.
+        unknown_model: HTTP statuses that an unknown model may be answered with.
+    """
+
+    base_url: str
+    grpc_address: str
+    samples: tuple[Sample, ...]
+    repository: bool = True
+    unknown_model: tuple[int, ...] = (404,)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a client in another process."""
+        return asdict(self)
+
+
+VALUES: dict[str, tuple[Any, ...]] = {
+    "BOOL": (True, False, False, True),
+    "UINT8": (0, 255, 1, 2),
+    "INT8": (-128, 127, 0, 1),
+    "INT32": (-(2**31), 2**31 - 1, 0, 1),
+    "INT64": (-(2**63), 2**63 - 1, 0, 1),
+    "FP16": (0.5, -1.5, 0.0, 2048.0),
+    "FP32": (0.5, -1.5, 0.0, 3e38),
+    "FP64": (0.1, -1.5, 0.0, 1e300),
+    "BYTES": ("ä", "", "two words", "0"),
+}
+
+
+def identity_samples() -> tuple[Sample, ...]:
+    """One model for each datatype, called like it in lower case: ``y = x``, of shape (rows, 2)."""
+    return tuple(
+        Sample(
+            datatype.lower(),
+            (Tensor("x", datatype, (2, 2), values),),
+            (Tensor("y", datatype, (2, 2), values),),
+        )
+        for datatype, values in VALUES.items()
+    )
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens at."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@contextmanager
+def running(command: Sequence[str], base_url: str, *, timeout_s: float = 60) -> Iterator[None]:
+    """A server process, from when it is ready until the end of the block."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            _wait_until_ready(process, f"{base_url}/v2/health/ready", time.monotonic() + timeout_s)
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, deadline: float) -> None:
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise RuntimeError(f"{process.args!r} is not ready; exit code {process.poll()}")

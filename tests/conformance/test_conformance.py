@@ -1,0 +1,123 @@
+"""Real clients of the Open Inference Protocol against every server, over REST and gRPC."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .servers import VALUES, Server, Tensor
+
+CLIENTS = ("kserve", "triton")
+MODELS = [datatype.lower() for datatype in VALUES]
+FORMS = {
+    "kserve": ["rest/binary", "rest/asked", "rest/json", "grpc/raw", "grpc/contents"],
+    "triton": ["rest/binary", "rest/asked", "rest/json", "grpc/raw", "grpc/asked"],
+}
+Results = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def called(server: Server) -> dict[str, Results]:
+    """What came of every call of every client."""
+    programs = {
+        client: subprocess.run(
+            [sys.executable, Path(__file__).with_name("clients") / f"{client}_client.py"],
+            input=json.dumps(server.as_dict()),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        for client in CLIENTS
+    }
+    for program in programs.values():
+        assert program.returncode == 0, program.stderr
+    return {client: json.loads(program.stdout) for client, program in programs.items()}
+
+
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_health(client: str, wire: str, called: dict[str, Results]) -> None:
+    for call in ("live", "ready", "model_ready"):
+        assert called[client][f"{wire}/{call}"] == {"result": True}, call
+
+
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_unknown_model_is_not_ready(client: str, wire: str, called: dict[str, Results]) -> None:
+    assert called[client][f"{wire}/unknown_ready"] == {"result": False}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("client", "form"), [(client, form) for client in CLIENTS for form in FORMS[client]])
+def test_infer(client: str, form: str, model: str, server: Server, called: dict[str, Results]) -> None:
+    if model == "fp16" and form in ("rest/json", "grpc/contents"):
+        pytest.skip("FP16 has neither JSON nor typed contents")
+    (sample,) = (sample for sample in server.samples if sample.model == model)
+    outcome = called[client][f"{form}/{model}"]
+    assert "result" in outcome, outcome
+    result = outcome["result"]
+    assert (result["model"], result["id"]) == (model, "id-7")
+    for expected, found in zip(sample.outputs, result["outputs"], strict=True):
+        _check(expected, found)
+
+
+def _check(expected: Tensor, found: dict[str, Any]) -> None:
+    assert found["name"] == expected.name
+    assert found.get("datatype", expected.datatype) == expected.datatype
+    assert tuple(found["shape"]) == expected.shape
+    if expected.datatype in ("FP16", "FP32", "FP64"):
+        np.testing.assert_allclose(found["data"], expected.data, rtol=1e-6)
+    else:
+        assert tuple(found["data"]) == expected.data
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_unknown_model_is_refused(client: str, server: Server, called: dict[str, Results]) -> None:
+    rest, rpc = called[client]["rest/unknown"], called[client]["grpc/unknown"]
+    assert int(rest["status"]) in server.unknown_model
+    assert "nothing" in rest["error"]
+    assert rpc["status"].removeprefix("StatusCode.") in ("NOT_FOUND", "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_an_unknown_input_is_refused(client: str, called: dict[str, Results]) -> None:
+    rest, rpc = called[client]["rest/wrong"], called[client]["grpc/wrong"]
+    assert int(rest["status"]) == 400
+    assert "nothing" in rest["error"]
+    assert rpc["status"].removeprefix("StatusCode.") == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+def test_metadata(wire: str, server: Server, called: dict[str, Results]) -> None:
+    metadata = called["triton"][f"{wire}/server"]["result"]
+    assert metadata["name"]
+    assert metadata["version"]
+    assert any("binary_tensor_data" in extension for extension in metadata["extensions"])
+    model = called["triton"][f"{wire}/model"]["result"]
+    sample = server.samples[0]
+    assert model["name"] == sample.model
+    assert [tensor["name"] for tensor in model["inputs"]] == [tensor.name for tensor in sample.inputs]
+    assert [tensor["datatype"] for tensor in model["outputs"]] == [tensor.datatype for tensor in sample.outputs]
+    assert [int(size) for size in model["inputs"][0]["shape"]] == [-1, *sample.inputs[0].shape[1:]]
+
+
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+def test_repository(wire: str, server: Server, called: dict[str, Results]) -> None:
+    if not server.repository:
+        pytest.skip("this server does not let clients load models")
+    results = called["triton"]
+    for call in ("unload", "load"):
+        assert "error" not in results[f"{wire}/{call}"]
+    assert results[f"{wire}/unloaded"] == {"result": False}
+    assert results[f"{wire}/loaded"] == {"result": True}
+    index = results[f"{wire}/index"]["result"]
+    states = {model["name"]: model["state"] for model in (index["models"] if wire == "grpc" else index)}
+    assert states[server.samples[0].model] == "UNAVAILABLE"
+    assert states[server.samples[1].model] == "READY"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from tandem.errors import Overloaded
-
 from tandem_predictor.metrics import Metrics
 
 _RETRY_AFTER_S: Final = 1.0

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final
 
 import msgspec
+
 from tandem.errors import Internal, MalformedRequest, RequestError, RequestTooLarge, UnsupportedMedia
 from tandem.oip import rest
-
 from tandem_predictor.admission import Admission
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.model import Model

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+
 from tandem.errors import DeadlineExceeded, Overloaded
 from tandem.oip.tensors import Array
-
 from tandem_predictor.session import Feeds
 
 Run = Callable[[Feeds, Sequence[str]], list[Array]]

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc
+
 from tandem.errors import Internal, RequestError
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip import protobuf
-
 from tandem_predictor.admission import Admission
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository

@@ -10,7 +10,6 @@ from typing import Any, Final
 from tandem.errors import MalformedRequest
 from tandem.oip import InferRequest, InferResponse, Tensor
 from tandem.oip.tensors import Array, malformed
-
 from tandem_predictor import golden
 from tandem_predictor.batcher import Batcher
 from tandem_predictor.config import Config

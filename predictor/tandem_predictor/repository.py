@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 from tandem.errors import BundleError, MalformedRequest, NotFound, Unavailable
-
 from tandem_predictor import sources
 from tandem_predictor.config import Config
 from tandem_predictor.metrics import Metrics

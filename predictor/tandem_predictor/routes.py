@@ -11,8 +11,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from tandem.errors import MalformedRequest, NotFound, RequestError
 
+from tandem.errors import MalformedRequest, NotFound, RequestError
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
 

@@ -10,8 +10,8 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
-from tandem.errors import BundleError
 
+from tandem.errors import BundleError
 from tandem_predictor.admission import Admission
 from tandem_predictor.app import App
 from tandem_predictor.config import Config

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnxruntime
+
 from tandem.errors import BundleError, Internal, MalformedRequest
 from tandem.oip import DATATYPES
 from tandem.oip.tensors import Array, bytes_array

@@ -22,7 +22,6 @@ from typing import Final
 
 from tandem.bundle import MODEL, Bundle
 from tandem.errors import BundleError
-
 from tandem_predictor.session import Session, TensorInfo
 
 _VERSION: Final = "1"

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from tandem.errors import RequestError
 from tandem.oip.tensors import Array
-
 from tandem_predictor.session import Feeds, Session, TensorInfo
 
 logger = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from onnx import TensorProto
+
 from tandem.bundle import Bundle
 from tandem_predictor.admission import Admission
 from tandem_predictor.app import App

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
 from tandem import bundle as bundles
 from tandem.bundle import FORMAT, GOLDEN, MODEL, Bundle, Manifest, Tolerance
 from tandem.contract import Contract, Prediction

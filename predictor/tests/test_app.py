@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+
 from tandem.oip import InferRequest, Tensor, rest
 from tandem_predictor.admission import Admission
 from tandem_predictor.app import App

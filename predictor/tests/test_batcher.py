@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
 from tandem.errors import DeadlineExceeded, Internal, Overloaded
 from tandem.oip.tensors import Array
 from tandem_predictor.batcher import Batcher, run_together, split

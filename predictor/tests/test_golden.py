@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
 from tandem.bundle import Tolerance
 from tandem.errors import BundleError
 from tandem.oip.tensors import Array

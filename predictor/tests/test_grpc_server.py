@@ -7,6 +7,7 @@ import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
+
 from tandem.oip import InferRequest, Tensor, protobuf
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem_predictor.grpc_server import Service, create_server

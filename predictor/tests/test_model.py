@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tandem.errors import BundleError, MalformedRequest, RequestError
 from tandem.oip import InferRequest, RequestedOutput, Tensor
 from tandem_predictor.config import Config

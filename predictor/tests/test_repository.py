@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tandem.errors import BundleError
 from tandem_predictor.config import Config
 from tandem_predictor.metrics import Metrics

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto
+
 from tandem.errors import BundleError, Internal, MalformedRequest
 from tandem_predictor.session import Session, TensorInfo
 

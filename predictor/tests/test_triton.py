@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tandem_predictor.session import TensorInfo
 from tandem_predictor.triton import Settings, configuration, main, write_model_repository
 

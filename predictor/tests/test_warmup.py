@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto
+
 from tandem_predictor.session import Session
 from tandem_predictor.warmup import warm_up
 

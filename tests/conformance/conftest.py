@@ -37,25 +37,26 @@ def predictor() -> Iterator[Server]:
             _write_identity(Path(models, datatype.lower(), "model.onnx"), datatype)
         flags = {"host": "127.0.0.1", "http_port": http, "grpc_port": rpc, "model_repository": models}
         command = [sys.executable, "-m", "tandem_predictor", *(f"--{name}={value}" for name, value in flags.items())]
-        base_url = f"http://127.0.0.1:{http}"
-        with running(command, base_url):
-            yield Server(base_url, f"127.0.0.1:{rpc}", identity_samples())
+        server = Server(f"http://127.0.0.1:{http}", f"127.0.0.1:{rpc}", identity_samples())
+        with running(command, server):
+            yield server
 
 
 @contextmanager
 def triton() -> Iterator[Server]:
     """A real Triton with Python identity models."""
-    ports = free_ports(3)
-    base_url = f"http://127.0.0.1:{ports[0]}"
-    command = [str(_pytriton()), str(HERE / "pytriton_server.py"), *map(str, ports), *VALUES]
-    with running(command, base_url):
-        yield Server(
-            base_url,
-            f"127.0.0.1:{ports[1]}",
-            identity_samples(),
-            repository=False,  # pytriton keeps it to itself
-            unknown_model=(400, 404),
-        )
+    http, rpc, metrics = free_ports(3)
+    command = [str(_pytriton()), str(HERE / "pytriton_server.py"), str(http), str(rpc), str(metrics), *VALUES]
+    server = Server(
+        f"http://127.0.0.1:{http}",
+        f"127.0.0.1:{rpc}",
+        identity_samples(),
+        repository=False,  # pytriton keeps it to itself
+        health_body=False,
+        unknown_model=(400, 404),
+    )
+    with running(command, server):
+        yield server
 
 
 SERVERS = {"predictor": predictor, "triton": triton}

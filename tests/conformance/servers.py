@@ -40,6 +40,7 @@ class Server:
         grpc_address: ``HOST:PORT`` of gRPC.
         samples: A request for each model.
         repository: Whether clients may load and unload models.
+        health_body: Whether health is answered with JSON, which KServe's client wants, or with an empty body.
         unknown_model: HTTP statuses that an unknown model may be answered with.
     """
 
@@ -47,6 +48,7 @@ class Server:
     grpc_address: str
     samples: tuple[Sample, ...]
     repository: bool = True
+    health_body: bool = True
     unknown_model: tuple[int, ...] = (404,)
 
     def as_dict(self) -> dict[str, Any]:
@@ -89,11 +91,14 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def running(command: Sequence[str], base_url: str, *, timeout_s: float = 60) -> Iterator[None]:
-    """A server process, from when it is ready until the end of the block."""
+def running(command: Sequence[str], server: Server, *, timeout_s: float = 60) -> Iterator[None]:
+    """A server process, from when all its models are ready until the end of the block."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            _wait_until_ready(process, f"{base_url}/v2/health/ready", time.monotonic() + timeout_s)
+            deadline = time.monotonic() + timeout_s
+            for sample in server.samples:  # Triton calls itself ready while models are still to be added
+                _wait_until_ready(process, f"{server.base_url}/v2/models/{sample.model}/ready", deadline)
+            _wait_until_ready(process, f"{server.base_url}/v2/health/ready", deadline)
             yield
         finally:
             process.terminate()

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from hypothesis import strategies as st
+
 from tandem.oip import DATATYPES, InferRequest, InferResponse, RequestedOutput, Tensor
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tandem.errors import MalformedRequest
 from tandem.oip import DATATYPES, InferRequest, InferResponse, Tensor, protobuf
 from tandem.oip import grpc_predict_v2_pb2 as pb

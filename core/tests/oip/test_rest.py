@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tandem.errors import MalformedRequest
 from tandem.oip import InferRequest, InferResponse, RequestedOutput, Tensor, rest
 

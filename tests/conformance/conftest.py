@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ctypes.util import find_library
 from pathlib import Path
@@ -14,11 +12,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from .servers import VALUES, Server, free_ports, identity_samples, running
+from .servers import MODELS, Server, free_ports, identity_samples, running
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PYTRITON = ROOT / ".cache" / "pytriton"
+PYTRITON_LOCK = ROOT / "requirements" / "pytriton.txt"
 SYSTEM_PYTHON = Path("/usr/bin/python3.11")
 ELEMENTS = {
     "FP16": TensorProto.FLOAT16,
@@ -33,8 +32,8 @@ def predictor() -> Iterator[Server]:
     """Our predictor with ONNX identity models."""
     http, rpc = free_ports(2)
     with tempfile.TemporaryDirectory() as models:
-        for datatype in VALUES:
-            _write_identity(Path(models, datatype.lower(), "model.onnx"), datatype)
+        for model, datatypes in MODELS.items():
+            _write_identity(Path(models, model, "model.onnx"), datatypes)
         flags = {"host": "127.0.0.1", "http_port": http, "grpc_port": rpc, "model_repository": models}
         command = [sys.executable, "-m", "tandem_predictor", *(f"--{name}={value}" for name, value in flags.items())]
         server = Server(f"http://127.0.0.1:{http}", f"127.0.0.1:{rpc}", identity_samples())
@@ -46,7 +45,8 @@ def predictor() -> Iterator[Server]:
 def triton() -> Iterator[Server]:
     """A real Triton with Python identity models."""
     http, rpc, metrics = free_ports(3)
-    command = [str(_pytriton()), str(HERE / "pytriton_server.py"), str(http), str(rpc), str(metrics), *VALUES]
+    models = [f"{model}={','.join(datatypes)}" for model, datatypes in MODELS.items()]
+    command = [str(_pytriton()), str(HERE / "pytriton_server.py"), *map(str, (http, rpc, metrics)), *models]
     server = Server(
         f"http://127.0.0.1:{http}",
         f"127.0.0.1:{rpc}",
@@ -68,13 +68,14 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield server
 
 
-def _write_identity(path: Path, datatype: str) -> None:
-    element = ELEMENTS.get(datatype) or TensorProto.DataType.Value(datatype)
+def _write_identity(path: Path, datatypes: Iterable[str]) -> None:
+    names = {datatype: datatype.lower() for datatype in datatypes}
+    elements = {datatype: ELEMENTS.get(datatype) or TensorProto.DataType.Value(datatype) for datatype in datatypes}
     graph = helper.make_graph(
-        [helper.make_node("Identity", ["x"], ["y"])],
+        [helper.make_node("Identity", [f"x_{name}"], [f"y_{name}"]) for name in names.values()],
         "identity",
-        [helper.make_tensor_value_info("x", element, [None, 2])],
-        [helper.make_tensor_value_info("y", element, [None, 2])],
+        [helper.make_tensor_value_info(f"x_{name}", elements[datatype], [None, 2]) for datatype, name in names.items()],
+        [helper.make_tensor_value_info(f"y_{name}", elements[datatype], [None, 2]) for datatype, name in names.items()],
     )
     path.parent.mkdir()
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
@@ -84,26 +85,25 @@ def _pytriton() -> Path:
     """Python of the environment with Triton, made on first use; skips the test where it cannot be."""
     if not (SYSTEM_PYTHON.exists() and find_library("python3.11")):
         pytest.skip("real Triton needs Debian's python3.11 with libpython3.11")
-    if not PYTRITON.exists():
-        scratch = Path(tempfile.mkdtemp(dir=_cache()))
-        environment = os.environ | {"VIRTUAL_ENV": str(scratch / "venv")}
-        lock = ROOT / "requirements" / "pytriton.txt"
-        uv = [sys.executable, "-m", "uv"]
-        try:
-            subprocess.run(
-                [*uv, "venv", "--quiet", "--relocatable", "--python", SYSTEM_PYTHON, scratch / "venv"], check=True
-            )
-            install = [*uv, "pip", "install", "--quiet", "--require-hashes", "-r", lock]
-            subprocess.run(install, env=environment, check=True)
-            (scratch / "venv").rename(PYTRITON)
-        except (subprocess.CalledProcessError, OSError) as error:
-            if not PYTRITON.exists():  # else another process was faster
-                pytest.skip(f"real Triton cannot be installed: {error}")
-        finally:
-            shutil.rmtree(scratch)
+    try:
+        if not PYTRITON.exists():
+            _install_pytriton()
+    except (subprocess.CalledProcessError, OSError) as error:
+        if not PYTRITON.exists():  # else another process was faster
+            pytest.skip(f"real Triton cannot be installed: {error}")
     return PYTRITON / "bin" / "python"
 
 
-def _cache() -> Path:
+def _install_pytriton() -> None:
+    """Into a scratch directory first, so that an interrupted installation is not taken for a whole one."""
     PYTRITON.parent.mkdir(exist_ok=True)
-    return PYTRITON.parent
+    with tempfile.TemporaryDirectory(dir=PYTRITON.parent, ignore_cleanup_errors=True) as scratch:
+        venv = Path(scratch, "venv")
+        uv = [sys.executable, "-m", "uv"]
+        subprocess.run([*uv, "venv", "--quiet", "--relocatable", "--python", str(SYSTEM_PYTHON), str(venv)], check=True)
+        # Named outright: uv would otherwise install into the environment that runs these tests.
+        into = ["--python", str(venv / "bin" / "python")]
+        subprocess.run(
+            [*uv, "pip", "install", *into, "--quiet", "--require-hashes", "-r", str(PYTRITON_LOCK)], check=True
+        )
+        venv.rename(PYTRITON)

@@ -69,15 +69,22 @@ VALUES: dict[str, tuple[Any, ...]] = {
 }
 
 
+#: FP16 is a model of its own, since it has neither JSON nor typed contents.
+MODELS: dict[str, tuple[str, ...]] = {
+    "all": tuple(datatype for datatype in VALUES if datatype != "FP16"),
+    "half": ("FP16",),
+}
+
+
 def identity_samples() -> tuple[Sample, ...]:
-    """One model for each datatype, called like it in lower case: ``y = x``, of shape (rows, 2)."""
+    """A request to each of :data:`MODELS`: for each datatype an input like ``x_fp32``, given back as ``y_fp32``."""
     return tuple(
         Sample(
-            datatype.lower(),
-            (Tensor("x", datatype, (2, 2), values),),
-            (Tensor("y", datatype, (2, 2), values),),
+            model,
+            tuple(Tensor(f"x_{datatype.lower()}", datatype, (2, 2), VALUES[datatype]) for datatype in datatypes),
+            tuple(Tensor(f"y_{datatype.lower()}", datatype, (2, 2), VALUES[datatype]) for datatype in datatypes),
         )
-        for datatype, values in VALUES.items()
+        for model, datatypes in MODELS.items()
     )
 
 

@@ -1,0 +1,102 @@
+"""Fenced blocks of Markdown files, and how each kind is run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tandem import TandemError
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_FENCE = re.compile(r"^```(\w+)\n(.*?)^```$(?:\n+```(text|json)\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"# ([\w/.]+\.(?:py|toml))\n")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block, and the ``text`` or ``json`` block right after it, which says what it prints or answers."""
+
+    page: str
+    line: int
+    language: str
+    code: str
+    shown: str | None
+
+    @property
+    def file(self) -> str | None:
+        """Name of the file that it is, from its first line."""
+        found = _FILE.match(self.code)
+        return found[1] if found else None
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """Words of each shell command; a trailing backslash or an open quote continues a line."""
+        commands, pending = [], ""
+        for line in self.code.splitlines():
+            pending += line.removesuffix("\\") + ("" if line.endswith("\\") else "\n")
+            if line.endswith("\\"):
+                continue
+            try:
+                words = shlex.split(pending, comments=True)
+            except ValueError:  # a quote is open
+                continue
+            commands += [words] if words else []
+            pending = ""
+        assert not pending.strip(), f"{self}: an open quote"
+        return commands
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks(page: Path, *languages: str) -> list[Block]:
+    text = page.read_text()
+    return [
+        Block(page.name, text.count("\n", 0, found.start()) + 1, found[1], found[2], found[4])
+        for found in _FENCE.finditer(text)
+        if found[1] in languages
+    ]
+
+
+def run_python(block: Block, namespace: dict[str, Any]) -> None:
+    """Run a block as a reader would; an error of Tandem's is printed as ``Type: message``."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        try:
+            exec(compile("\n" * block.line + block.code, block.page, "exec"), namespace)
+        except TandemError as error:
+            if block.shown is None:
+                raise
+            print(f"{type(error).__name__}: {error}")
+    if block.shown is not None:
+        assert printed.getvalue().split() == block.shown.split(), block
+
+
+def same_shape(found: Any, shown: Any, at: str = "$") -> Iterator[str]:
+    """Where two JSON values differ in keys, lengths or types; numbers and times of day may differ."""
+    if isinstance(shown, dict) and isinstance(found, dict):
+        if found.keys() != shown.keys():
+            yield f"{at}: {sorted(found)}, shown are {sorted(shown)}"
+        for key in found.keys() & shown.keys():
+            yield from same_shape(found[key], shown[key], f"{at}.{key}")
+    elif isinstance(shown, list) and isinstance(found, list):
+        if len(found) != len(shown):
+            yield f"{at}: {len(found)} elements, shown are {len(shown)}"
+        for index, (one, other) in enumerate(zip(found, shown, strict=False)):
+            yield from same_shape(one, other, f"{at}[{index}]")
+    elif isinstance(shown, str) and isinstance(found, str):
+        if _without_times(found) != _without_times(shown):
+            yield f"{at}: {found!r}, shown is {shown!r}"
+    elif type(found) is not type(shown):
+        yield f"{at}: {found!r}, shown is {shown!r}"
+
+
+def _without_times(text: str) -> str:
+    return re.sub(r"\d+:\d\d:\d\d|^v\d$", "…", text)

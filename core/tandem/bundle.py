@@ -15,6 +15,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 
 from tandem.contract import Contract
-from tandem.errors import BundleError
+from tandem.errors import BundleError, DefinitionError
 from tandem.features import ViewUse
 from tandem.golden import Golden
 from tandem.model import Model
@@ -190,15 +191,25 @@ class Bundle:
         """
         self.check_requirements()
         wheel = next(self.path / name for name in self.manifest.files if name.endswith(".whl"))
-        model = import_model(wheel, self.manifest.entry_point)
+        try:
+            model = import_model(wheel, self.manifest.entry_point)
+        except DefinitionError as error:
+            raise BundleError(f"bundle {self.hop_name}: {error}") from error
         if model.contract != self.contract or model.views != self.manifest.views:
             raise BundleError(f"bundle {self.hop_name}: the contract or views in its code are not those in {MANIFEST}")
         return model
 
     def pipeline(self) -> Pipeline:
-        """The model's pipeline with its fitted state."""
+        """The model's pipeline with its fitted state.
+
+        Raises:
+            BundleError: as :attr:`model`, or if state is missing.
+        """
         pipeline = Pipeline(self.model, self.signature, self.manifest.state)
-        pipeline.check_state()
+        try:
+            pipeline.check_state()
+        except DefinitionError as error:
+            raise BundleError(f"bundle {self.hop_name}: {error}") from error
         return pipeline
 
 
@@ -255,8 +266,12 @@ def _read_manifest(text: bytes) -> Manifest:
     missing = {MODEL, GOLDEN} - manifest.files.keys()
     if missing or not any(name.endswith(".whl") for name in manifest.files):
         raise BundleError(f"{MANIFEST} lists no {', '.join(sorted(missing)) or 'wheel'}")
-    if any(Path(name).name != name for name in manifest.files):
+    if any(not re.fullmatch(r"\w[\w.+-]*", name, re.ASCII) for name in manifest.files):
         raise BundleError(f"{MANIFEST} lists a file outside the bundle")
+    if MANIFEST in manifest.files:
+        raise BundleError(f"{MANIFEST} lists itself")
+    if manifest.name != manifest.contract.model:
+        raise BundleError(f"{MANIFEST} is of {manifest.name!r}, its contract of {manifest.contract.model!r}")
     if manifest.signature.hash != manifest.signature_hash:
         raise BundleError(f"{MANIFEST}: the signature has not the hash that is stated")
     return manifest

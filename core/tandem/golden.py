@@ -6,10 +6,12 @@ too.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -77,13 +79,14 @@ class Golden:
             BundleError: if the file is damaged, or lacks a column of the model.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # opened here, since NumPy forgets to close a file that it cannot read
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: _from_file(file[name]) for name in file.files}
             parts = {part: _under(arrays, f"{part}/") for part in ("vector", "output", "answer")}
             return cls(_inputs(arrays, model) if model else None, parts["vector"], parts["output"], parts["answer"])
         except KeyError as error:
             raise BundleError(f"{path.name}: no {error} among the golden rows") from error
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
             raise BundleError(f"{path.name}: {error}") from error
 
 
@@ -115,6 +118,8 @@ def first_difference(left: Any, right: Any) -> tuple[int, int] | None:
     """
     if left.shape != right.shape or left.dtype != right.dtype:
         return 0, 0
+    if not left.size:
+        return None
     if left.dtype == object:
         different = left != right
     else:

@@ -20,8 +20,8 @@ def contract(**changes: Any) -> Contract:
     return Contract(**(parts | changes))
 
 
-def passing(*fields: Field) -> Contract:
-    return contract(passed_features={"x": field for field in fields})
+def passing(field: Field) -> Contract:
+    return contract(passed_features={"x": field})
 
 
 BREAKING = True

@@ -34,7 +34,7 @@ def stored(draw: st.DrawFn) -> tuple[FeatureView, dict[str, Any], Any, dict[str,
         return draw(st.lists(values, min_size=rows, max_size=rows))
 
     columns = {
-        f.name: np.array(column(VALUES[f.type]) + [None], object)[:-1].astype(DTYPES[f.type]) for f in view.features
+        f.name: np.array([*column(VALUES[f.type]), None], object)[:-1].astype(DTYPES[f.type]) for f in view.features
     }
     nulls = {f.name: np.array(column(st.booleans())) for f in view.features if draw(st.booleans())}
     return view, columns, np.array(column(INSTANTS), "datetime64[us]"), nulls, column(st.booleans())

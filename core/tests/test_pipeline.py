@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -213,9 +214,7 @@ def test_each_row_of_ten_thousand_is_the_same_in_any_company(athlete: Model) -> 
     shuffled = run(pipeline, batch.take(order))
     assert same(shuffled, {name: column[order] for name, column in whole.items()})
     edges = [0, *sorted(rng.integers(0, 10_000, 40).tolist()), 10_000]
-    parts = [
-        run(pipeline, batch.take(slice(*pair))) for pair in zip(edges, edges[1:], strict=False) if pair[0] < pair[1]
-    ]
+    parts = [run(pipeline, batch.take(slice(*pair))) for pair in itertools.pairwise(edges) if pair[0] < pair[1]]
     assert same({name: np.concatenate([part[name] for part in parts]) for name in whole}, whole)
     for row in range(0, 10_000, 97):
         alone = run(pipeline, batch.take([row]))

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tandem import Bundle, BundleError, EmbeddedModel
+from tandem import bundle as bundles
+from tandem.bundle import GOLDEN, MANIFEST, MODEL, find
+
+Trained = Any
+
+
+def test_holds_all_that_serving_takes(bundle: Bundle) -> None:
+    names = {file.name for file in bundle.path.iterdir()}
+    assert names == {MANIFEST, MODEL, GOLDEN, "rides-1.0-py3-none-any.whl"}
+    assert bundle.path.name == bundle.hop_name == f"rides-{bundle.digest[:8]}"
+    assert bundle.digest == hashlib.sha256((bundle.path / MANIFEST).read_bytes()).hexdigest()
+    assert bundle.contract == bundle.model.contract
+    assert bundle.signature.columns == bundle.pipeline().signature.columns
+    assert sum(bundle.manifest.training_histogram) == 40
+
+
+def test_same_content_has_the_same_digest(trained: Trained, bundle: Bundle, tmp_path: Path) -> None:
+    again = trained.write(tmp_path)
+    assert again.digest == bundle.digest
+    other = trained.write(tmp_path, version="v2")
+    assert other.digest != bundle.digest
+    assert [found.version for found in find(tmp_path)] == ["v1", "v2"]
+
+
+def test_bundle_that_is_there_already_is_left_alone(trained: Trained, tmp_path: Path) -> None:
+    first = trained.write(tmp_path)
+    before = (first.path / MANIFEST).stat()
+    trained.write(tmp_path)
+    assert (first.path / MANIFEST).stat().st_mtime_ns == before.st_mtime_ns
+    assert [file.name for file in tmp_path.iterdir()] == [first.path.name]
+
+
+def test_nothing_is_left_of_a_write_that_fails(bundle: Bundle, tmp_path: Path) -> None:
+    files = {name: bundle.path / name for name in bundle.manifest.files}
+    with pytest.raises(FileNotFoundError):
+        bundles.write(tmp_path, bundle.manifest, files | {"x": tmp_path / "nowhere"})
+    with pytest.raises(FileNotFoundError, match="sub/file"):
+        bundles.write(tmp_path, bundle.manifest, {**files, "sub/file": bundle.path / MODEL})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [MANIFEST, MODEL, GOLDEN, "rides-1.0-py3-none-any.whl"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-1],
+        lambda content: b"",
+        lambda content: content + b"\0",
+        lambda content: content[:100] + bytes([content[100] ^ 1]) + content[101:],
+    ],
+    ids=["cut off", "empty", "longer", "one bit"],
+)
+def test_damage_is_noticed(copied: Path, bundle: Bundle, name: str, damage: Callable[[bytes], bytes]) -> None:
+    file = copied / name
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(BundleError, match=name if name != MANIFEST else f"{MANIFEST}|is bundle"):
+        Bundle.open(copied, digest=bundle.digest)
+
+
+def test_missing_file_is_named(copied: Path) -> None:
+    (copied / MODEL).unlink()
+    with pytest.raises(BundleError, match="model.onnx: No such file"):
+        Bundle.open(copied)
+
+
+def test_foreign_file_is_named(copied: Path) -> None:
+    (copied / "notes.txt").write_text("?")
+    with pytest.raises(BundleError, match="notes.txt does not belong"):
+        Bundle.open(copied)
+
+
+def test_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is no bundle"):
+        Bundle.open(tmp_path)
+    with pytest.raises(BundleError, match="is no bundle"):
+        Bundle.open(tmp_path / "nowhere")
+
+
+def test_another_bundle_than_asked_for(bundle: Bundle) -> None:
+    assert Bundle.open(bundle.path, digest=bundle.digest[:8]).digest == bundle.digest
+    with pytest.raises(BundleError, match="not 00000000"):
+        Bundle.open(bundle.path, digest="0" * 64)
+
+
+def changed(manifest: Path, **changes: Any) -> None:
+    content = json.loads(manifest.read_text())
+    for name, change in changes.items():
+        content[name] = change(content[name]) if callable(change) else change
+    manifest.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"format": "tandem-bundle/2"}, "has format 'tandem-bundle/2'; this version reads 'tandem-bundle/1'"),
+        ({"format": None}, "has format None"),
+        ({"name": 5}, r"Expected `str`, got `int` - at `\$.name`"),
+        ({"signature_hash": "0"}, "has not the hash that is stated"),
+        ({"files": lambda files: files | {"../x": "0" * 64}}, "outside the bundle"),
+        ({"files": lambda files: files | {"a/b": "0" * 64}}, "outside the bundle"),
+        ({"files": lambda files: files | {"..": "0" * 64}}, "outside the bundle"),
+        ({"files": lambda files: files | {"": "0" * 64}}, "outside the bundle"),
+        ({"files": lambda files: files | {"/etc/passwd": "0" * 64}}, "outside the bundle"),
+        ({"files": lambda files: files | {MANIFEST: "0" * 64}}, "lists itself"),
+        ({"files": lambda files: {name: files[name] for name in files if name != MODEL}}, "lists no model.onnx"),
+        ({"files": lambda files: {name: files[name] for name in files if "whl" not in name}}, "lists no wheel"),
+        ({"name": "other"}, "is of 'other', its contract of 'rides'"),
+    ],
+)
+def test_manifest_that_cannot_be(copied: Path, changes: dict[str, Any], reason: str) -> None:
+    changed(copied / MANIFEST, **changes)
+    with pytest.raises(BundleError, match=reason):
+        assert Bundle.open(copied).model
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "5", '"x"', "\xff"])
+def test_manifest_that_is_no_json_object(copied: Path, text: str) -> None:
+    (copied / MANIFEST).write_bytes(text.encode("latin-1"))
+    with pytest.raises(BundleError, match="is damaged: not a JSON object"):
+        Bundle.open(copied)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "reason"),
+    [
+        ("numpy<1", "needs numpy<1, has 2"),
+        ("python>=4", "needs python>=4, has 3"),
+        ("no-such-library-anywhere>=1", "no-such-library-anywhere>=1 is not installed"),
+        ("tandem-core>=99", "needs tandem-core>=99, has 0"),
+        ("not a requirement", "cannot be read"),
+    ],
+)
+def test_requirements_that_are_not_met(copied: Path, requirement: str, reason: str) -> None:
+    changed(copied / MANIFEST, requirements=lambda met: [*met, requirement])
+    with pytest.raises(BundleError, match=f"does not fit this image: .*{reason}"):
+        assert Bundle.open(copied).model
+
+
+def test_requirement_of_another_platform_is_no_concern(copied: Path) -> None:
+    changed(copied / MANIFEST, requirements=["numpy<1; sys_platform == 'win32'", "python>=3.11"])
+    Bundle.open(copied).check_requirements()
+
+
+def test_contract_that_is_not_that_of_the_code(copied: Path) -> None:
+    def other(contract: dict[str, Any]) -> dict[str, Any]:
+        return {**contract, "model": "taxis"}
+
+    changed(copied / MANIFEST, name="taxis", contract=other)
+    with pytest.raises(BundleError, match="contract"):
+        assert Bundle.open(copied).model
+
+
+def test_two_versions_of_one_package_in_one_process(
+    bundle: Bundle, make_package: Any, train_package: Any, source: str, tmp_path: Path
+) -> None:
+    package = make_package(source=source.replace("distance_km / speed", "distance_km / speed * 60"))
+    other = train_package(package).write(tmp_path, version="v2")
+    one, two = Bundle.open(bundle.path).model, other.model
+    (first,), (second,) = one.on_demand[:1], two.on_demand[:1]
+    assert (first.name, first.function(30.0, 15.0), second.function(30.0, 15.0)) == ("hours", 2.0, 120.0)
+    assert "rides" not in sys.modules
+
+
+def test_path_that_is_used_again_gives_the_new_code(
+    bundle: Bundle, make_package: Any, train_package: Any, source: str, tmp_path: Path
+) -> None:
+    package = make_package(source=source.replace("distance_km / speed", "distance_km / speed * 60"))
+    other = train_package(package).write(tmp_path, version="v2")
+    place = tmp_path / "current"
+    shutil.copytree(bundle.path, place)
+    assert Bundle.open(place).model.on_demand[0].function(30.0, 15.0) == 2.0
+    shutil.rmtree(place)
+    shutil.copytree(other.path, place)
+    assert Bundle.open(place).model.on_demand[0].function(30.0, 15.0) == 120.0
+    assert EmbeddedModel.open(place).bundle.version == "v2"

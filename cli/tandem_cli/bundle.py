@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from tandem import Bundle, EmbeddedModel
 
+from tandem import Bundle, EmbeddedModel
 from tandem_cli.output import Format, OutputOption, print_json
 
 commands = typer.Typer(no_args_is_help=True, help="Look at a bundle, and prove that it is whole.")

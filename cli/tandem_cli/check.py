@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
 from tandem import Bundle, DefinitionError
 from tandem.check import Finding, check
 from tandem.package import ModelPackage
-
 from tandem_cli.errors import FAILED
 from tandem_cli.output import Format, OutputOption, print_json
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from tandem import BundleError, DefinitionError, StoreError, TandemError
 from typer.core import TyperGroup
+
+from tandem import BundleError, DefinitionError, StoreError, TandemError
 
 FAILED = 1
 """Exit code: a check found something, or something did not work."""

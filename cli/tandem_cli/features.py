@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
 from tandem import DefinitionError, FeatureView, Model
 from tandem.materialize import Summary, count_rows, materialize
 from tandem.package import ModelPackage

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from tandem.package import ModelPackage
 
+from tandem.package import ModelPackage
 from tandem_cli.features import materialize_tables, tables_of, views_of
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
+
 from tandem import Bundle
 from tandem.bundle import find
 from tandem.package import ModelPackage
-
 from tandem_cli.local import StackError, Variant
 
 

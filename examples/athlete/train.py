@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,7 +141,9 @@ def _remove_others(bundles: Path, kept: Bundle) -> None:
 
 def main() -> None:
     """Train, and say how good each version is."""
-    for version, trained in train().items():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundles", type=Path, nargs="?", default=BUNDLES, help="where the bundles go")
+    for version, trained in train(parser.parse_args().bundles).items():
         print(f"{version}: mean absolute error {trained.mean_absolute_error:.0f} s, bundle {trained.bundle.hop_name}")
 
 

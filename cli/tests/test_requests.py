@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import numpy as np
+
+from tandem import Contract, Field, Prediction
+from tandem.rows import RowReader
+from tandem_cli.requests import rows_of
+
+
+def test_rows_can_be_read_back() -> None:
+    contract = Contract(
+        model="m",
+        serving_keys={"id": Field("string")},
+        passed_features={"x": Field("float64"), "y": Field("float64", optional=True)},
+        request_parameters={"ts": Field("timestamp")},
+        prediction=Prediction("p"),
+        outputs={},
+    )
+    columns = {
+        "id": np.array(["a", "b"], object),
+        "x": np.array([0.1, 1e300]),
+        "y": np.array([1.5, np.nan]),
+        "ts": np.array(["2026-01-02T03:04:05.678901", "1969-12-31T23:59:59.999999"], "datetime64[us]"),
+    }
+    rows = rows_of(contract, columns)
+    assert rows[1] == {"id": "b", "x": 1e300, "ts": "1969-12-31T23:59:59.999999Z"}
+    assert RowReader(contract).violations(rows) == []

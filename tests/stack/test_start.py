@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tandem.package import ModelPackage
+from tandem_cli.local import ChildDied, LocalStack, StackError, Variant
+from tandem_cli.local import stack as stacks
+from tandem_cli.variants import choose
+
+
+@pytest.fixture
+def variants(package: Path, bundles: Path) -> list[Variant]:
+    return choose(ModelPackage.read(package), weights={"v1": 1}, bundles=bundles)
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Directory in which the stack makes its files."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_a_process_that_cannot_start_is_named_with_its_log(
+    variants: list[Variant], temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = LocalStack(variants, protocol="smoke-signals")
+    with pytest.raises(ChildDied, match="transformer-v1 ended with exit code 2") as caught:
+        stack.start()
+    assert "smoke-signals" in caught.value.log_tail
+    assert stack.children == []
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_failure_while_filling_the_store_stops_everything(variants: list[Variant], temporary: Path) -> None:
+    pids: list[int] = []
+
+    def fill(url: str) -> None:
+        pids.extend(child.pid for child in stack.children)
+        raise StackError("no features")
+
+    stack = LocalStack(variants, fill=fill)
+    with pytest.raises(StackError, match="no features"):
+        stack.start()
+    assert len(pids) == 4
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_port_that_was_taken_in_between_is_no_failure(
+    variants: list[Variant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_here(url: str) -> None:
+        raise StackError("got this far")
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        given = iter([[taken.getsockname()[1]]])
+        free_ports = stacks.free_ports
+        monkeypatch.setattr(stacks, "free_ports", lambda count: next(given, None) or free_ports(count))
+        with pytest.raises(StackError, match="got this far"):
+            LocalStack(variants, fill=stop_here).start()
+    assert next(given, None) is None
+
+
+def test_variants_must_be_of_one_model_and_have_names_of_their_own(variants: list[Variant]) -> None:
+    with pytest.raises(StackError, match="a name of its own"):
+        LocalStack([*variants, *variants])
+    with pytest.raises(StackError, match="a stack needs"):
+        LocalStack([])

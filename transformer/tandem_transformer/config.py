@@ -60,11 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default=default.host, help="address to listen on (%(default)s)")
     add(
         "--http_port",
-        type=int,
+        type=_port,
         default=default.http_port,
         help="port of V1, OIP v2 REST, health and metrics (%(default)s)",
     )
-    add("--grpc_port", type=int, default=default.grpc_port, help="port of OIP v2 gRPC; 0 for none (%(default)s)")
+    add("--grpc_port", type=_port, default=default.grpc_port, help="port of OIP v2 gRPC; 0 for none (%(default)s)")
     add(
         "--predictor_host",
         type=_hosts,
@@ -90,14 +90,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--processes", type=_positive, default=1, help="server processes that share the ports (%(default)s)")
     add(
         "--request_timeout_ms",
-        type=float,
+        type=_duration,
         default=default.request_timeout_ms,
         help="time a request has, unless it brings its own (%(default)g)",
     )
-    add("--store_timeout_ms", type=float, default=default.store_timeout_ms, help="time for one lookup (%(default)g)")
+    add(
+        "--store_timeout_ms", type=_duration, default=default.store_timeout_ms, help="time for one lookup (%(default)g)"
+    )
     add(
         "--predictor_timeout_ms",
-        type=float,
+        type=_duration,
         default=default.predictor_timeout_ms,
         help="time for one call of the predictor (%(default)g)",
     )
@@ -109,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--max_batch_wait_ms",
-        type=float,
+        type=_span,
         default=default.max_batch_wait_ms,
         help="how long rows wait and coalesce while another batch is on its way (%(default)g)",
     )
@@ -139,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--shutdown_grace_s",
-        type=float,
+        type=_span,
         default=default.shutdown_grace_s,
         help="time to finish what is in flight (%(default)g)",
     )
@@ -156,13 +158,34 @@ def _hosts(text: str) -> tuple[str, ...]:
     hosts = tuple(host.strip() for host in text.split(",") if host.strip())
     if not hosts:
         raise argparse.ArgumentTypeError("needs at least one host")
-    return tuple(host if ":" in host else f"{host}:80" for host in hosts)
+    hosts = tuple(host if ":" in host else f"{host}:80" for host in hosts)
+    if wrong := [host for host in hosts if not host.rpartition(":")[2].isdecimal()]:
+        raise argparse.ArgumentTypeError(f"the port of {wrong[0]} is no number")
+    return hosts
 
 
 def _flag(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError("must be true or false")
     return text.lower() == "true"
+
+
+def _port(text: str) -> int:
+    if not 0 <= (number := int(text)) < 65536:
+        raise argparse.ArgumentTypeError("must be a port")
+    return number
+
+
+def _span(text: str) -> float:
+    if not 0 <= (number := float(text)) < float("inf"):
+        raise argparse.ArgumentTypeError("must be a time, or 0")
+    return number
+
+
+def _duration(text: str) -> float:
+    if not (number := _span(text)):
+        raise argparse.ArgumentTypeError("must be longer than 0")
+    return number
 
 
 def _natural(text: str) -> int:

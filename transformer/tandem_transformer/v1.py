@@ -85,12 +85,12 @@ class V1:
 
     def _explain(self, body: bytes, error: Exception) -> Exception:
         """Why a body cannot be decoded: 422 with every broken rule if it is JSON of the right form, else 400."""
-        if isinstance(error, RecursionError):
-            return MalformedRequest("the body is nested too deeply")
         try:
             parsed = msgspec.json.decode(body)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return MalformedRequest(f"the body is not JSON: {error}")
+        except RecursionError:
+            return MalformedRequest("the body is nested too deeply")
+        except (msgspec.DecodeError, UnicodeDecodeError) as reason:
+            return MalformedRequest(f"the body is not JSON: {reason}")
         if not isinstance(parsed, dict) or not isinstance(parsed.get("instances"), list):
             return MalformedRequest('the body must be an object with a list of "instances"')
         if strange := sorted(parsed.keys() - {"instances"}):

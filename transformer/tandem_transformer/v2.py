@@ -16,7 +16,7 @@ from tandem_transformer.batch import Answer
 _NUMBERS = ("FP64", "FP32", "FP16", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32")
 ACCEPTED: dict[FieldType, tuple[str, ...]] = {
     "float64": _NUMBERS,
-    "int64": _NUMBERS[3:],
+    "int64": ("INT64", "INT8", "INT16", "INT32", "UINT8", "UINT16", "UINT32"),
     "bool": ("BOOL",),
     "string": ("BYTES",),
     "timestamp": ("BYTES", "INT64"),
@@ -72,14 +72,15 @@ class V2:
         return columns
 
     def encode(self, answer: Answer, request: InferRequest) -> InferResponse:
-        """Answer to a request: the outputs it asks for, or all; and ``degraded`` where there is something to say."""
+        """Answer to a request: the outputs it asks for, or all; and ``degraded`` if asked for or not empty."""
         wanted = [output.name for output in request.outputs]
         outputs = [
             _tensor(name, field, answer.batch.columns[name][answer.start : answer.stop])
             for name, field in self._contract.answers.items()
             if not wanted or name in wanted
         ]
-        if degraded := answer.degraded:
+        degraded = answer.degraded
+        if degraded or "degraded" in wanted:
             texts = np.empty(answer.stop - answer.start, object)
             texts[:] = [
                 ",".join(f"{view}:{reason}" for view, reason in degraded.get(row, {}).items()).encode()

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge
+from tandem.rows import RowReader
+from tandem.signature import Signature, TensorSpec
+from tandem_transformer.batch import Answer, BatchAnswer
+from tandem_transformer.v1 import V1
+
+from . import world
+from .world import good_row
+
+READER = RowReader(world.model().contract)
+SIGNATURE = Signature((TensorSpec("x", "float32", ("a", "b"), (-1, 2)),), ())
+ANY_TEXT = st.text(st.characters(codec="utf-8"))
+
+
+def v1(max_rows: int = 1000) -> V1:
+    return V1(READER, SIGNATURE, "parcels", "v1", max_rows)
+
+
+def body(*rows: Any, **other: Any) -> bytes:
+    return json.dumps({"instances": rows, **other}).encode()
+
+
+def refused(content: bytes) -> RequestError:
+    with pytest.raises(RequestError) as error:
+        v1().decode(content)
+    return error.value
+
+
+def test_rows() -> None:
+    (first, second) = v1().decode(body(good_row(), good_row(parts=..., tariff=None)))
+    assert (first.customer_id, first.depot_id, first.weight_kg) == ("c1", 2, 2.5)  # type: ignore[attr-defined]
+    assert (second.parts, second.tariff) == (msgspec.UNSET, None)  # type: ignore[attr-defined]
+
+
+def test_whole_numbers_are_numbers() -> None:
+    assert v1().decode(body(good_row(weight_kg=3)))[0].weight_kg == 3.0  # type: ignore[attr-defined]
+
+
+def test_every_broken_rule_is_named() -> None:
+    error = refused(body(good_row(), good_row(weight_kg=0, colour="red"), "row", good_row(fragile=..., parts=21)))
+    assert isinstance(error, ContractViolation)
+    assert error.details == [
+        {"row": 1, "field": "colour", "rule": "unknown field"},
+        {"row": 1, "field": "weight_kg", "rule": "must be > 0"},
+        {"row": 2, "field": "", "rule": "a row must be an object"},
+        {"row": 3, "field": "fragile", "rule": "is required"},
+        {"row": 3, "field": "parts", "rule": "must be <= 20"},
+    ]
+
+
+def test_a_hundred_broken_rules_are_named() -> None:
+    error = refused(body(*[good_row(weight_kg=-1)] * 150))
+    assert len(error.details) == 100
+    assert error.details[99]["row"] == 99
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"[]", 'with a list of "instances"'),
+        (b"{}", 'with a list of "instances"'),
+        (b'{"instances": {}}', 'with a list of "instances"'),
+        (b'{"instances": []}', '"instances" is empty'),
+        (body(good_row(), signature_name="x"), "'signature_name'"),
+        (body(good_row()) + b"x", "not JSON"),
+        (b"\xef\xbb\xbf" + body(good_row()), "not JSON"),
+        (b'{"instances": "\xff"}', "not JSON"),
+        (b'{"instances":' + b"[" * 100_000, "nested too deeply"),
+        (b'{"instances":[{"customer_id":' * 50_000, "nested too deeply"),
+    ],
+)
+def test_what_is_no_request(content: bytes, reason: str) -> None:
+    error = refused(content)
+    assert isinstance(error, MalformedRequest)
+    assert reason in str(error)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        body(good_row()).replace(b'"parts"', b'"parts": 9, "parts"'),
+        body(good_row()).replace(b'"parts"', b'"parts" : 9, "parts"'),
+        body(good_row()).replace(b'"parts"', b'"p\\u0061rts": 9, "parts"'),
+        body(good_row()).replace(b'"parts"', b'"parts"\n:9, "parts"'),
+        body(good_row())[:-1] + b"," + body(good_row())[1:],
+        # one key twice, another one left out: the number of keys is right
+        body(good_row(depth_m=...)).replace(b'"parts"', b'"parts":9,"parts"'),
+        # as many keys as there are seem right, because the value of another looks like one
+        body(good_row(postcode='":')).replace(b'"parts"', b'"parts":9,"parts"'),
+        body(good_row(tariff=None)).replace(b'"tariff": null', b'"tariff": null, "tariff": null'),
+    ],
+)
+def test_a_key_given_twice(content: bytes) -> None:
+    error = refused(content)
+    assert (error.status, error.code) == (400, "duplicate_key")
+
+
+@given(st.lists(st.fixed_dictionaries({"customer_id": ANY_TEXT, "postcode": ANY_TEXT}), min_size=1, max_size=3))
+def test_text_of_any_kind_is_no_key(texts: list[dict[str, str]]) -> None:
+    rows = [good_row(**text) for text in texts]
+    decoded = v1().decode(body(*rows))
+    assert [{"customer_id": r.customer_id, "postcode": r.postcode} for r in decoded] == texts  # type: ignore[attr-defined]
+    assert len(v1().decode(msgspec.json.encode({"instances": rows}))) == len(rows)
+
+
+def test_too_many_rows() -> None:
+    assert len(v1(max_rows=2).decode(body(good_row(), good_row()))) == 2
+    with pytest.raises(RequestTooLarge, match="3 instances; at most 2") as error:
+        v1(max_rows=2).decode(body(good_row(), good_row(), good_row()))
+    assert error.value.code == "too_many_rows"
+
+
+def batch(degraded: dict[int, dict[str, Any]] | None = None) -> BatchAnswer:
+    return BatchAnswer(
+        {
+            "minutes": np.array([1.5, 0.1, 3.0]),
+            "eta": np.array(["a", "ü", '"'], object),
+            "promised": np.array([1, 2, 3]),
+            "slow": np.array([True, False, True]),
+        },
+        {"x": np.arange(6, dtype=np.float32).reshape(3, 2)},
+        degraded or {},
+        (0.0,) * 6,
+    )
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 3), (1, 3), (1, 2)])
+def test_an_answer(start: int, stop: int) -> None:
+    predictions = [
+        {"minutes": 1.5, "eta": "a", "promised": 1, "slow": True},
+        {"minutes": 0.1, "eta": "ü", "promised": 2, "slow": False},
+        {"minutes": 3.0, "eta": '"', "promised": 3, "slow": True},
+    ]
+    answer = json.loads(v1().encode(Answer(batch(), start, stop), explain=False))
+    assert answer == {"predictions": predictions[start:stop], "model_name": "parcels", "model_version": "v1"}
+
+
+def test_an_answer_with_reasons_and_vectors() -> None:
+    answer = json.loads(v1().encode(Answer(batch({1: {"route": "missing"}}), 1, 3), explain=True))
+    assert [prediction.get("degraded") for prediction in answer["predictions"]] == [{"route": "missing"}, None]
+    assert [prediction["vector"] for prediction in answer["predictions"]] == [{"a": 2, "b": 3}, {"a": 4, "b": 5}]
+
+
+def test_encoding_an_answer_leaves_the_batch_as_it_is() -> None:
+    shared = batch()
+    first = v1().encode(Answer(shared, 0, 1), explain=True)
+    assert v1().encode(Answer(shared, 0, 1), explain=True) == first
+    assert b"vector" not in v1().encode(Answer(shared, 0, 1), explain=False)

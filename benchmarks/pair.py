@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import cpu, report, rounds, single
+from benchmarks import UVLOOP, cpu, report, rounds, single
 from benchmarks.case import ENTITIES, REQUESTS, Case, prepare
 from benchmarks.sides import Launcher, Side, StartError, Store, start_floor, start_stock, start_tandem
 
@@ -49,12 +50,17 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--warmup", type=float, default=1.0, help="seconds before measuring, each time")
     parser.add_argument("--clients", type=_numbers, default=[1, 16, 64], help="comma-separated")
     parser.add_argument("--only", type=_parts, default=list(PARTS), help=f"comma-separated, of {', '.join(PARTS)}")
+    parser.add_argument(
+        "--stock-uvloop", action="store_true", help="put the stock side on uvloop, which its SDK does not use"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="where pair.json and pair.png go")
     return parser.parse_args(argv)
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> report.Findings:
     machine = cpu.machine()
+    if arguments.stock_uvloop:
+        os.environ[UVLOOP] = "1"
     with tempfile.TemporaryDirectory() as scratch, Launcher(Path(scratch)) as launcher:
         console.print("training the model, filling the store …")
         case = prepare(Path(scratch))
@@ -89,7 +95,9 @@ def _start(only: Sequence[str], launcher: Launcher, case: Case, store: Store) ->
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, object]:
-    asked = {name: getattr(arguments, name) for name in ("rounds", "seconds", "warmup", "clients", "only")}
+    asked = {
+        name: getattr(arguments, name) for name in ("rounds", "seconds", "warmup", "clients", "only", "stock_uvloop")
+    }
     return {**asked, "entities": ENTITIES, "requests": REQUESTS, "answers_compared_before": rounds.CHECKED}
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 
 import kserve
 import uvloop
+
+from benchmarks import UVLOOP
 
 
 def serve(model: kserve.Model) -> None:
     """Serve until SIGTERM.
 
-    With one worker the SDK itself stays on asyncio's own event loop, whatever ``--event-loop`` says; it is given uvloop
-    here, because our side has it.
+    With one worker the SDK stays on asyncio's own event loop, whatever ``--event-loop`` says. That is what its users
+    get, so that is measured, unless :data:`benchmarks.UVLOOP` is set.
     """
-    uvloop.install()
-    asyncio.set_event_loop(asyncio.new_event_loop())
+    if os.environ.get(UVLOOP):
+        uvloop.install()
+        asyncio.set_event_loop(asyncio.new_event_loop())
     server = kserve.ModelServer(workers=1, enable_latency_logging=False)
     logging.getLogger("uvicorn.access").handlers.clear()
     for name in ("kserve", "kserve.trace"):

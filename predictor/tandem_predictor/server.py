@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -56,7 +57,7 @@ async def serve(config: Config) -> int:
         logger.error("%s", error)
         return 1
     await rpc.start()
-    serving, starting = asyncio.create_task(http.serve([listener])), asyncio.create_task(repository.start())
+    serving, starting = asyncio.create_task(http.serve([listener])), asyncio.create_task(_start(repository))
     await _wait(serving, starting, stop)
     logger.info("stopping")
     repository.stopping = True
@@ -64,6 +65,13 @@ async def serve(config: Config) -> int:
     starting.cancel()
     codes = await asyncio.gather(_code(serving), _code(starting), rpc.stop(config.shutdown_grace_s))
     return 1 if 1 in codes else 0
+
+
+async def _start(repository: Repository) -> None:
+    await repository.start()
+    # What is loaded now stays: a full collection would walk all of it, again and again under load.
+    gc.collect()
+    gc.freeze()
 
 
 async def _wait(serving: asyncio.Task[None], starting: asyncio.Task[None], stop: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -51,9 +52,13 @@ async def serve(config: Config) -> None:
             log_config=None,
             server_header=False,
             date_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=max(1, int(config.shutdown_grace_s)),
         )
     )
+    # What is loaded now stays: a full collection would walk all of it, for 50 ms, every second or two under load.
+    gc.collect()
+    gc.freeze()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

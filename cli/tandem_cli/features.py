@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tandem import DefinitionError, FeatureView, Model
-from tandem.materialize import Summary, count_rows, materialize
 from tandem.package import ModelPackage
 from tandem.stores import open_store
+
+if TYPE_CHECKING:
+    from tandem.materialize import Summary
 
 
 def views_of(model: Model) -> dict[str, FeatureView]:
@@ -65,6 +68,9 @@ def materialize_tables(
 async def _materialize(
     views: Mapping[str, FeatureView], tables: Mapping[str, Path], store_url: str, progress: Progress
 ) -> dict[str, Summary]:
+    # imported late: Arrow takes a second, which commands without tables need not wait for
+    from tandem.materialize import count_rows, materialize
+
     store = open_store(store_url)
     summaries = {}
     try:

@@ -83,4 +83,5 @@ def _start(
     http_port, grpc_port = map(str, ports)
     command = [sys.executable, "-m", module, "--model_dir", str(bundle.path.resolve()), "--host", LOOPBACK]
     command += ["--http_port", http_port, "--grpc_port", grpc_port, *flags]
-    return processes.start(name, command, log=directory / f"{name}.log")
+    # what a library leaves among temporary files goes with the stack
+    return processes.start(name, command, log=directory / f"{name}.log", environment={"TMPDIR": str(directory)})

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tandem.package import ModelPackage
 
 from .blocks import ROOT, Block, blocks, run_python, same_shape

@@ -1,0 +1,110 @@
+"""The reference pages say all there is to say: error codes, flags, metrics, commands."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tandem_predictor.config
+import tandem_predictor.triton
+import tandem_transformer.config
+from tandem.errors import RequestError
+from tandem_transformer.http import MethodNotAllowed
+
+from .blocks import PAGES, ROOT
+
+DOCS = ROOT / "docs"
+SOURCES = [ROOT / "core/tandem", ROOT / "transformer/tandem_transformer", ROOT / "predictor/tandem_predictor"]
+ROW = re.compile(r"^\| `(\w+)` \| (\d+) \| ([A-Z_]+) \|", re.MULTILINE)
+Code = tuple[str, int, str]
+
+
+def subclasses(kind: type[RequestError]) -> Iterator[type[RequestError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from subclasses(child)
+
+
+def codes_of(source: Path, kinds: dict[str, type[RequestError]]) -> Iterator[Code]:
+    """Codes that are given where an error is raised, with the statuses of its class."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds):
+            continue
+        kind = kinds[node.func.id]
+        given = [keyword.value for keyword in node.keywords if keyword.arg == "code"]
+        for value in given:
+            texts = [part.value for part in ast.walk(value) if isinstance(part, ast.Constant)]
+            yield from ((text, kind.status, kind.grpc_status) for text in texts if text not in ("missing", "stale"))
+
+
+def test_every_error_code_is_listed_and_no_other() -> None:
+    kinds = {kind.__name__: kind for kind in subclasses(RequestError)}
+    assert MethodNotAllowed.__name__ in kinds
+    known = {(kind.default_code, kind.status, kind.grpc_status) for kind in kinds.values()}
+    for folder in SOURCES:
+        for source in folder.rglob("*.py"):
+            known |= set(codes_of(source, kinds))
+    listed = {(code, int(status), grpc) for code, status, grpc in ROW.findall((DOCS / "errors.md").read_text())}
+    assert listed == known
+
+
+def test_the_stacks_own_code_is_listed() -> None:
+    codes = re.findall(r'"code": "(\w+)"', (ROOT / "cli/tandem_cli/local/envoy.py").read_text())
+    assert codes
+    assert all(f"| `{code}` |" in (DOCS / "errors.md").read_text() for code in codes)
+
+
+def flags(parser: argparse.ArgumentParser) -> set[str]:
+    return {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
+
+
+@pytest.mark.parametrize("name, module", [("transformer", tandem_transformer), ("predictor", tandem_predictor)])
+def test_every_flag_is_described(name: str, module: object) -> None:
+    text = (DOCS / f"{name}.md").read_text()
+    parser = module.config._parser()  # type: ignore[attr-defined]
+    described = set(re.findall(r"^\| `(--\w+)` \|", text.partition("## Triton")[0], re.MULTILINE))
+    assert described == flags(parser) - {"--help"}
+
+
+def test_every_flag_of_the_triton_builder_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tandem_predictor.triton.main(["--help"])
+    wanted = set(re.findall(r"--\w+", capsys.readouterr().out)) - {"--help"}
+    text = (DOCS / "predictor.md").read_text()
+    assert not {flag for flag in wanted if f"`{flag}`" not in text}
+
+
+def metrics_of(source: Path) -> set[str]:
+    """Names of metrics as they are exported: counters end in ``_total``."""
+    names = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
+            continue
+        first = node.args[0]
+        if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value.startswith("tandem_"):
+            names.add(first.value + ("_total" if node.func.id == "Counter" else ""))
+    return names
+
+
+@pytest.mark.parametrize("name", ["transformer", "predictor"])
+def test_every_metric_is_listed_and_no_other(name: str) -> None:
+    exported = metrics_of(ROOT / name / f"tandem_{name}" / "metrics.py")
+    listed = set(re.findall(r"^\| `(tandem_\w+)` \|", (DOCS / f"{name}.md").read_text(), re.MULTILINE))
+    assert listed == exported != set()
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for page in PAGES:
+        for target in re.findall(r"`make (\w+)`|^make (\w+)", page.read_text(), re.MULTILINE):
+            assert re.search(rf"^{''.join(target)}:", makefile, re.MULTILINE), f"{page.name}: {target}"

@@ -52,7 +52,8 @@ async def serve(config: Config) -> int:
         check_providers(config.execution_providers)
         listener = _listen(config.host, config.http_port)
         if config.grpc_port:
-            rpc.add_insecure_port(f"{config.host}:{config.grpc_port}")
+            host = f"[{config.host}]" if ":" in config.host else config.host
+            rpc.add_insecure_port(f"{host}:{config.grpc_port}")
     except (BundleError, OSError, RuntimeError) as error:
         logger.error("%s", error)
         return 1

@@ -51,11 +51,10 @@ class GrpcPredictor:
         except grpc.aio.AioRpcError as error:
             raise to_error(self._bundle, GRPC_STATUS.get(error.code().name, 503), error.details() or "") from error
         try:
-            return to_tensors(protobuf.decode_response(content))
-        except MalformedRequest as error:
-            raise Unavailable(
-                f"the predictor's answer cannot be read: {error}", code="predictor_unavailable"
-            ) from error
+            return to_tensors(self._bundle, protobuf.decode_response(content), len(next(iter(tensors.values()))))
+        except (MalformedRequest, ValueError) as error:
+            message = f"the predictor's answer cannot be read: {error}"
+            raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
 
     async def close(self) -> None:
         """Close the channel."""

@@ -46,7 +46,8 @@ class RestPredictor:
             raise to_error(self._bundle, answer.status, answer.body[:500].decode(errors="replace"))
         try:
             length = answer.headers.get(_HEADER_LENGTH)
-            return to_tensors(rest.decode_response(answer.body, int(length) if length else None))
+            response = rest.decode_response(answer.body, int(length) if length else None)
+            return to_tensors(self._bundle, response, len(next(iter(tensors.values()))))
         except (MalformedRequest, ValueError) as error:
             message = f"the predictor's answer cannot be read: {error}"
             raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error

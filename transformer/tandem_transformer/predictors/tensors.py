@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tandem.bundle import Bundle
-from tandem.errors import Internal, NotFound, Overloaded, RequestError, Unavailable
+from tandem.errors import Internal, MalformedRequest, NotFound, Overloaded, RequestError, Unavailable
 from tandem.oip import InferRequest, InferResponse, Tensor, datatype_of
 from tandem.pipeline import Tensors
 
@@ -24,9 +24,29 @@ def to_request(bundle: Bundle, tensors: Tensors) -> InferRequest:
     )
 
 
-def to_tensors(response: InferResponse) -> Tensors:
-    """Output tensors by name; BYTES become ``str`` objects."""
-    return {tensor.name: _from_tensor(tensor) for tensor in response.outputs}
+def to_tensors(bundle: Bundle, response: InferResponse, rows: int) -> Tensors:
+    """Output tensors by name; BYTES become ``str`` objects.
+
+    Args:
+        bundle: The version that was asked for.
+        response: The predictor's answer.
+        rows: How many were asked.
+
+    Raises:
+        MalformedRequest: if these are not the outputs of the bundle's model, for that many rows.
+    """
+    found = {tensor.name: _from_tensor(tensor) for tensor in response.outputs}
+    for spec in bundle.signature.outputs:
+        output = found.get(spec.name)
+        if output is None:
+            raise MalformedRequest(f"there is no output {spec.name!r}")
+        shape = (rows, *spec.shape[1:]) if spec.shape else (rows, *output.shape[1:])
+        fits = len(output.shape) == len(shape) and all(
+            given == wanted or wanted < 0 for given, wanted in zip(output.shape, shape, strict=True)
+        )
+        if not fits or output.dtype != spec.dtype:
+            raise MalformedRequest(f"output {spec.name!r} is {output.dtype} of shape {list(output.shape)}")
+    return found
 
 
 def to_error(bundle: Bundle, status: int, message: str) -> RequestError:

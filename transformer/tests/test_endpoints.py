@@ -1,0 +1,147 @@
+"""Which endpoint is called. The endpoints are fakes that are told when to answer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from tandem.errors import Internal, RequestError, Unavailable
+from tandem.pipeline import Tensors
+from tandem_transformer.predictors.endpoints import Endpoints
+
+TENSORS: Tensors = {"x": np.ones((1, 2), np.float32)}
+
+
+@dataclass
+class Fake:
+    """An endpoint that answers once it may, or fails."""
+
+    fault: RequestError | None = None
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: int = 0
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.open.set()
+
+    async def infer(self, tensors: Tensors) -> Tensors:
+        self.calls += 1
+        await self.open.wait()
+        if self.fault is not None:
+            raise self.fault
+        return tensors
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def down() -> Unavailable:
+    return Unavailable("down", code="predictor_unavailable", retry_after=1)
+
+
+def fakes(count: int) -> tuple[list[Fake], Endpoints]:
+    found = [Fake() for _ in range(count)]
+    return found, Endpoints(found)
+
+
+async def test_calls_one_after_the_other_are_spread_evenly() -> None:
+    found, endpoints = fakes(3)
+    for _ in range(9):
+        await endpoints.infer(TENSORS)
+    assert [fake.calls for fake in found] == [3, 3, 3]
+
+
+async def test_the_endpoint_with_the_fewest_calls_outstanding_gets_the_next() -> None:
+    (slow, fast), endpoints = fakes(2)
+    slow.open.clear()
+    first = asyncio.create_task(endpoints.infer(TENSORS))
+    await asyncio.sleep(0)
+    for _ in range(5):
+        await endpoints.infer(TENSORS)
+    assert (slow.calls, fast.calls) == (1, 5)
+    slow.open.set()
+    await first
+    await endpoints.infer(TENSORS)
+    assert slow.calls == 2
+
+
+async def test_a_call_is_tried_once_more_elsewhere_and_the_endpoint_that_failed_is_passed_over() -> None:
+    (bad, good), endpoints = fakes(2)
+    bad.fault = down()
+    for _ in range(5):
+        assert await endpoints.infer(TENSORS) is TENSORS
+    assert (bad.calls, good.calls) == (1, 5)
+
+
+async def test_an_endpoint_is_tried_again_after_its_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    (bad, good), endpoints = fakes(2)
+    bad.fault = down()
+    await endpoints.infer(TENSORS)
+    bad.fault = None
+    monkeypatch.setattr("tandem_transformer.predictors.endpoints.EJECTION_S", 0.0)
+    endpoints._endpoints[0].out_until = 0.0
+    for _ in range(4):
+        await endpoints.infer(TENSORS)
+    assert bad.calls > 1
+    assert good.calls > 1
+
+
+async def test_both_down() -> None:
+    found, endpoints = fakes(2)
+    for fake in found:
+        fake.fault = down()
+    with pytest.raises(Unavailable) as error:
+        await endpoints.infer(TENSORS)
+    assert (error.value.code, error.value.retry_after) == ("predictor_unavailable", 1)
+    assert [fake.calls for fake in found] == [1, 1]
+    found[1].fault = None
+    assert await endpoints.infer(TENSORS) is TENSORS  # although both are passed over, one must be asked
+
+
+async def test_two_of_three_down() -> None:
+    found, endpoints = fakes(3)
+    found[0].fault = found[1].fault = down()
+    with pytest.raises(Unavailable):  # a call is tried twice, not three times
+        await endpoints.infer(TENSORS)
+    for _ in range(4):
+        await endpoints.infer(TENSORS)
+    assert [fake.calls for fake in found] == [1, 1, 4]
+
+
+async def test_the_only_endpoint_is_not_asked_twice() -> None:
+    (only,), endpoints = fakes(1)
+    only.fault = down()
+    for calls in (1, 2):
+        with pytest.raises(Unavailable):
+            await endpoints.infer(TENSORS)
+        assert only.calls == calls
+
+
+async def test_what_every_endpoint_would_refuse_is_not_tried_again() -> None:
+    found, endpoints = fakes(2)
+    found[0].fault = Internal("no", code="predictor_refused")
+    with pytest.raises(Internal):
+        await endpoints.infer(TENSORS)
+    assert [fake.calls for fake in found] == [1, 0]
+
+
+async def test_a_cancelled_call_is_no_longer_outstanding() -> None:
+    (slow, other), endpoints = fakes(2)
+    slow.open.clear()
+    call = asyncio.create_task(endpoints.infer(TENSORS))
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait([call])
+    slow.open.set()
+    await endpoints.infer(TENSORS)
+    await endpoints.infer(TENSORS)
+    assert (slow.calls, other.calls) == (2, 1)
+
+
+async def test_close() -> None:
+    found, endpoints = fakes(2)
+    await endpoints.close()
+    assert all(fake.closed for fake in found)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 import tandem_predictor.config
 import tandem_predictor.triton
 import tandem_transformer.config

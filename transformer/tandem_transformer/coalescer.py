@@ -10,18 +10,22 @@ from typing import Any
 from tandem.errors import Overloaded
 from tandem_transformer.batch import Call
 
+FEW = 4
+"""With fewer calls than this at a time, coalescing them would cost more in waiting than it saves in work."""
+
 
 class Coalescer:
     """Collects calls into batches.
 
-    With no batch on its way, calls leave together at the end of the event-loop turn in which the first of them came.
-    Otherwise they wait for one to come back, but at most ``max_wait``: batches so grow with the load by themselves, a
-    lone request never waits, and a slow predictor still gets several batches at once.
+    Calls that tend to come together leave together: a batch leaves as soon as so many calls wait as were waiting or on
+    their way when the last one left, and at the latest ``max_wait`` after its first call. So batches grow with the load
+    by themselves, and while there are few calls at a time, none of them waits. A batch always leaves at the end of an
+    event-loop turn, with all that came in it.
 
     Args:
         run: Answers the calls of one batch; never raises.
         max_rows: Most rows of one batch, unless a single call has more; 0 to send every call alone and at once.
-        max_wait: Seconds for which calls wait while another batch is on its way.
+        max_wait: Seconds for which a call waits for others.
         max_batches: Batches on their way at once.
         max_queued_rows: Rows that may wait.
     """
@@ -42,8 +46,10 @@ class Coalescer:
         self._max_queued_rows = max_queued_rows
         self._waiting: deque[Call] = deque()
         self._queued_rows = 0
-        self._running: set[asyncio.Task[None]] = set()
-        self._departure: asyncio.Handle | None = None
+        self._running: dict[asyncio.Task[None], int] = {}
+        self._expected = 1
+        self._leaving = False
+        self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
     def submit(self, call: Call) -> None:
@@ -56,11 +62,8 @@ class Coalescer:
             raise Overloaded(f"{self._queued_rows} rows are waiting already", retry_after=1)
         self._waiting.append(call)
         self._queued_rows += call.size
-        if self._departure is None and len(self._running) < self._max_batches:
-            wait = self._max_wait if self._running else 0.0
-            self._departure = (
-                self._loop.call_later(wait, self._dispatch) if wait else self._loop.call_soon(self._dispatch)
-            )
+        if not self._leaving and len(self._running) < self._max_batches:
+            self._consider()
 
     async def drain(self) -> None:
         """Wait until every call is answered."""
@@ -68,15 +71,26 @@ class Coalescer:
             if self._running:
                 await asyncio.wait(self._running)
             else:  # a batch is about to leave
-                await asyncio.sleep(0)
+                await asyncio.sleep(self._max_wait)
 
-    def _dispatch(self) -> None:
-        if self._departure is not None:
-            self._departure.cancel()
-            self._departure = None
+    def _consider(self) -> None:
+        """Let a batch leave now, or set the time at which it leaves."""
+        if not self._max_wait or self._expected < FEW or len(self._waiting) >= self._expected:
+            self._leaving = True
+            self._loop.call_soon(self._leave)
+        elif self._timer is None:
+            self._timer = self._loop.call_later(self._max_wait, self._leave)
+
+    def _leave(self) -> None:
+        self._leaving = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._expected = len(self._waiting) + sum(self._running.values())
         while self._waiting and len(self._running) < self._max_batches:
-            task = self._loop.create_task(self._run(self._take()))
-            self._running.add(task)
+            calls = self._take()
+            task = self._loop.create_task(self._run(calls))
+            self._running[task] = len(calls)
             task.add_done_callback(self._done)
 
     def _take(self) -> list[Call]:
@@ -89,6 +103,6 @@ class Coalescer:
         return calls
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        if self._waiting:
-            self._dispatch()
+        del self._running[task]
+        if self._waiting and not self._leaving:
+            self._consider()

@@ -8,7 +8,7 @@ import pytest
 from tandem_cli.local.signals import until_interrupted
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_body_and_another_does_not_disturb_its_end(number: signal.Signals) -> None:
     stopped = False
     before = signal.getsignal(number)

@@ -74,17 +74,24 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=REQUESTS, help="how many to send (%(default)s)")
     options = parser.parse_args()
     console = Console(highlight=False)
+    checked: list[str] = []
     try:
         with until_interrupted():
-            run(console, requests=options.requests, wait=console.is_terminal and not options.no_wait)
+            run(console, checked, requests=options.requests, wait=console.is_terminal and not options.no_wait)
     except TandemError as error:
-        console.print(f"[bold red]failed:[/] {error}", soft_wrap=True)
-        return 1
-    return 0
+        console.print("[bold red]failed:[/]", end=" ")
+        console.print(str(error), markup=False, soft_wrap=True)
+    return 0 if checked else 1
 
 
-def run(console: Console, *, requests: int, wait: bool) -> None:
+def run(console: Console, checked: list[str], *, requests: int, wait: bool) -> None:
     """The demo from beginning to end.
+
+    Args:
+        console: Where to tell.
+        checked: Receives what was checked, once all is well.
+        requests: How many to send.
+        wait: Whether to keep the stack up until Ctrl-C.
 
     Raises:
         TandemError: if something is not as it must be.
@@ -107,11 +114,15 @@ def run(console: Console, *, requests: int, wait: bool) -> None:
         answers = asyncio.run(ask(stack, races))
         console.print(f"{len(answers):,} requests of real finishers in {time.monotonic() - started:.1f} s")
         console.print(examples(races, answers))
+        console.print(
+            "(decode to post: milliseconds in each stage of the transformer, of the batch that the row was in)"
+        )
         console.print(latencies(answers))
         console.rule("Check", align="left")
-        console.print(check_split(stack.variants, answers))
-        for line in check_answers(trained, races, answers):
-            console.print(line, soft_wrap=True)
+        results = [check_split(stack.variants, answers), *check_answers(trained, races, answers)]
+        checked += results
+        for result in results:
+            console.print(result, soft_wrap=True)
         console.print("[bold green]everything is as it must be[/]")
         if wait:
             console.print("Ctrl-C stops the stack")
@@ -223,14 +234,12 @@ def _vectors(pipeline: Pipeline, predictions: list[dict[str, Any]]) -> NDArray[n
 
 def examples(races: pd.DataFrame, answers: list[Answer], count: int = 5) -> Table:
     """Some predictions with the real times and milliseconds by stage, of each variant, and a degraded one."""
-    table = Table(
-        "athlete", "by", "predicted", "real", "degraded", box=None, title="milliseconds by stage on the right"
-    )
+    table = Table("athlete", "by", "predicted", "real", "degraded", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for stage in STAGES:
         table.add_column(stage, justify="right")
     wanted = list(range(count - 2))
-    wanted += [next(i for i, answer in enumerate(answers) if answer.variant != answers[0].variant)]
-    wanted += [next(i for i, answer in enumerate(answers) if "degraded" in answer.prediction)]
+    wanted += [i for i, answer in enumerate(answers) if answer.variant != answers[0].variant][:1]
+    wanted += [i for i, answer in enumerate(answers) if "degraded" in answer.prediction][:1]
     for index in dict.fromkeys(wanted):
         answer, race = answers[index], races.iloc[index]
         degraded = ", ".join(answer.prediction.get("degraded", {}).values())

@@ -23,6 +23,9 @@ VARIANT_HEADER = "x-model-variant"
 
 ROUTES_NAME = "model"
 ROUTE_TIMEOUT = "30s"
+IDLE_TIMEOUT = "3s"
+"""Less than the transformers keep an idle connection, so that no request is sent into one that is being closed."""
+
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TYPE = "type.googleapis.com/"
 
@@ -280,7 +283,11 @@ def _cluster(name: str, ports: Sequence[int], protocol: dict[str, Any]) -> dict[
         "lb_policy": "LEAST_REQUEST",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
         "typed_extension_protocol_options": {
-            _HTTP_OPTIONS: {"@type": _TYPE + _HTTP_OPTIONS, "explicit_http_config": protocol}
+            _HTTP_OPTIONS: {
+                "@type": _TYPE + _HTTP_OPTIONS,
+                "explicit_http_config": protocol,
+                "common_http_protocol_options": {"idle_timeout": IDLE_TIMEOUT},
+            }
         },
     }
 

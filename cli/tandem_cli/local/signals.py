@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as one interruption, after which nothing disturbs the stopping."""
+"""Ctrl-C, SIGTERM and SIGHUP as one interruption, after which nothing disturbs the stopping."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def until_interrupted() -> Iterator[None]:
-    """Run the body until SIGINT or SIGTERM, the first of which raises ``KeyboardInterrupt`` in it and ends here.
+    """Run the body until one of these signals, the first of which raises ``KeyboardInterrupt`` in it and ends here.
 
     Further ones are ignored, so that the body's own ``finally`` runs to its end. For the main thread.
     """

@@ -97,6 +97,8 @@ class EmbeddedModel:
         return self.pipeline.predictions(outputs, features.columns), features.degraded
 
     def _check(self, rows: Sequence[Mapping[str, Any]]) -> list[msgspec.Struct]:
+        if not rows:
+            raise ContractViolation([Violation(None, "rows", "must have at least one row")])
         try:
             return msgspec.convert(rows, self._row_list)
         except msgspec.ValidationError as error:

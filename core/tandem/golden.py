@@ -14,13 +14,14 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tandem.contract import Columns
 from tandem.errors import BundleError, DefinitionError
 from tandem.features import ViewColumns
 from tandem.model import Model
 from tandem.pipeline import Inputs, Pipeline, Tensors
-from tandem.signature import Signature
+from tandem.signature import Signature, TensorSpec
 
 
 @dataclass(frozen=True)
@@ -138,21 +139,41 @@ def make(pipeline: Pipeline, inputs: Inputs, outputs: Tensors) -> Golden:
     return Golden(inputs, vectors, outputs, pipeline.predictions(outputs, features.columns))
 
 
-def as_outputs(signature: Signature, expected: Any, prediction_tensor: str) -> Tensors:
+def as_outputs(signature: Signature, expected: Any, prediction_tensor: str, rows: int) -> Tensors:
     """The training framework's predictions in the shape and dtype of the model's output tensors.
 
     Args:
         signature: The model's tensors.
         expected: Predictions of shape ``(rows,)`` or ``(rows, 1)``, or all outputs by tensor name.
         prediction_tensor: Which output the predictions are.
+        rows: How many golden rows there are.
+
+    Raises:
+        DefinitionError: naming the output whose expected values are missing or have another shape.
     """
     given = expected if isinstance(expected, Mapping) else {prediction_tensor: expected}
     specs = {spec.name: spec for spec in signature.outputs}
-    outputs = {}
-    for name, values in given.items():
-        array = np.asarray(values).astype(np.dtype(specs[name].dtype))
-        outputs[name] = array.reshape(len(array), -1) if len(specs[name].shape) == 2 else array
-    return outputs
+    if strange := given.keys() - specs.keys():
+        raise DefinitionError(
+            f"expected: the model has no output {', '.join(sorted(strange))}; it has {', '.join(specs)}"
+        )
+    if prediction_tensor not in given:
+        raise DefinitionError(f"expected: the values of output {prediction_tensor!r} are missing")
+    return {name: _as_output(specs[name], values, rows) for name, values in given.items()}
+
+
+def _as_output(spec: TensorSpec, values: Any, rows: int) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.ndim in (1, 2) and len(spec.shape) in (1, 2) and array.size == len(array):
+        # one value per row, with or without an axis of its own
+        array = array.reshape((len(array), 1)[: len(spec.shape)])
+    wanted = (rows, *spec.shape[1:]) if spec.shape else (rows, *array.shape[1:])
+    fits = array.ndim == len(wanted) and all(size in (-1, have) for size, have in zip(wanted, array.shape, strict=True))
+    if not fits:
+        raise DefinitionError(
+            f"expected: output {spec.name!r} has shape {array.shape}; for {rows} golden rows it must be {wanted}"
+        )
+    return array.astype(np.dtype(spec.dtype))
 
 
 def _inputs(arrays: dict[str, Any], model: Model) -> Inputs:

@@ -34,6 +34,9 @@ class OnnxModel:
     Args:
         path: The ``.onnx`` file.
         threads: Threads within one call.
+
+    Raises:
+        DefinitionError: if ONNX Runtime cannot read it, or one of its tensors cannot be served.
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
@@ -43,7 +46,10 @@ class OnnxModel:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+            raise DefinitionError(f"ONNX Runtime cannot read the model: {error}") from error
         self.inputs = [_spec(argument) for argument in self._session.get_inputs()]
         self.outputs = [_spec(argument) for argument in self._session.get_outputs()]
         self._names = [spec.name for spec in self.outputs]

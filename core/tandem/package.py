@@ -14,6 +14,7 @@ import sys
 import threading
 import tomllib
 from dataclasses import dataclass, field
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -72,8 +73,11 @@ class ModelPackage:
         Raises:
             DefinitionError: if the build fails or the wheel is not pure Python.
         """
-        from build import BuildBackendException, BuildException, ProjectBuilder
-        from pyproject_hooks import quiet_subprocess_runner
+        try:
+            from build import BuildBackendException, BuildException, ProjectBuilder
+            from pyproject_hooks import quiet_subprocess_runner
+        except ModuleNotFoundError as error:
+            raise DefinitionError(f"building a wheel needs {error.name}; install tandem-core[build]") from None
 
         try:
             wheel = Path(ProjectBuilder(self.path, runner=quiet_subprocess_runner).build("wheel", directory))
@@ -126,7 +130,6 @@ def wheel_requirements(wheel: Path) -> list[str]:
     """Requirements of a wheel as it states them (PEP 508), without those of its extras."""
     with ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        lines = archive.read(name).decode().splitlines()
-    stated = [line.partition(":")[2].strip() for line in lines if line.startswith("Requires-Dist:")]
-    python = [f"python{line.partition(':')[2].strip()}" for line in lines if line.startswith("Requires-Python:")]
-    return python + [requirement for requirement in stated if "extra ==" not in requirement]
+        headers = message_from_bytes(archive.read(name))
+    python = [f"python{versions}" for versions in headers.get_all("Requires-Python", [])]
+    return python + [stated for stated in headers.get_all("Requires-Dist", []) if "extra ==" not in stated]

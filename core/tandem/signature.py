@@ -33,7 +33,7 @@ class TensorSpec(msgspec.Struct, frozen=True):
     @property
     def width(self) -> int | None:
         """Elements per row: ``None`` for a tensor of shape ``(rows,)``."""
-        return None if len(self.shape) == 1 else self.shape[1]
+        return None if len(self.shape) < 2 else self.shape[1]
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -73,20 +73,7 @@ def bind(
         if tensor_name not in tensors:
             raise DefinitionError(f"the ONNX model has no input {tensor_name!r}; it has {', '.join(tensors)}")
         names = tuple(part for column in columns for part in column_names(column, widths[column]))
-        tensor = tensors.pop(tensor_name)
-        if (
-            len(tensor.shape) > 2
-            or (len(tensor.shape) == 2 and tensor.shape[1] not in (-1, len(names)))
-            or len(tensor.shape) == 0
-        ):
-            raise DefinitionError(
-                f"input {tensor.name!r} of the ONNX model has shape {tensor.shape}, "
-                f"the model package gives it {len(names)} column(s)"
-            )
-        shape = (-1,) if len(tensor.shape) == 1 else (-1, len(names))
-        if shape == (-1,) and len(names) != 1:
-            raise DefinitionError(f"input {tensor.name!r} of the ONNX model takes one column, not {len(names)}")
-        bound.append(TensorSpec(tensor.name, tensor.dtype, names, shape))
+        bound.append(_fill(tensors.pop(tensor_name), names))
     if tensors:
         raise DefinitionError(f"nothing is given to input {', '.join(map(repr, tensors))} of the ONNX model")
     prediction_tensor(model, outputs)
@@ -114,6 +101,18 @@ def prediction_tensor(model: Model, outputs: Sequence[TensorSpec]) -> str:
 def column_names(name: str, width: int | None) -> tuple[str, ...]:
     """Names in the vector of a column of the given width: ``x``, or ``x[0]``, ``x[1]`` and so on."""
     return (name,) if width is None else tuple(f"{name}[{index}]" for index in range(width))
+
+
+def _fill(tensor: TensorSpec, columns: tuple[str, ...]) -> TensorSpec:
+    """An input of the graph with its columns, if these fit it."""
+    what = f"input {tensor.name!r} of the ONNX model"
+    if len(tensor.shape) not in (1, 2) or tensor.width not in (None, -1, len(columns)):
+        raise DefinitionError(f"{what} has shape {tensor.shape}, the model package gives it {len(columns)} column(s)")
+    if tensor.shape[0] != -1:
+        raise DefinitionError(f"{what} takes exactly {tensor.shape[0]} row(s); export it with a free first dimension")
+    if tensor.width is None and len(columns) != 1:
+        raise DefinitionError(f"{what} takes one column, not {len(columns)}")
+    return TensorSpec(tensor.name, tensor.dtype, columns, (-1,) if tensor.width is None else (-1, len(columns)))
 
 
 def _assignment(model: Model, inputs: Sequence[TensorSpec]) -> dict[str, tuple[str, ...]]:

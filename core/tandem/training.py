@@ -27,9 +27,12 @@ def inputs_from_table(model: Model, table: Mapping[str, Any]) -> Inputs:
             ``as_of`` itself comes from the contract's field, or from a column ``as_of``.
 
     Raises:
-        DefinitionError: naming a column that is missing or has another type.
+        DefinitionError: naming a column that is missing, or has another type or length.
     """
     rows = len(next(iter(table.values())))
+    for name, values in table.items():
+        if len(values) != rows:
+            raise DefinitionError(f"column {name!r} has {len(values)} rows, the table has {rows}")
     request = {}
     for name, field in model.contract.inputs.items():
         if name in table:
@@ -42,6 +45,9 @@ def inputs_from_table(model: Model, table: Mapping[str, Any]) -> Inputs:
     if as_of_name not in request and as_of_name not in table:
         raise DefinitionError(f"the table has no column {as_of_name!r}: when was each row's question asked?")
     as_of = request[as_of_name] if as_of_name in request else as_column(as_of_name, table[as_of_name], "timestamp")
+    if np.isnat(as_of).any():
+        row = int(np.flatnonzero(np.isnat(as_of))[0])
+        raise DefinitionError(f"column {as_of_name!r} is missing in row {row}: when was its question asked?")
     views = []
     for use in model.views:
         columns = {}

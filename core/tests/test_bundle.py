@@ -72,13 +72,13 @@ def test_damage_is_noticed(copied: Path, bundle: Bundle, name: str, damage: Call
 
 def test_missing_file_is_named(copied: Path) -> None:
     (copied / MODEL).unlink()
-    with pytest.raises(BundleError, match="model.onnx: No such file"):
+    with pytest.raises(BundleError, match=r"model\.onnx: No such file"):
         Bundle.open(copied)
 
 
 def test_foreign_file_is_named(copied: Path) -> None:
     (copied / "notes.txt").write_text("?")
-    with pytest.raises(BundleError, match="notes.txt does not belong"):
+    with pytest.raises(BundleError, match=r"notes\.txt does not belong"):
         Bundle.open(copied)
 
 

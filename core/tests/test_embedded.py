@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tandem import Bundle, EmbeddedModel, StoreError
+from tandem.errors import ContractViolation
+from tandem.features import RowLayout
+from tandem.stores.memory import MemoryStore
+from tandem.stores.redis import RedisStore
+
+ROW = {"city_id": "city-1", "driver_id": 7, "distance_km": 12.0, "shared": True, "asked_at": "2026-05-01T08:00:00Z"}
+NOON = np.datetime64("2026-05-01T07:00", "us")
+
+
+async def fill(store: Any, bundle: Bundle, event_time: np.datetime64 = NOON) -> None:
+    city, driver = (RowLayout(use.view) for use in bundle.model.views)
+    cities = [np.array(["city-1"], object)]
+    values = {"speed": np.array([24.0]), "zone": np.array(["a"], object), "lanes": np.array([3])}
+    await store.put(zip(city.keys(cities), city.pack(values, np.array([event_time])), strict=True))
+    keys = driver.keys([np.array([7]), *cities])
+    await store.put(zip(keys, driver.pack({"rating": np.array([5.0])}, np.array([event_time])), strict=True))
+
+
+@pytest.fixture
+async def store(bundle: Bundle) -> MemoryStore:
+    store = MemoryStore()
+    await fill(store, bundle)
+    return store
+
+
+def test_answers_have_prediction_and_postprocessing(bundle: Bundle, store: MemoryStore) -> None:
+    model = EmbeddedModel.open(bundle.path, get=store.get_now)
+    first, second = model.predict([ROW, {**ROW, "seats": 2, "tariff": "night"}])
+    assert list(first) == ["fare", "minutes"]
+    assert first["minutes"] == f"{first['fare'] / 0.5:.1f}"
+    assert first != second
+
+
+def test_a_row_has_the_same_answer_in_any_company(bundle: Bundle, store: MemoryStore) -> None:
+    model = EmbeddedModel.open(bundle.path, get=store.get_now)
+    rows = [{**ROW, "distance_km": float(km), "city_id": f"city-{km % 3}"} for km in range(1, 50)]
+    alone = [model.predict([row])[0] for row in rows]
+    # ONNX Runtime adds up in another order when there are more rows
+    fares = [answer.pop("fare") for answer in alone]
+    together = model.predict(rows)
+    assert [answer.pop("fare") for answer in together] == pytest.approx(fares, rel=1e-6)
+    assert together == alone
+
+
+def test_unknown_and_outdated_entities_are_told(bundle: Bundle, store: MemoryStore) -> None:
+    model = EmbeddedModel.open(bundle.path, get=store.get_now)
+    known, unknown, later = model.predict([ROW, {**ROW, "city_id": "?"}, {**ROW, "asked_at": "2026-05-03T08:00:00Z"}])
+    assert "degraded" not in known
+    assert unknown["degraded"] == {"city": "missing", "driver": "missing"}
+    assert later["degraded"] == {"city": "stale"}
+
+
+def test_without_a_store_every_entity_is_unknown(bundle: Bundle) -> None:
+    (answer,) = EmbeddedModel.open(bundle.path).predict([ROW])
+    assert answer["degraded"] == {"city": "missing", "driver": "missing"}
+
+
+def test_timestamps_may_be_datetimes(bundle: Bundle, store: MemoryStore) -> None:
+    model = EmbeddedModel.open(bundle.path, get=store.get_now)
+    when = datetime(2026, 5, 1, 8, tzinfo=UTC)
+    assert model.predict([{**ROW, "asked_at": when}]) == model.predict([ROW])
+    with pytest.raises(ContractViolation) as caught:
+        model.predict([{**ROW, "asked_at": when, "distance_km": -1.0}])
+    assert [violation.field for violation in caught.value.violations] == ["distance_km"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"distance_km": 0}, "row 0, field 'distance_km': must be > 0"),
+        ({"distance_km": float("nan")}, "row 0, field 'distance_km': must be finite"),
+        ({"rain_mm": float("inf")}, "row 0, field 'rain_mm': must be finite"),
+        ({"tariff": "dawn"}, "row 0, field 'tariff': must be one of day, night"),
+        ({"x": 1, "seats": 9}, "row 0, field 'x': unknown field (and 1 more)"),
+    ],
+)
+def test_broken_contract_is_explained(bundle: Bundle, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ContractViolation) as caught:
+        EmbeddedModel(bundle).predict([{**ROW, **change}])
+    assert str(caught.value) == message
+
+
+def test_no_rows_are_refused(bundle: Bundle) -> None:
+    with pytest.raises(ContractViolation, match="at least one row"):
+        EmbeddedModel(bundle).predict([])
+
+
+def test_rows_of_another_view_version_are_not_read(bundle: Bundle) -> None:
+    with pytest.raises(StoreError, match="materialize the view again"):
+        EmbeddedModel(bundle, get=lambda keys: [b"\0" * 60] * len(keys)).predict([ROW])
+
+
+async def test_reads_from_valkey(bundle: Bundle, store: MemoryStore, valkey: Any) -> None:
+    redis = RedisStore(valkey.connection_url)
+    await fill(redis, bundle)
+    model = EmbeddedModel.open(bundle.path, get=redis.get_now)
+    assert model.predict([ROW]) == EmbeddedModel.open(bundle.path, get=store.get_now).predict([ROW])
+    await redis.close()
+
+
+def test_columns_give_the_golden_answers(bundle: Bundle) -> None:
+    golden = bundle.golden_inputs()
+    answers = EmbeddedModel(bundle).predict_columns(golden.known_inputs)
+    np.testing.assert_allclose(answers["fare"], golden.answers["fare"], rtol=1e-5)

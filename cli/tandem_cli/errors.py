@@ -9,6 +9,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from tandem import BundleError, DefinitionError, StoreError, TandemError
+from tandem_cli.local import ChildDied
 
 FAILED = 1
 """Exit code: a check found something, or something did not work."""
@@ -40,6 +41,11 @@ def tell(error: TandemError) -> None:
     console = Console(stderr=True, highlight=False)
     console.print("error:", style="bold red", end=" ")
     console.print(str(error), markup=False, soft_wrap=True)
-    for kind, advice in _NEXT.items():
-        if isinstance(error, kind):
-            console.print(f"next: {advice}", markup=False, soft_wrap=True)
+    if advice := _next(error):
+        console.print(f"next: {advice}", markup=False, soft_wrap=True)
+
+
+def _next(error: TandemError) -> str | None:
+    if isinstance(error, ChildDied) and error.port_was_taken:
+        return "another program has the port; choose one with --port, or leave it out"
+    return next((advice for kind, advice in _NEXT.items() if isinstance(error, kind)), None)

@@ -111,4 +111,5 @@ def test_a_program_that_does_not_exist_is_told(tmp_path: Path) -> None:
 
 def test_a_taken_port_is_recognised() -> None:
     assert ChildDied("x", 1, "[Errno 98] Address already in use").port_was_taken
+    assert ChildDied("x", 1, "RuntimeError: Failed to bind to address 127.0.0.1:80").port_was_taken
     assert not ChildDied("x", 1, "no such file").port_was_taken

@@ -120,5 +120,6 @@ def test_envoy_and_transformers_count_the_same(stack: LocalStack, client: Client
     assert answered["v1"]["2xx"] - before[0]["v1"]["2xx"] == between["v1"].codes["200"] == 20
     assert answered["v2"]["4xx"] - before[0]["v2"].get("4xx", 0) == between["v2"].codes["422"] == 1
     assert between["v1"].seconds[TOTAL].count == 20
+    assert sum(stack.measured_split().values()) == pytest.approx(1)
     assert all(between["v1"].seconds[stage].count for stage in STAGES)
     assert sum(between["v1"].degraded.values()) >= 20  # the store is empty

@@ -46,7 +46,8 @@ class ChildDied(StackError):
     @property
     def port_was_taken(self) -> bool:
         """Whether it ended because another process had taken its port."""
-        return "address already in use" in self.log_tail.lower()
+        told = self.log_tail.lower()
+        return "address already in use" in told or "failed to bind" in told
 
 
 @dataclass

@@ -17,6 +17,7 @@ from tandem_cli.local.envoy import Envoy, Upstream, check_weights
 from tandem_cli.local.pair import Pair
 from tandem_cli.local.ports import LOOPBACK, free_ports
 from tandem_cli.local.processes import Child, ChildDied, StackError
+from tandem_cli.local.scrape import split
 
 START_SECONDS = 90.0
 TRIES = 3
@@ -194,6 +195,10 @@ class LocalStack:
     def answered(self) -> dict[str, dict[str, int]]:
         """Answers that came from each variant since the start, as Envoy counts them: by variant, then ``2xx`` etc."""
         return self._envoy.answered()
+
+    def measured_split(self) -> dict[str, float]:
+        """Share of each variant in all answers since the start, pinned requests included; NaN before the first."""
+        return split({variant: sum(classes.values()) for variant, classes in self.answered().items()})
 
     def _start(self) -> None:
         directory = Path(tempfile.mkdtemp(prefix="tandem-"))

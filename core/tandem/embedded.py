@@ -18,7 +18,7 @@ from tandem.features import LookupPlan
 from tandem.golden import replay_vectors
 from tandem.onnx_model import OnnxModel
 from tandem.pipeline import Inputs, Pipeline
-from tandem.rows import RowReader
+from tandem.rows import RowReader, json_values
 
 Get = Callable[[Sequence[bytes]], Sequence[bytes | None]]
 """Reads packed rows by key: ``MemoryStore.get_now``, or ``mget`` of a Redis client."""
@@ -62,7 +62,8 @@ class EmbeddedModel:
             rows: At least one; fields by name, timestamps as RFC 3339 strings or zoned datetimes.
 
         Returns:
-            For each row the fields of its answer, and ``degraded`` where stored values could not be used.
+            For each row the fields of its answer, timestamps as RFC 3339 strings, and ``degraded`` where stored values
+            could not be used.
 
         Raises:
             ContractViolation: naming row, field and rule.
@@ -73,10 +74,8 @@ class EmbeddedModel:
         views = self._plan.unpack(self._get(self._plan.keys(request)), len(rows))
         answers, degraded = self._run(Inputs(request, views, self._rows.as_of(request, now)))
         names = tuple(answers)
-        result = [
-            dict(zip(names, values, strict=True))
-            for values in zip(*(c.tolist() for c in answers.values()), strict=True)
-        ]
+        lists = [json_values(column) for column in answers.values()]
+        result = [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
         for row, reasons in degraded.items():
             result[row]["degraded"] = reasons
         return result

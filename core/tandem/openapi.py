@@ -34,12 +34,12 @@ ERROR_CODES: dict[type[RequestError], tuple[str, ...]] = {
     MalformedRequest: ("malformed_request", "duplicate_key"),
     NotFound: ("model_not_found", "version_not_found", "entity_not_found", "entity_stale"),
     RequestTooLarge: ("request_too_large", "too_many_rows"),
-    UnsupportedMedia: ("unsupported_media_type",),
+    UnsupportedMedia: ("unsupported_media_type", "unsupported_encoding"),
     ContractViolation: ("contract_violation",),
-    Overloaded: ("overloaded",),
-    Internal: ("internal_error", "transform_failed", "prediction_not_finite"),
-    Unavailable: ("unavailable", "store_unavailable", "predictor_unavailable"),
-    DeadlineExceeded: ("deadline_exceeded",),
+    Overloaded: ("overloaded", "predictor_overloaded"),
+    Internal: ("internal_error", "transform_failed", "prediction_not_finite", "predictor_refused"),
+    Unavailable: ("unavailable", "store_unavailable", "predictor_unavailable", "predictor_mismatch"),
+    DeadlineExceeded: ("deadline_exceeded", "predictor_timeout"),
 }
 """Values of ``code`` by error. A client should treat one that it does not know by the status."""
 

@@ -125,6 +125,13 @@ def check_columns(contract: Contract, columns: Mapping[str, Column]) -> None:
         raise ContractViolation(sorted(found, key=lambda violation: violation.row or 0)[:MAX_VIOLATIONS])
 
 
+def json_values(column: Column) -> list[Any]:
+    """Values of a column as JSON has them: Python objects, timestamps as RFC 3339 strings in UTC, NaT as None."""
+    if column.dtype.kind != "M":
+        return column.tolist()  # type: ignore[no-any-return]
+    return [None if text == "NaT" else f"{text}Z" for text in np.datetime_as_string(column).tolist()]
+
+
 def _broken(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
     """Broken rules with the rows that break them."""
     absent = np.zeros(len(column), bool)

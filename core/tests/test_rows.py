@@ -8,7 +8,7 @@ import pytest
 
 from tandem import Contract, Field, Prediction
 from tandem.errors import ContractViolation
-from tandem.rows import MAX_VIOLATIONS, RowReader, check_columns
+from tandem.rows import MAX_VIOLATIONS, RowReader, check_columns, json_values
 
 
 def contract(as_of: str | None = None, **fields: Field) -> Contract:
@@ -167,3 +167,10 @@ def test_columns_that_break_rules(changes: dict[str, Any], violations: list[Any]
     with pytest.raises(ContractViolation) as caught:
         check_columns(FULL, columns(**changes))
     assert [(v.row, v.field, v.rule) for v in caught.value.violations] == violations
+
+
+def test_values_as_json_has_them() -> None:
+    assert json_values(np.array([1.5, 2.0])) == [1.5, 2.0]
+    assert json_values(np.array(["a"], object)) == ["a"]
+    instants = np.array(["2026-05-01T08:00:00.25", "NaT"], "datetime64[us]")
+    assert json_values(instants) == ["2026-05-01T08:00:00.250000Z", None]

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from tandem.errors import NotFound, RequestError
 from tandem_transformer.http import (
+    MethodNotAllowed,
     PredictEndpoint,
     V1Responder,
     V2Responder,
     error_reply,
+    request_id_of,
 )
 from tandem_transformer.service import Service
 from tandem_transformer.v1 import V1
@@ -97,11 +100,16 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     async def metrics() -> Response:
         return Response(service.recorder.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE", "PATCH"], include_in_schema=False)
-    async def elsewhere(path: str) -> None:
-        if match := _PREDICT_PATH.fullmatch(f"/{path}"):
-            _check(service, match["model"], match["version"])
-        raise NotFound(f"there is nothing at /{path}", code="path_not_found")
+    @app.exception_handler(HTTPException)
+    async def elsewhere(request: Request, error: HTTPException) -> Response:
+        try:
+            if match := _PREDICT_PATH.fullmatch(request.url.path):
+                _check(service, match["model"], match["version"])
+            if error.status_code == MethodNotAllowed.status:
+                raise MethodNotAllowed(request.method, (error.headers or {})["Allow"])
+            raise NotFound(f"there is nothing at {request.url.path}", code="path_not_found")
+        except RequestError as told:
+            return await _answer_error(request, told)
 
     generated = app.openapi
 
@@ -109,7 +117,13 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
         from tandem.openapi import openapi
 
         described = openapi(bundle.contract, model_name=name, version=bundle.version)
-        return {**described, "paths": {**described["paths"], **generated()["paths"]}}
+        own = generated()
+        schemas = {**own.get("components", {}).get("schemas", {}), **described["components"]["schemas"]}
+        return {
+            **described,
+            "paths": {**described["paths"], **own["paths"]},
+            "components": {**described["components"], "schemas": schemas},
+        }
 
     app.openapi = documentation  # type: ignore[method-assign]
     return app
@@ -125,8 +139,10 @@ def _check(service: Service, model: str, version: str | None) -> None:
 
 
 async def _answer_error(request: Any, error: Any) -> Response:
-    content, headers = error_reply(error, request.headers.get("x-request-id", "-").encode("latin-1"))
-    return Response(content, error.status, {name.decode(): value.decode() for name, value in headers})
+    request_id = request_id_of(dict(request.scope["headers"]))
+    content, headers = error_reply(error, request_id)
+    headers.append((b"x-request-id", request_id))
+    return Response(content, error.status, {name.decode(): value.decode("latin-1") for name, value in headers})
 
 
 def _version() -> str:

@@ -83,7 +83,7 @@ class PredictEndpoint:
         """Serve one request."""
         started = time.perf_counter()
         headers: Headers = dict(scope["headers"])
-        request_id = headers.get(b"x-request-id") or b"%s-%x" % (_id_start.encode(), next(_id_numbers))
+        request_id = request_id_of(headers)
         recorder = self._service.recorder
         recorder.inflight += 1
         status = 200
@@ -120,14 +120,15 @@ class PredictEndpoint:
 
     async def _reply(self, scope: Scope, headers: Headers, receive: Receive, request_id: str) -> Reply:
         if scope["method"] != "POST":
-            raise MethodNotAllowed(f"{scope['method']} is not allowed here; use POST")
+            raise MethodNotAllowed(scope["method"], "POST")
         if self._workers and self._service.recorder.inflight > self._workers:
             raise Overloaded(f"{self._workers} requests are in flight already", retry_after=1)
         content_type = headers.get(b"content-type")
         if content_type is not None and content_type.partition(b";")[0].strip().lower() not in self._content_types:
             known = " or ".join(kind.decode() for kind in self._content_types)
             raise UnsupportedMedia(f"content type {content_type.decode('latin-1')!r} is not read here; send {known}")
-        if headers.get(b"content-encoding", b"identity") != b"identity":
+        encoding = headers.get(b"content-encoding")
+        if encoding and encoding.lower() != b"identity":
             raise UnsupportedMedia("compressed bodies are not read", code="unsupported_encoding")
         return await self._respond(await self._body(headers, receive), headers, request_id)
 
@@ -159,11 +160,19 @@ class PredictEndpoint:
 
 
 class MethodNotAllowed(RequestError):
-    """405: a predict route takes POST only."""
+    """405: the path takes other methods.
+
+    Attributes:
+        allowed: These, with commas between.
+    """
 
     status = 405
     grpc_status = "UNIMPLEMENTED"
     default_code = "method_not_allowed"
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"{method} is not allowed here; use {allowed}")
+        self.allowed = allowed
 
 
 class V1Responder:
@@ -205,7 +214,7 @@ class V2Responder:
         """
         started = time.perf_counter()
         length = headers.get(_HEADER_LENGTH)
-        if length is not None and not length.isdigit():
+        if length is not None and not _is_number(length):
             raise MalformedRequest(f"{rest.HEADER_LENGTH} must be a number of bytes")
         request = rest.decode_request(body, int(length) if length is not None else None)
         columns = self._v2.decode(request)
@@ -226,9 +235,14 @@ def timeout_of(headers: Headers) -> float | None:
     text = headers.get(TIMEOUT_HEADER)
     if text is None:
         return None
-    if not text.isdigit():
+    if not _is_number(text):
         raise MalformedRequest(f"{TIMEOUT_HEADER.decode()} must be a number of milliseconds")
     return int(text) / 1000
+
+
+def request_id_of(headers: Headers) -> bytes:
+    """The client's own name for its request, or one of ours."""
+    return headers.get(b"x-request-id") or b"%s-%x" % (_id_start.encode(), next(_id_numbers))
 
 
 def server_timing(answer: Answer, total_s: float) -> bytes:
@@ -243,6 +257,8 @@ def error_reply(error: RequestError, request_id: bytes) -> tuple[bytes, list[tup
     headers = [_JSON]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
     return content, headers
 
 
@@ -256,3 +272,8 @@ def log_error(error: RequestError, request_id: bytes) -> None:
             error,
             extra={"code": error.code, "status": error.status, "request_id": request_id.decode("latin-1")},
         )
+
+
+def _is_number(text: bytes) -> bool:
+    """Whether it is a natural number of a sensible length: Python refuses to read one of thousands of digits."""
+    return text.isdigit() and len(text) < 20

@@ -51,8 +51,12 @@ def supervise(arguments: Sequence[str], processes: int) -> int:
         code = os.waitstatus_to_exitcode(status)
         if not asked:
             log.error("a server process ended", extra={"pid": pid, "exit_code": code})
-        for child in children:
-            if child.pid != pid:
-                child.terminate()
-        others = [child.wait() for child in children if child.pid != pid]
-        return max([code, *others], key=abs) if asked else code or 1
+            # those that were asked are not asked twice: at its very end a process no longer listens to signals
+            for child in children:
+                if child.pid != pid:
+                    child.terminate()
+        codes = [code, *(child.wait() for child in children if child.pid != pid)]
+        if not asked:
+            return code or 1
+        # one that was told to stop before it could listen had nothing to finish
+        return max((0 if code == -signal.SIGTERM else code for code in codes), key=abs)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+
+from .client import Client
+from .world import good_row
+
+
+async def test_health(client: Client) -> None:
+    assert (await client.get("/v2/health/live")).json() == {"live": True}
+    assert (await client.get("/v2/health/ready")).json() == {"ready": True}
+    assert (await client.get("/v2/models/parcels/ready")).json() == {"name": "parcels", "ready": True}
+    assert (await client.get("/v1/models/parcels")).json() == {"name": "parcels", "ready": True}
+
+
+async def test_a_server_that_stops_is_not_ready_but_alive_and_answers(client: Client) -> None:
+    client.service.draining = True
+    for path in ("/v2/health/ready", "/v2/models/parcels/ready", "/v2/models/parcels/versions/v1/ready"):
+        reply = await client.get(path)
+        assert (reply.status_code, reply.json()["ready"]) == (503, False)
+    assert (await client.get("/v2/health/live")).status_code == 200
+    assert (await client.predict(good_row())).status_code == 200
+
+
+async def test_metadata(client: Client) -> None:
+    assert (await client.get("/v1/models")).json() == {"models": ["parcels"]}
+    server = (await client.get("/v2")).json()
+    assert server["name"] == "tandem-transformer"
+    assert server["extensions"] == ["binary_tensor_data"]
+    for path in ("/v2/models/parcels", "/v2/models/parcels/versions/v1"):
+        model = (await client.get(path)).json()
+        assert (model["name"], model["versions"]) == ("parcels", ["v1"])
+        assert {"name": "parts", "datatype": "INT64", "shape": [-1]} in model["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("/v1/models/other", "model_not_found"),
+        ("/v2/models/other", "model_not_found"),
+        ("/v2/models/other/ready", "model_not_found"),
+        ("/v2/models/parcels/versions/v2", "version_not_found"),
+        ("/v2/models/parcels/versions/v2/ready", "version_not_found"),
+        ("/v1/models/other:predict", "model_not_found"),
+        ("/v2/models/other/infer", "model_not_found"),
+        ("/v1/models/parcels/versions/2:predict", "version_not_found"),
+        ("/v2/models/parcels/versions/v1.1/infer", "version_not_found"),
+        ("/v3/models/parcels", "path_not_found"),
+        ("/", "path_not_found"),
+        ("/v2/models/parcels/infer/", "path_not_found"),
+        ("/v1/models/parcels/versions/v1:explain", "path_not_found"),
+        ("//v1/models/parcels:predict", "path_not_found"),
+    ],
+)
+async def test_what_is_not_there(client: Client, path: str, code: str) -> None:
+    for method in ("GET", "POST"):
+        reply = await client.request(method, path, headers={"x-request-id": "r9"})
+        if reply.status_code == 405:
+            continue
+        assert (reply.status_code, reply.json()["code"]) == (404, code)
+        assert reply.headers["x-request-id"] == "r9"
+        assert reply.json()["request_id"] == "r9"
+
+
+@pytest.mark.parametrize("path", ["/v2/health/ready", "/v2/models/parcels", "/v1/models", "/metrics"])
+async def test_other_methods_are_errors_of_the_same_form(client: Client, path: str) -> None:
+    reply = await client.post(path)
+    assert reply.status_code == 405
+    assert reply.json()["code"] == "method_not_allowed"
+    assert reply.json()["request_id"] == reply.headers["x-request-id"]
+
+
+async def test_the_api_is_described_by_the_contract(client: Client) -> None:
+    described = (await client.get("/openapi.json")).json()
+    assert described["info"]["title"] == "parcels"
+    assert described["info"]["version"] == "v1"
+    paths = described["paths"]
+    assert {"/v1/models/parcels:predict", "/v2/models/parcels/infer", "/v2/health/ready"} <= paths.keys()
+    instance = described["components"]["schemas"]["Instance"]
+    assert instance["properties"]["weight_kg"]["maximum"] == 1000
+    example = paths["/v1/models/parcels:predict"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert (await client.post("/v1/models/parcels:predict", json=example)).status_code == 200
+    tensors = paths["/v2/models/parcels/infer"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert (await client.post("/v2/models/parcels/infer", json=tensors)).status_code == 200
+
+
+async def test_every_reference_of_the_description_leads_somewhere(client: Client) -> None:
+    described = (await client.get("/openapi.json")).json()
+
+    def references(node: object) -> list[str]:
+        if isinstance(node, dict):
+            own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+            return own + [found for value in node.values() for found in references(value)]
+        if isinstance(node, list):
+            return [found for value in node for found in references(value)]
+        return []
+
+    found = references(described)
+    assert found
+    for reference in found:
+        place = described
+        for part in reference.removeprefix("#/").split("/"):
+            place = place[part]
+
+
+async def test_documentation_for_people(client: Client) -> None:
+    assert "swagger" in (await client.get("/docs")).text.lower()

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tandem import Bundle
+from tandem.oip import rest
+from tandem_transformer.app import App
+
+from . import ask
+from .client import Client
+from .parts import make_service
+from .world import STALE_DEPOT, STANDING_DEPOT, good_row
+
+V1 = "/v1/models/parcels:predict"
+V2 = "/v2/models/parcels/infer"
+
+
+async def test_an_answer(client: Client) -> None:
+    reply = await client.predict(good_row(), good_row(customer_id="nobody"))
+    assert reply.status_code == 200
+    assert reply.headers["content-type"] == "application/json"
+    answer = reply.json()
+    assert answer["model_name"] == "parcels"
+    assert answer["model_version"] == "v1"
+    first, second = answer["predictions"]
+    assert list(first) == ["minutes", "eta", "promised", "slow"]
+    assert second["degraded"] == {"customer": "missing", "route": "missing"}
+
+
+async def test_both_protocols_say_the_same(client: Client) -> None:
+    rows = [good_row(), good_row(parts=7, customer_id="nobody"), good_row(depot_id=3)]
+    predictions = (await client.predict(*rows)).json()["predictions"]
+    body, length = rest.encode_request(ask.infer_request(rows, "r7"))
+    reply = await client.post(V2, content=body, headers={rest.HEADER_LENGTH: str(length)})
+    assert reply.status_code == 200
+    assert reply.headers["content-type"] == "application/octet-stream"
+    response = rest.decode_response(reply.content, int(reply.headers[rest.HEADER_LENGTH]))
+    assert (response.id, response.model_name, response.model_version) == ("r7", "parcels", "v1")
+    found = ask.columns(response)
+    for name in ("minutes", "eta", "promised", "slow"):
+        assert found[name] == [prediction[name] for prediction in predictions]
+    assert found["degraded"] == ["", "customer:missing,route:missing", "route:missing"]
+    as_json, _ = rest.encode_request(ask.infer_request(rows), binary_data=False)
+    reply = await client.post(V2, content=as_json, headers={"content-type": "application/json"})
+    assert reply.headers["content-type"] == "application/json"
+    assert ask.columns(rest.decode_response(reply.content)) == found
+
+
+@pytest.mark.parametrize("path", ["/v1/models/parcels/versions/v1:predict", V1])
+async def test_v1_paths(client: Client, path: str) -> None:
+    assert (await client.post(path, json={"instances": [good_row()]})).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v2/models/parcels/versions/v1/infer", V2])
+async def test_v2_paths(client: Client, path: str) -> None:
+    body, _ = rest.encode_request(ask.infer_request([good_row()]), binary_data=False)
+    assert (await client.post(path, content=body)).status_code == 200
+
+
+@pytest.mark.parametrize("bad", [False, True])
+async def test_a_request_id_comes_back(client: Client, bad: bool) -> None:
+    reply = await client.predict(good_row(parts=99 if bad else 1), x_request_id="from-client-1")
+    assert reply.headers["x-request-id"] == "from-client-1"
+    if bad:
+        assert reply.json()["request_id"] == "from-client-1"
+
+
+async def test_a_request_without_an_id_gets_one_of_its_own(client: Client) -> None:
+    ids = {(await client.predict(good_row())).headers["x-request-id"] for _ in range(5)}
+    assert len(ids) == 5
+    assert all(re.fullmatch(r"[0-9a-f]{12}-[0-9a-f]+", one) for one in ids)
+    refused = await client.predict(good_row(parts=99))
+    assert refused.json()["request_id"] == refused.headers["x-request-id"]
+
+
+async def test_the_trace_comes_back(client: Client) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    assert (await client.predict(good_row(), traceparent=trace)).headers["traceparent"] == trace
+    assert "traceparent" not in (await client.predict(good_row())).headers
+
+
+async def test_times_are_told_when_asked_for(client: Client) -> None:
+    reply = await client.predict(good_row(), x_server_timing="1")
+    stages = dict(part.split(";dur=") for part in reply.headers["server-timing"].split(", "))
+    assert list(stages) == ["decode", "lookup", "odt", "mdt", "predict", "post", "total"]
+    assert all(float(seconds) >= 0 for seconds in stages.values())
+    assert "server-timing" not in (await client.predict(good_row())).headers
+
+
+async def test_vectors_are_not_shown_unless_the_server_allows_it(client: Client) -> None:
+    reply = await client.predict(good_row(), x_explain="vector")
+    assert "vector" not in reply.json()["predictions"][0]
+
+
+async def test_vectors(bundle: Bundle) -> None:
+    service = make_service(bundle, explain=True)
+    async with Client(App(service), service) as client:
+        asked = await client.predict(good_row(), x_explain="vector")
+        assert list(asked.json()["predictions"][0]["vector"]) == list(bundle.signature.inputs[0].columns)
+        for headers in ({}, {"x_explain": "no"}):
+            assert "vector" not in (await client.predict(good_row(), **headers)).json()["predictions"][0]
+    await service.close()
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
+@pytest.mark.parametrize("path", [V1, V2])
+async def test_other_methods(client: Client, method: str, path: str) -> None:
+    reply = await client.request(method, path)
+    assert reply.status_code == 405
+    assert reply.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
+async def test_content_types_that_are_read(client: Client, content_type: str) -> None:
+    body = json.dumps({"instances": [good_row()]})
+    assert (await client.post(V1, content=body, headers={"content-type": content_type})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/octet-stream", "multipart/form-data"]
+)
+async def test_content_types_that_are_not_read(client: Client, content_type: str) -> None:
+    reply = await client.post(V1, content=b"{}", headers={"content-type": content_type})
+    assert (reply.status_code, reply.json()["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "status"), [("gzip", 415), ("br", 415), ("identity", 200), ("Identity", 200), ("", 200)]
+)
+async def test_content_encodings(client: Client, encoding: str, status: int) -> None:
+    body = json.dumps({"instances": [good_row()]})
+    assert (await client.post(V1, content=body, headers={"content-encoding": encoding})).status_code == status
+
+
+async def chunks(*parts: bytes) -> Any:
+    for part in parts:
+        yield part
+
+
+async def test_a_body_in_pieces(client: Client) -> None:
+    body = json.dumps({"instances": [good_row()]}).encode()
+    assert (await client.post(V1, content=chunks(body[:9], b"", body[9:]))).status_code == 200
+
+
+async def test_a_body_that_is_too_long(bundle: Bundle) -> None:
+    service = make_service(bundle, max_body_bytes=1000)
+    async with Client(App(service), service) as client:
+        fitting = json.dumps({"instances": [good_row()]}).encode().ljust(1000)
+        assert (await client.post(V1, content=fitting)).status_code == 200
+        assert (await client.post(V1, content=chunks(fitting[:500], fitting[500:]))).status_code == 200
+        for content in (fitting + b" ", chunks(fitting, b" "), chunks(fitting + b" ")):
+            reply = await client.post(V1, content=content)
+            assert (reply.status_code, reply.json()["code"]) == (413, "request_too_large")
+    await service.close()
+
+
+async def test_more_requests_at_once_than_allowed(bundle: Bundle) -> None:
+    import asyncio
+
+    service = make_service(bundle, workers=2)
+    async with Client(App(service), service) as client:
+        service.recorder.inflight = 2  # two are being answered
+        refused = await client.predict(good_row())
+        assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+        assert refused.headers["retry-after"] == "1"
+        assert (await client.get("/v2/health/ready")).status_code == 200
+        service.recorder.inflight = 0
+        replies = await asyncio.gather(*(client.predict(good_row()) for _ in range(2)))
+        assert [reply.status_code for reply in replies] == [200, 200]
+    await service.close()
+
+
+@pytest.mark.parametrize("wait", ["0", "1", "5000", "9999999999999"])
+async def test_the_time_that_the_client_waits(client: Client, wait: str) -> None:
+    reply = await client.predict(good_row(), x_envoy_expected_rq_timeout_ms=wait)
+    if wait == "0":
+        assert (reply.status_code, reply.json()["code"]) == (504, "deadline_exceeded")
+    else:
+        assert reply.status_code in (200, 504)
+
+
+@pytest.mark.parametrize("wait", ["soon", "-1", "1.5", "", "²", "٣"])
+async def test_a_time_that_is_none(client: Client, wait: str) -> None:
+    reply = await client.post(
+        V1, json={"instances": [good_row()]}, headers={"x-envoy-expected-rq-timeout-ms": wait.encode()}
+    )
+    assert (reply.status_code, reply.json()["code"]) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "1.5", "²", "99999999", "9" * 5000])
+async def test_a_header_length_that_is_none(client: Client, length: str) -> None:
+    body, _ = rest.encode_request(ask.infer_request([good_row()]))
+    reply = await client.post(V2, content=body, headers={rest.HEADER_LENGTH: length.encode()})
+    assert (reply.status_code, reply.json()["code"]) == (400, "malformed_request")
+
+
+async def test_an_unknown_depot_is_not_found(client: Client) -> None:
+    reply = await client.predict(good_row(), good_row(depot_id=77))
+    assert reply.status_code == 404
+    assert reply.json()["code"] == "entity_not_found"
+    assert reply.json()["details"] == [{"row": 1, "field": "depot_id", "rule": "must be known to depot"}]
+    stale = await client.predict(good_row(depot_id=STALE_DEPOT))
+    assert (stale.status_code, stale.json()["code"]) == (404, "entity_stale")
+
+
+async def test_faults_of_the_model_package(client: Client) -> None:
+    failed = await client.predict(good_row(postcode="none"))
+    assert (failed.status_code, failed.json()["code"]) == (500, "transform_failed")
+    infinite = await client.predict(good_row(), good_row(depot_id=STANDING_DEPOT))
+    assert (infinite.status_code, infinite.json()["code"]) == (500, "prediction_not_finite")
+    assert infinite.json()["details"] == [{"row": 1, "field": "minutes", "rule": "must be finite"}]
+
+
+async def test_an_error_body(client: Client) -> None:
+    body = (await client.predict(good_row(weight_kg=0), x_request_id="r1")).json()
+    assert body == {
+        "error": "row 0, field 'weight_kg': must be > 0",
+        "code": "contract_violation",
+        "details": [{"row": 0, "field": "weight_kg", "rule": "must be > 0"}],
+        "request_id": "r1",
+    }

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import prometheus_client
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from tandem import Bundle
+from tandem_transformer.metrics import Histogram
+
+from . import world
+from .client import Client
+from .servers import Server, transformer, wait_until
+from .world import STANDING_DEPOT, good_row
+
+EDGES = (-1.0, 0.0, 0.5, 1.0, 10.0)
+LABELS = '{model="parcels",version="v1"}'
+
+
+def samples(histogram: prometheus_client.Histogram) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    (family,) = histogram.collect()
+    return {(sample.name, tuple(sample.labels.items())): sample.value for sample in family.samples}
+
+
+@given(st.lists(st.lists(st.sampled_from(EDGES) | st.floats(-100, 100) | st.just(float("nan")))))
+def test_many_observations_at_once_count_like_one_by_one(batches: list[list[float]]) -> None:
+    one = prometheus_client.Histogram("h", "h", buckets=EDGES, registry=CollectorRegistry())
+    many = Histogram("h", "h", buckets=EDGES, registry=CollectorRegistry())
+    for batch in batches:
+        many.observe_many(batch)
+        for value in batch:
+            if not np.isnan(value):
+                one.observe(value)
+    expected, found = samples(one), samples(many)
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, rtol=1e-9, atol=1e-9)
+
+
+async def test_names_and_labels(client: Client) -> None:
+    """What dashboards, KEDA and canary gates read; see the list of metrics in the documentation."""
+    await client.predict(good_row(), good_row(customer_id="nobody"))
+    text = (await client.get("/metrics")).text
+    kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
+    assert kinds == {
+        "tandem_requests_total": "counter",
+        "tandem_request_seconds": "histogram",
+        "tandem_inflight_requests": "gauge",
+        "tandem_rows_per_batch": "histogram",
+        "tandem_stage_seconds": "histogram",
+        "tandem_degraded_total": "counter",
+        "tandem_feature_age_seconds": "histogram",
+        "tandem_prediction": "histogram",
+    }
+    found = await client.metrics()
+    for stage in ("decode", "lookup", "odt", "mdt", "predict", "post"):
+        assert found[f'tandem_stage_seconds_count{{model="parcels",stage="{stage}",version="v1"}}'] == 1
+    assert not any("_created" in name for name in found)
+
+
+async def test_what_is_counted(client: Client) -> None:
+    await client.predict(good_row(), good_row(customer_id="nobody"))
+    await client.predict(good_row())
+    await client.predict(good_row(parts=99))
+    await client.predict(good_row(depot_id=77))
+    await client.predict(good_row(depot_id=STANDING_DEPOT))
+    await client.get("/v2/health/ready")
+    found = await client.metrics()
+    requests = {
+        key.split('code="')[1][:3]: value for key, value in found.items() if key.startswith("tandem_requests_total")
+    }
+    assert requests == {"200": 2, "422": 1, "404": 1, "500": 1}
+    assert found[f"tandem_request_seconds_count{LABELS}"] == 5
+    assert found[f"tandem_rows_per_batch_sum{LABELS}"] == 3
+    assert found[f"tandem_inflight_requests{LABELS}"] == 0
+    assert found['tandem_degraded_total{model="parcels",reason="missing",version="v1"}'] == 1
+    assert found[f"tandem_prediction_count{LABELS}"] == 3
+    assert found['tandem_feature_age_seconds_count{model="parcels",version="v1",view="depot"}'] == 3
+    # the unknown customer has no age
+    assert found['tandem_feature_age_seconds_count{model="parcels",version="v1",view="customer"}'] == 2
+
+
+async def test_predictions_are_counted_in_the_contracts_buckets(client: Client) -> None:
+    reply = await client.predict(*[row | {"tariff": "day"} for row in world.rows(50, seed=5)])
+    minutes = np.array([prediction["minutes"] for prediction in reply.json()["predictions"]])
+    found = await client.metrics()
+    for edge in (60, 120, 240, 480):
+        key = f'tandem_prediction_bucket{{le="{edge}.0",model="parcels",version="v1"}}'
+        assert found[key] == np.count_nonzero(minutes <= edge)
+
+
+async def test_nothing_refused_counts_as_a_prediction(client: Client) -> None:
+    await client.predict(good_row(), good_row(parts=99))
+    found = await client.metrics()
+    assert found[f"tandem_prediction_count{LABELS}"] == 0
+    assert found[f"tandem_rows_per_batch_count{LABELS}"] == 0
+
+
+def scraped(server: Server) -> dict[str, float]:
+    lines = server.request("GET", "/metrics").content.decode().splitlines()
+    return {
+        name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    }
+
+
+def test_several_processes_count_together(bundle: Bundle) -> None:
+    """Any process tells about all of them, and all of them answer."""
+    flags = ["--predictor_protocol", "inprocess", "--processes", 2, "--max_batch_rows", 0]
+    with transformer(bundle.path, *flags, environment={"PYTHONWARNINGS": "ignore"}) as server:
+        asked = 60
+        # without a store, no depot is known
+        statuses = [server.predict(good_row(parts=number)).status for number in range(asked)]
+        known = 20
+        assert statuses == [422] + [404] * known + [422] * (asked - known - 1)
+
+        def counted() -> bool:
+            found = scraped(server)
+            requests = {name: value for name, value in found.items() if name.startswith("tandem_requests_total")}
+            return sum(requests.values()) == asked
+
+        wait_until(counted)  # the process that is not asked is late by a quarter of a second at most
+        found = scraped(server)
+        assert found['tandem_requests_total{code="404",model="parcels",version="v1"}'] == known
+        assert sum(value for name, value in found.items() if "request_seconds_count" in name) == asked
+        assert server.stop() == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tandem.check import check
 from tandem.package import ModelPackage
 
 from .blocks import ROOT, Block, blocks, run_python, same_shape
@@ -31,6 +32,7 @@ def test_the_package_is_trained_and_predicts(tmp_path: Path) -> None:
             printed[file.name] = subprocess.run(
                 [sys.executable, file.name], cwd=tmp_path, check=True, capture_output=True, text=True
             ).stdout
+    assert not [finding for finding in check(ModelPackage.read(tmp_path)) if finding.status == "failed"]
     assert printed["train.py"].startswith("bundles/time-estimator-")
     (shown,) = [block.shown for block in FILES if block.file == "predict.py"]
     # scikit-learn's last digits depend on the machine, a second of a race time hardly

@@ -15,6 +15,7 @@ import tandem_predictor.triton
 import tandem_transformer.config
 from tandem.errors import RequestError
 from tandem_transformer.http import MethodNotAllowed
+from tandem_transformer.v2 import ACCEPTED
 
 from .blocks import PAGES, ROOT
 
@@ -70,6 +71,26 @@ def test_every_flag_is_described(name: str, module: object) -> None:
     parser = module.config._parser()  # type: ignore[attr-defined]
     described = set(re.findall(r"^\| `(--\w+)` \|", text.partition("## Triton")[0], re.MULTILINE))
     assert described == flags(parser) - {"--help"}
+
+
+@pytest.mark.parametrize("name, module", [("transformer", tandem_transformer), ("predictor", tandem_predictor)])
+def test_defaults_of_flags_are_as_said(name: str, module: object) -> None:
+    text = (DOCS / f"{name}.md").read_text().partition("## Triton")[0]
+    said = dict(re.findall(r"^\| `--(\w+)` \| (\S+) \|", text, re.MULTILINE))
+    parser = module.config._parser()  # type: ignore[attr-defined]
+    for flag, default in said.items():
+        found = parser.get_default(flag)
+        if default.isdecimal() or (isinstance(found, int | float) and not isinstance(found, bool)):
+            assert float(default) == found, flag
+        elif default.startswith("`") and isinstance(found, str | Path):
+            assert default.strip("`") == str(found), flag
+
+
+def test_datatypes_are_as_said() -> None:
+    text = (DOCS / "wire-formats.md").read_text()
+    for kind, datatypes in ACCEPTED.items():
+        (said,) = re.findall(rf"^\| `{kind}` \| (.*) \|$", text, re.MULTILINE)
+        assert tuple(re.findall(r"\b[A-Z]+\d*\b", re.sub(r"\(.*?\)|UTF-8", "", said))) == datatypes
 
 
 def test_every_flag_of_the_triton_builder_is_described(capsys: pytest.CaptureFixture[str]) -> None:

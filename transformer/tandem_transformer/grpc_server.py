@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 from typing import Any
 
 import grpc
@@ -78,12 +79,12 @@ class GrpcService:
         call.decode_s = time.perf_counter() - started
         return protobuf.encode_response(self._v2.encode(await service.submit(call), request))
 
-    def _check(self, model: str, version: str) -> None:
+    def _check(self, model: str, asked: str) -> None:
         if model != self._service.model_name:
             raise NotFound(f"there is no model {model!r} here, only {self._service.model_name!r}")
-        if version and version != self._service.bundle.version:
+        if asked and asked != self._service.bundle.version:
             raise NotFound(
-                f"version {version!r} is not served here, only {self._service.bundle.version!r}",
+                f"version {asked!r} is not served here, only {self._service.bundle.version!r}",
                 code="version_not_found",
             )
 
@@ -94,7 +95,9 @@ class GrpcService:
         return pb.ServerReadyResponse(ready=self._service.ready)
 
     async def _server_metadata(self, request: Any) -> Any:
-        return pb.ServerMetadataResponse(name="tandem-transformer", extensions=["binary_tensor_data"])
+        return pb.ServerMetadataResponse(
+            name="tandem-transformer", version=version("tandem-transformer"), extensions=["binary_tensor_data"]
+        )
 
     async def _model_ready(self, request: Any) -> Any:
         self._check(request.name, request.version)

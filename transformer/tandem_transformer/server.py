@@ -25,6 +25,10 @@ from tandem_transformer.service import Service
 
 log = logging.getLogger(__name__)
 
+KEEP_ALIVE_S = 3700
+"""An idle connection is closed after this time: later than a gateway would do it (Envoy: an hour), so that no request
+is sent into a connection that is just being closed."""
+
 
 async def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
@@ -53,6 +57,7 @@ async def serve(config: Config) -> None:
             server_header=False,
             date_header=False,
             proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, int(config.shutdown_grace_s)),
         )
     )
@@ -109,11 +114,14 @@ async def _start_grpc(service: Service, config: Config) -> grpc.aio.Server:
         options=[
             ("grpc.max_receive_message_length", config.max_body_bytes),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 1),
+            ("grpc.so_reuseport", int(config.processes > 1)),
         ]
     )
     server.add_generic_rpc_handlers((GrpcService(service).handler(),))
-    server.add_insecure_port(f"{config.host}:{config.grpc_port}")
+    try:
+        server.add_insecure_port(f"{config.host}:{config.grpc_port}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen at {config.host}:{config.grpc_port}: {error}") from None
     await server.start()
     return server
 
@@ -124,7 +132,10 @@ def _listen(config: Config) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if config.processes > 1:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((config.host, config.http_port))
+    try:
+        listener.bind((config.host, config.http_port))
+    except OSError as error:
+        raise OSError(f"port {config.http_port}: {error}") from error
     listener.listen(2048)
     listener.setblocking(False)
     return listener

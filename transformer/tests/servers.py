@@ -74,9 +74,9 @@ class Server:
         return self.request("POST", "/v1/models/parcels:predict", {"instances": rows}, named)
 
     def wait_ready(self) -> None:
-        wait_until(lambda: self._ready() or self._ended())
+        wait_until(lambda: self.is_ready() or self._ended())
 
-    def _ready(self) -> bool:
+    def is_ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"http://{self.address}/v2/health/ready", timeout=5):
                 return True

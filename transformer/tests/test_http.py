@@ -120,9 +120,7 @@ async def test_content_types_that_are_read(client: Client, content_type: str) ->
     assert (await client.post(V1, content=body, headers={"content-type": content_type})).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "content_type", ["text/plain", "application/octet-stream", "multipart/form-data"]
-)
+@pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream", "multipart/form-data"])
 async def test_content_types_that_are_not_read(client: Client, content_type: str) -> None:
     reply = await client.post(V1, content=b"{}", headers={"content-type": content_type})
     assert (reply.status_code, reply.json()["code"]) == (415, "unsupported_media_type")

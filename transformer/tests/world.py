@@ -69,8 +69,8 @@ def rows(count: int, seed: int) -> list[dict[str, Any]]:
     return found
 
 
-def stored(seed: int = 0) -> list[tuple[bytes, bytes]]:
-    """Packed rows of all views: some values null, some too old for their view."""
+def stored(seed: int = 0, now: np.datetime64 = NOW) -> list[tuple[bytes, bytes]]:
+    """Packed rows of all views, as of ``now``: some values null, some too old for their view."""
     rng = np.random.default_rng(seed)
     customers = np.array([f"c{index}" for index in range(CUSTOMERS)], object)
     depots = np.array([*range(DEPOTS), STANDING_DEPOT, STALE_DEPOT])
@@ -108,7 +108,7 @@ def stored(seed: int = 0) -> list[tuple[bytes, bytes]]:
         name = use.view.name
         layout = RowLayout(use.view)
         # as old as possible before the earliest question, so that no stored value is of the future
-        time = NOW - np.timedelta64(5, "D") - (ages[name] * 86_400 * 10**6).astype("m8[us]")
+        time = now - np.timedelta64(5, "D") - (ages[name] * 86_400 * 10**6).astype("m8[us]")
         packed += zip(layout.keys(keys[name]), layout.pack(columns[name], time, nulls[name]), strict=True)
     return packed
 

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from tandem import Bundle
+from tandem.oip import InferRequest, RequestedOutput, protobuf
+from tandem.oip import grpc_predict_v2_pb2 as pb
+from tandem_transformer.grpc_server import GrpcService
+from tandem_transformer.service import Service
+
+from . import ask, world
+from .parts import make_service
+from .test_service import Hanging
+from .world import STANDING_DEPOT, good_row
+
+
+@dataclass
+class Rpc:
+    """A channel to a transformer without REST."""
+
+    channel: grpc.aio.Channel
+    service: Service
+
+    async def call(self, method: str, message: Any = None, answer: Any = None, seconds: float | None = 30) -> Any:
+        call = self.channel.unary_unary(
+            f"/{protobuf.SERVICE}/{method}",
+            lambda m: m if isinstance(m, bytes) else m.SerializeToString(),
+            answer.FromString if answer else None,
+        )
+        return await call(message, timeout=seconds)
+
+    async def infer(self, request: InferRequest | bytes, seconds: float | None = 30) -> dict[str, list[Any]]:
+        message = request if isinstance(request, bytes) else protobuf.encode_request(request)
+        return ask.columns(protobuf.decode_response(await self.call("ModelInfer", message, seconds=seconds)))
+
+    async def refused(self, request: InferRequest | bytes, seconds: float | None = 30) -> tuple[str, str, str]:
+        """Status, code and message."""
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await self.infer(request, seconds=seconds)
+        trailing = dict(error.value.trailing_metadata() or ())
+        return error.value.code().name, str(trailing.get("tandem-error-code", "")), error.value.details() or ""
+
+
+async def serve(service: Service) -> AsyncIterator[Rpc]:
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((GrpcService(service).handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield Rpc(channel, service)
+    await server.stop(0)
+    await service.close()
+
+
+@pytest.fixture
+async def rpc(bundle: Bundle) -> AsyncIterator[Rpc]:
+    async for found in serve(make_service(bundle)):
+        yield found
+
+
+@pytest.fixture
+async def slow_rpc(bundle: Bundle) -> AsyncIterator[Rpc]:
+    """Its store never answers."""
+    async for found in serve(make_service(bundle, store=Hanging(), request_timeout_ms=60, store_timeout_ms=40)):
+        yield found
+
+
+async def test_health(rpc: Rpc) -> None:
+    async def ready() -> tuple[bool, bool]:
+        server = await rpc.call("ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse)
+        model = await rpc.call("ModelReady", pb.ModelReadyRequest(name="parcels"), pb.ModelReadyResponse)
+        return server.ready, model.ready
+
+    assert (await rpc.call("ServerLive", pb.ServerLiveRequest(), pb.ServerLiveResponse)).live
+    assert await ready() == (True, True)
+    rpc.service.draining = True
+    assert await ready() == (False, False)
+    assert (await rpc.call("ServerLive", pb.ServerLiveRequest(), pb.ServerLiveResponse)).live
+
+
+async def test_metadata(rpc: Rpc) -> None:
+    server = await rpc.call("ServerMetadata", pb.ServerMetadataRequest(), pb.ServerMetadataResponse)
+    assert server.name == "tandem-transformer"
+    assert server.version
+    assert list(server.extensions) == ["binary_tensor_data"]
+    model = await rpc.call(
+        "ModelMetadata", pb.ModelMetadataRequest(name="parcels", version="v1"), pb.ModelMetadataResponse
+    )
+    assert (model.name, list(model.versions), model.platform) == ("parcels", ["v1"], "tandem")
+    inputs = {tensor.name: (tensor.datatype, list(tensor.shape)) for tensor in model.inputs}
+    assert inputs["customer_id"] == ("BYTES", [-1])
+    assert inputs["depot_id"] == ("INT64", [-1])
+    assert [tensor.name for tensor in model.outputs] == ["minutes", "eta", "promised", "slow"]
+
+
+async def test_predictions(rpc: Rpc, bundle: Bundle) -> None:
+    rows = world.rows(20, seed=3)
+    expected = world.offline(bundle, rows).answers
+    found = await rpc.infer(ask.infer_request(rows))
+    assert found["minutes"] == pytest.approx(expected["minutes"].tolist(), rel=1e-5)
+    assert found["eta"] == expected["eta"].tolist()
+    assert found["slow"] == expected["slow"].tolist()
+    assert len(found["degraded"]) == 20
+
+
+async def test_the_id_comes_back(rpc: Rpc) -> None:
+    message = protobuf.encode_request(ask.infer_request([good_row()], "id-7"))
+    assert protobuf.decode_response(await rpc.call("ModelInfer", message)).id == "id-7"
+
+
+async def test_typed_contents(rpc: Rpc) -> None:
+    message = pb.ModelInferRequest.FromString(protobuf.encode_request(ask.infer_request([good_row()])))
+    raw = await rpc.infer(message.SerializeToString())
+    fields = {"BYTES": "bytes_contents", "INT64": "int64_contents", "FP64": "fp64_contents", "BOOL": "bool_contents"}
+    for header, tensor in zip(message.inputs, ask.tensors([good_row()]), strict=True):
+        getattr(header.contents, fields[header.datatype]).extend(tensor.data.tolist())
+    del message.raw_input_contents[:]
+    assert await rpc.infer(message.SerializeToString()) == raw
+
+
+async def test_only_the_outputs_that_were_asked_for(rpc: Rpc) -> None:
+    request = ask.infer_request([good_row()])
+    request.outputs = [RequestedOutput("eta")]
+    assert list(await rpc.infer(request)) == ["eta"]
+
+
+@pytest.mark.parametrize(
+    ("model", "version", "code"), [("other", "", "model_not_found"), ("parcels", "v2", "version_not_found")]
+)
+async def test_what_is_not_there(rpc: Rpc, model: str, version: str, code: str) -> None:
+    request = ask.infer_request([good_row()])
+    request.model_name, request.model_version = model, version
+    assert (await rpc.refused(request))[:2] == ("NOT_FOUND", code)
+    for method, message in (
+        ("ModelReady", pb.ModelReadyRequest(name=model, version=version)),
+        ("ModelMetadata", pb.ModelMetadataRequest(name=model, version=version)),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await rpc.call(method, message)
+        assert error.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+async def test_statuses(rpc: Rpc) -> None:
+    status, code, message = await rpc.refused(ask.infer_request([good_row(), good_row(weight_kg=-1.0)]))
+    assert (status, code) == ("INVALID_ARGUMENT", "contract_violation")
+    assert message == "row 1, field 'weight_kg': must be > 0"
+    assert (await rpc.refused(b"garbage"))[:2] == ("INVALID_ARGUMENT", "malformed_request")
+    assert (await rpc.refused(b""))[0] == "NOT_FOUND"
+    assert (await rpc.refused(ask.infer_request([good_row(depot_id=77)])))[:2] == ("NOT_FOUND", "entity_not_found")
+    failed = await rpc.refused(ask.infer_request([good_row(depot_id=STANDING_DEPOT)]))
+    assert failed[:2] == ("INTERNAL", "prediction_not_finite")
+
+
+async def test_overload(bundle: Bundle) -> None:
+    async for rpc in serve(make_service(bundle, workers=1)):
+        rpc.service.recorder.inflight = 1
+        assert (await rpc.refused(ask.infer_request([good_row()])))[:2] == ("RESOURCE_EXHAUSTED", "overloaded")
+        rpc.service.recorder.inflight = 0
+        assert await rpc.infer(ask.infer_request([good_row()]))
+
+
+async def test_too_many_rows(bundle: Bundle) -> None:
+    async for rpc in serve(make_service(bundle, max_request_rows=2)):
+        assert (await rpc.refused(ask.infer_request([good_row()] * 3)))[:2] == ("RESOURCE_EXHAUSTED", "too_many_rows")
+
+
+async def test_a_store_that_does_not_answer(slow_rpc: Rpc) -> None:
+    assert (await slow_rpc.refused(ask.infer_request([good_row()])))[:2] == ("UNAVAILABLE", "store_unavailable")
+
+
+async def test_the_clients_deadline_is_kept(bundle: Bundle) -> None:
+    async for rpc in serve(make_service(bundle, store=Hanging(), request_timeout_ms=1e6, store_timeout_ms=1e6)):
+        status, _, _ = await rpc.refused(ask.infer_request([good_row()]), seconds=0.05)
+        assert status == "DEADLINE_EXCEEDED"
+        await rpc.service._coalescer.drain()  # which ends only if the server gave up as well
+
+
+async def test_what_is_counted(rpc: Rpc) -> None:
+    await rpc.infer(ask.infer_request([good_row()]))
+    await rpc.refused(b"garbage")
+    text = rpc.service.recorder.exposition().decode()
+    assert 'tandem_requests_total{code="200",model="parcels",version="v1"} 1.0' in text
+    assert 'tandem_requests_total{code="400",model="parcels",version="v1"} 1.0' in text
+    assert 'tandem_inflight_requests{model="parcels",version="v1"} 0.0' in text

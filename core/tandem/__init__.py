@@ -3,12 +3,13 @@
 What a model package needs is here; see ``docs/authoring.md``.
 """
 
-from tandem.bundle import Bundle, Tolerance
+from tandem.bundle import Bundle
 from tandem.contract import Contract, Field, Prediction
 from tandem.embedded import EmbeddedModel
 from tandem.errors import BundleError, DefinitionError, RequestError, StoreError, TandemError
 from tandem.export import write_bundle
 from tandem.features import Feature, FeatureView
+from tandem.golden import Tolerance
 from tandem.model import Model
 from tandem.pipeline import Inputs, Pipeline
 from tandem.training import fit, inputs_from_table, matrix

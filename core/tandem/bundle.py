@@ -30,7 +30,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from tandem.contract import Contract
 from tandem.errors import BundleError, DefinitionError
 from tandem.features import ViewUse
-from tandem.golden import Golden
+from tandem.golden import DEFAULT_TOLERANCES, Golden, Tolerance
 from tandem.model import Model
 from tandem.package import import_model
 from tandem.pipeline import Pipeline
@@ -40,20 +40,6 @@ FORMAT = "tandem-bundle/1"
 MANIFEST = "tandem.json"
 MODEL = "model.onnx"
 GOLDEN = "golden.npz"
-
-
-class Tolerance(msgspec.Struct, frozen=True):
-    """How far a prediction may be from the training framework's: ``|a - b| <= atol + rtol * |b|``."""
-
-    rtol: float = 1e-5
-    atol: float = 1e-6
-
-
-DEFAULT_TOLERANCES = {
-    "CPUExecutionProvider": Tolerance(),
-    "CUDAExecutionProvider": Tolerance(1e-4, 1e-5),
-    "TensorrtExecutionProvider": Tolerance(1e-3, 1e-4),
-}
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):

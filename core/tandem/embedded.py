@@ -13,9 +13,8 @@ import numpy as np
 from tandem.bundle import Bundle
 from tandem.contract import Columns
 from tandem.errors import ContractViolation, Violation
-from tandem.export import check_outputs
 from tandem.features import LookupPlan
-from tandem.golden import replay_vectors
+from tandem.golden import check_outputs, replay_vectors
 from tandem.onnx_model import OnnxModel
 from tandem.pipeline import Inputs, Pipeline
 from tandem.rows import RowReader, json_values

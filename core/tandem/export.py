@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 
 from tandem import bundle as bundles
 from tandem import golden as golden_rows
-from tandem.bundle import DEFAULT_TOLERANCES, FORMAT, GOLDEN, MODEL, Bundle, Manifest, Tolerance
-from tandem.errors import BundleError, DefinitionError
-from tandem.golden import Golden
+from tandem.bundle import FORMAT, GOLDEN, MODEL, Bundle, Manifest
+from tandem.errors import DefinitionError
+from tandem.golden import DEFAULT_TOLERANCES, Golden, Tolerance, check_outputs
 from tandem.onnx_model import OnnxModel
 from tandem.package import ModelPackage, wheel_requirements
-from tandem.pipeline import Inputs, Pipeline, Tensors, widths
+from tandem.pipeline import Inputs, Pipeline, widths
 from tandem.signature import bind, prediction_tensor
 from tandem.transforms import State, check_row_independence
 
@@ -47,7 +47,7 @@ def write_bundle(
         expected: The training framework's own predictions for these rows: shape ``(rows,)``, or by output tensor.
         postprocess_state: State of post-processing steps, by step.
         training_predictions: Predictions for all training data, for the contract's histogram.
-        tolerances: Where they differ from :data:`~tandem.bundle.DEFAULT_TOLERANCES`, by execution provider.
+        tolerances: Where they differ from :data:`~tandem.golden.DEFAULT_TOLERANCES`, by execution provider.
 
     Raises:
         DefinitionError: if graph and model package do not fit, a transform leaks across rows, or state is missing.
@@ -91,41 +91,6 @@ def write_bundle(
         trial = bundles.write(Path(scratch, "trial"), manifest, files)
         golden_rows.replay_vectors(trial.pipeline(), trial.golden_inputs())
         return bundles.write(parent, manifest, files)
-
-
-def check_outputs(found: Tensors, expected: Tensors, tolerance: Tolerance) -> None:
-    """Compare output tensors with those of the training framework.
-
-    Args:
-        found: Output tensors of the serving runtime.
-        expected: The golden outputs; tensors without one are not compared.
-        tolerance: How far numbers may be apart; everything else must be equal.
-
-    Raises:
-        BundleError: naming the tensor, the row and both values where they are furthest apart.
-    """
-    for name, wanted in expected.items():
-        if found[name].size != wanted.size:
-            raise BundleError(f"golden replay: output {name!r} has shape {found[name].shape}, not {wanted.shape}")
-        got = found[name].reshape(wanted.shape)
-        if wanted.dtype.kind != "f":
-            wrong = np.flatnonzero((got != wanted).reshape(len(wanted), -1).any(axis=1))
-            if len(wrong):
-                row = int(wrong[0])
-                raise BundleError(
-                    f"golden replay: row {row} of output {name!r} is {got[row]}, training says {wanted[row]}"
-                )
-            continue
-        with np.errstate(invalid="ignore"):
-            excess = np.abs(got - wanted) - (tolerance.atol + tolerance.rtol * np.abs(wanted))
-        same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
-        excess = np.where(same, -np.inf, np.where(np.isnan(excess), np.inf, excess))
-        if excess.max(initial=-np.inf) > 0:
-            row = int(np.argmax(excess.reshape(len(wanted), -1).max(axis=1)))
-            raise BundleError(
-                f"golden replay: row {row} of output {name!r} is {got[row]}, training says {wanted[row]}; allowed are "
-                f"rtol {tolerance.rtol:g} and atol {tolerance.atol:g}"
-            )
 
 
 def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs, postprocess_state: Mapping[str, State]) -> Pipeline:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,20 @@ from tandem.features import ViewColumns
 from tandem.model import Model
 from tandem.pipeline import Inputs, Pipeline, Tensors
 from tandem.signature import Signature, TensorSpec
+
+
+class Tolerance(msgspec.Struct, frozen=True):
+    """How far a prediction may be from the training framework's: ``|a - b| <= atol + rtol * |b|``."""
+
+    rtol: float = 1e-5
+    atol: float = 1e-6
+
+
+DEFAULT_TOLERANCES = {
+    "CPUExecutionProvider": Tolerance(),
+    "CUDAExecutionProvider": Tolerance(1e-4, 1e-5),
+    "TensorrtExecutionProvider": Tolerance(1e-3, 1e-4),
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,41 @@ def replay_vectors(pipeline: Pipeline, golden: Golden) -> None:
         difference = first_difference(column, golden.answers[name])
         if difference:
             raise BundleError(f"golden replay: {name!r} of the answer differs from training in row {difference[0]}")
+
+
+def check_outputs(found: Tensors, expected: Tensors, tolerance: Tolerance) -> None:
+    """Compare output tensors with those of the training framework.
+
+    Args:
+        found: Output tensors of the serving runtime.
+        expected: The golden outputs; tensors without one are not compared.
+        tolerance: How far numbers may be apart; everything else must be equal.
+
+    Raises:
+        BundleError: naming the tensor, the row and both values where they are furthest apart.
+    """
+    for name, wanted in expected.items():
+        if found[name].size != wanted.size:
+            raise BundleError(f"golden replay: output {name!r} has shape {found[name].shape}, not {wanted.shape}")
+        got = found[name].reshape(wanted.shape)
+        if wanted.dtype.kind != "f":
+            wrong = np.flatnonzero((got != wanted).reshape(len(wanted), -1).any(axis=1))
+            if len(wrong):
+                row = int(wrong[0])
+                raise BundleError(
+                    f"golden replay: row {row} of output {name!r} is {got[row]}, training says {wanted[row]}"
+                )
+            continue
+        with np.errstate(invalid="ignore"):
+            excess = np.abs(got - wanted) - (tolerance.atol + tolerance.rtol * np.abs(wanted))
+        same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
+        excess = np.where(same, -np.inf, np.where(np.isnan(excess), np.inf, excess))
+        if excess.max(initial=-np.inf) > 0:
+            row = int(np.argmax(excess.reshape(len(wanted), -1).max(axis=1)))
+            raise BundleError(
+                f"golden replay: row {row} of output {name!r} is {got[row]}, training says {wanted[row]}; allowed are "
+                f"rtol {tolerance.rtol:g} and atol {tolerance.atol:g}"
+            )
 
 
 def first_difference(left: Any, right: Any) -> tuple[int, int] | None:

@@ -40,7 +40,7 @@ class OnnxModel:
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
-        import onnxruntime
+        from tandem.onnx_runtime import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

@@ -9,7 +9,7 @@ from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
 from tandem import BundleError, DefinitionError, Inputs, Tolerance, fit
-from tandem.export import check_outputs
+from tandem.golden import check_outputs
 
 Trained = Any
 PACKAGE = """

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tandem.bundle import Tolerance
-from tandem.export import check_outputs
+from tandem.golden import Tolerance, check_outputs
 from tandem.oip.tensors import Array, str_array
 
 Run = Callable[[dict[str, Array], Sequence[str]], Sequence[Array]]

@@ -24,6 +24,10 @@ from tandem_predictor.session import check_providers
 logger = logging.getLogger(__name__)
 
 
+KEEP_ALIVE_S = 3700
+"""An idle connection is closed after this time, later than any gateway in front would do it (Envoy: an hour)."""
+
+
 class _HttpServer(uvicorn.Server):
     """uvicorn without its signal handlers, which would end the process by the signal and not with exit code 0."""
 
@@ -114,6 +118,7 @@ def _http_server(config: Config, app: App) -> uvicorn.Server:
             server_header=False,
             date_header=False,
             proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
             log_config=None,
             log_level="warning",
             timeout_graceful_shutdown=round(config.shutdown_grace_s),

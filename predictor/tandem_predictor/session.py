@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 
 from tandem.errors import BundleError, Internal, MalformedRequest
 from tandem.oip import DATATYPES
 from tandem.oip.tensors import Array, bytes_array
+from tandem.onnx_runtime import onnxruntime
 
 Feeds = dict[str, Array]
 

@@ -10,8 +10,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tandem import bundle as bundles
-from tandem.bundle import FORMAT, GOLDEN, MODEL, Bundle, Manifest, Tolerance
+from tandem.bundle import FORMAT, GOLDEN, MODEL, Bundle, Manifest
 from tandem.contract import Contract, Prediction
+from tandem.golden import Tolerance
 from tandem.signature import Signature, TensorSpec
 
 Shape = list[int | str | None]

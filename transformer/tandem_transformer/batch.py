@@ -11,7 +11,7 @@ import numpy as np
 
 from tandem.contract import Columns
 from tandem.pipeline import Tensors
-from tandem.rows import Row, RowReader
+from tandem.rows import Row, RowReader, json_values
 
 STAGES = ("decode", "lookup", "odt", "mdt", "predict", "post")
 """Stages of a batch, in order."""
@@ -59,7 +59,7 @@ class BatchAnswer:
     lists: list[list[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lists = [column.tolist() for column in self.columns.values()]
+        self.lists = [json_values(column) for column in self.columns.values()]
 
 
 @dataclass(slots=True, frozen=True)

@@ -7,21 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tandem.contract import Column, Columns, Contract, Field, FieldType, parse_timestamp
+from tandem.contract import Column, Columns, Contract, Field, parse_timestamp
 from tandem.errors import ContractViolation, RequestTooLarge, Violation
 from tandem.oip import InferRequest, InferResponse, Tensor
-from tandem.rows import MAX_VIOLATIONS, check_columns
+from tandem.openapi import TENSOR_DATATYPES
+from tandem.rows import MAX_VIOLATIONS, check_columns, json_values
 from tandem_transformer.batch import Answer
-
-_NUMBERS = ("FP64", "FP32", "FP16", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32")
-ACCEPTED: dict[FieldType, tuple[str, ...]] = {
-    "float64": _NUMBERS,
-    "int64": ("INT64", "INT8", "INT16", "INT32", "UINT8", "UINT16", "UINT32"),
-    "bool": ("BOOL",),
-    "string": ("BYTES",),
-    "timestamp": ("BYTES", "INT64"),
-}
-"""Datatypes that each type of field takes, that of the metadata first. INT64 timestamps are microseconds since 1970."""
 
 
 class V2:
@@ -96,8 +87,8 @@ class V2:
             if tensor is None:
                 found += [Violation(None, name, "is required")] if field.required else []
                 continue
-            if tensor.datatype not in ACCEPTED[field.type]:
-                found.append(Violation(None, name, f"must have datatype {' or '.join(ACCEPTED[field.type])}"))
+            if tensor.datatype not in TENSOR_DATATYPES[field.type]:
+                found.append(Violation(None, name, f"must have datatype {' or '.join(TENSOR_DATATYPES[field.type])}"))
             if not (len(tensor.shape) == 1 or (len(tensor.shape) == 2 and tensor.shape[1] == 1)):
                 found.append(Violation(None, name, f"must have shape [rows] or [rows, 1], not {list(tensor.shape)}"))
             elif tensor.shape[0] == 0:
@@ -112,7 +103,7 @@ class V2:
 
 
 def _describe(name: str, field: Field) -> dict[str, Any]:
-    return {"name": name, "datatype": ACCEPTED[field.type][0], "shape": [-1]}
+    return {"name": name, "datatype": TENSOR_DATATYPES[field.type][0], "shape": [-1]}
 
 
 def _column(name: str, field: Field, tensor: Tensor) -> Column:
@@ -145,11 +136,6 @@ def _timestamps(name: str, texts: Column) -> Column:
 
 def _tensor(name: str, field: Field, column: Column) -> Tensor:
     if field.type in ("string", "timestamp"):
-        texts = np.empty(len(column), object)
-        texts[:] = (
-            [str(value).encode() for value in column.tolist()]
-            if field.type == "string"
-            else [f"{value}Z".encode() for value in np.datetime_as_string(column).tolist()]
-        )
+        texts = np.array([str(value).encode() for value in json_values(column)], object)
         return Tensor(name, "BYTES", texts.shape, texts)
-    return Tensor(name, ACCEPTED[field.type][0], column.shape, column)
+    return Tensor(name, TENSOR_DATATYPES[field.type][0], column.shape, column)

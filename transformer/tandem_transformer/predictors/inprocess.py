@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tandem.bundle import Bundle
-from tandem.export import check_outputs
+from tandem.golden import check_outputs
 from tandem.onnx_model import OnnxModel
 from tandem.pipeline import Tensors
 

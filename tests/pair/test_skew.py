@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from typing import Any
 
 import numpy as np
@@ -141,8 +142,6 @@ async def test_vectors_of_all_protocols_in_shared_batches(
 
 
 async def submit(service: Service, part: list[Row], as_json: bool) -> Answer:
-    import json
-
     call = service.call(len(part), None)
     if as_json:
         v1 = V1(service.reader, service.bundle.signature, "parcels", "v1", 1000)
@@ -150,4 +149,5 @@ async def submit(service: Service, part: list[Row], as_json: bool) -> Answer:
     else:
         message = protobuf.encode_request(ask.infer_request(part))
         call.columns = V2(service.bundle.contract, "parcels", "v1", 1000).decode(protobuf.decode_request(message))
-    return await service.submit(call)
+    service.submit(call)
+    return await call.answer

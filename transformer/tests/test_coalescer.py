@@ -10,7 +10,7 @@ import pytest
 
 from tandem.errors import Overloaded
 from tandem_transformer.batch import Call
-from tandem_transformer.coalescer import Coalescer
+from tandem_transformer.coalescer import FEW, Coalescer
 
 
 @dataclass
@@ -84,32 +84,63 @@ async def test_a_lone_call_never_waits() -> None:
     assert run.sizes == [[1], [1], [1]]
 
 
-async def test_calls_wait_for_the_batch_that_is_on_its_way() -> None:
+async def test_while_there_are_few_calls_none_waits_for_the_batch_that_is_on_its_way() -> None:
     run = Run()
     queue = coalescer(run)
-    queue.submit(call(1))
-    await turn()
-    for size in (2, 3):
+    for size in (1, 2):
         queue.submit(call(size))
         await turn()
-    assert run.sizes == [[1]]
+    assert run.sizes == [[1], [2]]
     await run.back(0)
-    assert run.sizes == [[1], [2, 3]]
     await run.back(1)
 
 
-async def test_calls_leave_after_the_longest_wait_although_the_other_batch_is_not_back() -> None:
+async def burst(queue: Coalescer, run: Run) -> None:
+    """Let many calls travel together, so that as many are expected from then on."""
+    for _ in range(2 * FEW):
+        queue.submit(call())
+    await turn()
+    await run.back(len(run.batches) - 1)
+
+
+async def test_calls_that_came_together_are_expected_together_again() -> None:
+    run = Run()
+    queue = coalescer(run)  # an hour is how long they would wait for each other
+    await burst(queue, run)
+    for _ in range(2 * FEW - 1):
+        queue.submit(call())
+        await turn()
+    assert len(run.batches) == 1
+    queue.submit(call())
+    await turn()
+    assert run.sizes == [[1] * 2 * FEW] * 2
+    await run.back(1)
+
+
+async def test_calls_leave_after_the_longest_wait_although_others_are_expected() -> None:
     run = Run()
     queue = coalescer(run, max_wait=0.001)
-    queue.submit(call(1))
-    await turn()
+    await burst(queue, run)
     late = call(2)
     queue.submit(late)
     await run.left(2)
-    assert run.sizes == [[1], [2]]
+    assert run.sizes[1] == [2]
     await run.back(1)
     assert late.answer.done()
-    await run.back(0)
+
+
+async def test_when_calls_become_few_again_none_waits() -> None:
+    run = Run()
+    queue = coalescer(run, max_wait=0.001)
+    await burst(queue, run)
+    queue.submit(call())
+    await run.left(2)
+    await run.back(1)
+    queue._max_wait = 3600.0
+    queue.submit(call())
+    await turn()
+    assert len(run.batches) == 3
+    await run.back(2)
 
 
 async def test_no_more_batches_than_allowed_are_on_their_way() -> None:
@@ -127,7 +158,7 @@ async def test_no_more_batches_than_allowed_are_on_their_way() -> None:
 
 async def test_a_batch_has_no_more_rows_than_allowed() -> None:
     run = Run()
-    queue = coalescer(run)
+    queue = coalescer(run, max_wait=0.0)
     for size in (4, 6, 1, 9, 5):
         queue.submit(call(size))
     await turn()

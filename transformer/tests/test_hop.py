@@ -271,7 +271,8 @@ async def answered(bundle: Bundle, predictor: Predictor, **settings: Any) -> Any
     call = service.call(1, None)
     call.rows = msgspec.convert([good_row()], list[service.reader.row_type])  # type: ignore[name-defined]
     try:
-        return await service.submit(call)
+        service.submit(call)
+        return await call.answer
     finally:
         await service.close()
 

@@ -27,7 +27,8 @@ from .world import STALE_DEPOT, STANDING_DEPOT, good_row
 async def ask(service: Service, *rows: dict[str, Any], seconds: float | None = None) -> Answer:
     call = service.call(len(rows), seconds)
     call.rows = msgspec.convert(rows, list[service.reader.row_type])  # type: ignore[name-defined]
-    return await service.submit(call)
+    service.submit(call)
+    return await call.answer
 
 
 async def ask_all(service: Service, requests: Sequence[Sequence[dict[str, Any]]]) -> list[Any]:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tandem.errors import ContractViolation, RequestTooLarge
-from tandem.oip import InferRequest, RequestedOutput, Tensor
+from tandem.oip import DATATYPES, InferRequest, RequestedOutput, Tensor
+from tandem.openapi import TENSOR_DATATYPES
 from tandem.rows import RowReader
 from tandem_transformer.batch import Answer, BatchAnswer
-from tandem_transformer.v2 import ACCEPTED, V2
+from tandem_transformer.v2 import V2
 
 from . import world
 from .ask import tensors
@@ -75,8 +77,6 @@ def test_tensors_become_the_columns_that_rows_become() -> None:
 
 
 def _parsed(row: dict[str, Any]) -> dict[str, Any]:
-    from datetime import datetime
-
     return {name: datetime.fromisoformat(value) if name.endswith("_at") else value for name, value in row.items()}
 
 
@@ -89,10 +89,8 @@ def test_fields_left_out_become_their_defaults() -> None:
     assert np.isnat(found["asked_at"]).all()
 
 
-@pytest.mark.parametrize("datatype", ACCEPTED["float64"])
+@pytest.mark.parametrize("datatype", TENSOR_DATATYPES["float64"])
 def test_numbers_of_any_kind(datatype: str) -> None:
-    from tandem.oip import DATATYPES
-
     tensor = Tensor("weight_kg", datatype, (1, 1), np.array([[2]], DATATYPES[datatype]))
     found = v2().decode(changed(tensor))["weight_kg"]
     assert (found.tolist(), found.dtype) == ([2.0], np.dtype(np.float64))

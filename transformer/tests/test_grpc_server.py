@@ -137,13 +137,11 @@ async def test_what_is_not_there(rpc: Rpc, model: str, version: str, code: str) 
     request = ask.infer_request([good_row()])
     request.model_name, request.model_version = model, version
     assert (await rpc.refused(request))[:2] == ("NOT_FOUND", code)
-    for method, message in (
-        ("ModelReady", pb.ModelReadyRequest(name=model, version=version)),
-        ("ModelMetadata", pb.ModelMetadataRequest(name=model, version=version)),
-    ):
-        with pytest.raises(grpc.aio.AioRpcError) as error:
-            await rpc.call(method, message)
-        assert error.value.code() == grpc.StatusCode.NOT_FOUND
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await rpc.call("ModelMetadata", pb.ModelMetadataRequest(name=model, version=version))
+    assert error.value.code() == grpc.StatusCode.NOT_FOUND
+    ready = await rpc.call("ModelReady", pb.ModelReadyRequest(name=model, version=version), pb.ModelReadyResponse)
+    assert not ready.ready
 
 
 async def test_statuses(rpc: Rpc) -> None:

@@ -17,6 +17,7 @@ from tandem_predictor.admission import Admission
 from tandem_predictor.app import App
 from tandem_predictor.config import Config
 from tandem_predictor.grpc_server import Service, create_server
+from tandem_predictor.http_protocol import CorkedProtocol
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
 from tandem_predictor.session import check_providers
@@ -77,6 +78,7 @@ async def _start(repository: Repository) -> None:
     # What is loaded now stays: a full collection would walk all of it, again and again under load.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 async def _wait(serving: asyncio.Task[None], starting: asyncio.Task[None], stop: asyncio.Event) -> None:
@@ -111,7 +113,7 @@ def _http_server(config: Config, app: App) -> uvicorn.Server:
     return _HttpServer(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=CorkedProtocol,
             ws="none",
             lifespan="off",
             access_log=False,

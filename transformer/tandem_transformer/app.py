@@ -11,20 +11,15 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from tandem.errors import NotFound, RequestError
+from tandem_transformer.exchange import V1Codec, V2Codec, error_reply, request_id_of
 from tandem_transformer.http import (
     MethodNotAllowed,
     PredictEndpoint,
-    V1Responder,
-    V2Responder,
-    error_reply,
-    request_id_of,
 )
 from tandem_transformer.service import Service
 from tandem_transformer.v1 import V1
 from tandem_transformer.v2 import V2
 
-_JSON_ONLY = (b"application/json",)
-_JSON_OR_BINARY = (b"application/json", b"application/octet-stream")
 _PREDICT_PATH = re.compile(r"/v[12]/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[^/:]+))?(?::predict|/infer)")
 
 
@@ -40,10 +35,10 @@ class App:
         config = service.config
         v2 = V2(bundle.contract, name, bundle.version, config.max_request_rows)
         v1 = V1(service.reader, bundle.signature, name, bundle.version, config.max_request_rows)
-        predict_v1 = PredictEndpoint(service, V1Responder(service, v1), _JSON_ONLY)
-        predict_v2 = PredictEndpoint(service, V2Responder(service, v2), _JSON_OR_BINARY)
+        predict_v1 = PredictEndpoint(service, V1Codec(service, v1))
+        predict_v2 = PredictEndpoint(service, V2Codec(service, v2))
         versioned = f"{name}/versions/{bundle.version}"
-        self._predict = {
+        self.predict = {
             f"/v1/models/{name}:predict": predict_v1,
             f"/v1/models/{versioned}:predict": predict_v1,
             f"/v2/models/{name}/infer": predict_v2,
@@ -54,7 +49,7 @@ class App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, the predict routes first."""
-        endpoint = self._predict.get(scope["path"]) if scope["type"] == "http" else None
+        endpoint = self.predict.get(scope["path"]) if scope["type"] == "http" else None
         await (endpoint or self._fastapi)(scope, receive, send)
 
 
@@ -142,6 +137,8 @@ async def _answer_error(request: Any, error: Any) -> Response:
     request_id = request_id_of(dict(request.scope["headers"]))
     content, headers = error_reply(error, request_id)
     headers.append((b"x-request-id", request_id))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
     return Response(content, error.status, {name.decode(): value.decode("latin-1") for name, value in headers})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tandem.contract import Columns
+from tandem.oip import InferRequest
 from tandem.pipeline import Tensors
 from tandem.rows import Row, RowReader, json_values
 
@@ -29,6 +30,7 @@ class Call:
         columns: Columns for each field of the contract.
         decode_s: Seconds that reading it took.
         request_id: Of the client, or ours.
+        request: The request as its protocol has it, where the answer depends on it.
     """
 
     size: int
@@ -37,7 +39,8 @@ class Call:
     rows: Sequence[Row] | None = None
     columns: Columns | None = None
     decode_s: float = 0.0
-    request_id: str = ""
+    request_id: bytes = b""
+    request: InferRequest | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +65,7 @@ class BatchAnswer:
         self.lists = [json_values(column) for column in self.columns.values()]
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Answer:
     """One call's rows of a batch's answer: from ``start`` up to ``stop``."""
 

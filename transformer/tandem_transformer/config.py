@@ -32,7 +32,7 @@ class Config:
     store_timeout_ms: float = 200.0
     predictor_timeout_ms: float = 800.0
     max_batch_rows: int = 256
-    max_batch_wait_ms: float = 1.0
+    max_batch_wait_ms: float = 2.0
     max_batches: int = 8
     max_queued_rows: int = 20_000
     max_request_rows: int = 10_000

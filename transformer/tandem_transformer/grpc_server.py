@@ -13,7 +13,7 @@ import grpc.aio
 from tandem.errors import Internal, NotFound, Overloaded, RequestError
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip import protobuf
-from tandem_transformer.http import log, log_error
+from tandem_transformer.exchange import log, log_error
 from tandem_transformer.service import Service
 from tandem_transformer.v2 import V2
 
@@ -77,7 +77,8 @@ class GrpcService:
         call = service.call(len(next(iter(columns.values()))), remaining)
         call.columns = columns
         call.decode_s = time.perf_counter() - started
-        return protobuf.encode_response(self._v2.encode(await service.submit(call), request))
+        service.submit(call)
+        return protobuf.encode_response(self._v2.encode(await call.answer, request))
 
     def _check(self, model: str, asked: str) -> None:
         if model != self._service.model_name:
@@ -100,7 +101,10 @@ class GrpcService:
         )
 
     async def _model_ready(self, request: Any) -> Any:
-        self._check(request.name, request.version)
+        try:
+            self._check(request.name, request.version)
+        except NotFound:  # Triton answers this question for every name
+            return pb.ModelReadyResponse(ready=False)
         return pb.ModelReadyResponse(ready=self._service.ready)
 
     async def _model_metadata(self, request: Any) -> Any:

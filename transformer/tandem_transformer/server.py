@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import grpc.aio
 import uvicorn
@@ -18,7 +19,7 @@ from tandem.stores import open_store
 from tandem_transformer.app import App
 from tandem_transformer.config import Config
 from tandem_transformer.grpc_server import GrpcService
-from tandem_transformer.http_protocol import CorkedProtocol
+from tandem_transformer.http_protocol import PredictProtocol
 from tandem_transformer.metrics import Recorder
 from tandem_transformer.predictors import connect
 from tandem_transformer.service import Service
@@ -47,10 +48,12 @@ async def serve(config: Config) -> None:
     service.prove()
     service.recorder.keep_flushing()
     grpc_server = await _start_grpc(service, config) if config.grpc_port else None
+    app = App(service)
     http_server = _HttpServer(
         uvicorn.Config(
-            App(service),
-            http=CorkedProtocol,
+            app,
+            http=partial(PredictProtocol, {path.encode(): endpoint for path, endpoint in app.predict.items()}),  # type: ignore[arg-type]
+            interface="asgi3",
             lifespan="off",
             access_log=False,
             log_config=None,
@@ -64,6 +67,7 @@ async def serve(config: Config) -> None:
     # What is loaded now stays: a full collection would walk all of it, for 50 ms, every second or two under load.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -93,14 +93,13 @@ class Service:
             call.answer.add_done_callback(lambda _: timer.cancel())
         return call
 
-    async def submit(self, call: Call) -> Answer:
-        """Answer a call, coalesced with others.
+    def submit(self, call: Call) -> None:
+        """Put a call on its way, coalesced with others; its ``answer`` will be resolved.
 
         Raises:
-            RequestError: what the client is to be told.
+            Overloaded: if too much is waiting.
         """
         self._coalescer.submit(call)
-        return await call.answer
 
     async def answer(self, calls: list[Call]) -> None:
         """Answer the calls of one batch; each gets its answer or its error."""
@@ -119,7 +118,9 @@ class Service:
             else:
                 _fail(calls, error)
         except Exception:
-            log.exception("a batch failed", extra={"request_ids": [call.request_id for call in calls]})
+            log.exception(
+                "a batch failed", extra={"request_ids": [call.request_id.decode("latin-1") for call in calls]}
+            )
             _fail(calls, Internal("internal error"))
 
     async def close(self) -> None:

@@ -13,7 +13,6 @@ from tandem.rows import Row, RowReader
 from tandem.signature import Signature
 from tandem_transformer.batch import Answer
 
-_WHITE_SPACE_BEFORE_COLON = (b" :", b"\t:", b"\n:", b"\r:")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -52,9 +51,7 @@ class V1:
             raise self._explain(body, error) from None
         if len(rows) > self._max_rows:
             raise RequestTooLarge(f"{len(rows)} instances; at most {self._max_rows} are taken", code="too_many_rows")
-        if body.count(b'":') != 1 + self._reader.given(rows) or any(
-            space in body for space in _WHITE_SPACE_BEFORE_COLON
-        ):
+        if body.count(b'":') != 1 + self._reader.given(rows) or _has_white_space_before_colon(body):
             # text of a value that looks like a key is rare, and so is a key given twice: look closely
             _refuse_repeated_keys(body)
         return rows
@@ -99,6 +96,10 @@ class V1:
             return MalformedRequest('"instances" is empty')
         violations = self._reader.violations(parsed["instances"])
         return ContractViolation(violations) if violations else MalformedRequest(str(error))
+
+
+def _has_white_space_before_colon(body: bytes) -> bool:
+    return b" :" in body or b"\n:" in body or b"\t:" in body or b"\r:" in body
 
 
 def _refuse_repeated_keys(body: bytes) -> None:

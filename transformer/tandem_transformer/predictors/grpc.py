@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import grpc
-import grpc.aio
+import asyncio
+import ssl
 
 from tandem.bundle import Bundle
 from tandem.errors import MalformedRequest, Unavailable
 from tandem.oip import protobuf
 from tandem.pipeline import Tensors
+from tandem_transformer.predictors.http2_connection import GrpcResponse, Http2Connection
 from tandem_transformer.predictors.tensors import GRPC_STATUS, to_error, to_request, to_tensors
-
-_OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.enable_retries", 0),  # tried again by Endpoints, on another endpoint
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-)
 
 
 class GrpcPredictor:
-    """One endpoint, over one channel.
+    """One endpoint, over one connection.
 
     Args:
         host: ``host:port``.
@@ -34,9 +25,11 @@ class GrpcPredictor:
     def __init__(self, host: str, bundle: Bundle, *, tls: bool = False) -> None:
         self._bundle = bundle
         self._host = host
-        self._tls = tls
-        self._channel: grpc.aio.Channel | None = None
-        self._call: Any = None
+        self._tls = ssl.create_default_context() if tls else None
+        if self._tls is not None:
+            self._tls.set_alpn_protocols(["h2"])
+        self._connection: Http2Connection | None = None
+        self._connecting = asyncio.Lock()
 
     async def infer(self, tensors: Tensors) -> Tensors:
         """Output tensors by name.
@@ -44,26 +37,36 @@ class GrpcPredictor:
         Raises:
             RequestError: as :func:`~tandem_transformer.predictors.tensors.to_error` says, or ``predictor_unavailable``.
         """
-        if self._channel is None:
-            self._connect()
         try:
-            content = await self._call(protobuf.encode_request(to_request(self._bundle, tensors)))
-        except grpc.aio.AioRpcError as error:
-            raise to_error(self._bundle, GRPC_STATUS.get(error.code().name, 503), error.details() or "") from error
+            answer = await self._call(protobuf.encode_request(to_request(self._bundle, tensors)))
+        except OSError as error:
+            message = f"the predictor cannot be reached: {error}"
+            raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
+        if answer.status:
+            raise to_error(self._bundle, GRPC_STATUS.get(answer.status, 503), answer.message)
         try:
-            return to_tensors(self._bundle, protobuf.decode_response(content), len(next(iter(tensors.values()))))
-        except (MalformedRequest, ValueError) as error:
+            response = protobuf.decode_response(answer.content)
+            return to_tensors(self._bundle, response, len(next(iter(tensors.values()))))
+        except MalformedRequest as error:
             message = f"the predictor's answer cannot be read: {error}"
             raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
 
     async def close(self) -> None:
-        """Close the channel."""
-        if self._channel is not None:
-            await self._channel.close(None)
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
 
-    def _connect(self) -> None:
-        if self._tls:
-            self._channel = grpc.aio.secure_channel(self._host, grpc.ssl_channel_credentials(), options=_OPTIONS)
-        else:
-            self._channel = grpc.aio.insecure_channel(self._host, options=_OPTIONS)
-        self._call = self._channel.unary_unary(protobuf.INFER_METHOD, None, None)
+    async def _call(self, message: bytes) -> GrpcResponse:
+        kept = self._connection
+        if kept is not None and kept.usable:
+            try:
+                return await kept.call(message)
+            except OSError:
+                pass  # the server has closed a connection that it had kept; inference may be asked for twice
+        return await (await self._connect(kept)).call(message)
+
+    async def _connect(self, unusable: Http2Connection | None) -> Http2Connection:
+        async with self._connecting:
+            if self._connection is None or self._connection is unusable or not self._connection.usable:
+                self._connection = await Http2Connection.open(self._host, protobuf.INFER_METHOD, self._tls)
+            return self._connection

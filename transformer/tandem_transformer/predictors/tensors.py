@@ -78,8 +78,8 @@ def _broken(bundle: Bundle, message: str) -> RequestError:
 
 
 _ERRORS = {NotFound.status: _mismatch, 400: _refused, 413: _refused, 422: _refused, Overloaded.status: _busy}
-GRPC_STATUS: Mapping[str, int] = {"NOT_FOUND": 404, "INVALID_ARGUMENT": 400, "RESOURCE_EXHAUSTED": 429}
-"""HTTP statuses that mean the same as gRPC status codes."""
+GRPC_STATUS: Mapping[int, int] = {3: 400, 5: 404, 8: 429}
+"""HTTP statuses that mean the same as gRPC status codes: invalid argument, not found, resource exhausted."""
 
 
 def _to_tensor(name: str, array: np.ndarray) -> Tensor:

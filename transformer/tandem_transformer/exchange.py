@@ -1,0 +1,261 @@
+"""One predict request over HTTP, from its headers to its response, whoever carries the bytes."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from tandem.errors import Internal, MalformedRequest, Overloaded, RequestError, UnsupportedMedia
+from tandem.oip import rest
+from tandem_transformer.batch import STAGES, Answer, Call
+from tandem_transformer.service import Service
+from tandem_transformer.v1 import V1
+from tandem_transformer.v2 import V2
+
+Headers = dict[bytes, bytes]
+"""Headers by lower-case name."""
+
+HeaderList = list[tuple[bytes, bytes]]
+
+log = logging.getLogger(__name__)
+access_log = logging.getLogger("tandem.access")
+
+TIMEOUT_HEADER = b"x-envoy-expected-rq-timeout-ms"
+"""Milliseconds that the client's side will wait; Envoy sets it on every request that it forwards."""
+
+_JSON = (b"content-type", b"application/json")
+_HEADER_LENGTH = rest.HEADER_LENGTH.lower().encode()
+_encode = msgspec.json.Encoder().encode
+
+# Request ids of our own: a random start for each process, then a number.
+_id_start = secrets.token_hex(6)
+_id_numbers = itertools.count(1)
+
+
+class HttpResponse(NamedTuple):
+    """What goes out."""
+
+    status: int
+    headers: HeaderList
+    content: bytes
+
+
+class Codec(Protocol):
+    """A protocol's part of a predict route."""
+
+    @property
+    def content_types(self) -> tuple[bytes, ...]:
+        """Media types that it reads."""
+        ...
+
+    def read(self, body: bytes, headers: Headers) -> Call:
+        """A call out of a request.
+
+        Raises:
+            RequestError: if it cannot be read or breaks the contract.
+        """
+        ...
+
+    def write(self, call: Call, answer: Answer, headers: Headers) -> tuple[bytes, HeaderList]:
+        """Body of the response, and the headers that belong to it."""
+        ...
+
+
+class Exchange:
+    """One request in progress.
+
+    Exactly one of :meth:`respond`, :meth:`refuse` and :meth:`abandon` ends it.
+
+    Args:
+        service: What answers.
+        codec: The protocol's part.
+        path: Path of the request.
+        headers: Its headers.
+    """
+
+    __slots__ = ("_call", "_codec", "_headers", "_path", "_request_id", "_service", "_started")
+
+    def __init__(self, service: Service, codec: Codec, path: str, headers: Headers) -> None:
+        self._started = time.perf_counter()
+        self._service = service
+        self._codec = codec
+        self._path = path
+        self._headers = headers
+        self._request_id = request_id_of(headers)
+        service.recorder.inflight += 1
+
+    def admit(self) -> None:
+        """Refuse what can be refused before the body is read.
+
+        Raises:
+            Overloaded: if too many requests are in flight.
+            UnsupportedMedia: if the body is of another media type, or compressed.
+        """
+        workers = self._service.config.workers
+        if workers and self._service.recorder.inflight > workers:
+            raise Overloaded(f"{workers} requests are in flight already", retry_after=1)
+        content_type = self._headers.get(b"content-type")
+        known = self._codec.content_types
+        if content_type is not None and media_type(content_type) not in known:
+            got, wanted = content_type.decode("latin-1"), " or ".join(kind.decode() for kind in known)
+            raise UnsupportedMedia(f"content type {got!r} is not read here; send {wanted}")
+        encoding = self._headers.get(b"content-encoding")
+        if encoding and encoding.lower() != b"identity":
+            raise UnsupportedMedia("compressed bodies are not read", code="unsupported_encoding")
+
+    def ask(self, body: bytes) -> Call:
+        """Read the body and put its rows on their way.
+
+        Raises:
+            RequestError: if it cannot be read, breaks the contract, or too much is waiting.
+        """
+        self._call = self._codec.read(body, self._headers)
+        self._call.request_id = self._request_id
+        self._call.decode_s = time.perf_counter() - self._started
+        self._service.submit(self._call)
+        return self._call
+
+    def respond(self) -> HttpResponse:
+        """The response, once the call's answer is there."""
+        try:
+            answer = self._call.answer.result()
+            content, headers = self._codec.write(self._call, answer, self._headers)
+        except Exception as error:
+            return self.refuse(error)
+        if b"x-server-timing" in self._headers:
+            headers.append((b"server-timing", server_timing(answer, time.perf_counter() - self._started)))
+        return self._end(200, headers, content)
+
+    def refuse(self, error: Exception) -> HttpResponse:
+        """The response that tells a client of an error; one that is not meant for clients is logged in full."""
+        if not isinstance(error, RequestError):
+            log.error("a request failed", exc_info=error, extra={"request_id": self._request_id.decode("latin-1")})
+            error = Internal("internal error")
+        log_error(error, self._request_id)
+        content, headers = error_reply(error, self._request_id)
+        return self._end(error.status, headers, content)
+
+    def abandon(self) -> None:
+        """The client is gone."""
+        self._service.recorder.inflight -= 1
+
+    def _end(self, status: int, headers: HeaderList, content: bytes) -> HttpResponse:
+        headers += ((b"content-length", b"%d" % len(content)), (b"x-request-id", self._request_id))
+        if trace := self._headers.get(b"traceparent"):
+            headers.append((b"traceparent", trace))
+        seconds = time.perf_counter() - self._started
+        recorder = self._service.recorder
+        recorder.inflight -= 1
+        recorder.answered(status, seconds)
+        if self._service.config.access_log:
+            request_id = self._request_id.decode("latin-1")
+            extra = {"path": self._path, "status": status, "seconds": seconds, "request_id": request_id}
+            access_log.info("answered", extra=extra)
+        return HttpResponse(status, headers, content)
+
+
+class V1Codec:
+    """Reads and writes V1."""
+
+    content_types = (b"application/json",)
+
+    def __init__(self, service: Service, v1: V1) -> None:
+        self._service = service
+        self._v1 = v1
+
+    def read(self, body: bytes, headers: Headers) -> Call:
+        """A call out of a request."""
+        rows = self._v1.decode(body)
+        call = self._service.call(len(rows), timeout_of(headers))
+        call.rows = rows
+        return call
+
+    def write(self, call: Call, answer: Answer, headers: Headers) -> tuple[bytes, HeaderList]:
+        """Body and headers of the response."""
+        explain = self._service.config.explain and headers.get(b"x-explain") == b"vector"
+        return self._v1.encode(answer, explain), [_JSON]
+
+
+class V2Codec:
+    """Reads and writes Open Inference Protocol v2 over REST."""
+
+    content_types = (b"application/json", b"application/octet-stream")
+
+    def __init__(self, service: Service, v2: V2) -> None:
+        self._service = service
+        self._v2 = v2
+
+    def read(self, body: bytes, headers: Headers) -> Call:
+        """A call out of a request."""
+        length = headers.get(_HEADER_LENGTH)
+        if length is not None and not is_number(length):
+            raise MalformedRequest(f"{rest.HEADER_LENGTH} must be a number of bytes")
+        request = rest.decode_request(body, int(length) if length is not None else None)
+        columns = self._v2.decode(request)
+        call = self._service.call(len(next(iter(columns.values()))), timeout_of(headers))
+        call.columns = columns
+        call.request = request
+        return call
+
+    def write(self, call: Call, answer: Answer, headers: Headers) -> tuple[bytes, HeaderList]:
+        """Body and headers of the response."""
+        assert call.request is not None  # noqa: S101 (read put it there)
+        response = rest.encode_response(self._v2.encode(answer, call.request), call.request)
+        reply_headers = [(b"content-type", response.content_type.encode())]
+        if response.header_length is not None:
+            reply_headers.append((_HEADER_LENGTH, b"%d" % response.header_length))
+        return response.content, reply_headers
+
+
+def timeout_of(headers: Headers) -> float | None:
+    """Seconds that the client's side will wait; None if it does not say."""
+    text = headers.get(TIMEOUT_HEADER)
+    if text is None:
+        return None
+    if not is_number(text):
+        raise MalformedRequest(f"{TIMEOUT_HEADER.decode()} must be a number of milliseconds")
+    return int(text) / 1000
+
+
+def request_id_of(headers: Headers) -> bytes:
+    """The client's own name for its request, or one of ours."""
+    return headers.get(b"x-request-id") or b"%s-%x" % (_id_start.encode(), next(_id_numbers))
+
+
+def server_timing(answer: Answer, total_s: float) -> bytes:
+    """Value of ``Server-Timing`` (W3C): milliseconds of the batch's stages, and of the request as a whole."""
+    stages: Sequence[tuple[str, float]] = (*zip(STAGES, answer.batch.stages, strict=True), ("total", total_s))
+    return ", ".join(f"{stage};dur={seconds * 1000:.3f}" for stage, seconds in stages).encode()
+
+
+def error_reply(error: RequestError, request_id: bytes) -> tuple[bytes, HeaderList]:
+    """Body and headers of an error."""
+    content = _encode({**error.body(), "request_id": request_id.decode("latin-1")})
+    headers = [_JSON]
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+    return content, headers
+
+
+def log_error(error: RequestError, request_id: bytes) -> None:
+    """Log what a client was told: our faults as warnings, its own only at debug level."""
+    level = logging.WARNING if error.status >= 500 else logging.DEBUG
+    if log.isEnabledFor(level):
+        extra = {"code": error.code, "status": error.status, "request_id": request_id.decode("latin-1")}
+        log.log(level, "%s", error, extra=extra)
+
+
+def media_type(content_type: bytes) -> bytes:
+    """A content type without its parameters."""
+    return content_type if content_type == b"application/json" else content_type.partition(b";")[0].strip().lower()
+
+
+def is_number(text: bytes) -> bool:
+    """Whether it is a natural number of a sensible length: Python refuses to read one of thousands of digits."""
+    return text.isdigit() and len(text) < 20

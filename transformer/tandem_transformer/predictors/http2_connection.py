@@ -250,10 +250,10 @@ class Http2Connection(asyncio.Protocol):
                 self._max_streams = value
 
     def _finish(self, number: int, stream: _Stream) -> None:
+        status = int(stream.headers.get("grpc-status", 2))
         del self._streams[number]
         if stream.answer.done():
             return
-        status = int(stream.headers.get("grpc-status", 2))
         content = b"".join(stream.content)
         if status == 0 and (len(content) < 5 or content[0] or len(content) != 5 + int.from_bytes(content[1:5], "big")):
             stream.answer.set_exception(ConnectionError("the answer is not one uncompressed message"))

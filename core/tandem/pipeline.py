@@ -220,21 +220,24 @@ class _Filler:
         self.use = use
         self.max_age = parse_duration(use.view.max_age) if use.view.max_age else None
         self.required = [feature.name for feature in use.view.features if feature.default is None]
+        self.names = [(use.prefix + feature.name, feature.name) for feature in use.view.features]
 
     def fill(self, features: Features, view: ViewColumns, as_of: Column, request: Columns) -> None:
-        absent = np.isnat(view.event_time)
-        stale = as_of - view.event_time > self.max_age if self.max_age is not None else None
-        unusable = absent if stale is None else absent | stale
-        any_unusable = np.count_nonzero(unusable) > 0
+        # NaT compares as False: an age that is not known is not young enough
+        usable = ~np.isnat(view.event_time) if self.max_age is None else as_of - view.event_time <= self.max_age
+        all_usable = np.count_nonzero(usable) == len(usable)
+        if all_usable and not view.nulls:
+            for name, own in self.names:
+                features.columns[name] = np.ascontiguousarray(view.columns[own])
+            return
         for feature in self.use.view.features:
-            column = view.columns[feature.name]
             null = view.nulls.get(feature.name)
-            if any_unusable or null is not None:
-                gone = unusable if null is None else unusable | null
-                column = np.where(gone, np.array(feature.filler, NUMPY_DTYPES[feature.type]), column)
-            features.columns[self.use.prefix + feature.name] = np.ascontiguousarray(column)
-        if any_unusable:
-            self._report(features, np.flatnonzero(unusable).tolist(), absent, request)
+            kept = usable if null is None else usable & ~null
+            filler = np.array(feature.filler, NUMPY_DTYPES[feature.type])
+            filled = np.where(kept, view.columns[feature.name], filler)
+            features.columns[self.use.prefix + feature.name] = np.ascontiguousarray(filled)
+        if not all_usable:
+            self._report(features, np.flatnonzero(~usable).tolist(), np.isnat(view.event_time), request)
 
     def _report(self, features: Features, rows: list[int], absent: Column, request: Columns) -> None:
         for row in rows:
@@ -267,12 +270,16 @@ class _Assembly:
             name = column.partition("[")[0]
             sources[name] = sources.get(name, 0) + 1
         self.sources = list(sources.items())
+        self.plain = list(sources) if list(sources) == list(tensor.columns) and self.dtype != object else []
 
     def assemble(self, columns: Columns) -> NDArray[Any]:
         name = self.tensor.name
         first = columns[self.sources[0][0]]
         if len(self.tensor.shape) == 1:
             return np.ascontiguousarray(first, dtype=self.dtype)
+        plain = [columns[source] for source in self.plain]
+        if plain and all(column.ndim == 1 for column in plain):
+            return np.ascontiguousarray(np.array(plain, self.dtype).T)
         tensor = np.empty((len(first), len(self.tensor.columns)), self.dtype)
         at = 0
         for source, width in self.sources:

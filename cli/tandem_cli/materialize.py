@@ -18,7 +18,7 @@ def materialize_package(
     view: Annotated[str | None, typer.Option(help="Only this feature view; by default all of the model's.")] = None,
     source: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, help="Parquet file; by default the one in [tool.tandem.features]."),
+        typer.Option(metavar="FILE", exists=True, help="Parquet file; by default the one in \\[tool.tandem.features]."),
     ] = None,
 ) -> None:
     """Write the newest features of every entity to the online store.

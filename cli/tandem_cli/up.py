@@ -32,7 +32,7 @@ def up(
     path: Annotated[Path, typer.Argument(metavar="PATH", exists=True, file_okay=False, help="A model package.")],
     weight: Annotated[
         list[str] | None,
-        typer.Option(metavar="VERSION=NUMBER", help="Part of the traffic; by default as in [tool.tandem.weights]."),
+        typer.Option(metavar="VERSION=NUMBER", help="Part of the traffic; by default as in \\[tool.tandem.weights]."),
     ] = None,
     protocol: Annotated[Protocol, typer.Option(help="How transformer and predictor talk.")] = Protocol.V2,
     processes: Annotated[int, typer.Option(min=1, help="Transformers for each version.")] = 1,

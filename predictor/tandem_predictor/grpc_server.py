@@ -147,7 +147,7 @@ def _model_name(request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloa
 
 async def _abort(context: Context, error: RequestError) -> NoReturn:
     status = grpc.StatusCode[error.grpc_status]
-    await context.abort(status, str(error), trailing_metadata=(("code", error.code),))
+    await context.abort(status, str(error), trailing_metadata=(("tandem-error-code", error.code),))
     raise AssertionError("abort always raises")
 
 

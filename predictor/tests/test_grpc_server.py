@@ -84,7 +84,7 @@ async def test_refused(
         await infer(channel, message)
     assert refused.value.code() is status
     assert details in str(refused.value.details())
-    assert dict(refused.value.trailing_metadata()).get("code") == code
+    assert dict(refused.value.trailing_metadata()).get("tandem-error-code") == code
 
 
 async def test_health(channel: grpc.aio.Channel, parts: Parts) -> None:

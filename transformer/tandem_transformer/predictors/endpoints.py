@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ async def _infer(endpoint: _Endpoint, tensors: Tensors) -> Tensors:
     endpoint.calls += 1
     try:
         return await endpoint.predictor.infer(tensors)
-    except Unavailable:
+    except (Unavailable, asyncio.CancelledError):
+        # a call is cancelled when its time is up: an endpoint that hangs is as bad as one that is down
         endpoint.out_until = time.monotonic() + EJECTION_S
         raise
     finally:

@@ -65,8 +65,15 @@ def _run(arguments: argparse.Namespace, console: Console) -> report.Findings:
         console.print("training the model, filling the store …")
         case = prepare(Path(scratch))
         store = launcher.store(case)
-        lookup_ms = single.lookup(store.url) if "lookup" in arguments.only else {}
-        embedded_us = single.embedded(case) if "embedded" in arguments.only else {}
+        lookups: list[dict[str, float]] = []
+        embedded: list[dict[str, float]] = []
+
+        def measure_singles() -> None:
+            if "lookup" in arguments.only:
+                lookups.append(single.lookup(store.url))
+            if "embedded" in arguments.only:
+                embedded.append(single.embedded(case))
+
         console.print("starting servers, comparing their answers …")
         sides = _start(arguments.only, launcher, case, store)
         for side in sides:
@@ -78,9 +85,12 @@ def _run(arguments: argparse.Namespace, console: Console) -> report.Findings:
             clients=arguments.clients,
             seconds=arguments.seconds,
             warmup=arguments.warmup,
+            before_round=measure_singles,
             progress=lambda cell: _progress(cell, console),
         )
-    return report.Findings(_settings(arguments), machine, cells, lookup_ms, embedded_us)
+    return report.Findings(
+        _settings(arguments), machine, cells, rounds.medians_of(lookups), rounds.medians_of(embedded)
+    )
 
 
 def _start(only: Sequence[str], launcher: Launcher, case: Case, store: Store) -> list[Side]:

@@ -106,6 +106,7 @@ def measure(
     clients: Sequence[int],
     seconds: float,
     warmup: float,
+    before_round: Callable[[], None],
     progress: Callable[[Cell], None],
 ) -> list[Cell]:
     """All rounds; the sides take turns, and every other round goes backwards.
@@ -115,6 +116,7 @@ def measure(
     """
     cells = []
     for number in range(1, rounds + 1):
+        before_round()
         for side, count in _turns(sides, clients, backwards=number % 2 == 0):
             outcome = _load(side, case, count, seconds, warmup)
             for index, text in outcome.samples if side.answers else ():
@@ -132,8 +134,8 @@ def medians(cells: Sequence[Cell]) -> dict[tuple[str, int], Median]:
     return {
         key: Median(
             statistics.median(cell.qps for cell in group),
-            _medians([cell.milliseconds for cell in group]),
-            _medians([cell.cpu_us for cell in group]),
+            medians_of([cell.milliseconds for cell in group]),
+            medians_of([cell.cpu_us for cell in group]),
         )
         for key, group in groups.items()
     }
@@ -192,5 +194,6 @@ def _cell(side: Side, clients: int, number: int, outcome: Outcome) -> Cell:
     )
 
 
-def _medians(found: Sequence[dict[str, float]]) -> dict[str, float]:
-    return {name: statistics.median(entry[name] for entry in found) for name in found[0]}
+def medians_of(found: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Medians by name over the rounds; empty where nothing was measured."""
+    return {name: statistics.median(entry[name] for entry in found) for name in found[0]} if found else {}

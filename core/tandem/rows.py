@@ -87,7 +87,9 @@ class RowReader:
     def as_of(self, columns: Mapping[str, Column], now: np.datetime64) -> Column:
         """The as-of column: the contract's field, and the time of arrival where there is none."""
         if self.contract.as_of is None:
-            return np.full(len(next(iter(columns.values()))), now, "datetime64[us]")
+            arrival = np.empty(len(next(iter(columns.values()))), "datetime64[us]")
+            arrival.fill(now)
+            return arrival
         given = columns[self.contract.as_of]
         absent = np.isnat(given)
         return np.where(absent, now, given) if np.count_nonzero(absent) else given

@@ -1,6 +1,6 @@
 """A connection for unary gRPC calls over HTTP/2, just as much of it as the hop to the predictor takes.
 
-grpcio's asyncio client spends two and a half times as much of the processor on a call, hands it from thread to thread
+grpcio's asyncio client spends twice as much of the processor on a call, hands it from thread to thread
 four times, and contends for the interpreter's lock with the event loop that waits for it.
 
 Sources: RFC 9113 (HTTP/2), RFC 7541 (HPACK), and gRPC's ``PROTOCOL-HTTP2.md``. We announce a header table of size 0, so

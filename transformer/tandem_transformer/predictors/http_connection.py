@@ -1,6 +1,6 @@
 """A kept-alive HTTP/1.1 connection to the predictor, on httptools.
 
-aiohttp spends about four times as much of the processor on a call, and this is the hop of every batch.
+aiohttp spends more than twice as much of the processor on a call, and this is the hop of every batch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
 """The transformer container of a pair; see ``docs/`` for its wire forms and flags.
 
-The path of a request: ``http`` or ``grpc_server`` → ``v1`` or ``v2`` → ``coalescer`` → ``service`` → ``predictors``.
+The path of a request::
+
+    http_protocol  a plain predict POST, straight from the parser ─┐
+    http           every other one, through ASGI ──────────────────┴─ exchange ─ v1, v2 ─┐
+    grpc_server    Open Inference Protocol over gRPC ─ v2 ───────────────────────────────┴─ coalescer
+    coalescer ─ service (lookup, pipeline, predictors, pipeline) ─ back to whoever asked
 """

@@ -24,7 +24,7 @@ ROWS = [good_row(), good_row(customer_id="nobody", depth_m=3.25), good_row(custo
 ERRORS = Path(__file__).parents[2] / "docs" / "errors.md"
 # what a request with strange values may bring about, besides errors of its own
 FAULTS = {"transform_failed", "prediction_not_finite"}
-EFFORT = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EFFORT = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
 json_values = st.recursive(
     st.none()

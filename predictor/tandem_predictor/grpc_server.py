@@ -1,25 +1,24 @@
-"""gRPC. Inference works on serialised messages, so that decoding errors are answered like any other."""
+"""gRPC: the methods of the protocol, and the server that answers calls of them."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import socket
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn
-
-import grpc
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from tandem.errors import Internal, RequestError
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip import protobuf
 from tandem_predictor.admission import Admission
+from tandem_predictor.grpc_protocol import Handler, ServingConnection
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
 from tandem_predictor.routes import EXTENSIONS, NAME, VERSION
 
 logger = logging.getLogger(__name__)
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Service:
@@ -36,8 +35,12 @@ class Service:
         self._admission = admission
         self._unknown = metrics.of("")
 
-    async def infer(self, message: bytes, context: Context) -> bytes:
-        """A serialised ``ModelInferResponse`` to a serialised ``ModelInferRequest``."""
+    async def infer(self, message: bytes) -> bytes:
+        """A serialised ``ModelInferResponse`` to a serialised ``ModelInferRequest``.
+
+        Raises:
+            RequestError: What the client is told.
+        """
         start = time.perf_counter()
         metrics, code = self._unknown, "ok"
         try:
@@ -49,7 +52,7 @@ class Service:
         except Exception as raised:
             error = raised if isinstance(raised, RequestError) else _unexpected(raised)
             code = error.code
-            await _abort(context, error)
+            raise error from None
         finally:
             metrics.answered(code, time.perf_counter() - start)
 
@@ -91,64 +94,77 @@ class Service:
         await self._repository.unload(name)
         return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
 
-    def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
-        """All methods, for a gRPC server."""
-        return grpc.method_handlers_generic_handler(
-            protobuf.SERVICE,
-            {
-                "ModelInfer": grpc.unary_unary_rpc_method_handler(self.infer),
-                "ServerLive": _handler(self.live, pb.ServerLiveRequest),
-                "ServerReady": _handler(self.ready, pb.ServerReadyRequest),
-                "ServerMetadata": _handler(self.server, pb.ServerMetadataRequest),
-                "ModelReady": _handler(self.model_ready, pb.ModelReadyRequest),
-                "ModelMetadata": _handler(self.model, pb.ModelMetadataRequest),
-                "RepositoryIndex": _handler(self.index, pb.RepositoryIndexRequest),
-                "RepositoryModelLoad": _handler(self.load, pb.RepositoryModelLoadRequest),
-                "RepositoryModelUnload": _handler(self.unload, pb.RepositoryModelUnloadRequest),
-            },
-        )
+    def handlers(self) -> Mapping[str, Handler]:
+        """All methods, by their full path."""
+        methods: dict[str, Handler] = {
+            "ModelInfer": self.infer,
+            "ServerLive": _handler(self.live, pb.ServerLiveRequest),
+            "ServerReady": _handler(self.ready, pb.ServerReadyRequest),
+            "ServerMetadata": _handler(self.server, pb.ServerMetadataRequest),
+            "ModelReady": _handler(self.model_ready, pb.ModelReadyRequest),
+            "ModelMetadata": _handler(self.model, pb.ModelMetadataRequest),
+            "RepositoryIndex": _handler(self.index, pb.RepositoryIndexRequest),
+            "RepositoryModelLoad": _handler(self.load, pb.RepositoryModelLoadRequest),
+            "RepositoryModelUnload": _handler(self.unload, pb.RepositoryModelUnloadRequest),
+        }
+        return {f"/{protobuf.SERVICE}/{name}": handler for name, handler in methods.items()}
 
 
-def create_server(service: Service, max_message_bytes: int) -> grpc.aio.Server:
-    """A gRPC server, as yet without a port.
+class GrpcServer:
+    """Serves unary calls.
 
     Args:
-        service: Answers its calls.
+        handlers: What answers, by the full path of the method.
         max_message_bytes: Longest request; responses have no limit.
     """
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", -1),
-            # Two servers at one port would share its connections without anybody noticing.
-            ("grpc.so_reuseport", 0),
-        ]
-    )
-    server.add_generic_rpc_handlers((service.handler(),))
-    return server
+
+    def __init__(self, handlers: Mapping[str, Handler], max_message_bytes: int) -> None:
+        self._handlers = handlers
+        self._max_message_bytes = max_message_bytes
+        self._connections: set[ServingConnection] = set()
+        self._server: asyncio.Server | None = None
+        self._all_closed = asyncio.Event()
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serve the connections that a listening socket accepts."""
+        self._server = await asyncio.get_running_loop().create_server(self._connection, sock=listener)
+
+    async def stop(self, grace: float) -> None:
+        """Let calls under way end, for at most ``grace`` seconds; clients are told to call elsewhere."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.drain()
+        if self._connections:
+            try:
+                await asyncio.wait_for(self._all_closed.wait(), grace)
+            except TimeoutError:
+                for connection in list(self._connections):
+                    connection.abort()
+
+    def _connection(self) -> ServingConnection:
+        connection = ServingConnection(self._handlers, self._max_message_bytes, self._closed)
+        self._connections.add(connection)
+        self._all_closed.clear()
+        return connection
+
+    def _closed(self, connection: ServingConnection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._all_closed.set()
 
 
-def _handler(method: Callable[[Any], Awaitable[Any]], request: Any) -> grpc.RpcMethodHandler[Any, Any]:
-    async def call(message: Any, context: Context) -> Any:
-        try:
-            return await method(message)
-        except RequestError as error:
-            await _abort(context, error)
+def _handler(method: Callable[[Any], Awaitable[Any]], request: Any) -> Handler:
+    async def answer(message: bytes) -> bytes:
+        response: bytes = (await method(protobuf.parse(request, message))).SerializeToString()
+        return response
 
-    return grpc.unary_unary_rpc_method_handler(
-        call, request_deserializer=request.FromString, response_serializer=lambda response: response.SerializeToString()
-    )
+    return answer
 
 
 def _model_name(request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest) -> str:
     """KServe's clients send the name where Triton's send that of a repository."""
     return request.model_name or request.repository_name
-
-
-async def _abort(context: Context, error: RequestError) -> NoReturn:
-    status = grpc.StatusCode[error.grpc_status]
-    await context.abort(status, str(error), trailing_metadata=(("tandem-error-code", error.code),))
-    raise AssertionError("abort always raises")
 
 
 def _unexpected(error: Exception) -> Internal:

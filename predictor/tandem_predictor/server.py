@@ -16,7 +16,7 @@ from tandem.errors import BundleError
 from tandem_predictor.admission import Admission
 from tandem_predictor.app import App
 from tandem_predictor.config import Config
-from tandem_predictor.grpc_server import Service, create_server
+from tandem_predictor.grpc_server import GrpcServer, Service
 from tandem_predictor.http_protocol import CorkedProtocol
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
@@ -52,17 +52,15 @@ async def serve(config: Config) -> int:
     repository = Repository(config, metrics)
     admission = Admission(config.workers, metrics)
     http = _http_server(config, App(repository, admission, metrics, config.max_body_bytes))
-    rpc = create_server(Service(repository, admission, metrics), config.max_body_bytes)
+    rpc = GrpcServer(Service(repository, admission, metrics).handlers(), config.max_body_bytes)
     try:
         check_providers(config.execution_providers)
         listener = _listen(config.host, config.http_port)
         if config.grpc_port:
-            host = f"[{config.host}]" if ":" in config.host else config.host
-            rpc.add_insecure_port(f"{host}:{config.grpc_port}")
-    except (BundleError, OSError, RuntimeError) as error:
+            await rpc.start(_listen(config.host, config.grpc_port))
+    except (BundleError, OSError) as error:
         logger.error("%s", error)
         return 1
-    await rpc.start()
     serving, starting = asyncio.create_task(http.serve([listener])), asyncio.create_task(_start(repository))
     await _wait(serving, starting, stop)
     logger.info("stopping")

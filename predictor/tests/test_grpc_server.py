@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,19 +11,20 @@ import pytest_asyncio
 
 from tandem.oip import InferRequest, Tensor, protobuf
 from tandem.oip import grpc_predict_v2_pb2 as pb
-from tandem_predictor.grpc_server import Service, create_server
+from tandem_predictor.grpc_server import GrpcServer, Service
 
 from .conftest import Parts
 
 
 @pytest_asyncio.fixture
 async def channel(parts: Parts) -> AsyncIterator[grpc.aio.Channel]:
-    server = create_server(Service(parts.repository, parts.admission, parts.metrics), 4096)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
+    server = GrpcServer(Service(parts.repository, parts.admission, parts.metrics).handlers(), 4096)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    await server.start(listener)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield channel
-    await server.stop(None)
+    await server.stop(5)
 
 
 async def call(channel: grpc.aio.Channel, method: str, request: Any, response: Any) -> Any:

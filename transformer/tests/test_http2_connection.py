@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem_transformer.predictors.http2_connection import Http2Connection
+from tandem_transformer.predictors.http2_connection import CallingConnection
 
 METHOD = "/test.Echo/Call"
 Handler = Callable[[bytes, Any], Awaitable[bytes]]
@@ -58,7 +58,7 @@ async def peer(answer: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> Asy
 async def test_messages_of_any_size_both_ways(size: int) -> None:
     message = bytes(range(256)) * (size // 256 + 1)
     async with served(echo) as host:
-        connection = await Http2Connection.open(host, METHOD, None)
+        connection = await CallingConnection.open(host, METHOD, None)
         answer = await connection.call(message[:size])
         assert (answer.status, answer.content) == (0, message[:size])
         connection.close()
@@ -71,7 +71,7 @@ async def test_many_calls_share_a_connection_and_none_gets_the_answer_of_another
         return message
 
     async with served(slower_for_some) as host:
-        connection = await Http2Connection.open(host, METHOD, None)
+        connection = await CallingConnection.open(host, METHOD, None)
         messages = [bytes([number % 256]) * (number * 977 % 40_000 + 1) for number in range(200)]
         answers = await asyncio.gather(*(connection.call(message) for message in messages))
         assert [answer.content for answer in answers] == messages
@@ -81,7 +81,7 @@ async def test_many_calls_share_a_connection_and_none_gets_the_answer_of_another
 async def test_more_data_than_the_windows_hold_goes_out_as_the_server_makes_room() -> None:
     message = b"x" * 3_000_000
     async with served(echo, **{"http2.lookahead_bytes": 65_536, "http2.bdp_probe": 0}) as host:
-        connection = await Http2Connection.open(host, METHOD, None)
+        connection = await CallingConnection.open(host, METHOD, None)
         answers = await asyncio.gather(*(connection.call(message) for _ in range(4)))
         assert all(answer.content == message for answer in answers)
         connection.close()
@@ -93,7 +93,7 @@ async def test_statuses_and_messages() -> None:
         raise AssertionError
 
     async with served(refuse) as host:
-        connection = await Http2Connection.open(host, METHOD, None)
+        connection = await CallingConnection.open(host, METHOD, None)
         for _ in range(3):
             answer = await connection.call(b"?")
             assert (answer.status, answer.message) == (5, "kein Modell «m» hier")
@@ -102,7 +102,7 @@ async def test_statuses_and_messages() -> None:
 
 async def test_an_unknown_method() -> None:
     async with served(echo) as host:
-        connection = await Http2Connection.open(host, "/test.Echo/Other", None)
+        connection = await CallingConnection.open(host, "/test.Echo/Other", None)
         assert (await connection.call(b"?")).status == grpc.StatusCode.UNIMPLEMENTED.value[0]
         connection.close()
 
@@ -121,7 +121,7 @@ async def test_a_call_that_is_given_up_is_cancelled_at_the_server_and_disturbs_n
         return message
 
     async with served(hang) as host:
-        connection = await Http2Connection.open(host, METHOD, None)
+        connection = await CallingConnection.open(host, METHOD, None)
         hanging = asyncio.create_task(connection.call(b"hang"))
         assert (await connection.call(b"a")).content == b"a"
         await started.wait()
@@ -140,7 +140,7 @@ async def test_a_server_that_stops_fails_what_is_not_answered_and_the_connection
         return message
 
     async with served(hang) as host:
-        connection = await Http2Connection.open(host, METHOD, None)
+        connection = await CallingConnection.open(host, METHOD, None)
         assert connection.usable
         call = asyncio.create_task(connection.call(b"?"))
         await started.wait()
@@ -179,7 +179,7 @@ async def test_whatever_a_peer_says_the_caller_gets_an_error(said: bytes) -> Non
         await writer.drain()
 
     async with peer(answer) as host:
-        connection = await Http2Connection.open(host, METHOD, None)
+        connection = await CallingConnection.open(host, METHOD, None)
         with pytest.raises(ConnectionError):
             await connection.call(b"?")
         connection.close()
@@ -199,7 +199,7 @@ async def test_padding_priority_continuation_and_pings_are_understood() -> None:
         await writer.drain()
 
     async with peer(answer) as host:
-        connection = await Http2Connection.open(host, METHOD, None)
+        connection = await CallingConnection.open(host, METHOD, None)
         assert (await connection.call(b"?")).content == b"hi"
         connection.close()
 
@@ -219,7 +219,7 @@ def test_any_bytes_in_any_pieces_break_nothing_but_the_connection(noise: bytes, 
             return self.closed
 
     async def run() -> None:
-        connection = Http2Connection("host:1", METHOD, "http")
+        connection = CallingConnection("host:1", METHOD, "http")
         connection.connection_made(Transport())
         call = asyncio.create_task(connection.call(b"?"))
         await asyncio.sleep(0)

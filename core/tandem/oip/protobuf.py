@@ -58,7 +58,7 @@ def decode_request(message: bytes) -> InferRequest:
     Raises:
         MalformedRequest: The message breaks the protocol; names the tensor and the rule.
     """
-    parsed = _parse(pb.ModelInferRequest, message)
+    parsed = parse(pb.ModelInferRequest, message)
     outputs = [RequestedOutput(output.name, _decode_parameters(output.parameters)) for output in parsed.outputs]
     unique("output", (output.name for output in outputs))
     return InferRequest(
@@ -93,7 +93,7 @@ def decode_response(message: bytes) -> InferResponse:
     Raises:
         MalformedRequest: The message breaks the protocol; names the tensor and the rule.
     """
-    parsed = _parse(pb.ModelInferResponse, message)
+    parsed = parse(pb.ModelInferResponse, message)
     return InferResponse(
         model_name=parsed.model_name,
         model_version=parsed.model_version,
@@ -119,7 +119,12 @@ def encode_response(response: InferResponse) -> bytes:
     return message.SerializeToString()
 
 
-def _parse(kind: Any, message: bytes) -> Any:
+def parse(kind: Any, message: bytes) -> Any:
+    """A message of a generated class out of its bytes.
+
+    Raises:
+        MalformedRequest: They are none.
+    """
     try:
         return kind.FromString(message)
     except (DecodeError, RecursionError):

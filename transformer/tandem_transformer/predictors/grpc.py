@@ -9,7 +9,7 @@ from tandem.bundle import Bundle
 from tandem.errors import MalformedRequest, Unavailable
 from tandem.oip import protobuf
 from tandem.pipeline import Tensors
-from tandem_transformer.predictors.http2_connection import GrpcResponse, Http2Connection
+from tandem_transformer.predictors.http2_connection import CallingConnection, GrpcResponse
 from tandem_transformer.predictors.tensors import GRPC_STATUS, to_error, to_request, to_tensors
 
 
@@ -28,7 +28,7 @@ class GrpcPredictor:
         self._tls = ssl.create_default_context() if tls else None
         if self._tls is not None:
             self._tls.set_alpn_protocols(["h2"])
-        self._connection: Http2Connection | None = None
+        self._connection: CallingConnection | None = None
         self._connecting = asyncio.Lock()
 
     async def infer(self, tensors: Tensors) -> Tensors:
@@ -65,8 +65,8 @@ class GrpcPredictor:
                 pass  # the server has closed a connection that it had kept; inference may be asked for twice
         return await (await self._connect(kept)).call(message)
 
-    async def _connect(self, unusable: Http2Connection | None) -> Http2Connection:
+    async def _connect(self, unusable: CallingConnection | None) -> CallingConnection:
         async with self._connecting:
             if self._connection is None or self._connection is unusable or not self._connection.usable:
-                self._connection = await Http2Connection.open(self._host, protobuf.INFER_METHOD, self._tls)
+                self._connection = await CallingConnection.open(self._host, protobuf.INFER_METHOD, self._tls)
             return self._connection

@@ -1,0 +1,311 @@
+"""The server's end of a connection, with grpcio's client at the other, and with clients that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import grpc
+import grpc.aio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem.errors import NotFound
+from tandem.oip import http2
+from tandem.oip.http2 import frame
+from tandem_predictor.grpc_protocol import ServingConnection
+from tandem_predictor.grpc_server import GrpcServer
+
+METHOD = "/test.Echo/Call"
+LIMIT = 6_000_000
+Handler = Callable[[bytes], Awaitable[bytes]]
+
+
+async def echo(message: bytes) -> bytes:
+    return message
+
+
+@asynccontextmanager
+async def serving(handler: Handler = echo) -> AsyncIterator[tuple[GrpcServer, str]]:
+    server = GrpcServer({METHOD: handler}, LIMIT)
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    await server.start(listener)
+    try:
+        yield server, f"127.0.0.1:{port}"
+    finally:
+        await server.stop(5)
+
+
+@asynccontextmanager
+async def calling(
+    handler: Handler = echo, method: str = METHOD, **options: int
+) -> AsyncIterator[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]]:
+    given = [("grpc.max_receive_message_length", -1), *((f"grpc.{name}", value) for name, value in options.items())]
+    async with serving(handler) as (_, host), grpc.aio.insecure_channel(host, options=given) as channel:
+        yield channel.unary_unary(method)
+
+
+async def refusal(call: Awaitable[bytes]) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    return refused.value
+
+
+@pytest.mark.parametrize("size", [0, 1, 16_383, 16_384, 65_535, 65_536, 300_000, 5_000_000])
+async def test_messages_of_any_size_both_ways(size: int) -> None:
+    message = (bytes(range(256)) * (size // 256 + 1))[:size]
+    async with calling() as call:
+        assert await call(message) == message
+
+
+async def test_answers_that_the_clients_window_does_not_hold_follow_as_it_makes_room() -> None:
+    message = b"x" * 2_000_000
+    async with calling(**{"http2.lookahead_bytes": 65_536, "http2.bdp_probe": 0}) as call:
+        assert await asyncio.gather(*(call(message) for _ in range(4))) == [message] * 4
+
+
+async def test_many_calls_share_a_connection_and_none_gets_the_answer_of_another() -> None:
+    async def slower_for_some(message: bytes) -> bytes:
+        for _ in range(message[0] % 7):
+            await asyncio.sleep(0)
+        return message
+
+    async with calling(slower_for_some) as call:
+        messages = [bytes([number % 256]) * (number * 977 % 40_000 + 1) for number in range(200)]
+        assert await asyncio.gather(*(call(message) for message in messages)) == messages
+
+
+async def test_a_refusal_has_its_status_its_words_and_its_code() -> None:
+    async def refuse(message: bytes) -> bytes:
+        raise NotFound("kein Modell «m» hier, 100 %")
+
+    async with calling(refuse) as call:
+        for _ in range(2):
+            refused = await refusal(call(b"?"))
+            assert refused.code() is grpc.StatusCode.NOT_FOUND
+            assert refused.details() == "kein Modell «m» hier, 100 %"
+            assert dict(refused.trailing_metadata())["tandem-error-code"] == "model_not_found"
+
+
+async def test_a_fault_of_ours_says_nothing_of_its_insides() -> None:
+    async def fail(message: bytes) -> bytes:
+        raise ZeroDivisionError("secret")
+
+    async with calling(fail) as call:
+        refused = await refusal(call(b"?"))
+    assert (refused.code(), refused.details()) == (grpc.StatusCode.INTERNAL, "internal error")
+
+
+async def test_a_very_long_message_does_not_burst_the_headers() -> None:
+    async def refuse(message: bytes) -> bytes:
+        raise NotFound("x" * 100_000)
+
+    async with calling(refuse) as call:
+        assert (await refusal(call(b"?"))).code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_unknown_methods() -> None:
+    async with calling(method="/test.Echo/Other") as call:
+        assert (await refusal(call(b"?"))).code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_compressed_messages() -> None:
+    async with calling() as call:
+        refused = await refusal(call(b"x" * 10_000, compression=grpc.Compression.Gzip))
+    assert refused.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_too_large_messages_are_refused_and_the_connection_goes_on() -> None:
+    async with calling() as call:
+        for size in (LIMIT + 1, 2 * LIMIT):
+            refused = await refusal(call(b"x" * size))
+            assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "larger than 6000000 bytes" in str(refused.details())
+        assert await call(b"a") == b"a"
+        assert len(await call(b"x" * LIMIT)) == LIMIT
+
+
+async def test_a_call_that_is_given_up_is_cancelled_and_disturbs_no_other() -> None:
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def hang(message: bytes) -> bytes:
+        if message == b"hang":
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cancelled.set()
+        return message
+
+    async with calling(hang) as call:
+        hanging = call(b"hang")
+        assert await call(b"a") == b"a"
+        await started.wait()
+        hanging.cancel()
+        await cancelled.wait()
+        assert await call(b"b") == b"b"
+
+
+async def test_a_deadline_ends_the_work() -> None:
+    cancelled = asyncio.Event()
+
+    async def hang(message: bytes) -> bytes:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        return message
+
+    async with calling(hang) as call:
+        assert (await refusal(call(b"?", timeout=0.05))).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await cancelled.wait()
+
+
+async def test_stopping_lets_calls_end_and_takes_no_new_connections() -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(message: bytes) -> bytes:
+        started.set()
+        await go_on.wait()
+        return message
+
+    async with serving(slow) as (server, host), grpc.aio.insecure_channel(host) as channel:
+        call = asyncio.ensure_future(channel.unary_unary(METHOD)(b"a"))
+        await started.wait()
+        stopping = asyncio.create_task(server.stop(60))
+        await asyncio.sleep(0)
+        with pytest.raises(ConnectionRefusedError):
+            await said(host, SETTINGS, b"never")
+        assert not stopping.done()
+        go_on.set()
+        assert await call == b"a"
+        await stopping
+
+
+async def test_stopping_waits_for_nobody_longer_than_the_grace() -> None:
+    started = asyncio.Event()
+
+    async def hang(message: bytes) -> bytes:
+        started.set()
+        await asyncio.Event().wait()
+        return message
+
+    async with serving(hang) as (server, host), grpc.aio.insecure_channel(host) as channel:
+        call = asyncio.ensure_future(channel.unary_unary(METHOD)(b"a"))
+        await started.wait()
+        await server.stop(0)
+        assert (await refusal(call)).code() is grpc.StatusCode.UNAVAILABLE
+
+
+SETTINGS = http2.PREFACE + frame(http2.SETTINGS, 0, 0, b"")
+HEAD = http2.NO_TABLE + b"\x83\x86" + http2.indexed(4, METHOD) + http2.indexed(31, "application/grpc")
+REQUEST = frame(http2.HEADERS, http2.END_HEADERS, 1, HEAD)
+HI = b"\0\0\0\0\x02hi"
+
+
+async def said(host: str, sent: bytes, until: bytes) -> bytes:
+    """What the server answers, up to some bytes of it or to its end."""
+    name, port = host.split(":")
+    reader, writer = await asyncio.open_connection(name, int(port))
+    writer.write(sent)
+    got = b""
+    while until not in got and (more := await reader.read(4096)):
+        got += more
+    writer.close()
+    return got
+
+
+async def test_padding_priority_continuation_pings_and_unknown_frames_are_understood() -> None:
+    sent = (
+        SETTINGS
+        + frame(http2.PING, 0, 0, b"12345678")
+        + frame(http2.HEADERS, 0x28, 1, b"\x02\0\0\0\0\x10" + HEAD[:10] + b"\0\0")
+        + frame(http2.CONTINUATION, http2.END_HEADERS, 1, HEAD[10:])
+        + frame(99, 0, 1, b"unknown")
+        + frame(http2.DATA, 8 | http2.END_STREAM, 1, b"\x03" + HI + b"\0\0\0")
+    )
+    async with serving() as (_, host):
+        answer = await said(host, sent, http2.literal("grpc-status", "0"))
+    assert frame(http2.PING, http2.ACK, 0, b"12345678") in answer
+    assert HI in answer
+    assert answer.endswith(http2.literal("grpc-status", "0"))
+
+
+GOAWAY_ERROR = struct.pack(">I", http2.PROTOCOL_ERROR)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        frame(http2.HEADERS, http2.END_HEADERS, 2, HEAD),
+        frame(http2.HEADERS, http2.END_HEADERS, 1, b"\xff\xff\xff\xff\xff"),
+        frame(http2.HEADERS, 0, 1, HEAD) + frame(http2.PING, 0, 0, b"12345678"),
+        frame(http2.CONTINUATION, http2.END_HEADERS, 1, HEAD),
+        frame(http2.HEADERS, 0, 1, b"") + frame(http2.CONTINUATION, 0, 1, b"\0" * 60_000) * 2,
+        REQUEST + frame(http2.DATA, 8, 1, b"\x09" + HI),
+        b"\xff\xff\xff\0\0\0\0\0\0",
+        frame(http2.WINDOW_UPDATE, 0, 0, b""),
+    ],
+    ids=["even stream", "no HPACK", "interrupted", "no beginning", "endless", "padding", "huge frame", "no increment"],
+)
+async def test_whoever_breaks_the_protocol_is_told_and_left(sent: bytes) -> None:
+    async with serving() as (_, host):
+        assert (await said(host, SETTINGS + sent, b"\0\0\0\0never")).endswith(GOAWAY_ERROR)
+        async with grpc.aio.insecure_channel(host) as channel:
+            assert await channel.unary_unary(METHOD)(b"a") == b"a"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (frame(http2.HEADERS, 5, 1, HEAD), b"grpc-status\x0213"),
+        (REQUEST + frame(http2.DATA, 1, 1, HI + HI), b"grpc-status\x0213"),
+        (REQUEST + frame(http2.DATA, 1, 1, b"\x01" + HI[1:]), b"grpc-status\x0213"),
+        (frame(http2.HEADERS, 5, 1, HEAD[:-19] + http2.indexed(31, "text/html")), b"415"),
+    ],
+    ids=["no message", "two messages", "compressed unannounced", "no gRPC"],
+)
+async def test_requests_that_are_none(sent: bytes, status: bytes) -> None:
+    async with serving() as (_, host):
+        assert status in await said(host, SETTINGS + sent, status)
+
+
+async def test_http_1_is_hung_up_on() -> None:
+    async with serving() as (_, host):
+        assert b"HTTP" not in await said(host, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"never")
+
+
+@given(st.binary(max_size=300), st.integers(1, 60), st.booleans())
+def test_any_bytes_in_any_pieces_break_nothing_but_the_connection(noise: bytes, size: int, greets: bool) -> None:
+    class Transport(asyncio.Transport):
+        closed = False
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            pass
+
+        def abort(self) -> None:
+            self.closed = True
+
+        close = abort
+
+        def is_closing(self) -> bool:
+            return self.closed
+
+    async def run() -> None:
+        handlers: Mapping[str, Handler] = {METHOD: echo}
+        closed: list[ServingConnection] = []
+        connection = ServingConnection(handlers, LIMIT, closed.append)
+        connection.connection_made(Transport())
+        sent = SETTINGS + noise if greets else noise
+        for at in range(0, len(sent), size):
+            connection.data_received(sent[at : at + size])
+            await asyncio.sleep(0)
+        connection.connection_lost(None)
+        assert closed
+
+    asyncio.run(run())

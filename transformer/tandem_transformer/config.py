@@ -25,6 +25,7 @@ class Config:
     predictor_host: tuple[str, ...] = ()
     predictor_protocol: str = "v2"
     predictor_use_ssl: bool = False
+    predictor_resolve_s: float = 2.0
     store: str = "memory://"
     workers: int = 0
     processes: int = 1
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         "--predictor_host",
         type=_hosts,
         default=(),
-        help="host:port of the predictor; several, separated by commas, share the calls",
+        help="host:port of the predictor; all addresses of all hosts, separated by commas, share the calls",
     )
     add(
         "--predictor_protocol",
@@ -78,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         help="how to call the predictor (%(default)s)",
     )
     add("--predictor_use_ssl", type=_flag, nargs="?", const=True, default=False, help="call the predictor over TLS")
+    add(
+        "--predictor_resolve_s",
+        type=_span,
+        default=default.predictor_resolve_s,
+        help="time after which the predictor's hosts are looked up again, 0 to find them once (%(default)g)",
+    )
     add(
         "--store", default=default.store, help="online store: redis://host:port/db, rediss://…, memory:// (%(default)s)"
     )

@@ -74,6 +74,13 @@ class Recorder:
         self._inflight = Gauge(
             "tandem_inflight_requests", "Requests that wait for their answer.", multiprocess_mode="livesum", **labels
         ).labels(*own)
+        # every process has the same addresses: a sum would count each of them several times
+        self._endpoints = Gauge(
+            "tandem_predictor_endpoints",
+            "Addresses of the predictor that share the calls.",
+            multiprocess_mode="livemax",
+            **labels,
+        ).labels(*own)
         self._rows_per_batch = _histogram(
             "tandem_rows_per_batch", "Rows that travelled in one batch.", _ROWS, labels, own
         )
@@ -116,6 +123,10 @@ class Recorder:
         """An answer has gone out."""
         self._codes[status] += 1
         self._latencies.append(seconds)
+
+    def endpoints(self, count: int) -> None:
+        """The predictor has so many addresses from now on."""
+        self._endpoints.set(count)
 
     def batch(self, answer: BatchAnswer, rows: int, views: Sequence[ViewColumns], as_of: Column) -> None:
         """A batch has been answered."""

@@ -38,13 +38,9 @@ async def serve(config: Config) -> None:
         BundleError: if the bundle is refused, or its golden rows do not come out as in training.
     """
     bundle = Bundle.open(config.model_dir)
-    service = Service(
-        bundle,
-        open_store(config.store),
-        connect(bundle, config),
-        config,
-        Recorder(bundle, config.model_name or bundle.name),
-    )
+    recorder = Recorder(bundle, config.model_name or bundle.name)
+    predictor = connect(bundle, config, counted=recorder.endpoints)
+    service = Service(bundle, open_store(config.store), predictor, config, recorder)
     service.prove()
     service.recorder.keep_flushing()
     grpc_server = await _start_grpc(service, config) if config.grpc_port else None

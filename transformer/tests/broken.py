@@ -24,8 +24,8 @@ def http(status: int, body: bytes, *headers: str) -> bytes:
 
 
 @asynccontextmanager
-async def listening(handle: Handler) -> AsyncIterator[str]:
-    """A server on a port of its own; yields its address."""
+async def listening(handle: Handler, ip: str = "127.0.0.1", **options: Any) -> AsyncIterator[str]:
+    """A server on a port of its own, unless one is given; yields its address."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -40,7 +40,7 @@ async def listening(handle: Handler) -> AsyncIterator[str]:
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, ip, **{"port": 0} | options)
     host, port = server.sockets[0].getsockname()
     try:
         yield f"{host}:{port}"

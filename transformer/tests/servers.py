@@ -47,14 +47,15 @@ class Server:
     port: int
     grpc_port: int
     log: IO[bytes] = field(repr=False)
+    host: str = "127.0.0.1"
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def grpc_address(self) -> str:
-        return f"127.0.0.1:{self.grpc_port}"
+        return f"{self.host}:{self.grpc_port}"
 
     def logged(self) -> list[dict[str, Any]]:
         """What it has logged so far."""
@@ -63,7 +64,7 @@ class Server:
     def request(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Reply:
         """One request on a connection of its own; a body that is not bytes is sent as JSON."""
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)) as client:
+        with closing(http.client.HTTPConnection(self.host, self.port, timeout=30)) as client:
             client.request(method, path, content, dict(headers or {}))
             answer = client.getresponse()
             return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
@@ -119,20 +120,21 @@ def started(
     *flags: object,
     port: int | None = None,
     grpc_port: int | None = None,
+    host: str = "127.0.0.1",
     ready: bool = True,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """A server process, from when it is ready until the end of the block."""
     port = free_port() if port is None else port
     grpc_port = free_port() if grpc_port is None else grpc_port
-    command = [sys.executable, "-m", module, "--host", "127.0.0.1", "--http_port", str(port)]
+    command = [sys.executable, "-m", module, "--host", host, "--http_port", str(port)]
     command += ["--grpc_port", str(grpc_port), *map(str, flags)]
     environment = {**os.environ, **(environment or {})}
     with (
         tempfile.NamedTemporaryFile(suffix=".log") as log,
         subprocess.Popen(command, stderr=log, env=environment) as process,
     ):
-        server = Server(process, port, grpc_port, log)
+        server = Server(process, port, grpc_port, log, host)
         try:
             if ready:
                 server.wait_ready()

@@ -37,6 +37,11 @@ def test_hosts(text: str, hosts: tuple[str, ...]) -> None:
     assert parse(["--predictor_host", text]).predictor_host == hosts
 
 
+@pytest.mark.parametrize("seconds", [0.0, 0.5])
+def test_how_often_hosts_are_looked_up(seconds: float) -> None:
+    assert parse(["--predictor_host", "p", "--predictor_resolve_s", str(seconds)]).predictor_resolve_s == seconds
+
+
 @pytest.mark.parametrize(("flag", "expected"), [("--predictor_use_ssl", True), ("--predictor_use_ssl=True", True)])
 def test_tls_with_and_without_a_value(flag: str, expected: bool) -> None:
     assert parse(["--predictor_host", "p", flag]).predictor_use_ssl is expected
@@ -64,6 +69,7 @@ def test_no_host_is_needed_in_process() -> None:
         ("--predictor_host p --predictor_timeout_ms nan", "must be "),
         ("--predictor_host p --max_batch_wait_ms -1", "must be "),
         ("--predictor_host p --shutdown_grace_s -1", "must be "),
+        ("--predictor_host p --predictor_resolve_s -1", "must be "),
         ("--predictor_host p --http_port 70000", "must be "),
         ("--predictor_host p:port", "port"),
         ("--predictor_host p --model_nam m", "unrecognized arguments"),

@@ -19,6 +19,7 @@ from tandem.onnx_model import OnnxModel
 from tandem.pipeline import Tensors
 from tandem_transformer.config import Config
 from tandem_transformer.predictors import Predictor, connect
+from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.grpc import GrpcPredictor
 from tandem_transformer.predictors.inprocess import InProcessPredictor
 from tandem_transformer.predictors.rest import RestPredictor
@@ -55,6 +56,18 @@ async def test_predictions(bundle: Bundle, real_predictor: Server, protocol: str
         asked = vectors(bundle, rows, seed=rows)
         found = await predictor.infer(asked)
         np.testing.assert_allclose(found["y"], local.run(asked)["y"], rtol=1e-5)
+    await predictor.close()
+
+
+@pytest.mark.parametrize("protocol", ["v2", "grpc-v2"])
+async def test_a_name_that_the_system_knows(bundle: Bundle, real_predictor: Server, protocol: str) -> None:
+    counts: list[int] = []
+    host = f"localhost:{address(real_predictor, protocol).rpartition(':')[2]}"
+    config = Config(model_dir=Path(bundle.path), predictor_protocol=protocol, predictor_host=(host,))
+    predictor = connect(bundle, config, counted=counts.append)
+    for rows in (1, 2):
+        assert len((await predictor.infer(vectors(bundle, rows)))["y"]) == rows
+    assert counts == [1]
     await predictor.close()
 
 
@@ -138,7 +151,7 @@ ONE_OUTPUT = b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape
 )
 async def test_answers_that_cannot_be_used(bundle: Bundle, response: bytes, kind: type, code: str) -> None:
     async with broken.listening(broken.answering(response)) as host:
-        predictor = RestPredictor(host, bundle)
+        predictor = RestPredictor(Address(host), bundle)
         for _ in range(2):
             with pytest.raises(kind) as error:
                 await predictor.infer(vectors(bundle, 1))
@@ -154,7 +167,7 @@ async def test_a_connection_that_breaks_in_mid_answer(bundle: Bundle, sent: int)
         await writer.drain()
 
     async with broken.listening(cut) as host:
-        predictor = RestPredictor(host, bundle)
+        predictor = RestPredictor(Address(host), bundle)
         with pytest.raises(Unavailable) as error:
             await predictor.infer(vectors(bundle, 1))
         assert error.value.code == "predictor_unavailable"
@@ -172,7 +185,7 @@ async def test_a_connection_that_the_predictor_closed_while_idle_is_replaced(bun
         await writer.drain()
 
     async with broken.listening(once) as host:
-        predictor = RestPredictor(host, bundle)
+        predictor = RestPredictor(Address(host), bundle)
         for calls in range(1, 4):
             assert (await predictor.infer(vectors(bundle, 1)))["y"].tolist() == [[1.0]]
             assert connections == calls
@@ -188,7 +201,7 @@ async def test_connections_are_kept(bundle: Bundle) -> None:
         await broken.answering(broken.http(200, ONE_OUTPUT))(reader, writer)
 
     async with broken.listening(count) as host:
-        predictor = RestPredictor(host, bundle)
+        predictor = RestPredictor(Address(host), bundle)
         for _ in range(5):
             await predictor.infer(vectors(bundle, 1))
         await predictor.close()
@@ -204,7 +217,7 @@ async def test_the_hop_speaks_the_pairs_own_name(bundle: Bundle) -> None:
         writer.write(broken.http(200, ONE_OUTPUT))
 
     async with broken.listening(look) as host:
-        predictor = RestPredictor(host, bundle)
+        predictor = RestPredictor(Address(host), bundle)
         await predictor.infer(vectors(bundle, 1))
         await predictor.close()
     assert heads[0].startswith(f"post /v2/models/{bundle.hop_name}/infer http/1.1\r\n")
@@ -233,7 +246,7 @@ async def test_answers_over_grpc_that_cannot_be_used(bundle: Bundle, content: by
         return content
 
     async with grpc_server(answer) as host:
-        predictor = GrpcPredictor(host, bundle)
+        predictor = GrpcPredictor(Address(host), bundle)
         with pytest.raises(Unavailable) as error:
             await predictor.infer(vectors(bundle, 1))
         assert (error.value.code, error.value.retry_after) == ("predictor_unavailable", 1)
@@ -258,7 +271,7 @@ async def test_statuses_over_grpc(bundle: Bundle, status: str, kind: type, code:
         raise AssertionError
 
     async with grpc_server(answer) as host:
-        predictor = GrpcPredictor(host, bundle)
+        predictor = GrpcPredictor(Address(host), bundle)
         with pytest.raises(kind) as error:
             await predictor.infer(vectors(bundle, 1))
         assert error.value.code == code
@@ -281,7 +294,7 @@ async def answered(bundle: Bundle, predictor: Predictor, **settings: Any) -> Any
 async def test_a_predictor_that_hangs(bundle: Bundle, kind: Any) -> None:
     async with broken.listening(broken.hanging) as host:
         with pytest.raises(DeadlineExceeded) as error:
-            await answered(bundle, kind(host, bundle), predictor_timeout_ms=30)
+            await answered(bundle, kind(Address(host), bundle), predictor_timeout_ms=30)
     assert (error.value.status, error.value.code) == (504, "predictor_timeout")
 
 
@@ -300,7 +313,7 @@ async def test_outputs_that_are_not_those_of_the_signature(bundle: Bundle, conte
     """A predictor that answers with something else must never become a prediction, and never a fault of ours."""
     async with broken.listening(broken.answering(broken.http(200, content))) as host:
         with pytest.raises(RequestError) as error:
-            await answered(bundle, RestPredictor(host, bundle))
+            await answered(bundle, RestPredictor(Address(host), bundle))
     assert (error.value.status, error.value.code) == (503, "predictor_unavailable")
 
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.http2_connection import CallingConnection
 
 METHOD = "/test.Echo/Call"
@@ -58,7 +59,7 @@ async def peer(answer: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> Asy
 async def test_messages_of_any_size_both_ways(size: int) -> None:
     message = bytes(range(256)) * (size // 256 + 1)
     async with served(echo) as host:
-        connection = await CallingConnection.open(host, METHOD, None)
+        connection = await CallingConnection.open(Address(host), METHOD)
         answer = await connection.call(message[:size])
         assert (answer.status, answer.content) == (0, message[:size])
         connection.close()
@@ -71,7 +72,7 @@ async def test_many_calls_share_a_connection_and_none_gets_the_answer_of_another
         return message
 
     async with served(slower_for_some) as host:
-        connection = await CallingConnection.open(host, METHOD, None)
+        connection = await CallingConnection.open(Address(host), METHOD)
         messages = [bytes([number % 256]) * (number * 977 % 40_000 + 1) for number in range(200)]
         answers = await asyncio.gather(*(connection.call(message) for message in messages))
         assert [answer.content for answer in answers] == messages
@@ -81,7 +82,7 @@ async def test_many_calls_share_a_connection_and_none_gets_the_answer_of_another
 async def test_more_data_than_the_windows_hold_goes_out_as_the_server_makes_room() -> None:
     message = b"x" * 3_000_000
     async with served(echo, **{"http2.lookahead_bytes": 65_536, "http2.bdp_probe": 0}) as host:
-        connection = await CallingConnection.open(host, METHOD, None)
+        connection = await CallingConnection.open(Address(host), METHOD)
         answers = await asyncio.gather(*(connection.call(message) for _ in range(4)))
         assert all(answer.content == message for answer in answers)
         connection.close()
@@ -93,7 +94,7 @@ async def test_statuses_and_messages() -> None:
         raise AssertionError
 
     async with served(refuse) as host:
-        connection = await CallingConnection.open(host, METHOD, None)
+        connection = await CallingConnection.open(Address(host), METHOD)
         for _ in range(3):
             answer = await connection.call(b"?")
             assert (answer.status, answer.message) == (5, "kein Modell «m» hier")
@@ -102,7 +103,7 @@ async def test_statuses_and_messages() -> None:
 
 async def test_an_unknown_method() -> None:
     async with served(echo) as host:
-        connection = await CallingConnection.open(host, "/test.Echo/Other", None)
+        connection = await CallingConnection.open(Address(host), "/test.Echo/Other")
         assert (await connection.call(b"?")).status == grpc.StatusCode.UNIMPLEMENTED.value[0]
         connection.close()
 
@@ -121,7 +122,7 @@ async def test_a_call_that_is_given_up_is_cancelled_at_the_server_and_disturbs_n
         return message
 
     async with served(hang) as host:
-        connection = await CallingConnection.open(host, METHOD, None)
+        connection = await CallingConnection.open(Address(host), METHOD)
         hanging = asyncio.create_task(connection.call(b"hang"))
         assert (await connection.call(b"a")).content == b"a"
         await started.wait()
@@ -140,7 +141,7 @@ async def test_a_server_that_stops_fails_what_is_not_answered_and_the_connection
         return message
 
     async with served(hang) as host:
-        connection = await CallingConnection.open(host, METHOD, None)
+        connection = await CallingConnection.open(Address(host), METHOD)
         assert connection.usable
         call = asyncio.create_task(connection.call(b"?"))
         await started.wait()
@@ -179,7 +180,7 @@ async def test_whatever_a_peer_says_the_caller_gets_an_error(said: bytes) -> Non
         await writer.drain()
 
     async with peer(answer) as host:
-        connection = await CallingConnection.open(host, METHOD, None)
+        connection = await CallingConnection.open(Address(host), METHOD)
         with pytest.raises(ConnectionError):
             await connection.call(b"?")
         connection.close()
@@ -199,7 +200,7 @@ async def test_padding_priority_continuation_and_pings_are_understood() -> None:
         await writer.drain()
 
     async with peer(answer) as host:
-        connection = await CallingConnection.open(host, METHOD, None)
+        connection = await CallingConnection.open(Address(host), METHOD)
         assert (await connection.call(b"?")).content == b"hi"
         connection.close()
 
@@ -213,6 +214,9 @@ def test_any_bytes_in_any_pieces_break_nothing_but_the_connection(noise: bytes, 
             pass
 
         def abort(self) -> None:
+            self.closed = True
+
+        def close(self) -> None:
             self.closed = True
 
         def is_closing(self) -> bool:
@@ -230,3 +234,25 @@ def test_any_bytes_in_any_pieces_break_nothing_but_the_connection(noise: bytes, 
             await call
 
     asyncio.run(run())
+
+
+async def test_a_connection_that_is_given_up_is_closed_once_its_calls_are_answered() -> None:
+    started, answer = asyncio.Event(), asyncio.Event()
+
+    async def wait(message: bytes, context: Any) -> bytes:
+        started.set()
+        await answer.wait()
+        return message
+
+    async with served(wait) as host:
+        connection = await CallingConnection.open(Address(host), METHOD)
+        call = asyncio.create_task(connection.call(b"?"))
+        await started.wait()
+        connection.retire()
+        assert not connection.usable
+        assert connection.connected
+        answer.set()
+        assert (await call).content == b"?"
+        assert not connection.connected
+        with pytest.raises(ConnectionError):  # rather than wait for an answer that cannot come
+            await connection.call(b"?")

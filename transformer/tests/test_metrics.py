@@ -49,6 +49,7 @@ async def test_names_and_labels(client: Client) -> None:
         "tandem_requests_total": "counter",
         "tandem_request_seconds": "histogram",
         "tandem_inflight_requests": "gauge",
+        "tandem_predictor_endpoints": "gauge",
         "tandem_rows_per_batch": "histogram",
         "tandem_stage_seconds": "histogram",
         "tandem_degraded_total": "counter",
@@ -108,7 +109,8 @@ def scraped(server: Server) -> dict[str, float]:
 
 def test_several_processes_count_together(bundle: Bundle) -> None:
     """Any process tells about all of them, and all of them answer."""
-    flags = ["--predictor_protocol", "inprocess", "--processes", 2, "--max_batch_rows", 0]
+    # neither of the predictors is there, nor asked
+    flags = ["--predictor_host", "127.0.0.1:1,127.0.0.1:2", "--processes", 2, "--max_batch_rows", 0]
     with transformer(bundle.path, *flags, environment={"PYTHONWARNINGS": "ignore"}) as server:
         asked = 60
         # without a store, no depot is known
@@ -125,4 +127,5 @@ def test_several_processes_count_together(bundle: Bundle) -> None:
         found = scraped(server)
         assert found['tandem_requests_total{code="404",model="parcels",version="v1"}'] == known
         assert sum(value for name, value in found.items() if "request_seconds_count" in name) == asked
+        assert found[f"tandem_predictor_endpoints{LABELS}"] == 2
         assert server.stop() == 0

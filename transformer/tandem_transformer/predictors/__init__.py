@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from tandem.bundle import Bundle
 from tandem.pipeline import Tensors
 from tandem_transformer.config import Config
+
+if TYPE_CHECKING:
+    from tandem_transformer.predictors.resolution import Resolution
 
 
 class Predictor(Protocol):
@@ -26,15 +32,44 @@ class Predictor(Protocol):
         ...
 
 
-def connect(bundle: Bundle, config: Config) -> Predictor:
-    """The predictor that the configuration names."""
+def connect(
+    bundle: Bundle,
+    config: Config,
+    *,
+    resolution: Resolution | None = None,
+    counted: Callable[[int], object] = lambda _: None,
+) -> Predictor:
+    """The predictor that the configuration names.
+
+    Args:
+        bundle: The version whose model is asked for.
+        config: Where the predictor is, and how to call it.
+        resolution: Finds its addresses; None for what the configuration says.
+        counted: Is told their number whenever they change.
+    """
     if config.predictor_protocol == "inprocess":
         from tandem_transformer.predictors.inprocess import InProcessPredictor
 
         return InProcessPredictor(bundle)
     from tandem_transformer.predictors.endpoints import Endpoints
     from tandem_transformer.predictors.grpc import GrpcPredictor
+    from tandem_transformer.predictors.resolution import Resolution
     from tandem_transformer.predictors.rest import RestPredictor
 
-    kind = GrpcPredictor if config.predictor_protocol == "grpc-v2" else RestPredictor
-    return Endpoints([kind(host, bundle, tls=config.predictor_use_ssl) for host in config.predictor_host])
+    grpc = config.predictor_protocol == "grpc-v2"
+    endpoint = partial(
+        GrpcPredictor if grpc else RestPredictor,
+        bundle=bundle,
+        tls=_tls("h2" if grpc else "http/1.1") if config.predictor_use_ssl else None,
+        # half of a call's time, so that as much is left to try another address
+        connect_s=config.predictor_timeout_ms / 2000,
+    )
+    resolution = resolution or Resolution(config.predictor_host, config.predictor_resolve_s)
+    return Endpoints(endpoint, resolution, counted=counted)
+
+
+def _tls(protocol: str) -> ssl.SSLContext:
+    """Made once for all endpoints: the system's certificates take a while to read."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols([protocol])
+    return context

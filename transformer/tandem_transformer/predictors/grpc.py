@@ -9,6 +9,7 @@ from tandem.bundle import Bundle
 from tandem.errors import MalformedRequest, Unavailable
 from tandem.oip import protobuf
 from tandem.pipeline import Tensors
+from tandem_transformer.predictors.address import CONNECT_S, Address
 from tandem_transformer.predictors.http2_connection import CallingConnection, GrpcResponse
 from tandem_transformer.predictors.tensors import GRPC_STATUS, to_error, to_request, to_tensors
 
@@ -17,19 +18,21 @@ class GrpcPredictor:
     """One endpoint, over one connection.
 
     Args:
-        host: ``host:port``.
+        address: Where it is.
         bundle: The version whose model is asked for.
-        tls: Call over TLS.
+        tls: Call over TLS, and verify the other end so; it must offer ``h2``.
+        connect_s: Seconds that a connection may take to be made.
     """
 
-    def __init__(self, host: str, bundle: Bundle, *, tls: bool = False) -> None:
+    def __init__(
+        self, address: Address, bundle: Bundle, *, tls: ssl.SSLContext | None = None, connect_s: float = CONNECT_S
+    ) -> None:
         self._bundle = bundle
-        self._host = host
-        self._tls = ssl.create_default_context() if tls else None
-        if self._tls is not None:
-            self._tls.set_alpn_protocols(["h2"])
+        self._address = address
+        self._tls = tls
+        self._connect_s = connect_s
         self._connection: CallingConnection | None = None
-        self._connecting = asyncio.Lock()
+        self._opening: asyncio.Task[CallingConnection] | None = None
 
     async def infer(self, tensors: Tensors) -> Tensors:
         """Output tensors by name.
@@ -53,6 +56,8 @@ class GrpcPredictor:
 
     async def close(self) -> None:
         """Close the connection."""
+        if self._opening is not None:
+            self._opening.cancel()
         if self._connection is not None:
             self._connection.close()
 
@@ -66,7 +71,23 @@ class GrpcPredictor:
         return await (await self._connect(kept)).call(message)
 
     async def _connect(self, unusable: CallingConnection | None) -> CallingConnection:
-        async with self._connecting:
-            if self._connection is None or self._connection is unusable or not self._connection.usable:
-                self._connection = await CallingConnection.open(self._host, protobuf.INFER_METHOD, self._tls)
+        """A connection other than one that is of no more use; calls that want it at the same time share it."""
+        if self._connection is not None and self._connection is not unusable and self._connection.usable:
             return self._connection
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(self._opened)
+        # a call that is given up does not take the connection from the others, nor do they wait for it one by one
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> CallingConnection:
+        connection = await CallingConnection.open(self._address, protobuf.INFER_METHOD, self._tls, self._connect_s)
+        if self._connection is not None:
+            self._connection.retire()
+        self._connection = connection
+        return connection
+
+    def _opened(self, opening: asyncio.Task[CallingConnection]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # seen by those that wait, if any still do

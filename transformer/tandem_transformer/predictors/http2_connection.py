@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from tandem.oip import http2
 from tandem.oip.http2 import Http2Connection, Stream
+from tandem_transformer.predictors.address import CONNECT_S, Address
 
 
 @dataclass(frozen=True)
@@ -45,19 +46,22 @@ class CallingConnection(Http2Connection):
         self._going_away = False
 
     @classmethod
-    async def open(cls, host: str, path: str, tls: ssl.SSLContext | None) -> CallingConnection:
-        """Connect to ``host:port``.
+    async def open(
+        cls, address: Address, path: str, tls: ssl.SSLContext | None = None, connect_s: float = CONNECT_S
+    ) -> CallingConnection:
+        """Connect.
+
+        Args:
+            address: Where to.
+            path: Full path of the method.
+            tls: Call over TLS, and verify the other end so.
+            connect_s: Seconds that it may take.
 
         Raises:
             OSError: if it cannot be reached.
         """
-        name, _, port = host.rpartition(":")
         scheme = "https" if tls else "http"
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            lambda: cls(host, path, scheme), name.strip("[]"), int(port), ssl=tls
-        )
-        return connection
+        return await address.connect(lambda: cls(address.host, path, scheme), tls, connect_s)
 
     @property
     def usable(self) -> bool:
@@ -69,12 +73,20 @@ class CallingConnection(Http2Connection):
             and len(self.streams) < self.max_streams
         )
 
+    def retire(self) -> None:
+        """Make no further calls here, and close once those under way are answered."""
+        self._going_away = True
+        if not self.streams and self.connected:
+            self.close()
+
     async def call(self, message: bytes) -> GrpcResponse:
         """Send a serialised request and wait for its answer.
 
         Raises:
-            OSError: if the connection breaks off before the answer is complete.
+            OSError: if the connection breaks off before the answer is complete, or has done so already.
         """
+        if self._going_away:
+            raise ConnectionError("the server is going away")
         number = self._next_stream
         self._next_stream += 2
         stream = self.streams[number] = Stream(number, self.stream_window)
@@ -87,6 +99,8 @@ class CallingConnection(Http2Connection):
             del self._answers[number]
             if self.streams.pop(number, None) is not None and self.connected:
                 self.write(http2.frame(http2.RST_STREAM, 0, number, struct.pack(">I", http2.CANCEL)))
+            if self._going_away:
+                self.retire()
 
     def ended(self, stream: Stream) -> None:
         """An answer is complete."""
@@ -106,10 +120,10 @@ class CallingConnection(Http2Connection):
 
     def leaving(self, last: int) -> None:
         """The server answers no calls after the one of stream ``last``."""
-        self._going_away = True
         for number in [number for number in self.streams if number > last]:
             del self.streams[number]
             self._fail(number, ConnectionError("the server is going away"))
+        self.retire()
 
     def broken_off(self, error: Exception) -> None:
         """Nothing that is under way will be answered."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import httptools
 
+from tandem_transformer.predictors.address import Address
+
 
 @dataclass(slots=True)
 class HttpResponse:
@@ -28,17 +30,18 @@ class HttpResponse:
 
 
 class HttpPool:
-    """Connections to one host; each carries one request at a time.
+    """Connections to one address; each carries one request at a time.
 
     Args:
-        host: ``host:port``.
-        tls: Call over TLS.
+        address: Where they lead.
+        tls: Call over TLS, and verify the other end so.
+        connect_s: Seconds that a connection may take to be made.
     """
 
-    def __init__(self, host: str, *, tls: bool = False) -> None:
-        name, _, port = host.rpartition(":")
-        self._address = (name.strip("[]"), int(port))
-        self._tls = ssl.create_default_context() if tls else None
+    def __init__(self, address: Address, tls: ssl.SSLContext | None, connect_s: float) -> None:
+        self._address = address
+        self._tls = tls
+        self._connect_s = connect_s
         self._idle: list[_Connection] = []
 
     async def request(self, data: bytes) -> HttpResponse:
@@ -72,9 +75,7 @@ class HttpPool:
 
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
-        host, port = self._address
-        _, connection = await loop.create_connection(lambda: _Connection(loop), host, port, ssl=self._tls)
-        return connection
+        return await self._address.connect(lambda: _Connection(loop), self._tls, self._connect_s)
 
     async def _exchange(self, connection: _Connection, data: bytes) -> HttpResponse:
         try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
+
 from tandem.bundle import Bundle
 from tandem.errors import MalformedRequest, Unavailable
 from tandem.oip import rest
 from tandem.pipeline import Tensors
+from tandem_transformer.predictors.address import CONNECT_S, Address
 from tandem_transformer.predictors.http_connection import HttpPool
 from tandem_transformer.predictors.tensors import to_error, to_request, to_tensors
 
@@ -16,16 +19,19 @@ class RestPredictor:
     """One endpoint, over kept-alive connections.
 
     Args:
-        host: ``host:port``.
+        address: Where it is.
         bundle: The version whose model is asked for.
-        tls: Call over HTTPS.
+        tls: Call over HTTPS, and verify the other end so.
+        connect_s: Seconds that a connection may take to be made.
     """
 
-    def __init__(self, host: str, bundle: Bundle, *, tls: bool = False) -> None:
+    def __init__(
+        self, address: Address, bundle: Bundle, *, tls: ssl.SSLContext | None = None, connect_s: float = CONNECT_S
+    ) -> None:
         self._bundle = bundle
-        self._pool = HttpPool(host, tls=tls)
+        self._pool = HttpPool(address, tls, connect_s)
         self._head = (
-            f"POST /v2/models/{bundle.hop_name}/infer HTTP/1.1\r\nHost: {host}\r\n"
+            f"POST /v2/models/{bundle.hop_name}/infer HTTP/1.1\r\nHost: {address.host}\r\n"
             f"Content-Type: application/octet-stream\r\n{rest.HEADER_LENGTH}: "
         ).encode()
 

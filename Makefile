@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-PACKAGES := -e core -e transformer -e predictor -e cli
-IMAGES := transformer predictor
+PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
+IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
 .PHONY: help fmt check test bench demo lock proto clean
@@ -33,7 +33,7 @@ fmt: $(VENV)/.dev  ## Format the code and fix what can be fixed
 check: $(VENV)/.dev  ## Formatting, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy core/tandem transformer/tandem_transformer predictor/tandem_predictor cli/tandem_cli
+	$(BIN)/mypy core/tandem transformer/tandem_transformer predictor/tandem_predictor rollout/tandem_rollout cli/tandem_cli
 	$(BIN)/lint-imports --no-cache
 
 test: $(VENV)/.dev  ## All tests, against real Valkey, Envoy and ONNX Runtime
@@ -46,13 +46,15 @@ demo: $(VENV)/.demo  ## Train, bundle, serve two versions behind Envoy, and chec
 	$(BIN)/python examples/athlete/demo.py
 
 COMPILE := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	--no-emit-package tandem-core --no-emit-package tandem-transformer --no-emit-package tandem-predictor
+	--no-emit-package tandem-core --no-emit-package tandem-transformer --no-emit-package tandem-predictor --no-emit-package tandem-rollout
 
 lock: $(UV)  ## Compile requirements/*.txt anew
 	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --group pyproject.toml:workspace --group pyproject.toml:dev -o requirements/dev.txt
 	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --group pyproject.toml:workspace -c requirements/dev.txt -o requirements/local.txt
 	for image in $(IMAGES); do \
 	  $(UV) pip $(COMPILE) $$image/pyproject.toml -c requirements/dev.txt -o requirements/$$image.txt || exit 1; done
+	echo 'onnxruntime-gpu[cuda,cudnn]' | $(UV) pip $(COMPILE) --no-emit-package onnxruntime - predictor/pyproject.toml -c requirements/dev.txt -o requirements/predictor-cuda.txt
+	$(UV) pip $(COMPILE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 
 proto: $(VENV)/.dev  ## Generate the protobuf code of the Open Inference Protocol
 	$(BIN)/python core/tandem/oip/generate.py

@@ -8,6 +8,7 @@ from tandem_cli import bundle
 from tandem_cli.check import check_package
 from tandem_cli.errors import TellingGroup
 from tandem_cli.materialize import materialize_package
+from tandem_cli.render import print_crd, render_rollouts
 from tandem_cli.up import up
 
 app = typer.Typer(
@@ -21,6 +22,8 @@ app = typer.Typer(
 app.command("check")(check_package)
 app.command("materialize")(materialize_package)
 app.command("up")(up)
+app.command("render")(render_rollouts)
+app.command("crd")(print_crd)
 app.add_typer(bundle.commands, name="bundle")
 
 

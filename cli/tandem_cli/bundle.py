@@ -10,9 +10,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tandem import Bundle, EmbeddedModel
+from tandem_cli.image import image
 from tandem_cli.output import Format, OutputOption, print_json
 
-commands = typer.Typer(no_args_is_help=True, help="Look at a bundle, and prove that it is whole.")
+commands = typer.Typer(no_args_is_help=True, help="Look at a bundle, prove that it is whole, ship it.")
+
+commands.command("image")(image)
 
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", exists=True, file_okay=False, help="Directory of a bundle.")

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from tandem import BundleError, DefinitionError, StoreError, TandemError
 from tandem_cli.local import ChildDied
+from tandem_rollout.spec import InvalidSpecError
 
 FAILED = 1
 """Exit code: a check found something, or something did not work."""
@@ -20,6 +21,7 @@ USAGE = 2
 _NEXT: dict[type[TandemError], str] = {
     DefinitionError: "correct the model package and run `tandem check` on it",
     BundleError: "write the bundle anew, or get an undamaged copy",
+    InvalidSpecError: "correct the manifest",
     StoreError: "see that the online store runs, and that --store names it",
 }
 

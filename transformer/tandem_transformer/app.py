@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -90,6 +91,17 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     async def model_ready(model: str, version: str | None = None) -> JSONResponse:
         _check(service, model, version)
         return JSONResponse({"name": name, "ready": service.ready}, 200 if service.ready else 503)
+
+    @app.get("/tandem/proof", include_in_schema=False)
+    async def proof(provider: str = "CPUExecutionProvider") -> Response:
+        described = {
+            "name": bundle.name,
+            "version": bundle.version,
+            "digest": bundle.digest,
+            "rows": await service.replay(provider),
+            "contract": bundle.contract,
+        }
+        return Response(msgspec.json.encode(described), media_type="application/json")
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

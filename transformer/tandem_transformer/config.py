@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PROTOCOLS = ("v2", "grpc-v2", "inprocess")
+STORE_VARIABLE = "TANDEM_STORE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,10 @@ def _parser() -> argparse.ArgumentParser:
         help="time after which the predictor's hosts are looked up again, 0 to find them once (%(default)g)",
     )
     add(
-        "--store", default=default.store, help="online store: redis://host:port/db, rediss://…, memory:// (%(default)s)"
+        "--store",
+        default=os.environ.get(STORE_VARIABLE, default.store),
+        help=f"online store: redis://host:port/db, rediss://…, memory:// ({default.store}); without the flag the "
+        f"variable {STORE_VARIABLE} counts, where a password does not show among the processes",
     )
     add(
         "--workers",

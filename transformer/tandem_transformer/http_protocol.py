@@ -33,9 +33,16 @@ class PredictProtocol(HttpToolsProtocol):
         super().__init__(**options)
         self._endpoints = endpoints
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        self._answered_at = self.loop.time()
+        self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or was told to go."""
         super().connection_lost(exc)
+        self._idle_timer.cancel()
         if isinstance(self.cycle, _Cycle):
             self.cycle.abandon()
 
@@ -74,6 +81,24 @@ class PredictProtocol(HttpToolsProtocol):
         super().on_message_complete()
         if isinstance(self.cycle, _Cycle):
             self.cycle.start()
+
+    def on_response_complete(self) -> None:
+        """A request is answered; uvicorn would set a timer for each, and cancel it at the next."""
+        self._answered_at = self.loop.time()
+        if self.pipeline or not isinstance(self.cycle, _Cycle):
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+
+    def _close_if_idle(self) -> None:
+        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if self.cycle is not None and not self.cycle.response_complete:
+            left = self.timeout_keep_alive
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._close_if_idle)
+        else:
+            self.timeout_keep_alive_handler()
 
     def _is_plain(self, headers: Headers, max_body_bytes: int) -> bool:
         length = headers.get(b"content-length")

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from tandem.bundle import Bundle
-from tandem.errors import DeadlineExceeded, Internal, RequestError, StoreError, Unavailable
+from tandem.errors import BundleError, DeadlineExceeded, Internal, RequestError, StoreError, Unavailable
 from tandem.features import LookupPlan, ViewColumns
-from tandem.golden import replay_vectors
+from tandem.golden import check_outputs, replay_vectors
 from tandem.pipeline import Features, Inputs
 from tandem.rows import RowReader
 from tandem.stores import OnlineStore
@@ -122,6 +122,27 @@ class Service:
                 "a batch failed", extra={"request_ids": [call.request_id.decode("latin-1") for call in calls]}
             )
             _fail(calls, Internal("internal error"))
+
+    async def replay(self, provider: str) -> int:
+        """Prove the pair: golden vectors through the predictor must come to what the training framework made of them.
+
+        Args:
+            provider: The execution provider of the predictor, whose tolerance the bundle has.
+
+        Returns:
+            The number of golden rows.
+
+        Raises:
+            Internal: ``proof_failed``, naming the output and row that differ.
+            RequestError: as a request would see it, where the predictor cannot be asked.
+        """
+        golden = self.bundle.golden()
+        found = await self._predict(dict(golden.vectors), self._loop.time() + self._predictor_timeout)
+        try:
+            check_outputs(found, dict(golden.outputs), self.bundle.tolerance(provider))
+        except BundleError as error:
+            raise Internal(str(error), code="proof_failed") from error
+        return len(next(iter(golden.vectors.values())))
 
     async def close(self) -> None:
         """Finish what is in flight, then give back connections."""

@@ -1,0 +1,52 @@
+"""``python -m tandem_rollout``: the controller."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from tandem_rollout.platform import Platform
+
+
+class _Json(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the controller; returns the exit code. Every flag can be given as an environment variable ``TANDEM_FLAG``."""
+    parser = argparse.ArgumentParser(prog="tandem_rollout", description="Makes the cluster what InferenceRollouts say")
+    for field in dataclasses.fields(Platform):
+        default = os.environ.get(f"TANDEM_{field.name.upper()}", field.default)
+        parser.add_argument(f"--{field.name}", default=default, help="default: %(default)s")
+    parser.add_argument("--namespace", default=None, help="look after this namespace only")
+    parser.add_argument("--metrics_port", type=int, default=8080, help="port of /metrics, 0 for none")
+    options = vars(parser.parse_args(argv))
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Json())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    namespace, port = options.pop("namespace"), options.pop("metrics_port")
+    from tandem_rollout.controller.run import run
+
+    return asyncio.run(run(Platform(**options), namespace=namespace, metrics_port=port))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""What the controller says about a rollout. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from tandem_rollout.controller import observe
+from tandem_rollout.observation import Observed
+from tandem_rollout.plan import Plan
+from tandem_rollout.revision import Revision
+from tandem_rollout.spec import Rollout
+from tandem_rollout.status import Condition, RolloutStatus, VariantStatus
+
+
+def describe(
+    rollout: Rollout,
+    wanted: Sequence[Revision],
+    observed: Sequence[Observed],
+    found: Plan,
+    errors: Mapping[str, str],
+    route: Mapping[str, Any] | None,
+    url: str,
+    before: RolloutStatus,
+    now: float,
+) -> RolloutStatus:
+    """The status of a rollout after one pass.
+
+    Args:
+        rollout: The rollout.
+        wanted: The revisions that the spec asks for.
+        observed: All revisions that there are.
+        found: What was decided.
+        errors: What the API server refused, by the name of the InferenceService or of the rollout.
+        route: The HTTPRoute, as the gateway has answered it.
+        url: Where clients reach the model.
+        before: The status until now.
+        now: Seconds since the epoch.
+    """
+    variants = _variants(wanted, observed, found, errors, before, now)
+    ready = sum(each.phase == "Ready" for each in variants[: len(wanted)])
+    message = errors.get(rollout.name) or observe.route_problem(route) or _first_message(variants)
+    complete = ready == len(wanted) and not message
+    reason = "Complete" if complete else "Refused" if _any_refused(variants, errors) else "Waiting"
+    condition = _condition(before, "Ready", complete, reason, message or "all variants serve", rollout, now)
+    valid = _condition(before, "Valid", True, "Valid", "the spec is valid", rollout, now)
+    names = {each.name: each.variant for each in observed}
+    weights = {names[name]: weight for name, weight in found.weights.items() if name in names}
+    return RolloutStatus(
+        observed_generation=rollout.generation,
+        ready=f"{ready}/{len(wanted)}",
+        weights=" ".join(f"{variant}={weight}" for variant, weight in weights.items()),
+        url=url,
+        message=message,
+        variants=variants,
+        conditions=[condition, valid],
+    )
+
+
+def describe_invalid(before: RolloutStatus, message: str, generation: int, now: float) -> RolloutStatus:
+    """The status of a rollout whose spec makes no sense; all else stays as it is."""
+    valid = Condition(
+        type="Valid",
+        status="False",
+        reason="Invalid",
+        message=message,
+        last_transition_time=_stamp(now),
+        observed_generation=generation,
+    )
+    kept = [each for each in before.conditions if each.type != "Valid"]
+    return msgspec.structs.replace(before, observed_generation=generation, message=message, conditions=[*kept, valid])
+
+
+def _variants(
+    wanted: Sequence[Revision],
+    observed: Sequence[Observed],
+    found: Plan,
+    errors: Mapping[str, str],
+    before: RolloutStatus,
+    now: float,
+) -> list[VariantStatus]:
+    seen = {each.name: each for each in observed}
+    earlier = {each.inference_service: each for each in before.variants}
+    variants = []
+    for revision in wanted:
+        each = seen.get(revision.name) or Observed(variant=revision.variant.name, name=revision.name)
+        message = errors.get(each.name) or found.refused.get(each.name) or each.problem
+        phase = "Refused" if each.name in errors or each.name in found.refused else each.phase
+        if phase == "Pending" and not message:
+            message = observe.waits_for(revision, each.transformers, each.predictors, revision.name in seen)
+        if phase == "Ready" and each.name not in found.reachable:
+            needed = " and ".join(map(str, found.floors.get(each.name, ())))
+            phase, message = "Pending", f"waits for as many pods as the version that it replaces has ({needed})"
+        if phase == "Ready":
+            message = ""
+        variants.append(_variant_status(each, phase, message, found, earlier, now))
+    variants += [_variant_status(seen[name], "Retired", "", found, earlier, now) for name in found.retired]
+    for name in found.reachable:
+        if name not in {each.inference_service for each in variants}:
+            message = "serves until its successor is ready"
+            variants.append(_variant_status(seen[name], "Ready", message, found, earlier, now))
+    return variants
+
+
+def _variant_status(
+    each: Observed, phase: Any, message: str, found: Plan, earlier: Mapping[str, VariantStatus], now: float
+) -> VariantStatus:
+    old = earlier.get(each.name)
+    return VariantStatus(
+        name=each.variant,
+        inference_service=each.name,
+        phase=phase,
+        weight=found.weights.get(each.name, 0),
+        version=each.proof.version if each.proof else (old.version if old else ""),
+        digest=each.proof.digest if each.proof else (old.digest if old else ""),
+        message=message,
+        since=old.since if old and old.phase == phase else _stamp(now),
+    )
+
+
+def _first_message(variants: Sequence[VariantStatus]) -> str:
+    """The message of what is worst off."""
+    for phase in ("Refused", "Pending"):
+        for each in variants:
+            if each.phase == phase:
+                return f"{each.name}: {each.message}"
+    return ""
+
+
+def _any_refused(variants: Sequence[VariantStatus], errors: Mapping[str, str]) -> bool:
+    return bool(errors) or any(each.phase == "Refused" for each in variants)
+
+
+def _condition(
+    before: RolloutStatus, kind: str, holds: bool, reason: str, message: str, rollout: Rollout, now: float
+) -> Condition:
+    status: Any = "True" if holds else "False"
+    old = next((each for each in before.conditions if each.type == kind), None)
+    changed = old is None or old.status != status
+    return Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message,
+        last_transition_time=_stamp(now) if changed or old is None else old.last_transition_time,
+        observed_generation=rollout.generation,
+    )
+
+
+def _stamp(now: float) -> str:
+    return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,47 @@
+"""Kinds of objects that the controller reads and writes, as lightkube's resource classes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from lightkube.generic_resource import create_namespaced_resource
+from lightkube.resources.core_v1 import Pod, Service
+from lightkube.resources.networking_v1 import NetworkPolicy
+from lightkube.resources.policy_v1 import PodDisruptionBudget
+
+from tandem_rollout import GROUP, KIND, PLURAL, VERSION
+from tandem_rollout.render import Object
+
+InferenceRollout: Final = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
+InferenceService: Final = create_namespaced_resource(
+    "serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices"
+)
+HTTPRoute: Final = create_namespaced_resource("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
+ScaledObject: Final = create_namespaced_resource("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
+PodMonitor: Final = create_namespaced_resource("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors")
+BackendTrafficPolicy: Final = create_namespaced_resource(
+    "gateway.envoyproxy.io", "v1alpha1", "BackendTrafficPolicy", "backendtrafficpolicies"
+)
+SecurityPolicy: Final = create_namespaced_resource(
+    "gateway.envoyproxy.io", "v1alpha1", "SecurityPolicy", "securitypolicies"
+)
+
+#: What is applied, and by which class.
+APPLIED: Final[dict[str, Any]] = {
+    "InferenceService": InferenceService,
+    "Service": Service,
+    "NetworkPolicy": NetworkPolicy,
+    "ScaledObject": ScaledObject,
+    "PodDisruptionBudget": PodDisruptionBudget,
+    "PodMonitor": PodMonitor,
+    "HTTPRoute": HTTPRoute,
+    "BackendTrafficPolicy": BackendTrafficPolicy,
+    "SecurityPolicy": SecurityPolicy,
+}
+
+__all__ = ["APPLIED", "HTTPRoute", "InferenceRollout", "InferenceService", "Pod", "PodMonitor", "resource"]
+
+
+def resource(made: Object) -> Any:
+    """A rendered object as lightkube takes it."""
+    return APPLIED[made["kind"]].from_dict(made)

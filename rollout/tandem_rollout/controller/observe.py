@@ -1,0 +1,138 @@
+"""From the objects of the cluster to what a plan is made of. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from tandem_rollout.render.route import PIN_HEADER
+from tandem_rollout.revision import Revision
+
+Plain = Mapping[str, Any]
+
+_STUCK: Final = {
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "InvalidImageName",
+    "CreateContainerConfigError",
+    "ErrImageNeverPull",
+}
+_ENDED: Final = {"CrashLoopBackOff", "Error"}
+_LONGEST: Final = 400
+
+
+def ready_pods(pods: Iterable[Plain], component: str) -> int:
+    """How many pods of a half take calls."""
+    return sum(
+        each["metadata"].get("deletionTimestamp") is None and _is_ready(each)
+        for each in pods
+        if _component(each) == component
+    )
+
+
+def problem(service: Plain, pods: Iterable[Plain]) -> tuple[str, bool]:
+    """Why a revision does not run, and whether it will not by itself; empty where it only needs time.
+
+    Args:
+        service: The InferenceService.
+        pods: Its pods.
+    """
+    found = [reason for pod in pods for reason in _pod_problems(pod)]
+    if found:
+        fatal = [text for text, will_not in found if will_not]
+        return (fatal or [text for text, _ in found])[0], bool(fatal)
+    for condition in service.get("status", {}).get("conditions") or ():
+        if condition["status"] == "False" and condition.get("message"):
+            return _short(condition["message"]), False
+    return "", False
+
+
+def route_weights(route: Plain | None) -> dict[str, int]:
+    """Weights of a route, by InferenceService."""
+    if route is None:
+        return {}
+    for rule in route["spec"]["rules"]:
+        if rule.get("name") == "split":
+            return {
+                each["name"].removesuffix("-transformer"): each.get("weight", 1)
+                for each in rule["backendRefs"]
+                if each.get("weight", 1)
+            }
+    return {}
+
+
+def route_problem(route: Plain | None) -> str:
+    """What the gateway says against a route."""
+    for parent in ((route or {}).get("status") or {}).get("parents") or ():
+        for condition in parent.get("conditions") or ():
+            if condition["status"] == "False" and condition["type"] in ("Accepted", "ResolvedRefs"):
+                return _short(f"the gateway does not take the route: {condition['reason']}: {condition['message']}")
+    return ""
+
+
+def waits_for(revision: Revision, transformers: int, predictors: int, exists: bool) -> str:
+    """What a revision without any problem waits for."""
+    if not exists:
+        return "waits for its InferenceService"
+    missing = [half for half, count in (("transformer", transformers), ("predictor", predictors)) if not count]
+    if missing:
+        return f"waits for a ready {' and a ready '.join(missing)}"
+    return f"waits for its proof: golden rows through {revision.name}"
+
+
+def _is_ready(pod: Plain) -> bool:
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in pod.get("status", {}).get("conditions") or ()
+    )
+
+
+def _component(pod: Plain) -> str:
+    labels = pod["metadata"].get("labels") or {}
+    return str(labels.get("component") or labels.get("app", "").rpartition("-")[2])
+
+
+def _pod_problems(pod: Plain) -> Iterator[tuple[str, bool]]:
+    if pod["metadata"].get("deletionTimestamp") is not None:
+        return
+    status, half = pod.get("status", {}), _component(pod)
+    for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+        state, last = container.get("state") or {}, container.get("lastState") or {}
+        waiting = state.get("waiting") or {}
+        ended = state.get("terminated") or last.get("terminated") or {}
+        where = half if container["name"] == "kserve-container" else f"{half}, container {container['name']}"
+        if waiting.get("reason") in _STUCK:
+            yield _short(f"{where}: {waiting['reason']}: {waiting.get('message', '')}"), True
+        elif ended.get("exitCode") and not container.get("ready"):
+            # one end may be an accident; a container that is started again and ends again will go on so
+            yield _short(f"{where}: {_last_words(ended)}"), waiting.get("reason") in _ENDED or _ends_again(container)
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            yield _short(f"{half}: no node: {condition.get('message', '')}"), False
+
+
+def _ends_again(container: Plain) -> bool:
+    return bool(container.get("restartCount", 0) >= 1)
+
+
+def _last_words(ended: Plain) -> str:
+    """What a container said before it ended: the message of its last log line that is an error."""
+    text = (ended.get("message") or "").strip()
+    for line in reversed(text.splitlines()):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and str(record.get("level", "")).lower() == "error":
+            return str(record.get("message", line))
+    last = text.splitlines()[-1] if text else ended.get("reason", "Error")
+    return f"ended with code {ended.get('exitCode')}: {last}"
+
+
+def _short(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _LONGEST else flat[: _LONGEST - 1] + "…"
+
+
+__all__ = ["PIN_HEADER", "problem", "ready_pods", "route_problem", "route_weights", "waits_for"]

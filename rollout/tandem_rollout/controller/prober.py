@@ -1,0 +1,81 @@
+"""Asking a transformer for its proof."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+import msgspec
+
+from tandem.contract import Contract
+from tandem_rollout.observation import Proof
+from tandem_rollout.revision import Revision
+
+_TIMEOUT_S: Final = 15.0
+_REFUTED: Final = {"proof_failed", "predictor_mismatch", "predictor_refused"}
+"""Codes of an answer that says that this pair will never be right; others say that it is not yet."""
+
+
+class _Answer(msgspec.Struct):
+    name: str
+    version: str
+    digest: str
+    rows: int
+    contract: Contract
+
+
+@dataclass(frozen=True, slots=True)
+class Refutation:
+    """No proof.
+
+    Attributes:
+        reason: Why, in words.
+        final: Whether asking again is useless.
+    """
+
+    reason: str
+    final: bool
+
+
+class Prober:
+    """Asks transformers through their Services."""
+
+    def __init__(self) -> None:
+        self._client = httpx2.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
+
+    async def prove(self, revision: Revision) -> Proof | Refutation:
+        """Have a pair replay its golden rows, from the transformer's Service through a predictor."""
+        gpu = revision.rollout.spec.predictor.gpu
+        provider = "CUDAExecutionProvider" if gpu else "CPUExecutionProvider"
+        url = f"http://{revision.transformer}.{revision.rollout.namespace}.svc/tandem/proof"
+        try:
+            response = await self._client.get(url, params={"provider": provider})
+        except httpx2.HTTPError as error:
+            return Refutation(f"the transformer cannot be asked for its proof: {error or type(error).__name__}", False)
+        if response.status_code != 200:
+            return _refutation(response)
+        return _proof(revision, response.content)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._client.aclose()
+
+
+def _proof(revision: Revision, content: bytes) -> Proof | Refutation:
+    try:
+        answer = msgspec.json.decode(content, type=_Answer)
+    except msgspec.DecodeError as error:
+        return Refutation(f"the transformer's proof cannot be read: {error}", True)
+    wanted = revision.variant.bundle.version
+    if wanted and answer.version != wanted:
+        return Refutation(f"its bundle is version {answer.version!r}, the spec says {wanted!r}", True)
+    return Proof(version=answer.version, digest=answer.digest, contract=answer.contract)
+
+
+def _refutation(response: httpx2.Response) -> Refutation:
+    try:
+        body: dict[str, Any] = msgspec.json.decode(response.content, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return Refutation(f"the transformer answers {response.status_code} when asked for its proof", False)
+    return Refutation(str(body.get("error", response.status_code)), body.get("code") in _REFUTED)

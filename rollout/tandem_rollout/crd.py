@@ -1,0 +1,137 @@
+"""The CustomResourceDefinition, made from the structs of :mod:`.spec` and :mod:`.status`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from tandem_rollout import GROUP, KIND, PLURAL, VERSION
+from tandem_rollout.spec import RULES, RolloutSpec
+from tandem_rollout.status import RolloutStatus
+
+Schema = dict[str, Any]
+
+_DROPPED: Final = ("title", "$defs", "additionalProperties")
+_COLUMNS: Final = (
+    ("Model", ".spec.model", 1),
+    ("Ready", ".status.ready", 0),
+    ("Weights", ".status.weights", 0),
+    ("Message", ".status.message", 0),
+    ("URL", ".status.url", 1),
+)
+
+
+def crd() -> dict[str, Any]:
+    """The CustomResourceDefinition: a structural schema with CEL rules, printer columns and the status subresource."""
+    spec = _structural(RolloutSpec)
+    for where, rule, message in RULES:
+        for schema in _at(spec, where):
+            schema.setdefault("x-kubernetes-validations", []).append({"rule": rule, "message": message})
+    name_rule = {"rule": "self.metadata.name.size() <= 26", "message": "metadata.name may have 26 characters at most"}
+    schema = {
+        "type": "object",
+        "description": "Versions of a model on Kubernetes, and how requests are shared out between them.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": spec,
+            "status": _structural(RolloutStatus),
+        },
+        "x-kubernetes-validations": [name_rule],
+    }
+    columns: list[Schema] = [
+        {"name": name, "jsonPath": path, "type": "string", "priority": priority} for name, path, priority in _COLUMNS
+    ]
+    columns.append({"name": "Age", "jsonPath": ".metadata.creationTimestamp", "type": "date", "priority": 0})
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["irl"],
+                "categories": ["all", "tandem"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": schema},
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": columns,
+                }
+            ],
+        },
+    }
+
+
+def _structural(kind: type) -> Schema:
+    schema = msgspec.json.schema(kind)
+    return _convert(schema, schema["$defs"])
+
+
+def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
+    """A JSON Schema of msgspec's as Kubernetes takes it: no references, no unions with null, no closed objects."""
+    if "$ref" in schema:
+        target = defs[schema["$ref"].rpartition("/")[2]]
+        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    if "anyOf" in schema:
+        (some,) = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
+        schema = {**some, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
+        return _convert(schema, defs)
+    converted = {key: value for key, value in schema.items() if key not in _DROPPED and not _is_empty(key, value)}
+    if "enum" in schema:
+        converted["type"] = "string"
+    if schema.get("type") == "integer":
+        converted["format"] = "int64"
+    if "properties" in schema:
+        converted["properties"] = {name: _convert(own, defs) for name, own in schema["properties"].items()}
+    elif schema.get("type") == "object":
+        values = schema.get("additionalProperties")
+        if values:
+            converted["additionalProperties"] = _convert(values, defs)
+        else:
+            converted["x-kubernetes-preserve-unknown-fields"] = True
+    if "items" in schema:
+        converted["items"] = _convert(schema["items"], defs) if schema["items"] else _FREE
+        if key := _key(converted["items"]):
+            converted["x-kubernetes-list-type"], converted["x-kubernetes-list-map-keys"] = "map", [key]
+    return converted
+
+
+_FREE: Final[Schema] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def _key(items: Schema) -> str | None:
+    """The property by which elements of a list are told apart."""
+    required = items.get("required", ())
+    for key in ("type", "inferenceService", "name"):
+        if key in required and items.get("type") == "object":
+            return key
+    return None
+
+
+def _is_empty(key: str, value: Any) -> bool:
+    return key in ("default", "description", "required") and value is not False and not value
+
+
+def _at(schema: Schema, path: str) -> Iterator[Schema]:
+    """The schemas that a rule is meant for."""
+    if path == "bundle":
+        yield schema["properties"]["bundle"]
+        yield schema["properties"]["variants"]["items"]["properties"]["bundle"]
+        return
+    for name in filter(None, path.split(".")):
+        schema = schema["properties"][name]
+    yield schema

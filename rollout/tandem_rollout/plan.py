@@ -1,0 +1,140 @@
+"""Which revisions get which weights, and which may go. Pure: from what is wanted and what is seen.
+
+The rules:
+
+- Weight goes only to revisions that are usable. Where the revision that is wanted is not, the one that serves its
+  variant now keeps the variant's weight: an edit replaces a version only when the new one has proved itself, and has
+  as many pods as the old one.
+- Where nothing is usable, the present weights stay: nothing better is known.
+- A revision that is not wanted any more stays for ``keepOldFor``, without weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tandem.compatibility import compare
+from tandem_rollout.observation import Observed
+from tandem_rollout.revision import Revision
+from tandem_rollout.spec import Rollout, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What should be.
+
+    Attributes:
+        weights: Weight of each InferenceService that has any.
+        reachable: InferenceServices that the route names, by header or version, with or without weight.
+        refused: Why a wanted InferenceService that runs gets no weight, by name.
+        floors: Fewest pods of transformer and predictor that a wanted InferenceService needs before it takes over.
+        retired: InferenceServices that are not wanted and have no weight.
+        obsolete: Those of them that may be deleted now.
+    """
+
+    weights: dict[str, int]
+    reachable: tuple[str, ...]
+    refused: dict[str, str]
+    floors: dict[str, tuple[int, int]]
+    retired: tuple[str, ...]
+    obsolete: tuple[str, ...]
+
+
+def shares(rollout: Rollout) -> dict[str, int]:
+    """Weight that the spec gives each variant."""
+    blue_green = rollout.spec.strategy.blue_green
+    if blue_green:
+        return {variant.name: 100 * (variant.name == blue_green.active) for variant in rollout.spec.variants}
+    return {variant.name: variant.weight for variant in rollout.spec.all_variants}
+
+
+def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed], now: float) -> Plan:
+    """Weights, and what may go.
+
+    Args:
+        rollout: The rollout.
+        wanted: The revisions that the spec asks for, one for each variant.
+        observed: All revisions that there are.
+        now: Seconds since the epoch.
+    """
+    seen = {each.name: each for each in observed}
+    refused = {} if rollout.spec.allow_breaking_contract else _breaking(wanted, seen)
+    serving = {revision.variant.name: _serving(revision, observed) for revision in wanted}
+    floors = {
+        revision.name: _floors(rollout, old)
+        for revision in wanted
+        if (old := serving[revision.variant.name]) and old.name != revision.name
+    }
+    chosen: dict[str, str] = {}
+    for revision in wanted:
+        new, old = seen.get(revision.name), serving[revision.variant.name]
+        transformers, predictors = floors.get(revision.name, (0, 0))
+        enough = new is not None and new.transformers >= transformers and new.predictors >= predictors
+        if new is not None and new.usable and enough and new.name not in refused:
+            chosen[revision.variant.name] = new.name
+        elif old is not None:
+            chosen[revision.variant.name] = old.name
+    weights = {chosen[variant]: share for variant, share in shares(rollout).items() if share and variant in chosen}
+    if not weights:
+        weights = {each.name: each.weight for each in observed if each.weight}
+    reachable = tuple(dict.fromkeys([*chosen.values(), *weights]))
+    names = {revision.name for revision in wanted}
+    retired = [each for each in observed if each.name not in names and each.name not in reachable]
+    keep = seconds(rollout.spec.keep_old_for)
+    obsolete = [each for each in retired if not each.weight and each.retired_at is not None]
+    return Plan(
+        weights,
+        reachable,
+        refused,
+        floors,
+        tuple(each.name for each in retired),
+        tuple(each.name for each in obsolete if (each.retired_at or 0) + keep <= now),
+    )
+
+
+def _serving(revision: Revision, observed: Sequence[Observed]) -> Observed | None:
+    """The revision that serves a variant now."""
+    own = [each for each in observed if each.variant == revision.variant.name and each.weight and each.running]
+    return max(own, key=lambda each: each.weight, default=None)
+
+
+def _floors(rollout: Rollout, old: Observed) -> tuple[int, int]:
+    """As many pods as the revision that is replaced has, or the most that are allowed."""
+    scaling = rollout.spec.autoscaling
+    return (
+        min(old.transformers, scaling.transformer.max_replicas),
+        min(old.predictors, scaling.predictor.max_replicas),
+    )
+
+
+def _breaking(wanted: Sequence[Revision], seen: Mapping[str, Observed]) -> dict[str, str]:
+    """Wanted revisions whose contract would break clients of what serves now, and how."""
+    known = [each for each in seen.values() if each.weight and each.proof]
+    if not known:
+        # nobody serves yet: the first variant of the spec sets the contract
+        first = seen.get(wanted[0].name) if wanted else None
+        known = [first] if first and first.proof else []
+    refused = {}
+    for revision in wanted:
+        candidate = seen.get(revision.name)
+        if candidate is None or candidate.proof is None or candidate.weight:
+            continue
+        reason = next(filter(None, (_breaks(old, candidate) for old in known if old is not candidate)), None)
+        if reason:
+            refused[revision.name] = reason
+    return refused
+
+
+def _breaks(old: Observed, new: Observed) -> str | None:
+    if old.proof is None or new.proof is None:
+        return None
+    breaking = [
+        f"{change.field}: {change.what}"
+        for change in compare(old.proof.contract, new.proof.contract)
+        if change.breaking
+    ]
+    if not breaking:
+        return None
+    more = f" (and {len(breaking) - 1} more)" if len(breaking) > 1 else ""
+    return f"its contract breaks clients of {old.name}: {breaking[0]}{more}"

@@ -1,0 +1,28 @@
+"""What the platform engineer fixed for all rollouts when the controller was installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """Defaults of an installation.
+
+    Attributes:
+        transformer_image: Image of transformers.
+        predictor_image: Image of predictors; also builds model repositories for Triton.
+        predictor_gpu_image: The same with CUDA.
+        triton_image: Image of Triton.
+        domain: Domain of default hostnames.
+        prometheus: Address of Prometheus, as KEDA reaches it.
+        controller_namespace: Namespace of the controller, which asks transformers for their proof.
+    """
+
+    transformer_image: str = "tandem-transformer:0.1.0"
+    predictor_image: str = "tandem-predictor:0.1.0"
+    predictor_gpu_image: str = "tandem-predictor:0.1.0-cuda"
+    triton_image: str = "nvcr.io/nvidia/tritonserver:25.08-py3"
+    domain: str = "example.com"
+    prometheus: str = "http://prometheus-operated.monitoring:9090"
+    controller_namespace: str = "tandem-system"

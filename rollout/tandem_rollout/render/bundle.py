@@ -1,0 +1,56 @@
+"""How the bundle gets to ``/mnt/models`` of both halves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from tandem_rollout.render.metadata import Object
+from tandem_rollout.spec import Bundle
+
+MODELS: Final = "/mnt/models"
+_RESTRICTED: Final = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Parts of a pod that bring the bundle.
+
+    Attributes:
+        init_containers: What runs before the server.
+        volumes: Volumes of the pod.
+        mounts: Mounts of the containers.
+        env: Environment of the server; KServe's webhook reads ``STORAGE_URI`` there.
+    """
+
+    init_containers: tuple[Object, ...] = ()
+    volumes: tuple[Object, ...] = ()
+    mounts: tuple[Object, ...] = ()
+    env: tuple[Object, ...] = ()
+
+
+def delivery(bundle: Bundle) -> Delivery:
+    """How a bundle is brought: copied out of its image, mounted from a claim, or by KServe's webhook."""
+    if bundle.uri or bundle.modelcar:
+        uri = bundle.uri or f"oci://{bundle.image}"
+        return Delivery(env=({"name": "STORAGE_URI", "value": uri},))
+    mount: Object = {"name": "bundle", "mountPath": MODELS}
+    if bundle.pvc:
+        claim = {"claimName": bundle.pvc.claim_name, "readOnly": True}
+        where = {"subPath": bundle.pvc.path} if bundle.pvc.path else {}
+        volume = {"name": "bundle", "persistentVolumeClaim": claim}
+        return Delivery(volumes=(volume,), mounts=({**mount, "readOnly": True, **where},))
+    copy = {
+        "name": "bundle",
+        "image": bundle.image,
+        "command": ["cp", "-r", "/models/.", MODELS],
+        "securityContext": dict(_RESTRICTED),
+        "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [dict(mount)],
+    }
+    return Delivery((copy,), ({"name": "bundle", "emptyDir": {}},), ({**mount, "readOnly": True},))

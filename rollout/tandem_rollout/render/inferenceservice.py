@@ -1,0 +1,218 @@
+"""The InferenceService of a variant: transformer and predictor."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from tandem_rollout.platform import Platform
+from tandem_rollout.render.bundle import Delivery, delivery
+from tandem_rollout.render.merge import merge
+from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.revision import Revision
+from tandem_rollout.spec import EnvVar, Resources, seconds
+
+HTTP_PORT: Final = 8080
+GRPC_PORT: Final = 8081
+TRITON_METRICS_PORT: Final = 8002
+USER: Final = 65532
+
+CONTAINER: Final = "kserve-container"
+"""KServe looks for a container of this name in each component."""
+
+DRAIN_S: Final = 8
+"""Pods go on serving for so long after they are told to end: gateway and transformers learn of it by then."""
+
+_GRACE_S: Final = 45
+_GATEWAY_MARGIN_MS: Final = 250
+_RESTRICTED: Final = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+_POD_SECURITY: Final = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_TRANSFORMER_RESOURCES: Final = Resources(
+    requests={"cpu": "500m", "memory": "512Mi"}, limits={"cpu": "1", "memory": "1Gi"}
+)
+_PREDICTOR_RESOURCES: Final = Resources(
+    requests={"cpu": "500m", "memory": "512Mi"}, limits={"cpu": "1", "memory": "2Gi"}
+)
+
+
+def inference_service(revision: Revision, platform: Platform) -> Object:
+    """The InferenceService: Standard mode, reached inside the cluster only, scaled by us."""
+    spec = revision.rollout.spec
+    bundle = delivery(revision.variant.bundle)
+    service = made(
+        "serving.kserve.io/v1beta1",
+        "InferenceService",
+        revision.name,
+        revision.rollout.namespace,
+        {**revision.labels, "networking.kserve.io/visibility": "cluster-local"},
+        spec={
+            "transformer": _component(revision, bundle, "transformer", _transformer(revision, platform, bundle)),
+            "predictor": _component(revision, bundle, "predictor", *_predictor(revision, platform, bundle)),
+        },
+    )
+    service["metadata"]["annotations"] = {
+        "serving.kserve.io/deploymentMode": "Standard",
+        "serving.kserve.io/autoscalerClass": "external",
+    }
+    if spec.predictor.runtime == "triton":
+        service["spec"]["predictor"]["volumes"].append({"name": "repository", "emptyDir": {}})
+    for template in revision.templates:
+        service = merge(service, {"metadata": template.metadata, "spec": template.spec})
+    return service
+
+
+def _component(
+    revision: Revision, bundle: Delivery, component: str, container: Object, *init: Object
+) -> dict[str, Any]:
+    spec = revision.rollout.spec
+    pods = {"matchLabels": {"app": f"isvc.{revision.name}-{component}"}}
+    rendered: dict[str, Any] = {
+        # KServe makes this many pods; from then on the ScaledObject decides
+        "minReplicas": 1,
+        "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {}}, *bundle.volumes],
+        "securityContext": dict(_POD_SECURITY),
+        "terminationGracePeriodSeconds": _GRACE_S,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": pods}
+            for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+        ],
+    }
+    if init_containers := [*bundle.init_containers, *init]:
+        rendered["initContainers"] = init_containers
+    if spec.service_account_name:
+        rendered["serviceAccountName"] = spec.service_account_name
+    if spec.image_pull_secrets:
+        rendered["imagePullSecrets"] = [{"name": name} for name in spec.image_pull_secrets]
+    if spec.node_selector:
+        rendered["nodeSelector"] = dict(spec.node_selector)
+    tolerations = list(spec.tolerations)
+    if component == "predictor" and spec.predictor.gpu:
+        tolerations.append({"key": spec.predictor.gpu.resource, "operator": "Exists", "effect": "NoSchedule"})
+    if tolerations:
+        rendered["tolerations"] = tolerations
+    return rendered
+
+
+def _transformer(revision: Revision, platform: Platform, bundle: Delivery) -> Object:
+    spec, rollout = revision.rollout.spec, revision.rollout
+    port = GRPC_PORT if spec.predictor.protocol == "grpc-v2" else HTTP_PORT
+    timeout_ms = int(seconds(spec.route.timeout) * 1000)
+    args = [
+        f"--model_name={rollout.model}",
+        "--model_dir=/mnt/models",
+        f"--predictor_host={revision.pods}.{rollout.namespace}.svc:{port}",
+        f"--predictor_protocol={spec.predictor.protocol}",
+        f"--http_port={HTTP_PORT}",
+        f"--grpc_port={GRPC_PORT}",
+        # so that a late answer is refused by the pod, which can say why, and not by the gateway
+        f"--request_timeout_ms={max(timeout_ms - _GATEWAY_MARGIN_MS, timeout_ms // 2)}",
+        *spec.transformer.args,
+    ]
+    env = [*_env(spec.transformer.env), *bundle.env]
+    if spec.store.url:
+        env.append({"name": "TANDEM_STORE", "value": spec.store.url})
+    elif spec.store.url_from:
+        key = {"name": spec.store.url_from.name, "key": spec.store.url_from.key}
+        env.append({"name": "TANDEM_STORE", "valueFrom": {"secretKeyRef": key}})
+    image = spec.transformer.image or platform.transformer_image
+    return _container(image, args, env, spec.transformer.resources or _TRANSFORMER_RESOURCES, bundle)
+
+
+def _predictor(revision: Revision, platform: Platform, bundle: Delivery) -> tuple[Object, ...]:
+    spec = revision.rollout.spec.predictor
+    if spec.runtime == "triton":
+        return _triton(revision, platform, bundle)
+    image = spec.image or (platform.predictor_gpu_image if spec.gpu else platform.predictor_image)
+    args = [
+        "--model_dir=/mnt/models",
+        f"--http_port={HTTP_PORT}",
+        f"--grpc_port={GRPC_PORT}",
+        *(["--execution_providers=cuda,cpu"] if spec.gpu else []),
+        *spec.args,
+    ]
+    container = _container(image, args, [*_env(spec.env), *bundle.env], _predictor_resources(revision), bundle)
+    return (container,)
+
+
+def _triton(revision: Revision, platform: Platform, bundle: Delivery) -> tuple[Object, ...]:
+    """Triton, and before it the init container that turns the bundle into a model repository."""
+    spec = revision.rollout.spec.predictor
+    repository = {"name": "repository", "mountPath": "/mnt/repository"}
+    build = {
+        "name": "model-repository",
+        "image": platform.predictor_image,
+        "command": ["python", "-m", "tandem_predictor.triton", "/mnt/models", "/mnt/repository"],
+        "args": ["--kind=gpu" if spec.gpu else "--kind=cpu"],
+        "securityContext": dict(_RESTRICTED),
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
+        "volumeMounts": [*bundle.mounts, repository, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a volume
+    }
+    args = [
+        "--model-repository=/mnt/repository",
+        f"--http-port={HTTP_PORT}",
+        f"--grpc-port={GRPC_PORT}",
+        f"--metrics-port={TRITON_METRICS_PORT}",
+        "--exit-on-error=true",
+        "--disable-auto-complete-config",
+        *spec.args,
+    ]
+    container = _container(
+        spec.image or platform.triton_image, args, _env(spec.env), _predictor_resources(revision), bundle
+    )
+    container["command"] = ["tritonserver"]
+    container["volumeMounts"] = [repository, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - a volume
+    container["ports"].append({"name": "metrics", "containerPort": TRITON_METRICS_PORT, "protocol": "TCP"})
+    return container, build
+
+
+def _predictor_resources(revision: Revision) -> Resources:
+    spec = revision.rollout.spec.predictor
+    resources = spec.resources or _PREDICTOR_RESOURCES
+    if spec.gpu is None:
+        return resources
+    gpus = {spec.gpu.resource: str(spec.gpu.count)}
+    return Resources(requests=resources.requests | gpus, limits=resources.limits | gpus)
+
+
+def _container(image: str, args: list[str], env: list[Object], resources: Resources, bundle: Delivery) -> Object:
+    def probe(path: str, **timing: int) -> Object:
+        return {"httpGet": {"path": path, "port": HTTP_PORT}, "timeoutSeconds": 2, **timing}
+
+    return {
+        "name": CONTAINER,
+        "image": image,
+        "args": args,
+        **({"env": env} if env else {}),
+        # the first is port 80 of KServe's Service; "h2c" tells the gateway to speak HTTP/2 to the second
+        "ports": [
+            {"name": "http1", "containerPort": HTTP_PORT, "protocol": "TCP"},
+            {"name": "h2c", "containerPort": GRPC_PORT, "protocol": "TCP"},
+        ],
+        "resources": msgspec.to_builtins(resources),
+        "securityContext": dict(_RESTRICTED),
+        "startupProbe": probe("/v2/health/ready", periodSeconds=1, failureThreshold=600),
+        "readinessProbe": probe("/v2/health/ready", periodSeconds=2, failureThreshold=2),
+        "livenessProbe": probe("/v2/health/live", periodSeconds=10, failureThreshold=6),
+        "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_S}}},
+        # what a container said before it ended is what the controller shows
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [*bundle.mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a volume
+    }
+
+
+def _env(variables: list[EnvVar]) -> list[Object]:
+    return [msgspec.to_builtins(variable) for variable in variables]

@@ -1,0 +1,29 @@
+"""Merging overrides into a manifest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def merge(base: Any, over: Any) -> Any:
+    """``base`` with the values of ``over``: maps key by key, lists of named things name by name, others as a whole.
+
+    None in ``over`` removes a key, as in a JSON merge patch (RFC 7396).
+    """
+    if isinstance(base, dict) and isinstance(over, dict):
+        merged = {**base}
+        for key, value in over.items():
+            if value is None:
+                merged.pop(key, None)
+            else:
+                merged[key] = merge(base[key], value) if key in base else value
+        return merged
+    if _named(base) and _named(over):
+        overrides = {element["name"]: element for element in over}
+        kept = [merge(element, overrides.pop(element["name"], {})) for element in base]
+        return kept + list(overrides.values())
+    return over
+
+
+def _named(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) and "name" in each for each in value)

@@ -1,0 +1,45 @@
+"""PodMonitors of the Prometheus operator."""
+
+from __future__ import annotations
+
+from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.revision import REVISION_LABEL, ROLLOUT_LABEL, VARIANT_LABEL, rollout_labels
+from tandem_rollout.spec import Rollout
+
+_POD_LABEL = "__meta_kubernetes_pod_label_"
+
+
+def pod_monitors(rollout: Rollout) -> list[Object]:
+    """One PodMonitor for all pods of a rollout; series get the labels by which queries tell variants apart."""
+    monitoring = rollout.spec.monitoring
+    if not monitoring.pod_monitors:
+        return []
+    port = "metrics" if rollout.spec.predictor.runtime == "triton" else "http1"
+    ports = sorted({"http1", port})
+    relabelings = [
+        _copied("serving.kserve.io/inferenceservice", "inferenceservice"),
+        _copied("component", "component"),
+        _copied(ROLLOUT_LABEL, "rollout"),
+        _copied(VARIANT_LABEL, "variant"),
+        _copied(REVISION_LABEL, "revision"),
+    ]
+    return [
+        made(
+            "monitoring.coreos.com/v1",
+            "PodMonitor",
+            rollout.name,
+            rollout.namespace,
+            {**rollout_labels(rollout), **monitoring.labels},
+            spec={
+                "selector": {"matchLabels": {ROLLOUT_LABEL: rollout.name}},
+                "podMetricsEndpoints": [
+                    {"port": name, "path": "/metrics", "relabelings": relabelings} for name in ports
+                ],
+            },
+        )
+    ]
+
+
+def _copied(pod_label: str, label: str) -> Object:
+    source = _POD_LABEL + "".join(char if char.isalnum() else "_" for char in pod_label)
+    return {"sourceLabels": [source], "targetLabel": label}

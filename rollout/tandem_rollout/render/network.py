@@ -1,0 +1,78 @@
+"""NetworkPolicies: who may talk to the pods of a variant, and to whom they may."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tandem_rollout.platform import Platform
+from tandem_rollout.render.inferenceservice import GRPC_PORT, HTTP_PORT, TRITON_METRICS_PORT
+from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.revision import Revision
+
+_DNS: Object = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+
+
+def network_policies(revision: Revision, platform: Platform) -> list[Object]:
+    """Policies of transformer and predictor. What they do not name is forbidden; probes of the kubelet always pass."""
+    network = revision.rollout.spec.network
+    if not network.policies:
+        return []
+    gateway = [_namespace(network.gateway_namespace)]
+    watchers = [_namespace(network.monitoring_namespace), _namespace(platform.controller_namespace)]
+    transformer, predictor = [_pods(revision.transformer)], [_pods(revision.predictor)]
+    store = [_namespace(network.store_namespace)] if network.store_namespace else []
+    metrics = TRITON_METRICS_PORT if revision.rollout.spec.predictor.runtime == "triton" else HTTP_PORT
+    # KServe's storage initializer runs in the pod and downloads over HTTPS
+    download = [_allowed("to", [], 443)] if revision.variant.bundle.uri else []
+    return [
+        _policy(
+            revision,
+            revision.transformer,
+            [_allowed("from", gateway, HTTP_PORT, GRPC_PORT), _allowed("from", watchers, HTTP_PORT)],
+            [
+                _DNS,
+                _allowed("to", predictor, HTTP_PORT, GRPC_PORT),
+                _allowed("to", store, network.store_port),
+                *download,
+            ],
+        ),
+        _policy(
+            revision,
+            revision.predictor,
+            [_allowed("from", transformer, HTTP_PORT, GRPC_PORT), _allowed("from", watchers[:1], metrics)],
+            [_DNS, *download] if download else [],
+        ),
+    ]
+
+
+def _policy(revision: Revision, name: str, ingress: list[Object], egress: list[Object]) -> Object:
+    return made(
+        "networking.k8s.io/v1",
+        "NetworkPolicy",
+        name,
+        revision.rollout.namespace,
+        revision.labels,
+        spec={
+            "podSelector": {"matchLabels": {"app": f"isvc.{name}"}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": ingress,
+            "egress": egress,
+        },
+    )
+
+
+def _allowed(direction: str, peers: Sequence[Object], *ports: int) -> Object:
+    """A rule; without peers it is for all of them."""
+    rule: dict[str, Any] = {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}
+    if peers:
+        rule[direction] = list(peers)
+    return rule
+
+
+def _namespace(name: str) -> Object:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+
+
+def _pods(component: str) -> Object:
+    return {"podSelector": {"matchLabels": {"app": f"isvc.{component}"}}}

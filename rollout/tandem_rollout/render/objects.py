@@ -1,0 +1,95 @@
+"""All objects of a rollout, in the order in which they can be applied."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tandem_rollout.platform import Platform
+from tandem_rollout.render.disruption import disruption_budgets
+from tandem_rollout.render.inferenceservice import inference_service
+from tandem_rollout.render.metadata import Object
+from tandem_rollout.render.monitoring import pod_monitors
+from tandem_rollout.render.network import network_policies
+from tandem_rollout.render.route import Placed, policies, routes
+from tandem_rollout.render.scaling import scaled_objects
+from tandem_rollout.render.service import predictor_pods
+from tandem_rollout.revision import Revision
+from tandem_rollout.spec import Rollout
+
+__all__ = ["Object", "Placed", "render", "render_revision", "render_rollout"]
+
+
+def render(rollout: Rollout, platform: Platform) -> list[Object]:
+    """All objects of a rollout with the weights of its spec, as if every variant were ready.
+
+    Args:
+        rollout: The rollout.
+        platform: Defaults of the installation.
+    """
+    revisions = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
+    placed = [Placed(revision, weight, revision.variant.bundle.version) for revision, weight in weighted(revisions)]
+    objects = [made for revision in revisions for made in render_revision(revision, platform)]
+    return objects + render_rollout(rollout, placed, platform)
+
+
+def weighted(revisions: Sequence[Revision]) -> list[tuple[Revision, int]]:
+    """Revisions with the weights that the spec gives them."""
+    if not revisions:
+        return []
+    blue_green = revisions[0].rollout.spec.strategy.blue_green
+    if blue_green:
+        return [(revision, 100 * (revision.variant.name == blue_green.active)) for revision in revisions]
+    return [(revision, revision.variant.weight) for revision in revisions]
+
+
+def render_revision(
+    revision: Revision, platform: Platform, *, floors: tuple[int, int] = (0, 0), owner: dict[str, Any] | None = None
+) -> list[Object]:
+    """What a variant consists of.
+
+    Args:
+        revision: The revision.
+        platform: Defaults of the installation.
+        floors: Fewest pods of transformer and predictor, where that is more than the spec says.
+        owner: Owner reference of the objects.
+    """
+    made = [
+        *network_policies(revision, platform),
+        predictor_pods(revision),
+        inference_service(revision, platform),
+        *scaled_objects(revision, platform, floors),
+        *disruption_budgets(revision),
+    ]
+    return _owned(made, owner)
+
+
+def render_rollout(
+    rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, owner: dict[str, Any] | None = None
+) -> list[Object]:
+    """What clients and Prometheus meet.
+
+    Args:
+        rollout: The rollout.
+        placed: The revisions that may be reached, with their weights.
+        platform: Defaults of the installation.
+        owner: Owner reference of the objects.
+    """
+    return _owned([*pod_monitors(rollout), *routes(rollout, placed, platform), *policies(rollout)], owner)
+
+
+def optional(rollout: Rollout) -> list[tuple[str, str]]:
+    """Kind and name of the objects of :func:`render_rollout` that go when the spec asks for them no more."""
+    return [
+        ("PodMonitor", rollout.name),
+        ("HTTPRoute", f"{rollout.name}-preview"),
+        ("BackendTrafficPolicy", rollout.name),
+        ("SecurityPolicy", rollout.name),
+    ]
+
+
+def _owned(objects: list[Object], owner: dict[str, Any] | None) -> list[Object]:
+    if owner is not None:
+        for made in objects:
+            made["metadata"]["ownerReferences"] = [owner]
+    return objects

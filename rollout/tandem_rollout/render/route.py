@@ -1,0 +1,159 @@
+"""The route of a model: which variant answers a request, and the gateway's policies about it.
+
+One HTTPRoute has weights over the variants' transformers. Its rules are an atomic list: nobody else may write it.
+Every backend has a filter: only then does Envoy Gateway make weighted clusters that honour sticky assignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tandem_rollout.platform import Platform
+from tandem_rollout.render.inferenceservice import GRPC_PORT
+from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.revision import Revision, rollout_labels
+from tandem_rollout.spec import Rollout
+
+PIN_HEADER: Final = "x-model-variant"
+"""With this header a client chooses the variant."""
+
+VARIANT_HEADER: Final = "x-tandem-variant"
+"""The gateway tells the transformer as which variant it was asked."""
+
+_SERVICE_PORT: Final = 80
+_GRPC_PATH: Final = "/inference.GRPCInferenceService"
+_HTTP_PATHS: Final = ("/v1/models", "/v2", "/docs", "/openapi.json")
+_GATEWAY_API: Final = "gateway.networking.k8s.io/v1"
+_ENVOY_API: Final = "gateway.envoyproxy.io/v1alpha1"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A revision that can be reached.
+
+    Attributes:
+        revision: The revision.
+        weight: Its share of the requests.
+        version: Version of its bundle; empty where it is not known.
+    """
+
+    revision: Revision
+    weight: int
+    version: str = ""
+
+
+def hostnames(rollout: Rollout, platform: Platform) -> list[str]:
+    """Hosts at which clients reach the model."""
+    return list(rollout.spec.route.hostnames) or [f"{rollout.name}-{rollout.namespace}.{platform.domain}"]
+
+
+def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform) -> list[Object]:
+    """The HTTPRoute, and one for the preview host of blue/green; none where nobody has weight."""
+    serving = [each for each in placed if each.weight]
+    if not serving:
+        return []
+    hosts = hostnames(rollout, platform)
+    made_routes = [_route(rollout, rollout.name, hosts, placed, serving)]
+    blue_green = rollout.spec.strategy.blue_green
+    preview = [Placed(each.revision, 1, each.version) for each in placed if not each.weight]
+    if blue_green and preview:
+        host = blue_green.preview_hostname or f"preview-{hosts[0]}"
+        made_routes.append(_route(rollout, f"{rollout.name}-preview", [host], preview, preview))
+    return made_routes
+
+
+def policies(rollout: Rollout) -> list[Object]:
+    """Envoy Gateway's policies: sticky assignment, and who may ask."""
+    found = []
+    target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": rollout.name}
+    labels = rollout_labels(rollout)
+    if sticky := rollout.spec.strategy.ab_test:
+        balancer = {"type": "ConsistentHash", "consistentHash": {"type": "Header", "header": {"name": sticky.header}}}
+        spec: Object = {"targetRefs": [target], "loadBalancer": balancer}
+        found.append(made(_ENVOY_API, "BackendTrafficPolicy", rollout.name, rollout.namespace, labels, spec=spec))
+    if security := _security(rollout):
+        targets = [target]
+        if rollout.spec.strategy.blue_green:
+            targets.append({**target, "name": f"{rollout.name}-preview"})
+        spec = {"targetRefs": targets, **security}
+        found.append(made(_ENVOY_API, "SecurityPolicy", rollout.name, rollout.namespace, labels, spec=spec))
+    return found
+
+
+def _security(rollout: Rollout) -> Object:
+    auth = rollout.spec.route.auth
+    if auth and auth.jwt:
+        provider: Object = {"name": "clients", "issuer": auth.jwt.issuer, "remoteJWKS": {"uri": auth.jwt.jwks_uri}}
+        if auth.jwt.audiences:
+            provider["audiences"] = list(auth.jwt.audiences)
+        return {"jwt": {"providers": [provider]}}
+    if auth and auth.api_keys:
+        secret = {"group": "", "kind": "Secret", "name": auth.api_keys.secret_name}
+        return {"apiKeyAuth": {"credentialRefs": [secret], "extractFrom": [{"headers": [auth.api_keys.header]}]}}
+    return {}
+
+
+def _route(
+    rollout: Rollout, name: str, hosts: list[str], placed: Sequence[Placed], serving: Sequence[Placed]
+) -> Object:
+    rules: list[Object] = []
+    for each in placed:
+        rules += _own_rules(rollout, each)
+    rules.append(_rule(rollout, "split", [_path(path) for path in _HTTP_PATHS], serving, _SERVICE_PORT))
+    rules.append(_rule(rollout, "split-grpc", [_path(_GRPC_PATH)], serving, GRPC_PORT))
+    gateway = rollout.spec.route.gateway
+    spec = {
+        "parentRefs": [
+            {
+                "group": "gateway.networking.k8s.io",
+                "kind": "Gateway",
+                "name": gateway.name,
+                "namespace": gateway.namespace,
+            }
+        ],
+        "hostnames": hosts,
+        "rules": rules,
+    }
+    return made(_GATEWAY_API, "HTTPRoute", name, rollout.namespace, rollout_labels(rollout), spec=spec)
+
+
+def _own_rules(rollout: Rollout, placed: Placed) -> list[Object]:
+    """Requests for this variant, by header or by the version in the path."""
+    name, model = placed.revision.variant.name, rollout.model
+    pinned = {"headers": [{"type": "Exact", "name": PIN_HEADER, "value": name}]}
+    matches = [{**_path(path), **pinned} for path in _HTTP_PATHS]
+    if placed.version:
+        at = f"{model}/versions/{placed.version}"
+        matches += [_path(f"/v1/models/{at}:predict"), _path(f"/v1/models/{at}"), _path(f"/v2/models/{at}")]
+    alone = [Placed(placed.revision, 1)]
+    return [
+        _rule(rollout, name, matches, alone, _SERVICE_PORT),
+        _rule(rollout, f"{name}-grpc", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT),
+    ]
+
+
+def _rule(rollout: Rollout, name: str, matches: list[Object], placed: Sequence[Placed], port: int) -> Object:
+    return {
+        "name": name,
+        "matches": matches,
+        "timeouts": {"request": rollout.spec.route.timeout},
+        "backendRefs": [_backend(each, port) for each in placed],
+    }
+
+
+def _backend(placed: Placed, port: int) -> Object:
+    variant: list[dict[str, Any]] = [{"name": VARIANT_HEADER, "value": placed.revision.variant.name}]
+    return {
+        "group": "",
+        "kind": "Service",
+        "name": placed.revision.transformer,
+        "port": port,
+        "weight": placed.weight,
+        "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": variant}}],
+    }
+
+
+def _path(prefix: str) -> Object:
+    return {"path": {"type": "PathPrefix", "value": prefix}}

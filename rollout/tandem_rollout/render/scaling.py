@@ -1,0 +1,96 @@
+"""KEDA ScaledObjects: each half of a variant scales on its own requests in flight."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tandem_rollout.platform import Platform
+from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.revision import Revision
+from tandem_rollout.spec import Scaling, seconds
+
+_METRICS: Final = {
+    ("transformer", "onnxruntime"): "tandem_inflight_requests",
+    ("transformer", "triton"): "tandem_inflight_requests",
+    ("predictor", "onnxruntime"): "tandem_predictor_inflight_requests",
+    ("predictor", "triton"): "nv_inference_pending_request_count",
+}
+
+
+def scaled_objects(revision: Revision, platform: Platform, floors: tuple[int, int] = (0, 0)) -> list[Object]:
+    """ScaledObjects of transformer and predictor.
+
+    Args:
+        revision: The revision.
+        platform: Defaults of the installation.
+        floors: Fewest pods of transformer and predictor, where that is more than the spec says.
+    """
+    autoscaling = revision.rollout.spec.autoscaling
+    return [
+        _scaled_object(revision, platform, "transformer", autoscaling.transformer, floors[0]),
+        _scaled_object(revision, platform, "predictor", autoscaling.predictor, floors[1]),
+    ]
+
+
+def query(revision: Revision, component: str) -> str:
+    """PromQL of the requests in flight in all pods of one half: without the variant, each would scale on the sum."""
+    metric = _METRICS[component, revision.rollout.spec.predictor.runtime]
+    pods = f'namespace="{revision.rollout.namespace}",inferenceservice="{revision.name}"'
+    return f"sum(avg_over_time({metric}{{{pods}}}[30s]))"
+
+
+def _scaled_object(revision: Revision, platform: Platform, component: str, scaling: Scaling, floor: int) -> Object:
+    name = f"{revision.name}-{component}"
+    fewest = max(scaling.min_replicas, floor)
+    trigger = {
+        "serverAddress": revision.rollout.spec.autoscaling.prometheus or platform.prometheus,
+        "query": query(revision, component),
+        "threshold": str(scaling.inflight_per_pod),
+        "activationThreshold": "0",
+        # KEDA would take "no data" for 0 and scale down in an outage of Prometheus
+        "ignoreNullValues": "false",
+        "timeout": "3000",
+    }
+    return made(
+        "keda.sh/v1alpha1",
+        "ScaledObject",
+        name,
+        revision.rollout.namespace,
+        revision.labels,
+        spec={
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicaCount": fewest,
+            "maxReplicaCount": max(scaling.max_replicas, fewest),
+            # with one pod or more at all times both matter only to those who lower the minimum by hand
+            "pollingInterval": 15,
+            "cooldownPeriod": 300,
+            "fallback": {"failureThreshold": 3, "replicas": fewest, "behavior": "currentReplicasIfHigher"},
+            "advanced": {
+                "restoreToOriginalReplicaCount": False,
+                "horizontalPodAutoscalerConfig": {"name": f"keda-{name}", "behavior": _behaviour(scaling)},
+            },
+            "triggers": [{"type": "prometheus", "name": "inflight", "metricType": "AverageValue", "metadata": trigger}],
+        },
+    )
+
+
+def _behaviour(scaling: Scaling) -> Object:
+    """Up at once, twofold or by two pods a minute; down slowly."""
+    return {
+        "scaleUp": {
+            "stabilizationWindowSeconds": 0,
+            "selectPolicy": "Max",
+            "policies": [
+                {"type": "Percent", "value": 100, "periodSeconds": 60},
+                {"type": "Pods", "value": 2, "periodSeconds": 60},
+            ],
+        },
+        "scaleDown": {
+            "stabilizationWindowSeconds": int(seconds(scaling.scale_down_after)),
+            "selectPolicy": "Max",
+            "policies": [
+                {"type": "Percent", "value": 20, "periodSeconds": 60},
+                {"type": "Pods", "value": 1, "periodSeconds": 60},
+            ],
+        },
+    }

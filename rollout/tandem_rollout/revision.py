@@ -1,0 +1,96 @@
+"""A revision: one variant as it was written at one time. It is never changed, only replaced."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from tandem_rollout import GROUP
+from tandem_rollout.spec import Rollout, Template, Variant
+
+ROLLOUT_LABEL = f"{GROUP}/rollout"
+VARIANT_LABEL = f"{GROUP}/variant"
+REVISION_LABEL = f"{GROUP}/revision"
+MANAGED_BY = {"app.kubernetes.io/managed-by": "tandem"}
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A variant of a rollout, and the hash of all that its pods are made of.
+
+    Attributes:
+        rollout: The rollout.
+        variant: The variant.
+        hash: Eight hexadecimal digits.
+    """
+
+    rollout: Rollout
+    variant: Variant
+    hash: str
+
+    @classmethod
+    def of(cls, rollout: Rollout, variant: Variant) -> Revision:
+        """The revision of a variant as the spec has it now."""
+        return cls(rollout, variant, revision_hash(rollout, variant))
+
+    @property
+    def name(self) -> str:
+        """Name of the InferenceService."""
+        return f"{self.rollout.name}-{self.variant.name}-{self.hash}"
+
+    @property
+    def transformer(self) -> str:
+        """Name of its transformer's Deployment and Service."""
+        return f"{self.name}-transformer"
+
+    @property
+    def predictor(self) -> str:
+        """Name of its predictor's Deployment and Service."""
+        return f"{self.name}-predictor"
+
+    @property
+    def pods(self) -> str:
+        """Name of the headless Service of its predictor's pods."""
+        return f"{self.name}-pods"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of every object that belongs to it; KServe hands those of the InferenceService on to the pods."""
+        return {
+            **rollout_labels(self.rollout),
+            VARIANT_LABEL: self.variant.name,
+            REVISION_LABEL: self.hash,
+        }
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """Overrides, in the order in which they are merged."""
+        given = (self.rollout.spec.template, self.variant.template)
+        return tuple(template for template in given if template is not None)
+
+
+def rollout_labels(rollout: Rollout) -> dict[str, str]:
+    """Labels of every object that belongs to a rollout."""
+    return {**MANAGED_BY, "app.kubernetes.io/name": rollout.model, ROLLOUT_LABEL: rollout.name}
+
+
+def revision_hash(rollout: Rollout, variant: Variant) -> str:
+    """Hash of all that pods are made of. What only routes, scales or watches them may change without new pods."""
+    spec = rollout.spec
+    parts = (
+        rollout.model,
+        variant.bundle,
+        spec.transformer,
+        spec.predictor,
+        spec.store,
+        spec.route.timeout,
+        spec.template,
+        variant.template,
+        spec.service_account_name,
+        spec.image_pull_secrets,
+        spec.node_selector,
+        spec.tolerations,
+    )
+    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]

@@ -1,0 +1,50 @@
+{{- define "model.name" -}}
+{{- default .Release.Name .Values.name -}}
+{{- end -}}
+
+{{/* Labels and annotations of an object. Takes a dict: root, and optionally annotations. */}}
+{{- define "model.metadata" -}}
+{{- $root := .root -}}
+{{- $labels := dict
+  "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_")
+  "app.kubernetes.io/name" (default (include "model.name" $root) $root.Values.spec.model)
+  "app.kubernetes.io/instance" $root.Release.Name
+  "app.kubernetes.io/part-of" "tandem"
+  "app.kubernetes.io/managed-by" $root.Release.Service -}}
+labels:
+  {{- toYaml (mergeOverwrite (dict) $root.Values.labels $labels) | nindent 2 }}
+{{- with mergeOverwrite (dict) $root.Values.annotations (default (dict) .annotations) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* "true" where the store's URL has a password. */}}
+{{- define "model.secretStore" -}}
+{{- $store := default (dict) .Values.spec.store -}}
+{{- if regexMatch "^[a-z+]+://[^/@]*:[^/@]+@" (default "" $store.url) }}true{{ end -}}
+{{- end -}}
+
+{{- define "model.storeSecretName" -}}
+{{- printf "%s-store" (include "model.name" .) -}}
+{{- end -}}
+
+{{- define "model.keysSecretName" -}}
+{{- printf "%s-api-keys" (include "model.name" .) -}}
+{{- end -}}
+
+{{/* The spec, with references to the Secrets in place of what they hold. */}}
+{{- define "model.spec" -}}
+{{- $spec := deepCopy .Values.spec -}}
+{{- if include "model.secretStore" . -}}
+{{- $_ := set $spec "store" (dict "urlFrom" (dict "name" (include "model.storeSecretName" .) "key" "url")) -}}
+{{/* another password is a reason for new pods: the checksum is part of what they are made of */}}
+{{- $checksum := dict "metadata" (dict "annotations" (dict "checksum/store" (sha256sum .Values.spec.store.url | trunc 16))) -}}
+{{- $_ := set $spec "template" (mergeOverwrite (default (dict) $spec.template) $checksum) -}}
+{{- end -}}
+{{- if .Values.apiKeys -}}
+{{- $keys := dict "auth" (dict "apiKeys" (dict "secretName" (include "model.keysSecretName" .))) -}}
+{{- $_ := set $spec "route" (mergeOverwrite $keys (default (dict) $spec.route)) -}}
+{{- end -}}
+{{- toYaml $spec -}}
+{{- end -}}

@@ -1,0 +1,41 @@
+"""What the controller may do in the cluster. The chart grants exactly this, and calls are checked against it in tests."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+from tandem_rollout import GROUP, PLURAL
+
+Verb = Literal["create", "delete", "list", "patch", "watch"]
+
+
+class Permission(NamedTuple):
+    """Verbs on one resource.
+
+    Attributes:
+        group: API group; empty for the core.
+        resource: Plural, and the subresource after a slash.
+        verbs: What may be done.
+    """
+
+    group: str
+    resource: str
+    verbs: tuple[Verb, ...]
+
+
+#: Server-side apply is a patch, and a create where there is nothing yet.
+PERMISSIONS: Final[tuple[Permission, ...]] = (
+    Permission(GROUP, PLURAL, ("list", "watch")),
+    Permission(GROUP, f"{PLURAL}/status", ("patch",)),
+    Permission("serving.kserve.io", "inferenceservices", ("create", "delete", "list", "patch", "watch")),
+    Permission("gateway.networking.k8s.io", "httproutes", ("create", "delete", "list", "patch", "watch")),
+    Permission("gateway.envoyproxy.io", "backendtrafficpolicies", ("create", "delete", "patch")),
+    Permission("gateway.envoyproxy.io", "securitypolicies", ("create", "delete", "patch")),
+    Permission("monitoring.coreos.com", "podmonitors", ("create", "delete", "patch")),
+    Permission("keda.sh", "scaledobjects", ("create", "patch")),
+    Permission("networking.k8s.io", "networkpolicies", ("create", "patch")),
+    Permission("policy", "poddisruptionbudgets", ("create", "patch")),
+    Permission("", "services", ("create", "patch")),
+    Permission("", "pods", ("list", "watch")),
+    Permission("", "events", ("create",)),
+)

@@ -29,7 +29,10 @@ def crd() -> dict[str, Any]:
     for where, rule, message in RULES:
         for schema in _at(spec, where):
             schema.setdefault("x-kubernetes-validations", []).append({"rule": rule, "message": message})
-    name_rule = {"rule": "self.metadata.name.size() <= 26", "message": "metadata.name may have 26 characters at most"}
+    name_rule = {
+        "rule": "self.metadata.name.size() <= 22 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "message": "metadata.name may have 22 characters at most, a-z, 0-9 and -, and begins with a letter",
+    }
     schema = {
         "type": "object",
         "description": "Versions of a model on Kubernetes, and how requests are shared out between them.",

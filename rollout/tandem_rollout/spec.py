@@ -16,12 +16,17 @@ from msgspec import Meta, field
 from tandem.errors import TandemError
 
 Name = Annotated[str, Meta(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=14)]
-RolloutName = Annotated[str, Meta(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=26)]
-"""InferenceServices are named after both and a hash, and KServe appends ``-transformer``: 63 characters are allowed."""
+RolloutName = Annotated[str, Meta(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=22)]
+"""InferenceServices are named after both and a hash, and KServe labels their pods ``isvc.NAME-transformer``: a label
+may have 63 characters."""
 
 Natural = Annotated[int, Meta(ge=0, le=1_000_000)]
 Replicas = Annotated[int, Meta(ge=1, le=1000)]
 Duration = Annotated[str, Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$", description="Like 10s, 1m30s or 500ms.")]
+
+
+_LONGEST_WINDOW_S = 3600.0
+"""An autoscaler looks back no further."""
 
 
 class InvalidSpecError(TandemError):
@@ -390,10 +395,19 @@ RULES: tuple[tuple[str, str, str], ...] = (
         "!has(self.modelcar) || !self.modelcar || (has(self.image) && self.image != '')",
         "modelcar needs an image",
     ),
-    (
-        "autoscaling.transformer",
-        "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
-        "minReplicas must not be above maxReplicas",
+    *(
+        (f"autoscaling.{half}", rule, message)
+        for half in ("transformer", "predictor")
+        for rule, message in (
+            (
+                "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+                "minReplicas must not be above maxReplicas",
+            ),
+            (
+                "!has(self.scaleDownAfter) || duration(self.scaleDownAfter) <= duration('1h')",
+                "scaleDownAfter may be 1h at most",
+            ),
+        )
     ),
 )
 """Rules that span fields: where (a path in the spec; ``bundle`` is meant wherever there is one), as CEL for the API
@@ -423,6 +437,8 @@ def _check(spec: RolloutSpec) -> None:
     for where, half in (("transformer", spec.autoscaling.transformer), ("predictor", spec.autoscaling.predictor)):
         if half.min_replicas > half.max_replicas:
             raise InvalidSpecError(f"spec.autoscaling.{where}: minReplicas must not be above maxReplicas")
+        if seconds(half.scale_down_after) > _LONGEST_WINDOW_S:
+            raise InvalidSpecError(f"spec.autoscaling.{where}: scaleDownAfter may be 1h at most")
     for variant in variants:
         _check_bundle("spec.bundle" if spec.bundle else f"variant {variant.name!r}, bundle", variant.bundle)
 

@@ -14,8 +14,6 @@ def pod_monitors(rollout: Rollout) -> list[Object]:
     monitoring = rollout.spec.monitoring
     if not monitoring.pod_monitors:
         return []
-    port = "metrics" if rollout.spec.predictor.runtime == "triton" else "http1"
-    ports = sorted({"http1", port})
     relabelings = [
         _copied("serving.kserve.io/inferenceservice", "inferenceservice"),
         _copied("component", "component"),
@@ -33,11 +31,20 @@ def pod_monitors(rollout: Rollout) -> list[Object]:
             spec={
                 "selector": {"matchLabels": {ROLLOUT_LABEL: rollout.name}},
                 "podMetricsEndpoints": [
-                    {"port": name, "path": "/metrics", "relabelings": relabelings} for name in ports
+                    {"port": port, "path": "/metrics", "relabelings": [*kept, *relabelings]}
+                    for port, kept in _ports(rollout)
                 ],
             },
         )
     ]
+
+
+def _ports(rollout: Rollout) -> list[tuple[str, list[Object]]]:
+    """Ports with metrics, and what keeps the pods apart that have them: Triton's REST port has none."""
+    if rollout.spec.predictor.runtime != "triton":
+        return [("http1", [])]
+    transformers = {"action": "keep", "sourceLabels": [f"{_POD_LABEL}component"], "regex": "transformer"}
+    return [("http1", [transformers]), ("metrics", [])]
 
 
 def _copied(pod_label: str, label: str) -> Object:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.disruption import disruption_budgets
 from tandem_rollout.render.inferenceservice import inference_service
@@ -89,7 +91,9 @@ def optional(rollout: Rollout) -> list[tuple[str, str]]:
 
 
 def _owned(objects: list[Object], owner: dict[str, Any] | None) -> list[Object]:
+    """The objects with their owner; copies, which share nothing with each other, with the spec or with later ones."""
     if owner is not None:
         for made in objects:
             made["metadata"]["ownerReferences"] = [owner]
-    return objects
+    copies: list[Object] = msgspec.to_builtins(objects)
+    return copies

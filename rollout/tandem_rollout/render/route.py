@@ -59,9 +59,14 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform) -> li
     blue_green = rollout.spec.strategy.blue_green
     preview = [Placed(each.revision, 1, each.version) for each in placed if not each.weight]
     if blue_green and preview:
-        host = blue_green.preview_hostname or f"preview-{hosts[0]}"
+        host = blue_green.preview_hostname or _preview(hosts[0])
         made_routes.append(_route(rollout, f"{rollout.name}-preview", [host], preview, preview))
     return made_routes
+
+
+def _preview(host: str) -> str:
+    domain = host.removeprefix("*.")
+    return f"preview-{host}" if domain == host else f"preview.{domain}"
 
 
 def policies(rollout: Rollout) -> list[Object]:
@@ -129,8 +134,9 @@ def _own_rules(rollout: Rollout, placed: Placed) -> list[Object]:
         matches += [_path(f"/v1/models/{at}:predict"), _path(f"/v1/models/{at}"), _path(f"/v2/models/{at}")]
     alone = [Placed(placed.revision, 1)]
     return [
-        _rule(rollout, name, matches, alone, _SERVICE_PORT),
-        _rule(rollout, f"{name}-grpc", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT),
+        # a prefix, so that no variant can be called as another rule is
+        _rule(rollout, f"http-{name}", matches, alone, _SERVICE_PORT),
+        _rule(rollout, f"grpc-{name}", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT),
     ]
 
 

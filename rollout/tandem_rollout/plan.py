@@ -28,6 +28,7 @@ class Plan:
         weights: Weight of each InferenceService that has any.
         reachable: InferenceServices that the route names, by header or version, with or without weight.
         refused: Why a wanted InferenceService that runs gets no weight, by name.
+        waits: What a wanted InferenceService that has proved itself still waits for, by name.
         floors: Fewest pods of transformer and predictor that a wanted InferenceService needs before it takes over.
         retired: InferenceServices that are not wanted and have no weight.
         obsolete: Those of them that may be deleted now.
@@ -36,6 +37,7 @@ class Plan:
     weights: dict[str, int]
     reachable: tuple[str, ...]
     refused: dict[str, str]
+    waits: dict[str, str]
     floors: dict[str, tuple[int, int]]
     retired: tuple[str, ...]
     obsolete: tuple[str, ...]
@@ -59,7 +61,10 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
         now: Seconds since the epoch.
     """
     seen = {each.name: each for each in observed}
-    refused = {} if rollout.spec.allow_breaking_contract else _breaking(wanted, seen)
+    refused: dict[str, str] = {}
+    waits: dict[str, str] = {}
+    if not rollout.spec.allow_breaking_contract:
+        refused, waits = _breaking(wanted, seen), _uncompared(wanted, seen)
     serving = {revision.variant.name: _serving(revision, observed) for revision in wanted}
     floors = {
         revision.name: _floors(rollout, old)
@@ -69,9 +74,10 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
     chosen: dict[str, str] = {}
     for revision in wanted:
         new, old = seen.get(revision.name), serving[revision.variant.name]
-        transformers, predictors = floors.get(revision.name, (0, 0))
-        enough = new is not None and new.transformers >= transformers and new.predictors >= predictors
-        if new is not None and new.usable and enough and new.name not in refused:
+        if new is not None and new.usable and _fewer(new, floors.get(new.name, (0, 0))):
+            needed = " and ".join(map(str, floors[new.name]))
+            waits.setdefault(new.name, f"waits for as many pods as the version that it replaces has ({needed})")
+        if new is not None and new.usable and new.name not in refused and new.name not in waits:
             chosen[revision.variant.name] = new.name
         elif old is not None:
             chosen[revision.variant.name] = old.name
@@ -87,6 +93,7 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
         weights,
         reachable,
         refused,
+        waits,
         floors,
         tuple(each.name for each in retired),
         tuple(each.name for each in obsolete if (each.retired_at or 0) + keep <= now),
@@ -94,8 +101,15 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
 
 
 def _serving(revision: Revision, observed: Sequence[Observed]) -> Observed | None:
-    """The revision that serves a variant now."""
-    own = [each for each in observed if each.variant == revision.variant.name and each.weight and each.running]
+    """The revision that serves a variant now; what is wanted and refuted does not."""
+    own = [
+        each
+        for each in observed
+        if each.variant == revision.variant.name
+        and each.weight
+        and each.running
+        and not (each.fatal and each.name == revision.name)
+    ]
     return max(own, key=lambda each: each.weight, default=None)
 
 
@@ -106,6 +120,19 @@ def _floors(rollout: Rollout, old: Observed) -> tuple[int, int]:
         min(old.transformers, scaling.transformer.max_replicas),
         min(old.predictors, scaling.predictor.max_replicas),
     )
+
+
+def _fewer(each: Observed, floors: tuple[int, int]) -> bool:
+    return each.transformers < floors[0] or each.predictors < floors[1]
+
+
+def _uncompared(wanted: Sequence[Revision], seen: Mapping[str, Observed]) -> dict[str, str]:
+    """Wanted revisions that cannot be compared yet: a new controller does not know the contract of what serves."""
+    unknown = [each for each in seen.values() if each.weight and each.running and not each.proof and not each.fatal]
+    if not unknown:
+        return {}
+    candidates = [each for revision in wanted if (each := seen.get(revision.name)) and each.proof and not each.weight]
+    return {each.name: f"waits for the contract of {unknown[0].name}, which serves" for each in candidates}
 
 
 def _breaking(wanted: Sequence[Revision], seen: Mapping[str, Observed]) -> dict[str, str]:

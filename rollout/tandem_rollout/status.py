@@ -50,6 +50,11 @@ class VariantStatus(_Struct, frozen=True):
     message: str = ""
     since: str = ""
 
+    @property
+    def retired(self) -> bool:
+        """Whether it is an older revision that is kept for a while."""
+        return self.phase == "Retired"
+
 
 class RolloutStatus(_Struct, frozen=True):
     """Status of an InferenceRollout."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx2
 from lightkube import ApiError, AsyncClient
@@ -17,8 +17,7 @@ from lightkube.types import PatchType
 from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.cache import Cache
-from tandem_rollout.controller.prober import Prober, Refutation
-from tandem_rollout.controller.reconciler import ApplyError
+from tandem_rollout.controller.interface import Refutation, WriteError
 from tandem_rollout.observation import Proof
 from tandem_rollout.render import Object
 from tandem_rollout.revision import MANAGED_BY, ROLLOUT_LABEL, Revision
@@ -28,20 +27,41 @@ FIELD_MANAGER: Final = "tandem-controller"
 _SERVICE_LABEL: Final = "serving.kserve.io/inferenceservice"
 
 
+_TEMPORARY: Final = {408, 409, 425, 429}
+"""Answers below 500 after which the same write may well be taken."""
+
+
+class Asks(Protocol):
+    """Who asks transformers for their proof."""
+
+    async def prove(self, revision: Revision) -> Proof | Refutation:
+        """Ask a revision for its proof."""
+        ...
+
+
 class LiveCluster:
     """A real cluster.
 
     Args:
         client: Of the API server.
+        prober: Asks for proofs.
         changed: Is told the namespace and name of a rollout about which something has changed.
         namespace: Only this one; None for all.
+        clock: Seconds since the epoch.
     """
 
     def __init__(
-        self, client: AsyncClient, changed: Callable[[str, str], None], *, namespace: str | None = None
+        self,
+        client: AsyncClient,
+        prober: Asks,
+        changed: Callable[[str, str], None],
+        *,
+        namespace: str | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._client = client
-        self._prober = Prober()
+        self._prober = prober
+        self._clock = clock
 
         def own(plain: dict[str, Any]) -> None:
             changed(plain["metadata"]["namespace"], plain["metadata"]["name"])
@@ -51,9 +71,13 @@ class LiveCluster:
 
         labels: dict[str, Any] = {**MANAGED_BY, ROLLOUT_LABEL: None}
         self.rollouts = Cache(client, kinds.InferenceRollout, own, namespace=namespace)
-        self._services = Cache(client, kinds.InferenceService, owners, labels=labels, namespace=namespace)
+        self._services = Cache(
+            client, kinds.InferenceService, owners, labels=labels, index=ROLLOUT_LABEL, namespace=namespace
+        )
         self._routes = Cache(client, kinds.HTTPRoute, owners, labels=labels, namespace=namespace)
-        self._pods = Cache(client, kinds.Pod, owners, labels={ROLLOUT_LABEL: None}, namespace=namespace)
+        self._pods = Cache(
+            client, kinds.Pod, owners, labels={ROLLOUT_LABEL: None}, index=_SERVICE_LABEL, namespace=namespace
+        )
 
     @property
     def caches(self) -> tuple[Cache, ...]:
@@ -62,48 +86,58 @@ class LiveCluster:
 
     def services(self, namespace: str, rollout: str) -> list[dict[str, Any]]:
         """InferenceServices of a rollout."""
-        return self._services.labelled(namespace, ROLLOUT_LABEL, rollout)
+        return self._services.labelled(namespace, rollout)
 
     def pods(self, namespace: str, service: str) -> list[dict[str, Any]]:
         """Pods of an InferenceService."""
-        return self._pods.labelled(namespace, _SERVICE_LABEL, service)
+        return self._pods.labelled(namespace, service)
 
     def route(self, namespace: str, name: str) -> dict[str, Any] | None:
         """An HTTPRoute."""
         return self._routes.get(namespace, name)
 
     async def apply(self, made: Object) -> dict[str, Any]:
-        """Make an object as rendered, by server-side apply.
+        """Make an object as rendered, by server-side apply; returns it as it is then.
 
         Raises:
-            ApplyError: if the API server refuses.
+            WriteError: if the API server does not take it.
         """
         try:
             applied = await self._client.apply(kinds.resource(made), field_manager=FIELD_MANAGER, force=True)
-        except (ApiError, httpx2.HTTPError) as error:
-            where = f"{made['kind']} {made['metadata']['name']}"
-            raise ApplyError(f"{where} cannot be applied: {_words(error)}") from error
+        except httpx2.HTTPError as error:
+            raise _write_error(f"{made['kind']} {made['metadata']['name']} cannot be applied", error) from error
         plain: dict[str, Any] = applied.to_dict()
         return plain
 
-    async def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Delete an object, if it is there."""
+    async def delete(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
+        """Delete an object, if it is there and belongs to the owner with this uid.
+
+        Raises:
+            WriteError: if the API server does not do it.
+        """
         try:
-            await self._client.delete(kinds.APPLIED[kind], name, namespace=namespace)
-        except ApiError as error:
-            if error.status.code != 404:
-                raise
+            found = (await self._client.get(kinds.APPLIED[kind], name, namespace=namespace)).to_dict()
+            # what somebody else gave the same name is not ours to delete
+            if any(each["uid"] == owner for each in found["metadata"].get("ownerReferences") or ()):
+                await self._client.delete(kinds.APPLIED[kind], name, namespace=namespace)
+        except httpx2.HTTPError as error:
+            if _code(error) != 404:  # nor is it an error where the kind itself is not there
+                raise _write_error(f"{kind} {name} cannot be deleted", error) from error
 
     async def set_status(self, namespace: str, name: str, status: dict[str, Any]) -> None:
-        """Replace the status of a rollout."""
+        """Replace the status of a rollout.
+
+        Raises:
+            WriteError: if the API server does not take it.
+        """
         patch = [{"op": "add", "path": "/status", "value": status}]
         try:
             await self._client.patch(
                 kinds.InferenceRollout.Status, name, patch, namespace=namespace, patch_type=PatchType.JSON
             )
-        except ApiError as error:
-            if error.status.code != 404:  # deleted meanwhile
-                raise
+        except httpx2.HTTPError as error:
+            if _code(error) != 404:  # deleted meanwhile
+                raise _write_error("the status cannot be written", error) from error
 
     async def tell(self, manifest: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:
         """Record an event about a rollout. An event that is lost is no reason to stop."""
@@ -115,7 +149,7 @@ class LiveCluster:
             namespace=metadata["namespace"],
             uid=metadata.get("uid"),
         )
-        now = datetime.now(UTC)
+        now = datetime.fromtimestamp(self._clock(), UTC)
         event = Event(
             metadata=ObjectMeta(generateName=f"{metadata['name']}.", namespace=metadata["namespace"]),
             involvedObject=about,
@@ -129,7 +163,7 @@ class LiveCluster:
         )
         try:
             await self._client.create(event)
-        except (ApiError, httpx2.HTTPError):
+        except httpx2.HTTPError:
             return
 
     async def prove(self, revision: Revision) -> Proof | Refutation:
@@ -138,13 +172,28 @@ class LiveCluster:
 
     def now(self) -> float:
         """Seconds since the epoch."""
-        return time.time()
-
-    async def close(self) -> None:
-        """Close connections."""
-        await self._prober.close()
+        return self._clock()
 
 
-def _words(error: Exception) -> str:
-    """The API server's message without its repetitions."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _write_error(what: str, error: httpx2.HTTPError) -> WriteError:
+    code = _code(error)
+    refused = code is not None and 400 <= code < 500 and code not in _TEMPORARY
+    return WriteError(f"{what}: {_words(error)}", refused=refused, after=_retry_after(error))
+
+
+def _code(error: httpx2.HTTPError) -> int | None:
+    return error.response.status_code if isinstance(error, httpx2.HTTPStatusError) else None
+
+
+def _retry_after(error: httpx2.HTTPError) -> float:
+    after = error.response.headers.get("retry-after", "") if isinstance(error, httpx2.HTTPStatusError) else ""
+    return float(after) if after.isdecimal() else 0.0
+
+
+def _words(error: httpx2.HTTPError) -> str:
+    """What the API server says, in one line."""
+    if isinstance(error, ApiError) or not isinstance(error, httpx2.HTTPStatusError):
+        return " ".join(str(error).split()) or type(error).__name__
+    if error.response.status_code == 404:
+        return "the cluster does not know this kind of object"
+    return f"the API server answers {error.response.status_code}"

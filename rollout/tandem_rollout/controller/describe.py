@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from tandem_rollout.controller import observe
+from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.observation import Observed
 from tandem_rollout.plan import Plan
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import Rollout
-from tandem_rollout.status import Condition, RolloutStatus, VariantStatus
+from tandem_rollout.status import Condition, Phase, RolloutStatus, VariantStatus
+
+_SERVES: Final = "serves until its successor is ready"
 
 
 def describe(
@@ -21,7 +24,7 @@ def describe(
     wanted: Sequence[Revision],
     observed: Sequence[Observed],
     found: Plan,
-    errors: Mapping[str, str],
+    errors: Mapping[str, WriteError],
     route: Mapping[str, Any] | None,
     url: str,
     before: RolloutStatus,
@@ -34,7 +37,7 @@ def describe(
         wanted: The revisions that the spec asks for.
         observed: All revisions that there are.
         found: What was decided.
-        errors: What the API server refused, by the name of the InferenceService or of the rollout.
+        errors: What the API server did not take, by the name of the InferenceService or of the rollout.
         route: The HTTPRoute, as the gateway has answered it.
         url: Where clients reach the model.
         before: The status until now.
@@ -42,13 +45,15 @@ def describe(
     """
     variants = _variants(wanted, observed, found, errors, before, now)
     ready = sum(each.phase == "Ready" for each in variants[: len(wanted)])
-    message = errors.get(rollout.name) or observe.route_problem(route) or _first_message(variants)
+    message = _error(errors, rollout.name) or observe.route_problem(route) or _first_message(variants)
     complete = ready == len(wanted) and not message
     reason = "Complete" if complete else "Refused" if _any_refused(variants, errors) else "Waiting"
-    condition = _condition(before, "Ready", complete, reason, message or "all variants serve", rollout, now)
-    valid = _condition(before, "Valid", True, "Valid", "the spec is valid", rollout, now)
+    condition = _condition(before, "Ready", complete, reason, message or "all variants serve", rollout.generation, now)
+    valid = _condition(before, "Valid", True, "Valid", "the spec is valid", rollout.generation, now)
     names = {each.name: each.variant for each in observed}
-    weights = {names[name]: weight for name, weight in found.weights.items() if name in names}
+    # where the route could not be written, clients meet the weights that were
+    routed = {each.name: each.weight for each in observed if each.weight} if rollout.name in errors else found.weights
+    weights = {names[name]: weight for name, weight in routed.items() if name in names}
     return RolloutStatus(
         observed_generation=rollout.generation,
         ready=f"{ready}/{len(wanted)}",
@@ -62,14 +67,7 @@ def describe(
 
 def describe_invalid(before: RolloutStatus, message: str, generation: int, now: float) -> RolloutStatus:
     """The status of a rollout whose spec makes no sense; all else stays as it is."""
-    valid = Condition(
-        type="Valid",
-        status="False",
-        reason="Invalid",
-        message=message,
-        last_transition_time=_stamp(now),
-        observed_generation=generation,
-    )
+    valid = _condition(before, "Valid", False, "Invalid", message, generation, now)
     kept = [each for each in before.conditions if each.type != "Valid"]
     return msgspec.structs.replace(before, observed_generation=generation, message=message, conditions=[*kept, valid])
 
@@ -78,7 +76,7 @@ def _variants(
     wanted: Sequence[Revision],
     observed: Sequence[Observed],
     found: Plan,
-    errors: Mapping[str, str],
+    errors: Mapping[str, WriteError],
     before: RolloutStatus,
     now: float,
 ) -> list[VariantStatus]:
@@ -87,22 +85,34 @@ def _variants(
     variants = []
     for revision in wanted:
         each = seen.get(revision.name) or Observed(variant=revision.variant.name, name=revision.name)
-        message = errors.get(each.name) or found.refused.get(each.name) or each.problem
-        phase = "Refused" if each.name in errors or each.name in found.refused else each.phase
-        if phase == "Pending" and not message:
-            message = observe.waits_for(revision, each.transformers, each.predictors, revision.name in seen)
-        if phase == "Ready" and each.name not in found.reachable:
-            needed = " and ".join(map(str, found.floors.get(each.name, ())))
-            phase, message = "Pending", f"waits for as many pods as the version that it replaces has ({needed})"
-        if phase == "Ready":
-            message = ""
+        phase, message = _phase(revision, each, found, errors.get(each.name), revision.name in seen)
         variants.append(_variant_status(each, phase, message, found, earlier, now))
     variants += [_variant_status(seen[name], "Retired", "", found, earlier, now) for name in found.retired]
     for name in found.reachable:
         if name not in {each.inference_service for each in variants}:
-            message = "serves until its successor is ready"
+            message = _SERVES
             variants.append(_variant_status(seen[name], "Ready", message, found, earlier, now))
     return variants
+
+
+def _phase(
+    revision: Revision, each: Observed, found: Plan, error: WriteError | None, exists: bool
+) -> tuple[Phase, str]:
+    """How far a wanted revision is, and what it waits for or why it is refused."""
+    if each.name in found.refused:
+        return "Refused", found.refused[each.name]
+    if each.name in found.waits:
+        return "Pending", found.waits[each.name]
+    if each.phase == "Ready" or (error is None and each.phase == "Refused"):
+        return each.phase, str(error or "") or (each.problem if each.phase == "Refused" else "")
+    if error is not None:
+        return ("Refused" if error.refused or each.fatal else "Pending"), str(error)
+    waits = observe.waits_for(revision, each.transformers, each.predictors, exists)
+    return "Pending", each.problem or waits
+
+
+def _error(errors: Mapping[str, WriteError], name: str) -> str:
+    return str(errors.get(name) or "")
 
 
 def _variant_status(
@@ -123,19 +133,19 @@ def _variant_status(
 
 def _first_message(variants: Sequence[VariantStatus]) -> str:
     """The message of what is worst off."""
-    for phase in ("Refused", "Pending"):
+    for phase in ("Refused", "Pending", "Ready"):
         for each in variants:
-            if each.phase == phase:
+            if each.phase == phase and each.message and not each.message.startswith(_SERVES):
                 return f"{each.name}: {each.message}"
     return ""
 
 
-def _any_refused(variants: Sequence[VariantStatus], errors: Mapping[str, str]) -> bool:
-    return bool(errors) or any(each.phase == "Refused" for each in variants)
+def _any_refused(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> bool:
+    return any(each.refused for each in errors.values()) or any(each.phase == "Refused" for each in variants)
 
 
 def _condition(
-    before: RolloutStatus, kind: str, holds: bool, reason: str, message: str, rollout: Rollout, now: float
+    before: RolloutStatus, kind: str, holds: bool, reason: str, message: str, generation: int, now: float
 ) -> Condition:
     status: Any = "True" if holds else "False"
     old = next((each for each in before.conditions if each.type == kind), None)
@@ -146,7 +156,7 @@ def _condition(
         reason=reason,
         message=message,
         last_transition_time=_stamp(now) if changed or old is None else old.last_transition_time,
-        observed_generation=rollout.generation,
+        observed_generation=generation,
     )
 
 

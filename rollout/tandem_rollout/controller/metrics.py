@@ -61,4 +61,4 @@ class Metrics:
         """A rollout is gone."""
         for variant in self._variants.pop((namespace, rollout), ()):
             self._weight.remove(namespace, rollout, variant)
-            self._ready.remove(namespace, rollout)
+        self._ready.remove(namespace, rollout)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from tandem_rollout.render.route import PIN_HEADER
 from tandem_rollout.revision import Revision
 
 Plain = Mapping[str, Any]
@@ -18,17 +17,18 @@ _STUCK: Final = {
     "CreateContainerConfigError",
     "ErrImageNeverPull",
 }
-_ENDED: Final = {"CrashLoopBackOff", "Error"}
+_ACCIDENTS: Final = 2
 _LONGEST: Final = 400
+
+
+def ready(pods: Iterable[Plain]) -> list[Plain]:
+    """Pods that take calls."""
+    return [each for each in pods if each["metadata"].get("deletionTimestamp") is None and _is_ready(each)]
 
 
 def ready_pods(pods: Iterable[Plain], component: str) -> int:
     """How many pods of a half take calls."""
-    return sum(
-        each["metadata"].get("deletionTimestamp") is None and _is_ready(each)
-        for each in pods
-        if _component(each) == component
-    )
+    return sum(_component(each) == component for each in ready(pods))
 
 
 def problem(service: Plain, pods: Iterable[Plain]) -> tuple[str, bool]:
@@ -42,7 +42,7 @@ def problem(service: Plain, pods: Iterable[Plain]) -> tuple[str, bool]:
     if found:
         fatal = [text for text, will_not in found if will_not]
         return (fatal or [text for text, _ in found])[0], bool(fatal)
-    for condition in service.get("status", {}).get("conditions") or ():
+    for condition in (service.get("status") or {}).get("conditions") or ():
         if condition["status"] == "False" and condition.get("message"):
             return _short(condition["message"]), False
     return "", False
@@ -84,7 +84,7 @@ def waits_for(revision: Revision, transformers: int, predictors: int, exists: bo
 def _is_ready(pod: Plain) -> bool:
     return any(
         condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in pod.get("status", {}).get("conditions") or ()
+        for condition in (pod.get("status") or {}).get("conditions") or ()
     )
 
 
@@ -96,7 +96,7 @@ def _component(pod: Plain) -> str:
 def _pod_problems(pod: Plain) -> Iterator[tuple[str, bool]]:
     if pod["metadata"].get("deletionTimestamp") is not None:
         return
-    status, half = pod.get("status", {}), _component(pod)
+    status, half = pod.get("status") or {}, _component(pod)
     for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
         state, last = container.get("state") or {}, container.get("lastState") or {}
         waiting = state.get("waiting") or {}
@@ -106,14 +106,11 @@ def _pod_problems(pod: Plain) -> Iterator[tuple[str, bool]]:
             yield _short(f"{where}: {waiting['reason']}: {waiting.get('message', '')}"), True
         elif ended.get("exitCode") and not container.get("ready"):
             # one end may be an accident; a container that is started again and ends again will go on so
-            yield _short(f"{where}: {_last_words(ended)}"), waiting.get("reason") in _ENDED or _ends_again(container)
+            again = waiting.get("reason") == "CrashLoopBackOff" or container.get("restartCount", 0) >= _ACCIDENTS
+            yield _short(f"{where}: {_last_words(ended)}"), again
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             yield _short(f"{half}: no node: {condition.get('message', '')}"), False
-
-
-def _ends_again(container: Plain) -> bool:
-    return bool(container.get("restartCount", 0) >= 1)
 
 
 def _last_words(ended: Plain) -> str:
@@ -135,4 +132,4 @@ def _short(text: str) -> str:
     return flat if len(flat) <= _LONGEST else flat[: _LONGEST - 1] + "…"
 
 
-__all__ = ["PIN_HEADER", "problem", "ready_pods", "route_problem", "route_weights", "waits_for"]
+__all__ = ["problem", "ready", "ready_pods", "route_problem", "route_weights", "waits_for"]

@@ -1,4 +1,4 @@
-"""What the controller may do in the cluster. The chart grants exactly this, and calls are checked against it in tests."""
+"""What the controller may do in the cluster. The chart grants exactly this, and tests check calls against it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from tandem_rollout import GROUP, PLURAL
 
-Verb = Literal["create", "delete", "list", "patch", "watch"]
+Verb = Literal["create", "delete", "get", "list", "patch", "watch"]
 
 
 class Permission(NamedTuple):
@@ -23,17 +23,18 @@ class Permission(NamedTuple):
     verbs: tuple[Verb, ...]
 
 
-#: Server-side apply is a patch, and a create where there is nothing yet.
+#: Server-side apply is a patch, and a create where there is nothing yet. What is deleted is read before: it may be
+#: somebody else's of the same name.
 PERMISSIONS: Final[tuple[Permission, ...]] = (
     Permission(GROUP, PLURAL, ("list", "watch")),
     Permission(GROUP, f"{PLURAL}/status", ("patch",)),
-    Permission("serving.kserve.io", "inferenceservices", ("create", "delete", "list", "patch", "watch")),
-    Permission("gateway.networking.k8s.io", "httproutes", ("create", "delete", "list", "patch", "watch")),
-    Permission("gateway.envoyproxy.io", "backendtrafficpolicies", ("create", "delete", "patch")),
-    Permission("gateway.envoyproxy.io", "securitypolicies", ("create", "delete", "patch")),
-    Permission("monitoring.coreos.com", "podmonitors", ("create", "delete", "patch")),
+    Permission("serving.kserve.io", "inferenceservices", ("create", "delete", "get", "list", "patch", "watch")),
+    Permission("gateway.networking.k8s.io", "httproutes", ("create", "delete", "get", "list", "patch", "watch")),
+    Permission("gateway.envoyproxy.io", "backendtrafficpolicies", ("create", "delete", "get", "patch")),
+    Permission("gateway.envoyproxy.io", "securitypolicies", ("create", "delete", "get", "patch")),
+    Permission("monitoring.coreos.com", "podmonitors", ("create", "delete", "get", "patch")),
     Permission("keda.sh", "scaledobjects", ("create", "patch")),
-    Permission("networking.k8s.io", "networkpolicies", ("create", "patch")),
+    Permission("networking.k8s.io", "networkpolicies", ("create", "delete", "get", "patch")),
     Permission("policy", "poddisruptionbudgets", ("create", "patch")),
     Permission("", "services", ("create", "patch")),
     Permission("", "pods", ("list", "watch")),

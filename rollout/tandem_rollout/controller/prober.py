@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx2
 import msgspec
 
 from tandem.contract import Contract
+from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.observation import Proof
 from tandem_rollout.revision import Revision
 
-_TIMEOUT_S: Final = 15.0
+_TIMEOUT: Final = httpx2.Timeout(15.0, connect=2.0)
 _REFUTED: Final = {"proof_failed", "predictor_mismatch", "predictor_refused"}
 """Codes of an answer that says that this pair will never be right; others say that it is not yet."""
 
@@ -25,24 +25,11 @@ class _Answer(msgspec.Struct):
     contract: Contract
 
 
-@dataclass(frozen=True, slots=True)
-class Refutation:
-    """No proof.
-
-    Attributes:
-        reason: Why, in words.
-        final: Whether asking again is useless.
-    """
-
-    reason: str
-    final: bool
-
-
 class Prober:
     """Asks transformers through their Services."""
 
     def __init__(self) -> None:
-        self._client = httpx2.AsyncClient(timeout=_TIMEOUT_S, trust_env=False)
+        self._client = httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=False)
 
     async def prove(self, revision: Revision) -> Proof | Refutation:
         """Have a pair replay its golden rows, from the transformer's Service through a predictor."""

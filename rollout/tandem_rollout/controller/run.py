@@ -7,24 +7,24 @@ import contextlib
 import logging
 import signal
 import time
-from typing import Final, Literal
+from typing import Final
 
 from lightkube import AsyncClient
 from prometheus_client import start_http_server
 
+from tandem_rollout.controller.applied import backoff
 from tandem_rollout.controller.cluster import LiveCluster
+from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.controller.metrics import Metrics
-from tandem_rollout.controller.reconciler import Reconciler
+from tandem_rollout.controller.prober import Prober
+from tandem_rollout.controller.reconciler import Key, Reconciler
 from tandem_rollout.controller.work import Work
 from tandem_rollout.platform import Platform
 
 logger = logging.getLogger(__name__)
 
-_WORKERS: Final = 4
-_RETRY_S: Final = 1.0
-_LONGEST_RETRY_S: Final = 60.0
-
-Key = tuple[str, str]
+_WORKERS: Final = 16
+"""A pass may wait for a transformer's proof; the others go on meanwhile."""
 
 
 async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -> int:
@@ -46,12 +46,12 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -
         start_http_server(metrics_port, registry=metrics.registry)
     work: Work[Key] = Work()
     async with AsyncClient() as client, contextlib.AsyncExitStack() as stack:
-        cluster = LiveCluster(client, lambda *key: work.add(key), namespace=namespace)
-        stack.push_async_callback(cluster.close)
+        prober = Prober()
+        stack.push_async_callback(prober.close)
+        cluster = LiveCluster(client, prober, lambda *key: work.add(key), namespace=namespace)
         reconciler = Reconciler(cluster, platform)
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]
-        filled = asyncio.gather(*(cache.filled.wait() for cache in cluster.caches))
-        tasks.append(asyncio.create_task(_work(filled, work, cluster, reconciler, metrics)))
+        tasks.append(asyncio.create_task(look_after(work, cluster, reconciler, metrics)))
         ended = asyncio.create_task(stop.wait())
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         broken = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
@@ -63,37 +63,49 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -
     return 1 if broken else 0
 
 
-async def _work(
-    filled: asyncio.Future[list[Literal[True]]], work: Work[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics
-) -> None:
+async def look_after(work: Work[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics) -> None:
     """Look at rollouts, once all caches are filled: an object that is not seen yet would be taken for missing."""
-    await filled
+    for cache in cluster.caches:
+        await cache.filled.wait()
     logger.info("started")
+    failures: dict[Key, int] = {}
     async with asyncio.TaskGroup() as group:
         for _ in range(_WORKERS):
-            group.create_task(_worker(work, cluster, reconciler, metrics))
+            group.create_task(_worker(work, cluster, reconciler, metrics, failures))
 
 
-async def _worker(work: Work[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics) -> None:
-    failures: dict[Key, int] = {}
+async def _worker(
+    work: Work[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics, failures: dict[Key, int]
+) -> None:
     while True:
         key = await work.take()
-        manifest = cluster.rollouts.get(*key)
         try:
-            if manifest is None:
-                reconciler.forget(*key)
-                metrics.forget(*key)
-                continue
-            started = time.perf_counter()
-            after = await reconciler.reconcile(manifest)
-            metrics.seconds.observe(time.perf_counter() - started)
-            metrics.observe(cluster.rollouts.get(*key) or manifest)
+            await one_pass(key, work, cluster, reconciler, metrics)
             failures.pop(key, None)
-            work.add(key, after)
-        except Exception:
+        except Exception as error:
             metrics.errors.inc()
             failures[key] = failures.get(key, 0) + 1
-            logger.exception("a pass failed", extra={"namespace": key[0], "rollout": key[1]})
-            work.add(key, min(_RETRY_S * 2 ** failures[key], _LONGEST_RETRY_S))
+            logger.warning("rollout %s in %s: a pass failed: %s", key[1], key[0], error, exc_info=_traceback(error))
+            work.add(key, backoff(failures[key]))
         finally:
             work.done(key)
+
+
+async def one_pass(key: Key, work: Work[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics) -> None:
+    """Look at one rollout, and say when to look again."""
+    manifest = cluster.rollouts.get(*key)
+    if manifest is None:
+        work.drop(key)
+        reconciler.forget(*key)
+        metrics.forget(*key)
+        return
+    started = time.perf_counter()
+    after = await reconciler.reconcile(manifest)
+    metrics.seconds.observe(time.perf_counter() - started)
+    metrics.observe(cluster.rollouts.get(*key) or manifest)
+    work.add(key, after)
+
+
+def _traceback(error: Exception) -> Exception | None:
+    """An error of the API server needs none."""
+    return None if isinstance(error, WriteError) else error

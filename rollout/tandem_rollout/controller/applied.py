@@ -1,0 +1,167 @@
+"""What was applied of a rollout, so that nothing is applied twice and nothing that failed is hammered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from tandem_rollout.controller.interface import Cluster, WriteError
+from tandem_rollout.render import Object
+
+RESYNC_S: Final = 600.0
+"""When to apply everything again, whatever has been seen: somebody may have edited an object that is not watched."""
+
+RETRY_S: Final = 1.0
+LONGEST_RETRY_S: Final = 30.0
+
+_MOST_DOUBLINGS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """An object as the API server had it after it was applied; without uid where it was deleted."""
+
+    digest: str
+    uid: str = ""
+    generation: int = 0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    error: WriteError
+    digest: str
+    times: int
+    again_at: float
+
+
+def backoff(times: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    return min(RETRY_S * 2.0 ** min(times - 1, _MOST_DOUBLINGS), LONGEST_RETRY_S)
+
+
+class Applied:
+    """Applies the objects of one rollout. All that it remembers it finds out again by applying once more.
+
+    Args:
+        cluster: The cluster.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._done: dict[str, _Done] = {}
+        self._failed: dict[str, _Failed] = {}
+        self._began = float("-inf")
+        self._held = float("inf")
+        self._touched: set[str] = set()
+
+    def begin(self) -> None:
+        """A pass begins; from time to time it applies everything again."""
+        now = self._cluster.now()
+        # what was not wanted in the last pass is not worth another try
+        self._failed = {key: each for key, each in self._failed.items() if key in self._touched}
+        self._touched.clear()
+        self._held = float("inf")
+        if now >= self._began + RESYNC_S:
+            self._began = now
+            self._done.clear()
+
+    @property
+    def due(self) -> float:
+        """When to look again, in seconds since the epoch: the next retry, or when all is applied again."""
+        retries = (each.again_at for key, each in self._failed.items() if key in self._touched)
+        return min(self._began + RESYNC_S, self._held, *retries)
+
+    async def apply(self, made: Object) -> dict[str, Any] | None:
+        """Apply an object unless it was applied just so before; returns it if it was applied now.
+
+        Raises:
+            WriteError: if the API server does not take it.
+        """
+        return await self._apply(made, _digest(made))
+
+    async def apply_watched(self, made: Object, live: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """The same for an object that is watched: also if somebody has deleted or edited it since.
+
+        Raises:
+            WriteError: if the API server does not take it.
+        """
+        key, digest = _key(made), _digest(made)
+        done = self._done.get(key)
+        if done is not None and done.digest == digest and _drifted(done, live):
+            if self._cluster.now() < done.at + RETRY_S:
+                # two who write against each other must not do so as fast as they can
+                self._held = min(self._held, done.at + RETRY_S)
+                return None
+            del self._done[key]
+        return await self._apply(made, digest)
+
+    async def remove(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
+        """Delete an object of this owner, unless that was done before.
+
+        Raises:
+            WriteError: if the API server does not do it.
+        """
+        key = f"{kind}/{name}"
+        if self._done.get(key) == _Done("absent"):
+            return
+        self._hold(key, "absent")
+        try:
+            await self._cluster.delete(kind, namespace, name, owner=owner)
+        except WriteError as error:
+            self._fail(key, "absent", error)
+            raise
+        self._succeed(key, _Done("absent"))
+
+    async def _apply(self, made: Object, digest: str) -> dict[str, Any] | None:
+        key = _key(made)
+        done = self._done.get(key)
+        if done is not None and done.digest == digest:
+            return None
+        self._hold(key, digest)
+        try:
+            applied = await self._cluster.apply(made)
+        except WriteError as error:
+            self._fail(key, digest, error)
+            raise
+        metadata = applied["metadata"]
+        self._succeed(key, _Done(digest, metadata["uid"], metadata.get("generation", 0), self._cluster.now()))
+        return applied
+
+    def _hold(self, key: str, digest: str) -> None:
+        """Raise the last failure again as long as it is too early for another try."""
+        self._touched.add(key)
+        failed = self._failed.get(key)
+        if failed and failed.digest == digest and self._cluster.now() < failed.again_at:
+            raise failed.error
+
+    def _fail(self, key: str, digest: str, error: WriteError) -> None:
+        before = self._failed.get(key)
+        times = before.times + 1 if before and before.digest == digest else 1
+        again_at = self._cluster.now() + max(backoff(times), error.after)
+        self._failed[key] = _Failed(error, digest, times, again_at)
+        self._done.pop(key, None)
+
+    def _succeed(self, key: str, done: _Done) -> None:
+        self._failed.pop(key, None)
+        self._done[key] = done
+
+
+def _drifted(done: _Done, live: Mapping[str, Any] | None) -> bool:
+    """Whether somebody has touched an object; a cache that is behind shows an older generation, or none yet."""
+    if live is None:
+        return True
+    metadata = live["metadata"]
+    return bool(metadata["uid"] != done.uid or metadata.get("generation", 0) > done.generation)
+
+
+def _key(made: Object) -> str:
+    return f"{made['kind']}/{made['metadata']['name']}"
+
+
+def _digest(made: Object) -> str:
+    return hashlib.sha256(msgspec.json.encode(made, order="sorted")).hexdigest()

@@ -1,0 +1,91 @@
+"""What the reconciler needs of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tandem_rollout.observation import Proof
+from tandem_rollout.render import Object
+from tandem_rollout.revision import Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Refutation:
+    """No proof.
+
+    Attributes:
+        reason: Why, in words.
+        final: Whether asking the same pods again is useless.
+    """
+
+    reason: str
+    final: bool
+
+
+class WriteError(Exception):
+    """The API server has not taken a write; the message says which and why.
+
+    Args:
+        message: Which and why.
+        refused: Whether the write itself is wrong; otherwise the API server could not take it now.
+        after: Seconds after which the API server wants to be asked again.
+    """
+
+    def __init__(self, message: str, *, refused: bool, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.refused = refused
+        self.after = after
+
+
+class Cluster(Protocol):
+    """Caches to read from, an API server to write to, transformers to ask, a clock."""
+
+    def services(self, namespace: str, rollout: str) -> list[dict[str, Any]]:
+        """InferenceServices of a rollout."""
+        ...
+
+    def pods(self, namespace: str, service: str) -> list[dict[str, Any]]:
+        """Pods of an InferenceService."""
+        ...
+
+    def route(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """An HTTPRoute."""
+        ...
+
+    async def apply(self, made: Object) -> dict[str, Any]:
+        """Make an object as rendered; returns it as it is then.
+
+        Raises:
+            WriteError: if the API server does not take it.
+        """
+        ...
+
+    async def delete(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
+        """Delete an object, if it is there and belongs to the owner with this uid.
+
+        Raises:
+            WriteError: if the API server does not do it.
+        """
+        ...
+
+    async def set_status(self, namespace: str, name: str, status: dict[str, Any]) -> None:
+        """Replace the status of a rollout.
+
+        Raises:
+            WriteError: if the API server does not take it.
+        """
+        ...
+
+    async def tell(self, manifest: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:
+        """Record an event about a rollout."""
+        ...
+
+    async def prove(self, revision: Revision) -> Proof | Refutation:
+        """Ask a revision for its proof."""
+        ...
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...

@@ -1,0 +1,78 @@
+"""The proofs of a rollout's revisions, and when to ask for them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tandem_rollout.controller.interface import Cluster, Refutation
+from tandem_rollout.observation import Proof
+from tandem_rollout.revision import Revision
+
+_AGAIN_S: Final = 5.0
+_FINAL_AGAIN_S: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Refuted:
+    refutation: Refutation
+    pods: frozenset[str]
+    again_at: float
+
+
+class Proofs:
+    """Asks for proofs, and remembers the answers.
+
+    Args:
+        cluster: The cluster.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._proofs: dict[str, Proof] = {}
+        self._refuted: dict[str, _Refuted] = {}
+
+    @property
+    def due(self) -> float:
+        """When to ask again, in seconds since the epoch; infinite where nothing is to be asked."""
+        return min((each.again_at for each in self._refuted.values()), default=float("inf"))
+
+    def get(self, name: str) -> Proof | None:
+        """The proof of an InferenceService, None before it has been given."""
+        return self._proofs.get(name)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Forget all InferenceServices but these."""
+        kept = set(names)
+        self._proofs = {name: each for name, each in self._proofs.items() if name in kept}
+        self._refuted = {name: each for name, each in self._refuted.items() if name in kept}
+
+    def stop(self, name: str) -> None:
+        """Nothing is to be asked of an InferenceService now: it does not run."""
+        self._refuted.pop(name, None)
+
+    async def ask(self, revision: Revision, pods: Iterable[Mapping[str, Any]]) -> Refutation | None:
+        """Have a revision prove itself, unless it has or the same pods were asked not long ago; None if it has."""
+        if revision.name in self._proofs:
+            return None
+        asked, known = incarnations(pods), self._refuted.get(revision.name)
+        if known and known.pods == asked and self._cluster.now() < known.again_at:
+            return known.refutation
+        answer = await self._cluster.prove(revision)
+        if isinstance(answer, Refutation):
+            again_at = self._cluster.now() + (_FINAL_AGAIN_S if answer.final else _AGAIN_S)
+            self._refuted[revision.name] = _Refuted(answer, asked, again_at)
+            return answer
+        self._refuted.pop(revision.name, None)
+        self._proofs[revision.name] = answer
+        return None
+
+
+def incarnations(pods: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Pods, told apart from what they were before their containers started again."""
+    return frozenset(f"{pod['metadata'].get('uid') or pod['metadata']['name']}/{sum(_restarts(pod))}" for pod in pods)
+
+
+def _restarts(pod: Mapping[str, Any]) -> list[int]:
+    return [each.get("restartCount", 0) for each in (pod.get("status") or {}).get("containerStatuses") or ()]

@@ -1,0 +1,72 @@
+"""What is said about a rollout goes into its status, once, and news into events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tandem_rollout.controller.interface import Cluster
+from tandem_rollout.status import RolloutStatus
+
+
+class Reporter:
+    """Writes the status of one rollout when it changes.
+
+    Args:
+        cluster: The cluster.
+        uid: Of the rollout.
+    """
+
+    def __init__(self, cluster: Cluster, uid: str) -> None:
+        self._cluster = cluster
+        self.uid = uid
+        self._said: tuple[str, RolloutStatus] | None = None
+
+    def before(self, manifest: Mapping[str, Any]) -> RolloutStatus:
+        """The status of a rollout until now, also where the cache has not seen our last word yet."""
+        if self._said and self._said[0] == manifest["metadata"].get("resourceVersion"):
+            return self._said[1]
+        return _status(manifest)
+
+    async def report(self, manifest: Mapping[str, Any], status: RolloutStatus) -> None:
+        """Write a status if it differs from the one until now, and tell what is new in it.
+
+        Raises:
+            WriteError: if it cannot be written.
+        """
+        before = self.before(manifest)
+        if status == before:
+            return
+        metadata = manifest["metadata"]
+        await self._cluster.set_status(metadata["namespace"], metadata["name"], msgspec.to_builtins(status))
+        self._said = metadata.get("resourceVersion", ""), status
+        for reason, message, warning in news(before, status):
+            await self._cluster.tell(manifest, reason, message, warning=warning)
+
+
+def news(before: RolloutStatus, status: RolloutStatus) -> list[tuple[str, str, bool]]:
+    """Events between two statuses: reason, message, and whether it is a warning."""
+    found = []
+    if status.weights != before.weights:
+        found.append(("WeightsSet", f"weights are {status.weights or 'none'}", False))
+    told = {(each.inference_service, each.phase, each.message) for each in before.variants}
+    for each in status.variants:
+        if (each.inference_service, each.phase, each.message) not in told:
+            message = f"{each.inference_service}: {each.message or each.phase.lower()}"
+            found.append((each.phase, message, each.phase == "Refused"))
+    invalid = any(each.type == "Valid" and each.status == "False" for each in status.conditions)
+    if status.message and status.message != before.message:
+        if invalid:
+            found.append(("Invalid", status.message, True))
+        elif not any(status.message in message for _, message, _ in found):
+            found.append(("Waiting", status.message, True))
+    return found
+
+
+def _status(manifest: Mapping[str, Any]) -> RolloutStatus:
+    try:
+        return msgspec.convert(manifest.get("status") or {}, RolloutStatus)
+    except msgspec.ValidationError:  # of another version of this program
+        return RolloutStatus()

@@ -22,9 +22,12 @@ may have 63 characters."""
 
 Natural = Annotated[int, Meta(ge=0, le=1_000_000)]
 Replicas = Annotated[int, Meta(ge=1, le=1000)]
+_HOSTNAME = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+Hostname = Annotated[str, Meta(pattern=_HOSTNAME, max_length=253)]
 Duration = Annotated[str, Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$", description="Like 10s, 1m30s or 500ms.")]
 
 
+_SHORTEST_TIMEOUT_S = 0.1
 _LONGEST_WINDOW_S = 3600.0
 """An autoscaler looks back no further."""
 
@@ -75,8 +78,9 @@ class Bundle(_Struct, frozen=True):
     version: Annotated[
         str,
         Meta(
+            pattern=r"^$|^[A-Za-z0-9][-A-Za-z0-9_.+]*$",
             description="Version that the bundle must have. Needed only where there is no controller to read it: it "
-            "routes versioned paths."
+            "routes versioned paths.",
         ),
     ] = ""
 
@@ -194,8 +198,11 @@ class Route(_Struct, frozen=True):
 
     gateway: GatewayRef = field(default_factory=GatewayRef)
     hostnames: Annotated[
-        list[Annotated[str, Meta(min_length=1, max_length=253)]],
-        Meta(description="Default: NAME-NAMESPACE.DOMAIN, with the domain that the controller was installed with."),
+        list[Hostname],
+        Meta(
+            max_length=16,
+            description="Default: NAME-NAMESPACE.DOMAIN, with the domain that the controller was installed with.",
+        ),
     ] = field(default_factory=list)
     timeout: Annotated[Duration, Meta(description="Longest time to an answer, at the gateway.")] = "10s"
     auth: Auth | None = None
@@ -236,7 +243,12 @@ class BlueGreen(_Struct, frozen=True):
 
     active: Annotated[Name, Meta(description="Name of the variant that clients get.")]
     preview_hostname: Annotated[
-        str, Meta(description="Host of the other variants. Default: preview- before the first hostname.")
+        str,
+        Meta(
+            pattern=rf"^$|{_HOSTNAME}",
+            max_length=253,
+            description="Host of the other variants. Default: preview- before the first hostname.",
+        ),
     ] = ""
 
 
@@ -382,6 +394,16 @@ RULES: tuple[tuple[str, str, str], ...] = (
         "give at most one strategy",
     ),
     ("strategy", "!has(self.canary)", "canary is reserved and not served yet"),
+    (
+        "",
+        "!has(self.predictor) || !has(self.predictor.runtime) || self.predictor.runtime != 'triton' || "
+        "(!has(self.bundle) || !(has(self.bundle.uri) && self.bundle.uri != '' || "
+        "has(self.bundle.modelcar) && self.bundle.modelcar)) && "
+        "(!has(self.variants) || self.variants.all(v, !(has(v.bundle.uri) && v.bundle.uri != '' || "
+        "has(v.bundle.modelcar) && v.bundle.modelcar)))",
+        "triton needs bundles from an image that is copied or from a pvc",
+    ),
+    ("route", "!has(self.timeout) || duration(self.timeout) >= duration('100ms')", "timeout must be 100ms or more"),
     ("route.auth", "!(has(self.jwt) && has(self.apiKeys))", "give either jwt or apiKeys"),
     ("store", "!(has(self.url) && self.url != '' && has(self.urlFrom))", "give either url or urlFrom"),
     (
@@ -432,15 +454,24 @@ def _check(spec: RolloutSpec) -> None:
         raise InvalidSpecError("spec.variants: at least one variant needs a weight above 0")
     if spec.store.url and spec.store.url_from:
         raise InvalidSpecError("spec.store: give either url or urlFrom")
+    if seconds(spec.route.timeout) < _SHORTEST_TIMEOUT_S:
+        raise InvalidSpecError("spec.route: timeout must be 100ms or more")
     if spec.route.auth and spec.route.auth.jwt and spec.route.auth.api_keys:
         raise InvalidSpecError("spec.route.auth: give either jwt or apiKeys")
+    for where, env in (("transformer", spec.transformer.env), ("predictor", spec.predictor.env)):
+        if len({variable.name for variable in env}) < len(env):
+            raise InvalidSpecError(f"spec.{where}.env: names of variables must differ")
     for where, half in (("transformer", spec.autoscaling.transformer), ("predictor", spec.autoscaling.predictor)):
         if half.min_replicas > half.max_replicas:
             raise InvalidSpecError(f"spec.autoscaling.{where}: minReplicas must not be above maxReplicas")
         if seconds(half.scale_down_after) > _LONGEST_WINDOW_S:
             raise InvalidSpecError(f"spec.autoscaling.{where}: scaleDownAfter may be 1h at most")
     for variant in variants:
-        _check_bundle("spec.bundle" if spec.bundle else f"variant {variant.name!r}, bundle", variant.bundle)
+        where = "spec.bundle" if spec.bundle else f"variant {variant.name!r}, bundle"
+        _check_bundle(where, variant.bundle)
+        # its model repository is built before KServe brings such a bundle
+        if spec.predictor.runtime == "triton" and (variant.bundle.uri or variant.bundle.modelcar):
+            raise InvalidSpecError(f"{where}: triton needs bundles from an image that is copied or from a pvc")
 
 
 def _check_bundle(where: str, bundle: Bundle) -> None:

@@ -1,0 +1,181 @@
+"""The CRD: the API server takes it, and it refuses what :func:`tandem_rollout.spec.parse` refuses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from kubernetes_validate import validate
+
+from tandem_rollout import API_VERSION, KIND
+from tandem_rollout.crd import crd
+from tandem_rollout.spec import RULES, InvalidSpecError, parse
+from tandem_rollout.status import Condition, RolloutStatus, VariantStatus
+
+from . import specs
+from .rollouts import manifest
+from .structural import program, violations
+
+ROOT = Path(__file__).parents[2]
+SCHEMA: dict[str, Any] = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+SCALARS = ("string", "integer", "number", "boolean")
+
+
+def every(schema: dict[str, Any], path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]:
+    """A schema and all that it consists of."""
+    yield path, schema
+    for name, own in schema.get("properties", {}).items():
+        yield from every(own, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            yield from every(schema[key], f"{path}.{key}")
+
+
+ALL = dict(every(SCHEMA))
+
+
+def parsed(spec: dict[str, Any], **metadata: Any) -> bool:
+    try:
+        parse({**manifest(), "metadata": {"name": "est", **metadata}, "spec": spec})
+    except InvalidSpecError:
+        return False
+    return True
+
+
+def refused(spec: dict[str, Any], **metadata: Any) -> list[str]:
+    return violations({**manifest(), "metadata": {"name": "est", **metadata}, "spec": spec}, SCHEMA)
+
+
+def test_it_is_a_custom_resource_definition() -> None:
+    validate(crd(), "1.34", strict=True)
+    spec, (version,) = crd()["spec"], crd()["spec"]["versions"]
+    assert crd()["metadata"]["name"] == f"{spec['names']['plural']}.{spec['group']}"
+    assert (f"{spec['group']}/{version['name']}", spec["names"]["kind"]) == (API_VERSION, KIND)
+    assert version["subresources"] == {"status": {}}
+
+
+def test_it_is_structural() -> None:
+    for path, schema in ALL.items():
+        assert schema.get("type") in (*SCALARS, "object", "array"), path
+        assert not {"$ref", "$defs", "anyOf", "oneOf", "allOf", "not", "const", "title", "uniqueItems"} & set(schema), (
+            path
+        )
+        assert schema.get("required") != [], path
+        assert not ("properties" in schema and "additionalProperties" in schema), path
+        assert schema["type"] != "array" or "items" in schema, path
+        assert set(schema.get("required", ())) <= set(schema.get("properties", ())), path
+
+
+def test_every_object_says_what_it_holds() -> None:
+    for path, schema in ALL.items():
+        if schema["type"] == "object" and path != "$.metadata":
+            free = schema.get("x-kubernetes-preserve-unknown-fields", False)
+            empty = path.endswith(".static")
+            assert bool(schema.get("properties")) + bool(schema.get("additionalProperties")) + free == 1 or empty, path
+
+
+def test_lists_with_keys_have_keys_that_are_always_there() -> None:
+    for path, schema in ALL.items():
+        if schema.get("x-kubernetes-list-type") == "map":
+            items = schema["items"]
+            for key in schema["x-kubernetes-list-map-keys"]:
+                assert key in items["required"], path
+                assert items["properties"][key]["type"] in SCALARS, path
+    assert ALL["$.spec.variants"]["x-kubernetes-list-map-keys"] == ["name"]
+    assert ALL["$.status.variants"]["x-kubernetes-list-map-keys"] == ["inferenceService"]
+    assert ALL["$.status.conditions"]["x-kubernetes-list-map-keys"] == ["type"]
+
+
+def test_defaults_are_what_their_schemas_allow() -> None:
+    for path, schema in ALL.items():
+        if "default" in schema:
+            wrapped = {"type": "object", "properties": {"spec": schema}}
+            assert violations({"spec": schema["default"]}, wrapped) == [], path
+
+
+def test_every_rule_is_cel_and_stands_where_it_is_meant() -> None:
+    standing = [
+        (rule["rule"], rule["message"]) for each in ALL.values() for rule in each.get("x-kubernetes-validations", ())
+    ]
+    for _, rule, message in RULES:
+        program(rule)
+        assert (rule, message) in standing
+    bundles = [ALL[path] for path in ("$.spec.bundle", "$.spec.variants.items.bundle")]
+    assert bundles[0]["x-kubernetes-validations"] == bundles[1]["x-kubernetes-validations"]
+
+
+def test_fields_are_explained() -> None:
+    explained = [path for path, schema in ALL.items() if schema.get("description")]
+    for path in ("$", "$.spec", "$.spec.bundle", "$.spec.bundle.image", "$.spec.variants", "$.spec.route.timeout"):
+        assert path in explained
+
+
+@pytest.mark.parametrize("spec", specs.GOOD.values(), ids=specs.GOOD)
+def test_good_specs_are_taken(spec: specs.Spec) -> None:
+    assert refused(spec) == []
+
+
+@pytest.mark.parametrize("spec", [spec for spec, _ in specs.BAD.values()], ids=specs.BAD)
+def test_bad_specs_are_refused(spec: specs.Spec) -> None:
+    assert refused(spec)
+
+
+@pytest.mark.parametrize("name", ["a", "est", "e" * 22, "e" * 23, "1est", "Est", "est-", "est.v1"])
+def test_names_get_the_same_verdict(name: str) -> None:
+    assert bool(refused(specs.GOOD["bundle"], name=name)) != parsed(specs.GOOD["bundle"], name=name)
+
+
+def _merged(one: Any, other: Any) -> Any:
+    """Two specs as one; where both say something the second is right."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {**one, **{key: _merged(one[key], own) if key in one else own for key, own in other.items()}}
+    return other
+
+
+_every_spec = st.sampled_from([*specs.GOOD.values(), *(spec for spec, _ in specs.BAD.values())])
+
+
+@given(st.lists(_every_spec, min_size=1, max_size=3))
+def test_any_mixture_gets_the_same_verdict_from_both(mixed: list[specs.Spec]) -> None:
+    spec: specs.Spec = {}
+    for each in mixed:
+        spec = _merged(spec, copy.deepcopy(each))
+    assert (refused(spec) == []) == parsed(spec), refused(spec)
+
+
+def test_a_status_fits() -> None:
+    variant = VariantStatus(name="v1", inference_service="est-v1-00000000", phase="Ready", weight=90)
+    condition = Condition(
+        type="Ready", status="True", reason="Serving", message="", last_transition_time="2026-01-01T00:00:00Z"
+    )
+    status = RolloutStatus(observed_generation=1, ready="1/1", variants=[variant], conditions=[condition])
+    whole = {**manifest(bundle=specs.IMAGE), "status": msgspec.to_builtins(status)}
+    assert violations(whole, SCHEMA) == []
+    columns = crd()["spec"]["versions"][0]["additionalPrinterColumns"]
+    for column in columns:
+        if not column["jsonPath"].startswith(".metadata"):
+            assert f"${column['jsonPath']}" in ALL
+
+
+def _written() -> dict[str, dict[str, Any]]:
+    """InferenceRollouts in the repository's YAML files."""
+    found = {}
+    for directory in ("manifests", "examples", "docs"):
+        for file in sorted((ROOT / directory).rglob("*.yaml")):
+            for index, document in enumerate(yaml.safe_load_all(file.read_text())):
+                if isinstance(document, dict) and document.get("kind") == KIND and "spec" in document:
+                    found[f"{file.relative_to(ROOT)}:{index}"] = document
+    return found
+
+
+def test_what_stands_in_the_repository_is_taken() -> None:
+    for where, document in _written().items():
+        if document["metadata"].get("name") and ("bundle" in document["spec"] or "variants" in document["spec"]):
+            assert violations(document, SCHEMA) == [], where

@@ -1,0 +1,122 @@
+"""A revision's hash: the same for the same pods, another for others."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem_rollout.platform import Platform
+from tandem_rollout.render import render_revision
+from tandem_rollout.revision import Revision, revision_hash
+from tandem_rollout.spec import parse
+
+from . import specs
+from .rollouts import manifest, rollout
+
+
+def first(**spec: Any) -> Revision:
+    of = rollout(**{"variants": specs.variants("v1", "v2"), **spec})
+    return Revision.of(of, of.spec.all_variants[0])
+
+
+MAKE_PODS: dict[str, dict[str, Any]] = {
+    "model": {"model": "estimator"},
+    "image": {"variants": specs.variants("v1", bundle={"image": "athlete:v9"})},
+    "transformer": {"transformer": {"args": ["--cache_size=1"]}},
+    "predictor": {"predictor": {"protocol": "grpc-v2"}},
+    "gpu": {"predictor": {"gpu": {}}},
+    "environment": {"predictor": {"env": [{"name": "A", "value": "1"}]}},
+    "store": {"store": {"url": "redis://store"}},
+    "timeout": {"route": {"timeout": "3s"}},
+    "template": {"template": {"spec": {"predictor": {"timeout": 5}}}},
+    "own template": {"variants": specs.variants("v1", template={"spec": {"predictor": {"timeout": 5}}})},
+    "service account": {"serviceAccountName": "models"},
+    "pull secrets": {"imagePullSecrets": ["registry"]},
+    "nodes": {"nodeSelector": {"kubernetes.io/arch": "arm64"}},
+    "tolerations": {"tolerations": [{"operator": "Exists"}]},
+}
+LEAVE_PODS: dict[str, dict[str, Any]] = {
+    "weights": {"variants": specs.variants("v1", "v2", weight=50)},
+    "other variants": {"variants": specs.variants("v1", "v3", "v4")},
+    "strategy": {"strategy": {"abTest": {}}},
+    "hosts": {"route": {"hostnames": ["models.example"]}},
+    "gateway": {"route": {"gateway": {"name": "public"}}},
+    "clients": {"route": {"auth": {"apiKeys": {"secretName": "clients"}}}},
+    "scaling": {"autoscaling": {"transformer": {"maxReplicas": 9}}},
+    "monitoring": {"monitoring": {"podMonitors": False}},
+    "network": {"network": {"policies": False}},
+    "contract": {"allowBreakingContract": True},
+    "time to keep": {"keepOldFor": "1h"},
+    "what is the default": {"predictor": {"runtime": "onnxruntime"}, "route": {"timeout": "10s"}},
+}
+
+
+@pytest.mark.parametrize("change", MAKE_PODS.values(), ids=MAKE_PODS)
+def test_what_pods_are_made_of_makes_another_revision(change: dict[str, Any]) -> None:
+    assert first(**change).hash != first().hash
+
+
+@pytest.mark.parametrize("change", LEAVE_PODS.values(), ids=LEAVE_PODS)
+def test_what_routes_scales_or_watches_them_does_not(change: dict[str, Any]) -> None:
+    assert first(**change).hash == first().hash
+
+
+def test_every_change_makes_another_hash_than_every_other() -> None:
+    hashes = [first(**change).hash for change in MAKE_PODS.values()]
+    assert len(set(hashes)) == len(hashes)
+
+
+_changes = st.lists(st.sampled_from([*MAKE_PODS.values(), *LEAVE_PODS.values()]), max_size=4)
+
+
+@given(_changes, _changes)
+def test_pods_are_equal_if_and_only_if_hashes_are(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
+    def pods(changes: list[dict[str, Any]]) -> tuple[str, Any]:
+        spec: dict[str, Any] = {}
+        for change in changes:
+            spec |= change
+        revision = first(**spec)
+        made = render_revision(revision, Platform())
+        (service,) = [each for each in made if each["kind"] == "InferenceService"]
+        # names carry the hash, so compare what is left without it
+        return revision.hash, repr(service).replace(revision.hash, "")
+
+    (hash_one, pods_one), (hash_other, pods_other) = pods(one), pods(other)
+    assert (hash_one == hash_other) == (pods_one == pods_other)
+
+
+def _reversed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _reversed(value[key]) for key in reversed(value)}
+    return [_reversed(each) for each in value] if isinstance(value, list) else value
+
+
+@given(_changes)
+def test_the_order_of_keys_does_not_matter(changes: list[dict[str, Any]]) -> None:
+    written = manifest(**{key: value for change in changes for key, value in change.items()})
+    there, back = parse(written), parse(_reversed(written))
+    assert [revision_hash(there, each) for each in there.spec.all_variants] == [
+        revision_hash(back, each) for each in back.spec.all_variants
+    ]
+
+
+def test_the_hash_stays_from_one_release_to_the_next() -> None:
+    # another hash for the same spec would replace every pod of every model when the controller is upgraded
+    assert first(store={"url": "redis://store"}, nodeSelector={"a": "b", "c": "d"}).hash == "PINNED"
+
+
+def test_names_and_labels() -> None:
+    revision = first()
+    assert re.fullmatch(r"time-estimator-v1-[0-9a-f]{8}", revision.name)
+    assert (revision.transformer, revision.predictor) == (f"{revision.name}-transformer", f"{revision.name}-predictor")
+    assert revision.labels == {
+        "app.kubernetes.io/managed-by": "tandem",
+        "app.kubernetes.io/name": "time-estimator",
+        "tandem-serving.io/rollout": "time-estimator",
+        "tandem-serving.io/variant": "v1",
+        "tandem-serving.io/revision": revision.hash,
+    }

@@ -48,3 +48,28 @@ annotations:
 {{- end -}}
 {{- toYaml $spec -}}
 {{- end -}}
+
+{{/* Address of the gateway: Envoy Gateway names the Service of a Gateway after it and a hash of that. */}}
+{{- define "model.gateway" -}}
+{{- if .Values.test.gateway -}}
+{{- trimSuffix "/" .Values.test.gateway -}}
+{{- else -}}
+{{- $gateway := default (dict) (default (dict) .Values.spec.route).gateway -}}
+{{- $namespace := default "kserve" $gateway.namespace -}}
+{{- $name := default "kserve-ingress-gateway" $gateway.name -}}
+{{- $hash := printf "%s/%s" $namespace $name | sha256sum | trunc 8 -}}
+{{- $service := printf "envoy-%s-%s" (printf "%s-%s" $namespace $name | trunc 48 | trimSuffix "-") $hash -}}
+{{- printf "http://%s.%s" $service (default "envoy-gateway-system" (default (dict) .Values.spec.network).gatewayNamespace) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "model.testImage" -}}
+{{- $transformer := default (dict) .Values.spec.transformer -}}
+{{- coalesce .Values.test.image $transformer.image (printf "tandem-transformer:%s" .Chart.AppVersion) -}}
+{{- end -}}
+
+{{- define "model.host" -}}
+{{- $route := default (dict) .Values.spec.route -}}
+{{- $default := printf "%s-%s.%s" (include "model.name" .) .Release.Namespace .Values.test.domain -}}
+{{- first (default (list $default) $route.hostnames) -}}
+{{- end -}}

@@ -1,0 +1,76 @@
+"""The schema of the chart ``model``: its own values, and the spec's schema out of the CustomResourceDefinition.
+
+Run it as ``python charts/model_schema.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from tandem_rollout.crd import crd
+
+PATH: Final = Path(__file__).parent / "model" / "values.schema.json"
+
+_TEXTS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+def schema() -> dict[str, Any]:
+    """The schema as JSON Schema, draft 7: with a misspelt field refused, which the API server would drop in silence."""
+    (version,) = crd()["spec"]["versions"]
+    spec = closed(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+    # before anything is given there is neither bundle nor variants; the template asks for them
+    spec.pop("required", None)
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Values of the chart model",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "global": {"type": "object"},
+            "name": {"type": "string", "pattern": "^$|^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 26},
+            "labels": _TEXTS,
+            "annotations": _TEXTS,
+            "spec": spec,
+            "apiKeys": {
+                "type": "object",
+                "propertyNames": {"pattern": "^[-._a-zA-Z0-9]+$"},
+                "additionalProperties": {"type": "string", "minLength": 1},
+            },
+            "test": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "enabled": {"type": "boolean"},
+                    "image": {"type": "string"},
+                    "gateway": {"type": "string", "pattern": "^$|^https?://.+"},
+                    "domain": {"type": "string", "minLength": 1},
+                    "headers": _TEXTS,
+                    "timeout": {"type": "integer", "minimum": 1},
+                },
+            },
+        },
+    }
+
+
+def closed(structural: dict[str, Any]) -> dict[str, Any]:
+    """A structural schema without Kubernetes' extensions, and with no room for fields that it does not name."""
+    plain = {key: value for key, value in structural.items() if not key.startswith("x-kubernetes-") and key != "format"}
+    if "properties" in plain:
+        plain["properties"] = {name: closed(own) for name, own in plain["properties"].items()}
+        plain["additionalProperties"] = False
+    if isinstance(plain.get("additionalProperties"), dict):
+        plain["additionalProperties"] = closed(plain["additionalProperties"])
+    if "items" in plain:
+        plain["items"] = closed(plain["items"])
+    return plain
+
+
+def text() -> str:
+    """The file."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    PATH.write_text(text())

@@ -7,10 +7,10 @@ PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check test bench demo lock proto clean
+.PHONY: help fmt check test bench demo lock proto manifests clean
 
 help:  ## Show this text
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)
@@ -58,6 +58,13 @@ lock: $(UV)  ## Compile requirements/*.txt anew
 
 proto: $(VENV)/.dev  ## Generate the protobuf code of the Open Inference Protocol
 	$(BIN)/python core/tandem/oip/generate.py
+
+manifests: $(VENV)/.dev  ## Generate what is generated in charts and manifests
+	$(BIN)/tandem crd > charts/tandem/files/crd.yaml
+	$(BIN)/python charts/dashboards.py
+	$(BIN)/python charts/model_schema.py
+	$(BIN)/python charts/values_docs.py charts/tandem charts/model
+	$(BIN)/python manifests/generate.py
 
 clean:  ## Remove what was installed and generated
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis examples/*/data examples/*/bundles

@@ -1,0 +1,425 @@
+"""Grafana's dashboards of the chart ``tandem``, made of the queries below.
+
+Run it as ``python charts/dashboards.py``. Series of a model's pods have the labels that the PodMonitor of their rollout
+gives them: ``namespace``, ``rollout``, ``variant``, ``component``, ``pod``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+DIRECTORY: Final = Path(__file__).parent / "tandem" / "dashboards"
+
+_DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
+_WIDTH: Final = 24
+_HEIGHT: Final = 8
+_RATE: Final = "$__rate_interval"
+
+
+class Panel(NamedTuple):
+    """A panel.
+
+    Attributes:
+        title: What it shows.
+        queries: PromQL, each with its legend.
+        unit: As Grafana names units.
+        text: Explanation behind the panel's (i).
+        kind: Grafana's type of panel.
+        width: Of 24.
+    """
+
+    title: str
+    queries: tuple[tuple[str, str], ...]
+    unit: str = "short"
+    text: str = ""
+    kind: str = "timeseries"
+    width: int = 8
+
+
+class Dashboard(NamedTuple):
+    """A dashboard.
+
+    Attributes:
+        name: Of the file.
+        title: As people see it.
+        variables: Name, label and query of each choice at the top.
+        rows: Titles, with their panels.
+    """
+
+    name: str
+    title: str
+    variables: tuple[tuple[str, str, str], ...]
+    rows: tuple[tuple[str, tuple[Panel, ...]], ...]
+
+
+_PODS: Final = 'namespace="$namespace",rollout="$rollout",variant=~"$variant"'
+
+
+def _rate(metric: str, by: str, more: str = "") -> str:
+    return f"sum by ({by}) (rate({metric}{{{_PODS}{more}}}[{_RATE}]))"
+
+
+def _quantile(share: float, metric: str, by: str) -> str:
+    return f"histogram_quantile({share}, {_rate(metric + '_bucket', f'le, {by}')})"
+
+
+def _mean(metric: str, by: str) -> str:
+    return f"{_rate(metric + '_sum', by)} / {_rate(metric + '_count', by)}"
+
+
+_REQUESTS: Final = (
+    Panel("Requests", ((_rate("tandem_requests_total", "variant"), "{{variant}}"),), "reqps", "Answers per second."),
+    Panel(
+        "Errors",
+        (
+            (
+                f"{_rate('tandem_requests_total', 'variant', ',code=~' + chr(34) + '5..' + chr(34))} / "
+                f"{_rate('tandem_requests_total', 'variant')}",
+                "{{variant}}",
+            ),
+        ),
+        "percentunit",
+        "Share of answers with a status of 500 or more. A pod that is dead answers nothing: the gateway counts that.",
+    ),
+    Panel(
+        "Answers by status",
+        ((_rate("tandem_requests_total", "variant, code"), "{{variant}} {{code}}"),),
+        "reqps",
+    ),
+    Panel(
+        "Latency",
+        tuple(
+            (_quantile(share, "tandem_request_seconds", "variant"), f"{{{{variant}}}} p{share * 100:g}")
+            for share in (0.5, 0.95, 0.99)
+        ),
+        "s",
+        "From a request's arrival at the transformer to its answer.",
+        width=12,
+    ),
+    Panel(
+        "Stages",
+        ((_mean("tandem_stage_seconds", "variant, stage"), "{{variant}} {{stage}}"),),
+        "s",
+        "Mean time of a batch in each stage: decode, lookup, on-demand and model-dependent transforms, predict, post.",
+        width=12,
+    ),
+)
+_QUALITY: Final = (
+    Panel(
+        "Degraded",
+        (
+            (
+                f"{_rate('tandem_degraded_total', 'variant, reason')} / on (variant) group_left () "
+                f"{_rate('tandem_rows_per_batch_sum', 'variant')}",
+                "{{variant}} {{reason}}",
+            ),
+        ),
+        "percentunit",
+        "Share of rows that were answered without all stored values.",
+    ),
+    Panel(
+        "Age of features",
+        ((_quantile(0.95, "tandem_feature_age_seconds", "variant, view"), "{{variant}} {{view}} p95"),),
+        "s",
+        "Age of the stored values that were looked up.",
+    ),
+    Panel(
+        "Predictions",
+        tuple(
+            (_quantile(share, "tandem_prediction", "variant"), f"{{{{variant}}}} p{share * 100:g}")
+            for share in (0.1, 0.5, 0.9)
+        ),
+        unit="none",
+        text="Quantiles of the predictions. Two variants that differ here predict otherwise, or meet other requests.",
+    ),
+    Panel(
+        "Distribution of predictions",
+        ((f"sum by (le) (increase(tandem_prediction_bucket{{{_PODS}}}[{_RATE}]))", "{{le}}"),),
+        text="Predictions by the buckets of the contract. Choose one variant at a time.",
+        kind="heatmap",
+        width=24,
+    ),
+)
+_SCALE: Final = (
+    Panel(
+        "In flight",
+        (
+            (f"sum by (variant) (tandem_inflight_requests{{{_PODS}}})", "{{variant}} transformers"),
+            (f"sum by (variant) (tandem_predictor_inflight_requests{{{_PODS}}})", "{{variant}} predictors"),
+            (f"sum by (variant) (nv_inference_pending_request_count{{{_PODS}}})", "{{variant}} Triton"),
+        ),
+        text="Requests that wait for their answer: what both halves scale on.",
+    ),
+    Panel(
+        "Replicas",
+        ((f"count by (variant, component) (up{{{_PODS}}} == 1)", "{{variant}} {{component}}"),),
+        text="Pods that Prometheus scrapes.",
+    ),
+    Panel(
+        "Predictors found",
+        ((f"min by (variant) (tandem_predictor_endpoints{{{_PODS}}})", "{{variant}}"),),
+        text="Fewest addresses of predictors that any transformer shares its calls among.",
+    ),
+    Panel(
+        "Rows per batch",
+        (
+            (_mean("tandem_rows_per_batch", "variant"), "{{variant}} transformers"),
+            (_mean("tandem_predictor_rows_per_batch", "variant"), "{{variant}} predictors"),
+        ),
+    ),
+    Panel(
+        "Runs of the model",
+        ((_quantile(0.95, "tandem_predictor_inference_seconds", "variant"), "{{variant}} p95"),),
+        "s",
+    ),
+    Panel(
+        "Queue of the predictors",
+        ((f"sum by (variant) (tandem_predictor_queue_rows{{{_PODS}}})", "{{variant}}"),),
+        text="Rows that wait for a run.",
+    ),
+    Panel(
+        "CPU",
+        ((_rate("process_cpu_seconds_total", "variant, component"), "{{variant}} {{component}}"),),
+        text="Cores in use.",
+        width=12,
+    ),
+    Panel(
+        "Memory",
+        (
+            (
+                f"max by (variant, component) (process_resident_memory_bytes{{{_PODS}}})",
+                "{{variant}} {{component}}",
+            ),
+        ),
+        "bytes",
+        "Of the largest pod.",
+        width=12,
+    ),
+)
+_SHARES: Final = (
+    Panel(
+        "Weights",
+        ((f"max by (variant) (tandem_rollout_weight{{{_PODS}}})", "{{variant}}"),),
+        text="As the route has them.",
+        width=12,
+    ),
+    Panel(
+        "Share of requests",
+        (
+            (
+                f"{_rate('tandem_requests_total', 'variant')} / ignoring (variant) group_left () "
+                f'sum (rate(tandem_requests_total{{namespace="$namespace",rollout="$rollout"}}[{_RATE}]))',
+                "{{variant}}",
+            ),
+        ),
+        "percentunit",
+        width=12,
+    ),
+)
+
+_WHERE: Final = 'namespace=~"$namespace"'
+_ROLLOUTS: Final = (
+    Panel(
+        "Rollouts",
+        ((f"count (tandem_rollout_ready{{{_WHERE}}})", "all"),),
+        kind="stat",
+        width=4,
+    ),
+    Panel(
+        "Not ready",
+        ((f"count (tandem_rollout_ready{{{_WHERE}}} == 0) or vector(0)", "not ready"),),
+        kind="stat",
+        width=4,
+    ),
+    Panel(
+        "Readiness",
+        ((f"max by (namespace, rollout) (tandem_rollout_ready{{{_WHERE}}})", "{{namespace}}/{{rollout}}"),),
+        text="1 where all variants of a rollout serve.",
+        kind="state-timeline",
+        width=16,
+    ),
+    Panel(
+        "Weights",
+        (
+            (
+                f"max by (namespace, rollout, variant) (tandem_rollout_weight{{{_WHERE}}})",
+                "{{namespace}}/{{rollout}} {{variant}}",
+            ),
+        ),
+        width=12,
+    ),
+    Panel(
+        "Requests",
+        (
+            (
+                f"sum by (namespace, rollout) (rate(tandem_requests_total{{{_WHERE}}}[{_RATE}]))",
+                "{{namespace}}/{{rollout}}",
+            ),
+        ),
+        "reqps",
+        width=12,
+    ),
+)
+_CONTROLLER: Final = (
+    Panel(
+        "Passes",
+        ((f"sum (rate(tandem_controller_reconcile_seconds_count[{_RATE}]))", "passes"),),
+        "ops",
+        "Looks at a rollout, per second.",
+    ),
+    Panel(
+        "Failed passes",
+        ((f"sum (rate(tandem_controller_reconcile_errors_total[{_RATE}]))", "failed"),),
+        "ops",
+        "They are tried again.",
+    ),
+    Panel(
+        "Time of a pass",
+        tuple(
+            (
+                f"histogram_quantile({share}, sum by (le) (rate(tandem_controller_reconcile_seconds_bucket[{_RATE}])))",
+                f"p{share * 100:g}",
+            )
+            for share in (0.5, 0.99)
+        ),
+        "s",
+    ),
+)
+
+DASHBOARDS: Final = (
+    Dashboard(
+        "model",
+        "Tandem / Model",
+        (
+            ("namespace", "Namespace", "label_values(tandem_requests_total, namespace)"),
+            ("rollout", "Rollout", 'label_values(tandem_requests_total{namespace="$namespace"}, rollout)'),
+            (
+                "variant",
+                "Variant",
+                'label_values(tandem_requests_total{namespace="$namespace",rollout="$rollout"}, variant)',
+            ),
+        ),
+        (("Requests", _REQUESTS), ("Shares", _SHARES), ("Features and predictions", _QUALITY), ("Pods", _SCALE)),
+    ),
+    Dashboard(
+        "rollouts",
+        "Tandem / Rollouts",
+        (("namespace", "Namespace", "label_values(tandem_rollout_ready, namespace)"),),
+        (("Rollouts", _ROLLOUTS), ("Controller", _CONTROLLER)),
+    ),
+)
+_MANY: Final = {("model", "variant"), ("rollouts", "namespace")}
+
+
+def grafana(dashboard: Dashboard) -> dict[str, Any]:
+    """A dashboard as Grafana imports it."""
+    return {
+        "uid": f"tandem-{dashboard.name}",
+        "title": dashboard.title,
+        "tags": ["tandem"],
+        "schemaVersion": 39,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "time": {"from": "now-1h", "to": "now"},
+        "templating": {"list": _variables(dashboard)},
+        "panels": _panels(dashboard),
+    }
+
+
+def _variables(dashboard: Dashboard) -> list[dict[str, Any]]:
+    datasource = {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"}
+    choices: list[dict[str, Any]] = [datasource]
+    for name, label, query in dashboard.variables:
+        many = (dashboard.name, name) in _MANY
+        choice: dict[str, Any] = {
+            "name": name,
+            "label": label,
+            "type": "query",
+            "datasource": _DATASOURCE,
+            "definition": query,
+            "query": {"query": query, "refId": name},
+            "refresh": 2,
+            "sort": 1,
+            "multi": many,
+            "includeAll": many,
+        }
+        if many:
+            choice |= {"allValue": ".*", "current": {"text": "All", "value": "$__all"}}
+        choices.append(choice)
+    return choices
+
+
+def _panels(dashboard: Dashboard) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    y = 0
+    for title, panels in dashboard.rows:
+        x, row = 0, {"x": 0, "y": y, "w": _WIDTH, "h": 1}
+        made.append(
+            {"id": len(made) + 1, "type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": row}
+        )
+        y += 1
+        for panel in panels:
+            if x + panel.width > _WIDTH:
+                x, y = 0, y + _HEIGHT
+            place = {"x": x, "y": y, "w": panel.width, "h": _HEIGHT}
+            made.append({"id": len(made) + 1, **_panel(panel), "gridPos": place})
+            x += panel.width
+        y += _HEIGHT
+    return made
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    heatmap = panel.kind == "heatmap"
+    targets = [
+        {
+            "refId": chr(ord("A") + number),
+            "datasource": _DATASOURCE,
+            "expr": query,
+            "legendFormat": legend,
+            **({"format": "heatmap"} if heatmap else {}),
+        }
+        for number, (query, legend) in enumerate(panel.queries)
+    ]
+    defaults: dict[str, Any] = {"unit": panel.unit}
+    if panel.kind == "timeseries" and panel.unit != "none":  # predictions may be below 0
+        defaults["min"] = 0
+        if panel.unit == "percentunit":
+            defaults["max"] = 1
+    return {
+        "type": panel.kind,
+        "title": panel.title,
+        "description": panel.text,
+        "datasource": _DATASOURCE,
+        "targets": targets,
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": _OPTIONS[panel.kind],
+    }
+
+
+_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "timeseries": {
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    },
+    "stat": {"reduceOptions": {"calcs": ["lastNotNull"]}, "colorMode": "value", "graphMode": "area"},
+    "state-timeline": {"showValue": "never", "mergeValues": True, "legend": {"showLegend": False}},
+    "heatmap": {"calculate": False, "yAxis": {"unit": "short"}, "tooltip": {"mode": "single"}},
+}
+
+
+def text(dashboard: Dashboard) -> str:
+    """The file."""
+    return json.dumps(grafana(dashboard), indent=2) + "\n"
+
+
+def main() -> None:
+    """Write all of them."""
+    for dashboard in DASHBOARDS:
+        (DIRECTORY / f"{dashboard.name}.json").write_text(text(dashboard))
+
+
+if __name__ == "__main__":
+    main()

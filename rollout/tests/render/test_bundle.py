@@ -1,0 +1,53 @@
+"""Both halves find the bundle in /mnt/models, however it comes."""
+
+from __future__ import annotations
+
+import pytest
+
+from .made import bundled, container, half
+
+HALVES = ("transformer", "predictor")
+BUNDLE = {"name": "bundle", "mountPath": "/mnt/models", "readOnly": True}
+
+
+@pytest.mark.parametrize("component", HALVES)
+def test_an_image_is_copied_and_then_read_only(component: str) -> None:
+    made = bundled(bundle={"image": "athlete:v1"})
+    (copy,) = half(made, component)["initContainers"]
+    assert (copy["image"], copy["command"]) == ("athlete:v1", ["cp", "-r", "/models/.", "/mnt/models"])
+    assert copy["volumeMounts"] == [{"name": "bundle", "mountPath": "/mnt/models"}]
+    assert {"name": "bundle", "emptyDir": {}} in half(made, component)["volumes"]
+    assert BUNDLE in container(made, component)["volumeMounts"]
+
+
+@pytest.mark.parametrize("component", HALVES)
+@pytest.mark.parametrize(
+    ("bundle", "uri"),
+    [
+        ({"image": "athlete:v1", "modelcar": True}, "oci://athlete:v1"),
+        ({"uri": "s3://models/v1"}, "s3://models/v1"),
+    ],
+    ids=["modelcar", "uri"],
+)
+def test_kserve_brings_it(component: str, bundle: dict[str, object], uri: str) -> None:
+    made = bundled(bundle=bundle)
+    assert {"name": "STORAGE_URI", "value": uri} in container(made, component)["env"]
+    assert "initContainers" not in half(made, component)
+    assert [each["name"] for each in half(made, component)["volumes"]] == ["tmp"]
+
+
+@pytest.mark.parametrize("component", HALVES)
+@pytest.mark.parametrize("path", ["", "athlete/v1"])
+def test_a_claim_is_mounted_read_only(component: str, path: str) -> None:
+    made = bundled(bundle={"pvc": {"claimName": "bundles", "path": path}})
+    claim = {"claimName": "bundles", "readOnly": True}
+    assert {"name": "bundle", "persistentVolumeClaim": claim} in half(made, component)["volumes"]
+    assert {**BUNDLE, **({"subPath": path} if path else {})} in container(made, component)["volumeMounts"]
+    assert "initContainers" not in half(made, component)
+
+
+@pytest.mark.parametrize("component", HALVES)
+def test_there_is_a_place_to_write(component: str) -> None:
+    made = bundled()
+    assert {"name": "tmp", "emptyDir": {}} in half(made, component)["volumes"]
+    assert {"name": "tmp", "mountPath": "/tmp"} in container(made, component)["volumeMounts"]

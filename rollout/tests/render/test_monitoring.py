@@ -1,0 +1,66 @@
+"""PodMonitors: every pod is scraped once, and its series tell whose they are."""
+
+from __future__ import annotations
+
+from .made import bundled, objects, of_kind, one
+
+
+def test_one_monitor_for_all_pods_of_the_rollout() -> None:
+    monitor = one(objects(monitoring={"labels": {"release": "prometheus"}}), "PodMonitor")
+    assert monitor["spec"]["selector"] == {"matchLabels": {"tandem-serving.io/rollout": "time-estimator"}}
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert (endpoint["port"], endpoint["path"]) == ("http1", "/metrics")
+
+
+def test_labels_of_pods_become_labels_of_series() -> None:
+    (endpoint,) = one(objects(), "PodMonitor")["spec"]["podMetricsEndpoints"]
+    copied = {each["targetLabel"]: each["sourceLabels"] for each in endpoint["relabelings"]}
+    assert copied == {
+        "inferenceservice": ["__meta_kubernetes_pod_label_serving_kserve_io_inferenceservice"],
+        "component": ["__meta_kubernetes_pod_label_component"],
+        "rollout": ["__meta_kubernetes_pod_label_tandem_serving_io_rollout"],
+        "variant": ["__meta_kubernetes_pod_label_tandem_serving_io_variant"],
+        "revision": ["__meta_kubernetes_pod_label_tandem_serving_io_revision"],
+    }
+
+
+def test_triton_is_scraped_at_its_metrics_port_only() -> None:
+    endpoints = one(bundled(predictor={"runtime": "triton"}), "PodMonitor")["spec"]["podMetricsEndpoints"]
+    first, second = endpoints
+    assert (first["port"], second["port"]) == ("http1", "metrics")
+    kept = [each for each in first["relabelings"] if each.get("action") == "keep"]
+    assert kept == [
+        {"action": "keep", "sourceLabels": ["__meta_kubernetes_pod_label_component"], "regex": "transformer"}
+    ]
+    assert not [each for each in second["relabelings"] if each.get("action")]
+
+
+def test_none_where_none_is_wanted() -> None:
+    assert of_kind(bundled(monitoring={"podMonitors": False}), "PodMonitor") == []
+
+
+def test_no_pod_is_annotated_for_scraping_too() -> None:
+    assert "prometheus.io/scrape" not in str(objects())
+
+
+def test_a_drained_node_takes_one_pod_of_a_half_at_a_time() -> None:
+    made = bundled()
+    name = one(made, "InferenceService")["metadata"]["name"]
+    budgets = {each["metadata"]["name"]: each["spec"] for each in of_kind(made, "PodDisruptionBudget")}
+    assert budgets == {
+        f"{name}-{component}": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": {"app": f"isvc.{name}-{component}"}},
+        }
+        for component in ("transformer", "predictor")
+    }
+
+
+def test_the_predictors_pods_have_a_name_that_gives_each_address() -> None:
+    made = bundled()
+    name = one(made, "InferenceService")["metadata"]["name"]
+    service = one(made, "Service")
+    assert service["metadata"]["name"] == f"{name}-pods"
+    assert (service["spec"]["clusterIP"], service["spec"]["selector"]) == ("None", {"app": f"isvc.{name}-predictor"})
+    assert [port["port"] for port in service["spec"]["ports"]] == [8080, 8081]

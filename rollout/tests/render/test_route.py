@@ -1,0 +1,179 @@
+"""The route: who answers which request, until when, and whom the gateway lets ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rollout.tests.rollouts import rollout
+from rollout.tests.specs import variants
+
+from tandem_rollout.controller.observe import route_weights
+from tandem_rollout.render import Placed, render_rollout
+from tandem_rollout.revision import Revision
+
+from .made import PLATFORM, Object, bundled, objects, of_kind, one
+
+COLOURS = {"variants": variants("blue", "green"), "strategy": {"blueGreen": {"active": "green"}}}
+
+
+def rules(made: list[Object], ending: str = "time-estimator") -> dict[str, Object]:
+    return {each["name"]: each for each in one(made, "HTTPRoute", ending)["spec"]["rules"]}
+
+
+def backends(rule: Object) -> dict[str, int]:
+    """Weights of a rule, by variant."""
+    return {each["name"].split("-")[2]: each["weight"] for each in rule["backendRefs"]}
+
+
+def paths(rule: Object) -> list[str]:
+    return [match["path"]["value"] for match in rule["matches"]]
+
+
+def test_requests_are_split_by_weight() -> None:
+    made = rules(objects())
+    assert backends(made["split"]) == backends(made["split-grpc"]) == {"v1": 90, "v2": 10}
+    assert paths(made["split"]) == ["/v1/models", "/v2", "/docs", "/openapi.json"]
+    assert paths(made["split-grpc"]) == ["/inference.GRPCInferenceService"]
+
+
+def test_rest_and_grpc_reach_the_transformers_ports_for_them() -> None:
+    for name, rule in rules(objects()).items():
+        port = 8081 if "grpc" in name else 80
+        assert [each["port"] for each in rule["backendRefs"]] == [port] * len(rule["backendRefs"])
+        assert all(each["name"].endswith("-transformer") for each in rule["backendRefs"])
+
+
+@pytest.mark.parametrize("spec", [{}, {"bundle": {"image": "athlete:v1"}}, COLOURS], ids=["two", "one", "colours"])
+def test_every_backend_has_a_filter_with_its_variant(spec: dict[str, Any]) -> None:
+    for route in of_kind(objects(**spec), "HTTPRoute"):
+        for backend in (each for rule in route["spec"]["rules"] for each in rule["backendRefs"]):
+            (only,) = backend["filters"]
+            (header,) = only["requestHeaderModifier"]["set"]
+            assert header["name"] == "x-tandem-variant"
+            assert backend["name"].startswith(f"time-estimator-{header['value']}-")
+
+
+def test_a_header_pins_a_variant() -> None:
+    for variant in ("v1", "v2"):
+        for rule in (rules(objects())[f"http-{variant}"], rules(objects())[f"grpc-{variant}"]):
+            assert backends(rule) == {variant: 1}
+            header = {"type": "Exact", "name": "x-model-variant", "value": variant}
+            assert all(match["headers"] == [header] for match in rule["matches"])
+
+
+def test_versioned_paths_reach_their_version_without_a_header() -> None:
+    versioned = [
+        {"name": name, "bundle": {"image": f"athlete:{name}", "version": version}, "weight": 1}
+        for name, version in (("v1", "2026.1"), ("v2", ""))
+    ]
+    made = rules(objects(variants=versioned))
+    free = [match["path"]["value"] for match in made["http-v1"]["matches"] if "headers" not in match]
+    assert free == [
+        "/v1/models/time-estimator/versions/2026.1:predict",
+        "/v1/models/time-estimator/versions/2026.1",
+        "/v2/models/time-estimator/versions/2026.1",
+    ]
+    assert all("headers" in match for match in made["http-v2"]["matches"])
+
+
+def test_no_variant_is_called_like_a_rule() -> None:
+    named = variants("split", "split-grpc", "a", "a-grpc")
+    of = rollout(variants=named)
+    (route,) = of_kind(objects(variants=named), "HTTPRoute")
+    names = [rule["name"] for rule in route["spec"]["rules"]]
+    assert len(set(names)) == len(names)
+    assert route_weights(route) == {Revision.of(of, each).name: 10 for each in of.spec.all_variants}
+
+
+def test_every_rule_has_the_timeout() -> None:
+    for rule in rules(objects(route={"timeout": "3s"})).values():
+        assert rule["timeouts"] == {"request": "3s"}
+
+
+def test_hosts_and_gateway() -> None:
+    default = one(objects(), "HTTPRoute")["spec"]
+    assert default["hostnames"] == ["time-estimator-models.models.example"]
+    (parent,) = default["parentRefs"]
+    assert (parent["namespace"], parent["name"]) == ("kserve", "kserve-ingress-gateway")
+    own = one(objects(route={"hostnames": ["a.example"], "gateway": {"name": "g", "namespace": "n"}}), "HTTPRoute")
+    (parent,) = own["spec"]["parentRefs"]
+    assert (own["spec"]["hostnames"], parent["namespace"], parent["name"]) == (["a.example"], "n", "g")
+
+
+def test_a_variant_without_weight_is_reached_by_header_only() -> None:
+    made = rules(objects(variants=[*variants("v1"), *variants("v2", weight=0)]))
+    assert backends(made["split"]) == {"v1": 10}
+    assert backends(made["http-v2"]) == {"v2": 1}
+
+
+def test_no_route_where_nobody_has_weight() -> None:
+    of = rollout()
+    placed = [Placed(Revision.of(of, each), 0) for each in of.spec.all_variants]
+    assert of_kind(render_rollout(of, placed, PLATFORM), "HTTPRoute") == []
+
+
+def test_weights_are_read_back_as_they_were_placed() -> None:
+    of = rollout()
+    v1, v2 = (Revision.of(of, each) for each in of.spec.all_variants)
+    made = render_rollout(of, [Placed(v1, 70), Placed(v2, 0)], PLATFORM)
+    assert route_weights(one(made, "HTTPRoute")) == {v1.name: 70}
+
+
+def test_blue_green_has_a_preview_host_for_the_others() -> None:
+    made = objects(**COLOURS)
+    assert backends(rules(made)["split"]) == {"green": 100}
+    assert backends(rules(made, "-preview")["split"]) == {"blue": 1}
+    assert one(made, "HTTPRoute", "-preview")["spec"]["hostnames"] == ["preview-time-estimator-models.models.example"]
+
+
+@pytest.mark.parametrize(
+    ("route", "strategy", "expected"),
+    [
+        ({"hostnames": ["a.example"]}, {}, "preview-a.example"),
+        ({"hostnames": ["*.a.example"]}, {}, "preview.a.example"),
+        ({"hostnames": ["a.example"]}, {"previewHostname": "b.example"}, "b.example"),
+    ],
+)
+def test_preview_hosts(route: dict[str, Any], strategy: dict[str, Any], expected: str) -> None:
+    made = objects(variants=COLOURS["variants"], route=route, strategy={"blueGreen": {"active": "green", **strategy}})
+    assert one(made, "HTTPRoute", "-preview")["spec"]["hostnames"] == [expected]
+
+
+def test_only_blue_green_has_a_preview() -> None:
+    assert len(of_kind(objects(variants=[*variants("v1"), *variants("v2", weight=0)]), "HTTPRoute")) == 1
+
+
+def test_a_units_variant_sticks_by_its_header_in_ab_tests_only() -> None:
+    assert of_kind(objects(), "BackendTrafficPolicy") == []
+    spec = one(objects(strategy={"abTest": {"header": "x-athlete"}}), "BackendTrafficPolicy")["spec"]
+    assert spec["loadBalancer"] == {
+        "type": "ConsistentHash",
+        "consistentHash": {"type": "Header", "header": {"name": "x-athlete"}},
+    }
+    assert [each["name"] for each in spec["targetRefs"]] == ["time-estimator"]
+
+
+def test_anybody_may_ask_unless_the_spec_says_who() -> None:
+    assert of_kind(bundled(), "SecurityPolicy") == []
+    assert of_kind(bundled(route={"auth": {}}), "SecurityPolicy") == []
+
+
+def test_json_web_tokens() -> None:
+    jwt = {"issuer": "https://id.example", "jwksUri": "https://id.example/keys", "audiences": ["models"]}
+    spec = one(bundled(route={"auth": {"jwt": jwt}}), "SecurityPolicy")["spec"]
+    (provider,) = spec["jwt"]["providers"]
+    assert (provider["issuer"], provider["audiences"]) == ("https://id.example", ["models"])
+    assert provider["remoteJWKS"] == {"uri": "https://id.example/keys"}
+
+
+def test_api_keys() -> None:
+    spec = one(bundled(route={"auth": {"apiKeys": {"secretName": "clients"}}}), "SecurityPolicy")["spec"]
+    assert spec["apiKeyAuth"]["credentialRefs"] == [{"group": "", "kind": "Secret", "name": "clients"}]
+    assert spec["apiKeyAuth"]["extractFrom"] == [{"headers": ["x-api-key"]}]
+
+
+def test_the_preview_is_not_open_where_the_model_is_not() -> None:
+    made = objects(**COLOURS, route={"auth": {"apiKeys": {"secretName": "clients"}}})
+    targets = [each["name"] for each in one(made, "SecurityPolicy")["spec"]["targetRefs"]]
+    assert targets == [each["metadata"]["name"] for each in of_kind(made, "HTTPRoute")]

@@ -1,0 +1,90 @@
+"""ScaledObjects: each half by its own requests in flight, never below its floor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rollout.tests.rollouts import rollout
+
+from tandem_rollout.render import render_revision
+from tandem_rollout.revision import Revision
+
+from .made import PLATFORM, Object, bundled, objects, of_kind, one
+
+
+def scaled(made: list[Object], component: str) -> Object:
+    found: Object = one(made, "ScaledObject", component)["spec"]
+    return found
+
+
+def trigger(made: list[Object], component: str) -> Object:
+    (found,) = scaled(made, component)["triggers"]
+    return dict(found["metadata"])
+
+
+def test_each_half_of_each_variant_scales_by_itself() -> None:
+    targets = [each["spec"]["scaleTargetRef"]["name"] for each in of_kind(objects(), "ScaledObject")]
+    services = [each["metadata"]["name"] for each in of_kind(objects(), "InferenceService")]
+    assert targets == [f"{name}-{component}" for name in services for component in ("transformer", "predictor")]
+
+
+def test_a_query_is_for_one_variant_only() -> None:
+    for service in of_kind(objects(), "InferenceService"):
+        name = service["metadata"]["name"]
+        for made in of_kind(objects(), "ScaledObject"):
+            (each,) = made["spec"]["triggers"]
+            of_this = f'namespace="models",inferenceservice="{name}"' in each["metadata"]["query"]
+            assert of_this == made["metadata"]["name"].startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("component", "runtime", "metric"),
+    [
+        ("transformer", "onnxruntime", "tandem_inflight_requests"),
+        ("transformer", "triton", "tandem_inflight_requests"),
+        ("predictor", "onnxruntime", "tandem_predictor_inflight_requests"),
+        ("predictor", "triton", "nv_inference_pending_request_count"),
+    ],
+)
+def test_the_metric_is_that_of_the_half(component: str, runtime: str, metric: str) -> None:
+    assert f"({metric}{{" in trigger(bundled(predictor={"runtime": runtime}), component)["query"]
+
+
+def test_no_data_is_not_taken_for_no_work() -> None:
+    made = bundled()
+    assert trigger(made, "predictor")["ignoreNullValues"] == "false"
+    assert scaled(made, "predictor")["fallback"]["behavior"] == "currentReplicasIfHigher"
+
+
+def test_limits_thresholds_and_windows_are_those_of_the_spec() -> None:
+    half = {"minReplicas": 2, "maxReplicas": 7, "inflightPerPod": 3, "scaleDownAfter": "1m30s"}
+    made = bundled(autoscaling={"predictor": half})
+    spec = scaled(made, "predictor")
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 7)
+    assert trigger(made, "predictor")["threshold"] == "3"
+    behaviour = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behaviour["scaleDown"]["stabilizationWindowSeconds"] == 90
+    assert behaviour["scaleUp"]["stabilizationWindowSeconds"] == 0
+    assert scaled(made, "transformer")["minReplicaCount"] == 1
+
+
+def test_prometheus_is_that_of_the_installation_or_the_spec() -> None:
+    assert trigger(bundled(), "transformer")["serverAddress"] == "http://prometheus:9090"
+    own: dict[str, Any] = {"prometheus": "https://own.example"}
+    assert trigger(bundled(autoscaling=own), "transformer")["serverAddress"] == "https://own.example"
+
+
+@pytest.mark.parametrize(
+    ("floors", "expected"),
+    [((0, 0), [(1, 4), (1, 4)]), ((3, 1), [(3, 4), (1, 4)]), ((2, 9), [(2, 4), (9, 9)])],
+)
+def test_floors_hold_and_may_exceed_the_most(floors: tuple[int, int], expected: list[tuple[int, int]]) -> None:
+    of = rollout(bundle={"image": "athlete:v1"})
+    made = render_revision(Revision.of(of, of.spec.all_variants[0]), PLATFORM, floors=floors)
+    limits = [
+        (each["spec"]["minReplicaCount"], each["spec"]["maxReplicaCount"]) for each in of_kind(made, "ScaledObject")
+    ]
+    assert limits == expected
+    fallbacks = [each["spec"]["fallback"]["replicas"] for each in of_kind(made, "ScaledObject")]
+    assert fallbacks == [fewest for fewest, _ in expected]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import httpx2
@@ -64,6 +64,10 @@ class Cache:
     def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         """An object, None if there is none."""
         return self._objects.get((namespace, name))
+
+    def all(self) -> Iterable[dict[str, Any]]:
+        """Every object."""
+        return self._objects.values()
 
     def labelled(self, namespace: str, value: str) -> list[dict[str, Any]]:
         """Objects of a namespace whose label, the one of the index, has this value."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
@@ -48,6 +50,7 @@ class LiveCluster:
         changed: Is told the namespace and name of a rollout about which something has changed.
         namespace: Only this one; None for all.
         clock: Seconds since the epoch.
+        sleep: Waits for some seconds before a watch is tried again.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class LiveCluster:
         *,
         namespace: str | None = None,
         clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._prober = prober
@@ -70,14 +74,11 @@ class LiveCluster:
             changed(plain["metadata"]["namespace"], plain["metadata"]["labels"][ROLLOUT_LABEL])
 
         labels: dict[str, Any] = {**MANAGED_BY, ROLLOUT_LABEL: None}
-        self.rollouts = Cache(client, kinds.InferenceRollout, own, namespace=namespace)
-        self._services = Cache(
-            client, kinds.InferenceService, owners, labels=labels, index=ROLLOUT_LABEL, namespace=namespace
-        )
-        self._routes = Cache(client, kinds.HTTPRoute, owners, labels=labels, namespace=namespace)
-        self._pods = Cache(
-            client, kinds.Pod, owners, labels={ROLLOUT_LABEL: None}, index=_SERVICE_LABEL, namespace=namespace
-        )
+        cache = functools.partial(Cache, client, namespace=namespace, sleep=sleep)
+        self.rollouts = cache(kinds.InferenceRollout, own)
+        self._services = cache(kinds.InferenceService, owners, labels=labels, index=ROLLOUT_LABEL)
+        self._routes = cache(kinds.HTTPRoute, owners, labels=labels)
+        self._pods = cache(kinds.Pod, owners, labels={ROLLOUT_LABEL: None}, index=_SERVICE_LABEL)
 
     @property
     def caches(self) -> tuple[Cache, ...]:

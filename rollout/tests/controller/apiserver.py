@@ -1,0 +1,348 @@
+"""A fake API server over a real socket: objects, watches, server-side apply, garbage collection, and faults on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import copy
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
+
+from aiohttp import web
+from lightkube import AsyncClient, KubeConfig
+from lightkube.config.models import Cluster, User
+
+Object = dict[str, Any]
+Key = tuple[str, str, str]
+"""Plural, namespace, name."""
+
+KINDS: Final = {
+    "inferencerollouts": ("tandem-serving.io/v1alpha1", "InferenceRollout"),
+    "inferenceservices": ("serving.kserve.io/v1beta1", "InferenceService"),
+    "httproutes": ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    "backendtrafficpolicies": ("gateway.envoyproxy.io/v1alpha1", "BackendTrafficPolicy"),
+    "securitypolicies": ("gateway.envoyproxy.io/v1alpha1", "SecurityPolicy"),
+    "podmonitors": ("monitoring.coreos.com/v1", "PodMonitor"),
+    "scaledobjects": ("keda.sh/v1alpha1", "ScaledObject"),
+    "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy"),
+    "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget"),
+    "services": ("v1", "Service"),
+    "pods": ("v1", "Pod"),
+    "events": ("v1", "Event"),
+}
+
+
+class Call(NamedTuple):
+    """One call, as the API server authorizes it."""
+
+    verb: str
+    group: str
+    resource: str
+    name: str = ""
+
+    @property
+    def writes(self) -> bool:
+        return self.verb not in ("get", "list", "watch")
+
+
+class Answer(NamedTuple):
+    """An answer that is given instead of the right one."""
+
+    code: int
+    message: str = "on demand"
+    headers: Mapping[str, str] = {}
+    plain: bool = False
+    """As text, as proxies and filters before the API server proper do."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The connection is cut; before or after the call has been carried out."""
+
+    done: bool
+
+
+Fault = Answer | Lost | asyncio.Event
+"""An event holds the call up until it is set."""
+
+
+@dataclass
+class ApiServer:
+    """The objects, and how they are reached.
+
+    Attributes:
+        calls: Every call, in order.
+        fault: Is asked about each call; what it returns happens instead of the answer.
+        unknown: Plurals of kinds that are not installed.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    fault: Callable[[Call], Fault | None] = lambda call: None
+    unknown: set[str] = field(default_factory=set)
+    url: str = ""
+    _objects: dict[Key, Object] = field(default_factory=dict)
+    _applied: dict[Key, Object] = field(default_factory=dict)
+    _history: list[tuple[int, str, Key, Object]] = field(default_factory=list)
+    _oldest: int = 0
+    _version: int = 0
+    _uids: int = 0
+    _watches: dict[asyncio.Task[Any], asyncio.Event] = field(default_factory=dict)
+
+    def client(self) -> AsyncClient:
+        """A client of it."""
+        return AsyncClient(KubeConfig.from_one(cluster=Cluster(server=self.url), user=User()), trust_env=False)
+
+    # for tests: what is there, and what others do to it
+
+    def get(self, plural: str, name: str, namespace: str = "models") -> Object | None:
+        found = self._objects.get((plural, namespace, name))
+        return copy.deepcopy(found) if found else None
+
+    def all(self, plural: str) -> list[Object]:
+        return [copy.deepcopy(each) for key, each in sorted(self._objects.items()) if key[0] == plural]
+
+    def put(self, plural: str, manifest: Object) -> Object:
+        """Make or replace an object, as somebody else."""
+        key = (plural, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        return copy.deepcopy(self._store(key, copy.deepcopy(manifest)))
+
+    def edit(self, plural: str, name: str, change: Callable[[Object], Any], namespace: str = "models") -> Object:
+        """Change an object, as somebody else."""
+        manifest = self.get(plural, name, namespace)
+        assert manifest is not None, (plural, name)
+        change(manifest)
+        return self.put(plural, manifest)
+
+    def remove(self, plural: str, name: str, namespace: str = "models") -> None:
+        """Delete an object, and in the background what it owns."""
+        self._delete((plural, namespace, name))
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    @property
+    def history(self) -> list[tuple[str, Key, Object]]:
+        """Every change, in order."""
+        return [(event, key, each) for _, event, key, each in self._history]
+
+    def end_watches(self, *, forget: bool = False) -> None:
+        """Cut the connection of every watch; with ``forget``, versions until now are too old to go on from."""
+        if forget:
+            self._oldest = self._version + 1
+            self._version += 1
+        for task in list(self._watches):
+            task.cancel()
+
+    # objects
+
+    def _store(self, key: Key, manifest: Object) -> Object:
+        old = self._objects.get(key)
+        metadata = manifest["metadata"]
+        api_version, kind = KINDS[key[0]]
+        manifest |= {"apiVersion": api_version, "kind": kind}
+        if old is None:
+            self._uids += 1
+            metadata |= {"uid": f"uid-{self._uids}", "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1}
+        else:
+            metadata["uid"], metadata["creationTimestamp"] = old["metadata"]["uid"], old["metadata"]["creationTimestamp"]
+            changed = any(
+                old.get(part) != manifest.get(part) for part in (old.keys() | manifest.keys()) - _UNCOUNTED
+            )
+            metadata["generation"] = old["metadata"]["generation"] + changed
+            metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+            if old == manifest:
+                return old
+        self._objects[key] = manifest
+        self._record("MODIFIED" if old else "ADDED", key, manifest)
+        return manifest
+
+    def _delete(self, key: Key) -> None:
+        gone = self._objects.pop(key)
+        self._applied.pop(key, None)
+        self._record("DELETED", key, gone)
+        uid = gone["metadata"]["uid"]
+        for other, each in list(self._objects.items()):
+            owners = each["metadata"].get("ownerReferences") or []
+            if other in self._objects and any(owner["uid"] == uid for owner in owners):
+                rest = [owner for owner in owners if self._has_uid(owner["uid"])]
+                if not rest:
+                    self._delete(other)
+
+    def _has_uid(self, uid: str) -> bool:
+        return any(each["metadata"]["uid"] == uid for each in self._objects.values())
+
+    def _record(self, event: str, key: Key, manifest: Object) -> None:
+        self._version += 1
+        manifest["metadata"]["resourceVersion"] = str(self._version)
+        self._history.append((self._version, event, key, copy.deepcopy(manifest)))
+        for news in self._watches.values():
+            news.set()
+
+    def _apply(self, key: Key, given: Object) -> Object:
+        """Server-side apply by the only manager: what it gave before and gives no more goes."""
+        for owner in given["metadata"].get("ownerReferences") or ():
+            assert owner["uid"], owner
+        live = copy.deepcopy(self._objects.get(key) or {})
+        merged = _merged(live, self._applied.get(key) or {}, given)
+        merged["metadata"].setdefault("namespace", key[1])
+        controllers = [each for each in merged["metadata"].get("ownerReferences") or () if each.get("controller")]
+        if len(controllers) > 1:
+            raise _Refused(422, "Only one reference can have Controller set to true")
+        stored = self._store(key, merged)
+        self._applied[key] = copy.deepcopy(given)
+        return stored
+
+    # HTTP
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        parts = request.match_info["path"].split("/")
+        group = "" if parts[0] == "api" else parts[1]
+        rest = parts[2:] if parts[0] == "api" else parts[3:]
+        namespace = None
+        if rest[0] == "namespaces":
+            namespace, rest = rest[1], rest[2:]
+        plural, name, subresource = [*rest, "", ""][:3]
+        verb = {"GET": "get", "PATCH": "patch", "POST": "create", "DELETE": "delete"}[request.method]
+        if verb == "get" and not name:
+            verb = "watch" if request.query.get("watch") else "list"
+        call = Call(verb, group, f"{plural}/{subresource}" if subresource else plural, name)
+        self.calls.append(call)
+        body = json.loads(await request.read() or b"null")
+        fault = self.fault(call)
+        if isinstance(fault, asyncio.Event):
+            await fault.wait()
+        if isinstance(fault, Answer):
+            return _status(fault)
+        if plural in self.unknown:
+            return _status(Answer(404, "404 page not found\n", plain=True))
+        if isinstance(fault, Lost) and not fault.done:
+            return _cut(request)
+        if verb == "watch":
+            return await self._watch(request, plural, namespace)
+        try:
+            answer = self._carry_out(call, (plural, namespace or "", name), body, request)
+        except _Refused as refused:
+            return _status(Answer(refused.code, str(refused)))
+        return _cut(request) if isinstance(fault, Lost) else web.json_response(answer)
+
+    def _carry_out(self, call: Call, key: Key, body: Any, request: web.Request) -> Object:
+        if call.verb == "list":
+            items = [each for _, each in self._selected(key[0], key[1] or None, request.query.get("labelSelector", ""))]
+            api_version, kind = KINDS[key[0]]
+            metadata = {"resourceVersion": str(self._version)}
+            return {"apiVersion": api_version, "kind": f"{kind}List", "metadata": metadata, "items": items}
+        if call.verb == "create":
+            name = body["metadata"].get("name") or f"{body['metadata']['generateName']}{self._version}"
+            body["metadata"]["name"] = name
+            return self._store((key[0], key[1], name), body)
+        if call.verb == "patch" and "apply-patch" in request.content_type:
+            assert request.query["fieldManager"]
+            return self._apply(key, body)
+        if key not in self._objects:
+            raise _Refused(404, f'{key[0]} "{key[2]}" not found')
+        if call.verb == "get":
+            return self._objects[key]
+        if call.verb == "delete":
+            self._delete(key)
+            return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
+        assert call.resource.endswith("/status"), call
+        (patch,) = body
+        assert (patch["op"], patch["path"]) == ("add", "/status")
+        return self._store(key, {**copy.deepcopy(self._objects[key]), "status": patch["value"]})
+
+    def _selected(self, plural: str, namespace: str | None, selector: str) -> Iterable[tuple[Key, Object]]:
+        for key, each in sorted(self._objects.items()):
+            if key[0] == plural and namespace in (None, key[1]) and _matches(each, selector):
+                yield key, each
+
+    async def _watch(self, request: web.Request, plural: str, namespace: str | None) -> web.StreamResponse:
+        since, selector = int(request.query.get("resourceVersion", 0)), request.query.get("labelSelector", "")
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        if since < self._oldest:
+            gone = {"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired", "message": "too old"}
+            await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
+            return response
+        task: Any = asyncio.current_task()
+        news = self._watches[task] = asyncio.Event()
+        try:
+            while True:
+                news.clear()
+                for version, event, key, each in self._history[bisect.bisect(self._history, since, key=itemgetter(0)) :]:
+                    since = version
+                    if key[0] == plural and namespace in (None, key[1]) and _matches(each, selector):
+                        await response.write(json.dumps({"type": event, "object": each}).encode() + b"\n")
+                await news.wait()
+        except asyncio.CancelledError:
+            return _cut(request, response)
+        finally:
+            del self._watches[task]
+
+
+_UNCOUNTED: Final = frozenset({"status", "metadata"})
+
+
+class _Refused(Exception):
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def _merged(live: Any, before: Any, given: Any) -> Any:
+    """Maps by key, owner references by uid, everything else as a whole."""
+    if not isinstance(given, dict) or not isinstance(live, dict):
+        return copy.deepcopy(given)
+    before = before if isinstance(before, dict) else {}
+    merged = {key: each for key, each in live.items() if key in given or key not in before}
+    for key, each in given.items():
+        if key == "ownerReferences":
+            dropped = {owner["uid"] for owner in before.get(key) or ()} | {owner["uid"] for owner in each}
+            merged[key] = [owner for owner in live.get(key) or () if owner["uid"] not in dropped] + each
+        else:
+            merged[key] = _merged(live.get(key), before.get(key), each)
+    return merged
+
+
+def _matches(manifest: Object, selector: str) -> bool:
+    labels = manifest["metadata"].get("labels") or {}
+    for term in filter(None, selector.split(",")):
+        label, equals, value = term.partition("=")
+        if label not in labels or (equals and labels[label] != value):
+            return False
+    return True
+
+
+def _status(answer: Answer) -> web.Response:
+    if answer.plain:
+        return web.Response(text=answer.message, status=answer.code, headers=answer.headers)
+    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": answer.code, "message": answer.message}
+    return web.json_response(status, status=answer.code, headers=answer.headers)
+
+
+def _cut(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:
+    """End the connection without a word."""
+    if request.transport is not None:
+        request.transport.abort()
+    return response or web.Response()
+
+
+@asynccontextmanager
+async def serving(server: ApiServer) -> AsyncIterator[None]:
+    """Serve on a free port."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.+}", server.handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield
+    finally:
+        server.end_watches()
+        await runner.cleanup()

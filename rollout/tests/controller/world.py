@@ -1,0 +1,363 @@
+"""What happens around a controller: KServe makes pods, they become ready or not, the gateway takes the route, time passes.
+
+Time is the test's own: it passes only when a test lets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from tandem.contract import Contract
+from tandem_rollout.controller import observe
+from tandem_rollout.controller.cluster import LiveCluster
+from tandem_rollout.controller.interface import Refutation, WriteError
+from tandem_rollout.controller.reconciler import Reconciler
+from tandem_rollout.observation import Proof
+from tandem_rollout.platform import Platform
+from tandem_rollout.render import Object
+from tandem_rollout.revision import Revision
+from tandem_rollout.status import RolloutStatus
+
+from .apiserver import ApiServer, serving
+
+HALVES = ("transformer", "predictor")
+Made = Callable[[str, int], list[Object]]
+"""From a half and the number of pods that the autoscaler wants to what is known of the pods' containers."""
+
+
+class Killed(Exception):
+    """The controller's process is gone."""
+
+
+def contract(**fields: Any) -> Contract:
+    """A contract with these request parameters."""
+    described = {
+        "model": "time-estimator",
+        "serving_keys": {"athlete_id": {"type": "string"}},
+        "passed_features": {},
+        "request_parameters": fields,
+        "prediction": {"name": "seconds", "field": {"type": "float64"}},
+        "outputs": {},
+    }
+    return msgspec.convert(described, Contract)
+
+
+def proof(version: str, **fields: Any) -> Proof:
+    return Proof(version=version, digest=f"sha256:{version}", contract=contract(**fields))
+
+
+# pods
+
+
+def container(name: str = "kserve-container", *, ready: bool = True, restarts: int = 0, **states: Any) -> Object:
+    status = {"name": name, "image": "i", "imageID": "", "ready": ready, "restartCount": restarts}
+    return {**status, **states}
+
+
+READY: Made = lambda half, wanted: [container()] * wanted  # noqa: E731
+NONE: Made = lambda half, wanted: []  # noqa: E731
+STARTING: Made = lambda half, wanted: [container(ready=False, state={"running": {}})] * wanted  # noqa: E731
+
+
+def crashed(message: str, *, half: str = "transformer", restarts: int = 3, waiting: str = "CrashLoopBackOff") -> Made:
+    """A container of one half ended with a message; the other half is ready."""
+    ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": message}}
+    bad = container(ready=False, restarts=restarts, lastState=ended, state={"waiting": {"reason": waiting}})
+    return lambda of, wanted: [bad if of == half else container()] * wanted
+
+
+def without_image(image: str) -> Made:
+    waiting = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{image}"'}
+    return lambda half, wanted: [container("bundle", ready=False, state={"waiting": waiting})] * wanted
+
+
+def pod(service: Object, half: str, number: int, status: Object) -> Object:
+    name, labels = service["metadata"]["name"], service["metadata"].get("labels") or {}
+    owner = {"apiVersion": "v1", "kind": "x", "name": name, "uid": service["metadata"]["uid"], "controller": True}
+    kserve = {
+        "serving.kserve.io/inferenceservice": name,
+        "component": half,
+        "app": f"isvc.{name}-{half}",
+    }
+    group = "containerStatuses" if status["name"] == "kserve-container" else "initContainerStatuses"
+    ready = "True" if status["ready"] else "False"
+    return {
+        "metadata": {
+            "name": f"{name}-{half}-{number}",
+            "namespace": service["metadata"]["namespace"],
+            "labels": {**labels, **kserve},
+            "ownerReferences": [owner],
+        },
+        "spec": {"containers": [{"name": "kserve-container", "image": "i"}]},
+        "status": {"conditions": [{"type": "Ready", "status": ready}], group: [status]},
+    }
+
+
+@dataclass
+class World:
+    """The surroundings of controllers.
+
+    Attributes:
+        server: The API server.
+        pods: What pods of a bundle's image do; ready at once, where nothing is said.
+        answers: What a transformer answers when it is asked for its proof, by the bundle's image; a proof otherwise.
+        asked: InferenceServices whose proof was asked for.
+        now: The time.
+    """
+
+    server: ApiServer
+    pods: dict[str, Made] = field(default_factory=dict)
+    answers: dict[str, Proof | Refutation] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    now: float = 1_800_000_000.0
+
+    async def prove(self, revision: Revision) -> Proof | Refutation:
+        """As Prober does."""
+        self.asked.append(revision.name)
+        image = self.image(revision.name)
+        return self.answers.get(image) or proof(image.rpartition(":")[2])
+
+    def image(self, service: str, namespace: str = "models") -> str:
+        """The image of an InferenceService's bundle."""
+        found = self.server.get("inferenceservices", service, namespace)
+        assert found is not None, service
+        return str(found["spec"]["predictor"]["initContainers"][0]["image"])
+
+    def turn(self) -> None:
+        """Let KServe, KEDA and the gateway do what is to be done now."""
+        for service in self.server.all("inferenceservices"):
+            self._make_pods(service)
+        for route in self.server.all("httproutes"):
+            conditions = [
+                {"type": kind, "status": "True", "reason": "Accepted", "message": ""}
+                for kind in ("Accepted", "ResolvedRefs")
+            ]
+            self.server.put("httproutes", {**route, "status": {"parents": [{"conditions": conditions}]}})
+
+    def _make_pods(self, service: Object) -> None:
+        name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+        made = self.pods.get(self.image(name, namespace), READY)
+        wanted = {}
+        for half in HALVES:
+            scaled = self.server.get("scaledobjects", f"{name}-{half}", namespace)
+            count = scaled["spec"]["minReplicaCount"] if scaled else 1
+            for number, status in enumerate(made(half, count)):
+                each = pod(service, half, number, status)
+                wanted[each["metadata"]["name"]] = each
+        for each in self.server.all("pods"):
+            labels, key = each["metadata"]["labels"], each["metadata"]["name"]
+            if labels["serving.kserve.io/inferenceservice"] == name and key not in wanted:
+                self.server.remove("pods", key, namespace)
+        for key, each in wanted.items():
+            if (there := self.server.get("pods", key, namespace)) is not None:
+                each["metadata"] = {**there["metadata"], **each["metadata"]}
+            self.server.put("pods", each)
+
+    # what a user sees
+
+    def status(self, name: str = "time-estimator", namespace: str = "models") -> RolloutStatus:
+        found = self.server.get("inferencerollouts", name, namespace)
+        assert found is not None
+        return msgspec.convert(found.get("status") or {}, RolloutStatus)
+
+    def weights(self, name: str = "time-estimator", namespace: str = "models") -> dict[str, int]:
+        """Weights of the route, by the bundle's image."""
+        found = observe.route_weights(self.server.get("httproutes", name, namespace))
+        return {self.image(service, namespace): weight for service, weight in found.items()}
+
+    def events(self) -> list[str]:
+        return [each["message"] for each in self.server.all("events")]
+
+    def condition(self, kind: str, name: str = "time-estimator") -> tuple[str, str]:
+        found = next(each for each in self.status(name).conditions if each.type == kind)
+        return found.status, found.message
+
+    def ready(self, service: str, namespace: str = "models") -> bool:
+        """Whether both halves have a ready pod."""
+        pods = [
+            each
+            for each in self.server.all("pods")
+            if each["metadata"]["labels"]["serving.kserve.io/inferenceservice"] == service
+            and each["metadata"]["namespace"] == namespace
+        ]
+        return all(observe.ready_pods(pods, half) for half in HALVES)
+
+    def end_state(self) -> dict[str, Any]:
+        """Everything that lasts, without what depends on the way to it."""
+        found: dict[str, Any] = {}
+        for plural in (
+            "inferenceservices",
+            "httproutes",
+            "backendtrafficpolicies",
+            "scaledobjects",
+            "podmonitors",
+            "networkpolicies",
+            "poddisruptionbudgets",
+            "services",
+        ):
+            for each in self.server.all(plural):
+                found[f"{plural}/{each['metadata']['namespace']}/{each['metadata']['name']}"] = each["spec"]
+        for each in self.server.all("inferencerollouts"):
+            status = each.get("status") or {}
+            variants = [(v["name"], v["phase"], v.get("weight", 0)) for v in status.get("variants", [])]
+            found[f"status/{each['metadata']['name']}"] = (status.get("weights"), status.get("message", ""), variants)
+        return found
+
+
+class Controller:
+    """A controller's process in a world, pass by pass.
+
+    Attributes:
+        writes_left: Writes until the process is killed.
+    """
+
+    def __init__(self, world: World, cluster: LiveCluster, news: asyncio.Event, platform: Platform) -> None:
+        self.world = world
+        self.cluster = cluster
+        self.news = news
+        self.platform = platform
+        self.writes_left: int | None = None
+        self.due: dict[tuple[str, str], float] = {}
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Another process: without any memory."""
+        self.writes_left = None
+        self.reconciler = Reconciler(_Guarded(self), self.platform)
+
+    def keys(self) -> list[tuple[str, str]]:
+        rollouts = self.world.server.all("inferencerollouts")
+        return [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in rollouts]
+
+    async def caught_up(self) -> None:
+        """Wait until the caches have what the API server has."""
+        plurals = ("inferencerollouts", "inferenceservices", "httproutes", "pods")
+        async with asyncio.timeout(30):
+            for plural, cache in zip(plurals, self.cluster.caches, strict=True):
+                while True:
+                    self.news.clear()
+                    # what has lost its labels is not ours to see
+                    there = {_seen(each) for each in self.world.server.all(plural) if _labelled(plural, each)}
+                    if there == {_seen(each) for each in cache.all()}:
+                        break
+                    await self.news.wait()
+
+    async def one_pass(self, *key: str) -> None:
+        """One pass over one rollout, as a worker of the process makes it."""
+        await self.caught_up()
+        namespace, name = key
+        manifest = self.cluster.rollouts.get(namespace, name)
+        if manifest is None:
+            self.reconciler.forget(namespace, name)
+            self.due.pop((namespace, name), None)
+            return
+        try:
+            self.due[namespace, name] = self.world.now + await self.reconciler.reconcile(manifest)
+        except WriteError:
+            self.due[namespace, name] = self.world.now + 1.0
+
+    async def settle(self) -> None:
+        """Passes and the world's turns until nothing changes any more at this time."""
+        for _ in range(100):
+            before = self.world.server.version
+            self.world.turn()
+            for key in self.keys():
+                await self.one_pass(*key)
+            if self.world.server.version == before:
+                return
+        raise AssertionError("the world does not come to rest")
+
+    async def run(self, seconds: float = 0.0) -> None:
+        """Let time pass, from one thing that is due to the next."""
+        end = self.world.now + seconds
+        await self.settle()
+        while self.due and min(self.due.values()) <= end:
+            self.world.now = max(self.world.now, min(self.due.values()))
+            await self.settle()
+        self.world.now = end
+
+
+def _seen(each: Object) -> tuple[str, str, str]:
+    metadata = each["metadata"]
+    return metadata["namespace"], metadata["name"], metadata["resourceVersion"]
+
+
+def _labelled(plural: str, each: Object) -> bool:
+    labels = each["metadata"].get("labels") or {}
+    return plural == "inferencerollouts" or "tandem-serving.io/rollout" in labels
+
+
+class _Guarded:
+    """A controller's cluster, that checks each route before it is written, and kills the process after some writes."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        cluster = controller.cluster
+        self.services, self.pods, self.route, self.now = cluster.services, cluster.pods, cluster.route, cluster.now
+        self.prove = cluster.prove
+
+    async def apply(self, made: Object) -> dict[str, Any]:
+        if made["kind"] == "HTTPRoute":
+            world, namespace = self._controller.world, made["metadata"]["namespace"]
+            before = observe.route_weights(world.server.get("httproutes", made["metadata"]["name"], namespace))
+            for service, weight in observe.route_weights(made).items():
+                kept = before.get(service) == weight
+                assert kept or world.ready(service, namespace), f"{service} gets weight {weight} without ready pods"
+        return await self._write(self._controller.cluster.apply(made))
+
+    async def delete(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
+        await self._write(self._controller.cluster.delete(kind, namespace, name, owner=owner))
+
+    async def set_status(self, namespace: str, name: str, status: dict[str, Any]) -> None:
+        await self._write(self._controller.cluster.set_status(namespace, name, status))
+
+    async def tell(self, manifest: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:
+        await self._write(self._controller.cluster.tell(manifest, reason, message, warning=warning))
+
+    async def _write(self, written: Awaitable[Any]) -> Any:
+        left = self._controller.writes_left
+        if left == 0:
+            written.close()  # type: ignore[attr-defined]
+            raise Killed
+        if left is not None:
+            self._controller.writes_left = left - 1
+        return await written
+
+
+@asynccontextmanager
+async def controller(world: World, platform: Platform | None = None) -> AsyncIterator[Controller]:
+    """A controller whose caches are running."""
+    news = asyncio.Event()
+
+    async def no_wait(seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    async with world.server.client() as client:
+        cluster = LiveCluster(client, world, lambda *_: news.set(), clock=lambda: world.now, sleep=no_wait)
+        tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]
+        try:
+            async with asyncio.timeout(30):
+                for cache in cluster.caches:
+                    await cache.filled.wait()
+            yield Controller(world, cluster, news, platform or Platform())
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if not isinstance(result, asyncio.CancelledError):
+                raise AssertionError("a cache has ended") from (result if isinstance(result, Exception) else None)
+
+
+@asynccontextmanager
+async def world() -> AsyncIterator[World]:
+    """An empty world."""
+    server = ApiServer()
+    async with serving(server):
+        yield World(server)

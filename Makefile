@@ -7,7 +7,7 @@ PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check test bench demo lock proto manifests clean
+.PHONY: help fmt check test e2e bench demo lock proto manifests clean
 
 help:  ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ check: $(VENV)/.dev  ## Formatting, lint, types and layers
 
 test: $(VENV)/.dev  ## All tests, against real Valkey, Envoy and ONNX Runtime
 	$(BIN)/python -m pytest
+
+e2e: $(VENV)/.dev  ## Tests on the Kubernetes cluster that KUBECONFIG names
+	TANDEM_E2E=1 $(BIN)/python -m pytest -v tests/cluster
 
 bench: $(VENV)/.dev  ## Side by side with a stock KServe pair; results in benchmarks/results
 	$(BIN)/python -m benchmarks.pair

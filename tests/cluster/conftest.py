@@ -1,0 +1,169 @@
+"""A real cluster with the platform and a store on it. ``make e2e`` runs these tests, ``make test`` does not."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tandem.package import ModelPackage
+from tandem_cli.features import materialize_tables, tables_of, views_of
+
+from . import images
+from .figures import FIGURES
+from .kubectl import eventually, get, items, kubectl, run
+
+ENABLED = os.environ.get("TANDEM_E2E") == "1"
+collect_ignore_glob = [] if ENABLED else ["test_*.py"]
+
+sys.path.insert(0, str(images.ROOT / "examples/athlete"))
+
+SYSTEM = "tandem-system"
+EXAMPLE = images.ROOT / "examples/athlete"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster under test.
+
+    Attributes:
+        gateway: Address of the gateway.
+        prometheus: Address of Prometheus.
+        namespace: Namespace of the models; enforces the restricted Pod Security standard.
+        trained: What training came to, by version.
+    """
+
+    gateway: str
+    prometheus: str
+    namespace: str
+    trained: dict[str, Any]
+
+    def host(self, rollout: str) -> str:
+        """Host of a rollout."""
+        return f"{rollout}-{self.namespace}.example.com"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Images built, platform installed, store filled."""
+    from train import train
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the training framework warns about is not tested here
+        trained = train()
+    images.build_programs()
+    for version, result in trained.items():
+        images.build_bundle(f"athlete:{version}", result.bundle)
+    kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", "--wait=true")
+    namespace = f"e2e-{uuid.uuid4().hex[:5]}"
+    run(*install_platform())
+    kubectl("create", "namespace", namespace)
+    try:
+        kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+        fill_store(namespace)
+        yield Cluster(os.environ["GATEWAY_URL"], os.environ["PROMETHEUS_URL"], namespace, trained)
+    finally:
+        if not os.environ.get("TANDEM_E2E_KEEP"):
+            kubectl("delete", "namespace", namespace, "--wait=true", "--timeout=120s")
+            run("helm", "uninstall", "tandem", "-n", SYSTEM, "--wait")
+
+
+def install_platform() -> list[str]:
+    """The command that installs the platform."""
+    values = {
+        "image.tag": images.TAG,
+        "images.transformer.tag": images.TAG,
+        "images.predictor.tag": images.TAG,
+        "image.repository": "tandem-controller",
+    }
+    flags = [f"--set={name}={value}" for name, value in values.items()]
+    chart = str(images.ROOT / "charts/tandem")
+    return [
+        *("helm", "upgrade", "--install", "tandem", chart, "-n", SYSTEM, "--create-namespace"),
+        *("--wait", "--timeout=120s", *flags),
+    ]
+
+
+def fill_store(namespace: str) -> None:
+    """Start a store in a namespace, and write the example's features to it."""
+    kubectl("-n", namespace, "apply", "-f", str(images.ROOT / "tests/cluster/store/store.yaml"))
+    kubectl("-n", namespace, "rollout", "status", "deployment/store", "--timeout=90s")
+    address = get("service", "store", namespace)["spec"]["clusterIP"]
+    package = ModelPackage.read(EXAMPLE)
+    url = f"redis://{address}:6379/0"
+    materialize_tables(views_of(package.load()), tables_of(package), url, Console(file=sys.stderr))
+
+
+def serving(cluster: Cluster, name: str, weights: str, seconds: float = 180.0) -> dict[str, Any]:
+    """A rollout's status, once all its variants serve with these weights."""
+
+    def look() -> dict[str, Any] | None:
+        rollout = get("inferencerollout", name, cluster.namespace)
+        status = rollout.get("status", {})
+        current = status.get("observedGeneration") == rollout["metadata"]["generation"]
+        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", ()))
+        return status if current and ready and status.get("weights") == weights else None
+
+    try:
+        return eventually(look, f"{name} serves {weights}", seconds)
+    except AssertionError as error:
+        told = get("inferencerollout", name, cluster.namespace).get("status", {})
+        raise AssertionError(f"{error}\nstatus: {told}") from None
+
+
+def delete_rollout(cluster: Cluster, name: str) -> None:
+    """Delete a rollout, and wait until its pods are gone."""
+    kubectl("-n", cluster.namespace, "delete", "inferencerollout", name, "--ignore-not-found")
+    labels = f"tandem-serving.io/rollout={name}"
+    eventually(lambda: not items("pods", cluster.namespace, labels), f"pods of {name} are gone", 120)
+
+
+def manifest(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
+    """An InferenceRollout of the example."""
+    spec.setdefault("store", {"url": "redis://store:6379/0"})
+    return {
+        "apiVersion": "tandem-serving.io/v1alpha1",
+        "kind": "InferenceRollout",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"model": "time-estimator", **spec},
+    }
+
+
+def variants(**weights: int) -> list[dict[str, Any]]:
+    """Variants v1, v2, … with these weights."""
+    return [
+        {"name": name, "bundle": {"image": f"athlete:{name}"}, "weight": weight} for name, weight in weights.items()
+    ]
+
+
+class _Counter:
+    passed = failed = 0
+
+
+@pytest.hookimpl
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Count what the closing line tells."""
+    if report.when == "call" and report.passed:
+        _Counter.passed += 1
+    elif report.failed:
+        _Counter.failed += 1
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The table of what was measured."""
+    if ENABLED and FIGURES.rows:
+        terminalreporter.section("measured on the cluster")
+        terminalreporter.write_line(FIGURES.table())
+
+
+def pytest_unconfigure() -> None:
+    """The closing line, after all that pytest says."""
+    if ENABLED:
+        print(FIGURES.line(_Counter.passed, _Counter.failed))

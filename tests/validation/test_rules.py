@@ -1,0 +1,54 @@
+"""Alerts fire when they should and only then: unit tests of the rules, run by promtool where there is one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .everything import of_kind
+
+RULES = Path(__file__).parent / "rules"
+PROMTOOL = shutil.which("promtool")
+
+pytestmark = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not on PATH")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The chart's rules as a file of Prometheus', and the tests beside it."""
+    path = tmp_path_factory.mktemp("rules")
+    (rule,) = [each for where, each in of_kind("PrometheusRule") if where.startswith("chart: tandem/default-values")]
+    (path / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]))
+    for file in RULES.glob("*.yaml"):
+        shutil.copy(file, path)
+    return path
+
+
+def test_rules_are_valid(directory: Path) -> None:
+    checked = subprocess.run(
+        [str(PROMTOOL), "check", "rules", "rules.yaml"], cwd=directory, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("file", sorted(RULES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_alerts(directory: Path, file: Path) -> None:
+    run = subprocess.run([str(PROMTOOL), "test", "rules", file.name], cwd=directory, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_every_alert_is_tested() -> None:
+    (rule,) = [each for where, each in of_kind("PrometheusRule") if where.startswith("chart: tandem/default-values")]
+    alerts = {each["alert"] for group in rule["spec"]["groups"] for each in group["rules"] if "alert" in each}
+    tested = {
+        each["alertname"]
+        for file in RULES.glob("*.yaml")
+        for test in yaml.safe_load(file.read_text())["tests"]
+        for each in test["alert_rule_test"]
+        if each["exp_alerts"]
+    }
+    assert alerts == tested

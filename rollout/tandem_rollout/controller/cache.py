@@ -87,7 +87,7 @@ class Cache:
             except (httpx2.HTTPError, msgspec.DecodeError, KeyError) as error:
                 # 410 is the API server's word for a watch that is too far behind: nothing is wrong
                 if not _is_gone(error):
-                    logger.warning("watching %s: %s", self._kind.__name__, error)
+                    logger.warning("watching %s: %s", self._kind.__name__, str(error).partition("\n")[0])
                 await self._sleep(min(_RETRY_S * 2.0 ** min(failures, 5), _LONGEST_RETRY_S))
                 failures += 1
 

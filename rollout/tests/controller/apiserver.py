@@ -149,10 +149,11 @@ class ApiServer:
             self._uids += 1
             metadata |= {"uid": f"uid-{self._uids}", "creationTimestamp": "2026-01-01T00:00:00Z", "generation": 1}
         else:
-            metadata["uid"], metadata["creationTimestamp"] = old["metadata"]["uid"], old["metadata"]["creationTimestamp"]
-            changed = any(
-                old.get(part) != manifest.get(part) for part in (old.keys() | manifest.keys()) - _UNCOUNTED
+            metadata["uid"], metadata["creationTimestamp"] = (
+                old["metadata"]["uid"],
+                old["metadata"]["creationTimestamp"],
             )
+            changed = any(old.get(part) != manifest.get(part) for part in (old.keys() | manifest.keys()) - _UNCOUNTED)
             metadata["generation"] = old["metadata"]["generation"] + changed
             metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
             if old == manifest:
@@ -228,7 +229,7 @@ class ApiServer:
             answer = self._carry_out(call, (plural, namespace or "", name), body, request)
         except _Refused as refused:
             return _status(Answer(refused.code, str(refused)))
-        return _cut(request) if isinstance(fault, Lost) else web.json_response(answer)
+        return _cut(request) if isinstance(fault, Lost) else _json(answer)
 
     def _carry_out(self, call: Call, key: Key, body: Any, request: web.Request) -> Object:
         if call.verb == "list":
@@ -273,7 +274,9 @@ class ApiServer:
         try:
             while True:
                 news.clear()
-                for version, event, key, each in self._history[bisect.bisect(self._history, since, key=itemgetter(0)) :]:
+                for version, event, key, each in self._history[
+                    bisect.bisect(self._history, since, key=itemgetter(0)) :
+                ]:
                     since = version
                     if key[0] == plural and namespace in (None, key[1]) and _matches(each, selector):
                         await response.write(json.dumps({"type": event, "object": each}).encode() + b"\n")
@@ -321,7 +324,14 @@ def _status(answer: Answer) -> web.Response:
     if answer.plain:
         return web.Response(text=answer.message, status=answer.code, headers=answer.headers)
     status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": answer.code, "message": answer.message}
-    return web.json_response(status, status=answer.code, headers=answer.headers)
+    return _json(status, status=answer.code, headers=answer.headers)
+
+
+def _json(answer: Object, **more: Any) -> web.Response:
+    """Without a charset, as the real one."""
+    response = web.Response(body=json.dumps(answer).encode(), **more)
+    response.headers["Content-Type"] = "application/json"
+    return response
 
 
 def _cut(request: web.Request, response: web.StreamResponse | None = None) -> web.StreamResponse:

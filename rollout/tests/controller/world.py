@@ -120,7 +120,7 @@ class World:
     async def prove(self, revision: Revision) -> Proof | Refutation:
         """As Prober does."""
         self.asked.append(revision.name)
-        image = self.image(revision.name)
+        image = self.image(revision.name, revision.rollout.namespace)
         return self.answers.get(image) or proof(image.rpartition(":")[2])
 
     def image(self, service: str, namespace: str = "models") -> str:

@@ -1,0 +1,132 @@
+"""What pods and routes say, in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tandem_rollout.controller import observe
+from tandem_rollout.revision import Revision
+
+from ..rollouts import rollout
+from .world import READY, Made, container, crashed, pod, without_image
+
+SERVICE: dict[str, Any] = {"metadata": {"name": "est-v1-1", "namespace": "models", "uid": "u", "labels": {}}}
+
+
+def pods(made: Made = READY, count: int = 1) -> list[dict[str, Any]]:
+    return [
+        pod(SERVICE, half, number, status)
+        for half in ("transformer", "predictor")
+        for number, status in enumerate(made(half, count))
+    ]
+
+
+def problem(*made: dict[str, Any], **service: Any) -> tuple[str, bool]:
+    return observe.problem({**SERVICE, **service}, made)
+
+
+def test_ready_pods_are_counted_by_half() -> None:
+    some = [*pods(count=2), pod(SERVICE, "predictor", 7, container(ready=False))]
+    assert [observe.ready_pods(some, half) for half in ("transformer", "predictor")] == [2, 2]
+    some[0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert observe.ready_pods(some, "transformer") == 1
+
+
+def test_the_half_of_a_pod_without_component_is_in_the_name_of_its_app() -> None:
+    (first, _) = pods()
+    del first["metadata"]["labels"]["component"]
+    assert observe.ready_pods([first], "transformer") == 1
+
+
+def test_healthy_pods_have_no_problem() -> None:
+    assert problem(*pods()) == ("", False)
+    assert problem(*pods(), status=None) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            '{"level": "error", "message": "no tandem.json in /mnt/models"}',
+            "transformer: no tandem.json in /mnt/models",
+        ),
+        ('{"level": "ERROR", "message": "bad"}\n{"level": "info", "message": "bye"}', "transformer: bad"),
+        ('{"level": "info", "message": "bye"}', 'transformer: ended with code 1: {"level": "info", "message": "bye"}'),
+        ("Traceback …\nValueError: no", "transformer: ended with code 1: ValueError: no"),
+        ("[1, 2]", "transformer: ended with code 1: [1, 2]"),
+        ("", "transformer: ended with code 1: Error"),
+    ],
+)
+def test_a_container_that_ended_is_quoted(message: str, said: str) -> None:
+    assert problem(*pods(crashed(message))) == (said, True)
+
+
+def test_long_words_are_cut() -> None:
+    words, _ = problem(*pods(crashed("x" * 5000)))
+    assert len(words) == 400
+    assert words.endswith("…")
+
+
+def test_one_end_may_be_an_accident() -> None:
+    assert problem(*pods(crashed("no", restarts=0, waiting=""))) == ("transformer: ended with code 1: no", False)
+    assert problem(*pods(crashed("no", restarts=1, waiting=""))) == ("transformer: ended with code 1: no", False)
+    assert problem(*pods(crashed("no", restarts=2, waiting="")))[1]
+    assert problem(*pods(crashed("no", restarts=1)))[1]
+
+
+def test_what_will_not_work_is_said_before_what_takes_time() -> None:
+    pending = pod(SERVICE, "predictor", 0, container(ready=False))
+    unschedulable = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
+    pending["status"]["conditions"].append(unschedulable)
+    assert problem(pending) == ("predictor: no node: 0/3 nodes are available", False)
+    words, fatal = problem(pending, *pods(without_image("athlete:v9")))
+    assert words == 'transformer, container bundle: ImagePullBackOff: Back-off pulling image "athlete:v9"'
+    assert fatal
+
+
+def test_a_pod_that_is_on_its_way_out_says_nothing() -> None:
+    some = pods(crashed("no"))
+    for each in some:
+        each["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert problem(*some) == ("", False)
+
+
+def test_without_pods_kserve_is_quoted() -> None:
+    conditions = [{"type": "Ready", "status": "False", "message": "quota\n exceeded"}]
+    assert problem(status={"conditions": conditions}) == ("quota exceeded", False)
+
+
+def test_weights_are_those_of_the_split() -> None:
+    backends = [
+        {"name": "a-transformer", "weight": 90},
+        {"name": "b-transformer", "weight": 0},
+        {"name": "c-transformer"},
+    ]
+    rules = [{"name": "http-a", "backendRefs": backends[:1]}, {"name": "split", "backendRefs": backends}]
+    assert observe.route_weights({"spec": {"rules": rules}}) == {"a": 90, "c": 1}
+    assert observe.route_weights({"spec": {"rules": rules[:1]}}) == {}
+    assert observe.route_weights(None) == {}
+
+
+def test_what_the_gateway_says_against_a_route() -> None:
+    def parent(kind: str, status: str) -> dict[str, Any]:
+        condition = {"type": kind, "status": status, "reason": "NoMatchingParent", "message": "no\nsuch gateway"}
+        return {"status": {"parents": [{"conditions": [condition]}]}}
+
+    words = "the gateway does not take the route: NoMatchingParent: no such gateway"
+    assert observe.route_problem(parent("Accepted", "False")) == words
+    assert observe.route_problem(parent("ResolvedRefs", "False")) == words
+    assert observe.route_problem(parent("Accepted", "True")) == ""
+    assert observe.route_problem(parent("Programmed", "False")) == ""
+    assert observe.route_problem(None) == ""
+
+
+def test_what_a_revision_waits_for() -> None:
+    of = rollout()
+    revision = Revision.of(of, of.spec.all_variants[0])
+    assert observe.waits_for(revision, 0, 0, False) == "waits for its InferenceService"
+    assert observe.waits_for(revision, 0, 0, True) == "waits for a ready transformer and a ready predictor"
+    assert observe.waits_for(revision, 1, 0, True) == "waits for a ready predictor"
+    assert observe.waits_for(revision, 1, 1, True) == f"waits for its proof: golden rows through {revision.name}"

@@ -14,7 +14,7 @@ from .everything import of_kind
 RULES = Path(__file__).parent / "rules"
 PROMTOOL = shutil.which("promtool")
 
-pytestmark = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not on PATH")
+needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not on PATH")
 
 
 @pytest.fixture(scope="module")
@@ -22,19 +22,26 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The chart's rules as a file of Prometheus', and the tests beside it."""
     path = tmp_path_factory.mktemp("rules")
     (rule,) = [each for where, each in of_kind("PrometheusRule") if where.startswith("chart: tandem/default-values")]
-    (path / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]))
+    (path / "all.yaml").write_text(yaml.safe_dump(rule["spec"]))
+    # promtool compares texts word for word; what is tested is when an alert fires
+    groups = [
+        {**group, "rules": [{**each, "annotations": {}} for each in group["rules"]]} for group in rule["spec"]["groups"]
+    ]
+    (path / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
     for file in RULES.glob("*.yaml"):
         shutil.copy(file, path)
     return path
 
 
+@needs_promtool
 def test_rules_are_valid(directory: Path) -> None:
     checked = subprocess.run(
-        [str(PROMTOOL), "check", "rules", "rules.yaml"], cwd=directory, capture_output=True, text=True
+        [str(PROMTOOL), "check", "rules", "all.yaml"], cwd=directory, capture_output=True, text=True
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+@needs_promtool
 @pytest.mark.parametrize("file", sorted(RULES.glob("*.yaml")), ids=lambda file: file.stem)
 def test_alerts(directory: Path, file: Path) -> None:
     run = subprocess.run([str(PROMTOOL), "test", "rules", file.name], cwd=directory, capture_output=True, text=True)

@@ -20,8 +20,9 @@ def schema() -> dict[str, Any]:
     """The schema as JSON Schema, draft 7: with a misspelt field refused, which the API server would drop in silence."""
     (version,) = crd()["spec"]["versions"]
     spec = closed(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
-    # before anything is given there is neither bundle nor variants; the template asks for them
-    spec.pop("required", None)
+    # the template makes it where apiKeys are given
+    keys = spec["properties"]["route"]["properties"]["auth"]["properties"]["apiKeys"]
+    keys["required"].remove("secretName")
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart model",
@@ -29,14 +30,14 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "global": {"type": "object"},
-            "name": {"type": "string", "pattern": "^$|^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 26},
+            "name": {"type": "string", "pattern": "^$|^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 22},
             "labels": _TEXTS,
             "annotations": _TEXTS,
             "spec": spec,
             "apiKeys": {
                 "type": "object",
-                "propertyNames": {"pattern": "^[-._a-zA-Z0-9]+$"},
-                "additionalProperties": {"type": "string", "minLength": 1},
+                "patternProperties": {"^[-._a-zA-Z0-9]+$": {"type": "string", "minLength": 1}},
+                "additionalProperties": False,
             },
             "test": {
                 "type": "object",

@@ -33,7 +33,8 @@ def dump(objects: list[dict[str, Any]]) -> str:
 def render_rollouts(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE…", exists=True, dir_okay=False, allow_dash=True, help="Manifests, - for stdin."),
+        # not exists=True: it would refuse -
+        typer.Argument(metavar="FILE…", dir_okay=False, help="Manifests, - for stdin."),
     ],
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="Namespace of rollouts that name none.")
@@ -81,6 +82,8 @@ def _manifests(file: Path) -> list[dict[str, Any]]:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text()
         documents = [each for each in yaml.safe_load_all(text) if each]
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE…") from None
     except yaml.YAMLError as error:
         raise InvalidSpecError(f"{file}: this is no YAML: {error}") from None
     rollouts = [each for each in documents if isinstance(each, dict) and each.get("kind") == KIND]

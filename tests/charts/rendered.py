@@ -26,15 +26,18 @@ def values_files() -> list[Path]:
 
 
 def template(chart: str, values: Mapping[str, Any] | None = None, *, release: str = "tandem") -> Objects:
-    """The objects that ``helm template`` gives.
+    """The objects that ``helm template`` gives, those of hooks included.
 
     Args:
         chart: Name of the chart's directory.
         values: Values over the chart's own.
         release: Name of the release.
+
+    Raises:
+        helm_python.HelmValuesError: if the values break the chart's schema.
+        helm_python.HelmRenderError: if a template refuses them.
     """
     with helm_python.Chart.load(CHARTS / chart) as loaded:
-        loaded.validate_schema(dict(values or {}))
         files = loaded.render(dict(values or {}), name=release, namespace=NAMESPACES[chart])
     manifests = [text for name, text in sorted(files.items()) if name.endswith(".yaml")]
     return [each for text in manifests for each in yaml.safe_load_all(text) if each]
@@ -47,6 +50,12 @@ def charts() -> dict[str, Objects]:
         f"{file.parents[1].name}/{file.name}": template(file.parents[1].name, yaml.safe_load(file.read_text()))
         for file in values_files()
     }
+
+
+def one(objects: Objects, kind: str, name: str | None = None) -> dict[str, Any]:
+    """The only object of a kind, or the one of this name."""
+    (found,) = [each for each in objects if each["kind"] == kind and name in (None, each["metadata"]["name"])]
+    return found
 
 
 def kustomize(directory: Path) -> Objects:

@@ -1,0 +1,131 @@
+"""What ``make manifests`` makes is what is committed."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from tests.charts.rendered import CHARTS, MANIFESTS, ROOT, Objects, kustomize, one, overlays, template
+
+from tandem_cli.render import dump
+from tandem_rollout import KIND
+from tandem_rollout.crd import crd
+
+
+def script(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def identity(each: dict[str, Any]) -> tuple[str, str, str]:
+    return each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"]
+
+
+def without_helm(each: Any) -> Any:
+    """An object without the labels and annotations that only mean something to Helm."""
+    helm = ("helm.sh/chart", "app.kubernetes.io/managed-by", "helm.sh/resource-policy")
+    if isinstance(each, dict):
+        kept = {key: without_helm(value) for key, value in each.items() if key not in helm}
+        return {key: value for key, value in kept.items() if not (key == "annotations" and value == {})}
+    return [without_helm(own) for own in each] if isinstance(each, list) else each
+
+
+def test_the_crd() -> None:
+    assert (CHARTS / "tandem" / "files" / "crd.yaml").read_text() == dump([crd()]), "run make manifests"
+
+
+def test_the_schema_of_the_model() -> None:
+    assert (CHARTS / "model" / "values.schema.json").read_text() == script(CHARTS / "model_schema.py").text()
+
+
+def test_the_dashboards() -> None:
+    module = script(CHARTS / "dashboards.py")
+    for dashboard in module.DASHBOARDS:
+        assert (module.DIRECTORY / f"{dashboard.name}.json").read_text() == module.text(dashboard)
+
+
+def test_the_manifests() -> None:
+    made = script(MANIFESTS / "generate.py").files()
+    there = {
+        str(path.relative_to(MANIFESTS)): path.read_text()
+        for folder in ("platform", "plain")
+        for path in (MANIFESTS / folder).rglob("*.yaml")
+    }
+    assert there.keys() == made.keys()
+    for name, text in made.items():
+        assert there[name] == text, f"manifests/{name} is not up to date: run make manifests"
+
+
+def test_the_tables_of_values() -> None:
+    command = [sys.executable, CHARTS / "values_docs.py", CHARTS / "tandem", CHARTS / "model", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("chart", ["tandem", "model"])
+def test_every_value_is_described(chart: str) -> None:
+    module = script(CHARTS / "values_docs.py")
+    assert module.undocumented((CHARTS / chart / "values.yaml").read_text()) == []
+
+
+def test_a_table_that_is_not_up_to_date_is_found(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text("## A\n\n# -- What | it is,\n# in two lines.\na:\n  b: 1\n")
+    (tmp_path / "README.md").write_text(
+        "# x\n\n<!-- values: made by charts/values_docs.py -->\n<!-- end of values -->\nmore\n"
+    )
+    command = [sys.executable, CHARTS / "values_docs.py", tmp_path]
+    assert subprocess.run([*command, "--check"], check=False, capture_output=True).returncode == 1
+    assert subprocess.run(command, check=False).returncode == 0
+    assert subprocess.run([*command, "--check"], check=False).returncode == 0
+    text = (tmp_path / "README.md").read_text()
+    assert '| `a` | `{"b": 1}` | What \\| it is, in two lines. |' in text
+    assert text.endswith("<!-- end of values -->\nmore\n")
+
+
+# what is in them, seen from the other side
+
+
+def test_the_platform_is_the_chart() -> None:
+    objects = {identity(each): without_helm(each) for each in kustomize(MANIFESTS / "platform")}
+    namespace = objects.pop(("Namespace", "", "tandem-system"))
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert objects == {identity(each): without_helm(each) for each in template("tandem")}
+    assert "helm" not in (MANIFESTS / "platform" / "controller.yaml").read_text().lower()
+
+
+@pytest.mark.parametrize("overlay", ["single", "ab"])
+def test_plain_objects_are_what_tandem_render_prints(overlay: str) -> None:
+    rollouts = [each for each in overlays()[overlay] if each["kind"] == KIND]
+    command = [Path(sys.executable).with_name("tandem"), "render", "-"]
+    done = subprocess.run(command, input=dump(rollouts), capture_output=True, text=True, check=True)
+    rendered = [each for each in yaml.safe_load_all(done.stdout) if each]
+    plain = [each for each in kustomize(MANIFESTS / "plain" / overlay) if each["kind"] != "Namespace"]
+    assert sorted(map(identity, plain)) == sorted(map(identity, rendered))
+    by_identity = {identity(each): each for each in plain}
+    assert all(by_identity[identity(each)] == each for each in rendered)
+    assert KIND not in {each["kind"] for each in plain}
+
+
+@pytest.mark.parametrize("overlay", ["single", "ab"])
+def test_plain_objects_route_versioned_paths(overlay: str) -> None:
+    objects: Objects = kustomize(MANIFESTS / "plain" / overlay)
+    rules = one(objects, "HTTPRoute")["spec"]["rules"]
+    paths = {match["path"]["value"] for rule in rules for match in rule["matches"]}
+    variants = [each for each in objects if each["kind"] == "InferenceService"]
+    for number, _ in enumerate(variants, start=1):
+        assert f"/v2/models/time-estimator/versions/v{number}" in paths
+
+
+def test_make_runs_every_script() -> None:
+    text = (ROOT / "Makefile").read_text().partition("\nmanifests:")[2].partition("\n\n")[0]
+    scripts = [*CHARTS.glob("*.py"), MANIFESTS / "generate.py"]
+    assert all(str(path.relative_to(ROOT)) in text for path in scripts)

@@ -1,0 +1,287 @@
+"""The chart ``model``: a rollout and its Secrets, and the test that asks the gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import helm_python
+import pytest
+import yaml
+from tests.charts.rendered import CHARTS, Objects, charts, one, template
+
+from tandem_rollout.platform import Platform
+from tandem_rollout.render import render
+from tandem_rollout.spec import parse
+
+BUNDLE = {"image": "registry.example.com/athlete/time-estimator:v1"}
+PASSWORD = "redis://tandem:example-password@valkey.stores:6379/0"
+
+
+def model(**spec: Any) -> Objects:
+    return template("model", {"name": "time-estimator", "spec": {"bundle": BUNDLE, **spec}})
+
+
+def rollout(objects: Objects) -> dict[str, Any]:
+    return one(objects, "InferenceRollout")
+
+
+def kinds(objects: Objects) -> list[str]:
+    return sorted(each["kind"] for each in objects)
+
+
+@pytest.mark.parametrize("values", [name for name in charts() if name.startswith("model/")])
+def test_rollouts_are_valid(values: str) -> None:
+    assert parse(rollout(charts()[values])).namespace == "models"
+
+
+def test_the_spec_is_handed_on_as_it_is() -> None:
+    spec = {
+        "model": "finish-time",
+        "predictor": {"runtime": "triton", "gpu": {"count": 2}},
+        "store": {"url": "redis://valkey.stores:6379/0"},
+        "template": {"spec": {"predictor": {"priorityClassName": "high", "tolerations": [{"operator": "Exists"}]}}},
+        "nodeSelector": {"disk": "fast"},
+    }
+    assert rollout(model(**spec))["spec"] == {"bundle": BUNDLE, **spec}
+    assert kinds(model(**spec)) == ["InferenceRollout", "Pod"]
+
+
+def test_large_weights_stay_whole_numbers() -> None:
+    values = yaml.safe_load("spec: {variants: [{name: v1, weight: 1000000, bundle: {image: athlete}}]}")
+    assert rollout(template("model", values))["spec"]["variants"][0]["weight"] == 1_000_000
+
+
+def test_the_name_is_that_of_the_release_by_default() -> None:
+    values = {"spec": {"bundle": BUNDLE}}
+    assert rollout(template("model", values, release="athlete"))["metadata"]["name"] == "athlete"
+    with pytest.raises(helm_python.HelmRenderError, match="more than 26 characters"):
+        template("model", values, release="a-name-with-more-than-26-letters")
+
+
+def test_labels_and_annotations_are_on_everything() -> None:
+    for each in charts()["model/ab-values.yaml"]:
+        assert each["metadata"]["labels"]["team"] == "running", each["kind"]
+        assert each["metadata"]["annotations"]["example.com/owner"] == "running@example.com", each["kind"]
+
+
+# secrets
+
+
+@pytest.mark.parametrize("secret", ["example-password", "example-key-of-the-watch", "example-key-of-the-app"])
+def test_secrets_stand_in_secrets_only(secret: str) -> None:
+    holders = [each["kind"] for each in charts()["model/ab-values.yaml"] if secret in json.dumps(each)]
+    assert holders == ["Secret"]
+
+
+def test_a_url_with_a_password_goes_into_a_secret() -> None:
+    objects = model(store={"url": PASSWORD})
+    secret = one(objects, "Secret")
+    assert secret["stringData"] == {"url": PASSWORD}
+    assert rollout(objects)["spec"]["store"] == {"urlFrom": {"name": secret["metadata"]["name"], "key": "url"}}
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://valkey:6379/0", "redis://tandem@valkey:6379", "rediss://valkey:6380/0?name=a:b@c"]
+)
+def test_a_url_without_a_password_does_not(url: str) -> None:
+    objects = model(store={"url": url})
+    assert kinds(objects) == ["InferenceRollout", "Pod"]
+    assert rollout(objects)["spec"]["store"] == {"url": url}
+
+
+@pytest.mark.parametrize("url", ["redis://:secret@valkey:6379", "rediss://u:p%40ss@valkey/0", "redis://u:a:b@valkey"])
+def test_passwords_are_recognized(url: str) -> None:
+    assert one(model(store={"url": url}), "Secret")["stringData"] == {"url": url}
+
+
+def test_another_password_makes_new_pods() -> None:
+    def name(url: str) -> str:
+        objects = render(parse(rollout(model(store={"url": url}))), Platform())
+        return str(one(objects, "InferenceService")["metadata"]["name"])
+
+    assert name(PASSWORD) == name(PASSWORD)
+    assert name(PASSWORD) != name(PASSWORD.replace("example", "other"))
+
+
+def test_a_template_of_ones_own_is_kept_beside_the_checksum() -> None:
+    own = {"metadata": {"annotations": {"a": "b"}}, "spec": {"predictor": {"priorityClassName": "high"}}}
+    made = rollout(model(store={"url": PASSWORD}, template=own))["spec"]["template"]
+    assert made["spec"] == own["spec"]
+    assert made["metadata"]["annotations"]["a"] == "b"
+    assert "checksum/store" in made["metadata"]["annotations"]
+
+
+def test_keys_of_clients_go_into_a_secret_that_the_route_names() -> None:
+    values = {"name": "x", "apiKeys": {"watch": "k1", "app": "k2"}, "spec": {"bundle": BUNDLE}}
+    values["spec"]["route"] = {"timeout": "3s", "auth": {"apiKeys": {"header": "x-key"}}}  # type: ignore[index]
+    objects = template("model", values)
+    secret = one(objects, "Secret")
+    assert secret["stringData"] == {"watch": "k1", "app": "k2"}
+    assert rollout(objects)["spec"]["route"] == {
+        "timeout": "3s",
+        "auth": {"apiKeys": {"header": "x-key", "secretName": secret["metadata"]["name"]}},
+    }
+
+
+# the test that asks the gateway
+
+
+def pod(objects: Objects) -> dict[str, Any]:
+    return one(objects, "Pod")
+
+
+def environment(objects: Objects) -> dict[str, str]:
+    return {each["name"]: each.get("value", "") for each in pod(objects)["spec"]["containers"][0]["env"]}
+
+
+def test_the_test_is_a_hook_and_can_be_left_out() -> None:
+    assert pod(model())["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert "Pod" not in kinds(charts()["model/blue-green-gpu-values.yaml"])
+
+
+def test_the_test_may_run_where_pods_are_restricted() -> None:
+    spec = pod(model())["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] == 65532
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    security = spec["containers"][0]["securityContext"]
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["allowPrivilegeEscalation"] is False
+    assert spec["automountServiceAccountToken"] is False
+
+
+def test_the_image_of_the_test() -> None:
+    def image(objects: Objects) -> str:
+        return str(pod(objects)["spec"]["containers"][0]["image"])
+
+    assert image(model()) == Platform().transformer_image
+    assert image(model(transformer={"image": "mine:1"})) == "mine:1"
+    values = {"spec": {"bundle": BUNDLE}, "test": {"image": "python:3.13-slim"}}
+    assert image(template("model", values)) == "python:3.13-slim"
+
+
+def test_the_test_asks_envoy_gateways_service() -> None:
+    url = environment(model())["URL"]
+    # the name that Envoy Gateway gives the Service of kserve/kserve-ingress-gateway
+    host = "envoy-kserve-kserve-ingress-gateway-deaaa49b.envoy-gateway-system"
+    assert url == f"http://{host}/v2/models/time-estimator/ready"
+    gateway = {"gateway": {"name": "eg", "namespace": "default"}}
+    asked = environment(model(route=gateway, network={"gatewayNamespace": "proxies"}, model="finish"))["URL"]
+    assert asked == "http://envoy-default-eg-e41e7b31.proxies/v2/models/finish/ready"
+
+
+def test_the_test_asks_for_the_models_host() -> None:
+    def host(objects: Objects) -> str:
+        return str(json.loads(environment(objects)["HEADERS"])["Host"])
+
+    assert host(model()) == "time-estimator-models.example.com"
+    assert host(model(route={"hostnames": ["a.example.com", "b.example.com"]})) == "a.example.com"
+    values = {"name": "x", "spec": {"bundle": BUNDLE}, "test": {"domain": "models.example.org"}}
+    assert host(template("model", values)) == "x-models.models.example.org"
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Answers like a gateway: 404 for other hosts, 401 without a key, 503 once, then 200."""
+
+    asked: list[tuple[str, str | None, str | None]]
+
+    def do_GET(self) -> None:
+        self.asked.append((self.path, self.headers["Host"], self.headers["x-api-key"]))
+        known = self.headers["Host"] == "time-estimator-models.example.com"
+        self.send_response((503 if len(self.asked) == 1 else 200) if known else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def gateway() -> Iterator[tuple[str, type[Gateway]]]:
+    handler = type("Asked", (Gateway,), {"asked": []})
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/", handler
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def run(objects: Objects, **more: str) -> subprocess.CompletedProcess[str]:
+    (only,) = pod(objects)["spec"]["containers"]
+    command = [sys.executable, *only["command"][1:], *only["args"]]
+    env = {**os.environ, **environment(objects), **more}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_test_passes_once_the_gateway_says_ready() -> None:
+    with gateway() as (url, seen):
+        values = {
+            "name": "time-estimator",
+            "spec": {"bundle": BUNDLE},
+            "apiKeys": {"app": "k"},
+            "test": {"gateway": url},
+        }
+        done = run(template("model", values), API_KEY="k")
+    assert done.returncode == 0, done.stderr
+    assert seen.asked == [("/v2/models/time-estimator/ready", "time-estimator-models.example.com", "k")] * 2
+
+
+def test_the_test_fails_with_what_the_gateway_says() -> None:
+    with gateway() as (url, _):
+        done = run(template("model", {"name": "x", "spec": {"bundle": BUNDLE}, "test": {"gateway": url, "timeout": 1}}))
+    assert done.returncode == 1
+    assert "x-models.example.com" in done.stderr
+    assert "404" in done.stderr
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ({"spec": {"bundle": {"img": "x"}}}, "'img'"),
+        ({"spec": {"bundle": BUNDLE, "predictor": {"runtime": "tensorflow"}}}, "/spec/predictor/runtime"),
+        ({"spec": {"bundle": BUNDLE, "predictor": {"gpu": {"count": 0}}}}, "/spec/predictor/gpu/count"),
+        ({"spec": {"variants": [{"name": "V1", "bundle": BUNDLE}]}}, "/spec/variants/0/name"),
+        ({"spec": {"variants": [{"name": "v1"}]}}, "/spec/variants/0"),
+        ({"spec": {"variants": [{"name": "v1", "bundle": BUNDLE, "weight": 0.5}]}}, "/spec/variants/0/weight"),
+        ({"spec": {"bundle": BUNDLE, "keepOldFor": "long"}}, "/spec/keepOldFor"),
+        ({"spec": {"bundle": BUNDLE, "autoscaling": {"transformer": {"replicas": 1}}}}, "'replicas'"),
+        ({"bundle": BUNDLE}, "'bundle'"),
+        ({"name": "Time"}, "/name"),
+        ({"apiKeys": {"a b": "k"}}, "/apiKeys"),
+        ({"test": {"gateway": "gateway:80"}}, "/test/gateway"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(values: dict[str, Any], where: str) -> None:
+    with pytest.raises(helm_python.HelmValuesError) as error:
+        template("model", values)
+    assert where in str(error.value)
+
+
+def test_a_bundle_must_be_given() -> None:
+    with pytest.raises(helm_python.HelmRenderError, match=r"give spec\.bundle"):
+        template("model")
+
+
+def test_as_a_part_of_another_chart(tmp_path: Any) -> None:
+    chart = tmp_path / "whole"
+    (chart / "charts").mkdir(parents=True)
+    (chart / "charts" / "model").symlink_to(CHARTS / "model")
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: whole\nversion: 1.0.0\n")
+    (chart / "values.yaml").write_text(yaml.safe_dump({"global": {"a": "b"}, "model": {"spec": {"bundle": BUNDLE}}}))
+    with helm_python.Chart.load(chart) as loaded:
+        rendered = loaded.render(name="athlete", namespace="models")
+    assert yaml.safe_load(rendered["whole/charts/model/templates/rollout.yaml"])["spec"] == {"bundle": BUNDLE}

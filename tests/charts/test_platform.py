@@ -1,0 +1,328 @@
+"""The chart ``tandem``: what it installs, and that its values do what they say."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import helm_python
+import pytest
+from tests.charts.rendered import CHARTS, Objects, charts, one, template, values_files
+
+from tandem_rollout.controller.permissions import PERMISSIONS
+from tandem_rollout.crd import crd
+from tandem_rollout.platform import Platform
+
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+
+
+def granted(role: dict[str, Any]) -> set[tuple[str, str, str]]:
+    return {
+        triple
+        for rule in role["rules"]
+        for triple in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"])
+    }
+
+
+def needed() -> set[tuple[str, str, str]]:
+    return {(each.group, each.resource, verb) for each in PERMISSIONS for verb in each.verbs}
+
+
+def container(objects: Objects) -> dict[str, Any]:
+    (only,) = one(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return dict(only)
+
+
+def environment(objects: Objects) -> dict[str, str]:
+    return {each["name"]: each.get("value", "") for each in container(objects)["env"]}
+
+
+def images(objects: Objects) -> Iterator[str]:
+    yield container(objects)["image"]
+    yield from (value for name, value in environment(objects).items() if name.endswith("_IMAGE"))
+    for each in objects:
+        if each["kind"] == "ClusterServingRuntime":
+            yield from (own["image"] for own in each["spec"]["containers"])
+
+
+@pytest.mark.parametrize("file", values_files(), ids=lambda file: f"{file.parents[1].name}/{file.name}")
+def test_lints_strictly(file: Any) -> None:
+    values = helm_python.values_from_yaml(file.read_text())
+    report = helm_python.lint(file.parents[1], values, strict=True, namespace="models")
+    assert not report["errors"]
+    assert [each for each in report["messages"] if each["severity"] > 1] == []
+
+
+# permissions
+
+
+def test_the_role_is_exactly_what_the_controller_needs() -> None:
+    assert granted(one(template("tandem"), "ClusterRole")) == needed()
+
+
+def test_the_controller_may_not_read_secrets() -> None:
+    assert not [each for each in needed() if each[1] == "secrets" or "*" in each]
+
+
+def test_a_controller_of_one_namespace_has_a_role_there_and_nothing_of_the_cluster() -> None:
+    objects = charts()["tandem/namespaced-values.yaml"]
+    assert {each["kind"] for each in objects} == {"Deployment", "Role", "RoleBinding", "ServiceAccount"}
+    role, binding = one(objects, "Role"), one(objects, "RoleBinding")
+    assert granted(role) == needed()
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "models"
+    assert binding["subjects"][0]["namespace"] == one(objects, "Deployment")["metadata"]["namespace"] == "tandem-system"
+    assert "--namespace=models" in container(objects)["args"]
+
+
+def test_a_namespaced_controller_looks_after_its_own_namespace_by_default() -> None:
+    objects = template("tandem", {"rbac": {"namespaced": True}})
+    assert "--namespace=tandem-system" in container(objects)["args"]
+    assert one(objects, "Role")["metadata"]["namespace"] == "tandem-system"
+
+
+@pytest.mark.parametrize("values", [{}, {"serviceAccount": {"name": "other"}}, {"fullnameOverride": "x"}])
+def test_the_binding_is_for_the_account_that_the_pod_has(values: dict[str, Any]) -> None:
+    objects = template("tandem", values)
+    account = one(objects, "ServiceAccount")
+    (subject,) = one(objects, "ClusterRoleBinding")["subjects"]
+    assert subject["name"] == account["metadata"]["name"]
+    assert subject["name"] == one(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
+    assert one(objects, "ClusterRoleBinding")["roleRef"]["name"] == one(objects, "ClusterRole")["metadata"]["name"]
+
+
+# the CustomResourceDefinition
+
+
+def test_the_crd_is_that_of_the_code() -> None:
+    assert one(template("tandem"), "CustomResourceDefinition")["spec"] == crd()["spec"]
+
+
+def test_the_crd_outlives_the_release_unless_told_otherwise() -> None:
+    def policy(values: dict[str, Any]) -> str | None:
+        metadata = one(template("tandem", values), "CustomResourceDefinition")["metadata"]
+        found: str | None = (metadata.get("annotations") or {}).get("helm.sh/resource-policy")
+        return found
+
+    assert policy({}) == "keep"
+    assert policy({"crds": {"keep": False}}) is None
+
+
+# the Deployment
+
+
+@pytest.mark.parametrize("values", ["default", "full", "namespaced"])
+def test_selectors_match_the_labels_of_pods(values: str) -> None:
+    objects = charts()[f"tandem/{values}-values.yaml"]
+    deployment = one(objects, "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    selectors = [deployment["spec"]["selector"]["matchLabels"]]
+    selectors += [each["spec"]["podSelector"]["matchLabels"] for each in objects if each["kind"] == "NetworkPolicy"]
+    selectors += [each["spec"]["selector"]["matchLabels"] for each in objects if each["kind"] == "PodMonitor"]
+    assert selectors
+    for selector in selectors:
+        assert selector.items() <= labels.items()
+
+
+def test_the_selector_does_not_change_with_labels_or_versions() -> None:
+    before = one(template("tandem"), "Deployment")["spec"]["selector"]
+    labels = {"app.kubernetes.io/name": "other", "team": "a"}
+    after = one(template("tandem", {"commonLabels": labels, "podLabels": labels}), "Deployment")["spec"]
+    assert after["selector"] == before
+    assert after["selector"]["matchLabels"].items() <= after["template"]["metadata"]["labels"].items()
+
+
+def test_there_is_never_more_than_one_controller() -> None:
+    spec = one(template("tandem"), "Deployment")["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "Recreate"}
+    with pytest.raises(helm_python.HelmValuesError, match="/replicaCount"):
+        template("tandem", {"replicaCount": 2})
+
+
+def test_the_pod_is_restricted() -> None:
+    pod = one(template("tandem"), "Deployment")["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 65532
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (only,) = pod["containers"]
+    assert only["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"requests", "limits"} <= only["resources"].keys()
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} <= only.keys()
+
+
+def test_every_field_of_the_platform_is_set() -> None:
+    fields = {f"TANDEM_{field.name.upper()}" for field in dataclasses.fields(Platform)}
+    assert environment(template("tandem")).keys() == fields
+
+
+def test_defaults_are_those_of_the_code() -> None:
+    given = environment(template("tandem"))
+    platform = {f"TANDEM_{name.upper()}": value for name, value in dataclasses.asdict(Platform()).items()}
+    assert given == platform
+
+
+def test_values_reach_the_pod() -> None:
+    objects = charts()["tandem/full-values.yaml"]
+    template_ = one(objects, "Deployment")["spec"]["template"]
+    pod = template_["spec"]
+    assert template_["metadata"]["labels"]["tier"] == "platform"
+    assert template_["metadata"]["annotations"]["example.com/log"] == "json"
+    assert pod["nodeSelector"] == {"node-role.kubernetes.io/infra": ""}
+    assert pod["tolerations"][0]["key"] == "node-role.kubernetes.io/infra"
+    assert "nodeAffinity" in pod["affinity"]
+    assert pod["priorityClassName"] == "system-cluster-critical"
+    assert pod["imagePullSecrets"] == [{"name": "registry"}, {"name": "mirror"}]
+    assert environment(objects)["HTTPS_PROXY"] == "http://proxy.example.com:3128"
+    assert environment(objects)["TANDEM_DOMAIN"] == "models.internal.example.org"
+    assert environment(objects)["TANDEM_PROMETHEUS"] == "https://thanos.monitoring:9090"
+    assert container(objects)["args"][-1] == "--metrics_port=8080"
+    assert one(objects, "ServiceAccount")["metadata"]["annotations"]["example.com/role"] == "tandem"
+
+
+# images
+
+
+def test_a_registry_for_all_images() -> None:
+    found = list(images(template("tandem", {"global": {"imageRegistry": "registry.example.com/mirror"}})))
+    assert len(found) == 7
+    assert all(image.startswith("registry.example.com/mirror/") for image in found)
+
+
+@pytest.mark.parametrize("name", ["transformer", "predictor", "predictorGpu", "triton"])
+def test_registry_tag_and_digest_of_an_image(name: str) -> None:
+    def image(**values: str) -> set[str]:
+        return set(images(template("tandem", {"images": {name: values}})))
+
+    assert "here.example.com/mine:1.2" in image(registry="here.example.com", repository="mine", tag="1.2")
+    assert f"mine@{DIGEST}" in image(registry="", repository="mine", digest=DIGEST, tag="1.2")
+
+
+def test_registry_tag_and_digest_of_the_controller() -> None:
+    values = {"image": {"registry": "here.example.com", "tag": "1.2", "pullPolicy": "Always"}}
+    assert container(template("tandem", values))["image"] == "here.example.com/tandem-controller:1.2"
+    assert container(template("tandem", values))["imagePullPolicy"] == "Always"
+    assert container(template("tandem", {"image": {"digest": DIGEST}}))["image"] == f"tandem-controller@{DIGEST}"
+
+
+# names and labels
+
+
+def test_common_labels_and_annotations_are_on_everything() -> None:
+    for each in charts()["tandem/full-values.yaml"]:
+        if each["metadata"]["name"] == "from-an-object":  # the user's own words
+            continue
+        assert each["metadata"]["labels"]["team"] == "ml-platform", each["kind"]
+        assert each["metadata"]["annotations"]["example.com/owner"] == "ml-platform@example.com", each["kind"]
+
+
+def test_common_labels_do_not_replace_those_that_selectors_need() -> None:
+    objects = template("tandem", {"commonLabels": {"app.kubernetes.io/instance": "x"}})
+    assert one(objects, "Deployment")["metadata"]["labels"]["app.kubernetes.io/instance"] == "tandem"
+
+
+@pytest.mark.parametrize(
+    ("release", "values", "name"),
+    [
+        ("tandem", {}, "tandem-controller"),
+        ("platform", {}, "platform-tandem-controller"),
+        ("platform", {"nameOverride": "serving"}, "platform-serving-controller"),
+        ("platform", {"fullnameOverride": "models"}, "models-controller"),
+    ],
+)
+def test_names(release: str, values: dict[str, Any], name: str) -> None:
+    assert one(template("tandem", values, release=release), "Deployment")["metadata"]["name"] == name
+
+
+def test_names_of_objects_are_told_apart() -> None:
+    for values, objects in charts().items():
+        names = [(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in objects]
+        assert len(set(names)) == len(names), values
+
+
+def test_further_objects_are_templates() -> None:
+    objects = charts()["tandem/full-values.yaml"]
+    assert one(objects, "ConfigMap", "from-an-object")["data"] == {"release": "tandem"}
+    assert one(objects, "ConfigMap", "tandem-serving-from-text")["metadata"]["labels"]["team"] == "ml-platform"
+
+
+# runtimes, gateway, network
+
+
+def test_runtimes_serve_bundles_as_kserve_mounts_them() -> None:
+    objects = template("tandem")
+    cpu, gpu = (
+        one(objects, "ClusterServingRuntime", "tandem-onnxruntime"),
+        one(objects, "ClusterServingRuntime", "tandem-onnxruntime-gpu"),
+    )
+    assert cpu["spec"]["supportedModelFormats"] == [
+        {"name": "tandem", "version": "1", "autoSelect": True, "priority": 1}
+    ]
+    assert "--execution_providers=cpu" in cpu["spec"]["containers"][0]["args"]
+    assert gpu["spec"]["supportedModelFormats"][0]["autoSelect"] is False
+    assert "--execution_providers=cuda,cpu" in gpu["spec"]["containers"][0]["args"]
+    assert gpu["spec"]["containers"][0]["image"] == Platform().predictor_gpu_image
+
+
+def test_the_gateway_is_made_only_when_asked_for() -> None:
+    assert not [each for each in template("tandem") if each["kind"] == "Gateway"]
+    gateway = one(charts()["tandem/full-values.yaml"], "Gateway")
+    assert (gateway["metadata"]["namespace"], gateway["metadata"]["name"]) == ("gateways", "models")
+    assert gateway["spec"]["gatewayClassName"] == "envoy"
+    assert gateway["spec"]["listeners"][0]["allowedRoutes"] == {"namespaces": {"from": "All"}}
+
+
+def test_the_controller_reaches_the_api_server_dns_and_transformers_only() -> None:
+    spec = one(template("tandem"), "NetworkPolicy")["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    ports = [(port["port"], "to" in rule) for rule in spec["egress"] for port in rule["ports"]]
+    assert ports == [(53, False), (53, False), (443, False), (6443, False), (8080, True)]
+    ((source,),) = (rule["from"] for rule in spec["ingress"])
+    assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
+
+
+# what the schema refuses
+
+
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ({"image": {"tags": "1"}}, "'tags'"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
+        ({"image": {"digest": "0123"}}, "/image/digest"),
+        ({"images": {"transformers": {}}}, "'transformers'"),
+        ({"domain": "https://example.com"}, "/domain"),
+        ({"prometheus": "prometheus:9090"}, "/prometheus"),
+        ({"resources": {"request": {}}}, "'request'"),
+        ({"readinessProbe": {"periodSeconds": 0}}, "/readinessProbe/periodSeconds"),
+        ({"monitoring": {"rules": {"errorRatio": 5}}}, "/monitoring/rules/errorRatio"),
+        ({"monitoring": {"rules": {"slowAfter": "0.4"}}}, "/monitoring/rules/slowAfter"),
+        ({"monitoring": {"rules": {"disabled": ["Nothing"]}}}, "/monitoring/rules/disabled/0"),
+        ({"networkPolicy": {"apiServerPorts": []}}, "/networkPolicy/apiServerPorts"),
+        ({"replicas": 1}, "'replicas'"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(values: dict[str, Any], where: str) -> None:
+    with pytest.raises(helm_python.HelmValuesError) as error:
+        template("tandem", values)
+    assert where in str(error.value)
+
+
+def test_the_schema_names_every_value() -> None:
+    with helm_python.Chart.load(CHARTS / "tandem") as chart:
+        schema, values = chart.schema or {}, chart.values
+
+    def missing(value: Any, own: dict[str, Any], path: str) -> Iterator[str]:
+        own = schema["definitions"][own["$ref"].rpartition("/")[2]] if "$ref" in own else own
+        for key, below in value.items() if isinstance(value, dict) and "properties" in own else ():
+            if key not in own["properties"]:
+                yield f"{path}/{key}"
+            else:
+                yield from missing(below, own["properties"][key], f"{path}/{key}")
+
+    assert list(missing(values, schema, "")) == []

@@ -20,6 +20,7 @@ from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.cache import Cache
 from tandem_rollout.controller.interface import Refutation, WriteError
+from tandem_rollout.controller.one_line import one_line
 from tandem_rollout.observation import Proof
 from tandem_rollout.render import Object
 from tandem_rollout.revision import MANAGED_BY, ROLLOUT_LABEL, Revision
@@ -194,7 +195,7 @@ def _retry_after(error: httpx2.HTTPError) -> float:
 def _words(error: httpx2.HTTPError) -> str:
     """What the API server says, in one line."""
     if isinstance(error, ApiError) or not isinstance(error, httpx2.HTTPStatusError):
-        return " ".join(str(error).split()) or type(error).__name__
+        return one_line(str(error)) or type(error).__name__
     if error.response.status_code == 404:
         return "the cluster does not know this kind of object"
     return f"the API server answers {error.response.status_code}"

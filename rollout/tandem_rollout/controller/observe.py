@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from tandem_rollout.controller.one_line import one_line
 from tandem_rollout.revision import Revision
 
 Plain = Mapping[str, Any]
@@ -18,7 +19,6 @@ _STUCK: Final = {
     "ErrImageNeverPull",
 }
 _ACCIDENTS: Final = 2
-_LONGEST: Final = 400
 
 
 def ready(pods: Iterable[Plain]) -> list[Plain]:
@@ -44,7 +44,7 @@ def problem(service: Plain, pods: Iterable[Plain]) -> tuple[str, bool]:
         return (fatal or [text for text, _ in found])[0], bool(fatal)
     for condition in (service.get("status") or {}).get("conditions") or ():
         if condition["status"] == "False" and condition.get("message"):
-            return _short(condition["message"]), False
+            return one_line(condition["message"]), False
     return "", False
 
 
@@ -67,7 +67,7 @@ def route_problem(route: Plain | None) -> str:
     for parent in ((route or {}).get("status") or {}).get("parents") or ():
         for condition in parent.get("conditions") or ():
             if condition["status"] == "False" and condition["type"] in ("Accepted", "ResolvedRefs"):
-                return _short(f"the gateway does not take the route: {condition['reason']}: {condition['message']}")
+                return one_line(f"the gateway does not take the route: {condition['reason']}: {condition['message']}")
     return ""
 
 
@@ -103,14 +103,14 @@ def _pod_problems(pod: Plain) -> Iterator[tuple[str, bool]]:
         ended = state.get("terminated") or last.get("terminated") or {}
         where = half if container["name"] == "kserve-container" else f"{half}, container {container['name']}"
         if waiting.get("reason") in _STUCK:
-            yield _short(f"{where}: {waiting['reason']}: {waiting.get('message', '')}"), True
+            yield one_line(f"{where}: {waiting['reason']}: {waiting.get('message', '')}"), True
         elif ended.get("exitCode") and not container.get("ready"):
             # one end may be an accident; a container that is started again and ends again will go on so
             again = waiting.get("reason") == "CrashLoopBackOff" or container.get("restartCount", 0) >= _ACCIDENTS
-            yield _short(f"{where}: {_last_words(ended)}"), again
+            yield one_line(f"{where}: {_last_words(ended)}"), again
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            yield _short(f"{half}: no node: {condition.get('message', '')}"), False
+            yield one_line(f"{half}: no node: {condition.get('message', '')}"), False
 
 
 def _last_words(ended: Plain) -> str:
@@ -125,11 +125,6 @@ def _last_words(ended: Plain) -> str:
             return str(record.get("message", line))
     last = text.splitlines()[-1] if text else ended.get("reason", "Error")
     return f"ended with code {ended.get('exitCode')}: {last}"
-
-
-def _short(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= _LONGEST else flat[: _LONGEST - 1] + "…"
 
 
 __all__ = ["problem", "ready", "ready_pods", "route_problem", "route_weights", "waits_for"]

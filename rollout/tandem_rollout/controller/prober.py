@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import httpx2
 import msgspec
 
 from tandem.contract import Contract
 from tandem_rollout.controller.interface import Refutation
+from tandem_rollout.controller.one_line import one_line
 from tandem_rollout.observation import Proof
 from tandem_rollout.revision import Revision
 
@@ -25,21 +27,36 @@ class _Answer(msgspec.Struct):
     contract: Contract
 
 
-class Prober:
-    """Asks transformers through their Services."""
+class _Error(msgspec.Struct):
+    error: str
+    code: str = ""
 
-    def __init__(self) -> None:
+
+def service_address(revision: Revision) -> str:
+    """Address of the Service of a revision's transformer."""
+    return f"http://{revision.transformer}.{revision.rollout.namespace}.svc"
+
+
+class Prober:
+    """Asks transformers through their Services.
+
+    Args:
+        address: Where the transformer of a revision is.
+    """
+
+    def __init__(self, address: Callable[[Revision], str] = service_address) -> None:
+        self._address = address
         self._client = httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=False)
 
     async def prove(self, revision: Revision) -> Proof | Refutation:
         """Have a pair replay its golden rows, from the transformer's Service through a predictor."""
         gpu = revision.rollout.spec.predictor.gpu
         provider = "CUDAExecutionProvider" if gpu else "CPUExecutionProvider"
-        url = f"http://{revision.transformer}.{revision.rollout.namespace}.svc/tandem/proof"
         try:
-            response = await self._client.get(url, params={"provider": provider})
+            response = await self._client.get(f"{self._address(revision)}/tandem/proof", params={"provider": provider})
         except httpx2.HTTPError as error:
-            return Refutation(f"the transformer cannot be asked for its proof: {error or type(error).__name__}", False)
+            why = one_line(str(error)) or type(error).__name__
+            return Refutation(f"the transformer cannot be asked for its proof: {why}", False)
         if response.status_code != 200:
             return _refutation(response)
         return _proof(revision, response.content)
@@ -62,7 +79,7 @@ def _proof(revision: Revision, content: bytes) -> Proof | Refutation:
 
 def _refutation(response: httpx2.Response) -> Refutation:
     try:
-        body: dict[str, Any] = msgspec.json.decode(response.content, type=dict[str, Any])
+        body = msgspec.json.decode(response.content, type=_Error)
     except msgspec.DecodeError:
         return Refutation(f"the transformer answers {response.status_code} when asked for its proof", False)
-    return Refutation(str(body.get("error", response.status_code)), body.get("code") in _REFUTED)
+    return Refutation(one_line(body.error), body.code in _REFUTED)

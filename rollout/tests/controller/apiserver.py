@@ -1,4 +1,4 @@
-"""A fake API server over a real socket: objects, watches, server-side apply, garbage collection, and faults on demand."""
+"""A fake API server over a real socket: watches, server-side apply, garbage collection, and faults on demand."""
 
 from __future__ import annotations
 

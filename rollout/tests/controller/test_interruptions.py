@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller import observe
 
-from ..rollouts import manifest
 from .apiserver import Answer, Call, Fault, Lost
-from .world import Controller, Killed, World, controller, world
+from .world import Killed, World, controller, world
 
 Wait = Callable[[float], Awaitable[None]]
 
@@ -185,7 +185,7 @@ async def test_two_controllers_at_once(here: World) -> None:
                     before = here.server.version
                     here.turn()
                     # neither waits for what the other does
-                    await asyncio.gather(*(each.one_pass(*key) for each in (one, other) for key in one.keys()))
+                    await asyncio.gather(*(each.one_pass(*key) for each in (one, other) for key in one.rollouts()))
                     await asyncio.gather(one.caught_up(), other.caught_up())
                 due = min([*one.due.values(), *other.due.values()])
                 if due > until:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rollout.tests.rollouts import rollout
 
 from tandem_rollout.controller import observe
 from tandem_rollout.revision import Revision
 
-from ..rollouts import rollout
 from .world import READY, Made, container, crashed, pod, without_image
 
 SERVICE: dict[str, Any] = {"metadata": {"name": "est-v1-1", "namespace": "models", "uid": "u", "labels": {}}}

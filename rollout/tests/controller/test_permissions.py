@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from rollout.tests.rollouts import manifest
+
 from tandem_rollout.controller.permissions import PERMISSIONS
 
-from ..rollouts import manifest
 from .world import controller, world
 
 COLOURS = [{"name": name, "bundle": {"image": f"athlete:{name}"}} for name in ("blue", "green")]

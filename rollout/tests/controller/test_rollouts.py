@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.platform import Platform
 
-from ..rollouts import manifest
 from .apiserver import Answer
 from .world import (
     NONE,

@@ -1,4 +1,4 @@
-"""What happens around a controller: KServe makes pods, they become ready or not, the gateway takes the route, time passes.
+"""What happens around a controller: KServe makes pods, they become ready, the gateway takes the route, time passes.
 
 Time is the test's own: it passes only when a test lets it.
 """
@@ -231,7 +231,7 @@ class Controller:
         self.writes_left = None
         self.reconciler = Reconciler(_Guarded(self), self.platform)
 
-    def keys(self) -> list[tuple[str, str]]:
+    def rollouts(self) -> list[tuple[str, str]]:
         rollouts = self.world.server.all("inferencerollouts")
         return [(each["metadata"]["namespace"], each["metadata"]["name"]) for each in rollouts]
 
@@ -267,7 +267,7 @@ class Controller:
         for _ in range(100):
             before = self.world.server.version
             self.world.turn()
-            for key in self.keys():
+            for key in self.rollouts():
                 await self.one_pass(*key)
             if self.world.server.version == before:
                 return
@@ -309,7 +309,8 @@ class _Guarded:
             for service, weight in observe.route_weights(made).items():
                 kept = before.get(service) == weight
                 assert kept or world.ready(service, namespace), f"{service} gets weight {weight} without ready pods"
-        return await self._write(self._controller.cluster.apply(made))
+        applied: dict[str, Any] = await self._write(self._controller.cluster.apply(made))
+        return applied
 
     async def delete(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
         await self._write(self._controller.cluster.delete(kind, namespace, name, owner=owner))

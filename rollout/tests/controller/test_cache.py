@@ -1,0 +1,154 @@
+"""Copies of the API server's objects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tandem_rollout.controller import kinds
+from tandem_rollout.controller.cache import Cache
+
+from .apiserver import ApiServer, Call, Fault, Lost, serving
+
+
+class Told:
+    """Who is told of changes."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, plain: dict[str, Any]) -> None:
+        self.names.append(plain["metadata"]["name"])
+        self._news.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not holds():
+                self._news.clear()
+                await self._news.wait()
+
+
+def route(name: str, team: str | None, namespace: str = "models", **spec: Any) -> dict[str, Any]:
+    labels = {"team": team} if team else {}
+    return {"metadata": {"name": name, "namespace": namespace, "labels": labels}, "spec": spec}
+
+
+@asynccontextmanager
+async def caching(server: ApiServer, told: Told, **options: Any) -> AsyncIterator[tuple[Cache, list[float]]]:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        await asyncio.sleep(0)
+
+    async with serving(server), server.client() as client:
+        cache = Cache(client, kinds.HTTPRoute, told, sleep=sleep, **options)
+        task = asyncio.create_task(cache.run())
+        try:
+            yield cache, waits
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def names(found: list[dict[str, Any]]) -> list[str]:
+    return sorted(each["metadata"]["name"] for each in found)
+
+
+async def test_objects_are_found_by_the_value_of_a_label() -> None:
+    server, told = ApiServer(), Told()
+    for each in (route("a", "one"), route("b", "one"), route("c", "two"), route("d", "one", "water"), route("e", None)):
+        server.put("httproutes", each)
+    async with caching(server, told, labels={"team": None}, index="team") as (cache, _):
+        await cache.filled.wait()
+        assert names(cache.labelled("models", "one")) == ["a", "b"]
+        assert names(cache.labelled("water", "one")) == ["d"]
+        assert cache.labelled("models", "three") == []
+        assert cache.get("models", "e") is None
+
+        server.edit("httproutes", "b", lambda each: each["metadata"]["labels"].update(team="three"))
+        server.remove("httproutes", "a")
+        await told.until(lambda: cache.get("models", "a") is None)
+        assert cache.labelled("models", "one") == []
+        assert names(cache.labelled("models", "three")) == ["b"]
+
+
+async def test_one_namespace_only() -> None:
+    server, told = ApiServer(), Told()
+    server.put("httproutes", route("a", "one"))
+    server.put("httproutes", route("d", "one", "water"))
+    async with caching(server, told, namespace="water") as (cache, _):
+        await cache.filled.wait()
+        assert names(list(cache.all())) == ["d"]
+
+
+async def test_after_a_gap_only_what_changed_is_told() -> None:
+    server, told = ApiServer(), Told()
+    for name in ("same", "edited", "gone"):
+        server.put("httproutes", route(name, "one"))
+    async with caching(server, told) as (cache, _):
+        await cache.filled.wait()
+        await told.until(lambda: len(told.names) == 3)
+        told.names.clear()
+        server.end_watches(forget=True)
+        server.edit("httproutes", "edited", lambda each: each["spec"].update(x=1))
+        server.remove("httproutes", "gone")
+        server.put("httproutes", route("new", "one"))
+        await told.until(lambda: len(told.names) == 3)
+        assert sorted(told.names) == ["edited", "gone", "new"]
+
+
+async def test_an_api_server_that_is_down_is_asked_less_and_less_often() -> None:
+    server, told = ApiServer(), Told()
+    server.put("httproutes", route("a", "one"))
+    left = [8]
+
+    def fault(call: Call) -> Fault | None:
+        left[0] -= 1
+        return Lost(done=False) if left[0] >= 0 else None
+
+    server.fault = fault
+    async with caching(server, told) as (cache, waits):
+        await told.until(lambda: cache.filled.is_set())
+        assert waits == [1, 2, 4, 8, 16, 30, 30, 30]
+        # once it has answered, the next gap is a short one again
+        server.put("httproutes", route("b", "one"))
+        await told.until(lambda: cache.get("models", "b") is not None)
+        server.end_watches()
+        server.put("httproutes", route("c", "one"))
+        await told.until(lambda: cache.get("models", "c") is not None)
+        assert waits[8:] == [1]
+
+
+async def test_an_answer_without_a_content_type_is_a_failure_like_any_other() -> None:
+    server, told = ApiServer(), Told()
+    server.put("httproutes", route("a", "one"))
+    answers = [b"HTTP/1.1 500 no\r\nContent-Length: 0\r\n\r\n"]
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answers[0])
+        answers.append(b"")
+        await writer.drain()
+        writer.close()
+
+    bad = await asyncio.start_server(proxy, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{bad.sockets[0].getsockname()[1]}"
+    waited = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        waited.set()
+        await asyncio.Event().wait()
+
+    async with server.client() as client:
+        task = asyncio.create_task(Cache(client, kinds.HTTPRoute, told, sleep=sleep).run())
+        async with asyncio.timeout(30):
+            await waited.wait()
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    bad.close()
+    await bad.wait_closed()

@@ -1,0 +1,110 @@
+"""The status of a rollout, from what was seen and decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from rollout.tests.rollouts import rollout
+
+from tandem_rollout.controller.describe import describe, describe_invalid
+from tandem_rollout.controller.interface import WriteError
+from tandem_rollout.observation import Observed
+from tandem_rollout.plan import plan
+from tandem_rollout.revision import Revision
+from tandem_rollout.status import RolloutStatus
+
+from .world import proof
+
+NOW = 1_800_000_000.0
+OF = rollout()
+V1, V2 = (Revision.of(OF, variant) for variant in OF.spec.all_variants)
+
+
+def seen(revision: Revision, **given: Any) -> Observed:
+    default = {"transformers": 1, "predictors": 1, "proof": proof(revision.variant.name)}
+    return Observed(variant=revision.variant.name, name=revision.name, **{**default, **given})
+
+
+def said(
+    *observed: Observed,
+    errors: dict[str, WriteError] | None = None,
+    route: dict[str, Any] | None = None,
+    before: RolloutStatus | None = None,
+    now: float = NOW,
+) -> RolloutStatus:
+    wanted = [V1, V2]
+    found = plan(OF, wanted, observed, now)
+    return describe(OF, wanted, observed, found, errors or {}, route, "http://u", before or RolloutStatus(), now)
+
+
+def condition(status: RolloutStatus, kind: str = "Ready") -> Any:
+    return next(each for each in status.conditions if each.type == kind)
+
+
+def test_a_rollout_that_serves() -> None:
+    status = said(seen(V1, weight=90), seen(V2, weight=10))
+    assert (status.ready, status.weights, status.message, status.url) == ("2/2", "v1=90 v2=10", "", "http://u")
+    assert [(each.version, each.digest) for each in status.variants] == [("v1", "sha256:v1"), ("v2", "sha256:v2")]
+    assert (condition(status).status, condition(status).reason) == ("True", "Complete")
+
+
+def test_nothing_is_said_anew_when_nothing_changes() -> None:
+    first = said(seen(V1, weight=90), seen(V2, weight=10))
+    assert said(seen(V1, weight=90), seen(V2, weight=10), before=first, now=NOW + 1000) == first
+
+
+def test_times_are_those_of_the_change() -> None:
+    first = said(seen(V1, weight=90), seen(V2, weight=10))
+    later = said(seen(V1, weight=90), seen(V2, weight=10, predictors=0), before=first, now=NOW + 60)
+    assert [each.since for each in first.variants] == ["2027-01-15T08:00:00Z"] * 2
+    assert [each.since for each in later.variants] == ["2027-01-15T08:00:00Z", "2027-01-15T08:01:00Z"]
+    assert condition(later).last_transition_time == "2027-01-15T08:01:00Z"
+    assert condition(later, "Valid").last_transition_time == "2027-01-15T08:00:00Z"
+
+
+def test_the_worst_comes_first() -> None:
+    status = said(seen(V1, proof=None), seen(V2, proof=None, fatal=True, problem="row 3 differs"))
+    assert status.message == "v2: row 3 differs"
+    assert condition(status).reason == "Refused"
+    assert said(seen(V1, proof=None)).message == f"v1: waits for its proof: golden rows through {V1.name}"
+    assert condition(said()).reason == "Waiting"
+
+
+def test_a_version_that_is_known_is_not_forgotten_by_a_new_controller() -> None:
+    first = said(seen(V1, weight=90), seen(V2, weight=10))
+    status = said(seen(V1, weight=90, proof=None), seen(V2, weight=10, proof=None), before=first)
+    assert [(each.phase, each.version) for each in status.variants] == [("Ready", "v1"), ("Ready", "v2")]
+
+
+def test_a_write_that_is_refused_and_one_that_failed() -> None:
+    refused, failed = WriteError("denied", refused=True), WriteError("timed out", refused=False)
+    assert [each.phase for each in said(errors={V1.name: refused, V2.name: failed}).variants] == ["Refused", "Pending"]
+    serving = said(seen(V1, weight=90), seen(V2, weight=10), errors={V2.name: refused})
+    assert [(each.phase, each.weight) for each in serving.variants] == [("Ready", 90), ("Ready", 10)]
+    assert (serving.message, condition(serving).status) == ("v2: denied", "False")
+
+
+def test_weights_are_those_that_clients_meet_where_the_route_cannot_be_written() -> None:
+    error = {OF.name: WriteError("HTTPRoute time-estimator cannot be applied: denied", refused=True)}
+    status = said(seen(V1, weight=50), seen(V2, weight=50), errors=error)
+    assert (status.weights, status.message) == ("v1=50 v2=50", str(error[OF.name]))
+
+
+def test_what_the_gateway_says() -> None:
+    refusal = {"type": "Accepted", "status": "False", "reason": "NotAllowedByListeners", "message": "namespace"}
+    route = {"status": {"parents": [{"conditions": [refusal]}]}}
+    status = said(seen(V1, weight=90), seen(V2, weight=10), route=route)
+    assert status.message == "the gateway does not take the route: NotAllowedByListeners: namespace"
+    assert condition(status).status == "False"
+
+
+def test_an_invalid_spec_is_said_and_all_else_stays() -> None:
+    before = said(seen(V1, weight=90), seen(V2, weight=10))
+    status = describe_invalid(before, "spec: no", 7, NOW + 60)
+    assert (status.message, status.observed_generation, status.weights) == ("spec: no", 7, before.weights)
+    assert (condition(status, "Valid").status, condition(status, "Valid").message) == ("False", "spec: no")
+    assert condition(status) == condition(before)
+    assert describe_invalid(status, "spec: no", 7, NOW + 900) == status
+    # an object that the CRD's schema takes
+    assert msgspec.convert(msgspec.to_builtins(status), RolloutStatus) == status

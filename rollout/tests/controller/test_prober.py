@@ -1,0 +1,111 @@
+"""How a transformer's answer is read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from rollout.tests.rollouts import rollout
+
+from tandem_rollout.controller.interface import Refutation
+from tandem_rollout.controller.prober import Prober, service_address
+from tandem_rollout.observation import Proof
+from tandem_rollout.revision import Revision
+
+from .world import contract
+
+ANSWER = {"name": "est", "version": "v1", "digest": "sha256:1", "rows": 8, "contract": msgspec.to_builtins(contract())}
+
+
+@asynccontextmanager
+async def transformer(status: int, body: Any) -> AsyncIterator[tuple[str, list[str]]]:
+    """A transformer that answers so; gives its address and what it was asked."""
+    asked: list[str] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        asked.append(request.path_qs)
+        if body is None and request.transport is not None:
+            request.transport.abort()
+        given = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        return web.Response(body=given, status=status)
+
+    app = web.Application()
+    app.router.add_route("GET", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+    finally:
+        await runner.cleanup()
+
+
+def revision(version: str = "", **spec: Any) -> Revision:
+    of = rollout(bundle={"image": "athlete:v1", "version": version}, **spec)
+    return Revision.of(of, of.spec.all_variants[0])
+
+
+async def answered(status: int, body: Any, of: Revision | None = None) -> Proof | Refutation:
+    async with transformer(status, body) as (address, _):
+        prober = Prober(lambda _: address)
+        found = await prober.prove(of or revision())
+        await prober.close()
+        return found
+
+
+async def test_a_proof() -> None:
+    found = await answered(200, ANSWER, revision("v1"))
+    assert found == Proof(version="v1", digest="sha256:1", contract=contract())
+
+
+async def test_a_transformer_is_asked_through_its_service_about_the_predictors_provider() -> None:
+    of = revision()
+    assert service_address(of) == f"http://{of.name}-transformer.models.svc"
+    async with transformer(200, ANSWER) as (address, asked):
+        prober = Prober(lambda _: address)
+        await prober.prove(of)
+        await prober.prove(revision(predictor={"gpu": {}}))
+        await prober.close()
+    assert asked == [
+        "/tandem/proof?provider=CPUExecutionProvider",
+        "/tandem/proof?provider=CUDAExecutionProvider",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason", "final"),
+    [
+        (500, {"error": "row 3 of\nseconds differs", "code": "proof_failed"}, "row 3 of seconds differs", True),
+        (503, {"error": "another bundle", "code": "predictor_mismatch"}, "another bundle", True),
+        (503, {"error": "no predictor", "code": "predictor_unavailable"}, "no predictor", False),
+        (502, b"<html>", "the transformer answers 502 when asked for its proof", False),
+        (404, {"detail": "Not Found"}, "the transformer answers 404 when asked for its proof", False),
+        (200, {"version": "v1"}, "the transformer's proof cannot be read: Object missing required field `name`", True),
+    ],
+)
+async def test_no_proof(status: int, body: Any, reason: str, final: bool) -> None:
+    assert await answered(status, body) == Refutation(reason, final)
+
+
+async def test_a_bundle_of_another_version_than_the_spec_says() -> None:
+    assert await answered(200, ANSWER, revision("v2")) == Refutation(
+        "its bundle is version 'v1', the spec says 'v2'", True
+    )
+
+
+async def test_a_connection_that_breaks_and_one_that_nobody_takes() -> None:
+    broken = await answered(200, None)
+    assert isinstance(broken, Refutation)
+    assert broken.reason.startswith("the transformer cannot be asked for its proof: ")
+    async with transformer(200, ANSWER) as (address, _):
+        pass
+    prober = Prober(lambda _: address)
+    refused = await prober.prove(revision())
+    await prober.close()
+    assert isinstance(refused, Refutation)
+    assert not broken.final
+    assert not refused.final

@@ -78,11 +78,13 @@ class ApiServer:
         calls: Every call, in order.
         fault: Is asked about each call; what it returns happens instead of the answer.
         unknown: Plurals of kinds that are not installed.
+        changed: Is set at every change of an object.
     """
 
     calls: list[Call] = field(default_factory=list)
     fault: Callable[[Call], Fault | None] = lambda call: None
     unknown: set[str] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
     _objects: dict[Key, Object] = field(default_factory=dict)
     _applied: dict[Key, Object] = field(default_factory=dict)
@@ -181,6 +183,7 @@ class ApiServer:
         self._version += 1
         manifest["metadata"]["resourceVersion"] = str(self._version)
         self._history.append((self._version, event, key, copy.deepcopy(manifest)))
+        self.changed.set()
         for news in self._watches.values():
             news.set()
 

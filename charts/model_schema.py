@@ -9,7 +9,10 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from tandem_rollout.crd import crd
+from tandem_rollout.spec import RolloutName
 
 PATH: Final = Path(__file__).parent / "model" / "values.schema.json"
 
@@ -30,7 +33,7 @@ def schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "global": {"type": "object"},
-            "name": {"type": "string", "pattern": "^$|^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 22},
+            "name": {"anyOf": [{"const": ""}, msgspec.json.schema(RolloutName)]},
             "labels": _TEXTS,
             "annotations": _TEXTS,
             "spec": spec,

@@ -1,4 +1,4 @@
-"""``tandem render`` and ``tandem crd``: what the controller would apply, for those who want no controller or look first."""
+"""``tandem render`` and ``tandem crd``: what the controller would apply, to look at or to do without the controller."""
 
 from __future__ import annotations
 

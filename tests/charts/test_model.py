@@ -13,13 +13,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import helm_python
+import msgspec
 import pytest
 import yaml
 from tests.charts.rendered import CHARTS, Objects, charts, one, template
 
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import render
-from tandem_rollout.spec import parse
+from tandem_rollout.spec import RolloutName, parse
 
 BUNDLE = {"image": "registry.example.com/athlete/time-estimator:v1"}
 PASSWORD = "redis://tandem:example-password@valkey.stores:6379/0"
@@ -62,8 +63,18 @@ def test_large_weights_stay_whole_numbers() -> None:
 def test_the_name_is_that_of_the_release_by_default() -> None:
     values = {"spec": {"bundle": BUNDLE}}
     assert rollout(template("model", values, release="athlete"))["metadata"]["name"] == "athlete"
-    with pytest.raises(helm_python.HelmRenderError, match="more than 26 characters"):
-        template("model", values, release="a-name-with-more-than-26-letters")
+
+
+def test_a_name_is_as_long_as_the_code_allows() -> None:
+    limit = msgspec.json.schema(RolloutName)["maxLength"]
+    values = {"spec": {"bundle": BUNDLE}}
+    assert parse(rollout(template("model", values, release="a" * limit)))
+    with pytest.raises(helm_python.HelmRenderError, match=f"more than {limit} characters"):
+        template("model", values, release="a" * (limit + 1))
+    with pytest.raises(helm_python.HelmValuesError, match="/name"):
+        template("model", {**values, "name": "a" * (limit + 1)})
+    text = (CHARTS / "model" / "values.yaml").read_text()
+    assert f"{limit} characters at most" in text
 
 
 def test_labels_and_annotations_are_on_everything() -> None:

@@ -16,7 +16,8 @@ def merge(base: Any, over: Any) -> Any:
             if value is None:
                 merged.pop(key, None)
             else:
-                merged[key] = merge(base[key], value) if key in base else value
+                # over nothing a map is merged too, so that None removes at every depth
+                merged[key] = merge(base.get(key, {}), value)
         return merged
     if _named(base) and _named(over):
         overrides = {element["name"]: element for element in over}
@@ -26,4 +27,8 @@ def merge(base: Any, over: Any) -> Any:
 
 
 def _named(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) and "name" in each for each in value)
+    return isinstance(value, list) and bool(value) and all(map(_has_name, value))
+
+
+def _has_name(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("name"), str)

@@ -65,6 +65,17 @@ def test_named_things_are_merged_by_name_in_their_order(base: list[str], over: l
     assert all("n" in each for each in merged if each["name"] in base)
 
 
+def test_none_removes_at_every_depth() -> None:
+    assert merge({"a": {"b": 1, "c": 2}}, {"a": {"b": None}, "d": {"e": {"f": None}}}) == {
+        "a": {"c": 2},
+        "d": {"e": {}},
+    }
+
+
+def test_a_name_that_is_no_text_names_nothing() -> None:
+    assert merge({"l": [{"name": "a"}]}, {"l": [{"name": []}]}) == {"l": [{"name": []}]}
+
+
 def test_other_lists_are_replaced_as_a_whole() -> None:
     assert merge({"args": ["--a", "--b"]}, {"args": ["--c"]}) == {"args": ["--c"]}
     assert merge({"env": _named(["a"])}, {"env": []}) == {"env": []}

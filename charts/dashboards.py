@@ -69,17 +69,16 @@ def _mean(metric: str, by: str) -> str:
     return f"{_rate(metric + '_sum', by)} / {_rate(metric + '_count', by)}"
 
 
+_FAILED: Final = _rate("tandem_requests_total", "variant", ',code=~"5.."')
+_ANSWERED: Final = _rate("tandem_requests_total", "variant")
+# a status that was never answered has no series: that is a share of 0, not of nothing
+_ERRORS: Final = f"({_FAILED} or {_ANSWERED} * 0) / {_ANSWERED}"
+
 _REQUESTS: Final = (
     Panel("Requests", ((_rate("tandem_requests_total", "variant"), "{{variant}}"),), "reqps", "Answers per second."),
     Panel(
         "Errors",
-        (
-            (
-                f"{_rate('tandem_requests_total', 'variant', ',code=~' + chr(34) + '5..' + chr(34))} / "
-                f"{_rate('tandem_requests_total', 'variant')}",
-                "{{variant}}",
-            ),
-        ),
+        ((_ERRORS, "{{variant}}"),),
         "percentunit",
         "Share of answers with a status of 500 or more. A pod that is dead answers nothing: the gateway counts that.",
     ),
@@ -293,12 +292,12 @@ DASHBOARDS: Final = (
         "model",
         "Tandem / Model",
         (
-            ("namespace", "Namespace", "label_values(tandem_requests_total, namespace)"),
-            ("rollout", "Rollout", 'label_values(tandem_requests_total{namespace="$namespace"}, rollout)'),
+            ("namespace", "Namespace", "label_values(tandem_inflight_requests, namespace)"),
+            ("rollout", "Rollout", 'label_values(tandem_inflight_requests{namespace="$namespace"}, rollout)'),
             (
                 "variant",
                 "Variant",
-                'label_values(tandem_requests_total{namespace="$namespace",rollout="$rollout"}, variant)',
+                'label_values(tandem_inflight_requests{namespace="$namespace",rollout="$rollout"}, variant)',
             ),
         ),
         (("Requests", _REQUESTS), ("Shares", _SHARES), ("Features and predictions", _QUALITY), ("Pods", _SCALE)),

@@ -59,7 +59,7 @@ def test_lints_strictly(file: Any) -> None:
 
 
 def test_the_role_is_exactly_what_the_controller_needs() -> None:
-    assert granted(one(template("tandem"), "ClusterRole")) == needed()
+    assert granted(one(template("tandem"), "ClusterRole", "tandem-controller")) == needed()
 
 
 def test_the_controller_may_not_read_secrets() -> None:
@@ -89,7 +89,20 @@ def test_the_binding_is_for_the_account_that_the_pod_has(values: dict[str, Any])
     (subject,) = one(objects, "ClusterRoleBinding")["subjects"]
     assert subject["name"] == account["metadata"]["name"]
     assert subject["name"] == one(objects, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"]
-    assert one(objects, "ClusterRoleBinding")["roleRef"]["name"] == one(objects, "ClusterRole")["metadata"]["name"]
+    role = one(objects, "ClusterRoleBinding")["roleRef"]["name"]
+    assert granted(one(objects, "ClusterRole", role)) == needed()
+
+
+def test_whoever_may_view_or_edit_a_namespace_may_do_so_with_rollouts() -> None:
+    view, edit = (one(template("tandem"), "ClusterRole", f"tandem-{name}") for name in ("view", "edit"))
+    prefix = "rbac.authorization.k8s.io/aggregate-to"
+    assert view["metadata"]["labels"][f"{prefix}-view"] == "true"
+    assert edit["metadata"]["labels"][f"{prefix}-edit"] == edit["metadata"]["labels"][f"{prefix}-admin"] == "true"
+    assert {verb for _, _, verb in granted(view)} == {"get", "list", "watch"}
+    # status is the controller's alone
+    assert {resource for _, resource, _ in granted(edit)} == {"inferencerollouts"}
+    off = template("tandem", {"rbac": {"aggregate": False}})
+    assert [each["metadata"]["name"] for each in off if each["kind"] == "ClusterRole"] == ["tandem-controller"]
 
 
 # the CustomResourceDefinition

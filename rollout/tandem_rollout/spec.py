@@ -20,7 +20,7 @@ RolloutName = Annotated[str, Meta(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_l
 """InferenceServices are named after both and a hash, and KServe labels their pods ``isvc.NAME-transformer``: a label
 may have 63 characters."""
 
-Natural = Annotated[int, Meta(ge=0, le=1_000_000)]
+Weight = Annotated[int, Meta(ge=0, le=1000)]
 Replicas = Annotated[int, Meta(ge=1, le=1000)]
 _HOSTNAME = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 Hostname = Annotated[str, Meta(pattern=_HOSTNAME, max_length=253)]
@@ -222,7 +222,7 @@ class Variant(_Struct, frozen=True):
 
     name: Annotated[Name, Meta(description="Clients choose it by the header x-model-variant.")]
     bundle: Bundle
-    weight: Annotated[Natural, Meta(description="Share of the requests, relative to the other variants' weights.")] = 0
+    weight: Annotated[Weight, Meta(description="Share of the requests, relative to the other variants' weights.")] = 0
     template: Annotated[Template | None, Meta(description="Overrides for this variant, after spec.template.")] = None
 
 

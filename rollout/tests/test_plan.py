@@ -112,9 +112,7 @@ def test_a_contract_that_breaks_clients_gets_no_weight() -> None:
     breaking = proof(distance_km={"type": "float64"})
     found = decide(of, seen(v1, weight=90), seen(v2, proof=breaking))
     assert found.weights == {v1.name: 90}
-    assert found.refused == {
-        v2.name: f"its contract breaks clients of {v1.name}: distance_km: added, required"
-    }
+    assert found.refused == {v2.name: f"its contract breaks clients of {v1.name}: distance_km: added, required"}
 
 
 def test_the_first_variant_sets_the_contract() -> None:
@@ -125,9 +123,7 @@ def test_the_first_variant_sets_the_contract() -> None:
 
 
 def test_a_breaking_contract_may_be_allowed() -> None:
-    variants = [
-        {"name": name, "bundle": {"image": f"athlete:{name}"}, "weight": 50} for name in ("v1", "v2")
-    ]
+    variants = [{"name": name, "bundle": {"image": f"athlete:{name}"}, "weight": 50} for name in ("v1", "v2")]
     of = rollout(variants=variants, allowBreakingContract=True)
     v1, v2 = revisions(of)
     found = decide(of, seen(v1, weight=50), seen(v2, proof=proof(distance_km={"type": "float64"})))

@@ -78,7 +78,7 @@ class LiveCluster:
         cache = functools.partial(Cache, client, namespace=namespace, sleep=sleep)
         self.rollouts = cache(kinds.InferenceRollout, own)
         self._services = cache(kinds.InferenceService, owners, labels=labels, index=ROLLOUT_LABEL)
-        self._routes = cache(kinds.HTTPRoute, owners, labels=labels)
+        self._routes = cache(kinds.HTTPRoute, owners, labels=labels, index=ROLLOUT_LABEL)
         self._pods = cache(kinds.Pod, owners, labels={ROLLOUT_LABEL: None}, index=_SERVICE_LABEL)
 
     @property
@@ -97,6 +97,10 @@ class LiveCluster:
     def route(self, namespace: str, name: str) -> dict[str, Any] | None:
         """An HTTPRoute."""
         return self._routes.get(namespace, name)
+
+    def routes(self, namespace: str, rollout: str) -> list[dict[str, Any]]:
+        """HTTPRoutes of a rollout."""
+        return self._routes.labelled(namespace, rollout)
 
     async def apply(self, made: Object) -> dict[str, Any]:
         """Make an object as rendered, by server-side apply; returns it as it is then.

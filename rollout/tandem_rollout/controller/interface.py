@@ -54,6 +54,10 @@ class Cluster(Protocol):
         """An HTTPRoute."""
         ...
 
+    def routes(self, namespace: str, rollout: str) -> list[dict[str, Any]]:
+        """HTTPRoutes of a rollout."""
+        ...
+
     async def apply(self, made: Object) -> dict[str, Any]:
         """Make an object as rendered; returns it as it is then.
 

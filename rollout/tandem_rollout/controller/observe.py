@@ -6,7 +6,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from tandem_rollout.controller.one_line import one_line
+from tandem_rollout.render.route import LEAVING, LEAVING_FACTOR, SPLIT
 from tandem_rollout.revision import Revision
 
 Plain = Mapping[str, Any]
@@ -49,17 +52,27 @@ def problem(service: Plain, pods: Iterable[Plain]) -> tuple[str, bool]:
 
 
 def route_weights(route: Plain | None) -> dict[str, int]:
-    """Weights of a route, by InferenceService."""
-    if route is None:
+    """Weights of a route, by InferenceService; what is leaving has none."""
+    away = leaving(route)
+    factor = LEAVING_FACTOR if away else 1
+    return {name: weight // factor for name, weight in _backends(route).items() if weight and name not in away}
+
+
+def leaving(route: Plain | None) -> dict[str, float]:
+    """InferenceServices that are leaving a route, and since when, in seconds since the epoch."""
+    annotations = (route["metadata"].get("annotations") if route else None) or {}
+    try:
+        since = msgspec.json.decode(annotations.get(LEAVING, "{}"), type=dict[str, float])
+    except msgspec.DecodeError:  # somebody has edited it
         return {}
-    for rule in route["spec"]["rules"]:
-        if rule.get("name") == "split":
-            return {
-                each["name"].removesuffix("-transformer"): each.get("weight", 1)
-                for each in rule["backendRefs"]
-                if each.get("weight", 1)
-            }
-    return {}
+    return {name: at for name, at in since.items() if name in _backends(route)}
+
+
+def _backends(route: Plain | None) -> dict[str, int]:
+    """Weights as they stand in a route, by InferenceService."""
+    rules = route["spec"]["rules"] if route else ()
+    split = next((rule for rule in rules if rule.get("name") == SPLIT), {"backendRefs": ()})
+    return {each["name"].removesuffix("-transformer"): each.get("weight", 1) for each in split["backendRefs"]}
 
 
 def route_problem(route: Plain | None) -> str:
@@ -127,4 +140,4 @@ def _last_words(ended: Plain) -> str:
     return f"ended with code {ended.get('exitCode')}: {last}"
 
 
-__all__ = ["problem", "ready", "ready_pods", "route_problem", "route_weights", "waits_for"]
+__all__ = ["leaving", "problem", "ready", "ready_pods", "route_problem", "route_weights", "waits_for"]

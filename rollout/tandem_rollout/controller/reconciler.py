@@ -31,6 +31,9 @@ from tandem_rollout.status import RolloutStatus
 LATER_S: Final = RESYNC_S
 """When to look again at a rollout about which nothing else is to be done: watches tell of all changes."""
 
+LEAVING_S: Final = 5.0
+"""How long what has lost its weight stays in the route: longer than the gateway takes to hear of it."""
+
 Key = tuple[str, str]
 
 
@@ -41,6 +44,11 @@ class _Memory:
     applied: Applied
     proofs: Proofs
     reporter: Reporter
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> _Memory:
+        """Nothing is known yet."""
+        return cls(Applied(cluster), Proofs(cluster), Reporter(cluster))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,8 @@ class Reconciler:
         if metadata.get("deletionTimestamp"):
             return LATER_S
         key = metadata["namespace"], metadata["name"]
-        memory = self._memory(key, metadata["uid"])
+        memory = self._memories.get(key) or _Memory.of(self._cluster)
+        self._memories[key] = memory
         before = memory.reporter.before(manifest)
         now = self._cluster.now()
         try:
@@ -121,19 +130,14 @@ class Reconciler:
         current = _Pass(rollout, wanted, before, memory, services, self._cluster.route(*key))
         observed = await self._observe(current)
         found = plan(rollout, wanted, observed, now)
-        errors = await self._converge(current, observed, found)
+        leaving = _leaving(current, observed, found, now)
+        errors = await self._converge(current, observed, found, leaving)
         url = f"http://{hostnames(rollout, self._platform)[0]}"
         status = describe(rollout, wanted, observed, found, errors, current.route, url, before, now)
         await memory.reporter.report(manifest, status)
         ends = [_epoch(each.since) + seconds(rollout.spec.keep_old_for) for each in status.variants if each.retired]
+        ends += [since + LEAVING_S for since in leaving.values()]
         return max(min(memory.applied.due, memory.proofs.due, *ends) - self._cluster.now(), RETRY_S)
-
-    def _memory(self, key: Key, uid: str) -> _Memory:
-        memory = self._memories.get(key)
-        if memory is None or memory.reporter.uid != uid:  # deleted, and made again under the same name
-            reporter = Reporter(self._cluster, uid)
-            memory = self._memories[key] = _Memory(Applied(self._cluster), Proofs(self._cluster), reporter)
-        return memory
 
     # what there is
 
@@ -173,7 +177,9 @@ class Reconciler:
 
     # what should be
 
-    async def _converge(self, current: _Pass, observed: Sequence[Observed], found: Plan) -> dict[str, WriteError]:
+    async def _converge(
+        self, current: _Pass, observed: Sequence[Observed], found: Plan, leaving: Mapping[str, float]
+    ) -> dict[str, WriteError]:
         """Make it so: first the pods, then the route, last the end of what nobody needs.
 
         Returns:
@@ -186,11 +192,13 @@ class Reconciler:
             except WriteError as error:
                 errors[revision.name] = error
         try:
-            await self._apply_route(current, observed, found)
+            await self._apply_route(current, observed, found, leaving)
         except WriteError as error:
             errors[current.rollout.name] = error
         rollout, applied = current.rollout, current.memory.applied
         for name in found.obsolete:
+            if name in leaving or name in observe.leaving(current.route):
+                continue
             try:
                 await applied.remove("InferenceService", rollout.namespace, name, owner=rollout.uid)
             except WriteError as error:
@@ -226,7 +234,9 @@ class Reconciler:
         if errors:
             raise errors[0]
 
-    async def _apply_route(self, current: _Pass, observed: Sequence[Observed], found: Plan) -> None:
+    async def _apply_route(
+        self, current: _Pass, observed: Sequence[Observed], found: Plan, leaving: Mapping[str, float]
+    ) -> None:
         """Apply what clients and Prometheus meet; the first error is raised when all has been tried."""
         rollout, applied = current.rollout, current.memory.applied
         variants = {each.name: each.variant for each in observed}
@@ -234,6 +244,7 @@ class Reconciler:
         for name in found.reachable:
             revision = current.revision(name, variants[name])
             placed.append(Placed(revision, found.weights.get(name, 0), current.version(revision)))
+        placed += [Placed(current.revision(name, variants[name]), 0, leaving=since) for name, since in leaving.items()]
         owner = _owner(API_VERSION, KIND, rollout.name, rollout.uid)
         objects = render_rollout(rollout, placed, self._platform, owner=owner)
         errors = []
@@ -248,7 +259,9 @@ class Reconciler:
             except WriteError as error:
                 errors.append(error)
         there = {(each["kind"], each["metadata"]["name"]) for each in objects}
-        for kind, name in optional(rollout):
+        routes = [each["metadata"]["name"] for each in self._cluster.routes(rollout.namespace, rollout.name)]
+        others = [("HTTPRoute", name) for name in routes if name != rollout.name]
+        for kind, name in [*optional(rollout), *others]:
             if (kind, name) not in there:
                 try:
                     await applied.remove(kind, rollout.namespace, name, owner=rollout.uid)
@@ -256,6 +269,14 @@ class Reconciler:
                     errors.append(error)
         if errors:
             raise errors[0]
+
+
+def _leaving(current: _Pass, observed: Sequence[Observed], found: Plan, now: float) -> dict[str, float]:
+    """What has just lost its weight and runs, and since when; it stays in the route for a moment."""
+    known = observe.leaving(current.route)
+    candidates = [each.name for each in observed if each.running and (each.weight or each.name in known)]
+    since = {name: known.get(name, now) for name in candidates if not found.weights.get(name)}
+    return {name: at for name, at in since.items() if now < at + LEAVING_S}
 
 
 def _owner(api_version: str, kind: str, name: str, uid: str) -> dict[str, Any]:

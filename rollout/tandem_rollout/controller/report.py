@@ -16,12 +16,10 @@ class Reporter:
 
     Args:
         cluster: The cluster.
-        uid: Of the rollout.
     """
 
-    def __init__(self, cluster: Cluster, uid: str) -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self.uid = uid
         self._said: tuple[str, RolloutStatus] | None = None
 
     def before(self, manifest: Mapping[str, Any]) -> RolloutStatus:
@@ -60,7 +58,7 @@ def news(before: RolloutStatus, status: RolloutStatus) -> list[tuple[str, str, b
     if status.message and status.message != before.message:
         if invalid:
             found.append(("Invalid", status.message, True))
-        elif not any(status.message in message for _, message, _ in found):
+        elif not any(each.message and status.message.endswith(each.message) for each in status.variants):
             found.append(("Waiting", status.message, True))
     return found
 

@@ -84,7 +84,6 @@ def optional(rollout: Rollout) -> list[tuple[str, str]]:
     """Kind and name of the objects of :func:`render_rollout` that go when the spec asks for them no more."""
     return [
         ("PodMonitor", rollout.name),
-        ("HTTPRoute", f"{rollout.name}-preview"),
         ("BackendTrafficPolicy", rollout.name),
         ("SecurityPolicy", rollout.name),
     ]

@@ -1,6 +1,7 @@
 """The route of a model: which variant answers a request, and the gateway's policies about it.
 
-One HTTPRoute has weights over the variants' transformers. Its rules are an atomic list: nobody else may write it.
+One HTTPRoute has weights over the variants' transformers; one more for each variant has
+the requests that ask for it. Rules are an atomic list: nobody else may write them.
 Every backend has a filter: only then does Envoy Gateway make weighted clusters that honour sticky assignment.
 """
 
@@ -10,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
+from tandem_rollout import GROUP
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.inferenceservice import GRPC_PORT
 from tandem_rollout.render.metadata import Object, made
@@ -21,6 +25,15 @@ PIN_HEADER: Final = "x-model-variant"
 
 VARIANT_HEADER: Final = "x-tandem-variant"
 """The gateway tells the transformer as which variant it was asked."""
+
+SPLIT: Final = "split"
+"""Name of the rule with the weights."""
+
+LEAVING: Final = f"{GROUP}/leaving"
+"""Annotation of a route: InferenceServices that leave, and since when."""
+
+LEAVING_FACTOR: Final = 1000
+"""Weights are multiplied by this while another backend leaves with a weight of 1."""
 
 _SERVICE_PORT: Final = 80
 _GRPC_PATH: Final = "/inference.GRPCInferenceService"
@@ -37,11 +50,15 @@ class Placed:
         revision: The revision.
         weight: Its share of the requests.
         version: Version of its bundle; empty where it is not known.
+        leaving: Since when it has been without weight, in seconds since the epoch; None where that is no news. It is
+            left with next to none for a moment: Envoy Gateway makes a cluster for each backend with weight, and Envoy
+            drops a cluster before it learns of the route without it; what comes in between would be answered with 500.
     """
 
     revision: Revision
     weight: int
     version: str = ""
+    leaving: float | None = None
 
 
 def hostnames(rollout: Rollout, platform: Platform) -> list[str]:
@@ -51,17 +68,30 @@ def hostnames(rollout: Rollout, platform: Platform) -> list[str]:
 
 def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform) -> list[Object]:
     """The HTTPRoute, and one for the preview host of blue/green; none where nobody has weight."""
-    serving = [each for each in placed if each.weight]
-    if not serving:
+    if not any(each.weight for each in placed):
         return []
     hosts = hostnames(rollout, platform)
-    made_routes = [_route(rollout, rollout.name, hosts, placed, serving)]
+    there = [each for each in placed if each.leaving is None]
+    main = _route(rollout, rollout.name, hosts, _split(rollout, placed))
+    leaving = {each.revision.name: each.leaving for each in placed if each.leaving is not None}
+    if leaving:
+        main["metadata"]["annotations"] = {LEAVING: msgspec.json.encode(leaving, order="sorted").decode()}
+    made_routes = [main]
+    made_routes += [
+        _route(rollout, variant_route(rollout, each.revision.variant.name), hosts, _own_rules(rollout, each))
+        for each in there
+    ]
     blue_green = rollout.spec.strategy.blue_green
-    preview = [Placed(each.revision, 1, each.version) for each in placed if not each.weight]
+    preview = [Placed(each.revision, 1) for each in there if not each.weight]
     if blue_green and preview:
         host = blue_green.preview_hostname or _preview(hosts[0])
-        made_routes.append(_route(rollout, f"{rollout.name}-preview", [host], preview, preview))
+        made_routes.append(_route(rollout, f"{rollout.name}-preview", [host], _split(rollout, preview)))
     return made_routes
+
+
+def variant_route(rollout: Rollout, variant: str) -> str:
+    """Name of the route of a variant's own requests; no rollout can be called so."""
+    return f"{rollout.name}.{variant}"
 
 
 def _preview(host: str) -> str:
@@ -79,7 +109,8 @@ def policies(rollout: Rollout) -> list[Object]:
         spec: Object = {"targetRefs": [target], "loadBalancer": balancer}
         found.append(made(_ENVOY_API, "BackendTrafficPolicy", rollout.name, rollout.namespace, labels, spec=spec))
     if security := _security(rollout):
-        targets = [target]
+        own = [{**target, "name": variant_route(rollout, each.name)} for each in rollout.spec.all_variants]
+        targets = [target, *own]
         if rollout.spec.strategy.blue_green:
             targets.append({**target, "name": f"{rollout.name}-preview"})
         spec = {"targetRefs": targets, **security}
@@ -100,14 +131,19 @@ def _security(rollout: Rollout) -> Object:
     return {}
 
 
-def _route(
-    rollout: Rollout, name: str, hosts: list[str], placed: Sequence[Placed], serving: Sequence[Placed]
-) -> Object:
-    rules: list[Object] = []
-    for each in placed:
-        rules += _own_rules(rollout, each)
-    rules.append(_rule(rollout, "split", [_path(path) for path in _HTTP_PATHS], serving, _SERVICE_PORT))
-    rules.append(_rule(rollout, "split-grpc", [_path(_GRPC_PATH)], serving, GRPC_PORT))
+def _split(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
+    """Rules that share requests out by weight."""
+    leaving = [Placed(each.revision, 1) for each in placed if each.leaving is not None]
+    factor = LEAVING_FACTOR if leaving else 1
+    # clusters are named by position: those that leave come last, so that no other one moves when they are gone
+    backends = [Placed(each.revision, each.weight * factor) for each in placed if each.weight] + leaving
+    return [
+        _rule(rollout, SPLIT, [_path(path) for path in _HTTP_PATHS], backends, _SERVICE_PORT),
+        _rule(rollout, f"{SPLIT}-grpc", [_path(_GRPC_PATH)], backends, GRPC_PORT),
+    ]
+
+
+def _route(rollout: Rollout, name: str, hosts: list[str], rules: list[Object]) -> Object:
     gateway = rollout.spec.route.gateway
     spec = {
         "parentRefs": [
@@ -134,9 +170,8 @@ def _own_rules(rollout: Rollout, placed: Placed) -> list[Object]:
         matches += [_path(f"/v1/models/{at}:predict"), _path(f"/v1/models/{at}"), _path(f"/v2/models/{at}")]
     alone = [Placed(placed.revision, 1)]
     return [
-        # a prefix, so that no variant can be called as another rule is
-        _rule(rollout, f"http-{name}", matches, alone, _SERVICE_PORT),
-        _rule(rollout, f"grpc-{name}", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT),
+        _rule(rollout, "own", matches, alone, _SERVICE_PORT),
+        _rule(rollout, "own-grpc", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT),
     ]
 
 

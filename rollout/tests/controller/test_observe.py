@@ -105,9 +105,19 @@ def test_weights_are_those_of_the_split() -> None:
         {"name": "c-transformer"},
     ]
     rules = [{"name": "http-a", "backendRefs": backends[:1]}, {"name": "split", "backendRefs": backends}]
-    assert observe.route_weights({"spec": {"rules": rules}}) == {"a": 90, "c": 1}
-    assert observe.route_weights({"spec": {"rules": rules[:1]}}) == {}
+    assert observe.route_weights({"metadata": {}, "spec": {"rules": rules}}) == {"a": 90, "c": 1}
+    assert observe.route_weights({"metadata": {}, "spec": {"rules": rules[:1]}}) == {}
     assert observe.route_weights(None) == {}
+
+
+def test_what_leaves_has_no_weight() -> None:
+    backends = [{"name": "b-transformer", "weight": 90_000}, {"name": "a-transformer", "weight": 1}]
+    metadata = {"annotations": {"tandem-serving.io/leaving": '{"a": 12.5, "gone": 3.0}'}}
+    route = {"metadata": metadata, "spec": {"rules": [{"name": "split", "backendRefs": backends}]}}
+    assert observe.route_weights(route) == {"b": 90}
+    assert observe.leaving(route) == {"a": 12.5}
+    route["metadata"] = {"annotations": {"tandem-serving.io/leaving": "edited"}}
+    assert observe.leaving(route) == {}
 
 
 def test_what_the_gateway_says_against_a_route() -> None:

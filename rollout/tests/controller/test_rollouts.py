@@ -135,9 +135,12 @@ async def test_an_edit_taken_back_goes_on_with_the_old_pods(here: World, ctl: Co
     (first,) = here.server.all("inferenceservices")
     given(here, bundle={"image": "athlete:v2"})
     await ctl.run(30)
+    before = len(here.server.history)
     given(here, bundle={"image": "athlete:v1"})
     await ctl.run()
     assert here.weights() == {"athlete:v1": 100}
+    written = [each["status"] for _, key, each in here.server.history[before:] if key[0] == "inferencerollouts"]
+    assert "Pending" not in {variant["phase"] for status in written for variant in status["variants"]}
     assert [(each.phase, each.version) for each in here.status().variants] == [("Ready", "v1"), ("Retired", "v2")]
     await ctl.run(600)
     (last,) = here.server.all("inferenceservices")
@@ -494,6 +497,34 @@ async def test_an_idle_rollout_costs_no_call(here: World, ctl: Controller) -> No
     for _ in range(5):
         await ctl.one_pass("models", "time-estimator")
     assert here.server.calls == []
+
+
+async def test_nothing_is_said_twice_while_the_cache_is_behind(here: World, ctl: Controller) -> None:
+    given(here)
+    await ctl.run()
+    here.pods["athlete:v2"] = without_image("athlete:v2")
+    here.turn()
+    await ctl.caught_up()
+    behind = ctl.cluster.rollouts.get("models", "time-estimator")
+    assert behind is not None
+    here.server.calls.clear()
+    for _ in range(3):
+        await ctl.reconciler.reconcile(behind)
+    said = [call for call in here.server.calls if call.resource.endswith(("/status", "events"))]
+    assert len([call for call in said if call.verb == "patch"]) == 1
+    assert len(said) == 3, "weights, and why"
+
+
+async def test_a_rollout_made_again_under_its_name(here: World, ctl: Controller) -> None:
+    given(here, variants=variants(90, 10), strategy={"abTest": {}})
+    await ctl.run()
+    here.server.remove("inferencerollouts", "time-estimator")
+    given(here, variants=variants(90, 10), strategy={"abTest": {}})
+    await ctl.run()
+    assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
+    (made,) = here.server.all("inferencerollouts")
+    owners = {each["metadata"]["ownerReferences"][0]["uid"] for each in here.server.all("backendtrafficpolicies")}
+    assert owners == {made["metadata"]["uid"]}
 
 
 async def test_rollouts_do_not_disturb_each_other(here: World, ctl: Controller) -> None:

@@ -37,17 +37,26 @@ async def until(here: World, holds: Callable[[], bool]) -> None:
             await here.server.changed.wait()
 
 
+class Hasty(Work[Key]):
+    """A queue in which what comes within a minute comes within a moment."""
+
+    def add(self, key: Key, after: float = 0.0) -> None:
+        super().add(key, after / 1000 if after < 60 else after)
+
+
 @asynccontextmanager
-async def working(here: World, broken: str = "") -> AsyncIterator[Metrics]:
-    """Caches and workers; with ``broken``, a program error strikes at every pass over this rollout."""
+async def working(here: World, bugs: int = 0) -> AsyncIterator[Metrics]:
+    """Caches and workers; so many passes over the rollout ``bad`` meet a bug of the program."""
+    left = [bugs]
 
     class Broken(Reconciler):
         async def reconcile(self, manifest: Mapping[str, Any]) -> float:
-            if manifest["metadata"]["name"] == broken:
+            if manifest["metadata"]["name"] == "bad" and left[0]:
+                left[0] -= 1
                 raise RuntimeError("a bug")
             return await super().reconcile(manifest)
 
-    work: Work[Key] = Work()
+    work = Hasty()
     metrics = Metrics()
     async with here.server.client() as client:
         cluster = LiveCluster(client, here, lambda *key: work.add(key), clock=lambda: here.now)
@@ -82,11 +91,19 @@ async def test_changes_are_acted_upon_as_they_come() -> None:
 
 
 async def test_a_rollout_that_breaks_the_program_does_not_stop_the_others() -> None:
-    async with world() as here, working(here, broken="bad") as metrics:
+    async with world() as here, working(here, bugs=-1) as metrics:
         here.server.put("inferencerollouts", named("bad", "athlete:v1"))
         here.server.put("inferencerollouts", named("good", "athlete:v1"))
         await until(here, lambda: here.status("good").ready == "1/1")
+        assert here.status("bad").ready == ""
         assert (metrics.registry.get_sample_value("tandem_controller_reconcile_errors_total") or 0) >= 1
+
+
+async def test_a_pass_that_failed_is_made_again() -> None:
+    async with world() as here, working(here, bugs=3) as metrics:
+        here.server.put("inferencerollouts", named("bad", "athlete:v1"))
+        await until(here, lambda: here.status("bad").ready == "1/1")
+        assert metrics.registry.get_sample_value("tandem_controller_reconcile_errors_total") == 3
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from tandem.contract import Contract
 from tandem_rollout.controller import observe
 from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.interface import Refutation, WriteError
+from tandem_rollout.controller.permissions import PERMISSIONS
 from tandem_rollout.controller.reconciler import Reconciler
 from tandem_rollout.observation import Proof
 from tandem_rollout.platform import Platform
@@ -300,7 +301,7 @@ class _Guarded:
         self._controller = controller
         cluster = controller.cluster
         self.services, self.pods, self.route, self.now = cluster.services, cluster.pods, cluster.route, cluster.now
-        self.prove = cluster.prove
+        self.prove, self.routes = cluster.prove, cluster.routes
 
     async def apply(self, made: Object) -> dict[str, Any]:
         if made["kind"] == "HTTPRoute":
@@ -358,7 +359,9 @@ async def controller(world: World, platform: Platform | None = None) -> AsyncIte
 
 @asynccontextmanager
 async def world() -> AsyncIterator[World]:
-    """An empty world."""
+    """An empty world. Nobody in it may do what the controller's permissions do not say."""
     server = ApiServer()
     async with serving(server):
         yield World(server)
+    allowed = {(each.group, each.resource, verb) for each in PERMISSIONS for verb in each.verbs}
+    assert {(call.group, call.resource, call.verb) for call in server.calls} <= allowed

@@ -13,6 +13,7 @@ from rollout.tests.specs import GOOD
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import Placed, render, render_revision, render_rollout
 from tandem_rollout.render.objects import optional
+from tandem_rollout.render.route import variant_route
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import Rollout
 
@@ -107,7 +108,8 @@ def test_what_protects_pods_is_there_before_them() -> None:
 
 def test_what_a_spec_may_stop_to_ask_for_is_known_by_name() -> None:
     of = rollout(**FULL)
-    always = {("HTTPRoute", of.name)}
+    always = {("HTTPRoute", name) for name in (of.name, f"{of.name}-preview")}
+    always |= {("HTTPRoute", variant_route(of, each.name)) for each in of.spec.all_variants}
     placed = [Placed(Revision.of(of, each), each.weight) for each in of.spec.all_variants]
     made = {(each["kind"], each["metadata"]["name"]) for each in render_rollout(of, placed, PLATFORM)}
     assert made <= always | set(optional(of))

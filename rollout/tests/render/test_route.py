@@ -8,7 +8,7 @@ import pytest
 from rollout.tests.rollouts import rollout
 from rollout.tests.specs import variants
 
-from tandem_rollout.controller.observe import route_weights
+from tandem_rollout.controller.observe import leaving, route_weights
 from tandem_rollout.render import Placed, render_rollout
 from tandem_rollout.revision import Revision
 
@@ -56,7 +56,7 @@ def test_every_backend_has_a_filter_with_its_variant(spec: dict[str, Any]) -> No
 
 def test_a_header_pins_a_variant() -> None:
     for variant in ("v1", "v2"):
-        for rule in (rules(objects())[f"http-{variant}"], rules(objects())[f"grpc-{variant}"]):
+        for rule in rules(objects(), f".{variant}").values():
             assert backends(rule) == {variant: 1}
             header = {"type": "Exact", "name": "x-model-variant", "value": variant}
             assert all(match["headers"] == [header] for match in rule["matches"])
@@ -67,23 +67,33 @@ def test_versioned_paths_reach_their_version_without_a_header() -> None:
         {"name": name, "bundle": {"image": f"athlete:{name}", "version": version}, "weight": 1}
         for name, version in (("v1", "2026.1"), ("v2", ""))
     ]
-    made = rules(objects(variants=versioned))
-    free = [match["path"]["value"] for match in made["http-v1"]["matches"] if "headers" not in match]
+    made = objects(variants=versioned)
+    free = [match["path"]["value"] for match in rules(made, ".v1")["own"]["matches"] if "headers" not in match]
     assert free == [
         "/v1/models/time-estimator/versions/2026.1:predict",
         "/v1/models/time-estimator/versions/2026.1",
         "/v2/models/time-estimator/versions/2026.1",
     ]
-    assert all("headers" in match for match in made["http-v2"]["matches"])
+    assert all("headers" in match for match in rules(made, ".v2")["own"]["matches"])
 
 
-def test_no_variant_is_called_like_a_rule() -> None:
-    named = variants("split", "split-grpc", "a", "a-grpc")
+def test_a_variant_may_be_called_like_a_rule() -> None:
+    named = variants("split", "split-grpc", "preview")
     of = rollout(variants=named)
-    (route,) = of_kind(objects(variants=named), "HTTPRoute")
-    names = [rule["name"] for rule in route["spec"]["rules"]]
-    assert len(set(names)) == len(names)
+    route = one(objects(variants=named), "HTTPRoute", "time-estimator")
     assert route_weights(route) == {Revision.of(of, each).name: 10 for each in of.spec.all_variants}
+
+
+def test_what_leaves_keeps_next_to_nothing_and_moves_no_other_backend() -> None:
+    of = rollout()
+    v1, v2 = (Revision.of(of, each) for each in of.spec.all_variants)
+    made = render_rollout(of, [Placed(v1, 0, leaving=12.5), Placed(v2, 100)], PLATFORM)
+    route = one(made, "HTTPRoute", "time-estimator")
+    split = route["spec"]["rules"][0]
+    assert list(backends(split).items()) == [("v2", 100_000), ("v1", 1)]
+    assert route_weights(route) == {v2.name: 100}
+    assert leaving(route) == {v1.name: 12.5}
+    assert [each["metadata"]["name"] for each in of_kind(made, "HTTPRoute")] == ["time-estimator", "time-estimator.v2"]
 
 
 def test_every_rule_has_the_timeout() -> None:
@@ -92,19 +102,20 @@ def test_every_rule_has_the_timeout() -> None:
 
 
 def test_hosts_and_gateway() -> None:
-    default = one(objects(), "HTTPRoute")["spec"]
+    default = one(objects(), "HTTPRoute", "time-estimator")["spec"]
     assert default["hostnames"] == ["time-estimator-models.models.example"]
     (parent,) = default["parentRefs"]
     assert (parent["namespace"], parent["name"]) == ("kserve", "kserve-ingress-gateway")
-    own = one(objects(route={"hostnames": ["a.example"], "gateway": {"name": "g", "namespace": "n"}}), "HTTPRoute")
+    made = objects(route={"hostnames": ["a.example"], "gateway": {"name": "g", "namespace": "n"}})
+    own = one(made, "HTTPRoute", ".v1")
     (parent,) = own["spec"]["parentRefs"]
     assert (own["spec"]["hostnames"], parent["namespace"], parent["name"]) == (["a.example"], "n", "g")
 
 
 def test_a_variant_without_weight_is_reached_by_header_only() -> None:
-    made = rules(objects(variants=[*variants("v1"), *variants("v2", weight=0)]))
-    assert backends(made["split"]) == {"v1": 10}
-    assert backends(made["http-v2"]) == {"v2": 1}
+    made = objects(variants=[*variants("v1"), *variants("v2", weight=0)])
+    assert backends(rules(made)["split"]) == {"v1": 10}
+    assert backends(rules(made, ".v2")["own"]) == {"v2": 1}
 
 
 def test_no_route_where_nobody_has_weight() -> None:
@@ -117,7 +128,7 @@ def test_weights_are_read_back_as_they_were_placed() -> None:
     of = rollout()
     v1, v2 = (Revision.of(of, each) for each in of.spec.all_variants)
     made = render_rollout(of, [Placed(v1, 70), Placed(v2, 0)], PLATFORM)
-    assert route_weights(one(made, "HTTPRoute")) == {v1.name: 70}
+    assert route_weights(one(made, "HTTPRoute", "time-estimator")) == {v1.name: 70}
 
 
 def test_blue_green_has_a_preview_host_for_the_others() -> None:
@@ -141,7 +152,8 @@ def test_preview_hosts(route: dict[str, Any], strategy: dict[str, Any], expected
 
 
 def test_only_blue_green_has_a_preview() -> None:
-    assert len(of_kind(objects(variants=[*variants("v1"), *variants("v2", weight=0)]), "HTTPRoute")) == 1
+    made = of_kind(objects(variants=[*variants("v1"), *variants("v2", weight=0)]), "HTTPRoute")
+    assert not [each for each in made if each["metadata"]["name"].endswith("-preview")]
 
 
 def test_a_units_variant_sticks_by_its_header_in_ab_tests_only() -> None:

@@ -135,7 +135,7 @@ async def after(history: list[tuple[Act, float]], last: dict[str, Any]) -> dict[
         return here.end_state()
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(acts, st.sampled_from([0.0, 5.0, 130.0])), max_size=8), st.sampled_from(VALID))
 def test_the_end_does_not_depend_on_the_way(history: list[tuple[Act, float]], last: dict[str, Any]) -> None:
     assert asyncio.run(after(history, last)) == asyncio.run(after([], last))

@@ -549,3 +549,47 @@ async def test_rollouts_do_not_disturb_each_other(here: World, ctl: Controller) 
     here.server.calls.clear()
     await ctl.run()
     assert not [call for call in here.server.calls if call.name.startswith("swim")]
+
+
+def backends(here: World) -> dict[str, int]:
+    """What stands in the route, by the bundle's image."""
+    route = here.server.get("httproutes", "time-estimator")
+    assert route is not None
+    (split,) = (rule for rule in route["spec"]["rules"] if rule["name"] == "split")
+    return {here.image(each["name"].removesuffix("-transformer")): each["weight"] for each in split["backendRefs"]}
+
+
+async def test_what_is_replaced_leaves_the_route_in_two_steps_and_goes_after_that(here: World, ctl: Controller) -> None:
+    given(here, bundle={"image": "athlete:v1"}, keepOldFor="0s")
+    await ctl.run()
+    given(here, bundle={"image": "athlete:v2"}, keepOldFor="0s")
+    await ctl.run(4)
+    assert backends(here) == {"athlete:v2": 100_000, "athlete:v1": 1}
+    assert here.status().weights == "main=100"
+    ctl.start_again()
+    await ctl.run(0.5)
+    assert backends(here) == {"athlete:v2": 100_000, "athlete:v1": 1}
+    await ctl.run(5)
+    assert backends(here) == {"athlete:v2": 100}
+    assert len(here.server.all("inferenceservices")) == 1
+
+
+async def test_what_has_no_pods_leaves_the_route_at_once(here: World, ctl: Controller) -> None:
+    given(here)
+    await ctl.run()
+    here.pods["athlete:v2"] = NONE
+    await ctl.run()
+    assert backends(here) == {"athlete:v1": 90}
+
+
+async def test_requests_of_a_variant_have_a_route_as_long_as_there_is_the_variant(here: World, ctl: Controller) -> None:
+    given(here)
+    await ctl.run()
+    own = {"time-estimator.v1", "time-estimator.v2"}
+    assert own <= {each["metadata"]["name"] for each in here.server.all("httproutes")}
+    given(here, variants=variants(100))
+    await ctl.run(10)
+    assert [each["metadata"]["name"] for each in here.server.all("httproutes")] == [
+        "time-estimator",
+        "time-estimator.v1",
+    ]

@@ -154,11 +154,19 @@ class Scaling(_Struct, frozen=True):
     )
 
 
+class PredictorScaling(Scaling, frozen=True):
+    """How the predictor scales. What is in flight there are batches, each of many requests."""
+
+    inflight_per_pod: Annotated[
+        int, Meta(ge=1, le=10_000, description="Batches in flight that one pod should have at most, on average.")
+    ] = 4
+
+
 class Autoscaling(_Struct, frozen=True):
     """KEDA ScaledObjects for both halves of each variant."""
 
     transformer: Scaling = field(default_factory=Scaling)
-    predictor: Scaling = field(default_factory=lambda: Scaling(inflight_per_pod=4))
+    predictor: PredictorScaling = field(default_factory=PredictorScaling)
     prometheus: Annotated[
         str, Meta(description="Address of Prometheus. Default: the one that the controller was installed with.")
     ] = ""

@@ -128,6 +128,9 @@ def delete_rollout(cluster: Cluster, name: str) -> None:
 def manifest(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
     """An InferenceRollout of the example."""
     spec.setdefault("store", {"url": "redis://store:6379/0"})
+    # a small machine stalls for longer than the defaults allow while pods start; clients wait for five seconds
+    patience = ["--store_timeout_ms=3000", "--predictor_timeout_ms=3000"]
+    spec["transformer"] = {"args": patience, **spec.get("transformer", {})}
     return {
         "apiVersion": "tandem-serving.io/v1alpha1",
         "kind": "InferenceRollout",

@@ -1,8 +1,8 @@
 """Images of the cluster tests, built from the real Dockerfiles.
 
-``TANDEM_BUILD_IMAGE`` is the command that builds a Dockerfile and puts the image where the cluster's nodes find it; it is
-called with ``-t NAME:TAG -f DOCKERFILE [--build-arg K=V] CONTEXT``. The default is ``docker build``, which is right where the
-nodes share docker's images.
+``TANDEM_BUILD_IMAGE`` is the command that builds a Dockerfile and puts the image where the cluster's nodes find it; it
+is called with ``-t NAME:TAG -f DOCKERFILE [--build-arg K=V] CONTEXT``. The default is ``docker build``, which is right
+where the nodes share docker's images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRANSFORMER: Final = f"tandem-transformer:{TAG}"
 PREDICTOR: Final = f"tandem-predictor:{TAG}"
 CONTROLLER: Final = f"tandem-controller:{TAG}"
 
-_BUNDLE_BASE: Final = os.environ.get("TANDEM_BUNDLE_BASE", "busybox:1.37")
+BUNDLE_BASE: Final = os.environ.get("TANDEM_BUNDLE_BASE", "busybox:1.37")
 
 
 def build(name: str, dockerfile: Path, context: Path, **arguments: str) -> None:
@@ -46,5 +46,5 @@ def build_bundle(name: str, bundle: Bundle) -> None:
     """The image of a bundle."""
     with tempfile.TemporaryDirectory() as directory:
         context = Path(directory) / "context"
-        write_context(bundle, context, _BUNDLE_BASE)
+        write_context(bundle, context, BUNDLE_BASE)
         build(name, context / "Dockerfile", context)

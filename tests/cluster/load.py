@@ -1,4 +1,4 @@
-"""Open-loop load: requests leave when they are due, whether or not earlier ones are answered. Nothing is tried twice."""
+"""Open-loop load: requests leave when they are due, answered or not the earlier ones. Nothing is tried twice."""
 
 from __future__ import annotations
 

@@ -67,8 +67,12 @@ def inference_service(revision: Revision, platform: Platform) -> Object:
     }
     if spec.predictor.runtime == "triton":
         service["spec"]["predictor"]["volumes"].append({"name": "repository", "emptyDir": {}})
+    own = service["metadata"]
     for template in revision.templates:
         service = merge(service, {"metadata": template.metadata, "spec": template.spec})
+    # whatever a template says, the object stays the one that everything else refers to
+    labels = {**service["metadata"].get("labels", {}), **own["labels"]}
+    service["metadata"] |= {"name": own["name"], "namespace": own["namespace"], "labels": labels}
     return service
 
 
@@ -101,7 +105,9 @@ def _component(
         rendered["nodeSelector"] = dict(spec.node_selector)
     tolerations = list(spec.tolerations)
     if component == "predictor" and spec.predictor.gpu:
-        tolerations.append({"key": spec.predictor.gpu.resource, "operator": "Exists", "effect": "NoSchedule"})
+        # nodes are tainted with the resource of whole GPUs, also where the device plugin shares them
+        taint = spec.predictor.gpu.resource.removesuffix(".shared")
+        tolerations.append({"key": taint, "operator": "Exists", "effect": "NoSchedule"})
     if tolerations:
         rendered["tolerations"] = tolerations
     return rendered

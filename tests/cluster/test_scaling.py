@@ -1,0 +1,98 @@
+"""KEDA scales both halves on our metrics; an outage of Prometheus changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from .conftest import Cluster, delete_rollout, manifest, serving
+from .figures import FIGURES
+from .kubectl import apply, eventually, get, items, kubectl
+from .load import Load
+from .test_traffic import ROW
+
+NAME = "scaling"
+SCALING = {
+    # in a test one request in flight is much, so that little load is enough
+    "transformer": {"maxReplicas": 3, "inflightPerPod": 1, "scaleDownAfter": "10s"},
+    "predictor": {"maxReplicas": 3, "inflightPerPod": 1, "scaleDownAfter": "10s"},
+}
+PROMETHEUS = ("prometheus", "cluster", "monitoring")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _rollout(cluster: Cluster) -> Iterator[None]:
+    bundle = {"image": "athlete:v1"}
+    apply([manifest(NAME, cluster.namespace, bundle=bundle, autoscaling=SCALING)], cluster.namespace)
+    serving(cluster, NAME, "main=100")
+    yield
+    _prometheus(1)
+    delete_rollout(cluster, NAME)
+
+
+def test_both_halves_scale_up_under_load_and_back(cluster: Cluster) -> None:
+    started = {half: _replicas(cluster, half) for half in ("transformer", "predictor")}
+    assert set(started.values()) == {1}
+    with _load(cluster, 600) as sent:
+        sent.wait_until(lambda: _replicas(cluster, "transformer") == 3)
+        FIGURES.add("transformer 1 to 3 pods under load", f"{sent.now:.0f} s")
+        sent.wait_until(lambda: _replicas(cluster, "predictor") >= 2)
+        FIGURES.add("predictor up on its own signal", f"{sent.now:.0f} s")
+    eventually(lambda: _replicas(cluster, "transformer") == 1, "transformer back to 1", 240)
+    eventually(lambda: _replicas(cluster, "predictor") == 1, "predictor back to 1", 240)
+    FIGURES.add("both back to 1 pod", "yes")
+    FIGURES.lost += len(sent.failures)
+    assert not sent.failures, sent.failures[:5]
+
+
+def test_without_prometheus_replicas_hold_and_scaling_resumes(cluster: Cluster) -> None:
+    with _load(cluster, 600) as sent:
+        sent.wait_until(lambda: _replicas(cluster, "transformer") == 3)
+        _prometheus(0)
+        scaled = f"{_deployment(cluster, 'transformer')}"
+        sent.wait_until(lambda: _fallback(cluster, scaled))
+        held = _replicas(cluster, "transformer")
+    # without load and without Prometheus: nothing shrinks
+    eventually(lambda: _fallback(cluster, scaled), "the fallback holds", 60)
+    for _ in range(20):
+        assert _replicas(cluster, "transformer") >= held
+        eventually(lambda: True, "a look")
+    FIGURES.add("Prometheus stopped", f"{held} pods held by the fallback")
+    _prometheus(1)
+    eventually(lambda: _replicas(cluster, "transformer") == 1, "scaling resumes", 240)
+    FIGURES.add("Prometheus back", "scaled to 1 pod")
+    FIGURES.lost += len(sent.failures)
+    assert not sent.failures, sent.failures[:5]
+
+
+def _load(cluster: Cluster, rate: float) -> Load:
+    return Load(f"{cluster.gateway}/v1/models/time-estimator:predict", cluster.host(NAME), [ROW], rate=rate)
+
+
+def _deployment(cluster: Cluster, half: str) -> str:
+    labels = f"tandem-serving.io/rollout={NAME}"
+    (found,) = [
+        each["spec"]["scaleTargetRef"]["name"]
+        for each in items("scaledobject", cluster.namespace, labels)
+        if each["metadata"]["name"].endswith(half)
+    ]
+    return str(found)
+
+
+def _replicas(cluster: Cluster, half: str) -> int:
+    """Ready pods of a half."""
+    found = get("deployment", _deployment(cluster, half), cluster.namespace)
+    return int(found["status"].get("readyReplicas", 0))
+
+
+def _fallback(cluster: Cluster, name: str) -> bool:
+    conditions = get("scaledobject", name, cluster.namespace)["status"]["conditions"]
+    return any(each["type"] == "Fallback" and each["status"] == "True" for each in conditions)
+
+
+def _prometheus(replicas: int) -> None:
+    kind, name, namespace = PROMETHEUS
+    patch = json.dumps({"spec": {"replicas": replicas}})
+    kubectl("-n", namespace, "patch", kind, name, "--type=merge", "-p", patch)

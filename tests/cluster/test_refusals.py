@@ -115,6 +115,11 @@ def _other_contract(directory: Path) -> Bundle:
         "athlete_id": [f"a{row}" for row in range(rows)],
         "ts": np.full(rows, np.datetime64("2005-04-03T12:00")),
         "present_pace": rng.normal(385, 20, rows),
+        "ctl_42d": rng.gamma(5, 7, rows),
+        "acwr": rng.normal(1, 0.1, rows),
+        "pace_90d": rng.normal(385, 20, rows),
+        "age": rng.integers(20, 70, rows).astype(float),
+        "sex": np.array(["F", "M"] * (rows // 2)),
     }
     inputs = inputs_from_table(model, table)
     pipeline = fit(model, inputs)

@@ -32,9 +32,7 @@ def image(
     path: Annotated[
         Path, typer.Argument(metavar="BUNDLE", exists=True, file_okay=False, help="Directory of a bundle.")
     ],
-    tag: Annotated[
-        str | None, typer.Option("--tag", "-t", help="Name of the image; default: NAME:DIGEST8.")
-    ] = None,
+    tag: Annotated[str | None, typer.Option("--tag", "-t", help="Name of the image; default: NAME:DIGEST8.")] = None,
     base: Annotated[str, typer.Option(help="Image that it is based on; it must have `cp`.")] = BASE,
     builder: Annotated[
         str | None, typer.Option(help=f"Program that builds: {', '.join(_BUILDERS)}. Default: the first there is.")

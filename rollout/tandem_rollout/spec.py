@@ -88,8 +88,8 @@ class Bundle(_Struct, frozen=True):
 class EnvVar(_Struct, frozen=True):
     """An environment variable of a container."""
 
-    name: Annotated[str, Meta(min_length=1)]
-    value: str = ""
+    name: Annotated[str, Meta(min_length=1, description="Name of the variable.")]
+    value: Annotated[str, Meta(description="Its value.")] = ""
     value_from: Annotated[
         dict[str, Any] | None, Meta(description="As in Kubernetes: secretKeyRef, configMapKeyRef, fieldRef.")
     ] = None
@@ -98,8 +98,12 @@ class EnvVar(_Struct, frozen=True):
 class Resources(_Struct, frozen=True):
     """Requests and limits of a container."""
 
-    requests: dict[str, str] = field(default_factory=dict)
-    limits: dict[str, str] = field(default_factory=dict)
+    requests: Annotated[dict[str, str], Meta(description="What a pod is sure to get, by resource.")] = field(
+        default_factory=dict
+    )
+    limits: Annotated[dict[str, str], Meta(description="What it gets at most, by resource.")] = field(
+        default_factory=dict
+    )
 
 
 class Transformer(_Struct, frozen=True):
@@ -108,13 +112,13 @@ class Transformer(_Struct, frozen=True):
     image: Annotated[str, Meta(description="Default: the image that the controller was installed with.")] = ""
     resources: Annotated[Resources | None, Meta(description="Default: 500m and 512Mi, limit 1Gi.")] = None
     args: Annotated[list[str], Meta(description="Further flags of the transformer.")] = field(default_factory=list)
-    env: list[EnvVar] = field(default_factory=list)
+    env: Annotated[list[EnvVar], Meta(description="Further environment variables.")] = field(default_factory=list)
 
 
 class Gpu(_Struct, frozen=True):
     """GPUs of the predictor."""
 
-    count: Annotated[int, Meta(ge=1, le=16)] = 1
+    count: Annotated[int, Meta(ge=1, le=16, description="GPUs of one pod.")] = 1
     resource: Annotated[
         str, Meta(description="Resource to ask for; nvidia.com/gpu.shared where the device plugin shares GPUs.")
     ] = "nvidia.com/gpu"
@@ -131,11 +135,11 @@ class Predictor(_Struct, frozen=True):
     gpu: Annotated[Gpu | None, Meta(description="Run on GPUs; on CPU without it.")] = None
     resources: Annotated[Resources | None, Meta(description="Default: 500m and 512Mi, limit 2Gi.")] = None
     args: Annotated[list[str], Meta(description="Further flags of the predictor.")] = field(default_factory=list)
-    env: list[EnvVar] = field(default_factory=list)
+    env: Annotated[list[EnvVar], Meta(description="Further environment variables.")] = field(default_factory=list)
 
 
 class Store(_Struct, frozen=True):
-    """The online store. At most one of url and url_from."""
+    """The online store. At most one of url and urlFrom."""
 
     url: Annotated[str, Meta(description="redis:// or rediss:// without a password.")] = ""
     url_from: Annotated[SecretKey | None, Meta(description="Secret with the whole URL, its password included.")] = None
@@ -173,25 +177,27 @@ class Autoscaling(_Struct, frozen=True):
 
 
 class GatewayRef(_Struct, frozen=True):
-    """A Gateway."""
+    """The Gateway that the route is attached to."""
 
-    name: str = "kserve-ingress-gateway"
-    namespace: str = "kserve"
+    name: Annotated[str, Meta(description="Name of the Gateway.")] = "kserve-ingress-gateway"
+    namespace: Annotated[str, Meta(description="Its namespace.")] = "kserve"
 
 
 class Jwt(_Struct, frozen=True):
     """Clients must present a JSON Web Token."""
 
-    issuer: Annotated[str, Meta(min_length=1)]
+    issuer: Annotated[str, Meta(min_length=1, description="Who must have issued it.")]
     jwks_uri: Annotated[str, Meta(pattern=r"^https?://.+", description="Where the issuer's keys are.")]
-    audiences: list[str] = field(default_factory=list)
+    audiences: Annotated[list[str], Meta(description="Whom it must be for; anybody without any.")] = field(
+        default_factory=list
+    )
 
 
 class ApiKeys(_Struct, frozen=True):
     """Clients must present a key that is in a Secret."""
 
     secret_name: Annotated[str, Meta(min_length=1, description="Secret with one key for each client.")]
-    header: str = "x-api-key"
+    header: Annotated[str, Meta(description="Request header that has the key.")] = "x-api-key"
 
 
 class Auth(_Struct, frozen=True):
@@ -219,9 +225,9 @@ class Route(_Struct, frozen=True):
 class Template(_Struct, frozen=True):
     """Overrides, merged into the rendered InferenceService: maps by key, containers by name, other lists as a whole."""
 
-    metadata: Annotated[dict[str, Any], Meta(description="labels and annotations")] = field(default_factory=dict)
-    spec: Annotated[dict[str, Any], Meta(description="transformer and predictor, as in an InferenceService")] = field(
-        default_factory=dict
+    metadata: Annotated[dict[str, Any], Meta(description="Labels and annotations.")] = field(default_factory=dict)
+    spec: Annotated[dict[str, Any], Meta(description="Its transformer and predictor, as in an InferenceService.")] = (
+        field(default_factory=dict)
     )
 
 
@@ -328,8 +334,12 @@ class RolloutSpec(_Struct, frozen=True):
     service_account_name: Annotated[
         str, Meta(description="ServiceAccount of the pods, with what the storage initializer needs.")
     ] = ""
-    node_selector: dict[str, str] = field(default_factory=dict)
-    tolerations: list[dict[str, Any]] = field(default_factory=list)
+    node_selector: Annotated[dict[str, str], Meta(description="Labels of the nodes that the pods may run on.")] = field(
+        default_factory=dict
+    )
+    tolerations: Annotated[list[dict[str, Any]], Meta(description="Taints that the pods tolerate, as in a pod.")] = (
+        field(default_factory=list)
+    )
     allow_breaking_contract: Annotated[
         bool, Meta(description="Serve a version even if its contract breaks clients of the versions that serve now.")
     ] = False

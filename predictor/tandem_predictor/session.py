@@ -81,6 +81,9 @@ class Session:
 
     def __init__(self, path: Path, providers: Sequence[str] = ("CPUExecutionProvider",), intra_op_threads: int = 1):
         check_providers(providers)
+        if providers[0] != "CPUExecutionProvider":
+            # CUDA and cuDNN come in wheels of their own, where the dynamic linker does not look
+            onnxruntime.preload_dlls()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = intra_op_threads
         options.inter_op_num_threads = 1

@@ -22,7 +22,7 @@ class Platform:
     transformer_image: str = "tandem-transformer:0.1.0"
     predictor_image: str = "tandem-predictor:0.1.0"
     predictor_gpu_image: str = "tandem-predictor:0.1.0-cuda"
-    triton_image: str = "nvcr.io/nvidia/tritonserver:25.08-py3"
+    triton_image: str = "nvcr.io/nvidia/tritonserver:26.10-py3"
     domain: str = "example.com"
     prometheus: str = "http://prometheus-operated.monitoring:9090"
     controller_namespace: str = "tandem-system"

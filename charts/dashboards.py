@@ -149,7 +149,7 @@ _SCALE: Final = (
             (f"sum by (variant) (tandem_predictor_inflight_requests{{{_PODS}}})", "{{variant}} predictors"),
             (f"sum by (variant) (nv_inference_pending_request_count{{{_PODS}}})", "{{variant}} Triton"),
         ),
-        text="Requests that wait for their answer: what both halves scale on.",
+        text="Requests that wait for their answer at the moment of a scrape. What scales is their mean over a minute.",
     ),
     Panel(
         "Replicas",

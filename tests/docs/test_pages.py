@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import helm_python
 import pytest
+import yaml
 
 import tandem_predictor.config
 import tandem_transformer.config
@@ -38,16 +41,42 @@ def test_a_command_is_spelled_right(block: Block, words: list[str]) -> None:
             tandem_transformer.config.parse(flags)
         case [".venv/bin/python", "-m", "tandem_predictor", *flags]:
             tandem_predictor.config.parse(flags)
+        case [".venv/bin/python", script, *_] if script.endswith(".py"):
+            assert (ROOT / script).exists()
         case [".venv/bin/python", "-m", module, *_] if module.partition(".")[0] in ("tandem_predictor", "benchmarks"):
             assert importlib.util.find_spec(module)
         case [".venv/bin/tandem", "check", *rest]:
             assert tandem("check", *rest) == 0
         case [".venv/bin/tandem", *rest]:
             check_options(rest)
+        case ["helm", "install" | "upgrade", *rest]:
+            check_chart(rest)
+        case ["docker", "build", *rest]:
+            assert {"-f", "-t"} <= set(rest) and (ROOT / rest[rest.index("-f") + 1]).exists()
+        case ["kubectl", *rest] if "-k" in rest:
+            assert (ROOT / rest[rest.index("-k") + 1] / "kustomization.yaml").exists()
+        case ["helm" | "docker" | "kubectl" | "GATEWAY=$(kubectl", *_]:
+            pass
         case ["curl" | "git" | "python3" | ".venv/bin/pre-commit" | ".venv/bin/pytest", *_]:
             pass
         case _:
             pytest.fail(f"{block}: unknown command {words[0]}")
+
+
+def check_chart(words: Sequence[str]) -> None:
+    """The chart takes the values that are set."""
+    (chart,) = [word for word in words if word.startswith("charts/")]
+    values: dict[str, Any] = {}
+    for word, setting in itertools.pairwise(words):
+        if word == "--set":
+            path, _, value = setting.partition("=")
+            *parents, name = path.split(".")
+            at = values
+            for parent in parents:
+                at = at.setdefault(parent, {})
+            at[name] = yaml.safe_load(value)
+    with helm_python.Chart.load(ROOT / chart) as loaded:
+        assert loaded.render(values, name="tandem", namespace="tandem-system")
 
 
 def tandem(*arguments: str) -> int:

@@ -1,0 +1,188 @@
+"""The pages about Kubernetes: manifests parse, fields and values exist, and nothing that there is goes unsaid."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tandem_rollout import KIND
+from tandem_rollout.controller.metrics import Metrics
+from tandem_rollout.crd import crd
+from tandem_rollout.platform import Platform
+from tandem_rollout.spec import parse
+
+from .blocks import PAGES, ROOT, Block, blocks
+
+OPERATIONS = ROOT / "docs/kubernetes/operations.md"
+CHART = ROOT / "charts/tandem"
+MANIFESTS = [(block, yaml.safe_load(block.code)) for page in PAGES for block in blocks(page, "yaml")]
+PAGES_AND_CHARTS = [*PAGES, *sorted(ROOT.glob("charts/**/*.md")), ROOT / "manifests/README.md"]
+
+
+def section(title: str) -> str:
+    """A section of the page about operations, up to the next heading."""
+    return OPERATIONS.read_text().partition(f"# {title}\n")[2].partition("\n#")[0]
+
+
+# manifests
+
+
+@pytest.mark.parametrize("block, manifest", MANIFESTS, ids=lambda value: str(value) if isinstance(value, Block) else "")
+def test_a_manifest_is_an_inferencerollout(block: Block, manifest: dict[str, Any]) -> None:
+    """Whole, or a part of a spec that is merged into one."""
+    if "kind" in manifest:
+        assert manifest["kind"] == KIND
+        assert manifest["apiVersion"] == f"{crd()['spec']['group']}/v1alpha1"
+        parse(manifest)
+        return
+    assert manifest.keys() == {"spec"}, block
+    whole = {} if "variants" in manifest["spec"] else {"bundle": {"image": "registry.example.com/a:v1"}}
+    parse({"metadata": {"name": "time-estimator"}, "spec": whole | manifest["spec"]})
+
+
+def test_the_manifest_of_the_readme_has_fifteen_lines_and_is_that_of_the_tutorial() -> None:
+    (first,) = blocks(ROOT / "README.md", "yaml")
+    assert len(first.code.splitlines()) == 15
+    assert first.code == blocks(ROOT / "docs/kubernetes/ship-a-model.md", "yaml")[0].code
+
+
+# names of fields and values in running text
+
+
+@cache
+def fields() -> frozenset[str]:
+    """Paths of all fields of a spec."""
+    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+    def below(own: Mapping[str, Any], path: str) -> Iterator[str]:
+        yield path
+        for name, inner in own.get("properties", {}).items():
+            yield from below(inner, f"{path}.{name}")
+        if "items" in own:
+            yield from below(own["items"], path)
+
+    return frozenset(below(schema, "spec"))
+
+
+@cache
+def values(chart: str) -> frozenset[str]:
+    """Paths of all values of a chart."""
+
+    def below(own: Any, path: str) -> Iterator[str]:
+        yield path
+        if isinstance(own, dict):
+            for name, inner in own.items():
+                yield from below(inner, f"{path}.{name}".lstrip("."))
+
+    return frozenset(below(yaml.safe_load((ROOT / "charts" / chart / "values.yaml").read_text()), ""))
+
+
+@pytest.mark.parametrize("page", PAGES_AND_CHARTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_fields_and_values_that_are_named_exist(page: Path) -> None:
+    roots = {name.partition(".")[0] for name in values("tandem")} - {""}
+    for name in set(re.findall(r"`([a-z]\w*(?:\.[a-z]\w*)+)`", page.read_text())):
+        if name.endswith((".py", ".md", ".yaml", ".txt", ".json")):
+            continue
+        if name.startswith("spec."):
+            assert name in fields(), name
+        elif name.partition(".")[0] in roots:
+            assert name in values("tandem")
+
+
+@pytest.mark.parametrize("page", PAGES_AND_CHARTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_values_that_are_set_exist(page: Path) -> None:
+    for name in re.findall(r"--set[ =]([\w.]+)=", page.read_text()):
+        known = fields() if name.startswith("spec.") else values("tandem") | values("model")
+        # the device plugin's chart is not ours
+        assert name in known or name == "config.name", name
+
+
+# the page about operations
+
+
+def test_every_flag_of_the_controller_is_described_with_its_default() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "tandem_rollout", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    wanted = set(re.findall(r"--\w+", shown)) - {"--help"}
+    rows = re.findall(r"^\| `(--\w+)` \| (\S+) \|", section("Flags of the controller"), re.MULTILINE)
+    assert {flag for flag, _ in rows} == wanted
+    wanted_defaults = {f"--{field.name}": f"`{field.default}`" for field in dataclasses.fields(Platform)}
+    assert dict(rows) == wanted_defaults | {"--namespace": "all", "--metrics_port": "8080"}
+    assert '"--metrics_port", type=int, default=8080' in (ROOT / "rollout/tandem_rollout/__main__.py").read_text()
+
+
+def test_every_metric_of_the_controller_is_listed_and_no_other() -> None:
+    collected = [each for each in Metrics().registry.collect() if each.name.startswith("tandem_")]
+    wanted = {f"{each.name}_total" if each.type == "counter" else each.name for each in collected}
+    listed = set(re.findall(r"^\| `(tandem_\w+)` \|", OPERATIONS.read_text(), re.MULTILINE))
+    assert listed == wanted != set()
+
+
+def test_every_panel_of_the_dashboards_is_told_of_and_no_other() -> None:
+    tables = ("\n" + section("Dashboards")).split("\n*Tandem / ")[1:]
+    boards = {board["title"]: board for path in (CHART / "dashboards").glob("*.json") for board in [_json(path)]}
+    assert len(tables) == len(boards)
+    for table in tables:
+        title, _, rest = table.partition("*")
+        panels = [each["title"] for each in boards[f"Tandem / {title}"]["panels"] if each["type"] != "row"]
+        told = re.findall(r"^\| (.+?) \|", rest, re.MULTILINE)
+        assert [each for each in told if each not in ("panel", "---") and not each.startswith("-")] == panels
+
+
+def test_every_alert_is_listed_with_its_severity() -> None:
+    template = (CHART / "templates/_rules.tpl").read_text()
+    wanted = re.findall(r"^(Tandem\w+):\n  severity: (\w+)$", template, re.MULTILINE)
+    assert re.findall(r"^\| `(Tandem\w+)` \| (\w+) \|", section("Alerts"), re.MULTILINE) == wanted != []
+
+
+def test_phases_conditions_and_reasons_are_those_of_the_code() -> None:
+    text = section("The status")
+    status = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    for phase in status["variants"]["items"]["properties"]["phase"]["enum"]:
+        assert f"| `{phase}` |" in text
+    described = (ROOT / "rollout/tandem_rollout/controller/describe.py").read_text()
+    for reason in re.findall(r"\| `(?:Ready|Valid)` \| \w+ \| `(\w+)` \|", text):
+        assert f'"{reason}"' in described
+
+
+def test_messages_are_those_of_the_code() -> None:
+    """What stands before the first word of someone else's in a message is said by the controller or a pod."""
+    sources = [
+        *ROOT.glob("rollout/tandem_rollout/**/*.py"),
+        ROOT / "transformer/tandem_transformer/predictors/tensors.py",
+    ]
+    said = " ".join(path.read_text() for path in sources)
+    table = section("The status").rpartition("| message | what to do |")[2]
+    beginnings = [
+        re.split(r"…|: |\(|[A-Z]{4,}", each)[0].strip() for each in re.findall(r"^\| `(.+?)`", table, re.MULTILINE)
+    ]
+    told = [each for each in beginnings if each]
+    assert len(told) >= 8
+    assert [each for each in told if each not in said and each != "waits for a ready transformer"] == []
+
+
+def test_the_environment_of_the_cluster_tests_is_described() -> None:
+    named = {
+        name
+        for path in (ROOT / "tests/cluster").glob("*.py")
+        for name in re.findall(r"environ(?:\.get\(|\[)\"(\w+)\"", path.read_text())
+    }
+    listed = set(re.findall(r"^\| `([A-Z_\d]+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE))
+    # make sets the first
+    assert named - {"TANDEM_E2E"} <= listed
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found

@@ -4,7 +4,7 @@ The rules:
 
 - Weight goes only to revisions that are usable. Where the revision that is wanted is not, the one that serves its
   variant now keeps the variant's weight: an edit replaces a version only when the new one has proved itself, and has
-  as many pods as the old one.
+  as many pods as the old one. So it is with the variant that blue/green switches to.
 - Where nothing is usable, the present weights stay: nothing better is known.
 - A revision that is not wanted any more stays for ``keepOldFor``, without weight.
 """
@@ -65,7 +65,9 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
     waits: dict[str, str] = {}
     if not rollout.spec.allow_breaking_contract:
         refused, waits = _breaking(wanted, seen), _uncompared(wanted, seen)
-    serving = {revision.variant.name: _serving(revision, observed) for revision in wanted}
+    serving = {
+        revision.variant.name: _serving(revision, observed) or _before(revision, observed) for revision in wanted
+    }
     floors = {
         revision.name: _floors(rollout, old)
         for revision in wanted
@@ -111,6 +113,15 @@ def _serving(revision: Revision, observed: Sequence[Observed]) -> Observed | Non
         and not (each.fatal and each.name == revision.name)
     ]
     return max(own, key=lambda each: each.weight, default=None)
+
+
+def _before(revision: Revision, observed: Sequence[Observed]) -> Observed | None:
+    """What has all the traffic now that a variant is about to get."""
+    blue_green = revision.rollout.spec.strategy.blue_green
+    if blue_green is None or blue_green.active != revision.variant.name:
+        return None
+    serving = [each for each in observed if each.weight and each.running]
+    return max(serving, key=lambda each: each.weight, default=None)
 
 
 def _floors(rollout: Rollout, old: Observed) -> tuple[int, int]:

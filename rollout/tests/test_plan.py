@@ -144,6 +144,16 @@ def test_blue_green_switches_at_once_and_back() -> None:
     assert decide(coloured("green"), *waiting).weights == {blue.name: 100}
 
 
+def test_blue_green_switches_to_as_many_pods_as_serve_now() -> None:
+    variants = [{"name": name, "bundle": {"image": f"athlete:{name}"}} for name in ("blue", "green")]
+    of = rollout(variants=variants, strategy={"blueGreen": {"active": "green"}})
+    blue, green = revisions(of)
+    serving = seen(blue, weight=100, pods=3)
+    found = decide(of, serving, seen(green, pods=1))
+    assert (found.weights, found.floors) == ({blue.name: 100}, {green.name: (3, 3)})
+    assert decide(of, serving, seen(green, pods=3)).weights == {green.name: 100}
+
+
 observations = st.builds(
     dict,
     transformers=st.integers(0, 3),

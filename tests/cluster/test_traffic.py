@@ -11,7 +11,7 @@ import pytest
 
 from .conftest import Cluster, delete_rollout, manifest, serving, variants
 from .figures import FIGURES
-from .kubectl import apply, items, kubectl
+from .kubectl import apply, eventually, get, items, kubectl, run
 from .load import Load
 
 NAME = "traffic"
@@ -104,7 +104,11 @@ def test_pods_go_without_a_lost_request(cluster: Cluster) -> None:
     nothing_lost("pods scaled up and down, one of each half deleted", sent)
 
 
-def test_new_predictor_pods_get_their_share_within_ten_seconds(cluster: Cluster) -> None:
+@pytest.mark.parametrize("protocol", ["v2", "grpc-v2"])
+def test_new_predictor_pods_get_their_share_within_ten_seconds(cluster: Cluster, protocol: str) -> None:
+    spoken = {} if protocol == "v2" else {"predictor": {"protocol": protocol}}
+    put(cluster, variants=variants(v1=90, v2=10), **spoken)
+    eventually(lambda: _speak(cluster, protocol), f"predictors are called by {protocol}", 120)
     with load(cluster, rate=150) as sent:
         (name,) = {each["spec"]["scaleTargetRef"]["name"] for each in _scaled(cluster, "predictor")}
         _pause(cluster, name, "2")
@@ -115,7 +119,7 @@ def test_new_predictor_pods_get_their_share_within_ten_seconds(cluster: Cluster)
         seconds = sent.now - ready
         _pause(cluster, name, "1")
     kubectl("-n", cluster.namespace, "annotate", "scaledobject", name, "autoscaling.keda.sh/paused-replicas-")
-    FIGURES.add("a new predictor pod gets calls after", f"{seconds:.1f} s", "<= 10 s")
+    FIGURES.add(f"a new predictor pod gets calls by {protocol} after", f"{seconds:.1f} s", "<= 10 s")
     FIGURES.lost += len(sent.failures)
     assert not sent.failures
     assert seconds <= 10
@@ -174,8 +178,6 @@ def test_sticky_units_never_change_sides_while_a_weight_rises(cluster: Cluster) 
 
 
 def _curl(cluster: Cluster, path: str, headers: list[str], host: str = "") -> str:
-    from .kubectl import run
-
     url = f"{cluster.gateway}/v1/models/time-estimator{path}:predict"
     sent = ["-H", f"host: {host or cluster.host(NAME)}", "-H", "content-type: application/json", *headers]
     text = run("curl", "-s", "-m", "5", url, *sent, "-d", json.dumps({"instances": [ROW]}))
@@ -183,21 +185,31 @@ def _curl(cluster: Cluster, path: str, headers: list[str], host: str = "") -> st
 
 
 def _serving_names(cluster: Cluster) -> set[str]:
-    from .kubectl import get
-
     status = get("inferencerollout", NAME, cluster.namespace).get("status", {})
     return {each["inferenceService"] for each in status.get("variants", ()) if each.get("weight")}
 
 
-def _labels(half: str) -> str:
-    return f"tandem-serving.io/rollout={NAME},tandem-serving.io/variant=v1,component={half}"
+def _speak(cluster: Cluster, protocol: str) -> bool:
+    """Whether what serves calls its predictors by a protocol."""
+    names = _serving_names(cluster)
+    services = [get("inferenceservice", name, cluster.namespace) for name in names]
+    flag = f"--predictor_protocol={protocol}"
+    serving(cluster, NAME, "v1=90 v2=10")
+    return all(flag in each["spec"]["transformer"]["containers"][0]["args"] for each in services)
+
+
+def _labels(cluster: Cluster, half: str) -> str:
+    """Of the pods of a half of what serves v1 now."""
+    (name,) = [name for name in _serving_names(cluster) if name.startswith(f"{NAME}-v1-")]
+    return f"serving.kserve.io/inferenceservice={name},component={half}"
 
 
 def _ready(cluster: Cluster, half: str) -> list[str]:
     return [
         pod["metadata"]["name"]
         for pod in sorted(
-            items("pods", cluster.namespace, _labels(half)), key=lambda pod: str(pod["metadata"]["creationTimestamp"])
+            items("pods", cluster.namespace, _labels(cluster, half)),
+            key=lambda pod: str(pod["metadata"]["creationTimestamp"]),
         )
         if not pod["metadata"].get("deletionTimestamp")
         and any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
@@ -205,14 +217,12 @@ def _ready(cluster: Cluster, half: str) -> list[str]:
 
 
 def _newest(cluster: Cluster) -> str:
-    pods = items("pods", cluster.namespace, _labels("predictor"))
+    pods = items("pods", cluster.namespace, _labels(cluster, "predictor"))
     return str(max(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))["status"]["podIP"])
 
 
 def _answered(cluster: Cluster, address: str) -> float:
     """Requests that a predictor pod has answered."""
-    from .kubectl import run
-
     text = run("curl", "-s", "-m", "3", f"http://{address}:8080/metrics")
     return sum(
         float(line.rpartition(" ")[2])

@@ -1,0 +1,64 @@
+"""How much burstier events come than independent requests would make them.
+
+Stable against stable, two halves of its pods: nothing differs but chance. Of the k events of a tick a share
+θ = n_a / (n_a + n_b) should fall on the first half, with the variance of a binomial. Conditional Pearson dispersion is
+
+    φ = max(1, 1/T Σ_t (k_a,t − k_t θ_t)² / (k_t θ_t (1 − θ_t)))
+
+over the T ticks that have events. Bursts that hit both halves do not raise it; those in one half do, and they are what
+inflates the errors of :mod:`.sequential`, which divides its counts by φ.
+
+An incident of many ticks in one arm cannot be told from a bad canary, with φ or without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tandem_rollout.analysis.counts import NoData, Tick
+
+LEAST_TICKS = 30
+"""Ticks with events that it takes: the standard error is then a quarter, without bursts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispersion:
+    """A measured dispersion.
+
+    Attributes:
+        phi: φ, 1 or more.
+        ticks: Ticks with events that it was measured on.
+    """
+
+    phi: float
+    ticks: int
+
+
+def dispersion(
+    ticks: Iterable[Tick], *, least: int = LEAST_TICKS, leave_out_worst: bool = False
+) -> Dispersion | NoData:
+    """Dispersion of stable against itself.
+
+    Args:
+        ticks: Ticks before the rollout, with one half of stable in the canary's place.
+        least: Ticks with events that it takes.
+        leave_out_worst: Leave out the tick with the greatest deviation, so that one incident does not blunt the test.
+    """
+    deviations = sorted(_deviation(tick) for tick in ticks if _tells(tick))
+    if leave_out_worst:
+        deviations = deviations[:-1]
+    if len(deviations) < max(least, 1):
+        return NoData(f"dispersion takes {least} ticks with events in stable, there are {len(deviations)}")
+    return Dispersion(max(1.0, math.fsum(deviations) / len(deviations)), len(deviations))
+
+
+def _tells(tick: Tick) -> bool:
+    return tick.canary_requests > 0 and tick.stable_requests > 0 and tick.canary_events + tick.stable_events > 0
+
+
+def _deviation(tick: Tick) -> float:
+    events = tick.canary_events + tick.stable_events
+    theta = tick.canary_requests / (tick.canary_requests + tick.stable_requests)
+    return (tick.canary_events - events * theta) ** 2 / (events * theta * (1.0 - theta))

@@ -1,0 +1,94 @@
+"""Canary requests that a decision takes.
+
+Per canary request there are p0 r events of the canary and p0 (1 − w)/w of stable, so that log E of each component grows
+on average by
+
+    g(r_j) = p0/φ [ r ln(r_j/r0) + (r + (1 − w)/w) ln((w r0 + 1 − w) / (w r_j + 1 − w)) ]
+
+and that of the floor by [f (1 − ρ) + p0 r ln ρ] / φ. The answer is the n at which log Σ π exp(n g) reaches the
+threshold. It is about the mean: random walks overshoot, and looks are a tick apart. Tests compare it with simulation.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tandem_rollout.analysis.sequential import BAD, BELOW_FLOOR, Floats, RatioTest, floor_increments, ratio_increments
+
+_HALVINGS = 60
+
+
+def to_promotion(test: RatioTest, *, rate: float, share: float, ratio: float = 1.0) -> float:
+    """Canary requests until a canary is promoted by one metric.
+
+    Args:
+        test: What is tested.
+        rate: Stable's rate of events, p0.
+        share: The canary's share of requests w, strictly between 0 and 1.
+        ratio: The canary's rate over stable's.
+
+    Returns:
+        About the mean; ``inf`` where it will not be promoted.
+    """
+    growth, weights = _growth(test, rate, share, ratio, margin=True), np.asarray(test.good.weights)
+    if test.floor:
+        floor = floor_increments(1.0, rate * ratio, test.floor) / test.dispersion
+        growth = np.concatenate([growth, floor])
+        weights = np.concatenate([weights, BELOW_FLOOR.weights]) / 2.0
+    return _reaches(growth, weights, -math.log(test.beta))
+
+
+def to_rollback(test: RatioTest, *, rate: float, share: float, ratio: float, metrics: int = 1) -> float:
+    """Canary requests until a canary is rolled back by one of the metrics.
+
+    Args:
+        test: What is tested.
+        rate: Stable's rate of events, p0.
+        share: The canary's share of requests w, strictly between 0 and 1.
+        ratio: The canary's rate over stable's.
+        metrics: Metrics that may each roll back.
+
+    Returns:
+        About the mean; ``inf`` where it will not be rolled back.
+    """
+    growth = _growth(test, rate, share, ratio, margin=False)
+    return _reaches(growth, np.asarray(BAD.weights), math.log(metrics / test.alpha))
+
+
+def minutes(canary_requests: float, *, requests_per_second: float, share: float) -> float:
+    """Minutes that so many canary requests take.
+
+    Args:
+        canary_requests: Requests of the canary.
+        requests_per_second: Of both arms together.
+        share: The canary's share of them.
+    """
+    canary = requests_per_second * share
+    return canary_requests / canary / 60.0 if canary > 0 else math.inf
+
+
+def _growth(test: RatioTest, rate: float, share: float, ratio: float, *, margin: bool) -> Floats:
+    if not 0.0 < share < 1.0:
+        raise ValueError("the canary's share is strictly between 0 and 1: without both arms nothing is compared")
+    stable = (1.0 - share) / share
+    prior, null = (test.good, test.margin) if margin else (BAD, 1.0)
+    return ratio_increments(1.0, rate * ratio, stable, rate * stable, prior, null) / test.dispersion
+
+
+def _reaches(growth: Floats, weights: Floats, threshold: float) -> float:
+    """The n with log Σ π exp(n g) = threshold. The left side is 0 at 0 and convex, so there is one at most."""
+    grows = growth > 0.0
+    if not grows.any():
+        return math.inf
+    low, high = 0.0, float(np.min((threshold - np.log(weights[grows])) / growth[grows]))
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2.0
+        terms = np.log(weights) + middle * growth
+        most = float(terms.max())
+        if most + math.log(float(np.exp(terms - most).sum())) < threshold:
+            low = middle
+        else:
+            high = middle
+    return high

@@ -1,0 +1,176 @@
+"""Two ratios to show beside a verdict: of units that fell to the arms, and of the arms' rates.
+
+**Sample-ratio mismatch.** Units, like athletes or sessions, are assigned by hash; requests are not independent. If the
+canary's share of new units is not what was configured, the arms are not comparable. :func:`assigned` gathers
+anytime-valid evidence (:mod:`.betabinomial`), :func:`chi_square` is the p-value for one look at a fixed end.
+
+**Interval of the rate ratio.** All ratios that the test of :mod:`.sequential` does not reject, at any look:
+
+    {r0 : E(r0, π) < 1/α},   log E(r0, π) = log Σ_r π(r) exp L(r) − L(r0)
+
+with L the conditional log likelihood, kept on a grid of ratios, and π the same for all r0. At any time and for ever it
+covers the true ratio with probability 1 − α at least. Source: Lindon and Malek, arXiv 2011.03567.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tandem_rollout.analysis.betabinomial import log_evidence
+from tandem_rollout.analysis.counts import Tick
+from tandem_rollout.analysis.sequential import Floats, Prior, ratio_increments
+
+CONCENTRATION = 1000.0
+"""Of the beta distribution of a wrong assignment: mostly by a tenth of the configured share."""
+
+_STEPS = 60
+_GRID = np.exp(np.linspace(-math.log(100.0), math.log(100.0), 2 * _STEPS + 1))
+_PULL = np.exp(-0.5 * (np.log(_GRID) / 1.0) ** 2)
+GRID = Prior(tuple(map(float, _GRID)), tuple(map(float, _PULL / _PULL.sum())))
+"""Ratios from 1/100 to 100, log-normal weights around 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Evidence about assignment so far.
+
+    Attributes:
+        log_e: Log evidence that units do not fall to the arms as configured.
+        canary: Units of the canary.
+        stable: Units of stable.
+        expected: Units that the canary should have.
+    """
+
+    log_e: float = 0.0
+    canary: float = 0.0
+    stable: float = 0.0
+    expected: float = 0.0
+
+
+def assigned(so_far: Assignment, *, canary: float, stable: float, share: float) -> Assignment:
+    """Evidence with the units of one more tick.
+
+    Args:
+        so_far: Evidence so far.
+        canary: Units of the canary that were not seen before.
+        stable: Units of stable that were not seen before.
+        share: Share of units that the canary was configured to get. Nothing is learnt at 0 and 1.
+    """
+    if not 0.0 < share < 1.0:
+        return so_far
+    a, b = CONCENTRATION * share, CONCENTRATION * (1.0 - share)
+    units = so_far.canary + so_far.stable
+    if units:
+        before = so_far.expected / units
+        a, b = a + so_far.canary * share / before, b + so_far.stable * (1.0 - share) / (1.0 - before)
+    return Assignment(
+        so_far.log_e + log_evidence(canary, stable, share=share, a=a, b=b),
+        so_far.canary + canary,
+        so_far.stable + stable,
+        so_far.expected + share * (canary + stable),
+    )
+
+
+def mismatched(assignment: Assignment, *, alpha: float = 0.001) -> bool:
+    """Whether units do not fall to the arms as configured; wrong with probability alpha at most, over all looks."""
+    return assignment.log_e >= -math.log(alpha)
+
+
+def chi_square(*, canary: float, stable: float, share: float) -> float:
+    """P-value of Pearson's χ² with one degree of freedom, for one look that was fixed beforehand.
+
+    Args:
+        canary: Units of the canary.
+        stable: Units of stable.
+        share: Share that the canary was configured to get, strictly between 0 and 1.
+    """
+    units = canary + stable
+    if not units:
+        return 1.0
+    return math.erfc(abs(canary - units * share) / math.sqrt(2.0 * units * share * (1.0 - share)))
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """Conditional log likelihood so far.
+
+    Attributes:
+        logs: L at each ratio of :data:`GRID`, relative to L(1).
+        events: Events in all ticks in which both arms had requests.
+    """
+
+    logs: tuple[float, ...] = (0.0,) * len(GRID.values)
+    events: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Rate of the canary over stable's.
+
+    Attributes:
+        low: Lower end; 0 where nothing bounds it.
+        estimate: The most likely ratio; None without events. 0 or inf beyond the grid.
+        high: Upper end; ``inf`` where nothing bounds it.
+    """
+
+    low: float
+    estimate: float | None
+    high: float
+
+
+def observed(so_far: Likelihood, tick: Tick, *, dispersion: float = 1.0) -> Likelihood:
+    """Likelihood with one more tick. A tick in which one arm has no requests says nothing.
+
+    Args:
+        so_far: Likelihood so far.
+        tick: The tick.
+        dispersion: φ, which divides counts.
+    """
+    if tick.canary_requests <= 0 or tick.stable_requests <= 0:
+        return so_far
+    added = ratio_increments(
+        tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events, GRID, 1.0
+    )
+    logs = tuple(log + float(more) / dispersion for log, more in zip(so_far.logs, added, strict=True))
+    return Likelihood(logs, so_far.events + tick.canary_events + tick.stable_events)
+
+
+def interval(likelihood: Likelihood, *, alpha: float = 0.05) -> Interval:
+    """Anytime-valid interval of the ratio of rates.
+
+    Args:
+        likelihood: Likelihood of all ticks so far.
+        alpha: Chance at most that the true ratio is ever outside.
+    """
+    logs = np.asarray(likelihood.logs)
+    if not likelihood.events:
+        return Interval(0.0, None, math.inf)
+    top = float(logs.max())
+    mixed = top + math.log(float(np.sum(np.exp(logs - top) * np.asarray(GRID.weights))))
+    excess = logs - (mixed + math.log(alpha))
+    return Interval(_end(excess, 0.0), _most_likely(logs), _end(excess[::-1], math.inf))
+
+
+def _end(excess: Floats, beyond: float) -> float:
+    """Where the excess crosses zero, coming from the outside; the likelihood is unimodal."""
+    first = int(np.argmax(excess > 0.0))
+    if first == 0:
+        return beyond
+    steps = np.log(_GRID) if beyond == 0.0 else np.log(_GRID)[::-1]
+    part = -excess[first - 1] / (excess[first] - excess[first - 1])
+    return float(np.exp(steps[first - 1] + part * (steps[first] - steps[first - 1])))
+
+
+def _most_likely(logs: Floats) -> float:
+    """Top of the parabola through the three highest points of the grid."""
+    at = int(np.argmax(logs))
+    if at == 0:
+        return 0.0
+    if at == len(logs) - 1:
+        return math.inf
+    left, top, right = (float(each) for each in logs[at - 1 : at + 2])
+    shift = 0.5 * (left - right) / (left - 2.0 * top + right)
+    return float(_GRID[at] * (_GRID[1] / _GRID[0]) ** shift)

@@ -1,0 +1,183 @@
+"""A verdict for each metric, and one decision for all of them.
+
+- Evidence against a canary stands, whatever happens to the source of metrics afterwards.
+- A source that cannot be read is never evidence against a canary, and no canary passes by what is not seen: zero
+  evidence is never a pass, for one metric or for all.
+- One metric that fails rolls back, at a threshold that is raised with the number of metrics; all have to pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from tandem_rollout.analysis import drift, sequential
+from tandem_rollout.analysis.counts import NoData
+from tandem_rollout.analysis.sequential import RatioTest
+
+
+class Verdict(StrEnum):
+    """What is known by one metric, or by all."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    NO_DATA = "no-data"
+    PROVIDER_ERROR = "provider-error"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderError:
+    """The source of a metric could not be read.
+
+    Attributes:
+        reason: Why, for people.
+    """
+
+    reason: str
+
+
+Trouble = NoData | ProviderError
+"""Why the present tick brought nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a verdict of a metric means for the rollout.
+
+    Attributes:
+        no_data: ``hold``, ``fail``, or ``ignore``: decide without the metric, as long as it says so.
+        provider_error: ``hold`` or ``ignore``; never ``fail``, as an outage of the source says nothing of the canary.
+        inconclusive: ``hold`` or ``ignore``.
+        gate: False for a metric that is only reported.
+    """
+
+    no_data: Literal["hold", "fail", "ignore"] = "hold"
+    provider_error: Literal["hold", "ignore"] = "hold"
+    inconclusive: Literal["hold", "ignore"] = "hold"
+    gate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A verdict and the policy of its metric.
+
+    Attributes:
+        verdict: The verdict.
+        policy: What it means.
+    """
+
+    verdict: Verdict
+    policy: Policy = Policy()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict over all metrics.
+
+    Attributes:
+        verdict: ``pass`` to promote, ``fail`` to roll back, anything else to hold.
+        metrics: Those that it is due to.
+        ignored: Gating metrics that it was taken without, by their policies.
+    """
+
+    verdict: Verdict
+    metrics: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+
+
+def judge_ratio(
+    test: RatioTest,
+    evidence: sequential.Evidence,
+    *,
+    metrics: int = 1,
+    least_requests: float = 0.0,
+    trouble: Trouble | None = None,
+) -> Verdict:
+    """Verdict by a ratio of rates.
+
+    Args:
+        test: What is tested.
+        evidence: Evidence so far.
+        metrics: Metrics that may each roll back.
+        least_requests: Canary requests without which it does not pass.
+        trouble: Why the present tick brought nothing.
+    """
+    if sequential.rolls_back(test, evidence, metrics=metrics):
+        return Verdict.FAIL
+    if trouble is not None or not evidence.canary_requests:
+        return _unknown(trouble)
+    if evidence.canary_requests >= least_requests and sequential.promotes(test, evidence):
+        return Verdict.PASS
+    return Verdict.INCONCLUSIVE
+
+
+def judge_drift(
+    evidence: drift.Evidence,
+    *,
+    limit: float = 0.1,
+    alpha: float = 0.01,
+    metrics: int = 1,
+    least_rows: float = 1000.0,
+    trouble: Trouble | None = None,
+) -> Verdict:
+    """Verdict by the distribution of predictions.
+
+    It fails where drift is both certain and large. It passes where enough rows show a distance below the limit.
+
+    Args:
+        evidence: Evidence so far.
+        limit: PSI from which drift is large.
+        alpha: Chance at most to fail a canary that answers as stable does.
+        metrics: Metrics that may each roll back.
+        least_rows: Canary rows without which it does not pass. Drift at a limit of 0.1 is found in a third of them.
+        trouble: Why the present tick brought nothing.
+    """
+    apart = drift.distance(evidence)
+    if apart >= limit and evidence.log_e >= math.log(metrics / alpha):
+        return Verdict.FAIL
+    rows = math.fsum(evidence.canary)
+    if trouble is not None or not rows:
+        return _unknown(trouble)
+    return Verdict.PASS if rows >= least_rows and apart < limit else Verdict.INCONCLUSIVE
+
+
+def combine(judged: Mapping[str, Judged], *, mismatched: bool = False) -> Decision:
+    """One decision for all metrics.
+
+    Args:
+        judged: Verdict and policy by metric.
+        mismatched: Whether units do not fall to the arms as configured. Nothing passes then: the arms are not
+            comparable, though a canary that fails may still be rolled back.
+    """
+    gates = {name: each for name, each in judged.items() if each.policy.gate}
+    ignored = tuple(name for name, each in gates.items() if _means(each) == "ignore")
+    for verdict in (Verdict.FAIL, Verdict.PROVIDER_ERROR, Verdict.NO_DATA, Verdict.INCONCLUSIVE):
+        due = tuple(name for name, each in gates.items() if name not in ignored and _read(each) is verdict)
+        if due:
+            return Decision(verdict, due, ignored)
+    passed = tuple(name for name in gates if name not in ignored)
+    if not passed:
+        return Decision(Verdict.NO_DATA, (), ignored)
+    return Decision(Verdict.INCONCLUSIVE if mismatched else Verdict.PASS, passed, ignored)
+
+
+def _unknown(trouble: Trouble | None) -> Verdict:
+    return Verdict.PROVIDER_ERROR if isinstance(trouble, ProviderError) else Verdict.NO_DATA
+
+
+def _means(judged: Judged) -> str:
+    policy = judged.policy
+    by_verdict = {
+        Verdict.NO_DATA: policy.no_data,
+        Verdict.PROVIDER_ERROR: policy.provider_error,
+        Verdict.INCONCLUSIVE: policy.inconclusive,
+    }
+    return by_verdict.get(judged.verdict, "hold")
+
+
+def _read(judged: Judged) -> Verdict:
+    return Verdict.FAIL if _means(judged) == "fail" else judged.verdict

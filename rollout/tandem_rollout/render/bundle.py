@@ -6,14 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from tandem_rollout.render.metadata import Object
+from tandem_rollout.render.security import restricted_container
 from tandem_rollout.spec import Bundle
 
 MODELS: Final = "/mnt/models"
-_RESTRICTED: Final = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,7 @@ def delivery(bundle: Bundle) -> Delivery:
         "name": "bundle",
         "image": bundle.image,
         "command": ["cp", "-r", "/models/.", MODELS],
-        "securityContext": dict(_RESTRICTED),
+        "securityContext": restricted_container(),
         "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [dict(mount)],

@@ -10,13 +10,13 @@ from tandem_rollout.platform import Platform
 from tandem_rollout.render.bundle import Delivery, delivery
 from tandem_rollout.render.merge import merge
 from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.render.security import restricted_container, restricted_pod, scratch
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import EnvVar, Resources, seconds
 
 HTTP_PORT: Final = 8080
 GRPC_PORT: Final = 8081
 TRITON_METRICS_PORT: Final = 8002
-USER: Final = 65532
 
 CONTAINER: Final = "kserve-container"
 """KServe looks for a container of this name in each component."""
@@ -26,18 +26,6 @@ DRAIN_S: Final = 8
 
 _GRACE_S: Final = 45
 _GATEWAY_MARGIN_MS: Final = 250
-_RESTRICTED: Final = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "readOnlyRootFilesystem": True,
-}
-_POD_SECURITY: Final = {
-    "runAsNonRoot": True,
-    "runAsUser": USER,
-    "runAsGroup": USER,
-    "fsGroup": USER,
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
 _TRANSFORMER_RESOURCES: Final = Resources(
     requests={"cpu": "500m", "memory": "512Mi"}, limits={"cpu": "1", "memory": "1Gi"}
 )
@@ -86,7 +74,7 @@ def _component(
         "minReplicas": 1,
         "containers": [container],
         "volumes": [{"name": "tmp", "emptyDir": {}}, *bundle.volumes],
-        "securityContext": dict(_POD_SECURITY),
+        "securityContext": restricted_pod(),
         "terminationGracePeriodSeconds": _GRACE_S,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -163,9 +151,9 @@ def _triton(revision: Revision, platform: Platform, bundle: Delivery) -> tuple[O
         "image": platform.predictor_image,
         "command": ["python", "-m", "tandem_predictor.triton", "/mnt/models", "/mnt/repository"],
         "args": ["--kind=gpu" if spec.gpu else "--kind=cpu"],
-        "securityContext": dict(_RESTRICTED),
+        "securityContext": restricted_container(),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
-        "volumeMounts": [*bundle.mounts, repository, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a volume
+        "volumeMounts": [*bundle.mounts, repository, scratch()],
     }
     args = [
         "--model-repository=/mnt/repository",
@@ -180,7 +168,7 @@ def _triton(revision: Revision, platform: Platform, bundle: Delivery) -> tuple[O
         spec.image or platform.triton_image, args, _env(spec.env), _predictor_resources(revision), bundle
     )
     container["command"] = ["tritonserver"]
-    container["volumeMounts"] = [repository, {"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - a volume
+    container["volumeMounts"] = [repository, scratch()]
     container["ports"].append({"name": "metrics", "containerPort": TRITON_METRICS_PORT, "protocol": "TCP"})
     return container, build
 
@@ -209,14 +197,14 @@ def _container(image: str, args: list[str], env: list[Object], resources: Resour
             {"name": "h2c", "containerPort": GRPC_PORT, "protocol": "TCP"},
         ],
         "resources": msgspec.to_builtins(resources),
-        "securityContext": dict(_RESTRICTED),
+        "securityContext": restricted_container(),
         "startupProbe": probe("/v2/health/ready", periodSeconds=1, failureThreshold=600),
         "readinessProbe": probe("/v2/health/ready", periodSeconds=2, failureThreshold=2),
         "livenessProbe": probe("/v2/health/live", periodSeconds=10, failureThreshold=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_S}}},
         # what a container said before it ended is what the controller shows
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [*bundle.mounts, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a volume
+        "volumeMounts": [*bundle.mounts, scratch()],
     }
 
 

@@ -5,8 +5,8 @@ Counters belong to a *target*, the process that exports them. What a target has 
 - The difference of each series; a series that is new in a known target was born at zero, as error counters are.
 - After a restart, all since zero. A counter that fell tells of a restart. Where one fell and another, that was not zero
   before, did not, nobody can tell how much of the second is new: the target is left out of the tick.
-- Nothing where a value is negative, infinite or not a number, and nothing for a target that is new: what it had counted
-  before the first scrape may be old.
+- Nothing where a value is negative, absurdly high or not a number, and nothing for a target that is new: what it had
+  counted before its first scrape may be old.
 
 A target that is left out is left out with its requests and its events, so the rates of its arm stay what they are.
 """
@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 _Key = TypeVar("_Key", bound=Hashable)
+
+_MOST = 2.0**63
+"""No counter of requests gets there; sums of what is below are finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def increase(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> dict
     Returns:
         The increases, or None where they cannot be told.
     """
-    if not all(math.isfinite(value) and value >= 0 for values in (earlier, later) for value in values.values()):
+    if not all(0.0 <= value <= _MOST for values in (earlier, later) for value in values.values()):
         return None
     if not any(value < earlier.get(series, 0.0) for series, value in later.items()):
         return {series: value - earlier.get(series, 0.0) for series, value in later.items()}

@@ -1,12 +1,14 @@
 """How much burstier events come than independent requests would make them.
 
-Stable against stable, two halves of its pods: nothing differs but chance. Of the k events of a tick a share
-θ = n_a / (n_a + n_b) should fall on the first half, with the variance of a binomial. Conditional Pearson dispersion is
+Stable against stable, two groups of its pods: nothing differs but chance. Of the k events of a tick a share
+θ = n_a / (n_a + n_b) should fall on the first group, with the variance of a binomial. Conditional Pearson dispersion is
 
     φ = max(1, 1/T Σ_t (k_a,t − k_t θ_t)² / (k_t θ_t (1 − θ_t)))
 
-over the T ticks that have events. Bursts that hit both halves do not raise it; those in one half do, and they are what
-inflates the errors of :mod:`.sequential`, which divides its counts by φ.
+over the T ticks that have events. Bursts that hit both groups do not raise it; those in one group do, and they are what
+inflates the errors of :mod:`.sequential`, which divides its counts by φ. Bursts weigh more in larger groups and longer
+ticks: φ is that of the rollout where the first group has the canary's share; of equal halves it is higher, on the safe
+side.
 
 An incident of many ticks in one arm cannot be told from a bad canary, with φ or without.
 """
@@ -42,7 +44,7 @@ def dispersion(
     """Dispersion of stable against itself.
 
     Args:
-        ticks: Ticks before the rollout, with one half of stable in the canary's place.
+        ticks: Ticks before the rollout, with the first group of pods in the canary's place.
         least: Ticks with events that it takes.
         leave_out_worst: Leave out the tick with the greatest deviation, so that one incident does not blunt the test.
     """

@@ -14,8 +14,8 @@ stability index
 of canary p against stable q, with stable weighted tick by tick to the canary's rows: traffic that changes while the
 canary's share rises is no drift.
 
-With w taken from the rows of the tick, the canary's rows are given, not drawn, and the bins are not quite independent;
-that takes from the evidence, and does not add.
+With w taken from the rows of the tick, the canary's rows are given, not drawn, and the bins are not quite independent.
+In the first tick that makes evidence smaller; that it does no harm later is simulated in the tests.
 """
 
 from __future__ import annotations

@@ -4,13 +4,15 @@ The rules:
 
 - Weight goes only to revisions that are usable. Where the revision that is wanted is not, the one that serves its
   variant now keeps the variant's weight: an edit replaces a version only when the new one has proved itself, and has
-  as many pods as the old one. So it is with the variant that blue/green switches to.
+  as many pods as the old one. So it is with the variant that blue/green switches to, and with variants that take the
+  place of those that are in the spec no more.
 - Where nothing is usable, the present weights stay: nothing better is known.
 - A revision that is not wanted any more stays for ``keepOldFor``, without weight.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -65,28 +67,33 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
     waits: dict[str, str] = {}
     if not rollout.spec.allow_breaking_contract:
         refused, waits = _breaking(wanted, seen), _uncompared(wanted, seen)
-    serving = {
-        revision.variant.name: _serving(revision, observed) or _before(revision, observed) for revision in wanted
-    }
+    part = shares(rollout)
+    carriers = {revision.name: _carrier(revision, wanted, observed, part[revision.variant.name]) for revision in wanted}
     floors = {
-        revision.name: _floors(rollout, old)
+        revision.name: _floors(rollout, old, _portion(revision, old, part))
         for revision in wanted
-        if (old := serving[revision.variant.name]) and old.name != revision.name
+        if (old := carriers[revision.name]) and old.name != revision.name
     }
-    chosen: dict[str, str] = {}
+    weights: dict[str, int] = {}
+    own: dict[str, str] = {}
     for revision in wanted:
-        new, old = seen.get(revision.name), serving[revision.variant.name]
-        if new is not None and new.usable and _fewer(new, floors.get(new.name, (0, 0))):
-            needed = " and ".join(map(str, floors[new.name]))
-            waits.setdefault(new.name, f"waits for as many pods as the version that it replaces has ({needed})")
-        if new is not None and new.usable and new.name not in refused and new.name not in waits:
-            chosen[revision.variant.name] = new.name
-        elif old is not None:
-            chosen[revision.variant.name] = old.name
-    weights = {chosen[variant]: share for variant, share in shares(rollout).items() if share and variant in chosen}
+        variant, new, old = revision.variant.name, seen.get(revision.name), carriers[revision.name]
+        fit = new is not None and new.usable and new.name not in refused and new.name not in waits
+        small = new is not None and new.usable and _fewer(new, floors.get(new.name, (0, 0)))
+        if small:
+            needed = " and ".join(map(str, floors[revision.name]))
+            waits.setdefault(revision.name, f"waits for as many pods as the version that it replaces has ({needed})")
+        taker = revision.name if fit and not small else old.name if old else None
+        if taker and part[variant]:
+            weights[taker] = weights.get(taker, 0) + part[variant]
+        if old and old.variant == variant and taker:
+            own[variant] = taker
+        elif fit:
+            # nobody else answers those who ask for this variant, whoever has its weight meanwhile
+            own[variant] = revision.name
     if not weights:
         weights = {each.name: each.weight for each in observed if each.weight}
-    reachable = tuple(dict.fromkeys([*chosen.values(), *weights]))
+    reachable = tuple(dict.fromkeys([*weights, *own.values()]))
     names = {revision.name for revision in wanted}
     retired = [each for each in observed if each.name not in names and each.name not in reachable]
     keep = seconds(rollout.spec.keep_old_for)
@@ -115,21 +122,35 @@ def _serving(revision: Revision, observed: Sequence[Observed]) -> Observed | Non
     return max(own, key=lambda each: each.weight, default=None)
 
 
-def _before(revision: Revision, observed: Sequence[Observed]) -> Observed | None:
-    """What has all the traffic now that a variant is about to get."""
-    blue_green = revision.rollout.spec.strategy.blue_green
-    if blue_green is None or blue_green.active != revision.variant.name:
+def _carrier(
+    revision: Revision, wanted: Sequence[Revision], observed: Sequence[Observed], share: int
+) -> Observed | None:
+    """The revision that has the weight of a variant until the wanted one can take it.
+
+    For a variant that is new that is what has all the traffic before blue/green switches to it, or what serves and is
+    in the spec no more: else the other variants would get the share of one that was renamed.
+    """
+    if own := _serving(revision, observed):
+        return own
+    if not share:
         return None
-    serving = [each for each in observed if each.weight and each.running]
+    names = {each.name for each in wanted}
+    switches = revision.rollout.spec.strategy.blue_green is not None
+    serving = [each for each in observed if each.weight and each.running and (switches or each.name not in names)]
     return max(serving, key=lambda each: each.weight, default=None)
 
 
-def _floors(rollout: Rollout, old: Observed) -> tuple[int, int]:
-    """As many pods as the revision that is replaced has, or the most that are allowed."""
+def _portion(revision: Revision, old: Observed, part: Mapping[str, int]) -> float:
+    """How much a revision takes over of what an earlier one serves."""
+    return 1.0 if old.variant == revision.variant.name else part[revision.variant.name] / sum(part.values())
+
+
+def _floors(rollout: Rollout, old: Observed, portion: float) -> tuple[int, int]:
+    """As many pods as the revision that is replaced has for its part, or the most that are allowed."""
     scaling = rollout.spec.autoscaling
     return (
-        min(old.transformers, scaling.transformer.max_replicas),
-        min(old.predictors, scaling.predictor.max_replicas),
+        min(math.ceil(old.transformers * portion), scaling.transformer.max_replicas),
+        min(math.ceil(old.predictors * portion), scaling.predictor.max_replicas),
     )
 
 

@@ -154,6 +154,47 @@ def test_blue_green_switches_to_as_many_pods_as_serve_now() -> None:
     assert decide(of, serving, seen(green, pods=3)).weights == {green.name: 100}
 
 
+def test_green_stays_within_reach_while_it_grows_for_the_switch() -> None:
+    variants = [{"name": name, "bundle": {"image": f"athlete:{name}"}} for name in ("blue", "green")]
+    of = rollout(variants=variants, strategy={"blueGreen": {"active": "green"}})
+    blue, green = revisions(of)
+    found = decide(of, seen(blue, weight=100, pods=3), seen(green, pods=1))
+    assert found.weights == {blue.name: 100}
+    assert set(found.reachable) == {blue.name, green.name}
+
+
+def test_the_others_do_not_get_the_share_of_a_variant_that_is_renamed() -> None:
+    def named(name: str) -> Rollout:
+        variants = [("v1", 90), ("v2", 10)]
+        return rollout(
+            variants=[
+                {"name": name if each == "v1" else each, "bundle": {"image": f"athlete:{each}"}, "weight": weight}
+                for each, weight in variants
+            ]
+        )
+
+    v1, v2 = revisions(named("v1"))
+    of = named("stable")
+    stable, _ = revisions(of)
+    serving = [seen(v1, weight=90, pods=4), seen(v2, weight=10)]
+    assert decide(of, *serving).weights == {v1.name: 90, v2.name: 10}
+    found = decide(of, *serving, seen(stable, pods=3))
+    assert (found.weights, found.floors) == ({v1.name: 90, v2.name: 10}, {stable.name: (4, 4)})
+    found = decide(of, *serving, seen(stable, pods=4))
+    assert (found.weights, found.retired) == ({stable.name: 90, v2.name: 10}, (v1.name,))
+
+
+def test_a_bundle_serves_until_each_of_the_variants_that_replace_it_is_ready() -> None:
+    (main,) = revisions(rollout(bundle={"image": "athlete:v1"}))
+    of = rollout()
+    v1, v2 = revisions(of)
+    serving = seen(main, weight=100, pods=4)
+    assert decide(of, serving).weights == {main.name: 100}
+    found = decide(of, serving, seen(v2))
+    assert (found.weights, found.floors) == ({main.name: 90, v2.name: 10}, {v1.name: (4, 4), v2.name: (1, 1)})
+    assert decide(of, serving, seen(v1, pods=4), seen(v2)).weights == {v1.name: 90, v2.name: 10}
+
+
 observations = st.builds(
     dict,
     transformers=st.integers(0, 3),

@@ -15,9 +15,12 @@ def freeze_images(service: Object, live: Mapping[str, Any]) -> None:
     serve. An image that a person writes is part of the revision's name, so it cannot differ.
     """
     for component in ("transformer", "predictor"):
-        images = {each["name"]: each["image"] for each in _containers(live["spec"].get(component) or {})}
+        images = {
+            each["name"]: each["image"] for each in _containers(live["spec"].get(component) or {}) if each.get("image")
+        }
         for container in _containers(service["spec"][component]):
-            container["image"] = images.get(container["name"], container["image"])
+            if image := images.get(container["name"]):
+                container["image"] = image
 
 
 def _containers(component: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -54,18 +54,22 @@ def problem(service: Plain, pods: Iterable[Plain]) -> tuple[str, bool]:
 def route_weights(route: Plain | None) -> dict[str, int]:
     """Weights of a route, by InferenceService; what is leaving has none."""
     away = leaving(route)
-    factor = LEAVING_FACTOR if away else 1
-    return {name: weight // factor for name, weight in _backends(route).items() if weight and name not in away}
+    factor = LEAVING_FACTOR if LEAVING in _annotations(route) else 1
+    # rounded up: the weights of those that leave are taken from another
+    return {name: -(-weight // factor) for name, weight in _backends(route).items() if weight and name not in away}
 
 
 def leaving(route: Plain | None) -> dict[str, float]:
     """InferenceServices that are leaving a route, and since when, in seconds since the epoch."""
-    annotations = (route["metadata"].get("annotations") if route else None) or {}
     try:
-        since = msgspec.json.decode(annotations.get(LEAVING, "{}"), type=dict[str, float])
+        since = msgspec.json.decode(_annotations(route).get(LEAVING, "{}"), type=dict[str, float])
     except msgspec.DecodeError:  # somebody has edited it
         return {}
     return {name: at for name, at in since.items() if name in _backends(route)}
+
+
+def _annotations(route: Plain | None) -> Mapping[str, str]:
+    return (route["metadata"].get("annotations") if route else None) or {}
 
 
 def _backends(route: Plain | None) -> dict[str, int]:

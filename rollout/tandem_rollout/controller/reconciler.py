@@ -34,6 +34,8 @@ LATER_S: Final = RESYNC_S
 LEAVING_S: Final = 5.0
 """How long what has lost its weight stays in the route: longer than the gateway takes to hear of it."""
 
+_URGENT: Final = {"SecurityPolicy": 0, "HTTPRoute": 1}
+
 Key = tuple[str, str]
 
 
@@ -246,18 +248,21 @@ class Reconciler:
             placed.append(Placed(revision, found.weights.get(name, 0), current.version(revision)))
         placed += [Placed(current.revision(name, variants[name]), 0, leaving=since) for name, since in leaving.items()]
         owner = _owner(API_VERSION, KIND, rollout.name, rollout.uid)
-        objects = render_rollout(rollout, placed, self._platform, owner=owner)
-        errors = []
-        # the route first: nothing is as urgent
-        for made in sorted(objects, key=lambda each: each["kind"] != "HTTPRoute"):
+        sticky = rollout.spec.strategy.ab_test is not None
+        objects = render_rollout(rollout, placed, self._platform, owner=owner, fine=sticky)
+        errors, open_to_all = [], False
+        # the routes as soon as it is settled who may use them
+        for made in sorted(objects, key=lambda each: _URGENT.get(each["kind"], len(_URGENT))):
             try:
                 if made["kind"] == "HTTPRoute":
                     live = self._cluster.route(rollout.namespace, made["metadata"]["name"])
-                    await applied.apply_watched(made, live)
+                    if live is not None or not open_to_all:
+                        await applied.apply_watched(made, live)
                 else:
                     await applied.apply(made)
             except WriteError as error:
                 errors.append(error)
+                open_to_all = open_to_all or made["kind"] == "SecurityPolicy"
         there = {(each["kind"], each["metadata"]["name"]) for each in objects}
         routes = [each["metadata"]["name"] for each in self._cluster.routes(rollout.namespace, rollout.name)]
         others = [("HTTPRoute", name) for name in routes if name != rollout.name]

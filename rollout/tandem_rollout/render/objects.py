@@ -67,7 +67,12 @@ def render_revision(
 
 
 def render_rollout(
-    rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, owner: dict[str, Any] | None = None
+    rollout: Rollout,
+    placed: Sequence[Placed],
+    platform: Platform,
+    *,
+    owner: dict[str, Any] | None = None,
+    fine: bool = False,
 ) -> list[Object]:
     """What clients and Prometheus meet.
 
@@ -76,8 +81,10 @@ def render_rollout(
         placed: The revisions that may be reached, with their weights.
         platform: Defaults of the installation.
         owner: Owner reference of the objects.
+        fine: Multiply the route's weights even if no backend leaves.
     """
-    return _owned([*pod_monitors(rollout), *routes(rollout, placed, platform), *policies(rollout)], owner)
+    found = [*pod_monitors(rollout), *routes(rollout, placed, platform, fine=fine), *policies(rollout, placed)]
+    return _owned(found, owner)
 
 
 def optional(rollout: Rollout) -> list[tuple[str, str]]:

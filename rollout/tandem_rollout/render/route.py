@@ -30,10 +30,13 @@ SPLIT: Final = "split"
 """Name of the rule with the weights."""
 
 LEAVING: Final = f"{GROUP}/leaving"
-"""Annotation of a route: InferenceServices that leave, and since when."""
+"""Annotation of a route whose weights are multiplied: InferenceServices that leave, and since when."""
 
 LEAVING_FACTOR: Final = 1000
-"""Weights are multiplied by this while another backend leaves with a weight of 1."""
+"""Weights are multiplied by this while another backend leaves with a weight of 1, which is taken from the last one.
+
+Envoy finds the variant of a unit by a hash modulo the sum of the weights. With sticky assignment they are always
+multiplied, or every unit would be dealt anew when a backend begins to leave, and once more when it is gone."""
 
 _SERVICE_PORT: Final = 80
 _GRPC_PATH: Final = "/inference.GRPCInferenceService"
@@ -66,26 +69,35 @@ def hostnames(rollout: Rollout, platform: Platform) -> list[str]:
     return list(rollout.spec.route.hostnames) or [f"{rollout.name}-{rollout.namespace}.{platform.domain}"]
 
 
-def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform) -> list[Object]:
-    """The HTTPRoute, and one for the preview host of blue/green; none where nobody has weight."""
+def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fine: bool = False) -> list[Object]:
+    """The HTTPRoute, one for each variant, and one for the preview host of blue/green; none where nobody has weight.
+
+    Args:
+        rollout: The rollout.
+        placed: The revisions that may be reached, with their weights.
+        platform: Defaults of the installation.
+        fine: Multiply the weights even if no backend leaves.
+    """
     if not any(each.weight for each in placed):
         return []
     hosts = hostnames(rollout, platform)
     there = [each for each in placed if each.leaving is None]
-    main = _route(rollout, rollout.name, hosts, _split(rollout, placed))
     leaving = {each.revision.name: each.leaving for each in placed if each.leaving is not None}
-    if leaving:
+    is_fine = bool(leaving) or fine
+    main = _route(rollout, rollout.name, hosts, _split(rollout, placed, LEAVING_FACTOR if is_fine else 1))
+    if is_fine:
         main["metadata"]["annotations"] = {LEAVING: msgspec.json.encode(leaving, order="sorted").decode()}
     made_routes = [main]
     made_routes += [
         _route(rollout, variant_route(rollout, each.revision.variant.name), hosts, _own_rules(rollout, each))
-        for each in there
+        # where two are of one variant the later is the one that clients who choose it are to get
+        for each in {each.revision.variant.name: each for each in there}.values()
     ]
     blue_green = rollout.spec.strategy.blue_green
     preview = [Placed(each.revision, 1) for each in there if not each.weight]
     if blue_green and preview:
         host = blue_green.preview_hostname or _preview(hosts[0])
-        made_routes.append(_route(rollout, f"{rollout.name}-preview", [host], _split(rollout, preview)))
+        made_routes.append(_route(rollout, f"{rollout.name}-preview", [host], _split(rollout, preview, 1)))
     return made_routes
 
 
@@ -99,8 +111,13 @@ def _preview(host: str) -> str:
     return f"preview-{host}" if domain == host else f"preview.{domain}"
 
 
-def policies(rollout: Rollout) -> list[Object]:
-    """Envoy Gateway's policies: sticky assignment, and who may ask."""
+def policies(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
+    """Envoy Gateway's policies: sticky assignment, and who may ask.
+
+    Args:
+        rollout: The rollout.
+        placed: The revisions that may be reached: some may be of variants that the spec does not have any more.
+    """
     found = []
     target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": rollout.name}
     labels = rollout_labels(rollout)
@@ -109,7 +126,8 @@ def policies(rollout: Rollout) -> list[Object]:
         spec: Object = {"targetRefs": [target], "loadBalancer": balancer}
         found.append(made(_ENVOY_API, "BackendTrafficPolicy", rollout.name, rollout.namespace, labels, spec=spec))
     if security := _security(rollout):
-        own = [{**target, "name": variant_route(rollout, each.name)} for each in rollout.spec.all_variants]
+        names = [each.name for each in rollout.spec.all_variants] + [each.revision.variant.name for each in placed]
+        own = [{**target, "name": variant_route(rollout, name)} for name in dict.fromkeys(names)]
         targets = [target, *own]
         if rollout.spec.strategy.blue_green:
             targets.append({**target, "name": f"{rollout.name}-preview"})
@@ -131,12 +149,13 @@ def _security(rollout: Rollout) -> Object:
     return {}
 
 
-def _split(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
+def _split(rollout: Rollout, placed: Sequence[Placed], factor: int) -> list[Object]:
     """Rules that share requests out by weight."""
     leaving = [Placed(each.revision, 1) for each in placed if each.leaving is not None]
-    factor = LEAVING_FACTOR if leaving else 1
     # clusters are named by position: those that leave come last, so that no other one moves when they are gone
-    backends = [Placed(each.revision, each.weight * factor) for each in placed if each.weight] + leaving
+    backends = [Placed(each.revision, each.weight * factor) for each in placed if each.weight]
+    last = backends.pop()
+    backends += [Placed(last.revision, last.weight - len(leaving)), *leaving]
     return [
         _rule(rollout, SPLIT, [_path(path) for path in _HTTP_PATHS], backends, _SERVICE_PORT),
         _rule(rollout, f"{SPLIT}-grpc", [_path(_GRPC_PATH)], backends, GRPC_PORT),

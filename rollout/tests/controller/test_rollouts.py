@@ -564,11 +564,11 @@ async def test_what_is_replaced_leaves_the_route_in_two_steps_and_goes_after_tha
     await ctl.run()
     given(here, bundle={"image": "athlete:v2"}, keepOldFor="0s")
     await ctl.run(4)
-    assert backends(here) == {"athlete:v2": 100_000, "athlete:v1": 1}
+    assert backends(here) == {"athlete:v2": 99_999, "athlete:v1": 1}
     assert here.status().weights == "main=100"
     ctl.start_again()
     await ctl.run(0.5)
-    assert backends(here) == {"athlete:v2": 100_000, "athlete:v1": 1}
+    assert backends(here) == {"athlete:v2": 99_999, "athlete:v1": 1}
     await ctl.run(5)
     assert backends(here) == {"athlete:v2": 100}
     assert len(here.server.all("inferenceservices")) == 1
@@ -593,3 +593,23 @@ async def test_requests_of_a_variant_have_a_route_as_long_as_there_is_the_varian
         "time-estimator",
         "time-estimator.v1",
     ]
+
+
+async def test_no_route_is_made_where_it_cannot_be_closed(here: World, ctl: Controller) -> None:
+    here.server.fault = lambda call: Answer(422) if call.resource == "securitypolicies" and call.writes else None
+    given(here, variants=variants(90, 10), route={"auth": {"apiKeys": {"secretName": "clients"}}})
+    await ctl.run()
+    assert here.server.all("httproutes") == []
+    assert "SecurityPolicy time-estimator cannot be applied" in here.status().message
+    here.server.fault = lambda call: None
+    await ctl.run(60)
+    assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
+
+
+async def test_a_container_of_a_template_may_lack_an_image(here: World, ctl: Controller) -> None:
+    template = {"spec": {"transformer": {"containers": [{"name": "sidecar", "args": ["x"]}]}}}
+    given(here, variants=variants(90, 10), template=template)
+    await ctl.run()
+    given(here, variants=variants(80, 20), template=template)
+    await ctl.run()
+    assert here.weights() == {"athlete:v1": 80, "athlete:v2": 20}

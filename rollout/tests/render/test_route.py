@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from rollout.tests.rollouts import rollout
 from rollout.tests.specs import variants
@@ -90,7 +91,7 @@ def test_what_leaves_keeps_next_to_nothing_and_moves_no_other_backend() -> None:
     made = render_rollout(of, [Placed(v1, 0, leaving=12.5), Placed(v2, 100)], PLATFORM)
     route = one(made, "HTTPRoute", "time-estimator")
     split = route["spec"]["rules"][0]
-    assert list(backends(split).items()) == [("v2", 100_000), ("v1", 1)]
+    assert list(backends(split).items()) == [("v2", 99_999), ("v1", 1)]
     assert route_weights(route) == {v2.name: 100}
     assert leaving(route) == {v1.name: 12.5}
     assert [each["metadata"]["name"] for each in of_kind(made, "HTTPRoute")] == ["time-estimator", "time-estimator.v2"]
@@ -189,3 +190,35 @@ def test_the_preview_is_not_open_where_the_model_is_not() -> None:
     made = objects(**COLOURS, route={"auth": {"apiKeys": {"secretName": "clients"}}})
     targets = [each["name"] for each in one(made, "SecurityPolicy")["spec"]["targetRefs"]]
     assert targets == [each["metadata"]["name"] for each in of_kind(made, "HTTPRoute")]
+
+
+def test_the_sum_of_sticky_weights_does_not_change_when_a_backend_leaves() -> None:
+    of = rollout(strategy={"abTest": {}})
+    v1, v2 = (Revision.of(of, each) for each in of.spec.all_variants)
+    old = Revision(of, v2.variant, "0" * 8)
+    before = render_rollout(of, [Placed(v1, 90), Placed(old, 10)], PLATFORM, fine=True)
+    during = render_rollout(of, [Placed(v1, 90), Placed(v2, 10), Placed(old, 0, leaving=12.5)], PLATFORM, fine=True)
+    found = []
+    for made in (before, during):
+        route = one(made, "HTTPRoute", "time-estimator")
+        found.append([each["weight"] for each in route["spec"]["rules"][0]["backendRefs"]])
+        assert route_weights(route) == {v1.name: 90, (old if made is before else v2).name: 10}
+    # Envoy takes the hash of a unit modulo the sum
+    assert found == [[90_000, 10_000], [90_000, 9_999, 1]]
+
+
+def test_a_variant_that_the_spec_has_no_more_is_not_open_where_the_model_is_not() -> None:
+    of = rollout(route={"auth": {"apiKeys": {"secretName": "clients"}}})
+    gone = Revision(of, msgspec.structs.replace(of.spec.variants[0], name="gone"), "0" * 8)
+    made = render_rollout(of, [Placed(gone, 100)], PLATFORM)
+    targets = {each["name"] for each in one(made, "SecurityPolicy")["spec"]["targetRefs"]}
+    assert {each["metadata"]["name"] for each in of_kind(made, "HTTPRoute")} <= targets
+
+
+def test_a_variant_has_one_route_also_where_two_of_its_revisions_are_reached() -> None:
+    of = rollout()
+    v1, _ = (Revision.of(of, each) for each in of.spec.all_variants)
+    old = Revision(of, v1.variant, "0" * 8)
+    made = render_rollout(of, [Placed(old, 10), Placed(v1, 0)], PLATFORM)
+    (own,) = [each for each in of_kind(made, "HTTPRoute") if each["metadata"]["name"].endswith(".v1")]
+    assert {each["name"] for rule in own["spec"]["rules"] for each in rule["backendRefs"]} == {v1.transformer}

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from tandem_rollout import KIND
+from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.crd import crd
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import render
@@ -67,9 +67,15 @@ def render_rollouts(
         controller_namespace=controller_namespace,
     )
     objects: list[dict[str, Any]] = []
-    for manifest in [each for file in files for each in _manifests(file)]:
-        manifest.setdefault("metadata", {}).setdefault("namespace", namespace)
-        objects += render(parse(manifest), platform)
+    for file, manifest in [(path, each) for path in files for each in _manifests(path)]:
+        metadata = manifest.get("metadata") or {}
+        if isinstance(metadata, dict):
+            manifest["metadata"] = {"namespace": namespace, **metadata}
+        try:
+            objects += render(parse(manifest), platform)
+        except InvalidSpecError as error:
+            name = metadata.get("name") if isinstance(metadata, dict) else None
+            raise InvalidSpecError(f"{': '.join(map(str, filter(None, (file, name))))}: {error}") from None
     typer.echo(dump(objects), nl=False)
 
 
@@ -84,9 +90,12 @@ def _manifests(file: Path) -> list[dict[str, Any]]:
         documents = [each for each in yaml.safe_load_all(text) if each]
     except OSError as error:
         raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE…") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InvalidSpecError(f"{file}: this is no YAML: {error}") from None
     rollouts = [each for each in documents if isinstance(each, dict) and each.get("kind") == KIND]
     if not rollouts:
         raise InvalidSpecError(f"{file}: there is no {KIND} in it")
+    for each in rollouts:
+        if each.get("apiVersion") != API_VERSION:
+            raise InvalidSpecError(f"{file}: apiVersion must be {API_VERSION}, not {each.get('apiVersion')}")
     return rollouts

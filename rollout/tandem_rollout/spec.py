@@ -377,6 +377,10 @@ def parse(manifest: Mapping[str, Any]) -> Rollout:
         InvalidSpecError: naming the field and the rule that it breaks.
     """
     metadata = manifest.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise InvalidSpecError("metadata: must be a map")
+    if not isinstance(metadata.get("namespace") or "", str):
+        raise InvalidSpecError("metadata.namespace: must be a string")
     name = metadata.get("name") or ""
     try:
         msgspec.convert(name, RolloutName)
@@ -484,7 +488,9 @@ def _check(spec: RolloutSpec) -> None:
             raise InvalidSpecError(f"spec.autoscaling.{where}: minReplicas must not be above maxReplicas")
         if seconds(half.scale_down_after) > _LONGEST_WINDOW_S:
             raise InvalidSpecError(f"spec.autoscaling.{where}: scaleDownAfter may be 1h at most")
+    _check_template("spec.template", spec.template)
     for variant in variants:
+        _check_template(f"variant {variant.name!r}, template", variant.template)
         where = "spec.bundle" if spec.bundle else f"variant {variant.name!r}, bundle"
         _check_bundle(where, variant.bundle)
         # its model repository is built before KServe brings such a bundle
@@ -497,6 +503,27 @@ def _check_bundle(where: str, bundle: Bundle) -> None:
         raise InvalidSpecError(f"{where}: give exactly one of image, pvc and uri")
     if bundle.modelcar and not bundle.image:
         raise InvalidSpecError(f"{where}: modelcar needs an image")
+
+
+def _check_template(where: str, template: Template | None) -> None:
+    """That the overrides fit onto an InferenceService; what is in them is the API server's to judge."""
+    if template is None:
+        return
+    for name in ("labels", "annotations"):
+        given = template.metadata.get(name) or {}
+        if not isinstance(given, dict) or not all(isinstance(value, str | None) for value in given.values()):
+            raise InvalidSpecError(f"{where}.metadata.{name}: must be a map of strings")
+    for half in ("transformer", "predictor"):
+        given = template.spec.get(half, {})
+        if not isinstance(given, dict):
+            raise InvalidSpecError(f"{where}.spec.{half}: must be a map")
+        for name in ("containers", "initContainers"):
+            containers = given.get(name) or []
+            named = isinstance(containers, list) and all(
+                isinstance(each, dict) and isinstance(each.get("name"), str) for each in containers
+            )
+            if not named:
+                raise InvalidSpecError(f"{where}.spec.{half}.{name}: must be a list of containers with names")
 
 
 def _in_words(error: str) -> str:

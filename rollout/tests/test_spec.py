@@ -25,6 +25,32 @@ def test_bad_specs(spec: specs.Spec, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("template", "where"),
+    [
+        ({"spec": {"transformer": None}}, "spec.transformer: must be a map"),
+        ({"spec": {"predictor": "x"}}, "spec.predictor: must be a map"),
+        ({"spec": {"predictor": {"containers": "x"}}}, "spec.predictor.containers: must be a list of containers"),
+        (
+            {"spec": {"predictor": {"initContainers": [{"image": "i"}]}}},
+            "spec.predictor.initContainers: must be a list",
+        ),
+        ({"metadata": {"labels": "x"}}, "metadata.labels: must be a map of strings"),
+        ({"metadata": {"annotations": {"a": 1}}}, "metadata.annotations: must be a map of strings"),
+    ],
+)
+def test_templates_that_do_not_fit(template: specs.Spec, where: str) -> None:
+    with pytest.raises(InvalidSpecError) as caught:
+        parse(manifest(bundle=specs.IMAGE, template=template))
+    assert str(caught.value).startswith(f"spec.template.{where}")
+
+
+@pytest.mark.parametrize("metadata", ["est", {"name": "est", "namespace": 5}])
+def test_metadata_that_is_none(metadata: object) -> None:
+    with pytest.raises(InvalidSpecError, match=r"^metadata"):
+        parse({**manifest(), "metadata": metadata})
+
+
 @pytest.mark.parametrize("name", ["", "Est", "1est", "est-", "est.v1", "e" * 23])
 def test_bad_names(name: str) -> None:
     with pytest.raises(InvalidSpecError, match=r"^metadata\.name: "):

@@ -51,6 +51,15 @@ def test_units_are_counted_at_the_share_that_was_configured_then() -> None:
     assert not mismatched(so_far)
 
 
+def test_a_mismatch_is_found_although_the_share_rises() -> None:
+    so_far = Assignment()
+    for configured in (0.05, 0.1, 0.2, 0.4):
+        so_far = assigned(
+            so_far, canary=8000 * configured * 1.15, stable=8000 * (1 - configured * 1.15), share=configured
+        )
+    assert mismatched(so_far, alpha=1e-12)
+
+
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_nothing_is_learnt_where_all_units_go_one_way(share: float) -> None:
     assert assigned(Assignment(), canary=5, stable=5, share=share) == Assignment()

@@ -33,6 +33,7 @@ class Observed:
         transformers: Transformer pods that are ready.
         predictors: Predictor pods that are ready.
         weight: Weight that the route gives it.
+        reached: Whether those reach it who ask for its variant.
         proof: Its proof; None before it has been given.
         problem: Why it is not ready: what a container, the scheduler or the replay says.
         fatal: Whether it will not serve as it is: a proof that failed, a container that ends again and again.
@@ -44,6 +45,7 @@ class Observed:
     transformers: int = 0
     predictors: int = 0
     weight: int = 0
+    reached: bool = False
     proof: Proof | None = None
     problem: str = ""
     fatal: bool = False

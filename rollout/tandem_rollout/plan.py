@@ -91,6 +91,8 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
         elif fit:
             # nobody else answers those who ask for this variant, whoever has its weight meanwhile
             own[variant] = revision.name
+        elif there := _within_reach(revision, observed):
+            own[variant] = there.name
     if not weights:
         weights = {each.name: each.weight for each in observed if each.weight}
     reachable = tuple(dict.fromkeys([*weights, *own.values()]))
@@ -134,10 +136,20 @@ def _carrier(
         return own
     if not share:
         return None
-    names = {each.name for each in wanted}
+    names = {each.variant.name for each in wanted}
     switches = revision.rollout.spec.strategy.blue_green is not None
-    serving = [each for each in observed if each.weight and each.running and (switches or each.name not in names)]
+    serving = [each for each in observed if each.weight and each.running and (switches or each.variant not in names)]
     return max(serving, key=lambda each: each.weight, default=None)
+
+
+def _within_reach(revision: Revision, observed: Sequence[Observed]) -> Observed | None:
+    """The revision that those reach who ask for a variant without weight, until the wanted one can answer them."""
+    own = [
+        each
+        for each in observed
+        if each.variant == revision.variant.name and each.reached and each.running and not each.fatal
+    ]
+    return next(iter(own), None)
 
 
 def _portion(revision: Revision, old: Observed, part: Mapping[str, int]) -> float:

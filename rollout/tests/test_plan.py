@@ -163,6 +163,19 @@ def test_green_stays_within_reach_while_it_grows_for_the_switch() -> None:
     assert set(found.reachable) == {blue.name, green.name}
 
 
+def test_a_variant_without_weight_is_within_reach_until_its_successor_is_ready() -> None:
+    def canary(image: str) -> Rollout:
+        variants = [{"name": "v1", "bundle": {"image": "athlete:v1"}, "weight": 1}]
+        return rollout(variants=[*variants, {"name": "v2", "bundle": {"image": image}}])
+
+    v1, old = revisions(canary("athlete:v2"))
+    of = canary("athlete:v3")
+    _, new = revisions(of)
+    there = [seen(v1, weight=1), seen(old, reached=True)]
+    assert decide(of, *there, seen(new, proof=None)).reachable == (v1.name, old.name)
+    assert decide(of, *there, seen(new)).reachable == (v1.name, new.name)
+
+
 def test_the_others_do_not_get_the_share_of_a_variant_that_is_renamed() -> None:
     def named(name: str) -> Rollout:
         variants = [("v1", 90), ("v2", 10)]

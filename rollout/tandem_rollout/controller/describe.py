@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -53,7 +54,10 @@ def describe(
     names = {each.name: each.variant for each in observed}
     # where the route could not be written, clients meet the weights that were
     routed = {each.name: each.weight for each in observed if each.weight} if rollout.name in errors else found.weights
-    weights = {names[name]: weight for name, weight in routed.items() if name in names}
+    weights: Counter[str] = Counter()
+    for name, weight in routed.items():
+        if name in names:
+            weights[names[name]] += weight
     return RolloutStatus(
         observed_generation=rollout.generation,
         ready=f"{ready}/{len(wanted)}",

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.controller.one_line import one_line
-from tandem_rollout.render.route import LEAVING, LEAVING_FACTOR, SPLIT
+from tandem_rollout.render.route import LEAVING, LEAVING_FACTOR, OWN, SPLIT
 from tandem_rollout.revision import Revision
 
 Plain = Mapping[str, Any]
@@ -68,15 +68,20 @@ def leaving(route: Plain | None) -> dict[str, float]:
     return {name: at for name, at in since.items() if name in _backends(route)}
 
 
+def reached(routes: Iterable[Plain]) -> set[str]:
+    """InferenceServices that those reach who ask for their variant."""
+    return {name for route in routes for name in _backends(route, OWN)}
+
+
 def _annotations(route: Plain | None) -> Mapping[str, str]:
     return (route["metadata"].get("annotations") if route else None) or {}
 
 
-def _backends(route: Plain | None) -> dict[str, int]:
-    """Weights as they stand in a route, by InferenceService."""
+def _backends(route: Plain | None, name: str = SPLIT) -> dict[str, int]:
+    """Weights as they stand in a rule of a route, by InferenceService."""
     rules = route["spec"]["rules"] if route else ()
-    split = next((rule for rule in rules if rule.get("name") == SPLIT), {"backendRefs": ()})
-    return {each["name"].removesuffix("-transformer"): each.get("weight", 1) for each in split["backendRefs"]}
+    found = next((rule for rule in rules if rule.get("name") == name), {"backendRefs": ()})
+    return {each["name"].removesuffix("-transformer"): each.get("weight", 1) for each in found["backendRefs"]}
 
 
 def route_problem(route: Plain | None) -> str:
@@ -144,4 +149,4 @@ def _last_words(ended: Plain) -> str:
     return f"ended with code {ended.get('exitCode')}: {last}"
 
 
-__all__ = ["leaving", "problem", "ready", "ready_pods", "route_problem", "route_weights", "waits_for"]
+__all__ = ["leaving", "problem", "reached", "ready", "ready_pods", "route_problem", "route_weights", "waits_for"]

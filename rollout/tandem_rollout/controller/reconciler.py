@@ -146,10 +146,13 @@ class Reconciler:
     async def _observe(self, current: _Pass) -> list[Observed]:
         current.memory.proofs.keep(current.services)
         weights = observe.route_weights(current.route)
+        reached = observe.reached(self._cluster.routes(current.rollout.namespace, current.rollout.name))
         # at the same time, or one transformer that does not answer holds up the weights of all
-        return list(await asyncio.gather(*(self._see(current, name, weights) for name in current.services)))
+        return list(
+            await asyncio.gather(*(self._see(current, name, weights, name in reached) for name in current.services))
+        )
 
-    async def _see(self, current: _Pass, name: str, weights: Mapping[str, int]) -> Observed:
+    async def _see(self, current: _Pass, name: str, weights: Mapping[str, int], reached: bool) -> Observed:
         service, proofs = current.services[name], current.memory.proofs
         pods = self._cluster.pods(current.rollout.namespace, name)
         variant = service["metadata"]["labels"].get(VARIANT_LABEL, "")
@@ -171,6 +174,7 @@ class Reconciler:
             transformers=transformers,
             predictors=predictors,
             weight=weight,
+            reached=reached,
             proof=proofs.get(name),
             problem=problem,
             fatal=fatal,

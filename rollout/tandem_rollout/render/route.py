@@ -29,6 +29,9 @@ VARIANT_HEADER: Final = "x-tandem-variant"
 SPLIT: Final = "split"
 """Name of the rule with the weights."""
 
+OWN: Final = "own"
+"""Name of the rule with the requests for one variant."""
+
 LEAVING: Final = f"{GROUP}/leaving"
 """Annotation of a route whose weights are multiplied: InferenceServices that leave, and since when."""
 
@@ -189,8 +192,8 @@ def _own_rules(rollout: Rollout, placed: Placed) -> list[Object]:
         matches += [_path(f"/v1/models/{at}:predict"), _path(f"/v1/models/{at}"), _path(f"/v2/models/{at}")]
     alone = [Placed(placed.revision, 1)]
     return [
-        _rule(rollout, "own", matches, alone, _SERVICE_PORT),
-        _rule(rollout, "own-grpc", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT),
+        _rule(rollout, OWN, matches, alone, _SERVICE_PORT),
+        _rule(rollout, f"{OWN}-grpc", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT),
     ]
 
 

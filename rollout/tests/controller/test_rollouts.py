@@ -174,6 +174,9 @@ async def test_green_gets_nothing_before_it_is_ready(here: World, ctl: Controlle
     given(here, variants=edited, strategy={"blueGreen": {"active": "green"}})
     await ctl.run()
     assert here.weights() == {"athlete:blue": 100}
+    # those who look at green go on seeing it
+    assert here.weights("time-estimator-preview") == {"athlete:green": 1}
+    assert here.server.get("httproutes", "time-estimator.green") is not None
     here.pods.clear()
     await ctl.run()
     assert here.weights() == {"athlete:green2": 100}

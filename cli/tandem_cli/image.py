@@ -48,14 +48,21 @@ def image(
     bundle = Bundle.open(path)
     name = tag or f"{bundle.name}:{bundle.digest[:8]}"
     if context is not None:
-        if context.exists() and any(context.iterdir()):
-            raise typer.BadParameter(f"{context} is not empty", param_hint="--context")
-        write_context(bundle, context, base)
+        if context.resolve().is_relative_to(bundle.path.resolve()):
+            raise typer.BadParameter(f"{context} is in the bundle", param_hint="--context")
+        try:
+            if context.exists() and any(context.iterdir()):
+                raise typer.BadParameter(f"{context} is not empty", param_hint="--context")
+            write_context(bundle, context, base)
+        except OSError as error:
+            raise typer.BadParameter(f"{context}: {error.strerror}", param_hint="--context") from None
         typer.echo(f"wrote {context}; build it: docker build -t {name} {context}")
         return
     program = builder or next(filter(shutil.which, _BUILDERS), None)
     if program is None:
         raise BundleError(f"none of {', '.join(_BUILDERS)} is installed; write the build context with --context")
+    if shutil.which(program) is None:
+        raise typer.BadParameter(f"{program} is not installed", param_hint="--builder")
     with tempfile.TemporaryDirectory() as directory:
         write_context(bundle, Path(directory), base)
         if subprocess.run([program, "build", "-t", name, directory], check=False).returncode:

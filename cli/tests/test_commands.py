@@ -208,3 +208,31 @@ def test_up_with_a_version_that_is_not_there(package: Path, bundle: Bundle) -> N
 
 def test_up_with_a_weight_that_is_none(package: Path) -> None:
     assert tandem("up", package, "--weight", "v1").exit_code == 2
+
+
+def test_bundle_image_writes_what_an_image_is_built_from(bundle: Bundle, tmp_path: Path) -> None:
+    context = tmp_path / "deep" / "context"
+    result = tandem("bundle", "image", bundle.path, "--context", context)
+    assert result.exit_code == 0, result.output
+    assert Bundle.open(context / "models").digest == bundle.digest
+    dockerfile = (context / "Dockerfile").read_text()
+    assert bundle.digest in dockerfile
+    assert "COPY models /models" in dockerfile
+
+
+@pytest.mark.parametrize("where", ["full", "full/file", "full/file/below", "bundle/below"])
+def test_bundle_image_does_not_write_to_where_it_must_not(bundle: Bundle, tmp_path: Path, where: str) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    shutil.copytree(bundle.path, tmp_path / "bundle")
+    before = sorted(tmp_path.rglob("*"))
+    result = tandem("bundle", "image", tmp_path / "bundle", "--context", tmp_path / where)
+    assert result.exit_code == 2
+    assert "--context" in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_bundle_image_with_a_builder_that_is_not_there(bundle: Bundle) -> None:
+    result = tandem("bundle", "image", bundle.path, "--builder", "nowhere")
+    assert result.exit_code == 2
+    assert "nowhere is not installed" in result.output

@@ -22,6 +22,8 @@ _STUCK: Final = {
     "ErrImageNeverPull",
 }
 _ACCIDENTS: Final = 2
+_LONGEST_LABEL: Final = 63
+"""Characters of a label of a host name."""
 
 
 def ready(pods: Iterable[Plain]) -> list[Plain]:
@@ -99,8 +101,19 @@ def waits_for(revision: Revision, transformers: int, predictors: int, exists: bo
         return "waits for its InferenceService"
     missing = [half for half, count in (("transformer", transformers), ("predictor", predictors)) if not count]
     if missing:
-        return f"waits for a ready {' and a ready '.join(missing)}"
+        return f"waits for a ready {' and a ready '.join(missing)}{_too_long(revision)}"
     return f"waits for its proof: golden rows through {revision.name}"
+
+
+def _too_long(revision: Revision) -> str:
+    """What keeps KServe from making pods, where its template of domains is the default, and what it tells nobody."""
+    host = f"{revision.transformer}-{revision.rollout.namespace}"
+    if len(host) <= _LONGEST_LABEL:
+        return ""
+    return (
+        f"; {host} has {len(host)} characters, and KServe makes no pods above {_LONGEST_LABEL} unless its domainTemplate "
+        "is set to {{ .Name }}.{{ .Namespace }}.{{ .IngressDomain }}"
+    )
 
 
 def _is_ready(pod: Plain) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from rollout.tests.rollouts import rollout
 
@@ -140,3 +141,12 @@ def test_what_a_revision_waits_for() -> None:
     assert observe.waits_for(revision, 0, 0, True) == "waits for a ready transformer and a ready predictor"
     assert observe.waits_for(revision, 1, 0, True) == "waits for a ready predictor"
     assert observe.waits_for(revision, 1, 1, True) == f"waits for its proof: golden rows through {revision.name}"
+
+
+def test_names_for_which_kserve_makes_no_pods() -> None:
+    def waits(namespace: str) -> str:
+        of = msgspec.structs.replace(rollout(), namespace=namespace)
+        return observe.waits_for(Revision.of(of, of.spec.all_variants[0]), 0, 0, True)
+
+    assert "KServe" not in waits("n" * 24)
+    assert "has 64 characters, and KServe makes no pods above 63" in waits("n" * 25)

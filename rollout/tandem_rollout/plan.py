@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from tandem.compatibility import compare
 from tandem_rollout.observation import Observed
-from tandem_rollout.revision import Revision
+from tandem_rollout.revision import Revision, shares
 from tandem_rollout.spec import Rollout, seconds
 
 
@@ -43,14 +43,6 @@ class Plan:
     floors: dict[str, tuple[int, int]]
     retired: tuple[str, ...]
     obsolete: tuple[str, ...]
-
-
-def shares(rollout: Rollout) -> dict[str, int]:
-    """Weight that the spec gives each variant."""
-    blue_green = rollout.spec.strategy.blue_green
-    if blue_green:
-        return {variant.name: 100 * (variant.name == blue_green.active) for variant in rollout.spec.variants}
-    return {variant.name: variant.weight for variant in rollout.spec.all_variants}
 
 
 def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed], now: float) -> Plan:

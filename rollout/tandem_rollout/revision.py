@@ -76,6 +76,14 @@ def rollout_labels(rollout: Rollout) -> dict[str, str]:
     return {**MANAGED_BY, "app.kubernetes.io/name": rollout.model, ROLLOUT_LABEL: rollout.name}
 
 
+def shares(rollout: Rollout) -> dict[str, int]:
+    """Weight that the spec gives each variant."""
+    blue_green = rollout.spec.strategy.blue_green
+    if blue_green:
+        return {variant.name: 100 * (variant.name == blue_green.active) for variant in rollout.spec.variants}
+    return {variant.name: variant.weight for variant in rollout.spec.all_variants}
+
+
 def revision_hash(rollout: Rollout, variant: Variant) -> str:
     """Hash of all that pods are made of. What only routes, scales or watches them may change without new pods."""
     spec = rollout.spec

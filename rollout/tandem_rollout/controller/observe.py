@@ -111,8 +111,8 @@ def _too_long(revision: Revision) -> str:
     if len(host) <= _LONGEST_LABEL:
         return ""
     return (
-        f"; {host} has {len(host)} characters, and KServe makes no pods above {_LONGEST_LABEL} unless its domainTemplate "
-        "is set to {{ .Name }}.{{ .Namespace }}.{{ .IngressDomain }}"
+        f"; {host} has {len(host)} characters, and KServe makes no pods above {_LONGEST_LABEL} "
+        "unless its domainTemplate is set to {{ .Name }}.{{ .Namespace }}.{{ .IngressDomain }}"
     )
 
 

@@ -16,7 +16,7 @@ from tandem_rollout.render.network import network_policies
 from tandem_rollout.render.route import Placed, policies, routes
 from tandem_rollout.render.scaling import scaled_objects
 from tandem_rollout.render.service import predictor_pods
-from tandem_rollout.revision import Revision
+from tandem_rollout.revision import Revision, shares
 from tandem_rollout.spec import Rollout
 
 __all__ = ["Object", "Placed", "render", "render_revision", "render_rollout"]
@@ -30,19 +30,10 @@ def render(rollout: Rollout, platform: Platform) -> list[Object]:
         platform: Defaults of the installation.
     """
     revisions = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
-    placed = [Placed(revision, weight, revision.variant.bundle.version) for revision, weight in weighted(revisions)]
+    part = shares(rollout)
+    placed = [Placed(each, part[each.variant.name], each.variant.bundle.version) for each in revisions]
     objects = [made for revision in revisions for made in render_revision(revision, platform)]
     return objects + render_rollout(rollout, placed, platform)
-
-
-def weighted(revisions: Sequence[Revision]) -> list[tuple[Revision, int]]:
-    """Revisions with the weights that the spec gives them."""
-    if not revisions:
-        return []
-    blue_green = revisions[0].rollout.spec.strategy.blue_green
-    if blue_green:
-        return [(revision, 100 * (revision.variant.name == blue_green.active)) for revision in revisions]
-    return [(revision, revision.variant.weight) for revision in revisions]
 
 
 def render_revision(

@@ -141,7 +141,13 @@ class Predictor(_Struct, frozen=True):
 class Store(_Struct, frozen=True):
     """The online store. At most one of url and urlFrom."""
 
-    url: Annotated[str, Meta(description="redis:// or rediss:// without a password.")] = ""
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^[a-z]+://([^:@/]*@)?[^@]*$",
+            description="redis:// or rediss:// without a password: with one, it belongs into a Secret and urlFrom.",
+        ),
+    ] = ""
     url_from: Annotated[SecretKey | None, Meta(description="Secret with the whole URL, its password included.")] = None
 
 

@@ -14,7 +14,7 @@ from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.controller import observe
 from tandem_rollout.controller.applied import RESYNC_S, RETRY_S, Applied
 from tandem_rollout.controller.describe import describe, describe_invalid
-from tandem_rollout.controller.images import freeze_images
+from tandem_rollout.controller.frozen import freeze
 from tandem_rollout.controller.interface import Cluster, WriteError
 from tandem_rollout.controller.proofs import Proofs
 from tandem_rollout.controller.report import Reporter
@@ -218,9 +218,8 @@ class Reconciler:
         (service,) = (each for each in objects if each["kind"] == "InferenceService")
         service["metadata"]["ownerReferences"] = [_owner(API_VERSION, KIND, rollout.name, rollout.uid)]
         live = current.services.get(revision.name)
-        if live is not None:
-            freeze_images(service, live)
-        live = await applied.apply_watched(service, live) or live
+        if freeze(service, live):
+            live = await applied.apply_watched(service, live) or live
         if live is None:
             return
         uid = live["metadata"]["uid"]

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from rollout.tests.rollouts import manifest
 
+from tandem_rollout.controller import reconciler
 from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.platform import Platform
+from tandem_rollout.render import render_revision
 
 from .apiserver import Answer
 from .world import (
@@ -413,6 +415,30 @@ async def test_images_stay_what_they_were_under_a_newer_controller(here: World, 
         await newer.run()
     images = {each["spec"]["transformer"]["containers"][0]["image"] for each in here.server.all("inferenceservices")}
     assert images == {"tandem-transformer:0.1.0", "tandem-transformer:0.2.0"}
+
+
+async def test_pods_stay_what_they_were_under_a_controller_that_renders_otherwise(
+    here: World, ctl: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(here, bundle={"image": "athlete:v1"})
+    await ctl.run()
+    before = here.server.all("inferenceservices")
+
+    def newer_revision(*args: Any, **options: Any) -> list[dict[str, Any]]:
+        objects = render_revision(*args, **options)
+        for each in objects:
+            if each["kind"] == "InferenceService":
+                each["spec"]["transformer"]["containers"][0]["args"].append("--flag_of_the_future")
+        return objects
+
+    monkeypatch.setattr(reconciler, "render_revision", newer_revision)
+    async with controller(here) as newer:
+        await newer.run(601)
+        assert here.server.all("inferenceservices") == before
+        given(here, bundle={"image": "athlete:v2"})
+        await newer.run()
+    flags = [each["spec"]["transformer"]["containers"][0]["args"][-1] for each in here.server.all("inferenceservices")]
+    assert sorted(flag == "--flag_of_the_future" for flag in flags) == [False, True]
 
 
 async def test_what_somebody_does_to_the_route_is_undone_at_once(here: World, ctl: Controller) -> None:

@@ -1,0 +1,52 @@
+"""A revision stays what it was when it was made, whatever a newer controller would make of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from tandem_rollout import GROUP
+from tandem_rollout.render import Object
+
+RENDERED: Final = f"{GROUP}/rendered"
+"""Annotation of an InferenceService: digest of its spec as it was rendered when it was made."""
+
+
+def freeze(service: Object, live: Mapping[str, Any] | None) -> bool:
+    """Prepare a rendered InferenceService to be applied over the one in the cluster.
+
+    A newer controller has newer default images, and may render other flags or probes. All of that is for new revisions:
+    it must not roll pods that serve, with an image that may not know the flags. What a person writes is part of the
+    revision's name, so it cannot differ.
+
+    Args:
+        service: The InferenceService as it is rendered now; gets the images of the live one, and the annotation.
+        live: The one in the cluster; None if there is none.
+
+    Returns:
+        Whether it may be applied. False where it would change more than somebody's edits: then the live one stays.
+    """
+    if live is not None:
+        _keep_images(service, live)
+    digest = hashlib.sha256(msgspec.json.encode(service["spec"], order="sorted")).hexdigest()[:16]
+    annotations = (live["metadata"].get("annotations") if live else None) or {}
+    recorded = annotations.get(RENDERED, digest)
+    service["metadata"]["annotations"] = {**service["metadata"].get("annotations", {}), RENDERED: recorded}
+    return bool(recorded == digest)
+
+
+def _keep_images(service: Object, live: Mapping[str, Any]) -> None:
+    for component in ("transformer", "predictor"):
+        images = {
+            each["name"]: each["image"] for each in _containers(live["spec"].get(component) or {}) if each.get("image")
+        }
+        for container in _containers(service["spec"][component]):
+            if image := images.get(container["name"]):
+                container["image"] = image
+
+
+def _containers(component: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [*(component.get("initContainers") or ()), *(component.get("containers") or ())]

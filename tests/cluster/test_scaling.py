@@ -23,6 +23,7 @@ SCALING = {
 SLOW = {"args": ["--inline_below_ms=0", "--max_batch_delay_ms=20"]}
 RATE = 250
 HELD_S = 40
+PATIENCE_S = 300.0
 PROMETHEUS = ("prometheus", "cluster", "monitoring")
 
 
@@ -40,9 +41,9 @@ def test_both_halves_scale_up_under_load_and_back(cluster: Cluster) -> None:
     started = {half: _replicas(cluster, half) for half in ("transformer", "predictor")}
     assert set(started.values()) == {1}
     with _load(cluster, RATE) as sent:
-        sent.wait_until(lambda: _replicas(cluster, "transformer") == 3)
+        sent.wait_until(lambda: _replicas(cluster, "transformer") == 3, PATIENCE_S)
         FIGURES.add("transformer 1 to 3 pods under load", f"{sent.now:.0f} s")
-        sent.wait_until(lambda: _replicas(cluster, "predictor") >= 2)
+        sent.wait_until(lambda: _replicas(cluster, "predictor") >= 2, PATIENCE_S)
         FIGURES.add("predictor up on its own signal", f"{sent.now:.0f} s")
     eventually(lambda: _replicas(cluster, "transformer") == 1, "transformer back to 1", 240)
     eventually(lambda: _replicas(cluster, "predictor") == 1, "predictor back to 1", 240)
@@ -53,10 +54,10 @@ def test_both_halves_scale_up_under_load_and_back(cluster: Cluster) -> None:
 
 def test_without_prometheus_replicas_hold_and_scaling_resumes(cluster: Cluster) -> None:
     with _load(cluster, RATE) as sent:
-        sent.wait_until(lambda: _replicas(cluster, "transformer") == 3)
+        sent.wait_until(lambda: _replicas(cluster, "transformer") == 3, PATIENCE_S)
         _prometheus(0)
         scaled = _deployment(cluster, "transformer")
-        sent.wait_until(lambda: _fallback(cluster, scaled))
+        sent.wait_until(lambda: _fallback(cluster, scaled), PATIENCE_S)
         held = _replicas(cluster, "transformer")
     # without load and without Prometheus nothing shrinks, although fewer pods would be due after ten seconds
     hpa = f"keda-{scaled}"

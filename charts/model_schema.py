@@ -26,6 +26,8 @@ def schema() -> dict[str, Any]:
     # the template makes it where apiKeys are given
     keys = spec["properties"]["route"]["properties"]["auth"]["properties"]["apiKeys"]
     keys["required"].remove("secretName")
+    # a password is welcome here: the template puts it into a Secret
+    del spec["properties"]["store"]["properties"]["url"]["pattern"]
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart model",

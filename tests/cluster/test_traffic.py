@@ -79,7 +79,7 @@ def pins_hit(cluster: Cluster, times: int) -> None:
             assert {_curl(cluster, path, headers) for _ in range(times)} == {version}
 
 
-def test_an_image_rolls_without_a_lost_request(cluster: Cluster) -> None:
+def test_new_pods_for_both_variants_lose_no_request(cluster: Cluster) -> None:
     with load(cluster, rate=200) as sent:
         sent.wait(1_000)
         before = {each["inferenceService"] for each in serving(cluster, NAME, "v1=90 v2=10")["variants"]}

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.crd import crd
-from tandem_rollout.spec import RolloutName
+from tandem_rollout.fields import RolloutName
 
 PATH: Final = Path(__file__).parent / "model" / "values.schema.json"
 
@@ -63,6 +63,10 @@ def schema() -> dict[str, Any]:
 def closed(structural: dict[str, Any]) -> dict[str, Any]:
     """A structural schema without Kubernetes' extensions, and with no room for fields that it does not name."""
     plain = {key: value for key, value in structural.items() if not key.startswith("x-kubernetes-") and key != "format"}
+    for bound in ("minimum", "maximum"):
+        exclusive = f"exclusive{bound.capitalize()}"
+        if plain.pop(exclusive, False):  # later drafts have the number here
+            plain[exclusive] = plain.pop(bound)
     if "properties" in plain:
         plain["properties"] = {name: closed(own) for name, own in plain["properties"].items()}
         plain["additionalProperties"] = False

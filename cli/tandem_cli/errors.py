@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from tandem import BundleError, DefinitionError, StoreError, TandemError
 from tandem_cli.local import ChildDied
-from tandem_rollout.spec import InvalidSpecError
+from tandem_rollout.fields import InvalidSpecError
 
 FAILED = 1
 """Exit code: a check found something, or something did not work."""

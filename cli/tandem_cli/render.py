@@ -11,9 +11,10 @@ import yaml
 
 from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.crd import crd
+from tandem_rollout.fields import InvalidSpecError
+from tandem_rollout.manifest import parse
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import render
-from tandem_rollout.spec import InvalidSpecError, parse
 
 _DEFAULT = Platform()
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout import GROUP, KIND, PLURAL, VERSION
-from tandem_rollout.spec import RULES, RolloutSpec
+from tandem_rollout.rules import RULES
+from tandem_rollout.spec import RolloutSpec
 from tandem_rollout.status import RolloutStatus
 
 Schema = dict[str, Any]
@@ -94,6 +95,10 @@ def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
         schema = {**some, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
         return _convert(schema, defs)
     converted = {key: value for key, value in schema.items() if key not in _DROPPED and not _is_empty(key, value)}
+    for bound in ("minimum", "maximum"):
+        exclusive = f"exclusive{bound.capitalize()}"
+        if exclusive in schema:  # Kubernetes has the form of JSON Schema's fourth draft
+            converted[bound], converted[exclusive] = schema[exclusive], True
     if "enum" in schema:
         converted["type"] = "string"
     if schema.get("type") == "integer":

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tandem.compatibility import compare
+from tandem_rollout.fields import seconds
 from tandem_rollout.observation import Observed
 from tandem_rollout.revision import Revision, shares
-from tandem_rollout.spec import Rollout, seconds
+from tandem_rollout.spec import Rollout
 
 
 @dataclass(frozen=True, slots=True)

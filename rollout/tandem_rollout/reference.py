@@ -13,7 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout import API_VERSION, KIND
-from tandem_rollout.spec import RULES, Duration, RolloutName, RolloutSpec
+from tandem_rollout.fields import Duration, RolloutName
+from tandem_rollout.rules import RULES
+from tandem_rollout.spec import RolloutSpec
 from tandem_rollout.status import RolloutStatus
 
 Schema = dict[str, Any]

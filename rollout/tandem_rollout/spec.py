@@ -1,62 +1,36 @@
 """What a person writes: the spec of an ``InferenceRollout``, field by field.
 
-The structs are the one source of the CRD's schema (:mod:`tandem_rollout.crd`): descriptions, defaults, ranges and
-patterns stand here only.
+The structs, with those of :mod:`.strategy` and :mod:`.gates`, are the one source of the CRD's schema
+(:mod:`tandem_rollout.crd`): descriptions, defaults, ranges and patterns stand there only.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, field
 
-from tandem.errors import TandemError
-
-Name = Annotated[str, Meta(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=14)]
-RolloutName = Annotated[str, Meta(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=22)]
-"""InferenceServices are named after both and a hash, and KServe labels their pods ``isvc.NAME-transformer``: a label
-may have 63 characters."""
-
-Weight = Annotated[int, Meta(ge=0, le=1000)]
-Replicas = Annotated[int, Meta(ge=1, le=1000)]
-_HOSTNAME = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-Hostname = Annotated[str, Meta(pattern=_HOSTNAME, max_length=253)]
-Duration = Annotated[str, Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$", description="Like 10s, 1m30s or 500ms.")]
+from tandem_rollout.fields import Duration, Hostname, Name, Replicas, Struct, Weight
+from tandem_rollout.gates import Analysis
+from tandem_rollout.strategy import Strategy
 
 
-_SHORTEST_TIMEOUT_S = 0.1
-_LONGEST_WINDOW_S = 3600.0
-"""An autoscaler looks back no further."""
-
-
-class InvalidSpecError(TandemError):
-    """A spec breaks a rule; the message names the field and the rule."""
-
-
-class _Struct(
-    msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True, kw_only=True, frozen=True
-):
-    """Field names in camel case, as everywhere in Kubernetes."""
-
-
-class SecretKey(_Struct, frozen=True):
+class SecretKey(Struct, frozen=True):
     """A key of a Secret in the namespace of the rollout."""
 
     name: Annotated[str, Meta(min_length=1, description="Name of the Secret.")]
     key: Annotated[str, Meta(min_length=1, description="Key in it.")]
 
 
-class Claim(_Struct, frozen=True):
+class Claim(Struct, frozen=True):
     """A directory of a PersistentVolumeClaim."""
 
     claim_name: Annotated[str, Meta(min_length=1, description="Name of the PersistentVolumeClaim.")]
     path: Annotated[str, Meta(description="Directory of the bundle in the volume; empty for the volume itself.")] = ""
 
 
-class Bundle(_Struct, frozen=True):
+class Bundle(Struct, frozen=True):
     """Where both halves of a version take their bundle from: exactly one of image, pvc and uri."""
 
     image: Annotated[str, Meta(description="OCI image that has the bundle under /models.")] = ""
@@ -85,7 +59,7 @@ class Bundle(_Struct, frozen=True):
     ] = ""
 
 
-class EnvVar(_Struct, frozen=True):
+class EnvVar(Struct, frozen=True):
     """An environment variable of a container."""
 
     name: Annotated[str, Meta(min_length=1, description="Name of the variable.")]
@@ -95,7 +69,7 @@ class EnvVar(_Struct, frozen=True):
     ] = None
 
 
-class Resources(_Struct, frozen=True):
+class Resources(Struct, frozen=True):
     """Requests and limits of a container."""
 
     requests: Annotated[dict[str, str], Meta(description="What a pod is sure to get, by resource.")] = field(
@@ -106,7 +80,7 @@ class Resources(_Struct, frozen=True):
     )
 
 
-class Transformer(_Struct, frozen=True):
+class Transformer(Struct, frozen=True):
     """The half that clients talk to."""
 
     image: Annotated[str, Meta(description="Default: the image that the controller was installed with.")] = ""
@@ -115,7 +89,7 @@ class Transformer(_Struct, frozen=True):
     env: Annotated[list[EnvVar], Meta(description="Further environment variables.")] = field(default_factory=list)
 
 
-class Gpu(_Struct, frozen=True):
+class Gpu(Struct, frozen=True):
     """GPUs of the predictor."""
 
     count: Annotated[int, Meta(ge=1, le=16, description="GPUs of one pod.")] = 1
@@ -124,7 +98,7 @@ class Gpu(_Struct, frozen=True):
     ] = "nvidia.com/gpu"
 
 
-class Predictor(_Struct, frozen=True):
+class Predictor(Struct, frozen=True):
     """The half that runs the model."""
 
     runtime: Annotated[
@@ -138,7 +112,7 @@ class Predictor(_Struct, frozen=True):
     env: Annotated[list[EnvVar], Meta(description="Further environment variables.")] = field(default_factory=list)
 
 
-class Store(_Struct, frozen=True):
+class Store(Struct, frozen=True):
     """The online store. At most one of url and urlFrom."""
 
     url: Annotated[
@@ -151,7 +125,7 @@ class Store(_Struct, frozen=True):
     url_from: Annotated[SecretKey | None, Meta(description="Secret with the whole URL, its password included.")] = None
 
 
-class Scaling(_Struct, frozen=True):
+class Scaling(Struct, frozen=True):
     """How one half scales: on requests in flight."""
 
     min_replicas: Annotated[Replicas, Meta(description="Fewest pods of a variant.")] = 1
@@ -172,7 +146,7 @@ class PredictorScaling(Scaling, frozen=True):
     ] = 4
 
 
-class Autoscaling(_Struct, frozen=True):
+class Autoscaling(Struct, frozen=True):
     """KEDA ScaledObjects for both halves of each variant."""
 
     transformer: Scaling = field(default_factory=Scaling)
@@ -182,14 +156,14 @@ class Autoscaling(_Struct, frozen=True):
     ] = ""
 
 
-class GatewayRef(_Struct, frozen=True):
+class GatewayRef(Struct, frozen=True):
     """The Gateway that the route is attached to."""
 
     name: Annotated[str, Meta(description="Name of the Gateway.")] = "kserve-ingress-gateway"
     namespace: Annotated[str, Meta(description="Its namespace.")] = "kserve"
 
 
-class Jwt(_Struct, frozen=True):
+class Jwt(Struct, frozen=True):
     """Clients must present a JSON Web Token."""
 
     issuer: Annotated[str, Meta(min_length=1, description="Who must have issued it.")]
@@ -199,21 +173,21 @@ class Jwt(_Struct, frozen=True):
     )
 
 
-class ApiKeys(_Struct, frozen=True):
+class ApiKeys(Struct, frozen=True):
     """Clients must present a key that is in a Secret."""
 
     secret_name: Annotated[str, Meta(min_length=1, description="Secret with one key for each client.")]
     header: Annotated[str, Meta(description="Request header that has the key.")] = "x-api-key"
 
 
-class Auth(_Struct, frozen=True):
+class Auth(Struct, frozen=True):
     """Who may ask. At most one of the two."""
 
     jwt: Jwt | None = None
     api_keys: ApiKeys | None = None
 
 
-class Route(_Struct, frozen=True):
+class Route(Struct, frozen=True):
     """How clients reach the model."""
 
     gateway: GatewayRef = field(default_factory=GatewayRef)
@@ -228,7 +202,7 @@ class Route(_Struct, frozen=True):
     auth: Auth | None = None
 
 
-class Template(_Struct, frozen=True):
+class Template(Struct, frozen=True):
     """Overrides, merged into the rendered InferenceService: maps by key, containers by name, other lists as a whole."""
 
     metadata: Annotated[dict[str, Any], Meta(description="Labels and annotations.")] = field(default_factory=dict)
@@ -237,7 +211,7 @@ class Template(_Struct, frozen=True):
     )
 
 
-class Variant(_Struct, frozen=True):
+class Variant(Struct, frozen=True):
     """One of several versions that are served side by side."""
 
     name: Annotated[Name, Meta(description="Clients choose it by the header x-model-variant.")]
@@ -246,49 +220,7 @@ class Variant(_Struct, frozen=True):
     template: Annotated[Template | None, Meta(description="Overrides for this variant, after spec.template.")] = None
 
 
-class Static(_Struct, frozen=True):
-    """Weights as written."""
-
-
-class AbTest(_Struct, frozen=True):
-    """Weights as written; each unit always meets the same variant."""
-
-    header: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$", description="Request header that names the unit.")] = (
-        "x-user-id"
-    )
-
-
-class BlueGreen(_Struct, frozen=True):
-    """One variant has all the traffic; the others are reached at hosts of their own."""
-
-    active: Annotated[Name, Meta(description="Name of the variant that clients get.")]
-    preview_hostname: Annotated[
-        str,
-        Meta(
-            pattern=rf"^$|{_HOSTNAME}",
-            max_length=253,
-            description="Host of the other variants. Default: preview- before the first hostname.",
-        ),
-    ] = ""
-
-
-class Strategy(_Struct, frozen=True):
-    """How requests are shared out. At most one; static without any."""
-
-    static: Static | None = None
-    ab_test: AbTest | None = None
-    blue_green: BlueGreen | None = None
-    canary: Annotated[dict[str, Any] | None, Meta(description="Reserved.")] = None
-
-    @property
-    def name(self) -> str:
-        """``static``, ``abTest`` or ``blueGreen``."""
-        if self.ab_test:
-            return "abTest"
-        return "blueGreen" if self.blue_green else "static"
-
-
-class Monitoring(_Struct, frozen=True):
+class Monitoring(Struct, frozen=True):
     """What watches the pods."""
 
     pod_monitors: Annotated[bool, Meta(description="Make PodMonitors; the autoscaling needs their metrics.")] = True
@@ -297,7 +229,7 @@ class Monitoring(_Struct, frozen=True):
     )
 
 
-class Network(_Struct, frozen=True):
+class Network(Struct, frozen=True):
     """NetworkPolicies of the pods."""
 
     policies: Annotated[bool, Meta(description="Make NetworkPolicies.")] = True
@@ -309,7 +241,7 @@ class Network(_Struct, frozen=True):
     ] = ""
 
 
-class RolloutSpec(_Struct, frozen=True):
+class RolloutSpec(Struct, frozen=True):
     """Spec of an InferenceRollout."""
 
     model: Annotated[
@@ -332,7 +264,9 @@ class RolloutSpec(_Struct, frozen=True):
     autoscaling: Autoscaling = field(default_factory=Autoscaling)
     route: Route = field(default_factory=Route)
     strategy: Strategy = field(default_factory=Strategy)
-    analysis: Annotated[dict[str, Any] | None, Meta(description="Reserved.")] = None
+    analysis: Annotated[
+        Analysis | None, Meta(description="What decides. Without it a canary has the default metrics.")
+    ] = None
     template: Annotated[Template | None, Meta(description="Overrides for every variant.")] = None
     monitoring: Monitoring = field(default_factory=Monitoring)
     network: Network = field(default_factory=Network)
@@ -352,6 +286,7 @@ class RolloutSpec(_Struct, frozen=True):
     keep_old_for: Annotated[
         Duration, Meta(description="A version that was replaced stays for so long, without traffic.")
     ] = "2m"
+    history_limit: Annotated[int, Meta(ge=0, le=50, description="How many finished runs the status tells of.")] = 10
 
     @property
     def all_variants(self) -> tuple[Variant, ...]:
@@ -374,174 +309,3 @@ class Rollout(msgspec.Struct, frozen=True):
     def model(self) -> str:
         """Name under which clients ask for the model."""
         return self.spec.model or self.name
-
-
-def parse(manifest: Mapping[str, Any]) -> Rollout:
-    """A rollout out of its manifest, as YAML or the API server gives it.
-
-    Raises:
-        InvalidSpecError: naming the field and the rule that it breaks.
-    """
-    metadata = manifest.get("metadata") or {}
-    if not isinstance(metadata, Mapping):
-        raise InvalidSpecError("metadata: must be a map")
-    if not isinstance(metadata.get("namespace") or "", str):
-        raise InvalidSpecError("metadata.namespace: must be a string")
-    name = metadata.get("name") or ""
-    try:
-        msgspec.convert(name, RolloutName)
-    except msgspec.ValidationError as error:
-        raise InvalidSpecError(f"metadata.name: {str(error)[0].lower()}{str(error)[1:]}") from None
-    try:
-        spec = msgspec.convert(manifest.get("spec") or {}, RolloutSpec)
-    except msgspec.ValidationError as error:
-        raise InvalidSpecError(_in_words(str(error))) from None
-    _check(spec)
-    return Rollout(
-        name, metadata.get("namespace") or "default", spec, metadata.get("uid", ""), metadata.get("generation", 0)
-    )
-
-
-RULES: tuple[tuple[str, str, str], ...] = (
-    ("", "has(self.bundle) != (has(self.variants) && self.variants.size() > 0)", "give either bundle or variants"),
-    (
-        "",
-        "!has(self.strategy) || !has(self.strategy.blueGreen) || "
-        "(has(self.variants) && self.variants.exists(v, v.name == self.strategy.blueGreen.active))",
-        "strategy.blueGreen.active must be the name of a variant",
-    ),
-    (
-        "",
-        "!has(self.variants) || self.variants.size() == 0 || (has(self.strategy) && has(self.strategy.blueGreen)) || "
-        "self.variants.exists(v, has(v.weight) && v.weight > 0)",
-        "at least one variant needs a weight above 0",
-    ),
-    (
-        "strategy",
-        "[has(self.static), has(self.abTest), has(self.blueGreen)].filter(x, x).size() <= 1",
-        "give at most one strategy",
-    ),
-    ("strategy", "!has(self.canary)", "canary is reserved and not served yet"),
-    (
-        "",
-        "!has(self.predictor) || !has(self.predictor.runtime) || self.predictor.runtime != 'triton' || "
-        "(!has(self.bundle) || !(has(self.bundle.uri) && self.bundle.uri != '' || "
-        "has(self.bundle.modelcar) && self.bundle.modelcar)) && "
-        "(!has(self.variants) || self.variants.all(v, !(has(v.bundle.uri) && v.bundle.uri != '' || "
-        "has(v.bundle.modelcar) && v.bundle.modelcar)))",
-        "triton needs bundles from an image that is copied or from a pvc",
-    ),
-    ("route", "!has(self.timeout) || duration(self.timeout) >= duration('100ms')", "timeout must be 100ms or more"),
-    ("route.auth", "!(has(self.jwt) && has(self.apiKeys))", "give either jwt or apiKeys"),
-    ("store", "!(has(self.url) && self.url != '' && has(self.urlFrom))", "give either url or urlFrom"),
-    (
-        "bundle",
-        "[has(self.image) && self.image != '', has(self.pvc), has(self.uri) && self.uri != '']"
-        ".filter(x, x).size() == 1",
-        "give exactly one of image, pvc and uri",
-    ),
-    (
-        "bundle",
-        "!has(self.modelcar) || !self.modelcar || (has(self.image) && self.image != '')",
-        "modelcar needs an image",
-    ),
-    *(
-        (f"autoscaling.{half}", rule, message)
-        for half in ("transformer", "predictor")
-        for rule, message in (
-            (
-                "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
-                "minReplicas must not be above maxReplicas",
-            ),
-            (
-                "!has(self.scaleDownAfter) || duration(self.scaleDownAfter) <= duration('1h')",
-                "scaleDownAfter may be 1h at most",
-            ),
-        )
-    ),
-)
-"""Rules that span fields: where (a path in the spec; ``bundle`` is meant wherever there is one), as CEL for the API
-server, and in words. :func:`parse` enforces the same."""
-
-
-def _check(spec: RolloutSpec) -> None:
-    """The rules that span fields, for those who have no API server."""
-    variants = spec.all_variants
-    strategy, names = spec.strategy, [variant.name for variant in variants]
-    if (spec.bundle is None) == (not spec.variants):
-        raise InvalidSpecError("spec: give either bundle or variants")
-    if len(set(names)) < len(names):
-        raise InvalidSpecError("spec.variants: names of variants must differ")
-    if sum(given is not None for given in (strategy.static, strategy.ab_test, strategy.blue_green)) > 1:
-        raise InvalidSpecError("spec.strategy: give at most one strategy")
-    if strategy.canary is not None:
-        raise InvalidSpecError("spec.strategy: canary is reserved and not served yet")
-    if strategy.blue_green and (spec.bundle is not None or strategy.blue_green.active not in names):
-        raise InvalidSpecError("spec.strategy.blueGreen.active: must be the name of a variant")
-    if not strategy.blue_green and not any(variant.weight for variant in variants):
-        raise InvalidSpecError("spec.variants: at least one variant needs a weight above 0")
-    if spec.store.url and spec.store.url_from:
-        raise InvalidSpecError("spec.store: give either url or urlFrom")
-    if seconds(spec.route.timeout) < _SHORTEST_TIMEOUT_S:
-        raise InvalidSpecError("spec.route: timeout must be 100ms or more")
-    if spec.route.auth and spec.route.auth.jwt and spec.route.auth.api_keys:
-        raise InvalidSpecError("spec.route.auth: give either jwt or apiKeys")
-    for where, env in (("transformer", spec.transformer.env), ("predictor", spec.predictor.env)):
-        if len({variable.name for variable in env}) < len(env):
-            raise InvalidSpecError(f"spec.{where}.env: names of variables must differ")
-    for where, half in (("transformer", spec.autoscaling.transformer), ("predictor", spec.autoscaling.predictor)):
-        if half.min_replicas > half.max_replicas:
-            raise InvalidSpecError(f"spec.autoscaling.{where}: minReplicas must not be above maxReplicas")
-        if seconds(half.scale_down_after) > _LONGEST_WINDOW_S:
-            raise InvalidSpecError(f"spec.autoscaling.{where}: scaleDownAfter may be 1h at most")
-    _check_template("spec.template", spec.template)
-    for variant in variants:
-        _check_template(f"variant {variant.name!r}, template", variant.template)
-        where = "spec.bundle" if spec.bundle else f"variant {variant.name!r}, bundle"
-        _check_bundle(where, variant.bundle)
-        # its model repository is built before KServe brings such a bundle
-        if spec.predictor.runtime == "triton" and (variant.bundle.uri or variant.bundle.modelcar):
-            raise InvalidSpecError(f"{where}: triton needs bundles from an image that is copied or from a pvc")
-
-
-def _check_bundle(where: str, bundle: Bundle) -> None:
-    if sum(map(bool, (bundle.image, bundle.pvc, bundle.uri))) != 1:
-        raise InvalidSpecError(f"{where}: give exactly one of image, pvc and uri")
-    if bundle.modelcar and not bundle.image:
-        raise InvalidSpecError(f"{where}: modelcar needs an image")
-
-
-def _check_template(where: str, template: Template | None) -> None:
-    """That the overrides fit onto an InferenceService; what is in them is the API server's to judge."""
-    if template is None:
-        return
-    for name in ("labels", "annotations"):
-        given = template.metadata.get(name) or {}
-        if not isinstance(given, dict) or not all(isinstance(value, str | None) for value in given.values()):
-            raise InvalidSpecError(f"{where}.metadata.{name}: must be a map of strings")
-    for half in ("transformer", "predictor"):
-        given = template.spec.get(half, {})
-        if not isinstance(given, dict):
-            raise InvalidSpecError(f"{where}.spec.{half}: must be a map")
-        for name in ("containers", "initContainers"):
-            containers = given.get(name) or []
-            named = isinstance(containers, list) and all(
-                isinstance(each, dict) and isinstance(each.get("name"), str) for each in containers
-            )
-            if not named:
-                raise InvalidSpecError(f"{where}.spec.{half}.{name}: must be a list of containers with names")
-
-
-def _in_words(error: str) -> str:
-    """A message of msgspec's, with the path first and in the form of ``kubectl explain``."""
-    message, _, path = error.partition(" - at `$")
-    where = path.rstrip("`") if path else ""
-    return f"spec{where}: {message[:1].lower()}{message[1:]}"
-
-
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-
-
-def seconds(duration: str) -> float:
-    """Seconds of a duration such as ``1m30s``."""
-    return sum(float(value) * _UNITS[unit] for value, unit in re.findall(r"(\d+)(ms|h|m|s)", duration))

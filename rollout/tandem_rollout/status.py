@@ -47,6 +47,54 @@ class VariantStatus(_Struct, frozen=True):
         return self.phase == "Retired"
 
 
+class RunStatus(_Struct, frozen=True):
+    """A run: one version on its way to take the place of another."""
+
+    number: Annotated[int, Meta(description="Runs of a rollout are counted from 1.")]
+    state: Annotated[str, Meta(description="Where it stands, as the guide to operations lists it.")]
+    stable: Annotated[str, Meta(description="InferenceService that served before.")]
+    canary: Annotated[str, Meta(description="InferenceService that is to follow it.")]
+    plan: Annotated[str, Meta(description="Hash of what was planned when it began. Another plan is another run.")]
+    started: Annotated[str, Meta(description="When it began.")]
+    since: Annotated[str, Meta(description="When the state began.")]
+    step: Annotated[int, Meta(description="Index of the step; the number of steps once it is past the last one.")] = 0
+    steps: Annotated[int, Meta(description="How many steps there are.")] = 0
+    weight: Annotated[int, Meta(description="Percentage of the requests that the canary is to have.")] = 0
+    measured: Annotated[float | None, Meta(description="Percentage that it had in the last tick.")] = None
+    deadline: Annotated[str, Meta(description="When the analysis is over at the latest.")] = ""
+    floor: Annotated[
+        list[int], Meta(description="Pods of transformer and predictor that stable keeps until the end.")
+    ] = field(default_factory=list)
+    before: Annotated[str, Meta(description="State that a pause came from.")] = ""
+    hurried: Annotated[bool, Meta(description="Whether weights go back before stable has its pods back.")] = False
+    reason: Annotated[str, Meta(description="Why the state is what it is.")] = ""
+    by: Annotated[str, Meta(description="Who wanted it; empty for the controller itself.")] = ""
+    command: Annotated[str, Meta(description="Identity of the last command that was heard.")] = ""
+    verdict: Annotated[str, Meta(description="What the metrics say together.")] = ""
+
+
+class MetricStatus(_Struct, frozen=True):
+    """What one metric says."""
+
+    name: Annotated[str, Meta(description="Name of the metric.")]
+    verdict: Annotated[str, Meta(description="pass, fail, inconclusive, no-data or provider-error.")]
+    summary: Annotated[str, Meta(description="Rates, their ratio with its interval, and numbers of requests.")] = ""
+
+
+class PastRun(_Struct, frozen=True):
+    """A run that has ended."""
+
+    number: Annotated[int, Meta(description="Its number.")]
+    outcome: Annotated[str, Meta(description="Promoted, Aborted or Concluded.")]
+    stable: Annotated[str, Meta(description="InferenceService that served before.")]
+    canary: Annotated[str, Meta(description="InferenceService that was to follow it.")]
+    version: Annotated[str, Meta(description="Version of the canary's bundle.")] = ""
+    started: Annotated[str, Meta(description="When it began.")] = ""
+    ended: Annotated[str, Meta(description="When it ended.")] = ""
+    reason: Annotated[str, Meta(description="Why it ended so.")] = ""
+    by: Annotated[str, Meta(description="Who wanted it; empty for the controller itself.")] = ""
+
+
 class RolloutStatus(_Struct, frozen=True):
     """Status of an InferenceRollout."""
 
@@ -59,4 +107,12 @@ class RolloutStatus(_Struct, frozen=True):
         list[VariantStatus],
         Meta(description="The wanted revisions, then earlier ones that still serve or are kept for a while."),
     ] = field(default_factory=list)
+    progress: Annotated[str, Meta(description="How far the run is, in a few words.")] = ""
+    run: Annotated[RunStatus | None, Meta(description="The present run, or the last one.")] = None
+    metrics: Annotated[list[MetricStatus], Meta(description="What the metrics of the present run say.")] = field(
+        default_factory=list
+    )
+    history: Annotated[list[PastRun], Meta(description="Runs that have ended, the latest first.")] = field(
+        default_factory=list
+    )
     conditions: Annotated[list[Condition], Meta(description="Ready and Valid.")] = field(default_factory=list)

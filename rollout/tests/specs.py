@@ -19,6 +19,11 @@ def bundled(**more: Any) -> Spec:
     return {"bundle": IMAGE, **more}
 
 
+def canary(**more: Any) -> Spec:
+    """A spec with one version, which another one will follow as a canary."""
+    return bundled(strategy={"canary": {}}, **more)
+
+
 GOOD: Final[dict[str, Spec]] = {
     "bundle": bundled(),
     "variants": {"variants": variants("v1", "v2")},
@@ -39,6 +44,16 @@ GOOD: Final[dict[str, Spec]] = {
     "blue/green without weights": {
         "variants": variants("blue", "green", weight=0),
         "strategy": {"blueGreen": {"active": "green"}},
+    },
+    "canary": canary(),
+    "canary with steps": bundled(strategy={"canary": {"steps": [{"weight": 5}, {"weight": 50, "pause": True}]}}),
+    "canary with analysis": canary(
+        analysis={"metrics": [{"type": "errors", "floor": 0.01}, {"type": "drift", "gate": False}], "dispersion": 1.5}
+    ),
+    "A/B with analysis": {"variants": variants("a", "b"), "strategy": {"abTest": {}}, "analysis": {}},
+    "shadow": {
+        "variants": [*variants("v1"), *variants("v2", weight=0)],
+        "strategy": {"shadow": {"variant": "v2", "percent": 10}},
     },
     "store by URL": bundled(store={"url": "redis://store:6379"}),
     "store by Secret": bundled(store={"urlFrom": {"name": "store", "key": "url"}}),
@@ -93,7 +108,35 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
         {"variants": variants("a"), "strategy": {"static": {}, "abTest": {}}},
         "spec.strategy: give at most one strategy",
     ),
-    "canary": (bundled(strategy={"canary": {"steps": []}}), "spec.strategy: canary is reserved and not served yet"),
+    "canary without steps": (bundled(strategy={"canary": {"steps": []}}), "spec.strategy.canary.steps: "),
+    "canary with falling weights": (
+        bundled(strategy={"canary": {"steps": [{"weight": 20}, {"weight": 20}]}}),
+        "spec.strategy.canary.steps: the weights of the steps must rise",
+    ),
+    "canary with all": (bundled(strategy={"canary": {"steps": [{"weight": 100}]}}), "spec.strategy.canary.steps[0]."),
+    "canary of variants": (
+        {"variants": variants("v1"), "strategy": {"canary": {}}},
+        "spec.strategy.canary: needs spec.bundle, not spec.variants",
+    ),
+    "shadow with weight": (
+        {"variants": variants("v1", "v2"), "strategy": {"shadow": {"variant": "v2"}}},
+        "spec.strategy.shadow.variant: must be the name of a variant with weight 0",
+    ),
+    "analysis of nothing": (
+        bundled(analysis={}),
+        "spec.analysis: needs the strategy canary, blueGreen, abTest or shadow",
+    ),
+    "ratio without events": (
+        canary(analysis={"metrics": [{"type": "ratio", "requests": "a_total"}]}),
+        "spec.analysis.metrics: ratio: type ratio needs requests and events",
+    ),
+    "assignment without units": (
+        canary(analysis={"metrics": [{"type": "assignment"}]}),
+        "spec.analysis.metrics: assignment: type assignment needs requests",
+    ),
+    "a margin of 1": (canary(analysis={"metrics": [{"type": "errors", "margin": 1}]}), "spec.analysis.metrics[0]."),
+    "a floor of 1": (canary(analysis={"metrics": [{"type": "errors", "floor": 1}]}), "spec.analysis.metrics[0]."),
+    "no interval": (canary(analysis={"interval": "500ms"}), "spec.analysis.interval: must be 1s or more"),
     "unknown strategy": (bundled(strategy={"random": {}}), "spec.strategy: "),
     "active is no variant": (
         {"variants": variants("blue"), "strategy": {"blueGreen": {"active": "green"}}},

@@ -16,7 +16,9 @@ from kubernetes_validate import validate
 
 from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.crd import crd
-from tandem_rollout.spec import RULES, InvalidSpecError, parse
+from tandem_rollout.fields import InvalidSpecError
+from tandem_rollout.manifest import parse
+from tandem_rollout.rules import RULES
 from tandem_rollout.status import Condition, RolloutStatus, VariantStatus
 
 from . import specs

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandem_rollout.manifest import parse
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import render_revision
 from tandem_rollout.revision import Revision, revision_hash
-from tandem_rollout.spec import parse
 
 from . import specs
 from .rollouts import manifest, rollout

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandem_rollout.fields import InvalidSpecError, seconds
+from tandem_rollout.manifest import parse
 from tandem_rollout.revision import Revision
-from tandem_rollout.spec import InvalidSpecError, parse, seconds
 
 from . import specs
 from .rollouts import manifest, rollout

@@ -18,9 +18,10 @@ import pytest
 import yaml
 from tests.charts.rendered import CHARTS, Objects, charts, one, template
 
+from tandem_rollout.fields import RolloutName
+from tandem_rollout.manifest import parse
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import render
-from tandem_rollout.spec import RolloutName, parse
 
 BUNDLE = {"image": "registry.example.com/athlete/time-estimator:v1"}
 PASSWORD = "redis://tandem:example-password@valkey.stores:6379/0"

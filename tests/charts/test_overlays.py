@@ -12,9 +12,10 @@ import yaml
 from tests.charts.rendered import MANIFESTS, Objects, kustomize, one, overlays
 
 from tandem_rollout import KIND
+from tandem_rollout.manifest import parse
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import render
-from tandem_rollout.spec import Rollout, parse
+from tandem_rollout.spec import Rollout
 
 COMPONENTS = sorted(path.name for path in (MANIFESTS / "components").iterdir())
 

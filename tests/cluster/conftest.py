@@ -63,6 +63,7 @@ def cluster() -> Iterator[Cluster]:
     for version, result in trained.items():
         images.build_bundle(f"athlete:{version}", result.bundle)
     kubectl("delete", "namespace", SYSTEM, "--ignore-not-found", "--wait=true")
+    steady_gateway()
     namespace = f"e2e-{uuid.uuid4().hex[:5]}"
     run(*install_platform())
     kubectl("create", "namespace", namespace)
@@ -74,6 +75,29 @@ def cluster() -> Iterator[Cluster]:
         if not os.environ.get("TANDEM_E2E_KEEP"):
             kubectl("delete", "namespace", namespace, "--wait=true", "--timeout=120s")
             run("helm", "uninstall", "tandem", "-n", SYSTEM, "--wait")
+
+
+def steady_gateway() -> None:
+    """Give the gateway's proxies the probe that the install guide asks for.
+
+    Envoy Gateway's own one takes a proxy out of its Service when a single answer takes longer than a second, which on a
+    small machine happens while pods start; where there is but one proxy, connections are then refused.
+    """
+    for each in items("gatewayclass", "default"):
+        parameters = each["spec"].get("parametersRef") or {}
+        if parameters.get("kind") == "EnvoyProxy":
+            probe = str(images.ROOT / "tests/cluster/gateway/probe.yaml")
+            where = ("-n", parameters["namespace"])
+            kubectl(*where, "patch", "envoyproxy", parameters["name"], "--type=merge", "--patch-file", probe)
+    for proxy in items("deployment", "envoy-gateway-system", "app.kubernetes.io/component=proxy"):
+        name, namespace = proxy["metadata"]["name"], proxy["metadata"]["namespace"]
+        eventually(lambda name=name: _patient(name), f"{name} has the new probe", 60)  # type: ignore[misc]
+        kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", "--timeout=90s")
+
+
+def _patient(proxy: str) -> bool:
+    pod = get("deployment", proxy, "envoy-gateway-system")["spec"]["template"]["spec"]
+    return all(each["readinessProbe"]["failureThreshold"] > 1 for each in pod["containers"])
 
 
 def install_platform() -> list[str]:

@@ -21,6 +21,7 @@ ROOT: Final = Path(__file__).parents[2]
 TAG: Final = "e2e"
 STORE: Final = f"tandem-e2e-store:{TAG}"
 TRANSFORMER: Final = f"tandem-transformer:{TAG}"
+NEXT_TRANSFORMER: Final = f"tandem-transformer:{TAG}-next"
 PREDICTOR: Final = f"tandem-predictor:{TAG}"
 CONTROLLER: Final = f"tandem-controller:{TAG}"
 
@@ -40,6 +41,11 @@ def build_programs() -> None:
         build(name, ROOT / folder / "Dockerfile", ROOT)
     store = ROOT / "tests/cluster/store"
     build(STORE, store / "Dockerfile", store)
+
+
+def build_next_transformer() -> None:
+    """Another image of the transformer, as a new release is."""
+    build(NEXT_TRANSFORMER, ROOT / "transformer/Dockerfile", ROOT, VERSION="0.1.1")
 
 
 def build_bundle(name: str, bundle: Bundle) -> None:

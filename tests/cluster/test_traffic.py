@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from . import images
 from .conftest import Cluster, delete_rollout, manifest, serving, variants
 from .figures import FIGURES
 from .kubectl import apply, eventually, get, items, kubectl, run
@@ -79,15 +80,19 @@ def pins_hit(cluster: Cluster, times: int) -> None:
             assert {_curl(cluster, path, headers) for _ in range(times)} == {version}
 
 
-def test_new_pods_for_both_variants_lose_no_request(cluster: Cluster) -> None:
+def test_an_image_is_rolled_without_a_lost_request(cluster: Cluster) -> None:
+    images.build_next_transformer()
     with load(cluster, rate=200) as sent:
         sent.wait(1_000)
         before = {each["inferenceService"] for each in serving(cluster, NAME, "v1=90 v2=10")["variants"]}
-        put(cluster, variants=variants(v1=90, v2=10), transformer={"env": [{"name": "ROLLED", "value": "yes"}]})
+        put(cluster, variants=variants(v1=90, v2=10), transformer={"image": images.NEXT_TRANSFORMER})
         sent.wait_until(lambda: _serving_names(cluster).isdisjoint(before))
         sent.wait_until(lambda: not before & {each["metadata"]["name"] for each in items("isvc", cluster.namespace)})
         sent.wait(max(1_000, REQUESTS - len(sent.samples)))
-    nothing_lost("new pods for both variants", sent)
+        labels = f"tandem-serving.io/rollout={NAME},component=transformer"
+        running = {each["spec"]["containers"][0]["image"] for each in items("pods", cluster.namespace, labels)}
+    assert running == {images.NEXT_TRANSFORMER}
+    nothing_lost("another image of the transformer for both variants", sent)
 
 
 def test_pods_go_without_a_lost_request(cluster: Cluster) -> None:
@@ -106,7 +111,7 @@ def test_pods_go_without_a_lost_request(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["v2", "grpc-v2"])
-def test_new_predictor_pods_get_their_share_within_ten_seconds(cluster: Cluster, protocol: str) -> None:
+def test_predictor_pods_get_their_share_within_ten_seconds_and_go_unnoticed(cluster: Cluster, protocol: str) -> None:
     spoken = {} if protocol == "v2" else {"predictor": {"protocol": protocol}}
     put(cluster, variants=variants(v1=90, v2=10), **spoken)
     eventually(lambda: _speak(cluster, protocol), f"predictors are called by {protocol}", 120)
@@ -118,11 +123,19 @@ def test_new_predictor_pods_get_their_share_within_ten_seconds(cluster: Cluster,
         newest = _newest(cluster)
         sent.wait_until(lambda: _answered(cluster, newest) > 50, seconds=30)
         seconds = sent.now - ready
+        oldest = _ready(cluster, "predictor")[0]
+        kubectl("-n", cluster.namespace, "delete", "pod", oldest, "--wait=false")
+        sent.wait_until(lambda: len(_ready(cluster, "predictor")) == 2 and oldest not in _ready(cluster, "predictor"))
+        sent.wait(750)
         _pause(cluster, name, "1")
+        sent.wait_until(lambda: len(_ready(cluster, "predictor")) == 1)
+        sent.wait(750)
     kubectl("-n", cluster.namespace, "annotate", "scaledobject", name, "autoscaling.keda.sh/paused-replicas-")
     FIGURES.add(f"a new predictor pod gets calls by {protocol} after", f"{seconds:.1f} s", "<= 10 s")
+    what = f"predictor pods deleted and scaled down, called by {protocol}"
+    FIGURES.add(what, f"{len(sent.failures)} of {len(sent.samples):,} requests lost", "0")
     FIGURES.lost += len(sent.failures)
-    assert not sent.failures
+    assert not sent.failures, sent.failures[:5]
     assert seconds <= 10
 
 

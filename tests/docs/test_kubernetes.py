@@ -18,8 +18,8 @@ import yaml
 from tandem_rollout import KIND
 from tandem_rollout.controller.metrics import Metrics
 from tandem_rollout.crd import crd
+from tandem_rollout.manifest import parse
 from tandem_rollout.platform import Platform
-from tandem_rollout.spec import parse
 
 from .blocks import PAGES, ROOT, Block, blocks
 

@@ -7,8 +7,8 @@ from functools import cache
 from tests.charts.rendered import charts, overlays
 
 from tandem_rollout import KIND
+from tandem_rollout.manifest import parse
 from tandem_rollout.render import render
-from tandem_rollout.spec import parse
 
 from .kinds import Manifest
 from .samples import PLATFORM, rendered

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from rollout.tests.rollouts import manifest
 
+from tandem_rollout.manifest import parse
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import render
-from tandem_rollout.spec import parse
 
 Spec = dict[str, Any]
 

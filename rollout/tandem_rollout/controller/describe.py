@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +15,7 @@ from tandem_rollout.plan import Plan
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import Rollout
 from tandem_rollout.status import Condition, Phase, RolloutStatus, VariantStatus
+from tandem_rollout.times import stamp
 
 _SERVES: Final = "serves until its successor is ready"
 
@@ -131,7 +131,7 @@ def _variant_status(
         version=each.proof.version if each.proof else (old.version if old else ""),
         digest=each.proof.digest if each.proof else (old.digest if old else ""),
         message=message,
-        since=old.since if old and old.phase == phase else _stamp(now),
+        since=old.since if old and old.phase == phase else stamp(now),
     )
 
 
@@ -159,10 +159,6 @@ def _condition(
         status=status,
         reason=reason,
         message=message,
-        last_transition_time=_stamp(now) if changed or old is None else old.last_transition_time,
+        last_transition_time=stamp(now) if changed or old is None else old.last_transition_time,
         observed_generation=generation,
     )
-
-
-def _stamp(now: float) -> str:
-    return datetime.fromtimestamp(int(now), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

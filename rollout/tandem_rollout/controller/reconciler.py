@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +17,8 @@ from tandem_rollout.controller.frozen import freeze
 from tandem_rollout.controller.interface import Cluster, WriteError
 from tandem_rollout.controller.proofs import Proofs
 from tandem_rollout.controller.report import Reporter
+from tandem_rollout.fields import InvalidSpecError, seconds
+from tandem_rollout.manifest import parse
 from tandem_rollout.observation import Observed
 from tandem_rollout.plan import Plan, plan
 from tandem_rollout.platform import Platform
@@ -25,8 +26,9 @@ from tandem_rollout.render import Placed, render_revision, render_rollout
 from tandem_rollout.render.objects import optional
 from tandem_rollout.render.route import hostnames
 from tandem_rollout.revision import VARIANT_LABEL, Revision
-from tandem_rollout.spec import InvalidSpecError, Rollout, parse, seconds
+from tandem_rollout.spec import Rollout
 from tandem_rollout.status import RolloutStatus
+from tandem_rollout.times import epoch
 
 LATER_S: Final = RESYNC_S
 """When to look again at a rollout about which nothing else is to be done: watches tell of all changes."""
@@ -77,7 +79,7 @@ class _Pass:
     def retired_at(self, name: str) -> float | None:
         """When an InferenceService lost its place, None if it has not."""
         since = (each.since for each in self.before.variants if each.inference_service == name and each.retired)
-        return next(map(_epoch, since), None)
+        return next(map(epoch, since), None)
 
 
 class Reconciler:
@@ -137,7 +139,7 @@ class Reconciler:
         url = f"http://{hostnames(rollout, self._platform)[0]}"
         status = describe(rollout, wanted, observed, found, errors, current.route, url, before, now)
         await memory.reporter.report(manifest, status)
-        ends = [_epoch(each.since) + seconds(rollout.spec.keep_old_for) for each in status.variants if each.retired]
+        ends = [epoch(each.since) + seconds(rollout.spec.keep_old_for) for each in status.variants if each.retired]
         ends += [since + LEAVING_S for since in leaving.values()]
         return max(min(memory.applied.due, memory.proofs.due, *ends) - self._cluster.now(), RETRY_S)
 
@@ -303,7 +305,3 @@ def _earlier(rollout: Rollout, name: str, variant: str) -> Revision:
     base = next((own for own in rollout.spec.all_variants if own.name == variant), rollout.spec.all_variants[0])
     bundle = msgspec.structs.replace(base.bundle, version="")
     return Revision(rollout, msgspec.structs.replace(base, name=variant, bundle=bundle), name.rpartition("-")[2])
-
-
-def _epoch(stamp: str) -> float:
-    return datetime.fromisoformat(stamp).timestamp()

@@ -6,13 +6,14 @@ from typing import Any, Final
 
 import msgspec
 
+from tandem_rollout.fields import seconds
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.bundle import Delivery, delivery
 from tandem_rollout.render.merge import merge
 from tandem_rollout.render.metadata import Object, made
 from tandem_rollout.render.security import restricted_container, restricted_pod, scratch
 from tandem_rollout.revision import Revision
-from tandem_rollout.spec import EnvVar, Resources, seconds
+from tandem_rollout.spec import EnvVar, Resources
 
 HTTP_PORT: Final = 8080
 GRPC_PORT: Final = 8081

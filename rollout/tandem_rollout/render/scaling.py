@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from tandem_rollout.fields import seconds
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.metadata import Object, made
 from tandem_rollout.revision import Revision
-from tandem_rollout.spec import Scaling, seconds
+from tandem_rollout.spec import Scaling
 
 _DURATIONS: Final = {
     "transformer": "tandem_request_seconds_sum{%s}",

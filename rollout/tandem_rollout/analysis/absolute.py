@@ -1,0 +1,40 @@
+"""Evidence that a rate is above a floor, where there is nothing to compare with: after promotion.
+
+Against a rate of at most f stand the rates r f, with r and weights of :data:`.sequential.BAD`; for Poisson counts
+
+    log E_r = k ln r − f (r − 1) n
+
+It is a supermartingale for every rate up to f: by Ville's inequality it reaches 1/α with probability α at most.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tandem_rollout.analysis.sequential import BAD, log_mixture
+
+
+def absolute(
+    so_far: tuple[float, ...], requests: float, events: float, floor: float, dispersion: float = 1.0
+) -> tuple[float, ...]:
+    """Evidence with one more tick, by components of the prior.
+
+    Args:
+        so_far: Evidence so far; empty for none.
+        requests: Requests of the tick.
+        events: Events among them.
+        floor: f, above 0.
+        dispersion: φ, which divides counts.
+    """
+    start = so_far or (0.0,) * len(BAD.values)
+    return tuple(
+        log + (events * math.log(r) - floor * (r - 1.0) * requests) / dispersion
+        for log, r in zip(start, BAD.values, strict=True)
+    )
+
+
+def above(evidence: tuple[float, ...], *, alpha: float, metrics: int = 1) -> bool:
+    """Whether the rate is above the floor, where so many metrics may each say so."""
+    return bool(evidence) and float(log_mixture(np.asarray(evidence), BAD)) >= math.log(metrics / alpha)

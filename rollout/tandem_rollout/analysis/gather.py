@@ -1,0 +1,266 @@
+"""From readings to evidence: one tick of all metrics."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from tandem_rollout.analysis import drift, latency, ratio, sequential
+from tandem_rollout.analysis.absolute import absolute
+from tandem_rollout.analysis.counts import Counters, NoData, Scrape, Tick, increase, tick
+from tandem_rollout.analysis.dispersion import Dispersion, dispersion
+from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading, Readings
+from tandem_rollout.analysis.record import MOST_SAMPLES, Gathered, Record, Sample
+from tandem_rollout.analysis.sequential import RatioTest
+from tandem_rollout.analysis.verdict import ProviderError, Trouble
+from tandem_rollout.gates import Metric
+
+Counts = tuple[float, float, float, float]
+
+_UNREAD = NoData("nothing was read before")
+
+
+def ratio_test(metric: Metric, phi: float = 1.0) -> RatioTest:
+    """The test of a metric."""
+    return RatioTest(metric.margin, metric.tolerated, metric.alpha, metric.beta, phi)
+
+
+def prepare(
+    metrics: Sequence[Metric], record: Record, history: Sequence[Readings], *, dispersion_given: float | None = None
+) -> Record:
+    """What is frozen before the canary has weight: limits of latency, and how bursty events are.
+
+    Args:
+        metrics: The metrics.
+        record: The record so far.
+        history: Readings of the time before, in order, the last one of now. One is enough for limits of latency: they
+            are then taken from all that the pods have counted.
+        dispersion_given: Dispersion, where the spec has it.
+    """
+    made = {}
+    for metric in metrics:
+        gathered = record.metrics.get(metric.called, Gathered())
+        own = [each for readings in history if isinstance(each := readings.get(metric.called), Counted | Binned)]
+        if metric.type == "latency" and gathered.limit is None:
+            gathered = _with_limit(metric, gathered, [each for each in own if isinstance(each, Binned)])
+        if dispersion_given is not None:
+            gathered = msgspec.structs.replace(gathered, phi=dispersion_given)
+        elif metric.type != "drift":
+            scrapes = [scrape for each in own if (scrape := _stable(each, gathered.limit)) is not None]
+            measured = dispersion(against_itself(scrapes))
+            if isinstance(measured, Dispersion):
+                gathered = msgspec.structs.replace(gathered, phi=measured.phi)
+        made[metric.called] = gathered
+    return msgspec.structs.replace(record, metrics=made)
+
+
+def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:
+    """Ticks of stable against itself: its first target in the canary's place. None where it has one target only."""
+    ticks = []
+    for earlier, later in itertools.pairwise(scrapes):
+        targets = sorted(later)
+        if len(targets) < 2:
+            continue
+        first = {target: later[target] for target in targets[:1]}
+        others = {target: later[target] for target in targets[1:]}
+        found = tick(canary=(earlier, first), stable=(earlier, others))
+        if isinstance(found, Tick):
+            ticks.append(found)
+    return ticks
+
+
+def gather(
+    metrics: Sequence[Metric],
+    record: Record,
+    before: Readings | None,
+    after: Readings,
+    *,
+    now: float,
+    weight: int,
+    share: float | None = None,
+) -> Record:
+    """The record with one more tick.
+
+    Args:
+        metrics: The metrics.
+        record: The record so far.
+        before: What was read when the tick began; None where nothing was.
+        after: What is read now.
+        now: Seconds since the epoch.
+        weight: The canary's percentage during the tick.
+        share: Share of the units that should have fallen on the canary; by default as the weight says.
+    """
+    expected = weight / 100.0 if share is None else share
+    made: dict[str, Gathered] = {}
+    counts: dict[str, Counts] = {}
+    for metric in metrics:
+        name = metric.called
+        gathered = record.metrics.get(name, Gathered())
+        earlier = before.get(name, _UNREAD) if before is not None else _UNREAD
+        later = after.get(name, NoData("nothing was read"))
+        if metric.type == "latency" and gathered.limit is None and isinstance(later, Binned):
+            gathered = _with_limit(metric, gathered, [later])
+        made[name], found = _one(metric, gathered, earlier, later, expected, alone=weight >= 100)
+        if found is not None:
+            counts[name] = found
+    looked = bool(counts)
+    same = weight == record.weight
+    return msgspec.structs.replace(
+        record,
+        looks=(record.looks if same else 0) + looked,
+        ticks=record.ticks + looked,
+        weight=weight,
+        metrics=made,
+        samples=(*record.samples, Sample(now, weight, counts))[-MOST_SAMPLES:],
+    )
+
+
+def _one(
+    metric: Metric, gathered: Gathered, before: Reading, after: Reading, share: float, *, alone: bool
+) -> tuple[Gathered, Counts | None]:
+    """Evidence of one metric after a tick, and what was counted in it."""
+    for each in (after, before):
+        if isinstance(each, NoData | ProviderError):
+            return _troubled(gathered, each), None
+    if metric.type == "drift":
+        return _drifted(gathered, before, after)
+    if metric.type == "assignment":
+        return _assigned(gathered, before, after, share)
+    if isinstance(after, Binned) and gathered.limit is None:
+        missing = latency.freeze(_all(after.stable), metric.quantile)
+        return _troubled(gathered, missing if isinstance(missing, NoData) else _UNREAD), None
+    earlier, later = _counted(before, gathered.limit), _counted(after, gathered.limit)
+    if alone:
+        return _alone(metric, gathered, earlier, later)
+    found = tick(
+        canary=(earlier.canary, later.canary),
+        stable=(earlier.stable, later.stable),
+        events_required=not later.born,
+    )
+    if isinstance(found, NoData):
+        return _troubled(gathered, found), None
+    counts = (found.canary_requests, found.canary_events, found.stable_requests, found.stable_events)
+    if not found.canary_requests or not found.stable_requests:
+        quiet = "the canary" if not found.canary_requests else "stable"
+        return _troubled(gathered, NoData(f"{quiet} answered no request")), None
+    test = ratio_test(metric, gathered.phi)
+    return msgspec.structs.replace(
+        gathered,
+        ratio=sequential.update(test, gathered.ratio or sequential.start(test), found),
+        likelihood=ratio.observed(gathered.likelihood or ratio.Likelihood(), found, dispersion=gathered.phi),
+        trouble="",
+        missing="",
+    ), counts
+
+
+def _alone(metric: Metric, gathered: Gathered, before: Counted, after: Counted) -> tuple[Gathered, Counts | None]:
+    """A tick in which the canary has all requests: there is only the floor to hold it against."""
+    found = tick(canary=(before.canary, after.canary), stable=(before.canary, after.canary))
+    if isinstance(found, NoData):
+        return _troubled(gathered, found), None
+    seen = msgspec.structs.replace(gathered, trouble="", missing="")
+    counts = (found.canary_requests, found.canary_events, 0.0, 0.0)
+    if not metric.tolerated:
+        return seen, counts
+    evidence = absolute(gathered.absolute, found.canary_requests, found.canary_events, metric.tolerated, gathered.phi)
+    return msgspec.structs.replace(seen, absolute=evidence), counts
+
+
+def _drifted(gathered: Gathered, before: Reading, after: Reading) -> tuple[Gathered, Counts | None]:
+    if not (isinstance(before, Binned) and isinstance(after, Binned)):
+        return _troubled(gathered, NoData("there are no histograms of predictions")), None
+    rows = drift.rows(
+        canary=(_merged(before.canary), _merged(after.canary)), stable=(_merged(before.stable), _merged(after.stable))
+    )
+    if isinstance(rows, NoData):
+        return _troubled(gathered, rows), None
+    ours, theirs = rows
+    evidence = gathered.drift or drift.start(len(ours))
+    if len(evidence.canary) != len(ours):
+        return _troubled(gathered, NoData("the histogram of predictions has other bins than before")), None
+    evidence = drift.update(evidence, ours, theirs)
+    counts = (math.fsum(ours), drift.distance(evidence), math.fsum(theirs), 0.0)
+    if not counts[0] or not counts[2]:
+        return _troubled(gathered, NoData("one of the two made no predictions")), None
+    return msgspec.structs.replace(gathered, drift=evidence, trouble="", missing=""), counts
+
+
+def _assigned(gathered: Gathered, before: Reading, after: Reading, share: float) -> tuple[Gathered, Counts | None]:
+    if not (isinstance(before, Counted) and isinstance(after, Counted)):
+        return _troubled(gathered, NoData("there are no counters of units")), None
+    found = tick(canary=(before.canary, after.canary), stable=(before.stable, after.stable))
+    if isinstance(found, NoData):
+        return _troubled(gathered, found), None
+    assigned = ratio.assigned(
+        gathered.assignment or ratio.Assignment(),
+        canary=found.canary_requests,
+        stable=found.stable_requests,
+        share=share,
+    )
+    counts = (found.canary_requests, 0.0, found.stable_requests, 0.0)
+    return msgspec.structs.replace(gathered, assignment=assigned, trouble="", missing=""), counts
+
+
+def _troubled(gathered: Gathered, trouble: Trouble) -> Gathered:
+    missing = "provider-error" if isinstance(trouble, ProviderError) else "no-data"
+    return msgspec.structs.replace(gathered, trouble=trouble.reason, missing=missing)
+
+
+def _with_limit(metric: Metric, gathered: Gathered, readings: Sequence[Binned]) -> Gathered:
+    """The limit of latency: from the time between the first reading and the last, or from all that was counted."""
+    if not readings:
+        return gathered
+    tries = [_all(readings[-1].stable)]
+    if len(readings) > 1:
+        tries.insert(0, _between(readings[0].stable, readings[-1].stable))
+    for buckets in tries:
+        limit = latency.freeze(buckets, metric.quantile)
+        if isinstance(limit, latency.Limit):
+            return msgspec.structs.replace(gathered, limit=limit)
+    return gathered
+
+
+def _stable(reading: Counted | Binned, limit: latency.Limit | None) -> Scrape | None:
+    if isinstance(reading, Binned) and limit is None:
+        return None
+    return _counted(reading, limit).stable
+
+
+def _counted(reading: Reading, limit: latency.Limit | None) -> Counted:
+    """Counters, out of histograms where there is a limit."""
+    if isinstance(reading, Counted):
+        return reading
+    if isinstance(reading, Binned) and limit is not None:
+        return Counted(_slow(reading.stable, limit), _slow(reading.canary, limit))
+    raise TypeError("neither counters nor histograms with a limit")
+
+
+def _slow(histograms: Histograms, limit: latency.Limit) -> dict[str, Counters]:
+    return {target: latency.counters(series, limit) for target, series in histograms.items()}
+
+
+def _merged(histograms: Histograms) -> dict[str, dict[float, float]]:
+    """One histogram for each target."""
+    return {target: _sum(series.values()) for target, series in histograms.items()}
+
+
+def _all(histograms: Histograms) -> dict[float, float]:
+    return _sum(buckets for series in histograms.values() for buckets in series.values())
+
+
+def _between(earlier: Histograms, later: Histograms) -> dict[float, float]:
+    """What was counted between two readings, by targets that are in both."""
+    before, after = _merged(earlier), _merged(later)
+    found = (increase(before[target], each) for target, each in after.items() if target in before)
+    return _sum(each for each in found if each is not None)
+
+
+def _sum(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:
+    total: dict[float, float] = {}
+    for buckets in histograms:
+        for edge, count in buckets.items():
+            total[edge] = total.get(edge, 0.0) + count
+    return total

@@ -1,0 +1,195 @@
+"""What a record says: a line for each metric, and one decision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from tandem_rollout.analysis import drift, eta, ratio, sequential
+from tandem_rollout.analysis.absolute import above
+from tandem_rollout.analysis.counts import NoData
+from tandem_rollout.analysis.gather import ratio_test
+from tandem_rollout.analysis.record import Gathered, Record
+from tandem_rollout.analysis.verdict import (
+    Decision,
+    Judged,
+    Policy,
+    ProviderError,
+    Trouble,
+    Verdict,
+    combine,
+    judge_drift,
+    judge_ratio,
+)
+from tandem_rollout.gates import Metric
+
+_LEAST_ROWS = 1000
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """One metric, to show.
+
+    Attributes:
+        name: Name of the metric.
+        type: Its type.
+        verdict: What it says.
+        gate: Whether it decides.
+        stable: Rate of stable's events; None before there were requests.
+        canary: Rate of the canary's events; for drift the distance, for assignment its share of the units.
+        stable_requests: Requests of stable.
+        canary_requests: Requests of the canary.
+        ratio: The canary's rate over stable's; None without events.
+        low: Lower end of its interval.
+        high: Upper end; None where nothing bounds it.
+        limit: What it is held against: the margin, the distance, or the seconds of a slow request.
+        needed: Requests of the canary that it probably still takes to pass; None where that is not known.
+        message: Why it says nothing.
+    """
+
+    name: str
+    type: str
+    verdict: Verdict
+    gate: bool = True
+    stable: float | None = None
+    canary: float | None = None
+    stable_requests: float = 0.0
+    canary_requests: float = 0.0
+    ratio: float | None = None
+    low: float = 0.0
+    high: float | None = None
+    limit: str = ""
+    needed: int | None = None
+    message: str = ""
+
+
+def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[Line], Decision]:
+    """Verdicts of all metrics, and the one that follows.
+
+    Args:
+        metrics: The metrics.
+        record: Evidence so far.
+    """
+    gates = max(sum(metric.gate and metric.type != "assignment" for metric in metrics), 1)
+    lines, judged, mismatched = [], {}, False
+    for metric in metrics:
+        gathered = record.metrics.get(metric.called, Gathered())
+        line = _line(metric, gathered, gates)
+        lines.append(line)
+        if metric.type == "assignment":
+            mismatched |= line.verdict is Verdict.FAIL
+        else:
+            policy = Policy(metric.no_data, metric.provider_error, metric.inconclusive, metric.gate)
+            judged[metric.called] = Judged(line.verdict, policy)
+    return lines, combine(judged, mismatched=mismatched)
+
+
+def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
+    if metric.type == "drift":
+        return _drift(metric, gathered, gates)
+    if metric.type == "assignment":
+        return _assignment(metric, gathered)
+    test = ratio_test(metric, gathered.phi)
+    evidence = gathered.ratio or sequential.start(test)
+    verdict = judge_ratio(
+        test, evidence, metrics=gates, least_requests=metric.least_requests, trouble=_trouble(gathered)
+    )
+    if above(gathered.absolute, alpha=metric.alpha, metrics=gates):
+        verdict = Verdict.FAIL
+    interval = ratio.interval(gathered.likelihood or ratio.Likelihood())
+    limit = f"x{metric.margin:g}"
+    if gathered.limit is not None:
+        limit += f" > {gathered.limit.seconds * 1000:g} ms"
+    return Line(
+        name=metric.called,
+        type=metric.type,
+        verdict=verdict,
+        gate=metric.gate,
+        stable=_rate(evidence.stable_events, evidence.stable_requests),
+        canary=_rate(evidence.canary_events, evidence.canary_requests),
+        stable_requests=evidence.stable_requests,
+        canary_requests=evidence.canary_requests,
+        ratio=_finite(interval.estimate),
+        low=interval.low,
+        high=_finite(interval.high),
+        limit=limit,
+        needed=0 if verdict is Verdict.PASS else _needed(metric, gathered, evidence),
+        message=gathered.trouble,
+    )
+
+
+def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
+    evidence = gathered.drift or drift.start(0)
+    least = float(metric.least_requests or _LEAST_ROWS)
+    verdict = judge_drift(
+        evidence,
+        limit=metric.limit,
+        alpha=metric.alpha,
+        metrics=gates,
+        least_rows=least,
+        trouble=_trouble(gathered),
+    )
+    rows = math.fsum(evidence.canary)
+    return Line(
+        name=metric.called,
+        type=metric.type,
+        verdict=verdict,
+        gate=metric.gate,
+        canary=drift.distance(evidence) if rows else None,
+        stable_requests=math.fsum(evidence.stable),
+        canary_requests=rows,
+        limit=f"PSI {metric.limit:g}",
+        needed=0 if verdict is Verdict.PASS else max(0, math.ceil(least - rows)),
+        message=gathered.trouble,
+    )
+
+
+def _assignment(metric: Metric, gathered: Gathered) -> Line:
+    assignment = gathered.assignment or ratio.Assignment()
+    units = assignment.canary + assignment.stable
+    verdict = Verdict.NO_DATA
+    if ratio.mismatched(assignment):
+        verdict = Verdict.FAIL
+    elif gathered.missing:
+        verdict = Verdict.PROVIDER_ERROR if gathered.missing == "provider-error" else Verdict.NO_DATA
+    elif units:
+        verdict = Verdict.PASS
+    return Line(
+        name=metric.called,
+        type=metric.type,
+        verdict=verdict,
+        gate=False,
+        canary=_rate(assignment.canary, units),
+        stable_requests=assignment.stable,
+        canary_requests=assignment.canary,
+        limit=f"share {_rate(assignment.expected, units) or 0.0:.1%}",
+        message=gathered.trouble,
+    )
+
+
+def _needed(metric: Metric, gathered: Gathered, evidence: sequential.Evidence) -> int | None:
+    """Requests of the canary until it passes if it is as good as stable."""
+    requests = evidence.canary_requests + evidence.stable_requests
+    if not evidence.canary_requests or not evidence.stable_requests:
+        return None
+    rate = (evidence.stable_events + 0.5) / (evidence.stable_requests + 1.0)
+    share = evidence.canary_requests / requests
+    total = eta.to_promotion(ratio_test(metric, gathered.phi), rate=min(rate, 0.999), share=share)
+    left = max(total, metric.least_requests) - evidence.canary_requests
+    return max(1, math.ceil(left)) if math.isfinite(left) else None
+
+
+def _trouble(gathered: Gathered) -> Trouble | None:
+    if not gathered.missing:
+        return None
+    kind = ProviderError if gathered.missing == "provider-error" else NoData
+    return kind(gathered.trouble)
+
+
+def _rate(events: float, requests: float) -> float | None:
+    return events / requests if requests else None
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

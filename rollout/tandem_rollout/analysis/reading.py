@@ -1,0 +1,49 @@
+"""What a source of metrics has read at one moment, of both arms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tandem_rollout.analysis.counts import NoData, Scrape
+from tandem_rollout.analysis.verdict import ProviderError
+
+Buckets = Mapping[float, float]
+"""A cumulative histogram, as in Prometheus: counts by upper edge, the edge ``inf`` among them."""
+
+Histograms = Mapping[str, Mapping[str, Buckets]]
+"""Histograms of one arm: by target, then by series."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Counters of a metric of type errors, degraded, ratio or assignment.
+
+    Attributes:
+        stable: Of stable; for assignment only requests are looked at.
+        canary: Of the canary.
+        born: Whether no series of events means no events: true where events are a label of the requests' own metric.
+    """
+
+    stable: Scrape
+    canary: Scrape
+    born: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Binned:
+    """Histograms of a metric of type latency or drift.
+
+    Attributes:
+        stable: Of stable.
+        canary: Of the canary.
+    """
+
+    stable: Histograms
+    canary: Histograms
+
+
+Reading = Counted | Binned | NoData | ProviderError
+
+Readings = Mapping[str, Reading]
+"""By name of the metric."""

@@ -1,0 +1,107 @@
+"""The evidence of one run, as it is kept: bounded, plain numbers, JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import field
+
+from tandem_rollout.analysis import drift, latency, sequential
+from tandem_rollout.analysis.ratio import Assignment, Likelihood
+
+SCHEMA = "tandem-serving.io/evidence/v1"
+"""Version of the form; a record of another one is not read."""
+
+MOST_SAMPLES = 500
+MOST_NOTES = 200
+
+
+class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Evidence of one metric.
+
+    Attributes:
+        ratio: Of a ratio of rates.
+        likelihood: For its interval.
+        drift: Of the distributions.
+        assignment: Of units.
+        limit: The frozen limit of latency.
+        phi: Dispersion; 1 where it was not measured.
+        absolute: Log evidence, by components, that the canary is above the floor, when it has all requests.
+        trouble: Why the last tick brought nothing.
+        missing: What kind of trouble that was.
+    """
+
+    ratio: sequential.Evidence | None = None
+    likelihood: Likelihood | None = None
+    drift: drift.Evidence | None = None
+    assignment: Assignment | None = None
+    limit: latency.Limit | None = None
+    phi: float = 1.0
+    absolute: tuple[float, ...] = ()
+    trouble: str = ""
+    missing: Literal["", "no-data", "provider-error"] = "no-data"
+
+
+class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One tick.
+
+    Attributes:
+        at: When it ended, in seconds since the epoch.
+        weight: The canary's percentage.
+        counts: By metric: canary's requests and events, stable's requests and events; for drift the rows, with the
+            distance so far in place of the canary's events.
+    """
+
+    at: float
+    weight: int
+    counts: dict[str, tuple[float, float, float, float]] = field(default_factory=dict)
+
+
+class Note(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that happened to the run.
+
+    Attributes:
+        at: Seconds since the epoch.
+        state: The state it came to.
+        weight: The canary's percentage.
+        reason: Why.
+        by: Who wanted it; empty for the engine itself.
+    """
+
+    at: float
+    state: str
+    weight: int
+    reason: str = ""
+    by: str = ""
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Evidence of a run.
+
+    Attributes:
+        run: Number of the run.
+        plan: Hash of its plan.
+        looks: Ticks counted at the present weight.
+        ticks: Ticks counted in all.
+        weight: The present weight.
+        metrics: By name.
+        samples: The last ticks.
+        notes: The last things that happened.
+        schema: Form of the record.
+    """
+
+    run: int
+    plan: str
+    looks: int = 0
+    ticks: int = 0
+    weight: int = 0
+    metrics: dict[str, Gathered] = field(default_factory=dict)
+    samples: tuple[Sample, ...] = ()
+    notes: tuple[Note, ...] = ()
+    schema: str = SCHEMA
+
+
+def noted(record: Record, note: Note) -> Record:
+    """The record with one more note."""
+    return msgspec.structs.replace(record, notes=(*record.notes, note)[-MOST_NOTES:])

@@ -1,0 +1,275 @@
+"""The one function that moves a run. See the table in :mod:`tandem_rollout.engine`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from tandem_rollout.analysis.verdict import Verdict
+from tandem_rollout.engine.desired import WHOLE, pods_for, weight_of
+from tandem_rollout.engine.run import Command, Run, State
+from tandem_rollout.engine.schedule import Schedule
+from tandem_rollout.engine.seen import Seen
+
+_STARTED: Final = frozenset({"Analysing", "Gated", "Scaling", "Paused", "Baking"})
+"""States in which the canary may have weight."""
+
+
+def decide(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
+    """The run as it should be from now on.
+
+    Args:
+        schedule: What is planned, as the spec has it now.
+        run: The run so far; None before the first.
+        seen: What is seen.
+        now: Seconds since the epoch.
+
+    Returns:
+        The run; the same object where nothing is to be done.
+    """
+    if run is None or run.ended:
+        return _begin(schedule, run, seen, now)
+    heard = _heard(schedule, run, seen, now)
+    if heard is not run:
+        return heard
+    if reason := _over(run, seen):
+        return _over_by_spec(schedule, run, seen, reason, now)
+    if reason := _broken(run, seen):
+        return _let_go(schedule, _abort(run, now, reason, hurried=True), seen, now)
+    return _MOVES[run.state](schedule, run, seen, now)
+
+
+# beginnings
+
+
+def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
+    """Another run, where there is reason for one."""
+    command = seen.command if seen.command and (run is None or seen.command.id != run.command) else None
+    if seen.deleted:
+        return run
+    if run is not None and command and command.verb == "rollback" and run.state == "Promoted":
+        if not seen.stable.running:
+            return replace(run, command=command.id, reason=f"cannot be rolled back: {run.stable} is gone")
+        reason = _said(command, "rolled back")
+        return replace(_abort(run, now, reason, hurried=False), command=command.id, by=command.by)
+    if schedule.observes:
+        return _observe(schedule, run, seen, now)
+    anew = command is not None and command.verb == "start"
+    tried = run is not None and run.canary == seen.wanted and run.plan == seen.plan
+    if not seen.serving or not seen.wanted or seen.wanted == seen.serving or (tried and not anew):
+        return replace(run, command=command.id) if run is not None and command else run
+    return Run(
+        number=run.number + 1 if run else 1,
+        stable=seen.serving,
+        canary=seen.wanted,
+        plan=seen.plan,
+        state="Preparing",
+        started=now,
+        since=now,
+        floor=seen.stable.pods,
+        by=command.by if command else "",
+        reason=_said(command, "started again") if command and anew else "",
+        command=command.id if command else run.command if run else "",
+    )
+
+
+def _observe(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
+    if not seen.serving or (run is not None and run.plan == seen.plan):
+        return run
+    return Run(
+        number=run.number + 1 if run else 1,
+        stable=seen.serving,
+        canary=seen.wanted,
+        plan=seen.plan,
+        state="Observing",
+        started=now,
+        since=now,
+        deadline=now + schedule.timeout,
+        command=run.command if run else "",
+    )
+
+
+# what a person says
+
+
+def _heard(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
+    """The run after a command that it has not heard yet."""
+    command = seen.command
+    if command is None or command.id == run.command:
+        return run
+    answer = _obey(schedule, run, command, now)
+    if answer is None:
+        return replace(run, command=command.id, reason=f"cannot {command.verb} while {run.state}")
+    return replace(answer, command=command.id, by=command.by)
+
+
+def _obey(schedule: Schedule, run: Run, command: Command, now: float) -> Run | None:
+    if command.verb in ("abort", "rollback"):
+        ending = run.state == "Aborting" or run.state == "Observing"
+        return None if ending else _abort(run, now, _said(command, "aborted"), hurried=False)
+    if command.verb == "pause" and run.state in ("Preparing", "Analysing", "Gated", "Scaling"):
+        return replace(_to(run, "Paused", now, _said(command, "paused")), before=run.state)
+    if command.verb == "resume" and run.state == "Paused":
+        return _resume(schedule, run, now, _said(command, "resumed"))
+    if command.verb == "resume" and run.state == "Gated":
+        return _next(run, now, _said(command, "resumed"))
+    if command.verb == "promote" and run.state in ("Preparing", "Analysing", "Gated", "Scaling", "Paused"):
+        reason = _said(command, "promoted without waiting for evidence")
+        return replace(_to(run, "Scaling", now, reason), step=len(schedule.steps), before=None)
+    return None
+
+
+def _resume(schedule: Schedule, run: Run, now: float, reason: str) -> Run:
+    deadline = run.deadline
+    if deadline is not None and deadline <= now:
+        deadline = now + schedule.timeout
+    return replace(_to(run, run.before or "Analysing", now, reason), before=None, deadline=deadline)
+
+
+def _said(command: Command, what: str) -> str:
+    by = f" by {command.by}" if command.by else ""
+    return f"{what}{by}{f': {command.reason}' if command.reason else ''}"
+
+
+# what ends a run
+
+
+def _over(run: Run, seen: Seen) -> str:
+    """Why the run has no more purpose."""
+    if run.state == "Aborting":
+        return ""
+    if seen.deleted:
+        return "the rollout is being deleted"
+    if seen.wanted == run.stable:
+        return f"the spec asks for {run.stable} again"
+    if seen.wanted != run.canary:
+        return f"superseded by {seen.wanted}"
+    return "superseded by another plan" if seen.plan != run.plan else ""
+
+
+def _over_by_spec(schedule: Schedule, run: Run, seen: Seen, reason: str, now: float) -> Run:
+    if run.state == "Observing":
+        return _to(run, "Concluded", now, reason)
+    if run.state == "Baking" and not seen.deleted and seen.wanted != run.stable:
+        return _to(run, "Promoted", now, reason)
+    return _let_go(schedule, _abort(run, now, reason, hurried=seen.deleted), seen, now)
+
+
+def _broken(run: Run, seen: Seen) -> str:
+    """Why the canary must go at once."""
+    if run.state in ("Aborting", "Observing"):
+        return ""
+    if run.weight and not seen.canary.running:
+        return "the canary has weight and no ready pods"
+    if seen.canary.refused:
+        return seen.canary.refused
+    failed = seen.decision is not None and seen.decision.verdict is Verdict.FAIL
+    if failed and seen.decision is not None and run.state in _STARTED:
+        return f"failed by {', '.join(seen.decision.metrics)}"
+    return ""
+
+
+def _abort(run: Run, now: float, reason: str, *, hurried: bool) -> Run:
+    """On the way back; the weight goes as soon as stable can take it."""
+    return replace(_to(run, "Aborting", now, reason), hurried=hurried, before=None)
+
+
+# one move of each state
+
+
+def _scale(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
+    """Preparing and Scaling: the next weight, once the canary has the pods for it."""
+    weight = weight_of(schedule, run.step)
+    needed = pods_for(weight, run, seen.stable, seen.canary)
+    if seen.canary.fit and seen.canary.has(needed):
+        deadline = run.deadline if run.deadline is not None else now + schedule.timeout
+        state: State = "Baking" if run.step >= len(schedule.steps) else "Analysing"
+        return replace(_to(run, state, now, run.reason if state == "Baking" else ""), weight=weight, deadline=deadline)
+    if now < run.since + schedule.progress_deadline:
+        return run
+    missing = "it has not proved itself" if not seen.canary.fit else f"it has not {needed[0]} and {needed[1]} pods"
+    reason = f"the canary was not ready for {weight} % within {schedule.progress_deadline:g} s: {missing}"
+    if run.weight == 0:
+        return _abort(run, now, reason, hurried=False)
+    return replace(_to(run, "Paused", now, reason), before=run.state)
+
+
+def _analyse(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
+    if drifted := _drifted(schedule, run, seen, now):
+        return drifted
+    step, last = schedule.steps[run.step], run.step == len(schedule.steps) - 1
+    verdict = seen.decision.verdict if seen.decision else Verdict.NO_DATA
+    good = verdict is Verdict.PASS or (verdict is Verdict.INCONCLUSIVE and not last)
+    if now >= run.since + step.hold and seen.looks and good:
+        if step.gate:
+            return _to(run, "Gated", now, "waits for `tandem rollout resume`")
+        by = f"passed by {', '.join(seen.decision.metrics)}" if last and seen.decision else ""
+        return _next(run, now, by)
+    if run.deadline is None or now < run.deadline:
+        return run
+    reason = f"no decision within {schedule.timeout:g} s: {verdict.value}"
+    if schedule.on_timeout == "abort":
+        return _abort(run, now, reason, hurried=False)
+    if schedule.on_timeout == "promote":
+        return replace(_to(run, "Scaling", now, f"{reason}, promoted as onTimeout says"), step=len(schedule.steps))
+    return replace(_to(run, "Paused", now, reason), before=run.state)
+
+
+def _drifted(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run | None:
+    """What follows when somebody else has changed the weights; None where nothing does."""
+    if not seen.edited or seen.routed is None or seen.routed == run.weight or schedule.weight_drift == "enforce":
+        return None
+    reason = f"somebody has set the canary's weight to {seen.routed} %"
+    if schedule.weight_drift == "adopt" and 0 < seen.routed < WHOLE:
+        return replace(run, weight=seen.routed, since=now, reason=reason)
+    return replace(_to(run, "Paused", now, reason), before=run.state)
+
+
+def _gated(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
+    return _drifted(schedule, run, seen, now) or run
+
+
+def _paused(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
+    return run
+
+
+def _bake(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
+    if now < run.since + schedule.bake:
+        return run
+    return _to(run, "Promoted", now, run.reason)
+
+
+def _let_go(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
+    """Aborting: the weight goes when stable has its pods back, or, where the canary does harm, any pod."""
+    if not run.weight:
+        return run if seen.routed else _to(run, "Aborted", now, run.reason)
+    hurried = run.hurried or now >= run.since + schedule.progress_deadline
+    ready = seen.stable.running and (hurried or seen.stable.has(run.floor))
+    return replace(run, weight=0) if ready else run
+
+
+def _watch(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
+    """Observing."""
+    over = run.deadline is not None and now >= run.deadline
+    return _to(run, "Concluded", now, "the horizon is over") if over else run
+
+
+_MOVES: Final[dict[State, Callable[[Schedule, Run, Seen, float], Run]]] = {
+    "Preparing": _scale,
+    "Scaling": _scale,
+    "Analysing": _analyse,
+    "Gated": _gated,
+    "Paused": _paused,
+    "Baking": _bake,
+    "Aborting": _let_go,
+    "Observing": _watch,
+}
+
+
+def _next(run: Run, now: float, reason: str) -> Run:
+    return replace(_to(run, "Scaling", now, reason), step=run.step + 1)
+
+
+def _to(run: Run, state: State, now: float, reason: str) -> Run:
+    return replace(run, state=state, since=now, reason=reason)

@@ -1,0 +1,71 @@
+"""What the world must look like for a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tandem_rollout.engine.run import Pods, Run
+from tandem_rollout.engine.schedule import Schedule
+from tandem_rollout.engine.seen import Arm
+
+WHOLE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """Weights and pods.
+
+    Attributes:
+        weights: Percentage of the requests by revision; a revision without any is left out.
+        floors: Fewest pods by revision.
+        kept: Whether both revisions must stay, with or without weight.
+    """
+
+    weights: dict[str, int]
+    floors: dict[str, Pods]
+    kept: bool
+
+
+def desired(schedule: Schedule, run: Run, stable: Arm, canary: Arm) -> Desired:
+    """What the world must look like.
+
+    Args:
+        schedule: What was planned.
+        run: The run.
+        stable: Its stable, as it is.
+        canary: Its canary, as it is.
+    """
+    weights = {run.stable: WHOLE - run.weight, run.canary: run.weight}
+    weights = {name: weight for name, weight in weights.items() if weight}
+    if run.ended:
+        return Desired(weights=weights, floors={}, kept=False)
+    return Desired(
+        weights=weights,
+        floors={
+            run.stable: run.floor,
+            run.canary: pods_for(max(run.weight, target(schedule, run)), run, stable, canary),
+        },
+        kept=True,
+    )
+
+
+def target(schedule: Schedule, run: Run) -> int:
+    """The weight that the run is on its way to."""
+    if run.state in ("Preparing", "Scaling"):
+        return weight_of(schedule, run.step)
+    return 0 if run.state == "Aborting" else run.weight
+
+
+def weight_of(schedule: Schedule, step: int) -> int:
+    """Weight of a step; all past the last one."""
+    return schedule.steps[step].weight if step < len(schedule.steps) else WHOLE
+
+
+def pods_for(weight: int, run: Run, stable: Arm, canary: Arm) -> Pods:
+    """Pods that the canary needs for a weight: its part of what stable has, or had before the run."""
+    needed = [
+        min(max(math.ceil(max(now, before) * weight / WHOLE), 1), most)
+        for now, before, most in zip(stable.pods, run.floor, canary.most, strict=True)
+    ]
+    return needed[0], needed[1]

@@ -1,0 +1,98 @@
+"""What was planned for a run: steps and times, out of the spec."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from tandem_rollout.fields import seconds
+from tandem_rollout.gates import Analysis
+from tandem_rollout.spec import RolloutSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One weight.
+
+    Attributes:
+        weight: Percentage of the requests; 0 for the preview host of blue/green.
+        hold: Least seconds at it.
+        gate: Whether somebody has to say that it goes on.
+    """
+
+    weight: int
+    hold: float
+    gate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Steps and times.
+
+    Attributes:
+        steps: Weights until promotion; empty where a run only observes.
+        bake: Seconds after promotion in which stable keeps its pods.
+        progress_deadline: Most seconds until the canary is ready, or has the pods for its next weight.
+        timeout: Most seconds from the first weight to a decision; for a run that observes, its horizon.
+        on_timeout: What happens then.
+        weight_drift: What happens when somebody else changes the weights.
+    """
+
+    steps: tuple[Step, ...]
+    bake: float = 300.0
+    progress_deadline: float = 600.0
+    timeout: float = 3600.0
+    on_timeout: Literal["pause", "abort", "promote"] = "pause"
+    weight_drift: Literal["enforce", "adopt", "pause"] = "enforce"
+
+    @property
+    def observes(self) -> bool:
+        """Whether weights stay as written, and the end is a report."""
+        return not self.steps
+
+
+def schedule(spec: RolloutSpec) -> Schedule | None:
+    """The schedule of a spec; None where nothing is decided.
+
+    A canary has its steps. Blue/green with analysis has one step without weight: what is judged is the preview host.
+    A/B tests and shadows with analysis observe.
+    """
+    strategy, analysis = spec.strategy, spec.analysis
+    limits = analysis or Analysis()
+    timeout = seconds(limits.timeout)
+    if strategy.canary:
+        return Schedule(
+            steps=tuple(
+                Step(weight=step.weight, hold=seconds(step.hold), gate=step.pause) for step in strategy.canary.steps
+            ),
+            bake=seconds(strategy.canary.bake),
+            progress_deadline=seconds(strategy.canary.progress_deadline),
+            timeout=timeout,
+            on_timeout=limits.on_timeout,
+            weight_drift=strategy.canary.weight_drift,
+        )
+    if analysis is None:
+        return None
+    if strategy.blue_green:
+        return Schedule(
+            steps=(Step(weight=0, hold=seconds(strategy.blue_green.hold)),),
+            bake=seconds(strategy.blue_green.bake),
+            progress_deadline=seconds(strategy.blue_green.progress_deadline),
+            timeout=timeout,
+            on_timeout=limits.on_timeout,
+        )
+    if strategy.ab_test:
+        return Schedule(steps=(), timeout=seconds(strategy.ab_test.horizon))
+    return Schedule(steps=(), timeout=math.inf) if strategy.shadow else None
+
+
+def plan_hash(spec: RolloutSpec, canary: str) -> str:
+    """Hash of all that a run is decided by. Another one is another run."""
+    strategy = spec.strategy
+    blue_green = msgspec.structs.replace(strategy.blue_green, preview_hostname="") if strategy.blue_green else None
+    parts = (strategy.name, strategy.canary, blue_green, strategy.ab_test, strategy.shadow, spec.analysis, canary)
+    return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]

@@ -1,0 +1,135 @@
+"""What decides about a new version, as a person writes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from tandem_rollout.fields import Duration, Struct
+
+MetricType = Literal["errors", "latency", "degraded", "drift", "ratio", "assignment"]
+
+_FLOOR = 0.002
+
+
+class Metric(Struct, frozen=True):
+    """One metric: the canary against the version that serves, over the same time."""
+
+    type: Annotated[
+        MetricType,
+        Meta(
+            description="errors: answers of 500 and above. latency: requests slower than a quantile of the version "
+            "that serves. degraded: answers with a feature from elsewhere than the store. drift: how far the "
+            "distributions of the predictions are apart. ratio: two counters of your own. assignment: whether units "
+            "fall to the variants as their weights say."
+        ),
+    ]
+    name: Annotated[
+        str, Meta(pattern=r"^$|^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=40, description="Default: its type.")
+    ] = ""
+    where: Annotated[
+        Literal["gateway", "pods"],
+        Meta(description="Who counts errors. A dead pod counts nothing, so there should be one at the gateway."),
+    ] = "gateway"
+    margin: Annotated[
+        float,
+        Meta(gt=1, le=100, description="R: a version with so many times the rate of the one that serves is bad."),
+    ] = 2.0
+    floor: Annotated[
+        Annotated[float, Meta(ge=0, lt=1)] | None,
+        Meta(description="A rate that nobody would mind. Default: 0.002; 0, none, for latency."),
+    ] = None
+    alpha: Annotated[float, Meta(gt=0, lt=1, description="Chance at most to roll back a version that is no worse.")] = (
+        0.008
+    )
+    beta: Annotated[
+        float, Meta(gt=0, lt=1, description="Chance at most to promote a version that is at the margin.")
+    ] = 0.008
+    quantile: Annotated[float, Meta(gt=0.5, lt=1, description="latency: the quantile that is the limit.")] = 0.95
+    limit: Annotated[float, Meta(gt=0, description="drift: population stability index from which drift is large.")] = (
+        0.1
+    )
+    least_requests: Annotated[
+        int, Meta(ge=0, description="Requests of the canary without which the metric does not pass; 1000 for drift.")
+    ] = 0
+    requests: Annotated[
+        str,
+        Meta(
+            description="ratio: PromQL of a counter of all events; assignment: of new units. $inferenceservice and "
+            "$namespace stand for the version that is asked about."
+        ),
+    ] = ""
+    events: Annotated[str, Meta(description="ratio: PromQL of a counter of the bad ones among them.")] = ""
+    gate: Annotated[bool, Meta(description="Whether it decides; otherwise it is only reported.")] = True
+    no_data: Annotated[
+        Literal["hold", "fail", "ignore"],
+        Meta(description="When there is nothing to count: hold, fail, or decide without it."),
+    ] = "hold"
+    provider_error: Annotated[
+        Literal["hold", "ignore"], Meta(description="When metrics cannot be read. That never speaks against a version.")
+    ] = "hold"
+    inconclusive: Annotated[
+        Literal["hold", "ignore"], Meta(description="When there is too little evidence either way.")
+    ] = "hold"
+
+    @property
+    def called(self) -> str:
+        """Its name."""
+        return self.name or (f"{self.type}-in-pods" if self.type == "errors" and self.where == "pods" else self.type)
+
+    @property
+    def tolerated(self) -> float:
+        """The floor, or the default of its type."""
+        if self.floor is not None:
+            return self.floor
+        return 0.0 if self.type == "latency" else _FLOOR
+
+
+class Analysis(Struct, frozen=True):
+    """Metrics, and what to do when they say nothing."""
+
+    metrics: Annotated[
+        list[Metric],
+        Meta(max_length=16, description="Default: errors at the gateway and in the pods, latency, degraded answers."),
+    ] = field(default_factory=list)
+    interval: Annotated[Duration, Meta(description="Window of one tick: time between two looks at the counters.")] = (
+        "10s"
+    )
+    warmup: Annotated[
+        Duration,
+        Meta(description="So soon after its first request nothing of the canary is counted: caches are cold."),
+    ] = "15s"
+    source: Annotated[
+        Literal["prometheus", "pods"],
+        Meta(description="Where counters are read: from Prometheus, or from the pods and the gateway themselves."),
+    ] = "prometheus"
+    prometheus: Annotated[
+        str, Meta(description="Address of Prometheus. Default: the one that the controller was installed with.")
+    ] = ""
+    timeout: Annotated[Duration, Meta(description="Longest time from the first weight to a decision.")] = "1h"
+    on_timeout: Annotated[
+        Literal["pause", "abort", "promote"],
+        Meta(description="What happens then. promote gives all requests to a version about which too little is known."),
+    ] = "pause"
+    dispersion: Annotated[
+        Annotated[float, Meta(ge=1)] | None,
+        Meta(
+            description="How many times burstier than independent requests events come. Default: measured before the "
+            "start, where the version that serves has two pods or more; else 1.",
+        ),
+    ] = None
+
+    @property
+    def all_metrics(self) -> tuple[Metric, ...]:
+        """The metrics; the default ones without any."""
+        return tuple(self.metrics) or DEFAULT_METRICS
+
+
+DEFAULT_METRICS: tuple[Metric, ...] = (
+    Metric(type="errors"),
+    Metric(type="errors", where="pods"),
+    Metric(type="latency"),
+    Metric(type="degraded"),
+)
+"""What is looked at where nothing is said."""

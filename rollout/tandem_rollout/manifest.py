@@ -1,0 +1,45 @@
+"""A rollout out of its manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tandem_rollout.fields import InvalidSpecError, RolloutName
+from tandem_rollout.rules import check
+from tandem_rollout.spec import Rollout, RolloutSpec
+
+
+def parse(manifest: Mapping[str, Any]) -> Rollout:
+    """A rollout out of its manifest, as YAML or the API server gives it.
+
+    Raises:
+        InvalidSpecError: naming the field and the rule that it breaks.
+    """
+    metadata = manifest.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise InvalidSpecError("metadata: must be a map")
+    if not isinstance(metadata.get("namespace") or "", str):
+        raise InvalidSpecError("metadata.namespace: must be a string")
+    name = metadata.get("name") or ""
+    try:
+        msgspec.convert(name, RolloutName)
+    except msgspec.ValidationError as error:
+        raise InvalidSpecError(f"metadata.name: {str(error)[0].lower()}{str(error)[1:]}") from None
+    try:
+        spec = msgspec.convert(manifest.get("spec") or {}, RolloutSpec)
+    except msgspec.ValidationError as error:
+        raise InvalidSpecError(_in_words(str(error))) from None
+    check(spec)
+    return Rollout(
+        name, metadata.get("namespace") or "default", spec, metadata.get("uid", ""), metadata.get("generation", 0)
+    )
+
+
+def _in_words(error: str) -> str:
+    """A message of msgspec's, with the path first and in the form of ``kubectl explain``."""
+    message, _, path = error.partition(" - at `$")
+    where = path.rstrip("`") if path else ""
+    return f"spec{where}: {message[:1].lower()}{message[1:]}"

@@ -1,0 +1,58 @@
+"""Where counters come from: Prometheus, or the pods and the gateway themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tandem_rollout.analysis.reading import Readings
+from tandem_rollout.gates import Metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where one arm is counted.
+
+    Attributes:
+        service: Its InferenceService; on a laptop its variant.
+        clusters: Names of its clusters at the gateway's Envoy.
+        pods: Addresses of the metrics of its transformers, by the name of the pod.
+    """
+
+    service: str
+    clusters: tuple[str, ...] = ()
+    pods: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arms:
+    """Where both arms are counted.
+
+    Attributes:
+        namespace: Their namespace.
+        stable: Stable.
+        canary: The canary.
+        gateway: Addresses of the statistics of the gateway's proxies, by the name of the pod.
+    """
+
+    namespace: str
+    stable: Place
+    canary: Place
+    gateway: tuple[tuple[str, str], ...] = ()
+
+
+class Source(Protocol):
+    """Reads counters. A metric that cannot be read is a :class:`ProviderError` of its own; nothing is raised."""
+
+    async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
+        """The counters of all metrics as they are now."""
+        ...
+
+    async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
+        """The counters as they were, in order, the last ones of now; only now's where a source has no memory."""
+        ...
+
+    async def close(self) -> None:
+        """Close its connections."""
+        ...

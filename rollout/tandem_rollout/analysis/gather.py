@@ -54,7 +54,7 @@ def prepare(
             if isinstance(measured, Dispersion):
                 gathered = msgspec.structs.replace(gathered, phi=measured.phi)
         made[metric.called] = gathered
-    return msgspec.structs.replace(record, metrics=made)
+    return msgspec.structs.replace(record, metrics=made, prepared=True)
 
 
 def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:

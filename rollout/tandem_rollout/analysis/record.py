@@ -85,6 +85,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         looks: Ticks counted at the present weight.
         ticks: Ticks counted in all.
         weight: The present weight.
+        began: When the canary was first seen with traffic, in seconds since the epoch.
+        prepared: Whether limits were frozen.
         metrics: By name.
         samples: The last ticks.
         notes: The last things that happened.
@@ -96,6 +98,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     looks: int = 0
     ticks: int = 0
     weight: int = 0
+    began: float | None = None
+    prepared: bool = False
     metrics: dict[str, Gathered] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
     notes: tuple[Note, ...] = ()

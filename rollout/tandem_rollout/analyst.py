@@ -1,0 +1,150 @@
+"""Looks at the metrics of one rollout's run from time to time, and keeps what it has gathered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from tandem_rollout.analysis.gather import gather, prepare
+from tandem_rollout.analysis.judge import Line, judge
+from tandem_rollout.analysis.reading import Readings
+from tandem_rollout.analysis.record import Note, Record, noted
+from tandem_rollout.analysis.verdict import Decision
+from tandem_rollout.engine.run import Run
+from tandem_rollout.fields import seconds
+from tandem_rollout.gates import Analysis
+from tandem_rollout.sources import Arms, Source
+
+HISTORY_S: Final = 1800.0
+"""How far back stable is looked at before a run."""
+
+
+class Keeper(Protocol):
+    """Where records are kept."""
+
+    async def load(self, run: int) -> Record | None:
+        """The record of a run; None where there is none that can be read."""
+        ...
+
+    async def keep(self, record: Record) -> None:
+        """Keep a record in the place of the one of the same run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the metrics say.
+
+    Attributes:
+        lines: One for each metric.
+        decision: What follows; None before anything was looked at.
+        looks: Ticks counted at the present weight.
+        measured: Percentage of the requests that the canary had in the last tick; None where it was not counted.
+    """
+
+    lines: tuple[Line, ...] = ()
+    decision: Decision | None = None
+    looks: int = 0
+    measured: float | None = None
+
+
+class Analyst:
+    """Gathers the evidence of one rollout.
+
+    Args:
+        source: Where counters come from.
+        keeper: Where records are kept.
+    """
+
+    def __init__(self, source: Source, keeper: Keeper) -> None:
+        self._source = source
+        self._keeper = keeper
+        self._record: Record | None = None
+        self._kept: Record | None = None
+        self._before: tuple[int, Readings] | None = None
+        self._due = 0.0
+
+    @property
+    def due(self) -> float:
+        """When to look again, in seconds since the epoch; infinite where nothing is to be looked at."""
+        return self._due if self._record is not None else float("inf")
+
+    @property
+    def record(self) -> Record | None:
+        """The evidence so far; None before the first look."""
+        return self._record
+
+    async def look(self, analysis: Analysis, run: Run, arms: Arms, now: float) -> Judgement:
+        """Look at the metrics, if it is time, and judge.
+
+        Args:
+            analysis: What is looked at.
+            run: The run, before its end.
+            arms: Where both arms are counted.
+            now: Seconds since the epoch.
+        """
+        record = await self._of(run)
+        metrics = analysis.all_metrics
+        if not record.prepared:
+            history = await self._source.history(
+                metrics, arms, seconds=HISTORY_S, step=max(seconds(analysis.interval), 5.0)
+            )
+            record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
+        if run.state != "Preparing" and now >= self._due:
+            self._due = now + seconds(analysis.interval)
+            record = await self._tick(analysis, run, arms, record, now)
+        self._record = record
+        await self.keep()
+        return self.judgement(analysis)
+
+    def judgement(self, analysis: Analysis) -> Judgement:
+        """What the evidence so far says."""
+        record = self._record
+        if record is None:
+            return Judgement()
+        lines, decision = judge(analysis.all_metrics, record)
+        return Judgement(tuple(lines), decision, record.looks, _measured(record))
+
+    async def note(self, run: Run, now: float) -> None:
+        """Write down what has become of a run."""
+        record = await self._of(run)
+        self._record = noted(record, Note(now, run.state, run.weight, run.reason, run.by))
+
+    async def keep(self) -> None:
+        """Keep the evidence, if there is more of it."""
+        if self._record is not None and self._record is not self._kept:
+            await self._keeper.keep(self._record)
+            self._kept = self._record
+
+    async def _of(self, run: Run) -> Record:
+        """The record of a run, whoever has begun it."""
+        if self._record is None or self._record.run != run.number:
+            found = await self._keeper.load(run.number)
+            fits = found is not None and found.plan == run.plan
+            self._record = self._kept = found if fits else Record(run=run.number, plan=run.plan)
+            self._before, self._due = None, 0.0
+        assert self._record is not None
+        return self._record
+
+    async def _tick(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
+        readings = await self._source.read(analysis.all_metrics, arms)
+        before, self._before = self._before, (run.weight, readings)
+        if record.began is None:
+            record = msgspec.structs.replace(record, began=now)
+        # a tick across a change of weights would have the shares of neither
+        same = before is not None and before[0] == run.weight
+        warm = now >= (record.began or now) + seconds(analysis.warmup) or run.weight >= 100
+        if before is None or not same or not warm:
+            return record
+        return gather(analysis.all_metrics, record, before[1], readings, now=now, weight=run.weight)
+
+
+def _measured(record: Record) -> float | None:
+    """The canary's part of the last tick's requests, by the first metric that counts some."""
+    for sample in reversed(record.samples[-1:]):
+        for canary, _, stable, _ in sample.counts.values():
+            if canary + stable > 0:
+                return 100.0 * canary / (canary + stable)
+    return None

@@ -1,0 +1,68 @@
+"""One move of a run, on whatever it runs: see, judge, decide, write down, make it so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from tandem_rollout.analyst import Analyst, Judgement
+from tandem_rollout.engine.decide import decide
+from tandem_rollout.engine.desired import Desired, desired
+from tandem_rollout.engine.run import Run
+from tandem_rollout.engine.schedule import Schedule
+from tandem_rollout.engine.seen import Seen
+from tandem_rollout.gates import Analysis
+from tandem_rollout.sources import Arms
+
+
+class Backend(Protocol):
+    """What a run happens on: a cluster, or the processes of one machine."""
+
+    def seen(self, run: Run | None) -> Seen:
+        """What is there; of the metrics it says nothing."""
+        ...
+
+    def arms(self, run: Run) -> Arms:
+        """Where the two revisions of a run are counted."""
+        ...
+
+    async def write(self, run: Run, judgement: Judgement) -> None:
+        """Write a run down, before anything is done about it."""
+        ...
+
+    async def make(self, run: Run, wanted: Desired) -> None:
+        """Make weights and pods as they must be."""
+        ...
+
+
+async def advance(
+    backend: Backend, analyst: Analyst, schedule: Schedule, analysis: Analysis, run: Run | None, now: float
+) -> tuple[Run | None, Judgement]:
+    """One move.
+
+    Args:
+        backend: What the run happens on.
+        analyst: Looks at the metrics.
+        schedule: What is planned.
+        analysis: What is looked at.
+        run: The run so far, as it was written down.
+        now: Seconds since the epoch.
+
+    Returns:
+        The run as it is from now on, and what the metrics say.
+    """
+    seen = backend.seen(run)
+    judgement = Judgement()
+    if run is not None and not run.ended and run.state != "Aborting":
+        # where the canary has weight and no pods there is nothing to ask first
+        if not run.weight or seen.canary.running:
+            judgement = await analyst.look(analysis, run, backend.arms(run), now)
+        seen = replace(seen, decision=judgement.decision, looks=judgement.looks)
+    after = decide(schedule, run, seen, now)
+    if after is not None and after is not run:
+        await analyst.note(after, now)
+        await backend.write(after, judgement)
+        await analyst.keep()
+    if after is not None:
+        await backend.make(after, desired(schedule, after, seen.stable, seen.canary))
+    return after, judgement

@@ -120,13 +120,13 @@ class Analyst:
 
     async def _of(self, run: Run) -> Record:
         """The record of a run, whoever has begun it."""
-        if self._record is None or self._record.run != run.number:
-            found = await self._keeper.load(run.number)
-            fits = found is not None and found.plan == run.plan
-            self._record = self._kept = found if fits else Record(run=run.number, plan=run.plan)
-            self._before, self._due = None, 0.0
-        assert self._record is not None
-        return self._record
+        if self._record is not None and self._record.run == run.number:
+            return self._record
+        found = await self._keeper.load(run.number)
+        record = found if found is not None and found.plan == run.plan else Record(run=run.number, plan=run.plan)
+        self._record = self._kept = record
+        self._before, self._due = None, 0.0
+        return record
 
     async def _tick(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
         readings = await self._source.read(analysis.all_metrics, arms)

@@ -1,0 +1,74 @@
+"""What a status says of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tandem_rollout.analysis.judge import Line
+from tandem_rollout.engine.run import Run
+from tandem_rollout.engine.schedule import Schedule
+from tandem_rollout.status import MetricStatus, PastRun
+from tandem_rollout.times import stamp
+
+
+def progress(run: Run | None, schedule: Schedule) -> str:
+    """How far a run is, in a few words."""
+    if run is None:
+        return ""
+    if run.ended or schedule.observes:
+        return run.state
+    if run.step >= len(schedule.steps):
+        return f"{run.state} {run.weight}%"
+    return f"{run.state} {run.weight}% {run.step + 1}/{len(schedule.steps)}"
+
+
+def metric_status(line: Line) -> MetricStatus:
+    """What one metric says."""
+    return MetricStatus(name=line.name, verdict=line.verdict.value, summary=summary(line))
+
+
+def summary(line: Line) -> str:
+    """Rates, their ratio with its interval, and numbers of requests, in one line."""
+    if line.type == "drift":
+        return line.message or (
+            f"distance {line.canary or 0.0:.3f}, limit {line.limit}; {line.canary_requests:,.0f} rows of the canary"
+        )
+    if line.type == "assignment":
+        return line.message or f"{line.canary or 0.0:.1%} of {line.canary_requests + line.stable_requests:,.0f} units"
+    if line.canary is None or line.stable is None:
+        return line.message
+    high = "" if line.high is None else f"{line.high:.2f}"
+    ratio = "" if line.ratio is None else f", ratio {line.ratio:.2f} ({line.low:.2f} to {high or 'any'})"
+    needed = f", {line.needed:,} more needed" if line.needed else ""
+    rates = f"{line.canary:.2%} of {line.canary_requests:,.0f} against {line.stable:.2%} of {line.stable_requests:,.0f}"
+    return f"{rates}{ratio}, limit {line.limit}{needed}{f'; {line.message}' if line.message else ''}"
+
+
+def past_run(run: Run, version: str) -> PastRun:
+    """A run that has ended, for the history."""
+    return PastRun(
+        number=run.number,
+        outcome=run.state,
+        stable=run.stable,
+        canary=run.canary,
+        version=version,
+        started=stamp(run.started),
+        ended=stamp(run.since),
+        reason=run.reason,
+        by=run.by,
+    )
+
+
+def history(before: Sequence[PastRun], run: Run | None, version: str, *, limit: int) -> list[PastRun]:
+    """The runs that have ended, the latest first.
+
+    Args:
+        before: Those until now.
+        run: The present run, or the last one.
+        version: Version of its canary.
+        limit: How many are kept.
+    """
+    if run is None:
+        return list(before[:limit])
+    others = [each for each in before if each.number != run.number]
+    return ([past_run(run, version), *others] if run.ended else others)[:limit]

@@ -43,6 +43,30 @@ class Trained:
     mean_absolute_error: float
 
 
+@dataclass(frozen=True)
+class Data:
+    """What versions are trained on and measured with.
+
+    Attributes:
+        races: All races.
+        held_out: Which of them a model is not trained on; shape ``(races,)``.
+        training: The others, and each of these athletes over another distance.
+    """
+
+    races: pd.DataFrame
+    held_out: NDArray[np.bool_]
+    training: pd.DataFrame
+
+    @classmethod
+    def make(cls) -> Data:
+        """Make the tables and read them."""
+        simulate()
+        races = read_races()
+        held_out = np.random.default_rng(SEED).random(len(races)) < 0.25
+        training = pd.concat([races[~held_out], at_other_distances(races[~held_out])], ignore_index=True)
+        return cls(races, held_out, training)
+
+
 def estimators() -> dict[str, Any]:
     """Untrained estimators by the name of the version."""
     trees = HistGradientBoostingRegressor(
@@ -62,21 +86,38 @@ def train(bundles: Path = BUNDLES) -> dict[str, Trained]:
     Returns:
         What was trained, by version.
     """
-    simulate()
-    races = read_races()
-    held_out = np.random.default_rng(SEED).random(len(races)) < 0.25
-    model = ModelPackage.read(HERE).load()
-    training = pd.concat([races[~held_out], at_other_distances(races[~held_out])], ignore_index=True)
-    inputs, test = inputs_of(model, training), inputs_of(model, races[held_out])
+    data = Data.make()
+    return {version: train_version(data, version, estimator, bundles) for version, estimator in estimators().items()}
+
+
+def train_version(
+    data: Data,
+    version: str,
+    estimator: Any,
+    bundles: Path = BUNDLES,
+    *,
+    package: Path = HERE,
+    usual_s: float = np.inf,
+) -> Trained:
+    """Train one version and write its bundle; older bundles of the same version are removed.
+
+    Args:
+        data: What it is trained on.
+        version: Its name.
+        estimator: Untrained.
+        bundles: Where the bundle goes.
+        package: The model package.
+        usual_s: Golden rows are taken among those with a prediction of fewer seconds.
+    """
+    model = ModelPackage.read(package).load()
+    races, held_out = data.races, data.held_out
+    inputs, test = inputs_of(model, data.training), inputs_of(model, races[held_out])
     pipeline = fit(model, inputs)
-    trained = {}
-    for version, estimator in estimators().items():
-        estimator.fit(matrix(pipeline, inputs), training["net_time_s"].to_numpy())
-        errors = Errors.of(estimator.predict(matrix(pipeline, test)), races[held_out]["net_time_s"].to_numpy())
-        bundle = _write(bundles, version, pipeline, estimator, errors, inputs_of(model, races))
-        _remove_others(bundles, bundle)
-        trained[version] = Trained(bundle, estimator, errors.mean_absolute)
-    return trained
+    estimator.fit(matrix(pipeline, inputs), data.training["net_time_s"].to_numpy())
+    errors = Errors.of(estimator.predict(matrix(pipeline, test)), races[held_out]["net_time_s"].to_numpy())
+    bundle = _write(bundles, package, version, pipeline, estimator, errors, inputs_of(model, races), usual_s)
+    _remove_others(bundles, bundle)
+    return Trained(bundle, estimator, errors.mean_absolute)
 
 
 def at_other_distances(races: pd.DataFrame) -> pd.DataFrame:
@@ -117,19 +158,30 @@ def golden_rows(inputs: Inputs) -> Inputs:
     return inputs.take(np.concatenate([spread, missing[:8], stale[:8]]))
 
 
-def _write(bundles: Path, version: str, pipeline: Pipeline, estimator: Any, errors: Errors, races: Inputs) -> Bundle:
-    golden, vectors = golden_rows(races), matrix(pipeline, races)
+def _write(
+    bundles: Path,
+    package: Path,
+    version: str,
+    pipeline: Pipeline,
+    estimator: Any,
+    errors: Errors,
+    races: Inputs,
+    usual_s: float,
+) -> Bundle:
+    vectors = matrix(pipeline, races)
+    predictions = estimator.predict(vectors)
+    golden = golden_rows(races.take(np.flatnonzero(predictions < usual_s)))
     onnx = to_onnx(estimator, vectors[:1], name=f"time-estimator-{version}")
     return write_bundle(
         bundles,
-        package=HERE,
+        package=package,
         version=version,
         pipeline=pipeline,
         onnx=onnx.SerializeToString(),
         golden=golden,
         expected=estimator.predict(matrix(pipeline, golden)),
         postprocess_state={"finish_time_range": {"below": errors.below, "above": errors.above}},
-        training_predictions=estimator.predict(vectors),
+        training_predictions=predictions,
     )
 
 

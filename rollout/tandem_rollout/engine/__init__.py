@@ -24,6 +24,7 @@ Observing   by the spec     the horizon is over                                 
 Concluded   by the spec     (end)
 ==========  ==============  ===================================================================  ====================
 
-From every state before an end: a failing metric, a half without ready pods that has weight, a newer spec, deletion, or
-a person's word lead to Aborting; in Baking a newer spec leads to Promoted instead, as its version has been found good.
+From every state before an end, but Observing: a failing metric, a half without ready pods that has weight, a newer
+spec, deletion, or a person's word lead to Aborting; in Baking a newer spec leads to Promoted instead, as its version
+has been found good.
 """

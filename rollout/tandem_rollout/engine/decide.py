@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from tandem_rollout.analysis.verdict import Verdict
-from tandem_rollout.engine.desired import WHOLE, pods_for, weight_of
+from tandem_rollout.engine.desired import WHOLE, pods_for, target
 from tandem_rollout.engine.run import Command, Run, State
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.seen import Seen
 
 _STARTED: Final = frozenset({"Analysing", "Gated", "Scaling", "Paused", "Baking"})
 """States in which the canary may have weight."""
+
+_ANSWER: Final = re.compile(r"^cannot (?:[a-z]+ while [A-Z][a-z]+|be rolled back: [^ ]+ is gone)(?:; |$)")
+"""An answer to a command that cannot be obeyed, as it stands before a reason."""
 
 
 def decide(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
@@ -50,7 +54,7 @@ def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
         return run
     if run is not None and command and command.verb == "rollback" and run.state == "Promoted":
         if not seen.stable.running:
-            return replace(run, command=command.id, reason=f"cannot be rolled back: {run.stable} is gone")
+            return _answered(run, command, f"cannot be rolled back: {run.stable} is gone")
         reason = _said(command, "rolled back")
         return replace(_abort(run, now, reason, hurried=False), command=command.id, by=command.by)
     if schedule.observes:
@@ -67,15 +71,14 @@ def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
         state="Preparing",
         started=now,
         since=now,
-        floor=seen.stable.pods,
-        by=command.by if command else "",
+        by=command.by if command and anew else "",
         reason=_said(command, "started again") if command and anew else "",
         command=command.id if command else run.command if run else "",
     )
 
 
 def _observe(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
-    if not seen.serving or (run is not None and run.plan == seen.plan):
+    if not seen.serving or seen.wanted in ("", seen.serving) or (run is not None and run.plan == seen.plan):
         return run
     return Run(
         number=run.number + 1 if run else 1,
@@ -100,8 +103,19 @@ def _heard(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
         return run
     answer = _obey(schedule, run, command, now)
     if answer is None:
-        return replace(run, command=command.id, reason=f"cannot {command.verb} while {run.state}")
+        return _answered(run, command, f"cannot {command.verb} while {run.state}")
     return replace(answer, command=command.id, by=command.by)
+
+
+def _answered(run: Run, command: Command, answer: str) -> Run:
+    """The run with the answer to a command that changes nothing, before the reason for its state."""
+    why = _why(run)
+    return replace(run, command=command.id, reason=f"{answer}; {why}" if why else answer)
+
+
+def _why(run: Run) -> str:
+    """The reason for its state, without an answer before it."""
+    return _ANSWER.sub("", run.reason, count=1)
 
 
 def _obey(schedule: Schedule, run: Run, command: Command, now: float) -> Run | None:
@@ -113,7 +127,7 @@ def _obey(schedule: Schedule, run: Run, command: Command, now: float) -> Run | N
     if command.verb == "resume" and run.state == "Paused":
         return _resume(schedule, run, now, _said(command, "resumed"))
     if command.verb == "resume" and run.state == "Gated":
-        return _next(run, now, _said(command, "resumed"))
+        return replace(_next(run, now, _said(command, "resumed")), deadline=_later(schedule, run, now))
     if command.verb == "promote" and run.state in ("Preparing", "Analysing", "Gated", "Scaling", "Paused"):
         reason = _said(command, "promoted without waiting for evidence")
         return replace(_to(run, "Scaling", now, reason), step=len(schedule.steps), before=None)
@@ -121,10 +135,16 @@ def _obey(schedule: Schedule, run: Run, command: Command, now: float) -> Run | N
 
 
 def _resume(schedule: Schedule, run: Run, now: float, reason: str) -> Run:
-    deadline = run.deadline
-    if deadline is not None and deadline <= now:
-        deadline = now + schedule.timeout
+    deadline = _later(schedule, run, now)
     return replace(_to(run, run.before or "Analysing", now, reason), before=None, deadline=deadline)
+
+
+def _later(schedule: Schedule, run: Run, now: float) -> float | None:
+    """The deadline after a person was waited for: with the time that was left, or all of it where none was."""
+    if run.deadline is None:
+        return None
+    left = run.deadline - run.since
+    return now + (left if left > 0 else schedule.timeout)
 
 
 def _said(command: Command, what: str) -> str:
@@ -180,15 +200,19 @@ def _abort(run: Run, now: float, reason: str, *, hurried: bool) -> Run:
 
 def _scale(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     """Preparing and Scaling: the next weight, once the canary has the pods for it."""
-    weight = weight_of(schedule, run.step)
+    weight = target(schedule, run)
     needed = pods_for(weight, run, seen.stable, seen.canary)
     if seen.canary.fit and seen.canary.has(needed):
         deadline = run.deadline if run.deadline is not None else now + schedule.timeout
         state: State = "Baking" if run.step >= len(schedule.steps) else "Analysing"
-        return replace(_to(run, state, now, run.reason if state == "Baking" else ""), weight=weight, deadline=deadline)
+        after = _to(run, state, now, _why(run), run.by) if state == "Baking" else _to(run, state, now, "")
+        # with the first weight stable begins to have less to do: from here on it keeps what it has
+        floor = run.floor if run.weight else seen.stable.pods
+        return replace(after, weight=weight, deadline=deadline, floor=floor)
     if now < run.since + schedule.progress_deadline:
         return run
-    missing = "it has not proved itself" if not seen.canary.fit else f"it has not {needed[0]} and {needed[1]} pods"
+    missing = f"it has not {needed[0]} and {needed[1]} pods" if seen.canary.fit else "it has not proved itself"
+    missing = seen.canary.problem or missing
     reason = f"the canary was not ready for {weight} % within {schedule.progress_deadline:g} s: {missing}"
     if run.weight == 0:
         return _abort(run, now, reason, hurried=False)
@@ -198,6 +222,8 @@ def _scale(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
 def _analyse(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     if drifted := _drifted(schedule, run, seen, now):
         return drifted
+    if run.step >= len(schedule.steps):
+        return _to(run, "Scaling", now, run.reason, run.by)
     step, last = schedule.steps[run.step], run.step == len(schedule.steps) - 1
     verdict = seen.decision.verdict if seen.decision else Verdict.NO_DATA
     good = verdict is Verdict.PASS or (verdict is Verdict.INCONCLUSIVE and not last)
@@ -222,7 +248,7 @@ def _drifted(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run | None
         return None
     reason = f"somebody has set the canary's weight to {seen.routed} %"
     if schedule.weight_drift == "adopt" and 0 < seen.routed < WHOLE:
-        return replace(run, weight=seen.routed, since=now, reason=reason)
+        return replace(_to(run, run.state, now, reason), weight=seen.routed)
     return replace(_to(run, "Paused", now, reason), before=run.state)
 
 
@@ -237,14 +263,15 @@ def _paused(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
 def _bake(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     if now < run.since + schedule.bake:
         return run
-    return _to(run, "Promoted", now, run.reason)
+    return _to(run, "Promoted", now, _why(run), run.by)
 
 
 def _let_go(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     """Aborting: the weight goes when stable has its pods back, or, where the canary does harm, any pod."""
     if not run.weight:
-        return run if seen.routed else _to(run, "Aborted", now, run.reason)
-    hurried = run.hurried or now >= run.since + schedule.progress_deadline
+        return run if seen.routed else _to(run, "Aborted", now, _why(run), run.by)
+    harmful = not seen.canary.running or bool(seen.canary.refused) or seen.deleted
+    hurried = run.hurried or harmful or now >= run.since + schedule.progress_deadline
     ready = seen.stable.running and (hurried or seen.stable.has(run.floor))
     return replace(run, weight=0) if ready else run
 
@@ -271,5 +298,5 @@ def _next(run: Run, now: float, reason: str) -> Run:
     return replace(_to(run, "Scaling", now, reason), step=run.step + 1)
 
 
-def _to(run: Run, state: State, now: float, reason: str) -> Run:
-    return replace(run, state=state, since=now, reason=reason)
+def _to(run: Run, state: State, now: float, reason: str, by: str = "") -> Run:
+    return replace(run, state=state, since=now, reason=reason, by=by)

@@ -51,9 +51,9 @@ def desired(schedule: Schedule, run: Run, stable: Arm, canary: Arm) -> Desired:
 
 
 def target(schedule: Schedule, run: Run) -> int:
-    """The weight that the run is on its way to."""
+    """The weight that the run is on its way to. One that was adopted does not fall at the next step."""
     if run.state in ("Preparing", "Scaling"):
-        return weight_of(schedule, run.step)
+        return max(run.weight, weight_of(schedule, run.step))
     return 0 if run.state == "Aborting" else run.weight
 
 
@@ -65,7 +65,7 @@ def weight_of(schedule: Schedule, step: int) -> int:
 def pods_for(weight: int, run: Run, stable: Arm, canary: Arm) -> Pods:
     """Pods that the canary needs for a weight: its part of what stable has, or had before the run."""
     needed = [
-        min(max(math.ceil(max(now, before) * weight / WHOLE), 1), most)
+        max(min(math.ceil(max(now, before) * weight / WHOLE), most), 1)
         for now, before, most in zip(stable.pods, run.floor, canary.most, strict=True)
     ]
     return needed[0], needed[1]

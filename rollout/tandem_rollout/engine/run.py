@@ -42,7 +42,7 @@ class Run:
         started: When the run began.
         since: When the state began.
         deadline: When the analysis is over at the latest; None before the canary has had any weight.
-        floor: Pods that stable had when the run began; it keeps them until the end.
+        floor: Pods that stable had when the canary got its first weight; it keeps them until the end.
         before: The state that a pause came from.
         hurried: Whether the canary loses its weight before stable has its pods back.
         reason: Why the state is what it is.

@@ -17,12 +17,14 @@ class Arm:
         most: Most pods that it may have.
         fit: Whether it has proved itself and may have weight.
         refused: Why it never will as it is; empty where it may.
+        problem: What is wrong with it now.
     """
 
     pods: Pods = (0, 0)
     most: Pods = (1000, 1000)
     fit: bool = False
     refused: str = ""
+    problem: str = ""
 
     @property
     def running(self) -> bool:

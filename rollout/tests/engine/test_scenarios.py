@@ -1,0 +1,653 @@
+"""What becomes of a run, told as stories."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tandem_rollout.engine.schedule import Schedule
+
+from .walk import FAIL, INCONCLUSIVE, NO_DATA, ONE, PASS, PREVIEW, PROVIDER_ERROR, THREE, WATCHED, Walk
+
+UNDER_WAY = ("Preparing", "Analysing", "Gated", "Scaling", "Paused", "Baking")
+WITH_WEIGHT = ("Analysing", "Gated", "Scaling", "Paused", "Baking")
+
+
+# what goes well
+
+
+def test_a_good_canary_goes_through_its_steps_and_its_gate() -> None:
+    walk = Walk().to("Analysing")
+    walk.wait(60)
+    walk.wait(60)
+    walk.at("Gated", 25)
+    walk.wait(86400)
+    walk.at("Gated", 25)
+    walk.says("resume")
+    walk.at("Analysing", 50)
+    walk.wait(60)
+    walk.at("Analysing", 50)
+    walk.sees(decision=PASS)
+    walk.at("Baking", 100)
+    walk.wait(299)
+    walk.at("Baking", 100)
+    walk.wait(1)
+    assert walk.history == [
+        ("Preparing", 0),
+        ("Analysing", 10),
+        ("Scaling", 10),
+        ("Analysing", 25),
+        ("Gated", 25),
+        ("Scaling", 25),
+        ("Analysing", 50),
+        ("Scaling", 50),
+        ("Baking", 100),
+        ("Promoted", 100),
+    ]
+    assert walk.here.reason == "passed by errors"
+
+
+def test_blue_green_is_judged_on_its_preview_and_then_gets_all() -> None:
+    walk = Walk(schedule=PREVIEW).to("Analysing")
+    walk.at("Analysing", 0)
+    walk.wait(60)
+    walk.at("Analysing", 0)
+    walk.sees(decision=PASS)
+    walk.at("Baking", 100)
+    walk.wait(300)
+    walk.at("Promoted", 100)
+
+
+def test_blue_green_that_fails_never_meets_a_client() -> None:
+    walk = Walk(schedule=PREVIEW).to("Analysing")
+    walk.sees(decision=FAIL)
+    assert [weight for _, weight in walk.history] == [0] * len(walk.history)
+    walk.at("Aborted", 0)
+
+
+def test_an_ab_test_ends_at_its_horizon_and_stays_ended() -> None:
+    walk = Walk(schedule=WATCHED)
+    walk.sees(decision=FAIL)
+    walk.at("Observing", 0)
+    walk.wait(999)
+    walk.at("Observing", 0)
+    walk.wait(1)
+    walk.at("Concluded", 0)
+    walk.says("start")
+    walk.wait(1e6)
+    walk.at("Concluded", 0)
+    walk.sees(plan="q")
+    walk.at("Observing", 0)
+    assert walk.here.number == 2
+
+
+def test_an_ab_test_has_nothing_that_a_person_could_move() -> None:
+    for verb in ("promote", "pause", "resume", "abort", "rollback"):
+        walk = Walk(schedule=WATCHED).to("Observing")
+        walk.says(verb)  # type: ignore[arg-type]
+        walk.at("Observing", 0)
+        assert walk.here.reason == f"cannot {verb} while Observing"
+
+
+def test_one_version_alone_is_no_ab_test() -> None:
+    walk = Walk(schedule=WATCHED)
+    walk.seen = replace(walk.seen, wanted="a")
+    assert not walk.move()
+    assert walk.run is None
+
+
+# what waits
+
+
+@pytest.mark.parametrize("decision", [None, NO_DATA, PROVIDER_ERROR])
+def test_a_canary_of_which_nothing_is_known_stays_where_it_is(decision: Any) -> None:
+    walk = Walk().to("Analysing")
+    walk.sees(decision=decision)
+    walk.wait(3599)
+    walk.at("Analysing", 10)
+
+
+def test_a_step_lasts_until_counters_were_read_at_its_weight() -> None:
+    walk = Walk().to("Analysing")
+    walk.seen = replace(walk.seen, looks=0)
+    walk.wait(600)
+    walk.at("Analysing", 10)
+    walk.sees(looks=1)
+    walk.at("Analysing", 25)
+
+
+def test_the_last_step_takes_a_pass() -> None:
+    walk = Walk(schedule=ONE).to("Analysing")
+    for decision in (INCONCLUSIVE, NO_DATA, PROVIDER_ERROR):
+        walk.seen = replace(walk.seen, decision=decision)
+        walk.wait(60)
+        walk.at("Analysing", 20)
+    walk.sees(decision=PASS)
+    walk.at("Baking", 100)
+
+
+def test_a_canary_has_its_pods_before_it_has_weight() -> None:
+    walk = Walk()
+    walk.sees(canary=replace(walk.seen.canary, pods=(0, 0)))
+    walk.at("Preparing", 0)
+    walk.sees(canary=replace(walk.seen.canary, pods=(1, 0)))
+    walk.at("Preparing", 0)
+    walk.sees(canary=replace(walk.seen.canary, pods=(1, 1)))
+    walk.at("Analysing", 10)
+    walk.sees(stable=replace(walk.seen.stable, pods=(20, 2)))
+    walk.wait(60)
+    walk.at("Scaling", 10)
+    walk.sees(canary=replace(walk.seen.canary, pods=(5, 1)))
+    walk.at("Analysing", 25)
+
+
+def test_a_canary_that_may_have_fewer_pods_needs_no_more() -> None:
+    walk = Walk()
+    walk.sees(
+        stable=replace(walk.seen.stable, pods=(40, 40)),
+        canary=replace(walk.seen.canary, pods=(3, 2), most=(3, 2)),
+    )
+    walk.at("Analysing", 10)
+
+
+def test_no_autoscaling_is_no_leave_to_have_no_pods() -> None:
+    walk = Walk()
+    walk.sees(canary=replace(walk.seen.canary, pods=(0, 0), most=(0, 0)))
+    walk.at("Preparing", 0)
+
+
+# what goes wrong
+
+
+@pytest.mark.parametrize("state", WITH_WEIGHT)
+def test_a_canary_that_fails_goes_back_from_everywhere(state: str) -> None:
+    walk = Walk().to(state)
+    walk.sees(decision=FAIL)
+    walk.at("Aborted", 0)
+    assert walk.here.reason == "failed by errors"
+    assert walk.here.by == ""
+
+
+@pytest.mark.parametrize("state", WITH_WEIGHT)
+@pytest.mark.parametrize("pods", [(0, 0), (1, 0), (0, 1)])
+def test_a_canary_without_ready_endpoints_goes_back_at_once(state: str, pods: tuple[int, int]) -> None:
+    walk = Walk().to(state)
+    # stable has lost pods too: what is harmful does not wait for them
+    walk.sees(canary=replace(walk.seen.canary, pods=pods), stable=replace(walk.seen.stable, pods=(1, 1)))
+    walk.at("Aborted", 0)
+    assert walk.here.reason == "the canary has weight and no ready pods"
+
+
+def test_a_canary_that_dies_while_it_is_aborted_does_not_wait_for_pods_of_stable() -> None:
+    walk = Walk().to("Aborting")
+    walk.at("Aborting", 10)
+    walk.sees(canary=replace(walk.seen.canary, pods=(0, 1)))
+    walk.at("Aborted", 0)
+
+
+def test_a_rollout_that_is_deleted_while_aborting_does_not_wait_for_pods_of_stable() -> None:
+    walk = Walk().to("Aborting")
+    walk.sees(deleted=True)
+    walk.at("Aborted", 0)
+
+
+@pytest.mark.parametrize("state", UNDER_WAY)
+def test_a_canary_that_is_refused_goes_back(state: str) -> None:
+    walk = Walk().to(state)
+    walk.sees(canary=replace(walk.seen.canary, refused="its contract breaks"))
+    walk.at("Aborted", 0)
+    assert walk.here.reason == "its contract breaks"
+
+
+def test_nothing_goes_back_to_a_stable_without_pods() -> None:
+    walk = Walk().to("Analysing")
+    walk.sees(stable=replace(walk.seen.stable, pods=(0, 2)), decision=FAIL)
+    walk.wait(1e6)
+    walk.at("Aborting", 10)
+    walk.sees(stable=replace(walk.seen.stable, pods=(1, 2)))
+    walk.at("Aborted", 0)
+
+
+def test_an_abort_waits_for_the_pods_that_stable_had_but_not_for_ever() -> None:
+    walk = Walk().to("Aborting")
+    walk.wait(599)
+    walk.at("Aborting", 10)
+    walk.wait(1)
+    walk.at("Aborted", 0)
+
+
+def test_an_abort_is_over_when_the_route_has_let_go() -> None:
+    walk = Walk().to("Analysing")
+    walk.stuck = True
+    walk.says("abort")
+    walk.at("Aborting", 0)
+    walk.sees(routed=0)
+    walk.at("Aborted", 0)
+
+
+def test_a_canary_that_is_never_ready_is_given_up() -> None:
+    walk = Walk().to("Preparing")
+    walk.wait(599)
+    walk.at("Preparing", 0)
+    walk.wait(1)
+    walk.at("Aborted", 0)
+    assert "not ready for 10 % within 600 s: it has not proved itself" in walk.here.reason
+
+
+def test_a_canary_that_gets_no_more_pods_keeps_the_weight_it_has() -> None:
+    walk = Walk().to("Scaling")
+    walk.wait(600)
+    walk.at("Paused", 10)
+    assert "within 600 s: it has not 2 and 2 pods" in walk.here.reason
+    walk.says("resume")
+    walk.at("Scaling", 10)
+    walk.sees(canary=replace(walk.seen.canary, pods=(2, 2)))
+    walk.at("Analysing", 25)
+
+
+@pytest.mark.parametrize(
+    ("policy", "state", "weight"), [("pause", "Paused", 10), ("abort", "Aborted", 0), ("promote", "Baking", 100)]
+)
+@pytest.mark.parametrize("decision", [None, NO_DATA, PROVIDER_ERROR])
+def test_without_a_decision_in_time_the_policy_says_what_happens(
+    policy: Any, state: str, weight: int, decision: Any
+) -> None:
+    walk = Walk(schedule=replace(THREE, on_timeout=policy)).to("Analysing")
+    walk.sees(decision=decision)
+    walk.wait(3599)
+    walk.at("Analysing", 10)
+    walk.wait(1)
+    walk.at(state, weight)
+    verdict = "no-data" if decision is None else decision.verdict.value
+    assert f"no decision within 3600 s: {verdict}" in walk.here.reason
+
+
+def test_time_is_up_for_a_canary_that_is_neither_good_nor_bad() -> None:
+    walk = Walk(schedule=ONE).to("Analysing")
+    walk.wait(3600)
+    walk.at("Paused", 20)
+    walk.says("resume")
+    walk.wait(3599)
+    walk.at("Analysing", 20)
+    walk.wait(1)
+    walk.at("Paused", 20)
+
+
+# what people say
+
+
+def test_a_pause_keeps_the_step_and_the_time_that_is_left() -> None:
+    walk = Walk().to("Analysing")
+    walk.wait(60)
+    walk.at("Analysing", 25)
+    walk.sees(decision=NO_DATA)
+    walk.wait(940)
+    walk.says("pause")
+    walk.wait(1e6)
+    walk.at("Paused", 25)
+    walk.says("resume")
+    walk.at("Analysing", 25)
+    walk.wait(2599)
+    walk.at("Analysing", 25)
+    walk.wait(1)
+    walk.at("Paused", 25)
+
+
+@pytest.mark.parametrize("policy", ["pause", "abort", "promote"])
+def test_the_time_that_a_person_takes_at_a_gate_does_not_count(policy: Any) -> None:
+    walk = Walk(schedule=replace(THREE, on_timeout=policy)).to("Gated")
+    walk.wait(7 * 86400)
+    walk.says("resume")
+    walk.at("Analysing", 50)
+    walk.wait(3600 - 120 - 1)
+    walk.at("Analysing", 50)
+
+
+@pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling"])
+def test_a_pause_goes_back_to_where_it_came_from(state: str) -> None:
+    walk = Walk().to(state)
+    step, weight = walk.here.step, walk.here.weight
+    walk.says("pause", reason="lunch")
+    assert walk.here.reason == "paused by ann: lunch"
+    walk.wait(1e6)
+    walk.at("Paused", weight)
+    walk.says("resume")
+    walk.at(state, weight)
+    assert walk.here.step == step
+
+
+@pytest.mark.parametrize("state", UNDER_WAY)
+@pytest.mark.parametrize("verb", ["abort", "rollback"])
+def test_a_person_can_end_it_everywhere(state: str, verb: Any) -> None:
+    walk = Walk().to(state)
+    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(9, 9)))
+    walk.says(verb, reason="no")
+    walk.at("Aborted", 0)
+    assert (walk.here.reason, walk.here.by) == ("aborted by ann: no", "ann")
+
+
+@pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling", "Paused"])
+def test_a_person_can_promote_without_evidence_but_not_without_pods(state: str) -> None:
+    walk = Walk().to(state)
+    weight = walk.here.weight
+    walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, pods=(1, 1), fit=True))
+    walk.says("promote")
+    walk.at("Scaling", weight)
+    walk.sees(canary=replace(walk.seen.canary, pods=(8, 8)))
+    walk.at("Baking", 100)
+    walk.wait(300)
+    walk.at("Promoted", 100)
+    assert (walk.here.reason, walk.here.by) == ("promoted without waiting for evidence by ann", "ann")
+
+
+def test_what_the_engine_does_is_not_said_to_be_a_persons_doing() -> None:
+    walk = Walk().to("Analysing")
+    walk.says("pause")
+    walk.says("resume")
+    assert walk.here.by == "ann"
+    walk.sees(decision=FAIL)
+    assert (walk.here.reason, walk.here.by) == ("failed by errors", "")
+
+
+def test_an_order_from_before_the_run_is_not_said_to_have_begun_it() -> None:
+    walk = Walk()
+    walk.says("abort")
+    assert (walk.here.by, walk.here.command) == ("", "1")
+    walk.at("Analysing", 10)
+
+
+def test_why_a_run_ended_is_not_forgotten_for_an_order_that_makes_no_sense() -> None:
+    walk = Walk().to("Analysing")
+    walk.stuck = True
+    walk.sees(decision=FAIL)
+    walk.at("Aborting", 0)
+    for _ in range(3):
+        walk.says("promote")
+        assert walk.here.reason == "cannot promote while Aborting; failed by errors"
+    walk.sees(routed=0)
+    walk.at("Aborted", 0)
+    assert walk.here.reason == "failed by errors"
+
+
+def test_a_reason_that_looks_like_an_answer_is_kept() -> None:
+    walk = Walk().to("Analysing")
+    walk.sees(canary=replace(walk.seen.canary, refused="cannot read its bundle; the volume is gone"))
+    walk.at("Aborted", 0)
+    assert walk.here.reason == "cannot read its bundle; the volume is gone"
+
+
+@pytest.mark.parametrize(
+    ("state", "verb"),
+    [
+        ("Preparing", "resume"),
+        ("Analysing", "resume"),
+        ("Analysing", "start"),
+        ("Scaling", "resume"),
+        ("Gated", "start"),
+        ("Paused", "pause"),
+        ("Baking", "promote"),
+        ("Baking", "pause"),
+        ("Aborting", "abort"),
+        ("Aborting", "promote"),
+        ("Aborting", "pause"),
+        ("Aborting", "resume"),
+    ],
+)
+def test_orders_that_make_no_sense_change_nothing_and_are_answered(state: str, verb: Any) -> None:
+    walk = Walk().to(state)
+    weight = walk.here.weight
+    walk.says(verb)
+    walk.at(state, weight)
+    assert walk.here.reason.startswith(f"cannot {verb} while {state}")
+
+
+def test_an_order_is_obeyed_once() -> None:
+    walk = Walk().to("Gated")
+    walk.says("resume")
+    walk.at("Analysing", 50)
+    walk.says("pause")
+    walk.says("resume")
+    order = walk.seen.command
+    walk.says("pause")
+    walk.at("Paused", 50)
+    walk.wait(1000)
+    walk.at("Paused", 50)
+    assert order is not None
+    assert walk.here.command != order.id
+
+
+# after the end
+
+
+def test_a_version_that_failed_is_not_tried_again_unasked() -> None:
+    walk = Walk().to("Analysing")
+    walk.sees(decision=FAIL)
+    walk.sees(decision=INCONCLUSIVE)
+    walk.wait(1e6)
+    walk.at("Aborted", 0)
+    walk.says("start", by="bob")
+    walk.at("Analysing", 10)
+    assert (walk.here.number, walk.here.stable, walk.here.canary) == (2, "a", "b")
+
+
+def test_who_starts_again_is_written_down() -> None:
+    walk = Walk().to("Aborted")
+    walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, fit=False))
+    walk.says("start", by="bob", reason="store is back")
+    walk.at("Preparing", 0)
+    assert (walk.here.reason, walk.here.by) == ("started again by bob: store is back", "bob")
+
+
+def test_another_plan_for_a_version_that_failed_is_another_run() -> None:
+    walk = Walk().to("Aborted")
+    walk.sees(plan="q")
+    walk.at("Analysing", 10)
+    assert walk.here.number == 2
+
+
+def test_another_plan_for_the_version_that_serves_is_nothing_to_do() -> None:
+    walk = Walk().to("Promoted")
+    walk.sees(plan="q")
+    walk.at("Promoted", 100)
+
+
+@pytest.mark.parametrize("verb", ["start", "promote", "pause", "resume", "abort"])
+def test_a_version_that_serves_is_left_alone(verb: Any) -> None:
+    walk = Walk().to("Promoted")
+    walk.says(verb)
+    walk.wait(1e6)
+    walk.at("Promoted", 100)
+
+
+def test_a_promoted_version_can_be_rolled_back_while_the_old_one_is_there() -> None:
+    walk = Walk().to("Promoted")
+    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(1, 1)))
+    walk.says("rollback", reason="complaints")
+    walk.at("Aborting", 100)
+    walk.sees(stable=replace(walk.seen.stable, pods=(4, 2)))
+    walk.at("Aborted", 0)
+    assert (walk.here.reason, walk.here.by) == ("rolled back by ann: complaints", "ann")
+    walk.wait(1e6)
+    walk.at("Aborted", 0)
+
+
+def test_a_promoted_version_cannot_be_rolled_back_to_nothing() -> None:
+    walk = Walk().to("Promoted")
+    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(0, 0)))
+    walk.says("rollback")
+    walk.at("Promoted", 100)
+    assert "a is gone" in walk.here.reason
+    walk.sees(stable=replace(walk.seen.stable, pods=(4, 2)))
+    walk.at("Promoted", 100)
+
+
+def test_the_pods_that_stable_keeps_are_those_of_the_stable_of_this_run() -> None:
+    walk = Walk().to("Promoted")
+    # after a promotion it is the version before that is looked at as stable: somebody may want it back
+    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(0, 0)), wanted="c", serving="b")
+    walk.move()
+    walk.at("Preparing", 0)
+    walk.sees(stable=replace(walk.seen.stable, pods=(7, 3)))
+    walk.at("Analysing", 10)
+    assert walk.here.floor == (7, 3)
+
+
+# other specs
+
+
+@pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling", "Paused", "Aborting"])
+@pytest.mark.parametrize("change", [{"wanted": "c"}, {"plan": "q"}])
+def test_a_newer_spec_aborts_and_then_starts(state: str, change: dict[str, str]) -> None:
+    walk = Walk().to(state)
+    before = len(walk.history)
+    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(4, 2)))
+    walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, fit=False), **change)  # type: ignore[arg-type]
+    walk.settle()
+    assert ("Aborted", 0) in walk.history[before:]
+    walk.at("Preparing", 0)
+    assert (walk.here.number, walk.here.stable) == (2, "a")
+    assert (walk.here.canary, walk.here.plan) == (change.get("wanted", "b"), change.get("plan", "p"))
+
+
+@pytest.mark.parametrize("change", [{"wanted": "c"}, {"wanted": "c", "plan": "q"}])
+def test_a_newer_spec_promotes_what_was_found_good_and_then_starts(change: dict[str, str]) -> None:
+    walk = Walk().to("Baking")
+    walk.sees(**change)
+    assert ("Promoted", 100) in walk.history
+    assert (walk.here.number, walk.here.stable, walk.here.canary) == (2, "b", "c")
+
+
+@pytest.mark.parametrize("state", UNDER_WAY)
+def test_a_spec_that_asks_for_stable_again_ends_the_run(state: str) -> None:
+    walk = Walk().to(state)
+    walk.sees(wanted="a", plan="q", stable=replace(walk.seen.stable, pods=(9, 9)))
+    walk.at("Aborted", 0)
+    assert walk.here.reason == "the spec asks for a again"
+    walk.wait(1e6)
+    walk.at("Aborted", 0)
+
+
+@pytest.mark.parametrize("state", UNDER_WAY)
+def test_deletion_gives_stable_its_weight_back(state: str) -> None:
+    walk = Walk().to(state)
+    walk.sees(deleted=True, stable=replace(walk.seen.stable, pods=(1, 1)))
+    walk.at("Aborted", 0)
+    walk.wait(1e6)
+    walk.sees(wanted="c")
+    walk.at("Aborted", 0)
+
+
+def test_nothing_begins_that_is_being_deleted() -> None:
+    walk = Walk()
+    walk.seen = replace(walk.seen, deleted=True)
+    assert not walk.move()
+
+
+@pytest.mark.parametrize("change", [{"serving": ""}, {"wanted": ""}, {"wanted": "a"}])
+def test_the_first_version_is_no_canary(change: dict[str, str]) -> None:
+    walk = Walk()
+    walk.seen = replace(walk.seen, **change)  # type: ignore[arg-type]
+    assert not walk.move()
+
+
+def test_a_canary_whose_strategy_becomes_an_ab_test_goes_back_first() -> None:
+    walk = Walk().to("Analysing")
+    walk.schedule = WATCHED
+    walk.sees(plan="q")
+    assert walk.history[-2:] == [("Aborted", 0), ("Observing", 0)]
+
+
+def test_an_ab_test_whose_strategy_becomes_a_canary_is_concluded_first() -> None:
+    walk = Walk(schedule=WATCHED).to("Observing")
+    walk.schedule = ONE
+    walk.sees(plan="q", canary=replace(walk.seen.canary, fit=True))
+    assert walk.history[-3:] == [("Concluded", 0), ("Preparing", 0), ("Analysing", 20)]
+
+
+# somebody else's hands
+
+
+def edited(policy: Any, weight: int, state: str = "Analysing", schedule: Schedule = THREE) -> Walk:
+    walk = Walk(schedule=replace(schedule, weight_drift=policy)).to(state)
+    walk.stuck = True
+    walk.sees(routed=weight, edited=True)
+    walk.stuck = False
+    return walk
+
+
+@pytest.mark.parametrize("weight", [0, 5, 40, 100])
+def test_weights_of_others_are_set_right(weight: int) -> None:
+    walk = edited("enforce", weight)
+    walk.at("Analysing", 10)
+
+
+@pytest.mark.parametrize("state", ["Analysing", "Gated"])
+def test_weights_of_others_are_taken_over(state: str) -> None:
+    walk = edited("adopt", 40, state)
+    walk.at(state, 40)
+    assert walk.here.since == walk.now
+    assert walk.here.reason == "somebody has set the canary's weight to 40 %"
+
+
+def test_a_weight_that_was_taken_over_does_not_fall_at_the_next_step() -> None:
+    walk = edited("adopt", 40)
+    walk.wait(60)
+    walk.at("Analysing", 40)
+    walk.wait(60)
+    walk.at("Gated", 40)
+    walk.says("resume")
+    walk.at("Analysing", 50)
+
+
+def test_a_lower_weight_that_was_taken_over_rises_at_the_next_step() -> None:
+    walk = edited("adopt", 5)
+    walk.at("Analysing", 5)
+    walk.wait(60)
+    walk.at("Analysing", 25)
+
+
+@pytest.mark.parametrize("weight", [0, 100])
+def test_all_or_nothing_is_not_taken_over(weight: int) -> None:
+    walk = edited("adopt", weight)
+    walk.at("Paused", 10)
+
+
+@pytest.mark.parametrize("state", ["Analysing", "Gated"])
+def test_weights_of_others_hold_the_run(state: str) -> None:
+    walk = edited("pause", 40, state)
+    weight = 10 if state == "Analysing" else 25
+    walk.at("Paused", weight)
+    walk.seen = replace(walk.seen, routed=weight, edited=False)
+    walk.says("resume")
+    walk.at(state, weight)
+
+
+# clocks
+
+
+def test_a_clock_that_jumps_back_makes_nothing_happen_twice() -> None:
+    walk = Walk().to("Analysing")
+    walk.wait(60)
+    history = list(walk.history)
+    walk.wait(-7200)
+    assert walk.history == history
+
+
+def test_a_clock_that_jumps_far_ahead_promotes_nothing_unseen() -> None:
+    walk = Walk().to("Analysing")
+    walk.sees(decision=PROVIDER_ERROR)
+    walk.wait(1e9)
+    walk.at("Paused", 10)
+
+
+# whatever is written
+
+
+def test_a_run_that_was_changed_by_hand_is_no_crash() -> None:
+    walk = Walk().to("Analysing")
+    walk.run = replace(walk.here, step=17)
+    walk.wait(60)
+    walk.sees(decision=PASS)
+    assert walk.here.state in ("Analysing", "Scaling", "Baking")

@@ -1,0 +1,149 @@
+"""A run that is walked through what is seen, with a world that follows at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from tandem_rollout.analysis.verdict import Decision, Verdict
+from tandem_rollout.engine.decide import decide
+from tandem_rollout.engine.desired import desired
+from tandem_rollout.engine.run import Command, Run, Verb
+from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.engine.seen import Arm, Seen
+from tandem_rollout.engine.written import read, write
+
+START = 1_700_000_000.0
+MOST_MOVES = 60
+
+THREE = Schedule(
+    steps=(Step(weight=10, hold=60), Step(weight=25, hold=60, gate=True), Step(weight=50, hold=60)),
+    bake=300,
+    progress_deadline=600,
+    timeout=3600,
+)
+"""Three steps with a gate at the second one."""
+
+ONE = Schedule(steps=(Step(weight=20, hold=60),))
+PREVIEW = Schedule(steps=(Step(weight=0, hold=60),))
+"""Blue/green with analysis."""
+
+WATCHED = Schedule(steps=(), timeout=1000)
+"""An A/B test."""
+
+
+def says(verdict: Verdict) -> Decision:
+    """A decision by errors."""
+    return Decision(verdict, ("errors",))
+
+
+PASS, FAIL, INCONCLUSIVE, NO_DATA, PROVIDER_ERROR = map(says, Verdict)
+
+
+FRESH = Seen(
+    wanted="b",
+    plan="p",
+    serving="a",
+    stable=Arm(pods=(4, 2), fit=True),
+    canary=Arm(pods=(4, 2), fit=True),
+    decision=INCONCLUSIVE,
+    looks=1,
+    routed=0,
+)
+
+
+@dataclass
+class Walk:
+    """A run and what it sees. The route follows unless it is stuck; pods come when the test says so."""
+
+    schedule: Schedule = THREE
+    seen: Seen = field(default_factory=lambda: FRESH)
+    now: float = START
+    run: Run | None = None
+    stuck: bool = False
+    crashing: bool = False
+    history: list[tuple[str, int]] = field(default_factory=list)
+    commands: int = 0
+
+    def at(self, state: str, weight: int) -> None:
+        """Where it must stand now."""
+        assert (self.here.state, self.here.weight) == (state, weight), self.here
+
+    @property
+    def here(self) -> Run:
+        """The run."""
+        assert self.run is not None
+        return self.run
+
+    def move(self) -> bool:
+        """One decision; whether it changed anything."""
+        after = decide(self.schedule, self.run, self.seen, self.now)
+        if after == self.run:
+            return False
+        assert after is not None
+        if self.run is None or (after.state, after.weight) != (self.run.state, self.run.weight):
+            self.history.append((after.state, after.weight))
+        if self.crashing:
+            after = read(write(after, steps=len(self.schedule.steps)))
+            assert after is not None
+        self.run = after
+        weights = desired(self.schedule, after, self.seen.stable, self.seen.canary).weights
+        serving = self.seen.serving
+        if after.ended and weights:
+            serving = max(weights, key=lambda name: weights[name])
+        if not self.stuck:
+            self.seen = replace(self.seen, routed=after.weight, edited=False, serving=serving)
+        return True
+
+    def settle(self) -> Run:
+        """Decide until nothing changes any more."""
+        for _ in range(MOST_MOVES):
+            if not self.move():
+                return self.here
+        raise AssertionError(f"it does not come to rest: {self.history[-8:]}")
+
+    def sees(self, **changes: object) -> Run:
+        """Other things are seen."""
+        self.seen = replace(self.seen, **changes)  # type: ignore[arg-type]
+        return self.settle()
+
+    def wait(self, seconds: float) -> Run:
+        """Time goes on."""
+        self.now += seconds
+        return self.settle()
+
+    def says(self, verb: Verb, *, by: str = "ann", reason: str = "") -> Run:
+        """A person asks for something."""
+        self.commands += 1
+        return self.sees(command=Command(id=str(self.commands), verb=verb, by=by, reason=reason))
+
+    def to(self, state: str) -> Walk:
+        """Walk a good canary until it comes to a state."""
+        if self.run is None:
+            self.sees(canary=replace(self.seen.canary, fit=False))
+        steps = {
+            "Preparing": [],
+            "Analysing": [("fit", 0)],
+            "Gated": [("fit", 0), ("", 60), ("", 60)],
+            "Scaling": [("fit", 0), ("short", 60)],
+            "Paused": [("fit", 0), ("pause", 0)],
+            "Baking": [("fit", 0), ("promote", 0)],
+            "Promoted": [("fit", 0), ("promote", 0), ("", 300)],
+            "Aborting": [("fit", 0), ("fewer", 0), ("abort", 0)],
+            "Aborted": [("fit", 0), ("abort", 0)],
+            "Observing": [],
+            "Concluded": [("", 1000)],
+        }
+        for what, seconds in steps[state]:
+            self.now += seconds
+            if what == "fit":
+                self.sees(canary=replace(self.seen.canary, fit=True))
+            elif what == "short":
+                self.sees(canary=replace(self.seen.canary, pods=(1, 1)), stable=replace(self.seen.stable, pods=(8, 8)))
+            elif what == "fewer":
+                self.sees(stable=replace(self.seen.stable, pods=(1, 1)))
+            elif what:
+                self.says(what)  # type: ignore[arg-type]
+            else:
+                self.settle()
+        assert self.here.state == state, self.here
+        return self

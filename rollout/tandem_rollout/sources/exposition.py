@@ -1,0 +1,58 @@
+"""Prometheus' text format, as pods and Envoy write it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Final
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tandem_rollout.sources.series import Series
+
+_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=[{ \t])")
+_QUOTED: Final = re.compile(r'\{\s*"')
+"""A name that is no identifier stands in quotes among the labels. Nobody asks for one."""
+
+
+class ExpositionError(ValueError):
+    """A text is not in Prometheus' format."""
+
+
+def parse(text: str, names: Collection[str]) -> list[Series]:
+    """Series of some names. Of the other lines only the beginning is looked at: a page of HTML is refused.
+
+    Args:
+        text: What was answered.
+        names: Names of the series that are wanted, with endings like ``_total`` and ``_bucket``.
+
+    Raises:
+        ExpositionError: A line cannot be read.
+    """
+    wanted = [line for number, line in enumerate(text.split("\n"), 1) if _name(line, number) in names]
+    try:
+        # without a last line break the library drops what is behind the last one
+        families = list(text_string_to_metric_families("\n".join([*wanted, ""])))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ExpositionError(f"a line of {_one_of(names)} cannot be read: {error}") from error
+    return [
+        Series(sample.name, dict(sample.labels), float(sample.value))
+        for family in families
+        for sample in family.samples
+    ]
+
+
+def _name(line: str, number: int) -> str:
+    """Name of the series of a line; empty where it has none."""
+    stripped = line.strip()
+    if not stripped or stripped.startswith("#"):
+        return ""
+    if found := _NAME.match(stripped):
+        return found.group()
+    if _QUOTED.match(stripped):
+        return ""
+    raise ExpositionError(f"line {number} is not in Prometheus' text format")
+
+
+def _one_of(names: Collection[str]) -> str:
+    return " or ".join(sorted(names))

@@ -1,0 +1,97 @@
+"""One answer over HTTP, bounded in time and size."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import httpx2
+
+_LONGEST: Final = 200
+
+
+class FetchError(Exception):
+    """There is no answer; the message says why, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer.
+
+    Attributes:
+        status: Its HTTP status.
+        body: Its body, decompressed.
+    """
+
+    status: int
+    body: bytes
+
+
+def client(*, seconds: float, connections: int = 50) -> httpx2.AsyncClient:
+    """A client that ignores proxies and credentials of its surroundings.
+
+    Args:
+        seconds: Longest time of each step of a request.
+        connections: Most connections at once.
+    """
+    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
+    return httpx2.AsyncClient(timeout=seconds, limits=limits, trust_env=False)
+
+
+async def fetch(
+    http: httpx2.AsyncClient,
+    address: str,
+    *,
+    seconds: float,
+    most: int,
+    params: Mapping[str, str] | None = None,
+    form: Mapping[str, str] | None = None,
+) -> Fetched:
+    """Get an address, or post a form to it.
+
+    Args:
+        http: The client.
+        address: The URL.
+        seconds: Longest time until the last byte has come, waiting for a connection included.
+        most: Longest body in bytes.
+        params: Query of the URL.
+        form: What is posted.
+
+    Raises:
+        FetchError: There was no answer in time, or it is too long.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await _fetch(http, "GET" if form is None else "POST", address, params, form, most)
+    except (TimeoutError, httpx2.TimeoutException):
+        raise FetchError(f"no answer within {seconds:g} s") from None
+    # the message could have the address in it, and the address a password
+    except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
+        raise FetchError("its address is not a URL of HTTP") from None
+    except (httpx2.HTTPError, OSError, ValueError) as error:
+        raise FetchError(one_line(str(error)) or type(error).__name__) from error
+
+
+async def _fetch(
+    http: httpx2.AsyncClient,
+    method: str,
+    address: str,
+    params: Mapping[str, str] | None,
+    form: Mapping[str, str] | None,
+    most: int,
+) -> Fetched:
+    body = bytearray()
+    async with http.stream(method, address, params=params, data=form) as response:
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > most:
+                raise FetchError(f"its answer is longer than {most >> 20} MiB")
+        return Fetched(response.status_code, bytes(body))
+
+
+def one_line(text: str) -> str:
+    """A text of others in one line, cut where it is too long."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= _LONGEST else flat[: _LONGEST - 1] + "…"

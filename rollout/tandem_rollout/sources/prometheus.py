@@ -1,0 +1,236 @@
+"""Counters as Prometheus has them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+
+import httpx2
+import msgspec
+
+from tandem_rollout.analysis.counts import NoData
+from tandem_rollout.analysis.reading import Reading, Readings
+from tandem_rollout.analysis.verdict import ProviderError
+from tandem_rollout.gates import Metric
+from tandem_rollout.sources import Arms
+from tandem_rollout.sources.fetch import Fetched, FetchError, client, fetch, one_line
+from tandem_rollout.sources.queries import promql
+from tandem_rollout.sources.readings import answered
+from tandem_rollout.sources.series import Series
+
+_MOST_SERIES: Final = 20_000
+_MOST_SAMPLES: Final = 500_000
+_LONGEST: Final = 32 << 20
+
+_Form = Mapping[str, str]
+_T = TypeVar("_T")
+
+
+class _Sample(msgspec.Struct):
+    metric: dict[str, str]
+    value: tuple[float, str] | None = None
+
+
+class _Samples(msgspec.Struct):
+    metric: dict[str, str]
+    values: list[tuple[float, str]] = []
+
+
+class _Data(msgspec.Struct, rename="camel"):
+    result_type: str
+    result: msgspec.Raw
+
+
+class _Answer(msgspec.Struct, rename="camel"):
+    status: str
+    data: _Data | None = None
+    error: str = ""
+    warnings: list[str] = []
+    is_partial: bool = False
+
+
+class _ReadError(Exception):
+    """Prometheus' answer is of no use; the message says why."""
+
+
+class PrometheusSource:
+    """Reads counters from Prometheus, or what answers like it.
+
+    Args:
+        address: Its URL; ``/api/v1`` is below.
+        timeout: Longest time of a read in seconds.
+        http: Client, which is closed with the source.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float = 3.0,
+        http: httpx2.AsyncClient | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._address = address.rstrip("/")
+        self._timeout = timeout
+        self._http = http or client(seconds=timeout)
+        self._clock = clock
+
+    async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
+        """The counters of all metrics as they are now."""
+        asked = {metric.called: promql(metric, arms) for metric in metrics}
+        answers = await _each(_texts(asked.values()), self._now)
+        return {metric.called: _reading(metric, arms, asked[metric.called], answers) for metric in metrics}
+
+    async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
+        """The counters as they were, in order, the last ones of now.
+
+        A metric whose past cannot be read, or is too long, has only now's. Nobody looks at how predictions drifted.
+        """
+        now, past = await asyncio.gather(
+            self.read(metrics, arms),
+            self._past([metric for metric in metrics if metric.type != "drift"], arms, seconds, step),
+        )
+        return [*past, now]
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def _past(self, metrics: Sequence[Metric], arms: Arms, seconds: float, step: float) -> list[Readings]:
+        asked = {metric.called: promql(metric, arms) for metric in metrics}
+        end = self._clock()
+        times = {"start": f"{end - seconds:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
+        answers = await _each(_texts(asked.values()), lambda query: self._range(query, times))
+        found: dict[float, dict[str, Reading]] = {}
+        for metric in metrics:
+            queries = asked[metric.called]
+            if isinstance(queries, NoData | ProviderError):
+                continue
+            known = [answer for query in queries if not isinstance(answer := answers[query], ProviderError)]
+            if len(known) < len(queries):
+                continue
+            for moment in set().union(*known):
+                reading = answered(metric, arms, [answer.get(moment, []) for answer in known])
+                found.setdefault(moment, {})[metric.called] = reading
+        return [found[moment] for moment in sorted(found)]
+
+    async def _now(self, query: str) -> list[Series]:
+        data = await self._ask("query", {"query": query, "limit": str(_MOST_SERIES + 1)}, "vector")
+        samples = _decoded(data, list[_Sample])
+        _check(len(samples), _MOST_SERIES, "series")
+        found = []
+        for sample in samples:
+            if sample.value is None:
+                raise _ReadError("answers with native histograms, which are not read")
+            found.append(_series(sample.metric, sample.value[1]))
+        return found
+
+    async def _range(self, query: str, times: _Form) -> dict[float, list[Series]]:
+        data = await self._ask("query_range", {"query": query, "limit": str(_MOST_SERIES + 1), **times}, "matrix")
+        # some megabytes take a moment, in which others are to be served
+        return await asyncio.to_thread(_by_time, data)
+
+    async def _ask(self, path: str, form: _Form, result_type: str) -> msgspec.Raw:
+        """The result of a query, of one type."""
+        if not self._address:
+            raise _ReadError("has no address: neither the analysis nor the platform names one")
+        try:
+            fetched = await fetch(
+                self._http,
+                f"{self._address}/api/v1/{path}",
+                seconds=self._timeout,
+                most=_LONGEST,
+                form={**form, "timeout": f"{max(1, round(self._timeout * 1000))}ms"},
+            )
+        except FetchError as error:
+            raise _ReadError(f"cannot be read: {error}") from error
+        answer = _answer(fetched)
+        if answer.warnings or answer.is_partial:
+            why = one_line(answer.warnings[0]) if answer.warnings else "it says so"
+            raise _ReadError(f"answers in part only: {why}")
+        if answer.data is None:
+            raise _ReadError("answers without data")
+        if answer.data.result_type != result_type:
+            kind = one_line(answer.data.result_type)
+            raise _ReadError(f"answers with a {kind}, where a {result_type} of series was asked for")
+        return answer.data.result
+
+
+async def _each(queries: Iterable[str], ask: Callable[[str], Awaitable[_T]]) -> dict[str, _T | ProviderError]:
+    """Answers to queries that are asked at once."""
+    wanted = list(queries)
+
+    async def one(query: str) -> _T | ProviderError:
+        try:
+            return await ask(query)
+        except _ReadError as error:
+            return ProviderError(f"Prometheus {error}")
+
+    return dict(zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True))
+
+
+def _texts(asked: Iterable[tuple[str, ...] | NoData | ProviderError]) -> list[str]:
+    """All queries, each once."""
+    return list(dict.fromkeys(query for queries in asked if isinstance(queries, tuple) for query in queries))
+
+
+def _reading(
+    metric: Metric,
+    arms: Arms,
+    queries: tuple[str, ...] | NoData | ProviderError,
+    answers: Mapping[str, list[Series] | ProviderError],
+) -> Reading:
+    if isinstance(queries, NoData | ProviderError):
+        return queries
+    found = []
+    for query in queries:
+        answer = answers[query]
+        if isinstance(answer, ProviderError):
+            return answer
+        found.append(answer)
+    return answered(metric, arms, found)
+
+
+def _answer(fetched: Fetched) -> _Answer:
+    try:
+        answer = msgspec.json.decode(fetched.body, type=_Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        if fetched.status != 200:
+            raise _ReadError(f"answers {fetched.status}") from None
+        raise _ReadError("answers with something else than its JSON") from None
+    if fetched.status != 200 or answer.status != "success":
+        raise _ReadError(f"answers {fetched.status}: {one_line(answer.error) or 'no success'}")
+    return answer
+
+
+def _decoded(data: msgspec.Raw, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise _ReadError("answers with something else than its JSON") from None
+
+
+def _by_time(data: msgspec.Raw) -> dict[float, list[Series]]:
+    samples = _decoded(data, list[_Samples])
+    _check(len(samples), _MOST_SERIES, "series")
+    _check(sum(len(each.values) for each in samples), _MOST_SAMPLES, "samples")
+    found: dict[float, list[Series]] = {}
+    for each in samples:
+        for moment, value in each.values:
+            found.setdefault(moment, []).append(_series(each.metric, value))
+    return found
+
+
+def _series(metric: dict[str, str], value: str) -> Series:
+    try:
+        return Series(metric.get("__name__", ""), metric, float(value))
+    except ValueError:
+        raise _ReadError(f"answers with {one_line(value)!r}, which is no number") from None
+
+
+def _check(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise _ReadError(f"answers with more than {most} {what}")

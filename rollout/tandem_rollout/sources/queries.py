@@ -1,0 +1,130 @@
+"""What is asked about a metric. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from tandem_rollout.analysis.counts import NoData
+from tandem_rollout.analysis.verdict import ProviderError
+from tandem_rollout.gates import Metric
+from tandem_rollout.sources import Arms, Place
+
+ANSWERS: Final = "envoy_cluster_upstream_rq_xx"
+"""Envoy's answers by cluster and class of the status."""
+
+CLUSTER: Final = "envoy_cluster_name"
+CLASS: Final = "envoy_response_code_class"
+SERVICE: Final = "inferenceservice"
+
+REQUESTS: Final = "tandem_requests_total"
+SECONDS: Final = "tandem_request_seconds_bucket"
+ROWS: Final = "tandem_rows_per_batch_sum"
+DEGRADED: Final = "tandem_degraded_total"
+PREDICTIONS: Final = "tandem_prediction_bucket"
+PRESENT: Final = "tandem_inflight_requests"
+"""A pod has it from its start, while its first answer makes the counter of requests: so it is known that that one was
+born at zero."""
+
+_GATEWAY_LABELS: Final = ("job", "pod", "instance", CLUSTER, CLASS)
+_POD_LABELS: Final = ("__name__", "job", "pod", "instance", SERVICE, "model", "version", "code", "reason", "le")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
+_VARIABLE: Final = re.compile(r"\$(inferenceservice|namespace)\b")
+
+_NAMES: Final = {
+    "latency": frozenset({SECONDS}),
+    "drift": frozenset({PREDICTIONS}),
+    "degraded": frozenset({ROWS, DEGRADED}),
+}
+
+
+def at_gateway(metric: Metric) -> bool:
+    """Whether Envoy counts it."""
+    return metric.type == "errors" and metric.where == "gateway"
+
+
+def own_promql(metric: Metric) -> bool:
+    """Whether a person has written what is asked."""
+    return metric.type in ("ratio", "assignment")
+
+
+def names(metric: Metric) -> frozenset[str]:
+    """Names of the series that a metric is made of; none for PromQL of one's own."""
+    if own_promql(metric):
+        return frozenset()
+    if metric.type == "errors":
+        return frozenset({ANSWERS}) if metric.where == "gateway" else frozenset({REQUESTS, PRESENT})
+    return _NAMES[metric.type]
+
+
+def promql(metric: Metric, arms: Arms) -> tuple[str, ...] | NoData | ProviderError:
+    """Queries about a metric.
+
+    Returns:
+        One for both arms, whose series tell by a label of which arm they are. For ratio: requests of stable and of the
+        canary, then events of both; for assignment the first two.
+    """
+    if own_promql(metric):
+        return _own(metric, arms)
+    if at_gateway(metric):
+        clusters = [*arms.stable.clusters, *arms.canary.clusters]
+        if not clusters:
+            return NoData("neither version has a cluster at the gateway")
+        return (f"max by ({', '.join(_GATEWAY_LABELS)}) ({ANSWERS}{{{CLUSTER}=~{_any(clusters)}}})",)
+    matchers = [
+        f"__name__=~{_any(sorted(names(metric)))}",
+        f"namespace={quoted(arms.namespace)}",
+        f"{SERVICE}=~{_any([arms.stable.service, arms.canary.service])}",
+    ]
+    return (f"max by ({', '.join(_POD_LABELS)}) ({{{', '.join(matchers)}}})",)
+
+
+def substituted(text: str, place: Place, namespace: str) -> str:
+    """A person's PromQL about one arm.
+
+    Args:
+        text: PromQL with ``$inferenceservice`` and ``$namespace``.
+        place: The arm.
+        namespace: Its namespace.
+
+    Raises:
+        ValueError: A name has characters that names of Kubernetes do not have: they could end a string of the PromQL,
+            and how to escape them depends on the kind of its quotes.
+    """
+    values = {"inferenceservice": place.service, "namespace": namespace}
+    for value in values.values():
+        if not _PLAIN.fullmatch(value):
+            raise ValueError(f"{value!r} cannot stand in PromQL")
+    return _VARIABLE.sub(lambda found: values[found.group(1)], text)
+
+
+def envoy_filter(clusters: Iterable[str]) -> str:
+    """Regular expression of Envoy's own names of the counters of some clusters."""
+    return rf"^cluster\.({'|'.join(literal(each) for each in clusters)})\.upstream_rq_[1-5]xx$"
+
+
+def literal(text: str) -> str:
+    """A text as a regular expression of Prometheus and Envoy that matches nothing else."""
+    return re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", text)
+
+
+def quoted(text: str) -> str:
+    """A text as a string of PromQL."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _any(texts: Iterable[str]) -> str:
+    return quoted("|".join(literal(text) for text in dict.fromkeys(texts)))
+
+
+def _own(metric: Metric, arms: Arms) -> tuple[str, ...] | ProviderError:
+    wanted = [metric.requests, metric.events] if metric.type == "ratio" else [metric.requests]
+    try:
+        asked = [substituted(text, place, arms.namespace) for text in wanted for place in (arms.stable, arms.canary)]
+    except ValueError as error:
+        return ProviderError(str(error))
+    if asked[0] == asked[1]:
+        return ProviderError("its PromQL asks the same of both versions: it should say $inferenceservice")
+    return tuple(asked)

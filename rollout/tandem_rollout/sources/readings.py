@@ -1,0 +1,129 @@
+"""From series to readings. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import chain
+
+from tandem_rollout.analysis.counts import Counters, NoData
+from tandem_rollout.analysis.reading import Binned, Counted, Reading
+from tandem_rollout.gates import Metric
+from tandem_rollout.sources import Arms
+from tandem_rollout.sources.queries import (
+    ANSWERS,
+    CLASS,
+    CLUSTER,
+    DEGRADED,
+    REQUESTS,
+    ROWS,
+    SERVICE,
+    at_gateway,
+    names,
+    own_promql,
+)
+from tandem_rollout.sources.series import Series, Targets, by_target, identity
+
+
+def reading(metric: Metric, stable: Targets, canary: Targets) -> Reading:
+    """What a metric's series say.
+
+    Args:
+        metric: The metric, of which we know what its series are called.
+        stable: Series of stable, by target.
+        canary: Series of the canary.
+    """
+    if metric.type in ("latency", "drift"):
+        return Binned(_histograms(metric, stable), _histograms(metric, canary))
+    return Counted(_counters(metric, stable), _counters(metric, canary))
+
+
+def at_gateways(metric: Metric, arms: Arms, gateways: Targets) -> Reading:
+    """What Envoys say of both arms. One that has no answer of an arm yet has counted none."""
+    stable, canary = (
+        {
+            target: [each for each in series if each.labels.get(CLUSTER) in place.clusters]
+            for target, series in gateways.items()
+        }
+        for place in (arms.stable, arms.canary)
+    )
+    return reading(metric, stable, canary)
+
+
+def answered(metric: Metric, arms: Arms, answers: Sequence[Sequence[Series]]) -> Reading:
+    """What Prometheus' answers to the queries of a metric say, in their order."""
+    if not any(answers):
+        wanted = "series for its PromQL" if own_promql(metric) else f"series {' or '.join(sorted(names(metric)))}"
+        return NoData(f"Prometheus has no {wanted} of either version")
+    if own_promql(metric):
+        return _own(metric, answers)
+    if at_gateway(metric):
+        return at_gateways(metric, arms, by_target(chain.from_iterable(answers)))
+    stable, canary = (
+        by_target(each for answer in answers for each in answer if each.labels.get(SERVICE) == place.service)
+        for place in (arms.stable, arms.canary)
+    )
+    return reading(metric, stable, canary)
+
+
+def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> Counted:
+    targets = [by_target(each) for each in answers] + [{}, {}]
+    stable, canary = (
+        {
+            target: Counters(_summed(requests.get(target, ())), _summed(events.get(target, ())))
+            for target in [*requests, *(each for each in events if each not in requests)]
+        }
+        for requests, events in ((targets[0], targets[2]), (targets[1], targets[3]))
+    )
+    return Counted(stable, canary, born=metric.type == "assignment")
+
+
+def _counters(metric: Metric, targets: Targets) -> dict[str, Counters]:
+    requests = {"errors": ANSWERS if metric.where == "gateway" else REQUESTS, "degraded": ROWS}[metric.type]
+    return {
+        target: Counters(
+            requests=_summed(each for each in series if each.name == requests),
+            events=_summed(each for each in series if _is_event(each)),
+        )
+        for target, series in targets.items()
+    }
+
+
+def _is_event(series: Series) -> bool:
+    if series.name == ANSWERS:
+        return series.labels.get(CLASS) == "5"
+    if series.name == REQUESTS:
+        return series.labels.get("code", "").startswith("5")
+    return series.name == DEGRADED
+
+
+def _summed(series: Iterable[Series]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for each in series:
+        key = identity(each.labels)
+        found[key] = found.get(key, 0.0) + each.value
+    return found
+
+
+def _histograms(metric: Metric, targets: Targets) -> dict[str, dict[str, dict[float, float]]]:
+    return {
+        target: _histogram(each for each in series if each.name in names(metric)) for target, series in targets.items()
+    }
+
+
+def _histogram(series: Iterable[Series]) -> dict[str, dict[float, float]]:
+    """Buckets by series. A bucket without an edge that is a number is none."""
+    found: dict[str, dict[float, float]] = {}
+    for each in series:
+        edge = _edge(each.labels.get("le", ""))
+        if not math.isnan(edge):
+            buckets = found.setdefault(identity(each.labels, "le"), {})
+            buckets[edge] = buckets.get(edge, 0.0) + each.value
+    return found
+
+
+def _edge(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,138 @@
+"""Counters as the pods and the gateway's proxies export them, without Prometheus."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx2
+
+from tandem_rollout.analysis.counts import NoData
+from tandem_rollout.analysis.reading import Reading, Readings
+from tandem_rollout.analysis.verdict import ProviderError
+from tandem_rollout.gates import Metric
+from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources.exposition import ExpositionError, parse
+from tandem_rollout.sources.fetch import FetchError, client, fetch
+from tandem_rollout.sources.queries import ANSWERS, at_gateway, envoy_filter, names, own_promql
+from tandem_rollout.sources.readings import at_gateways, reading
+from tandem_rollout.sources.series import Series
+
+_LONGEST: Final = 4 << 20
+_METRICS: Final = "/metrics"
+_STATISTICS: Final = "/stats/prometheus"
+
+_Answers = Mapping[str, list[Series] | str]
+"""By target: its series, or why there are none."""
+
+
+class ScrapeSource:
+    """Reads counters from those who count. It knows nothing of the past.
+
+    Args:
+        timeout: Longest time of a read in seconds.
+        http: Client, which is closed with the source.
+    """
+
+    def __init__(self, *, timeout: float = 2.0, http: httpx2.AsyncClient | None = None) -> None:
+        self._timeout = timeout
+        self._http = http or client(seconds=timeout)
+
+    async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
+        """The counters of all metrics as they are now."""
+        scraped = [metric for metric in metrics if not own_promql(metric)]
+        wanted = frozenset().union(*(names(metric) for metric in scraped if not at_gateway(metric)))
+        stable, canary, gateways = await asyncio.gather(
+            self._pods(arms.stable, wanted),
+            self._pods(arms.canary, wanted),
+            self._gateways(arms, needed=any(at_gateway(metric) for metric in scraped)),
+        )
+        return {metric.called: _reading(metric, arms, stable, canary, gateways) for metric in metrics}
+
+    async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
+        """The counters as they are now."""
+        return [await self.read(metrics, arms)]
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def _pods(self, place: Place, wanted: Collection[str]) -> _Answers:
+        return await self._all(place.pods if wanted else (), _METRICS, wanted)
+
+    async def _gateways(self, arms: Arms, *, needed: bool) -> _Answers:
+        clusters = dict.fromkeys([*arms.stable.clusters, *arms.canary.clusters])
+        if not needed or not clusters:
+            return {}
+        # a proxy has the statistics of all routes of its gateway
+        return await self._all(arms.gateway, _STATISTICS, {ANSWERS}, {"usedonly": "", "filter": envoy_filter(clusters)})
+
+    async def _all(
+        self,
+        targets: Iterable[tuple[str, str]],
+        path: str,
+        wanted: Collection[str],
+        params: Mapping[str, str] | None = None,
+    ) -> _Answers:
+        addresses = dict(targets)
+        found = await asyncio.gather(*(self._one(address, path, wanted, params) for address in addresses.values()))
+        return dict(zip(addresses, found, strict=True))
+
+    async def _one(
+        self, address: str, path: str, wanted: Collection[str], params: Mapping[str, str] | None
+    ) -> list[Series] | str:
+        try:
+            url = _complete(address, path)
+            fetched = await fetch(self._http, url, seconds=self._timeout, most=_LONGEST, params=params)
+            if fetched.status != 200:
+                return f"it answers {fetched.status}"
+            return parse(fetched.body.decode(), wanted)
+        except (FetchError, ExpositionError) as error:
+            return str(error)
+        except UnicodeDecodeError:
+            return "its answer is not text"
+        except ValueError:
+            return "its address is not a URL"
+
+
+def _reading(metric: Metric, arms: Arms, stable: _Answers, canary: _Answers, gateways: _Answers) -> Reading:
+    if own_promql(metric):
+        return ProviderError(f"type {metric.type} is PromQL: it needs source: prometheus")
+    if at_gateway(metric):
+        return _at_gateways(metric, arms, gateways)
+    known = {**stable, **canary}
+    if not known:
+        return NoData("neither version has a pod")
+    ours, theirs = _answered(canary), _answered(stable)
+    if not ours and not theirs:
+        # a canary that is dead is told from stable's answers; where nobody answers, it is not known who is dead
+        return ProviderError(f"no pod of either version answers; {_why(known)}")
+    return reading(metric, theirs, ours)
+
+
+def _at_gateways(metric: Metric, arms: Arms, gateways: _Answers) -> Reading:
+    if not (arms.stable.clusters or arms.canary.clusters):
+        return NoData("neither version has a cluster at the gateway")
+    if not gateways:
+        return ProviderError("no proxy of the gateway is known")
+    known = _answered(gateways)
+    if not known:
+        return ProviderError(f"no proxy of the gateway answers; {_why(gateways)}")
+    return at_gateways(metric, arms, known)
+
+
+def _answered(answers: _Answers) -> dict[str, list[Series]]:
+    return {target: answer for target, answer in answers.items() if not isinstance(answer, str)}
+
+
+def _why(answers: _Answers) -> str:
+    """Why the first that is silent is so."""
+    return next(f"{target}: {answer}" for target, answer in sorted(answers.items()) if isinstance(answer, str))
+
+
+def _complete(address: str, path: str) -> str:
+    """A URL, with the usual path where it has none."""
+    url = address if "://" in address else f"http://{address}"
+    return url if urlsplit(url).path.strip("/") else url.rstrip("/") + path

@@ -1,0 +1,63 @@
+"""Series as they are read, and which process counted them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_ABOUT_TARGET: Final = frozenset({"__name__", "namespace", "pod", "instance", "job"})
+"""Labels that tell targets apart, and not the series of one."""
+
+WHOLE: Final = "all"
+"""Target of series that do not say who counted them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series at one moment.
+
+    Attributes:
+        name: Its name, like ``tandem_requests_total``; empty where PromQL has computed it.
+        labels: Its labels.
+        value: Its value; it may be NaN or infinite.
+    """
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+Targets = Mapping[str, Sequence[Series]]
+"""Series of one arm, by the name of the target. A target that answered without a series has none."""
+
+
+def by_target(series: Iterable[Series]) -> dict[str, list[Series]]:
+    """Series by who counted them: pods, else instances, else one target for all.
+
+    A pod that is scraped by two jobs is taken from one of them: the one with the most series, of equals the first by
+    name.
+    """
+    known = list(series)
+    pods = {each.labels["instance"]: pod for each in known if (pod := each.labels.get("pod")) and _instance(each)}
+    found: dict[str, dict[str, list[Series]]] = {}
+    for each in known:
+        instance = _instance(each)
+        target = each.labels.get("pod") or pods.get(instance, instance) or WHOLE
+        found.setdefault(target, {}).setdefault(each.labels.get("job", ""), []).append(each)
+    return {target: jobs[min(jobs, key=lambda job: (-len(jobs[job]), job))] for target, jobs in found.items()}
+
+
+def identity(labels: Mapping[str, str], *without: str) -> str:
+    """What tells a series of a target from its others.
+
+    Args:
+        labels: Its labels.
+        without: Labels that do not count.
+    """
+    kept = sorted(name for name in labels if name not in _ABOUT_TARGET and name not in without)
+    return ",".join(f"{name}={labels[name]!r}" for name in kept)
+
+
+def _instance(series: Series) -> str:
+    return series.labels.get("instance", "")

@@ -9,6 +9,7 @@ from tandem_cli.check import check_package
 from tandem_cli.errors import TellingGroup
 from tandem_cli.materialize import materialize_package
 from tandem_cli.render import print_crd, render_rollouts
+from tandem_cli.rollout.commands import commands as rollout
 from tandem_cli.up import up
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app.command("up")(up)
 app.command("render")(render_rollouts)
 app.command("crd")(print_crd)
 app.add_typer(bundle.commands, name="bundle")
+app.add_typer(rollout, name="rollout")
 
 
 def main() -> None:

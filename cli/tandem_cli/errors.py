@@ -18,6 +18,20 @@ FAILED = 1
 USAGE = 2
 """Exit code: the command line makes no sense."""
 
+
+class AdvisedError(TandemError):
+    """An error that knows what to do next.
+
+    Args:
+        message: What is wrong.
+        advice: What to do next; None where nobody knows.
+    """
+
+    def __init__(self, message: str, *, advice: str | None = None) -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
 _NEXT: dict[type[TandemError], str] = {
     DefinitionError: "correct the model package and run `tandem check` on it",
     BundleError: "write the bundle anew, or get an undamaged copy",
@@ -48,6 +62,8 @@ def tell(error: TandemError) -> None:
 
 
 def _next(error: TandemError) -> str | None:
+    if isinstance(error, AdvisedError):
+        return error.advice
     if isinstance(error, ChildDied) and error.port_was_taken:
         return "another program has the port; choose one with --port, or leave it out"
     return next((advice for kind, advice in _NEXT.items() if isinstance(error, kind)), None)

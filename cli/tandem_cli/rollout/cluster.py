@@ -1,0 +1,162 @@
+"""Rollouts of a Kubernetes cluster."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import httpx2
+from lightkube import ApiError, Client, KubeConfig
+from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SingleConfig
+from lightkube.core.exceptions import ConfigError
+from lightkube.resources.authentication_v1 import SelfSubjectReview
+from lightkube.resources.core_v1 import ConfigMap
+from lightkube.types import PatchType
+
+from tandem_cli.rollout.local import here
+from tandem_cli.rollout.state import unpack
+from tandem_cli.rollout.target import Manifest, NoRolloutError, TargetError
+from tandem_rollout import KIND
+from tandem_rollout.analysis.record import Record
+from tandem_rollout.controller.kinds import InferenceRollout
+from tandem_rollout.controller.records import KEY, name_of
+from tandem_rollout.engine.run import Command
+from tandem_rollout.engine.written import COMMAND, command_text
+
+_TIMEOUT: Final = httpx2.Timeout(15.0)
+_SERVICE_ACCOUNT: Final = "default"
+"""What lightkube calls the user of a pod."""
+
+
+class ClusterTarget:
+    """One namespace of a cluster.
+
+    Args:
+        client: A client.
+        namespace: The namespace.
+        user: Name of the user in the kubeconfig, where there is one.
+    """
+
+    def __init__(self, client: Client, namespace: str, user: str = "") -> None:
+        self._client = client
+        self._namespace = namespace
+        self._user = user
+
+    @classmethod
+    def open(cls, *, namespace: str = "", context: str = "") -> ClusterTarget:
+        """The cluster of the kubeconfig.
+
+        Args:
+            namespace: The namespace; by default the context's.
+            context: The context; by default the current one.
+
+        Raises:
+            TargetError: There is no kubeconfig, or no such context in it.
+        """
+        try:
+            config = _config(context)
+            client = Client(config, namespace=namespace or config.namespace, timeout=_TIMEOUT)
+        except (ConfigError, KeyError, ValueError, OSError) as error:
+            raise TargetError(
+                f"no cluster: {error}", advice="set KUBECONFIG, choose a --context, or use --local"
+            ) from None
+        return cls(client, client.namespace, config.context.user or "")
+
+    @property
+    def place(self) -> str:
+        """The namespace."""
+        return f"namespace {self._namespace}"
+
+    @property
+    def takes_images(self) -> bool:
+        """A bundle is an image."""
+        return True
+
+    def names(self) -> list[str]:
+        """Names of the rollouts in the namespace."""
+        with self._telling():
+            found = [each.metadata for each in self._client.list(InferenceRollout, namespace=self._namespace)]
+        return sorted(metadata.name for metadata in found if metadata and metadata.name)
+
+    def get(self, name: str) -> Manifest:
+        """A rollout."""
+        with self._telling(name):
+            return dict(self._client.get(InferenceRollout, name, namespace=self._namespace))
+
+    def record(self, name: str, run: int) -> Record | None:
+        """Evidence of a run, from its ConfigMap."""
+        try:
+            with self._telling(name):
+                found = self._client.get(ConfigMap, name_of(name, run), namespace=self._namespace)
+        except NoRolloutError:
+            return None
+        try:
+            return unpack(base64.b64decode((found.binaryData or {}).get(KEY, "")))
+        except binascii.Error:
+            return None
+
+    def asks_as(self) -> str:
+        """As the API server knows us; by the kubeconfig or this machine where it does not say."""
+        try:
+            with self._telling():
+                review = self._client.create(SelfSubjectReview())
+            info = review.status.userInfo if review.status else None
+            if info and info.username:
+                return str(info.username)
+        except TargetError:
+            pass
+        return self._user if self._user not in ("", _SERVICE_ACCOUNT) else here()
+
+    def command(self, name: str, command: Command) -> None:
+        """Ask for something, by an annotation."""
+        self._patch(name, _annotated(command))
+
+    def set_bundle(self, name: str, bundle: str, command: Command) -> None:
+        """Set another image, in one write with the annotation."""
+        image = {"image": bundle, "pvc": None, "uri": None, "version": None}
+        self._patch(name, {**_annotated(command), "spec": {"bundle": image}})
+
+    def _patch(self, name: str, patch: dict[str, Any]) -> None:
+        with self._telling(name):
+            self._client.patch(InferenceRollout, name, patch, namespace=self._namespace, patch_type=PatchType.MERGE)
+
+    @contextmanager
+    def _telling(self, name: str = "") -> Iterator[None]:
+        """Errors of the API server, in words."""
+        try:
+            yield
+        except ApiError as error:
+            if error.status.code == 404 and name:
+                advice = f"see `kubectl get inferencerollouts -n {self._namespace}`, or choose another -n NAMESPACE"
+                raise NoRolloutError(f"there is no {KIND} {name!r} in {self.place}", advice=advice) from None
+            raise TargetError(f"the cluster refuses: {error}", advice=_ADVICE.get(error.status.code or 0)) from None
+        except httpx2.HTTPError as error:
+            raise TargetError(
+                f"the cluster does not answer: {error}", advice="see that `kubectl get --raw /readyz` says ok"
+            ) from None
+
+
+_ADVICE: Final = {
+    401: "log in to the cluster again",
+    403: "ask for a role that may get and patch inferencerollouts, and get configmaps",
+    404: "install the chart tandem; it brings the CustomResourceDefinition",
+    409: "try again",
+    429: "try again in a moment",
+}
+
+
+def _annotated(command: Command) -> dict[str, Any]:
+    return {"metadata": {"annotations": {COMMAND: command_text(command)}}}
+
+
+def _config(context: str) -> SingleConfig:
+    file: Callable[[], KubeConfig] = lambda: KubeConfig.from_file(os.environ.get("KUBECONFIG", DEFAULT_KUBECONFIG))  # noqa: E731
+    found = file() if context else KubeConfig.from_env()
+    config = found.get(context or None)
+    if config is None:
+        raise ConfigError("no context is chosen")
+    return config

@@ -1,0 +1,119 @@
+"""A rollout as it is now: its manifest, read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from tandem_cli.errors import AdvisedError
+from tandem_rollout.analysis.judge import Line, judge
+from tandem_rollout.analysis.record import Record
+from tandem_rollout.analysis.verdict import Decision
+from tandem_rollout.engine.schedule import Schedule, schedule
+from tandem_rollout.fields import InvalidSpecError
+from tandem_rollout.gates import Analysis, Metric
+from tandem_rollout.manifest import parse
+from tandem_rollout.spec import RolloutSpec
+from tandem_rollout.status import PastRun, RolloutStatus, RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """A rollout as it is now.
+
+    Attributes:
+        name: Its name.
+        namespace: Its namespace; empty on this machine.
+        generation: Generation of its spec; 0 on this machine.
+        spec: Its spec; None where this program does not understand it.
+        trouble: Why not.
+        status: Its status.
+    """
+
+    name: str
+    namespace: str = ""
+    generation: int = 0
+    spec: RolloutSpec | None = None
+    trouble: str = ""
+    status: RolloutStatus
+
+    @property
+    def run(self) -> RunStatus | None:
+        """The present run, or the last one."""
+        return self.status.run
+
+    @property
+    def seen(self) -> bool:
+        """Whether the status is about the spec as it is now."""
+        return self.status.observed_generation >= self.generation
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """What is planned; None where nothing is decided, or the spec is not understood."""
+        return schedule(self.spec) if self.spec else None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that decide or are reported."""
+        return ((self.spec.analysis if self.spec else None) or Analysis()).all_metrics
+
+    def version(self, service: str) -> str:
+        """Version of an InferenceService; empty where it is not known any more."""
+        found = (each.version for each in self.status.variants if each.inference_service == service)
+        past = (each.version for each in self.status.history if each.canary == service)
+        return next((version for version in (*found, *past) if version), "")
+
+    def runs(self) -> list[PastRun]:
+        """All runs that are known, the latest first; one that has not ended has no ``ended``."""
+        past, run = list(self.status.history), self.run
+        if run is None or any(each.number == run.number for each in past):
+            return past
+        present = PastRun(
+            number=run.number,
+            outcome=run.state,
+            stable=run.stable,
+            canary=run.canary,
+            version=self.version(run.canary),
+            started=run.started,
+            reason=run.reason,
+            by=run.by,
+        )
+        return [present, *past]
+
+    def judged(self, record: Record | None) -> tuple[list[Line], Decision] | None:
+        """What the evidence of a run says, by the metrics of the spec; None without either."""
+        if record is None or self.spec is None:
+            return None
+        return judge(self.metrics, record)
+
+
+def current(manifest: Mapping[str, Any]) -> Current:
+    """A rollout out of its manifest.
+
+    Raises:
+        AdvisedError: The status is one of another version of this program.
+    """
+    metadata = manifest.get("metadata") or {}
+    spec, trouble = None, ""
+    try:
+        spec = parse(manifest).spec
+    except InvalidSpecError as error:
+        trouble = str(error)
+    try:
+        status = msgspec.convert(manifest.get("status") or {}, RolloutStatus)
+    except msgspec.ValidationError as error:
+        raise AdvisedError(
+            f"the status of {metadata.get('name')} makes no sense: {error}",
+            advice="use the tandem command of the controller's version",
+        ) from None
+    return Current(
+        name=metadata.get("name", ""),
+        namespace=metadata.get("namespace", ""),
+        generation=metadata.get("generation", 0),
+        spec=spec,
+        trouble=trouble,
+        status=status,
+    )

@@ -1,0 +1,69 @@
+"""Where rollouts are: a cluster, or a stack on this machine, behind one protocol."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from tandem_cli.errors import AdvisedError
+from tandem_rollout.analysis.record import Record
+from tandem_rollout.engine.run import Command
+
+Manifest = dict[str, Any]
+"""An InferenceRollout, spec and status, as an API server has it."""
+
+
+class NoRolloutError(AdvisedError):
+    """There is no rollout of that name."""
+
+
+class TargetError(AdvisedError):
+    """What was asked for cannot be done there."""
+
+
+class Target(Protocol):
+    """Where rollouts are."""
+
+    @property
+    def place(self) -> str:
+        """Which one it is, for people."""
+        ...
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether versions are images of bundles."""
+        ...
+
+    def names(self) -> list[str]:
+        """Names of the rollouts."""
+        ...
+
+    def get(self, name: str) -> Manifest:
+        """A rollout.
+
+        Raises:
+            NoRolloutError: There is none.
+            TargetError: It cannot be read.
+        """
+        ...
+
+    def record(self, name: str, run: int) -> Record | None:
+        """Evidence of a run; None where there is none, or none that this program can read."""
+        ...
+
+    def asks_as(self) -> str:
+        """Who asks, as it is written down; nothing secret."""
+        ...
+
+    def command(self, name: str, command: Command) -> None:
+        """Ask for something."""
+        ...
+
+    def set_bundle(self, name: str, bundle: str, command: Command) -> None:
+        """Ask for another version.
+
+        Args:
+            name: Name of the rollout.
+            bundle: Image of its bundle; on this machine its version.
+            command: The start.
+        """
+        ...

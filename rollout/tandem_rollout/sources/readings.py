@@ -80,10 +80,12 @@ def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> Counted:
 
 def _counters(metric: Metric, targets: Targets) -> dict[str, Counters]:
     requests = {"errors": ANSWERS if metric.where == "gateway" else REQUESTS, "degraded": ROWS}[metric.type]
+    # a pod that is scraped once for all metrics tells of others too
+    own = names(metric)
     return {
         target: Counters(
             requests=_summed(each for each in series if each.name == requests),
-            events=_summed(each for each in series if _is_event(each)),
+            events=_summed(each for each in series if each.name in own and _is_event(each)),
         )
         for target, series in targets.items()
     }

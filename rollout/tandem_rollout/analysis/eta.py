@@ -15,7 +15,15 @@ import math
 
 import numpy as np
 
-from tandem_rollout.analysis.sequential import BAD, BELOW_FLOOR, Floats, RatioTest, floor_increments, ratio_increments
+from tandem_rollout.analysis.sequential import (
+    BAD,
+    BELOW_FLOOR,
+    FLOOR_WEIGHT,
+    Floats,
+    RatioTest,
+    floor_increments,
+    ratio_increments,
+)
 
 _HALVINGS = 60
 
@@ -36,7 +44,7 @@ def to_promotion(test: RatioTest, *, rate: float, share: float, ratio: float = 1
     if test.floor:
         floor = floor_increments(1.0, rate * ratio, test.floor) / test.dispersion
         growth = np.concatenate([growth, floor])
-        weights = np.concatenate([weights, BELOW_FLOOR.weights]) / 2.0
+        weights = np.concatenate([(1.0 - FLOOR_WEIGHT) * weights, FLOOR_WEIGHT * np.asarray(BELOW_FLOOR.weights)])
     return _reaches(growth, weights, -math.log(test.beta))
 
 

@@ -25,7 +25,8 @@ from tandem_rollout.analysis.verdict import (
 )
 from tandem_rollout.gates import Metric
 
-_LEAST_ROWS = 1000
+LEAST_ROWS = 1000
+"""Rows of the canary without which drift does not pass, where nothing is said."""
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -121,7 +122,7 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
 
 def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
     evidence = gathered.drift or drift.start(0)
-    least = float(metric.least_requests or _LEAST_ROWS)
+    least = float(metric.least_requests or LEAST_ROWS)
     verdict = judge_drift(
         evidence,
         limit=metric.limit,

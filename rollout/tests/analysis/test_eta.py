@@ -13,7 +13,7 @@ from tandem_rollout.analysis.sequential import RatioTest
 
 
 def test_clean_traffic_promotes_by_the_floor_alone() -> None:
-    assert eta.to_promotion(RatioTest(floor=0.002), rate=0.0, share=0.1) == pytest.approx(2900, rel=0.01)
+    assert eta.to_promotion(RatioTest(floor=0.002), rate=0.0, share=0.1) == pytest.approx(3360, rel=0.01)
     assert eta.to_promotion(RatioTest(), rate=0.0, share=0.1) == math.inf
 
 

@@ -78,8 +78,8 @@ def test_shares_are_those_of_each_tick() -> None:
 
 def test_the_clean_requests_that_a_floor_takes() -> None:
     test = RatioTest(floor=0.002)
-    assert not promotes(test, gathered(test, Tick(2850, 0, 25650, 0)))
-    assert promotes(test, gathered(test, Tick(2900, 0, 26100, 0)))
+    assert not promotes(test, gathered(test, Tick(3300, 0, 29700, 0)))
+    assert promotes(test, gathered(test, Tick(3400, 0, 30600, 0)))
 
 
 def test_without_a_floor_no_errors_promote_nothing() -> None:

@@ -1,0 +1,226 @@
+"""What the metrics of many rollouts say, in the arithmetic of :mod:`tandem_rollout.analysis`.
+
+One rollout in here says at each tick what :func:`~tandem_rollout.analysis.gather.gather` and
+:func:`~tandem_rollout.analysis.judge.judge` say of the same counts; a test holds them together.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_rollout.analysis import drift
+from tandem_rollout.analysis.gather import ratio_test
+from tandem_rollout.analysis.judge import LEAST_ROWS
+from tandem_rollout.analysis.sequential import (
+    BAD,
+    BELOW_FLOOR,
+    Floats,
+    floor_increments,
+    log_mixture,
+    log_promotion_of,
+    ratio_increments,
+)
+from tandem_rollout.analysis.verdict import Verdict
+from tandem_rollout.gates import Metric
+from tandem_rollout.simulation.outage import ABSENT, SEEN, UNREADABLE, Codes
+
+Bools = npt.NDArray[np.bool_]
+
+VERDICTS: Final = tuple(Verdict)
+"""Verdicts by code."""
+PASS, FAIL, INCONCLUSIVE, NO_DATA, PROVIDER_ERROR = range(len(VERDICTS))
+
+
+class Evidence(Protocol):
+    """Evidence of one metric, in many rollouts."""
+
+    def codes(self) -> Codes:
+        """Verdicts by rollout, as places in :data:`VERDICTS`."""
+        ...
+
+    def keep(self, kept: Bools) -> None:
+        """Go on with these rollouts only."""
+        ...
+
+
+class Ratios:
+    """Evidence of a ratio of rates.
+
+    Args:
+        metric: The metric.
+        rollouts: How many.
+        gates: Metrics that may each roll back.
+        phi: Dispersion, by rollout.
+    """
+
+    def __init__(self, metric: Metric, rollouts: int, *, gates: int, phi: Floats | None = None) -> None:
+        self._metric = metric
+        self._test = ratio_test(metric)
+        self._threshold = math.log(gates / metric.alpha)
+        self._phi = np.ones((rollouts, 1)) if phi is None else phi[:, None]
+        self._bad = np.zeros((rollouts, len(BAD.values)))
+        self._good = np.zeros((rollouts, len(self._test.good.values)))
+        self._floor = np.zeros((rollouts, len(BELOW_FLOOR.values)))
+        self._absolute = np.zeros((rollouts, len(BAD.values)))
+        self._canary = np.zeros(rollouts)
+        self._stable = np.zeros((rollouts, 2))
+        self._missing = np.full(rollouts, ABSENT, np.int8)
+        self._alone = False
+
+    def add(
+        self, looked: Bools, trouble: Codes, canary: Floats, events: Floats, stable: Floats, others: Floats
+    ) -> Bools:
+        """One more tick, in which both arms have requests.
+
+        Args:
+            looked: Where a tick was looked at.
+            trouble: What was the matter.
+            canary: Requests of the canary.
+            events: Events among them.
+            stable: Requests of stable.
+            others: Events among them.
+
+        Returns:
+            Where something was counted.
+        """
+        quiet = (canary <= 0.0) | (stable <= 0.0)
+        counted: Bools = looked & (trouble == SEEN) & ~quiet
+        self._missing = np.where(looked, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
+        n_c, k_c, n_s, k_s = (np.where(counted, each, 0.0) for each in (canary, events, stable, others))
+        test = self._test
+        self._bad += ratio_increments(n_c, k_c, n_s, k_s, BAD, 1.0) / self._phi
+        self._good += ratio_increments(n_c, k_c, n_s, k_s, test.good, test.margin) / self._phi
+        if test.floor:
+            self._floor += floor_increments(n_c, k_c, test.floor) / self._phi
+        self._canary += n_c
+        self._stable[:, 0] += n_s
+        self._stable[:, 1] += k_s
+        return counted
+
+    def add_alone(self, looked: Bools, trouble: Codes, canary: Floats, events: Floats) -> Bools:
+        """One more tick, in which the canary has all requests."""
+        counted: Bools = looked & (trouble == SEEN)
+        self._missing = np.where(looked, trouble, self._missing)
+        if self._metric.type != "latency" and counted.any():
+            self._alone = True
+            n_c, k_c = (np.where(counted, each, 0.0)[:, None] for each in (canary, events))
+            ratios = np.asarray(BAD.values)
+            added = (k_c * np.log(ratios) - self._bound()[:, None] * (ratios - 1.0) * n_c) / self._phi
+            self._absolute += np.where(self._bound()[:, None] > 0.0, added, 0.0)
+        return counted
+
+    def _bound(self) -> Floats:
+        """The rate that a canary must not pass when it is alone; 0 for none."""
+        requests, events = self._stable[:, 0], self._stable[:, 1]
+        before = self._metric.margin * events / np.where(requests > 0.0, requests, 1.0)
+        return np.where(requests > 0.0, np.minimum(np.maximum(self._metric.tolerated, before), 1.0), 0.0)
+
+    def codes(self) -> Codes:
+        """Verdicts by rollout."""
+        fails = log_mixture(self._bad, BAD) >= self._threshold
+        if self._alone:
+            fails |= log_mixture(self._absolute, BAD) >= self._threshold
+        passes = log_promotion_of(self._test, self._good, self._floor) >= -math.log(self._test.beta)
+        passes &= self._canary >= self._metric.least_requests
+        return _judged(fails, passes, self._missing, self._canary > 0.0)
+
+    def keep(self, kept: Bools) -> None:
+        """Go on with these rollouts only."""
+        for name in ("_phi", "_bad", "_good", "_floor", "_absolute", "_canary", "_stable", "_missing"):
+            setattr(self, name, getattr(self, name)[kept])
+
+
+class Drifts:
+    """Evidence of drift of predictions.
+
+    Args:
+        metric: The metric.
+        rollouts: How many.
+        gates: Metrics that may each roll back.
+        bins: Bins of the histogram.
+    """
+
+    def __init__(self, metric: Metric, rollouts: int, *, gates: int, bins: int) -> None:
+        self._metric = metric
+        self._threshold = math.log(gates / metric.alpha)
+        self._log_e = np.zeros(rollouts)
+        self._canary = np.zeros((rollouts, bins))
+        self._stable = np.zeros((rollouts, bins))
+        self._expected = np.zeros((rollouts, bins))
+        self._matched = np.zeros((rollouts, bins))
+        self._missing = np.full(rollouts, ABSENT, np.int8)
+
+    def add(self, looked: Bools, trouble: Codes, canary: Floats, stable: Floats) -> Bools:
+        """One more tick.
+
+        Args:
+            looked: Where a tick was looked at.
+            trouble: What was the matter.
+            canary: Rows of the canary by bin.
+            stable: Rows of stable by bin.
+
+        Returns:
+            Where something was counted.
+        """
+        ours, theirs = canary.sum(axis=1), stable.sum(axis=1)
+        quiet = (ours == 0.0) | (theirs == 0.0)
+        counted: Bools = looked & (trouble == SEEN) & ~quiet
+        self._missing = np.where(looked, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
+        at = np.flatnonzero(counted)
+        c, s = canary[at], stable[at]
+        share = (ours[at] / (ours[at] + theirs[at]))[:, None]
+        a, b = self._learnt(at, share)
+        self._log_e[at] += _log_evidence(c, s, share, a, b).sum(axis=1)
+        self._canary[at] += c
+        self._stable[at] += s
+        self._expected[at] += share * (c + s)
+        self._matched[at] += s * (ours[at] / theirs[at])[:, None]
+        return counted
+
+    def codes(self) -> Codes:
+        """Verdicts by rollout."""
+        apart = self._psi()
+        rows = self._canary.sum(axis=1)
+        far = apart >= self._metric.limit
+        least = float(self._metric.least_requests or LEAST_ROWS)
+        return _judged(far & (self._log_e >= self._threshold), ~far & (rows >= least), self._missing, rows > 0.0)
+
+    def keep(self, kept: Bools) -> None:
+        """Go on with these rollouts only."""
+        for name in ("_log_e", "_canary", "_stable", "_expected", "_matched", "_missing"):
+            setattr(self, name, getattr(self, name)[kept])
+
+    def _learnt(self, at: npt.NDArray[np.intp], share: Floats) -> tuple[Floats, Floats]:
+        c, s, expected = self._canary[at], self._stable[at], self._expected[at]
+        some = c + s > 0.0
+        before = np.where(some, expected / np.where(some, c + s, 1.0), 0.5)
+        a = drift.CONCENTRATION * share + c * share / before
+        return a, drift.CONCENTRATION * (1.0 - share) + s * (1.0 - share) / (1.0 - before)
+
+    def _psi(self) -> Floats:
+        p, q = (
+            (arm + 0.5) / (arm.sum(axis=1, keepdims=True) + 0.5 * arm.shape[1]) for arm in (self._canary, self._matched)
+        )
+        return np.asarray(((p - q) * np.log(p / q)).sum(axis=1), np.float64)
+
+
+_lgamma = np.frompyfunc(math.lgamma, 1, 1)
+
+
+def _log_evidence(canary: Floats, stable: Floats, share: Floats, a: Floats, b: Floats) -> Floats:
+    """:func:`tandem_rollout.analysis.betabinomial.log_evidence` of arrays."""
+    gained = _lgamma(a + canary) - _lgamma(a) + _lgamma(b + stable) - _lgamma(b)
+    normal = _lgamma(a + b + canary + stable) - _lgamma(a + b)
+    return np.asarray(gained - normal - canary * np.log(share) - stable * np.log(1.0 - share), np.float64)
+
+
+def _judged(fails: Bools, passes: Bools, missing: Codes, some: Bools) -> Codes:
+    """As :func:`~tandem_rollout.analysis.verdict.judge_ratio` and its sibling judge."""
+    unknown = np.where(missing == UNREADABLE, PROVIDER_ERROR, NO_DATA)
+    known = np.where(passes, PASS, INCONCLUSIVE)
+    seen = (missing == SEEN) & some
+    return np.where(fails, FAIL, np.where(seen, known, unknown)).astype(np.int8)

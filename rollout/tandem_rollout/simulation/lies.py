@@ -1,0 +1,122 @@
+"""Counters that do not tell the truth, of many rollouts at once.
+
+Each arm has one target, which exports a counter of requests and one of events. From time to time, by chance,
+
+- it restarts: both go on from zero, and what was counted between the last scrape and the restart is lost;
+- a scrape has NaN, a negative value, or an absurdly high one;
+- its exporter hangs: some scrapes have the values of the first of them, and then all comes at once.
+
+What is made of them is what :func:`tandem_rollout.analysis.counts.tick` makes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_rollout.analysis.counts import Counters, NoData, Tick, tick
+from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes
+
+_HANGS: Final = 3
+"""Scrapes that a hanging exporter repeats itself in."""
+_WRONG: Final = (math.nan, -1.0, 1e300)
+
+Four = tuple[Floats, Floats, Floats, Floats]
+"""Canary's requests and events, stable's requests and events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lies:
+    """How often counters lie.
+
+    Attributes:
+        share: Share of the scrapes of one arm in which something begins.
+    """
+
+    share: float
+
+
+class Liars:
+    """Counters of many rollouts, scrape by scrape. They are scraped once before the first tick.
+
+    Args:
+        lies: How often they lie.
+        random: Where chance comes from.
+        rollouts: How many.
+        served: Requests that stable has counted before.
+    """
+
+    def __init__(self, lies: Lies, random: np.random.Generator, rollouts: int, *, served: float = 20_000.0) -> None:
+        self._share = lies.share
+        self._random = random
+        self._true = np.zeros((rollouts, 4))
+        self._true[:, 2] = served
+        self._shown = self._true.copy()
+        self._hangs = np.zeros((rollouts, 2), np.int8)
+
+    def scrape(self, counts: Four) -> tuple[Four, Codes]:
+        """What is counted of a tick, and whether that is nothing."""
+        added = np.stack(counts, axis=1)
+        before = self._shown
+        shown, touched = self._export(added)
+        self._shown = shown
+        counted, codes = shown - before, np.zeros(len(added), np.int8)
+        for row in np.flatnonzero(touched | ~np.isfinite(before).all(axis=1) | (before < 0).any(axis=1)):
+            found = _tick(before[row], shown[row])
+            codes[row] = ABSENT if isinstance(found, NoData) else SEEN
+            counted[row] = 0.0 if isinstance(found, NoData) else _four(found)
+        return (counted[:, 0], counted[:, 1], counted[:, 2], counted[:, 3]), codes
+
+    def keep(self, kept: npt.NDArray[np.bool_]) -> None:
+        """Go on with these rollouts only."""
+        self._true, self._shown, self._hangs = self._true[kept], self._shown[kept], self._hangs[kept]
+
+    def _export(self, added: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """What the scrape shows, and in which rollouts that is anything but one more honest tick."""
+        hung = self._hangs > 0
+        begins = self._random.random((len(added), 2)) < self._share
+        kinds = self._random.integers(0, 3, begins.shape)
+        self._true = self._true + added
+        self._hangs = np.where(hung, self._hangs - 1, np.where(begins & (kinds == 1), _HANGS, 0)).astype(np.int8)
+        for row, arm in np.argwhere(begins & (kinds == 0) & ~hung):
+            cut = slice(2 * arm, 2 * arm + 2)
+            self._true[row, cut] = self._after_restart(added[row, cut])
+        shown = np.where(np.repeat(self._hangs > 0, 2, axis=1), _last(self._shown, self._true, added), self._true)
+        for row, arm in np.argwhere(begins & (kinds == 2) & ~hung):
+            shown[row, 2 * arm + self._random.integers(2)] = _WRONG[self._random.integers(len(_WRONG))]
+        return np.asarray(shown, np.float64), np.asarray((hung | begins).any(axis=1), np.bool_)
+
+    def _after_restart(self, added: Floats) -> Floats:
+        """Requests and events since a moment within the tick."""
+        left = self._random.random()
+        events = self._random.binomial(int(added[1]), left)
+        return np.array([events + self._random.binomial(int(added[0] - added[1]), left), events], np.float64)
+
+
+def _last(shown: Floats, true: Floats, added: Floats) -> Floats:
+    """What a hanging exporter repeats: the last values, or, where those were wrong, the true ones before the tick."""
+    sane = np.isfinite(shown) & (shown >= 0.0) & (shown <= true)
+    return np.where(sane, shown, true - added)
+
+
+def _tick(before: Floats, after: Floats) -> Tick | NoData:
+    found = tick(
+        canary=({"canary": _counters(before[:2])}, {"canary": _counters(after[:2])}),
+        stable=({"stable": _counters(before[2:])}, {"stable": _counters(after[2:])}),
+    )
+    if isinstance(found, Tick) and not (found.canary_requests and found.stable_requests):
+        return NoData("one arm answered no request")
+    return found
+
+
+def _counters(values: Floats) -> Counters:
+    return Counters(requests={"requests": float(values[0])}, events={"events": float(values[1])})
+
+
+def _four(found: Tick) -> list[float]:
+    return [found.canary_requests, found.canary_events, found.stable_requests, found.stable_events]

@@ -1,0 +1,74 @@
+"""Metrics that are absent, flaky, or cannot be read, of many rollouts at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+SEEN: Final = 0
+"""Nothing is the matter."""
+ABSENT: Final = 1
+"""There is no data."""
+UNREADABLE: Final = 2
+"""The source of metrics cannot be read."""
+
+Codes = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """When metrics are missing.
+
+    Attributes:
+        what: ``absent``: no data; ``unreadable``: the source does not answer; ``either``: by chance.
+        share: Share of the looks; 1 for all.
+        lasting: Looks that an outage lasts, on average.
+    """
+
+    what: Literal["absent", "unreadable", "either"]
+    share: float = 1.0
+    lasting: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.share <= 1.0 or self.lasting < 1.0:
+            raise ValueError("an outage has a share above 0 and lasts one look at least")
+        if self.share < 1.0 and self.share / (1.0 - self.share) > self.lasting:
+            raise ValueError("outages of so large a share last longer")
+
+
+class Blackouts:
+    """Outages of many rollouts, look by look.
+
+    Args:
+        outage: When.
+        random: Where chance comes from.
+        rollouts: How many.
+    """
+
+    def __init__(self, outage: Outage, random: np.random.Generator, rollouts: int) -> None:
+        self._outage = outage
+        self._random = random
+        self._now = np.where(random.random(rollouts) < outage.share, self._kinds(rollouts), SEEN).astype(np.int8)
+
+    def look(self) -> Codes:
+        """What is the matter at this look; the next one is another."""
+        seen, outage = self._now, self._outage
+        if outage.share < 1.0:
+            chance = self._random.random(len(seen))
+            begins = chance < outage.share / (1.0 - outage.share) / outage.lasting
+            goes_on = chance >= 1.0 / outage.lasting
+            kinds = self._kinds(len(seen))
+            self._now = np.where(seen, np.where(goes_on, seen, SEEN), np.where(begins, kinds, SEEN)).astype(np.int8)
+        return seen
+
+    def keep(self, kept: npt.NDArray[np.bool_]) -> None:
+        """Go on with these rollouts only."""
+        self._now = self._now[kept]
+
+    def _kinds(self, rollouts: int) -> Codes:
+        if self._outage.what == "either":
+            return self._random.integers(ABSENT, UNREADABLE + 1, rollouts, np.int8)
+        return np.full(rollouts, ABSENT if self._outage.what == "absent" else UNREADABLE, np.int8)

@@ -1,0 +1,235 @@
+"""Rollouts from their first weight to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import numpy as np
+
+from tandem_rollout.analysis.dispersion import LEAST_TICKS
+from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.engine.schedule import Schedule
+from tandem_rollout.gates import Metric
+from tandem_rollout.simulation.evidence import Bools
+from tandem_rollout.simulation.fleet import Fleet
+from tandem_rollout.simulation.lies import Liars, Lies
+from tandem_rollout.simulation.outage import SEEN, Blackouts, Codes, Outage
+from tandem_rollout.simulation.outcome import Outcomes, joined
+from tandem_rollout.simulation.traffic import Counts, Stream, Traffic
+
+BATCH: Final = 2000
+"""Rollouts that are simulated at once, from a seed of their own."""
+_HISTORY_S: Final = 1800.0
+"""How far back stable is looked at to measure dispersion, as an analyst does."""
+_SHRINK: Final = 0.8
+"""What has ended is dropped once no more than so much goes on."""
+
+
+class Rule(Protocol):
+    """Another rule that decides about the same traffic, at a weight that stays."""
+
+    outcomes: Outcomes
+
+    @property
+    def running(self) -> Bools:
+        """Which rollouts have not ended."""
+        ...
+
+    def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
+        """One tick more: requests and events of the canary, and what is the matter with metrics."""
+        ...
+
+    def keep(self, kept: Bools) -> None:
+        """Go on with these rollouts only."""
+        ...
+
+    def give_up(self, now: float) -> None:
+        """The simulation ends."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is simulated.
+
+    Attributes:
+        metrics: What is looked at.
+        schedule: What is planned; its timeout is the horizon.
+        traffic: What happens.
+        interval: Seconds between looks.
+        warmup: Seconds after the first look in which nothing is counted.
+        outage: When metrics are missing.
+        lies: How often counters lie.
+        dispersion: How bursty events are taken to be; None to measure it before, as an analyst does, on stable's pods.
+        pods: Pods of stable, for that; with one there is nothing to measure.
+    """
+
+    metrics: Sequence[Metric]
+    schedule: Schedule
+    traffic: Traffic
+    interval: float = 10.0
+    warmup: float = 0.0
+    outage: Outage | None = None
+    lies: Lies | None = None
+    dispersion: float | None = 1.0
+    pods: int = 1
+
+
+Rules = Callable[[int], Sequence[Rule]]
+"""Makes other rules for so many rollouts."""
+
+
+def simulate(case: Case, *, rollouts: int, seed: int, tell: Callable[[int], None] | None = None) -> Outcomes:
+    """Simulate rollouts.
+
+    Args:
+        case: What is simulated.
+        rollouts: How many.
+        seed: Of chance; the same seed gives the same outcomes.
+        tell: Told how many rollouts have been simulated more.
+    """
+    parts = []
+    for number, size in enumerate(batches(rollouts)):
+        parts.append(simulate_batch(case, size, seed=seed, number=number)[0])
+        if tell is not None:
+            tell(size)
+    return joined(parts)
+
+
+def batches(rollouts: int) -> list[int]:
+    """Sizes of the batches of so many rollouts."""
+    return [min(BATCH, rollouts - start) for start in range(0, rollouts, BATCH)]
+
+
+def simulate_batch(
+    case: Case, rollouts: int, *, seed: int, number: int, rules: Rules | None = None
+) -> tuple[Outcomes, list[Outcomes]]:
+    """Simulate one batch, with other rules on the same traffic.
+
+    Args:
+        case: What is simulated.
+        rollouts: How many.
+        seed: Of chance.
+        number: Which batch of this seed.
+        rules: Other rules; they see the events of the first metric, at the weight of the first step throughout.
+
+    Returns:
+        Outcomes of the engine and of each rule.
+    """
+    sources = [np.random.default_rng(each) for each in np.random.SeedSequence([seed, number]).spawn(4)]
+    stream = Stream(case.traffic, sources[0], rollouts, case.interval)
+    fleet = Fleet(
+        case.metrics,
+        case.schedule,
+        case.traffic,
+        rollouts,
+        warmup=case.warmup,
+        phi=_dispersion(case, sources[1], rollouts),
+    )
+    others = list(rules(rollouts)) if rules is not None else []
+    metrics = _Metrics(case, sources[2], rollouts)
+    everything: list[_Kept] = [stream, fleet, metrics, *others]
+    key = case.traffic.key(case.metrics[0]) if others else ""
+    fixed = case.schedule.steps[0].weight / 100.0
+    horizon = case.schedule.timeout + case.schedule.bake + 2.0 * case.interval
+    fleet.look(0.0, _NOTHING, metrics.trouble(rollouts))
+    now = 0.0
+    while now < horizon:
+        now += case.interval
+        going = np.logical_or.reduce([fleet.running, *(rule.running for rule in others)])
+        if not going.any():
+            break
+        if going.mean() <= _SHRINK:
+            for each in everything:
+                each.keep(going)
+        shares = fleet.shares
+        if others:
+            common = stream.draw(now, np.full(len(shares), fixed))
+            other = shares != fixed
+            own = stream.draw(now, shares) if other.any() else common
+            counts = common.merged(other, own) if other.any() else common
+        else:
+            common = counts = stream.draw(now, shares)
+        counts, trouble = metrics.scrape(counts)
+        fleet.look(now, counts, trouble)
+        for rule in others:
+            rule.look(now, common.canary, common.events[key][0], trouble)
+    fleet.give_up(now)
+    for rule in others:
+        rule.give_up(now)
+    return fleet.outcomes, [each.outcomes for each in others]
+
+
+class _Kept(Protocol):
+    def keep(self, kept: Bools) -> None: ...
+
+
+class _Metrics:
+    """What is known of the traffic."""
+
+    def __init__(self, case: Case, random: np.random.Generator, rollouts: int) -> None:
+        self._blackouts = Blackouts(case.outage, random, rollouts) if case.outage else None
+        self._liars = (
+            {key: Liars(case.lies, random, rollouts) for key in case.traffic.rates} if case.lies is not None else {}
+        )
+
+    def trouble(self, rollouts: int) -> Codes:
+        """What is the matter with them at this look."""
+        return self._blackouts.look() if self._blackouts else np.zeros(rollouts, np.int8)
+
+    def scrape(self, counts: Counts) -> tuple[Counts, Codes]:
+        """What is counted of a tick, and what is the matter."""
+        trouble = self.trouble(len(counts.canary))
+        for key, liars in self._liars.items():
+            ours, theirs = counts.events[key]
+            (canary, events, stable, others), lost = liars.scrape((counts.canary, ours, counts.stable, theirs))
+            counts = replace(counts, canary=canary, stable=stable, events=counts.events | {key: (events, others)})
+            trouble = np.where(trouble == SEEN, lost, trouble).astype(np.int8)
+        return counts, trouble
+
+    def keep(self, kept: Bools) -> None:
+        """Go on with these rollouts only."""
+        for each in (self._blackouts, *self._liars.values()):
+            if each is not None:
+                each.keep(kept)
+
+
+_NOTHING: Final = Counts(np.zeros(0), np.zeros(0), {})
+
+
+def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[str, Floats]:
+    """Dispersion by metric and rollout: as given, or of stable against itself before the start."""
+    names = {metric.called: metric for metric in case.metrics if metric.type not in ("drift", "assignment")}
+    if case.dispersion is not None:
+        return {name: np.full(rollouts, case.dispersion) for name in names}
+    if case.pods < 2:
+        return {name: np.ones(rollouts) for name in names}
+    keys = {case.traffic.key(metric) for metric in names.values()}
+    total = {key: np.zeros(rollouts) for key in keys}
+    ticks = {key: np.zeros(rollouts) for key in keys}
+    stream = Stream(case.traffic, random, rollouts, case.interval)
+    share = np.full(rollouts, 1.0 / case.pods)
+    for number in range(int(_HISTORY_S // case.interval)):
+        counts = stream.draw((number + 1) * case.interval - _HISTORY_S, share, alike=True)
+        for key in keys:
+            deviation, tells = _deviation(counts.canary, counts.stable, *counts.events[key])
+            total[key] += deviation
+            ticks[key] += tells
+    made = {}
+    for name, metric in names.items():
+        key = case.traffic.key(metric)
+        phi = np.maximum(total[key] / np.maximum(ticks[key], 1.0), 1.0)
+        made[name] = np.where(ticks[key] >= LEAST_TICKS, phi, 1.0)
+    return made
+
+
+def _deviation(first: Floats, second: Floats, events: Floats, others: Floats) -> tuple[Floats, Bools]:
+    """Squared deviation of a tick of stable against itself, by its variance, and where there is one to speak of."""
+    all_events = events + others
+    tells = (first > 0.0) & (second > 0.0) & (all_events > 0.0)
+    theta = np.where(tells, first / np.maximum(first + second, 1.0), 0.5)
+    expected = all_events * theta
+    squared = (events - expected) ** 2 / np.where(tells, expected * (1.0 - theta), 1.0)
+    return np.where(tells, squared, 0.0), tells

@@ -1,0 +1,53 @@
+"""Wald's sequential probability ratio test by one who knows both rates: what nobody can have, to measure against.
+
+It looks at the canary alone. Of n requests k were events; with p0 of a good canary and p1 of a bad one
+
+    log L = k ln(p1 / p0) + (n − k) ln((1 − p1) / (1 − p0))
+
+promotes at ln(β / (1 − α)) and rolls back at ln((1 − β) / α). Source: Wald, Sequential Tests of Statistical
+Hypotheses, 1945.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.simulation.evidence import Bools
+from tandem_rollout.simulation.outage import SEEN, Codes
+from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, UNDECIDED
+from tandem_rollout.simulation.tally import Tally
+
+
+class Sprt(Tally):
+    """The test.
+
+    Args:
+        rollouts: How many.
+        good: Rate of a good canary, p0.
+        bad: Rate of a bad one, p1.
+        alpha: Chance to roll back a good one.
+        beta: Chance to promote a bad one.
+    """
+
+    def __init__(self, rollouts: int, *, good: float, bad: float, alpha: float = 0.01, beta: float = 0.01) -> None:
+        super().__init__(rollouts)
+        self._event, self._other = math.log(bad / good), math.log((1.0 - bad) / (1.0 - good))
+        self._low, self._high = math.log(beta / (1.0 - alpha)), math.log((1.0 - beta) / alpha)
+        self._log = np.zeros(rollouts)
+
+    def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
+        """One tick more."""
+        seen = trouble == SEEN
+        self.spend(canary, np.where(seen, canary, 0.0))
+        self._log += np.where(seen, events * self._event + (canary - events) * self._other, 0.0)
+        self.end(
+            now, np.where(self._log >= self._high, ROLLED_BACK, np.where(self._log <= self._low, PROMOTED, UNDECIDED))
+        )
+
+    def keep(self, kept: Bools) -> None:
+        """Go on with these rollouts only."""
+        super().keep(kept)
+        self._log = self._log[kept]

@@ -1,0 +1,209 @@
+"""Requests and events of both arms, of many rollouts at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.gates import Metric
+
+_MOST = 0.95
+"""No rate is higher, whatever incidents multiply it by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Rates of one kind of event.
+
+    Attributes:
+        stable: Share of stable's requests.
+        canary: Share of the canary's requests.
+    """
+
+    stable: float
+    canary: float
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.stable < 1.0 and 0.0 <= self.canary < 1.0):
+            raise ValueError("rates are shares of requests, from 0 to below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """Distributions of predictions over the bins of a histogram.
+
+    Attributes:
+        stable: Probabilities of stable's bins.
+        canary: Probabilities of the canary's.
+    """
+
+    stable: tuple[float, ...]
+    canary: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Incidents:
+    """Times in which events are more frequent.
+
+    Attributes:
+        factor: By how much.
+        every: Mean seconds from one to the next.
+        lasting: Mean seconds that one lasts.
+        arms: ``both``, or ``one``: either arm, by chance.
+    """
+
+    factor: float
+    every: float
+    lasting: float
+    arms: Literal["both", "one"] = "both"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What happens to requests.
+
+    Attributes:
+        requests_per_second: Of both arms together.
+        rates: Rates of events by name of a metric or, where that is not there, by its type. Metrics of one key count
+            the same events: a gateway counts the errors that pods count too.
+        bins: Distributions of predictions, for metrics of type drift.
+        incidents: Times in which events are more frequent.
+        correlation: Intraclass correlation of the events of one arm in one tick; 0 for independent requests.
+        day: How much load and rates rise and fall within :data:`DAY` seconds, from 0 to below 1.
+    """
+
+    requests_per_second: float = 20.0
+    rates: Mapping[str, Rates] = field(default_factory=dict)
+    bins: Bins | None = None
+    incidents: Incidents | None = None
+    correlation: float = 0.0
+    day: float = 0.0
+
+    def key(self, metric: Metric) -> str:
+        """Where the rates of a metric stand.
+
+        Raises:
+            ValueError: Nowhere.
+        """
+        for key in (metric.called, metric.type):
+            if key in self.rates:
+                return key
+        raise ValueError(f"the traffic has no rates for the metric {metric.called}")
+
+
+DAY = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What one tick brought, by rollout.
+
+    Attributes:
+        canary: Requests of the canary.
+        stable: Requests of stable.
+        events: Events of both, canary first, by the keys of the traffic.
+        rows: Predictions of both by bin, canary first; None where nobody looks at them.
+    """
+
+    canary: Floats
+    stable: Floats
+    events: dict[str, tuple[Floats, Floats]]
+    rows: tuple[Floats, Floats] | None = None
+
+    def merged(self, where: npt.NDArray[np.bool_], other: Counts) -> Counts:
+        """These counts, with those of the other where told so."""
+        return Counts(
+            np.where(where, other.canary, self.canary),
+            np.where(where, other.stable, self.stable),
+            {
+                key: (np.where(where, other.events[key][0], ours), np.where(where, other.events[key][1], theirs))
+                for key, (ours, theirs) in self.events.items()
+            },
+            None
+            if self.rows is None or other.rows is None
+            else (
+                np.where(where[:, None], other.rows[0], self.rows[0]),
+                np.where(where[:, None], other.rows[1], self.rows[1]),
+            ),
+        )
+
+
+class Stream:
+    """Traffic of many rollouts, tick by tick.
+
+    Args:
+        traffic: What happens.
+        random: Where chance comes from.
+        rollouts: How many.
+        interval: Seconds of a tick.
+    """
+
+    def __init__(self, traffic: Traffic, random: np.random.Generator, rollouts: int, interval: float) -> None:
+        self._traffic = traffic
+        self._random = random
+        self._interval = interval
+        self._within = np.zeros(rollouts, np.int8)
+        """0 outside incidents; 1 in one of the canary, 2 of stable, 3 of both."""
+
+    def draw(self, now: float, share: Floats, *, alike: bool = False) -> Counts:
+        """The tick that ends now.
+
+        Args:
+            now: Seconds since the beginning.
+            share: The canary's share of the requests, by rollout.
+            alike: Whether the canary is stable itself.
+        """
+        traffic = self._traffic
+        wave = 1.0 + traffic.day * math.sin(2.0 * math.pi * now / DAY)
+        load = traffic.requests_per_second * self._interval * wave
+        self._move()
+        canary = self._random.poisson(load * share)
+        stable = self._random.poisson(load * (1.0 - share))
+        events = {
+            key: (
+                self._events(canary, (rates.stable if alike else rates.canary) * wave, 1),
+                self._events(stable, rates.stable * wave, 2),
+            )
+            for key, rates in traffic.rates.items()
+        }
+        rows = None
+        if traffic.bins is not None:
+            ours = traffic.bins.stable if alike else traffic.bins.canary
+            rows = (
+                self._random.multinomial(canary, ours).astype(np.float64),
+                self._random.multinomial(stable, traffic.bins.stable).astype(np.float64),
+            )
+        return Counts(canary.astype(np.float64), stable.astype(np.float64), events, rows)
+
+    def keep(self, kept: npt.NDArray[np.bool_]) -> None:
+        """Go on with these rollouts only."""
+        self._within = self._within[kept]
+
+    def _events(self, requests: npt.NDArray[np.int64], rate: float, arm: int) -> Floats:
+        traffic = self._traffic
+        if traffic.incidents is None and not traffic.correlation:
+            return self._random.binomial(requests, min(rate, _MOST)).astype(np.float64)
+        rates = np.full(len(requests), min(rate, _MOST))
+        if traffic.incidents is not None:
+            rates = np.minimum(rates * np.where(self._within & arm, traffic.incidents.factor, 1.0), _MOST)
+        if traffic.correlation and rate:
+            spread = 1.0 / traffic.correlation - 1.0
+            rates = self._random.beta(rates * spread, (1.0 - rates) * spread)
+        return self._random.binomial(requests, rates).astype(np.float64)
+
+    def _move(self) -> None:
+        """Incidents begin and end."""
+        incidents = self._traffic.incidents
+        if incidents is None:
+            return
+        chance = self._random.random(len(self._within))
+        one = self._random.integers(1, 3, len(self._within)) if incidents.arms == "one" else 3
+        begins = (self._within == 0) & (chance < self._interval / incidents.every)
+        goes_on = (self._within > 0) & (chance >= self._interval / max(incidents.lasting, self._interval))
+        self._within = np.where(begins, one, np.where(goes_on, self._within, 0)).astype(np.int8)

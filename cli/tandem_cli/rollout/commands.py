@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console, RenderableType
@@ -11,7 +11,8 @@ from tandem_cli.errors import TellingGroup
 from tandem_cli.rollout import screen
 from tandem_cli.rollout.asking import ask
 from tandem_cli.rollout.choose import Where
-from tandem_cli.rollout.current import current
+from tandem_cli.rollout.current import Current, current
+from tandem_cli.rollout.explaining import explanation
 from tandem_cli.rollout.forms import Status, StatusList
 from tandem_cli.rollout.options import (
     ClusterOption,
@@ -27,13 +28,18 @@ from tandem_cli.rollout.options import (
     document,
     duration,
 )
+from tandem_cli.rollout.planning import Traffic, planned
 from tandem_cli.rollout.setting import Setting
 from tandem_cli.rollout.standing import history as history_of
 from tandem_cli.rollout.standing import standing
 from tandem_cli.rollout.target import Target
 from tandem_cli.rollout.watching import Goal, wait
 from tandem_cli.rollout.watching import watch as watch_until_it_ends
+from tandem_rollout.analysis.record import Record
 from tandem_rollout.engine.run import Verb
+
+_RUNS_TO_ASK: Final = 3
+"""How many runs are looked through for a rate of requests."""
 
 commands = typer.Typer(
     cls=TellingGroup,
@@ -127,6 +133,62 @@ def history(
     form = history_of(current(target.get(name)))
     wide = output is Format.WIDE
     _show(form, screen.history(form, now=setting.now(), wide=wide), output)
+
+
+@commands.command("plan")
+def plan(
+    context: typer.Context,
+    name: NameArgument,
+    bundle: Annotated[str, typer.Option("--bundle", metavar="IMAGE", help="Cluster: image of another bundle.")] = "",
+    version: Annotated[str, typer.Option("--version", help="This machine: another version.")] = "",
+    rps: Annotated[
+        float | None, typer.Option("--rps", min=0.0, help="Requests per second; by default as in the last run.")
+    ] = None,
+    error_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--error-rate", min=0.0, max=0.999, help="Share of errors of what serves; by default as in the last run."
+        ),
+    ] = None,
+    namespace: NamespaceOption = "",
+    kube_context: ContextOption = "",
+    local: LocalOption = False,
+    cluster: ClusterOption = False,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Show what another version would go through: steps, requests and minutes that each metric needs. Writes nothing.
+
+    Exit codes: 0 shown, 1 nothing is decided there, 2 the command line makes no sense.
+    """
+    setting = context.ensure_object(Setting)
+    target = _target(setting, name, local, cluster, namespace, kube_context)
+    _check_version(target, bundle, version)
+    found = current(target.get(name))
+    traffic = Traffic(requests_per_second=rps, error_rate=error_rate, record=_last_record(target, found))
+    form = planned(found, traffic, image=bundle, version=version)
+    _show(form, screen.plan(form), output)
+
+
+@commands.command("explain")
+def explain(
+    context: typer.Context,
+    name: NameArgument,
+    namespace: NamespaceOption = "",
+    kube_context: ContextOption = "",
+    local: LocalOption = False,
+    cluster: ClusterOption = False,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Say why a rollout is where it is, what it waits for, by which rule, and what to type next.
+
+    Exit codes: 0 said, 1 failure, 2 the command line makes no sense.
+    """
+    setting = context.ensure_object(Setting)
+    target = _target(setting, name, local, cluster, namespace, kube_context)
+    found = current(target.get(name))
+    record = target.record(name, found.run.number) if found.run else None
+    form = explanation(found, record, setting.now())
+    _show(form, screen.explanation(form), output)
 
 
 @commands.command("start")
@@ -313,6 +375,12 @@ def _check_version(target: Target, bundle: str, version: str) -> None:
         raise typer.BadParameter("a stack on this machine starts versions: use --version", param_hint="--bundle")
     if version and target.takes_images:
         raise typer.BadParameter("a cluster starts bundles: use --bundle IMAGE", param_hint="--version")
+
+
+def _last_record(target: Target, found: Current) -> Record | None:
+    """Evidence of the latest run that has some."""
+    records = (target.record(found.name, run.number) for run in found.runs()[:_RUNS_TO_ASK])
+    return next((record for record in records if record is not None and record.samples), None)
 
 
 def _show_all(target: Target, setting: Setting, output: Format) -> None:

@@ -45,8 +45,8 @@ e2e: $(VENV)/.dev  ## Tests on the Kubernetes cluster that KUBECONFIG names
 bench: $(VENV)/.dev  ## Side by side with a stock KServe pair; results in benchmarks/results
 	$(BIN)/python -m benchmarks.pair
 
-demo: $(VENV)/.demo  ## Train, bundle, serve two versions behind Envoy, and check the answers
-	$(BIN)/python examples/athlete/demo.py
+demo: $(VENV)/.demo  ## Train, serve, and ship a second version as a canary; BAD=errors|latency|drift: a faulty one
+	$(BIN)/python examples/athlete/demo.py $(if $(BAD),--bad $(BAD))
 
 COMPILE := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	--no-emit-package tandem-core --no-emit-package tandem-transformer --no-emit-package tandem-predictor --no-emit-package tandem-rollout

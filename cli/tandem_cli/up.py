@@ -15,6 +15,7 @@ from tandem.package import ModelPackage
 from tandem_cli.features import materialize_tables, tables_of, views_of
 from tandem_cli.local import LocalStack, Variant
 from tandem_cli.local.live import watch
+from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.local.signals import until_interrupted
 from tandem_cli.output import Format, OutputOption, print_json
 from tandem_cli.requests import example_row
@@ -34,6 +35,12 @@ def up(
         list[str] | None,
         typer.Option(metavar="VERSION=NUMBER", help="Part of the traffic; by default as in \\[tool.tandem.weights]."),
     ] = None,
+    stable: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="The version that has all the traffic; the others wait.")
+    ] = None,
+    canary: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="Begin a canary of this version at once, judged by metrics.")
+    ] = None,
     protocol: Annotated[Protocol, typer.Option(help="How transformer and predictor talk.")] = Protocol.V2,
     processes: Annotated[int, typer.Option(min=1, help="Transformers for each version.")] = 1,
     bundles: Annotated[Path | None, typer.Option(metavar="DIR", exists=True, help="Directory of bundles.")] = None,
@@ -48,8 +55,13 @@ def up(
     """
     console = Console()
     told = Console(stderr=True) if output is Format.JSON else console
+    if weight and (stable or canary):
+        raise typer.BadParameter("give either --weight, or --stable and --canary")
+    if canary and canary == stable:
+        raise typer.BadParameter("--canary and --stable must be two versions")
     package = ModelPackage.read(path)
-    variants = choose(package, weights=parse_weights(weight or []), bundles=bundles)
+    weights = parse_weights(weight or [])
+    variants = choose(package, weights=weights, bundles=bundles, stable=stable, canary=canary)
     with (
         until_interrupted(),
         LocalStack(
@@ -59,12 +71,14 @@ def up(
             port=port,
             fill=lambda url: _fill(package, url, told),
         ) as stack,
+        RolloutRunner(stack, package.settings, canary=canary) as runner,
     ):
         if output is Format.JSON:
-            print_json(description(stack))
+            print_json({**description(stack), "rollout": runner.name})
         else:
             introduce(stack, console)
-        watch(stack, told)
+            console.print(f"rollout: {runner.name}", highlight=False)
+        watch(stack, told, runner)
     told.print("stopped")
 
 

@@ -29,13 +29,22 @@ def parse_weights(texts: Sequence[str]) -> dict[str, int]:
     return weights
 
 
-def choose(package: ModelPackage, *, weights: Mapping[str, int], bundles: Path | None = None) -> list[Variant]:
+def choose(
+    package: ModelPackage,
+    *,
+    weights: Mapping[str, int],
+    bundles: Path | None = None,
+    stable: str | None = None,
+    canary: str | None = None,
+) -> list[Variant]:
     """The versions to serve, one variant each.
 
     Args:
         package: The model package.
         weights: By version; where empty, those of ``[tool.tandem.weights]``, else all versions alike.
         bundles: Directory of bundles; by default the one that the package names.
+        stable: The version that has all the traffic, instead of weights; the others wait for theirs.
+        canary: A version that will get some; without ``stable``, what has the greatest weight besides is stable.
 
     Raises:
         StackError: if a bundle is missing, or two have the same version.
@@ -45,7 +54,15 @@ def choose(package: ModelPackage, *, weights: Mapping[str, int], bundles: Path |
     found = _by_version(directory, package.load().name)
     if not found:
         raise StackError(f"there are no bundles of the model under {directory}; {_train(package)}")
-    wanted = dict(weights) or _stated_weights(package) or dict.fromkeys(found, 1)
+    stated = _stated_weights(package)
+    if canary is not None and stable is None:
+        others = {version: stated.get(version, 0) for version in found if version != canary}
+        if not others:
+            raise StackError(f"{canary} needs another version beside it, to take the traffic from; {_train(package)}")
+        stable = max(others, key=lambda version: others[version])
+    wanted = dict(weights) or stated or dict.fromkeys(found, 1)
+    if stable is not None:
+        wanted = {**dict.fromkeys([*found, canary or stable], 0), stable: 100}
     if missing := sorted(set(wanted) - set(found)):
         raise StackError(
             f"{directory} has no bundle of {', '.join(missing)}, only of {', '.join(found)}; {_train(package)}"

@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tandem_cli.local.progress import heading, verdicts
+from tandem_cli.local.runner import Moment, RolloutRunner
 from tandem_cli.local.scrape import STAGES, TOTAL, Histogram, Measured, scrape, split
 from tandem_cli.local.stack import LocalStack
 
@@ -40,12 +42,14 @@ class Scraped:
 
     @classmethod
     def now(cls, stack: LocalStack) -> Scraped:
-        """Scrape all transformers of a stack.
+        """Scrape all transformers of a stack, but those of pairs that have ended.
 
         Raises:
             OSError: if one cannot be reached.
         """
-        return cls(time.monotonic(), {variant: scrape(urls) for variant, urls in stack.metrics_urls.items()})
+        running = {name for name, pair in stack.pairs.items() if all(child.runs for child in pair.transformers)}
+        urls = {variant: urls for variant, urls in stack.metrics_urls.items() if variant in running}
+        return cls(time.monotonic(), {variant: scrape(each) for variant, each in urls.items()})
 
 
 @dataclass(frozen=True)
@@ -105,27 +109,59 @@ def line(window: Window, weights: Mapping[str, int]) -> str:
     )
 
 
-def watch(stack: LocalStack, console: Console) -> NoReturn:
+def watch(stack: LocalStack, console: Console, runner: RolloutRunner | None = None) -> NoReturn:
     """Show what a stack does, until interrupted.
 
+    Args:
+        stack: The stack.
+        console: Where.
+        runner: Of its rollout, which is shown too.
+
     Raises:
-        ChildDied: if a process of the stack ends.
+        ChildDied: if a process of the stack ends that is needed.
         KeyboardInterrupt: on Ctrl-C.
     """
+    notices = _Notices(stack, console, runner)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             live.update(table(Window.between(*[Scraped.now(stack)] * 2), stack.weights), refresh=True)
-            _watch(stack, REFRESH_SECONDS, lambda window: live.update(table(window, stack.weights), refresh=True))
-    _watch(stack, LINE_SECONDS, lambda window: _print_line(window, stack, console))
+            _watch(
+                stack, REFRESH_SECONDS, lambda window: live.update(_shown(window, stack, runner), refresh=True), notices
+            )
+    _watch(stack, LINE_SECONDS, lambda window: _print_line(window, stack, console), notices)
 
 
-def _watch(stack: LocalStack, interval: float, show: Callable[[Window], None]) -> NoReturn:
+class _Notices:
+    """Tells once what has happened: to processes that are spared, and to the rollout."""
+
+    def __init__(self, stack: LocalStack, console: Console, runner: RolloutRunner | None) -> None:
+        self._stack, self._console, self._runner = stack, console, runner
+        self._ended: set[str] = set()
+        self._told = ""
+
+    def check(self) -> None:
+        for variant, died in self._stack.check().items():
+            if variant not in self._ended:
+                self._ended.add(variant)
+                self._print(f"{died}\n{variant} is out of service; the stack goes on without it")
+        if self._runner is not None:
+            self._runner.check()
+            told = heading(self._runner.now)
+            if told != self._told:
+                self._told = told
+                self._print(told)
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _watch(stack: LocalStack, interval: float, show: Callable[[Window], None], notices: _Notices) -> NoReturn:
     """Call ``show`` with the last stretch of time, again and again."""
     history = deque([Scraped.now(stack)])
     due = time.monotonic() + interval
     while True:
         time.sleep(CHECK_SECONDS)
-        stack.check()
+        notices.check()
         if time.monotonic() < due:
             continue
         due += interval
@@ -136,6 +172,14 @@ def _watch(stack: LocalStack, interval: float, show: Callable[[Window], None]) -
         while history[-1].at - history[0].at > max(WINDOW_SECONDS, 1.5 * interval):
             history.popleft()
         show(Window.between(history[0], history[-1]))
+
+
+def _shown(window: Window, stack: LocalStack, runner: RolloutRunner | None) -> RenderableType:
+    shown = table(window, stack.weights)
+    moment = runner.now if runner is not None else Moment()
+    if not moment.judgement.lines:
+        return shown
+    return Group(shown, verdicts(moment.judgement.lines))
 
 
 def _print_line(window: Window, stack: LocalStack, console: Console) -> None:

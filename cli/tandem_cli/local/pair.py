@@ -41,6 +41,14 @@ class Pair:
         """Whether all its processes are ready."""
         return all(map(is_ready, (self.predictor_port, *self.http_ports)))
 
+    def count_ready(self) -> tuple[int, int]:
+        """How many transformers and predictors are ready."""
+        transformers = zip(self.transformers, self.http_ports, strict=True)
+        return (
+            sum(child.runs and is_ready(port) for child, port in transformers),
+            int(self.predictor.runs and is_ready(self.predictor_port)),
+        )
+
 
 def start(
     variant: str,

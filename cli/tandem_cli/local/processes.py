@@ -70,6 +70,11 @@ class Child:
         """Its process id."""
         return self.process.pid
 
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
     def check(self) -> None:
         """Make sure that it runs.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -89,6 +89,7 @@ class LocalStack:
         self._protocol, self._processes, self._port = protocol, processes, port
         self._fill = fill
         self._running: _Running | None = None
+        self._spare: frozenset[str] = frozenset()
 
     def __enter__(self) -> Self:
         self.start()
@@ -123,6 +124,11 @@ class LocalStack:
     def store_url(self) -> str:
         """The online store."""
         return self._up.store_url
+
+    @property
+    def pairs(self) -> dict[str, Pair]:
+        """The processes of each variant."""
+        return dict(self._up.pairs)
 
     @property
     def metrics_urls(self) -> dict[str, tuple[str, ...]]:
@@ -171,14 +177,36 @@ class LocalStack:
         processes.stop([running.valkey])
         shutil.rmtree(running.directory, ignore_errors=True)
 
-    def check(self) -> None:
-        """Make sure that every process runs.
+    def spare(self, variants: Iterable[str]) -> None:
+        """Say without which variants the stack goes on: those that a rollout can take the traffic from.
+
+        Args:
+            variants: Their names; the others are needed.
+        """
+        self._spare = frozenset(variants)
+
+    def check(self) -> dict[str, ChildDied]:
+        """Make sure that every process runs that is needed.
+
+        Returns:
+            By variant, what has ended of those that are spared.
 
         Raises:
-            ChildDied: naming the one that does not, with the end of its log.
+            ChildDied: naming a needed one that does not, with the end of its log.
         """
+        if self._running is None:
+            return {}
+        died: dict[str, ChildDied] = {}
+        pairs = self._running.pairs
+        spared = {child.name: name for name in self._spare & pairs.keys() for child in pairs[name].children}
         for child in self.children:
-            child.check()
+            try:
+                child.check()
+            except ChildDied as error:
+                if child.name not in spared:
+                    raise
+                died.setdefault(spared[child.name], error)
+        return died
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
         """Change the shares of the traffic; they are in force when this returns.

@@ -1,0 +1,52 @@
+"""How a rollout of the local stack is told: a line for each move, a table of what the metrics say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from tandem_cli.local.runner import Moment
+from tandem_rollout.analysis.judge import Line
+from tandem_rollout.analysis.verdict import Verdict
+
+_STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.PROVIDER_ERROR: "yellow", Verdict.NO_DATA: "yellow"}
+
+
+def heading(moment: Moment) -> str:
+    """Where a run stands, with the weights that are set, and why; empty before the first."""
+    run, status = moment.run, moment.status
+    if run is None:
+        return status.message and f"rollout: {status.message}"
+    told = f"rollout {run.number}, {run.stable} to {run.canary}: {status.progress} ({status.weights})"
+    return f"{told}: {run.reason}" if run.reason else told
+
+
+def verdicts(lines: Sequence[Line]) -> Table:
+    """A row for each metric: both rates, their ratio with its interval, requests of the canary, limit and verdict."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("metric", no_wrap=True)
+    for name in ("stable", "canary", "ratio", "interval", "n", "needed"):
+        table.add_column(name, justify="right")
+    table.add_column("limit")
+    table.add_column("verdict")
+    for line in lines:
+        high = "…" if line.high is None else f"{line.high:.3g}"
+        distance = line.type == "drift"
+        table.add_row(
+            line.name,
+            "" if distance else _percent(line.stable),
+            _percent(line.canary) if not distance else "" if line.canary is None else f"{line.canary:.3f}",
+            "" if line.ratio is None else f"{line.ratio:.3g}",
+            "" if distance or not line.canary_requests else f"{line.low:.3g}–{high}",
+            f"{line.canary_requests:,.0f}",
+            "" if not line.needed else f"{line.needed:,}",
+            line.limit,
+            Text(line.verdict.value, style=_STYLES.get(line.verdict, "")),
+        )
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.2%}"

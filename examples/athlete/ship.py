@@ -1,0 +1,167 @@
+"""Ships a version as a canary, under load, and checks what clients get meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from tandem_cli.local import LocalStack
+from tandem_cli.local.progress import heading, verdicts
+from tandem_cli.local.runner import RolloutRunner
+from tandem_cli.local.scrape import STAGES
+
+from checks import REQUESTS, DemoError, check_answers, check_split, check_statuses
+from load import CONCURRENCY, Answer, Load
+from train import Trained
+
+BEFORE: Final = 6_000
+"""Requests of stable alone: it takes 5,000 to tell what a slow one is."""
+
+ROLLOUT: Final[dict[str, Any]] = {
+    "strategy": {
+        "canary": {
+            "steps": [{"weight": 10, "hold": "3s", "pause": True}, {"weight": 50, "hold": "3s"}],
+            "bake": "3s",
+            "progressDeadline": "30s",
+        }
+    },
+    "analysis": {"interval": "1s", "warmup": "1s", "timeout": "2m", "onTimeout": "abort"},
+}
+"""The plan: nobody watches a demo for long."""
+
+POLL_SECONDS: Final = 0.1
+
+
+class Shipment:
+    """One canary, from the first request to the last.
+
+    Args:
+        stack: The stack, where stable has all the traffic.
+        runner: Its rollout.
+        races: What is asked about.
+        console: Where to tell.
+    """
+
+    def __init__(self, stack: LocalStack, runner: RolloutRunner, races: pd.DataFrame, console: Console) -> None:
+        self.load = Load(stack, races)
+        self._stack, self._runner, self._console = stack, runner, console
+        self._races = races
+        self._told = ""
+
+    async def ship(self, canary: str, trained: Mapping[str, Trained], *, faulty: bool, requests: int = REQUESTS) -> str:
+        """Ship a version.
+
+        Args:
+            canary: The version.
+            trained: Versions whose answers are checked.
+            faulty: Whether it must be caught.
+            requests: How many answers to check.
+
+        Returns:
+            How it ended.
+
+        Raises:
+            DemoError: if it should not have ended so, or an answer is wrong.
+        """
+        console, runner = self._console, self._runner
+        async with self.load.running():
+            await self._until(lambda: len(self.load.answers) >= BEFORE)
+            console.print(f"{len(self.load.answers):,} requests; {latencies(self.load.answers)}", soft_wrap=True)
+            console.rule(f"Canary of {canary}", align="left")
+            console.print(f"$ tandem rollout start {runner.name} --version {canary}", markup=False)
+            runner.ask("start", version=canary, reason="make demo")
+            await self._until(lambda: self._state in ("Gated", "Promoted", "Aborted"))
+            if self._state == "Gated":
+                await self._look_closer(trained, requests)
+            await self._until(lambda: self._state in ("Promoted", "Aborted"))
+        console.print(check_statuses(self.load.answers, faulty=canary if faulty else ""), soft_wrap=True)
+        reason = runner.now.run.reason if runner.now.run else ""
+        if (self._state == "Promoted") == faulty:
+            raise DemoError(f"{canary} should not be {self._state.lower()}: {reason}")
+        if faulty:
+            return f"{canary} was caught and rolled back: {reason}"
+        return f"everything is as it must be, {canary} is promoted: {reason}"
+
+    async def _look_closer(self, trained: Mapping[str, Trained], requests: int) -> None:
+        """What a person does at a gate: check answers, and let the run go on."""
+        weights = self._stack.weights
+
+        def answers() -> list[Answer]:
+            return [answer for answer in self.load.answers if answer.weights == weights]
+
+        await self._until(lambda: self._state != "Gated" or len(answers()) >= requests)
+        if self._state != "Gated":
+            return
+        console, found = self._console, answers()
+        console.print(examples(self._races, found))
+        console.print(
+            "(decode to post: milliseconds in each stage of the transformer, of the batch that the row was in)"
+        )
+        for told in (
+            latencies(found),
+            check_split(weights, found),
+            *check_answers(trained, self._races, found),
+            f"$ tandem rollout resume {self._runner.name} --reason 'the answers are right'",
+        ):
+            console.print(told, soft_wrap=True, markup=False)
+        self._runner.ask("resume", reason="the answers are right")
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Wait, and tell what happens to the rollout meanwhile."""
+        while True:
+            self._stack.check()
+            self._runner.check()
+            self.load.check()
+            self._tell()
+            if holds():
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _tell(self) -> None:
+        moment = self._runner.now
+        told = heading(moment)
+        if told == self._told:
+            return
+        self._told = told
+        self._console.print(told, soft_wrap=True, markup=False)
+        # where stable has nothing any more, nothing is compared
+        if moment.run is not None and moment.run.state in ("Gated", "Scaling", "Aborting") and moment.judgement.lines:
+            self._console.print(verdicts(moment.judgement.lines))
+
+    @property
+    def _state(self) -> str:
+        return self._runner.now.run.state if self._runner.now.run else ""
+
+
+def examples(races: pd.DataFrame, answers: Sequence[Answer], count: int = 5) -> Table:
+    """Some predictions with the real times and milliseconds by stage, of each variant, and a degraded one."""
+    table = Table("athlete", "by", "predicted", "real", "degraded", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for stage in STAGES:
+        table.add_column(stage, justify="right")
+    wanted = list(range(count - 2))
+    wanted += [i for i, answer in enumerate(answers) if answer.variant != answers[0].variant][:1]
+    wanted += [i for i, answer in enumerate(answers) if "degraded" in answer.prediction][:1]
+    for index in dict.fromkeys(wanted):
+        answer = answers[index]
+        if answer.status != 200:
+            continue
+        race = races.iloc[answer.race]
+        degraded = ", ".join(answer.prediction.get("degraded", {}).values())
+        real = str(timedelta(seconds=race["net_time_s"]))
+        stages = (f"{answer.stages[stage]:.2f}" for stage in STAGES)
+        predicted = answer.prediction["finish_time"]
+        table.add_row(race["athlete_id"], answer.variant, predicted, real, degraded, *stages)
+    return table
+
+
+def latencies(answers: Sequence[Answer]) -> str:
+    """Quantiles of what the client saw."""
+    quantiles = np.quantile([answer.milliseconds for answer in answers], [0.5, 0.95, 0.99])
+    p50, p95, p99 = (f"{value:.1f}" for value in quantiles)
+    return f"seen by the client, {CONCURRENCY} at a time: p50 {p50} ms, p95 {p95} ms, p99 {p99} ms"

@@ -11,8 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tandem_rollout.sources.series import Series
 
 _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=[{ \t])")
-_QUOTED: Final = re.compile(r'\{\s*"')
+_QUOTED: Final = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*[,}]')
 """A name that is no identifier stands in quotes among the labels. Nobody asks for one."""
+_LONGEST: Final = 80
 
 
 class ExpositionError(ValueError):
@@ -34,7 +35,8 @@ def parse(text: str, names: Collection[str]) -> list[Series]:
         # without a last line break the library drops what is behind the last one
         families = list(text_string_to_metric_families("\n".join([*wanted, ""])))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ExpositionError(f"a line of {_one_of(names)} cannot be read: {error}") from error
+        why = " ".join(str(error).split())[:_LONGEST]
+        raise ExpositionError(f"a line of {' or '.join(sorted(names))} cannot be read: {why}") from error
     return [
         Series(sample.name, dict(sample.labels), float(sample.value))
         for family in families
@@ -52,7 +54,3 @@ def _name(line: str, number: int) -> str:
     if _QUOTED.match(stripped):
         return ""
     raise ExpositionError(f"line {number} is not in Prometheus' text format")
-
-
-def _one_of(names: Collection[str]) -> str:
-    return " or ".join(sorted(names))

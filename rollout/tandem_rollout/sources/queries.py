@@ -27,7 +27,7 @@ PRESENT: Final = "tandem_inflight_requests"
 """A pod has it from its start, while its first answer makes the counter of requests: so it is known that that one was
 born at zero."""
 
-_GATEWAY_LABELS: Final = ("job", "pod", "instance", CLUSTER, CLASS)
+_GATEWAY_LABELS: Final = ("__name__", "job", "pod", "instance", CLUSTER, CLASS)
 _POD_LABELS: Final = ("__name__", "job", "pod", "instance", SERVICE, "model", "version", "code", "reason", "le")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
 _VARIABLE: Final = re.compile(r"\$(inferenceservice|namespace)\b")
@@ -125,6 +125,6 @@ def _own(metric: Metric, arms: Arms) -> tuple[str, ...] | ProviderError:
         asked = [substituted(text, place, arms.namespace) for text in wanted for place in (arms.stable, arms.canary)]
     except ValueError as error:
         return ProviderError(str(error))
-    if asked[0] == asked[1]:
+    if any(stable == canary for stable, canary in zip(asked[::2], asked[1::2], strict=True)):
         return ProviderError("its PromQL asks the same of both versions: it should say $inferenceservice")
     return tuple(asked)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 import typer
 from rich.console import Console, RenderableType
 
 from tandem_cli.errors import TellingGroup
+from tandem_cli.render import dump
 from tandem_cli.rollout import screen
 from tandem_cli.rollout.asking import ask
 from tandem_cli.rollout.choose import Where
@@ -29,6 +33,11 @@ from tandem_cli.rollout.options import (
     duration,
 )
 from tandem_cli.rollout.planning import Traffic, planned
+from tandem_cli.rollout.report.form import Report
+from tandem_cli.rollout.report.form import report as report_of
+from tandem_cli.rollout.report.markdown import markdown
+from tandem_cli.rollout.report.page import page
+from tandem_cli.rollout.report.tracks import tracks, weights
 from tandem_cli.rollout.setting import Setting
 from tandem_cli.rollout.standing import history as history_of
 from tandem_cli.rollout.standing import standing
@@ -40,6 +49,16 @@ from tandem_rollout.engine.run import Verb
 
 _RUNS_TO_ASK: Final = 3
 """How many runs are looked through for a rate of requests."""
+
+
+class ReportFormat(StrEnum):
+    """How a report is written."""
+
+    MD = "md"
+    HTML = "html"
+    JSON = "json"
+    YAML = "yaml"
+
 
 commands = typer.Typer(
     cls=TellingGroup,
@@ -189,6 +208,47 @@ def explain(
     record = target.record(name, found.run.number) if found.run else None
     form = explanation(found, record, setting.now())
     _show(form, screen.explanation(form), output)
+
+
+@commands.command("report")
+def report(
+    context: typer.Context,
+    name: NameArgument,
+    run: Annotated[
+        int | None, typer.Argument(metavar="[RUN]", min=1, help="Number of the run; by default the last one.")
+    ] = None,
+    kind: Annotated[
+        ReportFormat | None,
+        typer.Option("--format", help="How to write it; by default as the name of the file ends, else md."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="Where to write it.")
+    ] = None,
+    namespace: NamespaceOption = "",
+    kube_context: ContextOption = "",
+    local: LocalOption = False,
+    cluster: ClusterOption = False,
+) -> None:
+    """Write down the evidence of a run: questions, samples, decisions, verdicts. HTML is one file, with plots.
+
+    Exit codes: 0 written, 1 there is no such run, 2 the command line makes no sense.
+    """
+    if file is not None and str(file) in list(ReportFormat):
+        raise typer.BadParameter(f"is a file here: use --format {file}", param_hint="--output")
+    setting = context.ensure_object(Setting)
+    target = _target(setting, name, local, cluster, namespace, kube_context)
+    found = current(target.get(name))
+    number = run if run is not None else next((each.number for each in found.runs()), None)
+    record = target.record(name, number) if number is not None else None
+    written = _written(kind or _format_of(file), found, report_of(found, number, record, setting.now()), record)
+    if file is None:
+        typer.echo(written, nl=False)
+        return
+    try:
+        file.write_text(written, encoding="utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--output") from None
+    typer.echo(f"written: {file}")
 
 
 @commands.command("start")
@@ -375,6 +435,24 @@ def _check_version(target: Target, bundle: str, version: str) -> None:
         raise typer.BadParameter("a stack on this machine starts versions: use --version", param_hint="--bundle")
     if version and target.takes_images:
         raise typer.BadParameter("a cluster starts bundles: use --bundle IMAGE", param_hint="--version")
+
+
+def _format_of(file: Path | None) -> ReportFormat:
+    """By the end of the file's name."""
+    ending = file.suffix.lower().lstrip(".") if file else ""
+    names = {"htm": "html", "yml": "yaml"}
+    ending = names.get(ending, ending)
+    return ReportFormat(ending) if ending in list(ReportFormat) else ReportFormat.MD
+
+
+def _written(kind: ReportFormat, found: Current, form: Report, record: Record | None) -> str:
+    if kind is ReportFormat.JSON:
+        return msgspec.json.format(msgspec.json.encode(form), indent=2).decode() + "\n"
+    if kind is ReportFormat.YAML:
+        return dump([msgspec.to_builtins(form)])
+    write = page if kind is ReportFormat.HTML else markdown
+    series = tracks(found.metrics, record) if record else []
+    return write(form, weights(record) if record else None, series)
 
 
 def _last_record(target: Target, found: Current) -> Record | None:

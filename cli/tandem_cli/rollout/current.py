@@ -84,10 +84,16 @@ class Current:
         return [present, *past]
 
     def judged(self, record: Record | None) -> tuple[list[Line], Decision] | None:
-        """What the evidence of a run says, by the metrics of the spec; None without either."""
+        """What the evidence of a run says, by the metrics of the spec.
+
+        None without either, or where it was gathered for other margins than those of the spec as it is now.
+        """
         if record is None or self.spec is None:
             return None
-        return judge(self.metrics, record)
+        try:
+            return judge(self.metrics, record)
+        except ValueError:
+            return None
 
 
 def current(manifest: Mapping[str, Any]) -> Current:

@@ -1,0 +1,148 @@
+"""What both forms of a report say, as plain text: whoever writes it down escapes it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tandem_cli.rollout import screen, words
+from tandem_cli.rollout.forms import Arm
+from tandem_cli.rollout.report.form import Counted, Question, Report, Tick
+
+VERDICT_COLUMNS: Final = ("metric", "stable", "n", "canary", "n", "ratio (95 %)", "limit", "verdict", "")
+DECISION_COLUMNS: Final = ("when", "state", "weight", "who", "why")
+STEP_COLUMNS: Final = ("step", "weight", "hold", "then")
+
+
+def title(report: Report) -> str:
+    """Its title."""
+    return f"Rollout {report.name}, run {report.run.number}: {report.run.outcome}"
+
+
+def facts(report: Report) -> list[tuple[str, str]]:
+    """What there is to know of a run, with names."""
+    run = report.run
+    found = [
+        ("rollout", f"{report.namespace}/{report.name}" if report.namespace else report.name),
+        ("run", str(run.number)),
+        ("outcome", run.outcome),
+        ("stable", _arm(run.stable)),
+        ("canary", _arm(run.canary)),
+        ("strategy", report.strategy or ""),
+        ("began", run.started),
+        ("ended", f"{run.ended} ({words.span(run.seconds or 0)})" if run.ended else "not yet"),
+        ("why", run.reason),
+        ("who", run.by or "the controller"),
+        ("metrics together", report.verdict or ""),
+        ("ticks counted", str(report.ticks)),
+        ("plan", report.plan),
+        ("SHA-256 of the evidence", report.evidence or ""),
+        ("report made", report.made),
+    ]
+    return [(name, said) for name, said in found if said]
+
+
+def warnings(report: Report) -> list[str]:
+    """What a reader must know."""
+    said = []
+    if report.evidence is None:
+        said.append("There is no evidence of this run any more, or none that this program can read.")
+    if report.evidence is not None and not report.same_plan:
+        said.append("The spec has been changed since: steps, questions and verdicts are by what it says now.")
+    return said
+
+
+def verdicts(report: Report) -> list[list[str]]:
+    """Rows of the table of verdicts."""
+    return [
+        [
+            each.name if each.gate else f"{each.name} (only reported)",
+            screen.value(each, each.stable, stable=True) if each.type else "",
+            _number(each.stable_requests),
+            screen.value(each, each.canary) if each.type else "",
+            _number(each.canary_requests),
+            screen.ratio(each),
+            each.limit,
+            each.verdict,
+            each.message,
+        ]
+        for each in report.metrics
+    ]
+
+
+def decisions(report: Report) -> list[list[str]]:
+    """Rows of the table of decisions."""
+    return [
+        [each.at, each.state, f"{each.weight} %", each.by or "the controller", each.reason] for each in report.decisions
+    ]
+
+
+def steps(report: Report) -> list[list[str]]:
+    """Rows of the table of steps."""
+    last = len(report.steps)
+    return [
+        [
+            str(number),
+            f"{step.weight} %",
+            words.span(step.hold_seconds),
+            "waits for a person" if step.gate else "promoted when every metric passes" if number == last else "next",
+        ]
+        for number, step in enumerate(report.steps, 1)
+    ]
+
+
+def asked(question: Question) -> str:
+    """What a metric asks and is held against, in a sentence or two."""
+    said = [question.what]
+    if question.margin is not None:
+        said.append(f"bad from {question.margin:g} times stable's rate")
+    if question.floor:
+        said.append(f"nobody minds {words.rate(question.floor)}")
+    if question.limit is not None:
+        named = "slow from" if question.type == "latency" else "limit"
+        said.append(f"{named} {question.limit:g}{' s' if question.type == 'latency' else ''}")
+    said.append(f"alpha {question.alpha:g}, beta {question.beta:g}, dispersion {question.dispersion:.3g}")
+    if question.least_requests:
+        said.append(f"{question.least_requests:,} requests of the canary at least")
+    return "; ".join(said) + ("." if question.gate else ". It is only reported.")
+
+
+def samples(report: Report, most: int) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the table of samples: events of requests, canary's and stable's."""
+    names = sorted({name for tick in report.samples for name in tick.metrics})
+    types = {each.name: each.type for each in report.questions}
+    rows = [
+        [tick.at, f"{tick.weight} %", *(_cell(tick, name, types.get(name, "")) for name in names)]
+        for tick in report.samples[-most:]
+    ]
+    return ["tick", "weight", *names], rows
+
+
+def bounded(report: Report, most: int) -> str:
+    """How many of the samples are shown."""
+    shown = min(most, len(report.samples))
+    return (
+        f"The last {shown} of {report.ticks} ticks: events of requests, the canary's against stable's; "
+        "for drift rows and distance."
+    )
+
+
+def _cell(tick: Tick, name: str, kind: str) -> str:
+    counted: Counted | None = tick.metrics.get(name)
+    if counted is None:
+        return "-"
+    if kind == "drift":
+        return f"{counted.canary_requests:.0f} / {counted.stable_requests:.0f} rows, {counted.canary_events:.3f}"
+    if kind == "assignment":
+        return f"{counted.canary_requests:.0f} / {counted.stable_requests:.0f} units"
+    return (
+        f"{counted.canary_events:.0f} of {counted.canary_requests:.0f} / "
+        f"{counted.stable_events:.0f} of {counted.stable_requests:.0f}"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
+
+
+def _arm(arm: Arm) -> str:
+    return f"{arm.version} ({arm.service})" if arm.version else arm.service

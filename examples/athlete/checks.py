@@ -13,8 +13,8 @@ from tandem import Pipeline, TandemError
 from tandem.golden import first_difference
 from tandem_cli.local.scrape import split
 
-from load import Answer
 from races import inputs_of
+from traffic import Answer
 from train import Trained
 
 REQUESTS = 3_000

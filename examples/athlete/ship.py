@@ -17,7 +17,7 @@ from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.local.scrape import STAGES
 
 from checks import REQUESTS, DemoError, check_answers, check_split, check_statuses
-from load import CONCURRENCY, Answer, Load
+from traffic import CONCURRENCY, Answer, Traffic
 from train import Trained
 
 BEFORE: Final = 6_000
@@ -49,7 +49,7 @@ class Shipment:
     """
 
     def __init__(self, stack: LocalStack, runner: RolloutRunner, races: pd.DataFrame, console: Console) -> None:
-        self.load = Load(stack, races)
+        self.traffic = Traffic(stack, races)
         self._stack, self._runner, self._console = stack, runner, console
         self._races = races
         self._told = ""
@@ -70,9 +70,9 @@ class Shipment:
             DemoError: if it should not have ended so, or an answer is wrong.
         """
         console, runner = self._console, self._runner
-        async with self.load.running():
-            await self._until(lambda: len(self.load.answers) >= BEFORE)
-            console.print(f"{len(self.load.answers):,} requests; {latencies(self.load.answers)}", soft_wrap=True)
+        async with self.traffic.running():
+            await self._until(lambda: len(self.traffic.answers) >= BEFORE)
+            console.print(f"{len(self.traffic.answers):,} requests; {latencies(self.traffic.answers)}", soft_wrap=True)
             console.rule(f"Canary of {canary}", align="left")
             console.print(f"$ tandem rollout start {runner.name} --version {canary}", markup=False)
             runner.ask("start", version=canary, reason="make demo")
@@ -80,7 +80,7 @@ class Shipment:
             if self._state == "Gated":
                 await self._look_closer(trained, requests)
             await self._until(lambda: self._state in ("Promoted", "Aborted"))
-        console.print(check_statuses(self.load.answers, faulty=canary if faulty else ""), soft_wrap=True)
+        console.print(check_statuses(self.traffic.answers, faulty=canary if faulty else ""), soft_wrap=True)
         reason = runner.now.run.reason if runner.now.run else ""
         if (self._state == "Promoted") == faulty:
             raise DemoError(f"{canary} should not be {self._state.lower()}: {reason}")
@@ -93,7 +93,7 @@ class Shipment:
         weights = self._stack.weights
 
         def answers() -> list[Answer]:
-            return [answer for answer in self.load.answers if answer.weights == weights]
+            return [answer for answer in self.traffic.answers if answer.weights == weights]
 
         await self._until(lambda: self._state != "Gated" or len(answers()) >= requests)
         if self._state != "Gated":
@@ -117,7 +117,7 @@ class Shipment:
         while True:
             self._stack.check()
             self._runner.check()
-            self.load.check()
+            self.traffic.check()
             self._tell()
             if holds():
                 return

@@ -8,8 +8,8 @@ from typing import Any
 import aiohttp
 import grpc
 import pandas as pd
-from demo import Answer
 from races import inputs_of
+from traffic import Answer
 
 from tandem.oip import InferRequest, Tensor, protobuf
 from tandem_cli.requests import rows_of
@@ -28,7 +28,7 @@ async def by_v1(url: str, host: str, given: list[dict[str, Any]], **headers: str
     sent = {"host": host, "x-explain": "vector", **{name.replace("_", "-"): value for name, value in headers.items()}}
     async with aiohttp.ClientSession(headers=sent) as session:
 
-        async def one(row: dict[str, Any]) -> Answer:
+        async def one(race: int, row: dict[str, Any]) -> Answer:
             async with (
                 gate,
                 session.post(f"{url}/v1/models/time-estimator:predict", json={"instances": [row]}) as response,
@@ -36,9 +36,9 @@ async def by_v1(url: str, host: str, given: list[dict[str, Any]], **headers: str
                 body = await response.json()
                 assert response.status == 200, body
                 (prediction,) = body["predictions"]
-                return Answer(body["model_version"], prediction, {}, 0.0)
+                return Answer(race, body["model_version"], prediction)
 
-        return list(await asyncio.gather(*(one(row) for row in given)))
+        return list(await asyncio.gather(*(one(race, row) for race, row in enumerate(given))))
 
 
 async def by_v2(url: str, host: str, given: list[dict[str, Any]], version: str = "") -> tuple[str, list[float]]:

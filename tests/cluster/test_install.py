@@ -40,7 +40,7 @@ def installed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Clu
 
 
 def test_predictions_are_right_and_vectors_equal_bit_for_bit(installed: Cluster) -> None:
-    from demo import check_answers
+    from checks import check_answers
     from races import read_races
 
     races = read_races().sample(2_000, random_state=3, ignore_index=True)

@@ -27,24 +27,24 @@ class Answer:
 
     Attributes:
         race: Which race it asked about: index into the races.
-        status: HTTP status.
         variant: Which variant answered; empty for Envoy itself.
-        weights: The weights that were set from its beginning to its end; None where they changed meanwhile.
-        milliseconds: From the client's view.
         prediction: The prediction of its one row; empty where there is none.
+        status: HTTP status.
         stages: Milliseconds by stage, as the header ``Server-Timing`` tells.
+        milliseconds: From the client's view.
+        weights: The weights that were set from its beginning to its end; None where they changed meanwhile.
     """
 
     race: int
-    status: int
     variant: str
-    weights: dict[str, int] | None
-    milliseconds: float
     prediction: dict[str, Any] = field(repr=False)
-    stages: dict[str, float] = field(repr=False)
+    status: int = 200
+    stages: dict[str, float] = field(default_factory=dict, repr=False)
+    milliseconds: float = 0.0
+    weights: dict[str, int] | None = None
 
 
-class Load:
+class Traffic:
     """Asks for each race in turn, through Envoy, and keeps the answers.
 
     Args:
@@ -61,7 +61,7 @@ class Load:
         self._url = f"{stack.url}/v1/models/{stack.model}:predict"
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Load]:
+    async def running(self) -> AsyncIterator[Traffic]:
         """Ask for as long as the body runs."""
         numbers = itertools.cycle(range(len(self._rows)))
         headers = {"x-explain": "vector", "x-server-timing": "1"}
@@ -92,12 +92,12 @@ class Load:
                 body = await response.json() if response.status == 200 else {}
             answer = Answer(
                 race=number,
-                status=response.status,
                 variant=response.headers.get(VARIANT_HEADER, ""),
-                weights=weights if self._stack.weights == weights else None,
-                milliseconds=(time.perf_counter() - started) * 1000,
                 prediction=body["predictions"][0] if body else {},
+                status=response.status,
                 stages=_stages(response.headers.get("server-timing", "")),
+                milliseconds=(time.perf_counter() - started) * 1000,
+                weights=weights if self._stack.weights == weights else None,
             )
             self.answers.append(answer)
 

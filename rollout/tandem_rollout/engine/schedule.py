@@ -94,5 +94,24 @@ def plan_hash(spec: RolloutSpec, canary: str) -> str:
     """Hash of all that a run is decided by. Another one is another run."""
     strategy = spec.strategy
     blue_green = msgspec.structs.replace(strategy.blue_green, preview_hostname="") if strategy.blue_green else None
-    parts = (strategy.name, strategy.canary, blue_green, strategy.ab_test, strategy.shadow, spec.analysis, canary)
+    planned = (strategy.canary, blue_green, strategy.ab_test, strategy.shadow, spec.analysis)
+    parts = (strategy.name, [_given(each) for each in planned], canary)
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]
+
+
+def _given(value: object) -> object:
+    """What differs from the defaults, whether it was written down or left out.
+
+    msgspec leaves out what *is* the default's object: then the hash would tell a default that was written from one that
+    was not, and a manifest in memory from the same one that was read.
+    """
+    if isinstance(value, list):
+        return [_given(each) for each in value]
+    if not isinstance(value, msgspec.Struct):
+        return value
+    found = ((field, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+    return {field.encode_name: _given(each) for field, each in found if each != _default(field)}
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default_factory() if callable(field.default_factory) else field.default

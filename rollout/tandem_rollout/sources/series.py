@@ -35,8 +35,8 @@ Targets = Mapping[str, Sequence[Series]]
 def by_target(series: Iterable[Series]) -> dict[str, list[Series]]:
     """Series by who counted them: pods, else instances, else one target for all.
 
-    A pod that is scraped by two jobs is taken from one of them: the one with the most series, of equals the first by
-    name.
+    A pod that is scraped by two jobs is taken from one of them, always the same: another one's scrape may be older, and
+    counters that fall tell of a restart.
     """
     known = list(series)
     pods = {each.labels["instance"]: pod for each in known if (pod := each.labels.get("pod")) and _instance(each)}
@@ -45,7 +45,7 @@ def by_target(series: Iterable[Series]) -> dict[str, list[Series]]:
         instance = _instance(each)
         target = each.labels.get("pod") or pods.get(instance, instance) or WHOLE
         found.setdefault(target, {}).setdefault(each.labels.get("job", ""), []).append(each)
-    return {target: jobs[min(jobs, key=lambda job: (-len(jobs[job]), job))] for target, jobs in found.items()}
+    return {target: jobs[min(jobs)] for target, jobs in found.items()}
 
 
 def identity(labels: Mapping[str, str], *without: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -86,7 +87,7 @@ class Prometheus:
         if request.path.endswith("/query_range"):
             return web.json_response({"status": "success", "data": self._range(query, form)})
         vector = [
-            {"metric": dict(labels), "value": [0.0, str(value)]} for labels, value in _evaluated(query, self.samples)
+            {"metric": dict(labels), "value": [0.0, str(value)]} for labels, value in evaluated(query, self.samples)
         ]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": vector}})
 
@@ -95,24 +96,30 @@ class Prometheus:
         series: dict[tuple[tuple[str, str], ...], list[Any]] = {}
         for index in range(int((end - start) / step) + 1):
             moment = start + index * step
-            for labels, value in _evaluated(query, self.past(moment)):
+            for labels, value in evaluated(query, self.past(moment)):
                 series.setdefault(tuple(sorted(labels.items())), []).append([moment, str(value)])
         matrix = [{"metric": dict(labels), "values": values} for labels, values in series.items()]
         return {"resultType": "matrix", "result": matrix}
 
 
-def _evaluated(node: Any, samples: Samples) -> list[tuple[Labels, float]]:
+def evaluated(node: Any, samples: Samples) -> list[tuple[Labels, float]]:
+    """What a parsed query selects."""
     if isinstance(node, promql_parser.ParenExpr):
-        return _evaluated(node.expr, samples)
+        return evaluated(node.expr, samples)
     if isinstance(node, promql_parser.VectorSelector):
         return [(labels, value) for labels, value in samples if _matches(node, labels)]
     assert isinstance(node, promql_parser.AggregateExpr), node
     kept = set(node.modifier.labels) if node.modifier else set()
     groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
-    for labels, value in _evaluated(node.expr, samples):
+    for labels, value in evaluated(node.expr, samples):
         groups.setdefault(tuple(sorted((k, v) for k, v in labels.items() if k in kept)), []).append(value)
-    combine: Callable[[Iterable[float]], float] = {"max": max, "sum": sum}[str(node.op)]
+    combine = {"max": _largest, "sum": math.fsum}[str(node.op)]
     return [(dict(group), combine(values)) for group, values in groups.items()]
+
+
+def _largest(values: Iterable[float]) -> float:
+    """NaN only where there is nothing else."""
+    return max((value for value in values if not math.isnan(value)), default=math.nan)
 
 
 def _matches(selector: Any, labels: Labels) -> bool:

@@ -1,0 +1,251 @@
+"""From what pods and proxies export to the evidence of a run, by either source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from tandem_rollout.analysis.gather import gather, prepare
+from tandem_rollout.analysis.record import Record
+from tandem_rollout.gates import DEFAULT_METRICS, Metric
+from tandem_rollout.sources import Source
+from tandem_rollout.sources.prometheus import PrometheusSource
+from tandem_rollout.sources.scrape import ScrapeSource
+
+from .counted import envoy, pod, proxied, scraped
+from .servers import CANARY, STABLE, Prometheus, Samples, arms, exposition, serving
+
+METRICS = (*DEFAULT_METRICS, Metric(type="drift"))
+TIMEOUT_S = 30.0
+
+Answers = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class World:
+    """What everybody exports at one moment.
+
+    Attributes:
+        stable: Series of stable's pods, by name.
+        canary: Of the canary's pods.
+        proxies: Of the proxies of the gateway.
+    """
+
+    stable: Mapping[str, Samples] = field(default_factory=dict)
+    canary: Mapping[str, Samples] = field(default_factory=dict)
+    proxies: Mapping[str, Samples] = field(default_factory=dict)
+
+
+async def ticks(kind: str, worlds: Sequence[World | None], metrics: Sequence[Metric] = METRICS) -> list[Record]:
+    """Evidence after each look at a world; None is a world in which nobody can be asked."""
+    now: World | None = None
+    known = World()
+    prometheus = Prometheus()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if now is None:
+            return web.Response(status=503)
+        if kind == "prometheus":
+            prometheus.samples = [
+                *(each for name, series in now.stable.items() for each in scraped([*series], STABLE, name)),
+                *(each for name, series in now.canary.items() for each in scraped([*series], CANARY, name)),
+                *(each for name, series in now.proxies.items() for each in proxied([*series], name)),
+            ]
+            return await prometheus.answer(request)
+        name = request.path.split("/")[1]
+        there = {**now.stable, **now.canary, **now.proxies}
+        return web.Response(text=exposition(there[name])) if name in there else web.Response(status=404)
+
+    async with serving(handle) as address:
+        source: Source = (
+            PrometheusSource(address, timeout=TIMEOUT_S) if kind == "prometheus" else ScrapeSource(timeout=TIMEOUT_S)
+        )
+        record, before, found = Record(run=1, plan="p"), None, []
+        for index, world in enumerate(worlds):
+            now = world
+            known = world or known
+            of = arms(
+                stable={name: f"{address}/{name}/metrics" for name in known.stable},
+                canary={name: f"{address}/{name}/metrics" for name in known.canary},
+                gateway={name: f"{address}/{name}/stats" for name in known.proxies},
+            )
+            if not record.prepared:
+                record = prepare(metrics, record, await source.history(metrics, of, seconds=10.0, step=5.0))
+            after = await source.read(metrics, of)
+            if before is not None:
+                record = gather(metrics, record, before, after, now=float(index), weight=10)
+                found.append(record)
+            before = after
+        await source.close()
+    return found
+
+
+def counts(record: Record) -> dict[str, tuple[float, ...]]:
+    """Of the last tick: the canary's requests and events, stable's requests and events; for drift, rows."""
+    last = record.samples[-1].counts
+    return {name: (each[0], each[2]) if name == "drift" else each for name, each in last.items()}
+
+
+def only(canary: Mapping[str, Answers], stable: Mapping[str, Answers] | None = None) -> World:
+    """Pods that have given such answers."""
+    return World(
+        stable={name: pod(codes=codes) for name, codes in (stable or {"est-a-1": {"200": 0}}).items()},
+        canary={name: pod(codes=codes) for name, codes in canary.items()},
+    )
+
+
+in_pods = (Metric(type="errors", where="pods"),)
+both = pytest.mark.parametrize("kind", ["prometheus", "pods"])
+
+
+@both
+async def test_a_tick_of_every_metric(kind: str) -> None:
+    before = World(
+        stable={
+            "est-a-1": pod(
+                codes={"200": 6000, "500": 6},
+                seconds=(5700, 200, 106),
+                rows=6006,
+                degraded={"stale": 4},
+                predictions=(3000, 2000, 1006),
+            )
+        },
+        canary={"est-b-1": pod(predictions=(0, 0, 0))},
+        proxies={"envoy-0": envoy({STABLE: {"2": 6000, "5": 6}})},
+    )
+    after = World(
+        stable={
+            "est-a-1": pod(
+                codes={"200": 6090, "500": 7, "404": 2},
+                seconds=(5780, 210, 109),
+                rows=6190,
+                degraded={"stale": 5, "missing": 2},
+                predictions=(3100, 2050, 1040),
+            )
+        },
+        canary={
+            "est-b-1": pod(
+                codes={"200": 8, "503": 2},
+                seconds=(5, 3, 2),
+                rows=20,
+                degraded={"missing": 1},
+                predictions=(12, 6, 2),
+            )
+        },
+        proxies={"envoy-0": envoy({STABLE: {"2": 6090, "4": 2, "5": 7}, CANARY: {"2": 8, "5": 3}})},
+    )
+    (record,) = await ticks(kind, [before, after])
+    limit = record.metrics["latency"].limit
+    assert limit is not None
+    assert limit.seconds == 0.1
+    assert counts(record) == {
+        "errors": (11, 3, 93, 1),
+        "errors-in-pods": (10, 2, 93, 1),
+        "latency": (10, 5, 93, 13),
+        "degraded": (20, 1, 184, 3),
+        "drift": (20, 184),
+    }
+    assert {each.trouble for each in record.metrics.values()} == {""}
+
+
+@both
+async def test_a_pod_that_restarts_is_counted_from_zero(kind: str) -> None:
+    worlds = [
+        only({"est-b-1": {"200": 100, "500": 9}}),
+        only({"est-b-1": {"200": 7, "500": 2}}, {"est-a-1": {"200": 50}}),
+    ]
+    (record,) = await ticks(kind, worlds, in_pods)
+    assert counts(record) == {"errors-in-pods": (9, 2, 50, 0)}
+
+
+@both
+async def test_pods_that_come_and_go(kind: str) -> None:
+    worlds = [
+        only({"est-b-1": {"200": 10}}, {"est-a-1": {"200": 1000}, "est-a-2": {"200": 900, "500": 3}}),
+        # what a new pod counted before it was first seen may be old
+        only({"est-b-1": {"200": 20}}, {"est-a-1": {"200": 1050}, "est-a-3": {"200": 800, "500": 8}}),
+        only({"est-b-1": {"200": 30}}, {"est-a-3": {"200": 840, "500": 9}}),
+    ]
+    first, second = await ticks(kind, worlds, in_pods)
+    assert counts(first) == {"errors-in-pods": (10, 0, 50, 0)}
+    assert counts(second) == {"errors-in-pods": (10, 0, 41, 1)}
+
+
+@both
+async def test_the_first_answers_of_a_pod_count(kind: str) -> None:
+    worlds = [only({"est-b-1": {}}, {"est-a-1": {}}), only({"est-b-1": {"500": 4}}, {"est-a-1": {"200": 36}})]
+    (record,) = await ticks(kind, worlds, in_pods)
+    assert counts(record) == {"errors-in-pods": (4, 4, 36, 0)}
+
+
+@both
+async def test_a_proxy_that_restarts_and_a_second_one(kind: str) -> None:
+    worlds = [
+        World(proxies={"envoy-0": envoy({STABLE: {"2": 1000}, CANARY: {"2": 100, "5": 2}})}),
+        World(
+            proxies={
+                "envoy-0": envoy({STABLE: {"2": 45}, CANARY: {"2": 4, "5": 1}}),
+                "envoy-1": envoy({STABLE: {"2": 7}}),
+            }
+        ),
+        World(
+            proxies={
+                "envoy-0": envoy({STABLE: {"2": 90}, CANARY: {"2": 8, "5": 1}}),
+                "envoy-1": envoy({STABLE: {"2": 17}, CANARY: {"5": 2}}),
+            }
+        ),
+    ]
+    first, second = await ticks(kind, worlds, (Metric(type="errors"),))
+    assert counts(first) == {"errors": (5, 1, 45, 0)}
+    assert counts(second) == {"errors": (6, 2, 55, 0)}
+
+
+@both
+async def test_an_outage_leaves_the_evidence_as_it_was(kind: str) -> None:
+    worlds = [
+        only({"est-b-1": {"200": 10}}, {"est-a-1": {"200": 100}}),
+        only({"est-b-1": {"200": 20}}, {"est-a-1": {"200": 200}}),
+        None,
+        only({"est-b-1": {"200": 40}}, {"est-a-1": {"200": 400}}),
+        only({"est-b-1": {"200": 50}}, {"est-a-1": {"200": 500}}),
+    ]
+    first, outage, after, last = await ticks(kind, worlds, in_pods)
+    for silent in (outage, after):
+        assert silent.metrics["errors-in-pods"].ratio == first.metrics["errors-in-pods"].ratio
+        assert silent.ticks == 1
+        assert silent.metrics["errors-in-pods"].missing == "provider-error"
+        assert "503" in silent.metrics["errors-in-pods"].trouble
+    assert counts(last) == {"errors-in-pods": (10, 0, 100, 0)}
+    assert last.ticks == 2
+
+
+@both
+async def test_counters_that_cannot_be_are_no_evidence(kind: str) -> None:
+    worlds = [
+        only({"est-b-1": {"200": 10}}, {"est-a-1": {"200": 100}}),
+        only({"est-b-1": {"200": math.nan}}, {"est-a-1": {"200": 200}}),
+        only({"est-b-1": {"200": math.inf}}, {"est-a-1": {"200": 300}}),
+    ]
+    for record in await ticks(kind, worlds, in_pods):
+        assert record.metrics["errors-in-pods"].missing == "no-data"
+        assert record.ticks == 0
+
+
+@both
+async def test_predictions_in_other_bins_are_not_compared(kind: str) -> None:
+    drift = (Metric(type="drift"),)
+    other = [
+        ({**labels, "le": {"10.0": "15.0"}.get(labels.get("le", ""), labels.get("le", ""))}, value)
+        for labels, value in pod(predictions=(5, 3, 2))
+        if "le" in labels
+    ]
+    worlds = [
+        World(stable={"est-a-1": pod(predictions=(5, 3, 2))}, canary={"est-b-1": other}),
+        World(stable={"est-a-1": pod(predictions=(9, 3, 2))}, canary={"est-b-1": other}),
+    ]
+    (record,) = await ticks(kind, worlds, drift)
+    assert record.metrics["drift"].trouble == "canary and stable count predictions in different bins"

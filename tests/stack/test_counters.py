@@ -1,0 +1,136 @@
+"""What the analysis of a rollout counts at a real Envoy and at real transformers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from tandem_cli.local import LocalStack
+from tandem_cli.local.envoy import VARIANT_HEADER, Envoy, Upstream, cluster_name
+from tandem_cli.local.ports import free_ports
+from tandem_cli.local.processes import stop, wait_until
+from tandem_rollout.analysis.reading import Counted
+from tandem_rollout.gates import Metric
+from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources.scrape import ScrapeSource
+
+GATEWAY = Metric(type="errors")
+PODS = Metric(type="errors", where="pods")
+DEGRADED = Metric(type="degraded")
+
+Totals = tuple[float, float]
+
+
+async def read(arms: Arms, *metrics: Metric) -> dict[str, tuple[Totals, Totals]]:
+    """Requests and events of stable and of the canary, by metric."""
+    source = ScrapeSource(timeout=30.0)
+    readings = await source.read(metrics, arms)
+    await source.close()
+    found = {}
+    for name, each in readings.items():
+        assert isinstance(each, Counted), each
+        stable, canary = (
+            (
+                sum(sum(counters.requests.values()) for counters in scrape.values()),
+                sum(sum(counters.events.values()) for counters in scrape.values()),
+            )
+            for scrape in (each.stable, each.canary)
+        )
+        found[name] = stable, canary
+    return found
+
+
+def ask(
+    address: str, variant: str, rows: int = 1, path: str = "/v1/models/time-estimator:predict", *, grpc: bool = False
+) -> int:
+    connection = HTTPConnection(address)
+    row = {"athlete_id": "nobody", "current_pace": 330.0, "ts": "2005-04-03T12:00:00Z"}
+    headers = {VARIANT_HEADER: variant} | ({"content-type": "application/grpc"} if grpc else {})
+    connection.request("POST", path, json.dumps({"instances": [row] * rows}), headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+async def test_a_local_stack(stack: LocalStack) -> None:
+    stable, canary = (
+        Place(
+            service=name,
+            clusters=(cluster_name(name, grpc=False), cluster_name(name, grpc=True)),
+            pods=tuple((f"{name}-{index}", url) for index, url in enumerate(stack.metrics_urls[name])),
+        )
+        for name in ("v1", "v2")
+    )
+    arms = Arms(namespace="default", stable=stable, canary=canary, gateway=(("envoy", stack.admin_url),))
+    before = await read(arms, GATEWAY, PODS, DEGRADED)
+    assert [ask(stack.address, "v1") for _ in range(5)] == [200] * 5
+    assert [ask(stack.address, "v2", rows) for rows in (4, 6)] == [200] * 2
+    after = await read(arms, GATEWAY, PODS, DEGRADED)
+    grown = {
+        name: tuple((a - b, c - d) for (a, c), (b, d) in zip(after[name], before[name], strict=True)) for name in after
+    }
+    # nobody is in the store, so every row is degraded
+    assert grown == {
+        "errors": ((5, 0), (2, 0)),
+        "errors-in-pods": ((5, 0), (2, 0)),
+        "degraded": ((5, 5), (10, 10)),
+    }
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[int]:
+    """A server that answers with the status that the path names; gives its port."""
+
+    async def handle(request: web.Request) -> web.Response:
+        return web.Response(status=int(request.path.strip("/")))
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+async def test_clusters_that_are_called_as_envoy_gateway_calls_them(upstream: int, tmp_path: Path) -> None:
+    stable, canary, longer = (f"httproute/models/est/rule/0/backend/{index}" for index in (0, 1, 11))
+    (dead,) = free_ports(1)
+    envoy = Envoy(
+        [Upstream(name, (upstream,), (dead,)) for name in (stable, canary, longer)],
+        model="est",
+        versions=dict.fromkeys((stable, canary, longer), "v1"),
+        weights={stable: 1},
+        port=0,
+        directory=tmp_path,
+    )
+    try:
+        wait_until(envoy.ready, [envoy.child], seconds=30.0, what="Envoy to start")
+        arms = Arms(
+            namespace="models",
+            stable=Place(service="est-a", clusters=tuple(cluster_name(stable, grpc=grpc) for grpc in (False, True))),
+            canary=Place(service="est-b", clusters=tuple(cluster_name(canary, grpc=grpc) for grpc in (False, True))),
+            gateway=(("envoy", envoy.admin_url),),
+        )
+        assert await read(arms, GATEWAY) == {"errors": ((0, 0), (0, 0))}
+        address = f"127.0.0.1:{envoy.port()}"
+        for variant, status in (
+            (stable, 200),
+            (canary, 200),
+            (canary, 404),
+            (canary, 500),
+            (canary, 503),
+            (longer, 500),
+        ):
+            assert await asyncio.to_thread(ask, address, variant, path=f"/{status}") == status
+        # nobody listens for gRPC: Envoy itself answers, in the name of the cluster
+        assert await asyncio.to_thread(ask, address, canary, path="/200", grpc=True) == 200
+        assert await read(arms, GATEWAY) == {"errors": ((1, 0), (5, 3))}
+    finally:
+        stop([envoy.child])

@@ -1,0 +1,40 @@
+"""What the analysis of a rollout asks Prometheus is PromQL about metrics that there are."""
+
+from __future__ import annotations
+
+import re
+
+import promql_parser
+import pytest
+
+from tandem_rollout.gates import DEFAULT_METRICS, Metric
+from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources.queries import names, promql
+
+from .exposed import exposed
+
+ARMS = Arms(
+    namespace="models",
+    stable=Place(service="est-a", clusters=("httproute/models/est/rule/0/backend/0",)),
+    canary=Place(service="est-b", clusters=("httproute/models/est/rule/0/backend/1",)),
+)
+
+
+@pytest.mark.parametrize("metric", [*DEFAULT_METRICS, Metric(type="drift")], ids=lambda metric: metric.called)
+def test_series_and_labels_that_are_asked_for_are_exported(metric: Metric) -> None:
+    queries = promql(metric, ARMS)
+    assert isinstance(queries, tuple)
+    for query in queries:
+        parsed = promql_parser.parse(query)
+        assert isinstance(parsed, promql_parser.AggregateExpr)
+        assert isinstance(parsed.expr, promql_parser.VectorSelector)
+        matchers = {each.name: each.value for each in parsed.expr.matchers.matchers}
+        pattern = parsed.expr.name or matchers.pop("__name__")
+        asked = {name: series for name, series in exposed().items() if re.fullmatch(pattern, name)}
+        assert set(asked) == names(metric)
+        assert all(matchers.keys() <= series.labels for series in asked.values())
+        # what tells the series of a metric apart must not be summed away
+        kept = set(parsed.modifier.labels) if parsed.modifier else set()
+        assert all(series.labels - exposed()["up"].labels <= kept for series in asked.values())
+        assert {"__name__", "job", "pod", "instance"} <= kept
+        assert "inferenceservice" in kept or metric.called == "errors"

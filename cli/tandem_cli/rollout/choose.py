@@ -27,7 +27,7 @@ class Where:
     context: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Targets:
     """The targets that there are.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -39,12 +40,14 @@ class ClusterTarget:
         client: A client.
         namespace: The namespace.
         user: Name of the user in the kubeconfig, where there is one.
+        context: The context that was chosen, where one was.
     """
 
-    def __init__(self, client: Client, namespace: str, user: str = "") -> None:
+    def __init__(self, client: Client, namespace: str, user: str = "", context: str = "") -> None:
         self._client = client
         self._namespace = namespace
         self._user = user
+        self._context = context
 
     @classmethod
     def open(cls, *, namespace: str = "", context: str = "") -> ClusterTarget:
@@ -64,12 +67,18 @@ class ClusterTarget:
             raise TargetError(
                 f"no cluster: {error}", advice="set KUBECONFIG, choose a --context, or use --local"
             ) from None
-        return cls(client, client.namespace, config.context.user or "")
+        return cls(client, client.namespace, config.context.user or "", context)
 
     @property
     def place(self) -> str:
         """The namespace."""
         return f"namespace {self._namespace}"
+
+    @property
+    def options(self) -> str:
+        """Context and namespace."""
+        context = f"--context {shlex.quote(self._context)} " if self._context else ""
+        return f"{context}-n {self._namespace}"
 
     @property
     def takes_images(self) -> bool:

@@ -184,7 +184,7 @@ def plan(
     _check_version(target, bundle, version)
     found = current(target.get(name))
     traffic = Traffic(requests_per_second=rps, error_rate=error_rate, record=_last_record(target, found))
-    form = planned(found, traffic, image=bundle, version=version)
+    form = planned(found, traffic, image=bundle or version)
     _show(form, screen.plan(form), output)
 
 
@@ -206,7 +206,7 @@ def explain(
     target = _target(setting, name, local, cluster, namespace, kube_context)
     found = current(target.get(name))
     record = target.record(name, found.run.number) if found.run else None
-    form = explanation(found, record, setting.now())
+    form = explanation(found, record, setting.now(), options=target.options)
     _show(form, screen.explanation(form), output)
 
 

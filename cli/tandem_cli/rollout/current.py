@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tandem_cli.errors import AdvisedError
+from tandem_cli.rollout import words
 from tandem_rollout.analysis.judge import Line, judge
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import Decision
@@ -109,7 +110,7 @@ def current(manifest: Mapping[str, Any]) -> Current:
     except InvalidSpecError as error:
         trouble = str(error)
     try:
-        status = msgspec.convert(manifest.get("status") or {}, RolloutStatus)
+        status = msgspec.convert(_plain(manifest.get("status") or {}), RolloutStatus)
     except msgspec.ValidationError as error:
         raise AdvisedError(
             f"the status of {metadata.get('name')} makes no sense: {error}",
@@ -123,3 +124,12 @@ def current(manifest: Mapping[str, Any]) -> Current:
         trouble=trouble,
         status=status,
     )
+
+
+def _plain(value: Any) -> Any:
+    """All texts of a status as they may be shown."""
+    if isinstance(value, str):
+        return words.plain(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value

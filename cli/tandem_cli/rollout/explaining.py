@@ -32,13 +32,14 @@ _RULES: Final = {
 }
 
 
-def explanation(current: Current, record: Record | None, now: float) -> Explanation:
+def explanation(current: Current, record: Record | None, now: float, *, options: str = "") -> Explanation:
     """Why a rollout is where it is.
 
     Args:
         current: The rollout.
         record: Evidence of its present run.
         now: Seconds since the epoch.
+        options: Options of the command line that lead to its target.
     """
     run, schedule = current.run, current.schedule
     because = _because(current, run)
@@ -50,7 +51,7 @@ def explanation(current: Current, record: Record | None, now: float) -> Explanat
             because=because or ["nothing has been decided yet"],
             waits_for=_without_run(current, schedule),
             rule="A run begins when the spec asks for another version than the one that serves.",
-            next=_advise(current, None),
+            next=_advise(current, None, options),
         )
     waits = _WAITS.get(run.state)
     forms = metrics(current, record)
@@ -61,7 +62,7 @@ def explanation(current: Current, record: Record | None, now: float) -> Explanat
         because=because,
         waits_for=waits(current, run, schedule, forms, now) if waits else [],
         rule=_RULES.get(run.state, ""),
-        next=_advise(current, run),
+        next=_advise(current, run, options),
     )
 
 
@@ -124,8 +125,8 @@ def _evidence(
         for form in forms
         if form.gate and form.verdict != "pass" and (last or form.verdict != "inconclusive")
     ]
-    if not forms:
-        said.append("a first look at the metrics")
+    if not said:
+        said.append("the next look at the metrics" if forms else "a first look at the metrics")
     if run.deadline and current.spec is not None and schedule is not None:
         left = epoch(run.deadline) - now
         said.append(f"at most {words.span(left)} more, then: {schedule.on_timeout}")
@@ -191,8 +192,8 @@ def _next_weight(run: RunStatus, schedule: Schedule | None) -> str:
 # what to type
 
 
-def _advise(current: Current, run: RunStatus | None) -> list[Advice]:
-    on = f" -n {current.namespace}" if current.namespace else ""
+def _advise(current: Current, run: RunStatus | None, options: str) -> list[Advice]:
+    on = f" {options}" if options else ""
 
     def advice(verb: str, effect: str, more: str = "") -> Advice:
         return Advice(command=f"tandem rollout {verb} {current.name}{more}{on}", effect=effect)

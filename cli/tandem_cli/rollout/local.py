@@ -28,6 +28,11 @@ class LocalTarget:
         return "this machine"
 
     @property
+    def options(self) -> str:
+        """A stack of this machine."""
+        return "--local"
+
+    @property
     def takes_images(self) -> bool:
         """It starts versions of the package."""
         return False

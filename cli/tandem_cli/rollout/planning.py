@@ -60,8 +60,9 @@ class Traffic:
         """Stable's rate of a metric, and where it comes from; None for metrics without rates."""
         if metric.type in ("drift", "assignment"):
             return None
+        limit = self._gathered(metric).limit
         if metric.type == "latency":
-            return 1.0 - metric.quantile, "quantile"
+            return (limit.share, "measured") if limit is not None else (1.0 - metric.quantile, "quantile")
         if metric.type == "errors" and self.error_rate is not None:
             return self.error_rate, "given"
         evidence = self._gathered(metric).ratio
@@ -78,17 +79,13 @@ class Traffic:
         return found or Gathered()
 
 
-def planned(
-    current: Current, traffic: Traffic, *, image: str = "", version: str = "", others: Sequence[str] = ()
-) -> Plan:
+def planned(current: Current, traffic: Traffic, *, image: str = "") -> Plan:
     """What would happen.
 
     Args:
         current: The rollout.
         traffic: What the numbers are for.
-        image: Image of another bundle.
-        version: Version of another bundle.
-        others: Further warnings.
+        image: Image of another bundle; on this machine its version.
 
     Raises:
         AdvisedError: The rollout decides nothing, or its spec is not understood.
@@ -112,7 +109,7 @@ def planned(
     metrics = _metrics(analysis, traffic, rps, share or _ASSUMED_SHARE)
     minutes = _minutes(schedule, analysis, metrics, rps) if share else None
     timeout = schedule.timeout if math.isfinite(schedule.timeout) else None
-    diff = _diff(spec.bundle, image, version)
+    diff = _diff(spec.bundle, image)
     return Plan(
         name=current.name,
         namespace=current.namespace,
@@ -137,7 +134,7 @@ def planned(
         metrics=metrics,
         minutes=minutes,
         in_time=None if minutes is None or timeout is None else minutes * 60.0 <= timeout,
-        warnings=[*_warnings(current, spec, schedule, metrics, rps, minutes, timeout), *others],
+        warnings=_warnings(current, spec, schedule, metrics, rps, minutes, timeout),
         diff=diff,
     )
 
@@ -229,16 +226,15 @@ def _warnings(
     return said
 
 
-def _diff(bundle: Bundle | None, image: str, version: str) -> list[str]:
+def _diff(bundle: Bundle | None, image: str) -> list[str]:
     """Lines of ``spec.bundle`` before and after."""
-    if bundle is None or not (image or version):
+    if bundle is None or not image:
         return []
     before: dict[str, Any] = msgspec.to_builtins(bundle)
-    after = {"image": image, **{key: before[key] for key in before if key == "modelcar"}} if image else {}
-    changed = after or {**before, "version": version}
+    after = {"image": image, **{key: before[key] for key in before if key == "modelcar"}}
     return [
         line
-        for line in difflib.unified_diff(_lines(before), _lines(changed), n=99, lineterm="")
+        for line in difflib.unified_diff(_lines(before), _lines(after), n=99, lineterm="")
         if not line.startswith(("---", "+++", "@@"))
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tandem_cli.rollout import exits
+from tandem_cli.rollout import exits, words
 from tandem_cli.rollout.current import Current
 from tandem_cli.rollout.forms import Arm, History, Metric, Past, Run, Status
 from tandem_rollout.analysis.judge import Line
@@ -58,7 +58,7 @@ def metric(line: Line) -> Metric:
         ratio_high=line.high,
         limit=line.limit,
         needed=line.needed,
-        message=line.message,
+        message=words.plain(line.message),
     )
 
 

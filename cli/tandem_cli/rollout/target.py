@@ -29,6 +29,11 @@ class Target(Protocol):
         ...
 
     @property
+    def options(self) -> str:
+        """Options of the command line that lead here."""
+        ...
+
+    @property
     def takes_images(self) -> bool:
         """Whether versions are images of bundles."""
         ...

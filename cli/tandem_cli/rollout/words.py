@@ -48,3 +48,8 @@ def span(seconds: float) -> str:
 def ago(seconds: float) -> str:
     """How long ago something was, or in how long it will be."""
     return f"in {span(-seconds)}" if seconds <= -0.5 else f"{span(seconds)} ago"
+
+
+def plain(text: str) -> str:
+    """A text without control characters: nothing that was written into a reason drives a terminal."""
+    return "".join(each if each.isprintable() else " " for each in text)

@@ -8,12 +8,13 @@ from typing import Literal
 import msgspec
 
 from tandem_cli.errors import AdvisedError
+from tandem_cli.rollout import words
 from tandem_cli.rollout.current import Current
 from tandem_cli.rollout.forms import SCHEMA, Form, Metric, Past, PlannedStep
 from tandem_cli.rollout.standing import history as history_of
 from tandem_cli.rollout.standing import metric, metrics
 from tandem_rollout.analysis.counts import NoData
-from tandem_rollout.analysis.record import Gathered, Record, Sample
+from tandem_rollout.analysis.record import Gathered, Note, Record, Sample
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.engine.schedule import plan_hash
 from tandem_rollout.gates import Metric as Asked
@@ -191,10 +192,7 @@ def report(current: Current, number: int | None, record: Record | None, now: flo
         ],
         metrics=[metric(line) for line in judged[0]] if judged else metrics(current, None) if present else [],
         questions=[_question(current, each, past, record) for each in current.metrics] if current.spec else [],
-        decisions=[
-            Decided(at=stamp(note.at), state=note.state, weight=note.weight, reason=note.reason, by=note.by)
-            for note in (record.notes if record else ())
-        ],
+        decisions=[_decided(note) for note in (record.notes if record else ())],
         ticks=record.ticks if record else 0,
         samples=[_tick(sample) for sample in (record.samples if record else ())],
     )
@@ -240,6 +238,16 @@ def _queries(current: Current, metric: Asked, past: Past) -> list[str]:
         ),
     )
     return [asked.reason] if isinstance(asked, NoData | ProviderError) else list(asked)
+
+
+def _decided(note: Note) -> Decided:
+    return Decided(
+        at=stamp(note.at),
+        state=words.plain(note.state),
+        weight=note.weight,
+        reason=words.plain(note.reason),
+        by=words.plain(note.by),
+    )
 
 
 def _tick(sample: Sample) -> Tick:

@@ -29,7 +29,8 @@ MOST_SAMPLES: Final = 50
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _ACROSS: Final = 60
-_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
+_SPECIAL: Final = re.compile(r"[\\`*_\[\]<>|~&]|^[#+-]")
+_LIST: Final = re.compile(r"^(\d+)([.)])")
 
 
 def markdown(report: Report, weights: Weights | None, tracks: Sequence[Rates | Distance]) -> str:
@@ -65,7 +66,7 @@ def markdown(report: Report, weights: Weights | None, tracks: Sequence[Rates | D
 
 def text(said: str) -> str:
     """Anything as plain text: nothing in it is markup, a cell of a table or a new line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(said.split()))
+    return _LIST.sub(r"\1\\\2", _SPECIAL.sub(r"\\\g<0>", " ".join(said.split())))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

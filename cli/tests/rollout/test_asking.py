@@ -1,0 +1,172 @@
+"""A person's word in a run."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tandem_rollout.engine.run import Command
+
+from .conftest import Tandem
+from .world import NOW, Clock, FakeTarget, Manifest, manifest, spec
+
+VERBS = ("promote", "pause", "resume", "abort", "rollback")
+
+
+def becoming(**run: Any) -> Any:
+    """A controller that hears at once."""
+
+    def hears(made: Manifest, command: Command) -> None:
+        made["status"]["run"] = {**made["status"].get("run", {}), "command": command.id, "by": command.by, **run}
+
+    return hears
+
+
+@pytest.fixture(autouse=True)
+def running(target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"reason": "started"})
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_who_and_why_reach_the_run(tandem: Tandem, target: FakeTarget, verb: str) -> None:
+    target.hears = becoming(state="Scaling")
+    found = tandem(verb, "est", "--reason", " it is time ")
+    assert found.exit_code == 0
+    assert target.asked == [Command(id="id-0", verb=verb, by="ann", reason="it is time")]
+    assert found.stdout == f"{verb} was heard: est is Scaling\n"
+
+
+def test_it_waits_until_it_is_heard(tandem: Tandem, target: FakeTarget, clock: Clock) -> None:
+    target.hears = lambda made, command: clock.after(7, lambda: becoming(state="Paused")(made, command))
+    assert tandem("pause", "est").exit_code == 0
+    assert 7 <= clock.now - NOW <= 9
+
+
+def test_a_command_that_nobody_hears(tandem: Tandem, clock: Clock) -> None:
+    found = tandem("pause", "est", "--timeout", "5s")
+    assert (found.exit_code, clock.now - NOW) == (4, 5)
+    assert "not heard within 5 s\nnext: see `tandem rollout explain est`" in found.stderr
+
+
+def test_what_another_person_is_answered_is_no_answer(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"]["status"]["run"]["command"] = "of somebody else"
+    assert tandem("pause", "est", "--timeout", "3s").exit_code == 4
+
+
+def test_nobody_waits_who_does_not_want_to(tandem: Tandem, target: FakeTarget, clock: Clock) -> None:
+    found = tandem("abort", "est", "--no-wait")
+    assert (found.exit_code, clock.now, len(target.asked)) == (0, NOW, 1)
+    assert found.stdout == "abort was sent as ann\n"
+
+
+def test_a_command_that_is_not_obeyed(tandem: Tandem, target: FakeTarget) -> None:
+    target.hears = becoming(reason="cannot resume while Analysing")
+    found = tandem("resume", "est")
+    assert (found.exit_code, found.stdout) == (1, "refused: cannot resume while Analysing\n")
+
+
+def test_the_document(tandem: Tandem, target: FakeTarget) -> None:
+    target.hears = becoming(state="Aborting", reason="aborted by ann: bad")
+    found = json.loads(tandem("abort", "est", "--reason", "bad", "-o", "json").stdout)
+    assert found == {
+        "apiVersion": "cli.tandem-serving.io/v1",
+        "kind": "RolloutAnswer",
+        "name": "est",
+        "namespace": "models",
+        "verb": "abort",
+        "id": "id-0",
+        "by": "ann",
+        "reason": "bad",
+        "heard": True,
+        "refused": None,
+        "state": "Aborting",
+        "exitCode": 0,
+    }
+
+
+@pytest.mark.parametrize("words", [("promote", "est"), ("promote", "est", "--reason", "  ")])
+def test_promotion_without_evidence_takes_a_reason(tandem: Tandem, target: FakeTarget, words: tuple[str, ...]) -> None:
+    assert tandem(*words).exit_code == 2
+    assert target.asked == []
+
+
+# what makes no sense is not sent
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("state", ["Promoted", "Aborted", "Concluded"])
+def test_a_run_that_has_ended(tandem: Tandem, target: FakeTarget, verb: str, state: str) -> None:
+    target.manifests["est"] = manifest(run={"state": state})
+    target.hears = becoming(state="Aborting")
+    found = tandem(verb, "est", "--reason", "late")
+    if (verb, state) == ("rollback", "Promoted"):
+        assert (found.exit_code, len(target.asked)) == (0, 1)
+        return
+    assert (found.exit_code, target.asked) == (1, [])
+    assert f"run 1 of est has ended, {state}: there is nothing to {verb}" in found.stderr
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_before_the_first_run(tandem: Tandem, target: FakeTarget, verb: str) -> None:
+    target.manifests["est"] = manifest()
+    found = tandem(verb, "est", "--reason", "early")
+    assert (found.exit_code, target.asked) == (1, [])
+    assert f"there is nothing to {verb}" in found.stderr
+
+
+@pytest.mark.parametrize("verb", ("start", *VERBS))
+def test_a_rollout_that_decides_nothing(tandem: Tandem, target: FakeTarget, verb: str) -> None:
+    target.manifests["est"] = manifest(spec={"bundle": {"image": "a:v1"}})
+    found = tandem(verb, "est", *([] if verb == "start" else ["--reason", "why"]))
+    assert (found.exit_code, target.asked) == (1, [])
+    assert "est has the strategy static and decides nothing" in found.stderr
+
+
+# start
+
+
+def test_starting_once_more(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"state": "Aborted"})
+    target.hears = becoming(number=2, state="Preparing")
+    found = tandem("start", "est", "--reason", "the store was down")
+    assert (found.exit_code, found.stdout) == (0, "start was heard: est is Preparing\n")
+    assert (target.asked[0].verb, target.bundles) == ("start", [])
+
+
+def test_starting_what_serves_already(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"state": "Promoted"})
+    target.hears = becoming()
+    found = tandem("start", "est")
+    assert found.exit_code == 1
+    assert "what the spec asks for serves already" in found.stdout
+
+
+def test_starting_another_bundle(tandem: Tandem, target: FakeTarget) -> None:
+    target.hears = becoming(reason="cannot start while Analysing")
+    found = tandem("start", "est", "--bundle", "registry.example.com/est:v3")
+    assert (found.exit_code, target.bundles) == (0, ["registry.example.com/est:v3"])
+
+
+def test_starting_a_version_of_this_machine(tandem: Tandem, target: FakeTarget) -> None:
+    target.images = False
+    target.hears = becoming(number=2, state="Preparing")
+    assert tandem("start", "est", "--version", "v3").exit_code == 0
+    assert target.bundles == ["v3"]
+    assert tandem("start", "est", "--bundle", "a:v3").exit_code == 2
+
+
+def test_a_cluster_has_no_versions(tandem: Tandem, target: FakeTarget) -> None:
+    found = tandem("start", "est", "--version", "v3")
+    assert (found.exit_code, target.asked) == (2, [])
+
+
+def test_variants_are_said_in_the_spec(tandem: Tandem, target: FakeTarget) -> None:
+    made = spec(strategy={"blueGreen": {"active": "a"}})
+    del made["bundle"]
+    made["variants"] = [{"name": "a", "bundle": {"image": "a:v1"}}, {"name": "b", "bundle": {"image": "a:v2"}}]
+    target.manifests["est"] = manifest(spec=made)
+    found = tandem("start", "est", "--bundle", "a:v3")
+    assert (found.exit_code, target.asked) == (1, [])
+    assert "spec.variants" in found.stderr

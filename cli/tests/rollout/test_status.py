@@ -1,0 +1,338 @@
+"""`tandem rollout status` and `history`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem_cli.rollout import screen
+from tandem_cli.rollout.current import current
+from tandem_cli.rollout.forms import Metric
+from tandem_cli.rollout.standing import standing
+from tandem_rollout.analysis.record import Record
+
+from .conftest import Tandem
+from .world import NOW, Clock, FakeTarget, manifest, record, spec
+
+
+@pytest.fixture(autouse=True)
+def running(target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={})
+    target.records["est", 1] = record(target.manifests["est"])
+
+
+def row(output: str, name: str) -> str:
+    return next(line for line in output.splitlines() if line.startswith(name))
+
+
+def test_where_a_run_stands(tandem: Tandem) -> None:
+    found = tandem("status", "est")
+    assert found.exit_code == 0
+    for said in (
+        "models/est",
+        "v1 -> v2",
+        "Analysing, step 1 of 2, 2m ago",
+        "set to 10 % of the requests, measured 9.8 %",
+        "2027-01-15T08:51:00Z, in 51m",
+    ):
+        assert said in found.stdout
+
+
+def test_what_each_metric_says(tandem: Tandem, target: FakeTarget) -> None:
+    target.records["est", 1] = record(target.manifests["est"], ticks=10, bad=1.5)
+    errors = row(tandem("status", "est").stdout, "errors")
+    for said in ("0.500% (18k)", "0.750% (2000)", "1.50 (", "x2", "inconclusive"):
+        assert said in errors
+    assert int(errors.split()[-1].replace("k", "000").split(".")[0]) > 1000
+
+
+def test_metrics_that_only_report_are_marked(tandem: Tandem) -> None:
+    found = tandem("status", "est").stdout
+    assert "degraded*" in found
+    assert "* only reported" in found
+
+
+def test_all_numbers_are_written_out_where_there_is_room(tandem: Tandem) -> None:
+    found = tandem("status", "est", "-o", "wide").stdout
+    assert "0.500% (72,000)" in found
+    assert "v1 (est-main-1111) -> v2 (est-main-2222)" in found
+
+
+def test_without_evidence_the_status_speaks(tandem: Tandem, target: FakeTarget) -> None:
+    target.records.clear()
+    target.manifests["est"]["status"]["metrics"] = [
+        {"name": "errors", "verdict": "inconclusive", "summary": "1.00% of 20"}
+    ]
+    assert "errors: inconclusive, 1.00% of 20" in tandem("status", "est").stdout
+
+
+def test_evidence_for_other_margins_is_not_judged_by_the_present_ones(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"]["spec"] = spec(analysis={"metrics": [{"type": "errors", "margin": 1.2}]})
+    target.manifests["est"]["status"]["metrics"] = [{"name": "errors", "verdict": "pass", "summary": "said before"}]
+    assert "errors: pass, said before" in tandem("status", "est").stdout
+
+
+def test_a_rollout_of_a_newer_version_is_shown_all_the_same(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"]["spec"]["novel"] = {}
+    found = tandem("status", "est")
+    assert (found.exit_code, "novel" in found.stdout, "Analysing" in found.stdout) == (0, True, True)
+
+
+def test_a_status_that_makes_no_sense(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"]["status"]["run"]["weight"] = "much"
+    found = tandem("status", "est")
+    assert found.exit_code == 1
+    assert found.stderr.startswith("error: the status of est makes no sense")
+    assert "next: " in found.stderr
+
+
+def test_an_old_status_is_told(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"]["metadata"]["generation"] = 4
+    assert "has not seen the latest spec" in tandem("status", "est").stdout
+
+
+def test_before_the_first_run(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(status={"message": "waits for a ready transformer"})
+    found = tandem("status", "est")
+    assert (found.exit_code, "none yet" in found.stdout) == (0, True)
+    assert "waits for a ready transformer" in found.stdout
+
+
+def test_control_characters_do_not_reach_the_terminal(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"]["status"]["run"]["reason"] = "\x1b]0;owned\x07\x1b[2Jgone"
+    for output in ("table", "wide"):
+        found = tandem("status", "est", "-o", output).stdout
+        assert "\x1b" not in found
+        assert "gone" in found
+
+
+def test_markup_is_text(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"]["status"]["run"]["reason"] = "[red]no[/red] [/]"
+    assert "[red]no[/red] [/]" in tandem("status", "est").stdout
+
+
+# documents
+
+STATUS_KEYS = {
+    "apiVersion",
+    "kind",
+    "name",
+    "namespace",
+    "strategy",
+    "weights",
+    "message",
+    "current",
+    "run",
+    "metrics",
+    "exitCode",
+}
+
+
+def test_the_document(tandem: Tandem) -> None:
+    found = json.loads(tandem("status", "est", "-o", "json").stdout)
+    assert found.keys() == STATUS_KEYS
+    assert (found["apiVersion"], found["kind"]) == ("cli.tandem-serving.io/v1", "RolloutStatus")
+    assert (found["run"]["state"], found["run"]["step"], found["run"]["weight"]) == ("Analysing", 1, 10)
+    assert found["run"]["canary"] == {"service": "est-main-2222", "version": "v2"}
+    errors = found["metrics"][0]
+    assert (errors["name"], errors["verdict"], errors["canaryRequests"]) == ("errors", "pass", 8000)
+    assert errors["ratioLow"] < errors["ratio"] < errors["ratioHigh"]
+    assert yaml.safe_load(tandem("status", "est", "-o", "yaml").stdout) == found
+
+
+def test_what_is_not_known_is_null(tandem: Tandem, target: FakeTarget) -> None:
+    target.records["est", 1] = Record(run=1, plan="p")
+    found = json.loads(tandem("status", "est", "-o", "json").stdout)
+    assert {each["verdict"] for each in found["metrics"]} == {"no-data"}
+    assert found["metrics"][0]["ratio"] is found["metrics"][0]["canary"] is found["metrics"][0]["needed"] is None
+
+
+def test_all_rollouts(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["other"] = manifest(metadata={"name": "other", "namespace": "models"})
+    found = tandem("status")
+    assert row(found.stdout, "est").split()[1:6] == ["1", "Analysing", "1/2", "10%", "9.8%"]
+    assert "other" in found.stdout
+    listed = json.loads(tandem("status", "-o", "json").stdout)
+    assert (listed["kind"], len(listed["items"])) == ("RolloutStatusList", 2)
+    assert listed["items"][0].keys() == STATUS_KEYS
+
+
+def test_no_rollouts(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests.clear()
+    assert "there is no rollout" in tandem("status").stdout
+    assert json.loads(tandem("status", "-o", "json").stdout)["items"] == []
+
+
+# exit codes
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        ("Promoted", 0),
+        ("Concluded", 0),
+        ("Aborting", 3),
+        ("Aborted", 3),
+        ("Preparing", 4),
+        ("Analysing", 4),
+        ("Scaling", 4),
+        ("Baking", 4),
+        ("Observing", 4),
+        ("Paused", 5),
+        ("Gated", 5),
+    ],
+)
+def test_the_exit_code_tells_the_state_when_asked_to(tandem: Tandem, target: FakeTarget, state: str, code: int) -> None:
+    target.manifests["est"] = manifest(run={"state": state})
+    assert tandem("status", "est").exit_code == 0
+    assert tandem("status", "est", "--exit-code").exit_code == code
+    assert json.loads(tandem("status", "est", "-o", "json").stdout)["exitCode"] == code
+
+
+def test_a_rollout_that_is_not_there(tandem: Tandem) -> None:
+    found = tandem("status", "nobody")
+    assert (found.exit_code, found.stderr) == (1, "error: there is no nobody\nnext: look elsewhere\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "--exit-code"),
+        ("status", "--wait-for", "promoted"),
+        ("status", "est", "--wait-for", "happiness"),
+        ("status", "est", "--wait-for", "promoted", "--timeout", "soon"),
+        ("status", "est", "-o", "xml"),
+        ("status", "est", "--every", "1s"),
+        ("destroy", "est"),
+    ],
+)
+def test_command_lines_that_make_no_sense(tandem: Tandem, words: tuple[str, ...]) -> None:
+    assert tandem(*words).exit_code == 2
+
+
+# waiting
+
+
+def later(target: FakeTarget, clock: Clock, **run: Any) -> None:
+    def change() -> None:
+        target.manifests["est"]["status"]["run"].update(run)
+
+    clock.after(30, change)
+
+
+@pytest.mark.parametrize(
+    ("goal", "becomes", "code"),
+    [
+        ("promoted", "Promoted", 0),
+        ("promoted", "Aborted", 3),
+        ("promoted", "Paused", 5),
+        ("promoted", "Gated", 5),
+        ("promoted", "Scaling", 4),
+        ("promoted", "Baking", 4),
+        ("promoted", "Concluded", 1),
+        ("baking", "Baking", 0),
+        ("baking", "Promoted", 0),
+        ("aborted", "Aborted", 0),
+        ("aborted", "Promoted", 1),
+        ("paused", "Paused", 0),
+        ("gated", "Gated", 0),
+        ("ended", "Promoted", 0),
+        ("ended", "Aborted", 3),
+        ("concluded", "Concluded", 0),
+    ],
+)
+def test_waiting_for_a_state(
+    tandem: Tandem, target: FakeTarget, clock: Clock, goal: str, becomes: str, code: int
+) -> None:
+    later(target, clock, state=becomes)
+    found = tandem("status", "est", "--wait-for", goal, "--timeout", "1m")
+    assert found.exit_code == code
+    assert becomes in found.stdout
+    assert clock.now <= NOW + 60
+
+
+def test_a_run_of_an_older_spec_is_not_taken_for_the_one_that_is_waited_for(
+    tandem: Tandem, target: FakeTarget, clock: Clock
+) -> None:
+    target.manifests["est"] = manifest(run={"state": "Promoted"}, status={"observedGeneration": 2})
+
+    def see() -> None:
+        target.manifests["est"]["status"]["observedGeneration"] = 3
+        target.manifests["est"]["status"]["run"].update(number=2, state="Aborted")
+
+    clock.after(20, see)
+    assert tandem("status", "est", "--wait-for", "promoted", "--timeout", "1m").exit_code == 3
+
+
+# history
+
+
+def test_history(tandem: Tandem, target: FakeTarget) -> None:
+    past = {
+        "number": 1,
+        "outcome": "Aborted",
+        "stable": "est-main-1111",
+        "canary": "est-main-0000",
+        "version": "v1.5",
+        "started": "2027-01-15T06:00:00Z",
+        "ended": "2027-01-15T06:05:00Z",
+        "reason": "aborted by ann: it is slow",
+        "by": "ann",
+    }
+    target.manifests["est"] = manifest(run={"number": 2}, status={"history": [past]})
+    lines = tandem("history", "est").stdout.splitlines()
+    assert lines[1].split()[:4] == ["2", "Analysing", "v1", "v2"]
+    assert lines[2].split()[:4] == ["1", "Aborted", "v1", "v1.5"]
+    assert "5m" in lines[2] and "aborted by ann: it is slow" in lines[2]
+    found = json.loads(tandem("history", "est", "-o", "json").stdout)
+    assert found["kind"] == "RolloutHistory"
+    assert [(each["number"], each["ended"], each["seconds"]) for each in found["runs"]] == [
+        (2, None, None),
+        (1, "2027-01-15T06:05:00Z", 300),
+    ]
+
+
+def test_history_before_the_first_run(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest()
+    assert tandem("history", "est").stdout == "no run yet\n"
+
+
+# the width
+
+finite = st.floats(0, 1, allow_nan=False)
+rows = st.builds(
+    Metric,
+    name=st.from_regex(r"[a-z][-a-z0-9]{0,38}[a-z0-9]", fullmatch=True),
+    type=st.sampled_from(["errors", "latency", "drift", "assignment"]),
+    verdict=st.sampled_from(["pass", "fail", "inconclusive", "no-data", "provider-error"]),
+    gate=st.booleans(),
+    stable=st.none() | finite,
+    canary=st.none() | finite,
+    stable_requests=st.none() | st.floats(0, 1e12),
+    canary_requests=st.none() | st.floats(0, 1e12),
+    ratio=st.none() | st.floats(0, 100),
+    ratio_low=st.none() | st.floats(0, 100),
+    ratio_high=st.none() | st.floats(0, 100),
+    limit=st.sampled_from(["x2", "x2 > 250 ms", "x100 > 12.5 ms", "PSI 0.1", "share 10.0%"]),
+    needed=st.none() | st.integers(0, 10**11),
+    message=st.text(max_size=200),
+)
+
+
+@given(st.lists(rows, max_size=6), st.text(max_size=300))
+def test_a_status_fits_100_columns(forms: list[Metric], reason: str) -> None:
+    made = standing(current(manifest(run={"reason": reason, "by": reason})), None)
+    shown = screen.text(screen.status(_with(made, forms), now=NOW))
+    assert max(map(len, shown.splitlines())) <= 100
+    for form in forms:
+        assert form.verdict[:8] in shown
+
+
+def _with(made: Any, forms: list[Metric]) -> Any:
+    return msgspec.structs.replace(made, metrics=forms)

@@ -1,0 +1,121 @@
+"""Which target is meant, and stacks of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tandem_cli.__main__ import app
+from tandem_cli.rollout.choose import Targets, Where
+from tandem_cli.rollout.local import LocalTarget
+from tandem_cli.rollout.setting import Setting
+from tandem_cli.rollout.state import Stack, StackFiles
+from tandem_cli.rollout.target import NoRolloutError, Target, TargetError
+from tandem_rollout.engine.run import Command
+
+from .world import FakeTarget, manifest, record
+
+START = Command(id="1", verb="start", by="ann", reason="r")
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> StackFiles:
+    files = StackFiles("est", tmp_path)
+    files.begin(Stack(os.getpid(), "http://127.0.0.1:1", versions=("v1", "v2")), manifest(run={}))
+    return files
+
+
+@pytest.fixture
+def targets(tmp_path: Path) -> Targets:
+    def cluster(namespace: str, context: str) -> Target:
+        return FakeTarget(by=f"{context}/{namespace}")
+
+    return Targets(local=lambda: LocalTarget(tmp_path), cluster=cluster)
+
+
+def test_a_stack_that_runs_here_comes_first(targets: Targets, stack: StackFiles) -> None:
+    assert targets.choose(Where(), "est").place == "this machine"
+    assert targets.choose(Where()).place == "this machine"
+    assert targets.choose(Where(), "other").place == "a fake"
+
+
+def test_a_stack_that_has_stopped_does_not(targets: Targets, stack: StackFiles) -> None:
+    stack.end(os.getpid())
+    assert targets.choose(Where(), "est").place == targets.choose(Where()).place == "a fake"
+
+
+@pytest.mark.parametrize(
+    ("where", "place"),
+    [
+        (Where(cluster=True), "/"),
+        (Where(namespace="models"), "/models"),
+        (Where(context="prod"), "prod/"),
+    ],
+)
+def test_what_is_said_counts(targets: Targets, stack: StackFiles, where: Where, place: str) -> None:
+    assert targets.choose(where, "est").asks_as() == place
+
+
+def test_a_stack_that_has_stopped_can_be_read(targets: Targets, stack: StackFiles) -> None:
+    stack.write_record(record(manifest(run={})))
+    stack.end(os.getpid())
+    local = targets.choose(Where(local=True), "est")
+    assert local.get("est")["metadata"]["name"] == "est"
+    assert local.record("est", 1) is not None
+    with pytest.raises(TargetError, match="does not run"):
+        local.command("est", START)
+
+
+def test_a_name_that_no_stack_has(targets: Targets, stack: StackFiles) -> None:
+    local = targets.choose(Where(local=True), "other")
+    with pytest.raises(NoRolloutError) as told:
+        local.get("other")
+    assert told.value.advice == "name one that runs: est"
+
+
+def test_a_stack_hears_who_and_why(targets: Targets, stack: StackFiles) -> None:
+    local = targets.choose(Where(), "est")
+    local.command("est", START)
+    asked = stack.asked()
+    assert asked is not None
+    assert (asked.command, asked.version) == (START, "")
+    assert "@" in local.asks_as()
+
+
+def test_a_stack_starts_versions_that_it_has(targets: Targets, stack: StackFiles) -> None:
+    local = targets.choose(Where(), "est")
+    local.set_bundle("est", "v2", START)
+    asked = stack.asked()
+    assert asked is not None and asked.version == "v2"
+    with pytest.raises(TargetError, match="has no version 'v3'") as told:
+        local.set_bundle("est", "v3", START)
+    assert told.value.advice == "choose one of v1, v2"
+
+
+def test_the_commands_on_a_stack_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    files = StackFiles("est")
+    made = manifest(run={})
+    files.begin(Stack(os.getpid(), "http://127.0.0.1:1"), made)
+    files.write_record(record(made))
+    found = CliRunner().invoke(app, ["rollout", "status", "est", "-o", "json"])
+    assert json.loads(found.stdout)["metrics"][0]["canaryRequests"] == 8000
+    assert "tandem rollout watch est --local" in CliRunner().invoke(app, ["rollout", "explain", "est"]).stdout
+
+    def hear(seconds: float) -> None:
+        asked = files.asked()
+        assert asked is not None
+        made["status"]["run"].update(command=asked.id, state="Aborting")
+        files.write_rollout(made)
+
+    setting = Setting(sleep=hear)
+    aborted = CliRunner().invoke(app, ["rollout", "abort", "est", "--reason", "bad"], obj=setting)
+    assert (aborted.exit_code, aborted.stdout) == (0, "abort was heard: est is Aborting\n")
+
+
+def test_a_stack_is_in_no_namespace() -> None:
+    assert CliRunner().invoke(app, ["rollout", "status", "est", "--local", "-n", "models"]).exit_code == 2

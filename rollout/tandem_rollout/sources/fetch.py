@@ -29,7 +29,7 @@ class Fetched:
     body: bytes
 
 
-def client(*, seconds: float, connections: int = 50) -> httpx2.AsyncClient:
+def open_client(*, seconds: float, connections: int = 50) -> httpx2.AsyncClient:
     """A client that ignores proxies and credentials of its surroundings.
 
     Args:
@@ -41,7 +41,7 @@ def client(*, seconds: float, connections: int = 50) -> httpx2.AsyncClient:
 
 
 async def fetch(
-    http: httpx2.AsyncClient,
+    client: httpx2.AsyncClient,
     address: str,
     *,
     seconds: float,
@@ -52,7 +52,7 @@ async def fetch(
     """Get an address, or post a form to it.
 
     Args:
-        http: The client.
+        client: The client.
         address: The URL.
         seconds: Longest time until the last byte has come, waiting for a connection included.
         most: Longest body in bytes.
@@ -64,7 +64,7 @@ async def fetch(
     """
     try:
         async with asyncio.timeout(seconds):
-            return await _fetch(http, "GET" if form is None else "POST", address, params, form, most)
+            return await _fetch(client, "GET" if form is None else "POST", address, params, form, most)
     except (TimeoutError, httpx2.TimeoutException):
         raise FetchError(f"no answer within {seconds:g} s") from None
     # the message could have the address in it, and the address a password
@@ -75,7 +75,7 @@ async def fetch(
 
 
 async def _fetch(
-    http: httpx2.AsyncClient,
+    client: httpx2.AsyncClient,
     method: str,
     address: str,
     params: Mapping[str, str] | None,
@@ -83,7 +83,7 @@ async def _fetch(
     most: int,
 ) -> Fetched:
     body = bytearray()
-    async with http.stream(method, address, params=params, data=form) as response:
+    async with client.stream(method, address, params=params, data=form) as response:
         async for part in response.aiter_bytes():
             body += part
             if len(body) > most:

@@ -15,14 +15,14 @@ from tandem_rollout.analysis.reading import Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.gates import Metric
 from tandem_rollout.sources import Arms
-from tandem_rollout.sources.fetch import Fetched, FetchError, client, fetch, one_line
+from tandem_rollout.sources.fetch import Fetched, FetchError, fetch, one_line, open_client
 from tandem_rollout.sources.queries import promql
 from tandem_rollout.sources.readings import answered
 from tandem_rollout.sources.series import Series
 
 _MOST_SERIES: Final = 20_000
-_MOST_SAMPLES: Final = 500_000
-_LONGEST: Final = 32 << 20
+_MOST_SAMPLES: Final = 200_000
+_LONGEST: Final = 16 << 20
 
 _Form = Mapping[str, str]
 _T = TypeVar("_T")
@@ -61,7 +61,7 @@ class PrometheusSource:
     Args:
         address: Its URL; ``/api/v1`` is below.
         timeout: Longest time of a read in seconds.
-        http: Client, which is closed with the source.
+        client: Client, which is closed with the source.
         clock: Seconds since the epoch.
     """
 
@@ -70,12 +70,12 @@ class PrometheusSource:
         address: str,
         *,
         timeout: float = 3.0,
-        http: httpx2.AsyncClient | None = None,
+        client: httpx2.AsyncClient | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._address = address.rstrip("/")
         self._timeout = timeout
-        self._http = http or client(seconds=timeout)
+        self._client = client or open_client(seconds=timeout)
         self._clock = clock
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
@@ -97,7 +97,7 @@ class PrometheusSource:
 
     async def close(self) -> None:
         """Close its connections."""
-        await self._http.aclose()
+        await self._client.aclose()
 
     async def _past(self, metrics: Sequence[Metric], arms: Arms, seconds: float, step: float) -> list[Readings]:
         asked = {metric.called: promql(metric, arms) for metric in metrics}
@@ -139,7 +139,7 @@ class PrometheusSource:
             raise _ReadError("has no address: neither the analysis nor the platform names one")
         try:
             fetched = await fetch(
-                self._http,
+                self._client,
                 f"{self._address}/api/v1/{path}",
                 seconds=self._timeout,
                 most=_LONGEST,

@@ -15,7 +15,7 @@ from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.gates import Metric
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.exposition import ExpositionError, parse
-from tandem_rollout.sources.fetch import FetchError, client, fetch
+from tandem_rollout.sources.fetch import FetchError, fetch, open_client
 from tandem_rollout.sources.queries import ANSWERS, at_gateway, envoy_filter, names, own_promql
 from tandem_rollout.sources.readings import at_gateways, reading
 from tandem_rollout.sources.series import Series
@@ -33,12 +33,12 @@ class ScrapeSource:
 
     Args:
         timeout: Longest time of a read in seconds.
-        http: Client, which is closed with the source.
+        client: Client, which is closed with the source.
     """
 
-    def __init__(self, *, timeout: float = 2.0, http: httpx2.AsyncClient | None = None) -> None:
+    def __init__(self, *, timeout: float = 2.0, client: httpx2.AsyncClient | None = None) -> None:
         self._timeout = timeout
-        self._http = http or client(seconds=timeout)
+        self._client = client or open_client(seconds=timeout)
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         """The counters of all metrics as they are now."""
@@ -57,7 +57,7 @@ class ScrapeSource:
 
     async def close(self) -> None:
         """Close its connections."""
-        await self._http.aclose()
+        await self._client.aclose()
 
     async def _pods(self, place: Place, wanted: Collection[str]) -> _Answers:
         return await self._all(place.pods if wanted else (), _METRICS, wanted)
@@ -85,7 +85,7 @@ class ScrapeSource:
     ) -> list[Series] | str:
         try:
             url = _complete(address, path)
-            fetched = await fetch(self._http, url, seconds=self._timeout, most=_LONGEST, params=params)
+            fetched = await fetch(self._client, url, seconds=self._timeout, most=_LONGEST, params=params)
             if fetched.status != 200:
                 return f"it answers {fetched.status}"
             return parse(fetched.body.decode(), wanted)

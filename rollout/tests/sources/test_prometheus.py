@@ -214,7 +214,7 @@ def error(text: str) -> str:
         (200, vector(warnings=["a store is away"]), "in part only: a store is away"),
         (200, vector(isPartial=True), "in part only"),
         (200, vector(*[{"metric": {}, "value": [0, "1"]}] * 20_001), "more than 20000 series"),
-        (200, "[" + "1" * (33 << 20), "longer than 32 MiB"),
+        (200, "[" + "1" * (17 << 20), "longer than 16 MiB"),
     ],
 )
 async def test_an_answer_that_is_of_no_use_is_told_from_no_data(status: int, body: str | bytes, reason: str) -> None:
@@ -329,7 +329,7 @@ async def test_the_past_in_order_and_the_present_last() -> None:
             json.dumps(
                 {
                     "status": "success",
-                    "data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[0, "1"]] * 500_001}]},
+                    "data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[0, "1"]] * 200_001}]},
                 }
             ),
         ),

@@ -138,11 +138,13 @@ class ClusterTarget:
         """Errors of the API server, in words."""
         try:
             yield
-        except ApiError as error:
-            if error.status.code == 404 and name:
+        except httpx2.HTTPStatusError as error:
+            code = error.response.status_code
+            # a kind that is not installed is answered in plain text
+            if code == 404 and name and isinstance(error, ApiError):
                 advice = f"see `kubectl get inferencerollouts -n {self._namespace}`, or choose another -n NAMESPACE"
                 raise NoRolloutError(f"there is no {KIND} {name!r} in {self.place}", advice=advice) from None
-            raise TargetError(f"the cluster refuses: {error}", advice=_ADVICE.get(error.status.code or 0)) from None
+            raise TargetError(f"the cluster refuses: {error}", advice=_ADVICE.get(code)) from None
         except httpx2.HTTPError as error:
             raise TargetError(
                 f"the cluster does not answer: {error}", advice="see that `kubectl get --raw /readyz` says ok"

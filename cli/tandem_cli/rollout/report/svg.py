@@ -188,8 +188,8 @@ def plot(
 
 
 def nice(value: float) -> float:
-    """A round value not below one."""
-    if value <= 0:
+    """A round value that is not below another."""
+    if value < 1e-9:
         return 0.01
     unit = 10.0 ** math.floor(math.log10(value))
     return next(step * unit for step in (1.0, 2.0, 4.0, 5.0, 10.0) if step * unit >= value * (1 - 1e-9))

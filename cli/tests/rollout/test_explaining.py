@@ -1,0 +1,147 @@
+"""`tandem rollout explain`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, get_args
+
+import pytest
+
+from tandem_rollout.engine.run import State
+
+from .conftest import Tandem
+from .world import CANARY, STABLE, FakeTarget, manifest, record, spec
+
+
+@pytest.fixture(autouse=True)
+def running(target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={})
+    target.records["est", 1] = record(target.manifests["est"], ticks=5)
+
+
+def explain(tandem: Tandem) -> dict[str, Any]:
+    found = tandem("explain", "est", "-o", "json")
+    assert found.exit_code == 0
+    read: dict[str, Any] = json.loads(found.stdout)
+    return read
+
+
+def verbs(found: dict[str, Any]) -> list[str]:
+    return [each["command"].split()[2] for each in found["next"]]
+
+
+@pytest.mark.parametrize("state", get_args(State))
+def test_every_state_has_its_rule_and_something_to_do(tandem: Tandem, target: FakeTarget, state: str) -> None:
+    target.manifests["est"] = manifest(run={"state": state, "step": 1})
+    found = explain(tandem)
+    assert found["state"] == state
+    assert found["rule"] and found["next"]
+    assert all(each["command"].startswith("tandem rollout ") for each in found["next"])
+    assert bool(found["waitsFor"]) == (state not in ("Promoted", "Aborted", "Concluded"))
+
+
+@pytest.mark.parametrize("state", get_args(State))
+def test_what_is_advised_is_what_is_obeyed(tandem: Tandem, target: FakeTarget, state: str) -> None:
+    """Commands that are named are commands, and none of them is senseless in the state."""
+    target.manifests["est"] = manifest(run={"state": state, "step": 1})
+    for each in explain(tandem)["next"]:
+        words = each["command"].split()[2:]
+        if words[0] in ("watch", "report", "plan"):
+            continue
+        found = tandem(*[word.strip('"') for word in words if word not in ("-n", "models")], "--no-wait")
+        assert found.exit_code == 0, each
+
+
+def test_the_hold_is_waited_for(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"since": "2027-01-15T07:59:30Z"})
+    assert "the hold of step 1: 30s more" in explain(tandem)["waitsFor"]
+
+
+def test_the_last_step_waits_for_evidence(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"step": 1, "since": "2027-01-15T07:50:00Z"})
+    (errors,) = [each for each in explain(tandem)["waitsFor"] if each.startswith("errors")]
+    assert errors.startswith("errors, inconclusive, ratio 1.00 (")
+    assert "limit x2" in errors and "more requests of the canary" in errors
+
+
+def test_an_earlier_step_waits_for_data_only(tandem: Tandem, target: FakeTarget) -> None:
+    assert not any(each.startswith("errors") for each in explain(tandem)["waitsFor"])
+    target.records.clear()
+    target.manifests["est"]["status"]["metrics"] = [
+        {"name": "errors", "verdict": "provider-error", "summary": "Prometheus does not answer"}
+    ]
+    assert "errors, provider-error: Prometheus does not answer" in explain(tandem)["waitsFor"]
+
+
+def test_the_next_look_where_everything_is_there(tandem: Tandem, target: FakeTarget) -> None:
+    target.records["est", 1] = record(target.manifests["est"])
+    assert "the next look at the metrics" in explain(tandem)["waitsFor"]
+
+
+def test_what_happens_when_the_time_is_over(tandem: Tandem, target: FakeTarget) -> None:
+    assert "at most 51m more, then: pause" in explain(tandem)["waitsFor"]
+    target.manifests["est"]["spec"] = spec(analysis={"onTimeout": "abort"})
+    assert "at most 51m more, then: abort" in explain(tandem)["waitsFor"]
+
+
+def test_a_canary_that_is_not_ready(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"state": "Preparing", "weight": 0, "since": "2027-01-15T07:59:00Z"})
+    target.manifests["est"]["status"]["variants"][0].update(phase="Pending", message="waits for a ready predictor")
+    found = explain(tandem)["waitsFor"]
+    assert found == [
+        "pods of the canary for 10 %",
+        f"{CANARY} is Pending: waits for a ready predictor",
+        "at most 9m more, then it is aborted",
+    ]
+
+
+def test_the_reason_comes_first(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"state": "Paused", "reason": "paused by ann: lunch"})
+    found = explain(tandem)
+    assert found["because"] == ["paused by ann: lunch"]
+    assert verbs(found) == ["resume", "abort", "promote"]
+
+
+def test_stable_is_waited_for_when_its_pods_are_gone(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"state": "Aborting", "floor": [3, 2]})
+    assert explain(tandem)["waitsFor"] == ["stable to have 3 transformers and 2 predictors again"]
+    target.manifests["est"] = manifest(run={"state": "Aborting", "hurried": True})
+    assert explain(tandem)["waitsFor"] == ["a ready pod of stable"]
+    target.manifests["est"] = manifest(run={"state": "Aborting", "weight": 0})
+    assert explain(tandem)["waitsFor"] == ["the route to let go of the canary"]
+
+
+def test_rollback_is_advised_while_the_version_before_is_there(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"state": "Promoted"})
+    assert "rollback" in verbs(explain(tandem))
+    variants = target.manifests["est"]["status"]["variants"]
+    variants[:] = [each for each in variants if each["inferenceService"] != STABLE]
+    assert "rollback" not in verbs(explain(tandem))
+
+
+def test_before_the_first_run(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest()
+    assert explain(tandem)["waitsFor"] == ["another bundle in the spec"]
+    target.manifests["est"] = manifest(spec={"bundle": {"image": "a:v1"}})
+    assert explain(tandem)["waitsFor"] == ["nothing: the strategy static decides nothing"]
+
+
+def test_conditions_that_do_not_hold_are_told(tandem: Tandem, target: FakeTarget) -> None:
+    condition = {
+        "type": "Valid",
+        "status": "False",
+        "reason": "Invalid",
+        "message": "spec.bundle: give one",
+        "lastTransitionTime": "2027-01-15T07:50:00Z",
+    }
+    target.manifests["est"] = manifest(status={"conditions": [condition], "observedGeneration": 2})
+    found = explain(tandem)["because"]
+    assert "Valid: spec.bundle: give one" in found
+    assert any("has not seen the latest spec" in each for each in found)
+
+
+def test_for_people(tandem: Tandem) -> None:
+    found = tandem("explain", "est").stdout
+    assert max(map(len, found.splitlines())) <= 100
+    for said in ("state", "waits for", "rule", "next", "tandem rollout watch est -n models"):
+        assert said in found

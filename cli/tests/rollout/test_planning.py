@@ -1,0 +1,160 @@
+"""`tandem rollout plan`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tandem_rollout.engine.schedule import plan_hash
+from tandem_rollout.manifest import parse
+
+from .conftest import Tandem
+from .world import CANARY, FakeTarget, manifest, record, spec
+
+
+@pytest.fixture(autouse=True)
+def before_the_start(target: FakeTarget) -> None:
+    target.manifests["est"] = manifest()
+
+
+def plan(tandem: Tandem, *words: str) -> dict[str, Any]:
+    found = tandem("plan", "est", *words, "-o", "json")
+    assert found.exit_code == 0, found.stderr
+    read: dict[str, Any] = json.loads(found.stdout)
+    return read
+
+
+def metric(found: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(each for each in found["metrics"] if each["name"] == name)
+
+
+def test_nothing_is_written(tandem: Tandem, target: FakeTarget) -> None:
+    assert tandem("plan", "est", "--bundle", "a:v3", "--rps", "50").exit_code == 0
+    assert (target.asked, target.bundles) == ([], [])
+
+
+def test_steps_and_what_they_take(tandem: Tandem) -> None:
+    found = plan(tandem, "--rps", "100", "--error-rate", "0.01")
+    assert [(step["weight"], step["holdSeconds"], step["canaryRequests"]) for step in found["steps"]] == [
+        (10, 60, 600),
+        (50, 300, 15_000),
+    ]
+    errors = metric(found, "errors")
+    assert (errors["rate"], errors["rateFrom"], errors["margin"], errors["floor"]) == (0.01, "given", 2.0, 0.002)
+    assert errors["toPassMinutes"] == pytest.approx(errors["toPass"] / 50 / 60, rel=1e-3)
+    assert (found["requestsPerSecond"], found["rateFrom"], found["share"]) == (100, "given", 0.5)
+
+
+def test_rarer_events_and_thinner_traffic_take_longer(tandem: Tandem) -> None:
+    often, seldom = (plan(tandem, "--rps", "20", "--error-rate", rate) for rate in ("0.02", "0.005"))
+    assert metric(often, "errors")["toPass"] < metric(seldom, "errors")["toPass"]
+    fast, slow = (plan(tandem, "--rps", rps, "--error-rate", "0.005") for rps in ("50", "5"))
+    assert metric(fast, "errors")["toPass"] == metric(slow, "errors")["toPass"]
+    assert fast["minutes"] < slow["minutes"]
+    assert (fast["inTime"], slow["inTime"]) == (True, False)
+    assert any("longer than the time-out; then: pause" in each for each in slow["warnings"])
+
+
+def test_holds_are_the_least_that_it_takes(tandem: Tandem) -> None:
+    # 1m and 5m of holds after 15s in which nothing is counted
+    assert plan(tandem, "--rps", "100000", "--error-rate", "0.05")["minutes"] == pytest.approx(6.25)
+
+
+def test_rates_are_those_of_the_last_run(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"state": "Promoted"})
+    target.records["est", 1] = record(target.manifests["est"])
+    found = plan(tandem)
+    assert (found["requestsPerSecond"], found["rateFrom"]) == (pytest.approx(200), "measured")
+    errors = metric(found, "errors")
+    assert (errors["rate"], errors["rateFrom"]) == (pytest.approx(0.005, rel=0.01), "measured")
+    assert metric(plan(tandem, "--error-rate", "0.1"), "errors")["rate"] == 0.1
+
+
+def test_what_is_not_known_is_said(tandem: Tandem) -> None:
+    found = plan(tandem)
+    assert (found["requestsPerSecond"], found["minutes"], found["inTime"]) == (None, None, None)
+    assert metric(found, "errors")["rateFrom"] == "assumed"
+    assert any("give --rps" in each for each in found["warnings"])
+    assert any("give --error-rate" in each for each in found["warnings"])
+
+
+def test_a_metric_that_can_never_pass(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(spec=spec(analysis={"metrics": [{"type": "errors", "floor": 0.0}]}))
+    found = plan(tandem, "--rps", "100", "--error-rate", "0")
+    assert (metric(found, "errors")["toPass"], found["minutes"]) == (None, None)
+    assert any("never passes without a floor" in each for each in found["warnings"])
+
+
+def test_the_least_number_of_requests_counts(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(
+        spec=spec(analysis={"metrics": [{"type": "errors", "leastRequests": 10**6}, {"type": "drift"}]})
+    )
+    found = plan(tandem, "--rps", "100", "--error-rate", "0.05")
+    assert (metric(found, "errors")["toPass"], metric(found, "drift")["toPass"]) == (10**6, 1000)
+
+
+def test_another_bundle_is_a_diff(tandem: Tandem, target: FakeTarget) -> None:
+    found = plan(tandem, "--bundle", "registry.example.com/est:v3")
+    assert [line for line in found["diff"] if line[0] in "+-"] == [
+        "-    image: registry.example.com/est:v2",
+        "+    image: registry.example.com/est:v3",
+    ]
+    assert plan(tandem, "--bundle", "registry.example.com/est:v2")["diff"] == plan(tandem)["diff"] == []
+    target.manifests["est"]["spec"]["bundle"] = {"pvc": {"claimName": "a", "path": "b"}, "version": "v1"}
+    found = plan(tandem, "--bundle", "a:v3")
+    assert {"-    version: v1", "+    image: a:v3"} <= set(found["diff"])
+
+
+def test_a_run_on_its_way_would_end(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={})
+    assert any("run 1 is Analysing" in each for each in plan(tandem)["warnings"])
+
+
+def test_gates_and_promotion_without_evidence_are_pointed_out(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(
+        spec=spec(
+            strategy={"canary": {"steps": [{"weight": 5, "pause": True}, {"weight": 20}]}},
+            analysis={"onTimeout": "promote"},
+        )
+    )
+    found = plan(tandem)
+    assert "step 1 waits for a person" in found["warnings"]
+    assert any("onTimeout promote" in each for each in found["warnings"])
+
+
+def test_other_strategies_that_decide(tandem: Tandem, target: FakeTarget) -> None:
+    variants = [{"name": "a", "bundle": {"image": "a:v1"}}, {"name": "b", "bundle": {"image": "a:v2"}}]
+    for strategy, on_timeout in (({"blueGreen": {"active": "a"}}, "pause"), ({"shadow": {"variant": "b"}}, "report")):
+        made = {"variants": [{**variants[0], "weight": 1}, variants[1]], "strategy": strategy, "analysis": {}}
+        target.manifests["est"] = manifest(spec=made)
+        found = plan(tandem, "--rps", "10")
+        assert (found["onTimeout"], found["minutes"]) == (on_timeout, None)
+        assert any("half of the requests" in each for each in found["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [({"bundle": {"image": "a:v1"}}, "strategy static and decides nothing"), ({"novel": 1}, "not understood")],
+)
+def test_there_is_nothing_to_plan(tandem: Tandem, target: FakeTarget, made: dict[str, Any], said: str) -> None:
+    target.manifests["est"] = manifest(spec=made)
+    found = tandem("plan", "est")
+    assert (found.exit_code, said in found.stderr, "next: " in found.stderr) == (1, True, True)
+
+
+def test_a_plan_for_people_fits_100_columns(tandem: Tandem) -> None:
+    found = tandem("plan", "est", "--rps", "100", "--error-rate", "0.01", "--bundle", "a:v3").stdout
+    assert max(map(len, found.splitlines())) <= 100
+    for said in ("canary requests", "to pass", "to fail", "+    image: a:v3", "in time"):
+        assert said in found
+
+
+def test_a_default_that_was_written_down_is_no_other_plan() -> None:
+    said = spec(strategy={"canary": {"steps": [{"weight": 10}], "bake": "".join(("5", "m"))}}, analysis=None)
+    left_out = spec(strategy={"canary": {"steps": [{"weight": 10, "hold": "".join(("1", "m"))}]}}, analysis=None)
+    plans = {plan_hash(parse(manifest(spec=each)).spec, CANARY) for each in (said, left_out)}
+    assert len(plans) == 1
+    other = spec(strategy={"canary": {"steps": [{"weight": 10}], "bake": "6m"}}, analysis=None)
+    assert plan_hash(parse(manifest(spec=other)).spec, CANARY) not in plans

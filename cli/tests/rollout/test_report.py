@@ -1,0 +1,256 @@
+"""`tandem rollout report`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import xml.etree.ElementTree as ET
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem_cli.rollout.current import current
+from tandem_cli.rollout.report import svg
+from tandem_cli.rollout.report.form import report
+from tandem_cli.rollout.report.markdown import markdown, text
+from tandem_cli.rollout.report.page import page
+from tandem_cli.rollout.report.tracks import Rates, tracks, weights
+from tandem_rollout.analysis import ratio
+from tandem_rollout.analysis.record import MOST_SAMPLES, Note, Record, noted
+
+from .conftest import Tandem
+from .world import NOW, FakeTarget, manifest, record, spec
+
+EVIL = "<script>alert(1)</script> | ![x](http://evil.example) `a` \n# no\n\"'&"
+
+
+@pytest.fixture(autouse=True)
+def ended(target: FakeTarget) -> None:
+    made = manifest(run={"state": "Aborted", "reason": "failed by errors"})
+    target.manifests["est"] = made
+    evidence = record(made, bad=3.0)
+    target.records["est", 1] = noted(evidence, Note(NOW, "Aborting", 10, "failed by errors", "ann"))
+
+
+class Tags(HTMLParser):
+    """Tags and attributes of a page, and that each is closed."""
+
+    VOID = frozenset({"meta"})
+
+    def __init__(self, shown: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.said: list[str] = []
+        self.feed(shown)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.said.append(data)
+
+
+def test_markdown_says_what_a_change_ticket_needs(tandem: Tandem) -> None:
+    found = tandem("report", "est")
+    assert found.exit_code == 0
+    for said in (
+        "# Rollout est, run 1: Aborted",
+        "| who | the controller |",
+        "| why | failed by errors |",
+        "| errors | 0.500% | 72,000 | 1.50% | 8,000 | ",
+        "| fail |",
+        "| 2027-01-15T08:00:00Z | Aborting | 10 % | ann | failed by errors |",
+        "## Questions",
+        'inferenceservice=~"est-main-1111|est-main-2222"',
+        "envoy_cluster_upstream_rq_xx",
+        "The last 40 of 40 ticks",
+        "| 2027-01-15T08:00:00Z | 10 % |",
+        "## Steps",
+    ):
+        assert said in found.stdout, said
+
+
+def test_html_is_one_file_that_loads_and_runs_nothing(tandem: Tandem, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    assert tandem("report", "est", "-o", str(file)).stdout == f"written: {file}\n"
+    tags = Tags(file.read_text())
+    assert tags.open == []
+    names = {tag for tag, _ in tags.tags}
+    assert names.isdisjoint({"script", "link", "img", "iframe", "object", "a", "image", "use"})
+    attributes = {name for _, attrs in tags.tags for name in attrs}
+    assert not {name for name in attributes if name.startswith("on") or name in ("href", "src", "xlink:href")}
+    assert sum(tag == "svg" for tag, _ in tags.tags) == 1 + 2 + 2 + 1 + 2
+    told = " ".join(tags.said)
+    for said in ("Verdicts", "Decisions", "failed by errors", "Questions", "Samples", "SHA-256 of the evidence"):
+        assert said in told
+
+
+def test_every_plot_is_xml(target: FakeTarget) -> None:
+    evidence = target.records["est", 1]
+    made = tracks(current(target.manifests["est"]).metrics, evidence)
+    plots = [svg.of_weights(weights(evidence))]
+    for each in made:
+        plots += [svg.of_rates(each), svg.of_ratio(each)] if isinstance(each, Rates) else [svg.of_distance(each)]
+    for plot in plots:
+        root = ET.fromstring(plot)
+        lines = [each for each in root.iter() if each.tag.endswith(("polyline", "circle"))]
+        assert lines
+        for each in root.iter("{http://www.w3.org/2000/svg}polyline"):
+            for point in each.attrib["points"].split():
+                x, y = map(float, point.split(","))
+                assert 0 <= x <= 760 and 0 <= y <= 200
+
+
+@given(st.text())
+def test_markdown_of_a_text_is_one_line_without_markup(said: str) -> None:
+    shown = text(said)
+    assert "\n" not in shown
+    for sign in "|<>`[":
+        assert shown.count(sign) == shown.count(f"\\{sign}")
+    assert not shown.startswith(("#", "- ", "+ "))
+
+
+@given(st.text(), st.text())
+def test_whatever_was_written_into_a_reason_is_text(reason: str, by: str) -> None:
+    made = manifest(run={"state": "Aborted", "reason": reason + EVIL, "by": by + EVIL})
+    evidence = noted(record(made, ticks=1), Note(NOW, "Aborted" + EVIL, 10, reason + EVIL, by + EVIL))
+    form = report(current(made), None, evidence, NOW)
+    tags = Tags(page(form, weights(evidence), []))
+    assert tags.open == []
+    assert "script" not in {tag for tag, _ in tags.tags}
+    shown = markdown(form, weights(evidence), [])
+    rows = [line for line in shown.splitlines() if "evil" in line]
+    assert rows and all(line.startswith("| ") for line in rows)
+    assert "<script>" not in shown.replace("\\<", "")
+
+
+def test_a_query_cannot_end_its_block(tandem: Tandem, target: FakeTarget) -> None:
+    evil = 'a{x="```\n# gotcha",s="$inferenceservice"}'
+    target.manifests["est"]["spec"] = spec(analysis={"metrics": [{"type": "ratio", "requests": evil, "events": evil}]})
+    shown = tandem("report", "est").stdout
+    block = shown[shown.index("### ratio") :]
+    assert "\n````text\n" in block and "\n````\n" in block
+
+
+def test_json_and_yaml(tandem: Tandem, target: FakeTarget) -> None:
+    found = json.loads(tandem("report", "est", "--format", "json").stdout)
+    assert (found["apiVersion"], found["kind"], found["run"]["number"]) == (
+        "cli.tandem-serving.io/v1",
+        "RolloutReport",
+        1,
+    )
+    assert found["verdict"] == "fail"
+    assert found["samePlan"] is True
+    assert found["evidence"] == hashlib.sha256(msgspec.json.encode(target.records["est", 1])).hexdigest()
+    assert found["samples"][-1]["metrics"]["errors"] == {
+        "canaryRequests": 200,
+        "canaryEvents": 3,
+        "stableRequests": 1800,
+        "stableEvents": 9,
+    }
+    assert yaml.safe_load(tandem("report", "est", "--format", "yaml").stdout) == found
+
+
+def test_the_end_of_the_name_says_how(tandem: Tandem, tmp_path: Path) -> None:
+    for name, begins in (("r.md", "# Rollout"), ("r.HTM", "<!doctype"), ("r.json", "{"), ("r.txt", "# Rollout")):
+        assert tandem("report", "est", "-o", str(tmp_path / name)).exit_code == 0
+        assert (tmp_path / name).read_text().startswith(begins)
+    assert tandem("report", "est", "--format", "html", "-o", str(tmp_path / "r.md")).exit_code == 0
+    assert (tmp_path / "r.md").read_text().startswith("<!doctype")
+
+
+@pytest.mark.parametrize("words", [("-o", "json"), ("-o", "/nowhere/r.md"), ("--format", "pdf"), ("0",)])
+def test_command_lines_that_make_no_sense(tandem: Tandem, words: tuple[str, ...]) -> None:
+    assert tandem("report", "est", *words).exit_code == 2
+
+
+# runs
+
+
+def test_a_run_of_the_history(tandem: Tandem, target: FakeTarget) -> None:
+    past = {"number": 1, "outcome": "Promoted", "stable": "a", "canary": "est-main-2222", "version": "v2"}
+    target.manifests["est"] = manifest(run={"number": 2}, status={"history": [past]})
+    assert "# Rollout est, run 1: Promoted" in tandem("report", "est", "1").stdout
+    shown = tandem("report", "est").stdout
+    assert "# Rollout est, run 2: Analysing" in shown
+    assert "There is no evidence of this run" in shown
+
+
+def test_a_run_that_never_was(tandem: Tandem, target: FakeTarget) -> None:
+    found = tandem("report", "est", "9")
+    assert (found.exit_code, found.stderr) == (1, "error: est has no run 9\nnext: choose one of 1\n")
+    target.manifests["est"] = manifest()
+    assert "next: wait for the first run" in tandem("report", "est").stderr
+
+
+def test_it_says_that_the_plan_is_another_now(tandem: Tandem, target: FakeTarget) -> None:
+    assert "The spec has been changed since" not in tandem("report", "est").stdout
+    target.manifests["est"]["spec"] = spec(strategy={"canary": {"steps": [{"weight": 7}]}})
+    assert "The spec has been changed since" in tandem("report", "est").stdout
+
+
+def test_series_where_the_pods_are_asked(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"]["spec"] = spec(analysis={"source": "pods"})
+    shown = tandem("report", "est").stdout
+    assert "\n```text\nenvoy_cluster_upstream_rq_xx\n```" in shown
+
+
+# what is drawn
+
+
+def errors_of(evidence: Record, made: dict[str, object]) -> Rates:
+    return next(each for each in tracks(current(made).metrics, evidence) if isinstance(each, Rates))
+
+
+def test_the_last_point_is_what_the_verdict_says() -> None:
+    made = manifest(run={})
+    evidence = record(made, ticks=30, bad=1.4)
+    drawn = errors_of(evidence, made)
+    judged = current(made).judged(evidence)
+    assert judged is not None
+    line = judged[0][0]
+    assert drawn.canary[-1] == (NOW, line.canary)
+    assert drawn.stable[-1] == (NOW, line.stable)
+    assert drawn.ratio[-1][1] == line.ratio
+    assert (drawn.low[-1][1], drawn.high[-1][1]) == (line.low, line.high)
+    assert len(drawn.low) == 30
+
+
+def test_samples_that_are_gone_still_count() -> None:
+    made = manifest(run={})
+    whole = record(made, ticks=MOST_SAMPLES + 100, requests=100)
+    assert len(whole.samples) == MOST_SAMPLES
+    drawn = errors_of(whole, made)
+    earlier = record(made, ticks=101, requests=100).metrics["errors"]
+    assert earlier.ratio is not None and earlier.likelihood is not None
+    assert drawn.canary[0][1] == pytest.approx(earlier.ratio.canary_events / earlier.ratio.canary_requests)
+    then = ratio.interval(earlier.likelihood)
+    assert (drawn.low[0][1], drawn.high[0][1]) == (pytest.approx(then.low), pytest.approx(then.high))
+
+
+def test_weights_as_set_and_as_counted() -> None:
+    evidence = record(manifest(run={}), ticks=3, weight=25)
+    drawn = weights(evidence)
+    assert [value for _, value in drawn.set] == [0, 25, 25, 25, 25]
+    assert [value for _, value in drawn.measured] == [25, 25, 25]
+
+
+@given(st.floats(0, 1e9))
+def test_the_top_of_an_axis_is_above_what_is_drawn(value: float) -> None:
+    top = svg.nice(value)
+    assert value <= top * (1 + 1e-6) and (value < 0.01 or top <= 10 * value)

@@ -1,6 +1,6 @@
 """Build faulty versions of the model: what a canary has to catch.
 
-    python faults.py errors bundles/
+    python faults.py bundles/ errors latency
 
 Each is a real bundle: trained by the code that trains the good ones, from a copy of the package with one fault in it,
 and it passes its own golden rows. Nobody would find the fault before the version has traffic.
@@ -92,13 +92,15 @@ def _edited(source: str, before: str, after: str) -> str:
 
 
 def main() -> None:
-    """Build one of them."""
+    """Build some of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("bundles", type=Path, help="where the bundle goes")
+    parser.add_argument("bundles", type=Path, help="where the bundles go")
+    parser.add_argument("kinds", choices=KINDS, nargs="+", metavar="kind", help=", ".join(KINDS))
     options = parser.parse_args()
-    bundle = build(options.kind, options.bundles)
-    print(f"{bundle.version}: bundle {bundle.hop_name}")
+    data = Data.make()
+    for kind in options.kinds:
+        bundle = build(kind, options.bundles, data=data)
+        print(f"{bundle.version}: bundle {bundle.hop_name}")
 
 
 if __name__ == "__main__":

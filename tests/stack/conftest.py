@@ -12,6 +12,7 @@ from tandem_cli.local import LocalStack
 from tandem_cli.variants import choose
 
 ATHLETE = Path(__file__).parents[2] / "examples" / "athlete"
+sys.path.insert(0, str(ATHLETE))
 
 
 @pytest.fixture(scope="session")

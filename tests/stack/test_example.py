@@ -1,20 +1,42 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 
-def test_the_demo_checks_every_answer_and_trains_the_same_bundles_again(package: Path, bundles: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, package / "demo.py", "--requests", "400"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+@pytest.fixture
+def demo(package: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the demo."""
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, package / "demo.py", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    return run
+
+
+def test_the_demo_checks_answers_promotes_v2_and_trains_the_same_bundles_again(
+    demo: Callable[..., subprocess.CompletedProcess[str]], package: Path, bundles: Path
+) -> None:
+    done = demo("--requests", "400")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "everything is as it must be" in done.stdout
+    assert "everything is as it must be, v2 is promoted" in done.stdout
+    assert done.stdout.count("vectors equal offline bit for bit") == 2
     assert {bundle.name for bundle in bundles.iterdir()} <= {bundle.name for bundle in (package / "bundles").iterdir()}
+
+
+def test_a_demo_of_a_faulty_version_ends_well_when_it_is_caught(
+    demo: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    done = demo("--bad", "errors")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "v2-errors was caught and rolled back: failed by errors" in done.stdout
 
 
 def test_the_package_fits_on_one_screen(package: Path) -> None:

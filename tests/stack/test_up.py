@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+
+from tandem_cli.rollout.state import StackFiles
 
 
 @dataclass
@@ -52,7 +55,7 @@ def tandem_up(package: Path, bundles: Path, directory: Path, *options: str) -> I
             stderr=errors,
             text=True,
             start_new_session=True,
-            env={**os.environ, "TMPDIR": str(directory)},
+            env={**os.environ, "TMPDIR": str(directory), "XDG_STATE_HOME": str(directory.parent / "state")},
         ) as process,
     ):
         try:
@@ -112,3 +115,59 @@ def test_two_side_by_side(package: Path, bundles: Path, tmp_path: Path) -> None:
         assert "predictor-v2 was ended by SIGKILL" in told(other_files)
         assert not any(map(runs, other.pids))
         assert list(other.directory.iterdir()) == []
+
+
+def test_a_canary_begins_at_once_and_its_end_is_not_the_end_of_the_stack(
+    package: Path, bundles: Path, tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    with tandem_up(package, bundles, files, "--stable", "v1", "--canary", "v2") as process:
+        up = described(process, files)
+        state = StackFiles(up.description["rollout"], tmp_path / "state" / "tandem")
+        assert state.alive
+        wait_for(lambda: run_of(state).get("weight") == 10, process)
+        os.kill(up.description["processes"]["transformer-v2"], signal.SIGKILL)
+        wait_for(lambda: run_of(state).get("state") == "Aborted", process)
+        assert "degraded" not in up.predict()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+        assert not any(map(runs, up.pids))
+        assert not state.alive
+        assert run_of(state)["state"] == "Aborted"
+    assert "v1 to v2: Analysing 10%" in told(files)
+    assert "transformer-v2 was ended by SIGKILL" in told(files)
+    assert "v2 is out of service; the stack goes on without it" in told(files)
+
+
+def run_of(state: StackFiles) -> dict[str, Any]:
+    """The run that the status tells of; empty before there is one."""
+    rollout = state.rollout() or {}
+    run = rollout.get("status", {}).get("run", {})
+    assert isinstance(run, dict)
+    return run
+
+
+def wait_for(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--stable", "v1", "--weight", "v1=1"], "either --weight, or --stable and --canary"),
+        (["--stable", "v1", "--canary", "v1"], "two versions"),
+        (["--stable", "v9"], "no bundle of v9"),
+        (["--stable", "v1", "--canary", "v9"], "no bundle of v9"),
+    ],
+)
+def test_versions_that_make_no_sense_are_refused(
+    package: Path, bundles: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    files = tmp_path / "files"
+    with tandem_up(package, bundles, files, *options) as process:
+        assert process.wait() in (1, 2)
+    assert message in " ".join(told(files).replace("│", " ").split())

@@ -30,7 +30,7 @@ MOST_SAMPLES: Final = 50
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _ACROSS: Final = 60
 _SPECIAL: Final = re.compile(r"[\\`*_\[\]<>|~&]|^[#+-]")
-_LIST: Final = re.compile(r"^(\d+)([.)])")
+_LIST: Final = re.compile(r"^(\d+)([.)])(?=\s|$)")
 
 
 def markdown(report: Report, weights: Weights | None, tracks: Sequence[Rates | Distance]) -> str:

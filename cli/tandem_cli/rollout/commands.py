@@ -75,7 +75,7 @@ commands = typer.Typer(
 @commands.command("status")
 def status(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of the rollout; all without it.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the rollout; all without it.")] = "",
     wait_for: Annotated[Goal | None, typer.Option("--wait-for", help="Wait for this state first.")] = None,
     timeout: Annotated[
         float, typer.Option("--timeout", parser=duration, metavar="DURATION", help="How long to wait for it.")
@@ -215,7 +215,7 @@ def report(
     context: typer.Context,
     name: NameArgument,
     run: Annotated[
-        int | None, typer.Argument(metavar="[RUN]", min=1, help="Number of the run; by default the last one.")
+        int | None, typer.Argument(metavar="RUN", min=1, help="Number of the run; by default the last one.")
     ] = None,
     kind: Annotated[
         ReportFormat | None,

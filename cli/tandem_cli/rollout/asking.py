@@ -14,7 +14,7 @@ from tandem_rollout.engine.run import ENDS, Command, Verb
 from tandem_rollout.status import RunStatus
 
 _NOT_OBEYED: Final = "cannot "
-"""How the engine begins the reason of a run that has heard a command and not obeyed it."""
+"""How the engine begins the reason of a run that has heard a command and not obeyed it; the reason before follows."""
 
 
 def ask(
@@ -84,7 +84,7 @@ def _senseless(before: Current, verb: Verb, bundle: str) -> str:
 def _refused(run: RunStatus, verb: Verb, before: RunStatus | None) -> str:
     """Why a run that has heard a command has not obeyed it; empty where it has."""
     if run.reason.startswith(_NOT_OBEYED):
-        return run.reason
+        return run.reason.partition("; ")[0]
     if verb == "start" and before is not None and run.number == before.number:
         return "there is nothing to start: what the spec asks for serves already"
     return ""

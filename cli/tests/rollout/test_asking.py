@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
+from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.run import Command
+from tandem_rollout.engine.schedule import schedule
+from tandem_rollout.engine.seen import Arm, Seen
+from tandem_rollout.engine.written import read, write
+from tandem_rollout.manifest import parse
+from tandem_rollout.status import RunStatus
 
 from .conftest import Tandem
 from .world import NOW, Clock, FakeTarget, Manifest, manifest, spec
@@ -62,7 +69,7 @@ def test_nobody_waits_who_does_not_want_to(tandem: Tandem, target: FakeTarget, c
 
 
 def test_a_command_that_is_not_obeyed(tandem: Tandem, target: FakeTarget) -> None:
-    target.hears = becoming(reason="cannot resume while Analysing")
+    target.hears = becoming(reason="cannot resume while Analysing; started again by bob")
     found = tandem("resume", "est")
     assert (found.exit_code, found.stdout) == (1, "refused: cannot resume while Analysing\n")
 
@@ -170,3 +177,46 @@ def test_variants_are_said_in_the_spec(tandem: Tandem, target: FakeTarget) -> No
     found = tandem("start", "est", "--bundle", "a:v3")
     assert (found.exit_code, target.asked) == (1, [])
     assert "spec.variants" in found.stderr
+
+
+# the engine itself as the one who hears
+
+
+@pytest.mark.parametrize(
+    ("state", "verb", "becomes"),
+    [
+        ("Analysing", "pause", "Paused"),
+        ("Analysing", "abort", "Aborting"),
+        ("Analysing", "promote", "Scaling"),
+        ("Paused", "resume", "Analysing"),
+        ("Gated", "resume", "Scaling"),
+        ("Baking", "rollback", "Aborting"),
+        ("Promoted", "rollback", "Aborting"),
+        ("Analysing", "resume", None),
+        ("Baking", "pause", None),
+        ("Aborting", "abort", None),
+    ],
+)
+def test_what_the_engine_answers_is_understood(
+    tandem: Tandem, target: FakeTarget, state: str, verb: str, becomes: str | None
+) -> None:
+    target.manifests["est"] = manifest(run={"state": state, "before": "Analysing" if state == "Paused" else ""})
+
+    def hears(made: Manifest, command: Command) -> None:
+        rollout = parse(made)
+        planned = schedule(rollout.spec)
+        run = read(msgspec.convert(made["status"]["run"], RunStatus))
+        assert planned is not None and run is not None
+        arm = Arm(pods=(2, 2), fit=True)
+        seen = Seen(wanted=run.canary, plan=run.plan, serving=run.stable, stable=arm, canary=arm, command=command)
+        after = decide(planned, run, seen, NOW)
+        assert after is not None
+        made["status"]["run"] = msgspec.to_builtins(write(after, steps=2))
+
+    target.hears = hears
+    found = tandem(verb, "est", "--reason", "why not")
+    if becomes is None:
+        assert (found.exit_code, found.stdout) == (1, f"refused: cannot {verb} while {state}\n")
+        return
+    assert (found.exit_code, found.stdout) == (0, f"{verb} was heard: est is {becomes}\n")
+    assert "why not" in tandem("explain", "est").stdout

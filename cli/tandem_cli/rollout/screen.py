@@ -271,7 +271,7 @@ def _minutes(value: float | None) -> str:
 
 
 def _arm(arm: Arm, wide: bool) -> str:
-    if not arm.version:
+    if arm.version in ("", arm.service):
         return arm.service
     return f"{arm.version} ({arm.service})" if wide else arm.version
 

@@ -145,4 +145,4 @@ def _number(value: float | None) -> str:
 
 
 def _arm(arm: Arm) -> str:
-    return f"{arm.version} ({arm.service})" if arm.version else arm.service
+    return f"{arm.version} ({arm.service})" if arm.version not in ("", arm.service) else arm.service

@@ -74,8 +74,8 @@ BELOW_FLOOR = Prior((0.01, 0.1, 0.25, 0.5), (0.7, 0.15, 0.1, 0.05))
 
 
 FLOOR_WEIGHT = 0.2
-"""ω, the weight of the floor beside the ratio. With 1/2, a healthy canary with far more errors than the floor would take a
-seventh more requests than without a floor, with 1/5 a twentieth; one without errors takes a sixth more than with 1/2."""
+"""ω, the weight of the floor beside the ratio. With 1/2, a healthy canary with errors far above the floor would take a
+seventh more requests than without a floor, with 1/5 a twentieth. One without errors takes a sixth more with 1/5."""
 
 
 def good_below(margin: float) -> Prior:

@@ -1,0 +1,119 @@
+"""What the simulation found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.rollouts.interval import of_means, wilson
+from benchmarks.rollouts.scenario import Scenario
+from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED, Outcomes, spread
+
+
+@dataclass(frozen=True)
+class Found:
+    """Outcomes of one scenario.
+
+    Attributes:
+        scenario: The scenario.
+        engine: Outcomes of our engine.
+        others: Outcomes of other rules on the same traffic, by name.
+    """
+
+    scenario: Scenario
+    engine: Outcomes
+    others: dict[str, Outcomes]
+
+    @property
+    def vs_sprt(self) -> tuple[float, float, float] | None:
+        """Canary requests over those of the SPRT, with the interval."""
+        sprt = self.others.get("sprt")
+        return of_means(self.engine.samples, sprt.samples) if sprt is not None else None
+
+    def wrong(self, outcomes: Outcomes) -> float | None:
+        """Share of wrong decisions; None where none is wrong."""
+        if self.scenario.truth == "between":
+            return None
+        if self.scenario.dark:
+            return outcomes.share(ROLLED_BACK, TAKEN_BACK, PROMOTED)
+        return outcomes.share(*(_BACK if self.scenario.truth == "good" else _THROUGH))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain types."""
+        scenario, case = self.scenario, self.scenario.case
+        return {
+            "group": scenario.group,
+            "title": scenario.title,
+            "truth": scenario.truth,
+            "main": scenario.main,
+            "ratio": scenario.ratio,
+            "seed": scenario.seed,
+            "weights": [step.weight for step in case.schedule.steps],
+            "horizon_s": case.schedule.timeout,
+            "traffic": asdict(case.traffic),
+            "outage": asdict(case.outage) if case.outage else None,
+            "lies": asdict(case.lies) if case.lies else None,
+            "dispersion": case.dispersion,
+            "pods": case.pods,
+            "vs_sprt": self.vs_sprt,
+            "rules": {name: _numbers(each) for name, each in {"tandem": self.engine, **self.others}.items()},
+        }
+
+
+_BACK = (ROLLED_BACK, TAKEN_BACK)
+_THROUGH = (PROMOTED, TAKEN_BACK)
+
+
+def headline(found: Sequence[Found]) -> dict[str, float]:
+    """The figures of the last line: the worst main scenario, by the adverse end of its interval."""
+    main = [each for each in found if each.scenario.main]
+    good = [each for each in main if each.scenario.truth == "good"]
+    bad = [each for each in main if each.scenario.truth == "bad"]
+    lit = [each for each in good if not each.scenario.dark]
+    plain = [(each.scenario.ratio, each.vs_sprt[2]) for each in main if each.vs_sprt is not None]
+    return {
+        "false_rollback": max((_upper(each, *_BACK) for each in good), default=1.0),
+        "false_promote": max((_upper(each, *_THROUGH) for each in bad if each.scenario.margin), default=1.0),
+        "healthy_promoted": min((_lower(each, PROMOTED) for each in lit), default=0.0),
+        "bad_detected": min((_lower(each, ROLLED_BACK) for each in bad), default=0.0),
+        "samples_vs_sprt": max((high for ratio, high in plain if ratio <= 2.0), default=float("inf")),
+        "samples_vs_sprt_r5": max((high for ratio, high in plain if ratio > 2.0), default=float("inf")),
+        "outage_rollbacks": sum(_owed_to_outage(each) for each in found if each.scenario.truth == "good"),
+    }
+
+
+def last_line(found: Sequence[Found]) -> str:
+    """One line for machines."""
+    figures = headline(found)
+    shown = {name: f"{value:.2f}" if name.startswith("samples") else f"{value:.4f}" for name, value in figures.items()}
+    shown["outage_rollbacks"] = f"{figures['outage_rollbacks']:.0f}"
+    return "sim: " + " ".join(f"{name}={value}" for name, value in shown.items())
+
+
+def _owed_to_outage(found: Found) -> int:
+    """Good canaries that were rolled back at a look that saw nothing, or in a rollout that never saw anything."""
+    if not found.scenario.outage:
+        return 0
+    return found.engine.count(*_BACK) if found.scenario.dark else int(found.engine.unseen.sum())
+
+
+def _upper(found: Found, *how: int) -> float:
+    return wilson(found.engine.count(*how), len(found.engine))[1]
+
+
+def _lower(found: Found, *how: int) -> float:
+    return wilson(found.engine.count(*how), len(found.engine))[0]
+
+
+def _numbers(outcomes: Outcomes) -> dict[str, Any]:
+    decided = outcomes.ended != UNDECIDED
+    names = {"promoted": PROMOTED, "rolled_back": ROLLED_BACK, "taken_back": TAKEN_BACK, "undecided": UNDECIDED}
+    spreads = {name: spread(getattr(outcomes, name)[decided]) for name in ("samples", "requests", "seconds")}
+    return {
+        "rollouts": len(outcomes),
+        **{name: outcomes.count(how) for name, how in names.items()},
+        "intervals": {name: wilson(outcomes.count(how), len(outcomes)) for name, how in names.items()},
+        "rolled_back_unseen": int(outcomes.unseen.sum()),
+        **{name: asdict(each) if each else None for name, each in spreads.items()},
+    }

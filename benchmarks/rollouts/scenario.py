@@ -1,0 +1,266 @@
+"""What is simulated."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.gates import DEFAULT_METRICS, Metric
+from tandem_rollout.simulation.argo import Argo
+from tandem_rollout.simulation.flagger import Flagger
+from tandem_rollout.simulation.lies import Lies
+from tandem_rollout.simulation.outage import Outage
+from tandem_rollout.simulation.rollouts import Case, Rule
+from tandem_rollout.simulation.sprt import Sprt
+from tandem_rollout.simulation.traffic import Bins, Incidents, Rates, Traffic
+
+Truth = Literal["good", "between", "bad"]
+
+HOURS = 3600.0
+HORIZON = 48 * HOURS
+PER_SECOND = 20.0
+INTERVAL = 10.0
+RULES = ("flagger-1", "flagger-5", "argo", "argo-unclear", "argo-early")
+"""Other rules, beside the SPRT: Flagger with threshold 1 and 5; Argo with one condition, and with two and a gap between
+them; Argo's background run that its rollout ends before the first measurement."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One cell.
+
+    Attributes:
+        group: Name of its group.
+        title: Its name in the group.
+        truth: ``good``: it should be promoted; ``bad``: rolled back; ``between``: worse than stable, by less than the
+            margin.
+        case: What is simulated.
+        ratio: The canary's rate over stable's.
+        main: Whether it counts for the last line.
+        plain: Whether the SPRT, which knows both rates, is a fair measure: rates that stay.
+        margin: Whether the canary is just at the margin.
+        dark: Whether nothing can be seen at all: it should be held for ever.
+        outage: Whether metrics are missing at times.
+    """
+
+    group: str
+    title: str
+    truth: Truth
+    case: Case
+    ratio: float
+    main: bool = True
+    plain: bool = False
+    margin: bool = False
+    dark: bool = False
+    outage: bool = False
+
+    @property
+    def name(self) -> str:
+        """Group and title."""
+        return f"{self.group}: {self.title}"
+
+    @property
+    def seed(self) -> int:
+        """Seed of its chance."""
+        return zlib.crc32(self.name.encode())
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Names of the other rules that decide about the same traffic."""
+        if "errors" not in self.case.traffic.rates or len(self.case.schedule.steps) > 1:
+            return ()
+        return ("sprt", *RULES) if self.plain else RULES
+
+    def make(self, rollouts: int) -> list[Rule]:
+        """These rules, for so many rollouts."""
+        made: list[Rule] = []
+        if not self.rules:
+            return made
+        rates = self.case.traffic.rates["errors"]
+        if self.plain:
+            bad = rates.canary if self.ratio > 1.0 else 2.0 * rates.stable
+            made.append(Sprt(rollouts, good=rates.stable, bad=bad))
+        return [
+            *made,
+            Flagger(rollouts, threshold=1),
+            Flagger(rollouts, threshold=5),
+            Argo(rollouts),
+            Argo(rollouts, failure=0.95),
+            Argo(rollouts, count=0),
+        ]
+
+
+def scenarios() -> list[Scenario]:
+    """All of them."""
+    return [
+        *_errors(),
+        *_latency(),
+        *_drift(),
+        *_quiet(),
+        *_bursts(),
+        *_day(),
+        *_outages(),
+        *_lies(),
+        *_together(),
+        *_steps(),
+    ]
+
+
+def _case(
+    rate: float,
+    ratio: float,
+    weight: int = 10,
+    *,
+    timeout: float = HORIZON,
+    per_second: float = PER_SECOND,
+    incidents: Incidents | None = None,
+    correlation: float = 0.0,
+    day: float = 0.0,
+    outage: Outage | None = None,
+    lies: Lies | None = None,
+    dispersion: float | None = 1.0,
+    pods: int = 1,
+    bake: float = 300.0,
+) -> Case:
+    """Errors at one weight, judged by the metric ``errors`` with its defaults."""
+    traffic = Traffic(
+        requests_per_second=per_second,
+        rates={"errors": Rates(rate, rate * ratio)},
+        incidents=incidents,
+        correlation=correlation,
+        day=day,
+    )
+    return Case(
+        metrics=(Metric(type="errors"),),
+        schedule=_at(weight, timeout, bake),
+        traffic=traffic,
+        interval=INTERVAL,
+        outage=outage,
+        lies=lies,
+        dispersion=dispersion,
+        pods=pods,
+    )
+
+
+def _at(weight: int, timeout: float = HORIZON, bake: float = 300.0) -> Schedule:
+    return Schedule(steps=(Step(weight=weight, hold=INTERVAL),), timeout=timeout, bake=bake)
+
+
+def _truth(ratio: float) -> Truth:
+    return "good" if ratio <= 1.0 else "bad" if ratio >= 2.0 else "between"
+
+
+def _each(group: str, ratios: Sequence[float], what: str, main: bool = True, **given: object) -> Iterator[Scenario]:
+    """One scenario for each ratio, at 0.5 % errors and weight 10."""
+    for ratio in ratios:
+        case = _case(0.005, ratio, **given)  # type: ignore[arg-type]
+        title = f"{what}, errors ×{ratio:g}" if what else f"errors ×{ratio:g}"
+        yield Scenario(group, title, _truth(ratio), case, ratio, main and ratio != 1.5, margin=ratio == 2.0)
+
+
+def _errors() -> Iterator[Scenario]:
+    for rate in (0.001, 0.005, 0.02):
+        for weight in (5, 10, 20, 50):
+            for ratio in (1.0, 1.5, 2.0, 5.0):
+                yield Scenario(
+                    "errors",
+                    f"{rate:.1%} at {weight} %, ×{ratio:g}",
+                    _truth(ratio),
+                    _case(rate, ratio, weight),
+                    ratio,
+                    main=weight <= 10 and ratio != 1.5,
+                    plain=ratio != 1.5,
+                    margin=ratio == 2.0,
+                )
+
+
+def _latency() -> Iterator[Scenario]:
+    """Log-normal latencies with σ = 0.5 and a limit at stable's q95, which a slower canary passes more often."""
+    for slower in (1.0, 1.2, 1.5, 3.0):
+        beyond = 0.5 * math.erfc((1.6448536269514722 - math.log(slower) / 0.5) / math.sqrt(2.0))
+        traffic = Traffic(requests_per_second=PER_SECOND, rates={"latency": Rates(0.05, beyond)})
+        case = Case(metrics=(Metric(type="latency"),), schedule=_at(10), traffic=traffic, interval=INTERVAL)
+        truth: Truth = "good" if slower == 1.0 else "between" if slower < 1.5 else "bad"
+        yield Scenario("slow", f"×{slower:g}", truth, case, beyond / 0.05, slower != 1.2)
+
+
+def _drift() -> Iterator[Scenario]:
+    """Ten bins; the canary's are tilted."""
+    for tilt in (0.0, 0.35, 0.55, 0.9):
+        weights = [math.exp(tilt * (bin_ - 4.5) / 2.872) for bin_ in range(10)]
+        ours = tuple(each / math.fsum(weights) for each in weights)
+        psi = math.fsum((each - 0.1) * math.log(each / 0.1) for each in ours)
+        traffic = Traffic(requests_per_second=PER_SECOND, bins=Bins((0.1,) * 10, ours))
+        case = Case(metrics=(Metric(type="drift"),), schedule=_at(10), traffic=traffic, interval=INTERVAL)
+        truth: Truth = "good" if not tilt else "bad" if psi > 0.2 else "between"
+        yield Scenario("drifted", f"PSI {psi:.2f}", truth, case, 1.0, truth != "between")
+
+
+def _quiet() -> Iterator[Scenario]:
+    yield from _each("low traffic", (1.0, 2.0, 5.0), "2/s for a week", per_second=2.0, timeout=7 * 24 * HOURS)
+    yield from _each("low traffic", (1.0, 2.0, 5.0), "2/s for an hour", False, per_second=2.0, timeout=HOURS)
+
+
+def _bursts() -> Iterator[Scenario]:
+    shared = Incidents(factor=10.0, every=600.0, lasting=30.0)
+    yield from _each("shared bursts", (1.0, 2.0, 5.0), "×10 for 30 s in 10 min", incidents=shared, bake=0.0)
+    yield from _each("shared bursts", (1.0, 2.0), "the same, baked for 5 min", False, incidents=shared)
+    yield from _each("one-arm bursts", (1.0, 2.0, 5.0), "φ measured", correlation=0.01, dispersion=None, pods=10)
+    yield from _each("one-arm bursts", (1.0, 2.0), "φ of halves", False, correlation=0.01, dispersion=None, pods=2)
+    yield from _each("one-arm bursts", (1.0, 2.0), "φ not measured", False, correlation=0.01)
+    yield from _each("no bursts", (1.0, 2.0), "φ measured", False, dispersion=None, pods=10)
+    one = Incidents(factor=10.0, every=1800.0, lasting=60.0, arms="one")
+    yield from _each("one-arm incidents", (1.0, 2.0), "×10 for 60 s in 30 min", False, incidents=one)
+
+
+def _day() -> Iterator[Scenario]:
+    for ratio in (1.0, 2.0, 5.0):
+        case = _case(0.001, ratio, day=0.8)
+        yield Scenario("diurnal", f"0.1% and load ±80 %, ×{ratio:g}", _truth(ratio), case, ratio, margin=ratio == 2.0)
+
+
+def _outages() -> Iterator[Scenario]:
+    kinds = (
+        ("flaky", Outage(what="either", share=0.2, lasting=3.0), False),
+        ("down for 5 min at a time, half of the time", Outage(what="unreadable", share=0.5, lasting=30.0), False),
+        ("no series, every third look", Outage(what="absent", share=0.33), False),
+        ("never a series", Outage(what="absent"), True),
+        ("never readable", Outage(what="unreadable"), True),
+    )
+    for name, outage, dark in kinds:
+        for ratio in (1.0,) if dark else (1.0, 2.0, 5.0):
+            case = _case(0.005, ratio, outage=outage, timeout=6 * HOURS if dark else HORIZON)
+            title = f"{name}, errors ×{ratio:g}"
+            yield Scenario("metrics", title, _truth(ratio), case, ratio, margin=ratio == 2.0, dark=dark, outage=True)
+
+
+def _lies() -> Iterator[Scenario]:
+    yield from _each("lying counters", (1.0, 2.0, 5.0), "5 % of the scrapes", lies=Lies(0.05))
+
+
+def _together() -> Iterator[Scenario]:
+    """All default metrics; what is worse is errors."""
+    for ratio in (1.0, 2.0, 5.0):
+        rates = {"errors": Rates(0.005, 0.005 * ratio), "latency": Rates(0.05, 0.05), "degraded": Rates(0.01, 0.01)}
+        traffic = Traffic(requests_per_second=PER_SECOND, rates=rates)
+        case = Case(metrics=DEFAULT_METRICS, schedule=_at(10), traffic=traffic, interval=INTERVAL)
+        yield Scenario("all metrics", f"errors ×{ratio:g}", _truth(ratio), case, ratio, margin=ratio == 2.0)
+
+
+def _steps() -> Iterator[Scenario]:
+    """Steps of 1, 5, 20 and 50 %, five minutes each at least."""
+    steps = tuple(Step(weight=weight, hold=300.0) for weight in (1, 5, 20, 50))
+    for ratio in (1.0, 2.0, 5.0):
+        plain = _case(0.005, ratio)
+        case = Case(
+            metrics=plain.metrics,
+            schedule=Schedule(steps=steps, timeout=HORIZON),
+            traffic=plain.traffic,
+            interval=INTERVAL,
+            warmup=15.0,
+        )
+        yield Scenario("steps", f"1, 5, 20, 50 %, errors ×{ratio:g}", _truth(ratio), case, ratio, main=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import itertools
 import os
 import threading
@@ -18,6 +17,7 @@ from tandem import TandemError
 from tandem_cli.local import manifest as manifests
 from tandem_cli.local.rollout import LocalBackend, StateKeeper
 from tandem_cli.local.stack import LocalStack
+from tandem_cli.rollout.local import here
 from tandem_cli.rollout.state import Asked, Stack, StackFiles, stacks
 from tandem_rollout.analyst import Analyst, Judgement
 from tandem_rollout.driver import advance
@@ -106,7 +106,7 @@ class RolloutRunner:
             version: With ``start``, the version that is to follow.
             reason: Why.
         """
-        self._files.ask(Asked(id=uuid.uuid4().hex, verb=verb, by=getpass.getuser(), reason=reason, version=version))
+        self._files.ask(Asked(id=uuid.uuid4().hex, verb=verb, by=here(), reason=reason, version=version))
 
     def check(self) -> None:
         """Make sure that it goes on.

@@ -42,7 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rollouts", description=main.__doc__)
-    parser.add_argument("--rollouts", type=int, help=f"of each scenario; default {MAIN} of the main ones, else {OTHER}")
+    parser.add_argument(
+        "--rollouts",
+        type=int,
+        help=f"of each scenario; default {MAIN} of the main ones, else {OTHER}",
+    )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} rollouts of each scenario")
     parser.add_argument("--only", default="", help="scenarios with this in their name")
     parser.add_argument("--processes", type=int, default=min(2, multiprocessing.cpu_count()))

@@ -233,7 +233,7 @@ def _outages() -> Iterator[Scenario]:
     )
     for name, outage, dark in kinds:
         for ratio in (1.0,) if dark else (1.0, 2.0, 5.0):
-            case = _case(0.005, ratio, outage=outage, timeout=6 * HOURS if dark else HORIZON)
+            case = _case(0.005, ratio, outage=outage, timeout=2 * HOURS if dark else HORIZON)
             title = f"{name}, errors ×{ratio:g}"
             yield Scenario("metrics", title, _truth(ratio), case, ratio, margin=ratio == 2.0, dark=dark, outage=True)
 

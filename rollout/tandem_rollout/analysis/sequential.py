@@ -252,10 +252,12 @@ def log_mixture(logs: Floats, prior: Prior) -> Floats:
 def log_promotion_of(test: RatioTest, good: Floats, floor: Floats) -> Floats:
     """:func:`log_promotion` of many runs: components on the last axis."""
     ratio = log_mixture(good, test.good)
-    if not test.floor:
-        return ratio
-    below = log_mixture(floor, BELOW_FLOOR) + math.log(FLOOR_WEIGHT)
-    return np.asarray(np.logaddexp(ratio + math.log1p(-FLOOR_WEIGHT), below), np.float64)
+    return log_with_floor(ratio, log_mixture(floor, BELOW_FLOOR)) if test.floor else ratio
+
+
+def log_with_floor(ratio: Floats, floor: Floats) -> Floats:
+    """Log evidence for promotion by the ratio and by the floor together, of the logs of both."""
+    return np.asarray(np.logaddexp(ratio + math.log1p(-FLOOR_WEIGHT), floor + math.log(FLOOR_WEIGHT)), np.float64)
 
 
 def _plus(logs: tuple[float, ...], increments: Floats, dispersion: float) -> tuple[float, ...]:

@@ -21,7 +21,7 @@ from tandem_rollout.analysis.sequential import (
     Floats,
     floor_increments,
     log_mixture,
-    log_promotion_of,
+    log_with_floor,
     ratio_increments,
 )
 from tandem_rollout.analysis.verdict import Verdict
@@ -66,6 +66,7 @@ class Ratios:
         self._good = np.zeros((rollouts, len(self._test.good.values)))
         self._floor = np.zeros((rollouts, len(BELOW_FLOOR.values)))
         self._absolute = np.zeros((rollouts, len(BAD.values)))
+        self._log_bad, self._log_good = np.zeros(rollouts), np.zeros(rollouts)
         self._canary = np.zeros(rollouts)
         self._stable = np.zeros((rollouts, 2))
         self._missing = np.full(rollouts, ABSENT, np.int8)
@@ -92,8 +93,13 @@ class Ratios:
         self._missing = np.where(looked, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
         n_c, k_c, n_s, k_s = (np.where(counted, each, 0.0) for each in (canary, events, stable, others))
         test = self._test
-        self._bad += ratio_increments(n_c, k_c, n_s, k_s, BAD, 1.0) / self._phi
-        self._good += ratio_increments(n_c, k_c, n_s, k_s, test.good, test.margin) / self._phi
+        # a tick without events says nothing of the ratio
+        at = np.flatnonzero(k_c + k_s)
+        tick = n_c[at], k_c[at], n_s[at], k_s[at]
+        self._bad[at] += ratio_increments(*tick, BAD, 1.0) / self._phi[at]
+        self._good[at] += ratio_increments(*tick, test.good, test.margin) / self._phi[at]
+        self._log_bad[at] = log_mixture(self._bad[at], BAD)
+        self._log_good[at] = log_mixture(self._good[at], test.good)
         if test.floor:
             self._floor += floor_increments(n_c, k_c, test.floor) / self._phi
         self._canary += n_c
@@ -121,16 +127,30 @@ class Ratios:
 
     def codes(self) -> Codes:
         """Verdicts by rollout."""
-        fails = log_mixture(self._bad, BAD) >= self._threshold
+        fails = self._log_bad >= self._threshold
         if self._alone:
             fails |= log_mixture(self._absolute, BAD) >= self._threshold
-        passes = log_promotion_of(self._test, self._good, self._floor) >= -math.log(self._test.beta)
+        promotion = self._log_good
+        if self._test.floor:
+            promotion = log_with_floor(promotion, log_mixture(self._floor, BELOW_FLOOR))
+        passes = promotion >= -math.log(self._test.beta)
         passes &= self._canary >= self._metric.least_requests
         return _judged(fails, passes, self._missing, self._canary > 0.0)
 
     def keep(self, kept: Bools) -> None:
         """Go on with these rollouts only."""
-        for name in ("_phi", "_bad", "_good", "_floor", "_absolute", "_canary", "_stable", "_missing"):
+        for name in (
+            "_phi",
+            "_bad",
+            "_good",
+            "_floor",
+            "_absolute",
+            "_log_bad",
+            "_log_good",
+            "_canary",
+            "_stable",
+            "_missing",
+        ):
             setattr(self, name, getattr(self, name)[kept])
 
 

@@ -19,7 +19,7 @@ from tandem_rollout.simulation.outage import SEEN, Blackouts, Codes, Outage
 from tandem_rollout.simulation.outcome import Outcomes, joined
 from tandem_rollout.simulation.traffic import Counts, Stream, Traffic
 
-BATCH: Final = 2000
+BATCH: Final = 5000
 """Rollouts that are simulated at once, from a seed of their own."""
 _HISTORY_S: Final = 1800.0
 """How far back stable is looked at to measure dispersion, as an analyst does."""
@@ -146,16 +146,17 @@ def simulate_batch(
                 each.keep(going)
         shares = fleet.shares
         if others:
-            common = stream.draw(now, np.full(len(shares), fixed))
-            other = shares != fixed
-            own = stream.draw(now, shares) if other.any() else common
-            counts = common.merged(other, own) if other.any() else common
+            common = counts = stream.draw(now, np.full(len(shares), fixed))
+            at = np.flatnonzero(fleet.running & (shares != fixed))
+            if len(at):
+                counts = common.replaced(at, stream.draw(now, shares[at], at=at))
         else:
             common = counts = stream.draw(now, shares)
         counts, trouble = metrics.scrape(counts)
         fleet.look(now, counts, trouble)
         for rule in others:
-            rule.look(now, common.canary, common.events[key][0], trouble)
+            if rule.running.any():
+                rule.look(now, common.canary, common.events[key][0], trouble)
     fleet.give_up(now)
     for rule in others:
         rule.give_up(now)

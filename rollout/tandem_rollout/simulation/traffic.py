@@ -116,22 +116,23 @@ class Counts:
     events: dict[str, tuple[Floats, Floats]]
     rows: tuple[Floats, Floats] | None = None
 
-    def merged(self, where: npt.NDArray[np.bool_], other: Counts) -> Counts:
-        """These counts, with those of the other where told so."""
-        return Counts(
-            np.where(where, other.canary, self.canary),
-            np.where(where, other.stable, self.stable),
-            {
-                key: (np.where(where, other.events[key][0], ours), np.where(where, other.events[key][1], theirs))
-                for key, (ours, theirs) in self.events.items()
-            },
-            None
-            if self.rows is None or other.rows is None
-            else (
-                np.where(where[:, None], other.rows[0], self.rows[0]),
-                np.where(where[:, None], other.rows[1], self.rows[1]),
-            ),
-        )
+    def replaced(self, at: npt.NDArray[np.intp], other: Counts) -> Counts:
+        """These counts, with those of the other in the place of some rollouts'."""
+        events = {
+            key: (_replaced(ours, at, other.events[key][0]), _replaced(theirs, at, other.events[key][1]))
+            for key, (ours, theirs) in self.events.items()
+        }
+        rows = self.rows
+        if rows is not None and other.rows is not None:
+            rows = _replaced(rows[0], at, other.rows[0]), _replaced(rows[1], at, other.rows[1])
+        canary, stable = _replaced(self.canary, at, other.canary), _replaced(self.stable, at, other.stable)
+        return Counts(canary, stable, events, rows)
+
+
+def _replaced(values: Floats, at: npt.NDArray[np.intp], by: Floats) -> Floats:
+    made = values.copy()
+    made[at] = by
+    return made
 
 
 class Stream:
@@ -151,24 +152,27 @@ class Stream:
         self._within = np.zeros(rollouts, np.int8)
         """0 outside incidents; 1 in one of the canary, 2 of stable, 3 of both."""
 
-    def draw(self, now: float, share: Floats, *, alike: bool = False) -> Counts:
+    def draw(self, now: float, share: Floats, *, at: npt.NDArray[np.intp] | None = None, alike: bool = False) -> Counts:
         """The tick that ends now.
 
         Args:
             now: Seconds since the beginning.
             share: The canary's share of the requests, by rollout.
+            at: Places of the rollouts to draw it for; None for all, which is the next tick.
             alike: Whether the canary is stable itself.
         """
         traffic = self._traffic
         wave = 1.0 + traffic.day * math.sin(2.0 * math.pi * now / DAY)
         load = traffic.requests_per_second * self._interval * wave
-        self._move()
+        if at is None:
+            self._move()
+        within = self._within if at is None else self._within[at]
         canary = self._random.poisson(load * share)
         stable = self._random.poisson(load * (1.0 - share))
         events = {
             key: (
-                self._events(canary, (rates.stable if alike else rates.canary) * wave, 1),
-                self._events(stable, rates.stable * wave, 2),
+                self._events(canary, (rates.stable if alike else rates.canary) * wave, within & 1),
+                self._events(stable, rates.stable * wave, within & 2),
             )
             for key, rates in traffic.rates.items()
         }
@@ -185,13 +189,13 @@ class Stream:
         """Go on with these rollouts only."""
         self._within = self._within[kept]
 
-    def _events(self, requests: npt.NDArray[np.int64], rate: float, arm: int) -> Floats:
+    def _events(self, requests: npt.NDArray[np.int64], rate: float, within: npt.NDArray[np.int8]) -> Floats:
         traffic = self._traffic
         if traffic.incidents is None and not traffic.correlation:
             return self._random.binomial(requests, min(rate, _MOST)).astype(np.float64)
         rates = np.full(len(requests), min(rate, _MOST))
         if traffic.incidents is not None:
-            rates = np.minimum(rates * np.where(self._within & arm, traffic.incidents.factor, 1.0), _MOST)
+            rates = np.minimum(rates * np.where(within, traffic.incidents.factor, 1.0), _MOST)
         if traffic.correlation and rate:
             spread = 1.0 / traffic.correlation - 1.0
             rates = self._random.beta(rates * spread, (1.0 - rates) * spread)

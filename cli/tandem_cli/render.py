@@ -68,7 +68,7 @@ def render_rollouts(
         controller_namespace=controller_namespace,
     )
     objects: list[dict[str, Any]] = []
-    for file, manifest in [(path, each) for path in files for each in _manifests(path)]:
+    for file, manifest in [(path, each) for path in files for each in read_rollouts(path)]:
         metadata = manifest.get("metadata") or {}
         if isinstance(metadata, dict):
             manifest["metadata"] = {"namespace": namespace, **metadata}
@@ -85,7 +85,12 @@ def print_crd() -> None:
     typer.echo(dump([crd()]), nl=False)
 
 
-def _manifests(file: Path) -> list[dict[str, Any]]:
+def read_rollouts(file: Path) -> list[dict[str, Any]]:
+    """Manifests of the InferenceRollouts in a file, - for stdin.
+
+    Raises:
+        InvalidSpecError: There is none, or it is of another version.
+    """
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text()
         documents = [each for each in yaml.safe_load_all(text) if each]

@@ -1,0 +1,125 @@
+"""What rollouts of one's own traffic take: of a canary that is as good as stable, and of canaries that are worse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.gates import Metric
+from tandem_rollout.simulation.outcome import ROLLED_BACK, UNDECIDED, Outcomes, Spread, spread
+from tandem_rollout.simulation.rollouts import Case, simulate
+from tandem_rollout.simulation.traffic import Bins, Rates, Traffic
+
+RATIOS: Final = (1.0, 1.5, 2.0, 5.0)
+_EVEN: Final = Bins((0.1,) * 10, (0.1,) * 10)
+_MOST: Final = 0.95
+"""A worse canary's rate is not higher."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What becomes of one kind of canary.
+
+    Attributes:
+        ratio: Its rate of events over stable's.
+        outcomes: How its rollouts ended.
+        requests: Canary requests until the decision, of those that were decided; None where none was.
+        minutes: Minutes that they took.
+    """
+
+    ratio: float
+    outcomes: Outcomes
+    requests: Spread | None
+    minutes: Spread | None
+
+
+def steady(requests_per_second: float, rates: Mapping[str, float]) -> Traffic:
+    """Traffic whose rates stay, of a canary that is as good as stable.
+
+    Args:
+        requests_per_second: Of both arms together.
+        rates: Rates by name or type of the metrics.
+    """
+    same = {key: Rates(rate, rate) for key, rate in rates.items()}
+    return Traffic(requests_per_second=requests_per_second, rates=same, bins=_EVEN)
+
+
+def worse(traffic: Traffic, key: str, ratio: float) -> Traffic:
+    """The same traffic with a canary that has so many times stable's rate, though no more than 95 %.
+
+    Args:
+        traffic: The traffic.
+        key: Name or type of the metric, as the traffic has it.
+        ratio: The canary's rate over stable's.
+    """
+    stable = traffic.rates[key].stable
+    return replace(traffic, rates={**traffic.rates, key: Rates(stable, min(stable * ratio, _MOST))})
+
+
+def forecast(
+    case: Case,
+    key: str,
+    *,
+    ratios: Sequence[float] = RATIOS,
+    rollouts: int = 1000,
+    seed: int = 1,
+    tell: Callable[[int], None] | None = None,
+) -> list[Forecast]:
+    """What becomes of canaries.
+
+    Args:
+        case: What is simulated.
+        key: What they are worse by: name or type of a metric, as the traffic has it.
+        ratios: How much worse.
+        rollouts: How many of each.
+        seed: Of chance.
+        tell: Told how many rollouts have been simulated more.
+    """
+    made = []
+    for number, ratio in enumerate(ratios):
+        outcomes = simulate(
+            replace(case, traffic=worse(case.traffic, key, ratio)), rollouts=rollouts, seed=seed + number, tell=tell
+        )
+        decided = outcomes.ended != UNDECIDED
+        requests, minutes = spread(outcomes.requests[decided]), spread(outcomes.seconds[decided] / 60.0)
+        made.append(Forecast(ratio, outcomes, requests, minutes))
+    return made
+
+
+def predicted_requests(
+    metrics: Sequence[Metric],
+    traffic: Traffic,
+    *,
+    weight: int,
+    interval: float = 10.0,
+    warmup: float = 15.0,
+    timeout: float = 3600.0,
+    rollouts: int = 1000,
+    seed: int = 1,
+) -> Spread | None:
+    """Requests that a bad canary answers until it is rolled back, those of the warm-up among them.
+
+    Args:
+        metrics: What is looked at; the threshold rises with the number of gates.
+        traffic: What happens, with the canary's rates.
+        weight: The canary's percentage of the requests.
+        interval: Seconds between looks.
+        warmup: Seconds in which nothing is counted.
+        timeout: Most seconds.
+        rollouts: How many are simulated.
+        seed: Of chance.
+
+    Returns:
+        How they spread; None where no canary is rolled back.
+    """
+    case = Case(
+        metrics=metrics,
+        schedule=Schedule(steps=(Step(weight=weight, hold=interval),), timeout=timeout),
+        traffic=traffic,
+        interval=interval,
+        warmup=warmup,
+    )
+    outcomes = simulate(case, rollouts=rollouts, seed=seed)
+    return spread(outcomes.requests[outcomes.ended == ROLLED_BACK])

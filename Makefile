@@ -7,7 +7,7 @@ PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check test e2e bench demo lock proto manifests clean
+.PHONY: help fmt check test e2e bench sim demo lock proto manifests clean
 
 help:  ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ e2e: $(VENV)/.dev  ## Tests on the Kubernetes cluster that KUBECONFIG names
 
 bench: $(VENV)/.dev  ## Side by side with a stock KServe pair; results in benchmarks/results
 	$(BIN)/python -m benchmarks.pair
+
+sim: $(VENV)/.dev  ## Rollouts of simulated traffic; results in benchmarks/results
+	$(BIN)/python -m benchmarks.rollouts
 
 demo: $(VENV)/.demo  ## Train, serve, and ship a second version as a canary; BAD=errors|latency|drift: a faulty one
 	$(BIN)/python examples/athlete/demo.py $(if $(BAD),--bad $(BAD))

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,9 +14,10 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeR
 from benchmarks import cpu
 from benchmarks.rollouts import report
 from benchmarks.rollouts.findings import Found, last_line
+from benchmarks.rollouts.job import Done, Job, done
 from benchmarks.rollouts.scenario import Scenario, scenarios
-from tandem_rollout.simulation.outcome import Outcomes, joined
-from tandem_rollout.simulation.rollouts import batches, simulate_batch
+from tandem_rollout.simulation.outcome import joined
+from tandem_rollout.simulation.rollouts import batches
 
 RESULTS = Path(__file__).parent.parent / "results"
 MAIN, OTHER, QUICK = 20_000, 10_000, 400
@@ -28,7 +27,7 @@ MAIN, OTHER, QUICK = 20_000, 10_000, 400
 def main(argv: Sequence[str] | None = None) -> int:
     """Simulate rollouts; table, raw numbers, plots, and one line of figures."""
     arguments = _parse(argv)
-    console = Console(width=150 if not sys.stdout.isatty() else None)
+    console = Console(width=190 if not sys.stdout.isatty() else None)
     chosen = [each for each in scenarios() if arguments.only in each.name]
     if not chosen:
         console.print(f"no scenario has {arguments.only!r} in its name", markup=False)
@@ -54,31 +53,22 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """A batch of a scenario."""
-
-    scenario: int
-    number: int
-    size: int
-
-
 def _run(chosen: Sequence[Scenario], arguments: argparse.Namespace, console: Console) -> list[Found]:
     jobs = [
-        _Job(place, number, size)
-        for place, scenario in enumerate(chosen)
+        Job(scenario.name, number, size)
+        for scenario in chosen
         for number, size in enumerate(batches(_rollouts(scenario, arguments)))
     ]
-    done: dict[_Job, tuple[Outcomes, list[Outcomes]]] = {}
+    results: dict[Job, Done] = {}
     columns = (*Progress.get_default_columns()[:3], MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not sys.stdout.isatty()) as progress:
         task = progress.add_task("rollouts", total=sum(job.size for job in jobs))
-        for job, result in _done(chosen, jobs, arguments.processes):
-            done[job] = result
+        for job, result in done(jobs, arguments.processes):
+            results[job] = result
             progress.advance(task, job.size)
     found = []
-    for place, scenario in enumerate(chosen):
-        parts = [done[job] for job in jobs if job.scenario == place]
+    for scenario in chosen:
+        parts = [results[job] for job in jobs if job.scenario == scenario.name]
         others = {
             name: joined([each for _, rules in parts for each in rules[at : at + 1]])
             for at, name in enumerate(scenario.rules)
@@ -91,24 +81,6 @@ def _rollouts(scenario: Scenario, arguments: argparse.Namespace) -> int:
     if arguments.rollouts:
         return int(arguments.rollouts)
     return QUICK if arguments.quick else MAIN if scenario.main else OTHER
-
-
-def _done(
-    chosen: Sequence[Scenario], jobs: Sequence[_Job], processes: int
-) -> Iterator[tuple[_Job, tuple[Outcomes, list[Outcomes]]]]:
-    if processes < 2:
-        for job in jobs:
-            yield job, _simulate(chosen[job.scenario], job)
-        return
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(_simulate, chosen[job.scenario], job): job for job in jobs}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-
-
-def _simulate(scenario: Scenario, job: _Job) -> tuple[Outcomes, list[Outcomes]]:
-    rules = scenario.make if scenario.rules else None
-    return simulate_batch(scenario.case, job.size, seed=scenario.seed, number=job.number, rules=rules)
 
 
 if __name__ == "__main__":

@@ -33,14 +33,14 @@ _SHOWN = ("flagger-1", "flagger-5", "argo", "argo-unclear")
 def show(found: Sequence[Found], console: Console) -> None:
     """Print the table."""
     table = Table(
-        title="Rollouts in per cent; canary requests and minutes until the decision; wrong decisions of other rules in "
-        "per cent; * counts for the last line",
+        title="Ends of rollouts in per cent (baking: taken back while it baked); canary requests and minutes "
+        "until the decision; other rules' wrong decisions in per cent; * counts for the last line",
         title_justify="left",
     )
-    table.add_column("scenario")
-    headings = ("promoted", "rolled back", "taken back", "undecided", "×SPRT", "requests", "p90", "min", "p90")
+    table.add_column("scenario", no_wrap=True)
+    headings = ("promoted", "back", "baking", "undecided", "×SPRT", "requests", "p90", "min", "p90")
     for heading in (*headings, *_SHOWN):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     previous = None
     for each in found:
         if previous not in (None, each.scenario.group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -120,7 +121,9 @@ def simulate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same numbers.")] = 1,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Simulate rollouts of your traffic: how good and bad versions end, and what that takes. Asks nobody.
+    """Simulate rollouts of your traffic: how good and bad versions end, and what that takes. Nothing is changed.
+
+    Pods are always ready in it, and steps that pause go on at once.
 
     Exit codes: 0 shown, 1 the manifest is not valid or has no canary, 2 the command line makes no sense.
     """
@@ -214,6 +217,8 @@ def _planned(file: Path | None, weight: int) -> tuple[str, Schedule, Analysis]:
     planned = schedule(rollout.spec)
     if rollout.spec.strategy.canary is None or planned is None:
         raise InvalidSpecError(f"{file}: {rollout.name}: only the strategy canary is simulated")
+    # somebody says go on, sooner or later
+    planned = replace(planned, steps=tuple(replace(step, gate=False) for step in planned.steps))
     return rollout.name, planned, rollout.spec.analysis or Analysis()
 
 

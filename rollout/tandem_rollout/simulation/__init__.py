@@ -8,6 +8,7 @@
 - :mod:`.rollouts`: the whole of it. :mod:`.forecast`: what a canary's rollout will take.
 - :mod:`.sprt`, :mod:`.flagger`, :mod:`.argo`: other rules, on the same traffic.
 
-Pods are always ready here, nobody says a word, and a step that pauses goes on at once: what is simulated is what
-evidence does. Random numbers come from seeds; nothing depends on the clock or on how work is shared out.
+Pods are always ready here and nobody says a word: what is simulated is what evidence does, and a step that pauses is
+the end of what can be foreseen. Random numbers come from seeds; nothing depends on the clock or on how work is shared
+out.
 """

@@ -58,15 +58,19 @@ class Liars:
         self._true[:, 2] = served
         self._shown = self._true.copy()
         self._hangs = np.zeros((rollouts, 2), np.int8)
+        self._touched = np.zeros(rollouts, np.bool_)
 
     def scrape(self, counts: Four) -> tuple[Four, Codes]:
         """What is counted of a tick, and whether that is nothing."""
         added = np.stack(counts, axis=1)
         before = self._shown
         shown, touched = self._export(added)
-        self._shown = shown
-        counted, codes = shown - before, np.zeros(len(added), np.int8)
-        for row in np.flatnonzero(touched | ~np.isfinite(before).all(axis=1) | (before < 0).any(axis=1)):
+        asked = touched | self._touched
+        self._shown, self._touched = shown, touched
+        with np.errstate(invalid="ignore"):
+            counted = shown - before
+        codes = np.zeros(len(added), np.int8)
+        for row in np.flatnonzero(asked):
             found = _tick(before[row], shown[row])
             codes[row] = ABSENT if isinstance(found, NoData) else SEEN
             counted[row] = 0.0 if isinstance(found, NoData) else _four(found)
@@ -74,7 +78,8 @@ class Liars:
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Go on with these rollouts only."""
-        self._true, self._shown, self._hangs = self._true[kept], self._shown[kept], self._hangs[kept]
+        for name in ("_true", "_shown", "_hangs", "_touched"):
+            setattr(self, name, getattr(self, name)[kept])
 
     def _export(self, added: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
         """What the scrape shows, and in which rollouts that is anything but one more honest tick."""

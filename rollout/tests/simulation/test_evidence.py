@@ -1,0 +1,146 @@
+"""Many rollouts say at each tick what one says by the analysis that real ones are judged by."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tandem_rollout.analysis.counts import Counters, NoData
+from tandem_rollout.analysis.gather import gather
+from tandem_rollout.analysis.judge import judge
+from tandem_rollout.analysis.latency import Limit
+from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
+from tandem_rollout.analysis.record import Gathered, Record
+from tandem_rollout.analysis.verdict import ProviderError, Verdict
+from tandem_rollout.gates import Metric
+from tandem_rollout.simulation.evidence import VERDICTS, Drifts, Ratios
+from tandem_rollout.simulation.outage import ABSENT, SEEN
+
+LIMIT = Limit(0.1, 0.05, 5000.0)
+ALL = np.array([True])
+
+
+def reading(metric: Metric, totals: list[float], bins: list[list[float]], trouble: int) -> Reading:
+    """What a source reads of counters with these totals: canary's requests and events, stable's."""
+    if trouble != SEEN:
+        return NoData("no series") if trouble == ABSENT else ProviderError("refused")
+    if metric.type == "drift":
+        ours, theirs = ({"pod": {"": _cumulative(each)}} for each in bins)
+        return Binned(stable=theirs, canary=ours)
+    if metric.type == "latency":
+        canary, stable = (
+            {"pod": {"": {0.1: totals[at] - totals[at + 1], math.inf: totals[at]}}} for at in (0, 2)
+        )  # fmt: skip
+        return Binned(stable=stable, canary=canary)
+    canary, stable = (Counters({"r": totals[at]}, {"e": totals[at + 1]}) for at in (0, 2))
+    return Counted(stable={"pod": stable}, canary={"pod": canary})
+
+
+def _cumulative(rows: list[float]) -> dict[float, float]:
+    edges = [*map(float, range(len(rows) - 1)), math.inf]
+    return dict(zip(edges, np.cumsum(rows).tolist(), strict=True))
+
+
+class One:
+    """One rollout by the analysis."""
+
+    def __init__(self, metric: Metric, phi: float) -> None:
+        self.metric = metric
+        limit = LIMIT if metric.type == "latency" else None
+        self.record = Record(run=1, plan="", prepared=True, metrics={metric.called: Gathered(limit=limit, phi=phi)})
+        self.totals, self.bins = [0.0] * 4, [[0.0] * 5, [0.0] * 5]
+        self.before = self._read(SEEN)
+
+    def tick(self, counts: list[float], rows: list[list[float]], trouble: int, weight: int) -> Verdict:
+        self.totals = [total + more for total, more in zip(self.totals, counts, strict=True)]
+        self.bins = [[a + b for a, b in zip(arm, new, strict=True)] for arm, new in zip(self.bins, rows, strict=True)]
+        after = self._read(trouble)
+        self.record = gather([self.metric], self.record, self.before, after, now=0.0, weight=weight)
+        self.before = after
+        lines, _ = judge([self.metric], self.record)
+        return lines[0].verdict
+
+    def _read(self, trouble: int) -> Readings:
+        return {self.metric.called: reading(self.metric, self.totals, self.bins, trouble)}
+
+
+METRICS = [
+    Metric(type="errors"),
+    Metric(type="errors", margin=1.5, floor=0.0, least_requests=300, alpha=0.05, beta=0.05),
+    Metric(type="latency", beta=0.05),
+    Metric(type="degraded", floor=0.02),
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(METRICS),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.3, 1.0, 1.7, 6.0]),
+    st.sampled_from([0.0, 0.002, 0.05]),
+    st.sampled_from([1.0, 1.7]),
+    st.integers(20, 60),
+)
+def test_ratios_of_rates_tick_by_tick(
+    metric: Metric, seed: int, ratio: float, rate: float, phi: float, ticks: int
+) -> None:
+    random = np.random.default_rng(seed)
+    one, many = One(metric, phi), Ratios(metric, 1, gates=1, phi=np.array([phi]))
+    before = SEEN
+    for number in range(ticks):
+        weight = 10 if number < ticks // 2 else 50 if number < ticks - 10 else 100
+        n_c = float(random.poisson(weight * 2 if random.random() < 0.9 else 0))
+        n_s = float(random.poisson(200 - weight * 2))
+        k_c, k_s = float(random.binomial(int(n_c), min(rate * ratio, 1))), float(random.binomial(int(n_s), rate))
+        trouble = int(random.choice([0, 0, 0, 0, 0, 0, 1, 2]))
+        verdict = one.tick([n_c, k_c, n_s, k_s], one.bins, trouble, weight)
+        code = np.array([trouble or before], np.int8)
+        before = trouble
+        canary, events, stable, others = (np.array([each]) for each in (n_c, k_c, n_s, k_s))
+        if weight < 100:
+            many.add(ALL, code, canary, events, stable, others)
+        else:
+            many.add_alone(ALL, code, canary, events)
+        assert VERDICTS[int(many.codes()[0])] is verdict
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.2, 0.8]), st.integers(10, 40))
+def test_drift_tick_by_tick(seed: int, tilt: float, ticks: int) -> None:
+    random = np.random.default_rng(seed)
+    metric = Metric(type="drift", least_requests=300)
+    one, many = One(metric, 1.0), Drifts(metric, 1, gates=1, bins=5)
+    weights = np.exp(tilt * np.arange(5))
+    before = SEEN
+    for number in range(ticks):
+        share = 0.1 if number < ticks // 2 else 0.4
+        ours = random.multinomial(random.poisson(200 * share), weights / weights.sum()) * 1.0
+        theirs = random.multinomial(random.poisson(200 * (1 - share)), [0.2] * 5) * 1.0
+        trouble = int(random.choice([0, 0, 0, 0, 0, 1, 2]))
+        verdict = one.tick([0.0] * 4, [ours.tolist(), theirs.tolist()], trouble, 10)
+        many.add(ALL, np.array([trouble or before], np.int8), ours[None], theirs[None])
+        before = trouble
+        assert VERDICTS[int(many.codes()[0])] is verdict
+
+
+def test_rollouts_do_not_touch_each_other() -> None:
+    metric = Metric(type="errors")
+    many = Ratios(metric, 3, gates=1)
+    seen = np.zeros(3, np.int8)
+    canary, stable, others = np.full(3, 8000.0), np.full(3, 72_000.0), np.full(3, 360.0)
+    many.add(np.array([True, True, False]), seen, canary, np.array([40.0, 180.0, 180.0]), stable, others)
+    said = [VERDICTS[code] for code in many.codes()]
+    assert said == [Verdict.PASS, Verdict.FAIL, Verdict.NO_DATA]
+    many.keep(np.array([False, True, True]))
+    assert [VERDICTS[code] for code in many.codes()] == said[1:]
+
+
+@pytest.mark.parametrize(("gates", "verdict"), [(1, Verdict.FAIL), (100, Verdict.INCONCLUSIVE)])
+def test_more_gates_raise_the_threshold_of_rollback(gates: int, verdict: Verdict) -> None:
+    many = Ratios(Metric(type="errors"), 1, gates=gates)
+    many.add(ALL, np.zeros(1, np.int8), *(np.array([each]) for each in (100.0, 8.0, 900.0, 9.0)))
+    assert VERDICTS[int(many.codes()[0])] is verdict

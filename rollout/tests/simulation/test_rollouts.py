@@ -1,0 +1,224 @@
+"""Whole rollouts: what evidence makes of good and bad canaries, and what outages do not."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from tandem_rollout.analysis.counts import Tick
+from tandem_rollout.analysis.dispersion import Dispersion, dispersion
+from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.gates import Metric
+from tandem_rollout.simulation import rollouts as module
+from tandem_rollout.simulation.flagger import Flagger
+from tandem_rollout.simulation.forecast import forecast, predicted_requests, steady, worse
+from tandem_rollout.simulation.lies import Lies
+from tandem_rollout.simulation.outage import Outage
+from tandem_rollout.simulation.outcome import (
+    PROMOTED,
+    ROLLED_BACK,
+    TAKEN_BACK,
+    UNDECIDED,
+    Outcomes,
+    joined,
+    spread,
+)
+from tandem_rollout.simulation.rollouts import Case, simulate, simulate_batch
+from tandem_rollout.simulation.sprt import Sprt
+from tandem_rollout.simulation.traffic import Bins, Incidents, Rates, Stream, Traffic
+
+SCHEDULE = Schedule(steps=(Step(weight=10, hold=10.0),), timeout=4 * 3600.0, bake=60.0)
+
+
+def case(ratio: float = 1.0, rate: float = 0.02) -> Case:
+    return Case(
+        metrics=[Metric(type="errors")],
+        schedule=SCHEDULE,
+        traffic=Traffic(rates={"errors": Rates(rate, rate * ratio)}),
+    )
+
+
+def same(one: Outcomes, other: Outcomes) -> bool:
+    return all(np.array_equal(getattr(one, each.name), getattr(other, each.name)) for each in fields(Outcomes))
+
+
+def test_good_canaries_are_promoted_and_bad_ones_rolled_back() -> None:
+    good, bad = (simulate(case(ratio), rollouts=500, seed=1) for ratio in (1.0, 5.0))
+    assert good.share(PROMOTED) > 0.98
+    assert bad.share(ROLLED_BACK) == 1.0
+    assert bad.requests.mean() < good.requests.mean() / 5.0
+
+
+def test_the_same_seed_gives_the_same_outcomes() -> None:
+    one, two, other = (simulate(case(), rollouts=200, seed=seed) for seed in (1, 1, 2))
+    assert same(one, two)
+    assert not same(one, other)
+
+
+def test_outcomes_do_not_depend_on_who_simulates_which_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", 100)
+    whole = simulate(case(), rollouts=250, seed=1)
+    parts = [simulate_batch(case(), size, seed=1, number=at)[0] for at, size in reversed([*enumerate((100, 100, 50))])]
+    assert same(whole, joined(parts[::-1]))
+
+
+class Recorder(Flagger):
+    """Writes down the canary's requests so far, and never decides."""
+
+    def __init__(self, rollouts: int) -> None:
+        super().__init__(rollouts)
+        self.totals: dict[float, np.ndarray] = {}
+
+    def look(self, now: float, canary: np.ndarray, events: np.ndarray, trouble: np.ndarray) -> None:
+        self.spend(canary, canary)
+        self.totals[now] = self._requests.copy()
+
+
+def test_other_rules_see_the_traffic_that_the_engine_sees() -> None:
+    recorder = Recorder(50)
+    short = replace(case(), schedule=replace(SCHEDULE, timeout=1800.0))
+    engine, _ = simulate_batch(short, 50, seed=1, number=0, rules=lambda rollouts: [recorder])
+    assert engine.count(PROMOTED) > 25
+    for row in range(50):
+        assert engine.requests[row] == recorder.totals[engine.seconds[row]][row]
+
+
+@pytest.mark.parametrize("what", ["absent", "unreadable"])
+@pytest.mark.parametrize("ratio", [1.0, 5.0])
+def test_metrics_that_are_never_there_decide_nothing(what: str, ratio: float) -> None:
+    dark = replace(case(ratio), outage=Outage(what=what))  # type: ignore[arg-type]
+    outcomes = simulate(dark, rollouts=50, seed=1)
+    assert outcomes.count(UNDECIDED) == 50
+    assert (outcomes.samples == 0.0).all()
+    assert (outcomes.seconds == SCHEDULE.timeout).all()
+
+
+@pytest.mark.parametrize("what", ["absent", "unreadable", "either"])
+def test_flaky_metrics_delay_decisions_and_make_none(what: str) -> None:
+    flaky = replace(case(), outage=Outage(what=what, share=0.3, lasting=3.0))  # type: ignore[arg-type]
+    outcomes, plain = simulate(flaky, rollouts=500, seed=1), simulate(case(), rollouts=500, seed=1)
+    assert outcomes.share(PROMOTED) > 0.98
+    assert not outcomes.unseen.any()
+    assert outcomes.seconds.mean() > 1.2 * plain.seconds.mean()
+    assert outcomes.samples.mean() == pytest.approx(plain.samples.mean(), rel=0.1)
+
+
+def test_a_policy_that_fails_without_data_is_seen_to_roll_back_unseen() -> None:
+    strict = replace(case(), metrics=[Metric(type="errors", no_data="fail")], outage=Outage(what="absent", share=0.3))
+    outcomes = simulate(strict, rollouts=100, seed=1)
+    assert outcomes.share(ROLLED_BACK) > 0.95
+    assert outcomes.unseen.mean() > 0.95
+
+
+def test_lying_counters_roll_back_no_more_good_canaries() -> None:
+    outcomes = simulate(replace(case(), lies=Lies(0.1)), rollouts=500, seed=1)
+    assert outcomes.share(PROMOTED) > 0.98
+    bad = simulate(replace(case(5.0), lies=Lies(0.1)), rollouts=200, seed=1)
+    assert bad.share(ROLLED_BACK) == 1.0
+
+
+def test_what_the_time_does_not_suffice_for_stays_undecided_or_goes_as_the_spec_says() -> None:
+    for on_timeout, ended in (("pause", UNDECIDED), ("abort", ROLLED_BACK), ("promote", PROMOTED)):
+        short = replace(SCHEDULE, timeout=60.0, on_timeout=on_timeout, bake=0.0)  # type: ignore[arg-type]
+        outcomes = simulate(replace(case(rate=0.001), schedule=short), rollouts=50, seed=1)
+        assert outcomes.count(ended) == 50
+
+
+def test_a_canary_that_falls_ill_while_it_bakes_is_taken_back() -> None:
+    burning = Incidents(factor=20.0, every=1.0, lasting=1e9)
+    good = replace(case(), schedule=replace(SCHEDULE, bake=600.0))
+    calm = simulate(good, rollouts=100, seed=1)
+    assert calm.count(TAKEN_BACK) == 0
+    late = replace(good.traffic, incidents=replace(burning, every=2000.0))
+    assert simulate(replace(good, traffic=late), rollouts=100, seed=1).count(TAKEN_BACK) > 20
+
+
+def test_requests_of_the_warm_up_are_spent_and_not_counted() -> None:
+    warm = simulate(replace(case(5.0), warmup=60.0), rollouts=200, seed=1)
+    assert (warm.requests - warm.samples).mean() == pytest.approx(100.0, rel=0.05)
+    assert warm.seconds.min() >= 60.0
+
+
+def test_drift_is_found_and_its_absence_promoted() -> None:
+    even, tilted = (0.25,) * 4, (0.4, 0.3, 0.2, 0.1)
+    for canary, ended in ((even, PROMOTED), (tilted, ROLLED_BACK)):
+        drifting = Case(metrics=[Metric(type="drift")], schedule=SCHEDULE, traffic=Traffic(bins=Bins(even, canary)))
+        assert simulate(drifting, rollouts=100, seed=1).share(ended) > 0.95
+
+
+def test_steps_rise_and_end_with_the_decision() -> None:
+    steps = tuple(Step(weight=weight, hold=60.0) for weight in (5, 25, 50))
+    outcomes = simulate(replace(case(), schedule=replace(SCHEDULE, steps=steps)), rollouts=200, seed=1)
+    assert outcomes.share(PROMOTED) > 0.97
+    assert outcomes.seconds[outcomes.ended == PROMOTED].min() >= 180.0
+
+
+def test_dispersion_is_measured_as_the_analysis_does() -> None:
+    bursty = replace(case(), dispersion=None, pods=4)
+    bursty = replace(bursty, traffic=replace(bursty.traffic, correlation=0.02))
+    measured = module._dispersion(bursty, np.random.default_rng(5), 3)["errors"]
+    stream = Stream(bursty.traffic, np.random.default_rng(5), 3, 10.0)
+    ticks = [stream.draw(-1800.0 + 10.0 * (at + 1), np.full(3, 0.25), alike=True) for at in range(180)]
+    for row in range(3):
+        found = dispersion(
+            Tick(each.canary[row], each.events["errors"][0][row], each.stable[row], each.events["errors"][1][row])
+            for each in ticks
+        )
+        assert isinstance(found, Dispersion)
+        assert measured[row] == pytest.approx(found.phi)
+        assert measured[row] > 1.2
+
+
+def test_one_pod_or_few_events_measure_nothing() -> None:
+    for few in (replace(case(), dispersion=None, pods=1), replace(case(rate=1e-5), dispersion=None, pods=4)):
+        assert (module._dispersion(few, np.random.default_rng(1), 5)["errors"] == 1.0).all()
+    given = replace(case(), dispersion=3.0)
+    assert (
+        simulate(given, rollouts=100, seed=1).samples.mean()
+        > 2.0 * simulate(case(), rollouts=100, seed=1).samples.mean()
+    )
+
+
+@pytest.mark.parametrize("ratio", [1.0, 2.0])
+def test_decisions_take_little_more_than_those_of_one_who_knows_both_rates(ratio: float) -> None:
+    def known(rollouts: int) -> list[Sprt]:
+        return [Sprt(rollouts, good=0.02, bad=0.02 * max(ratio, 2.0))]
+
+    ours, (theirs,) = simulate_batch(case(ratio), 1000, seed=1, number=0, rules=known)
+    assert 1.1 < ours.samples.mean() / theirs.samples.mean() < 1.6
+
+
+def test_forecast_tells_good_canaries_from_bad_ones() -> None:
+    told: list[int] = []
+    own = replace(case(), traffic=steady(50.0, {"errors": 0.01, "latency": 0.05}))
+    found = forecast(own, "errors", rollouts=200, tell=told.append)
+    assert [each.ratio for each in found] == [1.0, 1.5, 2.0, 5.0]
+    assert found[0].outcomes.share(PROMOTED) > 0.97
+    assert found[3].outcomes.share(ROLLED_BACK) == 1.0
+    assert found[3].minutes is not None
+    assert found[0].minutes is not None
+    assert found[3].minutes.median < found[0].minutes.median
+    assert sum(told) == 800
+
+
+def test_worse_leaves_stable_and_other_metrics_alone() -> None:
+    traffic = steady(50.0, {"errors": 0.3, "latency": 0.05})
+    bad = worse(traffic, "errors", 5.0)
+    assert bad.rates["errors"] == Rates(0.3, 0.95)
+    assert bad.rates["latency"] == traffic.rates["latency"]
+
+
+def test_predicted_requests_are_those_until_rollback() -> None:
+    traffic = worse(steady(100.0, {"errors": 0.001}), "errors", 50.0)
+    found = predicted_requests([Metric(type="errors")], traffic, weight=10, rollouts=300)
+    assert found is not None
+    assert found.median <= found.p90 <= found.p99
+    assert 150.0 <= found.median <= 600.0
+    good = steady(100.0, {"errors": 0.0})
+    assert predicted_requests([Metric(type="errors")], good, weight=10, rollouts=20) is None
+
+
+def test_nothing_spreads_nowhere() -> None:
+    assert spread(np.zeros(0)) is None

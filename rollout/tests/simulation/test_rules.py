@@ -1,0 +1,98 @@
+"""Other rules do what their documentation says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tandem_rollout.simulation.argo import Argo
+from tandem_rollout.simulation.flagger import Flagger
+from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, UNDECIDED
+from tandem_rollout.simulation.rollouts import Rule
+from tandem_rollout.simulation.sprt import Sprt
+
+OK, BAD, QUIET, ABSENT, DOWN = "ok", "bad", "quiet", "absent", "down"
+MEANS = {
+    OK: (100.0, 0.0, 0),
+    BAD: (100.0, 20.0, 0),
+    QUIET: (0.0, 0.0, 0),
+    ABSENT: (100.0, 0.0, 1),
+    DOWN: (100.0, 0.0, 2),
+}
+SOSO = (100.0, 3.0, 0)
+
+
+def follow(rule: Rule, checks: list[str | tuple[float, float, int]], every: float = 60.0) -> tuple[int, float, bool]:
+    """How one rollout ends, when, and whether it still goes on."""
+    for number, check in enumerate(checks):
+        requests, events, trouble = MEANS[check] if isinstance(check, str) else check
+        rule.look(every * (number + 1), np.array([requests]), np.array([events]), np.array([trouble], np.int8))
+        if not rule.running.any():
+            break
+    return int(rule.outcomes.ended[0]), float(rule.outcomes.seconds[0]), bool(rule.running[0])
+
+
+@pytest.mark.parametrize("check", [BAD, QUIET, ABSENT, DOWN])
+def test_flagger_rolls_back_at_the_first_check_that_does_not_pass(check: str) -> None:
+    assert follow(Flagger(1), [OK, OK, check]) == (ROLLED_BACK, 180.0, False)
+
+
+def test_flagger_never_forgets_a_failed_check() -> None:
+    checks = [BAD, OK, OK, BAD, OK, BAD, OK, BAD, OK, BAD, OK]
+    assert follow(Flagger(1, threshold=5), checks) == (ROLLED_BACK, 600.0, False)
+
+
+def test_flagger_promotes_after_so_many_checks_that_passed() -> None:
+    assert follow(Flagger(1, threshold=5, checks=4), [OK, BAD, OK, OK, OK]) == (PROMOTED, 300.0, False)
+
+
+def test_flagger_looks_at_all_requests_since_the_last_check() -> None:
+    looks: list[str | tuple[float, float, int]] = [(100.0, 5.0, 0), (900.0, 0.0, 0)] + [(0.0, 0.0, 0)] * 4
+    assert follow(Flagger(1, checks=1), looks, every=10.0) == (PROMOTED, 60.0, False)
+
+
+def test_argo_aborts_at_the_first_failure_and_promotes_after_its_count() -> None:
+    assert follow(Argo(1), [OK, OK, BAD]) == (ROLLED_BACK, 180.0, False)
+    assert follow(Argo(1, count=3), [OK, OK, OK]) == (PROMOTED, 180.0, False)
+
+
+def test_argo_leaves_what_is_inconclusive_to_a_person() -> None:
+    assert follow(Argo(1, failure=0.95), [OK, SOSO, OK]) == (UNDECIDED, 120.0, False)
+    assert follow(Argo(1), [OK, SOSO, OK]) == (ROLLED_BACK, 120.0, False)
+
+
+@pytest.mark.parametrize("check", [ABSENT, DOWN])
+def test_argo_aborts_at_the_fifth_error_in_a_row(check: str) -> None:
+    assert follow(Argo(1), [*[OK] * 5, *[check] * 20], every=10.0) == (ROLLED_BACK, 100.0, False)
+    assert follow(Argo(1), [*[OK] * 5, *[check] * 4, OK], every=10.0)[2]
+
+
+def test_no_requests_are_an_error_to_argo() -> None:
+    assert follow(Argo(1), [QUIET] * 20, every=10.0) == (ROLLED_BACK, 100.0, False)
+
+
+def test_argo_succeeds_with_no_measurement_at_all() -> None:
+    assert follow(Argo(1, count=0), [BAD]) == (PROMOTED, 60.0, False)
+
+
+@pytest.mark.parametrize(("rate", "wrong"), [(0.01, ROLLED_BACK), (0.03, PROMOTED)])
+def test_the_sprt_is_wrong_about_as_often_as_it_may(rate: float, wrong: int) -> None:
+    random, rule = np.random.default_rng(1), Sprt(4000, good=0.01, bad=0.03, alpha=0.05, beta=0.05)
+    for number in range(2000):
+        requests = random.poisson(20, len(rule.running))
+        rule.look(
+            float(number), requests * 1.0, random.binomial(requests, rate) * 1.0, np.zeros(len(requests), np.int8)
+        )
+        rule.keep(rule.running)
+        if not len(rule.running):
+            break
+    assert rule.outcomes.share(UNDECIDED) == 0.0
+    assert 0.02 < rule.outcomes.share(wrong) < 0.06
+
+
+def test_what_is_not_decided_at_the_end_stays_so() -> None:
+    rule = Flagger(2)
+    rule.look(10.0, np.full(2, 7.0), np.zeros(2), np.zeros(2, np.int8))
+    rule.give_up(10.0)
+    assert rule.outcomes.count(UNDECIDED) == 2
+    assert (rule.outcomes.requests == 7.0).all()

@@ -13,7 +13,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeR
 
 from benchmarks import cpu
 from benchmarks.rollouts import report
-from benchmarks.rollouts.findings import Found, last_line
+from benchmarks.rollouts.findings import Found, last_line, outside
 from benchmarks.rollouts.job import Done, Job, done
 from benchmarks.rollouts.scenario import Scenario, scenarios
 from tandem_rollout.simulation.outcome import joined
@@ -27,7 +27,7 @@ MAIN, OTHER, QUICK = 20_000, 10_000, 400
 def main(argv: Sequence[str] | None = None) -> int:
     """Simulate rollouts; table, raw numbers, plots, and one line of figures."""
     arguments = _parse(argv)
-    console = Console(width=190 if not sys.stdout.isatty() else None)
+    console = Console(width=220 if not sys.stdout.isatty() else None)
     chosen = [each for each in scenarios() if arguments.only in each.name]
     if not chosen:
         console.print(f"no scenario has {arguments.only!r} in its name", markup=False)
@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = _run(chosen, arguments, console)
     report.show(found, console)
     report.write(found, arguments.results, cpu.machine())
+    for line in outside(found):
+        print(line)
     print(last_line(found))
     return 0
 

@@ -63,6 +63,7 @@ class Found:
 
 _BACK = (ROLLED_BACK, TAKEN_BACK)
 _THROUGH = (PROMOTED, TAKEN_BACK)
+_MAIN_WEIGHT = 10
 
 
 def headline(found: Sequence[Found]) -> dict[str, float]:
@@ -81,6 +82,22 @@ def headline(found: Sequence[Found]) -> dict[str, float]:
         "samples_vs_sprt_r5": max((high for ratio, high in plain if ratio > 2.0), default=float("inf")),
         "outage_rollbacks": sum(_owed_to_outage(each) for each in found if each.scenario.truth == "good"),
     }
+
+
+def outside(found: Sequence[Found]) -> list[str]:
+    """The worst of what the last line leaves out, at weights that it is about; so that nobody takes it for all."""
+    told = []
+    for truth, what in (("good", "good canaries rolled back"), ("bad", "bad canaries promoted")):
+        left_out = [
+            (wrong, each.scenario.name)
+            for each in found
+            if each.scenario.truth == truth
+            and not each.scenario.main
+            and max(step.weight for step in each.scenario.case.schedule.steps) <= _MAIN_WEIGHT
+            and (wrong := each.wrong(each.engine)) is not None
+        ]
+        told += [f"not in the last line: {wrong:.2%} of {what} in {name}" for wrong, name in sorted(left_out)[:-4:-1]]
+    return told
 
 
 def last_line(found: Sequence[Found]) -> str:

@@ -90,12 +90,13 @@ def _plot_wrong(found: Sequence[Found], path: Path) -> None:
     for at, (truth, title) in enumerate((("good", "good canaries rolled back"), ("bad", "bad canaries promoted"))):
         rows = [each for each in found if each.scenario.truth == truth and each.others]
         names = [each.scenario.name for each in rows]
-        for rule, colour in COLOURS.items():
+        for offset, (rule, colour) in enumerate(COLOURS.items()):
             if rule == "argo-early":
                 continue
+            places = [row + 0.12 * (offset - 2) for row in range(len(rows))]
             values = [each.wrong(each.engine if rule == "tandem" else each.others[rule]) or 0.0 for each in rows]
             shown = [max(value, _LEAST) for value in values]
-            axes[at].scatter(shown, range(len(rows)), s=36 if rule == "tandem" else 18, label=rule, color=colour)
+            axes[at].scatter(shown, places, s=36 if rule == "tandem" else 18, label=rule, color=colour)
         axes[at].set_yticks(range(len(rows)), names, fontsize=7)
         axes[at].set_xscale("log")
         axes[at].axvline(0.01, color="black", linewidth=0.8, linestyle="--")

@@ -209,7 +209,9 @@ def _bursts() -> Iterator[Scenario]:
     shared = Incidents(factor=10.0, every=600.0, lasting=30.0)
     yield from _each("shared bursts", (1.0, 2.0, 5.0), "×10 for 30 s in 10 min", incidents=shared, bake=0.0)
     yield from _each("shared bursts", (1.0, 2.0), "the same, baked for 5 min", False, incidents=shared)
-    yield from _each("one-arm bursts", (1.0, 2.0, 5.0), "φ measured", correlation=0.01, dispersion=None, pods=10)
+    measured: dict[str, object] = {"correlation": 0.01, "dispersion": None, "pods": 10}
+    yield from _each("one-arm bursts", (1.0, 2.0, 5.0), "φ measured", bake=0.0, **measured)  # type: ignore[arg-type]
+    yield from _each("one-arm bursts", (1.0, 2.0), "the same, baked for 5 min", False, **measured)
     yield from _each("one-arm bursts", (1.0, 2.0), "φ of halves", False, correlation=0.01, dispersion=None, pods=2)
     yield from _each("one-arm bursts", (1.0, 2.0), "φ not measured", False, correlation=0.01)
     yield from _each("no bursts", (1.0, 2.0), "φ measured", False, dispersion=None, pods=10)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from tandem_rollout.analysis.gather import gather, prepare
+from tandem_rollout.analysis.gather import QUIET, gather, prepare
 from tandem_rollout.analysis.judge import Line, judge
-from tandem_rollout.analysis.reading import Readings
+from tandem_rollout.analysis.reading import Reading, Readings
 from tandem_rollout.analysis.record import Note, Record, noted
 from tandem_rollout.analysis.verdict import Decision
 from tandem_rollout.engine.run import Run
@@ -50,6 +50,16 @@ class Judgement:
     measured: float | None = None
 
 
+class _Split(NamedTuple):
+    """How requests are shared out, and where they are counted."""
+
+    weight: int
+    stable: str
+    stable_clusters: tuple[str, ...]
+    canary: str
+    canary_clusters: tuple[str, ...]
+
+
 class Analyst:
     """Gathers the evidence of one rollout.
 
@@ -63,7 +73,7 @@ class Analyst:
         self._keeper = keeper
         self._record: Record | None = None
         self._kept: Record | None = None
-        self._before: tuple[int, Readings] | None = None
+        self._before: tuple[_Split, Readings] | None = None
         self._due = 0.0
 
     @property
@@ -97,15 +107,16 @@ class Analyst:
             record = await self._tick(analysis, run, arms, record, now)
         self._record = record
         await self.keep()
-        return self.judgement(analysis)
+        return self.judgement(analysis, run)
 
-    def judgement(self, analysis: Analysis) -> Judgement:
-        """What the evidence so far says."""
+    def judgement(self, analysis: Analysis, run: Run) -> Judgement:
+        """What the evidence so far says of a run."""
         record = self._record
         if record is None:
             return Judgement()
         lines, decision = judge(analysis.all_metrics, record)
-        return Judgement(tuple(lines), decision, record.looks, _measured(record))
+        looks = record.looks if record.weight == run.weight else 0
+        return Judgement(tuple(lines), decision, looks, _measured(record))
 
     async def note(self, run: Run, now: float) -> None:
         """Write down what has become of a run."""
@@ -130,15 +141,23 @@ class Analyst:
 
     async def _tick(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
         readings = await self._source.read(analysis.all_metrics, arms)
-        before, self._before = self._before, (run.weight, readings)
-        if record.began is None:
-            record = msgspec.structs.replace(record, began=now)
+        began = now if record.began is None else record.began
+        record = msgspec.structs.replace(record, began=began)
+        split = _Split(run.weight, arms.stable.service, arms.stable.clusters, arms.canary.service, arms.canary.clusters)
+        before, self._before = self._before, (split, readings)
         # a tick across a change of weights would have the shares of neither
-        same = before is not None and before[0] == run.weight
-        warm = now >= (record.began or now) + seconds(analysis.warmup) or run.weight >= 100
+        same = before is not None and before[0] == split
+        warm = now >= began + seconds(analysis.warmup) or run.weight >= 100
         if before is None or not same or not warm:
             return record
-        return gather(analysis.all_metrics, record, before[1], readings, now=now, weight=run.weight)
+        found = gather(analysis.all_metrics, record, before[1], readings, now=now, weight=run.weight)
+        self._before = split, {name: _base(found, name, before[1], each) for name, each in readings.items()}
+        return found
+
+
+def _base(record: Record, name: str, before: Readings, after: Reading) -> Reading:
+    """What the next tick of a metric begins at: where this one brought nothing yet, at what this one began at."""
+    return before.get(name, after) if record.metrics[name].trouble in QUIET else after
 
 
 def _measured(record: Record) -> float | None:

@@ -22,7 +22,7 @@ class Backend(Protocol):
         """What is there; of the metrics it says nothing."""
         ...
 
-    def arms(self, run: Run) -> Arms:
+    async def arms(self, run: Run) -> Arms:
         """Where the two revisions of a run are counted."""
         ...
 
@@ -56,7 +56,7 @@ async def advance(
     if run is not None and not run.ended and run.state != "Aborting":
         # where the canary has weight and no pods there is nothing to ask first
         if not run.weight or seen.canary.running:
-            judgement = await analyst.look(analysis, run, backend.arms(run), now)
+            judgement = await analyst.look(analysis, run, await backend.arms(run), now)
         seen = replace(seen, decision=judgement.decision, looks=judgement.looks)
     after = decide(schedule, run, seen, now)
     if after is not None and after is not run:

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tandem.compatibility import compare
+from tandem_rollout.engine.desired import Desired
 from tandem_rollout.fields import seconds
 from tandem_rollout.observation import Observed
 from tandem_rollout.revision import Revision, shares
@@ -56,10 +57,8 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
         now: Seconds since the epoch.
     """
     seen = {each.name: each for each in observed}
-    refused: dict[str, str] = {}
-    waits: dict[str, str] = {}
-    if not rollout.spec.allow_breaking_contract:
-        refused, waits = _breaking(wanted, seen), _uncompared(wanted, seen)
+    against = verdicts(rollout, wanted, observed)
+    refused, waits = against.refused, dict(against.waits)
     part = shares(rollout)
     carriers = {revision.name: _carrier(revision, wanted, observed, part[revision.variant.name]) for revision in wanted}
     floors = {
@@ -91,8 +90,6 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
     reachable = tuple(dict.fromkeys([*weights, *own.values()]))
     names = {revision.name for revision in wanted}
     retired = [each for each in observed if each.name not in names and each.name not in reachable]
-    keep = seconds(rollout.spec.keep_old_for)
-    obsolete = [each for each in retired if not each.weight and each.retired_at is not None]
     return Plan(
         weights,
         reachable,
@@ -100,7 +97,78 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
         waits,
         floors,
         tuple(each.name for each in retired),
-        tuple(each.name for each in obsolete if (each.retired_at or 0) + keep <= now),
+        tuple(each.name for each in retired if _expired(rollout, each, now)),
+    )
+
+
+def plan_run(
+    rollout: Rollout,
+    wanted: Sequence[Revision],
+    observed: Sequence[Observed],
+    desired: Desired,
+    verdicts: Verdicts,
+    now: float,
+) -> Plan:
+    """The same while a run says which weights there are.
+
+    Args:
+        rollout: The rollout.
+        wanted: The revisions that must be there: stable and canary, and variants that are served at a preview host.
+        observed: All revisions that there are.
+        desired: What the run says.
+        verdicts: What keeps wanted revisions from being served.
+        now: Seconds since the epoch.
+    """
+    seen = {each.name: each for each in observed}
+    weights = {name: weight for name, weight in desired.weights.items() if name in seen}
+    fit = [
+        revision.name
+        for revision in wanted
+        if (each := seen.get(revision.name)) and each.usable and not verdicts.against(revision.name)
+    ]
+    reachable = tuple(dict.fromkeys([*weights, *fit]))
+    names = {revision.name for revision in wanted}
+    retired = [each for each in observed if each.name not in names and each.name not in reachable]
+    return Plan(
+        weights,
+        reachable,
+        verdicts.refused,
+        verdicts.waits,
+        desired.floors,
+        tuple(each.name for each in retired),
+        tuple(each.name for each in retired if _expired(rollout, each, now)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """What keeps wanted revisions from being served, by name.
+
+    Attributes:
+        refused: Why a revision that runs never will be.
+        waits: What one that has proved itself still waits for.
+    """
+
+    refused: dict[str, str]
+    waits: dict[str, str]
+
+    def against(self, name: str) -> str:
+        """What is said against a revision; empty for nothing."""
+        return self.refused.get(name) or self.waits.get(name) or ""
+
+
+def verdicts(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed]) -> Verdicts:
+    """What their contracts say against wanted revisions."""
+    if rollout.spec.allow_breaking_contract:
+        return Verdicts({}, {})
+    seen = {each.name: each for each in observed}
+    return Verdicts(_breaking(wanted, seen), _uncompared(wanted, seen))
+
+
+def _expired(rollout: Rollout, each: Observed, now: float) -> bool:
+    """Whether a revision that is not wanted any more may be deleted."""
+    return (
+        not each.weight and each.retired_at is not None and each.retired_at + seconds(rollout.spec.keep_old_for) <= now
     )
 
 

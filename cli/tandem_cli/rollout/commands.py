@@ -39,6 +39,7 @@ from tandem_cli.rollout.report.markdown import markdown
 from tandem_cli.rollout.report.page import page
 from tandem_cli.rollout.report.tracks import tracks, weights
 from tandem_cli.rollout.setting import Setting
+from tandem_cli.rollout.simulate import simulate
 from tandem_cli.rollout.standing import history as history_of
 from tandem_cli.rollout.standing import standing
 from tandem_cli.rollout.target import Target
@@ -70,6 +71,9 @@ commands = typer.Typer(
     "Exit codes of all commands: 0 done or promoted, 1 failure, 2 the command line makes no sense, 3 aborted, "
     "4 not decided or not heard in time, 5 waits for a person.",
 )
+
+
+commands.command("simulate")(simulate)
 
 
 @commands.command("status")

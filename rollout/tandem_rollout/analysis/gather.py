@@ -21,6 +21,11 @@ from tandem_rollout.gates import Metric
 Counts = tuple[float, float, float, float]
 
 _UNREAD = NoData("nothing was read before")
+_NO_ROWS = NoData("one of the two made no predictions")
+_QUIET = {arm: NoData(f"{arm} answered no request") for arm in ("the canary", "stable")}
+
+QUIET = frozenset({_NO_ROWS.reason, *(each.reason for each in _QUIET.values())})
+"""Troubles that time alone ends: where counters are read more often than they are scraped, only one arm has moved."""
 
 
 def ratio_test(metric: Metric, phi: float = 1.0) -> RatioTest:
@@ -145,7 +150,7 @@ def _one(
     counts = (found.canary_requests, found.canary_events, found.stable_requests, found.stable_events)
     if not found.canary_requests or not found.stable_requests:
         quiet = "the canary" if not found.canary_requests else "stable"
-        return _troubled(gathered, NoData(f"{quiet} answered no request")), None
+        return _troubled(gathered, _QUIET[quiet]), None
     test = ratio_test(metric, gathered.phi)
     return msgspec.structs.replace(
         gathered,
@@ -163,10 +168,22 @@ def _alone(metric: Metric, gathered: Gathered, before: Counted, after: Counted) 
         return _troubled(gathered, found), None
     seen = msgspec.structs.replace(gathered, trouble="", missing="")
     counts = (found.canary_requests, found.canary_events, 0.0, 0.0)
-    if not metric.tolerated:
+    bound = _bound(metric, gathered)
+    if not bound:
         return seen, counts
-    evidence = absolute(gathered.absolute, found.canary_requests, found.canary_events, metric.tolerated, gathered.phi)
+    evidence = absolute(gathered.absolute, found.canary_requests, found.canary_events, bound, gathered.phi)
     return msgspec.structs.replace(seen, absolute=evidence), counts
+
+
+def _bound(metric: Metric, gathered: Gathered) -> float:
+    """The rate that the canary must not pass when it is alone: the floor, or so many times what stable had; 0 for none.
+
+    Of latency nothing is said then: load changes it, and there is nobody who has the same load.
+    """
+    before = gathered.ratio
+    if metric.type == "latency" or before is None or not before.stable_requests:
+        return 0.0
+    return min(max(metric.tolerated, metric.margin * before.stable_events / before.stable_requests), 1.0)
 
 
 def _drifted(gathered: Gathered, before: Reading, after: Reading) -> tuple[Gathered, Counts | None]:
@@ -184,7 +201,7 @@ def _drifted(gathered: Gathered, before: Reading, after: Reading) -> tuple[Gathe
     evidence = drift.update(evidence, ours, theirs)
     counts = (math.fsum(ours), drift.distance(evidence), math.fsum(theirs), 0.0)
     if not counts[0] or not counts[2]:
-        return _troubled(gathered, NoData("one of the two made no predictions")), None
+        return _troubled(gathered, _NO_ROWS), None
     return msgspec.structs.replace(gathered, drift=evidence, trouble="", missing=""), counts
 
 

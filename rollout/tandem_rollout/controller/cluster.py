@@ -13,22 +13,27 @@ import httpx2
 from lightkube import ApiError, AsyncClient
 from lightkube.models.core_v1 import EventSource, ObjectReference
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import Event
+from lightkube.resources.core_v1 import ConfigMap, Event
 from lightkube.types import PatchType
 
 from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.cache import Cache
-from tandem_rollout.controller.interface import Refutation, WriteError
+from tandem_rollout.controller.interface import FINALIZER, Refutation, WriteError
 from tandem_rollout.controller.one_line import one_line
 from tandem_rollout.observation import Proof
 from tandem_rollout.render import Object
 from tandem_rollout.revision import MANAGED_BY, ROLLOUT_LABEL, Revision
+from tandem_rollout.spec import GatewayRef
 
 FIELD_MANAGER: Final = "tandem-controller"
 
 _SERVICE_LABEL: Final = "serving.kserve.io/inferenceservice"
 
+
+_OWNING: Final = "gateway.envoyproxy.io/owning-gateway"
+_STATISTICS_PORT: Final = 19001
+"""Envoy Gateway's own choices."""
 
 _TEMPORARY: Final = {408, 409, 425, 429}
 """Answers below 500 after which the same write may well be taken."""
@@ -144,6 +149,58 @@ class LiveCluster:
         except httpx2.HTTPError as error:
             if _code(error) != 404:  # deleted meanwhile
                 raise _write_error("the status cannot be written", error) from error
+
+    async def finalize(self, manifest: Mapping[str, Any], *, present: bool) -> None:
+        """Have the API server keep a rollout that is deleted until its stable has all requests again, or no more.
+
+        Raises:
+            WriteError: if the API server does not take it.
+        """
+        metadata = manifest["metadata"]
+        there = list(metadata.get("finalizers") or ())
+        if (FINALIZER in there) == present:
+            return
+        kept = [*there, FINALIZER] if present else [each for each in there if each != FINALIZER]
+        # lists are replaced as a whole: nobody else may have changed it since
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": kept}}
+        try:
+            await self._client.patch(
+                kinds.InferenceRollout,
+                metadata["name"],
+                patch,
+                namespace=metadata["namespace"],
+                patch_type=PatchType.MERGE,
+            )
+        except httpx2.HTTPError as error:
+            if _code(error) != 404:
+                raise _write_error("the finalizer cannot be set", error) from error
+
+    async def config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """A ConfigMap; None where there is none.
+
+        Raises:
+            WriteError: if the API server does not answer.
+        """
+        try:
+            plain: dict[str, Any] = (await self._client.get(ConfigMap, name, namespace=namespace)).to_dict()
+        except httpx2.HTTPError as error:
+            if _code(error) == 404:
+                return None
+            raise _write_error(f"ConfigMap {name} cannot be read", error) from error
+        return plain
+
+    async def proxies(self, gateway: GatewayRef) -> tuple[tuple[str, str], ...]:
+        """Addresses of the statistics of a gateway's proxies, by the name of the pod; none where they are not found."""
+        labels: dict[str, Any] = {f"{_OWNING}-name": gateway.name, f"{_OWNING}-namespace": gateway.namespace}
+        try:
+            pods = [pod.to_dict() async for pod in self._client.list(kinds.Pod, namespace="*", labels=labels)]
+        except httpx2.HTTPError:
+            return ()
+        return tuple(
+            (pod["metadata"]["name"], f"http://{address}:{_STATISTICS_PORT}/stats/prometheus")
+            for pod in pods
+            if (address := (pod.get("status") or {}).get("podIP"))
+        )
 
     async def tell(self, manifest: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:
         """Record an event about a rollout. An event that is lost is no reason to stop."""

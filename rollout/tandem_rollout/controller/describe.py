@@ -8,10 +8,15 @@ from typing import Any, Final
 
 import msgspec
 
+from tandem_rollout.analyst import Judgement
 from tandem_rollout.controller import observe
 from tandem_rollout.controller.interface import WriteError
+from tandem_rollout.engine.run import Run
+from tandem_rollout.engine.schedule import Schedule
+from tandem_rollout.engine.written import write
 from tandem_rollout.observation import Observed
 from tandem_rollout.plan import Plan
+from tandem_rollout.progress import history, metric_status, progress
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import Rollout
 from tandem_rollout.status import Condition, Phase, RolloutStatus, VariantStatus
@@ -66,6 +71,45 @@ def describe(
         message=message,
         variants=variants,
         conditions=[condition, valid],
+    )
+
+
+def describe_run(
+    status: RolloutStatus,
+    before: RolloutStatus,
+    rollout: Rollout,
+    schedule: Schedule,
+    run: Run | None,
+    judgement: Judgement,
+    now: float,
+) -> RolloutStatus:
+    """The status with what there is to say of a run.
+
+    Args:
+        status: The status without.
+        before: The status until now.
+        rollout: The rollout.
+        schedule: What is planned.
+        run: The run; None before the first.
+        judgement: What the metrics say.
+        now: Seconds since the epoch.
+    """
+    if run is None:
+        return status
+    verdict = judgement.decision.verdict.value if judgement.decision else ""
+    version = next((each.version for each in status.variants if each.inference_service == run.canary), "")
+    moving = not run.ended
+    told = f"run {run.number}: {run.state}{f': {run.reason}' if run.reason else ''}"
+    condition = _condition(before, "Progressing", moving, run.state, told, rollout.generation, now)
+    waits = told if run.state in ("Gated", "Paused", "Aborting", "Aborted") else ""
+    return msgspec.structs.replace(
+        status,
+        progress=progress(run, schedule),
+        message=status.message or waits,
+        run=write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
+        metrics=[metric_status(line) for line in judgement.lines] if moving else before.metrics,
+        history=history(before.history, run, version, limit=rollout.spec.history_limit),
+        conditions=[*status.conditions, condition],
     )
 
 

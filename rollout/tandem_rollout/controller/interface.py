@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from tandem_rollout import GROUP
 from tandem_rollout.observation import Proof
 from tandem_rollout.render import Object
 from tandem_rollout.revision import Revision
+from tandem_rollout.spec import GatewayRef
+
+FINALIZER: Final = f"{GROUP}/restore-stable"
+"""On a rollout while a run is on its way: it is not gone before stable has all requests again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,26 @@ class Cluster(Protocol):
         Raises:
             WriteError: if the API server does not take it.
         """
+        ...
+
+    async def finalize(self, manifest: Mapping[str, Any], *, present: bool) -> None:
+        """Have the API server keep a rollout that is deleted until its stable has all requests again, or no more.
+
+        Raises:
+            WriteError: if the API server does not take it.
+        """
+        ...
+
+    async def config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """A ConfigMap; None where there is none.
+
+        Raises:
+            WriteError: if the API server does not answer.
+        """
+        ...
+
+    async def proxies(self, gateway: GatewayRef) -> tuple[tuple[str, str], ...]:
+        """Addresses of the statistics of a gateway's proxies, by the name of the pod; none where they are not found."""
         ...
 
     async def tell(self, manifest: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from lightkube.generic_resource import create_namespaced_resource
-from lightkube.resources.core_v1 import Pod, Service
+from lightkube.resources.core_v1 import ConfigMap, Pod, Service
 from lightkube.resources.networking_v1 import NetworkPolicy
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 
@@ -30,6 +30,7 @@ SecurityPolicy: Final = create_namespaced_resource(
 APPLIED: Final[dict[str, Any]] = {
     "InferenceService": InferenceService,
     "Service": Service,
+    "ConfigMap": ConfigMap,
     "NetworkPolicy": NetworkPolicy,
     "ScaledObject": ScaledObject,
     "PodDisruptionBudget": PodDisruptionBudget,

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.controller.one_line import one_line
-from tandem_rollout.render.route import LEAVING, LEAVING_FACTOR, OWN, SPLIT
+from tandem_rollout.render.route import LEAVING, LEAVING_FACTOR, OWN, SPLIT, WEIGHTS
 from tandem_rollout.revision import Revision
 
 Plain = Mapping[str, Any]
@@ -31,9 +31,9 @@ def ready(pods: Iterable[Plain]) -> list[Plain]:
     return [each for each in pods if each["metadata"].get("deletionTimestamp") is None and _is_ready(each)]
 
 
-def ready_pods(pods: Iterable[Plain], component: str) -> int:
+def ready_pods(pods: Iterable[Plain], half: str) -> int:
     """How many pods of a half take calls."""
-    return sum(_component(each) == component for each in ready(pods))
+    return sum(component(each) == half for each in ready(pods))
 
 
 def problem(service: Plain, pods: Iterable[Plain]) -> tuple[str, bool]:
@@ -68,6 +68,17 @@ def leaving(route: Plain | None) -> dict[str, float]:
     except msgspec.DecodeError:  # somebody has edited it
         return {}
     return {name: at for name, at in since.items() if name in _backends(route)}
+
+
+def edited(route: Plain | None) -> bool:
+    """Whether somebody else has changed the weights of a route since they were written."""
+    try:
+        written = msgspec.json.decode(_annotations(route).get(WEIGHTS, "{}"), type=dict[str, int])
+    except msgspec.DecodeError:
+        return True
+    rules = route["spec"]["rules"] if route else ()
+    found = next((rule for rule in rules if rule.get("name") == SPLIT), {"backendRefs": ()})
+    return bool(written) and written != {each["name"]: each.get("weight", 1) for each in found["backendRefs"]}
 
 
 def reached(routes: Iterable[Plain]) -> set[str]:
@@ -123,7 +134,8 @@ def _is_ready(pod: Plain) -> bool:
     )
 
 
-def _component(pod: Plain) -> str:
+def component(pod: Plain) -> str:
+    """The half that a pod belongs to."""
     labels = pod["metadata"].get("labels") or {}
     return str(labels.get("component") or labels.get("app", "").rpartition("-")[2])
 
@@ -131,7 +143,7 @@ def _component(pod: Plain) -> str:
 def _pod_problems(pod: Plain) -> Iterator[tuple[str, bool]]:
     if pod["metadata"].get("deletionTimestamp") is not None:
         return
-    status, half = pod.get("status") or {}, _component(pod)
+    status, half = pod.get("status") or {}, component(pod)
     for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
         state, last = container.get("state") or {}, container.get("lastState") or {}
         waiting = state.get("waiting") or {}
@@ -162,4 +174,15 @@ def _last_words(ended: Plain) -> str:
     return f"ended with code {ended.get('exitCode')}: {last}"
 
 
-__all__ = ["leaving", "problem", "reached", "ready", "ready_pods", "route_problem", "route_weights", "waits_for"]
+__all__ = [
+    "component",
+    "edited",
+    "leaving",
+    "problem",
+    "reached",
+    "ready",
+    "ready_pods",
+    "route_problem",
+    "route_weights",
+    "waits_for",
+]

@@ -26,7 +26,8 @@ class Permission(NamedTuple):
 #: Server-side apply is a patch, and a create where there is nothing yet. What is deleted is read before: it may be
 #: somebody else's of the same name.
 PERMISSIONS: Final[tuple[Permission, ...]] = (
-    Permission(GROUP, PLURAL, ("list", "watch")),
+    # a patch of the rollout itself sets its finalizer
+    Permission(GROUP, PLURAL, ("list", "patch", "watch")),
     Permission(GROUP, f"{PLURAL}/status", ("patch",)),
     Permission("serving.kserve.io", "inferenceservices", ("create", "delete", "get", "list", "patch", "watch")),
     Permission("gateway.networking.k8s.io", "httproutes", ("create", "delete", "get", "list", "patch", "watch")),
@@ -36,6 +37,7 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     Permission("keda.sh", "scaledobjects", ("create", "patch")),
     Permission("networking.k8s.io", "networkpolicies", ("create", "delete", "get", "patch")),
     Permission("policy", "poddisruptionbudgets", ("create", "patch")),
+    Permission("", "configmaps", ("create", "delete", "get", "patch")),
     Permission("", "services", ("create", "patch")),
     Permission("", "pods", ("list", "watch")),
     Permission("", "events", ("create",)),

@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 
 from tandem_rollout import API_VERSION, KIND
-from tandem_rollout.controller import observe
+from tandem_rollout.analyst import Judgement
+from tandem_rollout.controller import guide, observe
+from tandem_rollout.controller.analysts import Seat, Sources
 from tandem_rollout.controller.applied import RESYNC_S, RETRY_S, Applied
-from tandem_rollout.controller.describe import describe, describe_invalid
+from tandem_rollout.controller.backend import ClusterBackend
+from tandem_rollout.controller.describe import describe, describe_invalid, describe_run
 from tandem_rollout.controller.frozen import freeze
-from tandem_rollout.controller.interface import Cluster, WriteError
+from tandem_rollout.controller.interface import FINALIZER, Cluster, WriteError
 from tandem_rollout.controller.proofs import Proofs
+from tandem_rollout.controller.records import name_of
 from tandem_rollout.controller.report import Reporter
+from tandem_rollout.driver import advance
+from tandem_rollout.engine.due import due
+from tandem_rollout.engine.run import Run
+from tandem_rollout.engine.schedule import schedule
+from tandem_rollout.engine.written import read
 from tandem_rollout.fields import InvalidSpecError, seconds
+from tandem_rollout.gates import Analysis
 from tandem_rollout.manifest import parse
 from tandem_rollout.observation import Observed
-from tandem_rollout.plan import Plan, plan
+from tandem_rollout.plan import Plan, plan, plan_run, verdicts
 from tandem_rollout.platform import Platform
+from tandem_rollout.progress import history
 from tandem_rollout.render import Placed, render_revision, render_rollout
 from tandem_rollout.render.objects import optional
-from tandem_rollout.render.route import hostnames
+from tandem_rollout.render.route import CANARY, hostnames
+from tandem_rollout.render.scaling import scaled_objects
 from tandem_rollout.revision import VARIANT_LABEL, Revision
+from tandem_rollout.sources.open import open_source
 from tandem_rollout.spec import Rollout
-from tandem_rollout.status import RolloutStatus
+from tandem_rollout.status import RolloutStatus, RunStatus
 from tandem_rollout.times import epoch
 
 LATER_S: Final = RESYNC_S
@@ -48,11 +62,12 @@ class _Memory:
     applied: Applied
     proofs: Proofs
     reporter: Reporter
+    seat: Seat
 
     @classmethod
     def of(cls, cluster: Cluster) -> _Memory:
         """Nothing is known yet."""
-        return cls(Applied(cluster), Proofs(cluster), Reporter(cluster))
+        return cls(Applied(cluster), Proofs(cluster), Reporter(cluster), Seat(cluster))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +103,22 @@ class Reconciler:
     Args:
         cluster: The cluster.
         platform: Defaults of the installation.
+        sources: Sources of metrics.
     """
 
-    def __init__(self, cluster: Cluster, platform: Platform) -> None:
+    def __init__(self, cluster: Cluster, platform: Platform, sources: Sources | None = None) -> None:
         self._cluster = cluster
         self._platform = platform
+        self._sources = sources or Sources(platform.prometheus, open_source)
         self._memories: dict[Key, _Memory] = {}
 
     def forget(self, namespace: str, name: str) -> None:
         """A rollout is gone; the cluster's garbage collector takes what it owned."""
         self._memories.pop((namespace, name), None)
+
+    async def close(self) -> None:
+        """Close what metrics are read from."""
+        await self._sources.close()
 
     async def reconcile(self, manifest: Mapping[str, Any]) -> float:
         """One pass.
@@ -112,16 +133,20 @@ class Reconciler:
             WriteError: if the status cannot be written.
         """
         metadata = manifest["metadata"]
-        if metadata.get("deletionTimestamp"):
-            return LATER_S
         key = metadata["namespace"], metadata["name"]
         memory = self._memories.get(key) or _Memory.of(self._cluster)
         self._memories[key] = memory
         before = memory.reporter.before(manifest)
         now = self._cluster.now()
+        deleted = bool(metadata.get("deletionTimestamp"))
+        if deleted and FINALIZER not in (metadata.get("finalizers") or ()):
+            return LATER_S
         try:
             rollout = parse(manifest)
         except InvalidSpecError as error:
+            if deleted:
+                await self._cluster.finalize(manifest, present=False)
+                return LATER_S
             await memory.reporter.report(manifest, describe_invalid(before, str(error), metadata["generation"], now))
             return LATER_S
         memory.applied.begin()
@@ -130,18 +155,83 @@ class Reconciler:
             for each in self._cluster.services(*key)
             if not each["metadata"].get("deletionTimestamp")
         }
-        wanted = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
+        asked = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
+        planned = schedule(rollout.spec)
+        run = read(before.run) if planned else None
+
+        def earlier(name: str) -> Revision | None:
+            service = services.get(name)
+            return _earlier(rollout, name, _variant(service)) if service else None
+
+        wanted = guide.effective(asked, run, earlier)
         current = _Pass(rollout, wanted, before, memory, services, self._cluster.route(*key))
         observed = await self._observe(current)
-        found = plan(rollout, wanted, observed, now)
+        if planned is None:
+            found, judgement, past = plan(rollout, wanted, observed, now), Judgement(), before.history
+        else:
+            analysis = rollout.spec.analysis or Analysis()
+            against = verdicts(rollout, wanted, observed)
+            owner = _owner(API_VERSION, KIND, rollout.name, rollout.uid)
+            analyst = memory.seat.analyst(rollout, self._sources.of(analysis), owner)
+
+            past = history(before.history, run, _version(before, run), limit=rollout.spec.history_limit)
+
+            async def say(written: RunStatus) -> None:
+                await memory.reporter.report(manifest, msgspec.structs.replace(before, run=written, history=past))
+
+            backend = ClusterBackend(self._cluster, manifest, rollout, asked, observed, planned, against, say)
+            run, judgement = await advance(backend, analyst, planned, analysis, run, float(int(now)))
+            current = replace(current, wanted=guide.effective(asked, run, earlier))
+            await self._forget_evidence(current, run)
+            if run is None or backend.desired is None or planned.observes:
+                found = plan(rollout, current.wanted, observed, now)
+            else:
+                found = plan_run(rollout, current.wanted, observed, backend.desired, against, now)
         leaving = _leaving(current, observed, found, now)
-        errors = await self._converge(current, observed, found, leaving)
+        if deleted:
+            return await self._let_go(manifest, current, observed, found, leaving, run)
+        errors = await self._converge(current, observed, found, leaving, run)
         url = f"http://{hostnames(rollout, self._platform)[0]}"
-        status = describe(rollout, wanted, observed, found, errors, current.route, url, before, now)
+        status = describe(rollout, current.wanted, observed, found, errors, current.route, url, before, now)
+        if planned is not None:
+            status = describe_run(
+                status, msgspec.structs.replace(before, history=past), rollout, planned, run, judgement, now
+            )
         await memory.reporter.report(manifest, status)
+        if run is None or run.ended or planned is None:
+            await self._cluster.finalize(manifest, present=False)
         ends = [epoch(each.since) + seconds(rollout.spec.keep_old_for) for each in status.variants if each.retired]
         ends += [since + LEAVING_S for since in leaving.values()]
+        if planned is not None and run is not None and not run.ended:
+            ends += [due(planned, run, now), analyst.due]
         return max(min(memory.applied.due, memory.proofs.due, *ends) - self._cluster.now(), RETRY_S)
+
+    async def _forget_evidence(self, current: _Pass, run: Run | None) -> None:
+        """Delete the evidence of the run that the history has no place for any more."""
+        rollout = current.rollout
+        oldest = run.number - max(rollout.spec.history_limit, 1) if run else 0
+        if oldest > 0:
+            name = name_of(rollout.name, oldest)
+            with contextlib.suppress(WriteError):
+                await current.memory.applied.remove("ConfigMap", rollout.namespace, name, owner=rollout.uid)
+
+    async def _let_go(
+        self,
+        manifest: Mapping[str, Any],
+        current: _Pass,
+        observed: Sequence[Observed],
+        found: Plan,
+        leaving: Mapping[str, float],
+        run: Run | None,
+    ) -> float:
+        """A rollout is being deleted in the middle of a run: nothing but its route is still brought about."""
+        there = any(each.running for each in observed if run and each.name == run.stable)
+        if current.route is not None and there:
+            await self._apply_route(current, observed, found, leaving, run)
+            if run is not None and not run.ended:
+                return RETRY_S
+        await self._cluster.finalize(manifest, present=False)
+        return LATER_S
 
     # what there is
 
@@ -157,7 +247,7 @@ class Reconciler:
     async def _see(self, current: _Pass, name: str, weights: Mapping[str, int], reached: bool) -> Observed:
         service, proofs = current.services[name], current.memory.proofs
         pods = self._cluster.pods(current.rollout.namespace, name)
-        variant = service["metadata"]["labels"].get(VARIANT_LABEL, "")
+        variant = _variant(service)
         transformers, predictors = (observe.ready_pods(pods, half) for half in ("transformer", "predictor"))
         weight = weights.get(name, 0)
         is_wanted = any(each.name == name for each in current.wanted)
@@ -186,7 +276,12 @@ class Reconciler:
     # what should be
 
     async def _converge(
-        self, current: _Pass, observed: Sequence[Observed], found: Plan, leaving: Mapping[str, float]
+        self,
+        current: _Pass,
+        observed: Sequence[Observed],
+        found: Plan,
+        leaving: Mapping[str, float],
+        run: Run | None,
     ) -> dict[str, WriteError]:
         """Make it so: first the pods, then the route, last the end of what nobody needs.
 
@@ -200,7 +295,7 @@ class Reconciler:
             except WriteError as error:
                 errors[revision.name] = error
         try:
-            await self._apply_route(current, observed, found, leaving)
+            await self._apply_route(current, observed, found, leaving, run)
         except WriteError as error:
             errors[current.rollout.name] = error
         rollout, applied = current.rollout, current.memory.applied
@@ -216,6 +311,9 @@ class Reconciler:
     async def _apply_revision(self, current: _Pass, revision: Revision, floors: tuple[int, int]) -> None:
         """Apply what a variant consists of; the first error is raised when all has been tried."""
         rollout, applied = current.rollout, current.memory.applied
+        if revision != Revision.of(rollout, revision.variant):
+            await self._scale_earlier(current, revision, floors)
+            return
         objects = render_revision(revision, self._platform, floors=floors)
         (service,) = (each for each in objects if each["kind"] == "InferenceService")
         service["metadata"]["ownerReferences"] = [_owner(API_VERSION, KIND, rollout.name, rollout.uid)]
@@ -241,8 +339,23 @@ class Reconciler:
         if errors:
             raise errors[0]
 
+    async def _scale_earlier(self, current: _Pass, revision: Revision, floors: tuple[int, int]) -> None:
+        """A revision of an earlier spec stays what it is; only how many pods it has is still to be said."""
+        live = current.services.get(revision.name)
+        if live is None:
+            return
+        owner = _owner(live["apiVersion"], "InferenceService", revision.name, live["metadata"]["uid"])
+        for made in scaled_objects(revision, self._platform, floors):
+            made["metadata"]["ownerReferences"] = [owner]
+            await current.memory.applied.apply(made)
+
     async def _apply_route(
-        self, current: _Pass, observed: Sequence[Observed], found: Plan, leaving: Mapping[str, float]
+        self,
+        current: _Pass,
+        observed: Sequence[Observed],
+        found: Plan,
+        leaving: Mapping[str, float],
+        run: Run | None,
     ) -> None:
         """Apply what clients and Prometheus meet; the first error is raised when all has been tried."""
         rollout, applied = current.rollout, current.memory.applied
@@ -250,7 +363,8 @@ class Reconciler:
         placed = []
         for name in found.reachable:
             revision = current.revision(name, variants[name])
-            placed.append(Placed(revision, found.weights.get(name, 0), current.version(revision)))
+            pin = CANARY if run and not run.ended and name == run.canary and _shared(run, variants) else ""
+            placed.append(Placed(revision, found.weights.get(name, 0), current.version(revision), pin=pin))
         placed += [Placed(current.revision(name, variants[name]), 0, leaving=since) for name, since in leaving.items()]
         owner = _owner(API_VERSION, KIND, rollout.name, rollout.uid)
         sticky = rollout.spec.strategy.ab_test is not None
@@ -281,12 +395,26 @@ class Reconciler:
             raise errors[0]
 
 
+def _shared(run: Run, variants: Mapping[str, str]) -> bool:
+    """Whether both revisions of a run are of one variant, whose name is then stable's."""
+    return variants.get(run.stable) == variants.get(run.canary)
+
+
 def _leaving(current: _Pass, observed: Sequence[Observed], found: Plan, now: float) -> dict[str, float]:
     """What has just lost its weight and runs, and since when; it stays in the route for a moment."""
     known = observe.leaving(current.route)
     candidates = [each.name for each in observed if each.running and (each.weight or each.name in known)]
     since = {name: known.get(name, now) for name in candidates if not found.weights.get(name)}
     return {name: at for name, at in since.items() if now < at + LEAVING_S}
+
+
+def _version(status: RolloutStatus, run: Run | None) -> str:
+    """Version of a run's canary, as far as it is known."""
+    return next((each.version for each in status.variants if run and each.inference_service == run.canary), "")
+
+
+def _variant(service: Mapping[str, Any] | None) -> str:
+    return str((service["metadata"].get("labels") or {}).get(VARIANT_LABEL, "")) if service else ""
 
 
 def _owner(api_version: str, kind: str, name: str, uid: str) -> dict[str, Any]:

@@ -50,6 +50,7 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -
         stack.push_async_callback(prober.close)
         cluster = LiveCluster(client, prober, lambda *key: work.add(key), namespace=namespace)
         reconciler = Reconciler(cluster, platform)
+        stack.push_async_callback(reconciler.close)
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]
         tasks.append(asyncio.create_task(look_after(work, cluster, reconciler, metrics)))
         ended = asyncio.create_task(stop.wait())

@@ -17,7 +17,8 @@ class Desired:
     """Weights and pods.
 
     Attributes:
-        weights: Percentage of the requests by revision; a revision without any is left out.
+        weights: Percentage of the requests by revision; a revision without any is left out. Empty where they stay as
+            the spec has them.
         floors: Fewest pods by revision.
         kept: Whether both revisions must stay, with or without weight.
     """
@@ -36,6 +37,8 @@ def desired(schedule: Schedule, run: Run, stable: Arm, canary: Arm) -> Desired:
         stable: Its stable, as it is.
         canary: Its canary, as it is.
     """
+    if run.state in ("Observing", "Concluded"):
+        return Desired(weights={}, floors={}, kept=not run.ended)
     weights = {run.stable: WHOLE - run.weight, run.canary: run.weight}
     weights = {name: weight for name, weight in weights.items() if weight}
     if run.ended:

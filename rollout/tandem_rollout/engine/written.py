@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from typing import Final
 
 import msgspec
 
@@ -49,8 +49,15 @@ def write(run: Run, *, steps: int, measured: float | None = None, verdict: str =
 
 def read(status: RunStatus | None) -> Run | None:
     """The run of a status; None where there is none, or one of another version of this program."""
-    if status is None or status.state not in get_args(State):
+    if status is None:
         return None
+    try:
+        return _run(status)
+    except ValueError:  # msgspec's errors are ValueErrors too
+        return None
+
+
+def _run(status: RunStatus) -> Run:
     floor = (status.floor[0], status.floor[1]) if len(status.floor) == 2 else (0, 0)
     return Run(
         number=status.number,
@@ -84,7 +91,7 @@ def command(text: str | None) -> Command | None:
             by=given.get("by", ""),
             reason=given.get("reason", ""),
         )
-    except (msgspec.MsgspecError, KeyError):
+    except (ValueError, KeyError):
         return None
 
 

@@ -8,7 +8,7 @@ Every backend has a filter: only then does Envoy Gateway make weighted clusters 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +35,12 @@ OWN: Final = "own"
 LEAVING: Final = f"{GROUP}/leaving"
 """Annotation of a route whose weights are multiplied: InferenceServices that leave, and since when."""
 
+WEIGHTS: Final = f"{GROUP}/weights"
+"""Annotation of a route: its weights as they were written. Where they differ, somebody else has changed them."""
+
+CANARY: Final = "canary"
+"""By this name testers choose the new version of a variant while the old one serves."""
+
 LEAVING_FACTOR: Final = 1000
 """Weights are multiplied by this while another backend leaves with a weight of 1, which is taken from the last one.
 
@@ -59,12 +65,19 @@ class Placed:
         leaving: Since when it has been without weight, in seconds since the epoch; None where that is no news. It is
             left with next to none for a moment: Envoy Gateway makes a cluster for each backend with weight, and Envoy
             drops a cluster before it learns of the route without it; what comes in between would be answered with 500.
+        pin: By what name clients choose it; by default that of its variant.
     """
 
     revision: Revision
     weight: int
     version: str = ""
     leaving: float | None = None
+    pin: str = ""
+
+    @property
+    def pinned(self) -> str:
+        """By what name clients choose it."""
+        return self.pin or self.revision.variant.name
 
 
 def hostnames(rollout: Rollout, platform: Platform) -> list[str]:
@@ -88,25 +101,39 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fi
     leaving = {each.revision.name: each.leaving for each in placed if each.leaving is not None}
     is_fine = bool(leaving) or fine
     main = _route(rollout, rollout.name, hosts, _split(rollout, placed, LEAVING_FACTOR if is_fine else 1))
+    annotations = {WEIGHTS: msgspec.json.encode(_written(main), order="sorted").decode()}
     if is_fine:
-        main["metadata"]["annotations"] = {LEAVING: msgspec.json.encode(leaving, order="sorted").decode()}
+        annotations[LEAVING] = msgspec.json.encode(leaving, order="sorted").decode()
+    main["metadata"]["annotations"] = annotations
     made_routes = [main]
     made_routes += [
-        _route(rollout, variant_route(rollout, each.revision.variant.name), hosts, _own_rules(rollout, each))
+        _route(rollout, variant_route(rollout, each.pinned), hosts, _own_rules(rollout, each))
         # where two are of one variant the later is the one that clients who choose it are to get
-        for each in {each.revision.variant.name: each for each in there}.values()
+        for each in {each.pinned: each for each in there}.values()
     ]
     blue_green = rollout.spec.strategy.blue_green
-    preview = [Placed(each.revision, 1) for each in there if not each.weight]
+    # what is judged on the preview host is alone there
+    preview = [each for each in there if not each.weight and each.pin == CANARY] or there
+    preview = [Placed(each.revision, 1, pin=each.pin) for each in preview if not each.weight]
     if blue_green and preview:
         host = blue_green.preview_hostname or _preview(hosts[0])
-        made_routes.append(_route(rollout, f"{rollout.name}-preview", [host], _split(rollout, preview, 1)))
+        made_routes.append(_route(rollout, preview_route(rollout), [host], _split(rollout, preview, 1)))
     return made_routes
+
+
+def _written(route: Object) -> dict[str, int]:
+    """Weights as they stand in a route, by Service."""
+    return {each["name"]: each["weight"] for each in route["spec"]["rules"][0]["backendRefs"]}
 
 
 def variant_route(rollout: Rollout, variant: str) -> str:
     """Name of the route of a variant's own requests; no rollout can be called so."""
     return f"{rollout.name}.{variant}"
+
+
+def preview_route(rollout: Rollout) -> str:
+    """Name of the route of the preview host."""
+    return f"{rollout.name}-preview"
 
 
 def _preview(host: str) -> str:
@@ -130,10 +157,11 @@ def policies(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
         found.append(made(_ENVOY_API, "BackendTrafficPolicy", rollout.name, rollout.namespace, labels, spec=spec))
     if security := _security(rollout):
         names = [each.name for each in rollout.spec.all_variants] + [each.revision.variant.name for each in placed]
+        names += [each.pinned for each in placed]
         own = [{**target, "name": variant_route(rollout, name)} for name in dict.fromkeys(names)]
         targets = [target, *own]
         if rollout.spec.strategy.blue_green:
-            targets.append({**target, "name": f"{rollout.name}-preview"})
+            targets.append({**target, "name": preview_route(rollout)})
         spec = {"targetRefs": targets, **security}
         found.append(made(_ENVOY_API, "SecurityPolicy", rollout.name, rollout.namespace, labels, spec=spec))
     return found
@@ -154,15 +182,25 @@ def _security(rollout: Rollout) -> Object:
 
 def _split(rollout: Rollout, placed: Sequence[Placed], factor: int) -> list[Object]:
     """Rules that share requests out by weight."""
-    leaving = [Placed(each.revision, 1) for each in placed if each.leaving is not None]
+    leaving = [replace(each, weight=1) for each in placed if each.leaving is not None]
     # clusters are named by position: those that leave come last, so that no other one moves when they are gone
-    backends = [Placed(each.revision, each.weight * factor) for each in placed if each.weight]
+    backends = [replace(each, weight=each.weight * factor) for each in placed if each.weight]
     last = backends.pop()
-    backends += [Placed(last.revision, last.weight - len(leaving)), *leaving]
+    backends += [replace(last, weight=last.weight - len(leaving)), *leaving]
+    copies = _copies(rollout, placed)
     return [
-        _rule(rollout, SPLIT, [_path(path) for path in _HTTP_PATHS], backends, _SERVICE_PORT),
-        _rule(rollout, f"{SPLIT}-grpc", [_path(_GRPC_PATH)], backends, GRPC_PORT),
+        _rule(rollout, SPLIT, [_path(path) for path in _HTTP_PATHS], backends, _SERVICE_PORT, copies),
+        _rule(rollout, f"{SPLIT}-grpc", [_path(_GRPC_PATH)], backends, GRPC_PORT, copies),
     ]
+
+
+def _copies(rollout: Rollout, placed: Sequence[Placed]) -> Revision | None:
+    """What gets copies of the requests."""
+    shadow = rollout.spec.strategy.shadow
+    if shadow is None:
+        return None
+    found = (each for each in placed if each.revision.variant.name == shadow.variant and not each.weight)
+    return next((each.revision for each in found if each.leaving is None), None)
 
 
 def _route(rollout: Rollout, name: str, hosts: list[str], rules: list[Object]) -> Object:
@@ -184,30 +222,44 @@ def _route(rollout: Rollout, name: str, hosts: list[str], rules: list[Object]) -
 
 def _own_rules(rollout: Rollout, placed: Placed) -> list[Object]:
     """Requests for this variant, by header or by the version in the path."""
-    name, model = placed.revision.variant.name, rollout.model
+    name, model = placed.pinned, rollout.model
     pinned = {"headers": [{"type": "Exact", "name": PIN_HEADER, "value": name}]}
     matches = [{**_path(path), **pinned} for path in _HTTP_PATHS]
     if placed.version:
         at = f"{model}/versions/{placed.version}"
         matches += [_path(f"/v1/models/{at}:predict"), _path(f"/v1/models/{at}"), _path(f"/v2/models/{at}")]
-    alone = [Placed(placed.revision, 1)]
+    alone = [replace(placed, weight=1)]
     return [
         _rule(rollout, OWN, matches, alone, _SERVICE_PORT),
         _rule(rollout, f"{OWN}-grpc", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT),
     ]
 
 
-def _rule(rollout: Rollout, name: str, matches: list[Object], placed: Sequence[Placed], port: int) -> Object:
-    return {
+def _rule(
+    rollout: Rollout,
+    name: str,
+    matches: list[Object],
+    placed: Sequence[Placed],
+    port: int,
+    copies: Revision | None = None,
+) -> Object:
+    rule: Object = {
         "name": name,
         "matches": matches,
         "timeouts": {"request": rollout.spec.route.timeout},
         "backendRefs": [_backend(each, port) for each in placed],
     }
+    shadow = rollout.spec.strategy.shadow
+    if copies is not None and shadow is not None:
+        service = {"group": "", "kind": "Service", "name": copies.transformer, "port": port}
+        rule["filters"] = [
+            {"type": "RequestMirror", "requestMirror": {"backendRef": service, "percent": shadow.percent}}
+        ]
+    return rule
 
 
 def _backend(placed: Placed, port: int) -> Object:
-    variant: list[dict[str, Any]] = [{"name": VARIANT_HEADER, "value": placed.revision.variant.name}]
+    variant: list[dict[str, Any]] = [{"name": VARIANT_HEADER, "value": placed.pinned}]
     return {
         "group": "",
         "kind": "Service",

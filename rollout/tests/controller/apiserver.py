@@ -31,6 +31,7 @@ KINDS: Final = {
     "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy"),
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget"),
     "services": ("v1", "Service"),
+    "configmaps": ("v1", "ConfigMap"),
     "pods": ("v1", "Pod"),
     "events": ("v1", "Event"),
 }
@@ -165,6 +166,14 @@ class ApiServer:
         return manifest
 
     def _delete(self, key: Key) -> None:
+        """Delete an object at once, or, where somebody has a finalizer on it, say that it is to go."""
+        metadata = self._objects[key]["metadata"]
+        if metadata.get("finalizers"):
+            if not metadata.get("deletionTimestamp"):
+                manifest = copy.deepcopy(self._objects[key])
+                manifest["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:01Z"
+                self._store(key, manifest)
+            return
         gone = self._objects.pop(key)
         self._applied.pop(key, None)
         self._record("DELETED", key, gone)
@@ -254,10 +263,24 @@ class ApiServer:
         if call.verb == "delete":
             self._delete(key)
             return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
-        assert call.resource.endswith("/status"), call
+        if not call.resource.endswith("/status"):
+            return self._merge(key, body)
         (patch,) = body
         assert (patch["op"], patch["path"]) == ("add", "/status")
         return self._store(key, {**copy.deepcopy(self._objects[key]), "status": patch["value"]})
+
+    def _merge(self, key: Key, patch: Object) -> Object:
+        """A merge patch of metadata."""
+        live = copy.deepcopy(self._objects[key])
+        wanted = patch["metadata"].pop("resourceVersion", None)
+        if wanted is not None and wanted != live["metadata"]["resourceVersion"]:
+            raise _Refused(409, "the object has been modified; please apply your changes to the latest version")
+        live["metadata"] |= patch["metadata"]
+        if live["metadata"].get("deletionTimestamp") and not live["metadata"].get("finalizers"):
+            self._objects[key] = live
+            self._delete(key)
+            return live
+        return self._store(key, live)
 
     def _selected(self, plural: str, namespace: str | None, selector: str) -> Iterable[tuple[Key, Object]]:
         for key, each in sorted(self._objects.items()):

@@ -6,7 +6,7 @@ Time is the test's own: it passes only when a test lets it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,15 +14,21 @@ from typing import Any
 import msgspec
 
 from tandem.contract import Contract
+from tandem_rollout.analysis.counts import Counters
+from tandem_rollout.analysis.reading import Counted, Readings
+from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.controller import observe
+from tandem_rollout.controller.analysts import Sources
 from tandem_rollout.controller.cluster import LiveCluster
-from tandem_rollout.controller.interface import Refutation, WriteError
+from tandem_rollout.controller.interface import FINALIZER, Refutation, WriteError
 from tandem_rollout.controller.permissions import PERMISSIONS
 from tandem_rollout.controller.reconciler import Reconciler
+from tandem_rollout.gates import Metric
 from tandem_rollout.observation import Proof
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import Object
 from tandem_rollout.revision import Revision
+from tandem_rollout.sources import Arms
 from tandem_rollout.status import RolloutStatus
 
 from .apiserver import ApiServer, serving
@@ -100,6 +106,51 @@ def pod(service: Object, half: str, number: int, status: Object) -> Object:
     }
 
 
+class Counting:
+    """A source of metrics that counts what clients would have met: by the route's weights, rates of errors by image.
+
+    Args:
+        world: The world.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._at = world.now
+        self._requests: dict[str, float] = {}
+        self._errors: dict[str, float] = {}
+
+    async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
+        self._count(arms)
+        if self._world.outage:
+            return {metric.called: ProviderError(self._world.outage) for metric in metrics}
+        return {metric.called: self._reading(arms) for metric in metrics}
+
+    async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
+        return [await self.read(metrics, arms)]
+
+    async def close(self) -> None:
+        pass
+
+    def _count(self, arms: Arms) -> None:
+        seconds, self._at = self._world.now - self._at, self._world.now
+        routes = [each for each in self._world.server.all("httproutes") if "." not in each["metadata"]["name"]]
+        for route in routes:
+            weights = observe.route_weights(route)
+            for service, weight in weights.items():
+                requests = round(self._world.rate * seconds * weight / sum(weights.values()))
+                image = self._world.image(service, route["metadata"]["namespace"])
+                self._requests[service] = self._requests.get(service, 0.0) + requests
+                errors = round(requests * self._world.errors.get(image, 0.005))
+                self._errors[service] = self._errors.get(service, 0.0) + errors
+
+    def _reading(self, arms: Arms) -> Counted:
+        def scrape(service: str) -> dict[str, Counters]:
+            requests = {"all": self._requests.get(service, 0.0)}
+            return {"gateway": Counters(requests, {"5": self._errors.get(service, 0.0)})}
+
+        return Counted(scrape(arms.stable.service), scrape(arms.canary.service))
+
+
 @dataclass
 class World:
     """The surroundings of controllers.
@@ -110,6 +161,9 @@ class World:
         answers: What a transformer answers when it is asked for its proof, by the bundle's image; a proof otherwise.
         asked: InferenceServices whose proof was asked for.
         now: The time.
+        rate: Requests per second.
+        errors: Rates of errors by the bundle's image; 0.005 where nothing is said.
+        outage: Why metrics cannot be read; empty where they can.
     """
 
     server: ApiServer
@@ -117,6 +171,12 @@ class World:
     answers: dict[str, Proof | Refutation] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     now: float = 1_800_000_000.0
+    rate: float = 200.0
+    errors: dict[str, float] = field(default_factory=dict)
+    outage: str = ""
+
+    def __post_init__(self) -> None:
+        self.source = Counting(self)
 
     async def prove(self, revision: Revision) -> Proof | Refutation:
         """As Prober does."""
@@ -192,6 +252,7 @@ class World:
     def end_state(self) -> dict[str, Any]:
         """Everything that lasts, without what depends on the way to it."""
         found: dict[str, Any] = {}
+        # of what was counted only the outcome is the same each time
         for plural in (
             "inferenceservices",
             "httproutes",
@@ -207,7 +268,11 @@ class World:
         for each in self.server.all("inferencerollouts"):
             status = each.get("status") or {}
             variants = [(v["name"], v["phase"], v.get("weight", 0)) for v in status.get("variants", [])]
-            found[f"status/{each['metadata']['name']}"] = (status.get("weights"), status.get("message", ""), variants)
+            run = status.get("run") or {}
+            outcome = (run.get("number"), run.get("state"), run.get("reason"), run.get("weight", 0))
+            past = [(each["number"], each["outcome"], each.get("reason")) for each in status.get("history", ())]
+            told = (status.get("weights"), status.get("message", ""), variants, outcome, past)
+            found[f"status/{each['metadata']['name']}"] = told
         return found
 
 
@@ -230,7 +295,8 @@ class Controller:
     def start_again(self) -> None:
         """Another process: without any memory."""
         self.writes_left = None
-        self.reconciler = Reconciler(_Guarded(self), self.platform)
+        sources = Sources("", lambda *_: self.world.source)
+        self.reconciler = Reconciler(_Guarded(self), self.platform, sources)
 
     def rollouts(self) -> list[tuple[str, str]]:
         rollouts = self.world.server.all("inferencerollouts")
@@ -302,6 +368,7 @@ class _Guarded:
         cluster = controller.cluster
         self.services, self.pods, self.route, self.now = cluster.services, cluster.pods, cluster.route, cluster.now
         self.prove, self.routes = cluster.prove, cluster.routes
+        self.config_map, self.proxies = cluster.config_map, cluster.proxies
 
     async def apply(self, made: Object) -> dict[str, Any]:
         if made["kind"] == "HTTPRoute":
@@ -318,6 +385,11 @@ class _Guarded:
 
     async def set_status(self, namespace: str, name: str, status: dict[str, Any]) -> None:
         await self._write(self._controller.cluster.set_status(namespace, name, status))
+
+    async def finalize(self, manifest: Mapping[str, Any], *, present: bool) -> None:
+        there = FINALIZER in (manifest["metadata"].get("finalizers") or ())
+        if there != present:
+            await self._write(self._controller.cluster.finalize(manifest, present=present))
 
     async def tell(self, manifest: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:
         await self._write(self._controller.cluster.tell(manifest, reason, message, warning=warning))

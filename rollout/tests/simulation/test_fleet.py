@@ -23,6 +23,7 @@ from tandem_rollout.simulation.fleet import Fleet
 from tandem_rollout.simulation.outage import Blackouts, Outage
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED
 from tandem_rollout.simulation.traffic import Counts, Rates, Stream, Traffic
+from tandem_rollout.sources import Arms, Place
 
 EPOCH = 1_700_000_000.0
 READY = Arm(pods=(1, 1), fit=True)
@@ -43,8 +44,8 @@ class World:
         routed = run.weight if run else 0
         return Seen(wanted="canary", plan="", serving="stable", stable=READY, canary=READY, routed=routed)
 
-    async def arms(self, run: Run) -> None:
-        return None
+    async def arms(self, run: Run) -> Arms:
+        return Arms(namespace="models", stable=Place(service=run.stable), canary=Place(service=run.canary))
 
     async def write(self, run: Run, judgement: Judgement) -> None: ...
 

@@ -1,0 +1,198 @@
+"""A new version takes the place of another one as a canary, in a world with clients that are counted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from rollout.tests.rollouts import manifest
+
+from .world import Controller, World, controller, world
+
+V1, V2, V3 = ({"image": f"athlete:v{number}"} for number in (1, 2, 3))
+STEPS = [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}]
+METRICS = [{"type": "errors"}]
+
+
+@pytest.fixture
+async def here() -> AsyncIterator[World]:
+    async with world() as made:
+        yield made
+
+
+def canary(bundle: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    spec.setdefault("strategy", {"canary": {"steps": STEPS, "bake": "1m"}})
+    spec.setdefault("analysis", {"metrics": METRICS, "warmup": "0s"})
+    return manifest(bundle=bundle, **spec)
+
+
+def edit(here: World, **spec: Any) -> None:
+    here.server.edit("inferencerollouts", "time-estimator", lambda each: each["spec"].update(spec))
+
+
+def command(here: World, verb: str, number: int = 1, reason: str = "as tested") -> None:
+    text = f'{{"id": "{number}", "verb": "{verb}", "by": "somebody", "reason": "{reason}"}}'
+    annotations = {"tandem-serving.io/command": text}
+    here.server.edit(
+        "inferencerollouts", "time-estimator", lambda each: each["metadata"].update(annotations=annotations)
+    )
+
+
+def states(here: World) -> list[str]:
+    """The states of all runs, in order, as they were written down."""
+    found = []
+    for _, (plural, _, _), each in here.server.history:
+        run = (each.get("status") or {}).get("run") if plural == "inferencerollouts" else None
+        if run and (not found or found[-1] != (told := f"{run['state']} {run.get('weight', 0)}")):
+            found.append(f"{run['state']} {run.get('weight', 0)}" if not found else told)
+    return found
+
+
+async def started(here: World, ctl: Controller, **spec: Any) -> None:
+    here.server.put("inferencerollouts", canary(V1, **spec))
+    await ctl.run(60)
+    assert here.weights() == {"athlete:v1": 100}
+    assert here.status().run is None
+
+
+async def test_a_good_canary_is_promoted(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        edit(here, bundle=V2)
+        await ctl.run(20)
+        assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
+        assert here.status().progress == "Analysing 10% 1/2"
+        await ctl.run(3600)
+        assert here.weights() == {"athlete:v2": 100}
+        status = here.status()
+    assert states(here) == [
+        "Preparing 0",
+        "Analysing 10",
+        "Scaling 10",
+        "Analysing 50",
+        "Scaling 50",
+        "Baking 100",
+        "Promoted 100",
+    ]
+    assert status.progress == "Promoted"
+    assert [(each.number, each.outcome, each.version) for each in status.history] == [(1, "Promoted", "v2")]
+    assert here.condition("Ready") == ("True", "all variants serve")
+    assert len(here.server.all("inferenceservices")) == 1
+
+
+async def test_a_canary_with_errors_is_aborted(here: World) -> None:
+    here.errors = {"athlete:v2": 0.05}
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        edit(here, bundle=V2)
+        await ctl.run(600)
+    assert here.weights() == {"athlete:v1": 100}
+    assert states(here) == ["Preparing 0", "Analysing 10", "Aborting 0", "Aborted 0"]
+    status = here.status()
+    assert status.history[0].reason == "failed by errors"
+    assert "failed by errors" in status.message
+    assert len(here.server.all("inferenceservices")) == 1
+
+
+async def test_an_aborted_canary_stays_aborted_until_somebody_starts_it_again(here: World) -> None:
+    here.errors = {"athlete:v2": 0.05}
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        edit(here, bundle=V2)
+        await ctl.run(900)
+        here.errors = {}
+        await ctl.run(600)
+        assert here.weights() == {"athlete:v1": 100}
+        command(here, "start")
+        await ctl.run(3600)
+        assert here.weights() == {"athlete:v2": 100}
+    assert [each.outcome for each in here.status().history] == ["Promoted", "Aborted"]
+
+
+async def test_without_metrics_it_holds_and_goes_on_when_they_are_back(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        here.outage = "Prometheus does not answer"
+        edit(here, bundle=V2)
+        await ctl.run(1800)
+        assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
+        assert here.status().run is not None
+        assert here.status().metrics[0].verdict == "provider-error"
+        assert "Prometheus does not answer" in here.status().metrics[0].summary
+        here.outage = ""
+        await ctl.run(3600)
+        assert here.weights() == {"athlete:v2": 100}
+
+
+async def test_a_newer_version_supersedes(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        edit(here, bundle=V2)
+        await ctl.run(20)
+        edit(here, bundle=V3)
+        await ctl.run(20)
+        assert "athlete:v2" not in here.weights()
+        await ctl.run(3600)
+        assert here.weights() == {"athlete:v3": 100}
+    assert [each.outcome for each in here.status().history] == ["Promoted", "Aborted"]
+
+
+async def test_a_rollback_while_the_old_version_is_there(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl, keepOldFor="10m")
+        edit(here, bundle=V2)
+        await ctl.run(400)
+        assert here.status().progress == "Promoted"
+        command(here, "rollback", reason="customers complain")
+        await ctl.run(30)
+        assert here.weights() == {"athlete:v1": 100}
+        await ctl.run(1500)
+        assert here.weights() == {"athlete:v1": 100}
+    assert [(each.outcome, each.reason) for each in here.status().history] == [
+        ("Aborted", "rolled back by somebody: customers complain")
+    ]
+
+
+async def test_a_rollback_when_the_old_version_is_gone(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        edit(here, bundle=V2)
+        await ctl.run(1500)
+        command(here, "rollback")
+        await ctl.run(30)
+    assert here.weights() == {"athlete:v2": 100}
+    assert here.status().run is not None
+    assert here.status().run.reason.startswith("cannot be rolled back: time-estimator-main-")
+
+
+async def test_deletion_in_the_middle_gives_stable_all_requests_first(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        edit(here, bundle=V2)
+        await ctl.run(20)
+        assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
+        before = len(here.server.history)
+        here.server.remove("inferencerollouts", "time-estimator")
+        await ctl.run(30)
+    assert here.server.all("inferencerollouts") == []
+    last = [
+        each
+        for _, (plural, _, name), each in here.server.history[before:]
+        if (plural, name) == ("httproutes", "time-estimator")
+    ]
+    assert last
+    assert here.server.all("httproutes") == []
+
+
+async def test_a_canary_without_pods_loses_its_weight_at_once(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        edit(here, bundle=V2)
+        await ctl.run(15)
+        assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
+        here.pods["athlete:v2"] = lambda half, wanted: []
+        await ctl.run(1)
+        assert here.weights() == {"athlete:v1": 100}
+    assert here.status().run is not None
+    assert "no ready pods" in here.status().run.reason

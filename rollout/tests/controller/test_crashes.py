@@ -1,0 +1,199 @@
+"""The controller is killed between any two writes of a run, and another one goes on: the end is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from rollout.tests.rollouts import manifest
+
+from tandem_rollout.controller import observe
+
+from .apiserver import Answer, Call, Fault, Lost
+from .world import Killed, World, controller, world
+
+Wait = Callable[[float], Awaitable[None]]
+Story = Callable[[World, Wait], Awaitable[None]]
+
+ANALYSIS = {"metrics": [{"type": "errors"}], "warmup": "0s", "interval": "30s"}
+CANARY = {"canary": {"steps": [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}], "bake": "60s"}}
+COLOURS = [{"name": name, "bundle": {"image": f"athlete:{name}"}} for name in ("v1", "v2")]
+BUSY = 2000.0
+"""Requests per second; so that one tick has evidence enough."""
+
+
+def put(here: World, **spec: Any) -> None:
+    """Make the rollout, or give it another spec."""
+    made = manifest(analysis=ANALYSIS, keepOldFor="30s", **spec)
+    if here.server.get("inferencerollouts", "time-estimator") is None:
+        here.server.put("inferencerollouts", made)
+    else:
+        here.server.edit("inferencerollouts", "time-estimator", lambda each: each.update(spec=made["spec"]))
+
+
+def bundle(version: str) -> dict[str, Any]:
+    return {"bundle": {"image": f"athlete:{version}"}, "strategy": CANARY}
+
+
+def coloured(active: str) -> dict[str, Any]:
+    return {"variants": COLOURS, "strategy": {"blueGreen": {"active": active, "hold": "30s", "bake": "60s"}}}
+
+
+async def promotion(here: World, wait: Wait) -> None:
+    put(here, **bundle("v1"))
+    await wait(40)
+    put(here, **bundle("v2"))
+    await wait(600)
+
+
+async def abort(here: World, wait: Wait) -> None:
+    here.errors = {"athlete:v2": 0.05}
+    await promotion(here, wait)
+
+
+async def supersession(here: World, wait: Wait) -> None:
+    put(here, **bundle("v1"))
+    await wait(40)
+    put(here, **bundle("v2"))
+    await wait(20)
+    put(here, **bundle("v3"))
+    await wait(600)
+
+
+async def blue_green(here: World, wait: Wait) -> None:
+    put(here, **coloured("v1"))
+    await wait(40)
+    put(here, **coloured("v2"))
+    await wait(600)
+
+
+STORIES: dict[str, tuple[Story, list[str], dict[str, int]]] = {
+    "promotion": (
+        promotion,
+        ["Preparing 0", "Analysing 10", "Scaling 10", "Analysing 50", "Scaling 50", "Baking 100", "Promoted 100"],
+        {"athlete:v2": 100},
+    ),
+    "abort": (abort, ["Preparing 0", "Analysing 10", "Aborting 0", "Aborted 0"], {"athlete:v1": 100}),
+    "supersession": (
+        supersession,
+        [
+            *("Preparing 0", "Analysing 10", "Aborting 0", "Aborted 0"),
+            *("Preparing 0", "Analysing 10", "Scaling 10", "Analysing 50", "Scaling 50", "Baking 100", "Promoted 100"),
+        ],
+        {"athlete:v3": 100},
+    ),
+    "blue/green": (
+        blue_green,
+        ["Preparing 0", "Analysing 0", "Scaling 0", "Baking 100", "Promoted 100"],
+        {"athlete:v2": 100},
+    ),
+}
+
+
+def steps(here: World) -> list[str]:
+    """What became of the runs, in order, as it was written down."""
+    found: list[str] = []
+    for _, (plural, _, _), each in here.server.history:
+        run = (each.get("status") or {}).get("run") if plural == "inferencerollouts" else None
+        if run and (step := f"{run['state']} {run.get('weight', 0)}") not in found[-1:]:
+            found.append(step)
+    return found
+
+
+def weights(here: World) -> list[dict[str, int]]:
+    """Weights of the route, in order."""
+    found: list[dict[str, int]] = []
+    for _, (plural, _, name), each in here.server.history:
+        if (plural, name) == ("httproutes", "time-estimator") and (now := observe.route_weights(each)) not in found[
+            -1:
+        ]:
+            found.append(now)
+    return found
+
+
+async def undisturbed(story: Story) -> tuple[dict[str, Any], list[dict[str, int]], list[Call]]:
+    """How a story ends, the weights and the calls on the way."""
+    async with world() as here, controller(here) as ctl:
+        here.rate = BUSY
+        here.server.calls.clear()
+        await story(here, ctl.run)
+        return here.end_state(), weights(here), here.server.calls
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_the_story(name: str) -> None:
+    story, told, end = STORIES[name]
+    async with world() as here, controller(here) as ctl:
+        here.rate = BUSY
+        await story(here, ctl.run)
+        assert steps(here) == told
+        assert here.weights() == end
+        assert here.condition("Ready")[0] == "True"
+
+
+async def killed_after(writes: int, story: Story, told: list[str], end: dict[str, Any], routed: list[Any]) -> bool:
+    """Whether the controller was killed: the story had so many writes."""
+    killed = False
+    async with world() as here, controller(here) as ctl:
+        here.rate = BUSY
+        ctl.writes_left = writes
+
+        async def wait(seconds: float) -> None:
+            nonlocal killed
+            until = here.now + seconds
+            try:
+                await ctl.run(seconds)
+            except Killed:
+                killed = True
+                ctl.start_again()
+                await ctl.run(until - here.now)
+
+        await story(here, wait)
+        assert here.end_state() == end, f"killed after {writes} writes"
+        assert steps(here) == told, f"killed after {writes} writes"
+        assert weights(here) == routed, f"killed after {writes} writes"
+    return killed
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_a_controller_that_is_killed_between_any_two_writes(name: str) -> None:
+    story, told, _ = STORIES[name]
+    end, routed, calls = await undisturbed(story)
+    writes = 0
+    while await killed_after(writes, story, told, end, routed):
+        writes += 1
+    assert writes >= sum(call.writes for call in calls)
+
+
+FAULTS: dict[str, Fault] = {
+    "conflict": Answer(409, "the object has been modified"),
+    "gone": Answer(410, "too old resource version"),
+    "too many requests": Answer(429, "too many requests", {"Retry-After": "2"}),
+    "internal error": Answer(500, "internal error"),
+    "unavailable": Answer(503, "the server is currently unable to handle the request"),
+    "lost before": Lost(done=False),
+    "lost after": Lost(done=True),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.parametrize("name", ["promotion", "abort"])
+async def test_every_call_fails_once(name: str, kind: str) -> None:
+    story, told, weighted = STORIES[name]
+    failed: set[Call] = set()
+
+    def fault(call: Call) -> Fault | None:
+        if call in failed:
+            return None
+        failed.add(call)
+        return FAULTS[kind]
+
+    async with world() as here:
+        here.rate = BUSY
+        here.server.fault = fault
+        async with controller(here) as ctl:
+            await story(here, ctl.run)
+        assert here.weights() == weighted
+        assert steps(here) == told
+    assert {call.verb for call in failed} == {"create", "delete", "get", "list", "patch", "watch"}

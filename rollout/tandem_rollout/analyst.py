@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -60,6 +61,14 @@ class _Split(NamedTuple):
     canary_clusters: tuple[str, ...]
 
 
+class _Reading(NamedTuple):
+    """Counters as they were at a moment."""
+
+    at: float
+    split: _Split
+    readings: Readings
+
+
 class Analyst:
     """Gathers the evidence of one rollout.
 
@@ -73,13 +82,13 @@ class Analyst:
         self._keeper = keeper
         self._record: Record | None = None
         self._kept: Record | None = None
-        self._before: tuple[_Split, Readings] | None = None
+        self._before: _Reading | None = None
         self._due = 0.0
 
     @property
     def due(self) -> float:
         """When to look again, in seconds since the epoch; infinite where nothing is to be looked at."""
-        return self._due if self._record is not None else float("inf")
+        return self._due if self._record is not None else math.inf
 
     @property
     def record(self) -> Record | None:
@@ -102,8 +111,12 @@ class Analyst:
                 metrics, arms, seconds=HISTORY_S, step=max(seconds(analysis.interval), 5.0)
             )
             record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
-        if run.state != "Preparing" and now >= self._due:
-            self._due = now + seconds(analysis.interval)
+        interval = seconds(analysis.interval)
+        if run.state == "Preparing":
+            self._due = now + interval
+        # the first look comes with the first weight, and a clock that was set back is no reason to wait for it
+        elif self._before is None or not self._due - interval <= now < self._due:
+            self._due = now + interval
             record = await self._tick(analysis, run, arms, record, now)
         self._record = record
         await self.keep()
@@ -116,12 +129,17 @@ class Analyst:
             return Judgement()
         lines, decision = judge(analysis.all_metrics, record)
         looks = record.looks if record.weight == run.weight else 0
-        return Judgement(tuple(lines), decision, looks, _measured(record))
+        # before the first tick nothing is missing either
+        return Judgement(tuple(lines), decision if record.samples else None, looks, _measured(record))
 
     async def note(self, run: Run, now: float) -> None:
-        """Write down what has become of a run."""
+        """Write down what has become of a run, unless that is the last thing that was written."""
         record = await self._of(run)
-        self._record = noted(record, Note(now, run.state, run.weight, run.reason, run.by))
+        note = Note(now, run.state, run.weight, run.reason, run.by)
+        if not record.notes or msgspec.structs.replace(record.notes[-1], at=now) != note:
+            self._record = noted(record, note)
+        if run.ended or run.state == "Aborting":
+            self._due = math.inf
 
     async def keep(self) -> None:
         """Keep the evidence, if there is more of it."""
@@ -131,28 +149,35 @@ class Analyst:
 
     async def _of(self, run: Run) -> Record:
         """The record of a run, whoever has begun it."""
-        if self._record is not None and self._record.run == run.number:
+        empty = Record(run=run.number, plan=run.plan, started=float(int(run.started)))
+        if self._record is not None and _same(self._record, empty):
             return self._record
         found = await self._keeper.load(run.number)
-        record = found if found is not None and found.plan == run.plan else Record(run=run.number, plan=run.plan)
+        record = found if found is not None and _same(found, empty) else empty
         self._record = self._kept = record
         self._before, self._due = None, 0.0
         return record
 
     async def _tick(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
         readings = await self._source.read(analysis.all_metrics, arms)
-        began = now if record.began is None else record.began
+        began = now if record.began is None else min(record.began, now)
         record = msgspec.structs.replace(record, began=began)
         split = _Split(run.weight, arms.stable.service, arms.stable.clusters, arms.canary.service, arms.canary.clusters)
-        before, self._before = self._before, (split, readings)
+        before, self._before = self._before, _Reading(now, split, readings)
         # a tick across a change of weights would have the shares of neither
-        same = before is not None and before[0] == split
-        warm = now >= began + seconds(analysis.warmup) or run.weight >= 100
-        if before is None or not same or not warm:
+        if before is None or before.split != split:
             return record
-        found = gather(analysis.all_metrics, record, before[1], readings, now=now, weight=run.weight)
-        self._before = split, {name: _base(found, name, before[1], each) for name, each in readings.items()}
+        if before.at < began + seconds(analysis.warmup) and run.weight < 100:
+            return record
+        found = gather(analysis.all_metrics, record, before.readings, readings, now=now, weight=run.weight)
+        base = {name: _base(found, name, before.readings, each) for name, each in readings.items()}
+        self._before = _Reading(now, split, base)
         return found
+
+
+def _same(record: Record, other: Record) -> bool:
+    """Whether two records are of the same run: a rollout that is made anew counts its runs from 1 again."""
+    return (record.run, record.plan, record.started) == (other.run, other.plan, other.started)
 
 
 def _base(record: Record, name: str, before: Readings, after: Reading) -> Reading:

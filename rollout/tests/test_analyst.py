@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tandem_rollout.analysis.counts import Counters
+import pytest
+
+from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.reading import Counted, Readings
 from tandem_rollout.analysis.record import Record
+from tandem_rollout.analysis.verdict import Verdict
 from tandem_rollout.analyst import Analyst
-from tandem_rollout.engine.run import Run
+from tandem_rollout.engine.run import Run, State
 from tandem_rollout.gates import Analysis, Metric
 from tandem_rollout.sources import Arms, Place
 
@@ -28,16 +32,25 @@ class Scraped:
     def __init__(self, every: float) -> None:
         self.every = every
         self.now = 0.0
+        self.there = True
+        self.read_at: list[float] = []
+        self.asked = 0
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         def scrape(offset: float, rate: float) -> dict[str, Counters]:
             at = (self.now + offset) // self.every * self.every
             return {"pod": Counters({"all": 1000.0 + rate * at}, {})}
 
+        self.read_at.append(self.now)
+        if not self.there:
+            return {metric.called: NoData("there is no such series") for metric in metrics}
         return {metric.called: Counted(scrape(0.0, 90.0), scrape(self.every / 2, 10.0)) for metric in metrics}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
-        return [await self.read(metrics, arms)]
+        self.asked += 1
+        found = await self.read(metrics, arms)
+        self.read_at.pop()
+        return [found]
 
     async def close(self) -> None:
         pass
@@ -48,12 +61,14 @@ class Kept:
 
     def __init__(self) -> None:
         self.records: dict[int, Record] = {}
+        self.times = 0
 
     async def load(self, run: int) -> Record | None:
         return self.records.get(run)
 
     async def keep(self, record: Record) -> None:
         self.records[record.run] = record
+        self.times += 1
 
 
 async def counted(every: float, seconds: float, kept: Kept | None = None) -> Record:
@@ -107,4 +122,192 @@ async def test_nothing_is_counted_while_the_canary_is_warming_up() -> None:
         await analyst.look(warm, RUN, ARMS, source.now)
         ticks.append(analyst.record.ticks if analyst.record else 0)
         source.now += 10.0
-    assert ticks == [0, 0, 0, 0, 0, 0, 1, 2, 3, 4]
+    # the tick that ends with the warm-up lies within it
+    assert ticks == [0, 0, 0, 0, 0, 0, 0, 1, 2, 3]
+
+
+async def test_a_tick_that_is_longer_than_the_warm_up_does_not_count_it() -> None:
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    seldom = Analysis(metrics=[Metric(type="errors")], interval="60s", warmup="15s")
+    for _ in range(2):
+        await analyst.look(seldom, RUN, ARMS, source.now)
+        source.now += 60.0
+    assert analyst.record is not None
+    assert analyst.record.ticks == 0
+    await analyst.look(seldom, RUN, ARMS, source.now)
+    assert analyst.record.ticks == 1
+
+
+async def test_a_canary_that_has_everything_needs_no_warm_up() -> None:
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    cold = Analysis(metrics=[Metric(type="errors")], interval="10s", warmup="1h")
+    for _ in range(2):
+        await analyst.look(cold, replace(RUN, state="Baking", weight=100), ARMS, source.now)
+        source.now += 10.0
+    assert analyst.record is not None
+    assert analyst.record.ticks == 1
+
+
+async def test_it_says_when_to_come_again() -> None:
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    assert analyst.due == math.inf
+    source.now = 1000.0
+    await analyst.look(ANALYSIS, replace(RUN, state="Preparing", weight=0), ARMS, source.now)
+    # before the first weight there is nothing to look at, and the first weight is looked at when it is there
+    assert analyst.due > source.now
+    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 1.0)
+    assert analyst.due == 1011.0
+    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 4.0)
+    assert analyst.due == 1011.0
+    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 11.0)
+    assert analyst.due == 1021.0
+
+
+@pytest.mark.parametrize("state", ["Aborting", "Aborted", "Promoted"])
+async def test_nothing_is_looked_at_on_the_way_back_or_after_the_end(state: State) -> None:
+    analyst = Analyst(Scraped(1.0), Kept())
+    await analyst.look(ANALYSIS, RUN, ARMS, 0.0)
+    await analyst.note(replace(RUN, state=state), 5.0)
+    assert analyst.due == math.inf
+
+
+async def test_counters_are_read_once_an_interval_however_often_somebody_asks() -> None:
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    for _ in range(101):
+        await analyst.look(ANALYSIS, RUN, ARMS, source.now)
+        source.now += 1.0
+    assert source.read_at == [float(at) for at in range(0, 101, 10)]
+
+
+async def test_a_clock_that_was_set_back_stops_nothing() -> None:
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    await analyst.look(ANALYSIS, RUN, ARMS, 1e6)
+    for source.now in range(0, 60, 5):
+        await analyst.look(ANALYSIS, RUN, ARMS, 5e5 + source.now)
+    assert len(source.read_at) == 7
+    assert analyst.record is not None
+    assert analyst.record.ticks > 0
+
+
+async def test_what_was_not_looked_at_says_nothing() -> None:
+    """Also where a metric without data is to fail: there was no look that could have brought any."""
+    strict = Analysis(metrics=[Metric(type="errors", no_data="fail")], interval="10s", warmup="60s")
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    decisions = []
+    for _ in range(9):
+        decisions.append((await analyst.look(strict, RUN, ARMS, source.now)).decision)
+        source.now += 10.0
+    assert decisions[:7] == [None] * 7
+    assert decisions[7] is not None
+    assert decisions[7].verdict is Verdict.INCONCLUSIVE
+
+
+async def test_a_metric_that_is_not_there_fails_where_that_is_wanted() -> None:
+    strict = Analysis(metrics=[Metric(type="errors", no_data="fail")], interval="10s", warmup="0s")
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    source.there = False
+    await analyst.look(strict, RUN, ARMS, 0.0)
+    found = await analyst.look(strict, RUN, ARMS, 10.0)
+    assert found.decision is not None
+    assert found.decision.verdict is Verdict.FAIL
+
+
+async def test_counters_that_are_scraped_seldom_are_no_missing_metric() -> None:
+    strict = Analysis(metrics=[Metric(type="errors", no_data="fail")], interval="10s", warmup="0s")
+    source = Scraped(45.0)
+    analyst = Analyst(source, Kept())
+    while source.now < 300.0:
+        found = await analyst.look(strict, RUN, ARMS, source.now)
+        assert found.decision is None or found.decision.verdict is not Verdict.FAIL
+        source.now += 10.0
+
+
+async def test_looks_are_those_at_the_present_weight() -> None:
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    looks = []
+    for weight in (10, 10, 10, 20, 20, 20):
+        looks.append((await analyst.look(ANALYSIS, replace(RUN, weight=weight), ARMS, source.now)).looks)
+        source.now += 10.0
+    assert looks == [0, 1, 2, 0, 1, 2]
+
+
+async def test_the_part_that_the_canary_had_is_measured() -> None:
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    assert (await analyst.look(ANALYSIS, RUN, ARMS, 0.0)).measured is None
+    source.now = 10.0
+    assert (await analyst.look(ANALYSIS, RUN, ARMS, 10.0)).measured == 10.0
+
+
+async def test_nothing_is_kept_where_there_is_nothing_new() -> None:
+    kept = Kept()
+    source = Scraped(1.0)
+    analyst = Analyst(source, kept)
+    for _ in range(10):
+        await analyst.look(ANALYSIS, RUN, ARMS, source.now)
+    assert kept.times == 1
+    await analyst.keep()
+    assert kept.times == 1
+    await analyst.note(RUN, 1.0)
+    await analyst.keep()
+    await analyst.note(RUN, 2.0)
+    await analyst.keep()
+    assert kept.times == 2
+
+
+async def test_the_evidence_of_a_run_of_the_same_number_at_another_time_is_not_taken() -> None:
+    """As when a rollout comes back from a backup without its status, or is deleted and made again."""
+    kept = Kept()
+    await counted(1.0, 100.0, kept)
+    again = replace(RUN, started=5000.0)
+    for analyst in (Analyst(Scraped(1.0), kept), Analyst(Scraped(1.0), kept)):
+        await analyst.look(ANALYSIS, again, ARMS, 5000.0)
+        assert analyst.record is not None
+        assert analyst.record.ticks == 0
+    # nor by the one that has gathered it
+    analyst = Analyst(Scraped(1.0), Kept())
+    await analyst.note(RUN, 0.0)
+    await analyst.note(replace(again, plan="q"), 5000.0)
+    assert analyst.record is not None
+    assert [note.at for note in analyst.record.notes] == [5000.0]
+
+
+async def test_a_restart_within_a_second_goes_on() -> None:
+    """What is written down has whole seconds."""
+    kept = Kept()
+    first = Analyst(Scraped(1.0), kept)
+    await first.note(replace(RUN, started=7.9), 7.9)
+    await first.keep()
+    second = Analyst(Scraped(1.0), kept)
+    await second.note(replace(RUN, started=7.0, state="Gated"), 8.0)
+    assert second.record is not None
+    assert [note.state for note in second.record.notes] == ["Analysing", "Gated"]
+
+
+async def test_a_process_that_goes_on_judges_as_the_one_before() -> None:
+    kept = Kept()
+    source = Scraped(1.0)
+    first = Analyst(source, kept)
+    for _ in range(20):
+        said = await first.look(ANALYSIS, RUN, ARMS, source.now)
+        source.now += 10.0
+    second = Analyst(source, kept)
+    assert await second.look(ANALYSIS, RUN, ARMS, source.now) == said
+
+
+async def test_history_is_asked_for_once() -> None:
+    kept = Kept()
+    source = Scraped(1.0)
+    for _ in range(3):
+        analyst = Analyst(source, kept)
+        await analyst.look(ANALYSIS, replace(RUN, state="Preparing", weight=0), ARMS, 0.0)
+        await analyst.look(ANALYSIS, RUN, ARMS, 10.0)
+    assert source.asked == 1

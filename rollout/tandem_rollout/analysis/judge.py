@@ -10,7 +10,7 @@ import msgspec
 from tandem_rollout.analysis import drift, eta, ratio, sequential
 from tandem_rollout.analysis.absolute import above
 from tandem_rollout.analysis.counts import NoData
-from tandem_rollout.analysis.gather import ratio_test
+from tandem_rollout.analysis.gather import QUIET, ratio_test
 from tandem_rollout.analysis.record import Gathered, Record
 from tandem_rollout.analysis.verdict import (
     Decision,
@@ -81,7 +81,10 @@ def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[Line], Decisi
         if metric.type == "assignment":
             mismatched |= line.verdict is Verdict.FAIL
         else:
-            policy = Policy(metric.no_data, metric.provider_error, metric.inconclusive, metric.gate)
+            # nobody has asked yet, or was counted yet: that is no missing metric, and time will tell
+            quiet = metric.no_data == "fail" and gathered.trouble in QUIET
+            no_data = "hold" if quiet else metric.no_data
+            policy = Policy(no_data, metric.provider_error, metric.inconclusive, metric.gate)
             judged[metric.called] = Judged(line.verdict, policy)
     return lines, combine(judged, mismatched=mismatched)
 

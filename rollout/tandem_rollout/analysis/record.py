@@ -82,6 +82,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         run: Number of the run.
         plan: Hash of its plan.
+        started: When it began, in whole seconds since the epoch.
         looks: Ticks counted at the present weight.
         ticks: Ticks counted in all.
         weight: The present weight.
@@ -95,6 +96,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     run: int
     plan: str
+    started: float = 0.0
     looks: int = 0
     ticks: int = 0
     weight: int = 0

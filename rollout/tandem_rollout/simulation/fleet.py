@@ -98,6 +98,7 @@ class Fleet:
         self._undecided = np.full(rollouts, not place.decided)
         self._look_weight = self._weight.copy()
         self._looks = np.zeros(rollouts, np.int64)
+        self._looked = 0.0
         self._trouble = np.zeros(rollouts, np.int8)
         self._requests, self._samples = np.zeros(rollouts), np.zeros(rollouts)
         self.outcomes: Outcomes = blank(rollouts)
@@ -127,7 +128,8 @@ class Fleet:
             return
         weights = self._weight.copy()
         same, self._look_weight = self._look_weight == weights, weights
-        warm = (now >= self._warmup) | (weights >= _WHOLE)
+        warm = (self._looked >= self._warmup) | (weights >= _WHOLE)
+        self._looked = now
         counted = self._gather(self._running & same & warm, trouble, counts, weights >= _WHOLE)
         undecided = self._running & self._undecided
         self._requests += np.where(undecided, counts.canary, 0.0)

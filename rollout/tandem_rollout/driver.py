@@ -59,10 +59,23 @@ async def advance(
             judgement = await analyst.look(analysis, run, await backend.arms(run), now)
         seen = replace(seen, decision=judgement.decision, looks=judgement.looks)
     after = decide(schedule, run, seen, now)
-    if after is not None and after is not run:
-        await analyst.note(after, now)
+    if after is None:
+        return None, judgement
+    if after is not run:
         await backend.write(after, judgement)
-        await analyst.keep()
-    if after is not None:
-        await backend.make(after, desired(schedule, after, seen.stable, seen.canary))
+    await backend.make(after, desired(schedule, after, seen.stable, seen.canary))
+    if after is not run:
+        await _tell(analyst, run, after, now)
     return after, judgement
+
+
+async def _tell(analyst: Analyst, before: Run | None, after: Run, now: float) -> None:
+    """Note what has become of a run, when that is written down and made: what is not taken did not happen.
+
+    Whoever moved it before may have come no further than to write it down; then that is told too.
+    """
+    if before is not None:
+        await analyst.note(before, before.since)
+        await analyst.keep()
+    await analyst.note(after, now)
+    await analyst.keep()

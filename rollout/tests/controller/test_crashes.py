@@ -25,7 +25,9 @@ BUSY = 2000.0
 
 def put(here: World, **spec: Any) -> None:
     """Make the rollout, or give it another spec."""
-    made = manifest(analysis=ANALYSIS, keepOldFor="30s", **spec)
+    # the objects that these are about come and go in test_interruptions
+    few = {"monitoring": {"podMonitors": False}, "network": {"policies": False}}
+    made = manifest(analysis=ANALYSIS, keepOldFor="30s", **few, **spec)
     if here.server.get("inferencerollouts", "time-estimator") is None:
         here.server.put("inferencerollouts", made)
     else:
@@ -112,12 +114,25 @@ def weights(here: World) -> list[dict[str, int]]:
     return found
 
 
+def after_the_first(wait: Wait, begin: Callable[[], None]) -> Wait:
+    """Waits, of which the first, until a version serves, is no part of a run."""
+    begun = False
+
+    async def waiting(seconds: float) -> None:
+        nonlocal begun
+        await wait(seconds)
+        if not begun:
+            begun = True
+            begin()
+
+    return waiting
+
+
 async def undisturbed(story: Story) -> tuple[dict[str, Any], list[dict[str, int]], list[Call]]:
-    """How a story ends, the weights and the calls on the way."""
+    """How a story ends, the weights, and the calls of its run."""
     async with world() as here, controller(here) as ctl:
         here.rate = BUSY
-        here.server.calls.clear()
-        await story(here, ctl.run)
+        await story(here, after_the_first(ctl.run, here.server.calls.clear))
         return here.end_state(), weights(here), here.server.calls
 
 
@@ -137,7 +152,9 @@ async def killed_after(writes: int, story: Story, told: list[str], end: dict[str
     killed = False
     async with world() as here, controller(here) as ctl:
         here.rate = BUSY
-        ctl.writes_left = writes
+
+        def begin() -> None:
+            ctl.writes_left = writes
 
         async def wait(seconds: float) -> None:
             nonlocal killed
@@ -149,7 +166,7 @@ async def killed_after(writes: int, story: Story, told: list[str], end: dict[str
                 ctl.start_again()
                 await ctl.run(until - here.now)
 
-        await story(here, wait)
+        await story(here, after_the_first(wait, begin))
         assert here.end_state() == end, f"killed after {writes} writes"
         assert steps(here) == told, f"killed after {writes} writes"
         assert weights(here) == routed, f"killed after {writes} writes"

@@ -143,7 +143,9 @@ def rows(
 
 def _arm(arm: str, earlier: Histograms, later: Histograms) -> dict[float, float] | NoData:
     known = [target for target in sorted(later) if target in earlier]
-    found = [each for target in known if (each := increase(earlier[target], later[target]))]
+    # who counts in other bins than before is another process by the same name
+    same = [target for target in known if not earlier[target] or earlier[target].keys() == later[target].keys()]
+    found = [each for target in same if (each := increase(earlier[target], later[target]))]
     if not found:
         return NoData(f"{arm}: no histogram of predictions was read twice")
     edges = sorted(found[0])

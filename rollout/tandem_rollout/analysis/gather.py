@@ -127,6 +127,8 @@ def _one(
     metric: Metric, gathered: Gathered, before: Reading, after: Reading, share: float, *, alone: bool
 ) -> tuple[Gathered, Counts | None]:
     """Evidence of one metric after a tick, and what was counted in it."""
+    if alone and metric.type in ("drift", "assignment"):
+        return gathered, None  # there is nobody to compare with
     for each in (after, before):
         if isinstance(each, NoData | ProviderError):
             return _troubled(gathered, each), None
@@ -134,8 +136,8 @@ def _one(
         return _drifted(gathered, before, after)
     if metric.type == "assignment":
         return _assigned(gathered, before, after, share)
-    if isinstance(after, Binned) and gathered.limit is None:
-        missing = latency.freeze(_all(after.stable), metric.quantile)
+    if gathered.limit is None and (isinstance(after, Binned) or isinstance(before, Binned)):
+        missing = latency.freeze(_all(after.stable), metric.quantile) if isinstance(after, Binned) else _UNREAD
         return _troubled(gathered, missing if isinstance(missing, NoData) else _UNREAD), None
     earlier, later = _counted(before, gathered.limit), _counted(after, gathered.limit)
     if alone:

@@ -47,7 +47,7 @@ def freeze(buckets: Mapping[float, float], quantile: float, *, least: int = LEAS
         least: Requests that it takes.
     """
     total = buckets.get(math.inf, math.nan)
-    if not total >= least:
+    if not least <= total < math.inf:
         return NoData(f"a limit of latency takes {least} requests of stable, there are {max(total, 0.0):g}")
     shares = {edge: 1.0 - count / total for edge, count in buckets.items() if math.isfinite(edge)}
     wanted = 1.0 - quantile

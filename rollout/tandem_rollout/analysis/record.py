@@ -13,8 +13,9 @@ from tandem_rollout.analysis.ratio import Assignment, Likelihood
 SCHEMA = "tandem-serving.io/evidence/v1"
 """Version of the form; a record of another one is not read."""
 
-MOST_SAMPLES = 500
+MOST_SAMPLES = 400
 MOST_NOTES = 200
+"""With sixteen metrics a record then takes 300 kB at most, compressed; a ConfigMap has a MiB."""
 
 
 class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):

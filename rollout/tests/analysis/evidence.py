@@ -1,0 +1,104 @@
+"""Pods that count, and the evidence that is gathered from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from tandem_rollout.analysis.counts import Counters
+from tandem_rollout.analysis.gather import gather, prepare
+from tandem_rollout.analysis.judge import Line, judge
+from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
+from tandem_rollout.analysis.record import Record
+from tandem_rollout.analysis.verdict import Decision
+from tandem_rollout.gates import Metric
+
+EMPTY = Record(run=1, plan="p")
+EDGES = (0.05, 0.1, 0.5, math.inf)
+
+
+def stored(record: Record) -> Record:
+    """A record that went through a ConfigMap."""
+    return msgspec.json.decode(msgspec.json.encode(record), type=Record)
+
+
+def counters(requests: float, events: float | None) -> Counters:
+    """One target's, with one series of each; no series of events for None."""
+    return Counters({"r": requests}, {} if events is None else {"e": events})
+
+
+def counted(canary: tuple[float, float | None], stable: tuple[float, float | None], *, born: bool = True) -> Counted:
+    """Requests and events of one target in each arm."""
+    return Counted({"s-0": counters(*stable)}, {"c-0": counters(*canary)}, born)
+
+
+def histogram(rows: Sequence[float], edges: Sequence[float] = EDGES) -> dict[float, float]:
+    """Cumulative buckets of rows by bin."""
+    return {edge: math.fsum(rows[: at + 1]) for at, edge in enumerate(edges)}
+
+
+def binned(canary: Sequence[float], stable: Sequence[float], edges: Sequence[float] = EDGES) -> Binned:
+    """Rows by bin of one target in each arm."""
+    return Binned({"s-0": {"": histogram(stable, edges)}}, {"c-0": {"": histogram(canary, edges)}})
+
+
+@dataclass
+class Looking:
+    """Metrics that are looked at, tick by tick.
+
+    Attributes:
+        metrics: The metrics.
+        weight: The canary's percentage.
+        restarting: Whether what is gathered goes through a ConfigMap after each tick.
+    """
+
+    metrics: tuple[Metric, ...]
+    weight: int = 10
+    restarting: bool = False
+    record: Record = EMPTY
+    before: Readings | None = None
+    now: float = 0.0
+    past: list[Readings] = field(default_factory=list)
+
+    def prepare(self, *history: Readings, dispersion: float | None = None) -> None:
+        """Freeze what is frozen."""
+        self.record = prepare(self.metrics, self.record, history, dispersion_given=dispersion)
+
+    def sees(self, **readings: Reading) -> tuple[dict[str, Line], Decision]:
+        """One look; names of metrics have underscores for hyphens."""
+        return self.look({name.replace("_", "-"): each for name, each in readings.items()})
+
+    def look(self, after: Readings) -> tuple[dict[str, Line], Decision]:
+        """One look."""
+        self.now += 10.0
+        self.record = gather(self.metrics, self.record, self.before, after, now=self.now, weight=self.weight)
+        if self.restarting:
+            self.record = stored(self.record)
+        self.before = after
+        return self.judged()
+
+    def judged(self) -> tuple[dict[str, Line], Decision]:
+        """What is known now."""
+        lines, decision = judge(self.metrics, self.record)
+        return {line.name: line for line in lines}, decision
+
+
+def ticks(looking: Looking, name: str, readings: Sequence[Reading]) -> tuple[dict[str, Line], Decision]:
+    """Several looks at one metric."""
+    found = looking.judged()
+    for each in readings:
+        found = looking.look({name: each})
+    return found
+
+
+def rising(count: int, canary: tuple[float, float], stable: tuple[float, float]) -> list[Counted]:
+    """Counters that rise by so much with each tick, from zero on."""
+    return [counted((at * canary[0], at * canary[1]), (at * stable[0], at * stable[1])) for at in range(count + 1)]
+
+
+def every(metrics: Sequence[Metric], reading: Reading) -> Mapping[str, Reading]:
+    """The same reading for all metrics."""
+    return {metric.called: reading for metric in metrics}

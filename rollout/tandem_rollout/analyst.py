@@ -182,7 +182,8 @@ def _same(record: Record, other: Record) -> bool:
 
 def _base(record: Record, name: str, before: Readings, after: Reading) -> Reading:
     """What the next tick of a metric begins at: where this one brought nothing yet, at what this one began at."""
-    return before.get(name, after) if record.metrics[name].trouble in QUIET else after
+    gathered = record.metrics.get(name)
+    return before.get(name, after) if gathered is not None and gathered.trouble in QUIET else after
 
 
 def _measured(record: Record) -> float | None:

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tandem_rollout.analysis.verdict import Decision, Verdict
 from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.desired import WHOLE, desired, pods_for
+from tandem_rollout.engine.due import due
 from tandem_rollout.engine.run import ENDS, Command, Run, State, Verb
 from tandem_rollout.engine.schedule import Schedule, Step
 from tandem_rollout.engine.seen import Arm, Seen
@@ -117,6 +118,17 @@ def test_a_run_that_is_written_down_and_read_is_decided_alike(schedule: Schedule
         again = read(write(run, steps=len(schedule.steps)))
         assert again == run
         assert decide(schedule, again, seen, START) == after
+
+
+@given(schedules(), RUNS, SEEN, st.floats(0.0, 0.999))
+@settings(max_examples=300, deadline=None)
+def test_nobody_has_to_look_before_it_is_due(schedule: Schedule, run: Run | None, seen: Seen, part: float) -> None:
+    at_rest = settled(schedule, run, seen, START)
+    if at_rest is not None and not at_rest.ended:
+        then = due(schedule, at_rest, START)
+        assert then > START
+        later = START + part * (min(then, START + 1e9) - START)
+        assert decide(schedule, at_rest, seen, later) == at_rest
 
 
 @given(schedules(), RUNS.filter(lambda run: run is not None and not run.ended), SEEN)

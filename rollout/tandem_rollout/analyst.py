@@ -169,7 +169,9 @@ class Analyst:
             return record
         if before.at < began + seconds(analysis.warmup) and run.weight < 100:
             return record
-        found = gather(analysis.all_metrics, record, before.readings, readings, now=now, weight=run.weight)
+        found = gather(
+            analysis.all_metrics, record, before.readings, readings, now=now, weight=run.weight, share=arms.share
+        )
         base = {name: _base(found, name, before.readings, each) for name, each in readings.items()}
         self._before = _Reading(now, split, base)
         return found

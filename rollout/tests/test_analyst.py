@@ -303,6 +303,22 @@ async def test_a_process_that_goes_on_judges_as_the_one_before() -> None:
     assert await second.look(ANALYSIS, RUN, ARMS, source.now) == said
 
 
+@pytest.mark.parametrize(("share", "verdict"), [(None, Verdict.NO_DATA), (0.1, Verdict.PASS), (0.2, Verdict.FAIL)])
+async def test_units_of_an_ab_test_are_held_against_the_share_that_was_written(
+    share: float | None, verdict: Verdict
+) -> None:
+    """The run has no weight of its own there."""
+    units = Analysis(metrics=[Metric(type="assignment", requests="units")], interval="10s", warmup="0s")
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    for _ in range(100):
+        found = await analyst.look(
+            units, replace(RUN, state="Observing", weight=0), replace(ARMS, share=share), source.now
+        )
+        source.now += 10.0
+    assert found.lines[0].verdict is verdict
+
+
 async def test_history_is_asked_for_once() -> None:
     kept = Kept()
     source = Scraped(1.0)

@@ -60,6 +60,8 @@ def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
     if schedule.observes:
         return _observe(schedule, run, seen, now)
     anew = command is not None and command.verb == "start"
+    if run is not None and run.state == "Promoted" and seen.serving == run.stable and not anew:
+        return run  # the route has not followed yet: what comes next begins from the canary
     tried = run is not None and run.canary == seen.wanted and run.plan == seen.plan
     if not seen.serving or not seen.wanted or seen.wanted == seen.serving or (tried and not anew):
         return replace(run, command=command.id) if run is not None and command else run

@@ -34,12 +34,15 @@ class Arms:
         stable: Stable.
         canary: The canary.
         gateway: Addresses of the statistics of the gateway's proxies, by the name of the pod.
+        share: Share of the units of both that falls on the canary, where the run's weight does not say so: in an A/B
+            test, whose weights stay as written.
     """
 
     namespace: str
     stable: Place
     canary: Place
     gateway: tuple[tuple[str, str], ...] = ()
+    share: float | None = None
 
 
 class Source(Protocol):

@@ -349,7 +349,7 @@ def followed(schedule: Schedule, run: Run | None, seen: Seen) -> Seen:
     if run is None:
         return seen
     weights = desired(schedule, run, seen.stable, seen.canary).weights
-    serving = max(weights, key=lambda name: weights[name]) if run.ended and weights else seen.serving
+    serving = max(weights, key=lambda name: weights[name]) if weights else seen.serving
     return replace(seen, routed=weights.get(run.canary, 0), serving=serving)
 
 

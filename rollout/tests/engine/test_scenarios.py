@@ -483,6 +483,16 @@ def test_a_promoted_version_cannot_be_rolled_back_to_nothing() -> None:
     walk.at("Promoted", 100)
 
 
+def test_after_a_promotion_nothing_begins_before_the_route_has_followed() -> None:
+    walk = Walk().to("Promoted")
+    # a crash has come between what was written and what is made of it
+    walk.stuck = True
+    walk.sees(wanted="c", serving="a")
+    walk.at("Promoted", 100)
+    walk.sees(serving="b")
+    assert (walk.here.number, walk.here.stable) == (2, "b")
+
+
 def test_the_pods_that_stable_keeps_are_those_of_the_stable_of_this_run() -> None:
     walk = Walk().to("Promoted")
     # after a promotion it is the version before that is looked at as stable: somebody may want it back

@@ -88,7 +88,7 @@ class Walk:
         self.run = after
         weights = desired(self.schedule, after, self.seen.stable, self.seen.canary).weights
         serving = self.seen.serving
-        if after.ended and weights:
+        if weights:
             serving = max(weights, key=lambda name: weights[name])
         if not self.stuck:
             self.seen = replace(self.seen, routed=after.weight, edited=False, serving=serving)

@@ -25,19 +25,20 @@ def looks(target: Target, name: str, setting: Setting, *, timeout: float, every:
         every: Seconds between two looks.
 
     Raises:
-        TargetError: It could not be read many times in a row.
+        TargetError: It could not be read many times in a row, or not once in the time.
         NoRolloutError: It is gone.
     """
-    until, failures = setting.now() + timeout, 0
+    until, failures, seen = setting.now() + timeout, 0, False
     while True:
         try:
             found = current(target.get(name))
-            failures = 0
-            yield found
         except TargetError:
             failures += 1
-            if failures >= _MOST_FAILURES:
+            if failures >= _MOST_FAILURES or (not seen and setting.now() >= until):
                 raise
+        else:
+            failures, seen = 0, True
+            yield found
         left = until - setting.now()
         if left <= 0:
             return

@@ -56,12 +56,10 @@ def wait(target: Target, name: str, goal: Goal, setting: Setting, *, timeout: fl
     Returns:
         The rollout as it was last, and the exit code: 5 where it waits for a person when the time is over, else 4.
     """
-    last = None
     for last in looks(target, name, setting, timeout=timeout):
         code = reached(goal, last)
         if code is not None:
             return last, code
-    assert last is not None  # noqa: S101 - there is one look at least, or an error
     return last, _undecided(last)
 
 
@@ -116,14 +114,13 @@ def _look(
     timeout: float,
     every: float,
 ) -> int:
-    last = None
     for last in looks(target, name, setting, timeout=timeout, every=every):
         run = last.run
         show(standing(last, target.record(name, run.number) if run else None))
         code = reached(Goal.ENDED, last)
         if code is not None:
             return code
-    return exits.UNDECIDED if last is None else _undecided(last)
+    return _undecided(last)
 
 
 def _undecided(last: Current) -> int:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tandem_cli.rollout.target import TargetError
-from tandem_cli.rollout.watching import watch
+from tandem_cli.rollout.watching import Goal, wait, watch
 
 from .conftest import Tandem
 from .world import NOW, Clock, FakeTarget, Manifest, manifest, record
@@ -78,6 +78,13 @@ def test_one_that_does_not_come_back_is(target: FakeTarget, clock: Clock) -> Non
     flaky.failures = 10**6
     with pytest.raises(TargetError):
         watch(flaky, "est", clock.setting(flaky), Console(file=io.StringIO()), timeout=86400, every=2)
+
+
+def test_waiting_for_what_cannot_be_read_in_the_time_says_so(target: FakeTarget, clock: Clock) -> None:
+    flaky = Flaky(manifests=target.manifests)
+    flaky.failures = 10
+    with pytest.raises(TargetError):
+        wait(flaky, "est", Goal.PROMOTED, clock.setting(flaky), timeout=2)
 
 
 def test_a_terminal_shows_the_table_as_it_changes(target: FakeTarget, clock: Clock) -> None:

@@ -74,7 +74,7 @@ def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
         started=now,
         since=now,
         by=command.by if command and anew else "",
-        reason=_said(command, "started again") if command and anew else "",
+        reason=_said(command, "started again" if tried else "started") if command and anew else "",
         command=command.id if command else run.command if run else "",
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tandem_rollout.engine.run import Verb
 from tandem_rollout.engine.schedule import Schedule
 
 from .walk import FAIL, INCONCLUSIVE, NO_DATA, ONE, PASS, PREVIEW, PROVIDER_ERROR, THREE, WATCHED, Walk
@@ -84,9 +85,10 @@ def test_an_ab_test_ends_at_its_horizon_and_stays_ended() -> None:
 
 
 def test_an_ab_test_has_nothing_that_a_person_could_move() -> None:
-    for verb in ("promote", "pause", "resume", "abort", "rollback"):
+    verbs: tuple[Verb, ...] = ("promote", "pause", "resume", "abort", "rollback")
+    for verb in verbs:
         walk = Walk(schedule=WATCHED).to("Observing")
-        walk.says(verb)  # type: ignore[arg-type]
+        walk.says(verb)
         walk.at("Observing", 0)
         assert walk.here.reason == f"cannot {verb} while Observing"
 
@@ -440,6 +442,13 @@ def test_who_starts_again_is_written_down() -> None:
     assert (walk.here.reason, walk.here.by) == ("started again by bob: store is back", "bob")
 
 
+def test_what_was_never_tried_is_not_started_again() -> None:
+    walk = Walk()
+    walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, fit=False))
+    walk.says("start", by="bob", reason="monday")
+    assert (walk.here.reason, walk.here.by) == ("started by bob: monday", "bob")
+
+
 def test_another_plan_for_a_version_that_failed_is_another_run() -> None:
     walk = Walk().to("Aborted")
     walk.sees(plan="q")
@@ -509,11 +518,11 @@ def test_the_pods_that_stable_keeps_are_those_of_the_stable_of_this_run() -> Non
 
 @pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling", "Paused", "Aborting"])
 @pytest.mark.parametrize("change", [{"wanted": "c"}, {"plan": "q"}])
-def test_a_newer_spec_aborts_and_then_starts(state: str, change: dict[str, str]) -> None:
+def test_a_newer_spec_aborts_and_then_starts(state: str, change: dict[str, Any]) -> None:
     walk = Walk().to(state)
     before = len(walk.history)
     walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(4, 2)))
-    walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, fit=False), **change)  # type: ignore[arg-type]
+    walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, fit=False), **change)
     walk.settle()
     assert ("Aborted", 0) in walk.history[before:]
     walk.at("Preparing", 0)
@@ -556,9 +565,9 @@ def test_nothing_begins_that_is_being_deleted() -> None:
 
 
 @pytest.mark.parametrize("change", [{"serving": ""}, {"wanted": ""}, {"wanted": "a"}])
-def test_the_first_version_is_no_canary(change: dict[str, str]) -> None:
+def test_the_first_version_is_no_canary(change: dict[str, Any]) -> None:
     walk = Walk()
-    walk.seen = replace(walk.seen, **change)  # type: ignore[arg-type]
+    walk.seen = replace(walk.seen, **change)
     assert not walk.move()
 
 

@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 from tandem_rollout.engine.schedule import Schedule, Step
 from tandem_rollout.gates import DEFAULT_METRICS, Metric
@@ -110,6 +110,19 @@ def scenarios() -> list[Scenario]:
     ]
 
 
+class _Given(TypedDict, total=False):
+    """What differs from the plain case: arguments of :func:`_case`."""
+
+    timeout: float
+    per_second: float
+    incidents: Incidents | None
+    correlation: float
+    lies: Lies | None
+    dispersion: float | None
+    pods: int
+    bake: float
+
+
 def _case(
     rate: float,
     ratio: float,
@@ -154,10 +167,12 @@ def _truth(ratio: float) -> Truth:
     return "good" if ratio <= 1.0 else "bad" if ratio >= 2.0 else "between"
 
 
-def _each(group: str, ratios: Sequence[float], what: str, main: bool = True, **given: object) -> Iterator[Scenario]:
+def _each(
+    group: str, ratios: Sequence[float], what: str, main: bool = True, **given: Unpack[_Given]
+) -> Iterator[Scenario]:
     """One scenario for each ratio, at 0.5 % errors and weight 10."""
     for ratio in ratios:
-        case = _case(0.005, ratio, **given)  # type: ignore[arg-type]
+        case = _case(0.005, ratio, **given)
         title = f"{what}, errors ×{ratio:g}" if what else f"errors ×{ratio:g}"
         yield Scenario(group, title, _truth(ratio), case, ratio, main and ratio != 1.5, margin=ratio == 2.0)
 
@@ -209,8 +224,8 @@ def _bursts() -> Iterator[Scenario]:
     shared = Incidents(factor=10.0, every=600.0, lasting=30.0)
     yield from _each("shared bursts", (1.0, 2.0, 5.0), "×10 for 30 s in 10 min", incidents=shared, bake=0.0)
     yield from _each("shared bursts", (1.0, 2.0), "the same, baked for 5 min", False, incidents=shared)
-    measured: dict[str, object] = {"correlation": 0.01, "dispersion": None, "pods": 10}
-    yield from _each("one-arm bursts", (1.0, 2.0, 5.0), "φ measured", bake=0.0, **measured)  # type: ignore[arg-type]
+    measured: _Given = {"correlation": 0.01, "dispersion": None, "pods": 10}
+    yield from _each("one-arm bursts", (1.0, 2.0, 5.0), "φ measured", bake=0.0, **measured)
     yield from _each("one-arm bursts", (1.0, 2.0), "the same, baked for 5 min", False, **measured)
     yield from _each("one-arm bursts", (1.0, 2.0), "φ of halves", False, correlation=0.01, dispersion=None, pods=2)
     yield from _each("one-arm bursts", (1.0, 2.0), "φ not measured", False, correlation=0.01)

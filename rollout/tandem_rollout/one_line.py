@@ -7,7 +7,7 @@ from typing import Final
 _LONGEST: Final = 400
 
 
-def one_line(text: str) -> str:
-    """A text in one line, cut where it is too long."""
+def one_line(text: str, longest: int = _LONGEST) -> str:
+    """A text in one line, cut where it has more characters."""
     flat = " ".join(text.split())
-    return flat if len(flat) <= _LONGEST else flat[: _LONGEST - 1] + "…"
+    return flat if len(flat) <= longest else flat[: longest - 1] + "…"

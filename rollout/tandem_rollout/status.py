@@ -115,4 +115,11 @@ class RolloutStatus(_Struct, frozen=True):
     history: Annotated[list[PastRun], Meta(description="Runs that have ended, the latest first.")] = field(
         default_factory=list
     )
-    conditions: Annotated[list[Condition], Meta(description="Ready and Valid.")] = field(default_factory=list)
+    conditions: Annotated[list[Condition], Meta(description="Ready and Valid; Progressing where there are runs.")] = (
+        field(default_factory=list)
+    )
+
+    def version_of(self, inference_service: str) -> str:
+        """Version of the bundle of an InferenceService, as far as it is known."""
+        found = (each.version for each in self.variants if each.inference_service == inference_service)
+        return next(found, "")

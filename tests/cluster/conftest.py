@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import uuid
@@ -91,7 +92,7 @@ def steady_gateway() -> None:
             kubectl(*where, "patch", "envoyproxy", parameters["name"], "--type=merge", "--patch-file", probe)
     for proxy in items("deployment", "envoy-gateway-system", "app.kubernetes.io/component=proxy"):
         name, namespace = proxy["metadata"]["name"], proxy["metadata"]["namespace"]
-        eventually(lambda name=name: _patient(name), f"{name} has the new probe", 60)  # type: ignore[misc]
+        eventually(functools.partial(_patient, name), f"{name} has the new probe", 60)
         kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", "--timeout=90s")
 
 

@@ -19,6 +19,7 @@ from tandem_cli.rollout.state import Asked, StackFiles
 from tandem_rollout import progress
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analyst import Judgement
+from tandem_rollout.conditions import condition
 from tandem_rollout.engine import written
 from tandem_rollout.engine.desired import WHOLE, Desired
 from tandem_rollout.engine.run import Pods, Run
@@ -28,7 +29,7 @@ from tandem_rollout.gates import Analysis
 from tandem_rollout.manifest import parse
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.spec import Rollout
-from tandem_rollout.status import Condition, Phase, RolloutStatus, VariantStatus
+from tandem_rollout.status import Phase, RolloutStatus, VariantStatus
 from tandem_rollout.times import stamp
 
 _MOST_MISSED: Final = 3
@@ -235,6 +236,7 @@ class LocalBackend:
         variants = [self._variant(name, weights.get(name, 0), before, now) for name in self._versions]
         ready = sum(each.phase == "Ready" for each in variants)
         message = trouble or self._strange or next((each.message for each in variants if each.message), "")
+        complete, generation = ready == len(variants), self._rollout.generation
         decision = self._judgement.decision
         return RolloutStatus(
             observed_generation=self._rollout.generation,
@@ -260,8 +262,18 @@ class LocalBackend:
                 limit=self._rollout.spec.history_limit,
             ),
             conditions=[
-                _condition("Ready", ready == len(variants), message, self._rollout.generation, before, now),
-                _condition("Valid", True, "", self._rollout.generation, before, now),
+                condition(
+                    before,
+                    "Ready",
+                    complete,
+                    reason="Complete" if complete else "Refused",
+                    message=message or "all variants serve",
+                    generation=generation,
+                    now=now,
+                ),
+                condition(
+                    before, "Valid", True, reason="Valid", message="the spec is valid", generation=generation, now=now
+                ),
             ],
         )
 
@@ -280,20 +292,6 @@ class LocalBackend:
             message=refused,
             since=old.since if old and old.phase == phase else stamp(now),
         )
-
-
-def _condition(kind: str, holds: bool, message: str, generation: int, before: RolloutStatus, now: float) -> Condition:
-    old = next((each for each in before.conditions if each.type == kind), None)
-    status: Any = "True" if holds else "False"
-    reasons = {"Ready": ("Complete", "Refused"), "Valid": ("Valid", "Invalid")}
-    return Condition(
-        type=kind,
-        status=status,
-        reason=reasons[kind][not holds],
-        message=message or ("all variants serve" if kind == "Ready" else "the spec is valid"),
-        last_transition_time=old.last_transition_time if old and old.status == status else stamp(now),
-        observed_generation=generation,
-    )
 
 
 def _told(error: HTTPError) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -19,12 +17,11 @@ from lightkube.resources.core_v1 import ConfigMap
 from lightkube.types import PatchType
 
 from tandem_cli.rollout.local import here
-from tandem_cli.rollout.state import unpack
 from tandem_cli.rollout.target import Manifest, NoRolloutError, TargetError
 from tandem_rollout import KIND
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.controller.kinds import InferenceRollout
-from tandem_rollout.controller.records import KEY, name_of
+from tandem_rollout.controller.records import name_of, record_of
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.written import COMMAND, command_text
 
@@ -103,10 +100,7 @@ class ClusterTarget:
                 found = self._client.get(ConfigMap, name_of(name, run), namespace=self._namespace)
         except NoRolloutError:
             return None
-        try:
-            return unpack(base64.b64decode((found.binaryData or {}).get(KEY, "")))
-        except binascii.Error:
-            return None
+        return record_of(found.binaryData)
 
     def asks_as(self) -> str:
         """As the API server knows us; by the kubeconfig or this machine where it does not say."""
@@ -165,8 +159,9 @@ def _annotated(command: Command) -> dict[str, Any]:
 
 
 def _config(context: str) -> SingleConfig:
-    file: Callable[[], KubeConfig] = lambda: KubeConfig.from_file(os.environ.get("KUBECONFIG", DEFAULT_KUBECONFIG))  # noqa: E731
-    found = file() if context else KubeConfig.from_env()
+    # a pod's own configuration has no contexts to choose from
+    kubeconfig = os.environ.get("KUBECONFIG", DEFAULT_KUBECONFIG)
+    found = KubeConfig.from_file(kubeconfig) if context else KubeConfig.from_env()
     config = found.get(context or None)
     if config is None:
         raise ConfigError("no context is chosen")

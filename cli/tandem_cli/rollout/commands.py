@@ -8,13 +8,11 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from tandem_cli.errors import TellingGroup
 from tandem_cli.render import dump
 from tandem_cli.rollout import screen
-from tandem_cli.rollout.asking import ask
-from tandem_cli.rollout.choose import Where
 from tandem_cli.rollout.current import Current, current
 from tandem_cli.rollout.explaining import explanation
 from tandem_cli.rollout.forms import Status, StatusList
@@ -26,11 +24,10 @@ from tandem_cli.rollout.options import (
     NameArgument,
     NamespaceOption,
     OutputOption,
-    ReasonOption,
-    TimeoutOption,
-    WaitOption,
-    document,
-    duration,
+    a_duration,
+    check_version,
+    show,
+    target_of,
 )
 from tandem_cli.rollout.planning import Traffic, planned
 from tandem_cli.rollout.report.form import Report
@@ -43,10 +40,11 @@ from tandem_cli.rollout.simulate import simulate
 from tandem_cli.rollout.standing import history as history_of
 from tandem_cli.rollout.standing import standing
 from tandem_cli.rollout.target import Target
+from tandem_cli.rollout.verbs import add_verbs
 from tandem_cli.rollout.watching import Goal, wait
 from tandem_cli.rollout.watching import watch as watch_until_it_ends
 from tandem_rollout.analysis.record import Record
-from tandem_rollout.engine.run import Verb
+from tandem_rollout.fields import seconds
 
 _RUNS_TO_ASK: Final = 3
 """How many runs are looked through for a rate of requests."""
@@ -82,8 +80,8 @@ def status(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the rollout; all without it.")] = "",
     wait_for: Annotated[Goal | None, typer.Option("--wait-for", help="Wait for this state first.")] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", parser=duration, metavar="DURATION", help="How long to wait for it.")
-    ] = "10m",  # type: ignore[assignment]  # the parser makes a number of it
+        str, typer.Option("--timeout", callback=a_duration, metavar="DURATION", help="How long to wait for it.")
+    ] = "10m",
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit by the state of the run.")] = False,
     namespace: NamespaceOption = "",
     kube_context: ContextOption = "",
@@ -97,18 +95,18 @@ def status(
     with --exit-code by the state: 0 promoted, concluded or no run, 3 aborted, 4 on its way, 5 waits for a person.
     """
     setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
+    target = target_of(setting, name, local, cluster, namespace, kube_context)
     if not name:
         if wait_for or exit_code:
             raise typer.BadParameter("needs a NAME", param_hint="--wait-for" if wait_for else "--exit-code")
         _show_all(target, setting, output)
         return
     if wait_for:
-        found, code = wait(target, name, wait_for, setting, timeout=timeout)
+        found, code = wait(target, name, wait_for, setting, timeout=seconds(timeout))
     else:
         found, code = current(target.get(name)), 0
     form = standing(found, target.record(name, found.run.number) if found.run else None)
-    _show(form, screen.status(form, now=setting.now(), wide=output is Format.WIDE), output)
+    show(form, screen.status(form, now=setting.now(), wide=output is Format.WIDE), output)
     raise typer.Exit(form.exit_code if exit_code and not wait_for else code)
 
 
@@ -117,11 +115,11 @@ def watch(
     context: typer.Context,
     name: NameArgument,
     timeout: Annotated[
-        float, typer.Option("--timeout", parser=duration, metavar="DURATION", help="How long to watch at most.")
-    ] = "24h",  # type: ignore[assignment]  # the parser makes a number of it
+        str, typer.Option("--timeout", callback=a_duration, metavar="DURATION", help="How long to watch at most.")
+    ] = "24h",
     every: Annotated[
-        float, typer.Option("--every", parser=duration, metavar="DURATION", help="Time between two looks.")
-    ] = "2s",  # type: ignore[assignment]  # the parser makes a number of it
+        str, typer.Option("--every", callback=a_duration, metavar="DURATION", help="Time between two looks.")
+    ] = "2s",
     namespace: NamespaceOption = "",
     kube_context: ContextOption = "",
     local: LocalOption = False,
@@ -133,8 +131,9 @@ def watch(
     5 waits for a person when the time is over.
     """
     setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
-    raise typer.Exit(watch_until_it_ends(target, name, setting, Console(), timeout=timeout, every=max(every, 0.1)))
+    target = target_of(setting, name, local, cluster, namespace, kube_context)
+    pause = max(seconds(every), 0.1)
+    raise typer.Exit(watch_until_it_ends(target, name, setting, Console(), timeout=seconds(timeout), every=pause))
 
 
 @commands.command("history")
@@ -152,10 +151,10 @@ def history(
     Exit codes: 0 shown, 1 failure, 2 the command line makes no sense.
     """
     setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
+    target = target_of(setting, name, local, cluster, namespace, kube_context)
     form = history_of(current(target.get(name)))
     wide = output is Format.WIDE
-    _show(form, screen.history(form, now=setting.now(), wide=wide), output)
+    show(form, screen.history(form, now=setting.now(), wide=wide), output)
 
 
 @commands.command("plan")
@@ -184,12 +183,12 @@ def plan(
     Exit codes: 0 shown, 1 nothing is decided there, 2 the command line makes no sense.
     """
     setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
-    _check_version(target, bundle, version)
+    target = target_of(setting, name, local, cluster, namespace, kube_context)
+    check_version(target, bundle, version)
     found = current(target.get(name))
     traffic = Traffic(requests_per_second=rps, error_rate=error_rate, record=_last_record(target, found))
     form = planned(found, traffic, image=bundle or version)
-    _show(form, screen.plan(form), output)
+    show(form, screen.plan(form), output)
 
 
 @commands.command("explain")
@@ -207,11 +206,11 @@ def explain(
     Exit codes: 0 said, 1 failure, 2 the command line makes no sense.
     """
     setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
+    target = target_of(setting, name, local, cluster, namespace, kube_context)
     found = current(target.get(name))
     record = target.record(name, found.run.number) if found.run else None
     form = explanation(found, record, setting.now(), options=target.options)
-    _show(form, screen.explanation(form), output)
+    show(form, screen.explanation(form), output)
 
 
 @commands.command("report")
@@ -240,7 +239,7 @@ def report(
     if file is not None and str(file) in list(ReportFormat):
         raise typer.BadParameter(f"is a file here: use --format {file}", param_hint="--output")
     setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
+    target = target_of(setting, name, local, cluster, namespace, kube_context)
     found = current(target.get(name))
     number = run if run is not None else next((each.number for each in found.runs()), None)
     record = target.record(name, number) if number is not None else None
@@ -255,190 +254,12 @@ def report(
     typer.echo(f"written: {file}")
 
 
-@commands.command("start")
-def start(
-    context: typer.Context,
-    name: NameArgument,
-    bundle: Annotated[str, typer.Option("--bundle", metavar="IMAGE", help="Cluster: image of the bundle.")] = "",
-    version: Annotated[str, typer.Option("--version", help="This machine: version of the bundle.")] = "",
-    reason: ReasonOption = "",
-    timeout: TimeoutOption = "30s",  # type: ignore[assignment]  # the parser makes a number of it
-    wait: WaitOption = True,
-    namespace: NamespaceOption = "",
-    kube_context: ContextOption = "",
-    local: LocalOption = False,
-    cluster: ClusterOption = False,
-    output: OutputOption = Format.TABLE,
-) -> None:
-    """Start a run: of another bundle, or once more of the one that was aborted.
-
-    Exit codes: 0 heard, 1 refused, 2 the command line makes no sense, 4 not heard in time.
-    """
-    setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
-    _check_version(target, bundle, version)
-    _ask(
-        setting,
-        target,
-        name,
-        "start",
-        reason=reason,
-        timeout=timeout,
-        wait=wait,
-        output=output,
-        bundle=bundle or version,
-    )
-
-
-@commands.command("promote")
-def promote(
-    context: typer.Context,
-    name: NameArgument,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it is kept with who and when.")],
-    timeout: TimeoutOption = "30s",  # type: ignore[assignment]  # the parser makes a number of it
-    wait: WaitOption = True,
-    namespace: NamespaceOption = "",
-    kube_context: ContextOption = "",
-    local: LocalOption = False,
-    cluster: ClusterOption = False,
-    output: OutputOption = Format.TABLE,
-) -> None:
-    """Give the canary all requests without waiting for evidence. To go on after a gate or a pause, use resume.
-
-    Exit codes: 0 heard, 1 refused, 2 the command line makes no sense, 4 not heard in time.
-    """
-    if not reason.strip():
-        raise typer.BadParameter("say why: it overrides the evidence", param_hint="--reason")
-    setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
-    _ask(setting, target, name, "promote", reason=reason, timeout=timeout, wait=wait, output=output)
-
-
-@commands.command("pause")
-def pause(
-    context: typer.Context,
-    name: NameArgument,
-    reason: ReasonOption = "",
-    timeout: TimeoutOption = "30s",  # type: ignore[assignment]  # the parser makes a number of it
-    wait: WaitOption = True,
-    namespace: NamespaceOption = "",
-    kube_context: ContextOption = "",
-    local: LocalOption = False,
-    cluster: ClusterOption = False,
-    output: OutputOption = Format.TABLE,
-) -> None:
-    """Hold a run at its weight. A canary that fails goes all the same.
-
-    Exit codes: 0 heard, 1 refused, 2 the command line makes no sense, 4 not heard in time.
-    """
-    setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
-    _ask(setting, target, name, "pause", reason=reason, timeout=timeout, wait=wait, output=output)
-
-
-@commands.command("resume")
-def resume(
-    context: typer.Context,
-    name: NameArgument,
-    reason: ReasonOption = "",
-    timeout: TimeoutOption = "30s",  # type: ignore[assignment]  # the parser makes a number of it
-    wait: WaitOption = True,
-    namespace: NamespaceOption = "",
-    kube_context: ContextOption = "",
-    local: LocalOption = False,
-    cluster: ClusterOption = False,
-    output: OutputOption = Format.TABLE,
-) -> None:
-    """Go on after a pause or a gate.
-
-    Exit codes: 0 heard, 1 refused, 2 the command line makes no sense, 4 not heard in time.
-    """
-    setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
-    _ask(setting, target, name, "resume", reason=reason, timeout=timeout, wait=wait, output=output)
-
-
-@commands.command("abort")
-def abort(
-    context: typer.Context,
-    name: NameArgument,
-    reason: ReasonOption = "",
-    timeout: TimeoutOption = "30s",  # type: ignore[assignment]  # the parser makes a number of it
-    wait: WaitOption = True,
-    namespace: NamespaceOption = "",
-    kube_context: ContextOption = "",
-    local: LocalOption = False,
-    cluster: ClusterOption = False,
-    output: OutputOption = Format.TABLE,
-) -> None:
-    """Give stable all requests back.
-
-    Exit codes: 0 heard, 1 refused, 2 the command line makes no sense, 4 not heard in time.
-    """
-    setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
-    _ask(setting, target, name, "abort", reason=reason, timeout=timeout, wait=wait, output=output)
-
-
-@commands.command("rollback")
-def rollback(
-    context: typer.Context,
-    name: NameArgument,
-    reason: ReasonOption = "",
-    timeout: TimeoutOption = "30s",  # type: ignore[assignment]  # the parser makes a number of it
-    wait: WaitOption = True,
-    namespace: NamespaceOption = "",
-    kube_context: ContextOption = "",
-    local: LocalOption = False,
-    cluster: ClusterOption = False,
-    output: OutputOption = Format.TABLE,
-) -> None:
-    """Give the version before all requests back, as long as it still has its pods; a run that is on its way is aborted.
-
-    Exit codes: 0 heard, 1 refused, 2 the command line makes no sense, 4 not heard in time.
-    """
-    setting = context.ensure_object(Setting)
-    target = _target(setting, name, local, cluster, namespace, kube_context)
-    _ask(setting, target, name, "rollback", reason=reason, timeout=timeout, wait=wait, output=output)
+add_verbs(commands)
 
 
 def main() -> None:
     """Run them as a plugin of kubectl."""
     commands(prog_name="kubectl tandem-rollout")
-
-
-def _ask(
-    setting: Setting,
-    target: Target,
-    name: str,
-    verb: Verb,
-    *,
-    reason: str,
-    timeout: float,
-    wait: bool,
-    output: Format,
-    bundle: str = "",
-) -> None:
-    form = ask(target, name, verb, setting, reason=reason.strip(), timeout=timeout, wait=wait, bundle=bundle)
-    _show(form, screen.answer(form), output)
-    if wait and not form.heard:
-        typer.echo(f"{verb} was sent and not heard within {timeout:g} s", err=True)
-        typer.echo(f"next: see `tandem rollout explain {name}`, and that the controller runs", err=True)
-    raise typer.Exit(form.exit_code)
-
-
-def _target(setting: Setting, name: str, local: bool, cluster: bool, namespace: str, context: str) -> Target:
-    if local and (cluster or namespace or context):
-        raise typer.BadParameter("a stack on this machine is in no cluster", param_hint="--local")
-    return setting.targets.choose(Where(local=local, cluster=cluster, namespace=namespace, context=context), name)
-
-
-def _check_version(target: Target, bundle: str, version: str) -> None:
-    """An image belongs to a cluster, a version to this machine."""
-    if bundle and not target.takes_images:
-        raise typer.BadParameter("a stack on this machine starts versions: use --version", param_hint="--bundle")
-    if version and target.takes_images:
-        raise typer.BadParameter("a cluster starts bundles: use --bundle IMAGE", param_hint="--version")
 
 
 def _format_of(file: Path | None) -> ReportFormat:
@@ -470,20 +291,8 @@ def _show_all(target: Target, setting: Setting, output: Format) -> None:
     if not forms and not output.for_programs:
         typer.echo(f"there is no rollout: {target.place}")
         return
-    _show(StatusList(items=forms), screen.statuses(forms, now=setting.now()), output)
+    show(StatusList(items=forms), screen.statuses(forms, now=setting.now()), output)
 
 
 def _standing(target: Target, name: str) -> Status:
     return standing(current(target.get(name)), None)
-
-
-def _show(form: object, shown: RenderableType, output: Format) -> None:
-    if output.for_programs:
-        document(form, output)
-        return
-    console = Console(highlight=False)
-    if output is Format.WIDE:
-        console = Console(highlight=False, width=max(console.width, screen.WIDE))
-    elif not console.is_terminal:
-        console = Console(highlight=False, width=screen.WIDTH)
-    console.print(shown)

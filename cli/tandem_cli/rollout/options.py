@@ -7,10 +7,15 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.console import Console, RenderableType
 
 from tandem_cli.output import print_json
 from tandem_cli.render import dump
-from tandem_rollout.fields import Duration, seconds
+from tandem_cli.rollout import screen
+from tandem_cli.rollout.choose import Where
+from tandem_cli.rollout.setting import Setting
+from tandem_cli.rollout.target import Target
+from tandem_rollout.fields import Duration
 
 
 class Format(StrEnum):
@@ -35,12 +40,40 @@ def document(form: Any, output: Format) -> None:
         typer.echo(dump([msgspec.to_builtins(form)]), nl=False)
 
 
-def duration(text: str) -> float:
-    """Seconds of what is written like ``1m30s``."""
+def show(form: object, shown: RenderableType, output: Format) -> None:
+    """Print what a command has found, as a table or as a document."""
+    if output.for_programs:
+        document(form, output)
+        return
+    console = Console(highlight=False)
+    if output is Format.WIDE:
+        console = Console(highlight=False, width=max(console.width, screen.WIDE))
+    elif not console.is_terminal:
+        console = Console(highlight=False, width=screen.WIDTH)
+    console.print(shown)
+
+
+def a_duration(text: str) -> str:
+    """What is written like ``1m30s``, and nothing else."""
     try:
-        return seconds(msgspec.convert(text, Duration))
+        return msgspec.convert(text, Duration)
     except msgspec.ValidationError:
         raise typer.BadParameter(f"{text!r} is no duration like 10s, 1m30s or 500ms") from None
+
+
+def target_of(setting: Setting, name: str, local: bool, cluster: bool, namespace: str, context: str) -> Target:
+    """The target that the options mean."""
+    if local and (cluster or namespace or context):
+        raise typer.BadParameter("a stack on this machine is in no cluster", param_hint="--local")
+    return setting.targets.choose(Where(local=local, cluster=cluster, namespace=namespace, context=context), name)
+
+
+def check_version(target: Target, bundle: str, version: str) -> None:
+    """An image belongs to a cluster, a version to this machine."""
+    if bundle and not target.takes_images:
+        raise typer.BadParameter("a stack on this machine starts versions: use --version", param_hint="--bundle")
+    if version and target.takes_images:
+        raise typer.BadParameter("a cluster starts bundles: use --bundle IMAGE", param_hint="--version")
 
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the rollout.")]
@@ -55,7 +88,7 @@ ClusterOption = Annotated[
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="How to print the result.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it is kept with who and when.")]
 TimeoutOption = Annotated[
-    float,
-    typer.Option("--timeout", parser=duration, metavar="DURATION", help="How long to wait until it is heard."),
+    str,
+    typer.Option("--timeout", callback=a_duration, metavar="DURATION", help="How long to wait until it is heard."),
 ]
 WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Whether to wait until it is heard.")]

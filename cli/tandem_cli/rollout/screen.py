@@ -35,10 +35,8 @@ _COLOURS: Final = {
 
 def text(shown: RenderableType, *, width: int = WIDTH) -> str:
     """What a terminal of this width would show, without colours."""
-    console = Console(file=io.StringIO(), width=width, color_system=None, highlight=False)
-    console.print(shown)
-    file = console.file
-    assert isinstance(file, io.StringIO)  # noqa: S101 - for the type
+    file = io.StringIO()
+    Console(file=file, width=width, color_system=None, highlight=False).print(shown)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 

@@ -14,11 +14,9 @@ Each file is written beside its place and renamed into it: whoever reads finds t
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import tempfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -26,11 +24,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from tandem import TandemError
-from tandem_rollout.analysis.record import SCHEMA, Record
+from tandem_rollout.analysis.packing import pack, unpack
+from tandem_rollout.analysis.record import Record
 from tandem_rollout.engine.run import Command, Verb
-
-_MOST_BYTES: Final = 64 * 1024 * 1024
-"""Of a record, unpacked: far more than its bounds let it have."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _RUN: Final = re.compile(r"run-(\d+)\.json\.gz")
@@ -216,19 +212,3 @@ def alive(pid: int) -> bool:
     except (ProcessLookupError, PermissionError, OverflowError):
         return False
     return True
-
-
-def pack(record: Record) -> bytes:
-    """A record as it is kept: JSON, compressed; the same record is the same bytes."""
-    return gzip.compress(msgspec.json.encode(record), mtime=0)
-
-
-def unpack(packed: bytes) -> Record | None:
-    """A record that was kept; None where it is damaged, or written in another form than this program knows."""
-    try:
-        inflating = zlib.decompressobj(wbits=31)
-        text = inflating.decompress(packed, _MOST_BYTES)
-        record = msgspec.json.decode(text, type=Record) if inflating.eof else None
-    except (zlib.error, msgspec.MsgspecError):
-        return None
-    return record if record is not None and record.schema == SCHEMA else None

@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 from tandem_cli.__main__ import app
 from tandem_cli.rollout.cluster import ClusterTarget
 from tandem_cli.rollout.setting import Setting
-from tandem_cli.rollout.state import pack
 from tandem_cli.rollout.target import NoRolloutError, TargetError
+from tandem_rollout.analysis.packing import pack
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.written import COMMAND, command
 

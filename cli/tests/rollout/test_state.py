@@ -2,61 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tandem_cli.rollout import state
 from tandem_cli.rollout.state import Asked, Stack, StackFiles, StateError
-from tandem_rollout.analysis.record import Gathered, Note, Record, Sample
+from tandem_rollout.analysis.record import Record
 
 MANIFEST = {"metadata": {"name": "est"}, "spec": {}, "status": {}}
-
-finite = st.floats(allow_nan=False, allow_infinity=False)
-samples = st.builds(Sample, at=finite, weight=st.integers(0, 100))
-notes = st.builds(Note, at=finite, state=st.text(), weight=st.integers(0, 100), reason=st.text(), by=st.text())
-records = st.builds(
-    Record,
-    run=st.integers(1, 1000),
-    plan=st.text(),
-    looks=st.integers(0, 1000),
-    metrics=st.dictionaries(st.text(), st.builds(Gathered, phi=finite, trouble=st.text())),
-    samples=st.lists(samples).map(tuple),
-    notes=st.lists(notes).map(tuple),
-)
-
-
-@given(records)
-def test_a_record_comes_back_as_it_was(record: Record) -> None:
-    assert state.unpack(state.pack(record)) == record
-    assert state.pack(record) == state.pack(record)
-
-
-@given(st.binary())
-def test_bytes_that_are_no_record_are_none(packed: bytes) -> None:
-    assert state.unpack(packed) is None
-
-
-@given(records, st.integers(0, 60))
-def test_a_record_that_was_cut_is_none(record: Record, left: int) -> None:
-    packed = state.pack(record)
-    assert state.unpack(packed[: left % len(packed)]) is None
-
-
-def test_a_record_of_another_form_is_none() -> None:
-    other = Record(run=1, plan="p", schema="tandem-serving.io/evidence/v9")
-    assert state.unpack(gzip.compress(msgspec.json.encode(other))) is None
-
-
-def test_a_bomb_is_none() -> None:
-    assert state.unpack(gzip.compress(b" " * (80 * 1024 * 1024), 1)) is None
 
 
 def test_what_a_stack_writes_is_what_a_person_reads(tmp_path: Path) -> None:

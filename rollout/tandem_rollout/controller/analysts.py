@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tandem_rollout.analyst import Analyst
-from tandem_rollout.controller.records import Records, Store
+from tandem_rollout.controller.interface import Cluster
+from tandem_rollout.controller.records import Records
 from tandem_rollout.gates import Analysis
 from tandem_rollout.sources import Source
 from tandem_rollout.spec import Rollout
@@ -45,15 +47,15 @@ class Seat:
     """The place of the analyst of one rollout.
 
     Args:
-        store: What keeps its records.
+        cluster: The cluster, which keeps its records.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
         self._taken: tuple[Source, Analyst] | None = None
 
-    def analyst(self, rollout: Rollout, source: Source, owner: dict[str, str | bool]) -> Analyst:
+    def analyst(self, rollout: Rollout, source: Source, owner: dict[str, Any]) -> Analyst:
         """The analyst; another one where the source is another one, who goes on from the same records."""
         if self._taken is None or self._taken[0] is not source:
-            self._taken = source, Analyst(source, Records(self._store, rollout, dict(owner)))
+            self._taken = source, Analyst(source, Records(self._cluster, rollout, owner))
         return self._taken[1]

@@ -32,6 +32,7 @@ class ClusterBackend:
         rollout: The same, parsed.
         asked: The revisions that its spec asks for.
         observed: All revisions that there are.
+        route: The HTTPRoute with the weights.
         schedule: What is planned.
         verdicts: What contracts say.
         say: Writes down the status of a run.
@@ -47,6 +48,7 @@ class ClusterBackend:
         rollout: Rollout,
         asked: Sequence[Revision],
         observed: Sequence[Observed],
+        route: Mapping[str, Any] | None,
         schedule: Schedule,
         verdicts: Verdicts,
         say: Callable[[RunStatus], Awaitable[None]],
@@ -59,7 +61,7 @@ class ClusterBackend:
         self._schedule = schedule
         self._verdicts = verdicts
         self._say = say
-        self._route = cluster.route(rollout.namespace, rollout.name)
+        self._route = route
         self.desired: Desired | None = None
 
     def seen(self, run: Run | None) -> Seen:

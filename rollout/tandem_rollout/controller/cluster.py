@@ -20,8 +20,8 @@ from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.cache import Cache
 from tandem_rollout.controller.interface import FINALIZER, Refutation, WriteError
-from tandem_rollout.controller.one_line import one_line
 from tandem_rollout.observation import Proof
+from tandem_rollout.one_line import one_line
 from tandem_rollout.render import Object
 from tandem_rollout.revision import MANAGED_BY, ROLLOUT_LABEL, Revision
 from tandem_rollout.spec import GatewayRef

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.analyst import Judgement
+from tandem_rollout.conditions import condition
 from tandem_rollout.controller import observe
 from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.engine.run import Run
@@ -19,7 +20,7 @@ from tandem_rollout.plan import Plan
 from tandem_rollout.progress import history, metric_status, progress
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import Rollout
-from tandem_rollout.status import Condition, Phase, RolloutStatus, VariantStatus
+from tandem_rollout.status import Phase, RolloutStatus, VariantStatus
 from tandem_rollout.times import stamp
 
 _SERVES: Final = "serves until its successor is ready"
@@ -54,8 +55,11 @@ def describe(
     message = _error(errors, rollout.name) or observe.route_problem(route) or _first_message(variants)
     complete = ready == len(wanted) and not message
     reason = "Complete" if complete else "Refused" if _any_refused(variants, errors) else "Waiting"
-    condition = _condition(before, "Ready", complete, reason, message or "all variants serve", rollout.generation, now)
-    valid = _condition(before, "Valid", True, "Valid", "the spec is valid", rollout.generation, now)
+    told = message or "all variants serve"
+    serves = condition(before, "Ready", complete, reason=reason, message=told, generation=rollout.generation, now=now)
+    valid = condition(
+        before, "Valid", True, reason="Valid", message="the spec is valid", generation=rollout.generation, now=now
+    )
     names = {each.name: each.variant for each in observed}
     # where the route could not be written, clients meet the weights that were
     routed = {each.name: each.weight for each in observed if each.weight} if rollout.name in errors else found.weights
@@ -70,7 +74,7 @@ def describe(
         url=url,
         message=message,
         variants=variants,
-        conditions=[condition, valid],
+        conditions=[serves, valid],
     )
 
 
@@ -97,10 +101,11 @@ def describe_run(
     if run is None:
         return status
     verdict = judgement.decision.verdict.value if judgement.decision else ""
-    version = next((each.version for each in status.variants if each.inference_service == run.canary), "")
     moving = not run.ended
     told = f"run {run.number}: {run.state}{f': {run.reason}' if run.reason else ''}"
-    condition = _condition(before, "Progressing", moving, run.state, told, rollout.generation, now)
+    moves = condition(
+        before, "Progressing", moving, reason=run.state, message=told, generation=rollout.generation, now=now
+    )
     waits = told if run.state in ("Gated", "Paused", "Aborting", "Aborted") else ""
     return msgspec.structs.replace(
         status,
@@ -108,14 +113,14 @@ def describe_run(
         message=status.message or waits,
         run=write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
         metrics=[metric_status(line) for line in judgement.lines] if moving else before.metrics,
-        history=history(before.history, run, version, limit=rollout.spec.history_limit),
-        conditions=[*status.conditions, condition],
+        history=history(before.history, run, status.version_of(run.canary), limit=rollout.spec.history_limit),
+        conditions=[*status.conditions, moves],
     )
 
 
 def describe_invalid(before: RolloutStatus, message: str, generation: int, now: float) -> RolloutStatus:
     """The status of a rollout whose spec makes no sense; all else stays as it is."""
-    valid = _condition(before, "Valid", False, "Invalid", message, generation, now)
+    valid = condition(before, "Valid", False, reason="Invalid", message=message, generation=generation, now=now)
     kept = [each for each in before.conditions if each.type != "Valid"]
     return msgspec.structs.replace(before, observed_generation=generation, message=message, conditions=[*kept, valid])
 
@@ -190,19 +195,3 @@ def _first_message(variants: Sequence[VariantStatus]) -> str:
 
 def _any_refused(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> bool:
     return any(each.refused for each in errors.values()) or any(each.phase == "Refused" for each in variants)
-
-
-def _condition(
-    before: RolloutStatus, kind: str, holds: bool, reason: str, message: str, generation: int, now: float
-) -> Condition:
-    status: Any = "True" if holds else "False"
-    old = next((each for each in before.conditions if each.type == kind), None)
-    changed = old is None or old.status != status
-    return Condition(
-        type=kind,
-        status=status,
-        reason=reason,
-        message=message,
-        last_transition_time=stamp(now) if changed or old is None else old.last_transition_time,
-        observed_generation=generation,
-    )

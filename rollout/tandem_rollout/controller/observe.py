@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tandem_rollout.controller.one_line import one_line
+from tandem_rollout.one_line import one_line
 from tandem_rollout.render.route import LEAVING, LEAVING_FACTOR, OWN, SPLIT, WEIGHTS
 from tandem_rollout.revision import Revision
 

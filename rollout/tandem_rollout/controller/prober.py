@@ -10,8 +10,8 @@ import msgspec
 
 from tandem.contract import Contract
 from tandem_rollout.controller.interface import Refutation
-from tandem_rollout.controller.one_line import one_line
 from tandem_rollout.observation import Proof
+from tandem_rollout.one_line import one_line
 from tandem_rollout.revision import Revision
 
 _TIMEOUT: Final = httpx2.Timeout(15.0, connect=2.0)

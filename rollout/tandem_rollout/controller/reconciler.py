@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +25,7 @@ from tandem_rollout.controller.report import Reporter
 from tandem_rollout.driver import advance
 from tandem_rollout.engine.due import due
 from tandem_rollout.engine.run import Run
-from tandem_rollout.engine.schedule import schedule
+from tandem_rollout.engine.schedule import Schedule, schedule
 from tandem_rollout.engine.written import read
 from tandem_rollout.fields import InvalidSpecError, seconds
 from tandem_rollout.gates import Analysis
@@ -41,7 +41,7 @@ from tandem_rollout.render.scaling import scaled_objects
 from tandem_rollout.revision import VARIANT_LABEL, Revision
 from tandem_rollout.sources.open import open_source
 from tandem_rollout.spec import Rollout
-from tandem_rollout.status import RolloutStatus, RunStatus
+from tandem_rollout.status import PastRun, RolloutStatus, RunStatus
 from tandem_rollout.times import epoch
 
 LATER_S: Final = RESYNC_S
@@ -72,14 +72,29 @@ class _Memory:
 
 @dataclass(frozen=True, slots=True)
 class _Pass:
-    """What one pass is about."""
+    """What one pass is about.
+
+    Attributes:
+        rollout: The rollout.
+        asked: The revisions that its spec asks for.
+        wanted: The revisions that must be there.
+        before: Its status until now.
+        memory: What is known of it.
+        services: Its InferenceServices, by name.
+        route: The HTTPRoute with the weights.
+    """
 
     rollout: Rollout
+    asked: Sequence[Revision]
     wanted: Sequence[Revision]
     before: RolloutStatus
     memory: _Memory
     services: Mapping[str, dict[str, Any]]
     route: dict[str, Any] | None
+
+    def during(self, run: Run | None) -> _Pass:
+        """The same, with what must be there while a run stands as it does."""
+        return replace(self, wanted=guide.effective(self.asked, run, self._earlier))
 
     def revision(self, name: str, variant: str) -> Revision:
         """The revision of an InferenceService, of the present or of an earlier spec."""
@@ -88,13 +103,35 @@ class _Pass:
     def version(self, revision: Revision) -> str:
         """Version of its bundle, as far as it is known."""
         proof = self.memory.proofs.get(revision.name)
-        told = next((each.version for each in self.before.variants if each.inference_service == revision.name), "")
-        return proof.version if proof else told or revision.variant.bundle.version
+        return proof.version if proof else self.before.version_of(revision.name) or revision.variant.bundle.version
 
     def retired_at(self, name: str) -> float | None:
         """When an InferenceService lost its place, None if it has not."""
         since = (each.since for each in self.before.variants if each.inference_service == name and each.retired)
         return next(map(epoch, since), None)
+
+    def _earlier(self, name: str) -> Revision | None:
+        service = self.services.get(name)
+        return _earlier(self.rollout, name, _variant(service)) if service else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What was decided.
+
+    Attributes:
+        found: Weights, and what may go.
+        past: The runs that have ended.
+        run: The run; None where there is none, or nothing is decided.
+        judgement: What its metrics say.
+        due: When it has to be looked at again, in seconds since the epoch.
+    """
+
+    found: Plan
+    past: list[PastRun]
+    run: Run | None = None
+    judgement: Judgement = field(default_factory=Judgement)
+    due: float = float("inf")
 
 
 class Reconciler:
@@ -150,61 +187,75 @@ class Reconciler:
             await memory.reporter.report(manifest, describe_invalid(before, str(error), metadata["generation"], now))
             return LATER_S
         memory.applied.begin()
+        planned = schedule(rollout.spec)
+        run = read(before.run) if planned else None
+        current = self._pass(rollout, before, memory).during(run)
+        observed = await self._observe(current)
+        if planned is None:
+            course = _Course(plan(rollout, current.wanted, observed, now), before.history)
+        else:
+            course = await self._decide(manifest, current, observed, planned, run, now)
+            current = current.during(course.run)
+        leaving = _leaving(current, observed, course.found, now)
+        if deleted:
+            return await self._let_go(manifest, current, observed, course, leaving)
+        errors = await self._converge(current, observed, course, leaving)
+        url = f"http://{hostnames(rollout, self._platform)[0]}"
+        status = describe(rollout, current.wanted, observed, course.found, errors, current.route, url, before, now)
+        if planned is not None:
+            known = msgspec.structs.replace(before, history=course.past)
+            status = describe_run(status, known, rollout, planned, course.run, course.judgement, now)
+        await memory.reporter.report(manifest, status)
+        if course.run is None or course.run.ended:
+            await self._cluster.finalize(manifest, present=False)
+        ends = [epoch(each.since) + seconds(rollout.spec.keep_old_for) for each in status.variants if each.retired]
+        ends += [since + LEAVING_S for since in leaving.values()]
+        return max(min(memory.applied.due, memory.proofs.due, course.due, *ends) - self._cluster.now(), RETRY_S)
+
+    def _pass(self, rollout: Rollout, before: RolloutStatus, memory: _Memory) -> _Pass:
+        key = rollout.namespace, rollout.name
         services = {
             each["metadata"]["name"]: each
             for each in self._cluster.services(*key)
             if not each["metadata"].get("deletionTimestamp")
         }
         asked = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
-        planned = schedule(rollout.spec)
-        run = read(before.run) if planned else None
+        return _Pass(rollout, asked, asked, before, memory, services, self._cluster.route(*key))
 
-        def earlier(name: str) -> Revision | None:
-            service = services.get(name)
-            return _earlier(rollout, name, _variant(service)) if service else None
+    async def _decide(
+        self,
+        manifest: Mapping[str, Any],
+        current: _Pass,
+        observed: Sequence[Observed],
+        planned: Schedule,
+        run: Run | None,
+        now: float,
+    ) -> _Course:
+        """Move the run, and write it down before anything is done about it."""
+        rollout, memory, before = current.rollout, current.memory, current.before
+        analysis = rollout.spec.analysis or Analysis()
+        against = verdicts(rollout, current.wanted, observed)
+        owner = _owner(API_VERSION, KIND, rollout.name, rollout.uid)
+        analyst = memory.seat.analyst(rollout, self._sources.of(analysis), owner)
+        version = before.version_of(run.canary) if run else ""
+        past = history(before.history, run, version, limit=rollout.spec.history_limit)
 
-        wanted = guide.effective(asked, run, earlier)
-        current = _Pass(rollout, wanted, before, memory, services, self._cluster.route(*key))
-        observed = await self._observe(current)
-        if planned is None:
-            found, judgement, past = plan(rollout, wanted, observed, now), Judgement(), before.history
+        async def say(written: RunStatus) -> None:
+            await memory.reporter.report(manifest, msgspec.structs.replace(before, run=written, history=past))
+
+        backend = ClusterBackend(
+            self._cluster, manifest, rollout, current.asked, observed, current.route, planned, against, say
+        )
+        run, judgement = await advance(backend, analyst, planned, analysis, run, float(int(now)))
+        await self._forget_evidence(current, run)
+        wanted = current.during(run).wanted
+        if backend.desired is None or planned.observes:
+            found = plan(rollout, wanted, observed, now)
         else:
-            analysis = rollout.spec.analysis or Analysis()
-            against = verdicts(rollout, wanted, observed)
-            owner = _owner(API_VERSION, KIND, rollout.name, rollout.uid)
-            analyst = memory.seat.analyst(rollout, self._sources.of(analysis), owner)
-
-            past = history(before.history, run, _version(before, run), limit=rollout.spec.history_limit)
-
-            async def say(written: RunStatus) -> None:
-                await memory.reporter.report(manifest, msgspec.structs.replace(before, run=written, history=past))
-
-            backend = ClusterBackend(self._cluster, manifest, rollout, asked, observed, planned, against, say)
-            run, judgement = await advance(backend, analyst, planned, analysis, run, float(int(now)))
-            current = replace(current, wanted=guide.effective(asked, run, earlier))
-            await self._forget_evidence(current, run)
-            if run is None or backend.desired is None or planned.observes:
-                found = plan(rollout, current.wanted, observed, now)
-            else:
-                found = plan_run(rollout, current.wanted, observed, backend.desired, against, now)
-        leaving = _leaving(current, observed, found, now)
-        if deleted:
-            return await self._let_go(manifest, current, observed, found, leaving, run)
-        errors = await self._converge(current, observed, found, leaving, run)
-        url = f"http://{hostnames(rollout, self._platform)[0]}"
-        status = describe(rollout, current.wanted, observed, found, errors, current.route, url, before, now)
-        if planned is not None:
-            status = describe_run(
-                status, msgspec.structs.replace(before, history=past), rollout, planned, run, judgement, now
-            )
-        await memory.reporter.report(manifest, status)
-        if run is None or run.ended or planned is None:
-            await self._cluster.finalize(manifest, present=False)
-        ends = [epoch(each.since) + seconds(rollout.spec.keep_old_for) for each in status.variants if each.retired]
-        ends += [since + LEAVING_S for since in leaving.values()]
-        if planned is not None and run is not None and not run.ended:
-            ends += [due(planned, run, now), analyst.due]
-        return max(min(memory.applied.due, memory.proofs.due, *ends) - self._cluster.now(), RETRY_S)
+            found = plan_run(rollout, wanted, observed, backend.desired, against, now)
+        if run is None or run.ended:
+            return _Course(found, past, run, judgement)
+        return _Course(found, past, run, judgement, min(due(planned, run, now), analyst.due))
 
     async def _forget_evidence(self, current: _Pass, run: Run | None) -> None:
         """Delete the evidence of the run that the history has no place for any more."""
@@ -220,14 +271,14 @@ class Reconciler:
         manifest: Mapping[str, Any],
         current: _Pass,
         observed: Sequence[Observed],
-        found: Plan,
+        course: _Course,
         leaving: Mapping[str, float],
-        run: Run | None,
     ) -> float:
         """A rollout is being deleted in the middle of a run: nothing but its route is still brought about."""
+        run = course.run
         there = any(each.running for each in observed if run and each.name == run.stable)
         if current.route is not None and there:
-            await self._apply_route(current, observed, found, leaving, run)
+            await self._apply_route(current, observed, course, leaving)
             if run is not None and not run.ended:
                 return RETRY_S
         await self._cluster.finalize(manifest, present=False)
@@ -276,12 +327,7 @@ class Reconciler:
     # what should be
 
     async def _converge(
-        self,
-        current: _Pass,
-        observed: Sequence[Observed],
-        found: Plan,
-        leaving: Mapping[str, float],
-        run: Run | None,
+        self, current: _Pass, observed: Sequence[Observed], course: _Course, leaving: Mapping[str, float]
     ) -> dict[str, WriteError]:
         """Make it so: first the pods, then the route, last the end of what nobody needs.
 
@@ -291,15 +337,15 @@ class Reconciler:
         errors: dict[str, WriteError] = {}
         for revision in current.wanted:
             try:
-                await self._apply_revision(current, revision, found.floors.get(revision.name, (0, 0)))
+                await self._apply_revision(current, revision, course.found.floors.get(revision.name, (0, 0)))
             except WriteError as error:
                 errors[revision.name] = error
         try:
-            await self._apply_route(current, observed, found, leaving, run)
+            await self._apply_route(current, observed, course, leaving)
         except WriteError as error:
             errors[current.rollout.name] = error
         rollout, applied = current.rollout, current.memory.applied
-        for name in found.obsolete:
+        for name in course.found.obsolete:
             if name in leaving or name in observe.leaving(current.route):
                 continue
             try:
@@ -311,7 +357,7 @@ class Reconciler:
     async def _apply_revision(self, current: _Pass, revision: Revision, floors: tuple[int, int]) -> None:
         """Apply what a variant consists of; the first error is raised when all has been tried."""
         rollout, applied = current.rollout, current.memory.applied
-        if revision != Revision.of(rollout, revision.variant):
+        if revision not in current.asked:
             await self._scale_earlier(current, revision, floors)
             return
         objects = render_revision(revision, self._platform, floors=floors)
@@ -350,15 +396,11 @@ class Reconciler:
             await current.memory.applied.apply(made)
 
     async def _apply_route(
-        self,
-        current: _Pass,
-        observed: Sequence[Observed],
-        found: Plan,
-        leaving: Mapping[str, float],
-        run: Run | None,
+        self, current: _Pass, observed: Sequence[Observed], course: _Course, leaving: Mapping[str, float]
     ) -> None:
         """Apply what clients and Prometheus meet; the first error is raised when all has been tried."""
         rollout, applied = current.rollout, current.memory.applied
+        found, run = course.found, course.run
         variants = {each.name: each.variant for each in observed}
         placed = []
         for name in found.reachable:
@@ -406,11 +448,6 @@ def _leaving(current: _Pass, observed: Sequence[Observed], found: Plan, now: flo
     candidates = [each.name for each in observed if each.running and (each.weight or each.name in known)]
     since = {name: known.get(name, now) for name in candidates if not found.weights.get(name)}
     return {name: at for name, at in since.items() if now < at + LEAVING_S}
-
-
-def _version(status: RolloutStatus, run: Run | None) -> str:
-    """Version of a run's canary, as far as it is known."""
-    return next((each.version for each in status.variants if run and each.inference_service == run.canary), "")
 
 
 def _variant(service: Mapping[str, Any] | None) -> str:

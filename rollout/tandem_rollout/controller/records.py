@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import gzip
+import binascii
 import logging
-import zlib
-from typing import Any, Final, Protocol
+from collections.abc import Mapping
+from typing import Any, Final
 
-import msgspec
-
+from tandem_rollout.analysis.packing import pack, unpack
 from tandem_rollout.analysis.record import Record
-from tandem_rollout.controller.interface import WriteError
+from tandem_rollout.controller.interface import Cluster, WriteError
 from tandem_rollout.render import Object
 from tandem_rollout.revision import rollout_labels
 from tandem_rollout.spec import Rollout
@@ -22,33 +21,16 @@ KEY: Final = "record.json.gz"
 """Key of the ConfigMap: gzip of the record as JSON."""
 
 
-class Store(Protocol):
-    """What keeps ConfigMaps."""
-
-    async def config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """A ConfigMap."""
-        ...
-
-    async def apply(self, made: Object) -> dict[str, Any]:
-        """Make an object as rendered."""
-        ...
-
-
 def name_of(rollout: str, run: int) -> str:
     """Name of the ConfigMap of a run; no rollout can be called so."""
     return f"{rollout}.run-{run}"
 
 
-def packed(record: Record) -> str:
-    """A record as it stands in a ConfigMap. The same record is always the same text."""
-    return base64.b64encode(gzip.compress(msgspec.json.encode(record), mtime=0)).decode()
-
-
-def unpacked(text: str) -> Record | None:
+def record_of(binary_data: Mapping[str, str] | None) -> Record | None:
     """The record of a ConfigMap; None where it is of another version of this program, or damaged."""
     try:
-        return msgspec.json.decode(gzip.decompress(base64.b64decode(text)), type=Record)
-    except (ValueError, OSError, EOFError, zlib.error, msgspec.MsgspecError):
+        return unpack(base64.b64decode((binary_data or {}).get(KEY, "")))
+    except binascii.Error:
         return None
 
 
@@ -56,20 +38,20 @@ class Records:
     """The records of one rollout.
 
     Args:
-        store: What keeps ConfigMaps.
+        cluster: The cluster.
         rollout: The rollout.
         owner: Owner reference of the ConfigMaps.
     """
 
-    def __init__(self, store: Store, rollout: Rollout, owner: dict[str, Any]) -> None:
-        self._store = store
+    def __init__(self, cluster: Cluster, rollout: Rollout, owner: dict[str, Any]) -> None:
+        self._cluster = cluster
         self._rollout = rollout
         self._owner = owner
 
     async def load(self, run: int) -> Record | None:
         """The record of a run; None where there is none that can be read."""
-        found = await self._store.config_map(self._rollout.namespace, name_of(self._rollout.name, run))
-        return unpacked(((found or {}).get("binaryData") or {}).get(KEY, ""))
+        found = await self._cluster.config_map(self._rollout.namespace, name_of(self._rollout.name, run))
+        return record_of((found or {}).get("binaryData"))
 
     async def keep(self, record: Record) -> None:
         """Keep a record. What the API server does not take now is in the next one as well."""
@@ -82,9 +64,9 @@ class Records:
                 "labels": rollout_labels(self._rollout),
                 "ownerReferences": [self._owner],
             },
-            "binaryData": {KEY: packed(record)},
+            "binaryData": {KEY: base64.b64encode(pack(record)).decode()},
         }
         try:
-            await self._store.apply(made)
+            await self._cluster.apply(made)
         except WriteError as error:
             logger.warning("evidence of %s in %s: %s", self._rollout.name, self._rollout.namespace, error)

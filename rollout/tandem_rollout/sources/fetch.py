@@ -9,7 +9,10 @@ from typing import Final
 
 import httpx2
 
-_LONGEST: Final = 200
+from tandem_rollout.one_line import one_line
+
+LONGEST_REASON: Final = 200
+"""Characters of what others say, as it may stand in a reason."""
 
 
 class FetchError(Exception):
@@ -71,7 +74,7 @@ async def fetch(
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
         raise FetchError("its address is not a URL of HTTP") from None
     except (httpx2.HTTPError, OSError, ValueError) as error:
-        raise FetchError(one_line(str(error)) or type(error).__name__) from error
+        raise FetchError(one_line(str(error), LONGEST_REASON) or type(error).__name__) from error
 
 
 async def _fetch(
@@ -89,9 +92,3 @@ async def _fetch(
             if len(body) > most:
                 raise FetchError(f"its answer is longer than {most >> 20} MiB")
         return Fetched(response.status_code, bytes(body))
-
-
-def one_line(text: str) -> str:
-    """A text of others in one line, cut where it is too long."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= _LONGEST else flat[: _LONGEST - 1] + "…"

@@ -14,8 +14,9 @@ from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.reading import Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.gates import Metric
+from tandem_rollout.one_line import one_line
 from tandem_rollout.sources import Arms
-from tandem_rollout.sources.fetch import Fetched, FetchError, fetch, one_line, open_client
+from tandem_rollout.sources.fetch import LONGEST_REASON, Fetched, FetchError, fetch, open_client
 from tandem_rollout.sources.queries import promql
 from tandem_rollout.sources.readings import answered
 from tandem_rollout.sources.series import Series
@@ -149,12 +150,12 @@ class PrometheusSource:
             raise _ReadError(f"cannot be read: {error}") from error
         answer = _answer(fetched)
         if answer.warnings or answer.is_partial:
-            why = one_line(answer.warnings[0]) if answer.warnings else "it says so"
+            why = one_line(answer.warnings[0], LONGEST_REASON) if answer.warnings else "it says so"
             raise _ReadError(f"answers in part only: {why}")
         if answer.data is None:
             raise _ReadError("answers without data")
         if answer.data.result_type != result_type:
-            kind = one_line(answer.data.result_type)
+            kind = one_line(answer.data.result_type, LONGEST_REASON)
             raise _ReadError(f"answers with a {kind}, where a {result_type} of series was asked for")
         return answer.data.result
 
@@ -202,7 +203,7 @@ def _answer(fetched: Fetched) -> _Answer:
             raise _ReadError(f"answers {fetched.status}") from None
         raise _ReadError("answers with something else than its JSON") from None
     if fetched.status != 200 or answer.status != "success":
-        raise _ReadError(f"answers {fetched.status}: {one_line(answer.error) or 'no success'}")
+        raise _ReadError(f"answers {fetched.status}: {one_line(answer.error, LONGEST_REASON) or 'no success'}")
     return answer
 
 
@@ -228,7 +229,7 @@ def _series(metric: dict[str, str], value: str) -> Series:
     try:
         return Series(metric.get("__name__", ""), metric, float(value))
     except ValueError:
-        raise _ReadError(f"answers with {one_line(value)!r}, which is no number") from None
+        raise _ReadError(f"answers with {one_line(value, LONGEST_REASON)!r}, which is no number") from None
 
 
 def _check(count: int, most: int, what: str) -> None:

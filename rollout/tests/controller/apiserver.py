@@ -71,6 +71,19 @@ Fault = Answer | Lost | asyncio.Event
 """An event holds the call up until it is set."""
 
 
+FAULTS: Final[dict[str, Fault]] = {
+    "conflict": Answer(409, "the object has been modified"),
+    "gone": Answer(410, "too old resource version"),
+    "too many requests": Answer(429, "too many requests", {"Retry-After": "7"}),
+    "too many requests, says a filter": Answer(429, "Too many requests", {"Retry-After": "1"}, plain=True),
+    "internal error": Answer(500, 'Internal error occurred: failed calling webhook "x": connection refused'),
+    "unavailable": Answer(503, "the server is currently unable to handle the request"),
+    "lost before": Lost(done=False),
+    "lost after": Lost(done=True),
+}
+"""What may happen to any call."""
+
+
 @dataclass
 class ApiServer:
     """The objects, and how they are reached.

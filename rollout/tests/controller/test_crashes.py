@@ -10,8 +10,8 @@ from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller import observe
 
-from .apiserver import Answer, Call, Fault, Lost
-from .world import Killed, World, controller, world
+from .apiserver import FAULTS, Call, Fault
+from .world import World, controller, world
 
 Wait = Callable[[float], Awaitable[None]]
 Story = Callable[[World, Wait], Awaitable[None]]
@@ -158,13 +158,7 @@ async def killed_after(writes: int, story: Story, told: list[str], end: dict[str
 
         async def wait(seconds: float) -> None:
             nonlocal killed
-            until = here.now + seconds
-            try:
-                await ctl.run(seconds)
-            except Killed:
-                killed = True
-                ctl.start_again()
-                await ctl.run(until - here.now)
+            killed = await ctl.survive(seconds) or killed
 
         await story(here, after_the_first(wait, begin))
         assert here.end_state() == end, f"killed after {writes} writes"
@@ -181,17 +175,6 @@ async def test_a_controller_that_is_killed_between_any_two_writes(name: str) -> 
     while await killed_after(writes, story, told, end, routed):
         writes += 1
     assert writes >= sum(call.writes for call in calls)
-
-
-FAULTS: dict[str, Fault] = {
-    "conflict": Answer(409, "the object has been modified"),
-    "gone": Answer(410, "too old resource version"),
-    "too many requests": Answer(429, "too many requests", {"Retry-After": "2"}),
-    "internal error": Answer(500, "internal error"),
-    "unavailable": Answer(503, "the server is currently unable to handle the request"),
-    "lost before": Lost(done=False),
-    "lost after": Lost(done=True),
-}
 
 
 @pytest.mark.parametrize("kind", FAULTS)

@@ -11,8 +11,8 @@ from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller import observe
 
-from .apiserver import Answer, Call, Fault, Lost
-from .world import Killed, World, controller, world
+from .apiserver import FAULTS, Answer, Call, Fault
+from .world import World, controller, world
 
 Wait = Callable[[float], Awaitable[None]]
 
@@ -66,13 +66,7 @@ async def killed_after(writes: int, end: dict[str, Any]) -> bool:
 
         async def wait(seconds: float) -> None:
             nonlocal killed
-            until = here.now + seconds
-            try:
-                await ctl.run(seconds)
-            except Killed:
-                killed = True
-                ctl.start_again()
-                await ctl.run(until - here.now)
+            killed = await ctl.survive(seconds) or killed
 
         await story(here, wait)
         assert here.end_state() == end, f"killed after {writes} writes"
@@ -86,17 +80,6 @@ async def test_a_controller_that_is_killed_between_any_two_writes() -> None:
     while await killed_after(writes, end):
         writes += 1
     assert writes >= sum(call.writes for call in calls)
-
-
-FAULTS: dict[str, Fault] = {
-    "conflict": Answer(409, "the object has been modified"),
-    "too many requests": Answer(429, "too many requests", {"Retry-After": "7"}),
-    "too many requests, says a filter": Answer(429, "Too many requests", {"Retry-After": "1"}, plain=True),
-    "internal error": Answer(500, 'Internal error occurred: failed calling webhook "x": connection refused'),
-    "unavailable": Answer(503, "the server is currently unable to handle the request"),
-    "lost before": Lost(done=False),
-    "lost after": Lost(done=True),
-}
 
 
 @pytest.mark.parametrize("kind", FAULTS)

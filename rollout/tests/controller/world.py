@@ -349,6 +349,17 @@ class Controller:
             await self.settle()
         self.world.now = end
 
+    async def survive(self, seconds: float) -> bool:
+        """The same; where the process is killed, another one goes on. Returns whether it was."""
+        until = self.world.now + seconds
+        try:
+            await self.run(seconds)
+        except Killed:
+            self.start_again()
+            await self.run(until - self.world.now)
+            return True
+        return False
+
 
 def _seen(each: Object) -> tuple[str, str, str]:
     metadata = each["metadata"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem_rollout.engine.desired import desired, pods_for
-from tandem_rollout.engine.run import Run
+from tandem_rollout.engine.run import Run, State
 from tandem_rollout.engine.seen import Arm
 
 from .walk import PREVIEW, START, THREE, WATCHED
@@ -55,16 +55,16 @@ def test_who_goes_back_keeps_its_pods_while_it_has_weight() -> None:
 
 
 @pytest.mark.parametrize(("state", "weight", "weights"), [("Promoted", 100, {"b": 100}), ("Aborted", 0, {"a": 100})])
-def test_after_the_end_nobody_is_held(state: str, weight: int, weights: dict[str, int]) -> None:
-    world = desired(THREE, replace(RUN, state=state, weight=weight), STABLE, CANARY)  # type: ignore[arg-type]
+def test_after_the_end_nobody_is_held(state: State, weight: int, weights: dict[str, int]) -> None:
+    world = desired(THREE, replace(RUN, state=state, weight=weight), STABLE, CANARY)
     assert world.weights == weights
     assert world.floors == {}
     assert not world.kept
 
 
 @pytest.mark.parametrize(("state", "kept"), [("Observing", True), ("Concluded", False)])
-def test_what_only_observes_says_nothing_of_weights(state: str, kept: bool) -> None:
-    world = desired(WATCHED, replace(RUN, state=state, weight=0), STABLE, CANARY)  # type: ignore[arg-type]
+def test_what_only_observes_says_nothing_of_weights(state: State, kept: bool) -> None:
+    world = desired(WATCHED, replace(RUN, state=state, weight=0), STABLE, CANARY)
     assert world.weights == {}
     assert world.floors == {}
     assert world.kept is kept

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
 
 from tandem_rollout.analysis.verdict import Decision, Verdict
 from tandem_rollout.engine.decide import decide
@@ -101,9 +104,9 @@ class Walk:
                 return self.here
         raise AssertionError(f"it does not come to rest: {self.history[-8:]}")
 
-    def sees(self, **changes: object) -> Run:
+    def sees(self, **changes: Any) -> Run:
         """Other things are seen."""
-        self.seen = replace(self.seen, **changes)  # type: ignore[arg-type]
+        self.seen = replace(self.seen, **changes)
         return self.settle()
 
     def wait(self, seconds: float) -> Run:
@@ -142,7 +145,7 @@ class Walk:
             elif what == "fewer":
                 self.sees(stable=replace(self.seen.stable, pods=(1, 1)))
             elif what:
-                self.says(what)  # type: ignore[arg-type]
+                self.says(msgspec.convert(what, Verb))
             else:
                 self.settle()
         assert self.here.state == state, self.here

@@ -51,10 +51,12 @@ class World:
 
     async def make(self, run: Run, wanted: Desired) -> None: ...
 
-    async def read(self, metrics: Sequence[Metric], arms: object) -> Readings:
+    async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         return {metric.called: self._reading(metric.type) for metric in metrics}
 
-    async def history(self, metrics: Sequence[Metric], arms: object, *, seconds: float, step: float) -> list[Readings]:
+    async def close(self) -> None: ...
+
+    async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         return [await self.read(metrics, arms)]
 
     async def load(self, run: int) -> Record | None:
@@ -75,14 +77,14 @@ class Driven:
 
     def __init__(self, schedule: Schedule, warmup: str) -> None:
         self.world = World({"errors": [0.0] * 4, "degraded": [0.0] * 4})
-        self.analyst = Analyst(self.world, self.world)  # type: ignore[arg-type]
+        self.analyst = Analyst(self.world, self.world)
         self.schedule, self.analysis = schedule, Analysis(metrics=METRICS, warmup=warmup)
         self.run: Run | None = None
 
     async def settle(self, now: float, trouble: int) -> Run:
         self.world.trouble = trouble
         while True:
-            after, _ = await advance(self.world, self.analyst, self.schedule, self.analysis, self.run, EPOCH + now)  # type: ignore[arg-type]
+            after, _ = await advance(self.world, self.analyst, self.schedule, self.analysis, self.run, EPOCH + now)
             assert after is not None
             if after == self.run:
                 return after

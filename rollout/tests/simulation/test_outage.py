@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,6 @@ def test_either_kind_by_chance() -> None:
 
 
 @pytest.mark.parametrize("given", [{"share": 0.0}, {"share": 1.5}, {"lasting": 0.5}, {"share": 0.9}])
-def test_outages_that_cannot_be(given: dict[str, float]) -> None:
+def test_outages_that_cannot_be(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="outage"):
-        Outage(what="absent", **given)  # type: ignore[arg-type]
+        Outage(what="absent", **given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,8 +88,8 @@ def test_other_rules_see_the_traffic_that_the_engine_sees() -> None:
 
 @pytest.mark.parametrize("what", ["absent", "unreadable"])
 @pytest.mark.parametrize("ratio", [1.0, 5.0])
-def test_metrics_that_are_never_there_decide_nothing(what: str, ratio: float) -> None:
-    dark = replace(case(ratio), outage=Outage(what=what))  # type: ignore[arg-type]
+def test_metrics_that_are_never_there_decide_nothing(what: Any, ratio: float) -> None:
+    dark = replace(case(ratio), outage=Outage(what=what))
     outcomes = simulate(dark, rollouts=50, seed=1)
     assert outcomes.count(UNDECIDED) == 50
     assert (outcomes.samples == 0.0).all()
@@ -96,8 +97,8 @@ def test_metrics_that_are_never_there_decide_nothing(what: str, ratio: float) ->
 
 
 @pytest.mark.parametrize("what", ["absent", "unreadable", "either"])
-def test_flaky_metrics_delay_decisions_and_make_none(what: str) -> None:
-    flaky = replace(case(), outage=Outage(what=what, share=0.3, lasting=3.0))  # type: ignore[arg-type]
+def test_flaky_metrics_delay_decisions_and_make_none(what: Any) -> None:
+    flaky = replace(case(), outage=Outage(what=what, share=0.3, lasting=3.0))
     outcomes, plain = simulate(flaky, rollouts=500, seed=1), simulate(case(), rollouts=500, seed=1)
     assert outcomes.share(PROMOTED) > 0.98
     assert not outcomes.unseen.any()
@@ -120,8 +121,9 @@ def test_lying_counters_roll_back_no_more_good_canaries() -> None:
 
 
 def test_what_the_time_does_not_suffice_for_stays_undecided_or_goes_as_the_spec_says() -> None:
-    for on_timeout, ended in (("pause", UNDECIDED), ("abort", ROLLED_BACK), ("promote", PROMOTED)):
-        short = replace(SCHEDULE, timeout=60.0, on_timeout=on_timeout, bake=0.0)  # type: ignore[arg-type]
+    ends: dict[Any, int] = {"pause": UNDECIDED, "abort": ROLLED_BACK, "promote": PROMOTED}
+    for on_timeout, ended in ends.items():
+        short = replace(SCHEDULE, timeout=60.0, on_timeout=on_timeout, bake=0.0)
         outcomes = simulate(replace(case(rate=0.001), schedule=short), rollouts=50, seed=1)
         assert outcomes.count(ended) == 50
 

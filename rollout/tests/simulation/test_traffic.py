@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -44,8 +46,8 @@ def test_predictions_fall_into_bins() -> None:
 
 
 @pytest.mark.parametrize("arms", ["both", "one"])
-def test_incidents_hit_both_arms_or_one(arms: str) -> None:
-    incidents = Incidents(factor=50.0, every=200.0, lasting=50.0, arms=arms)  # type: ignore[arg-type]
+def test_incidents_hit_both_arms_or_one(arms: Any) -> None:
+    incidents = Incidents(factor=50.0, every=200.0, lasting=50.0, arms=arms)
     one = stream(Traffic(requests_per_second=1000.0, rates={"errors": Rates(0.01, 0.01)}, incidents=incidents), 500)
     burning = np.zeros((0, 2), np.bool_)
     for tick in range(40):

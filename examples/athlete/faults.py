@@ -96,10 +96,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", type=Path, help="where the bundles go")
     parser.add_argument("kinds", choices=KINDS, nargs="+", metavar="kind", help=", ".join(KINDS))
+    parser.add_argument("--delay-s", type=float, default=DELAY_S, help="seconds that latency waits (%(default)s)")
     options = parser.parse_args()
     data = Data.make()
     for kind in options.kinds:
-        bundle = build(kind, options.bundles, data=data)
+        bundle = build(kind, options.bundles, data=data, delay_s=options.delay_s)
         print(f"{bundle.version}: bundle {bundle.hop_name}")
 
 

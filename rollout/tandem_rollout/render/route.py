@@ -260,13 +260,18 @@ def _rule(
 
 def _backend(placed: Placed, port: int) -> Object:
     variant: list[dict[str, Any]] = [{"name": VARIANT_HEADER, "value": placed.pinned}]
+    # clients are told too: of an error they could not tell otherwise whose it is
+    told: list[dict[str, Any]] = [{"name": PIN_HEADER, "value": placed.pinned}]
     return {
         "group": "",
         "kind": "Service",
         "name": placed.revision.transformer,
         "port": port,
         "weight": placed.weight,
-        "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": variant}}],
+        "filters": [
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": variant}},
+            {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": told}},
+        ],
     }
 
 

@@ -46,13 +46,14 @@ def test_rest_and_grpc_reach_the_transformers_ports_for_them() -> None:
 
 
 @pytest.mark.parametrize("spec", [{}, {"bundle": {"image": "athlete:v1"}}, COLOURS], ids=["two", "one", "colours"])
-def test_every_backend_has_a_filter_with_its_variant(spec: dict[str, Any]) -> None:
+def test_every_backend_tells_its_variant_to_the_transformer_and_to_the_client(spec: dict[str, Any]) -> None:
     for route in of_kind(objects(**spec), "HTTPRoute"):
         for backend in (each for rule in route["spec"]["rules"] for each in rule["backendRefs"]):
-            (only,) = backend["filters"]
-            (header,) = only["requestHeaderModifier"]["set"]
+            asked, told = backend["filters"]
+            (header,) = asked["requestHeaderModifier"]["set"]
             assert header["name"] == "x-tandem-variant"
             assert backend["name"].startswith(f"time-estimator-{header['value']}-")
+            assert told["responseHeaderModifier"]["set"] == [{"name": "x-model-variant", "value": header["value"]}]
 
 
 def test_a_header_pins_a_variant() -> None:

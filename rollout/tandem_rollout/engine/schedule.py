@@ -95,7 +95,10 @@ def plan_hash(spec: RolloutSpec, canary: str) -> str:
     strategy = spec.strategy
     blue_green = msgspec.structs.replace(strategy.blue_green, preview_hostname="") if strategy.blue_green else None
     planned = (strategy.canary, blue_green, strategy.ab_test, strategy.shadow, spec.analysis)
-    parts = (strategy.name, [_given(each) for each in planned], canary)
+    parts: tuple[object, ...] = (strategy.name, [_given(each) for each in planned], canary)
+    if strategy.ab_test or strategy.shadow:
+        # whom the canary is compared with, and what part of the units each has
+        parts = (*parts, _given(spec.variants))
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]
 
 

@@ -62,6 +62,15 @@ class Canary(Struct, frozen=True):
         Duration,
         Meta(description="After promotion the version before keeps its pods for so long, ready to take all back."),
     ] = "5m"
+    holdback: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=50,
+            description="Percentage of the requests that the version before keeps for the bake time, as a control "
+            "group: the metrics go on comparing. 0: none, errors are then held against a bound only.",
+        ),
+    ] = 5
     progress_deadline: Annotated[
         Duration,
         Meta(description="Longest time until a canary is ready, or has the pods that its next weight needs."),

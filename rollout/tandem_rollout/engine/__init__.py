@@ -12,10 +12,11 @@ Preparing   0               the canary has proved itself and has the pods for th
 Analysing   of its step     the step's hold is over, counters were read, and nothing fails;      Scaling, or Gated
                             after the last step only when everything passes                      where the step pauses
 Gated       of its step     somebody resumes                                                     Scaling
-Scaling     of its step     the canary has the pods for the next weight                          Analysing; Baking
-                                                                                                 after the last step
+Scaling     of its step     the canary has the pods for the next weight, after the last step     Analysing; Baking
+                            for all                                                              after the last step
 Paused      as it was       somebody resumes                                                     what it was before
-Baking      100             the bake time is over                                                Promoted
+Baking      100, less what  the bake time is over, and nothing has failed against what is        Promoted
+            is held back    held back
 Promoted    100             (end)
 Aborting    0, or as it     stable has its pods back (it does not wait for them where the        Aborted
             was             canary fails), and the route has let go of the canary

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from tandem_rollout.analysis.verdict import Verdict
-from tandem_rollout.engine.desired import WHOLE, pods_for, target
+from tandem_rollout.engine.desired import WHOLE, pods_for, size, target
 from tandem_rollout.engine.run import Command, Run, State
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.seen import Seen
@@ -174,7 +174,7 @@ def _over_by_spec(schedule: Schedule, run: Run, seen: Seen, reason: str, now: fl
     if run.state == "Observing":
         return _to(run, "Concluded", now, reason)
     if run.state == "Baking" and not seen.deleted and seen.wanted != run.stable:
-        return _to(run, "Promoted", now, reason)
+        return replace(_to(run, "Promoted", now, reason), weight=WHOLE)
     return _let_go(schedule, _abort(run, now, reason, hurried=seen.deleted), seen, now)
 
 
@@ -203,7 +203,7 @@ def _abort(run: Run, now: float, reason: str, *, hurried: bool) -> Run:
 def _scale(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     """Preparing and Scaling: the next weight, once the canary has the pods for it."""
     weight = target(schedule, run)
-    needed = pods_for(weight, run, seen.stable, seen.canary)
+    needed = pods_for(size(schedule, run), run, seen.stable, seen.canary)
     if seen.canary.fit and seen.canary.has(needed):
         deadline = run.deadline if run.deadline is not None else now + schedule.timeout
         state: State = "Baking" if run.step >= len(schedule.steps) else "Analysing"
@@ -215,7 +215,7 @@ def _scale(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
         return run
     missing = f"it has not {needed[0]} and {needed[1]} pods" if seen.canary.fit else "it has not proved itself"
     missing = seen.canary.problem or missing
-    reason = f"the canary was not ready for {weight} % within {schedule.progress_deadline:g} s: {missing}"
+    reason = f"the canary was not ready for {size(schedule, run)} % within {schedule.progress_deadline:g} s: {missing}"
     if run.weight == 0:
         return _abort(run, now, reason, hurried=False)
     return replace(_to(run, "Paused", now, reason), before=run.state)
@@ -265,7 +265,7 @@ def _paused(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
 def _bake(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     if now < run.since + schedule.bake:
         return run
-    return _to(run, "Promoted", now, _why(run), run.by)
+    return replace(_to(run, "Promoted", now, _why(run), run.by), weight=WHOLE)
 
 
 def _let_go(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:

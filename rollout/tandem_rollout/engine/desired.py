@@ -47,7 +47,7 @@ def desired(schedule: Schedule, run: Run, stable: Arm, canary: Arm) -> Desired:
         weights=weights,
         floors={
             run.stable: run.floor,
-            run.canary: pods_for(max(run.weight, target(schedule, run)), run, stable, canary),
+            run.canary: pods_for(size(schedule, run), run, stable, canary),
         },
         kept=True,
     )
@@ -60,9 +60,21 @@ def target(schedule: Schedule, run: Run) -> int:
     return 0 if run.state == "Aborting" else run.weight
 
 
+def size(schedule: Schedule, run: Run) -> int:
+    """The weight that the canary must have the pods for.
+
+    Past the last step that is all, though stable keeps a part while it bakes: when the bake time is over nobody waits.
+    """
+    if run.state != "Aborting" and run.step >= len(schedule.steps):
+        return WHOLE
+    return max(run.weight, target(schedule, run))
+
+
 def weight_of(schedule: Schedule, step: int) -> int:
-    """Weight of a step; all past the last one."""
-    return schedule.steps[step].weight if step < len(schedule.steps) else WHOLE
+    """Weight of a step; past the last one all but what is held back while it bakes."""
+    if step < len(schedule.steps):
+        return schedule.steps[step].weight
+    return WHOLE - schedule.holdback if schedule.bake else WHOLE
 
 
 def pods_for(weight: int, run: Run, stable: Arm, canary: Arm) -> Pods:

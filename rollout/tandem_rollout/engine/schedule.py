@@ -36,6 +36,7 @@ class Schedule:
     Attributes:
         steps: Weights until promotion; empty where a run only observes.
         bake: Seconds after promotion in which stable keeps its pods.
+        holdback: Percentage of the requests that stable keeps for that time, to be compared with.
         progress_deadline: Most seconds until the canary is ready, or has the pods for its next weight.
         timeout: Most seconds from the first weight to a decision; for a run that observes, its horizon.
         on_timeout: What happens then.
@@ -44,6 +45,7 @@ class Schedule:
 
     steps: tuple[Step, ...]
     bake: float = 300.0
+    holdback: int = 0
     progress_deadline: float = 600.0
     timeout: float = 3600.0
     on_timeout: Literal["pause", "abort", "promote"] = "pause"
@@ -70,6 +72,7 @@ def schedule(spec: RolloutSpec) -> Schedule | None:
                 Step(weight=step.weight, hold=seconds(step.hold), gate=step.pause) for step in strategy.canary.steps
             ),
             bake=seconds(strategy.canary.bake),
+            holdback=strategy.canary.holdback,
             progress_deadline=seconds(strategy.canary.progress_deadline),
             timeout=timeout,
             on_timeout=limits.on_timeout,

@@ -42,6 +42,14 @@ def test_pods_come_before_weight() -> None:
     assert world.floors["b"] == (5, 2)
 
 
+def test_past_the_last_step_the_canary_has_pods_for_all_whatever_is_held_back() -> None:
+    held = replace(THREE, holdback=20)
+    for state in ("Scaling", "Paused", "Baking"):
+        run = replace(RUN, state=state, step=3, weight=80)
+        assert desired(held, run, STABLE, CANARY).floors == {"a": (10, 4), "b": (10, 4)}
+    assert desired(held, run, STABLE, CANARY).weights == {"a": 20, "b": 80}
+
+
 def test_before_the_first_weight_the_canary_has_pods_already() -> None:
     world = desired(THREE, replace(RUN, state="Preparing", weight=0), STABLE, CANARY)
     assert world.weights == {"a": 100}

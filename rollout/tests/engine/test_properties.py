@@ -36,6 +36,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
     return Schedule(
         steps=tuple(Step(weight=weight, hold=draw(TIMES), gate=draw(st.booleans())) for weight in weights),
         bake=draw(TIMES),
+        holdback=draw(st.sampled_from([0, 5, 50])) if kind == "canary" else 0,
         progress_deadline=draw(TIMES),
         timeout=draw(st.sampled_from([0.0, 60.0, 600.0])),
         on_timeout=draw(st.sampled_from(["pause", "abort", "promote"])),
@@ -303,10 +304,13 @@ class Runs(RuleBasedStateMachine):
             assert after.state == "Aborting"
             assert self.seen.stable.running
         if after.weight > before.weight:
-            assert before.state in ("Preparing", "Scaling")
-            assert self.seen.canary.fit
+            assert (before.state in ("Preparing", "Scaling")) or (before.state, after.state) == ("Baking", "Promoted")
             assert self.seen.canary.running
-            assert self.seen.canary.has(pods_for(after.weight, before, self.seen.stable, self.seen.canary))
+            if before.state != "Baking":
+                # for all of the requests before it bakes, so that what was held back follows without another wait
+                whole = WHOLE if after.state == "Baking" else after.weight
+                assert self.seen.canary.fit
+                assert self.seen.canary.has(pods_for(whole, before, self.seen.stable, self.seen.canary))
         last = before.step < len(self.schedule.steps) <= after.step
         if last:  # from here on nothing but pods is waited for
             command = self.seen.command
@@ -323,6 +327,11 @@ class Runs(RuleBasedStateMachine):
             )
         if after.weight == WHOLE != before.weight:
             assert after.step == len(self.schedule.steps)
+        if after.state == "Promoted" != before.state:
+            assert after.weight == WHOLE
+        if after.state == "Baking":
+            held = self.schedule.holdback if self.schedule.bake else 0
+            assert after.weight >= WHOLE - held
 
 
 TestRuns = Runs.TestCase

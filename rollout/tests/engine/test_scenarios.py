@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from tandem_rollout.engine.desired import desired
 from tandem_rollout.engine.run import Verb
-from tandem_rollout.engine.schedule import Schedule
+from tandem_rollout.engine.schedule import Schedule, Step
 
-from .walk import FAIL, INCONCLUSIVE, NO_DATA, ONE, PASS, PREVIEW, PROVIDER_ERROR, THREE, WATCHED, Walk
+from .walk import FAIL, HELD, INCONCLUSIVE, NO_DATA, ONE, PASS, PREVIEW, PROVIDER_ERROR, THREE, WATCHED, Walk
 
 UNDER_WAY = ("Preparing", "Analysing", "Gated", "Scaling", "Paused", "Baking")
 WITH_WEIGHT = ("Analysing", "Gated", "Scaling", "Paused", "Baking")
@@ -98,6 +99,66 @@ def test_one_version_alone_is_no_ab_test() -> None:
     walk.seen = replace(walk.seen, wanted="a")
     assert not walk.move()
     assert walk.run is None
+
+
+# what is held back
+
+
+def test_while_it_bakes_a_part_is_held_back_and_then_it_has_all() -> None:
+    walk = Walk(schedule=HELD).to("Analysing")
+    walk.wait(60)
+    walk.seen = replace(walk.seen, decision=PASS)
+    walk.wait(60)
+    walk.at("Baking", 95)
+    walk.wait(299)
+    walk.at("Baking", 95)
+    walk.wait(1)
+    assert walk.history[-3:] == [("Scaling", 50), ("Baking", 95), ("Promoted", 100)]
+    assert walk.here.reason == "passed by errors"
+
+
+def test_what_fails_against_what_is_held_back_goes_back_at_once() -> None:
+    walk = Walk(schedule=HELD).to("Baking")
+    floors = desired(HELD, walk.here, walk.seen.stable, walk.seen.canary).floors
+    assert floors == {"a": (4, 2), "b": (4, 2)}
+    walk.sees(decision=FAIL)
+    walk.at("Aborted", 0)
+
+
+def test_who_is_to_have_all_soon_has_the_pods_for_it_before_it_bakes() -> None:
+    walk = Walk(schedule=replace(HELD, holdback=50)).to("Analysing")
+    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(4, 4)))
+    walk.sees(canary=replace(walk.seen.canary, pods=(2, 2)))
+    walk.says("promote")
+    walk.at("Scaling", 10)
+    assert desired(walk.schedule, walk.here, walk.seen.stable, walk.seen.canary).floors["b"] == (4, 4)
+    walk.sees(canary=replace(walk.seen.canary, pods=(4, 4)))
+    walk.at("Baking", 50)
+
+
+def test_no_bake_time_holds_nothing_back() -> None:
+    walk = Walk(schedule=replace(HELD, bake=0)).to("Analysing")
+    walk.says("promote")
+    assert walk.history[-2:] == [("Baking", 100), ("Promoted", 100)]
+
+
+def test_a_weight_that_is_higher_already_is_kept_while_it_bakes() -> None:
+    walk = Walk(schedule=replace(HELD, steps=(Step(weight=97, hold=60),))).to("Baking")
+    walk.at("Baking", 97)
+    adopting = Walk(schedule=replace(HELD, weight_drift="adopt")).to("Analysing")
+    adopting.sees(routed=98, edited=True)
+    adopting.at("Analysing", 98)
+    adopting.says("promote")
+    adopting.at("Baking", 98)
+
+
+def test_another_version_that_is_wanted_while_it_bakes_finds_it_promoted_with_all() -> None:
+    walk = Walk(schedule=HELD).to("Baking")
+    walk.seen = replace(walk.seen, wanted="c")
+    walk.move()
+    walk.at("Promoted", 100)
+    walk.settle()
+    assert (walk.here.stable, walk.here.canary, walk.here.number) == ("b", "c", 2)
 
 
 # what waits

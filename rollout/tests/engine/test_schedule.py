@@ -22,7 +22,7 @@ def test_a_canary_has_its_steps() -> None:
     found = schedule(rollout(bundle=V1, strategy={"canary": CANARY}, analysis={"timeout": "2h"}).spec)
     assert found is not None
     assert found.steps == (Step(weight=5, hold=90), Step(weight=20, hold=3600, gate=True))
-    assert (found.bake, found.progress_deadline, found.timeout) == (600, 600, 7200)
+    assert (found.bake, found.holdback, found.progress_deadline, found.timeout) == (600, 5, 600, 7200)
     assert not found.observes
 
 
@@ -38,7 +38,7 @@ def test_blue_green_has_one_step_without_weight() -> None:
     found = schedule(rollout(variants=VARIANTS, strategy={"blueGreen": given}, analysis={}).spec)
     assert found is not None
     assert found.steps == (Step(weight=0, hold=120),)
-    assert (found.bake, found.progress_deadline) == (180, 240)
+    assert (found.bake, found.holdback, found.progress_deadline) == (180, 0, 240)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,11 @@ def test_another_canary_schedule_or_analysis_is_another_plan() -> None:
         plan(**base),
         plan("c", **base),
         plan(**base | {"strategy": {"canary": {**CANARY, "bake": "11m"}}}),
+        plan(**base | {"strategy": {"canary": {**CANARY, "holdback": 10}}}),
         plan(**base | {"analysis": {"timeout": "3h"}}),
         plan(**base | {"analysis": {"timeout": "2h", "metrics": [{"type": "errors"}]}}),
     }
-    assert len(plans) == 5
+    assert len(plans) == 6
 
 
 def test_what_a_run_is_not_decided_by_is_no_other_plan() -> None:

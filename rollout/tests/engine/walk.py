@@ -26,6 +26,9 @@ THREE = Schedule(
 )
 """Three steps with a gate at the second one."""
 
+HELD = Schedule(steps=(Step(weight=10, hold=60), Step(weight=50, hold=60)), bake=300, holdback=5)
+"""Two steps, and a twentieth that is held back while it bakes."""
+
 ONE = Schedule(steps=(Step(weight=20, hold=60),))
 PREVIEW = Schedule(steps=(Step(weight=0, hold=60),))
 """Blue/green with analysis."""

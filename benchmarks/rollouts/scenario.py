@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypedDict, Unpack
 
 from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.fields import seconds
 from tandem_rollout.gates import DEFAULT_METRICS, Metric
 from tandem_rollout.simulation.argo import Argo
 from tandem_rollout.simulation.flagger import Flagger
@@ -17,12 +18,15 @@ from tandem_rollout.simulation.outage import Outage
 from tandem_rollout.simulation.rollouts import Case, Rule
 from tandem_rollout.simulation.sprt import Sprt
 from tandem_rollout.simulation.traffic import Bins, Incidents, Rates, Traffic
+from tandem_rollout.strategy import Canary
 
 Truth = Literal["good", "between", "bad"]
 
 HOURS = 3600.0
 HORIZON = 48 * HOURS
 PER_SECOND = 20.0
+BAKE = seconds(Canary().bake)
+HOLDBACK = Canary().holdback
 INTERVAL = 10.0
 RULES = ("flagger-1", "flagger-5", "argo", "argo-unclear", "argo-early")
 """Other rules, beside the SPRT: Flagger with threshold 1 and 5; Argo with one condition, and with two and a gap between
@@ -120,7 +124,7 @@ class _Given(TypedDict, total=False):
     lies: Lies | None
     dispersion: float | None
     pods: int
-    bake: float
+    holdback: int
 
 
 def _case(
@@ -137,7 +141,7 @@ def _case(
     lies: Lies | None = None,
     dispersion: float | None = 1.0,
     pods: int = 1,
-    bake: float = 300.0,
+    holdback: int = HOLDBACK,
 ) -> Case:
     """Errors at one weight, judged by the metric ``errors`` with its defaults."""
     traffic = Traffic(
@@ -149,7 +153,7 @@ def _case(
     )
     return Case(
         metrics=(Metric(type="errors"),),
-        schedule=_at(weight, timeout, bake),
+        schedule=_at(weight, timeout, holdback),
         traffic=traffic,
         interval=INTERVAL,
         outage=outage,
@@ -159,8 +163,9 @@ def _case(
     )
 
 
-def _at(weight: int, timeout: float = HORIZON, bake: float = 300.0) -> Schedule:
-    return Schedule(steps=(Step(weight=weight, hold=INTERVAL),), timeout=timeout, bake=bake)
+def _at(weight: int, timeout: float = HORIZON, holdback: int = HOLDBACK) -> Schedule:
+    steps = (Step(weight=weight, hold=INTERVAL),)
+    return Schedule(steps=steps, timeout=timeout, bake=BAKE, holdback=holdback)
 
 
 def _truth(ratio: float) -> Truth:
@@ -222,11 +227,10 @@ def _quiet() -> Iterator[Scenario]:
 
 def _bursts() -> Iterator[Scenario]:
     shared = Incidents(factor=10.0, every=600.0, lasting=30.0)
-    yield from _each("shared bursts", (1.0, 2.0, 5.0), "×10 for 30 s in 10 min", incidents=shared, bake=0.0)
-    yield from _each("shared bursts", (1.0, 2.0), "the same, baked for 5 min", False, incidents=shared)
+    yield from _each("shared bursts", (1.0, 2.0, 5.0), "×10 for 30 s in 10 min", incidents=shared)
+    yield from _each("shared bursts", (1.0, 2.0), "the same, nothing held back", False, incidents=shared, holdback=0)
     measured: _Given = {"correlation": 0.01, "dispersion": None, "pods": 10}
-    yield from _each("one-arm bursts", (1.0, 2.0, 5.0), "φ measured", bake=0.0, **measured)
-    yield from _each("one-arm bursts", (1.0, 2.0), "the same, baked for 5 min", False, **measured)
+    yield from _each("one-arm bursts", (1.0, 2.0, 5.0), "φ measured", **measured)
     yield from _each("one-arm bursts", (1.0, 2.0), "φ of halves", False, correlation=0.01, dispersion=None, pods=2)
     yield from _each("one-arm bursts", (1.0, 2.0), "φ not measured", False, correlation=0.01)
     yield from _each("no bursts", (1.0, 2.0), "φ measured", False, dispersion=None, pods=10)
@@ -275,7 +279,7 @@ def _steps() -> Iterator[Scenario]:
         plain = _case(0.005, ratio)
         case = Case(
             metrics=plain.metrics,
-            schedule=Schedule(steps=steps, timeout=HORIZON),
+            schedule=Schedule(steps=steps, timeout=HORIZON, bake=BAKE, holdback=HOLDBACK),
             traffic=plain.traffic,
             interval=INTERVAL,
             warmup=15.0,

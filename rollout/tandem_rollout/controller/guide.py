@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from tandem_rollout.controller import observe
-from tandem_rollout.engine.run import Command, Run
+from tandem_rollout.engine.run import Command, Run, State
 from tandem_rollout.engine.schedule import Schedule, plan_hash
 from tandem_rollout.engine.seen import Arm, Seen
 from tandem_rollout.observation import Observed
@@ -16,6 +17,7 @@ from tandem_rollout.render.route import preview_route
 from tandem_rollout.revision import Revision
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.spec import Rollout
+from tandem_rollout.status import PastRun
 
 _RULES: Final = (0, 1)
 """REST and gRPC, as they stand in a route."""
@@ -27,17 +29,47 @@ def candidate(rollout: Rollout, wanted: Sequence[Revision]) -> Revision:
     name = strategy.blue_green.active if strategy.blue_green else strategy.shadow.variant if strategy.shadow else ""
     if name:
         return next(each for each in wanted if each.variant.name == name)
-    return wanted[-1] if strategy.ab_test else wanted[0]
+    if strategy.ab_test:
+        return next(each for each in reversed(wanted) if each.variant.weight)
+    return wanted[0]
 
 
-def serving(schedule: Schedule, wanted: Sequence[Revision], observed: Sequence[Observed]) -> str:
-    """The revision that clients meet; empty if there is none. Where weights stay as written, the first with any."""
-    if schedule.observes:
-        seen = {each.name: each for each in observed}
-        ready = (each.name for each in wanted if (own := seen.get(each.name)) and own.weight and own.running)
-        return next(ready, "")
-    best = max((each for each in observed if each.weight), key=lambda each: each.weight, default=None)
-    return best.name if best else ""
+def baseline(rollout: Rollout, wanted: Sequence[Revision]) -> Revision:
+    """What an A/B test or a shadow compares with: the first revision that the spec gives any weight."""
+    return next(each for each in wanted if each.variant.weight)
+
+
+def serving(
+    rollout: Rollout, schedule: Schedule, wanted: Sequence[Revision], observed: Sequence[Observed], verdicts: Verdicts
+) -> str:
+    """The revision that clients meet; empty if there is none.
+
+    Where weights stay as written, it is what is compared with, once clients meet both: a horizon that begins before
+    that would end with less than was asked for.
+    """
+    if not schedule.observes:
+        best = max((each for each in observed if each.weight), key=lambda each: each.weight, default=None)
+        return best.name if best else ""
+    seen = {each.name: each for each in observed}
+    stable, compared = seen.get(baseline(rollout, wanted).name), seen.get(candidate(rollout, wanted).name)
+    if stable is None or compared is None or not (stable.weight and stable.running):
+        return ""
+    shadow = rollout.spec.strategy.shadow is not None
+    there = compared.usable and not verdicts.against(compared.name) if shadow else compared.weight and compared.running
+    return stable.name if there else ""
+
+
+def rules(schedule: Schedule | None, run: Run | None) -> bool:
+    """Whether a run says which weights there are, and not the spec.
+
+    Args:
+        schedule: What is planned; None where nothing is decided.
+        run: The run; None before the first.
+    """
+    if schedule is None or run is None or run.state in ("Observing", "Concluded"):
+        return False
+    # what an earlier strategy has decided says nothing once weights are to be as written
+    return not (schedule.observes and run.ended)
 
 
 def effective(wanted: Sequence[Revision], run: Run | None, earlier: Callable[[str], Revision | None]) -> list[Revision]:
@@ -45,10 +77,10 @@ def effective(wanted: Sequence[Revision], run: Run | None, earlier: Callable[[st
 
     Args:
         wanted: What the spec asks for.
-        run: The run; None before the first.
+        run: The run that says which weights there are; None where the spec does.
         earlier: Finds the revision of an InferenceService of an earlier spec; None where it is gone.
     """
-    if run is None or run.state in ("Observing", "Concluded"):
+    if run is None:
         return list(wanted)
     names = {"Promoted": [run.canary], "Aborted": [run.stable]}.get(run.state, [run.stable, run.canary])
     own = {each.name: each for each in wanted}
@@ -56,6 +88,40 @@ def effective(wanted: Sequence[Revision], run: Run | None, earlier: Callable[[st
     # variants beside the one that is decided about are served as they are written
     taken = {each.variant.name for each in found}
     return found + [each for each in wanted if each.variant.name not in taken]
+
+
+def given_up(run: Run | None, rollout: Rollout, wanted: Sequence[Revision], now: float) -> Run | None:
+    """How a run ends whose spec decides nothing any more; None where none is on its way.
+
+    Args:
+        run: The run, as it was written down.
+        rollout: The rollout.
+        wanted: What the spec asks for.
+        now: Seconds since the epoch.
+    """
+    if run is None or run.ended:
+        return None
+    name = rollout.spec.strategy.name
+    reason = "the strategy was changed to static" if name == "static" else f"{name} has no analysis any more"
+    state: State = "Concluded"
+    if run.state == "Aborting":
+        state, reason = "Aborted", f"{run.reason}; {reason}"
+    elif run.state == "Baking" and any(each.name == run.canary for each in wanted):
+        state = "Promoted"
+    return replace(run, state=state, since=now, reason=reason, before=None)
+
+
+def counted(history: Sequence[PastRun], command: Command | None) -> Run | None:
+    """A run that only says which number comes next, where runs have ended before weights were as written for a while.
+
+    Args:
+        history: The runs that have ended, the latest first.
+        command: What a person asks for; that was meant for one of those runs.
+    """
+    if not history:
+        return None
+    number, heard = max(each.number for each in history), command.id if command else ""
+    return Run(number=number, stable="", canary="", plan="", state="Concluded", started=0.0, since=0.0, command=heard)
 
 
 def see(
@@ -86,14 +152,15 @@ def see(
     target = candidate(rollout, wanted)
     on_its_way = run is not None and not run.ended
     stable = run.stable if run is not None and (on_its_way or run.state == "Promoted") else ""
-    stable = stable or serving(schedule, wanted, observed)
+    serves = serving(rollout, schedule, wanted, observed, verdicts)
+    stable = stable or serves
     canary = run.canary if run is not None and on_its_way else target.name
     weights = observe.route_weights(route)
     whole = sum(weights.values())
     return Seen(
         wanted=target.name,
         plan=plan_hash(rollout.spec, target.name),
-        serving=serving(schedule, wanted, observed),
+        serving=serves,
         stable=_arm(rollout, stable, observed, verdicts),
         canary=_arm(rollout, canary, observed, verdicts),
         routed=round(100 * weights.get(canary, 0) / whole) if whole else None,

@@ -26,7 +26,7 @@ from tandem_rollout.driver import advance
 from tandem_rollout.engine.due import due
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule, schedule
-from tandem_rollout.engine.written import read
+from tandem_rollout.engine.written import COMMAND, command, read
 from tandem_rollout.fields import InvalidSpecError, seconds
 from tandem_rollout.gates import Analysis
 from tandem_rollout.manifest import parse
@@ -92,9 +92,10 @@ class _Pass:
     services: Mapping[str, dict[str, Any]]
     route: dict[str, Any] | None
 
-    def during(self, run: Run | None) -> _Pass:
+    def during(self, planned: Schedule | None, run: Run | None) -> _Pass:
         """The same, with what must be there while a run stands as it does."""
-        return replace(self, wanted=guide.effective(self.asked, run, self._earlier))
+        ruling = run if guide.rules(planned, run) else None
+        return replace(self, wanted=guide.effective(self.asked, ruling, self._earlier))
 
     def revision(self, name: str, variant: str) -> Revision:
         """The revision of an InferenceService, of the present or of an earlier spec."""
@@ -189,19 +190,20 @@ class Reconciler:
         memory.applied.begin()
         planned = schedule(rollout.spec)
         run = read(before.run) if planned else None
-        current = self._pass(rollout, before, memory).during(run)
+        current = self._pass(rollout, before, memory).during(planned, run)
         observed = await self._observe(current)
         if planned is None:
-            course = _Course(plan(rollout, current.wanted, observed, now), before.history)
+            course = _Course(plan(rollout, current.wanted, observed, now), _given_up(current, float(int(now))))
         else:
             course = await self._decide(manifest, current, observed, planned, run, now)
-            current = current.during(course.run)
+            current = current.during(planned, course.run)
         leaving = _leaving(current, observed, course.found, now)
         if deleted:
             return await self._let_go(manifest, current, observed, course, leaving)
         errors = await self._converge(current, observed, course, leaving)
         url = f"http://{hostnames(rollout, self._platform)[0]}"
         status = describe(rollout, current.wanted, observed, course.found, errors, current.route, url, before, now)
+        status = msgspec.structs.replace(status, history=course.past)
         if planned is not None:
             known = msgspec.structs.replace(before, history=course.past)
             status = describe_run(status, known, rollout, planned, course.run, course.judgement, now)
@@ -237,8 +239,7 @@ class Reconciler:
         against = verdicts(rollout, current.wanted, observed)
         owner = _owner(API_VERSION, KIND, rollout.name, rollout.uid)
         analyst = memory.seat.analyst(rollout, self._sources.of(analysis), owner)
-        version = before.version_of(run.canary) if run else ""
-        past = history(before.history, run, version, limit=rollout.spec.history_limit)
+        past = _past(current, run, before.history)
 
         async def say(written: RunStatus) -> None:
             await memory.reporter.report(manifest, msgspec.structs.replace(before, run=written, history=past))
@@ -246,13 +247,20 @@ class Reconciler:
         backend = ClusterBackend(
             self._cluster, manifest, rollout, current.asked, observed, current.route, planned, against, say
         )
-        run, judgement = await advance(backend, analyst, planned, analysis, run, float(int(now)))
+        annotations = manifest["metadata"].get("annotations") or {}
+        begins = run or guide.counted(before.history, command(annotations.get(COMMAND)))
+        after, judgement = await advance(backend, analyst, planned, analysis, begins, float(int(now)))
+        if run is not None and run.state == "Observing" and after is not run and not planned.observes:
+            # in the same pass: until the next run begins nobody would say that weights stay what they are
+            past = _past(current, after, past)
+            after, judgement = await advance(backend, analyst, planned, analysis, after, float(int(now)))
+        run = None if after is begins and run is None else after
         await self._forget_evidence(current, run)
-        wanted = current.during(run).wanted
-        if backend.desired is None or planned.observes:
-            found = plan(rollout, wanted, observed, now)
-        else:
+        wanted = current.during(planned, run).wanted
+        if backend.desired is not None and guide.rules(planned, run):
             found = plan_run(rollout, wanted, observed, backend.desired, against, now)
+        else:
+            found = plan(rollout, wanted, observed, now)
         if run is None or run.ended:
             return _Course(found, past, run, judgement)
         return _Course(found, past, run, judgement, min(due(planned, run, now), analyst.due))
@@ -435,6 +443,19 @@ class Reconciler:
                     errors.append(error)
         if errors:
             raise errors[0]
+
+
+def _past(current: _Pass, run: Run | None, known: Sequence[PastRun]) -> list[PastRun]:
+    """The runs that have ended, the latest first."""
+    version = current.before.version_of(run.canary) if run else ""
+    return history(known, run, version, limit=current.rollout.spec.history_limit)
+
+
+def _given_up(current: _Pass, now: float) -> list[PastRun]:
+    """The same, where the spec decides nothing any more and a run was on its way."""
+    before = current.before
+    ended = guide.given_up(read(before.run), current.rollout, current.asked, now)
+    return _past(current, ended, before.history)
 
 
 def _shared(run: Run, variants: Mapping[str, str]) -> bool:

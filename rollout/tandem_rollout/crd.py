@@ -16,12 +16,18 @@ Schema = dict[str, Any]
 
 _DROPPED: Final = ("title", "$defs", "additionalProperties")
 _COLUMNS: Final = (
-    ("Model", ".spec.model", 1),
-    ("Ready", ".status.ready", 0),
-    ("Weights", ".status.weights", 0),
-    ("Message", ".status.message", 0),
-    ("URL", ".status.url", 1),
+    ("Model", ".spec.model", "string", 1),
+    ("Ready", ".status.ready", "string", 0),
+    ("Weights", ".status.weights", "string", 0),
+    ("Progress", ".status.progress", "string", 0),
+    ("Verdict", ".status.run.verdict", "string", 0),
+    ("Measured", ".status.run.measured", "number", 1),
+    ("Since", ".status.run.since", "date", 1),
+    ("Age", ".metadata.creationTimestamp", "date", 0),
+    ("URL", ".status.url", "string", 1),
+    ("Message", ".status.message", "string", 0),  # the last one, as it may be long
 )
+"""Columns of a table: name, path, type, and 1 for those of wide tables."""
 
 
 def crd() -> dict[str, Any]:
@@ -48,9 +54,8 @@ def crd() -> dict[str, Any]:
         "x-kubernetes-validations": [name_rule],
     }
     columns: list[Schema] = [
-        {"name": name, "jsonPath": path, "type": "string", "priority": priority} for name, path, priority in _COLUMNS
+        {"name": name, "jsonPath": path, "type": kind, "priority": wide} for name, path, kind, wide in _COLUMNS
     ]
-    columns.append({"name": "Age", "jsonPath": ".metadata.creationTimestamp", "type": "date", "priority": 0})
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -124,10 +129,9 @@ _FREE: Final[Schema] = {"type": "object", "x-kubernetes-preserve-unknown-fields"
 def _key(items: Schema) -> str | None:
     """The property by which elements of a list are told apart."""
     required = items.get("required", ())
-    for key in ("type", "inferenceService", "name"):
-        if key in required and items.get("type") == "object":
-            return key
-    return None
+    # a type tells conditions apart; there may be several metrics of one
+    keys = ("type",) if "status" in required else ("inferenceService", "name")
+    return next((key for key in keys if key in required and items.get("type") == "object"), None)
 
 
 def _is_empty(key: str, value: Any) -> bool:

@@ -23,6 +23,7 @@ class Sample:
     Attributes:
         at: When it left, in seconds since the load began.
         variant: Version that answered; empty if none did.
+        arm: Variant that answered, as the gateway says, errors too; empty for the gateway itself.
         unit: Value of the header by which units are told apart.
         seconds: To its answer.
         failure: Why it counts as failed; empty if it does not.
@@ -33,6 +34,7 @@ class Sample:
     unit: str
     seconds: float
     failure: str = ""
+    arm: str = ""
 
 
 @dataclass
@@ -121,13 +123,14 @@ class Load:
         unit = f"u{number % self.units}"
         headers = {"host": self.host, **({self.header: unit} if self.header else {})}
         row = self.rows[number % len(self.rows)]
-        variant = failure = ""
+        variant = failure = arm = ""
         try:
             async with session.post(self.url, json={"instances": [row]}, headers=headers) as response:
+                arm = response.headers.get("x-model-variant", "")
                 if response.status == 200:
                     variant = (await response.json())["model_version"]
                 else:
                     failure = f"{response.status}: {(await response.text())[:200]}"
         except (aiohttp.ClientError, TimeoutError) as error:
             failure = f"{type(error).__name__}: {error}"
-        self.samples.append(Sample(at, variant, unit, self.now - at, failure))
+        self.samples.append(Sample(at, variant, unit, self.now - at, failure, arm))

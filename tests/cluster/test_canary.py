@@ -1,0 +1,343 @@
+"""Canaries on the cluster, decided on what Prometheus has counted, under open-loop load."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tandem import Bundle
+from tandem_rollout.gates import Metric
+from tandem_rollout.simulation.forecast import predicted_requests
+from tandem_rollout.simulation.traffic import Bins, Rates, Traffic
+
+from . import images
+from .ask import rows
+from .conftest import EXAMPLE, SYSTEM, Cluster, delete_rollout, manifest, serving
+from .figures import FIGURES
+from .kubectl import apply, get, items, kubectl, run
+from .load import Load
+from .test_scaling import _prometheus as prometheus
+
+NAME = "shipped"
+RATE = 120
+PODS = 2
+"""Pods of each half of stable."""
+
+FIRST, SECOND = 10, 50
+STEPS = [{"weight": FIRST, "hold": "45s"}, {"weight": SECOND, "hold": "15s"}]
+INTERVAL_S, WARMUP_S = 5.0, 10.0
+GATES: list[dict[str, Any]] = [
+    {"type": "errors"},
+    {"type": "errors", "where": "pods"},
+    {"type": "latency"},
+    {"type": "degraded"},
+    {"type": "drift"},
+]
+ANALYSIS = {
+    "interval": f"{INTERVAL_S:g}s",
+    "warmup": f"{WARMUP_S:g}s",
+    "timeout": "6m",
+    "onTimeout": "abort",
+    "metrics": GATES,
+}
+STRATEGY = {"canary": {"steps": STEPS, "bake": "15s", "progressDeadline": "3m"}}
+SCALING = {half: {"minReplicas": 1, "maxReplicas": 3, "scaleDownAfter": "10s"} for half in ("transformer", "predictor")}
+
+ERRORS = 0.05
+"""Share of the requests that the version v2-errors answers with 500."""
+
+DELAY_S = 0.02
+"""What the version v2-latency waits for each batch: three times what an answer takes."""
+
+
+def put(cluster: Cluster, version: str) -> None:
+    """Ask for a version."""
+    spec = {
+        "bundle": {"image": f"athlete:{version}"},
+        "strategy": STRATEGY,
+        "analysis": ANALYSIS,
+        "autoscaling": SCALING,
+        "keepOldFor": "5s",
+    }
+    apply([manifest(NAME, cluster.namespace, **spec)], cluster.namespace)
+
+
+@pytest.fixture(scope="module")
+def asked(cluster: Cluster) -> list[dict[str, Any]]:
+    """Rows of real finishers, in an order that does not matter."""
+    from races import read_races
+
+    return rows(cluster.trained["v1"].bundle, read_races().sample(3_000, random_state=5, ignore_index=True))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stable(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Version v1 serves, and there are images of the faulty ones."""
+    bundles = tmp_path_factory.mktemp("faulty")
+    # another process: what it trains is of another source than what was trained here
+    build = [str(EXAMPLE / "faults.py"), str(bundles), "errors", "latency", "drift", f"--delay-s={DELAY_S}"]
+    subprocess.run([sys.executable, *build], check=True, cwd=EXAMPLE)
+    for path in sorted(Path(bundles).iterdir()):
+        bundle = Bundle.open(path)
+        images.build_bundle(f"athlete:{bundle.version}", bundle)
+    put(cluster, "v1")
+    serving(cluster, NAME, "main=100")
+    yield
+    prometheus(1)
+    controller(cluster, 1)
+    delete_rollout(cluster, NAME)
+
+
+@dataclass
+class Watched:
+    """A run, and what was seen of it.
+
+    Attributes:
+        cluster: The cluster.
+        sent: The load.
+        states: States with their weights, in order.
+        pods: Fewest ready pods of a half of stable, by state.
+    """
+
+    cluster: Cluster
+    sent: Load
+    states: list[str] = field(default_factory=list)
+    pods: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """Status of the run."""
+        status = get("inferencerollout", NAME, self.cluster.namespace).get("status", {})
+        found: dict[str, Any] = status.get("run") or {}
+        return found
+
+    def look(self) -> dict[str, Any]:
+        """Look at the run, and at what stable has."""
+        found = self.run
+        state = f"{found.get('state')} {found.get('weight', 0)}"
+        if self.states[-1:] != [state]:
+            self.states.append(state)
+        if found:
+            least = min(ready(self.cluster, found["stable"]).values())
+            self.pods[found["state"]] = min(self.pods.get(found["state"], least), least)
+        return found
+
+    def until(self, *states: str, seconds: float = 300.0) -> dict[str, Any]:
+        """The run, once it is in one of some states.
+
+        Raises:
+            TimeoutError: if it takes longer; the message has the story so far.
+        """
+        try:
+            self.sent.wait_until(lambda: self.look().get("state") in states, seconds)
+        except TimeoutError:
+            story = kubectl("-n", self.cluster.namespace, "get", "irl", NAME, "-o", "yaml")
+            raise TimeoutError(f"{states} not within {seconds:g} s: {self.states}\n{story}") from None
+        return self.run
+
+
+def ready(cluster: Cluster, service: str) -> dict[str, int]:
+    """Ready pods of each half of an InferenceService."""
+    found = dict.fromkeys(("transformer", "predictor"), 0)
+    for pod in items("pods", cluster.namespace, f"serving.kserve.io/inferenceservice={service}"):
+        if any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ())):
+            found[pod["metadata"]["labels"]["component"]] += 1
+    return found
+
+
+def held(cluster: Cluster, service: str, replicas: int | None) -> None:
+    """Have both halves keep so many pods, whatever KEDA would have; None to let it go on."""
+    for half in ("transformer", "predictor"):
+        what = "paused-replicas-" if replicas is None else f"paused-replicas={replicas}"
+        name = f"{service}-{half}"
+        annotation = f"autoscaling.keda.sh/{what}"
+        kubectl("-n", cluster.namespace, "annotate", "scaledobject", name, annotation, "--overwrite")
+
+
+def load(cluster: Cluster, asked: list[dict[str, Any]]) -> Load:
+    return Load(f"{cluster.gateway}/v1/models/time-estimator:predict", cluster.host(NAME), asked, rate=RATE)
+
+
+def controller(cluster: Cluster, replicas: int) -> None:
+    """Have so many controllers."""
+    kubectl(
+        "-n", SYSTEM, "scale", "deployment", "-l", "app.kubernetes.io/component=controller", f"--replicas={replicas}"
+    )
+
+
+def tandem(*arguments: str) -> str:
+    """Output of the command line."""
+    return run(str(Path(sys.executable).with_name("tandem")), *arguments)
+
+
+def report(cluster: Cluster, directory: Path) -> dict[str, Any]:
+    """The last run's report, which must be there in all forms and have all parts."""
+    for form in ("md", "html"):
+        tandem("rollout", "report", NAME, "-n", cluster.namespace, "--output", str(directory / f"report.{form}"))
+    text = (directory / "report.md").read_text()
+    found: dict[str, Any] = json.loads(tandem("rollout", "report", NAME, "-n", cluster.namespace, "--format", "json"))
+    assert found["evidence"] and found["ticks"] and found["samples"] and found["decisions"], text
+    assert {each["name"] for each in found["questions"]} == {each["name"] for each in found["metrics"]}
+    assert all(each["queries"] for each in found["questions"])
+    assert found["run"]["reason"] in text
+    assert "<svg" in (directory / "report.html").read_text()
+    return found
+
+
+def ship(cluster: Cluster, sent: Load, version: str) -> Watched:
+    """Begin to ship a version, while stable has two pods of each half, and wait for its first weight."""
+    watched = Watched(cluster, sent)
+    number = watched.run.get("number", 0)
+    service = next(
+        each["inferenceService"]
+        for each in get("inferencerollout", NAME, cluster.namespace)["status"]["variants"]
+        if each.get("weight") == 100
+    )
+    held(cluster, service, PODS)
+    sent.wait_until(lambda: set(ready(cluster, service).values()) == {PODS})
+    put(cluster, version)
+    sent.wait_until(lambda: watched.run.get("number") == number + 1)
+    watched.until("Analysing")
+    held(cluster, service, None)
+    return watched
+
+
+def own_failures_only(sent: Load, what: str, arm: str = "canary") -> None:
+    """Nothing was lost but what the canary itself has answered."""
+    lost = [each for each in sent.failures if each.arm != arm]
+    FIGURES.lost += len(lost)
+    own = len(sent.failures) - len(lost)
+    told = f"; {own:,} errors of the canary" if own else ""
+    FIGURES.add(what, f"{len(lost)} of {len(sent.samples):,} requests lost{told}", "0 beyond the canary's own")
+    assert not lost, [f"{each.at:.1f} s: {each.arm} {each.failure}" for each in lost[:10]]
+
+
+def test_a_good_canary_is_promoted(cluster: Cluster, asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    with load(cluster, asked) as sent:
+        watched = ship(cluster, sent, "v2")
+        began = sent.now
+        watched.until("Promoted", "Aborted", "Paused", seconds=420)
+        seconds = sent.now - began
+        sent.wait(RATE * 5)
+        since = sent.now
+        sent.wait(RATE * 5)
+        assert set(sent.shares(since)) == {"v2"}
+    found = report(cluster, tmp_path)
+    assert found["run"]["outcome"] == "Promoted", found["run"]["reason"]
+    assert [each["verdict"] for each in found["metrics"]] == ["pass"] * len(GATES)
+    FIGURES.add("a good canary is promoted", f"{seconds:.0f} s after its first request; {', '.join(watched.states)}")
+    own_failures_only(sent, "a good canary, promoted")
+
+
+@pytest.mark.parametrize(
+    ("version", "metrics"),
+    [("v2-errors", {"errors", "errors-in-pods"}), ("v2-latency", {"latency"}), ("v2-drift", {"drift"})],
+)
+def test_a_faulty_canary_is_aborted(
+    cluster: Cluster, asked: list[dict[str, Any]], tmp_path: Path, version: str, metrics: set[str]
+) -> None:
+    with load(cluster, asked) as sent:
+        watched = ship(cluster, sent, version)
+        began = sent.now
+        watched.until("Aborted", "Promoted", "Paused")
+        seconds = sent.now - began
+        since = sent.now
+        sent.wait(RATE * 10)
+        assert set(sent.shares(since)) == {"v2"}
+        watched.look()
+        requests = sum(each.arm == "canary" for each in sent.samples)
+    found = report(cluster, tmp_path)
+    assert found["run"]["outcome"] == "Aborted"
+    failed = {each["name"] for each in found["metrics"] if each["verdict"] == "fail"}
+    assert failed and failed <= metrics, found["run"]["reason"]
+    told = kubectl("-n", cluster.namespace, "get", "inferencerollout", NAME)
+    assert "Aborted" in told, told
+    predicted = forecast(version, found)
+    FIGURES.add(
+        f"{version} is aborted",
+        f"after {requests:,} requests of the canary, {predicted:,.0f} predicted; {seconds:.0f} s",
+        "2 x predicted",
+    )
+    fewest = min(watched.pods.values())
+    FIGURES.add(f"fewest ready pods of stable, {version}", f"{fewest} of {PODS}", "never fewer")
+    own_failures_only(sent, f"{version}, aborted")
+    assert requests <= 2 * predicted
+    assert fewest == PODS, watched.pods
+
+
+def test_without_prometheus_it_holds_and_without_a_controller_traffic_goes_on(
+    cluster: Cluster, asked: list[dict[str, Any]]
+) -> None:
+    prometheus(0)
+    try:
+        with load(cluster, asked) as sent:
+            watched = ship(cluster, sent, "v1")
+            since = sent.now
+            sent.wait_until(functools.partial(_says, cluster, "provider-error"))
+            sent.wait(RATE * 60)  # longer than the hold of its step
+            assert watched.look()["weight"] == FIRST
+            assert watched.run["state"] == "Analysing"
+            controller(cluster, 0)
+            sent.wait_until(lambda: not items("pods", SYSTEM, "app.kubernetes.io/component=controller"))
+            sent.wait(RATE * 20)
+            share = sent.shares(since).get("v1", 0.0)
+            prometheus(1)
+            controller(cluster, 1)
+            watched.until("Promoted", "Aborted", "Paused", seconds=420)
+            assert watched.run["state"] == "Promoted", watched.run["reason"]
+            sent.wait(RATE)
+    finally:
+        prometheus(1)
+        controller(cluster, 1)
+    FIGURES.add("Prometheus down, then the controller too", f"{share:.1%} of the requests go to a canary of {FIRST} %")
+    own_failures_only(sent, "a canary without Prometheus and controller, promoted when both are back")
+    assert abs(share - FIRST / 100) <= 0.02
+
+
+def _says(cluster: Cluster, verdict: str) -> bool:
+    status = get("inferencerollout", NAME, cluster.namespace)["status"]
+    return any(each["verdict"] == verdict for each in status.get("metrics", ()))
+
+
+def forecast(version: str, found: Mapping[str, Any]) -> float:
+    """Requests of the canary until its rollback, as the simulation has it: the median."""
+    measured = {each["name"]: each for each in found["metrics"]}
+    latency, degraded = measured["latency"], measured["degraded"]
+    slow, rare = 0.05, degraded["stable"] or 0.0
+    rates = {
+        "errors": Rates(0.0, ERRORS if version == "v2-errors" else 0.0),
+        "latency": Rates(slow, min(max(latency["canary"] or slow, slow), 0.95) if version == "v2-latency" else slow),
+        "degraded": Rates(rare, rare),
+    }
+    even = (0.1,) * 10
+    traffic = Traffic(
+        requests_per_second=RATE, rates=rates, bins=Bins(even, tilted(0.3) if version == "v2-drift" else even)
+    )
+    metrics = [Metric(**each) for each in GATES]
+    spread = predicted_requests(
+        metrics, traffic, weight=FIRST, interval=INTERVAL_S, warmup=WARMUP_S, timeout=360.0, rollouts=500
+    )
+    assert spread is not None
+    return spread.median
+
+
+def tilted(distance: float, bins: int = 10) -> tuple[float, ...]:
+    """A distribution over bins that is so far from the even one, as a population stability index."""
+    low, high = 0.0, 10.0
+    while True:
+        tilt = (low + high) / 2
+        weights = [math.exp(tilt * each / bins) for each in range(bins)]
+        found = tuple(each / math.fsum(weights) for each in weights)
+        psi = math.fsum((each - 1 / bins) * math.log(each * bins) for each in found)
+        if abs(psi - distance) < 1e-3:
+            return found
+        low, high = (tilt, high) if psi < distance else (low, tilt)

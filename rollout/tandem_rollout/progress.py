@@ -24,7 +24,15 @@ def progress(run: Run | None, schedule: Schedule) -> str:
 
 def metric_status(line: Line) -> MetricStatus:
     """What one metric says."""
-    return MetricStatus(name=line.name, verdict=line.verdict.value, summary=summary(line))
+    return MetricStatus(
+        name=line.name,
+        verdict=line.verdict.value,
+        summary=summary(line),
+        value=_short(line.canary if line.type == "drift" else line.ratio),
+        limit=line.bound,
+        requests=int(line.canary_requests),
+        needed=line.needed,
+    )
 
 
 def summary(line: Line) -> str:
@@ -72,3 +80,8 @@ def history(before: Sequence[PastRun], run: Run | None, version: str, *, limit: 
         return list(before[:limit])
     others = [each for each in before if each.number != run.number]
     return ([past_run(run, version), *others] if run.ended else others)[:limit]
+
+
+def _short(value: float | None) -> float | None:
+    """A number as it is read, so that a status does not change with digits that nobody looks at."""
+    return None if value is None else float(f"{value:.4g}")

@@ -79,6 +79,15 @@ class MetricStatus(_Struct, frozen=True):
     name: Annotated[str, Meta(description="Name of the metric.")]
     verdict: Annotated[str, Meta(description="pass, fail, inconclusive, no-data or provider-error.")]
     summary: Annotated[str, Meta(description="Rates, their ratio with its interval, and numbers of requests.")] = ""
+    value: Annotated[
+        float | None,
+        Meta(description="What is held against the limit: the canary's rate over stable's; of drift the distance."),
+    ] = None
+    limit: Annotated[float | None, Meta(description="A version whose value is as high is bad.")] = None
+    requests: Annotated[int, Meta(description="Requests of the canary that were counted; of drift its rows.")] = 0
+    needed: Annotated[
+        int | None, Meta(description="Requests of the canary that it probably still takes to pass, where it is known.")
+    ] = None
 
 
 class PastRun(_Struct, frozen=True):

@@ -45,6 +45,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_o
         low: Lower end of its interval.
         high: Upper end; None where nothing bounds it.
         limit: What it is held against: the margin, the distance, or the seconds of a slow request.
+        bound: The margin or the distance as a number; None where nothing is held against one.
         needed: Requests of the canary that it probably still takes to pass; None where that is not known.
         message: Why it says nothing.
     """
@@ -61,6 +62,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_o
     low: float = 0.0
     high: float | None = None
     limit: str = ""
+    bound: float | None = None
     needed: int | None = None
     message: str = ""
 
@@ -118,6 +120,7 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
         low=interval.low,
         high=_finite(interval.high),
         limit=limit,
+        bound=metric.margin,
         needed=0 if verdict is Verdict.PASS else _needed(metric, gathered, evidence),
         message=gathered.trouble,
     )
@@ -144,6 +147,7 @@ def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
         stable_requests=math.fsum(evidence.stable),
         canary_requests=rows,
         limit=f"PSI {metric.limit:g}",
+        bound=metric.limit,
         needed=0 if verdict is Verdict.PASS else max(0, math.ceil(least - rows)),
         message=gathered.trouble,
     )

@@ -20,7 +20,7 @@ from tandem_rollout.plan import Plan
 from tandem_rollout.progress import history, metric_status, progress
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import Rollout
-from tandem_rollout.status import Phase, RolloutStatus, VariantStatus
+from tandem_rollout.status import Phase, RolloutStatus, RunStatus, VariantStatus
 from tandem_rollout.times import stamp
 
 _SERVES: Final = "serves until its successor is ready"
@@ -63,10 +63,7 @@ def describe(
     names = {each.name: each.variant for each in observed}
     # where the route could not be written, clients meet the weights that were
     routed = {each.name: each.weight for each in observed if each.weight} if rollout.name in errors else found.weights
-    weights: Counter[str] = Counter()
-    for name, weight in routed.items():
-        if name in names:
-            weights[names[name]] += weight
+    weights = _weights({name: weight for name, weight in routed.items() if name in names}, names, before.run)
     return RolloutStatus(
         observed_generation=rollout.generation,
         ready=f"{ready}/{len(wanted)}",
@@ -102,6 +99,9 @@ def describe_run(
         return status
     verdict = judgement.decision.verdict.value if judgement.decision else ""
     moving = not run.ended
+    # of a run on its way back nobody asks any more: then the last word is why
+    last = before.run is not None and before.run.number == run.number
+    kept = before.metrics if last or not moving else []
     told = f"run {run.number}: {run.state}{f': {run.reason}' if run.reason else ''}"
     moves = condition(
         before, "Progressing", moving, reason=run.state, message=told, generation=rollout.generation, now=now
@@ -112,7 +112,7 @@ def describe_run(
         progress=progress(run, schedule),
         message=status.message or waits,
         run=write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
-        metrics=[metric_status(line) for line in judgement.lines] if moving else before.metrics,
+        metrics=[metric_status(line) for line in judgement.lines] if judgement.lines else kept,
         history=history(before.history, run, status.version_of(run.canary), limit=rollout.spec.history_limit),
         conditions=[*status.conditions, moves],
     )
@@ -123,6 +123,17 @@ def describe_invalid(before: RolloutStatus, message: str, generation: int, now: 
     valid = condition(before, "Valid", False, reason="Invalid", message=message, generation=generation, now=now)
     kept = [each for each in before.conditions if each.type != "Valid"]
     return msgspec.structs.replace(before, observed_generation=generation, message=message, conditions=[*kept, valid])
+
+
+def _weights(routed: Mapping[str, int], variants: Mapping[str, str], run: RunStatus | None) -> Counter[str]:
+    """Weights by variant; stable and canary where two revisions of one variant have some."""
+    sides = {run.stable: "stable", run.canary: "canary"} if run else {}
+    revisions = Counter(variants[name] for name, weight in routed.items() if weight)
+    weights: Counter[str] = Counter()
+    for name, weight in routed.items():
+        alone = revisions[variants[name]] < 2
+        weights[variants[name] if alone else sides.get(name, variants[name])] += weight
+    return weights
 
 
 def _variants(

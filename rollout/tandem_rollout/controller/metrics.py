@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, get_args
 
+import msgspec
+from msgspec import field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+from tandem_rollout.analysis.verdict import Verdict
+from tandem_rollout.engine.run import ENDS, State
+from tandem_rollout.status import MetricStatus, PastRun, RunStatus
+from tandem_rollout.times import epoch
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_STATES: Final = get_args(State)
+_VERDICTS: Final = tuple(each.value for each in Verdict)
+_RESULTS: Final = {"Promoted": "promoted", "Aborted": "aborted", "Concluded": "concluded"}
+
+Where = tuple[str, str]
+"""Namespace and name of a rollout."""
+
+_End = tuple[int, bool]
+"""Number of a run that has ended, and whether otherwise than by its promotion, which may come after that: ends of a
+rollout are in order."""
+
+_NONE: Final[_End] = (0, False)
 
 
 class Metrics:
@@ -28,21 +48,12 @@ class Metrics:
         self.errors = Counter(
             "tandem_controller_reconcile_errors", "Passes that failed and are tried again", registry=self.registry
         )
-        self._ready = Gauge(
-            "tandem_rollout_ready",
-            "1 where all variants of a rollout serve, else 0",
-            ["namespace", "rollout"],
-            registry=self.registry,
-        )
-        self._weight = Gauge(
-            "tandem_rollout_weight",
-            "Weight that the route gives a variant",
-            ["namespace", "rollout", "variant"],
-            registry=self.registry,
-        )
-        self._variants: dict[tuple[str, str], set[str]] = {}
+        self._ready = _gauge(self.registry, "ready", "1 where all variants of a rollout serve, else 0")
+        self._weight = _gauge(self.registry, "weight", "Weight that the route gives a variant", "variant")
+        self._runs = _Runs(self.registry)
+        self._variants: dict[Where, set[str]] = {}
 
-    def observe(self, manifest: dict[str, Any]) -> None:
+    def observe(self, manifest: Mapping[str, Any]) -> None:
         """Show what a rollout's status says."""
         where = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         status = manifest.get("status") or {}
@@ -56,9 +67,156 @@ class Metrics:
         for variant, weight in weights.items():
             self._weight.labels(*where, variant).set(weight)
         self._variants[where] = set(weights)
+        self._runs.observe(where, manifest["metadata"].get("uid", ""), _Told.of(status))
 
     def forget(self, namespace: str, rollout: str) -> None:
         """A rollout is gone."""
         for variant in self._variants.pop((namespace, rollout), ()):
             self._weight.remove(namespace, rollout, variant)
         self._ready.remove(namespace, rollout)
+        self._runs.forget((namespace, rollout))
+
+
+class _Told(msgspec.Struct, rename="camel", frozen=True):
+    """What a status says of runs. Other fields, and those of other versions of this program, are of no interest."""
+
+    run: RunStatus | None = None
+    metrics: list[MetricStatus] = field(default_factory=list)
+    history: list[PastRun] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, status: Mapping[str, Any]) -> _Told:
+        try:
+            return msgspec.convert(status, cls)
+        except msgspec.ValidationError:
+            return cls()
+
+
+class _Runs:
+    """Metrics of the runs of all rollouts.
+
+    A run has series of its state as long as its rollout is there; those of its canary and of its metrics end with it.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._ended = Counter(
+            "tandem_rollout_runs",
+            "Runs that have ended; one that is rolled back after its promotion is counted as aborted too",
+            ["namespace", "rollout", "result"],
+            registry=registry,
+        )
+        self._state = _gauge(registry, "run_state", "1 for the state of the present or last run, else 0", "state")
+        self._since = _gauge(
+            registry, "run_state_since_timestamp_seconds", "When that state began, in seconds since the epoch"
+        )
+        self._weight = _gauge(registry, "canary_weight_ratio", "Share of the requests that a canary is to have")
+        self._measured = _gauge(
+            registry, "canary_measured_ratio", "Share of the requests that a canary had when it was counted last"
+        )
+        self._verdict = _gauge(
+            registry, "metric_verdict", "1 for what a metric says of the present run, else 0", "metric", "verdict"
+        )
+        self._value = _gauge(
+            registry,
+            "metric_value",
+            "What is held against a metric's limit: a canary's rate over stable's, of drift a distance",
+            "metric",
+        )
+        self._limit = _gauge(registry, "metric_limit", "Value of a metric from which a canary is bad", "metric")
+        self._requests = _gauge(
+            registry, "metric_canary_requests", "Requests of the canary that were counted in the present run", "metric"
+        )
+        self._needed = _gauge(
+            registry, "metric_needed_requests", "Requests that it probably still takes until a metric passes", "metric"
+        )
+        self._shown: dict[Where, _Shown] = {}
+        self._last: dict[Where, tuple[str, _End]] = {}
+
+    def observe(self, where: Where, uid: str, told: _Told) -> None:
+        """Show what a status says.
+
+        Args:
+            where: The rollout.
+            uid: Tells rollouts of one name apart.
+            told: What the status says.
+        """
+        if told.run is None:
+            self._clear(where)
+        else:
+            self._show(where, told.run, told.metrics)
+        self._count(where, uid, told)
+
+    def forget(self, where: Where) -> None:
+        """A rollout is gone."""
+        self._clear(where)
+        self._last.pop(where, None)
+        for result in _RESULTS.values():
+            self._ended.remove(*where, result)
+
+    def _show(self, where: Where, run: RunStatus, metrics: Sequence[MetricStatus]) -> None:
+        shown = _Shown()
+        for state in _STATES:
+            shown.set(self._state, (*where, state), run.state == state)
+        shown.set(self._since, where, _seconds(run.since))
+        if run.state not in ENDS:
+            shown.set(self._weight, where, run.weight / 100.0)
+            shown.set(self._measured, where, None if run.measured is None else run.measured / 100.0)
+            for metric in metrics:
+                own = *where, metric.name
+                for verdict in _VERDICTS:
+                    shown.set(self._verdict, (*own, verdict), metric.verdict == verdict)
+                shown.set(self._value, own, metric.value)
+                shown.set(self._limit, own, metric.limit)
+                shown.set(self._requests, own, metric.requests)
+                shown.set(self._needed, own, metric.needed)
+        self._shown.get(where, _Shown()).drop_but(shown)
+        self._shown[where] = shown
+
+    def _clear(self, where: Where) -> None:
+        self._shown.pop(where, _Shown()).drop_but(_Shown())
+
+    def _count(self, where: Where, uid: str, told: _Told) -> None:
+        """Count the ends that are new since the last look. What had ended before the first one was counted then."""
+        ends = {(each.number, each.outcome != "Promoted"): each.outcome for each in told.history}
+        if told.run is not None and told.run.state in ENDS:
+            ends[told.run.number, told.run.state != "Promoted"] = told.run.state
+        latest = max(ends, default=_NONE)
+        known, last = self._last.get(where, (uid, latest))
+        if known != uid:
+            last = latest
+        if told.run is not None or ends:
+            for result in _RESULTS.values():
+                self._ended.labels(*where, result)  # from 0 on, so that the first end is an increase
+        for end, outcome in ends.items():
+            if end > last and outcome in _RESULTS:
+                self._ended.labels(*where, _RESULTS[outcome]).inc()
+        self._last[where] = uid, max(last, latest)
+
+
+class _Shown:
+    """Series that there are of one rollout."""
+
+    def __init__(self) -> None:
+        self._series: set[tuple[Gauge, tuple[str, ...]]] = set()
+
+    def set(self, gauge: Gauge, labels: tuple[str, ...], value: float | None) -> None:
+        """Set a series; there is none of what is not known."""
+        if value is not None:
+            gauge.labels(*labels).set(value)
+            self._series.add((gauge, labels))
+
+    def drop_but(self, now: _Shown) -> None:
+        """Remove what is not there any more."""
+        for gauge, labels in self._series - now._series:
+            gauge.remove(*labels)
+
+
+def _gauge(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(f"tandem_rollout_{name}", text, ["namespace", "rollout", *labels], registry=registry)
+
+
+def _seconds(time: str) -> float | None:
+    try:
+        return epoch(time)
+    except ValueError:
+        return None

@@ -100,6 +100,7 @@ async def one_pass(key: Key, work: Work[Key], cluster: LiveCluster, reconciler: 
         reconciler.forget(*key)
         metrics.forget(*key)
         return
+    metrics.observe(manifest)  # before too: a run that ends in the first pass of a new process is counted
     started = time.perf_counter()
     after = await reconciler.reconcile(manifest)
     metrics.seconds.observe(time.perf_counter() - started)

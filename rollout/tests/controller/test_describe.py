@@ -12,7 +12,7 @@ from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.observation import Observed
 from tandem_rollout.plan import plan
 from tandem_rollout.revision import Revision
-from tandem_rollout.status import RolloutStatus
+from tandem_rollout.status import RolloutStatus, RunStatus
 
 from .world import proof
 
@@ -108,3 +108,22 @@ def test_an_invalid_spec_is_said_and_all_else_stays() -> None:
     assert describe_invalid(status, "spec: no", 7, NOW + 900) == status
     # an object that the CRD's schema takes
     assert msgspec.convert(msgspec.to_builtins(status), RolloutStatus) == status
+
+
+def test_two_revisions_of_one_variant_are_told_apart_by_their_part_in_the_run() -> None:
+    of = rollout(bundle={"image": "athlete:v2"})
+    (wanted,) = [Revision.of(of, variant) for variant in of.spec.all_variants]
+    old = Observed(variant="main", name="time-estimator-main-old", weight=90, proof=proof("v1"))
+    new = Observed(variant="main", name=wanted.name, weight=10, proof=proof("v2"))
+    run = RunStatus(
+        number=1, state="Analysing", stable=old.name, canary=new.name, plan="", started="", since="", weight=10
+    )
+    error = {of.name: WriteError("denied", refused=True)}  # so that the route stays as it is
+    found = plan(of, [wanted], [old, new], NOW)
+
+    def weights(before: RolloutStatus, *observed: Observed) -> str:
+        return describe(of, [wanted], observed, found, error, None, "http://u", before, NOW).weights
+
+    assert weights(RolloutStatus(run=run), old, new) == "stable=90 canary=10"
+    assert weights(RolloutStatus(run=run), old) == "main=90"
+    assert weights(RolloutStatus(), old, new) == "main=100"

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from tandem_rollout.engine.schedule import schedule
+from tandem_rollout.fields import seconds
+from tandem_rollout.gates import Analysis
 from tandem_rollout.render.metadata import Object, made
 from tandem_rollout.revision import REVISION_LABEL, ROLLOUT_LABEL, VARIANT_LABEL, rollout_labels
-from tandem_rollout.spec import Rollout
+from tandem_rollout.spec import Rollout, RolloutSpec
 
-_POD_LABEL = "__meta_kubernetes_pod_label_"
+_MOST_S: Final = 15.0
+"""Scraping is not made rarer than is usual for an analysis with long ticks: what scales pods looks at a minute."""
+
+_POD_LABEL: Final = "__meta_kubernetes_pod_label_"
 
 
 def pod_monitors(rollout: Rollout) -> list[Object]:
@@ -21,6 +29,7 @@ def pod_monitors(rollout: Rollout) -> list[Object]:
         _copied(VARIANT_LABEL, "variant"),
         _copied(REVISION_LABEL, "revision"),
     ]
+    interval = _interval(rollout.spec)
     return [
         made(
             "monitoring.coreos.com/v1",
@@ -31,12 +40,21 @@ def pod_monitors(rollout: Rollout) -> list[Object]:
             spec={
                 "selector": {"matchLabels": {ROLLOUT_LABEL: rollout.name}},
                 "podMetricsEndpoints": [
-                    {"port": port, "path": "/metrics", "relabelings": [*kept, *relabelings]}
+                    {"port": port, "path": "/metrics", **interval, "relabelings": [*kept, *relabelings]}
                     for port, kept in _ports(rollout)
                 ],
             },
         )
     ]
+
+
+def _interval(spec: RolloutSpec) -> Object:
+    """How often pods are scraped where runs are decided on Prometheus' counters: at least once in each tick."""
+    analysis = spec.analysis or Analysis()
+    if schedule(spec) is None or analysis.source != "prometheus":
+        return {}
+    every = min(seconds(analysis.interval), _MOST_S)
+    return {"interval": f"{every:g}s" if every.is_integer() else f"{every * 1000:.0f}ms"}
 
 
 def _ports(rollout: Rollout) -> list[tuple[str, list[Object]]]:

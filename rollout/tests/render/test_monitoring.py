@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from .made import bundled, objects, of_kind, one
 
 
@@ -34,6 +38,30 @@ def test_triton_is_scraped_at_its_metrics_port_only() -> None:
         {"action": "keep", "sourceLabels": ["__meta_kubernetes_pod_label_component"], "regex": "transformer"}
     ]
     assert not [each for each in second["relabelings"] if each.get("action")]
+
+
+CANARY = {"strategy": {"canary": {}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "interval"),
+    [
+        (CANARY, "10s"),  # the default metrics every ten seconds
+        ({**CANARY, "analysis": {"interval": "5s"}}, "5s"),
+        ({**CANARY, "analysis": {"interval": "2s500ms"}}, "2500ms"),
+        ({**CANARY, "analysis": {"interval": "5m"}}, "15s"),
+        ({**CANARY, "analysis": {"interval": "5s"}, "predictor": {"runtime": "triton"}}, "5s"),
+    ],
+)
+def test_pods_are_scraped_in_every_tick_of_an_analysis(spec: dict[str, Any], interval: str) -> None:
+    endpoints = one(bundled(**spec), "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert {each["interval"] for each in endpoints} == {interval}
+
+
+@pytest.mark.parametrize("spec", [{}, {**CANARY, "analysis": {"source": "pods"}}])
+def test_otherwise_as_often_as_prometheus_does_by_default(spec: dict[str, Any]) -> None:
+    (endpoint,) = one(bundled(**spec), "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert "interval" not in endpoint
 
 
 def test_none_where_none_is_wanted() -> None:

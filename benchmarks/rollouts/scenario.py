@@ -111,6 +111,7 @@ def scenarios() -> list[Scenario]:
         *_lies(),
         *_together(),
         *_steps(),
+        *_burdened(),
     ]
 
 
@@ -125,6 +126,7 @@ class _Given(TypedDict, total=False):
     dispersion: float | None
     pods: int
     holdback: int
+    burden: float
 
 
 def _case(
@@ -142,6 +144,7 @@ def _case(
     dispersion: float | None = 1.0,
     pods: int = 1,
     holdback: int = HOLDBACK,
+    burden: float = 1.0,
 ) -> Case:
     """Errors at one weight, judged by the metric ``errors`` with its defaults."""
     traffic = Traffic(
@@ -149,6 +152,7 @@ def _case(
         rates={"errors": Rates(rate, rate * ratio)},
         incidents=incidents,
         correlation=correlation,
+        burden=burden,
         day=day,
     )
     return Case(
@@ -285,3 +289,14 @@ def _steps() -> Iterator[Scenario]:
             warmup=15.0,
         )
         yield Scenario("steps", f"1, 5, 20, 50 %, errors ×{ratio:g}", _truth(ratio), case, ratio, main=False)
+
+
+def _burdened() -> Iterator[Scenario]:
+    """As good as stable until it has nearly all: what the bake time is for."""
+    for per_second, burden, holdback in (
+        *((PER_SECOND, burden, holdback) for burden in (5.0, 20.0, 100.0) for holdback in (0, HOLDBACK, 20)),
+        (10 * PER_SECOND, 5.0, HOLDBACK),
+    ):
+        title = f"errors ×{burden:g} with all of {per_second:g}/s, {holdback} % held back"
+        case = _case(0.005, 1.0, burden=burden, holdback=holdback, per_second=per_second)
+        yield Scenario("burden", title, "between", case, 1.0, False)

@@ -170,7 +170,14 @@ class Analyst:
         if before.at < began + seconds(analysis.warmup) and run.weight < 100:
             return record
         found = gather(
-            analysis.all_metrics, record, before.readings, readings, now=now, weight=run.weight, share=arms.share
+            analysis.all_metrics,
+            record,
+            before.readings,
+            readings,
+            now=now,
+            weight=run.weight,
+            share=arms.share,
+            baking=run.state == "Baking",
         )
         base = {name: _base(found, name, before.readings, each) for name, each in readings.items()}
         self._before = _Reading(now, split, base)

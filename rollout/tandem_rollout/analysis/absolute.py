@@ -1,4 +1,4 @@
-"""Evidence that a rate is above a floor, where there is nothing to compare with: after promotion.
+"""Evidence that a rate is above a floor, where there is nothing, or nothing alike, to compare with: after promotion.
 
 Against a rate of at most f stand the rates r f, with r and weights of :data:`.sequential.BAD`; for Poisson counts
 

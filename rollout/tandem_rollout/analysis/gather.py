@@ -86,6 +86,7 @@ def gather(
     now: float,
     weight: int,
     share: float | None = None,
+    baking: bool = False,
 ) -> Record:
     """The record with one more tick.
 
@@ -97,6 +98,7 @@ def gather(
         now: Seconds since the epoch.
         weight: The canary's percentage during the tick.
         share: Share of the units that should have fallen on the canary; by default as the weight says.
+        baking: Whether the canary is promoted, and what it is compared with is held back.
     """
     expected = weight / 100.0 if share is None else share
     made: dict[str, Gathered] = {}
@@ -108,7 +110,7 @@ def gather(
         later = after.get(name, NoData("nothing was read"))
         if metric.type == "latency" and gathered.limit is None and isinstance(later, Binned):
             gathered = _with_limit(metric, gathered, [later])
-        made[name], found = _one(metric, gathered, earlier, later, expected, alone=weight >= 100)
+        made[name], found = _one(metric, gathered, earlier, later, expected, alone=weight >= 100, baking=baking)
         if found is not None:
             counts[name] = found
     looked = bool(counts)
@@ -124,7 +126,7 @@ def gather(
 
 
 def _one(
-    metric: Metric, gathered: Gathered, before: Reading, after: Reading, share: float, *, alone: bool
+    metric: Metric, gathered: Gathered, before: Reading, after: Reading, share: float, *, alone: bool, baking: bool
 ) -> tuple[Gathered, Counts | None]:
     """Evidence of one metric after a tick, and what was counted in it."""
     if alone and metric.type in ("drift", "assignment"):
@@ -154,6 +156,8 @@ def _one(
         quiet = "the canary" if not found.canary_requests else "stable"
         return _troubled(gathered, _QUIET[quiet]), None
     test = ratio_test(metric, gathered.phi)
+    if baking:
+        gathered = _baked(metric, gathered, found)
     return msgspec.structs.replace(
         gathered,
         ratio=sequential.update(test, gathered.ratio or sequential.start(test), found),
@@ -170,22 +174,39 @@ def _alone(metric: Metric, gathered: Gathered, before: Counted, after: Counted) 
         return _troubled(gathered, found), None
     seen = msgspec.structs.replace(gathered, trouble="", missing="")
     counts = (found.canary_requests, found.canary_events, 0.0, 0.0)
+    # of latency nothing is said then: load changes it, and there is nobody who has any of it
+    return (seen if metric.type == "latency" else _held(metric, seen, found)), counts
+
+
+def _baked(metric: Metric, gathered: Gathered, found: Tick) -> Gathered:
+    """Evidence of a tick since promotion, beside that of all ticks.
+
+    Stable is made for all requests and has a few: its pods are idle, and by comparison alone a canary that bears the
+    load would look slow. It must also be slower than stable was when it bore it.
+    """
+    worse = sequential.worse(ratio_test(metric, gathered.phi), gathered.baking, found)
+    gathered = msgspec.structs.replace(gathered, baking=worse)
+    return _held(metric, gathered, found) if metric.type == "latency" else gathered
+
+
+def _held(metric: Metric, gathered: Gathered, found: Tick) -> Gathered:
+    """Evidence of a tick against the bound, where there is one."""
     bound = _bound(metric, gathered)
     if not bound:
-        return seen, counts
+        return gathered
     evidence = absolute(gathered.absolute, found.canary_requests, found.canary_events, bound, gathered.phi)
-    return msgspec.structs.replace(seen, absolute=evidence), counts
+    return msgspec.structs.replace(gathered, absolute=evidence)
 
 
 def _bound(metric: Metric, gathered: Gathered) -> float:
-    """The rate that the canary must not pass when it is alone: the floor, or so many times what stable had; 0 for none.
-
-    Of latency nothing is said then: load changes it, and there is nobody who has the same load.
-    """
+    """The rate that the canary must not pass: the floor, or so many times what stable had; 0 for none."""
     before = gathered.ratio
-    if metric.type == "latency" or before is None or not before.stable_requests:
+    if before is None or not before.stable_requests:
         return 0.0
-    return min(max(metric.tolerated, metric.margin * before.stable_events / before.stable_requests), 1.0)
+    rate = before.stable_events / before.stable_requests
+    if gathered.limit is not None:  # what stable had before the run, when it bore all
+        rate = max(rate, gathered.limit.share)
+    return min(max(metric.tolerated, metric.margin * rate), 1.0)
 
 
 def _drifted(gathered: Gathered, before: Reading, after: Reading) -> tuple[Gathered, Counts | None]:

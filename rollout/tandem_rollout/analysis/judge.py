@@ -99,10 +99,18 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
     test = ratio_test(metric, gathered.phi)
     evidence = gathered.ratio or sequential.start(test)
     verdict = judge_ratio(
-        test, evidence, metrics=gates, least_requests=metric.least_requests, trouble=_trouble(gathered)
+        test,
+        evidence,
+        baking=gathered.baking,
+        metrics=gates,
+        least_requests=metric.least_requests,
+        trouble=_trouble(gathered),
     )
-    if above(gathered.absolute, alpha=metric.alpha, metrics=gates):
-        verdict = Verdict.FAIL
+    high = above(gathered.absolute, alpha=metric.alpha, metrics=gates)
+    if metric.type != "latency":
+        verdict = Verdict.FAIL if high else verdict
+    elif verdict is Verdict.FAIL and gathered.baking and not high:
+        verdict = Verdict.INCONCLUSIVE
     interval = ratio.interval(gathered.likelihood or ratio.Likelihood())
     limit = f"x{metric.margin:g}"
     if gathered.limit is not None:

@@ -28,7 +28,9 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
         assignment: Of units.
         limit: The frozen limit of latency.
         phi: Dispersion; 1 where it was not measured.
-        absolute: Log evidence, by components, that the canary is above the floor, when it has all requests.
+        baking: Log evidence, by components, that the canary is worse, of the ticks since promotion.
+        absolute: Log evidence, by components, that the canary is above a bound: when it has all requests and, of
+            latency, since promotion.
         trouble: Why the last tick brought nothing.
         missing: What kind of trouble that was.
     """
@@ -39,6 +41,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
     assignment: Assignment | None = None
     limit: latency.Limit | None = None
     phi: float = 1.0
+    baking: tuple[float, ...] = ()
     absolute: tuple[float, ...] = ()
     trouble: str = ""
     missing: Literal["", "no-data", "provider-error"] = "no-data"

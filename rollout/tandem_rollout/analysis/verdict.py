@@ -93,6 +93,7 @@ def judge_ratio(
     test: RatioTest,
     evidence: sequential.Evidence,
     *,
+    baking: tuple[float, ...] = (),
     metrics: int = 1,
     least_requests: float = 0.0,
     trouble: Trouble | None = None,
@@ -102,11 +103,12 @@ def judge_ratio(
     Args:
         test: What is tested.
         evidence: Evidence so far.
+        baking: Evidence since promotion, by components; empty before.
         metrics: Metrics that may each roll back.
         least_requests: Canary requests without which it does not pass.
         trouble: Why the present tick brought nothing.
     """
-    if sequential.rolls_back(test, evidence, metrics=metrics):
+    if sequential.rolls_back(test, evidence, baking=baking, metrics=metrics):
         return Verdict.FAIL
     if trouble is not None or not evidence.canary_requests:
         return _unknown(trouble)

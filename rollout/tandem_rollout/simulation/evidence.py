@@ -21,6 +21,7 @@ from tandem_rollout.analysis.sequential import (
     Floats,
     floor_increments,
     log_mixture,
+    log_with_bake,
     log_with_floor,
     ratio_increments,
 )
@@ -65,6 +66,8 @@ class Ratios:
         self._bad = np.zeros((rollouts, len(BAD.values)))
         self._good = np.zeros((rollouts, len(self._test.good.values)))
         self._floor = np.zeros((rollouts, len(BELOW_FLOOR.values)))
+        self._baking = np.zeros((rollouts, len(BAD.values)))
+        self._baked = np.zeros(rollouts, np.bool_)
         self._absolute = np.zeros((rollouts, len(BAD.values)))
         self._log_bad, self._log_good = np.zeros(rollouts), np.zeros(rollouts)
         self._canary = np.zeros(rollouts)
@@ -73,7 +76,15 @@ class Ratios:
         self._alone = False
 
     def add(
-        self, looked: Bools, trouble: Codes, canary: Floats, events: Floats, stable: Floats, others: Floats
+        self,
+        looked: Bools,
+        trouble: Codes,
+        canary: Floats,
+        events: Floats,
+        stable: Floats,
+        others: Floats,
+        *,
+        baking: Bools | None = None,
     ) -> Bools:
         """One more tick, in which both arms have requests.
 
@@ -84,6 +95,7 @@ class Ratios:
             events: Events among them.
             stable: Requests of stable.
             others: Events among them.
+            baking: Where the canary is promoted, and what it is compared with is held back; nowhere by default.
 
         Returns:
             Where something was counted.
@@ -96,7 +108,8 @@ class Ratios:
         # a tick without events says nothing of the ratio
         at = np.flatnonzero(k_c + k_s)
         tick = n_c[at], k_c[at], n_s[at], k_s[at]
-        self._bad[at] += ratio_increments(*tick, BAD, 1.0) / self._phi[at]
+        worse = ratio_increments(*tick, BAD, 1.0) / self._phi[at]
+        self._bad[at] += worse
         self._good[at] += ratio_increments(*tick, test.good, test.margin) / self._phi[at]
         self._log_bad[at] = log_mixture(self._bad[at], BAD)
         self._log_good[at] = log_mixture(self._good[at], test.good)
@@ -105,6 +118,11 @@ class Ratios:
         self._canary += n_c
         self._stable[:, 0] += n_s
         self._stable[:, 1] += k_s
+        if baking is not None and (baked := counted & baking).any():
+            self._baked |= baked
+            self._baking[at] += np.where(baked[at, None], worse, 0.0)
+            if self._metric.type == "latency":
+                self._hold(baked, n_c, k_c)
         return counted
 
     def add_alone(self, looked: Bools, trouble: Codes, canary: Floats, events: Floats) -> Bools:
@@ -113,22 +131,32 @@ class Ratios:
         self._missing = np.where(looked, trouble, self._missing)
         if self._metric.type != "latency" and counted.any():
             self._alone = True
-            n_c, k_c = (np.where(counted, each, 0.0)[:, None] for each in (canary, events))
-            ratios = np.asarray(BAD.values)
-            added = (k_c * np.log(ratios) - self._bound()[:, None] * (ratios - 1.0) * n_c) / self._phi
-            self._absolute += np.where(self._bound()[:, None] > 0.0, added, 0.0)
+            self._hold(counted, canary, events)
         return counted
 
+    def _hold(self, counted: Bools, canary: Floats, events: Floats) -> None:
+        """A tick against the bound, where there is one."""
+        n_c, k_c = (np.where(counted, each, 0.0)[:, None] for each in (canary, events))
+        ratios, bound = np.asarray(BAD.values), self._bound()[:, None]
+        added = (k_c * np.log(ratios) - bound * (ratios - 1.0) * n_c) / self._phi
+        self._absolute += np.where(bound > 0.0, added, 0.0)
+
     def _bound(self) -> Floats:
-        """The rate that a canary must not pass when it is alone; 0 for none."""
+        """The rate that a canary must not pass; 0 for none."""
         requests, events = self._stable[:, 0], self._stable[:, 1]
-        before = self._metric.margin * events / np.where(requests > 0.0, requests, 1.0)
+        rate = events / np.where(requests > 0.0, requests, 1.0)
+        if self._metric.type == "latency":  # the limit is stable's quantile
+            rate = np.maximum(rate, 1.0 - self._metric.quantile)
+        before = self._metric.margin * rate
         return np.where(requests > 0.0, np.minimum(np.maximum(self._metric.tolerated, before), 1.0), 0.0)
 
     def codes(self) -> Codes:
         """Verdicts by rollout."""
-        fails = self._log_bad >= self._threshold
-        if self._alone:
+        baking = np.where(self._baked, log_mixture(self._baking, BAD), 0.0)
+        fails = log_with_bake(self._log_bad, baking) >= self._threshold
+        if self._metric.type == "latency":
+            fails &= ~self._baked | (log_mixture(self._absolute, BAD) >= self._threshold)
+        elif self._alone:
             fails |= log_mixture(self._absolute, BAD) >= self._threshold
         promotion = self._log_good
         if self._test.floor:
@@ -144,6 +172,8 @@ class Ratios:
             "_bad",
             "_good",
             "_floor",
+            "_baking",
+            "_baked",
             "_absolute",
             "_log_bad",
             "_log_good",

@@ -29,7 +29,8 @@ from tandem_rollout.simulation.traffic import Counts, Traffic
 _WHOLE: Final = 100.0
 _READY: Final = Arm(pods=(1, 1), fit=True)
 _BY_ROLLOUT: Final = (
-    "_index", "_at", "_weight", "_running", "_undecided", "_look_weight", "_looks", "_trouble", "_requests", "_samples"
+    "_index", "_at", "_weight", "_running", "_undecided", "_bakes", "_look_weight", "_looks", "_trouble",
+    "_requests", "_samples"
 )  # fmt: skip
 _MOVES: Final = 10
 """More moves than a run can make at one time."""
@@ -43,6 +44,7 @@ class _Place:
     weight: float
     ended: int | None
     decided: bool
+    bakes: bool
 
 
 class Fleet:
@@ -96,6 +98,7 @@ class Fleet:
         self._weight = np.full(rollouts, place.weight)
         self._running = np.full(rollouts, place.ended is None)
         self._undecided = np.full(rollouts, not place.decided)
+        self._bakes = np.full(rollouts, place.bakes)
         self._look_weight = self._weight.copy()
         self._looks = np.zeros(rollouts, np.int64)
         self._looked = 0.0
@@ -159,7 +162,9 @@ class Fleet:
         counted = np.zeros(len(looked), np.bool_)
         for key, ratios in self._ratios.values():
             ours, theirs = counts.events[key]
-            counted |= ratios.add(looked & ~alone, trouble, counts.canary, ours, counts.stable, theirs)
+            counted |= ratios.add(
+                looked & ~alone, trouble, counts.canary, ours, counts.stable, theirs, baking=self._bakes
+            )
             if alone.any():
                 counted |= ratios.add_alone(looked & alone, trouble, counts.canary, ours)
         for drifts in self._drifts.values():
@@ -191,6 +196,7 @@ class Fleet:
         if place.weight != self._weight[row]:
             self._weight[row] = place.weight
             self._looks[row] = 0
+        self._bakes[row] = place.bakes
         if place.ended is not None:
             self._running[row] = False
             self.outcomes.ended[index] = place.ended
@@ -249,7 +255,13 @@ class Fleet:
         if run not in self._known:
             self._known[run] = len(self._places)
             self._places.append(
-                _Place(run, float(run.weight), _ended(self._schedule, run), _decided(self._schedule, run))
+                _Place(
+                    run,
+                    float(run.weight),
+                    _ended(self._schedule, run),
+                    _decided(self._schedule, run),
+                    run.state == "Baking",
+                )
             )
         return self._known[run]
 

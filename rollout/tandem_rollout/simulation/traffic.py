@@ -16,6 +16,8 @@ from tandem_rollout.gates import Metric
 _MOST = 0.95
 """No rate is higher, whatever incidents multiply it by."""
 
+_HALF = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -75,6 +77,7 @@ class Traffic:
         bins: Distributions of predictions, for metrics of type drift.
         incidents: Times in which events are more frequent.
         correlation: Intraclass correlation of the events of one arm in one tick; 0 for independent requests.
+        burden: By how much the canary's rates rise when it has more than half of the requests.
         day: How much load and rates rise and fall within :data:`DAY` seconds, from 0 to below 1.
     """
 
@@ -83,6 +86,7 @@ class Traffic:
     bins: Bins | None = None
     incidents: Incidents | None = None
     correlation: float = 0.0
+    burden: float = 1.0
     day: float = 0.0
 
     def key(self, metric: Metric) -> str:
@@ -169,9 +173,10 @@ class Stream:
         within = self._within if at is None else self._within[at]
         canary = self._random.poisson(load * share)
         stable = self._random.poisson(load * (1.0 - share))
+        burden = 1.0 if traffic.burden == 1.0 or alike else np.where(share > _HALF, traffic.burden, 1.0)
         events = {
             key: (
-                self._events(canary, (rates.stable if alike else rates.canary) * wave, within & 1),
+                self._events(canary, (rates.stable if alike else rates.canary) * wave * burden, within & 1),
                 self._events(stable, rates.stable * wave, within & 2),
             )
             for key, rates in traffic.rates.items()
@@ -189,14 +194,14 @@ class Stream:
         """Go on with these rollouts only."""
         self._within = self._within[kept]
 
-    def _events(self, requests: npt.NDArray[np.int64], rate: float, within: npt.NDArray[np.int8]) -> Floats:
+    def _events(self, requests: npt.NDArray[np.int64], rate: float | Floats, within: npt.NDArray[np.int8]) -> Floats:
         traffic = self._traffic
         if traffic.incidents is None and not traffic.correlation:
-            return self._random.binomial(requests, min(rate, _MOST)).astype(np.float64)
-        rates = np.full(len(requests), min(rate, _MOST))
+            return self._random.binomial(requests, np.minimum(rate, _MOST)).astype(np.float64)
+        rates = np.full(len(requests), np.minimum(rate, _MOST))
         if traffic.incidents is not None:
             rates = np.minimum(rates * np.where(within, traffic.incidents.factor, 1.0), _MOST)
-        if traffic.correlation and rate:
+        if traffic.correlation and rates.all():
             spread = 1.0 / traffic.correlation - 1.0
             rates = self._random.beta(rates * spread, (1.0 - rates) * spread)
         return self._random.binomial(requests, rates).astype(np.float64)

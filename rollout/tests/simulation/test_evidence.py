@@ -55,11 +55,13 @@ class One:
         self.totals, self.bins = [0.0] * 4, [[0.0] * 5, [0.0] * 5]
         self.before = self._read(SEEN)
 
-    def tick(self, counts: list[float], rows: list[list[float]], trouble: int, weight: int) -> Verdict:
+    def tick(
+        self, counts: list[float], rows: list[list[float]], trouble: int, weight: int, *, baking: bool = False
+    ) -> Verdict:
         self.totals = [total + more for total, more in zip(self.totals, counts, strict=True)]
         self.bins = [[a + b for a, b in zip(arm, new, strict=True)] for arm, new in zip(self.bins, rows, strict=True)]
         after = self._read(trouble)
-        self.record = gather([self.metric], self.record, self.before, after, now=0.0, weight=weight)
+        self.record = gather([self.metric], self.record, self.before, after, now=0.0, weight=weight, baking=baking)
         self.before = after
         lines, _ = judge([self.metric], self.record)
         return lines[0].verdict
@@ -84,25 +86,27 @@ METRICS = [
     st.sampled_from([0.0, 0.002, 0.05]),
     st.sampled_from([1.0, 1.7]),
     st.integers(20, 60),
+    st.sampled_from([95, 100]),
 )
 def test_ratios_of_rates_tick_by_tick(
-    metric: Metric, seed: int, ratio: float, rate: float, phi: float, ticks: int
+    metric: Metric, seed: int, ratio: float, rate: float, phi: float, ticks: int, last: int
 ) -> None:
     random = np.random.default_rng(seed)
     one, many = One(metric, phi), Ratios(metric, 1, gates=1, phi=np.array([phi]))
     before = SEEN
     for number in range(ticks):
-        weight = 10 if number < ticks // 2 else 50 if number < ticks - 10 else 100
+        bakes = number >= ticks - 10
+        weight = 10 if number < ticks // 2 else 50 if not bakes else last
         n_c = float(random.poisson(weight * 2 if random.random() < 0.9 else 0))
         n_s = float(random.poisson(200 - weight * 2))
         k_c, k_s = float(random.binomial(int(n_c), min(rate * ratio, 1))), float(random.binomial(int(n_s), rate))
         trouble = int(random.choice([0, 0, 0, 0, 0, 0, 1, 2]))
-        verdict = one.tick([n_c, k_c, n_s, k_s], one.bins, trouble, weight)
+        verdict = one.tick([n_c, k_c, n_s, k_s], one.bins, trouble, weight, baking=bakes)
         code = np.array([trouble or before], np.int8)
         before = trouble
         canary, events, stable, others = (np.array([each]) for each in (n_c, k_c, n_s, k_s))
         if weight < 100:
-            many.add(ALL, code, canary, events, stable, others)
+            many.add(ALL, code, canary, events, stable, others, baking=np.array([bakes]))
         else:
             many.add_alone(ALL, code, canary, events)
         assert VERDICTS[int(many.codes()[0])] is verdict

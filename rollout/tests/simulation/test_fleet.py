@@ -98,15 +98,16 @@ class Driven:
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("outage", [None, Outage(what="either", share=0.3, lasting=2.0)])
-async def test_each_rollout_is_moved_as_the_driver_moves_it(ratio: float, outage: Outage | None) -> None:
-    rollouts = 12
+@pytest.mark.parametrize("holdback", [0, 5])
+async def test_each_rollout_is_moved_as_the_driver_moves_it(ratio: float, outage: Outage | None, holdback: int) -> None:
+    rollouts, schedule = 12, replace(STEPS, holdback=holdback)
     rates = {"errors": Rates(0.01, 0.01 * ratio), "degraded": Rates(0.02, 0.02)}
     traffic = Traffic(requests_per_second=30.0, rates=rates)
     random = np.random.default_rng(3)
     stream = Stream(traffic, random, rollouts, 10.0)
     blackouts = Blackouts(outage, random, rollouts) if outage else None
-    fleet = Fleet(METRICS, STEPS, traffic, rollouts, warmup=15.0)
-    driven = [Driven(STEPS, "15s") for _ in range(rollouts)]
+    fleet = Fleet(METRICS, schedule, traffic, rollouts, warmup=15.0)
+    driven = [Driven(schedule, "15s") for _ in range(rollouts)]
     now, counts = 0.0, None
     while fleet.running.any():
         trouble = blackouts.look() if blackouts else np.zeros(rollouts, np.int8)

@@ -129,12 +129,26 @@ def test_what_the_time_does_not_suffice_for_stays_undecided_or_goes_as_the_spec_
 
 
 def test_a_canary_that_falls_ill_while_it_bakes_is_taken_back() -> None:
-    burning = Incidents(factor=20.0, every=1.0, lasting=1e9)
-    good = replace(case(), schedule=replace(SCHEDULE, bake=600.0))
-    calm = simulate(good, rollouts=100, seed=1)
-    assert calm.count(TAKEN_BACK) == 0
-    late = replace(good.traffic, incidents=replace(burning, every=2000.0))
-    assert simulate(replace(good, traffic=late), rollouts=100, seed=1).count(TAKEN_BACK) > 20
+    for holdback in (0, 10):
+        good = replace(case(), schedule=replace(SCHEDULE, bake=600.0, holdback=holdback))
+        assert simulate(good, rollouts=100, seed=1).count(TAKEN_BACK) == 0
+        ill = replace(good, traffic=replace(good.traffic, burden=20.0))
+        outcomes = simulate(ill, rollouts=100, seed=1)
+        assert outcomes.count(TAKEN_BACK) + outcomes.count(ROLLED_BACK) == 100
+        assert outcomes.count(TAKEN_BACK) > 95
+
+
+def test_an_incident_that_hits_both_takes_nobody_back_who_is_held_against_what_is_held_back() -> None:
+    incidents = Incidents(factor=10.0, every=600.0, lasting=60.0)
+    both = replace(case(), traffic=replace(case().traffic, incidents=incidents))
+    taken = {
+        holdback: simulate(
+            replace(both, schedule=replace(SCHEDULE, bake=300.0, holdback=holdback)), rollouts=500, seed=1
+        ).count(TAKEN_BACK)
+        for holdback in (0, 5)
+    }
+    assert taken[0] > 50
+    assert taken[5] < 3
 
 
 def test_requests_of_the_warm_up_are_spent_and_not_counted() -> None:

@@ -45,6 +45,17 @@ def test_predictions_fall_into_bins() -> None:
     assert theirs[:, 0].sum() / theirs.sum() == pytest.approx(0.5, rel=0.02)
 
 
+def test_a_canary_that_does_not_bear_the_load_fails_when_it_has_it() -> None:
+    share = np.where(np.arange(ROLLOUTS) % 2, 0.1, 0.95)
+    for correlation in (0.0, 0.001):
+        rates = {"errors": Rates(0.01, 0.01)}
+        counts = stream(Traffic(rates=rates, burden=5.0, correlation=correlation)).draw(10.0, share)
+        ours, theirs = counts.events["errors"]
+        for at, rate in ((0, 0.05), (1, 0.01)):
+            assert ours[at::2].sum() / counts.canary[at::2].sum() == pytest.approx(rate, rel=0.1)
+        assert theirs.sum() / counts.stable.sum() == pytest.approx(0.01, rel=0.1)
+
+
 @pytest.mark.parametrize("arms", ["both", "one"])
 def test_incidents_hit_both_arms_or_one(arms: Any) -> None:
     incidents = Incidents(factor=50.0, every=200.0, lasting=50.0, arms=arms)

@@ -69,7 +69,8 @@ def _mean(metric: str, by: str) -> str:
     return f"{_rate(metric + '_sum', by)} / {_rate(metric + '_count', by)}"
 
 
-_FAILED: Final = _rate("tandem_requests_total", "variant", ',code=~"5.."')
+_FAILING: Final = ',code=~"5.."'
+_FAILED: Final = _rate("tandem_requests_total", "variant", _FAILING)
 _ANSWERED: Final = _rate("tandem_requests_total", "variant")
 # a status that was never answered has no series: that is a share of 0, not of nothing
 _ERRORS: Final = f"({_FAILED} or {_ANSWERED} * 0) / {_ANSWERED}"
@@ -218,6 +219,62 @@ _SHARES: Final = (
     ),
 )
 
+_RUN: Final = 'namespace="$namespace",rollout="$rollout"'
+
+
+def _shown(metric: str, by: str = "") -> str:
+    return f"max by (namespace, rollout{by}) (tandem_rollout_{metric}{{{_RUN}}})"
+
+
+_OF_RUN: Final = (
+    Panel(
+        "State",
+        ((f"{_shown('run_state', ', state')} == 1", "{{state}}"),),
+        text="Where the present run stands, or how the last one ended.",
+        kind="state-timeline",
+    ),
+    Panel(
+        "Canary",
+        ((_shown("canary_weight_ratio"), "set"), (_shown("canary_measured_ratio"), "measured")),
+        "percentunit",
+        "Share of the requests that the canary is to have, and that it had.",
+    ),
+    Panel(
+        "Errors by version",
+        (
+            (
+                f"({_rate('tandem_requests_total', 'version', _FAILING)} "
+                f"or {_rate('tandem_requests_total', 'version')} * 0) / {_rate('tandem_requests_total', 'version')}",
+                "{{version}}",
+            ),
+        ),
+        "percentunit",
+        "Share of answers with a status of 500 or more, as pods count them: of stable and canary side by side.",
+    ),
+    Panel(
+        "Verdicts",
+        ((f"{_shown('metric_verdict', ', metric, verdict')} == 1", "{{metric}} {{verdict}}"),),
+        text="What each metric says. A run goes on when nothing fails, and to the end when all pass.",
+        kind="state-timeline",
+    ),
+    Panel(
+        "Against the limit",
+        (
+            (_shown("metric_value", ", metric"), "{{metric}}"),
+            (_shown("metric_limit", ", metric"), "{{metric}} limit"),
+        ),
+        text="The canary's rate over stable's; of drift the distance. A version at the limit is bad.",
+    ),
+    Panel(
+        "Requests still needed",
+        (
+            (_shown("metric_needed_requests", ", metric"), "{{metric}} needed"),
+            (_shown("metric_canary_requests", ", metric"), "{{metric}} counted"),
+        ),
+        text="Requests of the canary that it probably still takes to pass, if it is as good as stable.",
+    ),
+)
+
 _WHERE: Final = 'namespace=~"$namespace"'
 _ROLLOUTS: Final = (
     Panel(
@@ -261,6 +318,57 @@ _ROLLOUTS: Final = (
         width=12,
     ),
 )
+_UNDER_WAY: Final = f'tandem_rollout_run_state{{{_WHERE},state!~"Promoted|Aborted|Concluded"}} == 1'
+_RUNS: Final = (
+    Panel("Under way", ((f"count ({_UNDER_WAY}) or vector(0)", "under way"),), kind="stat", width=4),
+    Panel(
+        "Wait for a person",
+        (
+            (
+                f'count (tandem_rollout_run_state{{{_WHERE},state=~"Gated|Paused"}} == 1) or vector(0)',
+                "wait",
+            ),
+        ),
+        text="At a gate, or paused.",
+        kind="stat",
+        width=4,
+    ),
+    Panel(
+        "States of runs",
+        (
+            (
+                f"max by (namespace, rollout, state) ({_UNDER_WAY})",
+                "{{namespace}}/{{rollout}} {{state}}",
+            ),
+        ),
+        text="Of runs under way.",
+        kind="state-timeline",
+        width=16,
+    ),
+    Panel(
+        "Weights of canaries",
+        tuple(
+            (
+                f"max by (namespace, rollout) (tandem_rollout_canary_{metric}_ratio{{{_WHERE}}})",
+                f"{{{{namespace}}}}/{{{{rollout}}}} {legend}",
+            )
+            for metric, legend in (("weight", "set"), ("measured", "measured"))
+        ),
+        "percentunit",
+        width=12,
+    ),
+    Panel(
+        "Ends of runs",
+        (
+            (
+                f"sum by (result) (increase(tandem_rollout_runs_total{{{_WHERE}}}[1h]))",
+                "{{result}}",
+            ),
+        ),
+        text="In the hour before.",
+        width=12,
+    ),
+)
 _CONTROLLER: Final = (
     Panel(
         "Passes",
@@ -300,13 +408,19 @@ DASHBOARDS: Final = (
                 'label_values(tandem_inflight_requests{namespace="$namespace",rollout="$rollout"}, variant)',
             ),
         ),
-        (("Requests", _REQUESTS), ("Shares", _SHARES), ("Features and predictions", _QUALITY), ("Pods", _SCALE)),
+        (
+            ("Requests", _REQUESTS),
+            ("Shares", _SHARES),
+            ("Run", _OF_RUN),
+            ("Features and predictions", _QUALITY),
+            ("Pods", _SCALE),
+        ),
     ),
     Dashboard(
         "rollouts",
         "Tandem / Rollouts",
         (("namespace", "Namespace", "label_values(tandem_rollout_ready, namespace)"),),
-        (("Rollouts", _ROLLOUTS), ("Controller", _CONTROLLER)),
+        (("Rollouts", _ROLLOUTS), ("Runs", _RUNS), ("Controller", _CONTROLLER)),
     ),
 )
 _MANY: Final = {("model", "variant"), ("rollouts", "namespace")}

@@ -63,7 +63,15 @@ def known_labels() -> set[str]:
     rollout = parse({"metadata": {"name": "a"}, "spec": {"bundle": bundle, "predictor": {"runtime": "triton"}}})
     monitor = one(render(rollout, Platform()), "PodMonitor")
     given = {each.get("targetLabel") for own in monitor["spec"]["podMetricsEndpoints"] for each in own["relabelings"]}
-    return (given - {None}) | {"namespace", "pod", "model", "version", "code", "stage", "reason", "view"}
+    of_the_controller = {label for each in Metrics().registry._collector_to_names for label in labels_of(each)}
+    pods = {"namespace", "pod", "model", "version", "code", "stage", "reason", "view"}
+    return (given - {None}) | pods | of_the_controller
+
+
+def labels_of(collector: Any) -> tuple[str, ...]:
+    """Names of a metric's labels, which are known without series only to its collector."""
+    found: tuple[str, ...] = getattr(collector, "_labelnames", ())
+    return found
 
 
 def test_queries_ask_for_metrics_that_there_are() -> None:
@@ -184,6 +192,20 @@ def test_the_model_dashboard_shows_variants_apart() -> None:
     titles = {panel["title"] for panel in dashboards()["model"]["panels"] if panel["type"] != "row"}
     assert {"Requests", "Errors", "Latency", "Stages", "Degraded", "In flight", "Replicas"} <= titles
     assert "Distribution of predictions" in titles
+
+
+def test_the_dashboards_tell_the_story_of_a_run() -> None:
+    model = {panel["title"] for panel in dashboards()["model"]["panels"]}
+    assert {"State", "Canary", "Errors by version", "Verdicts", "Against the limit", "Requests still needed"} <= model
+    all_of_them = {panel["title"] for panel in dashboards()["rollouts"]["panels"]}
+    assert {"Under way", "Wait for a person", "States of runs", "Weights of canaries", "Ends of runs"} <= all_of_them
+
+
+def test_every_metric_about_runs_is_shown_or_alerted_on() -> None:
+    asked = {name for query in queries() for name in _METRIC.findall(query)}
+    of_runs = {name for name in known_metrics() if re.match("tandem_rollout_(run|canary|metric)", name)}
+    assert len(of_runs) == 10
+    assert of_runs - asked == set()
 
 
 # scraping

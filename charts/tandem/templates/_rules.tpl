@@ -5,6 +5,7 @@ PodMonitors of the rollouts.
 {{- define "tandem.alerts" -}}
 {{- $r := .Values.monitoring.rules -}}
 {{- $by := "by (namespace, rollout, variant)" -}}
+{{- $of := "by (namespace, rollout)" -}}
 {{- $enough := printf "and sum %s (increase(tandem_requests_total[5m])) >= %v" $by $r.minRequests -}}
 TandemErrors:
   severity: critical
@@ -98,6 +99,47 @@ TandemPodNotScraped:
     Pod {{ "{{ $labels.namespace }}/{{ $labels.pod }}" }} cannot be scraped
   description: >-
     Prometheus gets no metrics of this pod. A NetworkPolicy may be in the way.
+TandemRunWaits:
+  severity: warning
+  for: {{ $r.waitsFor }}
+  expr: |-
+    max {{ $of }} (tandem_rollout_run_state{state=~"Gated|Paused"}) == 1
+  summary: >-
+    The run of {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }} waits for a person
+  description: >-
+    It stands at a gate, or is paused. `tandem rollout explain` says why, and what to type.
+TandemRunWithoutMetrics:
+  severity: warning
+  for: 10m
+  expr: |-
+    max {{ $of }} (tandem_rollout_metric_verdict{verdict="provider-error"}) == 1
+  summary: >-
+    The run of {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }} cannot read its metrics
+  description: >-
+    Nothing is decided without them. `tandem rollout status` says which metrics, and what their source answers.
+TandemRunAborted:
+  severity: warning
+  for: 0m
+  expr: |-
+    max {{ $of }} (tandem_rollout_run_state{state="Aborted"}) == 1
+      and time() - max {{ $of }} (tandem_rollout_run_state_since_timestamp_seconds) < 3600
+  summary: >-
+    The run of {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }} was aborted
+  description: >-
+    The version before has all requests again. `tandem rollout report` says what was held against the new one.
+TandemCanaryWeightOff:
+  severity: warning
+  for: 5m
+  expr: |-
+    abs(
+      max {{ $of }} (avg_over_time(tandem_rollout_canary_measured_ratio[10m]))
+        - max {{ $of }} (avg_over_time(tandem_rollout_canary_weight_ratio[10m]))
+    ) > {{ $r.weightRatio }}
+  summary: >-
+    The canary of {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }} gets another share of the requests than it should
+  description: >-
+    Its share of the last ten minutes is off by {{ "{{ $value | humanizePercentage }}" }} of all requests. Somebody else
+    may write weights into the route, or requests go around it.
 TandemReconcileErrors:
   severity: warning
   for: 10m
@@ -107,6 +149,16 @@ TandemReconcileErrors:
     The controller fails again and again
   description: >-
     {{ "{{ $value | humanize }}" }} passes over rollouts failed in ten minutes. The log of the controller says why.
+TandemReconcileSlow:
+  severity: warning
+  for: 15m
+  expr: |-
+    histogram_quantile(0.9, sum by (le) (rate(tandem_controller_reconcile_seconds_bucket[10m]))) > 5
+  summary: >-
+    The controller is slow
+  description: >-
+    One of ten passes over rollouts takes longer than {{ "{{ $value | humanizeDuration }}" }}. What is decided comes
+    late: weights are moved, and bad versions taken back, after the next pass only.
 TandemControllerDown:
   severity: critical
   for: 5m

@@ -1,0 +1,143 @@
+"""The API server as everybody but the controller uses it: plain JSON, no limits of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Final
+
+import aiohttp
+
+from benchmarks.controller.control_plane import ControlPlane
+
+Plain = dict[str, Any]
+
+_TYPES: Final = {"merge": "application/merge-patch+json", "json": "application/json-patch+json"}
+_LONGEST_LINE: Final = 1 << 22
+
+ROLLOUTS: Final = "/apis/tandem-serving.io/v1alpha1", "inferencerollouts"
+SERVICES: Final = "/apis/serving.kserve.io/v1beta1", "inferenceservices"
+ROUTES: Final = "/apis/gateway.networking.k8s.io/v1", "httproutes"
+SCALED: Final = "/apis/keda.sh/v1alpha1", "scaledobjects"
+PODS: Final = "/api/v1", "pods"
+NAMESPACES: Final = "/api/v1", "namespaces"
+DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1", "customresourcedefinitions"
+RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
+
+Kind = tuple[str, str]
+"""Where a kind is served, and its plural."""
+
+
+class ApiError(Exception):
+    """The API server does not do what it was asked."""
+
+
+class Api:
+    """A client.
+
+    Args:
+        plane: The API server.
+        connections: Calls at the same time, watches apart.
+    """
+
+    def __init__(self, plane: ControlPlane, connections: int = 16) -> None:
+        trusted = ssl.create_default_context(cafile=str(plane.certificate))
+        headers = {"Authorization": f"Bearer {plane.token}", "User-Agent": "benchmark"}
+        self._url = plane.url
+        self._calls = asyncio.Semaphore(connections)
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            connector=aiohttp.TCPConnector(limit=0, ssl=trusted),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            read_bufsize=_LONGEST_LINE,
+        )
+
+    async def __aenter__(self) -> Api:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def create(self, kind: Kind, made: Plain, namespace: str = "") -> Plain:
+        """Make an object.
+
+        Raises:
+            ApiError: if it is not taken.
+        """
+        return await self._call("POST", _path(kind, namespace), made)
+
+    async def patch(self, kind: Kind, namespace: str, name: str, change: Any, *, status: bool = False) -> Plain:
+        """Change an object by a merge patch.
+
+        Raises:
+            ApiError: if it is not taken.
+        """
+        path = f"{_path(kind, namespace)}/{name}{'/status' if status else ''}"
+        return await self._call("PATCH", path, change, _TYPES["merge"])
+
+    async def delete(self, kind: Kind, namespace: str, name: str) -> None:
+        """Delete an object at once; none that is gone already.
+
+        Raises:
+            ApiError: if it is not done.
+        """
+        try:
+            await self._call("DELETE", f"{_path(kind, namespace)}/{name}", {"gracePeriodSeconds": 0})
+        except ApiError as error:
+            if "404" not in str(error):
+                raise
+
+    async def get(self, path: str) -> str:
+        """What is at a path, as text.
+
+        Raises:
+            ApiError: if there is nothing.
+        """
+        async with self._calls, self._session.get(self._url + path) as response:
+            text = await response.text()
+        if response.status != 200:
+            raise ApiError(f"GET {path}: {response.status}")
+        return text
+
+    async def serves(self, path: str) -> bool:
+        """Whether there is something at a path."""
+        try:
+            await self.get(path)
+        except ApiError:
+            return False
+        return True
+
+    async def watch(self, kind: Kind) -> AsyncIterator[tuple[str, Plain]]:
+        """Every object of a kind as it is, and every change from then on."""
+        found = json.loads(await self.get(_path(kind, "")))
+        for each in found["items"]:
+            yield "ADDED", each
+        version = found["metadata"]["resourceVersion"]
+        while True:
+            query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
+            async with self._session.get(self._url + _path(kind, ""), params=query) as response:
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise ApiError(f"watch of {kind[1]}: {event['object'].get('message')}")
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "BOOKMARK":
+                        yield event["type"], event["object"]
+
+    async def _call(self, verb: str, path: str, body: Any, kind: str = "application/json") -> Plain:
+        data, headers = json.dumps(body).encode(), {"Content-Type": kind}
+        async with self._calls, self._session.request(verb, self._url + path, data=data, headers=headers) as response:
+            answer: Plain = await response.json()
+        if response.status >= 300:
+            raise ApiError(f"{verb} {path}: {response.status} {answer.get('message')}")
+        return answer
+
+
+def _path(kind: Kind, namespace: str) -> str:
+    base, plural = kind
+    return f"{base}/namespaces/{namespace}/{plural}" if namespace else f"{base}/{plural}"

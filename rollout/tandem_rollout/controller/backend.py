@@ -86,7 +86,7 @@ class ClusterBackend:
         if analysis is not None and analysis.source == "pods":
             gateway = await self._cluster.proxies(self._rollout.spec.route.gateway)
         namespace = self._rollout.namespace
-        weights = list(observe.route_weights(self._route))
+        weights = observe.route_weights(self._route)
         return guide.arms(
             self._rollout, self._schedule, run, lambda name: self._cluster.pods(namespace, name), weights, gateway
         )

@@ -192,7 +192,7 @@ def arms(
     schedule: Schedule,
     run: Run,
     pods: Callable[[str], Iterable[Mapping[str, Any]]],
-    weights: Sequence[str],
+    weights: Mapping[str, int],
     gateway: tuple[tuple[str, str], ...] = (),
 ) -> Arms:
     """Where the two revisions of a run are counted.
@@ -202,34 +202,45 @@ def arms(
         schedule: What is planned.
         run: The run.
         pods: Pods of an InferenceService.
-        weights: InferenceServices with weight, in the order of the route.
+        weights: Weights of InferenceServices, in the order of the route.
         gateway: Addresses of the statistics of the gateway's proxies.
     """
-    on_preview = not schedule.observes and run.weight == 0
+    own = [f"httproute/{rollout.namespace}/{rollout.name}/rule/{rule}" for rule in _RULES]
+    if schedule.observes and rollout.spec.strategy.shadow:
+        clusters = tuple(f"{rule}-mirror-0" for rule in own)
+    elif not schedule.observes and run.weight == 0:
+        preview = f"httproute/{rollout.namespace}/{preview_route(rollout)}"
+        clusters = tuple(f"{preview}/rule/{rule}/backend/0" for rule in _RULES)
+    else:
+        clusters = _clusters(own, run.canary, weights)
     return Arms(
         namespace=rollout.namespace,
         stable=Place(
             service=run.stable,
-            clusters=_clusters(rollout.namespace, rollout.name, run.stable, weights),
+            clusters=_clusters(own, run.stable, weights),
             pods=_addresses(pods(run.stable)),
         ),
-        canary=Place(
-            service=run.canary,
-            clusters=_clusters(rollout.namespace, preview_route(rollout), run.canary, [run.canary])
-            if on_preview
-            else _clusters(rollout.namespace, rollout.name, run.canary, weights),
-            pods=_addresses(pods(run.canary)),
-        ),
+        canary=Place(service=run.canary, clusters=clusters, pods=_addresses(pods(run.canary))),
         gateway=gateway,
+        share=_share(rollout, run, weights) if schedule.observes else None,
     )
 
 
-def _clusters(namespace: str, route: str, service: str, weights: Sequence[str]) -> tuple[str, ...]:
+def _clusters(rules: Iterable[str], service: str, weights: Mapping[str, int]) -> tuple[str, ...]:
     """Names that Envoy Gateway gives the clusters of a backend: by its position in the rule."""
     if service not in weights:
         return ()
     at = list(weights).index(service)
-    return tuple(f"httproute/{namespace}/{route}/rule/{rule}/backend/{at}" for rule in _RULES)
+    return tuple(f"{rule}/backend/{at}" for rule in rules)
+
+
+def _share(rollout: Rollout, run: Run, weights: Mapping[str, int]) -> float:
+    """Share of what both revisions get that falls on the canary, where weights stay as written."""
+    stable, canary = weights.get(run.stable, 0), float(weights.get(run.canary, 0))
+    if shadow := rollout.spec.strategy.shadow:
+        # copies are made of what all variants get
+        canary = sum(weights.values()) * shadow.percent / 100
+    return canary / (stable + canary) if stable + canary else 0.0
 
 
 def _addresses(pods: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from tandem.contract import Contract
-from tandem_rollout.analysis.counts import Counters
-from tandem_rollout.analysis.reading import Counted, Readings
+from tandem_rollout.analysis.counts import Counters, NoData
+from tandem_rollout.analysis.reading import Counted, Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.controller import observe
 from tandem_rollout.controller.analysts import Sources
@@ -29,6 +29,7 @@ from tandem_rollout.platform import Platform
 from tandem_rollout.render import Object
 from tandem_rollout.revision import Revision
 from tandem_rollout.sources import Arms
+from tandem_rollout.sources.queries import at_gateway
 from tandem_rollout.status import RolloutStatus
 
 from .apiserver import ApiServer, serving
@@ -120,10 +121,10 @@ class Counting:
         self._errors: dict[str, float] = {}
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
-        self._count(arms)
+        self._count()
         if self._world.outage:
             return {metric.called: ProviderError(self._world.outage) for metric in metrics}
-        return {metric.called: self._reading(arms) for metric in metrics}
+        return {metric.called: self._reading(metric, arms) for metric in metrics}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         return [await self.read(metrics, arms)]
@@ -131,19 +132,30 @@ class Counting:
     async def close(self) -> None:
         pass
 
-    def _count(self, arms: Arms) -> None:
+    def _count(self) -> None:
         seconds, self._at = self._world.now - self._at, self._world.now
         routes = [each for each in self._world.server.all("httproutes") if "." not in each["metadata"]["name"]]
         for route in routes:
-            weights = observe.route_weights(route)
+            namespace, weights = route["metadata"]["namespace"], observe.route_weights(route)
+            whole = self._world.rate * seconds
             for service, weight in weights.items():
-                requests = round(self._world.rate * seconds * weight / sum(weights.values()))
-                image = self._world.image(service, route["metadata"]["namespace"])
-                self._requests[service] = self._requests.get(service, 0.0) + requests
-                errors = round(requests * self._world.errors.get(image, 0.005))
-                self._errors[service] = self._errors.get(service, 0.0) + errors
+                self._answer(service, namespace, whole * weight / sum(weights.values()))
+            for each in route["spec"]["rules"][0].get("filters", ()):
+                copies = each["requestMirror"]
+                service = copies["backendRef"]["name"].removesuffix("-transformer")
+                self._answer(service, namespace, whole * copies["percent"] / 100)
 
-    def _reading(self, arms: Arms) -> Counted:
+    def _answer(self, service: str, namespace: str, requests: float) -> None:
+        image = self._world.image(service, namespace)
+        requests = round(requests * self._world.units.get(image, 1.0))
+        self._requests[service] = self._requests.get(service, 0.0) + requests
+        errors = round(requests * self._world.errors.get(image, 0.005))
+        self._errors[service] = self._errors.get(service, 0.0) + errors
+
+    def _reading(self, metric: Metric, arms: Arms) -> Reading:
+        if at_gateway(metric) and not (arms.stable.clusters and arms.canary.clusters):
+            return NoData("there is no cluster")
+
         def scrape(service: str) -> dict[str, Counters]:
             requests = {"all": self._requests.get(service, 0.0)}
             return {"gateway": Counters(requests, {"5": self._errors.get(service, 0.0)})}
@@ -163,6 +175,7 @@ class World:
         now: The time.
         rate: Requests per second.
         errors: Rates of errors by the bundle's image; 0.005 where nothing is said.
+        units: How much of its share a bundle's image gets; 1 where nothing is said.
         outage: Why metrics cannot be read; empty where they can.
     """
 
@@ -173,6 +186,7 @@ class World:
     now: float = 1_800_000_000.0
     rate: float = 200.0
     errors: dict[str, float] = field(default_factory=dict)
+    units: dict[str, float] = field(default_factory=dict)
     outage: str = ""
 
     def __post_init__(self) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tandem_rollout.controller.work import Work
 
 
@@ -99,3 +102,83 @@ async def test_what_is_dropped_does_not_come_back() -> None:
     work.drop("a")
     work.done("a")
     assert await taken(work) is None
+
+
+async def test_what_comes_while_a_key_is_looked_at_is_due_in_its_order_afterwards() -> None:
+    clock = Clock()
+    work: Work[str] = Work(clock)
+    work.add("a")
+    assert await taken(work) == "a"
+    work.add("a", 5)
+    work.add("b", 3)
+    clock.now = 10
+    assert await taken(work) == "b"
+    assert await taken(work) is None
+    work.done("a")
+    assert await taken(work) == "a"
+
+
+class Plainly:
+    """The same, as simple as it can be."""
+
+    def __init__(self) -> None:
+        self.due: dict[str, float] = {}
+        self.busy: set[str] = set()
+        self.again: set[str] = set()
+
+    def add(self, key: str, now: float, after: float) -> None:
+        if key in self.busy and not after:
+            self.again.add(key)
+        else:
+            self.due[key] = min(self.due.get(key, float("inf")), now + after)
+
+    def take(self, now: float) -> set[str]:
+        """The keys of which any may come next."""
+        ready = {key: due for key, due in self.due.items() if due <= now and key not in self.busy}
+        return {key for key, due in ready.items() if due == min(ready.values())}
+
+    def done(self, key: str, now: float) -> None:
+        self.busy.discard(key)
+        if key in self.again:
+            self.again.discard(key)
+            self.add(key, now, 0.0)
+
+
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.sampled_from("abcdef"), st.sampled_from([0.0, 1.0, 2.0, 600.0])),
+        st.tuples(st.just("drop"), st.sampled_from("abcdef"), st.just(0.0)),
+        st.tuples(st.just("take"), st.just(""), st.just(0.0)),
+        st.tuples(st.just("done"), st.sampled_from("abcdef"), st.just(0.0)),
+        st.tuples(st.just("pass"), st.just(""), st.sampled_from([0.5, 1.0, 700.0])),
+    ),
+    max_size=200,
+)
+
+
+@given(_STEPS)
+def test_it_is_what_a_list_of_all_keys_would_be(steps: list[tuple[str, str, float]]) -> None:
+    async def run() -> None:
+        clock, plainly = Clock(), Plainly()
+        work: Work[str] = Work(clock)
+        for what, key, seconds in steps:
+            if what == "add":
+                work.add(key, seconds)
+                plainly.add(key, clock.now, seconds)
+            elif what == "drop":
+                work.drop(key)
+                plainly.due.pop(key, None)
+                plainly.again.discard(key)
+            elif what == "pass":
+                clock.now += seconds
+            elif what == "done" and key in plainly.busy:
+                work.done(key)
+                plainly.done(key, clock.now)
+            elif what == "take":
+                possible, found = plainly.take(clock.now), await taken(work)
+                assert (found in possible) if possible else found is None
+                if found is not None:
+                    plainly.due.pop(found)
+                    plainly.busy.add(found)
+
+    asyncio.run(run())

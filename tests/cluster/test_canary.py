@@ -229,7 +229,7 @@ def ship(cluster: Cluster, sent: Load, version: str, *, without: bool = False) -
     sent.wait_until(lambda: counted(cluster, service) >= KNOWN)
     if without:
         prometheus(0)
-        sent.wait_until(lambda: not items("pods", "monitoring", "app.kubernetes.io/name=prometheus"))
+        sent.wait_until(lambda: not items("pods", "monitoring", "app.kubernetes.io/managed-by=prometheus-operator"))
     put(cluster, version)
     sent.wait_until(lambda: watched.run.get("number") == number + 1)
     watched.until("Analysing")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ from tandem_rollout.render import Object
 
 RESYNC_S: Final = 600.0
 """When to apply everything again, whatever has been seen: somebody may have edited an object that is not watched."""
+
+_SPREAD: Final = 0.9
+"""The first time comes after a tenth of that at the earliest."""
 
 RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 30.0
@@ -49,13 +53,16 @@ class Applied:
 
     Args:
         cluster: The cluster.
+        chance: Between 0 and 1; shortens the first time until everything is applied again, so that rollouts that a
+            controller has found at its start do not all have their turn at once.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, chance: Callable[[], float] = random.random) -> None:
         self._cluster = cluster
+        self._period = RESYNC_S * (1.0 - _SPREAD * chance())
         self._done: dict[str, _Done] = {}
         self._failed: dict[str, _Failed] = {}
-        self._began = float("-inf")
+        self._again_at = float("-inf")
         self._held = float("inf")
         self._touched: set[str] = set()
 
@@ -66,15 +73,15 @@ class Applied:
         self._failed = {key: each for key, each in self._failed.items() if key in self._touched}
         self._touched.clear()
         self._held = float("inf")
-        if now >= self._began + RESYNC_S:
-            self._began = now
+        if now >= self._again_at:
+            self._again_at, self._period = now + self._period, RESYNC_S
             self._done.clear()
 
     @property
     def due(self) -> float:
         """When to look again, in seconds since the epoch: the next retry, or when all is applied again."""
         retries = (each.again_at for key, each in self._failed.items() if key in self._touched)
-        return min(self._began + RESYNC_S, self._held, *retries)
+        return min(self._again_at, self._held, *retries)
 
     async def apply(self, made: Object) -> dict[str, Any] | None:
         """Apply an object unless it was applied just so before; returns it if it was applied now.

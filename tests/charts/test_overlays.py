@@ -12,6 +12,7 @@ import yaml
 from tests.charts.rendered import MANIFESTS, Objects, kustomize, one, overlays
 
 from tandem_rollout import KIND
+from tandem_rollout.engine.schedule import schedule
 from tandem_rollout.manifest import parse
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import render
@@ -66,9 +67,44 @@ def test_strategies() -> None:
     names = {overlay: only(overlay).spec.strategy.name for overlay in overlays() if overlay != "shared-gpu"}
     assert names["ab"] == "abTest"
     assert names["blue-green"] == "blueGreen"
-    assert {name for overlay, name in names.items() if overlay not in ("ab", "blue-green")} == {"static"}
+    assert names["canary"] == "canary"
+    assert names["shadow"] == "shadow"
+    deciding = ("ab", "blue-green", "canary", "shadow")
+    assert {name for overlay, name in names.items() if overlay not in deciding} == {"static"}
     for overlay in ("ab", "static"):
         assert [(each.name, each.weight) for each in only(overlay).spec.variants] == [("v1", 90), ("v2", 10)]
+
+
+def test_the_canary_is_decided_on_evidence_and_by_a_person() -> None:
+    spec = only("canary").spec
+    planned = schedule(spec)
+    assert planned is not None and spec.analysis is not None
+    assert [(step.weight, step.gate) for step in planned.steps] == [(5, False), (25, True), (50, False)]
+    assert planned.on_timeout == "pause"
+    gates = {metric.called: metric.gate for metric in spec.analysis.all_metrics}
+    # a dead pod counts nothing, so the gateway has to
+    assert gates == {"errors": True, "errors-in-pods": True, "latency": True, "degraded": True, "drift": False}
+    # a canary with one pod would lose its weight with it
+    assert spec.autoscaling.transformer.min_replicas == spec.autoscaling.predictor.min_replicas == 2
+
+
+def test_the_next_version_is_one_line(tmp_path: Path) -> None:
+    image = {"name": "registry.example.com/athlete/time-estimator", "newTag": "v2"}
+    (found,) = rollouts(build(tmp_path, overlay="overlays/canary", images=[image]))
+    before = only("canary").spec
+    assert found.spec.bundle is not None and found.spec.bundle.image.endswith(":v2")
+    # nothing that would make another plan of it
+    assert (found.spec.strategy, found.spec.analysis) == (before.strategy, before.analysis)
+
+
+def test_clients_never_meet_the_shadow() -> None:
+    rollout = only("shadow")
+    route = one(render(rollout, Platform()), "HTTPRoute", "time-estimator")
+    (split,) = [rule for rule in route["spec"]["rules"] if rule["name"] == "split"]
+    assert [each["weight"] for each in split["backendRefs"]] == [100]
+    (copies,) = split["filters"]
+    assert copies["requestMirror"]["percent"] == 10
+    assert "v2" in copies["requestMirror"]["backendRef"]["name"]
 
 
 def test_gpus() -> None:

@@ -519,7 +519,8 @@ async def test_an_idle_rollout_costs_no_call(here: World, ctl: Controller) -> No
     for _ in range(5):
         await ctl.one_pass("models", "time-estimator")
     assert here.server.calls == []
-    assert ctl.due["models", "time-estimator"] - here.now > 500
+    # nor is there anything to do before everything is applied again, of which the first time is not the same for all
+    assert ctl.due["models", "time-estimator"] - here.now >= 50
     here.pods["athlete:v2"] = without_image("athlete:v2")
     await ctl.run(5)
     here.server.calls.clear()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
+import httpx2
 from aiohttp import web
 from lightkube import AsyncClient, KubeConfig
 from lightkube.config.models import Cluster, User
@@ -67,7 +68,12 @@ class Lost:
     done: bool
 
 
-Fault = Answer | Lost | asyncio.Event
+@dataclass(frozen=True)
+class Late:
+    """The call is carried out, and the answer comes when nobody waits for it any more."""
+
+
+Fault = Answer | Lost | Late | asyncio.Event
 """An event holds the call up until it is set."""
 
 
@@ -80,6 +86,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "unavailable": Answer(503, "the server is currently unable to handle the request"),
     "lost before": Lost(done=False),
     "lost after": Lost(done=True),
+    "too late": Late(),
 }
 """What may happen to any call."""
 
@@ -110,7 +117,8 @@ class ApiServer:
 
     def client(self) -> AsyncClient:
         """A client of it."""
-        return AsyncClient(KubeConfig.from_one(cluster=Cluster(server=self.url), user=User()), trust_env=False)
+        config = KubeConfig.from_one(cluster=Cluster(server=self.url), user=User())
+        return AsyncClient(config, trust_env=False, transport=_Patience())
 
     # for tests: what is there, and what others do to it
 
@@ -248,12 +256,16 @@ class ApiServer:
             return _status(Answer(404, "404 page not found\n", plain=True))
         if isinstance(fault, Lost) and not fault.done:
             return _cut(request)
+        if isinstance(fault, Late) and verb == "watch":
+            return _too_late(web.Response())
         if verb == "watch":
             return await self._watch(request, plural, namespace)
         try:
             answer = self._carry_out(call, (plural, namespace or "", name), body, request)
         except _Refused as refused:
             return _status(Answer(refused.code, str(refused)))
+        if isinstance(fault, Late):
+            return _too_late(_json(answer))
         return _cut(request) if isinstance(fault, Lost) else _json(answer)
 
     def _carry_out(self, call: Call, key: Key, body: Any, request: web.Request) -> Object:
@@ -324,6 +336,25 @@ class ApiServer:
             return _cut(request, response)
         finally:
             del self._watches[task]
+
+
+_TOO_LATE: Final = "x-too-late"
+
+
+class _Patience(httpx2.AsyncHTTPTransport):
+    """Calls of a client, whose patience ends before an answer that says so has come: no test waits for a timeout."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        if _TOO_LATE in response.headers:
+            await response.aclose()
+            raise httpx2.ReadTimeout("", request=request)
+        return response
+
+
+def _too_late(response: web.Response) -> web.Response:
+    response.headers[_TOO_LATE] = "yes"
+    return response
 
 
 _UNCOUNTED: Final = frozenset({"status", "metadata"})

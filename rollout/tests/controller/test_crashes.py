@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -73,7 +75,7 @@ async def blue_green(here: World, wait: Wait) -> None:
 STORIES: dict[str, tuple[Story, list[str], dict[str, int]]] = {
     "promotion": (
         promotion,
-        ["Preparing 0", "Analysing 10", "Scaling 10", "Analysing 50", "Scaling 50", "Baking 100", "Promoted 100"],
+        ["Preparing 0", "Analysing 10", "Scaling 10", "Analysing 50", "Scaling 50", "Baking 95", "Promoted 100"],
         {"athlete:v2": 100},
     ),
     "abort": (abort, ["Preparing 0", "Analysing 10", "Aborting 0", "Aborted 0"], {"athlete:v1": 100}),
@@ -81,7 +83,7 @@ STORIES: dict[str, tuple[Story, list[str], dict[str, int]]] = {
         supersession,
         [
             *("Preparing 0", "Analysing 10", "Aborting 0", "Aborted 0"),
-            *("Preparing 0", "Analysing 10", "Scaling 10", "Analysing 50", "Scaling 50", "Baking 100", "Promoted 100"),
+            *("Preparing 0", "Analysing 10", "Scaling 10", "Analysing 50", "Scaling 50", "Baking 95", "Promoted 100"),
         ],
         {"athlete:v3": 100},
     ),
@@ -197,3 +199,30 @@ async def test_every_call_fails_once(name: str, kind: str) -> None:
         assert here.weights() == weighted
         assert steps(here) == told
     assert {call.verb for call in failed} == {"create", "delete", "get", "list", "patch", "watch"}
+
+
+@pytest.mark.parametrize("first", [0, 4])
+@pytest.mark.parametrize("name", STORIES)
+async def test_every_second_call_fails_in_one_way_or_another(name: str, first: int) -> None:
+    story, told, weighted = STORIES[name]
+    kinds = itertools.islice(itertools.cycle(FAULTS), first, None)
+    made: Counter[Call] = Counter()
+    failed: set[tuple[str, str]] = set()
+
+    def fault(call: Call) -> Fault | None:
+        made[call] += 1
+        if made[call] % 2 == 0:
+            return None
+        kind = next(kinds)
+        failed.add((call.resource, kind))
+        return FAULTS[kind]
+
+    async with world() as here:
+        here.rate = BUSY
+        here.server.fault = fault
+        async with controller(here) as ctl:
+            await story(here, ctl.run)
+        assert here.weights() == weighted
+        assert steps(here) == told
+    assert {kind for _, kind in failed} == set(FAULTS)
+    assert len([kind for resource, kind in failed if resource == "inferencerollouts/status"]) > len(FAULTS) // 2

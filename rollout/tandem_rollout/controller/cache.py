@@ -24,6 +24,8 @@ _SILENCE_S: Final = 330.0
 """The API server ends a watch before that; a connection that is silent for longer may be dead."""
 
 _GONE: Final = 410
+_AT_ONCE: Final = 250
+"""Objects of one answer to a list: a whole list of thousands would be in memory several times."""
 
 
 class Cache:
@@ -35,6 +37,7 @@ class Cache:
         changed: Is told of every object that appears, changes or goes.
         labels: Labels that objects must have; None as value for any.
         index: Label by whose value objects are found.
+        without: Top-level fields that nobody reads: they are not kept, nor is who manages which field.
         namespace: Only this one; None for all.
         sleep: Waits for some seconds before another try.
         silence: Seconds without any news after which a watch is taken for dead.
@@ -48,6 +51,7 @@ class Cache:
         *,
         labels: dict[str, Any] | None = None,
         index: str = "",
+        without: Iterable[str] = (),
         namespace: str | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         silence: float = _SILENCE_S,
@@ -57,6 +61,7 @@ class Cache:
         self._changed = changed
         self._labels = labels
         self._index = index
+        self._without = tuple(without)
         self._namespace = namespace or "*"
         self._sleep = sleep
         self._silence = silence
@@ -95,8 +100,8 @@ class Cache:
                 failures += 1
 
     async def _list(self) -> str:
-        found = self._client.list(self._kind, namespace=self._namespace, labels=self._labels)
-        objects = {_key(plain): plain for plain in [each.to_dict() async for each in found]}
+        found = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=_AT_ONCE)
+        objects = {_key(plain): plain for plain in [self._kept(each) async for each in found]}
         before = self._objects
         self._objects, self._indexed = {}, {}
         for plain in objects.values():
@@ -121,11 +126,19 @@ class Cache:
             while True:
                 async with asyncio.timeout(self._silence):
                     event, each = await anext(events)  # type: ignore[call-overload]
-                plain = each.to_dict()
+                plain = self._kept(each)
                 self._drop(_key(plain))
                 if event != "DELETED":
                     self._put(plain)
                 self._changed(plain)
+
+    def _kept(self, found: Any) -> dict[str, Any]:
+        """What is kept of an object: with thousands of them it is the memory of the controller."""
+        plain: dict[str, Any] = found.to_dict()
+        plain["metadata"].pop("managedFields", None)
+        for field in self._without:
+            plain.pop(field, None)
+        return plain
 
     def _put(self, plain: dict[str, Any]) -> None:
         key = _key(plain)

@@ -84,7 +84,8 @@ class LiveCluster:
         self.rollouts = cache(kinds.InferenceRollout, own)
         self._services = cache(kinds.InferenceService, owners, labels=labels, index=ROLLOUT_LABEL)
         self._routes = cache(kinds.HTTPRoute, owners, labels=labels, index=ROLLOUT_LABEL)
-        self._pods = cache(kinds.Pod, owners, labels={ROLLOUT_LABEL: None}, index=_SERVICE_LABEL)
+        labels = {ROLLOUT_LABEL: None}
+        self._pods = cache(kinds.Pod, owners, labels=labels, index=_SERVICE_LABEL, without=("spec",))
 
     @property
     def caches(self) -> tuple[Cache, ...]:

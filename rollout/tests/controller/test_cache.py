@@ -165,3 +165,26 @@ async def test_an_answer_without_a_content_type_is_a_failure_like_any_other() ->
         await asyncio.gather(task, return_exceptions=True)
     bad.close()
     await bad.wait_closed()
+
+
+async def test_what_nobody_reads_is_not_kept() -> None:
+    server, told = ApiServer(), Told()
+    fields = [{"manager": "somebody", "fieldsV1": {"f:spec": {}}}]
+
+    def managed(name: str) -> dict[str, Any]:
+        made = route(name, "one", hostnames=["example.com"])
+        made["metadata"]["managedFields"] = fields
+        return {**made, "status": {"parents": []}}
+
+    server.put("httproutes", managed("listed"))
+    async with caching(server, told, without=("spec",)) as (cache, _):
+        await cache.filled.wait()
+        server.put("httproutes", managed("watched"))
+        await told.until(lambda: cache.get("models", "watched") is not None)
+        for name in ("listed", "watched"):
+            kept = cache.get("models", name)
+            assert kept is not None
+            assert kept["status"] == {"parents": []}
+            assert kept["metadata"]["labels"] == {"team": "one"}
+            assert "spec" not in kept
+            assert "managedFields" not in kept["metadata"]

@@ -23,7 +23,8 @@ _RULES: Final = {
     "Gated": "The step pauses: somebody has to say that it goes on. A metric that fails aborts all the same.",
     "Scaling": "The next weight is set when the canary has the pods for it.",
     "Paused": "Weights stay until somebody resumes. A metric that fails aborts all the same.",
-    "Baking": "The canary has all requests; the version before keeps its pods until the bake time is over.",
+    "Baking": "The canary has all requests but what is held back: the version before keeps its pods, and that part to be "
+    "compared with, until the bake time is over. A metric that fails aborts at once.",
     "Promoted": "The run is over; the next one begins with another bundle, template or plan.",
     "Aborting": "Stable gets all requests back as soon as it has its pods back; at once where the canary does harm.",
     "Aborted": "The run is over, and is not tried again until the spec asks for something else or somebody starts it.",
@@ -152,7 +153,8 @@ def _bake(
 ) -> list[str]:
     if schedule is None:
         return ["the end of the bake time"]
-    return [f"the end of the bake time: {words.span(epoch(run.since) + schedule.bake - now)} more"]
+    held = f", with {100 - run.weight} % held back" if run.weight < 100 else ""
+    return [f"the end of the bake time: {words.span(epoch(run.since) + schedule.bake - now)} more{held}"]
 
 
 def _stable(
@@ -202,7 +204,7 @@ def _advise(current: Current, run: RunStatus | None, options: str) -> list[Advic
     abort = advice("abort", "gives stable all requests back")
     resume = advice("resume", "goes on")
     why = ' --reason "…"'
-    promote = advice("promote", "gives the canary all requests without evidence", why)
+    promote = advice("promote", "promotes the canary without evidence", why)
     start = advice("start", "tries it once more")
     report = advice("report", "writes the evidence down")
     plan = advice("plan", "shows what another version would go through")

@@ -72,7 +72,7 @@ async def test_a_good_canary_is_promoted(here: World) -> None:
         "Scaling 10",
         "Analysing 50",
         "Scaling 50",
-        "Baking 100",
+        "Baking 95",
         "Promoted 100",
     ]
     assert status.progress == "Promoted"

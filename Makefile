@@ -7,10 +7,10 @@ PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check test e2e bench sim demo lock proto manifests clean
+.PHONY: help fmt check test e2e bench bench-controller sim demo lock proto manifests clean
 
 help:  ## Show this text
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,9 @@ e2e: $(VENV)/.dev  ## Tests on the Kubernetes cluster that KUBECONFIG names
 
 bench: $(VENV)/.dev  ## Side by side with a stock KServe pair; results in benchmarks/results
 	$(BIN)/python -m benchmarks.pair
+
+bench-controller: $(VENV)/.dev  ## The controller with 1000 rollouts; etcd and kube-apiserver from KUBEBUILDER_ASSETS or PATH
+	$(BIN)/python -m benchmarks.controller
 
 sim: $(VENV)/.dev  ## Rollouts of simulated traffic; results in benchmarks/results
 	$(BIN)/python -m benchmarks.rollouts

@@ -6,10 +6,11 @@ import argparse
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -89,7 +90,7 @@ async def _run(arguments: argparse.Namespace, processes: Processes, folder: Path
         fleet = Fleet(api, arguments.idle, arguments.moving)
         await _prepare(api, fleet, console)
         async with _background(Surroundings(api, arguments.ready).run(), fleet.follow(), _checked(processes)):
-            others = {**plane.pids, "surroundings": os.getpid()}
+            others = {**plane.pids, "benchmark": os.getpid()}
 
             def controller(profile: str = "") -> tuple[int, Meter]:
                 port = free_port()
@@ -122,12 +123,8 @@ async def _prepare(api: Api, fleet: Fleet, console: Console) -> None:
         await api.create(DEFINITIONS, each)
     for each in control_plane.grants():
         await api.create((RBAC, f"{each['kind'].lower()}s"), each)
-    async with asyncio.timeout(60):
-        for each in definitions:
-            spec = each["spec"]
-            path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
-            while not await api.serves(path):
-                await asyncio.sleep(0.2)
+    for each in definitions:
+        await api.served(each, within=60.0)
     console.print(f"making {len(fleet.followed)} rollouts …")
     await fleet.create()
 
@@ -143,7 +140,9 @@ def _start(processes: Processes, plane: control_plane.ControlPlane, address: str
 
 async def _passed(meter: Meter, fleet: Fleet) -> None:
     """Wait until a controller has looked at every rollout once."""
-    while (await meter.scrape()).passes < len(fleet.followed):
+    while True:
+        if (await meter.scrape()).passes >= len(fleet.followed):
+            return
         await asyncio.sleep(0.5)
 
 
@@ -155,7 +154,7 @@ async def _checked(processes: Processes) -> None:
 
 
 @asynccontextmanager
-async def _background(*work: Any) -> AsyncIterator[None]:
+async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Have something done meanwhile; if it fails, so does what is done with it."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -173,9 +172,7 @@ def _leaf(error: BaseException) -> BaseException:
 
 
 @contextlib.contextmanager
-def _removed(folder: Path) -> Any:
-    import shutil
-
+def _removed(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:

@@ -15,7 +15,7 @@ from benchmarks.controller.control_plane import ControlPlane
 
 Plain = dict[str, Any]
 
-_TYPES: Final = {"merge": "application/merge-patch+json", "json": "application/json-patch+json"}
+_MERGE: Final = "application/merge-patch+json"
 _LONGEST_LINE: Final = 1 << 22
 
 ROLLOUTS: Final = "/apis/tandem-serving.io/v1alpha1", "inferencerollouts"
@@ -78,7 +78,7 @@ class Api:
             ApiError: if it is not taken.
         """
         path = f"{_path(kind, namespace)}/{name}{'/status' if status else ''}"
-        return await self._call("PATCH", path, change, _TYPES["merge"])
+        return await self._call("PATCH", path, change, _MERGE)
 
     async def delete(self, kind: Kind, namespace: str, name: str) -> None:
         """Delete an object at once; none that is gone already.
@@ -104,13 +104,25 @@ class Api:
             raise ApiError(f"GET {path}: {response.status}")
         return text
 
-    async def serves(self, path: str) -> bool:
-        """Whether there is something at a path."""
-        try:
-            await self.get(path)
-        except ApiError:
-            return False
-        return True
+    async def served(self, definition: Plain, *, within: float) -> None:
+        """Wait until a new kind is served.
+
+        Args:
+            definition: Its CustomResourceDefinition.
+            within: Seconds after which it is too late.
+
+        Raises:
+            TimeoutError: then.
+        """
+        spec = definition["spec"]
+        path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+        async with asyncio.timeout(within):
+            while True:
+                try:
+                    await self.get(path)
+                    return
+                except ApiError:
+                    await asyncio.sleep(0.2)
 
     async def watch(self, kind: Kind) -> AsyncIterator[tuple[str, Plain]]:
         """Every object of a kind as it is, and every change from then on."""

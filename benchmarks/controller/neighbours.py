@@ -1,4 +1,4 @@
-"""Whom the controller asks over HTTP: transformers for their proof, Prometheus for counters. One server is all of them."""
+"""Whom the controller asks over HTTP: transformers for their proof, Prometheus for counters; one server is them all."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def show(found: Findings, console: Console) -> None:
     table.add_column("", no_wrap=True)
     for window in found.windows.values():
         table.add_column(window.name, justify="right", no_wrap=True)
-    rows = {
+    rows: dict[str, Callable[[Window], str]] = {
         "seconds": lambda each: f"{each.seconds:,.0f}",
         "CPU of the controller": lambda each: f"{each.cpu_percent:.1f}",
         "its memory, MB": lambda each: f"{each.memory_mb:,.0f}",
@@ -68,7 +68,8 @@ def show(found: Findings, console: Console) -> None:
         "edit to status, p99, s": lambda each: _lag(each, 0.99),
         "CPU of the API server": lambda each: f"{each.others_percent['kube-apiserver']:.1f}",
         "CPU of etcd": lambda each: f"{each.others_percent['etcd']:.1f}",
-        "CPU of the surroundings": lambda each: f"{each.others_percent['surroundings']:.1f}",
+        "CPU of the benchmark itself": lambda each: f"{each.others_percent['benchmark']:.1f}",
+        "CPU of all others here": lambda each: f"{each.strangers_percent:.1f}",
     }
     for name, cell in rows.items():
         table.add_row(name, *(cell(each) for each in found.windows.values()))

@@ -7,7 +7,7 @@ import json
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -51,6 +51,7 @@ class Window:
         seconds: How long it was.
         cpu_percent: CPU of the controller, of one core.
         others_percent: CPU of the other processes, of one core, by name.
+        strangers_percent: CPU of everything else on the machine, of one core: what the benchmark had to share it with.
         memory_mb: Most resident memory of the controller in it, in megabytes.
         calls: Calls of the API server by the controller, by verb and resource.
         passes: Passes.
@@ -63,6 +64,7 @@ class Window:
     seconds: float
     cpu_percent: float
     others_percent: dict[str, float]
+    strangers_percent: float
     memory_mb: float
     calls: Counter[tuple[str, str]]
     passes: int
@@ -90,6 +92,7 @@ class Window:
             "seconds": self.seconds,
             "cpu_percent": self.cpu_percent,
             "others_cpu_percent": self.others_percent,
+            "strangers_cpu_percent": self.strangers_percent,
             "memory_mb": self.memory_mb,
             "api_calls_per_minute": self.calls_per_minute,
             "api_calls_per_minute_by_verb": self.by_verb(),
@@ -130,7 +133,7 @@ class Meter:
         except OSError:
             return Scrape({}, 0.0, 0.0)
 
-    async def measure(self, name: str, until: Any) -> Window:
+    async def measure(self, name: str, until: Awaitable[object]) -> Window:
         """Measure for as long as something takes.
 
         Args:
@@ -140,7 +143,7 @@ class Meter:
         pids = {"controller": self._pid, **self._others}
         self._fleet.tally = tally = Tally()
         process, most = psutil.Process(self._pid), 0
-        before, used, at = await self.scrape(), cpu.seconds(pids), self._size()
+        before, used, busy, at = await self.scrape(), cpu.seconds(pids), _busy(), self._size()
         started = time.monotonic()
         work = asyncio.ensure_future(until)
         while not work.done():
@@ -148,8 +151,9 @@ class Meter:
             await asyncio.wait([work], timeout=0.5)
         work.result()
         seconds = time.monotonic() - started
-        after, spent = await self.scrape(), cpu.seconds(pids)
+        after, spent, strangers = await self.scrape(), cpu.seconds(pids), _busy() - busy
         percent = {role: 100.0 * (spent[role] - used[role]) / seconds for role in pids}
+        strangers -= sum(spent[role] - used[role] for role in pids)
         self._fleet.tally = Tally()
         buckets = {edge: count - before.buckets.get(edge, 0.0) for edge, count in after.buckets.items()}
         return Window(
@@ -157,6 +161,7 @@ class Meter:
             seconds=seconds,
             cpu_percent=percent.pop("controller"),
             others_percent=percent,
+            strangers_percent=max(100.0 * strangers / seconds, 0.0),
             memory_mb=max(most, process.memory_info().rss) / 1e6,
             calls=_calls(self._audit, at, self._size()),
             passes=int(after.passes - before.passes),
@@ -185,7 +190,7 @@ def parsed(text: str) -> Scrape:
 
 
 def interpolated(buckets: Mapping[float, float], share: float) -> float:
-    """A quantile of a histogram, evenly spread within a bucket as PromQL has it; the last finite edge if it is above."""
+    """A quantile of a histogram, as PromQL has it: evenly spread within a bucket, at most the last finite edge."""
     edges = sorted(buckets)
     rank = share * buckets[edges[-1]] if edges else 0.0
     low = below = 0.0
@@ -216,6 +221,12 @@ def _calls(audit: Path, begin: int, end: int) -> Counter[tuple[str, str]]:
             resource = about.get("resource", event["requestURI"].partition("?")[0])
             found[event["verb"], f"{resource}/{about['subresource']}" if "subresource" in about else resource] += 1
     return found
+
+
+def _busy() -> float:
+    """CPU seconds that the whole machine has spent so far."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
 def _fetched(url: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tandem_rollout import GROUP
-from tandem_rollout.spec import Rollout, Template, Variant
+from tandem_rollout.spec import Predictor, Rollout, Template, Variant
 
 ROLLOUT_LABEL = f"{GROUP}/rollout"
 VARIANT_LABEL = f"{GROUP}/variant"
@@ -91,7 +91,7 @@ def revision_hash(rollout: Rollout, variant: Variant) -> str:
         rollout.model,
         variant.bundle,
         spec.transformer,
-        spec.predictor,
+        _predictor(spec.predictor),
         spec.store,
         spec.route.timeout,
         spec.template,
@@ -102,3 +102,15 @@ def revision_hash(rollout: Rollout, variant: Variant) -> str:
         spec.tolerations,
     )
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]
+
+
+def _predictor(predictor: Predictor) -> dict[str, object]:
+    """The predictor, with what its GPUs are called whether that was written down or left out.
+
+    Every other default is left out when it is encoded: msgspec knows it as the same object. This text it would know only
+    where nobody has written it, and API servers do, by the schema of the CRD: the hash is the one that is so in clusters.
+    """
+    plain: dict[str, object] = msgspec.to_builtins(predictor)
+    if predictor.gpu is not None:
+        plain["gpu"] = {**msgspec.to_builtins(predictor.gpu), "resource": predictor.gpu.resource}
+    return plain

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandem_rollout import spec
 from tandem_rollout.manifest import parse
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import render_revision
@@ -107,6 +109,53 @@ def test_the_order_of_keys_does_not_matter(changes: list[dict[str, Any]]) -> Non
 def test_the_hash_stays_from_one_release_to_the_next() -> None:
     # another hash for the same spec would replace every pod of every model when the controller is upgraded
     assert first(store={"url": "redis://store"}, nodeSelector={"a": "b", "c": "d"}).hash == "587bfffb"
+    assert first(**MAKE_PODS["gpu"]).hash == "0ccc4f95"
+    assert first(**MAKE_PODS["environment"], **MAKE_PODS["template"], **MAKE_PODS["timeout"]).hash == "3f9bae9f"
+    assert first(**MAKE_PODS["tolerations"], **MAKE_PODS["transformer"], **MAKE_PODS["own template"]).hash == "aa8f8227"
+
+
+def _written_out(kind: type[msgspec.Struct], given: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same with each field that has a default written out."""
+    found = []
+    for each in msgspec.structs.fields(kind):
+        default = each.default_factory() if callable(each.default_factory) else each.default
+        if default is not msgspec.NODEFAULT and each.encode_name not in given:
+            found.append({**given, each.encode_name: msgspec.to_builtins(default)})
+    return found
+
+
+GPU: dict[str, Any] = {"predictor": {"gpu": {}}}
+DEFAULTS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
+    "spec": ({}, _written_out(spec.RolloutSpec, {"bundle": None, "variants": specs.variants("v1", "v2")})),
+    **{
+        name: ({}, [{name: each} for each in _written_out(kind, {})])
+        for name, kind in (("transformer", spec.Transformer), ("predictor", spec.Predictor), ("store", spec.Store))
+    },
+    "route": ({}, [{"route": each} for each in _written_out(spec.Route, {})]),
+    "gpu": (GPU, [{"predictor": {"gpu": each}} for each in _written_out(spec.Gpu, {})]),
+    "bundle": (
+        {},
+        [
+            {"variants": specs.variants("v1", "v2", bundle=each)}
+            for each in _written_out(spec.Bundle, {"image": "athlete:v1"})
+        ],
+    ),
+    "environment": (
+        {"predictor": {"env": [{"name": "A"}]}},
+        [{"predictor": {"env": [each]}} for each in _written_out(spec.EnvVar, {"name": "A"})],
+    ),
+}
+
+
+@pytest.mark.parametrize("where", DEFAULTS)
+def test_a_default_may_be_written_out(where: str) -> None:
+    left_out, written = DEFAULTS[where]
+    assert written
+    for each in written:
+        # as the API server sends it: no text in it is the default's own object
+        sent = msgspec.json.decode(msgspec.json.encode(manifest(**{"variants": specs.variants("v1", "v2"), **each})))
+        of = parse(sent)
+        assert revision_hash(of, of.spec.all_variants[0]) == first(**left_out).hash, each
 
 
 def test_names_and_labels() -> None:

@@ -10,7 +10,7 @@ IMAGES := transformer predictor rollout
 .PHONY: help fmt check test e2e bench bench-controller sim demo lock proto manifests clean
 
 help:  ## Show this text
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[-a-z0-9]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)

@@ -26,7 +26,7 @@ def _address(revision: Revision) -> str:
 
 def main() -> int:
     """Run the controller with the flags of this process."""
-    run.Prober = functools.partial(Prober, _address)  # type: ignore[attr-defined]
+    run.Prober = functools.partial(Prober, _address)  # type: ignore[attr-defined,assignment]
     if not (path := os.environ.get(PROFILE)):
         return __main__.main()
     profile = cProfile.Profile()

@@ -70,6 +70,9 @@ class RunStatus(_Struct, frozen=True):
     reason: Annotated[str, Meta(description="Why the state is what it is.")] = ""
     by: Annotated[str, Meta(description="Who wanted it; empty for the controller itself.")] = ""
     command: Annotated[str, Meta(description="Identity of the last command that was heard.")] = ""
+    heard: Annotated[list[str], Meta(description="Those of the commands before it, the latest first.")] = field(
+        default_factory=list
+    )
     verdict: Annotated[str, Meta(description="What the metrics say together.")] = ""
 
 

@@ -99,7 +99,7 @@ class LocalBackend:
         A version that a person asks for becomes the one that the rollout wants.
         """
         asked = self._files.asked()
-        if asked is not None and (run is None or asked.id != run.command):
+        if asked is not None and (run is None or not run.knows(asked.id)):
             asked = self._heed(asked)
         serving = max(self._stack.weights.items(), key=lambda item: item[1])[0]
         underway = run if run is not None and not run.ended else None

@@ -49,14 +49,14 @@ def decide(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
 
 def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
     """Another run, where there is reason for one."""
-    command = seen.command if seen.command and (run is None or seen.command.id != run.command) else None
+    command = seen.command if seen.command and (run is None or not run.knows(seen.command.id)) else None
     if seen.deleted:
         return run
     if run is not None and command and command.verb == "rollback" and run.state == "Promoted":
         if not seen.stable.running:
             return _answered(run, command, f"cannot be rolled back: {run.stable} is gone")
         reason = _said(command, "rolled back")
-        return replace(_abort(run, now, reason, hurried=False), command=command.id, by=command.by)
+        return replace(_abort(run, now, reason, hurried=False), by=command.by).hearing(command.id)
     if schedule.observes:
         return _observe(schedule, run, seen, now)
     anew = command is not None and command.verb == "start"
@@ -64,8 +64,8 @@ def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
         return run  # the route has not followed yet: what comes next begins from the canary
     tried = run is not None and run.canary == seen.wanted and run.plan == seen.plan
     if not seen.serving or not seen.wanted or seen.wanted == seen.serving or (tried and not anew):
-        return replace(run, command=command.id) if run is not None and command else run
-    return Run(
+        return run.hearing(command.id) if run is not None and command else run
+    begun = Run(
         number=run.number + 1 if run else 1,
         stable=seen.serving,
         canary=seen.wanted,
@@ -75,8 +75,10 @@ def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
         since=now,
         by=command.by if command and anew else "",
         reason=_said(command, "started again" if tried else "started") if command and anew else "",
-        command=command.id if command else run.command if run else "",
+        command=run.command if run else "",
+        heard=run.heard if run else (),
     )
+    return begun.hearing(command.id) if command else begun
 
 
 def _observe(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
@@ -92,6 +94,7 @@ def _observe(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run
         since=now,
         deadline=now + schedule.timeout,
         command=run.command if run else "",
+        heard=run.heard if run else (),
     )
 
 
@@ -101,18 +104,18 @@ def _observe(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run
 def _heard(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     """The run after a command that it has not heard yet."""
     command = seen.command
-    if command is None or command.id == run.command:
+    if command is None or run.knows(command.id):
         return run
     answer = _obey(schedule, run, command, now)
     if answer is None:
         return _answered(run, command, f"cannot {command.verb} while {run.state}")
-    return replace(answer, command=command.id, by=command.by)
+    return replace(answer, by=command.by).hearing(command.id)
 
 
 def _answered(run: Run, command: Command, answer: str) -> Run:
     """The run with the answer to a command that changes nothing, before the reason for its state."""
     why = _why(run)
-    return replace(run, command=command.id, reason=f"{answer}; {why}" if why else answer)
+    return replace(run, reason=f"{answer}; {why}" if why else answer).hearing(command.id)
 
 
 def _why(run: Run) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 State = Literal[
@@ -20,6 +20,9 @@ State = Literal[
 ]
 
 ENDS: Final[frozenset[State]] = frozenset({"Promoted", "Aborted", "Concluded"})
+
+MOST_HEARD: Final = 15
+"""Commands that are remembered beside the last one."""
 
 Verb = Literal["start", "promote", "pause", "resume", "abort", "rollback"]
 
@@ -48,6 +51,7 @@ class Run:
         reason: Why the state is what it is.
         by: Who wanted it; empty for the engine itself.
         command: The last command that was heard.
+        heard: Those before it, the latest first, so that an old one that somebody applies again says nothing.
     """
 
     number: int
@@ -66,11 +70,21 @@ class Run:
     reason: str = ""
     by: str = ""
     command: str = ""
+    heard: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
         """Whether nothing more happens by itself."""
         return self.state in ENDS
+
+    def knows(self, command: str) -> bool:
+        """Whether a command was heard, by its identity."""
+        return command == self.command or command in self.heard
+
+    def hearing(self, command: str) -> Run:
+        """The run after it has heard a command; only the last ones are remembered."""
+        heard = (self.command, *self.heard) if self.command else self.heard
+        return replace(self, command=command, heard=heard[:MOST_HEARD])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

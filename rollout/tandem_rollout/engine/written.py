@@ -43,6 +43,7 @@ def write(run: Run, *, steps: int, measured: float | None = None, verdict: str =
         reason=run.reason,
         by=run.by,
         command=run.command,
+        heard=list(run.heard),
         verdict=verdict,
     )
 
@@ -76,6 +77,7 @@ def _run(status: RunStatus) -> Run:
         reason=status.reason,
         by=status.by,
         command=status.command,
+        heard=tuple(status.heard),
     )
 
 

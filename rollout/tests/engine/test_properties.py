@@ -13,7 +13,7 @@ from tandem_rollout.analysis.verdict import Decision, Verdict
 from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.desired import WHOLE, desired, pods_for
 from tandem_rollout.engine.due import due
-from tandem_rollout.engine.run import ENDS, Command, Run, State, Verb
+from tandem_rollout.engine.run import ENDS, MOST_HEARD, Command, Run, State, Verb
 from tandem_rollout.engine.schedule import Schedule, Step
 from tandem_rollout.engine.seen import Arm, Seen
 from tandem_rollout.engine.written import read, write
@@ -84,6 +84,7 @@ RUNS = st.none() | st.builds(
     reason=st.sampled_from(["", "x", "cannot resume while Aborting; x"]),
     by=st.sampled_from(["", "ann"]),
     command=st.sampled_from(["", "1", "2"]),
+    heard=st.lists(st.sampled_from("345"), max_size=3, unique=True).map(tuple),
 )
 
 
@@ -155,7 +156,7 @@ def test_whatever_is_under_way_can_be_ended_by_a_person(schedule: Schedule, run:
 def may_abort(schedule: Schedule, run: Run, seen: Seen, now: float) -> bool:
     """Whether there is reason to take a canary back, reckoned once more and from what people are told."""
     command = seen.command
-    told = command is not None and command.id != run.command and command.verb in ("abort", "rollback")
+    told = command is not None and not run.knows(command.id) and command.verb in ("abort", "rollback")
     spec = seen.deleted or seen.wanted != run.canary or seen.plan != run.plan
     failed = seen.decision is not None and seen.decision.verdict is Verdict.FAIL
     dead = run.weight > 0 and not seen.canary.running
@@ -205,6 +206,12 @@ class Runs(RuleBasedStateMachine):
     def person(self, verb: Any) -> None:
         self.given += 1
         self.seen = replace(self.seen, command=Command(id=str(self.given), verb=verb, by="ann"))
+
+    @precondition(lambda self: self.obeyed)
+    @rule(verb=st.sampled_from(get_args(Verb)), back=st.integers(1, MOST_HEARD))
+    def somebody_applies_an_old_command_again(self, verb: Any, back: int) -> None:
+        old = self.obeyed[-min(back, len(self.obeyed))]
+        self.seen = replace(self.seen, command=Command(id=old, verb=verb, by="git"))
 
     @rule(routed=st.none() | st.integers(0, 100))
     def somebody_edits_the_route(self, routed: int | None) -> None:
@@ -280,7 +287,7 @@ class Runs(RuleBasedStateMachine):
             command = self.seen.command
             assert command is not None
             assert (command.verb, command.id) == ("start", after.command)
-            assert command.id != before.command
+            assert not before.knows(command.id)
         if after.command and after.command not in self.obeyed:
             self.obeyed.append(after.command)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tandem_rollout.engine.desired import desired
-from tandem_rollout.engine.run import Verb
+from tandem_rollout.engine.run import MOST_HEARD, Command, Verb
 from tandem_rollout.engine.schedule import Schedule, Step
 
 from .walk import FAIL, HELD, INCONCLUSIVE, NO_DATA, ONE, PASS, PREVIEW, PROVIDER_ERROR, THREE, WATCHED, Walk
@@ -159,6 +159,36 @@ def test_another_version_that_is_wanted_while_it_bakes_finds_it_promoted_with_al
     walk.at("Promoted", 100)
     walk.settle()
     assert (walk.here.stable, walk.here.canary, walk.here.number) == ("b", "c", 2)
+
+
+# what was said before
+
+
+def test_an_old_command_that_is_applied_again_says_nothing() -> None:
+    """From a backup, or from a repository that has an annotation of last month."""
+    walk = Walk().to("Analysing")
+    walk.says("pause")
+    walk.says("resume")
+    walk.says("abort")
+    walk.at("Aborted", 0)
+    walk.says("start")
+    walk.at("Analysing", 10)
+    for old, verb in (("1", "pause"), ("3", "abort"), ("2", "resume"), ("4", "start")):
+        walk.sees(command=Command(id=old, verb=verb, by="git"))
+        walk.at("Analysing", 10)
+        assert walk.here.number == 2
+    walk.says("pause")
+    walk.at("Paused", 10)
+
+
+def test_commands_are_remembered_beyond_a_crash_and_not_without_end() -> None:
+    walk = Walk(crashing=True).to("Analysing")
+    for _ in range(20):
+        walk.says("pause")
+        walk.says("resume")
+    assert len(walk.here.heard) == MOST_HEARD
+    walk.sees(command=Command(id=str(40 - MOST_HEARD), verb="abort", by="git"))
+    walk.at("Analysing", 10)
 
 
 # what waits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 import typer
@@ -13,7 +13,8 @@ from rich.console import Console
 from tandem_cli.errors import TellingGroup
 from tandem_cli.render import dump
 from tandem_cli.rollout import screen
-from tandem_cli.rollout.current import Current, current
+from tandem_cli.rollout.course import Traffic
+from tandem_cli.rollout.current import Current, current, last_record
 from tandem_cli.rollout.explaining import explanation
 from tandem_cli.rollout.forms import Status, StatusList
 from tandem_cli.rollout.options import (
@@ -29,7 +30,7 @@ from tandem_cli.rollout.options import (
     show,
     target_of,
 )
-from tandem_cli.rollout.planning import Traffic, planned
+from tandem_cli.rollout.planning import planned
 from tandem_cli.rollout.report.form import Report
 from tandem_cli.rollout.report.form import report as report_of
 from tandem_cli.rollout.report.markdown import markdown
@@ -45,9 +46,6 @@ from tandem_cli.rollout.watching import Goal, wait
 from tandem_cli.rollout.watching import watch as watch_until_it_ends
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.fields import seconds
-
-_RUNS_TO_ASK: Final = 3
-"""How many runs are looked through for a rate of requests."""
 
 
 class ReportFormat(StrEnum):
@@ -186,7 +184,7 @@ def plan(
     target = target_of(setting, name, local, cluster, namespace, kube_context)
     check_version(target, bundle, version)
     found = current(target.get(name))
-    traffic = Traffic(requests_per_second=rps, error_rate=error_rate, record=_last_record(target, found))
+    traffic = Traffic(requests_per_second=rps, error_rate=error_rate, record=last_record(target, found))
     form = planned(found, traffic, image=bundle or version)
     show(form, screen.plan(form), output)
 
@@ -278,12 +276,6 @@ def _written(kind: ReportFormat, found: Current, form: Report, record: Record | 
     write = page if kind is ReportFormat.HTML else markdown
     series = tracks(found.metrics, record) if record else []
     return write(form, weights(record) if record else None, series)
-
-
-def _last_record(target: Target, found: Current) -> Record | None:
-    """Evidence of the latest run that has some."""
-    records = (target.record(found.name, run.number) for run in found.runs()[:_RUNS_TO_ASK])
-    return next((record for record in records if record is not None and record.samples), None)
 
 
 def _show_all(target: Target, setting: Setting, output: Format) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from tandem_cli.errors import AdvisedError
 from tandem_cli.rollout import words
+from tandem_cli.rollout.target import Target
 from tandem_rollout.analysis.judge import Line, judge
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import Decision
@@ -19,6 +20,9 @@ from tandem_rollout.gates import Analysis, Metric
 from tandem_rollout.manifest import parse
 from tandem_rollout.spec import RolloutSpec
 from tandem_rollout.status import PastRun, RolloutStatus, RunStatus
+
+_RUNS_TO_ASK: Final = 3
+"""How many runs are looked through for evidence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +128,20 @@ def current(manifest: Mapping[str, Any]) -> Current:
         trouble=trouble,
         status=status,
     )
+
+
+def last_record(target: Target, found: Current) -> Record | None:
+    """Evidence of the latest run that has some.
+
+    Args:
+        target: Where the rollout is.
+        found: The rollout.
+
+    Raises:
+        TargetError: It cannot be read.
+    """
+    records = (target.record(found.name, run.number) for run in found.runs()[:_RUNS_TO_ASK])
+    return next((record for record in records if record is not None and record.samples), None)
 
 
 def _plain(value: Any) -> Any:

@@ -6,8 +6,11 @@ from typing import Annotated, Final
 
 import typer
 
+from tandem_cli.errors import AdvisedError
 from tandem_cli.rollout import screen
 from tandem_cli.rollout.asking import ask
+from tandem_cli.rollout.current import current, last_record
+from tandem_cli.rollout.lateness import lateness_from
 from tandem_cli.rollout.options import (
     ClusterOption,
     ContextOption,
@@ -94,6 +97,8 @@ def _start(
     target = target_of(setting, name, local, cluster, namespace, kube_context)
     check_version(target, bundle, version)
     what = bundle or version
+    for said in _lateness(target, name):
+        typer.echo(f"beware: {said}", err=True)
     _say(setting, target, name, "start", reason=reason, timeout=timeout, wait=wait, output=output, bundle=what)
 
 
@@ -114,6 +119,15 @@ def _promote(
     setting = context.ensure_object(Setting)
     target = target_of(setting, name, local, cluster, namespace, kube_context)
     _say(setting, target, name, "promote", reason=reason, timeout=timeout, wait=wait, output=output)
+
+
+def _lateness(target: Target, name: str) -> list[str]:
+    """That what is started will hardly be decided in time. Nobody is kept from it who may not read the evidence."""
+    try:
+        found = current(target.get(name))
+        return lateness_from(found, last_record(target, found))
+    except AdvisedError:
+        return []
 
 
 def _say(

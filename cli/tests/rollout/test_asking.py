@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tandem_cli.rollout.target import TargetError
 from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.schedule import schedule
@@ -17,7 +18,7 @@ from tandem_rollout.manifest import parse
 from tandem_rollout.status import RunStatus
 
 from .conftest import Tandem
-from .world import NOW, Clock, FakeTarget, Manifest, manifest, spec
+from .world import NOW, Clock, FakeTarget, Manifest, manifest, record, spec
 
 VERBS = ("promote", "pause", "resume", "abort", "rollback")
 
@@ -154,6 +155,31 @@ def test_starting_another_bundle(tandem: Tandem, target: FakeTarget) -> None:
     target.hears = becoming(reason="cannot start while Analysing")
     found = tandem("start", "est", "--bundle", "registry.example.com/est:v3")
     assert (found.exit_code, target.bundles) == (0, ["registry.example.com/est:v3"])
+
+
+def test_starting_what_will_not_be_decided_in_time(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"state": "Aborted"})
+    target.hears = becoming(number=2, state="Preparing")
+    target.records["est", 1] = record(target.manifests["est"], requests=20)
+    found = tandem("start", "est", "-o", "json")
+    assert (found.exit_code, json.loads(found.stdout)["heard"]) == (0, True)
+    assert "beware: at 2 requests/s a good version takes about " in found.stderr
+    assert "beware: what would help: analysis.timeout: " in found.stderr
+    target.records["est", 1] = record(target.manifests["est"], requests=20_000)
+    assert "beware" not in tandem("start", "est").stderr
+
+
+def test_starting_without_a_look_at_the_evidence(
+    tandem: Tandem, target: FakeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(self: FakeTarget, name: str, run: int) -> None:
+        raise TargetError("configmaps is forbidden")
+
+    target.manifests["est"] = manifest(run={"state": "Aborted"})
+    target.hears = becoming(number=2, state="Preparing")
+    monkeypatch.setattr(FakeTarget, "record", forbidden)
+    found = tandem("start", "est")
+    assert (found.exit_code, found.stderr) == (0, "")
 
 
 def test_starting_a_version_of_this_machine(tandem: Tandem, target: FakeTarget) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import pytest
 
+from tandem_cli.rollout.words import span
 from tandem_rollout.engine.schedule import plan_hash
 from tandem_rollout.manifest import parse
 
@@ -54,7 +56,73 @@ def test_rarer_events_and_thinner_traffic_take_longer(tandem: Tandem) -> None:
     assert metric(fast, "errors")["toPass"] == metric(slow, "errors")["toPass"]
     assert fast["minutes"] < slow["minutes"]
     assert (fast["inTime"], slow["inTime"]) == (True, False)
-    assert any("longer than the time-out; then: pause" in each for each in slow["warnings"])
+    assert any("longer than the time-out of 1h; then: pause" in each for each in slow["warnings"])
+    assert not any("time-out" in each for each in fast["warnings"])
+
+
+SMALL = {"canary": {"steps": [{"weight": 10, "hold": "1m"}]}}
+
+
+def warned(found: dict[str, Any], said: str) -> str:
+    (warning,) = [each for each in found["warnings"] if said in each]
+    return str(warning)
+
+
+def test_too_little_traffic_is_said_and_what_would_help(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(spec=spec(strategy=SMALL, analysis={}))
+    found = plan(tandem, "--rps", "5", "--error-rate", "0.001")
+    assert found["inTime"] is False
+    assert warned(found, "then: pause").startswith("at 5 requests/s a good version takes about ")
+    help_ = warned(found, "what would help")
+    for remedy in (
+        "analysis.timeout: ",
+        "a last step of 50% (then about ",
+        "a margin of 3 for ",
+        "if nobody would mind",
+    ):
+        assert remedy in help_
+
+
+def test_what_would_help_helps(tandem: Tandem, target: FakeTarget) -> None:
+    analysis: dict[str, Any] = {"metrics": [{"type": "errors"}]}
+    made = spec(strategy=SMALL, analysis=analysis)
+    target.manifests["est"] = manifest(spec=made)
+    words = ("--rps", "5", "--error-rate", "0.005")
+    before = plan(tandem, *words)
+    help_ = warned(before, "what would help")
+    hours = help_.partition("analysis.timeout: ")[2].partition("h")[0]
+    changes: list[dict[str, Any]] = [
+        {"strategy": {"canary": {"steps": [{"weight": 50, "hold": "1m"}]}}},
+        {"analysis": {"metrics": [{"type": "errors", "margin": 3}]}},
+        {"analysis": {"metrics": [{"type": "errors", "floor": 0.01}]}},
+    ]
+    for change in changes:
+        target.manifests["est"] = manifest(spec={**made, **change})
+        after = plan(tandem, *words)
+        assert after["minutes"] < before["minutes"]
+        assert span(after["minutes"] * 60) in help_
+    target.manifests["est"] = manifest(spec={**made, "analysis": {**analysis, "timeout": f"{hours}h"}})
+    after = plan(tandem, *words)
+    assert after["inTime"] is True
+    assert not any("time-out" in each for each in after["warnings"])
+
+
+def test_a_decision_that_hardly_comes_in_time(tandem: Tandem, target: FakeTarget) -> None:
+    made = spec(analysis={"metrics": [{"type": "errors"}]})
+    target.manifests["est"] = manifest(spec=made)
+    words = ("--rps", "50", "--error-rate", "0.005")
+    seconds = math.ceil(plan(tandem, *words)["minutes"] * 60) + 1
+    target.manifests["est"] = manifest(spec={**made, "analysis": {**made["analysis"], "timeout": f"{seconds}s"}})
+    found = plan(tandem, *words)
+    assert found["inTime"] is True
+    assert "hardly less than the time-out" in warned(found, "then: pause")
+
+
+@pytest.mark.parametrize("rate", ["0", "0.3", "0.9"])
+def test_there_is_always_something_that_would_help(tandem: Tandem, target: FakeTarget, rate: str) -> None:
+    target.manifests["est"] = manifest(spec=spec(analysis={"metrics": [{"type": "errors"}]}))
+    found = plan(tandem, "--rps", "0.01", "--error-rate", rate)
+    assert "analysis.timeout: " in warned(found, "what would help")
 
 
 def test_holds_are_the_least_that_it_takes(tandem: Tandem) -> None:

@@ -43,7 +43,7 @@ def test_the_words_are_those_of_a_cluster_and_the_rest_stays_as_it_is() -> None:
         ({"strategy": {"canary": {"steps": [{"weight": 50}, {"weight": 10}]}}}, "must rise"),
         ({"analysis": {"interval": "1ms"}}, "1s or more"),
         ({"analysis": {"intervall": "2s"}}, "intervall"),
-        ({"analysis": {"metrics": [{"type": "assignment", "requests": "x"}]}}, "need Prometheus"),
+        ({"analysis": {"metrics": [{"type": "assignment", "requests": "$inferenceservice"}]}}, "need Prometheus"),
     ],
 )
 def test_what_makes_no_sense_is_told(table: Any, message: str) -> None:

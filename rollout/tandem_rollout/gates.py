@@ -56,11 +56,14 @@ class Metric(Struct, frozen=True):
     requests: Annotated[
         str,
         Meta(
-            description="ratio: PromQL of a counter of all events; assignment: of new units. $inferenceservice and "
-            "$namespace stand for the version that is asked about."
+            max_length=4096,
+            description="ratio: PromQL of a counter of all events; assignment: of new units. It must say "
+            "$inferenceservice, which stands for the version that is asked about, and may say $namespace.",
         ),
     ] = ""
-    events: Annotated[str, Meta(description="ratio: PromQL of a counter of the bad ones among them.")] = ""
+    events: Annotated[
+        str, Meta(max_length=4096, description="ratio: PromQL of a counter of the bad ones among them, likewise.")
+    ] = ""
     gate: Annotated[bool, Meta(description="Whether it decides; otherwise it is only reported.")] = True
     no_data: Annotated[
         Literal["hold", "fail", "ignore"],
@@ -105,7 +108,11 @@ class Analysis(Struct, frozen=True):
         Meta(description="Where counters are read: from Prometheus, or from the pods and the gateway themselves."),
     ] = "prometheus"
     prometheus: Annotated[
-        str, Meta(description="Address of Prometheus. Default: the one that the controller was installed with.")
+        str,
+        Meta(
+            description="Address of Prometheus: one that the installation allows. Default: the one that the controller "
+            "was installed with."
+        ),
     ] = ""
     timeout: Annotated[Duration, Meta(description="Longest time from the first weight to a decision.")] = "1h"
     on_timeout: Annotated[

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 from tandem_rollout.fields import InvalidSpecError, seconds
+from tandem_rollout.gates import Metric
 from tandem_rollout.spec import Bundle, RolloutSpec, Template
 
 _SHORTEST_TIMEOUT_S = 0.1
 _SHORTEST_TICK_S = 1.0
 _LONGEST_WINDOW_S = 3600.0
 """An autoscaler looks back no further."""
+_ASKS_ONE = "[$]inferenceservice([^A-Za-z0-9_]|$)"
+"""PromQL that asks of one version; without it both would be given the same counters."""
 
 RULES: tuple[tuple[str, str, str], ...] = (
     ("", "has(self.bundle) != (has(self.variants) && self.variants.size() > 0)", "give either bundle or variants"),
@@ -65,6 +69,18 @@ RULES: tuple[tuple[str, str, str], ...] = (
         "analysis",
         "!has(self.metrics) || self.metrics.all(m, m.type != 'assignment' || (has(m.requests) && m.requests != ''))",
         "a metric of type assignment needs requests",
+    ),
+    *(
+        (
+            "analysis",
+            f"!has(self.metrics) || self.metrics.all(m, !({types}) || !has(m.{field}) || m.{field} == '' || "
+            f"m.{field}.matches('{_ASKS_ONE}'))",
+            f"{field} of a metric of type {named} must say $inferenceservice, or it asks the same of both versions",
+        )
+        for field, types, named in (
+            ("requests", "m.type == 'ratio' || m.type == 'assignment'", "ratio or assignment"),
+            ("events", "m.type == 'ratio'", "ratio"),
+        )
     ),
     (
         "analysis",
@@ -179,6 +195,18 @@ def _check_decisions(spec: RolloutSpec) -> None:
             raise InvalidSpecError(f"{where}: type ratio needs requests and events")
         if metric.type == "assignment" and not metric.requests:
             raise InvalidSpecError(f"{where}: type assignment needs requests")
+        for field, given in _asked(metric):
+            if not re.search(_ASKS_ONE, given):
+                raise InvalidSpecError(
+                    f"{where}: {field} must say $inferenceservice, or it asks the same of both versions"
+                )
+
+
+def _asked(metric: Metric) -> list[tuple[str, str]]:
+    """A person's PromQL, by its field."""
+    if metric.type == "ratio":
+        return [("requests", metric.requests), ("events", metric.events)]
+    return [("requests", metric.requests)] if metric.type == "assignment" else []
 
 
 def _check_bundle(where: str, bundle: Bundle) -> None:

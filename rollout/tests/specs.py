@@ -50,6 +50,15 @@ GOOD: Final[dict[str, Spec]] = {
     "canary with analysis": canary(
         analysis={"metrics": [{"type": "errors", "floor": 0.01}, {"type": "drift", "gate": False}], "dispersion": 1.5}
     ),
+    "PromQL of one version": canary(
+        analysis={
+            "metrics": [
+                {"type": "ratio", "requests": 'a{is="$inferenceservice"}', "events": "b_$inferenceservice"},
+                {"type": "assignment", "requests": 'units{is="$inferenceservice",namespace="$namespace"}'},
+                {"type": "errors", "requests": "what nobody reads"},
+            ]
+        }
+    ),
     "A/B with analysis": {"variants": variants("a", "b"), "strategy": {"abTest": {}}, "analysis": {}},
     "shadow": {
         "variants": [*variants("v1"), *variants("v2", weight=0)],
@@ -127,12 +136,24 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
         "spec.analysis: needs the strategy canary, blueGreen, abTest or shadow",
     ),
     "ratio without events": (
-        canary(analysis={"metrics": [{"type": "ratio", "requests": "a_total"}]}),
+        canary(analysis={"metrics": [{"type": "ratio", "requests": 'a_total{inferenceservice="$inferenceservice"}'}]}),
         "spec.analysis.metrics: ratio: type ratio needs requests and events",
     ),
     "assignment without units": (
         canary(analysis={"metrics": [{"type": "assignment"}]}),
         "spec.analysis.metrics: assignment: type assignment needs requests",
+    ),
+    "requests of both versions": (
+        canary(analysis={"metrics": [{"type": "ratio", "requests": "a_total", "events": "$inferenceservice"}]}),
+        "spec.analysis.metrics: ratio: requests must say $inferenceservice",
+    ),
+    "events of both versions": (
+        canary(analysis={"metrics": [{"type": "ratio", "requests": "$inferenceservice", "events": "$namespace"}]}),
+        "spec.analysis.metrics: ratio: events must say $inferenceservice",
+    ),
+    "units of something else": (
+        canary(analysis={"metrics": [{"type": "assignment", "requests": "$inferenceservices"}]}),
+        "spec.analysis.metrics: assignment: requests must say $inferenceservice",
     ),
     "a margin of 1": (canary(analysis={"metrics": [{"type": "errors", "margin": 1}]}), "spec.analysis.metrics[0]."),
     "a floor of 1": (canary(analysis={"metrics": [{"type": "errors", "floor": 1}]}), "spec.analysis.metrics[0]."),

@@ -77,7 +77,8 @@ def test_versions_may_be_worse_by_another_metric() -> None:
 
 
 def test_ratios_of_ones_own_need_a_rate(tmp_path: Path) -> None:
-    metric = {"type": "ratio", "name": "refunds", "requests": "orders_total", "events": "refunds_total"}
+    requests, events = (f'{name}_total{{service="$inferenceservice"}}' for name in ("orders", "refunds"))
+    metric = {"type": "ratio", "name": "refunds", "requests": requests, "events": events}
     file = manifest(tmp_path, analysis={"metrics": [metric], "timeout": "6h"})
     found = run(file, *FEW)
     assert found.exit_code == 2

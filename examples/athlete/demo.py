@@ -6,7 +6,7 @@
 Version v1 has all the traffic first, then v2 gets a tenth of it. There every vector that the transformers made online
 must equal the vector made offline from the tables, bit for bit, and every prediction must be scikit-learn's within the
 bundle's tolerance. Then v2 gets half, and all once the metrics say that it may. Exit code 1 if anything is otherwise,
-or if a faulty version is promoted.
+or if a faulty version is promoted; 130 if it is interrupted before all is done.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from train import Data, Trained, estimators, train_version
 
 STABLE = "v1"
 SEED = 11
+INTERRUPTED = 130
+"""As a shell says that Ctrl-C has ended a command."""
 
 
 def main() -> int:
@@ -55,7 +57,11 @@ def main() -> int:
     except TandemError as error:
         console.print("[bold red]failed:[/]", end=" ")
         console.print(str(error), markup=False, soft_wrap=True)
-    return 0 if done else 1
+        return 1
+    if not done:
+        console.print("[bold]interrupted[/]: what was started is stopped")
+        return INTERRUPTED
+    return 0
 
 
 def run(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,6 +38,18 @@ def test_a_demo_of_a_faulty_version_ends_well_when_it_is_caught(
     done = demo("--bad", "errors")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "v2-errors was caught and rolled back: failed by errors" in done.stdout
+
+
+def test_a_demo_that_is_interrupted_says_so(package: Path, tmp_path: Path) -> None:
+    command = [sys.executable, package / "demo.py"]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as demo:
+        assert demo.stdout is not None
+        assert "Train" in demo.stdout.readline()
+        demo.send_signal(signal.SIGINT)
+        said, complained = demo.communicate()
+    assert (demo.returncode, complained) == (130, "")
+    assert said.splitlines()[-1] == "interrupted: what was started is stopped"
 
 
 def test_the_package_fits_on_one_screen(package: Path) -> None:

@@ -59,11 +59,14 @@ def lateness(
         heavier = replace(schedule, steps=(*schedule.steps[:-1], replace(last, weight=_HEAVIER)))
         remedy(f"a last step of {_HEAVIER}%", heavier, analysis)
     slow = [each for each in metrics if each.gate and (each.to_pass_minutes or 0.0) * 60.0 * _SPARE > timeout]
-    margins = {each.name: each.margin for each in slow if each.margin is not None}
+    compared = {each.name: each for each in slow if each.margin is not None}  # drift has no margin
+    margins = {name: each.margin or 0.0 for name, each in compared.items()}
     if margins:
         margin = math.floor(max(margins.values())) + 1.0
         remedy(f"a margin of {margin:g} for {', '.join(margins)}", schedule, _with(analysis, margins, margin=margin))
-    rates = {each.name: max(each.rate or 0.0, each.floor or 0.0) for each in slow if each.type != "latency"}
+    rates = {
+        name: max(each.rate or 0.0, each.floor or 0.0) for name, each in compared.items() if each.type != "latency"
+    }
     floor = 2.0 * max(rates.values(), default=0.0)
     if 0.0 < floor < 1.0:
         what = f"a floor of {words.rate(floor)} for {', '.join(rates)}, if nobody would mind such a rate"

@@ -16,6 +16,7 @@ class Platform:
         triton_image: Image of Triton.
         domain: Domain of default hostnames.
         prometheus: Address of Prometheus, as KEDA reaches it.
+        allowed_prometheus: Further addresses of Prometheus that an analysis may name, separated by commas.
         controller_namespace: Namespace of the controller, which asks transformers for their proof.
     """
 
@@ -25,4 +26,10 @@ class Platform:
     triton_image: str = "nvcr.io/nvidia/tritonserver:26.10-py3"
     domain: str = "example.com"
     prometheus: str = "http://prometheus-operated.monitoring:9090"
+    allowed_prometheus: str = ""
     controller_namespace: str = "tandem-system"
+
+    def allows(self, prometheus: str) -> bool:
+        """Whether a spec may have the controller ask this address: it reaches more than those who write specs do."""
+        own = (self.prometheus, *self.allowed_prometheus.split(","))
+        return prometheus.rstrip("/") in {each.strip().rstrip("/") for each in own} - {""}

@@ -107,8 +107,8 @@ def revision_hash(rollout: Rollout, variant: Variant) -> str:
 def _predictor(predictor: Predictor) -> dict[str, object]:
     """The predictor, with what its GPUs are called whether that was written down or left out.
 
-    Every other default is left out when it is encoded: msgspec knows it as the same object. This text it would know only
-    where nobody has written it, and API servers do, by the schema of the CRD: the hash is the one that is so in clusters.
+    Every other default is left out when it is encoded: msgspec knows it as the same object. This text it would know
+    only where nobody has written it, and API servers do, by the schema of the CRD: so the hash is that of clusters.
     """
     plain: dict[str, object] = msgspec.to_builtins(predictor)
     if predictor.gpu is not None:

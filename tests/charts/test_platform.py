@@ -194,6 +194,8 @@ def test_values_reach_the_pod() -> None:
     assert environment(objects)["HTTPS_PROXY"] == "http://proxy.example.com:3128"
     assert environment(objects)["TANDEM_DOMAIN"] == "models.internal.example.org"
     assert environment(objects)["TANDEM_PROMETHEUS"] == "https://thanos.monitoring:9090"
+    allowed = "http://prometheus.team-a:9090,http://prometheus.team-b:9090"
+    assert environment(objects)["TANDEM_ALLOWED_PROMETHEUS"] == allowed
     assert container(objects)["args"][-1] == "--metrics_port=8080"
     assert one(objects, "ServiceAccount")["metadata"]["annotations"]["example.com/role"] == "tandem"
 
@@ -290,11 +292,14 @@ def test_the_gateway_is_made_only_when_asked_for() -> None:
     assert gateway["spec"]["listeners"][0]["allowedRoutes"] == {"namespaces": {"from": "All"}}
 
 
-def test_the_controller_reaches_the_api_server_dns_and_transformers_only() -> None:
+def test_the_controller_reaches_the_api_server_dns_transformers_and_counters_only() -> None:
     spec = one(template("tandem"), "NetworkPolicy")["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     ports = [(port["port"], "to" in rule) for rule in spec["egress"] for port in rule["ports"]]
-    assert ports == [(53, False), (53, False), (443, False), (6443, False), (8080, True)]
+    assert ports == [
+        *((53, False), (53, False), (443, False), (6443, False)),
+        *((8080, True), (9090, True), (19001, True)),
+    ]
     ((source,),) = (rule["from"] for rule in spec["ingress"])
     assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
 
@@ -311,6 +316,8 @@ def test_the_controller_reaches_the_api_server_dns_and_transformers_only() -> No
         ({"images": {"transformers": {}}}, "'transformers'"),
         ({"domain": "https://example.com"}, "/domain"),
         ({"prometheus": "prometheus:9090"}, "/prometheus"),
+        ({"allowedPrometheus": ["prometheus:9090"]}, "/allowedPrometheus/0"),
+        ({"allowedPrometheus": ["http://a:9090,http://b:9090"]}, "/allowedPrometheus/0"),
         ({"resources": {"request": {}}}, "'request'"),
         ({"readinessProbe": {"periodSeconds": 0}}, "/readinessProbe/periodSeconds"),
         ({"monitoring": {"rules": {"errorRatio": 5}}}, "/monitoring/rules/errorRatio"),

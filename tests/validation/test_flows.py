@@ -51,6 +51,8 @@ REQUIRED = [
     ("transformer of v1", "DNS", 53, "UDP"),
     ("transformer of v1", "DNS", 53, "TCP"),
     ("prometheus", "controller", 8080, "TCP"),
+    ("controller", "prometheus", 9090, "TCP"),
+    ("controller", "gateway", 19001, "TCP"),
 ]
 FORBIDDEN = [
     *(("gateway", "predictor of v1", port, "TCP") for port in (80, 8080, 8081)),
@@ -72,6 +74,9 @@ FORBIDDEN = [
     ("prometheus", "transformer of v1", 8081, "TCP"),
     ("prometheus", "predictor of v1", 8081, "TCP"),
     ("controller", "predictor of v1", 8080, "TCP"),
+    ("controller", "stranger", 9090, "TCP"),
+    ("controller", "store", 6380, "TCP"),
+    ("controller", "node's metadata", 80, "TCP"),
     ("controller", "transformer of v1", 8081, "TCP"),
     *(
         (end, f"{half} of v1", port, "TCP")

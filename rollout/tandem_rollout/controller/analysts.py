@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from tandem_rollout.analyst import Analyst
 from tandem_rollout.controller.interface import Cluster
 from tandem_rollout.controller.records import Records
 from tandem_rollout.gates import Analysis
 from tandem_rollout.sources import Source
+from tandem_rollout.sources.refused import Refused
 from tandem_rollout.spec import Rollout
 
 Open = Callable[[Analysis, str], Source]
 """Opens the source that an analysis asks for; the second argument is the installation's Prometheus."""
+
+
+_NOT_ALLOWED: Final = Refused(
+    "spec.analysis.prometheus: must be an address that the installation allows, by its prometheus or allowedPrometheus"
+)
 
 
 class Sources:
@@ -22,15 +28,19 @@ class Sources:
     Args:
         prometheus: Address of the installation's Prometheus.
         opened: Opens a source.
+        allows: Whether a spec may have the controller ask an address.
     """
 
-    def __init__(self, prometheus: str, opened: Open) -> None:
+    def __init__(self, prometheus: str, opened: Open, allows: Callable[[str], bool]) -> None:
         self._prometheus = prometheus
         self._open = opened
+        self._allows = allows
         self._sources: dict[tuple[str, str], Source] = {}
 
     def of(self, analysis: Analysis) -> Source:
-        """The source that an analysis asks for."""
+        """The source that an analysis asks for; one that says why it is silent where the address is not allowed."""
+        if analysis.source == "prometheus" and analysis.prometheus and not self._allows(analysis.prometheus):
+            return _NOT_ALLOWED
         key = analysis.source, analysis.prometheus
         if key not in self._sources:
             self._sources[key] = self._open(analysis, self._prometheus)

@@ -147,7 +147,7 @@ class Reconciler:
     def __init__(self, cluster: Cluster, platform: Platform, sources: Sources | None = None) -> None:
         self._cluster = cluster
         self._platform = platform
-        self._sources = sources or Sources(platform.prometheus, open_source)
+        self._sources = sources or Sources(platform.prometheus, open_source, platform.allows)
         self._memories: dict[Key, _Memory] = {}
 
     def forget(self, namespace: str, name: str) -> None:

@@ -309,7 +309,7 @@ class Controller:
     def start_again(self) -> None:
         """Another process: without any memory."""
         self.writes_left = None
-        sources = Sources("", lambda *_: self.world.source)
+        sources = Sources("", lambda *_: self.world.source, self.platform.allows)
         self.reconciler = Reconciler(_Guarded(self), self.platform, sources)
 
     def rollouts(self) -> list[tuple[str, str]]:

@@ -11,10 +11,14 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.controller.interface import Cluster, WriteError
+from tandem_rollout.controller.inventory import LONGEST_S, Mark, mark
 from tandem_rollout.render import Object
 
 RESYNC_S: Final = 600.0
-"""When to apply everything again, whatever has been seen: somebody may have edited an object that is not watched."""
+"""What somebody has done to an object that is not watched is undone after so long at the latest."""
+
+_PERIOD_S: Final = RESYNC_S - LONGEST_S
+"""When to see again whether all is as it was applied."""
 
 _SPREAD: Final = 0.9
 """The first time comes after a tenth of that at the earliest."""
@@ -27,12 +31,12 @@ _MOST_DOUBLINGS: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """An object as the API server had it after it was applied; without uid where it was deleted."""
+    """An object as the API server had it after it was applied; without a mark where it was deleted."""
 
     digest: str
-    uid: str = ""
+    at: float
+    mark: Mark | None = None
     generation: int = 0
-    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,35 +55,38 @@ def backoff(times: int) -> float:
 class Applied:
     """Applies the objects of one rollout. All that it remembers it finds out again by applying once more.
 
+    From time to time it doubts all of it, and applies what is not as it was.
+
     Args:
         cluster: The cluster.
-        chance: Between 0 and 1; shortens the first time until everything is applied again, so that rollouts that a
-            controller has found at its start do not all have their turn at once.
+        chance: Between 0 and 1; shortens the first time until then, so that rollouts that a controller has found at
+            its start do not all have their turn at once.
     """
 
     def __init__(self, cluster: Cluster, chance: Callable[[], float] = random.random) -> None:
         self._cluster = cluster
-        self._period = RESYNC_S * (1.0 - _SPREAD * chance())
+        self._period = _PERIOD_S * (1.0 - _SPREAD * chance())
         self._done: dict[str, _Done] = {}
+        self._doubted: set[str] = set()
         self._failed: dict[str, _Failed] = {}
         self._again_at = float("-inf")
         self._held = float("inf")
         self._touched: set[str] = set()
 
     def begin(self) -> None:
-        """A pass begins; from time to time it applies everything again."""
+        """A pass begins."""
         now = self._cluster.now()
         # what was not wanted in the last pass is not worth another try
         self._failed = {key: each for key, each in self._failed.items() if key in self._touched}
         self._touched.clear()
         self._held = float("inf")
         if now >= self._again_at:
-            self._again_at, self._period = now + self._period, RESYNC_S
-            self._done.clear()
+            self._again_at, self._period = now + self._period, _PERIOD_S
+            self._doubted = set(self._done)
 
     @property
     def due(self) -> float:
-        """When to look again, in seconds since the epoch: the next retry, or when all is applied again."""
+        """When to look again, in seconds since the epoch: the next retry, or when all is doubted again."""
         retries = (each.again_at for key, each in self._failed.items() if key in self._touched)
         return min(self._again_at, self._held, *retries)
 
@@ -89,7 +96,15 @@ class Applied:
         Raises:
             WriteError: if the API server does not take it.
         """
-        return await self._apply(made, _digest(made))
+        key, digest = _key(made), _digest(made)
+        done = self._done.get(key)
+        if done is not None and done.digest == digest and key in self._doubted:
+            metadata = made["metadata"]
+            if await self._cluster.same(made["kind"], metadata["namespace"], metadata["name"], done.mark, done.at):
+                self._doubted.discard(key)
+            else:
+                del self._done[key]
+        return await self._apply(made, digest)
 
     async def apply_watched(self, made: Object, live: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """The same for an object that is watched: also if somebody has deleted or edited it since.
@@ -99,7 +114,9 @@ class Applied:
         """
         key, digest = _key(made), _digest(made)
         done = self._done.get(key)
-        if done is not None and done.digest == digest and _drifted(done, live):
+        doubted = key in self._doubted and live is not None and mark(live) != (done.mark if done else None)
+        self._doubted.discard(key)
+        if done is not None and done.digest == digest and (doubted or _drifted(done, live)):
             if self._cluster.now() < done.at + RETRY_S:
                 # two who write against each other must not do so as fast as they can
                 self._held = min(self._held, done.at + RETRY_S)
@@ -114,15 +131,19 @@ class Applied:
             WriteError: if the API server does not do it.
         """
         key = f"{kind}/{name}"
-        if self._done.get(key) == _Done("absent"):
-            return
+        done = self._done.get(key)
+        if done is not None and done.mark is None:
+            doubted = key in self._doubted
+            if not doubted or await self._cluster.same(kind, namespace, name, None, done.at):
+                self._doubted.discard(key)
+                return
         self._hold(key, "absent")
         try:
             await self._cluster.delete(kind, namespace, name, owner=owner)
         except WriteError as error:
             self._fail(key, "absent", error)
             raise
-        self._succeed(key, _Done("absent"))
+        self._succeed(key, _Done("absent", self._cluster.now()))
 
     async def _apply(self, made: Object, digest: str) -> dict[str, Any] | None:
         key = _key(made)
@@ -135,8 +156,8 @@ class Applied:
         except WriteError as error:
             self._fail(key, digest, error)
             raise
-        metadata = applied["metadata"]
-        self._succeed(key, _Done(digest, metadata["uid"], metadata.get("generation", 0), self._cluster.now()))
+        generation = applied["metadata"].get("generation", 0)
+        self._succeed(key, _Done(digest, self._cluster.now(), mark(applied), generation))
         return applied
 
     def _hold(self, key: str, digest: str) -> None:
@@ -155,6 +176,7 @@ class Applied:
 
     def _succeed(self, key: str, done: _Done) -> None:
         self._failed.pop(key, None)
+        self._doubted.discard(key)
         self._done[key] = done
 
 
@@ -163,7 +185,7 @@ def _drifted(done: _Done, live: Mapping[str, Any] | None) -> bool:
     if live is None:
         return True
     metadata = live["metadata"]
-    return bool(metadata["uid"] != done.uid or metadata.get("generation", 0) > done.generation)
+    return bool(done.mark is None or metadata["uid"] != done.mark[0] or metadata.get("generation", 0) > done.generation)
 
 
 def _key(made: Object) -> str:

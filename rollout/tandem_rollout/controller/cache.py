@@ -24,7 +24,7 @@ _SILENCE_S: Final = 330.0
 """The API server ends a watch before that; a connection that is silent for longer may be dead."""
 
 _GONE: Final = 410
-_AT_ONCE: Final = 250
+AT_ONCE: Final = 250
 """Objects of one answer to a list: a whole list of thousands would be in memory several times."""
 
 
@@ -100,7 +100,7 @@ class Cache:
                 failures += 1
 
     async def _list(self) -> str:
-        found = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=_AT_ONCE)
+        found = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=AT_ONCE)
         objects = {_key(plain): plain for plain in [self._kept(each) async for each in found]}
         before = self._objects
         self._objects, self._indexed = {}, {}

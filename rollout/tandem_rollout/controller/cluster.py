@@ -20,6 +20,7 @@ from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.cache import Cache
 from tandem_rollout.controller.interface import FINALIZER, Refutation, WriteError
+from tandem_rollout.controller.inventory import Inventory, Mark
 from tandem_rollout.observation import Proof
 from tandem_rollout.one_line import one_line
 from tandem_rollout.render import Object
@@ -84,6 +85,10 @@ class LiveCluster:
         self.rollouts = cache(kinds.InferenceRollout, own)
         self._services = cache(kinds.InferenceService, owners, labels=labels, index=ROLLOUT_LABEL)
         self._routes = cache(kinds.HTTPRoute, owners, labels=labels, index=ROLLOUT_LABEL)
+        self._inventories = {
+            kind: Inventory(client, kinds.APPLIED[kind], labels=labels, namespace=namespace, clock=clock)
+            for kind in kinds.LISTED
+        }
         labels = {ROLLOUT_LABEL: None}
         self._pods = cache(kinds.Pod, owners, labels=labels, index=_SERVICE_LABEL, without=("spec",))
 
@@ -135,6 +140,11 @@ class LiveCluster:
         except httpx2.HTTPError as error:
             if _code(error) != 404:  # nor is it an error where the kind itself is not there
                 raise _write_error(f"{kind} {name} cannot be deleted", error) from error
+
+    async def same(self, kind: str, namespace: str, name: str, known: Mark | None, since: float) -> bool:
+        """Whether an object that is not watched is as it was; False where that is not known."""
+        inventory = self._inventories.get(kind)
+        return inventory is not None and await inventory.same(namespace, name, known, since)
 
     async def set_status(self, namespace: str, name: str, status: dict[str, Any]) -> None:
         """Replace the status of a rollout.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from tandem_rollout import GROUP
+from tandem_rollout.controller.inventory import Mark
 from tandem_rollout.observation import Proof
 from tandem_rollout.render import Object
 from tandem_rollout.revision import Revision
@@ -76,6 +77,18 @@ class Cluster(Protocol):
 
         Raises:
             WriteError: if the API server does not do it.
+        """
+        ...
+
+    async def same(self, kind: str, namespace: str, name: str, known: Mark | None, since: float) -> bool:
+        """Whether an object that is not watched is as it was; False where that is not known.
+
+        Args:
+            kind: Its kind.
+            namespace: Its namespace.
+            name: Its name.
+            known: Its mark then; None if it was not there.
+            since: When that was, in seconds since the epoch.
         """
         ...
 

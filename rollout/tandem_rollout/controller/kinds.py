@@ -40,7 +40,18 @@ APPLIED: Final[dict[str, Any]] = {
     "SecurityPolicy": SecurityPolicy,
 }
 
-__all__ = ["APPLIED", "HTTPRoute", "InferenceRollout", "InferenceService", "Pod", "PodMonitor", "resource"]
+#: What is not watched but listed from time to time: where somebody else writes the status, a watch would tell of that.
+LISTED: Final = (
+    "Service",
+    "NetworkPolicy",
+    "ScaledObject",
+    "PodDisruptionBudget",
+    "PodMonitor",
+    "BackendTrafficPolicy",
+    "SecurityPolicy",
+)
+
+__all__ = ["APPLIED", "LISTED", "HTTPRoute", "InferenceRollout", "InferenceService", "Pod", "PodMonitor", "resource"]
 
 
 def resource(made: Object) -> Any:

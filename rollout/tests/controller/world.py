@@ -393,7 +393,7 @@ class _Guarded:
         cluster = controller.cluster
         self.services, self.pods, self.route, self.now = cluster.services, cluster.pods, cluster.route, cluster.now
         self.prove, self.routes = cluster.prove, cluster.routes
-        self.config_map, self.proxies = cluster.config_map, cluster.proxies
+        self.config_map, self.proxies, self.same = cluster.config_map, cluster.proxies, cluster.same
 
     async def apply(self, made: Object) -> dict[str, Any]:
         if made["kind"] == "HTTPRoute":

@@ -1,0 +1,109 @@
+"""What there is of a kind that is not watched, as of a moment ago: enough to see what somebody has touched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+import msgspec
+from lightkube import AsyncClient
+
+from tandem_rollout.controller.cache import AT_ONCE
+
+FRESH_S: Final = 60.0
+LONGEST_S: Final = 2 * FRESH_S
+"""Nothing older than that is relied on."""
+
+Mark = tuple[str, str, bytes]
+"""What changes when somebody touches an object, and not when its status does."""
+
+_Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    began: float
+    # None: the kind cannot be listed
+    marks: Mapping[_Key, Mark] | None
+
+
+def mark(plain: Mapping[str, Any]) -> Mark:
+    """The mark of an object."""
+    metadata = plain["metadata"]
+    version = metadata.get("generation") or metadata.get("resourceVersion") or ""
+    told = [metadata.get(field) for field in ("labels", "annotations", "ownerReferences")]
+    return metadata["uid"], str(version), msgspec.json.encode(told, order="sorted")
+
+
+class Inventory:
+    """The objects of one kind, listed at most once in a minute, and only when somebody asks.
+
+    Args:
+        client: Of the API server.
+        kind: lightkube's class.
+        labels: Labels that objects must have; None as value for any.
+        namespace: Only this one; None for all.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        kind: Any,
+        *,
+        labels: dict[str, Any],
+        namespace: str | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._kind = kind
+        self._labels = labels
+        self._namespace = namespace or "*"
+        self._clock = clock
+        self._look: _Look | None = None
+        self._looking: asyncio.Task[_Look] | None = None
+
+    async def same(self, namespace: str, name: str, known: Mark | None, since: float) -> bool:
+        """Whether an object is as it was.
+
+        Args:
+            namespace: Its namespace.
+            name: Its name.
+            known: Its mark then; None if it was not there.
+            since: When that was, in seconds since the epoch. What was listed before says nothing about it, and next
+                time is soon enough.
+
+        Returns:
+            False also where the kind cannot be listed.
+        """
+        look = await self._recent()
+        if look.marks is None:
+            return False
+        return look.began <= since or look.marks.get((namespace, name)) == known
+
+    async def _recent(self) -> _Look:
+        look, now = self._look, self._clock()
+        if look is not None and 0 <= now - look.began < FRESH_S:
+            return look
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._list())
+        # nobody waits for what is only to be fresh for those who come later
+        if look is not None and 0 <= now - look.began < LONGEST_S:
+            return look
+        return await asyncio.shield(self._looking)
+
+    async def _list(self) -> _Look:
+        began, marks = self._clock(), {}
+        try:
+            found = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=AT_ONCE)
+            async for each in found:
+                plain = each.to_dict()
+                marks[plain["metadata"]["namespace"], plain["metadata"]["name"]] = mark(plain)
+        except (httpx2.HTTPError, msgspec.DecodeError, KeyError):
+            self._look = _Look(began, None)
+        else:
+            self._look = _Look(began, marks)
+        return self._look

@@ -30,7 +30,10 @@ class Metric(Struct, frozen=True):
     ] = ""
     where: Annotated[
         Literal["gateway", "pods"],
-        Meta(description="Who counts errors. A dead pod counts nothing, so there should be one at the gateway."),
+        Meta(
+            description="Who counts errors. A dead pod counts nothing, so there should be one at the gateway; errors of "
+            "gRPC have the HTTP status 200, which only pods tell from good answers, so there should be one in the pods."
+        ),
     ] = "gateway"
     margin: Annotated[
         float,

@@ -31,8 +31,8 @@ class Metric(Struct, frozen=True):
     where: Annotated[
         Literal["gateway", "pods"],
         Meta(
-            description="Who counts errors. A dead pod counts nothing, so there should be one at the gateway; errors of "
-            "gRPC have the HTTP status 200, which only pods tell from good answers, so there should be one in the pods."
+            description="Who counts errors. A dead pod counts nothing, so there should be one at the gateway; errors "
+            "of gRPC have the HTTP status 200, which only pods tell from good answers, so there should be one there."
         ),
     ] = "gateway"
     margin: Annotated[

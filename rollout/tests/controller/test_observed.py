@@ -289,10 +289,11 @@ async def test_a_shadow_without_ready_pods_harms_nobody(here: World, pods: Any) 
         assert mirrored(here) == [("athlete:v2", 100)] * 2
         assert states(here) == ["1 Observing"]
         here.pods["athlete:v2"] = pods
-        await ctl.run(60)
+        await ctl.run(HALF)
         assert here.weights() == {"athlete:v1": 100}
         assert mirrored(here) == []
         assert states(here) == ["1 Observing"]
+        assert set(verdicts(here).values()) == {"no-data"}
 
 
 async def test_another_shadow_is_another_run(here: World) -> None:

@@ -153,7 +153,7 @@ class Counting:
         self._errors[service] = self._errors.get(service, 0.0) + errors
 
     def _reading(self, metric: Metric, arms: Arms) -> Reading:
-        if at_gateway(metric) and not (arms.stable.clusters and arms.canary.clusters):
+        if at_gateway(metric) and not (arms.stable.clusters or arms.canary.clusters):
             return NoData("there is no cluster")
 
         def scrape(service: str) -> dict[str, Counters]:

@@ -112,10 +112,12 @@ class Watched:
         sent: The load.
         states: States with their weights, in order.
         pods: Fewest ready pods of a half of stable, by state.
+        before: The version that served before.
     """
 
     cluster: Cluster
     sent: Load
+    before: str = ""
     states: list[str] = field(default_factory=list)
     pods: dict[str, int] = field(default_factory=dict)
 
@@ -217,13 +219,11 @@ def ship(cluster: Cluster, sent: Load, version: str, *, without: bool = False) -
         version: The version.
         without: Whether Prometheus is stopped first.
     """
-    watched = Watched(cluster, sent)
+    variants = get("inferencerollout", NAME, cluster.namespace)["status"]["variants"]
+    (serving_now,) = [each for each in variants if each.get("weight") == 100]
+    service = serving_now["inferenceService"]
+    watched = Watched(cluster, sent, before=serving_now["version"])
     number = watched.run.get("number", 0)
-    service = next(
-        each["inferenceService"]
-        for each in get("inferencerollout", NAME, cluster.namespace)["status"]["variants"]
-        if each.get("weight") == 100
-    )
     held(cluster, service, PODS)
     sent.wait_until(lambda: set(ready(cluster, service).values()) == {PODS})
     sent.wait_until(lambda: counted(cluster, service) >= KNOWN)
@@ -280,7 +280,7 @@ def test_a_faulty_canary_is_aborted(
         seconds = sent.now - began
         since = sent.now
         sent.wait(RATE * 10)
-        assert set(sent.shares(since)) == {"v2"}
+        assert set(sent.shares(since)) == {watched.before}
         watched.look()
         requests = sum(each.arm == "canary" for each in sent.samples)
     found = report(cluster, tmp_path)

@@ -84,6 +84,7 @@ class Analyst:
         self._kept: Record | None = None
         self._before: _Reading | None = None
         self._due = 0.0
+        self._tried = -math.inf
 
     @property
     def due(self) -> float:
@@ -106,12 +107,12 @@ class Analyst:
         """
         record = await self._of(run)
         metrics = analysis.all_metrics
-        if not record.prepared:
-            history = await self._source.history(
-                metrics, arms, seconds=HISTORY_S, step=max(seconds(analysis.interval), 5.0)
-            )
-            record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
         interval = seconds(analysis.interval)
+        # once something is counted it is too late: what was not measured then is taken as it is
+        if not record.prepared and not record.ticks and not self._tried <= now < self._tried + interval:
+            self._tried = now
+            history = await self._source.history(metrics, arms, seconds=HISTORY_S, step=max(interval, 5.0))
+            record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
         if run.state == "Preparing":
             self._due = now + interval
         # the first look comes with the first weight, and a clock that was set back is no reason to wait for it
@@ -155,7 +156,7 @@ class Analyst:
         found = await self._keeper.load(run.number)
         record = found if found is not None and _same(found, empty) else empty
         self._record = self._kept = record
-        self._before, self._due = None, 0.0
+        self._before, self._due, self._tried = None, 0.0, -math.inf
         return record
 
     async def _tick(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:

@@ -11,7 +11,7 @@ import pytest
 from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.reading import Counted, Readings
 from tandem_rollout.analysis.record import Record
-from tandem_rollout.analysis.verdict import Verdict
+from tandem_rollout.analysis.verdict import ProviderError, Verdict
 from tandem_rollout.analyst import Analyst
 from tandem_rollout.engine.run import Run, State
 from tandem_rollout.gates import Analysis, Metric
@@ -327,3 +327,47 @@ async def test_history_is_asked_for_once() -> None:
         await analyst.look(ANALYSIS, replace(RUN, state="Preparing", weight=0), ARMS, 0.0)
         await analyst.look(ANALYSIS, RUN, ARMS, 10.0)
     assert source.asked == 1
+
+
+class Unread(Scraped):
+    """A Prometheus whose past cannot be read at first.
+
+    Args:
+        until: When that is over.
+    """
+
+    def __init__(self, until: float) -> None:
+        super().__init__(1.0)
+        self.until = until
+
+    async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
+        if self.now < self.until:
+            self.asked += 1
+            return [{metric.called: ProviderError("connection refused") for metric in metrics}]
+        return await super().history(metrics, arms, seconds=seconds, step=step)
+
+
+async def test_a_past_that_cannot_be_read_is_asked_for_again_once_an_interval() -> None:
+    source = Unread(until=100.0)
+    analyst = Analyst(source, Kept())
+    preparing = replace(RUN, state="Preparing", weight=0)
+    while source.now < 100.0:
+        found = await analyst.look(ANALYSIS, preparing, ARMS, source.now)
+        assert "dispersion was not measured before the run: connection refused" in found.lines[0].message
+        source.now += 2.0
+    assert source.asked == 10
+    await analyst.look(ANALYSIS, preparing, ARMS, source.now)
+    found = await analyst.look(ANALYSIS, RUN, ARMS, source.now + 2.0)
+    assert source.asked == 11
+    assert "dispersion" not in found.lines[0].message
+
+
+async def test_a_past_that_stays_unread_is_given_up_when_something_is_counted_and_that_is_said() -> None:
+    source = Unread(until=math.inf)
+    analyst = Analyst(source, Kept())
+    for _ in range(20):
+        found = await analyst.look(ANALYSIS, RUN, ARMS, source.now)
+        source.now += 10.0
+    assert source.asked == 2
+    assert found.lines[0].message == "dispersion was not measured before the run: connection refused"
+    assert found.lines[0].canary_requests > 0

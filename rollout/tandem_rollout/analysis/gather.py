@@ -44,10 +44,14 @@ def prepare(
         history: Readings of the time before, in order, the last one of now. One is enough for limits of latency: they
             are then taken from all that the pods have counted.
         dispersion_given: Dispersion, where the spec has it.
+
+    Returns:
+        The record; it is not prepared where the time before could not be read, so that it is tried again.
     """
     made = {}
     for metric in metrics:
         gathered = record.metrics.get(metric.called, Gathered())
+        troubles = [each for readings in history if isinstance(each := readings.get(metric.called), ProviderError)]
         own = [each for readings in history if isinstance(each := readings.get(metric.called), Counted | Binned)]
         if metric.type == "latency" and gathered.limit is None:
             gathered = _with_limit(metric, gathered, [each for each in own if isinstance(each, Binned)])
@@ -57,9 +61,13 @@ def prepare(
             scrapes = [scrape for each in own if (scrape := _stable(each, gathered.limit)) is not None]
             measured = dispersion(against_itself(scrapes))
             if isinstance(measured, Dispersion):
-                gathered = msgspec.structs.replace(gathered, phi=measured.phi)
-        made[metric.called] = gathered
-    return msgspec.structs.replace(record, metrics=made, prepared=True)
+                gathered, troubles = msgspec.structs.replace(gathered, phi=measured.phi), []
+        # of drift nothing is frozen, and where all is given or frozen already nothing is missing
+        frozen = dispersion_given is not None and (metric.type != "latency" or gathered.limit is not None)
+        unmeasured = "" if metric.type == "drift" or frozen or not troubles else troubles[0].reason
+        made[metric.called] = msgspec.structs.replace(gathered, unmeasured=unmeasured)
+    prepared = not any(each.unmeasured for each in made.values())
+    return msgspec.structs.replace(record, metrics=made, prepared=prepared)
 
 
 def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:

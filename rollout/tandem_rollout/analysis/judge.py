@@ -47,7 +47,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_o
         limit: What it is held against: the margin, the distance, or the seconds of a slow request.
         bound: The margin or the distance as a number; None where nothing is held against one.
         needed: Requests of the canary that it probably still takes to pass; None where that is not known.
-        message: Why it says nothing.
+        message: Why it says nothing, or less than it could.
     """
 
     name: str
@@ -130,7 +130,7 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
         limit=limit,
         bound=metric.margin,
         needed=0 if verdict is Verdict.PASS else _needed(metric, gathered, evidence),
-        message=gathered.trouble,
+        message=gathered.trouble or _unmeasured(metric, gathered),
     )
 
 
@@ -194,6 +194,14 @@ def _needed(metric: Metric, gathered: Gathered, evidence: sequential.Evidence) -
     total = eta.to_promotion(ratio_test(metric, gathered.phi), rate=min(rate, 0.999), share=share)
     left = max(total, metric.least_requests) - evidence.canary_requests
     return max(1, math.ceil(left)) if math.isfinite(left) else None
+
+
+def _unmeasured(metric: Metric, gathered: Gathered) -> str:
+    """What was not measured before the run, as the source could not be read; empty where nothing is missing."""
+    if not gathered.unmeasured:
+        return ""
+    what = "limit and dispersion were" if metric.type == "latency" else "dispersion was"
+    return f"{what} not measured before the run: {gathered.unmeasured}"
 
 
 def _trouble(gathered: Gathered) -> Trouble | None:

@@ -28,6 +28,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
         assignment: Of units.
         limit: The frozen limit of latency.
         phi: Dispersion; 1 where it was not measured.
+        unmeasured: Why what is frozen before the run could not be read; empty where nothing is missing.
         baking: Log evidence, by components, that the canary is worse, of the ticks since promotion.
         absolute: Log evidence, by components, that the canary is above a bound: when it has all requests and, of
             latency, since promotion.
@@ -41,6 +42,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
     assignment: Assignment | None = None
     limit: latency.Limit | None = None
     phi: float = 1.0
+    unmeasured: str = ""
     baking: tuple[float, ...] = ()
     absolute: tuple[float, ...] = ()
     trouble: str = ""
@@ -91,7 +93,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         ticks: Ticks counted in all.
         weight: The present weight.
         began: When the canary was first seen with traffic, in seconds since the epoch.
-        prepared: Whether limits were frozen.
+        prepared: Whether limits were frozen and dispersion measured, as far as that was possible.
         metrics: By name.
         samples: The last ticks.
         notes: The last things that happened.

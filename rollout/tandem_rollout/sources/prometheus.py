@@ -88,7 +88,8 @@ class PrometheusSource:
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         """The counters as they were, in order, the last ones of now.
 
-        A metric whose past cannot be read, or is too long, has only now's. Nobody looks at how predictions drifted.
+        A metric whose past cannot be read, or is too long, begins with why, and has only now's. Nobody looks at how
+        predictions drifted.
         """
         now, past = await asyncio.gather(
             self.read(metrics, arms),
@@ -112,6 +113,8 @@ class PrometheusSource:
                 continue
             known = [answer for query in queries if not isinstance(answer := answers[query], ProviderError)]
             if len(known) < len(queries):
+                why = next(each for query in queries if isinstance(each := answers[query], ProviderError))
+                found.setdefault(end - seconds, {})[metric.called] = why
                 continue
             for moment in set().union(*known):
                 reading = answered(metric, arms, [answer.get(moment, []) for answer in known])

@@ -295,8 +295,30 @@ def test_bursts_take_more_evidence() -> None:
 def test_a_history_that_cannot_be_read_prepares_nothing(trouble: Any) -> None:
     one = looking(*DEFAULT_METRICS)
     one.prepare(*[every(DEFAULT_METRICS, trouble)] * 50)
-    assert one.record.prepared
+    assert one.record.prepared is (trouble is MISSING)
     assert all(each.phi == 1.0 and each.limit is None for each in one.record.metrics.values())
+    lines, _ = one.judged()
+    assert [OUTAGE.reason in line.message for line in lines.values()] == [trouble is OUTAGE] * len(lines)
+
+
+def test_what_was_measured_at_last_is_missed_no_more() -> None:
+    one = looking(ERRORS)
+    one.prepare({"errors": OUTAGE}, bursts(2, 0)[0])
+    assert not one.record.prepared
+    assert one.judged()[0]["errors"].message == "dispersion was not measured before the run: connection refused"
+    one.prepare(*bursts(2, 60))
+    assert one.record.prepared
+    assert one.record.metrics["errors"].phi == pytest.approx(20.0)
+    assert not one.judged()[0]["errors"].message
+
+
+def test_what_is_given_need_not_be_read() -> None:
+    one = looking(ERRORS)
+    one.prepare({"errors": OUTAGE}, dispersion=2.0)
+    assert one.record.prepared
+    latency = looking(LATENCY)
+    latency.prepare({"latency": OUTAGE}, dispersion=2.0)
+    assert not latency.record.prepared
 
 
 # drift

@@ -345,6 +345,7 @@ async def test_without_a_past_there_is_the_present(status: int, body: str) -> No
 
     async with serving(handle) as address:
         source = PrometheusSource(address, timeout=30.0)
-        (now,) = await source.history([PODS], arms(), seconds=60.0, step=5.0)
+        why, now = await source.history([PODS], arms(), seconds=60.0, step=5.0)
         await source.close()
+    assert isinstance(why["errors-in-pods"], ProviderError)
     assert totals(now["errors-in-pods"])["stable"] == {"est-a-1": (4, 0)}

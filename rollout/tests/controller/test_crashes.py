@@ -29,7 +29,7 @@ def put(here: World, **spec: Any) -> None:
     """Make the rollout, or give it another spec."""
     # the objects that these are about come and go in test_interruptions
     few = {"monitoring": {"podMonitors": False}, "network": {"policies": False}}
-    made = manifest(analysis=ANALYSIS, keepOldFor="30s", **few, **spec)
+    made = manifest(**{"analysis": ANALYSIS, "keepOldFor": "30s", **few, **spec})
     if here.server.get("inferencerollouts", "time-estimator") is None:
         here.server.put("inferencerollouts", made)
     else:
@@ -72,6 +72,27 @@ async def blue_green(here: World, wait: Wait) -> None:
     await wait(600)
 
 
+def compared(*weights: int) -> dict[str, Any]:
+    variants = [{**each, "weight": weight} for each, weight in zip(COLOURS, weights, strict=True)]
+    return {"variants": variants, "strategy": {"abTest": {"horizon": "60s"}}}
+
+
+async def ab_test(here: World, wait: Wait) -> None:
+    put(here, **compared(50, 50))
+    await wait(40)
+    put(here, **compared(20, 80))
+    await wait(200)
+
+
+async def static(here: World, wait: Wait) -> None:
+    put(here, **bundle("v1"))
+    await wait(40)
+    put(here, **bundle("v2"))
+    await wait(20)
+    put(here, bundle={"image": "athlete:v2"}, analysis=None)
+    await wait(60)
+
+
 STORIES: dict[str, tuple[Story, list[str], dict[str, int]]] = {
     "promotion": (
         promotion,
@@ -92,6 +113,12 @@ STORIES: dict[str, tuple[Story, list[str], dict[str, int]]] = {
         ["Preparing 0", "Analysing 0", "Scaling 0", "Baking 100", "Promoted 100"],
         {"athlete:v2": 100},
     ),
+    "A/B": (
+        ab_test,
+        ["Observing 0", "Concluded 0", "Observing 0", "Concluded 0"],
+        {"athlete:v1": 20, "athlete:v2": 80},
+    ),
+    "static in mid-run": (static, ["Preparing 0", "Analysing 10"], {"athlete:v2": 100}),
 }
 
 
@@ -116,15 +143,16 @@ def weights(here: World) -> list[dict[str, int]]:
     return found
 
 
-def after_the_first(wait: Wait, begin: Callable[[], None]) -> Wait:
-    """Waits, of which the first, until a version serves, is no part of a run."""
-    begun = False
+def after_the_first(wait: Wait, begin: Callable[[], None], story: Story) -> Wait:
+    """Waits, of which the first, until a version serves, is no part of what a story is about."""
+    # how a canary begins is told elsewhere
+    left = 2 if story is static else 1
 
     async def waiting(seconds: float) -> None:
-        nonlocal begun
+        nonlocal left
         await wait(seconds)
-        if not begun:
-            begun = True
+        left -= 1
+        if not left:
             begin()
 
     return waiting
@@ -134,7 +162,7 @@ async def undisturbed(story: Story) -> tuple[dict[str, Any], list[dict[str, int]
     """How a story ends, the weights, and the calls of its run."""
     async with world() as here, controller(here) as ctl:
         here.rate = BUSY
-        await story(here, after_the_first(ctl.run, here.server.calls.clear))
+        await story(here, after_the_first(ctl.run, here.server.calls.clear, story))
         return here.end_state(), weights(here), here.server.calls
 
 
@@ -162,7 +190,7 @@ async def killed_after(writes: int, story: Story, told: list[str], end: dict[str
             nonlocal killed
             killed = await ctl.survive(seconds) or killed
 
-        await story(here, after_the_first(wait, begin))
+        await story(here, after_the_first(wait, begin, story))
         assert here.end_state() == end, f"killed after {writes} writes"
         assert steps(here) == told, f"killed after {writes} writes"
         assert weights(here) == routed, f"killed after {writes} writes"

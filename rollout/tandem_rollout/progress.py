@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from tandem_rollout.analysis.judge import Line
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.status import MetricStatus, PastRun
 from tandem_rollout.times import stamp
+
+TRIED: Final = "this version was tried; `tandem rollout start` tries it again"
+"""What a status says where the spec asks for a version that was aborted, be it that it asked for another meanwhile."""
 
 
 def progress(run: Run | None, schedule: Schedule) -> str:

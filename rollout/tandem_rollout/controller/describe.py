@@ -11,13 +11,15 @@ import msgspec
 from tandem_rollout.analyst import Judgement
 from tandem_rollout.conditions import condition
 from tandem_rollout.controller import observe
+from tandem_rollout.controller.guide import candidate
 from tandem_rollout.controller.interface import WriteError
+from tandem_rollout.engine.decide import tried
 from tandem_rollout.engine.run import Run
-from tandem_rollout.engine.schedule import Schedule
+from tandem_rollout.engine.schedule import Schedule, plan_hash
 from tandem_rollout.engine.written import write
 from tandem_rollout.observation import Observed
 from tandem_rollout.plan import Plan
-from tandem_rollout.progress import history, metric_status, progress
+from tandem_rollout.progress import TRIED, history, metric_status, progress
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import Rollout
 from tandem_rollout.status import Phase, RolloutStatus, RunStatus, VariantStatus
@@ -103,6 +105,8 @@ def describe_run(
     last = before.run is not None and before.run.number == run.number
     kept = before.metrics if last or not moving else []
     told = f"run {run.number}: {run.state}{f': {run.reason}' if run.reason else ''}"
+    if run.state == "Aborted" and _asked_for(rollout, run):
+        told = f"{told}; {TRIED}"
     moves = condition(
         before, "Progressing", moving, reason=run.state, message=told, generation=rollout.generation, now=now
     )
@@ -116,6 +120,12 @@ def describe_run(
         history=history(before.history, run, status.version_of(run.canary), limit=rollout.spec.history_limit),
         conditions=[*status.conditions, moves],
     )
+
+
+def _asked_for(rollout: Rollout, run: Run) -> bool:
+    """Whether the spec asks for what a run was about."""
+    asked = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
+    return tried(run, candidate(rollout, asked).name, plan_hash(rollout.spec, run.canary))
 
 
 def describe_invalid(before: RolloutStatus, message: str, generation: int, now: float) -> RolloutStatus:

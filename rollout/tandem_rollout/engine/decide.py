@@ -47,6 +47,17 @@ def decide(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
 # beginnings
 
 
+def tried(run: Run | None, wanted: str, plan: str) -> bool:
+    """Whether what a spec asks for is what the last run was about: it does not begin by itself once more.
+
+    Args:
+        run: The last run.
+        wanted: The revision that the spec asks for.
+        plan: Hash of what it plans.
+    """
+    return run is not None and (run.canary, run.plan) == (wanted, plan)
+
+
 def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
     """Another run, where there is reason for one."""
     command = seen.command if seen.command and (run is None or not run.knows(seen.command.id)) else None
@@ -62,8 +73,8 @@ def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
     anew = command is not None and command.verb == "start"
     if run is not None and run.state == "Promoted" and seen.serving == run.stable and not anew:
         return run  # the route has not followed yet: what comes next begins from the canary
-    tried = run is not None and run.canary == seen.wanted and run.plan == seen.plan
-    if not seen.serving or not seen.wanted or seen.wanted == seen.serving or (tried and not anew):
+    again = tried(run, seen.wanted, seen.plan)
+    if not seen.serving or not seen.wanted or seen.wanted == seen.serving or (again and not anew):
         return run.hearing(command.id) if run is not None and command else run
     begun = Run(
         number=run.number + 1 if run else 1,
@@ -74,7 +85,7 @@ def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
         started=now,
         since=now,
         by=command.by if command and anew else "",
-        reason=_said(command, "started again" if tried else "started") if command and anew else "",
+        reason=_said(command, "started again" if again else "started") if command and anew else "",
         command=run.command if run else "",
         heard=run.heard if run else (),
     )

@@ -110,6 +110,26 @@ async def test_an_aborted_canary_stays_aborted_until_somebody_starts_it_again(he
     assert [each.outcome for each in here.status().history] == ["Promoted", "Aborted"]
 
 
+async def test_a_version_that_was_aborted_and_is_asked_for_again_says_what_to_do(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        edit(here, bundle=V2)
+        await ctl.run(20)
+        edit(here, bundle=V1)
+        await ctl.run(200)
+        assert "tandem rollout start" not in here.status().message
+        edit(here, bundle=V2)
+        await ctl.run(600)
+        assert here.weights() == {"athlete:v1": 100}
+        for said in (here.status().message, here.condition("Progressing")[1]):
+            assert "Aborted" in said
+            assert said.endswith("this version was tried; `tandem rollout start` tries it again")
+        command(here, "start")
+        await ctl.run(3600)
+        assert here.weights() == {"athlete:v2": 100}
+        assert "start" not in here.status().message
+
+
 async def test_without_metrics_it_holds_and_goes_on_when_they_are_back(here: World) -> None:
     async with controller(here) as ctl:
         await started(here, ctl)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from dataclasses import dataclass
@@ -115,8 +116,14 @@ def _given(value: object) -> object:
         return [_given(each) for each in value]
     if not isinstance(value, msgspec.Struct):
         return value
-    found = ((field, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+    found = ((field, getattr(value, field.name)) for field in _fields(type(value)))
     return {field.encode_name: _given(each) for field, each in found if each != _default(field)}
+
+
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Fields of a struct; to find them takes longer than all the rest of a hash."""
+    return msgspec.structs.fields(kind)
 
 
 def _default(field: msgspec.structs.FieldInfo) -> object:

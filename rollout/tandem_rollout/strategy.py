@@ -56,7 +56,8 @@ class Canary(Struct, frozen=True):
     """A changed bundle or template gets a growing share of the requests, and all of them once evidence says it may."""
 
     steps: Annotated[
-        list[Step], Meta(min_length=1, max_length=20, description="Weights, rising. After the last one comes all.")
+        list[Step],
+        Meta(min_length=1, max_length=20, description="Weights, rising. After the last one comes promotion."),
     ] = field(default_factory=lambda: [Step(weight=10)])
     bake: Annotated[
         Duration,

@@ -20,6 +20,7 @@ from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.schedule import schedule as schedule_of
 from tandem_rollout.fields import seconds
 from tandem_rollout.gates import Analysis
+from tandem_rollout.progress import TRIED
 from tandem_rollout.spec import Bundle, RolloutSpec
 
 
@@ -78,6 +79,7 @@ def planned(current: Current, traffic: Traffic, *, image: str = "") -> Plan:
         minutes=minutes,
         in_time=None if minutes is None or timeout is None else minutes * 60.0 <= timeout,
         warnings=[
+            *([TRIED] if not image and TRIED in current.status.message else []),
             *_warnings(current, spec, schedule, metrics, rps),
             *lateness(schedule, analysis, traffic, metrics, minutes),
         ],

@@ -11,6 +11,7 @@ import pytest
 from tandem_cli.rollout.words import span
 from tandem_rollout.engine.schedule import plan_hash
 from tandem_rollout.manifest import parse
+from tandem_rollout.progress import TRIED
 
 from .conftest import Tandem
 from .world import CANARY, FakeTarget, manifest, record, spec
@@ -226,3 +227,11 @@ def test_a_default_that_was_written_down_is_no_other_plan() -> None:
     assert len(plans) == 1
     other = spec(strategy={"canary": {"steps": [{"weight": 10}], "bake": "6m"}}, analysis=None)
     assert plan_hash(parse(manifest(spec=other)).spec, CANARY) not in plans
+
+
+def test_a_version_that_was_tried_does_not_begin_by_itself(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"state": "Aborted"})
+    target.manifests["est"]["status"]["message"] = f"run 1: Aborted: failed by errors; {TRIED}"
+    assert TRIED in plan(tandem)["warnings"]
+    assert "tandem rollout start" in TRIED
+    assert TRIED not in plan(tandem, "--bundle", "a:v3")["warnings"]

@@ -172,15 +172,16 @@ class LiveCluster:
         if (FINALIZER in there) == present:
             return
         kept = [*there, FINALIZER] if present else [each for each in there if each != FINALIZER]
-        # lists are replaced as a whole: nobody else may have changed it since
-        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": kept}}
+        # lists are replaced as a whole: nobody else may have changed it; we may have written the status since
+        path = "/metadata/finalizers"
+        patch = [{"op": "test", "path": path, "value": there or None}, {"op": "add", "path": path, "value": kept}]
         try:
             await self._client.patch(
                 kinds.InferenceRollout,
                 metadata["name"],
                 patch,
                 namespace=metadata["namespace"],
-                patch_type=PatchType.MERGE,
+                patch_type=PatchType.JSON,
             )
         except httpx2.HTTPError as error:
             if _code(error) != 404:

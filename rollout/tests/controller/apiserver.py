@@ -289,18 +289,19 @@ class ApiServer:
             self._delete(key)
             return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
         if not call.resource.endswith("/status"):
-            return self._merge(key, body)
+            return self._change_finalizers(key, body)
         (patch,) = body
         assert (patch["op"], patch["path"]) == ("add", "/status")
         return self._store(key, {**copy.deepcopy(self._objects[key]), "status": patch["value"]})
 
-    def _merge(self, key: Key, patch: Object) -> Object:
-        """A merge patch of metadata."""
+    def _change_finalizers(self, key: Key, patch: list[Object]) -> Object:
+        """A JSON patch of the finalizers, if they are still what they were."""
+        test, add = patch
+        assert (test["op"], add["op"], test["path"], add["path"]) == ("test", "add", *["/metadata/finalizers"] * 2)
         live = copy.deepcopy(self._objects[key])
-        wanted = patch["metadata"].pop("resourceVersion", None)
-        if wanted is not None and wanted != live["metadata"]["resourceVersion"]:
-            raise _Refused(409, "the object has been modified; please apply your changes to the latest version")
-        live["metadata"] |= patch["metadata"]
+        if (live["metadata"].get("finalizers") or None) != test["value"]:
+            raise _Refused(422, "the server rejected our request due to an error in our request")
+        live["metadata"]["finalizers"] = add["value"]
         if live["metadata"].get("deletionTimestamp") and not live["metadata"].get("finalizers"):
             self._objects[key] = live
             self._delete(key)

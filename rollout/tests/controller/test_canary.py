@@ -81,6 +81,34 @@ async def test_a_good_canary_is_promoted(here: World) -> None:
     assert len(here.server.all("inferenceservices")) == 1
 
 
+async def test_no_pass_fails_on_the_way(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        edit(here, bundle=V2)
+        await ctl.run(3600)
+        assert here.weights() == {"athlete:v2": 100}
+        assert ctl.failed == []
+
+
+async def test_a_finalizer_of_somebody_else_stays(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        here.server.edit(
+            "inferencerollouts", "time-estimator", lambda each: each["metadata"].update(finalizers=["example.com/own"])
+        )
+        edit(here, bundle=V2)
+        await ctl.run(20)
+        own = here.server.get("inferencerollouts", "time-estimator")
+        assert own is not None
+        assert own["metadata"]["finalizers"][0] == "example.com/own"
+        assert len(own["metadata"]["finalizers"]) == 2
+        await ctl.run(3600)
+        own = here.server.get("inferencerollouts", "time-estimator")
+        assert own is not None
+        assert own["metadata"]["finalizers"] == ["example.com/own"]
+        assert ctl.failed == []
+
+
 async def test_a_canary_with_errors_is_aborted(here: World) -> None:
     here.errors = {"athlete:v2": 0.05}
     async with controller(here) as ctl:

@@ -295,6 +295,7 @@ class Controller:
 
     Attributes:
         writes_left: Writes until the process is killed.
+        failed: Why passes failed.
     """
 
     def __init__(self, world: World, cluster: LiveCluster, news: asyncio.Event, platform: Platform) -> None:
@@ -304,6 +305,7 @@ class Controller:
         self.platform = platform
         self.writes_left: int | None = None
         self.due: dict[tuple[str, str], float] = {}
+        self.failed: list[str] = []
         self.start_again()
 
     def start_again(self) -> None:
@@ -340,7 +342,8 @@ class Controller:
             return
         try:
             self.due[namespace, name] = self.world.now + await self.reconciler.reconcile(manifest)
-        except WriteError:
+        except WriteError as error:
+            self.failed.append(str(error))
             self.due[namespace, name] = self.world.now + 1.0
 
     async def settle(self) -> None:

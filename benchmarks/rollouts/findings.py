@@ -51,6 +51,8 @@ class Found:
             "seed": scenario.seed,
             "weights": [step.weight for step in case.schedule.steps],
             "horizon_s": case.schedule.timeout,
+            "bake_s": case.schedule.bake,
+            "holdback": case.schedule.holdback,
             "traffic": asdict(case.traffic),
             "outage": asdict(case.outage) if case.outage else None,
             "lies": asdict(case.lies) if case.lies else None,

@@ -378,15 +378,10 @@ class Reconciler:
             return
         uid = live["metadata"]["uid"]
         part_of = _owner(service["apiVersion"], "InferenceService", revision.name, uid)
-        errors = []
-        for made in objects:
-            if made is service:
-                continue
+        others = [made for made in objects if made is not service]
+        for made in others:
             made["metadata"]["ownerReferences"] = [part_of]
-            try:
-                await applied.apply(made)
-            except WriteError as error:
-                errors.append(error)
+        errors = await applied.apply_all(others)
         if not rollout.spec.network.policies:
             for name in (revision.transformer, revision.predictor):
                 await applied.remove("NetworkPolicy", rollout.namespace, name, owner=uid)

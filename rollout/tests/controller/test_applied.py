@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem_rollout.controller.applied import RESYNC_S, Applied
-from tandem_rollout.controller.interface import Cluster
+from tandem_rollout.controller.interface import Cluster, WriteError
 from tandem_rollout.controller.inventory import LONGEST_S, Mark
 
 MADE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "models"}, "spec": {}}
@@ -71,3 +72,32 @@ def test_rollouts_that_are_found_together_are_not_applied_again_together() -> No
     by_minute = [sum(60 * minute < due <= 60 * (minute + 1) for due in dues) for minute in range(10)]
     assert sum(by_minute) == 100
     assert max(by_minute) <= 15
+
+
+class Slow(Counting):
+    """Takes objects once enough are on their way, and does not take some."""
+
+    def __init__(self, refused: set[str]) -> None:
+        super().__init__()
+        self.refused = refused
+        self.together = asyncio.Barrier(4)
+
+    async def apply(self, made: dict[str, Any]) -> dict[str, Any]:
+        async with asyncio.timeout(30):
+            await self.together.wait()
+        if (name := made["metadata"]["name"]) in self.refused:
+            raise WriteError(name, refused=True)
+        return await super().apply(made)
+
+
+async def test_objects_of_a_revision_are_applied_together_and_each_is_tried() -> None:
+    cluster = Slow({"b", "d"})
+    applied = Applied(cast(Cluster, cluster), lambda: 0.0)
+    applied.begin()
+    objects = [{**MADE, "metadata": {"name": name, "namespace": "models"}} for name in "abcd"]
+    errors = await applied.apply_all(objects)
+    assert sorted(map(str, errors)) == ["b", "d"]
+    assert cluster.applied == 2
+    # what was refused is not tried again at once, and what was taken not at all
+    assert sorted(map(str, await applied.apply_all(objects))) == ["b", "d"]
+    assert cluster.applied == 2

@@ -23,8 +23,8 @@ _RULES: Final = {
     "Gated": "The step pauses: somebody has to say that it goes on. A metric that fails aborts all the same.",
     "Scaling": "The next weight is set when the canary has the pods for it.",
     "Paused": "Weights stay until somebody resumes. A metric that fails aborts all the same.",
-    "Baking": "The canary has all requests but what is held back: the version before keeps its pods, and that part to be "
-    "compared with, until the bake time is over. A metric that fails aborts at once.",
+    "Baking": "The canary has all requests but what is held back: the version before keeps its pods, and that part "
+    "to be compared with, until the bake time is over. A metric that fails aborts at once.",
     "Promoted": "The run is over; the next one begins with another bundle, template or plan.",
     "Aborting": "Stable gets all requests back as soon as it has its pods back; at once where the canary does harm.",
     "Aborted": "The run is over, and is not tried again until the spec asks for something else or somebody starts it.",

@@ -36,6 +36,9 @@ _OWNING: Final = "gateway.envoyproxy.io/owning-gateway"
 _STATISTICS_PORT: Final = 19001
 """Envoy Gateway's own choices."""
 
+_CHANGED: Final = 422
+"""The answer to a JSON patch whose test fails."""
+
 _TEMPORARY: Final = {408, 409, 425, 429}
 """Answers below 500 after which the same write may well be taken."""
 
@@ -184,7 +187,8 @@ class LiveCluster:
                 patch_type=PatchType.JSON,
             )
         except httpx2.HTTPError as error:
-            if _code(error) != 404:
+            # what the list has become meanwhile the watch will tell, and then it is taken away if it is still there
+            if _code(error) != 404 and (present or _code(error) != _CHANGED):
                 raise _write_error("the finalizer cannot be set", error) from error
 
     async def config_map(self, namespace: str, name: str) -> dict[str, Any] | None:

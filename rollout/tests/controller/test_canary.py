@@ -109,6 +109,21 @@ async def test_a_finalizer_of_somebody_else_stays(here: World) -> None:
         assert ctl.failed == []
 
 
+async def test_to_take_a_finalizer_away_twice_is_no_error(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        edit(here, bundle=V2)
+        await ctl.run(20)
+        seen = here.server.get("inferencerollouts", "time-estimator")
+        assert seen is not None
+        assert seen["metadata"]["finalizers"]
+        for _ in range(2):  # the second time it has not seen yet what became of the first
+            await ctl.cluster.finalize(seen, present=False)
+        own = here.server.get("inferencerollouts", "time-estimator")
+        assert own is not None
+        assert not own["metadata"].get("finalizers")
+
+
 async def test_a_canary_with_errors_is_aborted(here: World) -> None:
     here.errors = {"athlete:v2": 0.05}
     async with controller(here) as ctl:

@@ -30,7 +30,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 _LONGEST_START_S: Final = 1800.0
 
 QUICK: Final = {"idle": 20, "moving": 3, "rest": 10.0, "seconds": 40.0, "warmup": 15.0, "settle": 3.0}
-FULL: Final = {"idle": 1000, "moving": 50, "rest": 180.0, "seconds": 240.0, "warmup": 120.0, "settle": 15.0}
+FULL: Final = {"idle": 1000, "moving": 50, "rest": 60.0, "seconds": 180.0, "warmup": 60.0, "settle": 15.0}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,6 +25,7 @@ async def taken(work: Work[str]) -> str | None:
     if task.done():
         return task.result()
     task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     return None
 
 

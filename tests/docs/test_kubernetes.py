@@ -117,7 +117,9 @@ def test_every_flag_of_the_controller_is_described_with_its_default() -> None:
     wanted = set(re.findall(r"--\w+", shown)) - {"--help"}
     rows = re.findall(r"^\| `(--\w+)` \| (\S+) \|", section("Flags of the controller"), re.MULTILINE)
     assert {flag for flag, _ in rows} == wanted
-    wanted_defaults = {f"--{field.name}": f"`{field.default}`" for field in dataclasses.fields(Platform)}
+    wanted_defaults = {
+        f"--{field.name}": f"`{field.default}`" if field.default else "-" for field in dataclasses.fields(Platform)
+    }
     assert dict(rows) == wanted_defaults | {"--namespace": "all", "--metrics_port": "8080"}
     assert '"--metrics_port", type=int, default=8080' in (ROOT / "rollout/tandem_rollout/__main__.py").read_text()
 

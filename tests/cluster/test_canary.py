@@ -8,8 +8,6 @@ import math
 import statistics
 import subprocess
 import sys
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +20,12 @@ from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.forecast import predicted_requests
 from tandem_rollout.simulation.traffic import Bins, Rates, Traffic
 
-from . import images
+from . import images, prometheus
 from .ask import rows
 from .conftest import EXAMPLE, SYSTEM, Cluster, delete_rollout, manifest, serving
 from .figures import FIGURES
 from .kubectl import apply, get, items, kubectl, run
 from .load import Load
-from .test_scaling import _prometheus as prometheus
 
 NAME = "shipped"
 RATE = 120
@@ -99,7 +96,7 @@ def _stable(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     put(cluster, "v1")
     serving(cluster, NAME, "main=100")
     yield
-    prometheus(1)
+    prometheus.scale(1)
     controller(cluster, 1)
     delete_rollout(cluster, NAME)
 
@@ -172,15 +169,6 @@ def held(cluster: Cluster, service: str, replicas: int | None) -> None:
         kubectl("-n", cluster.namespace, "annotate", "scaledobject", name, annotation, "--overwrite")
 
 
-def counted(cluster: Cluster, service: str) -> float:
-    """Requests of an InferenceService, as Prometheus knows them."""
-    query = f'sum(tandem_requests_total{{namespace="{cluster.namespace}",inferenceservice="{service}"}})'
-    url = f"{cluster.prometheus}/api/v1/query?query={urllib.parse.quote(query)}"
-    with urllib.request.urlopen(url, timeout=10) as response:
-        found = json.load(response)["data"]["result"]
-    return float(found[0]["value"][1]) if found else 0.0
-
-
 def load(cluster: Cluster, asked: list[dict[str, Any]]) -> Load:
     return Load(f"{cluster.gateway}/v1/models/time-estimator:predict", cluster.host(NAME), asked, rate=RATE)
 
@@ -227,9 +215,9 @@ def ship(cluster: Cluster, sent: Load, version: str, *, without: bool = False) -
     number = watched.run.get("number", 0)
     held(cluster, service, PODS)
     sent.wait_until(lambda: set(ready(cluster, service).values()) == {PODS})
-    sent.wait_until(lambda: counted(cluster, service) >= KNOWN)
+    sent.wait_until(lambda: prometheus.requests(cluster, service) >= KNOWN)
     if without:
-        prometheus(0)
+        prometheus.scale(0)
         sent.wait_until(lambda: not items("pods", "monitoring", "app.kubernetes.io/managed-by=prometheus-operator"))
     put(cluster, version)
     sent.wait_until(lambda: watched.run.get("number") == number + 1)
@@ -318,13 +306,13 @@ def test_without_prometheus_it_holds_and_without_a_controller_traffic_goes_on(
             sent.wait_until(lambda: not items("pods", SYSTEM, "app.kubernetes.io/component=controller"))
             sent.wait(RATE * 20)
             share = sent.shares(since).get("v1", 0.0)
-            prometheus(1)
+            prometheus.scale(1)
             controller(cluster, 1)
             watched.until("Promoted", "Aborted", "Paused", seconds=420)
             assert watched.run["state"] == "Promoted", watched.run["reason"]
             sent.wait(RATE)
     finally:
-        prometheus(1)
+        prometheus.scale(1)
         controller(cluster, 1)
     FIGURES.add("Prometheus down, then the controller too", f"{share:.1%} of the requests go to a canary of {FIRST} %")
     own_failures_only(sent, "a canary without Prometheus and controller, promoted when both are back")

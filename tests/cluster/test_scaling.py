@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from . import prometheus
 from .conftest import Cluster, delete_rollout, manifest, serving
 from .figures import FIGURES
-from .kubectl import apply, eventually, get, items, kubectl
+from .kubectl import apply, eventually, get, items
 from .load import Load
 from .test_traffic import ROW
 
@@ -24,7 +24,6 @@ SLOW = {"args": ["--inline_below_ms=0", "--max_batch_delay_ms=20"]}
 RATE = 250
 HELD_S = 40
 PATIENCE_S = 300.0
-PROMETHEUS = ("prometheus", "cluster", "monitoring")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +32,7 @@ def _rollout(cluster: Cluster) -> Iterator[None]:
     apply([manifest(NAME, cluster.namespace, bundle=bundle, autoscaling=SCALING, predictor=SLOW)], cluster.namespace)
     serving(cluster, NAME, "main=100")
     yield
-    _prometheus(1)
+    prometheus.scale(1)
     delete_rollout(cluster, NAME)
 
 
@@ -55,7 +54,7 @@ def test_both_halves_scale_up_under_load_and_back(cluster: Cluster) -> None:
 def test_without_prometheus_replicas_hold_and_scaling_resumes(cluster: Cluster) -> None:
     with _load(cluster, RATE) as sent:
         sent.wait_until(lambda: _replicas(cluster, "transformer") == 3, PATIENCE_S)
-        _prometheus(0)
+        prometheus.scale(0)
         scaled = _deployment(cluster, "transformer")
         sent.wait_until(lambda: _fallback(cluster, scaled), PATIENCE_S)
         held = _replicas(cluster, "transformer")
@@ -65,7 +64,7 @@ def test_without_prometheus_replicas_hold_and_scaling_resumes(cluster: Cluster) 
     eventually(lambda: time.monotonic() - since > HELD_S or _replicas(cluster, "transformer") < held, hpa, 2 * HELD_S)
     assert _replicas(cluster, "transformer") >= held
     FIGURES.add("Prometheus stopped", f"{held} pods held by the fallback")
-    _prometheus(1)
+    prometheus.scale(1)
     eventually(lambda: _replicas(cluster, "transformer") == 1, "scaling resumes", 240)
     FIGURES.add("Prometheus back", "scaled to 1 pod")
     FIGURES.lost += len(sent.failures)
@@ -95,9 +94,3 @@ def _replicas(cluster: Cluster, half: str) -> int:
 def _fallback(cluster: Cluster, name: str) -> bool:
     conditions = get("scaledobject", name, cluster.namespace)["status"]["conditions"]
     return any(each["type"] == "Fallback" and each["status"] == "True" for each in conditions)
-
-
-def _prometheus(replicas: int) -> None:
-    kind, name, namespace = PROMETHEUS
-    patch = json.dumps({"spec": {"replicas": replicas}})
-    kubectl("-n", namespace, "patch", kind, name, "--type=merge", "-p", patch)

@@ -7,16 +7,20 @@ from typing import Any
 
 import pytest
 
+from . import prometheus
 from .conftest import Cluster, delete_rollout, manifest, serving, variants
 from .figures import FIGURES
 from .kubectl import apply, get
 from .load import Load
-from .test_canary import ANALYSIS, counted
 from .test_traffic import ROW
 
 NAME = "shadowed"
 RATE = 120
 PERCENT = 50
+ANALYSIS = {
+    "interval": "5s",
+    "metrics": [{"type": "errors"}, {"type": "errors", "where": "pods"}, {"type": "latency"}, {"type": "drift"}],
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,7 +39,7 @@ def test_a_shadow_is_compared_and_clients_never_meet_it(cluster: Cluster) -> Non
         sent.wait_until(lambda: len(_counted(cluster)) == len(_status(cluster)["metrics"]))
         assert set(sent.shares(0)) == {"v1"}
         run = _status(cluster)["run"]
-        before = {arm: counted(cluster, run[arm]) for arm in ("stable", "canary")}
+        before = {arm: prometheus.requests(cluster, run[arm]) for arm in ("stable", "canary")}
         sent.wait(RATE * 30)
         share = _grown(cluster, run, before, "canary") / _grown(cluster, run, before, "stable")
         assert set(sent.shares(0)) == {"v1"}
@@ -61,4 +65,4 @@ def _counted(cluster: Cluster) -> list[str]:
 
 
 def _grown(cluster: Cluster, run: dict[str, Any], before: dict[str, float], arm: str) -> float:
-    return counted(cluster, run[arm]) - before[arm]
+    return prometheus.requests(cluster, run[arm]) - before[arm]

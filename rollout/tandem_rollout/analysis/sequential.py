@@ -167,14 +167,11 @@ def update(test: RatioTest, evidence: Evidence, tick: Tick) -> Evidence:
     good = test.good
     if (len(evidence.bad), len(evidence.good)) != (len(BAD.values), len(good.values)):
         raise ValueError("the evidence has not as many components as the test: it was gathered for another one")
-    added = [
-        ratio_increments(tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events, of, null)
-        for of, null in ((BAD, 1.0), (good, test.margin))
-    ]
+    counts = tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events
     floor = floor_increments(tick.canary_requests, tick.canary_events, test.floor)
     return Evidence(
-        _plus(evidence.bad, added[0], test.dispersion),
-        _plus(evidence.good, added[1], test.dispersion),
+        worse(test, evidence.bad, tick),
+        _plus(evidence.good, ratio_increments(*counts, good, test.margin), test.dispersion),
         _plus(evidence.floor, floor, test.dispersion) if test.floor else evidence.floor,
         evidence.ticks + 1,
         evidence.canary_requests + tick.canary_requests,
@@ -185,7 +182,7 @@ def update(test: RatioTest, evidence: Evidence, tick: Tick) -> Evidence:
 
 
 def worse(test: RatioTest, so_far: tuple[float, ...], tick: Tick) -> tuple[float, ...]:
-    """Log E(1, π_bad) with one more tick, by components, where nothing else is gathered: :attr:`Evidence.bad` alone.
+    """Log E(1, π_bad) with one more tick, by components: :attr:`Evidence.bad`.
 
     Args:
         test: What is tested.

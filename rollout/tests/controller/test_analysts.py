@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from rollout.tests.rollouts import manifest
 
 from tandem_rollout.platform import Platform
 
-from .world import World, controller, world
+from .world import World, controller
 
 THEIRS = "http://prometheus.team-a:9090"
 
 
 @pytest.fixture
-async def here() -> AsyncIterator[World]:
-    async with world() as made:
-        made.rate = 2000.0
-        yield made
+def here(here: World) -> World:
+    here.rate = 2000.0
+    return here
 
 
 async def shipped(here: World, address: str, allowed: str = "") -> None:

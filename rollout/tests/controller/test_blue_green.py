@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from rollout.tests.rollouts import manifest
 
-from .world import NONE, STARTING, Controller, World, controller, world
+from .world import NONE, STARTING, Controller, World, controller
 
 BLUE, GREEN = "athlete:blue", "athlete:green"
 ANALYSIS: dict[str, Any] = {"metrics": [{"type": "errors"}], "warmup": "0s", "interval": "30s"}
 
 
 @pytest.fixture
-async def here() -> AsyncIterator[World]:
-    async with world() as made:
-        made.rate = 2000.0
-        yield made
+def here(here: World) -> World:
+    here.rate = 2000.0
+    return here
 
 
 def put(here: World, active: str, **more: Any) -> None:

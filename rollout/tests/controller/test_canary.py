@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from rollout.tests.rollouts import manifest
 
-from .world import Controller, World, controller, world
+from .world import Controller, World, controller
 
 V1, V2, V3 = ({"image": f"athlete:v{number}"} for number in (1, 2, 3))
 STEPS = [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}]
 METRICS = [{"type": "errors"}]
-
-
-@pytest.fixture
-async def here() -> AsyncIterator[World]:
-    async with world() as made:
-        yield made
 
 
 def canary(bundle: dict[str, Any], **spec: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,12 +15,6 @@ from .apiserver import FAULTS, Answer, Call, Fault
 from .world import World, controller, world
 
 Wait = Callable[[float], Awaitable[None]]
-
-
-@pytest.fixture
-async def here() -> AsyncIterator[World]:
-    async with world() as made:
-        yield made
 
 
 async def story(here: World, wait: Wait) -> None:

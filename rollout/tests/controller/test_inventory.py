@@ -11,15 +11,9 @@ from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller.applied import RESYNC_S
 
-from .world import Controller, World, controller, world
+from .world import Controller, World, controller
 
 KEYS = {"auth": {"apiKeys": {"secretName": "clients"}}}
-
-
-@pytest.fixture
-async def here() -> AsyncIterator[World]:
-    async with world() as made:
-        yield made
 
 
 @pytest.fixture

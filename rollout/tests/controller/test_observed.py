@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from rollout.tests.rollouts import manifest
 
-from .world import NONE, STARTING, Controller, World, controller, crashed, world
+from .world import NONE, STARTING, Controller, World, controller, crashed
 
 Spec = dict[str, Any]
 
@@ -19,10 +18,9 @@ HALF = 600.0
 
 
 @pytest.fixture
-async def here() -> AsyncIterator[World]:
-    async with world() as made:
-        made.rate = 2000.0
-        yield made
+def here(here: World) -> World:
+    here.rate = 2000.0
+    return here
 
 
 def variants(*weights: int, images: str = "v1 v2") -> list[Spec]:

@@ -26,14 +26,7 @@ from .world import (
     crashed,
     proof,
     without_image,
-    world,
 )
-
-
-@pytest.fixture
-async def here() -> AsyncIterator[World]:
-    async with world() as made:
-        yield made
 
 
 @pytest.fixture

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from rollout.tests.rollouts import manifest
 
 from tandem_rollout.crd import crd
 
-from .world import World, controller, world
+from .world import World, controller
 
 V1, V2 = ({"image": f"athlete:v{number}"} for number in (1, 2))
 CANARY = {
     "strategy": {"canary": {"steps": [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}], "bake": "1m"}},
     "analysis": {"warmup": "0s"},
 }
-
-
-@pytest.fixture
-async def here() -> AsyncIterator[World]:
-    async with world() as made:
-        yield made
 
 
 def table(each: dict[str, Any], *, wide: bool = False) -> tuple[dict[str, str], int]:

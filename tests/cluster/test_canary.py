@@ -270,7 +270,6 @@ def test_a_faulty_canary_is_aborted(
         since = sent.now
         sent.wait(RATE * 10)
         assert set(sent.shares(since)) == {watched.before}
-        watched.look()
         requests = sum(each.arm == "canary" for each in sent.samples)
     found = report(cluster, tmp_path)
     assert found["run"]["outcome"] == "Aborted"

@@ -50,6 +50,15 @@ class Metric(Struct, frozen=True):
         float, Meta(gt=0, lt=1, description="Chance at most to promote a version that is at the margin.")
     ] = 0.008
     quantile: Annotated[float, Meta(gt=0.5, lt=1, description="latency: the quantile that is the limit.")] = 0.95
+    slowdown: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=100,
+            description="latency: a version that takes so many times as long is still as good. Its own limit is so "
+            "many times that of the version that serves, or the next bucket edge above.",
+        ),
+    ] = 1.25
     limit: Annotated[float, Meta(gt=0, description="drift: population stability index from which drift is large.")] = (
         0.1
     )

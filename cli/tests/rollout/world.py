@@ -114,7 +114,8 @@ def record(
     assert rollout.spec.analysis is not None
     metrics = rollout.spec.analysis.all_metrics
     limited = {
-        each.called: Gathered(limit=Limit(0.25, 0.05, 1e5) if each.type == "latency" else None) for each in metrics
+        each.called: Gathered(limit=Limit(0.25, 0.315, 0.05, 1e5) if each.type == "latency" else None)
+        for each in metrics
     }
     found = Record(run=number, plan=plan_hash(rollout.spec, CANARY), prepared=True, metrics=limited)
     began = NOW - every * ticks
@@ -136,7 +137,7 @@ def _readings(metrics: Iterable[Any], tick: int, canary: int, stable: int, bad: 
 
     def binned(total: int) -> dict[str, dict[str, dict[float, float]]]:
         requests = float(total * tick)
-        return {"pod": {"": {0.1: requests * 0.5, 0.25: requests * 0.95, float("inf"): requests}}}
+        return {"pod": {"": {0.1: requests * 0.5, 0.25: requests * 0.95, 0.315: requests * 0.95, float("inf"): requests}}}
 
     made: dict[str, Reading] = {}
     for metric in metrics:

@@ -147,7 +147,11 @@ def _one(
     if metric.type == "assignment":
         return _assigned(gathered, before, after, share)
     if gathered.limit is None and (isinstance(after, Binned) or isinstance(before, Binned)):
-        missing = latency.freeze(_all(after.stable), metric.quantile) if isinstance(after, Binned) else _UNREAD
+        missing = (
+            latency.freeze(_all(after.stable), metric.quantile, metric.slowdown)
+            if isinstance(after, Binned)
+            else _UNREAD
+        )
         return _troubled(gathered, missing if isinstance(missing, NoData) else _UNREAD), None
     earlier, later = _counted(before, gathered.limit), _counted(after, gathered.limit)
     if alone:
@@ -265,7 +269,7 @@ def _with_limit(metric: Metric, gathered: Gathered, readings: Sequence[Binned]) 
     if len(readings) > 1:
         tries.insert(0, _between(readings[0].stable, readings[-1].stable))
     for buckets in tries:
-        limit = latency.freeze(buckets, metric.quantile)
+        limit = latency.freeze(buckets, metric.quantile, metric.slowdown)
         if isinstance(limit, latency.Limit):
             return msgspec.structs.replace(gathered, limit=limit)
     return gathered
@@ -282,11 +286,11 @@ def _counted(reading: Reading, limit: latency.Limit | None) -> Counted:
     if isinstance(reading, Counted):
         return reading
     if isinstance(reading, Binned) and limit is not None:
-        return Counted(_slow(reading.stable, limit), _slow(reading.canary, limit))
+        return Counted(_slow(reading.stable, limit.seconds), _slow(reading.canary, limit.canary_seconds))
     raise TypeError("neither counters nor histograms with a limit")
 
 
-def _slow(histograms: Histograms, limit: latency.Limit) -> dict[str, Counters]:
+def _slow(histograms: Histograms, limit: float) -> dict[str, Counters]:
     return {target: latency.counters(series, limit) for target, series in histograms.items()}
 
 

@@ -114,7 +114,8 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
     interval = ratio.interval(gathered.likelihood or ratio.Likelihood())
     limit = f"x{metric.margin:g}"
     if gathered.limit is not None:
-        limit += f" > {gathered.limit.seconds * 1000:g} ms"
+        edges = dict.fromkeys((gathered.limit.seconds, gathered.limit.canary_seconds))  # one, where both are the same
+        limit += f" > {'/'.join(f'{each * 1000:g}' for each in edges)} ms"
     return Line(
         name=metric.called,
         type=metric.type,

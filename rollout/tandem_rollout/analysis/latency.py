@@ -1,8 +1,10 @@
 """Latency as a rate of events: requests slower than a limit that is frozen before the rollout.
 
 The limit is a quantile of stable, taken from its traffic before the canary gets any. What is slower is an event of
-:mod:`.sequential`; load that makes both arms slower moves both rates and says nothing of the canary. From histograms,
-the limit is the bucket edge whose share of slower requests is nearest to the quantile's.
+:mod:`.sequential`; load that makes both arms slower moves both rates and says nothing of the canary. The canary's own
+limit is so many times as long as a good version may take: where latencies are steady, a little slower would else be
+many more slow requests. Limits are bucket edges: stable's is the one whose share of slower requests is nearest to the
+quantile's, the canary's the first that is long enough.
 """
 
 from __future__ import annotations
@@ -10,9 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
 
 from tandem_rollout.analysis.counts import Counters, NoData
 
@@ -28,22 +27,27 @@ class Limit:
     """A frozen limit.
 
     Attributes:
-        seconds: Requests that took longer are events.
+        seconds: Requests of stable that took longer are events.
+        canary_seconds: Requests of the canary that took longer are.
         share: Share of stable's requests that did, before the rollout: what rate of events to expect.
         requests: Requests that this was frozen from.
     """
 
     seconds: float
+    canary_seconds: float
     share: float
     requests: float
 
 
-def freeze(buckets: Mapping[float, float], quantile: float, *, least: int = LEAST_REQUESTS) -> Limit | NoData:
+def freeze(
+    buckets: Mapping[float, float], quantile: float, slowdown: float = 1.0, *, least: int = LEAST_REQUESTS
+) -> Limit | NoData:
     """The bucket edge next to a quantile.
 
     Args:
         buckets: Requests by upper edge in seconds, cumulative as in Prometheus; the edge ``inf`` counts all.
         quantile: Like 0.95.
+        slowdown: So many times as long may the canary take. Above the last edge it is that edge.
         least: Requests that it takes.
     """
     total = buckets.get(math.inf, math.nan)
@@ -55,41 +59,21 @@ def freeze(buckets: Mapping[float, float], quantile: float, *, least: int = LEAS
     if not far or min(far.values()) > math.log(_FARTHEST):
         return NoData(f"no bucket edge is near the quantile {quantile:g} of stable: its histogram needs finer buckets")
     nearest = min(far, key=lambda edge: (far[edge], edge))
-    return Limit(nearest, shares[nearest], total)
+    own = [edge for edge in shares if edge >= nearest * slowdown]
+    return Limit(nearest, min(own, default=max(shares)), shares[nearest], total)
 
 
-def freeze_exact(seconds: npt.ArrayLike, quantile: float, *, least: int = LEAST_REQUESTS) -> Limit | NoData:
-    """A quantile of single latencies, where these are known.
-
-    Args:
-        seconds: Latencies of stable's requests.
-        quantile: Like 0.95.
-        least: Requests that it takes.
-    """
-    values = np.asarray(seconds, np.float64)
-    if values.size < least or not np.isfinite(values).all():
-        return NoData(f"a limit of latency takes {least} finite latencies of stable, there are {values.size}")
-    limit = float(np.quantile(values, quantile, method="higher"))
-    return Limit(limit, float(np.mean(values > limit)), float(values.size))
-
-
-def counters(histograms: Mapping[str, Mapping[float, float]], limit: Limit) -> Counters:
+def counters(histograms: Mapping[str, Mapping[float, float]], limit: float) -> Counters:
     """Requests and slow requests of one target, for :func:`.counts.tick`.
 
     Args:
         histograms: Cumulative buckets by series.
-        limit: The frozen limit. A histogram without this edge cannot be counted, and its target is left out.
+        limit: The arm's limit in seconds. A histogram without this edge cannot be counted, and its target is left out.
     """
     return Counters(
         requests={series: buckets.get(math.inf, math.nan) for series, buckets in histograms.items()},
         events={
-            series: buckets.get(math.inf, math.nan) - buckets.get(limit.seconds, math.nan)
+            series: buckets.get(math.inf, math.nan) - buckets.get(limit, math.nan)
             for series, buckets in histograms.items()
         },
     )
-
-
-def slower(seconds: npt.ArrayLike, limit: Limit) -> tuple[int, int]:
-    """Requests, and those of them that took longer than the limit, where single latencies are known."""
-    values = np.asarray(seconds, np.float64)
-    return int(values.size), int(np.count_nonzero(values > limit.seconds))

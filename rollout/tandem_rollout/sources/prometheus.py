@@ -22,7 +22,7 @@ from tandem_rollout.sources.readings import answered
 from tandem_rollout.sources.series import Series
 
 _MOST_SERIES: Final = 20_000
-_MOST_SAMPLES: Final = 200_000
+_MOST_SAMPLES: Final = 400_000
 _LONGEST: Final = 16 << 20
 
 _Form = Mapping[str, str]

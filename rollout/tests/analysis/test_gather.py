@@ -22,7 +22,7 @@ from tandem_rollout.gates import DEFAULT_METRICS, Metric
 from .evidence import EMPTY, Looking, binned, counted, counters, every, histogram, rising, stored, ticks
 
 ERRORS = Metric(type="errors")
-LATENCY = Metric(type="latency")
+LATENCY = Metric(type="latency", slowdown=1.0)
 DRIFT = Metric(type="drift")
 UNITS = Metric(type="assignment", requests="units_total")
 RATIO = Metric(type="ratio", requests="all_total", events="bad_total")
@@ -190,6 +190,17 @@ def test_the_limit_of_latency_is_frozen_from_the_time_before() -> None:
     assert ticks(one, "latency", latencies(30, 0.05))[1].verdict is PASS
     assert one.record.metrics["latency"].limit == limit
     assert one.judged()[0]["latency"].limit == "x2 > 100 ms"
+
+
+@pytest.mark.parametrize(("slowdown", "verdict"), [(1.0, FAIL), (1.25, PASS)])
+def test_a_version_may_be_so_much_slower(slowdown: float, verdict: Verdict) -> None:
+    metric = Metric(type="latency", slowdown=slowdown)
+    one = looking(metric)
+    early = [binned([0] * 4, [0, 950 * at, 50 * at, 0]) for at in (100, 200)]
+    one.prepare(*({"latency": each} for each in early))
+    lines, decision = ticks(one, "latency", latencies(30, 0.15))  # none of them longer than 0.5 s
+    assert decision.verdict is verdict
+    assert lines["latency"].limit == ("x2 > 100 ms" if slowdown == 1.0 else "x2 > 100/500 ms")
 
 
 def test_the_limit_is_of_the_time_before_and_not_of_all_time() -> None:

@@ -20,7 +20,7 @@ from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.evidence import VERDICTS, Drifts, Ratios
 from tandem_rollout.simulation.outage import ABSENT, SEEN
 
-LIMIT = Limit(0.1, 0.05, 5000.0)
+LIMIT = Limit(0.1, 0.1, 0.05, 5000.0)
 ALL = np.array([True])
 
 

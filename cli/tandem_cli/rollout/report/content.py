@@ -97,9 +97,10 @@ def asked(question: Question) -> str:
         said.append(f"bad from {question.margin:g} times stable's rate")
     if question.floor:
         said.append(f"nobody minds {words.rate(question.floor)}")
-    if question.limit is not None:
-        named = "slow from" if question.type == "latency" else "limit"
-        said.append(f"{named} {question.limit:g}{' s' if question.type == 'latency' else ''}")
+    if question.canary_limit is not None:
+        said.append(f"slow from {question.limit:g} s, of the canary from {question.canary_limit:g} s")
+    elif question.limit is not None:
+        said.append(f"limit {question.limit:g}")
     said.append(f"alpha {question.alpha:g}, beta {question.beta:g}, dispersion {question.dispersion:.3g}")
     if question.least_requests:
         said.append(f"{question.least_requests:,} requests of the canary at least")

@@ -42,7 +42,8 @@ class Question(Form, frozen=True, kw_only=True):
         queries: PromQL, or names of the series where the pods themselves are asked.
         margin: Ratio of rates at which a version is bad; null for drift and assignment.
         floor: A rate that nobody would mind; null for drift and assignment.
-        limit: Distance from which drift is large, or seconds from which a request is slow; null for others.
+        limit: Distance from which drift is large, or seconds from which a request of stable is slow; null for others.
+        canary_limit: Seconds from which a request of the canary is slow; null for others.
         alpha: Chance at most to roll back a version that is no worse.
         beta: Chance at most to promote a version at the margin.
         dispersion: How many times burstier than independent requests events came.
@@ -57,6 +58,7 @@ class Question(Form, frozen=True, kw_only=True):
     margin: float | None
     floor: float | None
     limit: float | None
+    canary_limit: float | None
     alpha: float
     beta: float
     dispersion: float
@@ -211,6 +213,7 @@ def _question(current: Current, metric: Asked, past: Past, record: Record | None
         margin=metric.margin if rated else None,
         floor=metric.tolerated if rated else None,
         limit=limit,
+        canary_limit=gathered.limit.canary_seconds if gathered.limit else None,
         alpha=metric.alpha,
         beta=metric.beta,
         dispersion=gathered.phi,

@@ -23,10 +23,7 @@ from .figures import FIGURES
 from .kubectl import eventually, get, items, kubectl, run
 
 ENABLED = os.environ.get("TANDEM_E2E") == "1"
-CANARIES = os.environ.get("TANDEM_E2E_CANARIES") == "1"
-"""Canaries are asked for by themselves: what a slow answer is depends on the machine, and takes a quiet one."""
 collect_ignore_glob = [] if ENABLED else ["test_*.py"]
-collect_ignore = [] if CANARIES else ["test_canary.py"]
 
 sys.path.insert(0, str(images.ROOT / "examples/athlete"))
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.one_line import one_line
-from tandem_rollout.render.route import LEAVING, LEAVING_FACTOR, OWN, SPLIT, WEIGHTS
+from tandem_rollout.render.route import ARRIVING, LEAVING, LEAVING_FACTOR, OWN, SPLIT, WEIGHTS
 from tandem_rollout.revision import Revision
 
 Plain = Mapping[str, Any]
@@ -54,8 +54,8 @@ def problem(service: Plain, pods: Iterable[Plain]) -> tuple[str, bool]:
 
 
 def route_weights(route: Plain | None) -> dict[str, int]:
-    """Weights of a route, by InferenceService; what is leaving has none."""
-    away = leaving(route)
+    """Weights of a route, by InferenceService; what is leaving or arriving has none."""
+    away = leaving(route) | arriving(route)
     factor = LEAVING_FACTOR if LEAVING in _annotations(route) else 1
     # rounded up: the weights of those that leave are taken from another
     return {name: -(-weight // factor) for name, weight in _backends(route).items() if weight and name not in away}
@@ -63,11 +63,12 @@ def route_weights(route: Plain | None) -> dict[str, int]:
 
 def leaving(route: Plain | None) -> dict[str, float]:
     """InferenceServices that are leaving a route, and since when, in seconds since the epoch."""
-    try:
-        since = msgspec.json.decode(_annotations(route).get(LEAVING, "{}"), type=dict[str, float])
-    except msgspec.DecodeError:  # somebody has edited it
-        return {}
-    return {name: at for name, at in since.items() if name in _backends(route)}
+    return _since(route, LEAVING)
+
+
+def arriving(route: Plain | None) -> dict[str, float]:
+    """InferenceServices that are about to get their first weight, and since when, in seconds since the epoch."""
+    return _since(route, ARRIVING)
 
 
 def edited(route: Plain | None) -> bool:
@@ -84,6 +85,14 @@ def edited(route: Plain | None) -> bool:
 def reached(routes: Iterable[Plain]) -> set[str]:
     """InferenceServices that those reach who ask for their variant."""
     return {name for route in routes for name in _backends(route, OWN)}
+
+
+def _since(route: Plain | None, annotation: str) -> dict[str, float]:
+    try:
+        since = msgspec.json.decode(_annotations(route).get(annotation, "{}"), type=dict[str, float])
+    except msgspec.DecodeError:  # somebody has edited it
+        return {}
+    return {name: at for name, at in since.items() if name in _backends(route)}
 
 
 def _annotations(route: Plain | None) -> Mapping[str, str]:

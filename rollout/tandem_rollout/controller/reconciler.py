@@ -47,8 +47,8 @@ from tandem_rollout.times import epoch
 LATER_S: Final = RESYNC_S
 """When to look again at a rollout about which nothing else is to be done: watches tell of all changes."""
 
-LEAVING_S: Final = 5.0
-"""How long what has lost its weight stays in the route: longer than the gateway takes to hear of it."""
+PASSING_S: Final = 5.0
+"""How long a backend that comes or goes has next to no weight: longer than the gateway takes to hear of it."""
 
 _URGENT: Final = {"SecurityPolicy": 0, "HTTPRoute": 1}
 
@@ -197,10 +197,13 @@ class Reconciler:
         else:
             course = await self._decide(manifest, current, observed, planned, run, now)
             current = current.during(planned, course.run)
+        arriving = _arriving(current, observed, course.found, now)
+        if arriving:
+            course = replace(course, found=_as_routed(course.found, arriving, observe.route_weights(current.route)))
         leaving = _leaving(current, observed, course.found, now)
         if deleted:
             return await self._let_go(manifest, current, observed, course, leaving)
-        errors = await self._converge(current, observed, course, leaving)
+        errors = await self._converge(current, observed, course, arriving, leaving)
         url = f"http://{hostnames(rollout, self._platform)[0]}"
         status = describe(rollout, current.wanted, observed, course.found, errors, current.route, url, before, now)
         status = msgspec.structs.replace(status, history=course.past)
@@ -211,7 +214,7 @@ class Reconciler:
         if course.run is None or course.run.ended:
             await self._cluster.finalize(manifest, present=False)
         ends = [epoch(each.since) + seconds(rollout.spec.keep_old_for) for each in status.variants if each.retired]
-        ends += [since + LEAVING_S for since in leaving.values()]
+        ends += [since + PASSING_S for since in (*arriving.values(), *leaving.values())]
         return max(min(memory.applied.due, memory.proofs.due, course.due, *ends) - self._cluster.now(), RETRY_S)
 
     def _pass(self, rollout: Rollout, before: RolloutStatus, memory: _Memory) -> _Pass:
@@ -286,7 +289,7 @@ class Reconciler:
         run = course.run
         there = any(each.running for each in observed if run and each.name == run.stable)
         if current.route is not None and there:
-            await self._apply_route(current, observed, course, leaving)
+            await self._apply_route(current, observed, course, {}, leaving)
             if run is not None and not run.ended:
                 return RETRY_S
         await self._cluster.finalize(manifest, present=False)
@@ -335,7 +338,12 @@ class Reconciler:
     # what should be
 
     async def _converge(
-        self, current: _Pass, observed: Sequence[Observed], course: _Course, leaving: Mapping[str, float]
+        self,
+        current: _Pass,
+        observed: Sequence[Observed],
+        course: _Course,
+        arriving: Mapping[str, float],
+        leaving: Mapping[str, float],
     ) -> dict[str, WriteError]:
         """Make it so: first the pods, then the route, last the end of what nobody needs.
 
@@ -349,7 +357,7 @@ class Reconciler:
             except WriteError as error:
                 errors[revision.name] = error
         try:
-            await self._apply_route(current, observed, course, leaving)
+            await self._apply_route(current, observed, course, arriving, leaving)
         except WriteError as error:
             errors[current.rollout.name] = error
         rollout, applied = current.rollout, current.memory.applied
@@ -399,7 +407,12 @@ class Reconciler:
             await current.memory.applied.apply(made)
 
     async def _apply_route(
-        self, current: _Pass, observed: Sequence[Observed], course: _Course, leaving: Mapping[str, float]
+        self,
+        current: _Pass,
+        observed: Sequence[Observed],
+        course: _Course,
+        arriving: Mapping[str, float],
+        leaving: Mapping[str, float],
     ) -> None:
         """Apply what clients and Prometheus meet; the first error is raised when all has been tried."""
         rollout, applied = current.rollout, current.memory.applied
@@ -409,7 +422,8 @@ class Reconciler:
         for name in found.reachable:
             revision = current.revision(name, variants[name])
             pin = CANARY if run and not run.ended and name == run.canary and _shared(run, variants) else ""
-            placed.append(Placed(revision, found.weights.get(name, 0), current.version(revision), pin=pin))
+            weight, since = found.weights.get(name, 0), arriving.get(name)
+            placed.append(Placed(revision, weight, current.version(revision), arriving=since, pin=pin))
         placed += [Placed(current.revision(name, variants[name]), 0, leaving=since) for name, since in leaving.items()]
         owner = _owner(API_VERSION, KIND, rollout.name, rollout.uid)
         sticky = rollout.spec.strategy.ab_test is not None
@@ -458,12 +472,37 @@ def _shared(run: Run, variants: Mapping[str, str]) -> bool:
     return variants.get(run.stable) == variants.get(run.canary)
 
 
+def _arriving(current: _Pass, observed: Sequence[Observed], found: Plan, now: float) -> dict[str, float]:
+    """What is to get its first weight, and since when; until the gateway has heard of it others keep all there is.
+
+    Nothing where no other could answer.
+    """
+    known, leaving = observe.arriving(current.route), observe.leaving(current.route)
+    there = {each.name for each in observed if each.weight}
+    new = [name for name, weight in found.weights.items() if weight and name not in there and name not in leaving]
+    since = {name: known.get(name, now) for name in new}
+    waits = any(now < at + PASSING_S for at in since.values())
+    return since if waits and any(each.weight and each.running for each in observed) else {}
+
+
+def _as_routed(found: Plan, arriving: Mapping[str, float], weights: dict[str, int]) -> Plan:
+    """The same plan, with the weights that the route has."""
+    return replace(
+        found,
+        weights=weights,
+        waits=found.waits | dict.fromkeys(arriving, "waits until the gateway knows it"),
+        reachable=tuple(dict.fromkeys([*weights, *found.reachable])),
+        retired=tuple(name for name in found.retired if name not in weights),
+        obsolete=tuple(name for name in found.obsolete if name not in weights),
+    )
+
+
 def _leaving(current: _Pass, observed: Sequence[Observed], found: Plan, now: float) -> dict[str, float]:
     """What has just lost its weight and runs, and since when; it stays in the route for a moment."""
     known = observe.leaving(current.route)
     candidates = [each.name for each in observed if each.running and (each.weight or each.name in known)]
     since = {name: known.get(name, now) for name in candidates if not found.weights.get(name)}
-    return {name: at for name, at in since.items() if now < at + LEAVING_S}
+    return {name: at for name, at in since.items() if now < at + PASSING_S}
 
 
 def _variant(service: Mapping[str, Any] | None) -> str:

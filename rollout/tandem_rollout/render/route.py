@@ -35,6 +35,9 @@ OWN: Final = "own"
 LEAVING: Final = f"{GROUP}/leaving"
 """Annotation of a route whose weights are multiplied: InferenceServices that leave, and since when."""
 
+ARRIVING: Final = f"{GROUP}/arriving"
+"""Annotation of a route: InferenceServices that arrive, and since when."""
+
 WEIGHTS: Final = f"{GROUP}/weights"
 """Annotation of a route: its weights as they were written. Where they differ, somebody else has changed them."""
 
@@ -42,7 +45,7 @@ CANARY: Final = "canary"
 """By this name testers choose the new version of a variant while the old one serves."""
 
 LEAVING_FACTOR: Final = 1000
-"""Weights are multiplied by this while another backend leaves with a weight of 1, which is taken from the last one.
+"""Weights are multiplied by this while a backend comes or goes with a weight of 1, which is taken from the last one.
 
 Envoy finds the variant of a unit by a hash modulo the sum of the weights. With sticky assignment they are always
 multiplied, or every unit would be dealt anew when a backend begins to leave, and once more when it is gone."""
@@ -65,6 +68,8 @@ class Placed:
         leaving: Since when it has been without weight, in seconds since the epoch; None where that is no news. It is
             left with next to none for a moment: Envoy Gateway makes a cluster for each backend with weight, and Envoy
             drops a cluster before it learns of the route without it; what comes in between would be answered with 500.
+        arriving: Since when it has been about to get its first weight; None where that is no news. It has next to none
+            until then: Envoy may take a route before it has made the cluster.
         pin: By what name clients choose it; by default that of its variant.
     """
 
@@ -72,6 +77,7 @@ class Placed:
     weight: int
     version: str = ""
     leaving: float | None = None
+    arriving: float | None = None
     pin: str = ""
 
     @property
@@ -92,18 +98,21 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fi
         rollout: The rollout.
         placed: The revisions that may be reached, with their weights.
         platform: Defaults of the installation.
-        fine: Multiply the weights even if no backend leaves.
+        fine: Multiply the weights even if no backend comes or goes.
     """
     if not any(each.weight for each in placed):
         return []
     hosts = hostnames(rollout, platform)
     there = [each for each in placed if each.leaving is None]
     leaving = {each.revision.name: each.leaving for each in placed if each.leaving is not None}
-    is_fine = bool(leaving) or fine
+    arriving = {each.revision.name: each.arriving for each in placed if each.arriving is not None}
+    is_fine = bool(leaving or arriving) or fine
     main = _route(rollout, rollout.name, hosts, _split(rollout, placed, LEAVING_FACTOR if is_fine else 1))
     annotations = {WEIGHTS: msgspec.json.encode(_written(main), order="sorted").decode()}
     if is_fine:
         annotations[LEAVING] = msgspec.json.encode(leaving, order="sorted").decode()
+    if arriving:
+        annotations[ARRIVING] = msgspec.json.encode(arriving, order="sorted").decode()
     main["metadata"]["annotations"] = annotations
     made_routes = [main]
     made_routes += [
@@ -182,11 +191,12 @@ def _security(rollout: Rollout) -> Object:
 
 def _split(rollout: Rollout, placed: Sequence[Placed], factor: int) -> list[Object]:
     """Rules that share requests out by weight."""
-    leaving = [replace(each, weight=1) for each in placed if each.leaving is not None]
     # clusters are named by position: those that leave come last, so that no other one moves when they are gone
+    passing = [each for each in placed if each.arriving is not None]
+    passing += [each for each in placed if each.leaving is not None]
     backends = [replace(each, weight=each.weight * factor) for each in placed if each.weight]
     last = backends.pop()
-    backends += [replace(last, weight=last.weight - len(leaving)), *leaving]
+    backends += [replace(last, weight=last.weight - len(passing)), *(replace(each, weight=1) for each in passing)]
     copies = _copies(rollout, placed)
     return [
         _rule(rollout, SPLIT, [_path(path) for path in _HTTP_PATHS], backends, _SERVICE_PORT, copies),

@@ -194,7 +194,7 @@ async def test_watches_that_end_are_taken_up_again(here: World, forget: bool) ->
             "time-estimator",
             lambda each: each.update(spec=manifest(bundle={"image": "athlete:v2"})["spec"]),
         )
-        await ctl.run()
+        await ctl.run(6)
         assert here.weights() == {"athlete:v2": 100}
 
 

@@ -91,7 +91,7 @@ async def test_a_new_bundle_replaces_the_old_one_when_it_is_ready_and_proven(her
     assert here.status().message == "main: the predictor does not answer"
 
     del here.answers["athlete:v2"]
-    await ctl.run(6)
+    await ctl.run(10)
     assert here.weights() == {"athlete:v2": 100}
     assert [each.phase for each in here.status().variants] == ["Ready", "Retired"]
     await ctl.run(110)
@@ -119,7 +119,7 @@ async def test_the_new_version_has_as_many_pods_as_the_old_one_before_it_takes_o
         "waits for as many pods as the version that it replaces has (3 and 3)",
     )
     here.pods["athlete:v2"] = READY
-    await ctl.run()
+    await ctl.run(6)
     assert here.weights() == {"athlete:v2": 100}
     assert here.server.get("scaledobjects", f"{new.inference_service}-transformer")["spec"]["minReplicaCount"] == 1  # type: ignore[index]
 
@@ -132,10 +132,11 @@ async def test_an_edit_taken_back_goes_on_with_the_old_pods(here: World, ctl: Co
     await ctl.run(30)
     before = len(here.server.history)
     given(here, bundle={"image": "athlete:v1"})
-    await ctl.run()
+    await ctl.run(6)
     assert here.weights() == {"athlete:v1": 100}
     written = [each["status"] for _, key, each in here.server.history[before:] if key[0] == "inferencerollouts"]
-    assert "Pending" not in {variant["phase"] for status in written for variant in status["variants"]}
+    pending = [each for status in written for each in status["variants"] if each["phase"] == "Pending"]
+    assert {each["message"] for each in pending} == {"waits until the gateway knows it"}
     assert [(each.phase, each.version) for each in here.status().variants] == [("Ready", "v1"), ("Retired", "v2")]
     await ctl.run(600)
     (last,) = here.server.all("inferenceservices")
@@ -148,7 +149,7 @@ COLOURS = [{"name": name, "bundle": {"image": f"athlete:{name}"}} for name in ("
 async def test_blue_green_switches_and_back(here: World, ctl: Controller) -> None:
     for active, other in (("blue", "green"), ("green", "blue"), ("blue", "green")):
         given(here, variants=COLOURS, strategy={"blueGreen": {"active": active}})
-        await ctl.run()
+        await ctl.run(6)
         assert here.weights() == {f"athlete:{active}": 100}
         assert here.weights("time-estimator-preview") == {f"athlete:{other}": 1}
         assert here.status().ready == "2/2"
@@ -173,7 +174,7 @@ async def test_green_gets_nothing_before_it_is_ready(here: World, ctl: Controlle
     assert here.weights("time-estimator-preview") == {"athlete:green": 1}
     assert here.server.get("httproutes", "time-estimator.green") is not None
     here.pods.clear()
-    await ctl.run()
+    await ctl.run(6)
     assert here.weights() == {"athlete:green2": 100}
 
 
@@ -213,7 +214,7 @@ async def test_pods_that_are_gone_lose_their_weight_and_get_it_back(here: World,
     assert here.weights() == {"athlete:v2": 10}
     assert here.status().message.endswith("waits for a ready transformer and a ready predictor")
     here.pods.clear()
-    await ctl.run()
+    await ctl.run(6)
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
     assert here.status().message == ""
 
@@ -366,7 +367,7 @@ async def test_a_container_that_ended_once_is_no_reason_to_refuse(here: World, c
     await ctl.run()
     said(here, "transformer: ended with code 1: no such host: store")
     here.pods["athlete:v2"] = lambda half, wanted: [container(restarts=5)] * wanted
-    await ctl.run()
+    await ctl.run(6)
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
 
 
@@ -380,7 +381,7 @@ async def test_a_pair_that_was_refuted_is_asked_again_when_its_pods_are_others(h
     assert here.asked.count(name) == 2
     del here.answers["athlete:v2"]
     here.pods["athlete:v2"] = lambda half, wanted: [container(restarts=int(half == "predictor"))] * wanted
-    await ctl.run()
+    await ctl.run(6)
     assert here.asked.count(name) == 3
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
 
@@ -463,7 +464,7 @@ async def test_what_somebody_does_to_an_inference_service_is_undone_at_once(here
     assert here.end_state() == before
     await ctl.run(5)
     here.server.remove("inferenceservices", name)
-    await ctl.run()
+    await ctl.run(6)
     assert here.end_state() == before
 
 
@@ -582,11 +583,35 @@ def backends(here: World) -> dict[str, int]:
     return {here.image(each["name"].removesuffix("-transformer")): each["weight"] for each in split["backendRefs"]}
 
 
+async def test_what_gets_its_first_weight_comes_into_the_route_in_two_steps(here: World, ctl: Controller) -> None:
+    given(here, bundle={"image": "athlete:v1"})
+    await ctl.run()
+    given(here, bundle={"image": "athlete:v2"})
+    await ctl.run(4)
+    assert backends(here) == {"athlete:v1": 99_999, "athlete:v2": 1}
+    assert here.status().weights == "main=100"
+    assert [each.phase for each in here.status().variants] == ["Pending", "Ready"]
+    ctl.start_again()
+    await ctl.run(0.5)
+    assert backends(here) == {"athlete:v1": 99_999, "athlete:v2": 1}
+    await ctl.run(1)
+    assert backends(here) == {"athlete:v2": 99_999, "athlete:v1": 1}
+
+
+async def test_what_no_other_can_answer_for_comes_into_the_route_at_once(here: World, ctl: Controller) -> None:
+    given(here, bundle={"image": "athlete:v1"}, keepOldFor="0s")
+    await ctl.run()
+    here.pods["athlete:v1"] = NONE
+    given(here, bundle={"image": "athlete:v2"}, keepOldFor="0s")
+    await ctl.run()
+    assert backends(here) == {"athlete:v2": 100}
+
+
 async def test_what_is_replaced_leaves_the_route_in_two_steps_and_goes_after_that(here: World, ctl: Controller) -> None:
     given(here, bundle={"image": "athlete:v1"}, keepOldFor="0s")
     await ctl.run()
     given(here, bundle={"image": "athlete:v2"}, keepOldFor="0s")
-    await ctl.run(4)
+    await ctl.run(9)
     assert backends(here) == {"athlete:v2": 99_999, "athlete:v1": 1}
     assert here.status().weights == "main=100"
     ctl.start_again()

@@ -27,10 +27,11 @@ from .world import World, world
 
 
 async def until(here: World, holds: Callable[[], bool]) -> None:
-    """Let the world turn at every change until something holds."""
+    """Let the world turn, and a second pass, at every change until something holds."""
     async with asyncio.timeout(60):
         while True:
             here.server.changed.clear()
+            here.now += 1.0
             here.turn()
             if holds():
                 return

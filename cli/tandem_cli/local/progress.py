@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tandem_cli.local.runner import Moment
+from tandem_cli.rollout import words
 from tandem_rollout.analysis.judge import Line
 from tandem_rollout.analysis.verdict import Verdict
 
@@ -29,24 +30,20 @@ def verdicts(lines: Sequence[Line]) -> Table:
     table.add_column("metric", no_wrap=True)
     for name in ("stable", "canary", "ratio", "interval", "n", "needed"):
         table.add_column(name, justify="right")
-    table.add_column("limit")
+    table.add_column("limit", no_wrap=True)
     table.add_column("verdict")
     for line in lines:
-        high = "…" if line.high is None else f"{line.high:.3g}"
+        high = "…" if line.high is None else words.ratio(line.high)
         distance = line.type == "drift"
         table.add_row(
             line.name,
-            "" if distance else _percent(line.stable),
-            _percent(line.canary) if not distance else "" if line.canary is None else f"{line.canary:.3f}",
-            "" if line.ratio is None else f"{line.ratio:.3g}",
-            "" if distance or not line.canary_requests else f"{line.low:.3g}–{high}",
-            f"{line.canary_requests:,.0f}",
-            "" if not line.needed else f"{line.needed:,}",
+            "" if distance or line.stable is None else words.rate(line.stable),
+            "" if line.canary is None else f"{line.canary:.3f}" if distance else words.rate(line.canary),
+            "" if line.ratio is None else words.ratio(line.ratio),
+            "" if distance or not line.canary_requests else f"{words.ratio(line.low)}–{high}",
+            words.count(line.canary_requests),
+            "" if not line.needed else words.count(line.needed),
             line.limit,
             Text(line.verdict.value, style=_STYLES.get(line.verdict, "")),
         )
     return table
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.2%}"

@@ -137,7 +137,8 @@ def _readings(metrics: Iterable[Any], tick: int, canary: int, stable: int, bad: 
 
     def binned(total: int) -> dict[str, dict[str, dict[float, float]]]:
         requests = float(total * tick)
-        return {"pod": {"": {0.1: requests * 0.5, 0.25: requests * 0.95, 0.315: requests * 0.95, float("inf"): requests}}}
+        fast, soon = requests * 0.5, requests * 0.95
+        return {"pod": {"": {0.1: fast, 0.25: soon, 0.315: soon, float("inf"): requests}}}
 
     made: dict[str, Reading] = {}
     for metric in metrics:

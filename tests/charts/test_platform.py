@@ -321,7 +321,7 @@ def test_the_controller_reaches_the_api_server_dns_transformers_and_counters_onl
         ({"resources": {"request": {}}}, "'request'"),
         ({"readinessProbe": {"periodSeconds": 0}}, "/readinessProbe/periodSeconds"),
         ({"monitoring": {"rules": {"errorRatio": 5}}}, "/monitoring/rules/errorRatio"),
-        ({"monitoring": {"rules": {"slowAfter": "0.4"}}}, "/monitoring/rules/slowAfter"),
+        ({"monitoring": {"rules": {"slowAfter": "0.45"}}}, "/monitoring/rules/slowAfter"),
         ({"monitoring": {"rules": {"disabled": ["Nothing"]}}}, "/monitoring/rules/disabled/0"),
         ({"networkPolicy": {"apiServerPorts": []}}, "/networkPolicy/apiServerPorts"),
         ({"replicas": 1}, "'replicas'"),

@@ -141,11 +141,11 @@ async def test_a_tick_of_every_metric(kind: str) -> None:
     (record,) = await ticks(kind, [before, after])
     limit = record.metrics["latency"].limit
     assert limit is not None
-    assert limit.seconds == 0.1
+    assert (limit.seconds, limit.canary_seconds) == (0.1, 0.5)
     assert counts(record) == {
         "errors": (11, 3, 93, 1),
         "errors-in-pods": (10, 2, 93, 1),
-        "latency": (10, 5, 93, 13),
+        "latency": (10, 2, 93, 13),
         "degraded": (20, 1, 184, 3),
         "drift": (20, 184),
     }

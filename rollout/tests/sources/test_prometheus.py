@@ -329,7 +329,7 @@ async def test_the_past_in_order_and_the_present_last() -> None:
             json.dumps(
                 {
                     "status": "success",
-                    "data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[0, "1"]] * 200_001}]},
+                    "data": {"resultType": "matrix", "result": [{"metric": {}, "values": [[0, "1"]] * 400_001}]},
                 }
             ),
         ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import bisect
-import copy
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import httpx2
+import msgspec
 from aiohttp import web
 from lightkube import AsyncClient, KubeConfig
 from lightkube.config.models import Cluster, User
@@ -91,6 +91,11 @@ FAULTS: Final[dict[str, Fault]] = {
 """What may happen to any call."""
 
 
+def copied(value: Any) -> Any:
+    """A deep copy of what JSON can say."""
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
 @dataclass
 class ApiServer:
     """The objects, and how they are reached.
@@ -124,15 +129,15 @@ class ApiServer:
 
     def get(self, plural: str, name: str, namespace: str = "models") -> Object | None:
         found = self._objects.get((plural, namespace, name))
-        return copy.deepcopy(found) if found else None
+        return copied(found) if found else None
 
     def all(self, plural: str) -> list[Object]:
-        return [copy.deepcopy(each) for key, each in sorted(self._objects.items()) if key[0] == plural]
+        return [copied(each) for key, each in sorted(self._objects.items()) if key[0] == plural]
 
     def put(self, plural: str, manifest: Object) -> Object:
         """Make or replace an object, as somebody else."""
         key = (plural, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
-        return copy.deepcopy(self._store(key, copy.deepcopy(manifest)))
+        return copied(self._store(key, copied(manifest)))
 
     def edit(self, plural: str, name: str, change: Callable[[Object], Any], namespace: str = "models") -> Object:
         """Change an object, as somebody else."""
@@ -191,7 +196,7 @@ class ApiServer:
         metadata = self._objects[key]["metadata"]
         if metadata.get("finalizers"):
             if not metadata.get("deletionTimestamp"):
-                manifest = copy.deepcopy(self._objects[key])
+                manifest = copied(self._objects[key])
                 manifest["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:01Z"
                 self._store(key, manifest)
             return
@@ -212,7 +217,7 @@ class ApiServer:
     def _record(self, event: str, key: Key, manifest: Object) -> None:
         self._version += 1
         manifest["metadata"]["resourceVersion"] = str(self._version)
-        self._history.append((self._version, event, key, copy.deepcopy(manifest)))
+        self._history.append((self._version, event, key, copied(manifest)))
         self.changed.set()
         for news in self._watches.values():
             news.set()
@@ -221,14 +226,14 @@ class ApiServer:
         """Server-side apply by the only manager: what it gave before and gives no more goes."""
         for owner in given["metadata"].get("ownerReferences") or ():
             assert owner["uid"], owner
-        live = copy.deepcopy(self._objects.get(key) or {})
+        live = copied(self._objects.get(key) or {})
         merged = _merged(live, self._applied.get(key) or {}, given)
         merged["metadata"].setdefault("namespace", key[1])
         controllers = [each for each in merged["metadata"].get("ownerReferences") or () if each.get("controller")]
         if len(controllers) > 1:
             raise _Refused(422, "Only one reference can have Controller set to true")
         stored = self._store(key, merged)
-        self._applied[key] = copy.deepcopy(given)
+        self._applied[key] = copied(given)
         return stored
 
     # HTTP
@@ -292,13 +297,13 @@ class ApiServer:
             return self._change_finalizers(key, body)
         (patch,) = body
         assert (patch["op"], patch["path"]) == ("add", "/status")
-        return self._store(key, {**copy.deepcopy(self._objects[key]), "status": patch["value"]})
+        return self._store(key, {**copied(self._objects[key]), "status": patch["value"]})
 
     def _change_finalizers(self, key: Key, patch: list[Object]) -> Object:
         """A JSON patch of the finalizers, if they are still what they were."""
         test, add = patch
         assert (test["op"], add["op"], test["path"], add["path"]) == ("test", "add", *["/metadata/finalizers"] * 2)
-        live = copy.deepcopy(self._objects[key])
+        live = copied(self._objects[key])
         if (live["metadata"].get("finalizers") or None) != test["value"]:
             raise _Refused(422, "the server rejected our request due to an error in our request")
         live["metadata"]["finalizers"] = add["value"]
@@ -370,7 +375,7 @@ class _Refused(Exception):
 def _merged(live: Any, before: Any, given: Any) -> Any:
     """Maps by key, owner references by uid, everything else as a whole."""
     if not isinstance(given, dict) or not isinstance(live, dict):
-        return copy.deepcopy(given)
+        return copied(given)
     before = before if isinstance(before, dict) else {}
     merged = {key: each for key, each in live.items() if key in given or key not in before}
     for key, each in given.items():

@@ -22,6 +22,7 @@ from tandem_rollout.analysis.verdict import (
     combine,
     judge_drift,
     judge_ratio,
+    unknown,
 )
 from tandem_rollout.gates import Metric
 
@@ -98,19 +99,20 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
         return _assignment(metric, gathered)
     test = ratio_test(metric, gathered.phi)
     evidence = gathered.ratio or sequential.start(test)
+    trouble = _trouble(gathered)
     verdict = judge_ratio(
         test,
         evidence,
         baking=gathered.baking,
         metrics=gates,
         least_requests=metric.least_requests,
-        trouble=_trouble(gathered),
+        trouble=trouble,
     )
     high = above(gathered.absolute, alpha=metric.alpha, metrics=gates)
     if metric.type != "latency":
         verdict = Verdict.FAIL if high else verdict
     elif verdict is Verdict.FAIL and gathered.baking and not high:
-        verdict = Verdict.INCONCLUSIVE
+        verdict = unknown(trouble) if trouble else Verdict.INCONCLUSIVE
     interval = ratio.interval(gathered.likelihood or ratio.Likelihood())
     limit = f"x{metric.margin:g}"
     if gathered.limit is not None:

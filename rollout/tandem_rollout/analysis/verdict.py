@@ -111,7 +111,7 @@ def judge_ratio(
     if sequential.rolls_back(test, evidence, baking=baking, metrics=metrics):
         return Verdict.FAIL
     if trouble is not None or not evidence.canary_requests:
-        return _unknown(trouble)
+        return unknown(trouble)
     if evidence.canary_requests >= least_requests and sequential.promotes(test, evidence):
         return Verdict.PASS
     return Verdict.INCONCLUSIVE
@@ -143,7 +143,7 @@ def judge_drift(
         return Verdict.FAIL
     rows = math.fsum(evidence.canary)
     if trouble is not None or not rows:
-        return _unknown(trouble)
+        return unknown(trouble)
     return Verdict.PASS if rows >= least_rows and apart < limit else Verdict.INCONCLUSIVE
 
 
@@ -167,7 +167,8 @@ def combine(judged: Mapping[str, Judged], *, mismatched: bool = False) -> Decisi
     return Decision(Verdict.INCONCLUSIVE if mismatched else Verdict.PASS, passed, ignored)
 
 
-def _unknown(trouble: Trouble | None) -> Verdict:
+def unknown(trouble: Trouble | None) -> Verdict:
+    """What is said where nothing could be counted."""
     return Verdict.PROVIDER_ERROR if isinstance(trouble, ProviderError) else Verdict.NO_DATA
 
 

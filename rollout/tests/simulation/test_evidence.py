@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tandem_rollout.analysis.counts import Counters, NoData
@@ -88,6 +88,7 @@ METRICS = [
     st.integers(20, 60),
     st.sampled_from([95, 100]),
 )
+@example(METRICS[2], 0, 1.7, 0.05, 1.0, 24, 95)  # slow and not slower than stable was, and then nothing to count
 def test_ratios_of_rates_tick_by_tick(
     metric: Metric, seed: int, ratio: float, rate: float, phi: float, ticks: int, last: int
 ) -> None:

@@ -8,7 +8,7 @@ settings.load_profile("tandem")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes test, the rollouts' tests, which only compute, are shared out; one process has the rest."""
+    """Several processes share the rollouts' tests, which only compute; one of them has all others."""
     for item in items:
         if "rollout/tests" not in item.nodeid:
             item.add_marker(pytest.mark.xdist_group("processes"))

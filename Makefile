@@ -37,7 +37,7 @@ check: $(VENV)/.dev  ## Formatting, lint, types and layers
 	$(BIN)/lint-imports --no-cache
 
 test: $(VENV)/.dev  ## All tests, against real Valkey, Envoy and ONNX Runtime
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest
 
 e2e: $(VENV)/.dev  ## Tests on the Kubernetes cluster that KUBECONFIG names
 	TANDEM_E2E=1 $(BIN)/python -m pytest -v tests/cluster

@@ -203,7 +203,7 @@ def _errors() -> Iterator[Scenario]:
 
 
 def _latency() -> Iterator[Scenario]:
-    """Log-normal latencies with σ = 0.5; limits at stable's q95 and at 1.25 times that of the canary, by default."""
+    """Log-normal latencies with σ = 0.5; limits: stable's q95, for the canary 1.25 times that, as by default."""
     metric = Metric(type="latency")
     for slower in (1.0, 1.25, 1.5, 3.0):
         beyond = 0.5 * math.erfc((1.6448536269514722 - math.log(slower / metric.slowdown) / 0.5) / math.sqrt(2.0))

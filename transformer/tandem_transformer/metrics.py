@@ -29,8 +29,8 @@ prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 FLUSH_S = 0.25
 """Metrics lag behind by at most this many seconds in the processes that are not asked themselves."""
 
-_TENTHS = (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8)
-_SECONDS = (0.0005, *(round(each * unit, 6) for unit in (0.001, 0.01, 0.1) for each in _TENTHS), 1, 2, 5, 10)
+_DECADE = (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8)
+_SECONDS = (0.0005, *(round(each * unit, 6) for unit in (0.001, 0.01, 0.1) for each in _DECADE), 1, 2, 5, 10)
 """Ten to a decade, so that a version that is a quarter slower than another is told from it."""
 
 _SUB_SECOND = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)

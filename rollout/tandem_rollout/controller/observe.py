@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.one_line import one_line
-from tandem_rollout.render.route import ARRIVING, LEAVING, LEAVING_FACTOR, OWN, SPLIT, WEIGHTS
+from tandem_rollout.render.route import ARRIVING, LEAVING, PASSING_FACTOR, OWN, SPLIT, WEIGHTS
 from tandem_rollout.revision import Revision
 
 Plain = Mapping[str, Any]
@@ -56,7 +56,7 @@ def problem(service: Plain, pods: Iterable[Plain]) -> tuple[str, bool]:
 def route_weights(route: Plain | None) -> dict[str, int]:
     """Weights of a route, by InferenceService; what is leaving or arriving has none."""
     away = leaving(route) | arriving(route)
-    factor = LEAVING_FACTOR if LEAVING in _annotations(route) else 1
+    factor = PASSING_FACTOR if LEAVING in _annotations(route) else 1
     # rounded up: the weights of those that leave are taken from another
     return {name: -(-weight // factor) for name, weight in _backends(route).items() if weight and name not in away}
 

@@ -126,6 +126,8 @@ class _Course:
         run: The run; None where there is none, or nothing is decided.
         judgement: What its metrics say.
         due: When it has to be looked at again, in seconds since the epoch.
+        arriving: What is about to get its first weight, and since when.
+        leaving: What has lost its weight and is still in the route, and since when.
     """
 
     found: Plan
@@ -133,6 +135,8 @@ class _Course:
     run: Run | None = None
     judgement: Judgement = field(default_factory=Judgement)
     due: float = float("inf")
+    arriving: Mapping[str, float] = field(default_factory=dict)
+    leaving: Mapping[str, float] = field(default_factory=dict)
 
 
 class Reconciler:
@@ -197,13 +201,13 @@ class Reconciler:
         else:
             course = await self._decide(manifest, current, observed, planned, run, now)
             current = current.during(planned, course.run)
-        arriving = _arriving(current, observed, course.found, now)
-        if arriving:
-            course = replace(course, found=_as_routed(course.found, arriving, observe.route_weights(current.route)))
-        leaving = _leaving(current, observed, course.found, now)
+        if arriving := _arriving(current, observed, course.found, now):
+            found = _as_routed(course.found, arriving, observe.route_weights(current.route))
+            course = replace(course, found=found, arriving=arriving)
+        course = replace(course, leaving=_leaving(current, observed, course.found, now))
         if deleted:
-            return await self._let_go(manifest, current, observed, course, leaving)
-        errors = await self._converge(current, observed, course, arriving, leaving)
+            return await self._let_go(manifest, current, observed, course)
+        errors = await self._converge(current, observed, course)
         url = f"http://{hostnames(rollout, self._platform)[0]}"
         status = describe(rollout, current.wanted, observed, course.found, errors, current.route, url, before, now)
         status = msgspec.structs.replace(status, history=course.past)
@@ -214,7 +218,7 @@ class Reconciler:
         if course.run is None or course.run.ended:
             await self._cluster.finalize(manifest, present=False)
         ends = [epoch(each.since) + seconds(rollout.spec.keep_old_for) for each in status.variants if each.retired]
-        ends += [since + PASSING_S for since in (*arriving.values(), *leaving.values())]
+        ends += [since + PASSING_S for since in (*course.arriving.values(), *course.leaving.values())]
         return max(min(memory.applied.due, memory.proofs.due, course.due, *ends) - self._cluster.now(), RETRY_S)
 
     def _pass(self, rollout: Rollout, before: RolloutStatus, memory: _Memory) -> _Pass:
@@ -283,13 +287,12 @@ class Reconciler:
         current: _Pass,
         observed: Sequence[Observed],
         course: _Course,
-        leaving: Mapping[str, float],
     ) -> float:
         """A rollout is being deleted in the middle of a run: nothing but its route is still brought about."""
         run = course.run
         there = any(each.running for each in observed if run and each.name == run.stable)
         if current.route is not None and there:
-            await self._apply_route(current, observed, course, {}, leaving)
+            await self._apply_route(current, observed, course)
             if run is not None and not run.ended:
                 return RETRY_S
         await self._cluster.finalize(manifest, present=False)
@@ -337,14 +340,7 @@ class Reconciler:
 
     # what should be
 
-    async def _converge(
-        self,
-        current: _Pass,
-        observed: Sequence[Observed],
-        course: _Course,
-        arriving: Mapping[str, float],
-        leaving: Mapping[str, float],
-    ) -> dict[str, WriteError]:
+    async def _converge(self, current: _Pass, observed: Sequence[Observed], course: _Course) -> dict[str, WriteError]:
         """Make it so: first the pods, then the route, last the end of what nobody needs.
 
         Returns:
@@ -357,12 +353,12 @@ class Reconciler:
             except WriteError as error:
                 errors[revision.name] = error
         try:
-            await self._apply_route(current, observed, course, arriving, leaving)
+            await self._apply_route(current, observed, course)
         except WriteError as error:
             errors[current.rollout.name] = error
         rollout, applied = current.rollout, current.memory.applied
         for name in course.found.obsolete:
-            if name in leaving or name in observe.leaving(current.route):
+            if name in course.leaving or name in observe.leaving(current.route):
                 continue
             try:
                 await applied.remove("InferenceService", rollout.namespace, name, owner=rollout.uid)
@@ -406,14 +402,7 @@ class Reconciler:
             made["metadata"]["ownerReferences"] = [owner]
             await current.memory.applied.apply(made)
 
-    async def _apply_route(
-        self,
-        current: _Pass,
-        observed: Sequence[Observed],
-        course: _Course,
-        arriving: Mapping[str, float],
-        leaving: Mapping[str, float],
-    ) -> None:
+    async def _apply_route(self, current: _Pass, observed: Sequence[Observed], course: _Course) -> None:
         """Apply what clients and Prometheus meet; the first error is raised when all has been tried."""
         rollout, applied = current.rollout, current.memory.applied
         found, run = course.found, course.run
@@ -422,9 +411,11 @@ class Reconciler:
         for name in found.reachable:
             revision = current.revision(name, variants[name])
             pin = CANARY if run and not run.ended and name == run.canary and _shared(run, variants) else ""
-            weight, since = found.weights.get(name, 0), arriving.get(name)
+            weight, since = found.weights.get(name, 0), course.arriving.get(name)
             placed.append(Placed(revision, weight, current.version(revision), arriving=since, pin=pin))
-        placed += [Placed(current.revision(name, variants[name]), 0, leaving=since) for name, since in leaving.items()]
+        placed += [
+            Placed(current.revision(name, variants[name]), 0, leaving=since) for name, since in course.leaving.items()
+        ]
         owner = _owner(API_VERSION, KIND, rollout.name, rollout.uid)
         sticky = rollout.spec.strategy.ab_test is not None
         objects = render_rollout(rollout, placed, self._platform, owner=owner, fine=sticky)

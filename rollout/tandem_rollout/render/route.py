@@ -44,7 +44,7 @@ WEIGHTS: Final = f"{GROUP}/weights"
 CANARY: Final = "canary"
 """By this name testers choose the new version of a variant while the old one serves."""
 
-LEAVING_FACTOR: Final = 1000
+PASSING_FACTOR: Final = 1000
 """Weights are multiplied by this while a backend comes or goes with a weight of 1, which is taken from the last one.
 
 Envoy finds the variant of a unit by a hash modulo the sum of the weights. With sticky assignment they are always
@@ -107,7 +107,7 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fi
     leaving = {each.revision.name: each.leaving for each in placed if each.leaving is not None}
     arriving = {each.revision.name: each.arriving for each in placed if each.arriving is not None}
     is_fine = bool(leaving or arriving) or fine
-    main = _route(rollout, rollout.name, hosts, _split(rollout, placed, LEAVING_FACTOR if is_fine else 1))
+    main = _route(rollout, rollout.name, hosts, _split(rollout, placed, PASSING_FACTOR if is_fine else 1))
     annotations = {WEIGHTS: msgspec.json.encode(_written(main), order="sorted").decode()}
     if is_fine:
         annotations[LEAVING] = msgspec.json.encode(leaving, order="sorted").decode()

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.one_line import one_line
-from tandem_rollout.render.route import ARRIVING, LEAVING, PASSING_FACTOR, OWN, SPLIT, WEIGHTS
+from tandem_rollout.render.route import ARRIVING, LEAVING, OWN, PASSING_FACTOR, SPLIT, WEIGHTS
 from tandem_rollout.revision import Revision
 
 Plain = Mapping[str, Any]

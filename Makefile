@@ -7,7 +7,7 @@ PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check test e2e bench bench-controller sim demo lock proto manifests clean
+.PHONY: help fmt check test e2e e2e-core bench bench-controller sim demo lock proto manifests clean
 
 help:  ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^[-a-z0-9]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +39,11 @@ check: $(VENV)/.dev  ## Formatting, lint, types and layers
 test: $(VENV)/.dev  ## All tests, against real Valkey, Envoy and ONNX Runtime
 	$(BIN)/python -m pytest
 
-e2e: $(VENV)/.dev  ## Tests on the Kubernetes cluster that KUBECONFIG names
-	TANDEM_E2E=1 $(BIN)/python -m pytest -v tests/cluster
+e2e: $(VENV)/.dev  ## All tests on the Kubernetes cluster that KUBECONFIG names
+	TANDEM_E2E=1 $(BIN)/python -m pytest -v --timeout=1800 tests/cluster
+
+e2e-core: $(VENV)/.dev  ## Of these the core: install, answers, weights, a good and a bad canary, a refusal
+	TANDEM_E2E=1 $(BIN)/python -m pytest -v --timeout=1800 -m core tests/cluster
 
 bench: $(VENV)/.dev  ## Side by side with a stock KServe pair; results in benchmarks/results
 	$(BIN)/python -m benchmarks.pair

@@ -241,6 +241,7 @@ def own_failures_only(sent: Load, what: str, *, faulty: bool = False) -> None:
     assert not lost, [f"{each.at:.1f} s: {each.arm} {each.failure}" for each in lost[:10]]
 
 
+@pytest.mark.core
 def test_a_good_canary_is_promoted(cluster: Cluster, asked: list[dict[str, Any]], tmp_path: Path) -> None:
     with load(cluster, asked) as sent:
         watched = ship(cluster, sent, "v2")
@@ -262,7 +263,11 @@ def test_a_good_canary_is_promoted(cluster: Cluster, asked: list[dict[str, Any]]
 
 @pytest.mark.parametrize(
     ("version", "metrics"),
-    [("v2-errors", {"errors", "errors-in-pods"}), ("v2-latency", {"latency"}), ("v2-drift", {"drift"})],
+    [
+        pytest.param("v2-errors", {"errors", "errors-in-pods"}, marks=pytest.mark.core),
+        ("v2-latency", {"latency"}),
+        ("v2-drift", {"drift"}),
+    ],
 )
 def test_a_faulty_canary_is_aborted(
     cluster: Cluster, asked: list[dict[str, Any]], tmp_path: Path, version: str, metrics: set[str]

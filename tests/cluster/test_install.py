@@ -18,6 +18,8 @@ from .kubectl import get, items, kubectl, run
 
 NAME = "time-estimator"
 
+pytestmark = pytest.mark.core
+
 
 @pytest.fixture(scope="module")
 def installed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:

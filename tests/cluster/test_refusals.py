@@ -86,6 +86,7 @@ def test_a_mixed_pair(cluster: Cluster) -> None:
     refused(cluster, "a mixed pair", "transformer and predictor are not of one bundle")
 
 
+@pytest.mark.core
 def test_a_wrong_contract(cluster: Cluster, tmp_path: Path) -> None:
     images.build_bundle("athlete:other", _other_contract(tmp_path))
     put(cluster, {"name": "v2", "bundle": {"image": "athlete:other"}, "weight": 10})

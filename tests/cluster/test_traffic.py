@@ -54,6 +54,7 @@ def _rollout(cluster: Cluster) -> Iterator[None]:
     delete_rollout(cluster, NAME)
 
 
+@pytest.mark.core
 def test_weights_move_and_the_split_follows(cluster: Cluster) -> None:
     with load(cluster, rate=250) as sent:
         for v1, v2, requests in ((90, 10, 8_000), (50, 50, 8_000), (0, 100, 2_000), (90, 10, 5_000)):

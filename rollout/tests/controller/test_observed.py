@@ -224,6 +224,7 @@ async def test_nothing_is_waited_for_when_a_test_is_deleted(here: World, spec: S
         here.server.remove("inferencerollouts", "time-estimator")
         assert here.server.all("inferencerollouts") == []
         await ctl.run(30)
+        assert ctl.due == {}
     assert here.server.all("httproutes") == []
 
 

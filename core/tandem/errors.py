@@ -4,6 +4,7 @@ TandemError
 ├── DefinitionError        a model package says something impossible; found at import or by `tandem check`
 ├── BundleError            a bundle is corrupt, truncated, foreign, or does not fit this image
 ├── StoreError             an online store cannot be written or read
+│   └── UnreadableRows     some of the rows that it holds cannot be read
 └── RequestError           something that a client is told, with a status and a code
     ├── MalformedRequest   400  cannot be parsed
     ├── NotFound           404  no such model, version or entity
@@ -37,6 +38,18 @@ class BundleError(TandemError):
 
 class StoreError(TandemError):
     """An online store refused a read or a write."""
+
+
+class UnreadableRows(StoreError):
+    """Stored rows that are damaged or of another layout, among others that may be sound.
+
+    Attributes:
+        rows: Their indices in the batch that was looked up, ascending.
+    """
+
+    def __init__(self, message: str, rows: Sequence[int]) -> None:
+        super().__init__(message)
+        self.rows = list(rows)
 
 
 @dataclass(frozen=True, slots=True)

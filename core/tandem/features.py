@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from tandem.contract import NUMPY_DTYPES, Column, Columns, Field, FieldType, Value, check_name, parse_timestamp
-from tandem.errors import DefinitionError, StoreError
+from tandem.errors import DefinitionError, Internal, StoreError, UnreadableRows
 
 
 class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -222,8 +222,21 @@ class RowLayout:
         """Columns of packed rows; None stands for an entity that the store does not know.
 
         Raises:
-            StoreError: if a row was packed with another layout, or is cut off.
+            UnreadableRows: if rows were packed with another layout, or are cut off.
         """
+        try:
+            return self._unpack(rows)
+        except StoreError as error:
+            raise UnreadableRows(str(error), [at for at, row in enumerate(rows) if not self._readable(row)]) from None
+
+    def _readable(self, row: bytes | None) -> bool:
+        try:
+            self._unpack([row])
+        except StoreError:
+            return False
+        return True
+
+    def _unpack(self, rows: Sequence[bytes | None]) -> ViewColumns:
         whole, absent = self._fill(rows)
         heads = [row[: self._size] for row in whole] if self._strings else whole
         packed = b"".join(heads)
@@ -307,9 +320,21 @@ class LookupPlan:
             rows: Rows of the batch.
 
         Raises:
-            StoreError: if a stored row does not fit its view.
+            Internal: ``stored_row_unreadable`` if stored rows do not fit their view; ``details`` names them.
         """
-        return tuple(layout.unpack(values[at * rows : (at + 1) * rows]) for at, layout in enumerate(self._layouts))
+        return tuple(
+            _unpack(use, layout, values[at * rows : (at + 1) * rows])
+            for at, (use, layout) in enumerate(zip(self.uses, self._layouts, strict=True))
+        )
+
+
+def _unpack(use: ViewUse, layout: RowLayout, rows: Sequence[bytes | None]) -> ViewColumns:
+    try:
+        return layout.unpack(rows)
+    except UnreadableRows as error:
+        rule = f"must have a row in {use.name} that can be read"
+        details = [{"row": row, "field": name, "rule": rule} for row in error.rows for name in use.serving_keys]
+        raise Internal(str(error), code="stored_row_unreadable", details=details) from error
 
 
 def parse_duration(text: str) -> np.timedelta64:

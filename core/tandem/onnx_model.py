@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tandem.errors import DefinitionError
+from tandem.errors import DefinitionError, Internal
 from tandem.pipeline import Tensors
 from tandem.signature import TensorSpec
 
@@ -55,8 +55,16 @@ class OnnxModel:
         self._names = [spec.name for spec in self.outputs]
 
     def run(self, tensors: Tensors) -> Tensors:
-        """Output tensors for a batch of input tensors."""
-        return dict(zip(self._names, self._session.run(self._names, tensors), strict=True))
+        """Output tensors for a batch of input tensors.
+
+        Raises:
+            Internal: ``inference_failed`` if ONNX Runtime fails on them; which row is at fault it does not say.
+        """
+        try:
+            outputs = self._session.run(self._names, tensors)
+        except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+            raise Internal(f"ONNX Runtime failed: {error}", code="inference_failed") from None
+        return dict(zip(self._names, outputs, strict=True))
 
 
 def _spec(argument: Any) -> TensorSpec:

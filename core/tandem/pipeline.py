@@ -152,10 +152,15 @@ class Pipeline:
             A column for each field of an answer, the prediction first.
 
         Raises:
-            Internal: ``prediction_not_finite`` naming a row, or ``transform_failed``.
+            Internal: ``prediction_not_finite`` naming rows, ``transform_failed``, or ``inference_failed`` if there is
+                not one row for each that went in.
         """
         prediction = self.model.contract.prediction
+        rows = columns["as_of"].shape
         for name, output in outputs.items():
+            if output.shape[:1] != rows:
+                text = f"output {name!r} of the model has shape {list(output.shape)} for {rows[0]} rows"
+                raise Internal(text, code="inference_failed")
             columns[name] = _one_dimensional(output)
         columns[prediction.name] = _answer(prediction.name, columns[self._prediction], prediction.type)
         self._run(self._postprocess, columns)
@@ -321,10 +326,11 @@ def _answer(name: str, values: Column, type_: FieldType) -> Column:
     except (TypeError, ValueError) as error:
         raise Internal(f"{name} must be of type {type_}: {error}", code="transform_failed") from error
     if type_ == "float64" and np.count_nonzero(np.isfinite(column)) < len(column):
-        row = int(np.flatnonzero(~np.isfinite(column))[0])
+        rows = np.flatnonzero(~np.isfinite(column)).tolist()
+        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
         raise Internal(
-            f"row {row}: {name} is {column[row]}",
+            f"row {rows[0]}: {name} is {column[rows[0]]}{more}",
             code="prediction_not_finite",
-            details=[{"row": row, "field": name, "rule": "must be finite"}],
+            details=[{"row": row, "field": name, "rule": "must be finite"} for row in rows],
         )
     return column

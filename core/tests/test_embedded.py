@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tandem import Bundle, EmbeddedModel, StoreError
-from tandem.errors import ContractViolation
+from tandem import Bundle, EmbeddedModel
+from tandem.errors import ContractViolation, Internal
 from tandem.features import RowLayout
 from tandem.stores.memory import MemoryStore
 from tandem.stores.redis import RedisStore
@@ -95,8 +95,10 @@ def test_no_rows_are_refused(bundle: Bundle) -> None:
 
 
 def test_rows_of_another_view_version_are_not_read(bundle: Bundle) -> None:
-    with pytest.raises(StoreError, match="materialize the view again"):
+    with pytest.raises(Internal, match="materialize the view again") as refused:
         EmbeddedModel(bundle, get=lambda keys: [b"\0" * 60] * len(keys)).predict([ROW])
+    assert refused.value.code == "stored_row_unreadable"
+    assert {detail["row"] for detail in refused.value.details} == {0}
 
 
 async def test_reads_from_valkey(bundle: Bundle, store: MemoryStore, valkey: Any) -> None:

@@ -191,7 +191,9 @@ class Batcher:
 
 
 def run_together(run: Run, feeds: Sequence[Feeds], rows: Sequence[int], outputs: Sequence[str]) -> list[Outcome]:
-    """Run the requests of a batch as one, and each alone if that fails, so that only the bad ones do.
+    """Run the requests of a batch as one, and if that fails its halves, so that only the bad ones fail.
+
+    One bad request among ``n`` costs ``2 log2(n)`` further runs; never are there more than ``2 n - 1``.
 
     Args:
         run: Runs the session.
@@ -208,7 +210,11 @@ def run_together(run: Run, feeds: Sequence[Feeds], rows: Sequence[int], outputs:
         merged = {name: np.concatenate([own[name] for own in feeds]) for name in feeds[0]}
         return list(split(run(merged, outputs), rows))
     except Exception:
-        return [_run_alone(run, own, outputs) for own in feeds]
+        half = len(feeds) // 2
+        return [
+            *run_together(run, feeds[:half], rows[:half], outputs),
+            *run_together(run, feeds[half:], rows[half:], outputs),
+        ]
 
 
 def split(results: Sequence[Array], rows: Sequence[int]) -> list[list[Array]]:

@@ -95,6 +95,22 @@ async def test_a_bad_request_disturbs_no_other() -> None:
     assert isinstance(bad, Internal)
 
 
+def test_a_bad_request_is_found_by_halves() -> None:
+    session = Session()
+    values = [1.0] * 16
+    values[5] = -1.0
+    outcomes = run_together(session, [feeds(value) for value in values], [1] * 16, ["y"])
+    assert [at for at, outcome in enumerate(outcomes) if isinstance(outcome, Internal)] == [5]
+    assert sorted(session.batches) == [1, 1, 2, 2, 4, 4, 8, 8, 16]
+
+
+def test_where_all_are_bad_the_number_of_runs_is_bounded() -> None:
+    session = Session()
+    outcomes = run_together(session, [feeds(-1)] * 16, [1] * 16, ["y"])
+    assert all(isinstance(outcome, Internal) for outcome in outcomes)
+    assert len(session.batches) == 31
+
+
 async def test_a_full_queue_is_overloaded() -> None:
     session = Session()
     session.gate.clear()

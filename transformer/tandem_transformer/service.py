@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 import numpy as np
 
 from tandem.bundle import Bundle
-from tandem.errors import BundleError, DeadlineExceeded, Internal, RequestError, StoreError, Unavailable
+from tandem.errors import (
+    BundleError,
+    DeadlineExceeded,
+    Internal,
+    Overloaded,
+    RequestError,
+    StoreError,
+    Unavailable,
+)
 from tandem.features import LookupPlan, ViewColumns
 from tandem.golden import check_outputs, replay_vectors
 from tandem.pipeline import Features, Inputs
@@ -25,8 +33,8 @@ from tandem_transformer.predictors import Predictor
 
 log = logging.getLogger(__name__)
 
-# Faults of single rows, which must not hit the other calls of a batch.
-_ISOLATED = frozenset({"transform_failed", "prediction_not_finite", "predictor_refused"})
+# Nothing that a row could be the cause of: a second try in parts would only add to the load.
+_SHARED = (Overloaded, Unavailable, DeadlineExceeded)
 
 
 class Service:
@@ -112,16 +120,17 @@ class Service:
             return
         try:
             await self._run(calls)
-        except RequestError as error:
-            if error.code in _ISOLATED and len(calls) > 1:
-                await asyncio.gather(*(self.answer([call]) for call in calls))
-            else:
+        except _SHARED as error:
+            _fail(calls, error)
+        except Exception as error:
+            if len(calls) > 1:
+                await asyncio.gather(*map(self.answer, _apart(calls, error)))
+            elif isinstance(error, RequestError):
                 _fail(calls, error)
-        except Exception:
-            log.exception(
-                "a batch failed", extra={"request_ids": [call.request_id.decode("latin-1") for call in calls]}
-            )
-            _fail(calls, Internal("internal error"))
+            else:
+                request_id = calls[0].request_id.decode("latin-1")
+                log.exception("a request failed", extra={"request_id": request_id})
+                _fail(calls, Internal("internal error"))
 
     async def replay(self, provider: str) -> int:
         """Prove the pair: golden vectors through the predictor must come to what the training framework made of them.
@@ -188,14 +197,14 @@ class Service:
     async def _lookup(self, keys: Sequence[bytes], rows: int, deadline: float) -> tuple[ViewColumns, ...]:
         try:
             async with asyncio.timeout_at(min(self._loop.time() + self._store_timeout, deadline)):
-                found = await self._store.get(keys)
-            return self._plan.unpack(found, rows)
+                values = await self._store.get(keys)
         except TimeoutError:
             raise Unavailable(
                 "the feature store did not answer in time", code="store_unavailable", retry_after=1
             ) from None
         except StoreError as error:
             raise Unavailable(str(error), code="store_unavailable", retry_after=1) from error
+        return self._plan.unpack(values, rows)
 
     async def _predict(self, tensors: dict[str, np.ndarray], deadline: float) -> dict[str, np.ndarray]:
         try:
@@ -217,6 +226,28 @@ class Service:
             start += call.size
         if others:
             await self.answer(others)
+
+
+def _apart(calls: list[Call], error: Exception) -> list[list[Call]]:
+    """Smaller batches of the calls of one that failed: each call whose rows the error names alone, else halves.
+
+    So one bad call among ``n`` costs ``2 log2(n)`` further batches at most, and all of them ``2 n - 2``.
+    """
+    rows = {detail["row"] for detail in error.details} if isinstance(error, RequestError) else set()
+    named: list[list[Call]] = []
+    others: list[Call] = []
+    start = 0
+    for call in calls:
+        stop = start + call.size
+        if rows.isdisjoint(range(start, stop)):
+            others.append(call)
+        else:
+            named.append([call])
+        start = stop
+    if not named:
+        half = len(calls) // 2
+        return [calls[:half], calls[half:]]
+    return [*named, others] if others else named
 
 
 def _counted_from(error: RequestError, start: int) -> RequestError:

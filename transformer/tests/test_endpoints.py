@@ -139,6 +139,16 @@ async def test_what_every_endpoint_would_refuse_is_not_tried_again() -> None:
     assert [fake.calls for fake in found] == [1, 0]
 
 
+async def test_where_the_model_fails_one_other_endpoint_is_tried_and_none_is_passed_over() -> None:
+    found, endpoints = await fakes(3)
+    for fake in found:
+        fake.fault = Internal("no", code="inference_failed")
+    for _ in range(3):
+        with pytest.raises(Internal):
+            await endpoints.infer(TENSORS)
+    assert [fake.calls for fake in found] == [2, 2, 2]
+
+
 async def test_an_endpoint_that_hangs_until_the_call_is_cancelled_is_passed_over() -> None:
     (slow, other), endpoints = await fakes(2)
     slow.open.clear()

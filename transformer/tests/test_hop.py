@@ -136,6 +136,7 @@ ONE_OUTPUT = b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape
     [
         (broken.http(429, b'{"error":"full"}'), Overloaded, "predictor_overloaded"),
         (broken.http(400, b'{"error":"no"}'), Internal, "predictor_refused"),
+        (broken.http(500, b'{"error":"no such category","code":"inference_failed"}'), Internal, "inference_failed"),
         (broken.http(500, b"\xff\xfe"), Unavailable, "predictor_unavailable"),
         (broken.http(503, b""), Unavailable, "predictor_unavailable"),
         (broken.http(302, b"", "location: http://127.0.0.1:1/"), Unavailable, "predictor_unavailable"),
@@ -260,7 +261,7 @@ async def test_answers_over_grpc_that_cannot_be_used(bundle: Bundle, content: by
         ("INVALID_ARGUMENT", Internal, "predictor_refused"),
         ("RESOURCE_EXHAUSTED", Overloaded, "predictor_overloaded"),
         ("UNAVAILABLE", Unavailable, "predictor_unavailable"),
-        ("INTERNAL", Unavailable, "predictor_unavailable"),
+        ("INTERNAL", Internal, "inference_failed"),
         ("UNIMPLEMENTED", Unavailable, "predictor_unavailable"),
         ("CANCELLED", Unavailable, "predictor_unavailable"),
     ],
@@ -303,7 +304,6 @@ async def test_a_predictor_that_hangs(bundle: Bundle, kind: Any) -> None:
     [
         b'{"model_name":"m","outputs":[]}',
         b'{"model_name":"m","outputs":[{"name":"z","datatype":"FP32","shape":[1,1],"data":[1.0]}]}',
-        b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[2,1],"data":[1.0,2.0]}]}',
         b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[1,2],"data":[1.0,2.0]}]}',
         b'{"model_name":"m","outputs":[{"name":"y","datatype":"BYTES","shape":[1,1],"data":["a"]}]}',
         b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[],"data":[1.0]}]}',
@@ -315,6 +315,15 @@ async def test_outputs_that_are_not_those_of_the_signature(bundle: Bundle, conte
         with pytest.raises(RequestError) as error:
             await answered(bundle, RestPredictor(Address(host), bundle))
     assert (error.value.status, error.value.code) == (503, "predictor_unavailable")
+
+
+async def test_outputs_for_another_number_of_rows(bundle: Bundle) -> None:
+    """Graphs come to that because of what they are asked, so it is the request that is refused, not the predictor."""
+    content = b'{"model_name":"m","outputs":[{"name":"y","datatype":"FP32","shape":[2,1],"data":[1.0,2.0]}]}'
+    async with broken.listening(broken.answering(broken.http(200, content))) as host:
+        with pytest.raises(Internal, match=r"'y' has shape \[2, 1\] for 1 rows") as error:
+            await answered(bundle, RestPredictor(Address(host), bundle))
+    assert error.value.code == "inference_failed"
 
 
 def test_a_model_in_process_that_predicts_otherwise_than_training(bundle: Bundle, other_bundle: Bundle) -> None:

@@ -143,7 +143,7 @@ async def test_stored_rows_of_another_layout(bundle: Bundle) -> None:
     await store.put((key, row[:-1]) for key, row in world.stored())
     service = make_service(bundle, store=store)
     (error,) = await ask_all(service, [[good_row()]])
-    assert (error.status, error.code) == (503, "store_unavailable")
+    assert (error.status, error.code, error.retry_after) == (500, "stored_row_unreadable", None)
     await service.close()
 
 

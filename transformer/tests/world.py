@@ -33,6 +33,12 @@ POSTPROCESS_STATE = {"promised": {"margin": 10.0}, "slow": {"limit": 240.0}}
 STANDING_DEPOT = 1000
 #: A depot whose values are older than the view's ``max_age``.
 STALE_DEPOT = 1001
+#: A depot so slow that a model-dependent transform raises.
+STUCK_DEPOT = 1002
+#: A depot so slow that a post-processing step raises.
+CRAWLING_DEPOT = 1003
+#: With so many parts the model of :func:`write`, if it is picky, makes ONNX Runtime fail.
+UNKNOWN_PARTS = 20
 
 
 @functools.cache
@@ -73,9 +79,10 @@ def stored(seed: int = 0, now: np.datetime64 = NOW) -> list[tuple[bytes, bytes]]
     """Packed rows of all views, as of ``now``: some values null, some too old for their view."""
     rng = np.random.default_rng(seed)
     customers = np.array([f"c{index}" for index in range(CUSTOMERS)], object)
-    depots = np.array([*range(DEPOTS), STANDING_DEPOT, STALE_DEPOT])
+    depots = np.array([*range(DEPOTS), STANDING_DEPOT, STALE_DEPOT, STUCK_DEPOT, CRAWLING_DEPOT])
     speeds = rng.uniform(10, 60, len(depots))
     speeds[DEPOTS] = 0.0
+    speeds[DEPOTS + 2 :] = 1e-20, 1e-12
     pairs = np.divmod(np.arange(0, CUSTOMERS * DEPOTS, 3), DEPOTS)
     columns = {
         "customer": {
@@ -159,9 +166,11 @@ def offline(bundle: Bundle, asked: Sequence[dict[str, Any]]) -> Offline:
     return Offline(vectors, answers, features.degraded)
 
 
-def write(parent: Path, *, version: str = "v1", scale: float = 1.0) -> Bundle:
-    """A bundle around a linear model."""
+def write(parent: Path, *, version: str = "v1", scale: float = 1.0, picky: bool = False) -> Bundle:
+    """A bundle around a linear model; a picky one fails on :data:`UNKNOWN_PARTS`."""
     inputs = offline_inputs(rows(300, seed=99))
+    if picky:
+        inputs = inputs.take(inputs.request["parts"] != UNKNOWN_PARTS)
     pipeline = fit(model(), inputs)
     vectors = matrix(pipeline, inputs)
     weights = (scale * np.linspace(1, 3, vectors.shape[1], dtype=np.float32)).reshape(-1, 1)
@@ -170,21 +179,38 @@ def write(parent: Path, *, version: str = "v1", scale: float = 1.0) -> Bundle:
         package=PACKAGE,
         version=version,
         pipeline=pipeline,
-        onnx=_linear(weights),
+        onnx=_linear(weights, pipeline.signature.inputs[0].columns.index("parts") if picky else None),
         golden=inputs.take(slice(0, 40)),
         expected=(vectors[:40].astype(np.float64) @ weights + 200)[:, 0],
         postprocess_state=POSTPROCESS_STATE,
     )
 
 
-def _linear(weights: Any) -> bytes:
-    """``y = x @ weights + 200``."""
+def _linear(weights: Any, parts: int | None) -> bytes:
+    """``y = x @ weights + 200``; fails on values of column ``parts`` that an encoder of categories does not know."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["xw"]), helper.make_node("Add", ["xw", "b"], ["y"])]
+    constants = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.array([200], np.float32), "b")]
+    if parts is not None:
+        known = list(range(1, UNKNOWN_PARTS))
+        nodes[-1] = helper.make_node("Add", ["xw", "known"], ["y"])
+        nodes[1:1] = [
+            helper.make_node("Gather", ["x", "parts"], ["column"], axis=1),
+            helper.make_node("Cast", ["column"], ["number"], to=TensorProto.INT64),
+            helper.make_node("OneHotEncoder", ["number"], ["code"], domain="ai.onnx.ml", cats_int64s=known, zeros=0),
+            helper.make_node("ReduceMax", ["code"], ["one"], axes=[1, 2], keepdims=0),
+            helper.make_node("Unsqueeze", ["one", "last"], ["ones"]),
+            helper.make_node("Mul", ["ones", "b"], ["known"]),
+        ]
+        constants += [
+            numpy_helper.from_array(np.array([parts]), "parts"),
+            numpy_helper.from_array(np.array([1]), "last"),
+        ]
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["xw"]), helper.make_node("Add", ["xw", "b"], ["y"])],
+        nodes,
         "linear",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, len(weights)])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])],
-        [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(np.array([200], np.float32), "b")],
+        constants,
     )
-    opsets = [helper.make_opsetid("", 17)]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()  # type: ignore[no-any-return]

@@ -23,7 +23,8 @@ class Predictor(Protocol):
 
         Raises:
             Unavailable: ``predictor_unavailable``, or ``predictor_mismatch`` where another bundle is served.
-            Internal: ``predictor_refused`` if the predictor rejects the tensors.
+            Internal: ``predictor_refused`` if the predictor rejects the tensors, ``inference_failed`` if the model
+                fails on them.
         """
         ...
 

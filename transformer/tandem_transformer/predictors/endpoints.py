@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tandem.errors import Unavailable
+from tandem.errors import Internal, Unavailable
 from tandem.pipeline import Tensors
 from tandem_transformer.predictors import Predictor
 from tandem_transformer.predictors.address import Address
@@ -34,8 +34,9 @@ class _Endpoint:
 class Endpoints:
     """Balances calls over the endpoints that a resolution finds, until it finds others.
 
-    A call whose endpoint cannot be reached is tried once more on another one: inference changes nothing, so that is
-    safe.
+    A call whose endpoint cannot be reached, or whose model fails there, is tried once more on another one: inference
+    changes nothing, so that is safe. Only an endpoint that cannot be reached is passed over: a model fails where a row
+    is bad, on every endpoint.
 
     Args:
         connect: Makes what calls one endpoint; connections are made when there is something to ask.
@@ -79,15 +80,16 @@ class Endpoints:
 
         Raises:
             Unavailable: if there is no endpoint, or two of them, or the only one, cannot be reached.
+            Internal: ``inference_failed`` if the model fails on two of them, or on the only one; ``predictor_refused``.
         """
         if not self._endpoints:
             await self._await_endpoints()
         first = self._pick(None)
         try:
             return await self._infer(first, tensors)
-        except Unavailable:
+        except (Unavailable, Internal) as error:
             second = self._pick(first)
-            if second is first:
+            if second is first or error.code == "predictor_refused":
                 raise
             return await self._infer(second, tensors)
 

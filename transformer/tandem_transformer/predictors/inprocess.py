@@ -24,7 +24,11 @@ class InProcessPredictor:
         check_outputs(self._model.run(golden.vectors), golden.outputs, bundle.tolerance("CPUExecutionProvider"))
 
     async def infer(self, tensors: Tensors) -> Tensors:
-        """Output tensors by name."""
+        """Output tensors by name.
+
+        Raises:
+            Internal: ``inference_failed`` if ONNX Runtime fails on them.
+        """
         return self._model.run(tensors)
 
     async def close(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 
+import msgspec
+
 from tandem.bundle import Bundle
-from tandem.errors import MalformedRequest, Unavailable
+from tandem.errors import Internal, MalformedRequest, RequestError, Unavailable
 from tandem.oip import rest
 from tandem.pipeline import Tensors
 from tandem_transformer.predictors.address import CONNECT_S, Address
-from tandem_transformer.predictors.http_connection import HttpPool
+from tandem_transformer.predictors.http_connection import HttpPool, HttpResponse
 from tandem_transformer.predictors.tensors import to_error, to_request, to_tensors
 
 _HEADER_LENGTH = rest.HEADER_LENGTH.lower().encode()
@@ -49,7 +51,7 @@ class RestPredictor:
             message = f"the predictor cannot be reached: {error}"
             raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
         if answer.status != 200:
-            raise to_error(self._bundle, answer.status, answer.body[:500].decode(errors="replace"))
+            raise self._error(answer)
         try:
             length = answer.headers.get(_HEADER_LENGTH)
             response = rest.decode_response(answer.body, int(length) if length else None)
@@ -61,3 +63,18 @@ class RestPredictor:
     async def close(self) -> None:
         """Close the connections."""
         self._pool.close()
+
+    def _error(self, answer: HttpResponse) -> RequestError:
+        try:
+            message = msgspec.json.decode(answer.body, type=_Error).error
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            # not the protocol's form: a 500 of whatever is in between says nothing about the model
+            status = Unavailable.status if answer.status == Internal.status else answer.status
+            return to_error(self._bundle, status, answer.body[:500].decode(errors="replace"))
+        return to_error(self._bundle, answer.status, message)
+
+
+class _Error(msgspec.Struct):
+    """Body of an error in the Open Inference Protocol."""
+
+    error: str

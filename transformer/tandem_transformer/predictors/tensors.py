@@ -33,19 +33,23 @@ def to_tensors(bundle: Bundle, response: InferResponse, rows: int) -> Tensors:
         rows: How many were asked.
 
     Raises:
-        MalformedRequest: if these are not the outputs of the bundle's model, for that many rows.
+        MalformedRequest: if these are not the outputs of the bundle's model.
+        Internal: ``inference_failed`` if they are, but not for that many rows, or hold text that is not UTF-8: models
+            do so because of what they were asked.
     """
     found = {tensor.name: _from_tensor(tensor) for tensor in response.outputs}
     for spec in bundle.signature.outputs:
         output = found.get(spec.name)
         if output is None:
             raise MalformedRequest(f"there is no output {spec.name!r}")
-        shape = (rows, *spec.shape[1:]) if spec.shape else (rows, *output.shape[1:])
+        shape = (-1, *spec.shape[1:]) if spec.shape else output.shape
         fits = len(output.shape) == len(shape) and all(
             given == wanted or wanted < 0 for given, wanted in zip(output.shape, shape, strict=True)
         )
         if not fits or output.dtype != spec.dtype:
             raise MalformedRequest(f"output {spec.name!r} is {output.dtype} of shape {list(output.shape)}")
+        if output.shape[:1] != (rows,):
+            raise _failed(bundle, f"output {spec.name!r} has shape {list(output.shape)} for {rows} rows")
     return found
 
 
@@ -69,6 +73,10 @@ def _refused(bundle: Bundle, message: str) -> RequestError:
     return Internal(f"the predictor refused the vectors: {message}", code="predictor_refused")
 
 
+def _failed(bundle: Bundle, message: str) -> RequestError:
+    return Internal(f"the model failed: {message}", code="inference_failed")
+
+
 def _busy(bundle: Bundle, message: str) -> RequestError:
     return Overloaded(f"the predictor is overloaded: {message}", code="predictor_overloaded", retry_after=1)
 
@@ -77,9 +85,16 @@ def _broken(bundle: Bundle, message: str) -> RequestError:
     return Unavailable(f"the predictor failed: {message}", code="predictor_unavailable", retry_after=1)
 
 
-_ERRORS = {NotFound.status: _mismatch, 400: _refused, 413: _refused, 422: _refused, Overloaded.status: _busy}
-GRPC_STATUS: Mapping[int, int] = {3: 400, 5: 404, 8: 429}
-"""HTTP statuses that mean the same as gRPC status codes: invalid argument, not found, resource exhausted."""
+_ERRORS = {
+    NotFound.status: _mismatch,
+    400: _refused,
+    413: _refused,
+    422: _refused,
+    Overloaded.status: _busy,
+    Internal.status: _failed,
+}
+GRPC_STATUS: Mapping[int, int] = {3: 400, 5: 404, 8: 429, 13: 500}
+"""HTTP statuses that mean the same as gRPC status codes: invalid argument, not found, resource exhausted, internal."""
 
 
 def _to_tensor(name: str, array: np.ndarray) -> Tensor:
@@ -93,5 +108,8 @@ def _from_tensor(tensor: Tensor) -> np.ndarray:
     if tensor.datatype != "BYTES":
         return tensor.data
     texts = np.empty(tensor.data.size, object)
-    texts[:] = [value.decode() for value in tensor.data.ravel().tolist()]
+    try:
+        texts[:] = [value.decode() for value in tensor.data.ravel().tolist()]
+    except UnicodeDecodeError:
+        raise Internal(f"output {tensor.name!r} of the model is not UTF-8", code="inference_failed") from None
     return texts.reshape(tensor.data.shape)

@@ -48,6 +48,8 @@ def rating_age_h(customer_age):
 
 @model_dependent(fit=lambda x: {"mean": x.mean(), "std": x.std()})
 def standardize(x, *, mean, std):
+    if np.any(np.isfinite(x) & (x > 1e15)):
+        raise ValueError("no such number has been seen in training")
     return (x - mean) / std
 
 
@@ -68,6 +70,8 @@ def promised(minutes, *, margin):
 
 @postprocess("bool")
 def slow(minutes, *, limit):
+    if np.any(minutes > 1e9):
+        raise ValueError("that would be years")
     return minutes > limit
 
 

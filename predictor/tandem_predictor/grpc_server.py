@@ -7,13 +7,18 @@ import logging
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tandem.errors import Internal, RequestError
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip import protobuf
+from tandem.oip.health import SERVICE as HEALTH
+from tandem.oip.health import Health
+from tandem.oip.reflection import SERVICES as REFLECTION
+from tandem.oip.reflection import reflect
 from tandem_predictor.admission import Admission
-from tandem_predictor.grpc_protocol import Handler, ServingConnection
+from tandem_predictor.grpc_protocol import Handler, ServingConnection, StreamHandler
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
 from tandem_predictor.routes import EXTENSIONS, NAME, VERSION
@@ -111,15 +116,22 @@ class Service:
 
 
 class GrpcServer:
-    """Serves unary calls.
+    """Serves calls.
 
     Args:
-        handlers: What answers, by the full path of the method.
+        handlers: What answers unary calls, by the full path of the method.
         max_message_bytes: Longest request; responses have no limit.
+        streams: What answers other calls, by the full path of the method.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler],
+        max_message_bytes: int,
+        streams: Mapping[str, StreamHandler] = MappingProxyType({}),
+    ) -> None:
         self._handlers = handlers
+        self._streams = streams
         self._max_message_bytes = max_message_bytes
         self._connections: set[ServingConnection] = set()
         self._server: asyncio.Server | None = None
@@ -143,7 +155,7 @@ class GrpcServer:
                     connection.abort()
 
     def _connection(self) -> ServingConnection:
-        connection = ServingConnection(self._handlers, self._max_message_bytes, self._closed)
+        connection = ServingConnection(self._handlers, self._streams, self._max_message_bytes, self._closed)
         self._connections.add(connection)
         self._all_closed.clear()
         return connection
@@ -152,6 +164,17 @@ class GrpcServer:
         self._connections.discard(connection)
         if not self._connections:
             self._all_closed.set()
+
+
+def health_handlers(health: Health) -> Mapping[str, Handler]:
+    """Unary methods of health checks, by their full path."""
+    return {f"/{HEALTH}/Check": health.check, f"/{HEALTH}/List": health.list}
+
+
+def stream_handlers(health: Health) -> Mapping[str, StreamHandler]:
+    """All methods that stream, of health checks and of reflection, by their full path."""
+    reflection = {f"/{name}/ServerReflectionInfo": reflect for name in REFLECTION}
+    return {f"/{HEALTH}/Watch": health.watch, **reflection}
 
 
 def _handler(method: Callable[[Any], Awaitable[Any]], request: Any) -> Handler:

@@ -13,10 +13,12 @@ from collections.abc import Iterator
 import uvicorn
 
 from tandem.errors import BundleError
+from tandem.oip import protobuf
+from tandem.oip.health import Health
 from tandem_predictor.admission import Admission
 from tandem_predictor.app import App
 from tandem_predictor.config import Config
-from tandem_predictor.grpc_server import GrpcServer, Service
+from tandem_predictor.grpc_server import GrpcServer, Service, health_handlers, stream_handlers
 from tandem_predictor.http_protocol import CorkedProtocol
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
@@ -52,7 +54,9 @@ async def serve(config: Config) -> int:
     repository = Repository(config, metrics)
     admission = Admission(config.workers, metrics)
     http = _http_server(config, App(repository, admission, metrics, config.max_body_bytes))
-    rpc = GrpcServer(Service(repository, admission, metrics).handlers(), config.max_body_bytes)
+    health = Health([protobuf.SERVICE], lambda: repository.ready)
+    handlers = {**Service(repository, admission, metrics).handlers(), **health_handlers(health)}
+    rpc = GrpcServer(handlers, config.max_body_bytes, stream_handlers(health))
     try:
         check_providers(config.execution_providers)
         listener = _listen(config.host, config.http_port)
@@ -61,18 +65,20 @@ async def serve(config: Config) -> int:
     except (BundleError, OSError) as error:
         logger.error("%s", error)
         return 1
-    serving, starting = asyncio.create_task(http.serve([listener])), asyncio.create_task(_start(repository))
+    serving, starting = asyncio.create_task(http.serve([listener])), asyncio.create_task(_start(repository, health))
     await _wait(serving, starting, stop)
     logger.info("stopping")
     repository.stopping = True
+    health.close()
     http.should_exit = True
     starting.cancel()
     codes = await asyncio.gather(_code(serving), _code(starting), rpc.stop(config.shutdown_grace_s))
     return 1 if 1 in codes else 0
 
 
-async def _start(repository: Repository) -> None:
+async def _start(repository: Repository, health: Health) -> None:
     await repository.start()
+    health.changed()
     # What is loaded now stays: a full collection would walk all of it, again and again under load.
     gc.collect()
     gc.freeze()

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import grpc.aio
+import hpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.errors import NotFound
-from tandem.oip import http2
+from tandem.oip import grpc_messages, http2
 from tandem.oip.http2 import frame
 from tandem_predictor.grpc_protocol import ServingConnection
 from tandem_predictor.grpc_server import GrpcServer
 
 METHOD = "/test.Echo/Call"
+STREAM_METHOD = "/test.Echo/Stream"
 LIMIT = 6_000_000
 Handler = Callable[[bytes], Awaitable[bytes]]
 
@@ -114,10 +118,20 @@ async def test_unknown_methods() -> None:
         assert (await refusal(call(b"?"))).code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_compressed_messages() -> None:
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+@pytest.mark.parametrize("size", [0, 1, 10_000, LIMIT])
+async def test_compressed_messages(compression: grpc.Compression, size: int) -> None:
     async with calling() as call:
-        refused = await refusal(call(b"x" * 10_000, compression=grpc.Compression.Gzip))
-    assert refused.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert await call(b"x" * size, compression=compression) == b"x" * size
+
+
+async def test_compressed_messages_are_bounded_after_decompression() -> None:
+    async with calling() as call:
+        for size in (LIMIT + 1, 20 * LIMIT):
+            refused = await refusal(call(b"x" * size, compression=grpc.Compression.Gzip))
+            assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert dict(refused.trailing_metadata())["tandem-error-code"] == "request_too_large"
+        assert await call(b"a") == b"a"
 
 
 async def test_too_large_messages_are_refused_and_the_connection_goes_on() -> None:
@@ -206,6 +220,139 @@ SETTINGS = http2.PREFACE + frame(http2.SETTINGS, 0, 0, b"")
 HEAD = http2.NO_TABLE + b"\x83\x86" + http2.indexed(4, METHOD) + http2.indexed(31, "application/grpc")
 REQUEST = frame(http2.HEADERS, http2.END_HEADERS, 1, HEAD)
 HI = b"\0\0\0\0\x02hi"
+
+
+def headers(*more: bytes) -> bytes:
+    return frame(http2.HEADERS, http2.END_HEADERS, 1, HEAD + b"".join(more))
+
+
+GZIP = http2.literal("grpc-encoding", "gzip")
+ACCEPTS_GZIP = http2.literal("grpc-accept-encoding", "identity,gzip")
+
+
+@pytest.mark.parametrize(("accepted", "compressed"), [(ACCEPTS_GZIP, True), (b"", False)])
+async def test_answers_are_compressed_as_the_request_where_the_client_accepts_it(
+    accepted: bytes, compressed: bool
+) -> None:
+    message = grpc_messages.pack(b"x" * 1000, "gzip")
+    sent = SETTINGS + headers(GZIP, accepted) + frame(http2.DATA, http2.END_STREAM, 1, message)
+    async with serving() as (_, host):
+        answer = await said(host, sent, http2.literal("grpc-status", "0"))
+    assert (GZIP in answer) == (message in answer) == compressed
+    assert (b"x" * 1000 in answer) == (not compressed)
+
+
+async def test_an_encoding_that_is_not_read_is_refused_with_those_that_are() -> None:
+    sent = SETTINGS + headers(http2.literal("grpc-encoding", "br")) + frame(http2.DATA, http2.END_STREAM, 1, HI)
+    async with serving() as (_, host):
+        answer = await said(host, sent, b"identity,gzip,deflate")
+    assert http2.literal("grpc-status", "12") in answer
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+async def test_clients_whose_header_blocks_refer_to_earlier_ones(obeys: bool) -> None:
+    """Some note what a server announces and go on with a table of 4096 all the same."""
+    encoder = hpack.Encoder()
+    sent = [SETTINGS]
+    fields = [(":method", "POST"), (":path", METHOD), ("content-type", "application/grpc"), ("x-trace", "0")]
+    for number in range(1, 12, 2):
+        if obeys and number == 5:
+            encoder.header_table_size = 0
+        fields[-1] = ("x-trace", str(number // 4))
+        sent.append(frame(http2.HEADERS, http2.END_HEADERS, number, encoder.encode(fields)))
+        sent.append(frame(http2.DATA, http2.END_STREAM, number, b"\0\0\0\0\1" + bytes([64 + number])))
+    async with serving() as (_, host):
+        answer = await said(host, b"".join(sent), b"\0\0\0\0\1" + bytes([64 + 11]))
+    assert re.findall(rb"\0\0\0\0\x01([A-Z])", answer) == [bytes([64 + number]) for number in range(1, 12, 2)]
+
+
+async def doubled(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Two answers to each request; refuses a request for it."""
+    async for message in messages:
+        if message == b"refuse":
+            raise NotFound("no")
+        if message == b"fail":
+            raise ZeroDivisionError("secret")
+        yield message
+        yield message
+
+
+@asynccontextmanager
+async def streaming(**options: int) -> AsyncIterator[Any]:
+    server = GrpcServer({}, LIMIT, {METHOD: doubled})
+    listener = socket.create_server(("127.0.0.1", 0))
+    await server.start(listener)
+    host = f"127.0.0.1:{listener.getsockname()[1]}"
+    given = [(f"grpc.{name}", value) for name, value in options.items()]
+    async with grpc.aio.insecure_channel(host, options=given) as channel:
+        yield server, channel.stream_stream(METHOD)
+    await server.stop(5)
+
+
+async def test_a_stream_is_answered_while_it_goes_on() -> None:
+    async with streaming() as (_, method):
+        call = method()
+        for size in (0, 5, 100_000):
+            await call.write(b"x" * size)
+            assert [await call.read(), await call.read()] == [b"x" * size] * 2
+        await call.done_writing()
+        assert await call.read() is grpc.aio.EOF
+        assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_a_stream_of_compressed_messages() -> None:
+    async with streaming() as (_, method):
+        call = method(iter([b"x" * 1000, b"y" * 1000]), compression=grpc.Compression.Gzip)
+        assert [answer[:1] async for answer in call] == [b"x", b"x", b"y", b"y"]
+
+
+@pytest.mark.parametrize("before", [0, 2])
+@pytest.mark.parametrize(("message", "status"), [(b"refuse", "NOT_FOUND"), (b"fail", "INTERNAL")])
+async def test_a_stream_that_is_refused(before: int, message: bytes, status: str) -> None:
+    async with streaming() as (_, method):
+        call = method(iter([b"a"] * before + [message]))
+        for _ in range(2 * before):
+            assert await call.read() == b"a"
+        assert (await call.code()).name == status
+
+
+async def test_a_stream_whose_answers_the_clients_window_does_not_hold() -> None:
+    async with streaming(**{"http2.lookahead_bytes": 65_536, "http2.bdp_probe": 0}) as (_, method):
+        assert [len(answer) async for answer in method(iter([b"x" * 400_000]))] == [400_000] * 2
+
+
+async def test_a_stream_whose_client_never_reads_is_ended() -> None:
+    window = http2.PREFACE + frame(http2.SETTINGS, 0, 0, struct.pack(">HI", http2.INITIAL_WINDOW, 0))
+    sent = window + headers() + frame(http2.DATA, 0, 1, grpc_messages.pack(b"x" * 200_000)) * 10
+    sent += frame(http2.SETTINGS, 0, 0, struct.pack(">HI", http2.INITIAL_WINDOW, http2.LARGEST_WINDOW))
+    sent += frame(http2.WINDOW_UPDATE, 0, 0, struct.pack(">I", 2**30))
+    server = GrpcServer({}, LIMIT, {METHOD: doubled})
+    listener = socket.create_server(("127.0.0.1", 0))
+    await server.start(listener)
+    answer = await said(f"127.0.0.1:{listener.getsockname()[1]}", sent, b"grpc-status")
+    assert b"grpc-status\x018" in answer
+    await server.stop(0)
+
+
+async def test_a_stream_that_waits_ends_with_the_server() -> None:
+    async with streaming() as (server, method):
+        call = method()
+        await call.write(b"a")
+        assert [await call.read(), await call.read()] == [b"a"] * 2
+        await server.stop(60)
+        assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_a_stream_that_is_given_up_or_late_disturbs_no_other() -> None:
+    async with streaming() as (_, method):
+        given_up, late, other = method(), method(timeout=0.05), method()
+        for call in (given_up, late, other):
+            await call.write(b"a")
+            assert await call.read() == b"a"
+        given_up.cancel()
+        assert await late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await other.write(b"b")
+        assert [await other.read() for _ in range(3)] == [b"a", b"b", b"b"]
 
 
 async def said(host: str, sent: bytes, until: bytes) -> bytes:
@@ -299,7 +446,7 @@ def test_any_bytes_in_any_pieces_break_nothing_but_the_connection(noise: bytes, 
     async def run() -> None:
         handlers: Mapping[str, Handler] = {METHOD: echo}
         closed: list[ServingConnection] = []
-        connection = ServingConnection(handlers, LIMIT, closed.append)
+        connection = ServingConnection(handlers, {STREAM_METHOD: doubled}, LIMIT, closed.append)
         connection.connection_made(Transport())
         sent = SETTINGS + noise if greets else noise
         for at in range(0, len(sent), size):

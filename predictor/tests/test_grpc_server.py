@@ -76,11 +76,11 @@ ROWS = Tensor.of("x", np.ones((1, 3), np.float32))
             "malformed_request",
             "tensor 'x': this input is missing",
         ),
-        (b"\0" * 5000, grpc.StatusCode.RESOURCE_EXHAUSTED, None, "larger"),
+        (b"\0" * 5000, grpc.StatusCode.RESOURCE_EXHAUSTED, "request_too_large", "larger"),
     ],
 )
 async def test_refused(
-    message: bytes, status: grpc.StatusCode, code: str | None, details: str, channel: grpc.aio.Channel
+    message: bytes, status: grpc.StatusCode, code: str, details: str, channel: grpc.aio.Channel
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await infer(channel, message)

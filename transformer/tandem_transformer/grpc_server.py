@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +13,10 @@ import grpc.aio
 from tandem.errors import Internal, NotFound, Overloaded, RequestError
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip import protobuf
+from tandem.oip.health import SERVICE as HEALTH
+from tandem.oip.health import Health
+from tandem.oip.reflection import SERVICES as REFLECTION
+from tandem.oip.reflection import reflect
 from tandem_transformer.exchange import log, log_error
 from tandem_transformer.service import Service
 from tandem_transformer.v2 import V2
@@ -25,16 +29,26 @@ class GrpcService:
 
     Args:
         service: What answers.
+
+    Attributes:
+        health: Answers health checks; whoever changes the service's readiness tells it.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self.health = Health([protobuf.SERVICE], lambda: service.ready)
         self._v2 = V2(
             service.bundle.contract, service.model_name, service.bundle.version, service.config.max_request_rows
         )
 
-    def handler(self) -> grpc.GenericRpcHandler[Any, Any]:
+    def handlers(self) -> list[grpc.GenericRpcHandler[Any, Any]]:
         """Handlers of all methods, for :meth:`grpc.aio.Server.add_generic_rpc_handlers`."""
+        health = {
+            "Check": grpc.unary_unary_rpc_method_handler(_bytes_method(self.health.check)),
+            "List": grpc.unary_unary_rpc_method_handler(_bytes_method(self.health.list)),
+            "Watch": grpc.stream_stream_rpc_method_handler(_stream_method(self.health.watch)),
+        }
+        reflection = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(_stream_method(reflect))}
         methods = {
             "ServerLive": _method(self._live, pb.ServerLiveRequest),
             "ServerReady": _method(self._ready, pb.ServerReadyRequest),
@@ -43,7 +57,8 @@ class GrpcService:
             "ModelMetadata": _method(self._model_metadata, pb.ModelMetadataRequest),
             "ModelInfer": grpc.unary_unary_rpc_method_handler(self._infer),
         }
-        return grpc.method_handlers_generic_handler(protobuf.SERVICE, methods)
+        services = {protobuf.SERVICE: methods, HEALTH: health, **dict.fromkeys(REFLECTION, reflection)}
+        return [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
 
     async def _infer(self, message: bytes, context: Context) -> bytes:
         started = time.perf_counter()
@@ -131,6 +146,30 @@ def _method(answer: Callable[[Any], Awaitable[Any]], request_type: Any) -> grpc.
         request_deserializer=request_type.FromString,
         response_serializer=lambda response: response.SerializeToString(),
     )
+
+
+def _bytes_method(answer: Callable[[bytes], Awaitable[bytes]]) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def method(message: bytes, context: Context) -> bytes:
+        try:
+            return await answer(message)
+        except RequestError as error:
+            await _abort(context, error)
+        raise AssertionError("abort does not return")
+
+    return method
+
+
+def _stream_method(
+    answer: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]],
+) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
+    async def method(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        try:
+            async for content in answer(aiter(messages)):
+                yield content
+        except RequestError as error:
+            await _abort(context, error)
+
+    return method
 
 
 async def _abort(context: Context, error: RequestError) -> None:

@@ -43,7 +43,8 @@ async def serve(config: Config) -> None:
     service = Service(bundle, open_store(config.store), predictor, config, recorder)
     service.prove()
     service.recorder.keep_flushing()
-    grpc_server = await _start_grpc(service, config) if config.grpc_port else None
+    grpc_service = GrpcService(service)
+    grpc_server = await _start_grpc(grpc_service, config) if config.grpc_port else None
     app = App(service)
     http_server = _HttpServer(
         uvicorn.Config(
@@ -81,6 +82,8 @@ async def serve(config: Config) -> None:
     stopped = loop.create_task(stop.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping")
+    service.draining = True
+    grpc_service.health.close()
     await _stop(service, http_server, serving, grpc_server, config.shutdown_grace_s)
 
 
@@ -101,7 +104,6 @@ async def _stop(
     grace_s: float,
 ) -> None:
     """Refuse nothing that has arrived: readiness goes first, connections close as their answers are out."""
-    service.draining = True
     http_server.should_exit = True
     if grpc_server is not None:
         await grpc_server.stop(grace_s)
@@ -109,7 +111,7 @@ async def _stop(
     await service.close()
 
 
-async def _start_grpc(service: Service, config: Config) -> grpc.aio.Server:
+async def _start_grpc(service: GrpcService, config: Config) -> grpc.aio.Server:
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", config.max_body_bytes),
@@ -117,7 +119,7 @@ async def _start_grpc(service: Service, config: Config) -> grpc.aio.Server:
             ("grpc.so_reuseport", int(config.processes > 1)),
         ]
     )
-    server.add_generic_rpc_handlers((GrpcService(service).handler(),))
+    server.add_generic_rpc_handlers(service.handlers())
     try:
         server.add_insecure_port(f"{config.host}:{config.grpc_port}")
     except RuntimeError as error:

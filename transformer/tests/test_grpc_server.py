@@ -9,7 +9,7 @@ import grpc.aio
 import pytest
 
 from tandem import Bundle
-from tandem.oip import InferRequest, RequestedOutput, protobuf
+from tandem.oip import InferRequest, RequestedOutput, health_pb2, protobuf, reflection_v1_pb2
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem_transformer.grpc_server import GrpcService
 from tandem_transformer.service import Service
@@ -26,6 +26,7 @@ class Rpc:
 
     channel: grpc.aio.Channel
     service: Service
+    grpc_service: GrpcService
 
     async def call(self, method: str, message: Any = None, answer: Any = None, seconds: float | None = 30) -> Any:
         call = self.channel.unary_unary(
@@ -49,11 +50,12 @@ class Rpc:
 
 async def serve(service: Service) -> AsyncIterator[Rpc]:
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((GrpcService(service).handler(),))
+    served = GrpcService(service)
+    server.add_generic_rpc_handlers(served.handlers())
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Rpc(channel, service)
+        yield Rpc(channel, service, served)
     await server.stop(0)
     await service.close()
 
@@ -82,6 +84,45 @@ async def test_health(rpc: Rpc) -> None:
     rpc.service.draining = True
     assert await ready() == (False, False)
     assert (await rpc.call("ServerLive", pb.ServerLiveRequest(), pb.ServerLiveResponse)).live
+
+
+async def test_health_checks_of_grpc(rpc: Rpc) -> None:
+    async def check(service: str) -> int:
+        method = rpc.channel.unary_unary("/grpc.health.v1.Health/Check")
+        message = health_pb2.HealthCheckRequest(service=service).SerializeToString()
+        return int(health_pb2.HealthCheckResponse.FromString(await method(message)).status)
+
+    assert (await check(""), await check(protobuf.SERVICE)) == (1, 1)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await check("other")
+    assert error.value.code() is grpc.StatusCode.NOT_FOUND
+    statuses = await rpc.channel.unary_unary("/grpc.health.v1.Health/List")(b"")
+    assert set(health_pb2.HealthListResponse.FromString(statuses).statuses) > {"", protobuf.SERVICE}
+    watch = rpc.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
+    assert await watch.read() == b"\x08\x01"
+    rpc.service.draining = True
+    rpc.grpc_service.health.close()
+    assert await watch.read() == b"\x08\x02"
+    assert await watch.code() is grpc.StatusCode.UNAVAILABLE
+    assert await check("") == 2
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection(rpc: Rpc, version: str) -> None:
+    call = rpc.channel.stream_stream(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")()
+    for symbol in ("inference.GRPCInferenceService", "grpc.health.v1.Health"):
+        await call.write(reflection_v1_pb2.ServerReflectionRequest(file_containing_symbol=symbol).SerializeToString())
+        answer = reflection_v1_pb2.ServerReflectionResponse.FromString(await call.read())
+        assert answer.file_descriptor_response.file_descriptor_proto
+    await call.done_writing()
+    assert await call.code() is grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
+async def test_compressed_messages(rpc: Rpc, compression: grpc.Compression) -> None:
+    message = protobuf.encode_request(ask.infer_request(world.rows(200, seed=5)))
+    answer = await rpc.channel.unary_unary(protobuf.INFER_METHOD)(message, compression=compression)
+    assert protobuf.decode_response(answer).outputs[0].shape == (200,)
 
 
 async def test_metadata(rpc: Rpc) -> None:

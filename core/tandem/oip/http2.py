@@ -4,8 +4,9 @@ grpcio spends two to three times as much of the processor on a call at either en
 contends for the interpreter's lock with the event loop. A unary call needs little of HTTP/2: frames, header blocks and
 flow control.
 
-Sources: RFC 9113 (HTTP/2), RFC 7541 (HPACK), and gRPC's ``PROTOCOL-HTTP2.md``. Either end announces a header table of
-size 0, so that header blocks do not refer to earlier ones, and windows so large that the other end need not wait.
+Sources: RFC 9113 (HTTP/2), RFC 7541 (HPACK), and gRPC's ``PROTOCOL-HTTP2.md``. What is sent needs no header table; what
+comes in may use one of the default size, as some peers do whatever is announced. Either end announces windows so large
+that the other end need not wait.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from hpack import Decoder, HPACKError
+from hpack import HPACKError
+
+from tandem.oip import grpc_messages
+from tandem.oip.header_blocks import HeaderBlocks
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client says first (RFC 9113, section 3.4)."""
@@ -24,7 +28,7 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 ACK = END_STREAM = 0x1
 END_HEADERS, _PADDED, _PRIORITY = 0x4, 0x8, 0x20
-HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME = 1, 2, 3, 4, 5
+ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME = 2, 3, 4, 5
 NO_ERROR, PROTOCOL_ERROR, CANCEL = 0, 1, 8
 
 DEFAULT_WINDOW: Final = 65_535
@@ -38,7 +42,6 @@ _FRAME_SIZE: Final = 2**18
 """Longest frame that we take: large messages come in few frames, and none is put together from many reads."""
 
 _BLOCK_SIZE: Final = 2**16
-_KNOWN_BLOCKS: Final = 100
 
 
 class ProtocolError(Exception):
@@ -54,6 +57,7 @@ class Stream:
         window: Bytes that the other end still takes.
         unsent: What has not been sent for want of window.
         trailers: Header block that ends the stream when all is sent; empty where the last data does.
+        open: More will be sent than is known yet.
         headers: Received so far.
         content: Received so far.
         size: Length of ``content``.
@@ -63,9 +67,14 @@ class Stream:
     window: int
     unsent: bytes = b""
     trailers: bytes = b""
+    open: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     content: list[bytes] = field(default_factory=list)
     size: int = 0
+
+    def joined(self) -> bytes:
+        """All of what was received."""
+        return self.content[0] if len(self.content) == 1 else b"".join(self.content)
 
 
 class Http2Connection(asyncio.Protocol):
@@ -78,7 +87,6 @@ class Http2Connection(asyncio.Protocol):
 
     def __init__(self, greeting: bytes = b"", settings: Iterable[tuple[int, int]] = ()) -> None:
         announced = (
-            (HEADER_TABLE_SIZE, 0),
             (INITIAL_WINDOW, LARGEST_WINDOW),
             (MAX_FRAME, _FRAME_SIZE),
             *settings,
@@ -95,8 +103,7 @@ class Http2Connection(asyncio.Protocol):
         self._window = DEFAULT_WINDOW
         self._frame_size = 16_384
         self._rest = b""
-        self._decoder = Decoder()
-        self._known_blocks: dict[bytes, dict[str, str]] = {}
+        self._header_blocks = HeaderBlocks()
         self._block: tuple[int, bool, bytes] | None = None
         self._received = 0
 
@@ -146,18 +153,34 @@ class Http2Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
-    def message(self, stream: Stream, head: bytes, content: bytes, trailers: bytes = b"") -> bytes:
-        """Frames of a gRPC message, as many as the windows allow; the rest follows by itself.
+    def message(
+        self, stream: Stream, head: bytes, content: bytes, trailers: bytes = b"", encoding: str = "identity"
+    ) -> bytes:
+        """Frames of a gRPC message that is all of a stream, as many as the windows allow; the rest follows by itself.
 
         Args:
             stream: Where it goes.
             head: Header block before it.
             content: Serialised message.
             trailers: Header block after it; without one the data ends the stream.
+            encoding: How to compress it; the head must say so.
         """
-        stream.unsent = b"\0" + struct.pack(">I", len(content)) + content
+        stream.unsent = grpc_messages.pack(content, encoding)
         stream.trailers = trailers
         return frame(HEADERS, END_HEADERS, stream.number, head) + self._data(stream)
+
+    def further(self, stream: Stream, content: bytes = b"", trailers: bytes = b"") -> bytes:
+        """Frames of what goes on or ends in a stream whose head has been sent.
+
+        Args:
+            stream: Where it goes.
+            content: Message with its prefix.
+            trailers: Header block that ends it; nothing may follow then.
+        """
+        stream.unsent += content
+        stream.trailers = trailers
+        stream.open = not trailers
+        return self._data(stream)
 
     def close(self) -> None:
         """Send what was written, then close."""
@@ -263,27 +286,15 @@ class Http2Connection(asyncio.Protocol):
         self._block = None if last else (number, ends_stream, block)
         if not last:
             return
-        headers = self._decode(block)
+        headers = self._header_blocks.decode(block)
         stream = self.opened(number)
         if stream is not None:
             stream.headers |= headers
             if ends_stream:
                 self.ended(stream)
 
-    def _decode(self, block: bytes) -> dict[str, str]:
-        """Headers of a block. Peers say the same thing again and again; without a table, blocks stand on their own."""
-        headers = self._known_blocks.get(block)
-        if headers is None:
-            alone = self._decoder.header_table_size == 0
-            headers = {str(name): str(value) for name, value in self._decoder.decode(block)}
-            if alone and self._decoder.header_table_size == 0 and len(self._known_blocks) < _KNOWN_BLOCKS:
-                self._known_blocks[block] = headers
-        return headers
-
     def _take_settings(self, flags: int, payload: bytes) -> None:
         if flags & ACK:
-            # from here on the other end's header table has the size that we announced
-            self._decoder.max_allowed_table_size = 0
             return
         for name, value in struct.iter_unpack(">HI", payload):
             if name == INITIAL_WINDOW:
@@ -314,7 +325,7 @@ class Http2Connection(asyncio.Protocol):
             part, stream.unsent = stream.unsent[:size], stream.unsent[size:]
             self._window -= size
             stream.window -= size
-            ends = not stream.unsent and not stream.trailers
+            ends = not stream.unsent and not stream.trailers and not stream.open
             frames.append(frame(DATA, END_STREAM if ends else 0, stream.number, part))
         if not stream.unsent and stream.trailers:
             frames.append(frame(HEADERS, END_HEADERS | END_STREAM, stream.number, stream.trailers))
@@ -342,14 +353,6 @@ def indexed(index: int, value: str) -> bytes:
 def literal(name: str, value: str) -> bytes:
     """A literal header, for no table (RFC 7541, section 6.2.2)."""
     return b"\0" + _literal(name) + _literal(value)
-
-
-def unframed(stream: Stream) -> bytes | None:
-    """The serialised message that came in a stream; None unless it is one message, whole and not compressed."""
-    content = stream.content[0] if len(stream.content) == 1 else b"".join(stream.content)
-    if len(content) < 5 or content[0] or len(content) != 5 + int.from_bytes(content[1:5], "big"):
-        return None
-    return content[5:]
 
 
 def _unpadded(flags: int, payload: bytes) -> bytes:

@@ -8,7 +8,8 @@ import struct
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from tandem.oip import http2
+from tandem.errors import RequestTooLarge
+from tandem.oip import grpc_messages, http2
 from tandem.oip.http2 import Http2Connection, Stream
 from tandem_transformer.predictors.address import CONNECT_S, Address
 
@@ -107,10 +108,12 @@ class CallingConnection(Http2Connection):
         del self.streams[stream.number]
         answer = self._answers[stream.number]
         status = int(stream.headers.get("grpc-status", 2))
-        content = http2.unframed(stream) if status == 0 else b""
-        if content is None:
-            self._fail(stream.number, ConnectionError("the answer is not one uncompressed message"))
-        elif not answer.done():
+        try:
+            content = grpc_messages.unpack(stream.joined(), "identity", http2.LARGEST_WINDOW) if status == 0 else b""
+        except (grpc_messages.BadFraming, RequestTooLarge) as error:
+            self._fail(stream.number, ConnectionError(f"the answer cannot be read: {error}"))
+            return
+        if not answer.done():
             message = unquote(stream.headers.get("grpc-message", f"HTTP status {stream.headers.get(':status')}"))
             answer.set_result(GrpcResponse(status, message, content))
 

@@ -1,0 +1,103 @@
+"""Messages in a gRPC stream: each with a prefix that says whether it is compressed, and how long it is.
+
+Source: gRPC's ``PROTOCOL-HTTP2.md`` (Length-Prefixed-Message) and ``compression.md``; ``deflate`` is zlib's format
+(RFC 1950) there.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import Final
+
+from tandem.errors import RequestTooLarge
+
+PREFIX: Final = 5
+"""Bytes before each message."""
+
+ENCODINGS: Final[Mapping[str, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+"""Encodings of compressed messages, with what tells zlib of them."""
+
+ACCEPTED: Final = ",".join(("identity", *ENCODINGS))
+"""Value of ``grpc-accept-encoding``."""
+
+_FAST: Final = 1
+
+
+class BadFraming(Exception):
+    """What came in a stream is not one whole message, or not in the encoding that was announced."""
+
+
+def split(content: bytes) -> tuple[list[bytes], bytes]:
+    """Whole messages with their prefixes, and what has come of the next one."""
+    messages = []
+    at = 0
+    while len(content) - at >= PREFIX and len(content) >= (end := at + _length(content, at)):
+        messages.append(content[at:end])
+        at = end
+    return messages, content[at:]
+
+
+def unpack(framed: bytes, encoding: str, limit: int) -> bytes:
+    """The serialised message out of one with its prefix.
+
+    Args:
+        framed: Prefix and message.
+        encoding: Value of ``grpc-encoding``.
+        limit: Longest message, in bytes; what is compressed is unpacked up to it and no further.
+
+    Raises:
+        BadFraming: It is not one whole message, or not in this encoding.
+        RequestTooLarge: It is longer.
+    """
+    if len(framed) < PREFIX or len(framed) != _length(framed, 0):
+        raise BadFraming("it is not one whole message")
+    if len(framed) > limit + PREFIX:
+        raise too_large(limit)
+    if not framed[0]:
+        return framed[PREFIX:]
+    window = ENCODINGS.get(encoding)
+    if window is None or framed[0] != 1:
+        raise BadFraming("the message is flagged as compressed, but no encoding was announced")
+    return _inflate(framed[PREFIX:], encoding, window, limit)
+
+
+def pack(content: bytes, encoding: str = "identity") -> bytes:
+    """A message with its prefix, compressed where that makes it shorter."""
+    window = ENCODINGS.get(encoding)
+    if window is not None:
+        compressor = zlib.compressobj(_FAST, zlib.DEFLATED, window)
+        compressed = compressor.compress(content) + compressor.flush()
+        if len(compressed) < len(content):
+            return b"\1" + struct.pack(">I", len(compressed)) + compressed
+    return b"\0" + struct.pack(">I", len(content)) + content
+
+
+def answer_encoding(headers: Mapping[str, str]) -> str:
+    """How to compress the answer to a request with these headers: as the request was, if the client takes that back."""
+    encoding = headers.get("grpc-encoding", "identity")
+    accepted = headers.get("grpc-accept-encoding", "").replace(" ", "").split(",")
+    return encoding if encoding in ENCODINGS and encoding in accepted else "identity"
+
+
+def too_large(limit: int) -> RequestTooLarge:
+    """What a client is told whose message is longer than ``limit`` bytes."""
+    return RequestTooLarge(f"the message is larger than {limit} bytes")
+
+
+def _length(content: bytes, at: int) -> int:
+    return PREFIX + int.from_bytes(content[at + 1 : at + PREFIX], "big")
+
+
+def _inflate(compressed: bytes, encoding: str, window: int, limit: int) -> bytes:
+    decompressor = zlib.decompressobj(window)
+    try:
+        content = decompressor.decompress(compressed, limit + 1)
+    except zlib.error as error:
+        raise BadFraming(f"the message is not {encoding}: {error}") from None
+    if len(content) > limit:
+        raise too_large(limit)
+    if not decompressor.eof or decompressor.unused_data:
+        raise BadFraming(f"the message is not {encoding}: it is cut off, or goes on after its end")
+    return content

@@ -8,6 +8,7 @@ TandemError
 └── RequestError           something that a client is told, with a status and a code
     ├── MalformedRequest   400  cannot be parsed
     ├── NotFound           404  no such model, version or entity
+    ├── MethodNotAllowed   405
     ├── RequestTooLarge    413
     ├── UnsupportedMedia   415
     ├── ContractViolation  422  parsed, but breaks the contract
@@ -121,6 +122,22 @@ class NotFound(RequestError):
     status = 404
     grpc_status = "NOT_FOUND"
     default_code = "model_not_found"
+
+
+class MethodNotAllowed(RequestError):
+    """The path takes other methods.
+
+    Attributes:
+        allowed: These, with commas between: the value of ``Allow``.
+    """
+
+    status = 405
+    grpc_status = "UNIMPLEMENTED"
+    default_code = "method_not_allowed"
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"{method} is not allowed here; use {allowed}")
+        self.allowed = allowed
 
 
 class RequestTooLarge(RequestError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from tandem.errors import Internal, MalformedRequest, RequestError, RequestTooLarge, UnsupportedMedia
-from tandem.oip import rest
+from tandem.errors import Internal, MalformedRequest, MethodNotAllowed, RequestError, RequestTooLarge
+from tandem.oip import encoding, rest
 from tandem_predictor.admission import Admission
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.model import Model
@@ -26,6 +26,15 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _PREFIX: Final = "/v2/models/"
 _SUFFIX: Final = "/infer"
 _HEADER_LENGTH: Final = rest.HEADER_LENGTH.lower().encode()
+
+
+class _Head(NamedTuple):
+    """What the headers of a request say about bodies."""
+
+    header_length: int | None = None
+    """Length of the JSON part, None if the body is all JSON."""
+    encoding: bytes = b""
+    accepted: bytes = b""
 
 
 class App:
@@ -49,49 +58,55 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path = scope.get("path", "")
-        if path.startswith(_PREFIX) and path.endswith(_SUFFIX) and scope.get("method") == "POST":
-            await self._infer(path[len(_PREFIX) : -len(_SUFFIX)], scope["headers"], receive, send)
+        if path.startswith(_PREFIX) and path.endswith(_SUFFIX):
+            await self._infer(path[len(_PREFIX) : -len(_SUFFIX)], scope, receive, send)
         else:
             await self._routes(scope, receive, send)
 
-    async def _infer(self, target: str, headers: Iterable[tuple[bytes, bytes]], receive: Receive, send: Send) -> None:
+    async def _infer(self, target: str, scope: Scope, receive: Receive, send: Send) -> None:
         start = time.perf_counter()
         metrics, code = self._unknown, "ok"
         try:
+            if scope["method"] != "POST":
+                raise MethodNotAllowed(scope["method"], "POST")
             with self._admission:
                 model = self._model(target)
                 metrics = model.metrics
-                body = await self._answer(model, headers, receive)
+                head = self._check_headers(scope["headers"])
+                body = await self._answer(model, head, receive)
+                content, headers = _encoded(body, head.accepted)
         except Exception as raised:
             error = raised if isinstance(raised, RequestError) else _unexpected(raised)
             code = error.code
             await _respond(send, error.status, msgspec.json.encode(error.body()), _error_headers(error))
         else:
-            await _respond(send, 200, body.content, _headers(body))
+            await _respond(send, 200, content, headers)
         metrics.answered(code, time.perf_counter() - start)
 
     def _model(self, target: str) -> Model:
         name, _, version = target.partition("/versions/")
         return self._repository.get(name, version)
 
-    async def _answer(self, model: Model, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> rest.Body:
-        header_length = self._check_headers(headers)
+    async def _answer(self, model: Model, head: _Head, receive: Receive) -> rest.Body:
         content = await self._read(receive)
-        request = rest.decode_request(content, header_length, model_name=model.name, model_version=model.version)
+        if head.encoding:
+            content = encoding.decompress(content, head.encoding, self._max_body_bytes)
+        request = rest.decode_request(content, head.header_length, model_name=model.name, model_version=model.version)
         return rest.encode_response(await model.infer(request), request)
 
-    def _check_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> int | None:
-        """The length of the body's JSON part, None if it is all JSON."""
-        header_length = None
+    def _check_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> _Head:
+        header_length, content_encoding, accepted = None, b"", b""
         for name, value in headers:
             if name == _HEADER_LENGTH:
                 header_length = _integer(rest.HEADER_LENGTH, value)
             elif name == b"content-length":
                 if _integer("Content-Length", value) > self._max_body_bytes:
                     raise self._too_large()
-            elif name == b"content-encoding" and value.lower() != b"identity":
-                raise UnsupportedMedia(f"Content-Encoding {value.decode('latin-1')!r} is not read here")
-        return header_length
+            elif name == b"content-encoding":
+                content_encoding = value
+            elif name == b"accept-encoding":
+                accepted = value
+        return _Head(header_length, content_encoding, accepted)
 
     async def _read(self, receive: Receive) -> bytes:
         """The whole body. Its length is counted, whatever the headers said."""
@@ -126,8 +141,21 @@ def _headers(body: rest.Body) -> list[tuple[bytes, bytes]]:
     return [(b"content-type", b"application/octet-stream"), (_HEADER_LENGTH, b"%d" % body.header_length)]
 
 
+def _encoded(body: rest.Body, accepted: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """The content of an answer, compressed if it is long and the client takes that, and its headers."""
+    content, headers = body.content, _headers(body)
+    if accepted and len(content) >= encoding.MIN_COMPRESSED_BYTES:
+        headers.append((b"vary", b"accept-encoding"))
+        if chosen := encoding.accepted(accepted):
+            content = encoding.compress(content, chosen)
+            headers.append((b"content-encoding", chosen))
+    return content, headers
+
+
 def _error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
     headers = [(b"content-type", b"application/json")]
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allowed.encode()))
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
     return headers

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from tandem.oip.http1 import Http1Protocol
 
 
-class CorkedProtocol(HttpToolsProtocol):
+class CorkedProtocol(Http1Protocol):
     """uvicorn's protocol over a :class:`CorkedTransport`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

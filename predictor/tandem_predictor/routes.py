@@ -8,11 +8,15 @@ from typing import Any, Final
 import msgspec
 import prometheus_client
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tandem.errors import MalformedRequest, NotFound, RequestError
+from tandem.errors import MalformedRequest, MethodNotAllowed, NotFound, RequestError
+from tandem.oip.encoding import MIN_COMPRESSED_BYTES
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
 
@@ -96,7 +100,8 @@ def routes(repository: Repository, metrics: Metrics) -> Starlette:
             Route("/v2/repository/models/{name}/unload", at.unload, methods=["POST"]),
             Route("/metrics", at.metrics),
         ],
-        exception_handlers={RequestError: _refuse, 404: _no_route},
+        middleware=[Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES)],
+        exception_handlers={RequestError: _refuse, 404: _no_route, 405: _no_method},
     )
 
 
@@ -114,6 +119,12 @@ async def _json(request: Request) -> dict[str, Any]:
 
 async def _refuse(request: Request, error: Any) -> Response:
     return _Answer(error.body(), error.status)
+
+
+async def _no_method(request: Request, error: Exception) -> Response:
+    allowed = ((error.headers or {}) if isinstance(error, HTTPException) else {}).get("Allow", "")
+    refused = MethodNotAllowed(request.method, ", ".join(sorted(allowed.split(", "))))
+    return _Answer(refused.body(), refused.status, {"allow": refused.allowed})
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

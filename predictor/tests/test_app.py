@@ -85,7 +85,8 @@ async def test_refused(model: str, body: Any, status: int, code: str, message: s
         ({rest.HEADER_LENGTH: "x"}, 400, "must be a number of bytes, not 'x'"),
         ({rest.HEADER_LENGTH: "-1"}, 400, "must be a number of bytes"),
         ({rest.HEADER_LENGTH: "9" * 30}, 400, "the body has 2 bytes"),
-        ({"content-encoding": "gzip"}, 415, "Content-Encoding 'gzip'"),
+        ({"content-encoding": "br"}, 415, "content encoding 'br'"),
+        ({"content-encoding": "gzip"}, 400, "not valid gzip"),
         ({"content-length": "4097"}, 413, "more than 4096 bytes"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import socket
@@ -213,9 +214,9 @@ _V1_VALUES = [
 ]
 
 _V1_BODIES = [
-    ("NaN", with_literal("weight_kg", "NaN"), *MALFORMED),
-    ("Infinity", with_literal("weight_kg", "Infinity"), *MALFORMED),
-    ("-Infinity", with_literal("weight_kg", "-Infinity"), *MALFORMED),
+    ("NaN", with_literal("weight_kg", "NaN"), *MALFORMED, (0, "weight_kg", "NaN is not JSON; send null")),
+    ("Infinity", with_literal("weight_kg", "Infinity"), *MALFORMED, (0, "weight_kg", "Infinity is not JSON")),
+    ("-Infinity", with_literal("weight_kg", "-Infinity"), *MALFORMED, (0, "weight_kg", "-Infinity is not JSON")),
     ("number with leading zero", with_literal("weight_kg", "01"), *MALFORMED),
     ("number without digits after the point", with_literal("weight_kg", "1."), *MALFORMED),
     ("number beyond every float", with_literal("weight_kg", "1e999"), *MALFORMED),
@@ -223,7 +224,9 @@ _V1_BODIES = [
     ("instances an object", b'{"instances": {}}', *MALFORMED),
     ("instances null", b'{"instances": null}', *MALFORMED),
     ("no instances", b'{"inputs": []}', *MALFORMED),
-    ("unknown key beside instances", text(good_row(), signature_name="x"), *MALFORMED),
+    ("unknown key beside instances", text(good_row(), instance="x"), *MALFORMED),
+    ("ignored key twice", GOOD[:-1] + b',"parameters":{},"parameters":{}}', 400, "duplicate_key"),
+    ("key twice in what is ignored", GOOD[:-1] + b',"parameters":{"a":1,"a":2}}', 400, "duplicate_key"),
     ("body a list", b"[]", *MALFORMED),
     ("body a string", b'"x"', *MALFORMED),
     ("key twice in a row", GOOD.replace(b'"parts"', b'"parts": 1, "parts"'), 400, "duplicate_key"),
@@ -259,7 +262,15 @@ _HTTP = [
         415,
         "unsupported_media_type",
     ),
-    ("compressed", v1(GOOD, headers={"content-encoding": "gzip"}), 415, "unsupported_encoding"),
+    ("compressed by brotli", v1(GOOD, headers={"content-encoding": "br"}), 415, "unsupported_encoding"),
+    ("not compressed as it says", v1(GOOD, headers={"content-encoding": "gzip"}), *MALFORMED),
+    ("compressed, cut off", v1(gzip.compress(GOOD)[:-1], headers={"content-encoding": "gzip"}), *MALFORMED),
+    (
+        "compressed, too long",
+        v1(gzip.compress(GOOD.ljust(100 * MAX_BODY)), headers={"content-encoding": "gzip"}),
+        413,
+        "request_too_large",
+    ),
     ("GET", v1(None, method="GET"), 405, "method_not_allowed"),
     ("PUT", v1(GOOD, method="PUT"), 405, "method_not_allowed"),
     ("GET on V2", v1(None, V2, method="GET"), 405, "method_not_allowed"),
@@ -361,7 +372,7 @@ _WORLD = [
 
 CASES = [
     *(Case(f"V1: {kind}", v1(body), *BROKEN, detail) for kind, body, detail in _V1_VALUES),
-    *(Case(f"V1: {kind}", v1(body), status, code) for kind, body, status, code in _V1_BODIES),
+    *(Case(f"V1: {kind}", v1(body), *rest) for kind, body, *rest in _V1_BODIES),
     *(Case(f"HTTP: {kind}", send, status, code) for kind, send, status, code in _HTTP),
     *(Case(f"V2: {kind}", send, *BROKEN, detail) for kind, send, detail in _V2_VALUES),
     *(Case(f"V2: {kind}", send, *MALFORMED) for kind, send in _V2_BODIES),

@@ -8,15 +8,14 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from tandem.errors import NotFound, RequestError
+from tandem.errors import MethodNotAllowed, NotFound, RequestError
+from tandem.oip.encoding import MIN_COMPRESSED_BYTES
 from tandem_transformer.exchange import V1Codec, V2Codec, error_reply, request_id_of
-from tandem_transformer.http import (
-    MethodNotAllowed,
-    PredictEndpoint,
-)
+from tandem_transformer.http import PredictEndpoint
 from tandem_transformer.service import Service
 from tandem_transformer.v1 import V1
 from tandem_transformer.v2 import V2
@@ -51,6 +50,9 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, the predict routes first."""
         endpoint = self.predict.get(scope["path"]) if scope["type"] == "http" else None
+        if endpoint is None and scope.get("method") == "HEAD":
+            # as GET; uvicorn, whose own scope still says HEAD, sends no body
+            scope = {**scope, "method": "GET"}
         await (endpoint or self._fastapi)(scope, receive, send)
 
 
@@ -58,6 +60,7 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     bundle, name = service.bundle, service.model_name
     app = FastAPI(title=name, version=bundle.version, description=bundle.model.__doc__ or "")
     app.add_exception_handler(RequestError, _answer_error)
+    app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES)
 
     @app.get("/v2/health/live", tags=["health"])
     async def live() -> dict[str, bool]:
@@ -113,7 +116,8 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
             if match := _PREDICT_PATH.fullmatch(request.url.path):
                 _check(service, match["model"], match["version"])
             if error.status_code == MethodNotAllowed.status:
-                raise MethodNotAllowed(request.method, (error.headers or {})["Allow"])
+                allowed = (error.headers or {})["Allow"]
+                raise MethodNotAllowed(request.method, allowed.replace("GET", "GET, HEAD"))
             raise NotFound(f"there is nothing at {request.url.path}", code="path_not_found")
         except RequestError as told:
             return await _answer_error(request, told)

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from tandem.errors import Internal, MalformedRequest, Overloaded, RequestError, UnsupportedMedia
-from tandem.oip import rest
+from tandem.oip import encoding, rest
 from tandem_transformer.batch import STAGES, Answer, Call
 from tandem_transformer.service import Service
 from tandem_transformer.v1 import V1
@@ -95,7 +95,7 @@ class Exchange:
 
         Raises:
             Overloaded: if too many requests are in flight.
-            UnsupportedMedia: if the body is of another media type, or compressed.
+            UnsupportedMedia: if the body is of another media type.
         """
         workers = self._service.config.workers
         if workers and self._service.recorder.inflight > workers:
@@ -105,9 +105,6 @@ class Exchange:
         if content_type is not None and media_type(content_type) not in known:
             got, wanted = content_type.decode("latin-1"), " or ".join(kind.decode() for kind in known)
             raise UnsupportedMedia(f"content type {got!r} is not read here; send {wanted}")
-        encoding = self._headers.get(b"content-encoding")
-        if encoding and encoding.lower() != b"identity":
-            raise UnsupportedMedia("compressed bodies are not read", code="unsupported_encoding")
 
     def ask(self, body: bytes) -> Call:
         """Read the body and put its rows on their way.
@@ -115,6 +112,9 @@ class Exchange:
         Raises:
             RequestError: if it cannot be read, breaks the contract, or too much is waiting.
         """
+        content_encoding = self._headers.get(b"content-encoding")
+        if content_encoding is not None:
+            body = encoding.decompress(body, content_encoding, self._service.config.max_body_bytes)
         self._call = self._codec.read(body, self._headers)
         self._call.request_id = self._request_id
         self._call.decode_s = time.perf_counter() - self._started
@@ -130,7 +130,17 @@ class Exchange:
             return self.refuse(error)
         if b"x-server-timing" in self._headers:
             headers.append((b"server-timing", server_timing(answer, time.perf_counter() - self._started)))
+        if len(content) >= encoding.MIN_COMPRESSED_BYTES and b"accept-encoding" in self._headers:
+            content = self._compressed(content, headers)
         return self._end(200, headers, content)
+
+    def _compressed(self, content: bytes, headers: HeaderList) -> bytes:
+        headers.append((b"vary", b"accept-encoding"))
+        chosen = encoding.accepted(self._headers[b"accept-encoding"])
+        if chosen is None:
+            return content
+        headers.append((b"content-encoding", chosen))
+        return encoding.compress(content, chosen)
 
     def refuse(self, error: Exception) -> HttpResponse:
         """The response that tells a client of an error; one that is not meant for clients is logged in full."""

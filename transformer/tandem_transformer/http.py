@@ -9,29 +9,13 @@ import asyncio
 
 from starlette.types import Receive, Scope, Send
 
-from tandem.errors import RequestError, RequestTooLarge
+from tandem.errors import MethodNotAllowed, RequestTooLarge
 from tandem_transformer.exchange import Codec, Exchange, Headers
 from tandem_transformer.service import Service
 
 
 class ClientGone(Exception):
     """The client closed the connection before its request was complete."""
-
-
-class MethodNotAllowed(RequestError):
-    """405: the path takes other methods.
-
-    Attributes:
-        allowed: These, with commas between.
-    """
-
-    status = 405
-    grpc_status = "UNIMPLEMENTED"
-    default_code = "method_not_allowed"
-
-    def __init__(self, method: str, allowed: str) -> None:
-        super().__init__(f"{method} is not allowed here; use {allowed}")
-        self.allowed = allowed
 
 
 class PredictEndpoint:

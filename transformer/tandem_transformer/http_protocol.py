@@ -13,15 +13,14 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from tandem.oip.http1 import Http1Protocol
 from tandem_transformer.exchange import Exchange, Headers, HttpResponse, is_number
 from tandem_transformer.http import PredictEndpoint
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
-class PredictProtocol(HttpToolsProtocol):
+class PredictProtocol(Http1Protocol):
     """uvicorn's protocol with the short cut.
 
     Args:
@@ -55,7 +54,7 @@ class PredictProtocol(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
 
-    def on_headers_complete(self) -> None:
+    def on_head(self) -> None:
         """Its head is there: take the short cut, or go on as uvicorn does."""
         endpoint = self._endpoints.get(self.url)
         headers = dict(self.headers)
@@ -66,7 +65,7 @@ class PredictProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(collected)
-        super().on_headers_complete()
+        super().on_head()
 
     def on_body(self, body: bytes) -> None:
         """A part of its body is there."""
@@ -76,9 +75,9 @@ class PredictProtocol(HttpToolsProtocol):
         else:
             super().on_body(body)
 
-    def on_message_complete(self) -> None:
+    def on_request(self) -> None:
         """It is there as a whole."""
-        super().on_message_complete()
+        super().on_request()
         if isinstance(self.cycle, _Cycle):
             self.cycle.start()
 
@@ -107,7 +106,6 @@ class PredictProtocol(HttpToolsProtocol):
             and is_number(length)
             and int(length) <= max_body_bytes
             and not self.expect_100_continue
-            and not self.parser.should_upgrade()
             and self.parser.get_method() == b"POST"
             and (self.cycle is None or self.cycle.response_complete)
         )

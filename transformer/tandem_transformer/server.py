@@ -51,6 +51,7 @@ async def serve(config: Config) -> None:
             app,
             http=partial(PredictProtocol, {path.encode(): endpoint for path, endpoint in app.predict.items()}),  # type: ignore[arg-type]
             interface="asgi3",
+            ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 
-from tandem.errors import ContractViolation, MalformedRequest, RequestTooLarge
+from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge
+from tandem.oip.jsontext import check_keys, not_json
 from tandem.rows import Row, RowReader
 from tandem.signature import Signature
 from tandem_transformer.batch import Answer
 
 _encode = msgspec.json.Encoder().encode
+
+_IGNORED: Final = ("signature_name", "parameters")
+"""What clients of TensorFlow Serving and Vertex AI send beside ``instances``; nothing here depends on it."""
 
 
 class V1:
@@ -29,8 +32,12 @@ class V1:
 
     def __init__(self, reader: RowReader, signature: Signature, model_name: str, version: str, max_rows: int) -> None:
         rows = Annotated[list[reader.row_type], msgspec.Meta(min_length=1)]  # type: ignore[name-defined]
-        request = msgspec.defstruct("Request", [("instances", rows)], forbid_unknown_fields=True, gc=False)
-        self._decoder = msgspec.json.Decoder(request)
+        ignored = [(name, Any, None) for name in _IGNORED]
+        self._request = msgspec.defstruct(
+            "Request", [("instances", rows), *ignored], forbid_unknown_fields=True, gc=False
+        )
+        self._decoder = msgspec.json.Decoder(self._request)
+        self._whole = [name for name, field in reader.contract.inputs.items() if field.type == "int64"]
         self._reader = reader
         self._signature = signature
         self._max_rows = max_rows
@@ -48,12 +55,10 @@ class V1:
         try:
             rows: list[Row] = self._decoder.decode(body).instances  # type: ignore[attr-defined]
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise self._explain(body, error) from None
+            rows = self._decode_slowly(body, error)
         if len(rows) > self._max_rows:
             raise RequestTooLarge(f"{len(rows)} instances; at most {self._max_rows} are taken", code="too_many_rows")
-        if body.count(b'":') != 1 + self._reader.given(rows) or _has_white_space_before_colon(body):
-            # text of a value that looks like a key is rare, and so is a key given twice: look closely
-            _refuse_repeated_keys(body)
+        check_keys(body, 1 + self._reader.given(rows))
         return rows
 
     def encode(self, answer: Answer, explain: bool) -> bytes:
@@ -80,34 +85,45 @@ class V1:
         for spec in self._signature.inputs:
             yield from zip(spec.columns, answer.batch.tensors[spec.name][row].reshape(-1).tolist(), strict=True)
 
-    def _explain(self, body: bytes, error: Exception) -> Exception:
-        """Why a body cannot be decoded: 422 with every broken rule if it is JSON of the right form, else 400."""
+    def _decode_slowly(self, body: bytes, error: Exception) -> list[Row]:
+        """Rows of a body that the decoder refused: whole numbers may be written as floats, as in JSON Schema.
+
+        Raises:
+            RequestError: naming every broken rule if the body is JSON of the right form.
+        """
         try:
             parsed = msgspec.json.decode(body)
         except RecursionError:
-            return MalformedRequest("the body is nested too deeply")
+            raise MalformedRequest("the body is nested too deeply") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as reason:
-            return MalformedRequest(f"the body is not JSON: {reason}")
+            raise not_json(body, f"the body is not JSON: {reason}") from None
+        try:
+            if self._make_whole(parsed):
+                rows: list[Row] = msgspec.convert(parsed, self._request).instances  # type: ignore[attr-defined]
+                return rows
+        except msgspec.ValidationError as reason:
+            error = reason
+        raise self._explain(parsed, error)
+
+    def _make_whole(self, parsed: Any) -> bool:
+        """Turn whole floats of integer fields into integers; whether there were some."""
+        instances = parsed.get("instances") if isinstance(parsed, dict) else None
+        changed = False
+        for row in instances if isinstance(instances, list) else ():
+            for name in self._whole if isinstance(row, dict) else ():
+                value = row.get(name)
+                if isinstance(value, float) and value.is_integer():
+                    row[name] = int(value)
+                    changed = True
+        return changed
+
+    def _explain(self, parsed: Any, error: Exception) -> RequestError:
+        """Why a body is refused: 422 with every broken rule if it is of the right form, else 400."""
         if not isinstance(parsed, dict) or not isinstance(parsed.get("instances"), list):
             return MalformedRequest('the body must be an object with a list of "instances"')
-        if strange := sorted(parsed.keys() - {"instances"}):
-            return MalformedRequest(f'the body has {strange[0]!r}; only "instances" is known')
+        if unknown := sorted(parsed.keys() - {"instances", *_IGNORED}):
+            return MalformedRequest(f'the body has the unknown key {unknown[0]!r}; rows belong into "instances"')
         if not parsed["instances"]:
             return MalformedRequest('"instances" is empty')
         violations = self._reader.violations(parsed["instances"])
         return ContractViolation(violations) if violations else MalformedRequest(str(error))
-
-
-def _has_white_space_before_colon(body: bytes) -> bool:
-    return b" :" in body or b"\n:" in body or b"\t:" in body or b"\r:" in body
-
-
-def _refuse_repeated_keys(body: bytes) -> None:
-    def check(pairs: list[tuple[str, Any]]) -> None:
-        seen = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise MalformedRequest(f"the key {key!r} is given twice in one object", code="duplicate_key")
-            seen.add(key)
-
-    json.loads(body, object_pairs_hook=check)

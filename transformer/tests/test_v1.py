@@ -74,7 +74,7 @@ def test_a_hundred_broken_rules_are_named() -> None:
         (b"{}", 'with a list of "instances"'),
         (b'{"instances": {}}', 'with a list of "instances"'),
         (b'{"instances": []}', '"instances" is empty'),
-        (body(good_row(), signature_name="x"), "'signature_name'"),
+        (body(good_row(), instance="x"), "unknown key 'instance'"),
         (body(good_row()) + b"x", "not JSON"),
         (b"\xef\xbb\xbf" + body(good_row()), "not JSON"),
         (b'{"instances": "\xff"}', "not JSON"),

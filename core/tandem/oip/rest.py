@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tandem.errors import MalformedRequest
-from tandem.oip import binary, jsondata
+from tandem.oip import binary, jsondata, jsontext
 from tandem.oip.tensors import (
     InferRequest,
     InferResponse,
@@ -99,6 +99,7 @@ def decode_request(
         MalformedRequest: The body breaks the protocol; names the tensor and the rule.
     """
     header, header_length = _decode_header(_REQUEST, body, header_length)
+    jsontext.check_keys(body if header_length == len(body) else body[:header_length], _count_keys(header))
     outputs = [RequestedOutput(output.name, output.parameters or {}) for output in header.outputs or ()]
     unique("output", (output.name for output in outputs))
     return InferRequest(
@@ -195,7 +196,23 @@ def _decode_header(decoder: msgspec.json.Decoder[Any], body: bytes, header_lengt
     try:
         return decoder.decode(memoryview(body)[:header_length]), header_length
     except jsondata.REFUSALS as error:
-        raise MalformedRequest(f"the body is not an inference request or response in JSON: {error}") from None
+        message = f"the body is not an inference request or response in JSON: {error}"
+        raise jsontext.not_json(bytes(body[:header_length]), message) from None
+
+
+def _count_keys(header: _Request) -> int:
+    """How many keys the JSON of a request has, each key of an object once; unknown ones are not counted."""
+    count = 1 + sum(part is not None for part in (header.id, header.outputs, header.parameters))
+    count += len(header.parameters or ())
+    for tensor in header.inputs:
+        count += 3 + (tensor.data is not msgspec.UNSET)
+        if tensor.parameters is not None:
+            count += 1 + len(tensor.parameters)
+    for output in header.outputs or ():
+        count += 1
+        if output.parameters is not None:
+            count += 1 + len(output.parameters)
+    return count
 
 
 def _decode_tensors(kind: str, headers: Sequence[_Tensor], body: bytes, offset: int) -> list[Tensor]:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import gzip
+import json
+import zlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -94,6 +97,41 @@ async def test_refused_headers(headers: dict[str, str], status: int, message: st
     response = await client.post("/v2/models/linear/infer", content=b"{}", headers=headers)
     assert response.status_code == status
     assert message in response.json()["error"]
+
+
+@pytest.mark.parametrize(("encoding", "name"), [(gzip.compress, "gzip"), (zlib.compress, "deflate")])
+async def test_compressed_bodies_are_read(
+    encoding: Callable[[bytes], bytes], name: str, client: httpx.AsyncClient
+) -> None:
+    body = encoding(json.dumps({"inputs": [ROW]}).encode())
+    reply = await client.post("/v2/models/linear/infer", content=body, headers={"content-encoding": name})
+    assert reply.status_code == 200
+    bomb = encoding(b" " * 2**22)
+    refused = await client.post("/v2/models/linear/infer", content=bomb, headers={"content-encoding": name})
+    assert (refused.status_code, refused.json()["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_long_answers_are_compressed_when_asked_for(encoding: str, client: httpx.AsyncClient) -> None:
+    tensor = {**ROW, "shape": [500, 3], "data": [0] * 1500}
+    plain = await client.post("/v2/models/linear/infer", json={"inputs": [tensor]}, headers={"accept-encoding": ""})
+    accepted = {"accept-encoding": encoding}
+    reply = await client.post("/v2/models/linear/infer", json={"inputs": [tensor]}, headers=accepted)
+    assert reply.headers["content-encoding"] == encoding
+    assert "content-encoding" not in plain.headers
+    assert reply.json() == plain.json()
+
+
+async def test_methods_that_are_not_allowed(client: httpx.AsyncClient) -> None:
+    for method, path, allowed in (
+        ("POST", "/v2/models/linear", "GET, HEAD"),
+        ("GET", "/v2/repository/index", "POST"),
+        ("GET", "/v2/models/linear/infer", "POST"),
+    ):
+        refused = await client.request(method, path)
+        assert (refused.status_code, refused.headers["allow"]) == (405, allowed)
+        assert refused.json()["code"] == "method_not_allowed"
+    assert (await client.head("/v2/health/live")).status_code == 200
 
 
 @pytest.mark.parametrize("size", [4096, 4097])

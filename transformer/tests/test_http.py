@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gzip
 import json
 import re
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -132,6 +135,54 @@ async def test_content_types_that_are_not_read(client: Client, content_type: str
 async def test_content_encodings(client: Client, encoding: str, status: int) -> None:
     body = json.dumps({"instances": [good_row()]})
     assert (await client.post(V1, content=body, headers={"content-encoding": encoding})).status_code == status
+
+
+@pytest.mark.parametrize(("encoding", "name"), [(gzip.compress, "gzip"), (zlib.compress, "deflate")])
+async def test_compressed_bodies_are_read(client: Client, encoding: Callable[[bytes], bytes], name: str) -> None:
+    body = encoding(json.dumps({"instances": [good_row()] * 50}).encode())
+    reply = await client.post(V1, content=body, headers={"content-encoding": name})
+    assert len(reply.json()["predictions"]) == 50
+    tensors, length = rest.encode_request(ask.infer_request([good_row()] * 50))
+    headers = {"content-encoding": name, rest.HEADER_LENGTH: str(length)}
+    assert (await client.post(V2, content=encoding(tensors), headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_long_answers_are_compressed_when_asked_for(client: Client, encoding: str) -> None:
+    plain = await client.post(V1, json={"instances": [good_row()] * 50}, headers={"accept-encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    reply = await client.post(V1, json={"instances": [good_row()] * 50}, headers={"accept-encoding": encoding})
+    assert (reply.headers["content-encoding"], reply.headers["vary"]) == (encoding, "accept-encoding")
+    assert int(reply.headers["content-length"]) < len(plain.content) / 5
+    assert reply.json()["predictions"] == plain.json()["predictions"]
+    short = await client.post(V1, json={"instances": [good_row()]}, headers={"accept-encoding": encoding})
+    assert "content-encoding" not in short.headers
+
+
+@pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready", "/v2/models/parcels", "/metrics", "/v2"])
+async def test_head_is_answered_wherever_get_is(client: Client, path: str) -> None:
+    assert (await client.head(path)).status_code == 200
+
+
+async def test_methods_that_are_not_allowed(client: Client) -> None:
+    for method, path, allowed in (("PUT", "/v2/health/live", "GET, HEAD"), ("HEAD", V1, "POST"), ("GET", V2, "POST")):
+        reply = await client.request(method, path)
+        assert (reply.status_code, reply.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize("beside", [{"signature_name": "serving_default"}, {"parameters": {"a": [1]}}])
+async def test_what_other_servers_take_beside_instances_is_ignored(client: Client, beside: dict[str, Any]) -> None:
+    reply = await client.post(V1, json={**beside, "instances": [good_row()]})
+    assert reply.status_code == 200
+
+
+async def test_whole_numbers_may_be_written_as_floats(client: Client) -> None:
+    expected = (await client.predict(good_row(parts=7))).json()["predictions"]
+    assert (await client.predict(good_row(parts=7.0))).json()["predictions"] == expected
+    refused = (await client.predict(good_row(parts=7.5))).json()
+    assert refused["details"] == [{"row": 0, "field": "parts", "rule": "must be a whole number"}]
+    refused = (await client.predict(good_row(parts=99.0))).json()
+    assert refused["details"] == [{"row": 0, "field": "parts", "rule": "must be <= 20"}]
 
 
 async def chunks(*parts: bytes) -> Any:

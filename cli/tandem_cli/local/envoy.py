@@ -57,6 +57,7 @@ def bootstrap(upstreams: Sequence[Upstream], *, port: int, routes_file: Path) ->
         "@type": _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "ingress",
         "codec_type": "AUTO",
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "tandem"},
         "rds": {
             "route_config_name": ROUTES_NAME,
             "config_source": {

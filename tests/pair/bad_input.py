@@ -290,7 +290,7 @@ _V2_VALUES = [
     ("no dimension", v2_json(shape=[], data=[2.0]), (None, "weight_kg", "must have shape [rows] or [rows, 1]")),
     ("two columns", v2_json(shape=[1, 2], data=[1.0, 2.0]), (None, "weight_kg", "must have shape [rows] or [rows, 1]")),
     ("empty tensor", v2_json(shape=[0], data=[]), (None, "weight_kg", "must have at least one row")),
-    ("rows differ", v2(changed(_fp64(1, 2))), (None, "customer_id", "all tensors must have the same number of rows")),
+    ("rows differ", v2(changed(_fp64(1, 2))), (None, "weight_kg", "has 2 rows, others have 1")),
     ("unknown input", v2(changed(_fp64(1, name="colour"))), (None, "colour", "unknown field")),
     ("missing input", v2(changed(without="weight_kg")), (None, "weight_kg", "is required")),
     ("NaN in a tensor", v2(changed(_fp64(np.nan))), (0, "weight_kg", "must be finite")),

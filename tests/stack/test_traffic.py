@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -80,7 +81,19 @@ def test_a_pin_is_obeyed_whatever_the_weights(stack: LocalStack, client: Client,
 
 def test_a_pin_to_no_variant_is_refused(client: Client) -> None:
     status, _, body = client.post(x_model_variant="v9")
-    assert (status, body["code"]) == (404, "variant_not_found")
+    assert (status, body) == (404, {"error": "no such variant; there are v1, v2", "code": "variant_not_found"})
+
+
+def test_a_path_to_no_version_is_refused(client: Client) -> None:
+    status, _, body = client.post("/v1/models/time-estimator/versions/v9:predict")
+    assert (status, body) == (404, {"error": "no such version; there are v1, v2", "code": "version_not_found"})
+
+
+def test_a_client_of_http_1_0_is_answered(stack: LocalStack) -> None:
+    host, _, port = stack.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as client:
+        client.sendall(b"GET /v2/health/live HTTP/1.0\r\n\r\n")
+        assert b" 200 OK" in client.makefile("rb").readline()
 
 
 @pytest.mark.parametrize("variant", ["v1", "v2"])

@@ -31,6 +31,7 @@ class Call:
         decode_s: Seconds that reading it took.
         request_id: Of the client, or ours.
         request: The request as its protocol has it, where the answer depends on it.
+        tensors: What the model was given for its rows, where that is known and the call fails.
     """
 
     size: int
@@ -41,6 +42,7 @@ class Call:
     decode_s: float = 0.0
     request_id: bytes = b""
     request: InferRequest | None = None
+    tensors: Tensors | None = None
 
 
 @dataclass(slots=True, eq=False)

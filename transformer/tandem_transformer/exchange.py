@@ -7,13 +7,15 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from tandem.errors import Internal, MalformedRequest, Overloaded, RequestError, UnsupportedMedia
 from tandem.oip import encoding, rest
 from tandem_transformer.batch import STAGES, Answer, Call
+from tandem_transformer.config import Config
+from tandem_transformer.explain import vectors
 from tandem_transformer.service import Service
 from tandem_transformer.v1 import V1
 from tandem_transformer.v2 import V2
@@ -88,6 +90,7 @@ class Exchange:
         self._path = path
         self._headers = headers
         self._request_id = request_id_of(headers)
+        self._call: Call | None = None
         service.recorder.inflight += 1
 
     def admit(self) -> None:
@@ -115,14 +118,15 @@ class Exchange:
         content_encoding = self._headers.get(b"content-encoding")
         if content_encoding is not None:
             body = encoding.decompress(body, content_encoding, self._service.config.max_body_bytes)
-        self._call = self._codec.read(body, self._headers)
-        self._call.request_id = self._request_id
-        self._call.decode_s = time.perf_counter() - self._started
-        self._service.submit(self._call)
-        return self._call
+        call = self._call = self._codec.read(body, self._headers)
+        call.request_id = self._request_id
+        call.decode_s = time.perf_counter() - self._started
+        self._service.submit(call)
+        return call
 
     def respond(self) -> HttpResponse:
         """The response, once the call's answer is there."""
+        assert self._call is not None  # noqa: S101 (ask put it there)
         try:
             answer = self._call.answer.result()
             content, headers = self._codec.write(self._call, answer, self._headers)
@@ -148,8 +152,14 @@ class Exchange:
             log.error("a request failed", exc_info=error, extra={"request_id": self._request_id.decode("latin-1")})
             error = Internal("internal error")
         log_error(error, self._request_id)
-        content, headers = error_reply(error, self._request_id)
+        content, headers = error_reply(error, self._request_id, self._vectors())
         return self._end(error.status, headers, content)
+
+    def _vectors(self) -> list[dict[str, Any]]:
+        """What the model was given for the rows of a call that failed, if the client asks for it and it is known."""
+        if self._call is None or self._call.tensors is None or not explains(self._service.config, self._headers):
+            return []
+        return vectors(self._service.bundle.signature, self._call.tensors)
 
     def abandon(self) -> None:
         """The client is gone."""
@@ -188,8 +198,7 @@ class V1Codec:
 
     def write(self, call: Call, answer: Answer, headers: Headers) -> tuple[bytes, HeaderList]:
         """Body and headers of the response."""
-        explain = self._service.config.explain and headers.get(b"x-explain") == b"vector"
-        return self._v1.encode(answer, explain), [_JSON]
+        return self._v1.encode(answer, explains(self._service.config, headers)), [_JSON]
 
 
 class V2Codec:
@@ -244,9 +253,23 @@ def server_timing(answer: Answer, total_s: float) -> bytes:
     return ", ".join(f"{stage};dur={seconds * 1000:.3f}" for stage, seconds in stages).encode()
 
 
-def error_reply(error: RequestError, request_id: bytes) -> tuple[bytes, HeaderList]:
-    """Body and headers of an error."""
-    content = _encode({**error.body(), "request_id": request_id.decode("latin-1")})
+def explains(config: Config, headers: Headers) -> bool:
+    """Whether vectors are asked for and may be shown."""
+    return config.explain and headers.get(b"x-explain") == b"vector"
+
+
+def error_reply(
+    error: RequestError, request_id: bytes, vectors: Sequence[dict[str, Any]] = ()
+) -> tuple[bytes, HeaderList]:
+    """Body and headers of an error.
+
+    Args:
+        error: What the client is told.
+        request_id: Of the request.
+        vectors: What the model was given, row by row, if the client is to see it.
+    """
+    shown = {"vectors": vectors} if vectors else {}
+    content = _encode({**error.body(), **shown, "request_id": request_id.decode("latin-1")})
     headers = [_JSON]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))

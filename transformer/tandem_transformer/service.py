@@ -28,6 +28,7 @@ from tandem.stores import OnlineStore
 from tandem_transformer.batch import Answer, BatchAnswer, Call, merge
 from tandem_transformer.coalescer import Coalescer
 from tandem_transformer.config import Config
+from tandem_transformer.explain import name_causes
 from tandem_transformer.metrics import Recorder
 from tandem_transformer.predictors import Predictor
 
@@ -126,7 +127,8 @@ class Service:
             if len(calls) > 1:
                 await asyncio.gather(*map(self.answer, _apart(calls, error)))
             elif isinstance(error, RequestError):
-                _fail(calls, error)
+                tensors = calls[0].tensors
+                _fail(calls, name_causes(error, self.bundle.signature, tensors) if tensors else error)
             else:
                 request_id = calls[0].request_id.decode("latin-1")
                 log.exception("a request failed", extra={"request_id": request_id})
@@ -176,6 +178,8 @@ class Service:
             return
         computed = clock()
         tensors = self.pipeline.tensors(features.columns)
+        if len(calls) == 1:
+            calls[0].tensors = tensors
         assembled = clock()
         outputs = await self._predict(tensors, deadline)
         predicted = clock()

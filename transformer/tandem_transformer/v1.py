@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -12,6 +11,7 @@ from tandem.oip.jsontext import check_keys, not_json
 from tandem.rows import Row, RowReader
 from tandem.signature import Signature
 from tandem_transformer.batch import Answer
+from tandem_transformer.explain import vector
 
 _encode = msgspec.json.Encoder().encode
 
@@ -78,12 +78,8 @@ class V1:
             predictions[row]["degraded"] = reasons
         if explain:
             for row, prediction in enumerate(predictions, start):
-                prediction["vector"] = dict(self._vector(answer, row))
+                prediction["vector"] = vector(self._signature, answer.batch.tensors, row)
         return b'{"predictions":' + _encode(predictions) + self._end
-
-    def _vector(self, answer: Answer, row: int) -> Iterable[tuple[str, Any]]:
-        for spec in self._signature.inputs:
-            yield from zip(spec.columns, answer.batch.tensors[spec.name][row].reshape(-1).tolist(), strict=True)
 
     def _decode_slowly(self, body: bytes, error: Exception) -> list[Row]:
         """Rows of a body that the decoder refused: whole numbers may be written as floats, as in JSON Schema.

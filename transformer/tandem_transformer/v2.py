@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,13 +94,26 @@ class V2:
                 found.append(Violation(None, name, f"must have shape [rows] or [rows, 1], not {list(tensor.shape)}"))
             elif tensor.shape[0] == 0:
                 found.append(Violation(None, name, "must have at least one row"))
-        if not found and len({tensor.shape[0] for tensor in tensors.values()}) > 1:
-            found.append(Violation(None, next(iter(tensors)), "all tensors must have the same number of rows"))
+        if not found:
+            found += _uneven(tensors)
         known = self._contract.answers.keys() | {"degraded"}
         found += [
             Violation(None, output.name, "unknown output") for output in request.outputs if output.name not in known
         ]
         return found
+
+
+def _uneven(tensors: Mapping[str, Tensor]) -> list[Violation]:
+    """The tensors that have another number of rows than most."""
+    rows = Counter(tensor.shape[0] for tensor in tensors.values())
+    if len(rows) <= 1:
+        return []
+    usual, _ = rows.most_common(1)[0]
+    return [
+        Violation(None, name, f"has {tensor.shape[0]} rows, others have {usual}; all must have the same number")
+        for name, tensor in tensors.items()
+        if tensor.shape[0] != usual
+    ]
 
 
 def _describe(name: str, field: Field) -> dict[str, Any]:

@@ -264,6 +264,22 @@ async def test_faults_of_the_model_package(client: Client) -> None:
     assert infinite.json()["details"] == [{"row": 1, "field": "minutes", "rule": "must be finite"}]
 
 
+async def test_an_error_shows_the_vectors_if_asked_and_names_columns_that_are_not_finite(bundle: Bundle) -> None:
+    service = make_service(bundle, explain=True)
+    async with Client(App(service), service) as client:
+        asked = (await client.predict(good_row(), good_row(depot_id=STANDING_DEPOT), x_explain="vector")).json()
+        alone = (await client.predict(good_row(depot_id=STANDING_DEPOT))).json()
+        others = (await client.predict(good_row(postcode="none"), x_explain="vector")).json()
+    await service.close()
+    assert asked["code"] == "prediction_not_finite"
+    assert len(asked["vectors"]) == 2
+    assert isinstance(asked["vectors"][0]["standardize_hours"], float)
+    assert asked["vectors"][1]["standardize_hours"] == "Infinity"
+    assert "vectors" not in alone
+    assert alone["error"] == "row 0: minutes is inf; in the vector of row 0, 'standardize_hours' is inf"
+    assert "vectors" not in others  # nothing had been computed yet
+
+
 async def test_an_error_body(client: Client) -> None:
     body = (await client.predict(good_row(weight_kg=0), x_request_id="r1")).json()
     assert body == {

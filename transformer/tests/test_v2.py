@@ -129,7 +129,10 @@ def test_a_tensor_that_lacks() -> None:
 
 def test_tensors_of_different_length() -> None:
     (detail,) = refused(changed(Tensor("weight_kg", "FP64", (2,), np.ones(2))))
-    assert detail["rule"] == "all tensors must have the same number of rows"
+    assert (detail["field"], detail["rule"]) == (
+        "weight_kg",
+        "has 2 rows, others have 1; all must have the same number",
+    )
 
 
 def test_no_tensors_at_all() -> None:

@@ -127,14 +127,13 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) 
         for variant in versions
         for grpc in (True, False)
     ]
-    unknown = {
-        "match": {"prefix": "/", "headers": [{"name": VARIANT_HEADER, "present_match": True}]},
-        "direct_response": {
-            "status": 404,
-            "body": {"inline_string": json.dumps({"error": "no such variant", "code": "variant_not_found"})},
-        },
-        "response_headers_to_add": [_header("content-type", "application/json")],
-    }
+    served = ", ".join(sorted(set(versions.values())))
+    unknown_versions = [
+        _not_found({"prefix": f"/{api}/models/{model}/versions/"}, f"no such version; there are {served}", "version")
+        for api in ("v1", "v2")
+    ]
+    any_pin = {"prefix": "/", "headers": [{"name": VARIANT_HEADER, "present_match": True}]}
+    unknown_variant = _not_found(any_pin, f"no such variant; there are {', '.join(versions)}", "variant")
     weighted = [
         {"match": _matching({"prefix": "/"}, grpc=grpc), "route": _weighted(weights, grpc=grpc)}
         for grpc in (True, False)
@@ -142,7 +141,13 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) 
     resource = {
         "@type": _TYPE + "envoy.config.route.v3.RouteConfiguration",
         "name": ROUTES_NAME,
-        "virtual_hosts": [{"name": model, "domains": ["*"], "routes": [*by_path, *pinned, unknown, *weighted]}],
+        "virtual_hosts": [
+            {
+                "name": model,
+                "domains": ["*"],
+                "routes": [*by_path, *unknown_versions, *pinned, unknown_variant, *weighted],
+            }
+        ],
     }
     digest = hashlib.sha256(json.dumps(resource).encode()).hexdigest()
     return {"version_info": digest[:16], "resources": [resource]}
@@ -300,6 +305,15 @@ def _version_matches(model: str, version: str) -> list[dict[str, Any]]:
         {"path": v1},
         {"path_separated_prefix": f"/v2/models/{model}/versions/{version}"},
     ]
+
+
+def _not_found(match: dict[str, Any], message: str, kind: str) -> dict[str, Any]:
+    body = json.dumps({"error": message, "code": f"{kind}_not_found"})
+    return {
+        "match": match,
+        "direct_response": {"status": 404, "body": {"inline_string": body}},
+        "response_headers_to_add": [_header("content-type", "application/json")],
+    }
 
 
 def _route(match: dict[str, Any], variant: str, *, grpc: bool) -> dict[str, Any]:

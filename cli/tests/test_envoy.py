@@ -63,14 +63,14 @@ def test_weights_are_those_that_were_set(first: int, second: int) -> None:
 
 def test_a_version_in_the_path_goes_before_a_pin_and_both_before_the_weights() -> None:
     def kind(route: dict[str, Any]) -> str:
-        if route["match"].get("prefix") != "/":
-            return "path"
         if "direct_response" in route:
             return "unknown"
+        if route["match"].get("prefix") != "/":
+            return "path"
         return "pin" if "headers" in route["match"] else "weighted"
 
     kinds = [kind(route) for route in route_list({"v1": 1})]
-    assert kinds == ["path"] * 6 + ["pin"] * 4 + ["unknown"] + ["weighted"] * 2
+    assert kinds == ["path"] * 6 + ["unknown"] * 2 + ["pin"] * 4 + ["unknown"] + ["weighted"] * 2
 
 
 def test_answers_tell_their_variant() -> None:

@@ -129,11 +129,11 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) 
     ]
     served = ", ".join(sorted(set(versions.values())))
     unknown_versions = [
-        _not_found({"prefix": f"/{api}/models/{model}/versions/"}, f"no such version; there are {served}", "version")
+        _not_found({"prefix": f"/{api}/models/{model}/versions/"}, f"no such version; there are {served}", "version_not_found")
         for api in ("v1", "v2")
     ]
     any_pin = {"prefix": "/", "headers": [{"name": VARIANT_HEADER, "present_match": True}]}
-    unknown_variant = _not_found(any_pin, f"no such variant; there are {', '.join(versions)}", "variant")
+    unknown_variant = _not_found(any_pin, f"no such variant; there are {', '.join(versions)}", "variant_not_found")
     weighted = [
         {"match": _matching({"prefix": "/"}, grpc=grpc), "route": _weighted(weights, grpc=grpc)}
         for grpc in (True, False)
@@ -307,8 +307,8 @@ def _version_matches(model: str, version: str) -> list[dict[str, Any]]:
     ]
 
 
-def _not_found(match: dict[str, Any], message: str, kind: str) -> dict[str, Any]:
-    body = json.dumps({"error": message, "code": f"{kind}_not_found"})
+def _not_found(match: dict[str, Any], message: str, code: str) -> dict[str, Any]:
+    body = json.dumps({"error": message, "code": code})
     return {
         "match": match,
         "direct_response": {"status": 404, "body": {"inline_string": body}},

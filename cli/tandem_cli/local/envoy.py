@@ -129,7 +129,9 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) 
     ]
     served = ", ".join(sorted(set(versions.values())))
     unknown_versions = [
-        _not_found({"prefix": f"/{api}/models/{model}/versions/"}, f"no such version; there are {served}", "version_not_found")
+        _not_found(
+            {"prefix": f"/{api}/models/{model}/versions/"}, f"no such version; there are {served}", "version_not_found"
+        )
         for api in ("v1", "v2")
     ]
     any_pin = {"prefix": "/", "headers": [{"name": VARIANT_HEADER, "present_match": True}]}

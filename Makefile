@@ -36,8 +36,12 @@ check: $(VENV)/.dev  ## Formatting, lint, types and layers
 	$(BIN)/mypy core/tandem transformer/tandem_transformer predictor/tandem_predictor rollout/tandem_rollout cli/tandem_cli
 	$(BIN)/lint-imports --no-cache
 
+# What computes runs in two processes. What starts whole stacks, and asks whether they keep up, has the machine to itself.
+COMPUTES := tests/charts tests/simulation tests/validation
+
 test: $(VENV)/.dev  ## All tests, against real Valkey, Envoy and ONNX Runtime
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal */tests $(COMPUTES)
+	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(COMPUTES))
 
 e2e: $(VENV)/.dev  ## All tests on the Kubernetes cluster that KUBECONFIG names
 	TANDEM_E2E=1 $(BIN)/python -m pytest -v --timeout=1800 tests/cluster

@@ -48,6 +48,8 @@ FAULTS = {
     "a chunk size that is no number": b"transfer-encoding: chunked\r\n\r\nzz\r\n",
     "a chunk size too long to count": b"transfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
     "a chunk longer than it says": b"transfer-encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
+    "a length as a trailer": b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\ncontent-length: 40\r\n\r\n",
+    "chunked as a trailer": b"transfer-encoding: chunked\r\n\r\n0\r\ntransfer-encoding: chunked\r\n\r\n",
     "a bare line feed after a chunk size": b"transfer-encoding: chunked\r\n\r\n1\na\n0\n\n",
     "a bare carriage return": b"x: a\rcontent-length: 40\r\n\r\n",
     "a NUL in a header": b"x: a\x00b\r\n\r\n",
@@ -158,3 +160,28 @@ def test_no_mixture_is_answered_more_often_than_it_asks(front: Front, parts: lis
     sent = front.head(b"".join(parts)) + b"\r\n" + SMUGGLED
     # one answer for the request, one for the other where it is indeed one of its own, one for the end
     assert len(front.statuses(sent)) <= 3
+
+
+@st.composite
+def valid_framing(draw: st.DrawFn, body: bytes) -> bytes:
+    """The headers and content of a request that a server must take: with an offer or not, counted or in chunks."""
+    offer = draw(st.sampled_from([b"", *OFFERS.values()]))
+    if draw(st.booleans()):
+        return b"%bcontent-length: %d\r\n\r\n%b" % (offer, len(body), body)
+    cuts = sorted(draw(st.sets(st.integers(1, len(body) - 1), max_size=5)))
+    extension = draw(st.sampled_from([b"", b";a=b", b';a="b"']))
+    chunks = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    text = b"".join(b"%x%b\r\n%b\r\n" % (len(chunk), extension, chunk) for chunk in chunks)
+    trailer = draw(st.sampled_from([b"", b"x-sum: 1\r\n", b"x-sum: 1\r\nx-other: 2\r\n"]))
+    return b"%btransfer-encoding: chunked\r\n\r\n%b0\r\n%b\r\n" % (offer, text, trailer)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_each_of_many_requests_is_answered_once_wherever_packets_end(front: Front, data: st.DataObject) -> None:
+    bodies = data.draw(st.lists(st.sampled_from([front.body, SMUGGLED]), min_size=1, max_size=4))
+    sent = b"".join(front.head(data.draw(valid_framing(body))) for body in bodies)
+    cuts = sorted(data.draw(st.sets(st.integers(1, len(sent) - 1), max_size=6)))
+    packets = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
+    expected = [front.status if body == front.body else 400 for body in bodies]
+    assert front.statuses(*packets) == [*expected, 405]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from tandem.errors import MalformedRequest, Violation
+from tandem.oip.tensors import MAX_DIMENSIONS
 
 _MOST_DETAILS: Final = 100
+_LONGEST_AXIS: Final = 2**31
 _SPACED: Final = (b" :", b"\n:", b"\t:", b"\r:")
 
 
@@ -63,17 +67,21 @@ def not_json(text: bytes, message: str) -> MalformedRequest:
         text: The body: of V1 with ``instances``, or of the Open Inference Protocol with ``inputs``.
         message: What to say where nothing of the kind is in it.
     """
+    if b"NaN" not in text and b"Infinity" not in text:
+        return MalformedRequest(message)
     try:
-        parsed = json.loads(text, parse_constant=_Constant, parse_int=str, parse_float=str)
+        parsed = json.loads(text, parse_constant=_CONSTANTS.__getitem__)
+        # a body may have millions of them
+        constants = list(islice(_constants(parsed, ()), _MOST_DETAILS + 1))
     except (ValueError, RecursionError):
         return MalformedRequest(message)
-    violations = [Violation(*_place(parsed, path), constant.rule) for path, constant in _constants(parsed, ())]
-    if not violations:
+    if not constants:
         return MalformedRequest(message)
-    first, more = violations[0], len(violations) - 1
-    where = f"row {first.row}, field {first.field!r}" if first.row is not None else first.field
-    also = f" (and {more} more)" if more else ""
-    details = [violation.as_dict() for violation in violations[:_MOST_DETAILS]]
+    violations = [Violation(*_place(parsed, path), constant.rule) for path, constant in constants[:_MOST_DETAILS]]
+    first, more = violations[0], len(constants) - 1
+    where = f"row {first.row}, field {first.field!r}" if first.row is not None else first.field or "the body"
+    also = "" if not more else f" (and {more} more)" if more < _MOST_DETAILS else " (and many more)"
+    details = [violation.as_dict() for violation in violations]
     return MalformedRequest(f"{where}: {first.rule}{also}", details=details)
 
 
@@ -87,6 +95,9 @@ class _Constant(str):
         return f"{self} is not JSON; only binary tensor data can carry it"
 
 
+_CONSTANTS: Final = {name: _Constant(name) for name in ("NaN", "Infinity", "-Infinity")}
+
+
 class _Place(NamedTuple):
     row: int | None
     field: str
@@ -95,12 +106,12 @@ class _Place(NamedTuple):
 def _constants(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], _Constant]]:
     if isinstance(value, _Constant):
         yield path, value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _constants(inner, (*path, key))
-    elif isinstance(value, list):
-        for index, inner in enumerate(value):
-            yield from _constants(inner, (*path, index))
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(inner, _Constant):
+                yield (*path, key), inner
+            elif isinstance(inner, dict | list):
+                yield from _constants(inner, (*path, key))
 
 
 def _place(parsed: Any, path: tuple[Any, ...]) -> _Place:
@@ -110,11 +121,17 @@ def _place(parsed: Any, path: tuple[Any, ...]) -> _Place:
             return _Place(row, str(field))
         case ("inputs", int(index), "data", int(first), *rest):
             tensor = parsed["inputs"][index]
-            shape = tensor.get("shape")
-            # flat data is row-major
-            sizes = [int(size) for size in shape[1:]] if isinstance(shape, list) and not rest else []
-            width = 1
-            for size in sizes:
-                width *= max(size, 1)
-            return _Place(first // width, str(tensor.get("name")))
+            # nested data has a row in each of its arrays, flat data is row-major
+            width = 1 if rest else _row_size(tensor.get("shape"))
+            name = tensor.get("name")
+            return _Place(first // width if width else None, name if isinstance(name, str) else f"inputs.{index}")
     return _Place(None, ".".join(map(str, path)))
+
+
+def _row_size(shape: Any) -> int:
+    """How many values a row has; 0 where the shape is none, which nothing has looked at yet."""
+    if not isinstance(shape, list) or not 1 <= len(shape) <= MAX_DIMENSIONS:
+        return 0
+    if not all(type(size) is int and 0 <= size < _LONGEST_AXIS for size in shape):
+        return 0
+    return math.prod(shape[1:])

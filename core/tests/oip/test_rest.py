@@ -298,6 +298,37 @@ def test_a_nan_of_python_is_named_by_row_and_tensor() -> None:
     ]
 
 
+@pytest.mark.parametrize("shape", ["a", [], [1, None], [1, "a"], [1, 2.5], [1, -2], [1, 2**40], [0] * 99, {}])
+def test_a_nan_beside_a_shape_that_is_none_is_named_too(shape: Any) -> None:
+    text = json.dumps({"inputs": [{"name": "x", "datatype": "FP64", "shape": shape, "data": [1.0, float("nan")]}]})
+    with pytest.raises(MalformedRequest, match="NaN is not JSON; send null"):
+        rest.decode_request(text.encode())
+
+
+def test_of_many_nans_the_first_hundred_are_listed() -> None:
+    tensor = {"name": "x", "datatype": "FP64", "shape": [1000], "data": [float("nan")] * 1000}
+    with pytest.raises(MalformedRequest, match="and many more") as refused:
+        rest.decode_request(json.dumps({"inputs": [tensor]}).encode())
+    assert [detail["row"] for detail in refused.value.details] == list(range(100))
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.floats() | st.text(max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(st.sampled_from(["inputs", "instances", "name", "shape", "data", "x"]), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_json_of_python_is_taken_or_refused(value: Any) -> None:
+    tensor = value if isinstance(value, dict) else {"name": "x", "datatype": "FP64", "shape": [1], "data": value}
+    for body in (value, {"inputs": [value]}, {"inputs": [tensor]}, {"instances": value}):
+        with contextlib.suppress(MalformedRequest):
+            rest.decode_request(json.dumps(body).encode())
+
+
 def test_content_type() -> None:
     assert rest.Body(b"", None).content_type == "application/json"
     assert rest.Body(b"", 2).content_type == "application/octet-stream"

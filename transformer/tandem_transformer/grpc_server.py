@@ -13,6 +13,7 @@ import grpc.aio
 from tandem.errors import Internal, NotFound, Overloaded, RequestError
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip import protobuf
+from tandem.oip.extensions import EXTENSIONS
 from tandem.oip.health import SERVICE as HEALTH
 from tandem.oip.health import Health
 from tandem.oip.reflection import SERVICES as REFLECTION
@@ -55,6 +56,8 @@ class GrpcService:
             "ServerMetadata": _method(self._server_metadata, pb.ServerMetadataRequest),
             "ModelReady": _method(self._model_ready, pb.ModelReadyRequest),
             "ModelMetadata": _method(self._model_metadata, pb.ModelMetadataRequest),
+            "ModelConfig": _method(self._config, pb.ModelConfigRequest),
+            "ModelStatistics": _method(self._statistics, pb.ModelStatisticsRequest),
             "ModelInfer": grpc.unary_unary_rpc_method_handler(self._infer),
         }
         services = {protobuf.SERVICE: methods, HEALTH: health, **dict.fromkeys(REFLECTION, reflection)}
@@ -112,7 +115,7 @@ class GrpcService:
 
     async def _server_metadata(self, request: Any) -> Any:
         return pb.ServerMetadataResponse(
-            name="tandem-transformer", version=version("tandem-transformer"), extensions=["binary_tensor_data"]
+            name="tandem-transformer", version=version("tandem-transformer"), extensions=EXTENSIONS
         )
 
     async def _model_ready(self, request: Any) -> Any:
@@ -132,6 +135,16 @@ class GrpcService:
         return pb.ModelMetadataResponse(
             name=described["name"], versions=described["versions"], platform=described["platform"], **tensors
         )
+
+    async def _config(self, request: Any) -> Any:
+        self._check(request.name, request.version)
+        return pb.ModelConfigResponse(config=pb.ModelConfig(**self._v2.configuration()))
+
+    async def _statistics(self, request: Any) -> Any:
+        service = self._service
+        self._check(request.name or service.model_name, request.version)
+        statistics = service.recorder.statistics().as_dict(service.model_name, service.bundle.version)
+        return pb.ModelStatisticsResponse(model_stats=[statistics])
 
 
 def _method(answer: Callable[[Any], Awaitable[Any]], request_type: Any) -> grpc.RpcMethodHandler[Any, Any]:

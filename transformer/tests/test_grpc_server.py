@@ -129,7 +129,7 @@ async def test_metadata(rpc: Rpc) -> None:
     server = await rpc.call("ServerMetadata", pb.ServerMetadataRequest(), pb.ServerMetadataResponse)
     assert server.name == "tandem-transformer"
     assert server.version
-    assert list(server.extensions) == ["binary_tensor_data"]
+    assert list(server.extensions) == ["binary_tensor_data", "model_configuration", "statistics"]
     model = await rpc.call(
         "ModelMetadata", pb.ModelMetadataRequest(name="parcels", version="v1"), pb.ModelMetadataResponse
     )
@@ -138,6 +138,16 @@ async def test_metadata(rpc: Rpc) -> None:
     assert inputs["customer_id"] == ("BYTES", [-1])
     assert inputs["depot_id"] == ("INT64", [-1])
     assert [tensor.name for tensor in model.outputs] == ["minutes", "eta", "promised", "slow"]
+
+
+async def test_configuration_and_statistics(rpc: Rpc) -> None:
+    asked = pb.ModelConfigRequest(name="parcels")
+    config = (await rpc.call("ModelConfig", asked, pb.ModelConfigResponse)).config
+    assert {tensor.name: tensor.data_type for tensor in config.input}["depot_id"] == pb.TYPE_INT64
+    await rpc.infer(ask.infer_request(world.rows(3, seed=4)))
+    for request in (pb.ModelStatisticsRequest(name="parcels"), pb.ModelStatisticsRequest()):
+        (model,) = (await rpc.call("ModelStatistics", request, pb.ModelStatisticsResponse)).model_stats
+        assert (model.name, model.inference_count, model.inference_stats.success.count) == ("parcels", 3, 1)
 
 
 async def test_predictions(rpc: Rpc, bundle: Bundle) -> None:

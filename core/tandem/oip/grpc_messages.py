@@ -50,9 +50,10 @@ def unpack(framed: bytes, encoding: str, limit: int) -> bytes:
         MalformedRequest: It is not in this encoding.
         RequestTooLarge: It is longer.
     """
-    if len(framed) < PREFIX or len(framed) != _length(framed, 0):
+    size = len(framed) - PREFIX
+    if size < 0 or size != int.from_bytes(framed[1:PREFIX], "big"):
         raise BadFraming("it is not one whole message")
-    if len(framed) > limit + PREFIX:
+    if size > limit:
         raise too_large(limit)
     if not framed[0]:
         return framed[PREFIX:]

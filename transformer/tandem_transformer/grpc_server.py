@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
@@ -30,26 +31,29 @@ class GrpcService:
 
     Args:
         service: What answers.
-
-    Attributes:
-        health: Answers health checks; whoever changes the service's readiness tells it.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.health = Health([protobuf.SERVICE], lambda: service.ready)
+        self._health = Health([protobuf.SERVICE], lambda: service.ready)
+        self._closing = asyncio.Event()
         self._v2 = V2(
             service.bundle.contract, service.model_name, service.bundle.version, service.config.max_request_rows
         )
 
+    def close(self) -> None:
+        """End the calls that would go on for as long as their client likes, once the service is not ready any more."""
+        self._health.close()
+        self._closing.set()
+
     def handlers(self) -> list[grpc.GenericRpcHandler[Any, Any]]:
         """Handlers of all methods, for :meth:`grpc.aio.Server.add_generic_rpc_handlers`."""
         health = {
-            "Check": grpc.unary_unary_rpc_method_handler(_bytes_method(self.health.check)),
-            "List": grpc.unary_unary_rpc_method_handler(_bytes_method(self.health.list)),
-            "Watch": grpc.stream_stream_rpc_method_handler(_stream_method(self.health.watch)),
+            "Check": grpc.unary_unary_rpc_method_handler(_bytes_method(self._health.check)),
+            "List": grpc.unary_unary_rpc_method_handler(_bytes_method(self._health.list)),
+            "Watch": grpc.stream_stream_rpc_method_handler(_stream_method(self._health.watch)),
         }
-        reflection = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(_stream_method(reflect))}
+        reflection = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(_stream_method(self._reflect))}
         methods = {
             "ServerLive": _method(self._live, pb.ServerLiveRequest),
             "ServerReady": _method(self._ready, pb.ServerReadyRequest),
@@ -62,6 +66,9 @@ class GrpcService:
         }
         services = {protobuf.SERVICE: methods, HEALTH: health, **dict.fromkeys(REFLECTION, reflection)}
         return [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
+
+    def _reflect(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return reflect(_until(self._closing, messages))
 
     async def _infer(self, message: bytes, context: Context) -> bytes:
         started = time.perf_counter()
@@ -183,6 +190,24 @@ def _stream_method(
             await _abort(context, error)
 
     return method
+
+
+async def _until(closing: asyncio.Event, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Messages up to the last of them, or to the end of the server."""
+    closed = asyncio.ensure_future(closing.wait())
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(messages, None))
+            await asyncio.wait((following, closed), return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                return
+            message = following.result()
+            if message is None:
+                return
+            yield message
+    finally:
+        closed.cancel()
 
 
 async def _abort(context: Context, error: RequestError) -> None:

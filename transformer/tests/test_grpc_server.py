@@ -101,7 +101,7 @@ async def test_health_checks_of_grpc(rpc: Rpc) -> None:
     watch = rpc.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
     assert await watch.read() == b"\x08\x01"
     rpc.service.draining = True
-    rpc.grpc_service.health.close()
+    rpc.grpc_service.close()
     assert await watch.read() == b"\x08\x02"
     assert await watch.code() is grpc.StatusCode.UNAVAILABLE
     assert await check("") == 2
@@ -115,6 +115,14 @@ async def test_reflection(rpc: Rpc, version: str) -> None:
         answer = reflection_v1_pb2.ServerReflectionResponse.FromString(await call.read())
         assert answer.file_descriptor_response.file_descriptor_proto
     await call.done_writing()
+    assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_reflection_that_goes_on_ends_with_the_server(rpc: Rpc) -> None:
+    call = rpc.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
+    await call.write(b"")
+    assert await call.read()
+    rpc.grpc_service.close()
     assert await call.code() is grpc.StatusCode.OK
 
 

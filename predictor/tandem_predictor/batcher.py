@@ -57,6 +57,7 @@ class Batcher:
         timeout: Seconds that a request may wait for its result; 0 for no limit.
         inline: Run on the event loop, if ``max_delay`` is 0.
         observe: Called with the rows of each batch that is about to run.
+        waited: Called with the seconds for which the requests of each batch have waited, together.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Batcher:
         timeout: float = 0.0,
         inline: bool = False,
         observe: Callable[[int], object] = lambda rows: None,
+        waited: Callable[[float], object] = lambda seconds: None,
     ) -> None:
         self._run = run
         self._max_rows = max_rows
@@ -79,6 +81,7 @@ class Batcher:
         self._timeout = timeout
         self._inline = inline and max_delay == 0
         self._observe = observe
+        self._waited = waited
         self._lanes: dict[Any, _Lane] = {}
         self._running = 0
         self._timer: asyncio.Handle | None = None
@@ -172,6 +175,7 @@ class Batcher:
 
     def _start(self, loop: asyncio.AbstractEventLoop, jobs: list[_Job], outputs: tuple[str, ...]) -> None:
         self._observe(sum(job.rows for job in jobs))
+        self._waited(max(0.0, sum(loop.time() - job.due + self._max_delay for job in jobs)))
         self._running += 1
         run = loop.run_in_executor(
             self._pool, run_together, self._run, [job.feeds for job in jobs], [job.rows for job in jobs], outputs

@@ -142,9 +142,9 @@ class ServingConnection(Http2Connection):
             del self.streams[stream.number]
             self._write_only_headers(stream, _NOT_GRPC)
             return
-        path, encoding = headers.get(":path", ""), headers.get("grpc-encoding", "identity")
+        path, encoding = headers.get(":path", ""), headers.get("grpc-encoding")
         handler = self._handlers.get(path)
-        if encoding != "identity" and encoding not in grpc_messages.ENCODINGS:
+        if encoding and encoding != "identity" and encoding not in grpc_messages.ENCODINGS:
             self._end(stream, _status("UNIMPLEMENTED", f"encoding {encoding!r} is not read here") + _ACCEPTED)
         elif handler is not None:
             message = self._unpacked(stream, stream.joined())

@@ -81,6 +81,15 @@ class Service:
         """Model metadata."""
         return pb.ModelMetadataResponse(**self._repository.get(request.name, request.version).metadata())
 
+    async def config(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
+        """Model configuration."""
+        model = self._repository.get(request.name, request.version)
+        return pb.ModelConfigResponse(config=pb.ModelConfig(**model.configuration()))
+
+    async def statistics(self, request: pb.ModelStatisticsRequest) -> pb.ModelStatisticsResponse:
+        """What a model has done, or all of them."""
+        return pb.ModelStatisticsResponse(**self._repository.statistics(request.name, request.version))
+
     async def index(self, request: pb.RepositoryIndexRequest) -> pb.RepositoryIndexResponse:
         """Models that are served or could be."""
         return pb.RepositoryIndexResponse(models=await self._repository.index(ready_only=request.ready))
@@ -108,6 +117,8 @@ class Service:
             "ServerMetadata": _handler(self.server, pb.ServerMetadataRequest),
             "ModelReady": _handler(self.model_ready, pb.ModelReadyRequest),
             "ModelMetadata": _handler(self.model, pb.ModelMetadataRequest),
+            "ModelConfig": _handler(self.config, pb.ModelConfigRequest),
+            "ModelStatistics": _handler(self.statistics, pb.ModelStatisticsRequest),
             "RepositoryIndex": _handler(self.index, pb.RepositoryIndexRequest),
             "RepositoryModelLoad": _handler(self.load, pb.RepositoryModelLoadRequest),
             "RepositoryModelUnload": _handler(self.unload, pb.RepositoryModelUnloadRequest),

@@ -6,7 +6,11 @@ request.
 
 from __future__ import annotations
 
+import time
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from tandem.oip.extensions import Statistics
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -36,6 +40,18 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self._failed_seconds = Counter(
+            "tandem_predictor_failed_request_seconds",
+            "Time of requests that were answered with an error",
+            ["model"],
+            registry=self.registry,
+        )
+        self._queue_seconds = Counter(
+            "tandem_predictor_queue_seconds",
+            "Time for which requests waited for a run",
+            ["model"],
+            registry=self.registry,
+        )
         self._inference_seconds = Histogram(
             "tandem_predictor_inference_seconds",
             "One run of the session",
@@ -59,11 +75,35 @@ class Metrics:
                 model,
                 self._requests,
                 self._request_seconds.labels(model),
+                self._failed_seconds.labels(model),
                 self._inference_seconds.labels(model),
                 self._rows.labels(model),
                 self._queue_rows.labels(model),
+                self._queue_seconds.labels(model),
             )
         return found
+
+    def statistics(self, model: str) -> Statistics:
+        """What a model has done, as its metrics have it."""
+        sums: dict[str, float] = {}
+        for metric in self.registry.collect():
+            for sample in metric.samples:
+                if sample.labels.get("model") == model and "le" not in sample.labels:
+                    ok = sample.labels.get("code", "ok") == "ok"
+                    name = sample.name.removeprefix("tandem_predictor_") + ("" if ok else "!")
+                    sums[name] = sums.get(name, 0.0) + sample.value
+        failed = sums.get("failed_request_seconds_total", 0.0)
+        return Statistics(
+            rows=int(sums.get("rows_per_batch_sum", 0)),
+            executions=int(sums.get("inference_seconds_count", 0)),
+            answered=int(sums.get("requests_total", 0)),
+            answered_s=sums.get("request_seconds_sum", 0.0) - failed,
+            refused=int(sums.get("requests_total!", 0)),
+            refused_s=failed,
+            queue_s=sums.get("queue_seconds_total", 0.0),
+            infer_s=sums.get("inference_seconds_sum", 0.0),
+            last=self._models[model].last if model in self._models else 0.0,
+        )
 
 
 class ModelMetrics:
@@ -73,6 +113,8 @@ class ModelMetrics:
         inference_seconds: Duration of session runs.
         rows: Rows of session runs.
         queue_rows: Rows that wait.
+        queue_seconds: Time for which requests waited.
+        last: When the last request was answered, in seconds since the epoch; 0 for never.
     """
 
     def __init__(
@@ -80,14 +122,19 @@ class ModelMetrics:
         model: str,
         requests: Counter,
         request_seconds: Histogram,
+        failed_seconds: Counter,
         inference_seconds: Histogram,
         rows: Histogram,
         queue_rows: Gauge,
+        queue_seconds: Counter,
     ) -> None:
         self._model = model
         self._requests = requests
         self._codes: dict[str, Counter] = {}
         self._request_seconds = request_seconds
+        self._failed_seconds = failed_seconds
+        self.queue_seconds = queue_seconds
+        self.last = 0.0
         self.inference_seconds = inference_seconds
         self.rows = rows
         self.queue_rows = queue_rows
@@ -99,3 +146,7 @@ class ModelMetrics:
             counter = self._codes[code] = self._requests.labels(self._model, code)
         counter.inc()
         self._request_seconds.observe(seconds)
+        if code == "ok":
+            self.last = time.time()
+        else:
+            self._failed_seconds.inc(seconds)

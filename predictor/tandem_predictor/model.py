@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from tandem.errors import MalformedRequest
 from tandem.oip import InferRequest, InferResponse, Tensor
+from tandem.oip.extensions import model_config
 from tandem.oip.tensors import Array, malformed
 from tandem_predictor import golden
 from tandem_predictor.batcher import Batcher
@@ -43,6 +44,7 @@ class Model:
         self.name = source.name
         self.version = source.version
         self.metrics = metrics
+        self._config = config
         self._session = session = Session(source.onnx, config.execution_providers, config.intra_op_threads)
         sample = _replay_golden(source, session)
         observed = warm_up(session, config.max_batch_size, sample)
@@ -59,6 +61,7 @@ class Model:
             timeout=config.request_timeout_ms / 1e3,
             inline=observed.seconds < config.inline_below_ms / 1e3,
             observe=metrics.rows.observe,
+            waited=metrics.queue_seconds.inc,
         )
         # The gauge outlives the model: it must not keep an unloaded one in memory.
         batcher = weakref.ref(self.batcher)
@@ -73,6 +76,20 @@ class Model:
             "inputs": [_described(info) for info in self._session.inputs],
             "outputs": [_described(info) for info in self._session.outputs],
         }
+
+    def configuration(self) -> dict[str, Any]:
+        """Model configuration as in Triton's extension."""
+        config = self._config
+        delay = {"max_queue_delay_microseconds": round(config.max_batch_delay_ms * 1e3)}
+        kind = "KIND_CPU" if self._session.provider == "CPUExecutionProvider" else "KIND_GPU"
+        described = model_config(
+            self.metadata(),
+            backend="onnxruntime",
+            max_batch_size=config.max_batch_size if self._batchable else 0,
+            dynamic_batching=delay if self._batchable and config.max_batch_size > 1 else None,
+            instances={"name": self.name, "kind": kind, "count": config.instances},
+        )
+        return {**described, "default_model_filename": "model.onnx"}
 
     async def infer(self, request: InferRequest) -> InferResponse:
         """The answer to a request.

@@ -60,6 +60,17 @@ class Repository:
         model = self._models.get(name)
         return model is not None and version in ("", model.version)
 
+    def statistics(self, name: str = "", version: str = "") -> dict[str, Any]:
+        """What the model of this name has done, or all if no name is given, as in Triton's extension.
+
+        Raises:
+            NotFound: There is none of this name and version.
+        """
+        models = [self.get(name, version)] if name else [self._models[key] for key in sorted(self._models)]
+        return {
+            "model_stats": [self._metrics.statistics(model.name).as_dict(model.name, model.version) for model in models]
+        }
+
     async def start(self) -> None:
         """Load every model that is there.
 

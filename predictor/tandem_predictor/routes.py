@@ -17,12 +17,13 @@ from starlette.routing import Route
 
 from tandem.errors import MalformedRequest, MethodNotAllowed, NotFound, RequestError
 from tandem.oip.encoding import MIN_COMPRESSED_BYTES
+from tandem.oip.extensions import EXTENSIONS as SHARED
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
 
 NAME: Final = "tandem-predictor"
 VERSION: Final = version(NAME)
-EXTENSIONS: Final = ("binary_tensor_data", "model_repository")
+EXTENSIONS: Final = (*SHARED, "model_repository")
 
 
 class _Answer(Response):
@@ -53,6 +54,12 @@ class _Endpoints:
     async def model_ready(self, request: Request) -> Response:
         model = self._repository.get(**_target(request))
         return _Answer({"name": model.name, "ready": True})
+
+    async def config(self, request: Request) -> Response:
+        return _Answer(self._repository.get(**_target(request)).configuration())
+
+    async def statistics(self, request: Request) -> Response:
+        return _Answer(self._repository.statistics(**_target(request)))
 
     async def index(self, request: Request) -> Response:
         options = await _json(request)
@@ -91,7 +98,12 @@ def routes(repository: Repository, metrics: Metrics) -> Starlette:
             Route("/v2", at.server),
             Route("/v2/health/live", at.live),
             Route("/v2/health/ready", at.ready),
+            Route("/v2/models/stats", at.statistics),
             Route(model, at.model),
+            Route(f"{model}/config", at.config),
+            Route(f"{model}/stats", at.statistics),
+            Route(f"{model}/versions/{{version}}/config", at.config),
+            Route(f"{model}/versions/{{version}}/stats", at.statistics),
             Route(f"{model}/ready", at.model_ready),
             Route(f"{model}/versions/{{version}}", at.model),
             Route(f"{model}/versions/{{version}}/ready", at.model_ready),
@@ -106,7 +118,7 @@ def routes(repository: Repository, metrics: Metrics) -> Starlette:
 
 
 def _target(request: Request) -> dict[str, str]:
-    return {"name": request.path_params["name"], "version": request.path_params.get("version", "")}
+    return {"name": request.path_params.get("name", ""), "version": request.path_params.get("version", "")}
 
 
 async def _json(request: Request) -> dict[str, Any]:

@@ -66,6 +66,14 @@ async def test_requests_queue_up_while_the_session_is_busy() -> None:
     assert batcher.queued_rows == 0
 
 
+async def test_waiting_is_told() -> None:
+    waits: list[float] = []
+    batcher = Batcher(Session(), max_rows=2, max_delay=3600, waited=waits.append)
+    await asyncio.gather(submit(batcher, 1), submit(batcher, 2))
+    assert len(waits) == 1
+    assert 0 <= waits[0] < 3600
+
+
 async def test_a_large_request_runs_alone() -> None:
     session = Session()
     batcher = Batcher(session, max_rows=2)

@@ -98,12 +98,27 @@ async def test_health(channel: grpc.aio.Channel, parts: Parts) -> None:
 
 async def test_metadata(channel: grpc.aio.Channel) -> None:
     server = await call(channel, "ServerMetadata", pb.ServerMetadataRequest(), pb.ServerMetadataResponse)
-    assert server.extensions == ["binary_tensor_data", "model_repository"]
+    assert server.extensions == ["binary_tensor_data", "model_configuration", "statistics", "model_repository"]
     request = pb.ModelMetadataRequest(name="linear")
     model = await call(channel, "ModelMetadata", request, pb.ModelMetadataResponse)
     assert model.inputs[0].shape == [-1, 3]
     with pytest.raises(grpc.aio.AioRpcError, match="NOT_FOUND"):
         await call(channel, "ModelMetadata", pb.ModelMetadataRequest(name="nothing"), pb.ModelMetadataResponse)
+
+
+async def test_configuration_and_statistics(channel: grpc.aio.Channel) -> None:
+    asked = pb.ModelConfigRequest(name="linear")
+    config = (await call(channel, "ModelConfig", asked, pb.ModelConfigResponse)).config
+    assert (config.max_batch_size, config.input[0].name, list(config.input[0].dims)) == (8, "x", [3])
+    assert config.input[0].data_type == pb.TYPE_FP32
+    await infer(channel, protobuf.encode_request(InferRequest("linear", [ROWS])))
+    for request in (pb.ModelStatisticsRequest(name="linear"), pb.ModelStatisticsRequest()):
+        models = (await call(channel, "ModelStatistics", request, pb.ModelStatisticsResponse)).model_stats
+        (linear,) = (model for model in models if model.name == "linear")
+        assert linear.inference_count == len(ROWS.data)
+        assert linear.inference_stats.success.count == 1
+    with pytest.raises(grpc.aio.AioRpcError, match="NOT_FOUND"):
+        await call(channel, "ModelConfig", pb.ModelConfigRequest(name="no"), pb.ModelConfigResponse)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -19,7 +20,7 @@ from .conftest import Models, Parts
 async def test_server(client: httpx.AsyncClient) -> None:
     body = (await client.get("/v2")).json()
     assert body["name"] == "tandem-predictor"
-    assert body["extensions"] == ["binary_tensor_data", "model_repository"]
+    assert body["extensions"] == ["binary_tensor_data", "model_configuration", "statistics", "model_repository"]
 
 
 async def test_health(client: httpx.AsyncClient, parts: Parts) -> None:
@@ -43,7 +44,53 @@ async def test_model(path: str, client: httpx.AsyncClient) -> None:
     assert (await client.get(f"/v2/models/{path}/ready")).json() == {"name": "text", "ready": True}
 
 
-@pytest.mark.parametrize("path", ["nothing", "nothing/ready", "text/versions/2", "text/versions/2/ready"])
+@pytest.mark.parametrize("path", ["text/config", "text/versions/3/config"])
+async def test_configuration(path: str, client: httpx.AsyncClient) -> None:
+    body = (await client.get(f"/v2/models/{path}")).json()
+    assert (body["name"], body["platform"], body["backend"]) == ("text", "onnxruntime_onnx", "onnxruntime")
+    assert body["max_batch_size"] == 8
+    assert body["input"] == [{"name": "x", "data_type": "TYPE_STRING", "dims": [2], "optional": False}]
+    assert body["output"] == [{"name": "y", "data_type": "TYPE_STRING", "dims": [2]}]
+    assert body["instance_group"] == [{"name": "text", "kind": "KIND_CPU", "count": 1}]
+    assert body["dynamic_batching"] == {"max_queue_delay_microseconds": 0}
+
+
+async def test_statistics(client: httpx.AsyncClient) -> None:
+    def tensor(*rows: list[str]) -> dict[str, object]:
+        return {"inputs": [{"name": "x", "datatype": "BYTES", "shape": [len(rows), 2], "data": rows}]}
+
+    async def statistics(path: str = "text/stats") -> dict[str, Any]:
+        models = (await client.get(f"/v2/models/{path}")).json()["model_stats"]
+        return next(dict(model) for model in models if model["name"] == "text")
+
+    assert (await statistics())["last_inference"] == 0
+    for rows in ([["a", "b"]], [["a", "b"], ["c", "d"]]):
+        assert (await client.post("/v2/models/text/infer", json=tensor(*rows))).status_code == 200
+    assert (await client.post("/v2/models/text/infer", json={"inputs": []})).status_code == 400
+    counted = await statistics()
+    assert counted == await statistics("text/versions/3/stats") == await statistics("stats")
+    assert (counted["version"], counted["inference_count"], counted["execution_count"]) == ("3", 3, 2)
+    assert counted["last_inference"] > 0
+    counts = {stage: duration["count"] for stage, duration in counted["inference_stats"].items()}
+    assert (counts["success"], counts["fail"], counts["queue"], counts["compute_infer"]) == (2, 1, 2, 2)
+    spent = {stage: duration["ns"] for stage, duration in counted["inference_stats"].items()}
+    assert 0 < spent["compute_infer"] < spent["success"]
+    assert spent["fail"] > 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nothing",
+        "nothing/ready",
+        "nothing/config",
+        "nothing/stats",
+        "text/versions/2",
+        "text/versions/2/ready",
+        "text/versions/2/config",
+        "text/versions/2/stats",
+    ],
+)
 async def test_unknown_model(path: str, client: httpx.AsyncClient) -> None:
     response = await client.get(f"/v2/models/{path}")
     assert (response.status_code, response.json()["code"]) == (404, "model_not_found")

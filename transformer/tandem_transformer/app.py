@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from tandem.errors import MethodNotAllowed, NotFound, RequestError
 from tandem.oip.encoding import MIN_COMPRESSED_BYTES
+from tandem.oip.extensions import EXTENSIONS
 from tandem_transformer.exchange import V1Codec, V2Codec, error_reply, request_id_of
 from tandem_transformer.http import PredictEndpoint
 from tandem_transformer.service import Service
@@ -72,7 +73,7 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
 
     @app.get("/v2", tags=["metadata"])
     async def server() -> dict[str, Any]:
-        return {"name": "tandem-transformer", "version": _version(), "extensions": ["binary_tensor_data"]}
+        return {"name": "tandem-transformer", "version": _version(), "extensions": EXTENSIONS}
 
     @app.get("/v1/models", tags=["metadata"])
     async def models() -> dict[str, list[str]]:
@@ -82,6 +83,19 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     async def model_v1(model: str) -> dict[str, Any]:
         _check(service, model, None)
         return {"name": name, "ready": service.ready}
+
+    @app.get("/v2/models/stats", tags=["metadata"])
+    @app.get("/v2/models/{model}/stats", tags=["metadata"])
+    @app.get("/v2/models/{model}/versions/{version}/stats", tags=["metadata"])
+    async def statistics(model: str | None = None, version: str | None = None) -> dict[str, Any]:
+        _check(service, name if model is None else model, version)
+        return {"model_stats": [service.recorder.statistics().as_dict(name, bundle.version)]}
+
+    @app.get("/v2/models/{model}/config", tags=["metadata"])
+    @app.get("/v2/models/{model}/versions/{version}/config", tags=["metadata"])
+    async def configuration(model: str, version: str | None = None) -> dict[str, Any]:
+        _check(service, model, version)
+        return v2.configuration()
 
     @app.get("/v2/models/{model}", tags=["metadata"])
     @app.get("/v2/models/{model}/versions/{version}", tags=["metadata"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.metadata import version
@@ -13,6 +14,7 @@ import grpc.aio
 from tandem.errors import Internal, NotFound, Overloaded, RequestError
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip import protobuf
+from tandem.oip.extensions import EXTENSIONS
 from tandem.oip.health import SERVICE as HEALTH
 from tandem.oip.health import Health
 from tandem.oip.reflection import SERVICES as REFLECTION
@@ -29,36 +31,44 @@ class GrpcService:
 
     Args:
         service: What answers.
-
-    Attributes:
-        health: Answers health checks; whoever changes the service's readiness tells it.
     """
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self.health = Health([protobuf.SERVICE], lambda: service.ready)
+        self._health = Health([protobuf.SERVICE], lambda: service.ready)
+        self._closing = asyncio.Event()
         self._v2 = V2(
             service.bundle.contract, service.model_name, service.bundle.version, service.config.max_request_rows
         )
 
+    def close(self) -> None:
+        """End the calls that would go on for as long as their client likes, once the service is not ready any more."""
+        self._health.close()
+        self._closing.set()
+
     def handlers(self) -> list[grpc.GenericRpcHandler[Any, Any]]:
         """Handlers of all methods, for :meth:`grpc.aio.Server.add_generic_rpc_handlers`."""
         health = {
-            "Check": grpc.unary_unary_rpc_method_handler(_bytes_method(self.health.check)),
-            "List": grpc.unary_unary_rpc_method_handler(_bytes_method(self.health.list)),
-            "Watch": grpc.stream_stream_rpc_method_handler(_stream_method(self.health.watch)),
+            "Check": grpc.unary_unary_rpc_method_handler(_bytes_method(self._health.check)),
+            "List": grpc.unary_unary_rpc_method_handler(_bytes_method(self._health.list)),
+            "Watch": grpc.stream_stream_rpc_method_handler(_stream_method(self._health.watch)),
         }
-        reflection = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(_stream_method(reflect))}
+        reflection = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(_stream_method(self._reflect))}
         methods = {
             "ServerLive": _method(self._live, pb.ServerLiveRequest),
             "ServerReady": _method(self._ready, pb.ServerReadyRequest),
             "ServerMetadata": _method(self._server_metadata, pb.ServerMetadataRequest),
             "ModelReady": _method(self._model_ready, pb.ModelReadyRequest),
             "ModelMetadata": _method(self._model_metadata, pb.ModelMetadataRequest),
+            "ModelConfig": _method(self._config, pb.ModelConfigRequest),
+            "ModelStatistics": _method(self._statistics, pb.ModelStatisticsRequest),
             "ModelInfer": grpc.unary_unary_rpc_method_handler(self._infer),
         }
         services = {protobuf.SERVICE: methods, HEALTH: health, **dict.fromkeys(REFLECTION, reflection)}
         return [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
+
+    def _reflect(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return reflect(_until(self._closing, messages))
 
     async def _infer(self, message: bytes, context: Context) -> bytes:
         started = time.perf_counter()
@@ -112,7 +122,7 @@ class GrpcService:
 
     async def _server_metadata(self, request: Any) -> Any:
         return pb.ServerMetadataResponse(
-            name="tandem-transformer", version=version("tandem-transformer"), extensions=["binary_tensor_data"]
+            name="tandem-transformer", version=version("tandem-transformer"), extensions=EXTENSIONS
         )
 
     async def _model_ready(self, request: Any) -> Any:
@@ -132,6 +142,16 @@ class GrpcService:
         return pb.ModelMetadataResponse(
             name=described["name"], versions=described["versions"], platform=described["platform"], **tensors
         )
+
+    async def _config(self, request: Any) -> Any:
+        self._check(request.name, request.version)
+        return pb.ModelConfigResponse(config=pb.ModelConfig(**self._v2.configuration()))
+
+    async def _statistics(self, request: Any) -> Any:
+        service = self._service
+        self._check(request.name or service.model_name, request.version)
+        statistics = service.recorder.statistics().as_dict(service.model_name, service.bundle.version)
+        return pb.ModelStatisticsResponse(model_stats=[statistics])
 
 
 def _method(answer: Callable[[Any], Awaitable[Any]], request_type: Any) -> grpc.RpcMethodHandler[Any, Any]:
@@ -170,6 +190,24 @@ def _stream_method(
             await _abort(context, error)
 
     return method
+
+
+async def _until(closing: asyncio.Event, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Messages up to the last of them, or to the end of the server."""
+    closed = asyncio.ensure_future(closing.wait())
+    try:
+        while True:
+            following = asyncio.ensure_future(anext(messages, None))
+            await asyncio.wait((following, closed), return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                following.cancel()
+                return
+            message = following.result()
+            if message is None:
+                return
+            yield message
+    finally:
+        closed.cancel()
 
 
 async def _abort(context: Context, error: RequestError) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import Counter as Tally
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from tandem.bundle import Bundle
 from tandem.contract import Column
 from tandem.features import ViewColumns
+from tandem.oip.extensions import Statistics
 from tandem_transformer.batch import STAGES, BatchAnswer
 
 # the time of creation doubles the series and tells nothing that a restart does not
@@ -74,6 +76,9 @@ class Recorder:
         self._request_seconds = _histogram(
             "tandem_request_seconds", "From a request's arrival to its answer.", _SECONDS, labels, own
         )
+        self._failed_seconds = Counter(
+            "tandem_failed_request_seconds", "Time of requests that were answered with an error.", **labels
+        ).labels(*own)
         self._inflight = Gauge(
             "tandem_inflight_requests", "Requests that wait for their answer.", multiprocess_mode="livesum", **labels
         ).labels(*own)
@@ -120,12 +125,16 @@ class Recorder:
         self.inflight = 0
         self._codes: Tally[int] = Tally()
         self._latencies: list[float] = []
+        self._failed = 0.0
+        self._last = 0.0
         self._batches: list[tuple[BatchAnswer, int, Sequence[ViewColumns], Column]] = []
 
     def answered(self, status: int, seconds: float) -> None:
         """An answer has gone out."""
         self._codes[status] += 1
         self._latencies.append(seconds)
+        if status >= 400:
+            self._failed += seconds
 
     def endpoints(self, count: int) -> None:
         """The predictor has so many addresses from now on."""
@@ -143,6 +152,10 @@ class Recorder:
             self._requests.labels(*self._own, str(code)).inc(count)
         latencies, self._latencies = self._latencies, []
         self._request_seconds.observe_many(latencies)
+        failed, self._failed = self._failed, 0.0
+        self._failed_seconds.inc(failed)
+        if latencies:
+            self._last = time.time()
         batches, self._batches = self._batches, []
         if batches:
             self._flush_batches(batches)
@@ -154,12 +167,43 @@ class Recorder:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format, those of the other processes included."""
+        return prometheus_client.generate_latest(self._together())
+
+    def statistics(self) -> Statistics:
+        """What has been done so far, the other processes included, as the metrics have it."""
+        sums: dict[str, float] = {}
+        for metric in self._together().collect():
+            for sample in metric.samples:
+                if "le" not in sample.labels:
+                    failed = sample.labels.get("code", "200") >= "400"
+                    key = f"{sample.name} {'failed' if failed else sample.labels.get('stage', '')}".rstrip()
+                    sums[key] = sums.get(key, 0.0) + sample.value
+        failed_s = sums.get("tandem_failed_request_seconds_total", 0.0)
+
+        def spent(*stages: str) -> float:
+            return sum(sums.get(f"tandem_stage_seconds_sum {stage}", 0.0) for stage in stages)
+
+        return Statistics(
+            rows=int(sums.get("tandem_rows_per_batch_sum", 0)),
+            executions=int(sums.get("tandem_rows_per_batch_count", 0)),
+            answered=int(sums.get("tandem_requests_total", 0)),
+            answered_s=sums.get("tandem_request_seconds_sum", 0.0) - failed_s,
+            refused=int(sums.get("tandem_requests_total failed", 0)),
+            refused_s=failed_s,
+            input_s=spent("decode", "lookup", "odt", "mdt"),
+            infer_s=spent("predict"),
+            output_s=spent("post"),
+            last=self._last,
+        )
+
+    def _together(self) -> CollectorRegistry:
+        """The metrics, flushed, in a registry that has those of the other processes too."""
         self.flush()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return prometheus_client.generate_latest(self._registry)
+            return self._registry
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        return prometheus_client.generate_latest(together)
+        return together
 
     def _flush_batches(self, batches: Sequence[tuple[BatchAnswer, int, Sequence[ViewColumns], Column]]) -> None:
         self._rows_per_batch.observe_many([rows for _, rows, _, _ in batches])

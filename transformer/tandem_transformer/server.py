@@ -84,7 +84,7 @@ async def serve(config: Config) -> None:
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping")
     service.draining = True
-    grpc_service.health.close()
+    grpc_service.close()
     await _stop(service, http_server, serving, grpc_server, config.shutdown_grace_s)
 
 

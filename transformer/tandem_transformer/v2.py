@@ -11,6 +11,7 @@ import numpy as np
 from tandem.contract import Column, Columns, Contract, Field, parse_timestamp
 from tandem.errors import ContractViolation, RequestTooLarge, Violation
 from tandem.oip import InferRequest, InferResponse, Tensor
+from tandem.oip.extensions import model_config
 from tandem.openapi import TENSOR_DATATYPES
 from tandem.rows import MAX_VIOLATIONS, check_columns, json_values
 from tandem_transformer.batch import Answer
@@ -41,6 +42,15 @@ class V2:
             "inputs": [_describe(name, field) for name, field in self._contract.inputs.items()],
             "outputs": [_describe(name, field) for name, field in self._contract.answers.items()],
         }
+
+    def configuration(self) -> dict[str, Any]:
+        """Answer to a configuration request of Triton's extension.
+
+        A row has one value for each field and no dimension of its own, which Triton knows only where the first
+        dimension is not called a batch.
+        """
+        optional = [name for name, field in self._contract.inputs.items() if not field.required]
+        return model_config(self.metadata(), backend="tandem", max_batch_size=0, optional=optional)
 
     def decode(self, request: InferRequest) -> Columns:
         """Columns of a request.

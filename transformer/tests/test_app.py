@@ -26,11 +26,34 @@ async def test_metadata(client: Client) -> None:
     assert (await client.get("/v1/models")).json() == {"models": ["parcels"]}
     server = (await client.get("/v2")).json()
     assert server["name"] == "tandem-transformer"
-    assert server["extensions"] == ["binary_tensor_data"]
+    assert server["extensions"] == ["binary_tensor_data", "model_configuration", "statistics"]
     for path in ("/v2/models/parcels", "/v2/models/parcels/versions/v1"):
         model = (await client.get(path)).json()
         assert (model["name"], model["versions"]) == ("parcels", ["v1"])
         assert {"name": "parts", "datatype": "INT64", "shape": [-1]} in model["inputs"]
+
+
+async def test_configuration(client: Client) -> None:
+    for path in ("/v2/models/parcels/config", "/v2/models/parcels/versions/v1/config"):
+        config = (await client.get(path)).json()
+        assert (config["name"], config["platform"], config["max_batch_size"]) == ("parcels", "tandem", 0)
+        assert {"name": "parts", "data_type": "TYPE_INT64", "dims": [-1], "optional": True} in config["input"]
+        assert {"name": "customer_id", "data_type": "TYPE_STRING", "dims": [-1], "optional": False} in config["input"]
+        assert {"name": "minutes", "data_type": "TYPE_FP64", "dims": [-1]} in config["output"]
+
+
+async def test_statistics(client: Client) -> None:
+    assert (await client.predict(good_row(), good_row())).status_code == 200
+    assert (await client.predict(good_row(parts=0))).status_code == 422
+    for path in ("/v2/models/stats", "/v2/models/parcels/stats", "/v2/models/parcels/versions/v1/stats"):
+        (model,) = (await client.get(path)).json()["model_stats"]
+        # Triton's tools read versions as numbers
+        assert (model["name"], model["version"], model["inference_count"]) == ("parcels", "1", 2)
+        stages = model["inference_stats"]
+        assert (stages["success"]["count"], stages["fail"]["count"], stages["compute_infer"]["count"]) == (1, 1, 1)
+        parts = sum(stages[f"compute_{stage}"]["ns"] for stage in ("input", "infer", "output"))
+        assert 0 < parts < stages["success"]["ns"]
+        assert stages["fail"]["ns"] > 0
 
 
 @pytest.mark.parametrize(
@@ -39,7 +62,11 @@ async def test_metadata(client: Client) -> None:
         ("/v1/models/other", "model_not_found"),
         ("/v2/models/other", "model_not_found"),
         ("/v2/models/other/ready", "model_not_found"),
+        ("/v2/models/other/config", "model_not_found"),
+        ("/v2/models/other/stats", "model_not_found"),
         ("/v2/models/parcels/versions/v2", "version_not_found"),
+        ("/v2/models/parcels/versions/v2/config", "version_not_found"),
+        ("/v2/models/parcels/versions/v2/stats", "version_not_found"),
         ("/v2/models/parcels/versions/v2/ready", "version_not_found"),
         ("/v1/models/other:predict", "model_not_found"),
         ("/v2/models/other/infer", "model_not_found"),

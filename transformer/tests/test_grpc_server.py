@@ -101,7 +101,7 @@ async def test_health_checks_of_grpc(rpc: Rpc) -> None:
     watch = rpc.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"")
     assert await watch.read() == b"\x08\x01"
     rpc.service.draining = True
-    rpc.grpc_service.health.close()
+    rpc.grpc_service.close()
     assert await watch.read() == b"\x08\x02"
     assert await watch.code() is grpc.StatusCode.UNAVAILABLE
     assert await check("") == 2
@@ -118,6 +118,14 @@ async def test_reflection(rpc: Rpc, version: str) -> None:
     assert await call.code() is grpc.StatusCode.OK
 
 
+async def test_reflection_that_goes_on_ends_with_the_server(rpc: Rpc) -> None:
+    call = rpc.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
+    await call.write(b"")
+    assert await call.read()
+    rpc.grpc_service.close()
+    assert await call.code() is grpc.StatusCode.OK
+
+
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])
 async def test_compressed_messages(rpc: Rpc, compression: grpc.Compression) -> None:
     message = protobuf.encode_request(ask.infer_request(world.rows(200, seed=5)))
@@ -129,7 +137,7 @@ async def test_metadata(rpc: Rpc) -> None:
     server = await rpc.call("ServerMetadata", pb.ServerMetadataRequest(), pb.ServerMetadataResponse)
     assert server.name == "tandem-transformer"
     assert server.version
-    assert list(server.extensions) == ["binary_tensor_data"]
+    assert list(server.extensions) == ["binary_tensor_data", "model_configuration", "statistics"]
     model = await rpc.call(
         "ModelMetadata", pb.ModelMetadataRequest(name="parcels", version="v1"), pb.ModelMetadataResponse
     )
@@ -138,6 +146,16 @@ async def test_metadata(rpc: Rpc) -> None:
     assert inputs["customer_id"] == ("BYTES", [-1])
     assert inputs["depot_id"] == ("INT64", [-1])
     assert [tensor.name for tensor in model.outputs] == ["minutes", "eta", "promised", "slow"]
+
+
+async def test_configuration_and_statistics(rpc: Rpc) -> None:
+    asked = pb.ModelConfigRequest(name="parcels")
+    config = (await rpc.call("ModelConfig", asked, pb.ModelConfigResponse)).config
+    assert {tensor.name: tensor.data_type for tensor in config.input}["depot_id"] == pb.TYPE_INT64
+    await rpc.infer(ask.infer_request(world.rows(3, seed=4)))
+    for request in (pb.ModelStatisticsRequest(name="parcels"), pb.ModelStatisticsRequest()):
+        (model,) = (await rpc.call("ModelStatistics", request, pb.ModelStatisticsResponse)).model_stats
+        assert (model.name, model.inference_count, model.inference_stats.success.count) == ("parcels", 3, 1)
 
 
 async def test_predictions(rpc: Rpc, bundle: Bundle) -> None:

@@ -48,6 +48,7 @@ async def test_names_and_labels(client: Client) -> None:
     assert kinds == {
         "tandem_requests_total": "counter",
         "tandem_request_seconds": "histogram",
+        "tandem_failed_request_seconds_total": "counter",
         "tandem_inflight_requests": "gauge",
         "tandem_predictor_endpoints": "gauge",
         "tandem_rows_per_batch": "histogram",

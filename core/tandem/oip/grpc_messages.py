@@ -7,26 +7,24 @@ Source: gRPC's ``PROTOCOL-HTTP2.md`` (Length-Prefixed-Message) and ``compression
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Mapping
 from typing import Final
 
 from tandem.errors import RequestTooLarge
+from tandem.oip import encoding as encodings
 
 PREFIX: Final = 5
 """Bytes before each message."""
 
-ENCODINGS: Final[Mapping[str, int]] = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
-"""Encodings of compressed messages, with what tells zlib of them."""
+ENCODINGS: Final = ("gzip", "deflate")
+"""Encodings of compressed messages."""
 
 ACCEPTED: Final = ",".join(("identity", *ENCODINGS))
 """Value of ``grpc-accept-encoding``."""
 
-_FAST: Final = 1
-
 
 class BadFraming(Exception):
-    """What came in a stream is not one whole message, or not in the encoding that was announced."""
+    """What came in a stream is not one message as the protocol frames it."""
 
 
 def split(content: bytes) -> tuple[list[bytes], bytes]:
@@ -48,27 +46,26 @@ def unpack(framed: bytes, encoding: str, limit: int) -> bytes:
         limit: Longest message, in bytes; what is compressed is unpacked up to it and no further.
 
     Raises:
-        BadFraming: It is not one whole message, or not in this encoding.
+        BadFraming: It is not one whole message, or says that it is compressed and not how.
+        MalformedRequest: It is not in this encoding.
         RequestTooLarge: It is longer.
     """
-    if len(framed) < PREFIX or len(framed) != _length(framed, 0):
+    size = len(framed) - PREFIX
+    if size < 0 or size != int.from_bytes(framed[1:PREFIX], "big"):
         raise BadFraming("it is not one whole message")
-    if len(framed) > limit + PREFIX:
+    if size > limit:
         raise too_large(limit)
     if not framed[0]:
         return framed[PREFIX:]
-    window = ENCODINGS.get(encoding)
-    if window is None or framed[0] != 1:
+    if encoding not in ENCODINGS or framed[0] != 1:
         raise BadFraming("the message is flagged as compressed, but no encoding was announced")
-    return _inflate(framed[PREFIX:], encoding, window, limit)
+    return encodings.decompress(framed[PREFIX:], encoding.encode(), limit)
 
 
 def pack(content: bytes, encoding: str = "identity") -> bytes:
     """A message with its prefix, compressed where that makes it shorter."""
-    window = ENCODINGS.get(encoding)
-    if window is not None:
-        compressor = zlib.compressobj(_FAST, zlib.DEFLATED, window)
-        compressed = compressor.compress(content) + compressor.flush()
+    if encoding in ENCODINGS:
+        compressed = encodings.compress(content, encoding.encode())
         if len(compressed) < len(content):
             return b"\1" + struct.pack(">I", len(compressed)) + compressed
     return b"\0" + struct.pack(">I", len(content)) + content
@@ -88,16 +85,3 @@ def too_large(limit: int) -> RequestTooLarge:
 
 def _length(content: bytes, at: int) -> int:
     return PREFIX + int.from_bytes(content[at + 1 : at + PREFIX], "big")
-
-
-def _inflate(compressed: bytes, encoding: str, window: int, limit: int) -> bytes:
-    decompressor = zlib.decompressobj(window)
-    try:
-        content = decompressor.decompress(compressed, limit + 1)
-    except zlib.error as error:
-        raise BadFraming(f"the message is not {encoding}: {error}") from None
-    if len(content) > limit:
-        raise too_large(limit)
-    if not decompressor.eof or decompressor.unused_data:
-        raise BadFraming(f"the message is not {encoding}: it is cut off, or goes on after its end")
-    return content

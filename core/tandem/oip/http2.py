@@ -42,6 +42,7 @@ _FRAME_SIZE: Final = 2**18
 """Longest frame that we take: large messages come in few frames, and none is put together from many reads."""
 
 _BLOCK_SIZE: Final = 2**16
+_FRAME_HEAD: Final = struct.Struct(">IBI").pack
 
 
 class ProtocolError(Exception):
@@ -322,7 +323,10 @@ class Http2Connection(asyncio.Protocol):
         """Frames for as much of a message as the windows allow, and its trailers after the last of it."""
         frames = []
         while stream.unsent and (size := min(len(stream.unsent), self._frame_size, self._window, stream.window)) > 0:
-            part, stream.unsent = stream.unsent[:size], stream.unsent[size:]
+            if size == len(stream.unsent):
+                part, stream.unsent = stream.unsent, b""
+            else:
+                part, stream.unsent = stream.unsent[:size], stream.unsent[size:]
             self._window -= size
             stream.window -= size
             ends = not stream.unsent and not stream.trailers and not stream.open
@@ -341,7 +345,7 @@ class Http2Connection(asyncio.Protocol):
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     """A frame: length (24 bits), type, flags, stream, payload (RFC 9113, section 4.1)."""
-    return b"%b%c%c%b%b" % (len(payload).to_bytes(3, "big"), kind, flags, stream.to_bytes(4, "big"), payload)
+    return _FRAME_HEAD(len(payload) << 8 | kind, flags, stream) + payload
 
 
 def indexed(index: int, value: str) -> bytes:

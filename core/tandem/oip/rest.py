@@ -185,7 +185,9 @@ def _binary_outputs(request: InferRequest | None) -> bool | Collection[str]:
     default = bool(request.parameters.get("binary_data_output"))
     if not request.outputs:
         return default
-    return {output.name for output in request.outputs if output.parameters.get("binary_data", default)}
+    wanted = {output.name for output in request.outputs if output.parameters.get("binary_data", default)}
+    # an output that comes unasked takes the form of the others: some clients cannot read both forms in one body
+    return len(wanted) == len(request.outputs) or wanted
 
 
 def _decode_header(decoder: msgspec.json.Decoder[Any], body: bytes, header_length: int | None) -> tuple[Any, int]:

@@ -194,6 +194,16 @@ def test_lengths_that_do_not_fit_the_body() -> None:
         rest.decode_request(content[:length])
 
 
+def test_an_output_that_comes_unasked_has_the_form_of_the_others() -> None:
+    """Triton's client in C++ crashes on a body in which one output is JSON and the others are binary."""
+    tensors = [Tensor(name, "FP32", (1,), np.ones(1, np.float32)) for name in ("asked", "unasked")]
+    for binary in (True, False):
+        request = InferRequest("m", [], outputs=[RequestedOutput("asked", {"binary_data": binary})])
+        body = rest.encode_response(InferResponse("m", tensors), request)
+        header = json.loads(body.content[: body.header_length])
+        assert [("data" in output) for output in header["outputs"]] == [not binary] * 2
+
+
 def test_binary_numbers_are_not_copied() -> None:
     sent = np.arange(4, dtype=np.float64)
     content, length = rest.encode_request(InferRequest("m", [Tensor.of("x", sent)]))

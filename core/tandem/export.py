@@ -14,10 +14,11 @@ from tandem import bundle as bundles
 from tandem import golden as golden_rows
 from tandem.bundle import FORMAT, GOLDEN, MODEL, Bundle, Manifest
 from tandem.errors import DefinitionError
-from tandem.golden import DEFAULT_TOLERANCES, Golden, Tolerance, check_outputs
+from tandem.golden import DEFAULT_TOLERANCES, Golden, Tolerance
 from tandem.onnx_model import OnnxModel
 from tandem.package import ModelPackage, wheel_requirements
 from tandem.pipeline import Inputs, Pipeline, widths
+from tandem.replay import replay
 from tandem.signature import bind, prediction_tensor
 from tandem.transforms import State, check_row_independence
 
@@ -57,6 +58,8 @@ def write_bundle(
         raise DefinitionError(
             f"version {version!r}: a version has letters, digits, dots, dashes, underscores; the first two come first"
         )
+    if not len(golden):
+        raise DefinitionError("golden has no rows: some tens or hundreds are needed, typical and odd ones")
     with tempfile.TemporaryDirectory() as scratch:
         files = {MODEL: Path(scratch, MODEL), GOLDEN: Path(scratch, GOLDEN)}
         files[MODEL].write_bytes(onnx)
@@ -66,7 +69,7 @@ def write_bundle(
         rows = golden_rows.make(signed, golden, golden_rows.as_outputs(signed.signature, expected, tensor, len(golden)))
         tolerances = {**DEFAULT_TOLERANCES, **(tolerances or {})}
         _check_postprocess(signed, rows)
-        check_outputs(graph.run(rows.vectors), rows.outputs, tolerances["CPUExecutionProvider"])
+        replay(graph.run, rows.vectors, rows.outputs, tolerances["CPUExecutionProvider"], singles=None)
         rows.save(files[GOLDEN], signed.model)
         model_package = ModelPackage.read(package)
         wheel = model_package.build_wheel(Path(scratch))

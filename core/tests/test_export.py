@@ -217,3 +217,25 @@ def test_outputs_are_compared_within_the_tolerance(found: Any, expected: Any, wr
     else:
         with pytest.raises(BundleError, match=wrong):
             check_outputs(*tensors, Tolerance())
+
+
+CENTRED = graph(
+    [
+        helper.make_node("Add", ["a", "b"], ["sum"]),
+        helper.make_node("ReduceMean", ["sum"], ["mean"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["sum", "mean"], ["y"]),
+    ],
+    [tensor("a", ["n"]), tensor("b", ["n"])],
+    [tensor("y", ["n"])],
+)
+
+
+def test_graph_whose_rows_depend_on_each_other_is_refused(small: Any) -> None:
+    whole = A + B - (A + B).mean()
+    with pytest.raises(BundleError, match=r"output 'y' is .* among 3 rows and .* among 1: the graph's rows depend on"):
+        small(CENTRED, whole)
+
+
+def test_golden_without_rows_is_refused(trained: Trained, tmp_path: Any) -> None:
+    with pytest.raises(DefinitionError, match="golden has no rows"):
+        trained.write(tmp_path, golden=trained.inputs.take(slice(0, 0)), expected=[])

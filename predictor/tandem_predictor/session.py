@@ -76,7 +76,8 @@ class Session:
         provider: The execution provider that runs the model.
         inputs: Its inputs, in the order of the graph.
         outputs: Its outputs, in the order of the graph.
-        batchable: Whether the first dimension of every input and output is free, so that rows can be added.
+        batchable: Whether the first dimension of every input is free, so that rows can be added. What an output
+            declares does not count: converters write ``[1]`` for labels of any number.
     """
 
     def __init__(self, path: Path, providers: Sequence[str] = ("CPUExecutionProvider",), intra_op_threads: int = 1):
@@ -100,7 +101,7 @@ class Session:
             raise BundleError(f"{path}: {providers[0]} did not start; ONNX Runtime would fall back to {self.provider}")
         self.inputs = tuple(_info(path, node) for node in self._session.get_inputs())
         self.outputs = tuple(_info(path, node) for node in self._session.get_outputs())
-        self.batchable = all(info.shape[:1] == (-1,) for info in self.inputs + self.outputs)
+        self.batchable = all(info.shape[:1] == (-1,) for info in self.inputs)
         self._strings = {info.name for info in self.outputs if info.datatype == "BYTES"}
 
     def run(self, feeds: Feeds, outputs: Sequence[str]) -> list[Array]:

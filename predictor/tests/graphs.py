@@ -85,6 +85,43 @@ def total(path: Path) -> Path:
     )
 
 
+def centred(path: Path) -> Path:
+    """``y = x - mean of x over the rows``, FP32 (rows, 2): a normalisation layer left in training mode."""
+    return save(
+        path,
+        [
+            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["x", "mean"], ["y"]),
+        ],
+        [("x", TensorProto.FLOAT, [None, 2])],
+        [("y", TensorProto.FLOAT, [None, 2])],
+    )
+
+
+def recurrent(path: Path) -> Path:
+    """``y = cumulated sums of x``, INT64 (steps, 1): the first axis is a sequence."""
+    return save(
+        path,
+        [helper.make_node("CumSum", ["x", "axis"], ["y"])],
+        [("x", TensorProto.INT64, [None, 1])],
+        [("y", TensorProto.INT64, [None, 1])],
+        axis=np.array(0, np.int64),
+    )
+
+
+def labels(path: Path) -> Path:
+    """``label = row of the greatest of two``, declared as ``[1]`` like LightGBM's; and ``x`` as ``probabilities``."""
+    return save(
+        path,
+        [
+            helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0),
+            helper.make_node("Identity", ["x"], ["probabilities"]),
+        ],
+        [("x", TensorProto.FLOAT, [None, 2])],
+        [("label", TensorProto.INT64, [1]), ("probabilities", TensorProto.FLOAT, [None, 2])],
+    )
+
+
 def zipmap(path: Path) -> Path:
     """A classifier with skl2onnx's ZipMap, whose output is a sequence of maps."""
     node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])

@@ -43,6 +43,11 @@ async def test_model(path: str, client: httpx.AsyncClient) -> None:
     assert (await client.get(f"/v2/models/{path}/ready")).json() == {"name": "text", "ready": True}
 
 
+async def test_a_model_that_is_not_batched_says_so(client: httpx.AsyncClient) -> None:
+    metadata = (await client.get("/v2/models/fixed")).json()
+    assert metadata["parameters"] == {"batching": "off", "batching_reason": "FixedShape"}
+
+
 @pytest.mark.parametrize("path", ["nothing", "nothing/ready", "text/versions/2", "text/versions/2/ready"])
 async def test_unknown_model(path: str, client: httpx.AsyncClient) -> None:
     response = await client.get(f"/v2/models/{path}")

@@ -21,16 +21,19 @@ def misfits(column: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
-            return np.isinf(column.astype(dtype)) & np.isfinite(column)
+            infinite: NDArray[Any] = np.isinf(column.astype(dtype)) & np.isfinite(column)
+        return infinite
     if dtype.kind not in "iub" or column.dtype.kind not in "fiu" or column.dtype == dtype:
         return np.zeros(column.shape, np.bool_)
     low, high = _bounds(dtype)
     if column.dtype.kind != "f":
-        return (column < low) | (column > high)
+        outside: NDArray[Any] = (column < low) | (column > high)
+        return outside
     # high + 1 is a power of two, which a double holds exactly; high itself would be rounded up to it
     column = column.astype(np.float64, copy=False)
     inside = (column >= float(low)) & (column < float(high + 1))
-    return ~(inside & (column == np.floor(column)))
+    fitting: NDArray[Any] = inside & (column == np.floor(column))
+    return ~fitting
 
 
 def rule(dtype: np.dtype[Any]) -> str:

@@ -12,14 +12,15 @@ from numpy.typing import ArrayLike
 
 from tandem import bundle as bundles
 from tandem import golden as golden_rows
-from tandem.bundle import FORMAT, GOLDEN, MODEL, Bundle, Manifest
-from tandem.errors import DefinitionError
+from tandem.bundle import FORMAT, GOLDEN, MANIFEST, MODEL, Bundle, Manifest, is_file_name
+from tandem.errors import BundleError, DefinitionError
 from tandem.golden import DEFAULT_TOLERANCES, Golden, Tolerance
+from tandem.onnx_files import external_files, missing_files
 from tandem.onnx_model import OnnxModel
 from tandem.package import ModelPackage, wheel_requirements
-from tandem.pipeline import Inputs, Pipeline, widths
+from tandem.pipeline import Inputs, Pipeline, Tensors, widths
 from tandem.replay import replay
-from tandem.signature import bind, prediction_tensor
+from tandem.signature import Signature, bind, check_prediction, check_types, prediction_tensor, with_rows
 from tandem.transforms import State, check_row_independence
 
 
@@ -29,7 +30,7 @@ def write_bundle(
     package: Path | str,
     version: str,
     pipeline: Pipeline,
-    onnx: bytes,
+    onnx: bytes | Path | str,
     golden: Inputs,
     expected: ArrayLike | Mapping[str, ArrayLike],
     postprocess_state: Mapping[str, State] | None = None,
@@ -43,7 +44,8 @@ def write_bundle(
         package: Directory of the model package.
         version: Name of the version: letters, digits, dots, dashes, underscores.
         pipeline: The fitted pipeline, of :func:`~tandem.training.fit`.
-        onnx: The trained model as a serialized ONNX graph.
+        onnx: The trained model: a serialized ONNX graph, or the path of one. A graph that keeps weights in files beside
+            it is given by its path; these files become part of the bundle.
         golden: Some tens or hundreds of rows, typical and odd ones.
         expected: The training framework's own predictions for these rows: shape ``(rows,)``, or by output tensor.
         postprocess_state: State of post-processing steps, by step.
@@ -61,12 +63,14 @@ def write_bundle(
     if not len(golden):
         raise DefinitionError("golden has no rows: some tens or hundreds are needed, typical and odd ones")
     with tempfile.TemporaryDirectory() as scratch:
-        files = {MODEL: Path(scratch, MODEL), GOLDEN: Path(scratch, GOLDEN)}
-        files[MODEL].write_bytes(onnx)
+        files = {**_model_files(onnx, Path(scratch)), GOLDEN: Path(scratch, GOLDEN)}
         graph = OnnxModel(files[MODEL])
         signed = _sign(pipeline, graph, golden, postprocess_state or {})
         tensor = prediction_tensor(signed.model, graph.outputs)
-        rows = golden_rows.make(signed, golden, golden_rows.as_outputs(signed.signature, expected, tensor, len(golden)))
+        readers = {name: step.name for step in signed.model.postprocess for name in step.inputs}
+        readers = {spec.name: readers[spec.name] for spec in graph.outputs if spec.name in readers}
+        outputs = golden_rows.as_outputs(signed.signature, expected, tensor, len(golden), readers=readers)
+        rows = golden_rows.make(signed, golden, outputs)
         tolerances = {**DEFAULT_TOLERANCES, **(tolerances or {})}
         _check_postprocess(signed, rows)
         replay(graph.run, rows.vectors, rows.outputs, tolerances["CPUExecutionProvider"], singles=None)
@@ -87,13 +91,44 @@ def write_bundle(
             tolerances=tolerances,
             requirements=tuple(wheel_requirements(wheel)),
             training_histogram=_histogram(
-                signed, training_predictions if training_predictions is not None else rows.outputs[tensor]
+                signed,
+                training_predictions
+                if training_predictions is not None
+                else rows.answers[signed.model.contract.prediction.name],
             ),
             files={},
         )
-        trial = bundles.write(Path(scratch, "trial"), manifest, files)
-        golden_rows.replay_vectors(trial.pipeline(), trial.golden_inputs())
-        return bundles.write(parent, manifest, files)
+        return bundles.write(parent, manifest, files, prove=_prove)
+
+
+def _prove(bundle: Bundle) -> None:
+    golden_rows.replay_vectors(bundle.pipeline(), bundle.golden_inputs())
+
+
+def _model_files(onnx: bytes | Path | str, scratch: Path) -> dict[str, Path]:
+    """The graph and the files with its weights, by their names in the bundle."""
+    if isinstance(onnx, bytes):
+        path = scratch / MODEL
+        path.write_bytes(onnx)
+        if names := external_files(path):
+            raise DefinitionError(
+                f"the graph keeps weights in {', '.join(names)}: give onnx= its path, with these files beside it"
+            )
+        return {MODEL: path}
+    path = Path(onnx)
+    try:
+        names = external_files(path)
+    except OSError as error:
+        raise DefinitionError(f"onnx: {path}: {error.strerror}") from error
+    for name in names:
+        if not is_file_name(name) or name in (MODEL, GOLDEN, MANIFEST) or name.endswith(".whl"):
+            raise DefinitionError(
+                f"{path} keeps weights in {name!r}, which cannot be the name of a file in a bundle; save it with "
+                'onnx.save_model(…, save_as_external_data=True, location="model.onnx.data")'
+            )
+    if missing := missing_files(path):
+        raise DefinitionError(f"{path} keeps weights in {', '.join(missing)}, which is not beside it")
+    return {MODEL: path, **{name: path.parent / name for name in names}}
 
 
 def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs, postprocess_state: Mapping[str, State]) -> Pipeline:
@@ -102,6 +137,10 @@ def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs, postprocess_stat
     columns = pipeline.features(golden).columns
     pipeline.tensors(columns)
     signature = bind(model, widths(model, columns), graph.inputs, graph.outputs)
+    check_types(signature, columns)
+    results = _run(graph, Pipeline(model, signature, pipeline.state).tensors(columns))
+    signature = Signature(signature.inputs, with_rows(graph.outputs, results, len(golden)))
+    check_prediction(model, results[prediction_tensor(model, graph.outputs)])
     signed = Pipeline(
         model, signature, {**pipeline.state, **{name: dict(state) for name, state in postprocess_state.items()}}
     )
@@ -109,6 +148,13 @@ def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs, postprocess_stat
     for transform in (*model.on_demand, *model.model_dependent):
         check_row_independence(transform, columns, signed.state.get(transform.name, {}))
     return signed
+
+
+def _run(graph: OnnxModel, vectors: Tensors) -> Tensors:
+    try:
+        return graph.run(vectors)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
+        raise BundleError(f"ONNX Runtime fails on the golden rows: {error}") from error
 
 
 def _check_postprocess(pipeline: Pipeline, rows: Golden) -> None:

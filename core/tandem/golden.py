@@ -203,7 +203,9 @@ def make(pipeline: Pipeline, inputs: Inputs, outputs: Tensors) -> Golden:
     return Golden(inputs, vectors, outputs, pipeline.predictions(outputs, features.columns))
 
 
-def as_outputs(signature: Signature, expected: Any, prediction_tensor: str, rows: int) -> Tensors:
+def as_outputs(
+    signature: Signature, expected: Any, prediction_tensor: str, rows: int, *, readers: Mapping[str, str] | None = None
+) -> Tensors:
     """The training framework's predictions in the shape and dtype of the model's output tensors.
 
     Args:
@@ -211,6 +213,7 @@ def as_outputs(signature: Signature, expected: Any, prediction_tensor: str, rows
         expected: Predictions of shape ``(rows,)`` or ``(rows, 1)``, or all outputs by tensor name.
         prediction_tensor: Which output the predictions are.
         rows: How many golden rows there are.
+        readers: Which post-processing step reads an output, by output.
 
     Raises:
         DefinitionError: naming the output whose expected values are missing or have another shape.
@@ -223,6 +226,11 @@ def as_outputs(signature: Signature, expected: Any, prediction_tensor: str, rows
         )
     if prediction_tensor not in given:
         raise DefinitionError(f"expected: the values of output {prediction_tensor!r} are missing")
+    for name, step in (readers or {}).items():
+        if name not in given:
+            raise DefinitionError(
+                f"expected: the values of output {name!r} are missing, which {step} reads; give a dict by output"
+            )
     return {name: _as_output(specs[name], values, rows) for name, values in given.items()}
 
 
@@ -235,7 +243,7 @@ def _as_output(spec: TensorSpec, values: Any, rows: int) -> NDArray[Any]:
     fits = array.ndim == len(wanted) and all(size in (-1, have) for size, have in zip(wanted, array.shape, strict=True))
     if not fits:
         raise DefinitionError(
-            f"expected: output {spec.name!r} has shape {array.shape}; for {rows} golden rows it must be {wanted}"
+            f"expected: output {spec.name!r} has shape {np.shape(values)}; for {rows} golden rows it must be {wanted}"
         )
     return array.astype(np.dtype(spec.dtype))
 

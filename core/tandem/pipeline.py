@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.contract import NUMPY_DTYPES, Column, Columns, FieldType
+from tandem.contract import NUMPY_DTYPES, Column, Columns, FieldType, Prediction
 from tandem.elements import misfits, rule
 from tandem.errors import ContractViolation, DefinitionError, Internal, NotFound, RequestError, Violation
 from tandem.features import ViewColumns, ViewUse, parse_duration
@@ -168,7 +168,8 @@ class Pipeline:
                 text = f"output {name!r} of the model has shape {list(output.shape)} for {rows[0]} rows"
                 raise Internal(text, code="inference_failed")
             columns[name] = _one_dimensional(output)
-        columns[prediction.name] = _answer(prediction.name, columns[self._prediction], prediction.type)
+        values = _chosen(prediction, outputs[self._prediction])
+        columns[prediction.name] = _answer(prediction.name, values, prediction.type)
         self._run(self._postprocess, columns)
         answers = {prediction.name: columns[prediction.name]}
         for step in self.model.postprocess:
@@ -338,6 +339,19 @@ def widths(model: Model, columns: Columns) -> dict[str, int | None]:
             column = columns[input_name(source)]
             found[input_name(source)] = None if column.ndim == 1 else column.shape[1]
     return found
+
+
+def _chosen(prediction: Prediction, output: NDArray[Any]) -> NDArray[Any]:
+    """The prediction's column of its output."""
+    if prediction.column is None:
+        return _one_dimensional(output)
+    if output.ndim != 2 or output.shape[1] <= prediction.column:
+        raise Internal(
+            f"{prediction.name} is column {prediction.column} of an output of shape {output.shape}, which has none",
+            code="transform_failed",
+        )
+    # NumPy picks other inner loops for strided columns
+    return np.ascontiguousarray(output[:, prediction.column])
 
 
 def _one_dimensional(output: NDArray[Any]) -> NDArray[Any]:

@@ -133,7 +133,7 @@ def table(rows: int, seed: int = 0) -> dict[str, Any]:
 
 
 def write_package(directory: Path, source: str = SOURCE, pyproject: str = PYPROJECT) -> Path:
-    (directory / "rides").mkdir(parents=True)
+    (directory / "rides").mkdir(parents=True, exist_ok=True)
     (directory / "pyproject.toml").write_text(pyproject)
     (directory / "rides" / "__init__.py").write_text(source)
     return directory

@@ -12,6 +12,8 @@ import numpy as np
 from tandem.errors import BundleError, Internal, MalformedRequest
 from tandem.oip import DATATYPES
 from tandem.oip.tensors import Array, bytes_array
+from tandem.onnx_files import missing_files
+from tandem.onnx_model import NO_ZIPMAP
 from tandem.onnx_runtime import onnxruntime
 
 Feeds = dict[str, Array]
@@ -95,6 +97,8 @@ class Session:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
         except Exception as error:  # ONNX Runtime's exceptions have no common root
+            if path.is_file() and (missing := missing_files(path)):
+                raise BundleError(f"{path} keeps weights in {', '.join(missing)}, which is not beside it") from None
             raise BundleError(f"{path}: ONNX Runtime refuses the model: {error}") from None
         self.provider: str = self._session.get_providers()[0]
         if self.provider != providers[0]:
@@ -142,6 +146,6 @@ def check_providers(providers: Sequence[str]) -> None:
 def _info(path: Path, node: Any) -> TensorInfo:
     datatype = _DATATYPES.get(node.type)
     if datatype is None:
-        hint = "; export the classifier with zipmap=False" if node.type.startswith("seq(map") else ""
+        hint = f"; {NO_ZIPMAP}" if "map(" in node.type else ""
         raise BundleError(f"{path}: {node.name!r} is a {node.type}, which the protocol cannot carry{hint}")
     return TensorInfo(node.name, datatype, tuple(size if isinstance(size, int) else -1 for size in node.shape))

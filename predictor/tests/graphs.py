@@ -47,6 +47,13 @@ def linear(path: Path, *, rows: int | str | None = None) -> Path:
     )
 
 
+def with_weights_beside(path: Path) -> Path:
+    """:func:`linear` with its weights in a file ``weights``."""
+    model = onnx.load(linear(path))
+    onnx.save_model(model, str(path), save_as_external_data=True, location="weights", size_threshold=0)
+    return path
+
+
 def identity(path: Path, element: int, shape: Shape | None = None) -> Path:
     """``y = x`` of any type."""
     shape = [None, 2] if shape is None else shape

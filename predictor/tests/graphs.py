@@ -13,6 +13,7 @@ from tandem import bundle as bundles
 from tandem.bundle import FORMAT, GOLDEN, MODEL, Bundle, Manifest
 from tandem.contract import Contract, Prediction
 from tandem.golden import Tolerance
+from tandem.onnx_files import external_files
 from tandem.signature import Signature, TensorSpec
 
 Shape = list[int | str | None]
@@ -146,7 +147,9 @@ def zipmap(path: Path) -> Path:
     return path
 
 
-def linear_bundle(parent: Path, *, name: str = "linear", version: str = "v1", error: float = 0.0) -> Bundle:
+def linear_bundle(
+    parent: Path, *, name: str = "linear", version: str = "v1", error: float = 0.0, model: Path | None = None
+) -> Bundle:
     """A bundle around :func:`linear`; ``error`` is added to the golden output of row 2."""
     vectors = np.arange(12, dtype=np.float32).reshape(4, 3)
     outputs = vectors @ np.array([[1], [2], [3]], np.float32)
@@ -155,7 +158,9 @@ def linear_bundle(parent: Path, *, name: str = "linear", version: str = "v1", er
         (TensorSpec("x", "float32", ("a", "b", "c"), (-1, 3)),), (TensorSpec("y", "float32", (), (-1, 1)),)
     )
     with tempfile.TemporaryDirectory() as scratch:
-        files = {MODEL: linear(Path(scratch, MODEL)), GOLDEN: Path(scratch, GOLDEN), "code.whl": Path(scratch, "whl")}
+        path = model or linear(Path(scratch, MODEL))
+        files = {MODEL: path, GOLDEN: Path(scratch, GOLDEN), "code.whl": Path(scratch, "whl")}
+        files |= {weights: path.parent / weights for weights in external_files(path)}
         np.savez(files[GOLDEN], **{"vector/x": vectors, "output/y": outputs})
         files["code.whl"].write_bytes(b"")
         manifest = Manifest(

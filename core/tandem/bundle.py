@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
@@ -43,6 +43,9 @@ MODEL = "model.onnx"
 GOLDEN = "golden.npz"
 
 
+Proof = Literal["training", "transport"]
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Content of ``tandem.json``.
 
@@ -58,6 +61,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         state: Fitted state, by transform.
         tolerances: By execution provider.
         requirements: What the image must have installed (PEP 508), and ``python`` itself.
+        proof: What the golden outputs are: ``training``, of the training framework, so that a replay proves that export
+            and runtime predict what was trained; or ``transport``, of ONNX Runtime itself, so that a replay proves that
+            all arrives and runs as when the bundle was written, and nothing about training.
         training_histogram: How many training predictions fell into each bucket of the contract, the last open-ended.
         files: SHA-256 of each other file, by name.
     """
@@ -75,6 +81,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     requirements: tuple[str, ...]
     training_histogram: tuple[int, ...]
     files: dict[str, str]
+    proof: Proof = "training"
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,32 @@ def write_bundle(
         DefinitionError: if graph and model package do not fit, a transform leaks across rows, or state is missing.
         BundleError: if ONNX Runtime does not predict what the training framework does; names the row.
     """
+    return write(
+        parent,
+        package=package,
+        version=version,
+        pipeline=pipeline.with_state(postprocess_state or {}),
+        onnx=onnx,
+        golden=golden,
+        expected=expected,
+        training_predictions=training_predictions,
+        tolerances=tolerances,
+    )
+
+
+def write(
+    parent: Path | str,
+    *,
+    package: Path | str,
+    version: str,
+    pipeline: Pipeline,
+    onnx: bytes | Path | str,
+    golden: Inputs,
+    expected: ArrayLike | Mapping[str, ArrayLike] | None,
+    training_predictions: ArrayLike | None,
+    tolerances: Mapping[str, Tolerance] | None,
+) -> Bundle:
+    """As :func:`write_bundle`, with all state in the pipeline; without ``expected`` the outputs are ONNX Runtime's."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
         raise DefinitionError(
             f"version {version!r}: a version has letters, digits, dots, dashes, underscores; the first two come first"
@@ -65,11 +91,8 @@ def write_bundle(
     with tempfile.TemporaryDirectory() as scratch:
         files = {**_model_files(onnx, Path(scratch)), GOLDEN: Path(scratch, GOLDEN)}
         graph = OnnxModel(files[MODEL])
-        signed = _sign(pipeline, graph, golden, postprocess_state or {})
-        tensor = prediction_tensor(signed.model, graph.outputs)
-        readers = {name: step.name for step in signed.model.postprocess for name in step.inputs}
-        readers = {spec.name: readers[spec.name] for spec in graph.outputs if spec.name in readers}
-        outputs = golden_rows.as_outputs(signed.signature, expected, tensor, len(golden), readers=readers)
+        signed, results = _sign(pipeline, graph, golden)
+        outputs = results if expected is None else _as_outputs(signed, expected, len(golden))
         rows = golden_rows.make(signed, golden, outputs)
         tolerances = {**DEFAULT_TOLERANCES, **(tolerances or {})}
         _check_postprocess(signed, rows)
@@ -90,13 +113,9 @@ def write_bundle(
             state=signed.state,
             tolerances=tolerances,
             requirements=tuple(wheel_requirements(wheel)),
-            training_histogram=_histogram(
-                signed,
-                training_predictions
-                if training_predictions is not None
-                else rows.answers[signed.model.contract.prediction.name],
-            ),
+            training_histogram=_histogram(signed, rows, training_predictions),
             files={},
+            proof="training" if expected is not None else "transport",
         )
         return bundles.write(parent, manifest, files, prove=_prove)
 
@@ -131,8 +150,9 @@ def _model_files(onnx: bytes | Path | str, scratch: Path) -> dict[str, Path]:
     return {MODEL: path, **{name: path.parent / name for name in names}}
 
 
-def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs, postprocess_state: Mapping[str, State]) -> Pipeline:
-    """The pipeline with the graph's tensors bound, all state given, and every transform shown to be row-independent."""
+def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs) -> tuple[Pipeline, Tensors]:
+    """The pipeline with the graph's tensors bound, its transforms shown to be row-independent; and the outputs."""
+    pipeline.check_state()
     model = pipeline.model
     columns = pipeline.features(golden).columns
     pipeline.tensors(columns)
@@ -141,13 +161,18 @@ def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs, postprocess_stat
     results = _run(graph, Pipeline(model, signature, pipeline.state).tensors(columns))
     signature = Signature(signature.inputs, with_rows(graph.outputs, results, len(golden)))
     check_prediction(model, results[prediction_tensor(model, graph.outputs)])
-    signed = Pipeline(
-        model, signature, {**pipeline.state, **{name: dict(state) for name, state in postprocess_state.items()}}
-    )
-    signed.check_state()
+    signed = Pipeline(model, signature, pipeline.state)
     for transform in (*model.on_demand, *model.model_dependent):
         check_row_independence(transform, columns, signed.state.get(transform.name, {}))
-    return signed
+    return signed, results
+
+
+def _as_outputs(pipeline: Pipeline, expected: ArrayLike | Mapping[str, ArrayLike], rows: int) -> Tensors:
+    outputs = pipeline.signature.outputs
+    readers = {name: step.name for step in pipeline.model.postprocess for name in step.inputs}
+    readers = {spec.name: readers[spec.name] for spec in outputs if spec.name in readers}
+    tensor = prediction_tensor(pipeline.model, outputs)
+    return golden_rows.as_outputs(pipeline.signature, expected, tensor, rows, readers=readers)
 
 
 def _run(graph: OnnxModel, vectors: Tensors) -> Tensors:
@@ -164,9 +189,12 @@ def _check_postprocess(pipeline: Pipeline, rows: Golden) -> None:
         check_row_independence(step, columns, pipeline.state.get(step.name, {}))
 
 
-def _histogram(pipeline: Pipeline, predictions: ArrayLike) -> tuple[int, ...]:
-    edges = pipeline.model.contract.prediction.buckets
+def _histogram(pipeline: Pipeline, rows: Golden, predictions: ArrayLike | None) -> tuple[int, ...]:
+    prediction = pipeline.model.contract.prediction
+    edges = prediction.buckets
     if not edges:
         return ()
+    if predictions is None:
+        predictions = rows.answers[prediction.name]
     values = np.asarray(predictions, dtype=np.float64).reshape(-1)
     return tuple(np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1).tolist())

@@ -92,6 +92,10 @@ class Pipeline:
         self._assembly = [_Assembly(tensor) for tensor in signature.inputs]
         self._prediction = prediction_tensor(model, signature.outputs) if signature.outputs else ""
 
+    def with_state(self, state: Mapping[str, State]) -> Pipeline:
+        """The same pipeline with further state, by the name of the transform or post-processing step."""
+        return Pipeline(self.model, self.signature, {**self.state, **{name: dict(own) for name, own in state.items()}})
+
     def check_state(self) -> None:
         """Refuse a pipeline that lacks fitted state.
 

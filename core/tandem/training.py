@@ -88,7 +88,7 @@ def fit(model: Model, inputs: Inputs) -> Pipeline:
     }
     fitted = Pipeline(model, Signature((), ()), state)
     fitted.tensors(columns)
-    return Pipeline(model, _provisional(model, columns), state)
+    return Pipeline(model, provisional(model, columns), state)
 
 
 def matrix(pipeline: Pipeline, inputs: Inputs) -> NDArray[Any]:
@@ -140,11 +140,20 @@ def fit_state(transform: BoundTransform, columns: Mapping[str, Column]) -> State
         )
     if lacking := transform.required_state - found.keys():
         raise DefinitionError(f"{transform.name}: fit does not return {', '.join(sorted(lacking))}")
-    return {name: _plain(transform.name, name, value) for name, value in found.items()}
+    return {name: plain_state(transform.name, name, value) for name, value in found.items()}
 
 
-def _plain(transform: str, name: str, value: Any) -> Any:
-    """State as JSON can hold it; floats survive that exactly."""
+def plain_state(transform: str, name: str, value: Any) -> Any:
+    """State as JSON can hold it; floats survive that exactly.
+
+    Args:
+        transform: Name of the transform.
+        name: Name of the state.
+        value: A number, string, boolean, or an array or list of these.
+
+    Raises:
+        DefinitionError: if it is something else.
+    """
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     kinds = (bool, int, float, str)
@@ -157,7 +166,12 @@ def _plain(transform: str, name: str, value: Any) -> Any:
     )
 
 
-def _provisional(model: Model, columns: Columns) -> Signature:
+def provisional(model: Model, columns: Columns) -> Signature:
+    """Input tensors as far as they are known without a graph; see :func:`fit`.
+
+    Raises:
+        DefinitionError: for a model input that is no number, boolean or string, or a tensor with strings and numbers.
+    """
     sizes = widths(model, columns)
     tensors = []
     for tensor, inputs in model.inputs.items():

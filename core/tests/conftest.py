@@ -173,6 +173,12 @@ def make_package(tmp_path: Path) -> Any:
     return lambda **parts: write_package(tmp_path / "rides", **parts)
 
 
+@pytest.fixture(scope="session", name="table")
+def table_of() -> Any:
+    """The table that the model is trained on: ``table(rows)``."""
+    return table
+
+
 @pytest.fixture
 def train_package() -> Any:
     return train

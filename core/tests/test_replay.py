@@ -91,3 +91,11 @@ def test_differences_within_the_tolerance() -> None:
     x = np.ones((5, 1))
     assert rows_apart(run, {"x": x}, run({"x": x}), {"y": Tolerance(1e-5, 0)}) is None
     assert rows_apart(run, {"x": x}, run({"x": x}), {"y": Tolerance(1e-9, 0)}) is not None
+
+
+def test_a_graph_that_fails_on_the_golden_rows() -> None:
+    def run(tensors: Tensors) -> Tensors:
+        raise RuntimeError("no such category")
+
+    with pytest.raises(BundleError, match="golden replay: the graph fails on the golden rows: no such category"):
+        replay(run, {"x": np.ones(2)}, {"y": np.ones(2)}, Tolerance())

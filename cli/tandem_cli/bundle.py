@@ -17,6 +17,12 @@ commands = typer.Typer(no_args_is_help=True, help="Look at a bundle, prove that 
 
 commands.command("image")(image)
 
+PROOFS = {
+    "training": "training: outputs are those of the training framework",
+    "transport": "transport only: outputs are those of ONNX Runtime when the bundle was written",
+}
+"""What replaying golden rows proves, by ``proof`` of the manifest."""
+
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", exists=True, file_okay=False, help="Directory of a bundle.")
 ]
@@ -46,7 +52,8 @@ def verify(path: BundleArgument) -> None:
     """
     model = EmbeddedModel.open(path)
     rows = len(model.bundle.golden_inputs().inputs or ())
-    typer.echo(f"{model.bundle.hop_name} is whole: {rows} golden rows replayed, digest {model.bundle.digest}")
+    proof = "" if model.bundle.manifest.proof == "training" else ", which prove transport only"
+    typer.echo(f"{model.bundle.hop_name} is whole: {rows} golden rows replayed{proof}, digest {model.bundle.digest}")
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:
@@ -65,6 +72,7 @@ def _facts(bundle: Bundle) -> dict[str, str]:
             f"{tensor.name} {tensor.dtype}: {', '.join(tensor.columns)}" for tensor in manifest.signature.inputs
         ),
         "outputs": "\n".join(f"{tensor.name} {tensor.dtype}" for tensor in manifest.signature.outputs),
+        "golden rows prove": PROOFS[manifest.proof],
         "requirements": ", ".join(manifest.requirements),
         "files": ", ".join(sorted(manifest.files)),
     }

@@ -155,6 +155,15 @@ def test_bundle_show(bundle: Bundle) -> None:
     assert "double" in tandem("bundle", "show", bundle.path).output
 
 
+def test_what_golden_rows_prove_is_shown(bundle: Bundle, tmp_path: Path) -> None:
+    assert "training: outputs are those of the training framework" in tandem("bundle", "show", bundle.path).output
+    copy = Path(shutil.copytree(bundle.path, tmp_path / "copy"))
+    text = (copy / "tandem.json").read_text()
+    (copy / "tandem.json").write_text(text.replace('"proof": "training"', '"proof": "transport"'))
+    assert "transport only" in tandem("bundle", "show", copy).output
+    assert "which prove transport only" in tandem("bundle", "verify", copy).output
+
+
 def test_bundle_verify(bundle: Bundle) -> None:
     result = tandem("bundle", "verify", bundle.path)
     assert result.exit_code == 0

@@ -7,6 +7,7 @@ from tandem.bundle import Bundle
 from tandem.contract import Contract, Field, Prediction
 from tandem.embedded import EmbeddedModel
 from tandem.errors import BundleError, DefinitionError, RequestError, StoreError, TandemError
+from tandem.existing import bundle_from_onnx
 from tandem.export import write_bundle
 from tandem.features import Feature, FeatureView
 from tandem.golden import Tolerance
@@ -32,6 +33,7 @@ __all__ = [
     "StoreError",
     "TandemError",
     "Tolerance",
+    "bundle_from_onnx",
     "fit",
     "inputs_from_table",
     "matrix",

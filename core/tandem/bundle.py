@@ -3,6 +3,7 @@
     NAME-DIGEST8/
         tandem.json     contract, signature, fitted state, tolerances, requirements, checksum of each other file
         model.onnx      the model
+        …               files in which it keeps its weights, where it does, by the names that it states
         golden.npz      golden rows: inputs, features, vectors, and predictions made by the training framework
         *.whl           the model package's own code
 
@@ -18,11 +19,11 @@ import platform
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
@@ -42,6 +43,9 @@ MODEL = "model.onnx"
 GOLDEN = "golden.npz"
 
 
+Proof = Literal["training", "transport"]
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Content of ``tandem.json``.
 
@@ -57,6 +61,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         state: Fitted state, by transform.
         tolerances: By execution provider.
         requirements: What the image must have installed (PEP 508), and ``python`` itself.
+        proof: What the golden outputs are: ``training``, of the training framework, so that a replay proves that export
+            and runtime predict what was trained; or ``transport``, of ONNX Runtime itself, so that a replay proves that
+            all arrives and runs as when the bundle was written, and nothing about training.
         training_histogram: How many training predictions fell into each bucket of the contract, the last open-ended.
         files: SHA-256 of each other file, by name.
     """
@@ -74,6 +81,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     requirements: tuple[str, ...]
     training_histogram: tuple[int, ...]
     files: dict[str, str]
+    proof: Proof = "training"
 
 
 @dataclass(frozen=True)
@@ -199,15 +207,23 @@ class Bundle:
         return pipeline
 
 
-def write(parent: Path | str, manifest: Manifest, files: Mapping[str, Path]) -> Bundle:
+def write(
+    parent: Path | str,
+    manifest: Manifest,
+    files: Mapping[str, Path],
+    *,
+    prove: Callable[[Bundle], None] = lambda bundle: None,
+) -> Bundle:
     """Write a bundle, all or nothing.
 
     Args:
         parent: Directory in which ``NAME-DIGEST8`` is made. A bundle that is there already is left alone.
         manifest: Its manifest, as yet without checksums.
         files: The other files by the names they get.
+        prove: Called with the bundle before it gets its place; what it raises, no bundle is left of.
     """
     parent = Path(parent)
+    is_new = not parent.exists()
     parent.mkdir(parents=True, exist_ok=True)
     sums = {name: _sha256(file) for name, file in sorted(files.items())}
     text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=sums)), indent=2)
@@ -217,17 +233,29 @@ def write(parent: Path | str, manifest: Manifest, files: Mapping[str, Path]) -> 
     scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=parent))
     try:
         for name, file in files.items():
-            _write_durably(scratch / name, file.read_bytes())
-        _write_durably(scratch / MANIFEST, text)
+            _copy_durably(file, scratch / name)
+        (scratch / MANIFEST).write_bytes(text)
+        _flush(scratch / MANIFEST)
         scratch.chmod(0o755)
+        bundle = Bundle.open(scratch)
+        prove(bundle)
         try:
             scratch.rename(target)
         except OSError:
             if not target.is_dir():
                 raise
+            return Bundle.open(target)
+        # not opened again: every byte has been verified, and there may be gigabytes of them
+        return Bundle(target, bundle.manifest, bundle.digest)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return Bundle.open(target)
+        if is_new and not any(parent.iterdir()):
+            parent.rmdir()
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a file of a bundle can be called so: letters, digits, ``_``, then also ``.``, ``+``, ``-``."""
+    return re.fullmatch(r"\w[\w.+-]*", name, re.ASCII) is not None
 
 
 def find(parent: Path | str) -> list[Bundle]:
@@ -252,7 +280,7 @@ def _read_manifest(text: bytes) -> Manifest:
     missing = {MODEL, GOLDEN} - manifest.files.keys()
     if missing or not any(name.endswith(".whl") for name in manifest.files):
         raise BundleError(f"{MANIFEST} lists no {', '.join(sorted(missing)) or 'wheel'}")
-    if any(not re.fullmatch(r"\w[\w.+-]*", name, re.ASCII) for name in manifest.files):
+    if not all(map(is_file_name, manifest.files)):
         raise BundleError(f"{MANIFEST} lists a file outside the bundle")
     if MANIFEST in manifest.files:
         raise BundleError(f"{MANIFEST} lists itself")
@@ -298,8 +326,11 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _write_durably(file: Path, content: bytes) -> None:
-    with file.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
+def _copy_durably(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    _flush(target)
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb+") as stream:
         os.fsync(stream.fileno())

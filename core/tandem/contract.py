@@ -198,6 +198,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
         buckets: Upper edges of the histogram of predictions, ascending. They belong to the contract so that the
             predictions of two versions can be compared.
         tensor: Name of the model's output tensor; needed only when the model has more than one.
+        column: Which column of that tensor, from 0, where it has several: 1 for the probability of the second class.
         description: For people, in the API's documentation.
     """
 
@@ -207,6 +208,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     buckets: tuple[float, ...] = ()
     tensor: str | None = None
     description: str = ""
+    column: int | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "prediction")
@@ -214,6 +216,8 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
             raise DefinitionError(
                 f"prediction {self.name!r}: a prediction is float64, int64 or string, not {self.type}"
             )
+        if self.column is not None and (isinstance(self.column, bool) or self.column < 0):
+            raise DefinitionError(f"prediction {self.name!r}: column={self.column!r} must be a whole number from 0")
         if list(self.buckets) != sorted(set(self.buckets)):
             raise DefinitionError(f"prediction {self.name!r}: buckets must ascend")
 

@@ -14,9 +14,10 @@ from tandem.bundle import Bundle
 from tandem.contract import Columns
 from tandem.errors import ContractViolation, Violation
 from tandem.features import LookupPlan
-from tandem.golden import check_outputs, replay_vectors
+from tandem.golden import replay_vectors
 from tandem.onnx_model import OnnxModel
 from tandem.pipeline import Inputs, Pipeline
+from tandem.replay import replay
 from tandem.rows import RowReader, json_values
 
 Get = Callable[[Sequence[bytes]], Sequence[bytes | None]]
@@ -51,7 +52,7 @@ class EmbeddedModel:
         model = cls(Bundle.open(path), get=get, threads=threads)
         golden = model.bundle.golden_inputs()
         replay_vectors(model.pipeline, golden)
-        check_outputs(model._onnx.run(golden.vectors), golden.outputs, model.bundle.tolerance("CPUExecutionProvider"))
+        replay(model._onnx.run, golden.vectors, golden.outputs, model.bundle.tolerance("CPUExecutionProvider"))
         return model
 
     def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -99,6 +99,8 @@ class Golden:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: _from_file(file[name]) for name in file.files}
             parts = {part: _under(arrays, f"{part}/") for part in ("vector", "output", "answer")}
+            if not all(len(tensor) for tensor in parts["vector"].values()):
+                raise BundleError(f"{path.name} has no rows: it would prove nothing")
             return cls(_inputs(arrays, model) if model else None, parts["vector"], parts["output"], parts["answer"])
         except KeyError as error:
             raise BundleError(f"{path.name}: no {error} among the golden rows") from error
@@ -142,24 +144,36 @@ def check_outputs(found: Tensors, expected: Tensors, tolerance: Tolerance) -> No
         if found[name].size != wanted.size:
             raise BundleError(f"golden replay: output {name!r} has shape {found[name].shape}, not {wanted.shape}")
         got = found[name].reshape(wanted.shape)
-        if wanted.dtype.kind != "f":
-            wrong = np.flatnonzero((got != wanted).reshape(len(wanted), -1).any(axis=1))
-            if len(wrong):
-                row = int(wrong[0])
-                raise BundleError(
-                    f"golden replay: row {row} of output {name!r} is {got[row]}, training says {wanted[row]}"
-                )
-            continue
-        with np.errstate(invalid="ignore"):
-            excess = np.abs(got - wanted) - (tolerance.atol + tolerance.rtol * np.abs(wanted))
-        same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
-        excess = np.where(same, -np.inf, np.where(np.isnan(excess), np.inf, excess))
-        if excess.max(initial=-np.inf) > 0:
-            row = int(np.argmax(excess.reshape(len(wanted), -1).max(axis=1)))
-            raise BundleError(
-                f"golden replay: row {row} of output {name!r} is {got[row]}, training says {wanted[row]}; allowed are "
-                f"rtol {tolerance.rtol:g} and atol {tolerance.atol:g}"
+        row = worst_row(got, wanted, tolerance)
+        if row is not None:
+            allowed = (
+                f"; allowed are rtol {tolerance.rtol:g} and atol {tolerance.atol:g}" if wanted.dtype.kind == "f" else ""
             )
+            raise BundleError(
+                f"golden replay: row {row} of output {name!r} is {got[row]}, training says {wanted[row]}{allowed}"
+            )
+
+
+def worst_row(found: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance) -> int | None:
+    """The row that is furthest out of tolerance; None if all rows are within it.
+
+    Args:
+        found: A tensor of the shape of ``expected``.
+        expected: What it should be, rows along the first axis.
+        tolerance: How far numbers may be apart; everything else must be equal, and NaN is equal to NaN.
+    """
+    if found.shape != expected.shape:
+        return 0
+    if expected.dtype.kind != "f":
+        wrong = np.flatnonzero((found != expected).reshape(len(expected), -1).any(axis=1))
+        return int(wrong[0]) if len(wrong) else None
+    with np.errstate(invalid="ignore"):
+        excess = np.abs(found - expected) - (tolerance.atol + tolerance.rtol * np.abs(expected))
+    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+    excess = np.where(same, -np.inf, np.where(np.isnan(excess), np.inf, excess))
+    if excess.max(initial=-np.inf) <= 0:
+        return None
+    return int(np.argmax(excess.reshape(len(expected), -1).max(axis=1)))
 
 
 def first_difference(left: Any, right: Any) -> tuple[int, int] | None:
@@ -189,7 +203,9 @@ def make(pipeline: Pipeline, inputs: Inputs, outputs: Tensors) -> Golden:
     return Golden(inputs, vectors, outputs, pipeline.predictions(outputs, features.columns))
 
 
-def as_outputs(signature: Signature, expected: Any, prediction_tensor: str, rows: int) -> Tensors:
+def as_outputs(
+    signature: Signature, expected: Any, prediction_tensor: str, rows: int, *, readers: Mapping[str, str] | None = None
+) -> Tensors:
     """The training framework's predictions in the shape and dtype of the model's output tensors.
 
     Args:
@@ -197,6 +213,7 @@ def as_outputs(signature: Signature, expected: Any, prediction_tensor: str, rows
         expected: Predictions of shape ``(rows,)`` or ``(rows, 1)``, or all outputs by tensor name.
         prediction_tensor: Which output the predictions are.
         rows: How many golden rows there are.
+        readers: Which post-processing step reads an output, by output.
 
     Raises:
         DefinitionError: naming the output whose expected values are missing or have another shape.
@@ -209,6 +226,11 @@ def as_outputs(signature: Signature, expected: Any, prediction_tensor: str, rows
         )
     if prediction_tensor not in given:
         raise DefinitionError(f"expected: the values of output {prediction_tensor!r} are missing")
+    for name, step in (readers or {}).items():
+        if name not in given:
+            raise DefinitionError(
+                f"expected: the values of output {name!r} are missing, which {step} reads; give a dict by output"
+            )
     return {name: _as_output(specs[name], values, rows) for name, values in given.items()}
 
 
@@ -221,7 +243,7 @@ def _as_output(spec: TensorSpec, values: Any, rows: int) -> NDArray[Any]:
     fits = array.ndim == len(wanted) and all(size in (-1, have) for size, have in zip(wanted, array.shape, strict=True))
     if not fits:
         raise DefinitionError(
-            f"expected: output {spec.name!r} has shape {array.shape}; for {rows} golden rows it must be {wanted}"
+            f"expected: output {spec.name!r} has shape {np.shape(values)}; for {rows} golden rows it must be {wanted}"
         )
     return array.astype(np.dtype(spec.dtype))
 

@@ -28,6 +28,13 @@ DTYPES = {
 """NumPy dtypes by the names that ONNX Runtime gives to tensor types."""
 
 
+NO_ZIPMAP = (
+    "export the classifier so that probabilities are a tensor: skl2onnx.to_onnx(…, options={'zipmap': False}), "
+    "onnxmltools.convert_lightgbm(…, zipmap=False)"
+)
+"""What to do about an output that is a sequence of maps."""
+
+
 class OnnxModel:
     """An ONNX model in this process, on CPU.
 
@@ -69,7 +76,7 @@ class OnnxModel:
 
 def _spec(argument: Any) -> TensorSpec:
     if argument.type not in DTYPES:
-        hint = "; export a classifier with zipmap=False" if argument.type.startswith("seq(map") else ""
+        hint = f"; {NO_ZIPMAP}" if "map(" in argument.type else ""
         raise DefinitionError(
             f"tensor {argument.name!r} of the ONNX model has type {argument.type}, which cannot be served{hint}"
         )

@@ -14,8 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.contract import NUMPY_DTYPES, Column, Columns, FieldType
-from tandem.errors import DefinitionError, Internal, NotFound, RequestError
+from tandem.contract import NUMPY_DTYPES, Column, Columns, FieldType, Prediction
+from tandem.elements import misfits, rule
+from tandem.errors import ContractViolation, DefinitionError, Internal, NotFound, RequestError, Violation
 from tandem.features import ViewColumns, ViewUse, parse_duration
 from tandem.model import Model, age_column, input_name
 from tandem.signature import Signature, TensorSpec, prediction_tensor
@@ -91,6 +92,10 @@ class Pipeline:
         self._assembly = [_Assembly(tensor) for tensor in signature.inputs]
         self._prediction = prediction_tensor(model, signature.outputs) if signature.outputs else ""
 
+    def with_state(self, state: Mapping[str, State]) -> Pipeline:
+        """The same pipeline with further state, by the name of the transform or post-processing step."""
+        return Pipeline(self.model, self.signature, {**self.state, **{name: dict(own) for name, own in state.items()}})
+
     def check_state(self) -> None:
         """Refuse a pipeline that lacks fitted state.
 
@@ -136,10 +141,15 @@ class Pipeline:
             A C-contiguous array for each input tensor of the signature.
 
         Raises:
+            ContractViolation: for values that the tensors' element types cannot hold, naming row, column and rule.
             Internal: ``transform_failed`` if a transform raises or returns another shape.
         """
-        self._run(self._model_dependent, columns)
-        return {assembly.tensor.name: assembly.assemble(columns) for assembly in self._assembly}
+        rows = len(columns["as_of"])
+        # entered once, since that costs more than a transform; what a cast does to values is checked in the tensor
+        with np.errstate(all="ignore"):
+            for step in self._model_dependent:
+                columns[step.name] = step.run(columns, rows)
+            return {assembly.tensor.name: assembly.assemble(columns) for assembly in self._assembly}
 
     def predictions(self, outputs: Mapping[str, NDArray[Any]], columns: Columns) -> Columns:
         """Turn the model's output tensors into the fields of the answer.
@@ -162,7 +172,8 @@ class Pipeline:
                 text = f"output {name!r} of the model has shape {list(output.shape)} for {rows[0]} rows"
                 raise Internal(text, code="inference_failed")
             columns[name] = _one_dimensional(output)
-        columns[prediction.name] = _answer(prediction.name, columns[self._prediction], prediction.type)
+        values = _chosen(prediction, outputs[self._prediction])
+        columns[prediction.name] = _answer(prediction.name, values, prediction.type)
         self._run(self._postprocess, columns)
         answers = {prediction.name: columns[prediction.name]}
         for step in self.model.postprocess:
@@ -264,11 +275,12 @@ class _Filler:
 
 
 class _Assembly:
-    """Copies columns into one input tensor, casting to its element type."""
+    """Copies columns into one input tensor, casting to its element type what that can hold."""
 
     def __init__(self, tensor: TensorSpec) -> None:
         self.tensor = tensor
         self.dtype = np.dtype(tensor.dtype)
+        self.is_float = self.dtype.kind == "f"
         # blocks of several elements per row are written x[0], x[1], … in the signature
         sources: dict[str, int] = {}
         for column in tensor.columns:
@@ -278,6 +290,27 @@ class _Assembly:
         self.plain = list(sources) if list(sources) == list(tensor.columns) and self.dtype != object else []
 
     def assemble(self, columns: Columns) -> NDArray[Any]:
+        if self.is_float:
+            tensor = self._fill(columns)
+            if np.count_nonzero(np.isinf(tensor)):
+                self._check(columns)
+            return tensor
+        if self.dtype != object:
+            self._check(columns)
+        return self._fill(columns)
+
+    def _check(self, columns: Columns) -> None:
+        """Refuse values that the element type cannot hold."""
+        violations = []
+        for source, _ in self.sources:
+            wrong = misfits(columns[source], self.dtype)
+            for row, *element in np.argwhere(wrong).tolist() if wrong.any() else ():
+                name = f"{source}[{element[0]}]" if element else source
+                violations.append(Violation(row, name, rule(self.dtype)))
+        if violations:
+            raise ContractViolation(sorted(violations, key=lambda violation: violation.row or 0))
+
+    def _fill(self, columns: Columns) -> NDArray[Any]:
         name = self.tensor.name
         first = columns[self.sources[0][0]]
         if len(self.tensor.shape) == 1:
@@ -310,6 +343,19 @@ def widths(model: Model, columns: Columns) -> dict[str, int | None]:
             column = columns[input_name(source)]
             found[input_name(source)] = None if column.ndim == 1 else column.shape[1]
     return found
+
+
+def _chosen(prediction: Prediction, output: NDArray[Any]) -> NDArray[Any]:
+    """The prediction's column of its output."""
+    if prediction.column is None:
+        return _one_dimensional(output)
+    if output.ndim != 2 or output.shape[1] <= prediction.column:
+        raise Internal(
+            f"{prediction.name} is column {prediction.column} of an output of shape {output.shape}, which has none",
+            code="transform_failed",
+        )
+    # NumPy picks other inner loops for strided columns
+    return np.ascontiguousarray(output[:, prediction.column])
 
 
 def _one_dimensional(output: NDArray[Any]) -> NDArray[Any]:

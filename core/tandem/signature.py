@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
+from numpy.typing import NDArray
 
+from tandem.contract import Columns
 from tandem.errors import DefinitionError
 from tandem.model import Model, input_name
 
@@ -78,6 +81,75 @@ def bind(
         raise DefinitionError(f"nothing is given to input {', '.join(map(repr, tensors))} of the ONNX model")
     prediction_tensor(model, outputs)
     return Signature(tuple(bound), tuple(outputs))
+
+
+def check_types(signature: Signature, columns: Columns) -> None:
+    """Refuse columns of another kind than the tensors that they go into.
+
+    Raises:
+        DefinitionError: naming tensor and column.
+    """
+    for tensor in signature.inputs:
+        for name in dict.fromkeys(column.partition("[")[0] for column in tensor.columns):
+            strings = holds_strings(name, columns[name])
+            if strings != (tensor.dtype == "object"):
+                kind = "strings" if tensor.dtype == "object" else tensor.dtype
+                own = "strings" if strings else columns[name].dtype
+                raise DefinitionError(f"input {tensor.name!r} of the ONNX model takes {kind}, column {name!r} is {own}")
+
+
+def holds_strings(name: str, column: NDArray[Any]) -> bool:
+    """Whether a model input has strings and not numbers.
+
+    Raises:
+        DefinitionError: if it has neither.
+    """
+    if column.dtype.kind not in "OUfiub":
+        raise DefinitionError(f"model input {name!r} is {column.dtype}; a model input is a number, boolean or string")
+    return column.dtype.kind in "OU"
+
+
+def with_rows(outputs: Sequence[TensorSpec], results: Mapping[str, NDArray[Any]], rows: int) -> tuple[TensorSpec, ...]:
+    """Outputs with a free first dimension, whatever the graph declares: ``[1]`` is common for any number of labels.
+
+    Args:
+        outputs: The graph's outputs.
+        results: What came out of a run.
+        rows: How many rows went in.
+
+    Raises:
+        DefinitionError: naming an output that has not a row for each row that went in.
+    """
+    specs = []
+    for spec in outputs:
+        shape = results[spec.name].shape
+        if shape[:1] != (rows,):
+            raise DefinitionError(
+                f"output {spec.name!r} of the ONNX model has shape {shape} for {rows} row(s), not a row for each"
+            )
+        rest = spec.shape[1:] if len(spec.shape) == len(shape) else (-1,) * (len(shape) - 1)
+        specs.append(TensorSpec(spec.name, spec.dtype, (), (-1, *rest)))
+    return tuple(specs)
+
+
+def check_prediction(model: Model, result: NDArray[Any]) -> None:
+    """Refuse an output that is not one value per row, and of which the prediction names no column.
+
+    Args:
+        model: The model.
+        result: The output that :func:`prediction_tensor` names, of some rows.
+
+    Raises:
+        DefinitionError: naming the output, and how to choose a column.
+    """
+    prediction = model.contract.prediction
+    where = f"prediction {prediction.name!r}: its output has shape {(-1, *result.shape[1:])}"
+    width = result.shape[1] if result.ndim == 2 else None
+    if prediction.column is None:
+        if result.ndim > 1 and width != 1:
+            raise DefinitionError(f"{where}; choose one of its columns, from 0, with column=")
+    elif width is None or prediction.column >= width:
+        raise DefinitionError(f"{where}, which has no column {prediction.column}")
 
 
 def prediction_tensor(model: Model, outputs: Sequence[TensorSpec]) -> str:

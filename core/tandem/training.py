@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.contract import NUMPY_DTYPES, Column, FieldType
+from tandem.contract import NUMPY_DTYPES, Column, Columns, FieldType
 from tandem.errors import DefinitionError
 from tandem.features import ViewColumns
 from tandem.model import Model, input_name
 from tandem.pipeline import Inputs, Pipeline, widths
-from tandem.signature import Signature, TensorSpec, column_names
+from tandem.signature import Signature, TensorSpec, column_names, holds_strings
 from tandem.transforms import BoundTransform, State
 
 
@@ -72,8 +72,8 @@ def fit(model: Model, inputs: Inputs) -> Pipeline:
         inputs: The training data.
 
     Returns:
-        A pipeline whose vectors are ``float32`` (one tensor ``X``, or those that the author named), to train on and to
-        write the bundle from.
+        A pipeline whose vectors are ``float32``, or ``object`` for strings, to train on and to write the bundle from:
+        one tensor ``X``, or those that the author named, or one for each input where there are strings and numbers.
 
     Raises:
         DefinitionError: if ``fit`` returns no state or not the state that its transform reads.
@@ -88,13 +88,19 @@ def fit(model: Model, inputs: Inputs) -> Pipeline:
     }
     fitted = Pipeline(model, Signature((), ()), state)
     fitted.tensors(columns)
-    return Pipeline(model, _provisional(model, widths(model, columns)), state)
+    return Pipeline(model, provisional(model, columns), state)
 
 
 def matrix(pipeline: Pipeline, inputs: Inputs) -> NDArray[Any]:
-    """The vectors of a model with one input tensor, shape ``(rows, columns)``: what to train on."""
-    (tensor,) = pipeline.vectors(inputs).values()
-    return tensor
+    """The vectors of a model with one input tensor, shape ``(rows, columns)``: what to train on.
+
+    Raises:
+        DefinitionError: if it has several; :meth:`Pipeline.vectors` gives them all.
+    """
+    tensors = pipeline.vectors(inputs)
+    if len(tensors) != 1:
+        raise DefinitionError(f"the model has {len(tensors)} input tensors, {', '.join(tensors)}: use pipeline.vectors")
+    return next(iter(tensors.values()))
 
 
 def as_column(name: str, values: Any, type_: FieldType) -> Column:
@@ -134,11 +140,20 @@ def fit_state(transform: BoundTransform, columns: Mapping[str, Column]) -> State
         )
     if lacking := transform.required_state - found.keys():
         raise DefinitionError(f"{transform.name}: fit does not return {', '.join(sorted(lacking))}")
-    return {name: _plain(transform.name, name, value) for name, value in found.items()}
+    return {name: plain_state(transform.name, name, value) for name, value in found.items()}
 
 
-def _plain(transform: str, name: str, value: Any) -> Any:
-    """State as JSON can hold it; floats survive that exactly."""
+def plain_state(transform: str, name: str, value: Any) -> Any:
+    """State as JSON can hold it; floats survive that exactly.
+
+    Args:
+        transform: Name of the transform.
+        name: Name of the state.
+        value: A number, string, boolean, or an array or list of these.
+
+    Raises:
+        DefinitionError: if it is something else.
+    """
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     kinds = (bool, int, float, str)
@@ -151,11 +166,24 @@ def _plain(transform: str, name: str, value: Any) -> Any:
     )
 
 
-def _provisional(model: Model, widths: Mapping[str, int | None]) -> Signature:
+def provisional(model: Model, columns: Columns) -> Signature:
+    """Input tensors as far as they are known without a graph; see :func:`fit`.
+
+    Raises:
+        DefinitionError: for a model input that is no number, boolean or string, or a tensor with strings and numbers.
+    """
+    sizes = widths(model, columns)
     tensors = []
     for tensor, inputs in model.inputs.items():
-        names = tuple(
-            part for source in inputs for part in column_names(input_name(source), widths[input_name(source)])
-        )
-        tensors.append(TensorSpec(tensor or "X", "float32", names, (-1, len(names))))
+        sources = [input_name(source) for source in inputs]
+        kinds = {holds_strings(name, columns[name]) for name in sources}
+        if len(kinds) == 2 and tensor is not None:
+            raise DefinitionError(
+                f"tensor {tensor!r} has strings and numbers among {', '.join(sources)}: give it one kind"
+            )
+        groups = [(tensor or "X", sources)] if len(kinds) == 1 else [(name, [name]) for name in sources]
+        for name, group in groups:
+            parts = tuple(part for source in group for part in column_names(source, sizes[source]))
+            dtype = "object" if holds_strings(group[0], columns[group[0]]) else "float32"
+            tensors.append(TensorSpec(name, dtype, parts, (-1, len(parts))))
     return Signature(tuple(tensors), ())

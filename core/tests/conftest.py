@@ -133,7 +133,7 @@ def table(rows: int, seed: int = 0) -> dict[str, Any]:
 
 
 def write_package(directory: Path, source: str = SOURCE, pyproject: str = PYPROJECT) -> Path:
-    (directory / "rides").mkdir(parents=True)
+    (directory / "rides").mkdir(parents=True, exist_ok=True)
     (directory / "pyproject.toml").write_text(pyproject)
     (directory / "rides" / "__init__.py").write_text(source)
     return directory
@@ -171,6 +171,12 @@ def copied(bundle: Bundle, tmp_path: Path) -> Path:
 def make_package(tmp_path: Path) -> Any:
     """Writes a variant of the model package: ``make_package(source=…)``."""
     return lambda **parts: write_package(tmp_path / "rides", **parts)
+
+
+@pytest.fixture(scope="session", name="table")
+def table_of() -> Any:
+    """The table that the model is trained on: ``table(rows)``."""
+    return table
 
 
 @pytest.fixture

@@ -134,3 +134,9 @@ def test_schemas() -> None:
         "at": {"type": ["string", "null"], "format": "date-time"},
     }
     assert contract.answer_schema()["required"] == ["y", "label"]
+
+
+@pytest.mark.parametrize("column", [-1, True])
+def test_a_prediction_is_a_column_from_0(column: int) -> None:
+    with pytest.raises(DefinitionError, match="must be a whole number from 0"):
+        Prediction("p", tensor="probabilities", column=column)

@@ -113,3 +113,12 @@ def test_columns_give_the_golden_answers(bundle: Bundle) -> None:
     golden = bundle.golden_inputs()
     answers = EmbeddedModel(bundle).predict_columns(golden.known_inputs)
     np.testing.assert_allclose(answers["fare"], golden.answers["fare"], rtol=1e-5)
+
+
+def test_values_beyond_the_models_numbers_are_violations(make_package: Any, train_package: Any, source: str) -> None:
+    trained = train_package(make_package(source=source.replace('Field("float64", ge=0, ', 'Field("float64", ')))
+    model = EmbeddedModel(trained.write(trained.package.parent / "bundles"))
+    with pytest.raises(ContractViolation) as refused:
+        model.predict([ROW, {**ROW, "rain_mm": -1e308}])
+    rule = "must be from -3.4028235e+38 to 3.4028235e+38, as the model computes in float32"
+    assert refused.value.details == [{"row": 1, "field": "rain_mm", "rule": rule}]

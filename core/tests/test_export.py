@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
-from tandem import BundleError, DefinitionError, Inputs, Tolerance, fit
+from tandem import Bundle, BundleError, DefinitionError, EmbeddedModel, Inputs, Tolerance, fit, inputs_from_table
 from tandem.golden import check_outputs
 
 Trained = Any
@@ -31,6 +33,17 @@ def graph(nodes: list[Any], inputs: list[Any], outputs: list[Any]) -> bytes:
         helper.make_graph(nodes, "g", inputs, outputs), opset_imports=[helper.make_opsetid("", 17)], ir_version=9
     )
     return bytes(model.SerializeToString())
+
+
+def weights_beside(directory: Path, location: str = "model.onnx.data") -> Path:
+    """``total()`` with its weights in a file of their own."""
+    directory.mkdir(exist_ok=True)
+    path = directory / "net.onnx"
+    model = onnx.load_from_string(total())
+    weights = numpy_helper.from_array(numpy_helper.to_array(model.graph.initializer[0]), "w")
+    model.graph.initializer[0].CopyFrom(weights)
+    onnx.save_model(model, str(path), save_as_external_data=True, location=location, size_threshold=0)
+    return path
 
 
 def total(name: str = "X", shape: Any = ("n", 2), kind: int = TensorProto.FLOAT) -> bytes:
@@ -217,3 +230,206 @@ def test_outputs_are_compared_within_the_tolerance(found: Any, expected: Any, wr
     else:
         with pytest.raises(BundleError, match=wrong):
             check_outputs(*tensors, Tolerance())
+
+
+CENTRED = graph(
+    [
+        helper.make_node("Add", ["a", "b"], ["sum"]),
+        helper.make_node("ReduceMean", ["sum"], ["mean"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["sum", "mean"], ["y"]),
+    ],
+    [tensor("a", ["n"]), tensor("b", ["n"])],
+    [tensor("y", ["n"])],
+)
+
+
+def test_graph_whose_rows_depend_on_each_other_is_refused(small: Any) -> None:
+    whole = A + B - (A + B).mean()
+    with pytest.raises(BundleError, match=r"output 'y' is .* among 3 rows and .* among 1: the graph's rows depend on"):
+        small(CENTRED, whole)
+
+
+def test_golden_without_rows_is_refused(trained: Trained, tmp_path: Any) -> None:
+    with pytest.raises(DefinitionError, match="golden has no rows"):
+        trained.write(tmp_path, golden=trained.inputs.take(slice(0, 0)), expected=[])
+
+
+def test_weights_in_a_file_of_their_own(small: Any, tmp_path: Path) -> None:
+    bundle = small(weights_beside(tmp_path / "trained"), A + B)
+    assert {"model.onnx", "model.onnx.data"} <= bundle.manifest.files.keys()
+    assert (bundle.path / "model.onnx.data").read_bytes() == (tmp_path / "trained" / "model.onnx.data").read_bytes()
+    assert EmbeddedModel.open(bundle.path).predict([{"id": "x", "a": 1.0, "b": 2.0}]) == [{"y": 3.0}]
+    assert bundle == Bundle.open(bundle.path)
+    (bundle.path / "model.onnx.data").write_bytes(b"\0" * 8)
+    with pytest.raises(BundleError, match=r"model\.onnx\.data is damaged"):
+        Bundle.open(bundle.path)
+    (bundle.path / "model.onnx.data").unlink()
+    with pytest.raises(BundleError, match=r"model\.onnx\.data: No such file"):
+        Bundle.open(bundle.path)
+
+
+def test_graph_as_a_path_without_other_files(small: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(total())
+    assert small(str(path), A + B).digest == small(total(), A + B).digest
+
+
+def test_weights_that_are_not_there(small: Any, tmp_path: Path) -> None:
+    path = weights_beside(tmp_path / "trained")
+    with pytest.raises(DefinitionError, match=r"keeps weights in model\.onnx\.data: give onnx= its path"):
+        small(path.read_bytes(), A + B)
+    (path.parent / "model.onnx.data").unlink()
+    with pytest.raises(DefinitionError, match=r"net\.onnx keeps weights in model\.onnx\.data, which is not beside it"):
+        small(path, A + B)
+    with pytest.raises(DefinitionError, match=r"nothing\.onnx: No such file"):
+        small(tmp_path / "nothing.onnx", A + B)
+
+
+@pytest.mark.parametrize("location", ["tandem.json", "golden.npz", "model.onnx", "w.whl", "a b", ".hidden"])
+def test_weights_in_a_file_that_no_bundle_can_have(small: Any, tmp_path: Path, location: str) -> None:
+    path = weights_beside(tmp_path / "trained", location)
+    with pytest.raises(DefinitionError, match="cannot be the name of a file in a bundle"):
+        small(path, A + B)
+
+
+TEXT = """
+from tandem import Field, Model, Prediction
+
+model = Model("texts", serving_keys={"id": "string"}, passed_features={"surface": "string", "km": "float64",
+              "since": Field("timestamp", optional=True)},
+              inputs=INPUTS, prediction=Prediction("y"))
+"""
+SURFACE = helper.make_node(
+    "LabelEncoder",
+    ["surface"],
+    ["code"],
+    domain="ai.onnx.ml",
+    keys_strings=["road", "träil"],
+    values_floats=[1.0, 2.0],
+    default_float=0.0,
+)
+TEXTS = helper.make_model(
+    helper.make_graph(
+        [SURFACE, helper.make_node("Add", ["code", "km"], ["y"])],
+        "g",
+        [tensor("surface", ["n", 1], TensorProto.STRING), tensor("km", ["n", 1])],
+        [tensor("y", ["n", 1])],
+    ),
+    opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)],
+    ir_version=9,
+).SerializeToString()
+TABLE = {
+    "id": ["x"] * 4,
+    "surface": ["road", "träil", "", "road"],
+    "km": [1.0, 2.0, 3.0, 4.0],
+    "as_of": np.full(4, np.datetime64("2026-05-01", "us")),
+}
+
+
+def write_texts(make_package: Any, inputs: str, onnx: bytes = TEXTS) -> Any:
+    from tandem import write_bundle
+    from tandem.package import ModelPackage
+
+    package = make_package(source=TEXT.replace("INPUTS", inputs))
+    model = ModelPackage.read(package).load()
+    batch = inputs_from_table(model, TABLE)
+    return write_bundle(
+        package.parent / "bundles", package=package, version="v1", pipeline=fit(model, batch), onnx=onnx, golden=batch,
+        expected=[2.0, 4.0, 3.0, 5.0])  # fmt: skip
+
+
+@pytest.mark.parametrize("inputs", ['["surface", "km"]', '{"km": ["km"], "surface": ["surface"]}'])
+def test_strings_as_inputs(make_package: Any, inputs: str) -> None:
+    bundle = write_texts(make_package, inputs)
+    assert {spec.name: spec.dtype for spec in bundle.signature.inputs} == {"surface": "object", "km": "float32"}
+    assert bundle.golden().vectors["surface"].tolist() == [["road"], ["träil"], [""], ["road"]]
+    rows = [{"id": "x", "surface": surface, "km": 1.0} for surface in ("träil", "sand", "")]
+    assert [row["y"] for row in EmbeddedModel.open(bundle.path).predict(rows)] == [3.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "onnx", "reason"),
+    [
+        ('{"surface": ["km"], "km": ["surface"]}', TEXTS, "'surface' of the ONNX model takes strings, column 'km' is"),
+        ('["surface", "km"]', total("X"), "has no input 'surface'|takes float32, column 'surface' is strings"),
+        ('{"X": ["surface", "km"]}', total("X"), "tensor 'X' has strings and numbers among surface, km"),
+        ('["since"]', total("X", ("n", 1)), "'since' is datetime64.* a model input is a number, boolean or string"),
+    ],
+)
+def test_columns_of_another_kind_than_the_tensor(make_package: Any, inputs: str, onnx: bytes, reason: str) -> None:
+    with pytest.raises(DefinitionError, match=reason):
+        write_texts(make_package, inputs, onnx)
+
+
+def classifier() -> tuple[Any, bytes, np.ndarray]:
+    x = np.stack([A, B], axis=1).astype(np.float32)
+    estimator = LogisticRegression().fit(x, [0, 1, 1])
+    return estimator, to_onnx(estimator, x[:1], options={"zipmap": False}).SerializeToString(), x
+
+
+WIDE = {"CPUExecutionProvider": Tolerance(1e-4, 1e-4)}
+
+
+def test_a_column_of_an_output_is_the_prediction(small: Any) -> None:
+    estimator, graph, x = classifier()
+    parts = {"prediction": 'Prediction("chance", tensor="probabilities", column=1, buckets=(0.1, 0.5, 0.9))'}
+    expected = estimator.predict_proba(x)
+    bundle = small(graph, {"probabilities": expected}, parts=parts, tolerances=WIDE)
+    assert bundle.golden().answers["chance"].tolist() == expected.astype(np.float32)[:, 1].astype(float).tolist()
+    assert sum(bundle.manifest.training_histogram) == 3
+    (answer,) = EmbeddedModel.open(bundle.path).predict([{"id": "x", "a": 2.0, "b": 20.0}])
+    assert answer["chance"] == pytest.approx(expected[1, 1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected", "reason"),
+    [
+        ('"p", tensor="probabilities"', "both", r"its output has shape \(-1, 2\); choose one of its columns.* column="),
+        ('"p", tensor="probabilities", column=2', "both", "has no column 2"),
+        ('"p", "int64", tensor="label", column=0', "label", "has no column 0"),
+        ('"p", tensor="probabilities", column=1', "second", r"has shape \(3,\); for 3 golden rows it must be \(3, 2\)"),
+    ],
+)
+def test_a_prediction_that_is_not_one_value_per_row(small: Any, prediction: str, expected: str, reason: str) -> None:
+    estimator, graph, x = classifier()
+    both = estimator.predict_proba(x)
+    values = {"both": {"probabilities": both}, "label": {"label": estimator.predict(x)}, "second": both[:, 1]}
+    with pytest.raises(DefinitionError, match=reason):
+        small(graph, values[expected], parts={"prediction": f"Prediction({prediction})"}, tolerances=WIDE)
+
+
+def test_an_output_that_only_a_step_reads_must_be_expected_too(small: Any) -> None:
+    estimator, graph, x = classifier()
+    parts = {
+        "prediction": 'Prediction("churns", "int64", tensor="label")',
+        "extra": '@postprocess("float64")\ndef chance(probabilities):\n    return probabilities[:, 1].astype(float)\n',
+        "more": ", postprocess=[chance]",
+    }
+    label = {"label": estimator.predict(x)}
+    with pytest.raises(DefinitionError, match="values of output 'probabilities' are missing, which chance reads"):
+        small(graph, label, parts=parts, tolerances=WIDE)
+    bundle = small(graph, {**label, "probabilities": estimator.predict_proba(x)}, parts=parts, tolerances=WIDE)
+    assert bundle.golden().answers["churns"].tolist() == [0, 1, 1]
+
+
+def test_labels_that_claim_to_be_one(small: Any) -> None:
+    node = helper.make_node("ArgMax", ["X"], ["label"], axis=1, keepdims=0)
+    labels = graph([node], [tensor("X", ["n", 2])], [tensor("label", [1], TensorProto.INT64)])
+    bundle = small(labels, [1, 1, 1], parts={"prediction": 'Prediction("winner", "int64")'})
+    assert bundle.signature.outputs[0].shape == (-1,)
+    assert EmbeddedModel.open(bundle.path).predict([{"id": "x", "a": 5.0, "b": 2.0}] * 3) == [{"winner": 0}] * 3
+
+
+def test_an_output_without_a_row_for_each_is_refused(small: Any) -> None:
+    node = helper.make_node("ReduceMean", ["X"], ["y"], axes=[0], keepdims=1)
+    with pytest.raises(DefinitionError, match=r"output 'y' .* has shape \(1, 2\) for 3 row\(s\), not a row for each"):
+        small(graph([node], [tensor("X", ["n", 2])], [tensor("y", ["n", 2])]), A)
+
+
+def test_a_graph_that_fails_on_the_golden_rows(small: Any) -> None:
+    nodes = [
+        helper.make_node("Cast", ["X"], ["at"], to=TensorProto.INT64),
+        helper.make_node("GatherND", ["X", "at"], ["y"]),
+    ]
+    with pytest.raises(BundleError, match="ONNX Runtime fails on the golden rows"):
+        small(graph(nodes, [tensor("X", ["n", 2])], [tensor("y", ["n"])]), A)

@@ -103,3 +103,9 @@ def test_column_that_the_model_lacks(bundle: Bundle, tmp_path: Path) -> None:
 )
 def test_first_difference(left: Any, right: Any, difference: Any) -> None:
     assert first_difference(left, right) == difference
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "g.npz", **{"vector/X": np.empty((0, 2), np.float32), "output/y": np.empty((0, 1))})
+    with pytest.raises(BundleError, match=r"g\.npz has no rows"):
+        Golden.load(tmp_path / "g.npz")

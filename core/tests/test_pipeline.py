@@ -21,7 +21,7 @@ from tandem import (
     on_demand,
     postprocess,
 )
-from tandem.errors import Internal, NotFound
+from tandem.errors import ContractViolation, Internal, NotFound
 from tandem.features import ViewColumns
 from tandem.golden import first_difference
 from tandem.sampling import random_inputs
@@ -277,3 +277,47 @@ def test_rows_of_any_model_are_independent(model: Model, rows: int, random: Any)
     cut = int(rng.integers(1, rows))
     parts = [run(pipeline, batch.take(slice(0, cut))), run(pipeline, batch.take(slice(cut, rows)))]
     assert same({name: np.concatenate([part[name] for part in parts]) for name in whole}, whole)
+
+
+def signed(dtype: str, *columns: str, source: Any = "x") -> Pipeline:
+    pipeline = make(source)
+    return Pipeline(
+        pipeline.model, Signature((TensorSpec("X", dtype, columns or ("x",), (-1, len(columns) or 1)),), ()), {}
+    )
+
+
+FLOAT32 = "must be from -3.4028235e+38 to 3.4028235e+38, as the model computes in float32"
+INT32 = "must be a whole number from -2147483648 to 2147483647, as the model takes int32"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "wrong", "rule"),
+    [
+        ("float32", [1.0, 1e308, np.nan, np.inf, -3.5e38], [1, 4], FLOAT32),
+        ("float16", [65504.0, 70000.0], [1], "must be from -65504 to 65504, as the model computes in float16"),
+        ("int32", [1.0, 1.5, np.nan, 2.0**31, -(2.0**31)], [1, 2, 3], INT32),
+        ("uint8", [-1.0, 255.0, 256.0], [0, 2], "must be a whole number from 0 to 255, as the model takes uint8"),
+        ("bool", [0.0, 1.0, 2.0], [2], "must be a whole number from 0 to 1, as the model takes bool"),
+    ],
+)
+def test_values_that_a_tensor_cannot_hold(dtype: str, values: list[float], wrong: list[int], rule: str) -> None:
+    batch = inputs(len(values))
+    batch.request["x"] = np.array(values)
+    with pytest.raises(ContractViolation) as refused:
+        signed(dtype).vectors(batch)
+    assert [(violation.row, violation.field, violation.rule) for violation in refused.value.violations] == [
+        (row, "x", rule) for row in wrong
+    ]
+    rest = np.setdiff1d(np.arange(len(values)), wrong)
+    assert signed(dtype).vectors(batch.take(rest))["X"].dtype == np.dtype(dtype)
+
+
+def test_an_element_that_a_tensor_cannot_hold_is_named_as_in_the_vector() -> None:
+    @model_dependent
+    def powers(x: Any) -> Any:
+        return np.stack([x, x**40], axis=1)
+
+    batch = inputs(3)
+    batch.request["x"] = np.array([1.0, 1e5, 2.0])
+    with pytest.raises(ContractViolation, match=r"row 1, field 'powers_x\[1\]': must be from"):
+        signed("float32", "powers_x[0]", "powers_x[1]", source=powers("x")).vectors(batch)

@@ -79,7 +79,11 @@ class Service:
 
     async def model(self, request: pb.ModelMetadataRequest) -> pb.ModelMetadataResponse:
         """Model metadata."""
-        return pb.ModelMetadataResponse(**self._repository.get(request.name, request.version).metadata())
+        metadata = self._repository.get(request.name, request.version).metadata()
+        parameters = {
+            name: pb.InferParameter(string_param=value) for name, value in metadata.pop("parameters", {}).items()
+        }
+        return pb.ModelMetadataResponse(**metadata, parameters=parameters)
 
     async def config(self, request: pb.ModelConfigRequest) -> pb.ModelConfigResponse:
         """Model configuration."""

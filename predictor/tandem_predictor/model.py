@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import weakref
 from collections.abc import Sequence
@@ -15,9 +16,11 @@ from tandem_predictor import golden
 from tandem_predictor.batcher import Batcher
 from tandem_predictor.config import Config
 from tandem_predictor.metrics import ModelMetrics
-from tandem_predictor.session import Feeds, Session
+from tandem_predictor.session import Feeds, Session, TensorInfo
 from tandem_predictor.sources import Source
 from tandem_predictor.warmup import warm_up
+
+logger = logging.getLogger(__name__)
 
 #: Triton's name for a model of this kind; clients use it to tell what serves them.
 PLATFORM: Final = "onnxruntime_onnx"
@@ -47,8 +50,12 @@ class Model:
         self._config = config
         self._session = session = Session(source.onnx, config.execution_providers, config.intra_op_threads)
         sample = _replay_golden(source, session)
-        observed = warm_up(session, config.max_batch_size, sample)
+        self._warm_up = observed = warm_up(session, config.max_batch_size, sample)
         self._batchable = observed.batchable
+        if not observed.batchable:
+            logger.warning(
+                "requests run one by one: %s", observed.message, extra={"model": self.name, "reason": observed.reason}
+            )
         self._inputs = {info.name: info for info in session.inputs}
         self._outputs = {info.name: info for info in session.outputs}
         self._output_names = tuple(self._outputs)
@@ -68,14 +75,20 @@ class Model:
         metrics.queue_rows.set_function(lambda: own.queued_rows if (own := batcher()) else 0)
 
     def metadata(self) -> dict[str, Any]:
-        """Model metadata as in the protocol."""
-        return {
+        """Model metadata as in the protocol, and why requests are not batched where they are not."""
+        metadata: dict[str, Any] = {
             "name": self.name,
             "versions": [self.version],
             "platform": PLATFORM,
-            "inputs": [_described(info) for info in self._session.inputs],
-            "outputs": [_described(info) for info in self._session.outputs],
+            "inputs": [_described(info, info.shape) for info in self._session.inputs],
+            "outputs": [
+                _described(info, (-1, *info.shape[1:]) if self._batchable and info.shape else info.shape)
+                for info in self._session.outputs
+            ],
         }
+        if not self._batchable:
+            metadata["parameters"] = {"batching": "off", "batching_reason": self._warm_up.reason}
+        return metadata
 
     def configuration(self) -> dict[str, Any]:
         """Model configuration as in Triton's extension."""
@@ -157,9 +170,10 @@ def _replay_golden(source: Source, session: Session) -> dict[str, Array] | None:
     if source.bundle is None:
         return None
     rows = source.bundle.golden()
-    golden.replay(session.run, rows.vectors, rows.outputs, source.bundle.tolerance(session.provider))
+    names = [info.name for info in session.outputs]
+    golden.replay(session.run, rows.vectors, rows.outputs, source.bundle.tolerance(session.provider), names)
     return dict(rows.vectors)
 
 
-def _described(info: Any) -> dict[str, Any]:
-    return {"name": info.name, "datatype": info.datatype, "shape": list(info.shape)}
+def _described(info: TensorInfo, shape: Sequence[int]) -> dict[str, Any]:
+    return {"name": info.name, "datatype": info.datatype, "shape": list(shape)}

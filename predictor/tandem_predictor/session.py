@@ -12,6 +12,8 @@ import numpy as np
 from tandem.errors import BundleError, Internal, MalformedRequest
 from tandem.oip import DATATYPES
 from tandem.oip.tensors import Array, bytes_array
+from tandem.onnx_files import missing_files
+from tandem.onnx_model import NO_ZIPMAP
 from tandem.onnx_runtime import onnxruntime
 
 Feeds = dict[str, Array]
@@ -76,7 +78,8 @@ class Session:
         provider: The execution provider that runs the model.
         inputs: Its inputs, in the order of the graph.
         outputs: Its outputs, in the order of the graph.
-        batchable: Whether the first dimension of every input and output is free, so that rows can be added.
+        batchable: Whether the first dimension of every input is free, so that rows can be added. What an output
+            declares does not count: converters write ``[1]`` for labels of any number.
     """
 
     def __init__(self, path: Path, providers: Sequence[str] = ("CPUExecutionProvider",), intra_op_threads: int = 1):
@@ -94,13 +97,15 @@ class Session:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
         except Exception as error:  # ONNX Runtime's exceptions have no common root
+            if path.is_file() and (missing := missing_files(path)):
+                raise BundleError(f"{path} keeps weights in {', '.join(missing)}, which is not beside it") from None
             raise BundleError(f"{path}: ONNX Runtime refuses the model: {error}") from None
         self.provider: str = self._session.get_providers()[0]
         if self.provider != providers[0]:
             raise BundleError(f"{path}: {providers[0]} did not start; ONNX Runtime would fall back to {self.provider}")
         self.inputs = tuple(_info(path, node) for node in self._session.get_inputs())
         self.outputs = tuple(_info(path, node) for node in self._session.get_outputs())
-        self.batchable = all(info.shape[:1] == (-1,) for info in self.inputs + self.outputs)
+        self.batchable = all(info.shape[:1] == (-1,) for info in self.inputs)
         self._strings = {info.name for info in self.outputs if info.datatype == "BYTES"}
 
     def run(self, feeds: Feeds, outputs: Sequence[str]) -> list[Array]:
@@ -141,6 +146,6 @@ def check_providers(providers: Sequence[str]) -> None:
 def _info(path: Path, node: Any) -> TensorInfo:
     datatype = _DATATYPES.get(node.type)
     if datatype is None:
-        hint = "; export the classifier with zipmap=False" if node.type.startswith("seq(map") else ""
+        hint = f"; {NO_ZIPMAP}" if "map(" in node.type else ""
         raise BundleError(f"{path}: {node.name!r} is a {node.type}, which the protocol cannot carry{hint}")
     return TensorInfo(node.name, datatype, tuple(size if isinstance(size, int) else -1 for size in node.shape))

@@ -3,6 +3,7 @@
 tandem.json …           a bundle, served as NAME-DIGEST8
 model.onnx              a plain model
 1/model.onnx            a plain model as Triton lays it out; the highest version counts
+model.onnx/model.onnx   either of these, where the model has files with weights beside it; they may also lie openly
 a/…  b/…                several models
 """
 
@@ -60,12 +61,21 @@ def find(directory: Path, name: str | None = None) -> list[Source]:
 def _open(directory: Path, name: str) -> Source | None:
     if (directory / MANIFEST).is_file():
         return _open_bundle(directory, name)
-    if (directory / MODEL).is_file():
-        return Source(name, _FIRST_VERSION, directory / MODEL)
-    versions = [int(file.parent.name) for file in directory.glob(f"*/{MODEL}") if file.parent.name.isdecimal()]
+    if file := _model_file(directory):
+        return Source(name, _FIRST_VERSION, file)
+    versions = {
+        int(child.name): file
+        for child in directory.glob("*")
+        if child.name.isdecimal() and (file := _model_file(child)) is not None
+    }
     if versions:
-        return Source(name, str(max(versions)), directory / str(max(versions)) / MODEL)
+        return Source(name, str(max(versions)), versions[max(versions)])
     return None
+
+
+def _model_file(directory: Path) -> Path | None:
+    """The model of a directory, in the form of a file or of a directory with that file."""
+    return next((file for file in (directory / MODEL, directory / MODEL / MODEL) if file.is_file()), None)
 
 
 def _open_bundle(directory: Path, name: str) -> Source:

@@ -3,11 +3,13 @@
     OUT/NAME-DIGEST8/
         config.pbtxt
         1/model.onnx
+        1/model.onnx/model.onnx …   instead, where the model keeps weights in files of their own, with these files
+        warmup/…                    a golden row, with which Triton warms the model up
 
-Triton batches only tensors that have a dimension beside the rows. A model with a tensor of shape ``(rows,)`` is thus
-declared without batching, so that the tensors on the wire stay the same.
+Triton batches only tensors that have a dimension beside the rows, and models that declare all their outputs with a free
+first dimension. Any other model is declared without batching, so that the tensors on the wire stay the same.
 
-Source: Triton, ``model_configuration.md``.
+Sources: Triton, ``model_configuration.md`` and ``model_repository.md``.
 """
 
 from __future__ import annotations
@@ -15,17 +17,20 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from tandem.bundle import MODEL, Bundle
 from tandem.errors import BundleError
+from tandem.oip.tensors import Array
+from tandem.onnx_files import external_files
 from tandem_predictor.session import Session, TensorInfo
 
 _VERSION: Final = "1"
 _CONFIG: Final = "config.pbtxt"
+_WARMUP: Final = "warmup"
 _TENSORRT: Final = 'optimization { execution_accelerators { gpu_execution_accelerator [ { name: "tensorrt" } ] } }'
 
 
@@ -40,7 +45,7 @@ class Settings:
         instance_count: Instances of the model, on each device.
         kind: ``cpu`` or ``gpu``.
         tensorrt: Let ONNX Runtime use TensorRT; on GPU only.
-        warmup: Have Triton run one row and a full batch before it calls the model ready.
+        warmup: Have Triton run a golden row and a full batch of it before it calls the model ready.
     """
 
     max_batch_size: int = 64
@@ -59,7 +64,7 @@ class Settings:
 
 
 def write_model_repository(bundle: Bundle, out_dir: Path, settings: Settings | None = None) -> Path:
-    """Write a bundle's model into a Triton model repository; returns the model's directory.
+    """Write a bundle's model into a Triton model repository; returns the model's directory, which is written anew.
 
     Args:
         bundle: The bundle.
@@ -67,19 +72,58 @@ def write_model_repository(bundle: Bundle, out_dir: Path, settings: Settings | N
         settings: How Triton should run it.
 
     Raises:
-        BundleError: ONNX Runtime cannot load the model.
+        BundleError: ONNX Runtime cannot load the model, or the repository would be written into the bundle.
     """
     session = Session(bundle.model_path)
+    settings = settings or Settings()
     target = out_dir / bundle.hop_name
-    (target / _VERSION).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(bundle.model_path, target / _VERSION / MODEL)
-    (target / _CONFIG).write_text(
-        configuration(bundle.hop_name, session.inputs, session.outputs, settings or Settings())
-    )
+    if target.resolve() == bundle.path.resolve():
+        raise BundleError(f"{out_dir} has the bundle itself: the model repository must be another directory")
+    for own in (_VERSION, _WARMUP):
+        shutil.rmtree(target / own, ignore_errors=True)
+    _copy_model(bundle.model_path, target / _VERSION)
+    first = {name: tensor[:1] for name, tensor in bundle.golden().vectors.items()}
+    if settings.warmup:
+        _write_row(target, session.inputs, first)
+    signed = {spec.name: spec.shape for spec in bundle.signature.outputs}
+    # a graph may leave open how many dimensions an output has
+    outputs = [replace(info, shape=info.shape or signed.get(info.name, ())) for info in session.outputs]
+    text = configuration(bundle.hop_name, session.inputs, outputs, settings, row=first)
+    (target / _CONFIG).write_text(text)
     return target
 
 
-def configuration(name: str, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo], settings: Settings) -> str:
+def _copy_model(model: Path, directory: Path) -> None:
+    names = external_files(model)
+    target = directory / MODEL if names else directory
+    target.mkdir(parents=True)
+    for name in names:
+        shutil.copyfile(model.parent / name, target / name)
+    shutil.copyfile(model, target / MODEL)
+
+
+def _write_row(target: Path, inputs: Sequence[TensorInfo], row: Mapping[str, Array]) -> None:
+    (target / _WARMUP).mkdir()
+    for index, info in enumerate(inputs):
+        (target / _WARMUP / _file(index)).write_bytes(_wire(row[info.name]))
+
+
+def _wire(array: Array) -> bytes:
+    """A tensor as it is on the wire: little-endian numbers, strings after their lengths."""
+    if array.dtype != object:
+        return array.astype(array.dtype.newbyteorder("<")).tobytes()
+    texts = [str(text).encode() for text in array.ravel().tolist()]
+    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+
+
+def configuration(
+    name: str,
+    inputs: Sequence[TensorInfo],
+    outputs: Sequence[TensorInfo],
+    settings: Settings,
+    *,
+    row: Mapping[str, Array] | None = None,
+) -> str:
     """The text of a ``config.pbtxt``.
 
     Args:
@@ -87,6 +131,7 @@ def configuration(name: str, inputs: Sequence[TensorInfo], outputs: Sequence[Ten
         inputs: Its inputs.
         outputs: Its outputs.
         settings: How Triton should run it.
+        row: One row that the model takes, for the warm-up, as in the files beside the configuration; zeros without it.
     """
     batched = all(info.shape[:1] == (-1,) and len(info.shape) > 1 for info in (*inputs, *outputs))
     blocks = [
@@ -103,12 +148,12 @@ def configuration(name: str, inputs: Sequence[TensorInfo], outputs: Sequence[Ten
         blocks.append(_TENSORRT)
     if settings.warmup:
         sizes = sorted({1, settings.max_batch_size}) if batched else [0]
-        blocks += [_warmup(inputs, size, batched) for size in sizes]
+        blocks += [_warmup(inputs, size, batched, row) for size in sizes]
     return "\n".join(blocks) + "\n"
 
 
 def _tensor(info: TensorInfo, batched: bool) -> str:
-    return f'{{ name: "{info.name}" data_type: {_type(info)} dims: {_dims(info.shape[batched:])} }}'
+    return f'{{ name: "{info.name}" data_type: {_type(info)} dims: {_dims(_dimensions(info, batched))} }}'
 
 
 def _dynamic_batching(settings: Settings) -> str:
@@ -118,13 +163,29 @@ def _dynamic_batching(settings: Settings) -> str:
     return f"dynamic_batching {{ {preferred}max_queue_delay_microseconds: {settings.max_queue_delay_us} }}"
 
 
-def _warmup(inputs: Iterable[TensorInfo], size: int, batched: bool) -> str:
-    zeros = " ".join(
-        f'inputs {{ key: "{info.name}" value {{ data_type: {_type(info)} '
-        f"dims: {_dims(max(size, 1) for size in info.shape[batched:])} zero_data: true }} }}"
-        for info in inputs
-    )
-    return f'model_warmup {{ name: "rows-{size or 1}" batch_size: {size} {zeros} }}'
+def _dimensions(info: TensorInfo, batched: bool) -> tuple[int, ...]:
+    """Dimensions as Triton declares them: without the rows if it batches, else with any number of them.
+
+    What the model declares does not count: converters write ``[1]`` for any number of labels, and Triton takes any size
+    for a declared one if it is -1 here.
+    """
+    return info.shape[1:] if batched else (-1, *info.shape[1:])
+
+
+def _warmup(inputs: Iterable[TensorInfo], size: int, batched: bool, row: Mapping[str, Array] | None) -> str:
+    samples = []
+    for index, info in enumerate(inputs):
+        # of a batch, Triton makes as many requests with this one row
+        shape = row[info.name].shape[batched:] if row else [max(size, 1) for size in info.shape[batched:]]
+        data = f'input_data_file: "{_file(index)}"' if row else "zero_data: true"
+        samples.append(
+            f'inputs {{ key: "{info.name}" value {{ data_type: {_type(info)} dims: {_dims(shape)} {data} }} }}'
+        )
+    return f'model_warmup {{ name: "rows-{size or 1}" batch_size: {size} {" ".join(samples)} }}'
+
+
+def _file(index: int) -> str:
+    return f"input-{index}"
 
 
 def _type(info: TensorInfo) -> str:

@@ -13,6 +13,7 @@ from tandem import bundle as bundles
 from tandem.bundle import FORMAT, GOLDEN, MODEL, Bundle, Manifest
 from tandem.contract import Contract, Prediction
 from tandem.golden import Tolerance
+from tandem.onnx_files import external_files
 from tandem.signature import Signature, TensorSpec
 
 Shape = list[int | str | None]
@@ -45,6 +46,13 @@ def linear(path: Path, *, rows: int | str | None = None) -> Path:
         [("y", TensorProto.FLOAT, [rows, 1])],
         w=np.array([[1], [2], [3]], np.float32),
     )
+
+
+def with_weights_beside(path: Path) -> Path:
+    """:func:`linear` with its weights in a file ``weights``."""
+    model = onnx.load(linear(path))
+    onnx.save_model(model, str(path), save_as_external_data=True, location="weights", size_threshold=0)
+    return path
 
 
 def identity(path: Path, element: int, shape: Shape | None = None) -> Path:
@@ -85,6 +93,43 @@ def total(path: Path) -> Path:
     )
 
 
+def centred(path: Path) -> Path:
+    """``y = x - mean of x over the rows``, FP32 (rows, 2): a normalisation layer left in training mode."""
+    return save(
+        path,
+        [
+            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["x", "mean"], ["y"]),
+        ],
+        [("x", TensorProto.FLOAT, [None, 2])],
+        [("y", TensorProto.FLOAT, [None, 2])],
+    )
+
+
+def recurrent(path: Path) -> Path:
+    """``y = cumulated sums of x``, INT64 (steps, 1): the first axis is a sequence."""
+    return save(
+        path,
+        [helper.make_node("CumSum", ["x", "axis"], ["y"])],
+        [("x", TensorProto.INT64, [None, 1])],
+        [("y", TensorProto.INT64, [None, 1])],
+        axis=np.array(0, np.int64),
+    )
+
+
+def labels(path: Path) -> Path:
+    """``label = row of the greatest of two``, declared as ``[1]`` like LightGBM's; and ``x`` as ``probabilities``."""
+    return save(
+        path,
+        [
+            helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0),
+            helper.make_node("Identity", ["x"], ["probabilities"]),
+        ],
+        [("x", TensorProto.FLOAT, [None, 2])],
+        [("label", TensorProto.INT64, [1]), ("probabilities", TensorProto.FLOAT, [None, 2])],
+    )
+
+
 def zipmap(path: Path) -> Path:
     """A classifier with skl2onnx's ZipMap, whose output is a sequence of maps."""
     node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
@@ -102,7 +147,9 @@ def zipmap(path: Path) -> Path:
     return path
 
 
-def linear_bundle(parent: Path, *, name: str = "linear", version: str = "v1", error: float = 0.0) -> Bundle:
+def linear_bundle(
+    parent: Path, *, name: str = "linear", version: str = "v1", error: float = 0.0, model: Path | None = None
+) -> Bundle:
     """A bundle around :func:`linear`; ``error`` is added to the golden output of row 2."""
     vectors = np.arange(12, dtype=np.float32).reshape(4, 3)
     outputs = vectors @ np.array([[1], [2], [3]], np.float32)
@@ -111,7 +158,9 @@ def linear_bundle(parent: Path, *, name: str = "linear", version: str = "v1", er
         (TensorSpec("x", "float32", ("a", "b", "c"), (-1, 3)),), (TensorSpec("y", "float32", (), (-1, 1)),)
     )
     with tempfile.TemporaryDirectory() as scratch:
-        files = {MODEL: linear(Path(scratch, MODEL)), GOLDEN: Path(scratch, GOLDEN), "code.whl": Path(scratch, "whl")}
+        path = model or linear(Path(scratch, MODEL))
+        files = {MODEL: path, GOLDEN: Path(scratch, GOLDEN), "code.whl": Path(scratch, "whl")}
+        files |= {weights: path.parent / weights for weights in external_files(path)}
         np.savez(files[GOLDEN], **{"vector/x": vectors, "output/y": outputs})
         files["code.whl"].write_bytes(b"")
         manifest = Manifest(

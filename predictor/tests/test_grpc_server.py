@@ -96,6 +96,12 @@ async def test_health(channel: grpc.aio.Channel, parts: Parts) -> None:
     assert not (await call(channel, "ServerReady", pb.ServerReadyRequest(), pb.ServerReadyResponse)).ready
 
 
+async def test_a_model_that_is_not_batched_says_so(channel: grpc.aio.Channel) -> None:
+    model = await call(channel, "ModelMetadata", pb.ModelMetadataRequest(name="fixed"), pb.ModelMetadataResponse)
+    parameters = {name: value.string_param for name, value in model.parameters.items()}
+    assert parameters == {"batching": "off", "batching_reason": "FixedShape"}
+
+
 async def test_metadata(channel: grpc.aio.Channel) -> None:
     server = await call(channel, "ServerMetadata", pb.ServerMetadataRequest(), pb.ServerMetadataResponse)
     assert server.extensions == ["binary_tensor_data", "model_configuration", "statistics", "model_repository"]

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from tandem.errors import BundleError, MalformedRequest, RequestError
 from tandem.oip import InferRequest, RequestedOutput, Tensor
 from tandem_predictor.config import Config
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.model import Model
-from tandem_predictor.sources import find
+from tandem_predictor.sources import Source, find
 
 from . import graphs
 from .conftest import Models
@@ -103,3 +104,51 @@ def test_metrics_do_not_keep_a_model(models: Models) -> None:
     model = weakref.ref(Model(source, Config(), metrics.of("linear")))
     gc.collect()
     assert model() is None
+
+
+@pytest.mark.parametrize(
+    ("graph", "reason"), [(graphs.centred, "RowsDependOnEachOther"), (graphs.total, "OtherNumberOfRows")]
+)
+async def test_rows_that_depend_on_each_other_are_not_merged(
+    graph: Any, reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    graph(tmp_path / "model.onnx")
+    model = load(tmp_path, inline_below_ms=0.0)
+    assert model.metadata()["parameters"] == {"batching": "off", "batching_reason": reason}
+    assert [record.__dict__["reason"] for record in caplog.records] == [reason]
+    width = model.metadata()["inputs"][0]["shape"][1]
+    rows = [Tensor.of("x", np.full((2, width), [[value], [value + 1]], np.float32)) for value in range(5)]
+    alone = [(await model.infer(request(row))).output("y").data.tolist() for row in rows]
+    together = await asyncio.gather(*(model.infer(request(row)) for row in rows))
+    assert [response.output("y").data.tolist() for response in together] == alone
+
+
+def test_a_bundle_whose_rows_depend_on_each_other_is_refused(tmp_path: Path) -> None:
+    bundle = graphs.linear_bundle(tmp_path)
+    vectors = bundle.golden().vectors["x"]
+    graphs.save(
+        bundle.model_path,
+        [
+            helper.make_node("MatMul", ["x", "w"], ["sums"]),
+            helper.make_node("ReduceMean", ["sums"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["sums", "mean"], ["rest"]),
+            helper.make_node("Add", ["rest", "shift"], ["y"]),
+        ],
+        [("x", TensorProto.FLOAT, [None, 3])],
+        [("y", TensorProto.FLOAT, [None, 1])],
+        w=np.array([[1], [2], [3]], np.float32),
+        shift=(vectors @ np.array([1, 2, 3], np.float32)).mean(),
+    )
+    source = Source("m", "1", bundle.model_path, bundle)  # as if it had been written so
+    with pytest.raises(BundleError, match=r"among 4 rows and .*depend on each other"):
+        Model(source, Config(), Metrics().of("m"))
+
+
+async def test_labels_that_claim_to_be_one_are_batched_and_described_as_they_are(tmp_path: Path) -> None:
+    graphs.labels(tmp_path / "model.onnx")
+    model = load(tmp_path, inline_below_ms=0.0)
+    assert [output["shape"] for output in model.metadata()["outputs"]] == [[-1], [-1, 2]]
+    assert "parameters" not in model.metadata()
+    tensors = [Tensor.of("x", np.array([[a, 1 - a]], np.float32)) for a in (0, 1, 0)]
+    responses = await asyncio.gather(*(model.infer(request(tensor)) for tensor in tensors))
+    assert [response.output("label").data.tolist() for response in responses] == [[1], [0], [1]]

@@ -78,6 +78,11 @@ async def test_statistics(client: httpx.AsyncClient) -> None:
     assert spent["fail"] > 0
 
 
+async def test_a_model_that_is_not_batched_says_so(client: httpx.AsyncClient) -> None:
+    metadata = (await client.get("/v2/models/fixed")).json()
+    assert metadata["parameters"] == {"batching": "off", "batching_reason": "FixedShape"}
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tandem.errors import BundleError
+from tandem_predictor.session import Session
 from tandem_predictor.sources import find
 
 from . import graphs
@@ -48,3 +50,15 @@ def test_a_damaged_bundle_says_so(tmp_path: Path) -> None:
 def test_no_directory(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"model directory .*: No such file"):
         find(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("where", ["", "model.onnx", "3", "3/model.onnx"])
+def test_weights_beside_the_model(where: str, tmp_path: Path) -> None:
+    directory = tmp_path / "m" / where
+    path = graphs.with_weights_beside(directory / "model.onnx")
+    (source,) = find(tmp_path / "m")
+    assert (source.name, source.onnx) == ("m", path)
+    assert Session(source.onnx).run({"x": np.ones((1, 3), np.float32)}, ["y"])[0].tolist() == [[6]]
+    (directory / "weights").unlink()
+    with pytest.raises(BundleError, match=r"model\.onnx keeps weights in weights, which is not beside it"):
+        Session(source.onnx)

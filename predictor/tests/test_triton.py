@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tandem_predictor.session import TensorInfo
+from tandem import Bundle, BundleError
+from tandem_predictor.session import Session, TensorInfo
 from tandem_predictor.triton import Settings, configuration, main, write_model_repository
 
 from . import graphs
@@ -77,6 +79,41 @@ def test_repository_of_a_bundle(tmp_path: Path) -> None:
     assert written == tmp_path / "out" / bundle.hop_name
     assert (written / "1" / "model.onnx").read_bytes() == bundle.model_path.read_bytes()
     assert f'name: "{bundle.hop_name}"' in (written / "config.pbtxt").read_text()
+
+
+def test_a_golden_row_warms_the_model_up(tmp_path: Path) -> None:
+    bundle = graphs.linear_bundle(tmp_path / "bundles")
+    written = write_model_repository(bundle, tmp_path / "out")
+    text = (written / "config.pbtxt").read_text()
+    parse(text)
+    assert 'inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 3 ] input_data_file: "input-0" } }' in text
+    assert np.frombuffer((written / "warmup" / "input-0").read_bytes(), "<f4").tolist() == [0, 1, 2]
+    write_model_repository(bundle, tmp_path / "out", Settings(warmup=False))
+    assert not (written / "warmup").exists()
+
+
+def test_weights_beside_the_model(tmp_path: Path) -> None:
+    weights = graphs.with_weights_beside(tmp_path / "model.onnx")
+    bundle = graphs.linear_bundle(tmp_path / "bundles", model=weights)
+    model = write_model_repository(bundle, tmp_path / "out") / "1" / "model.onnx"
+    assert sorted(file.name for file in model.iterdir()) == ["model.onnx", "weights"]
+    assert Session(model / "model.onnx").run({"x": np.ones((1, 3), np.float32)}, ["y"])[0].tolist() == [[6]]
+
+
+def test_labels_of_any_number_are_declared_so_and_not_batched() -> None:
+    outputs = [TensorInfo("label", "INT64", (1,)), TensorInfo("probabilities", "FP32", (1, 2))]
+    text = configuration("m", [X], outputs, Settings())
+    parse(text)
+    assert 'output { name: "label" data_type: TYPE_INT64 dims: [ -1 ] }' in text
+    assert 'output { name: "probabilities" data_type: TYPE_FP32 dims: [ -1, 2 ] }' in text
+    assert "max_batch_size: 0\n" in text
+
+
+def test_the_bundle_itself_is_no_repository(tmp_path: Path) -> None:
+    bundle = graphs.linear_bundle(tmp_path)
+    with pytest.raises(BundleError, match="has the bundle itself"):
+        write_model_repository(bundle, tmp_path)
+    assert Bundle.open(bundle.path) == bundle
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

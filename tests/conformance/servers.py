@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -98,9 +98,11 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def running(command: Sequence[str], server: Server, *, timeout_s: float = 60) -> Iterator[None]:
+def running(
+    command: Sequence[str], server: Server, *, timeout_s: float = 60, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """A server process, from when all its models are ready until the end of the block."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as process:
         try:
             deadline = time.monotonic() + timeout_s
             for sample in server.samples:  # Triton calls itself ready while models are still to be added

@@ -353,11 +353,19 @@ _GRPC = [
     ("missing input", rpc(changed(without="weight_kg")), "INVALID_ARGUMENT", "contract_violation"),
     ("too many rows", rpc(ask.infer_request([good_row()] * (MAX_ROWS + 1))), "RESOURCE_EXHAUSTED", "too_many_rows"),
     ("unknown depot", rpc(ask.infer_request([good_row(depot_id=77)])), "NOT_FOUND", "entity_not_found"),
+    ("huge", rpc(ask.infer_request([good_row(postcode="de-1e300")])), "INVALID_ARGUMENT", "contract_violation"),
     ("infinite", rpc(ask.infer_request([good_row(depot_id=STANDING_DEPOT)])), "INTERNAL", "prediction_not_finite"),
 ]
 
 _DEPOT = "must be known to depot"
+_FLOAT32 = (
+    1,
+    "standardize_district",
+    "must be from -3.4028235e+38 to 3.4028235e+38, as the model computes in float32",
+)
+_HUGE = [good_row(), good_row(postcode="de-1e300")]
 _WORLD = [
+    ("beyond the model's numbers", text(*_HUGE), *BROKEN, _FLOAT32),
     ("unknown depot", text(good_row(depot_id=77)), 404, "entity_not_found", (0, "depot_id", _DEPOT)),
     ("outdated depot", text(good_row(depot_id=STALE_DEPOT)), 404, "entity_stale", (0, "depot_id", _DEPOT)),
     ("transform raises", text(good_row(postcode="none")), 500, "transform_failed", None),
@@ -377,5 +385,6 @@ CASES = [
     *(Case(f"V2: {kind}", send, *BROKEN, detail) for kind, send, detail in _V2_VALUES),
     *(Case(f"V2: {kind}", send, *MALFORMED) for kind, send in _V2_BODIES),
     *(Case(f"gRPC: {kind}", send, status, code) for kind, send, status, code in _GRPC),
+    Case("V2: beyond the model's numbers", v2(ask.infer_request(_HUGE)), *BROKEN, _FLOAT32),
     *(Case(f"world: {kind}", v1(body), status, code, detail) for kind, body, status, code, detail in _WORLD),
 ]

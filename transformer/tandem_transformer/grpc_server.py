@@ -135,7 +135,7 @@ class GrpcService:
     async def _model_metadata(self, request: Any) -> Any:
         self._check(request.name, request.version)
         described = self._v2.metadata()
-        tensors = {
+        tensors: dict[str, Any] = {
             kind: [pb.ModelMetadataResponse.TensorMetadata(**tensor) for tensor in described[kind]]
             for kind in ("inputs", "outputs")
         }

@@ -207,6 +207,9 @@ async def test_statuses(rpc: Rpc) -> None:
     status, code, message = await rpc.refused(ask.infer_request([good_row(), good_row(weight_kg=-1.0)]))
     assert (status, code) == ("INVALID_ARGUMENT", "contract_violation")
     assert message == "row 1, field 'weight_kg': must be > 0"
+    status, code, message = await rpc.refused(ask.infer_request([good_row(), good_row(postcode="de-1e300")]))
+    assert (status, code) == ("INVALID_ARGUMENT", "contract_violation")
+    assert message.startswith("row 1, field 'standardize_district': must be from -3.4028235e+38 to 3.4028235e+38")
     assert (await rpc.refused(b"garbage"))[:2] == ("INVALID_ARGUMENT", "malformed_request")
     assert (await rpc.refused(b""))[0] == "NOT_FOUND"
     assert (await rpc.refused(ask.infer_request([good_row(depot_id=77)])))[:2] == ("NOT_FOUND", "entity_not_found")

@@ -70,7 +70,24 @@ FAULTS = {
     "entity_stale": (404, good_row(depot_id=STALE_DEPOT)),
     "transform_failed": (500, good_row(postcode="none")),
     "prediction_not_finite": (500, good_row(depot_id=STANDING_DEPOT)),
+    "contract_violation": (422, good_row(postcode="de-1e300")),
 }
+
+
+async def test_every_value_beyond_the_models_numbers_is_named_and_the_others_travel_together(bundle: Bundle) -> None:
+    predictor = Counting(bundle)
+    service = make_service(bundle, predictor=predictor)
+    bad = good_row(postcode="de-1e300")
+    requests = [[good_row()], [bad, good_row(), bad], *([good_row()] for _ in range(8)), [bad]]
+    answers = await ask_all(service, requests)
+    rule = "must be from -3.4028235e+38 to 3.4028235e+38, as the model computes in float32"
+    for index, rows in ((1, (0, 2)), (10, (0,))):
+        details = [{"row": row, "field": "standardize_district", "rule": rule} for row in rows]
+        assert answers[index].details == details
+        assert str(answers[index]).startswith("row 0, field 'standardize_district': must be from")
+    assert not any(isinstance(answer, Exception) for index, answer in enumerate(answers) if index not in (1, 10))
+    assert predictor.asked == [9]
+    await service.close()
 
 
 @pytest.mark.parametrize("code", FAULTS)

@@ -48,7 +48,7 @@ def rating_age_h(customer_age):
 
 @model_dependent(fit=lambda x: {"mean": x.mean(), "std": x.std()})
 def standardize(x, *, mean, std):
-    if np.any(np.isfinite(x) & (x > 1e15)):
+    if np.any((x > 1e15) & (x < 1e100)):  # what is beyond no model can hold, which is another fault
         raise ValueError("no such number has been seen in training")
     return (x - mean) / std
 

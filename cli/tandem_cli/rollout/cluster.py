@@ -20,10 +20,14 @@ from tandem_cli.rollout.local import here
 from tandem_cli.rollout.target import Manifest, NoRolloutError, TargetError
 from tandem_rollout import KIND
 from tandem_rollout.analysis.record import Record
+from tandem_rollout.controller.guide import candidate
 from tandem_rollout.controller.kinds import InferenceRollout
 from tandem_rollout.controller.records import name_of, record_of
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.written import COMMAND, command_text
+from tandem_rollout.fields import InvalidSpecError
+from tandem_rollout.manifest import parse
+from tandem_rollout.revision import Revision
 
 _TIMEOUT: Final = httpx2.Timeout(15.0)
 _SERVICE_ACCOUNT: Final = "default"
@@ -88,6 +92,10 @@ class ClusterTarget:
             found = [each.metadata for each in self._client.list(InferenceRollout, namespace=self._namespace)]
         return sorted(metadata.name for metadata in found if metadata and metadata.name)
 
+    def alive(self, name: str) -> bool:
+        """Of a controller that does not run nothing is known here."""
+        return True
+
     def get(self, name: str) -> Manifest:
         """A rollout."""
         with self._telling(name):
@@ -101,6 +109,18 @@ class ClusterTarget:
         except NoRolloutError:
             return None
         return record_of(found.binaryData)
+
+    def revision(self, manifest: Manifest, bundle: str = "") -> str:
+        """Name of the InferenceService that the controller makes of it."""
+        if bundle:
+            before = {**(manifest["spec"].get("bundle") or {}), **_image(bundle)}
+            after = {key: value for key, value in before.items() if value is not None}
+            manifest = {**manifest, "spec": {**manifest["spec"], "bundle": after}}
+        try:
+            rollout = parse(manifest)
+        except InvalidSpecError as error:
+            raise TargetError(str(error), advice="correct it, and try again") from None
+        return candidate(rollout, [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]).name
 
     def asks_as(self) -> str:
         """As the API server knows us; by the kubeconfig or this machine where it does not say."""
@@ -120,8 +140,7 @@ class ClusterTarget:
 
     def set_bundle(self, name: str, bundle: str, command: Command) -> None:
         """Set another image, in one write with the annotation."""
-        image = {"image": bundle, "pvc": None, "uri": None, "version": None}
-        self._patch(name, {**_annotated(command), "spec": {"bundle": image}})
+        self._patch(name, {**_annotated(command), "spec": {"bundle": _image(bundle)}})
 
     def _patch(self, name: str, patch: dict[str, Any]) -> None:
         with self._telling(name):
@@ -156,6 +175,11 @@ _ADVICE: Final = {
 
 def _annotated(command: Command) -> dict[str, Any]:
     return {"metadata": {"annotations": {COMMAND: command_text(command)}}}
+
+
+def _image(bundle: str) -> dict[str, Any]:
+    """An image in the place of what ``spec.bundle`` says."""
+    return {"image": bundle, "pvc": None, "uri": None, "version": None}
 
 
 def _config(context: str) -> SingleConfig:

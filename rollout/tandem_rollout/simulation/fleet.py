@@ -288,7 +288,7 @@ def _decided(schedule: Schedule, run: Run) -> bool:
 
 def _ended(schedule: Schedule, run: Run) -> int | None:
     """How it ended; None where it goes on by itself."""
-    if run.state in ("Aborting", "Aborted"):
+    if run.returns or run.state == "Aborted":
         return TAKEN_BACK if _decided(schedule, run) else ROLLED_BACK
     if run.state == "Promoted":
         return PROMOTED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ from tandem_rollout.manifest import parse
 from tandem_rollout.revision import Revision
 
 _TIMEOUT: Final = httpx2.Timeout(15.0)
+_REFERENCE: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/:@]*")
+"""What every reference of an image looks like; the cluster finds out whether it is there."""
+
 _SERVICE_ACCOUNT: Final = "default"
 """What lightkube calls the user of a pod."""
 
@@ -113,6 +117,8 @@ class ClusterTarget:
     def revision(self, manifest: Manifest, bundle: str = "") -> str:
         """Name of the InferenceService that the controller makes of it."""
         if bundle:
+            if not _REFERENCE.fullmatch(bundle):
+                raise TargetError(f"{bundle!r} is no image", advice="name it like registry.example.com/model:v2")
             before = {**(manifest["spec"].get("bundle") or {}), **_image(bundle)}
             after = {key: value for key, value in before.items() if value is not None}
             manifest = {**manifest, "spec": {**manifest["spec"], "bundle": after}}

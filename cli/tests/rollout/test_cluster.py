@@ -109,10 +109,10 @@ def test_a_revision_is_named_as_the_controller_names_it(server: ApiServer) -> No
     assert target.revision(after) == target.revision(made, "registry.example.com/est:v3") != target.revision(made)
 
 
-def test_an_image_that_the_spec_does_not_take(server: ApiServer) -> None:
+def test_an_image_that_cannot_be_one(server: ApiServer) -> None:
     found = run("plan", "est", "--bundle", "not an image", "--rps", "10")
     assert found.exit_code == 1
-    assert "spec.bundle.image" in found.stderr
+    assert "'not an image' is no image" in found.stderr
 
 
 def test_stable_is_not_started_over_a_run(server: ApiServer) -> None:

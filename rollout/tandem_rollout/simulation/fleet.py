@@ -150,8 +150,10 @@ class Fleet:
             setattr(self, name, getattr(self, name)[kept])
         for _, ratios in self._ratios.values():
             ratios.keep(kept)
-        for each in (*self._timed.values(), *self._drifts.values()):
-            each.keep(kept)
+        for timed in self._timed.values():
+            timed.keep(kept)
+        for drifts in self._drifts.values():
+            drifts.keep(kept)
 
     def give_up(self, now: float) -> None:
         """The simulation ends; what has not been decided stays so."""

@@ -15,7 +15,7 @@ from tandem_rollout.analysis.record import Record
 from tandem_rollout.analyst import Analyst, Judgement
 from tandem_rollout.driver import advance
 from tandem_rollout.engine.desired import Desired
-from tandem_rollout.engine.run import Command, Run, Verb
+from tandem_rollout.engine.run import RETURNS, Command, Run, Verb
 from tandem_rollout.engine.schedule import Schedule, Step
 from tandem_rollout.engine.seen import Arm, Seen
 from tandem_rollout.engine.written import read, write

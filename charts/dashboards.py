@@ -318,7 +318,7 @@ _ROLLOUTS: Final = (
         width=12,
     ),
 )
-_UNDER_WAY: Final = f'tandem_rollout_run_state{{{_WHERE},state!~"Promoted|Aborted|Concluded"}} == 1'
+_UNDER_WAY: Final = f'tandem_rollout_run_state{{{_WHERE},state!~"Promoted|Aborted|RolledBack|Concluded"}} == 1'
 _RUNS: Final = (
     Panel("Under way", ((f"count ({_UNDER_WAY}) or vector(0)", "under way"),), kind="stat", width=4),
     Panel(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.rollouts.interval import of_means, wilson
-from benchmarks.rollouts.scenario import Scenario
+from benchmarks.rollouts.scenario import QUANTILE, Scenario
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED, Outcomes, spread
 
 
@@ -30,6 +30,12 @@ class Found:
         """Canary requests over those of the SPRT, with the interval."""
         sprt = self.others.get("sprt")
         return of_means(self.engine.samples, sprt.samples) if sprt is not None else None
+
+    @property
+    def vs_quantile(self) -> tuple[float, float, float] | None:
+        """Canary requests over those with the true quantile as limit of latency, with the interval."""
+        known = self.others.get(QUANTILE)
+        return of_means(self.engine.requests, known.requests) if known is not None else None
 
     def wrong(self, outcomes: Outcomes) -> float | None:
         """Share of wrong decisions; None where none is wrong."""
@@ -59,6 +65,7 @@ class Found:
             "dispersion": case.dispersion,
             "pods": case.pods,
             "vs_sprt": self.vs_sprt,
+            "vs_quantile": self.vs_quantile,
             "rules": {name: _numbers(each) for name, each in {"tandem": self.engine, **self.others}.items()},
         }
 
@@ -82,6 +89,9 @@ def headline(found: Sequence[Found]) -> dict[str, float]:
         "bad_detected": min((_lower(each, ROLLED_BACK) for each in bad), default=0.0),
         "samples_vs_sprt": max((high for ratio, high in plain if ratio <= 2.0), default=float("inf")),
         "samples_vs_sprt_r5": max((high for ratio, high in plain if ratio > 2.0), default=float("inf")),
+        "latency_vs_quantile": max(
+            (each.vs_quantile[2] for each in main if each.vs_quantile is not None), default=float("inf")
+        ),
         "outage_rollbacks": sum(_owed_to_outage(each) for each in found if each.scenario.truth == "good"),
     }
 
@@ -105,7 +115,7 @@ def outside(found: Sequence[Found]) -> list[str]:
 def last_line(found: Sequence[Found]) -> str:
     """One line for machines."""
     figures = headline(found)
-    shown = {name: f"{value:.2f}" if name.startswith("samples") else f"{value:.4f}" for name, value in figures.items()}
+    shown = {name: f"{value:.2f}" if "_vs_" in name else f"{value:.4f}" for name, value in figures.items()}
     shown["outage_rollbacks"] = f"{figures['outage_rollbacks']:.0f}"
     return "sim: " + " ".join(f"{name}={value}" for name, value in shown.items())
 

@@ -34,7 +34,8 @@ def show(found: Sequence[Found], console: Console) -> None:
     """Print the table."""
     table = Table(
         title="Ends of rollouts in per cent (baking: taken back while it baked); canary requests and minutes "
-        "until the decision; other rules' wrong decisions in per cent; * counts for the last line",
+        "until the decision; other rules' wrong decisions in per cent; * counts for the last line; ×SPRT of limits "
+        "before the run: requests over those of the true quantile",
         title_justify="left",
     )
     table.add_column("scenario", no_wrap=True)
@@ -53,7 +54,7 @@ def show(found: Sequence[Found], console: Console) -> None:
 def _cells(found: Found) -> list[str]:
     engine = found.engine
     shares = [f"{engine.share(how):.2%}"[:-1] for how in (PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED)]
-    cost = found.vs_sprt
+    cost = found.vs_sprt or found.vs_quantile
     decided = engine.ended != UNDECIDED
     taken: list[str] = []
     for values, unit in ((engine.requests, 1.0), (engine.seconds, 60.0)):
@@ -88,7 +89,7 @@ def _plot_wrong(found: Sequence[Found], path: Path) -> None:
     """Wrong decisions by rule, of what should be promoted and of what should not."""
     figure, axes = plt.subplots(1, 2, figsize=(15, 11), layout="constrained")
     for at, (truth, title) in enumerate((("good", "good canaries rolled back"), ("bad", "bad canaries promoted"))):
-        rows = [each for each in found if each.scenario.truth == truth and each.others]
+        rows = [each for each in found if each.scenario.truth == truth and "argo" in each.others]
         names = [each.scenario.name for each in rows]
         for offset, (rule, colour) in enumerate(COLOURS.items()):
             if rule == "argo-early":

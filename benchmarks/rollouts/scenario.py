@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,13 @@ from tandem_rollout.simulation.lies import Lies
 from tandem_rollout.simulation.outage import Outage
 from tandem_rollout.simulation.rollouts import Case, Rule
 from tandem_rollout.simulation.sprt import Sprt
-from tandem_rollout.simulation.traffic import Bins, Incidents, Rates, Traffic
+from tandem_rollout.simulation.traffic import Bins, Incidents, Rates, Times, Traffic
 from tandem_rollout.strategy import Canary
 
 Truth = Literal["good", "between", "bad"]
+
+QUANTILE = "quantile"
+"""Our engine, with requests above the true quantile as a ratio of its own."""
 
 HOURS = 3600.0
 HORIZON = 48 * HOURS
@@ -49,6 +53,7 @@ class Scenario:
         margin: Whether the canary is just at the margin.
         dark: Whether nothing can be seen at all: it should be held for ever.
         outage: Whether metrics are missing at times.
+        against: Another case whose requests are those to measure by: of latency with the true quantile as its limit.
     """
 
     group: str
@@ -61,6 +66,7 @@ class Scenario:
     margin: bool = False
     dark: bool = False
     outage: bool = False
+    against: Case | None = None
 
     @property
     def name(self) -> str:
@@ -75,6 +81,8 @@ class Scenario:
     @property
     def rules(self) -> tuple[str, ...]:
         """Names of the other rules that decide about the same traffic."""
+        if self.against is not None:
+            return (QUANTILE,)
         if "errors" not in self.case.traffic.rates or len(self.case.schedule.steps) > 1:
             return ()
         return ("sprt", *RULES) if self.plain else RULES
@@ -82,7 +90,7 @@ class Scenario:
     def make(self, rollouts: int) -> list[Rule]:
         """These rules, for so many rollouts."""
         made: list[Rule] = []
-        if not self.rules:
+        if not self.rules or self.against is not None:
             return made
         rates = self.case.traffic.rates["errors"]
         if self.plain:
@@ -103,6 +111,7 @@ def scenarios() -> list[Scenario]:
     return [
         *_errors(),
         *_latency(),
+        *_loads(),
         *_drift(),
         *_quiet(),
         *_bursts(),
@@ -212,6 +221,59 @@ def _latency() -> Iterator[Scenario]:
         ratio = beyond / 0.05  # at ×1.25 it is 1, at ×1.5 it is 2
         truth: Truth = "good" if slower <= metric.slowdown else "bad"
         yield Scenario("slow", f"×{slower:g}", truth, case, ratio, margin=slower == 1.5)
+
+
+_EDGES = tuple(round(10.0 ** (at / 10.0), 4) / 1000.0 for at in range(31))
+"""Ten to a decade, from 1 ms to 1 s, as transformers have them."""
+_Z95 = 1.6448536269514722
+_SIGMA = 0.5
+_MEDIAN = _EDGES[20] * math.exp(-_Z95 * _SIGMA)
+"""Of latencies whose quantile 0.95 is an edge."""
+
+
+def _above(median: float, edge: float) -> float:
+    """Share of log-normal latencies above an edge."""
+    return 0.5 * math.erfc(math.log(edge / median) / (_SIGMA * math.sqrt(2.0)))
+
+
+def _buckets(median: float) -> tuple[float, ...]:
+    beyond = [1.0, *(_above(median, edge) for edge in _EDGES), 0.0]
+    return tuple(more - less for more, less in itertools.pairwise(beyond))
+
+
+def _loads() -> Iterator[Scenario]:
+    """Load before the run that made stable's latencies others than they are in the run.
+
+    The canary is slower by factors that the next edge makes 1, 2 and many times as many slow requests of: those are
+    what the true quantile would count.
+    """
+    metric, counted = Metric(type="latency"), Metric(type="ratio", name=QUANTILE, floor=0.0)
+    step = _EDGES[21] / _EDGES[20]
+    margin = step * math.exp((_Z95 - 1.2815515655446004) * _SIGMA)
+    loads = (("too long ×3", 3.0), ("too long ×1.6", 1.6), ("right", 1.0), ("too short ×4", 0.25))
+    for weight, those in ((10, loads), (50, (loads[0], loads[-1]))):
+        for title, load in those:
+            for slower in (1.0, step, margin, 3.0):
+                share = _above(_MEDIAN * slower, _EDGES[21])
+                times = Times(_EDGES, _buckets(_MEDIAN), _buckets(_MEDIAN * slower), _buckets(_MEDIAN * load))
+                case, known = (
+                    Case(metrics=(of,), schedule=_at(weight), traffic=traffic, interval=INTERVAL)
+                    for of, traffic in (
+                        (metric, Traffic(requests_per_second=PER_SECOND, times=times)),
+                        (counted, Traffic(requests_per_second=PER_SECOND, rates={QUANTILE: Rates(0.05, share)})),
+                    )
+                )
+                truth: Truth = "good" if slower <= step else "bad"
+                yield Scenario(
+                    "limit before the run",
+                    f"{title}, at {weight} %, ×{slower:.2f}",
+                    truth,
+                    case,
+                    share / 0.05,
+                    main=weight <= 10,
+                    margin=slower == margin,
+                    against=known,
+                )
 
 
 def _drift() -> Iterator[Scenario]:

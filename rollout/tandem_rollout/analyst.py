@@ -139,7 +139,7 @@ class Analyst:
         note = Note(now, run.state, run.weight, run.reason, run.by)
         if not record.notes or msgspec.structs.replace(record.notes[-1], at=now) != note:
             self._record = noted(record, note)
-        if run.ended or run.state == "Aborting":
+        if run.ended or run.returns:
             self._due = math.inf
 
     async def keep(self) -> None:

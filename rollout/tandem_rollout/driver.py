@@ -53,7 +53,7 @@ async def advance(
     """
     seen = backend.seen(run)
     judgement = Judgement()
-    if run is not None and not run.ended and run.state != "Aborting":
+    if run is not None and not run.ended and not run.returns:
         # where the canary has weight and no pods there is nothing to ask first
         if not run.weight or seen.canary.running:
             judgement = await analyst.look(analysis, run, await backend.arms(run), now)

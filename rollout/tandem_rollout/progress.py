@@ -12,7 +12,7 @@ from tandem_rollout.status import MetricStatus, PastRun
 from tandem_rollout.times import stamp
 
 TRIED: Final = "this version was tried; `tandem rollout start` tries it again"
-"""What a status says where the spec asks for a version that was aborted, be it that it asked for another meanwhile."""
+"""What a status says where the spec asks for a version that was taken back, even if it asked for another meanwhile."""
 
 
 def progress(run: Run | None, schedule: Schedule) -> str:
@@ -68,6 +68,8 @@ def past_run(run: Run, version: str) -> PastRun:
         ended=stamp(run.since),
         reason=run.reason,
         by=run.by,
+        started_by=run.started_by,
+        start_reason=run.start_reason,
     )
 
 

@@ -69,10 +69,13 @@ class RunStatus(_Struct, frozen=True):
     hurried: Annotated[bool, Meta(description="Whether weights go back before stable has its pods back.")] = False
     reason: Annotated[str, Meta(description="Why the state is what it is.")] = ""
     by: Annotated[str, Meta(description="Who wanted it; empty for the controller itself.")] = ""
+    started_by: Annotated[str, Meta(description="Who started it; empty where the spec did.")] = ""
+    start_reason: Annotated[str, Meta(description="Why it was started, in the words of that person.")] = ""
     command: Annotated[str, Meta(description="Identity of the last command that was heard.")] = ""
     heard: Annotated[list[str], Meta(description="Those of the commands before it, the latest first.")] = field(
         default_factory=list
     )
+    pending: Annotated[str, Meta(description="Identity of a start that the next run carries out.")] = ""
     verdict: Annotated[str, Meta(description="What the metrics say together.")] = ""
 
 
@@ -97,7 +100,7 @@ class PastRun(_Struct, frozen=True):
     """A run that has ended."""
 
     number: Annotated[int, Meta(description="Its number.")]
-    outcome: Annotated[str, Meta(description="Promoted, Aborted or Concluded.")]
+    outcome: Annotated[str, Meta(description="Promoted, Aborted, RolledBack (it was promoted before) or Concluded.")]
     stable: Annotated[str, Meta(description="InferenceService that served before.")]
     canary: Annotated[str, Meta(description="InferenceService that was to follow it.")]
     version: Annotated[str, Meta(description="Version of the canary's bundle.")] = ""
@@ -105,6 +108,8 @@ class PastRun(_Struct, frozen=True):
     ended: Annotated[str, Meta(description="When it ended.")] = ""
     reason: Annotated[str, Meta(description="Why it ended so.")] = ""
     by: Annotated[str, Meta(description="Who wanted it; empty for the controller itself.")] = ""
+    started_by: Annotated[str, Meta(description="Who started it; empty where the spec did.")] = ""
+    start_reason: Annotated[str, Meta(description="Why it was started, in the words of that person.")] = ""
 
 
 class RolloutStatus(_Struct, frozen=True):

@@ -15,7 +15,7 @@ from tandem_rollout.analysis.record import Record
 from tandem_rollout.analyst import Analyst, Judgement
 from tandem_rollout.driver import advance
 from tandem_rollout.engine.desired import Desired
-from tandem_rollout.engine.run import Command, Run, Verb
+from tandem_rollout.engine.run import RETURNS, Command, Run, Verb
 from tandem_rollout.engine.schedule import Schedule, Step
 from tandem_rollout.engine.seen import Arm, Seen
 from tandem_rollout.engine.written import read, write
@@ -227,9 +227,9 @@ STORIES: dict[str, tuple[Story, float, list[str]]] = {
             "Scaling 50",
             "Baking 100",
             "Promoted 100",
-            "Aborting 100",
-            "Aborting 0",
-            "Aborted 0",
+            "RollingBack 100",
+            "RollingBack 0",
+            "RolledBack 0",
         ],
     ),
 }
@@ -247,7 +247,7 @@ async def test_a_run_goes_its_way_and_its_notes_tell_it(name: str) -> None:
 
 def _short(states: list[str]) -> list[str]:
     """Where the weight goes in the same move in which the way back begins, nobody sees the state before."""
-    return [each for at, each in enumerate(states) if not (each.startswith("Aborting") and not each.endswith(" 0"))]
+    return [each for at, each in enumerate(states) if not (each.startswith(tuple(RETURNS)) and not each.endswith(" 0"))]
 
 
 @pytest.mark.parametrize("name", [*STORIES, "supersession"])

@@ -36,9 +36,10 @@ def test_the_last_line_has_all_figures(quick: tuple[str, dict, Path]) -> None:
         "bad_detected",
         "samples_vs_sprt",
         "samples_vs_sprt_r5",
+        "latency_vs_quantile",
         "outage_rollbacks",
     ]
-    pattern = "sim: " + " ".join(rf"{name}=[0-9.]+" for name in names)
+    pattern = "sim: " + " ".join(rf"{name}=[0-9.]+" for name in names).replace("quantile=[0-9.]+", "quantile=inf")
     assert re.fullmatch(pattern, said.splitlines()[-1])
     assert list(found["headline"]) == names
 
@@ -71,6 +72,22 @@ def test_the_figures_are_the_adverse_ends_of_wilsons_intervals(quick: tuple[str,
     assert figures["false_promote"] == pytest.approx(ends(double["promoted"] + double["taken_back"])[1], abs=1e-6)
     assert figures["bad_detected"] == pytest.approx(ends(double["rolled_back"])[0], abs=1e-6)
     assert found["scenarios"][0]["vs_sprt"][2] <= figures["samples_vs_sprt"]
+
+
+def test_latency_takes_at_most_twice_the_requests_whatever_its_limit_was_before(tmp_path: Path) -> None:
+    said = sim(tmp_path, "--quick", "--only", "limit before the run", "--processes", "1")
+    found = json.loads((tmp_path / "rollouts.json").read_text())
+    known = [each for each in found["scenarios"] if each["main"]]
+    assert len(known) == 16
+    for each in known:
+        ratio, low, high = each["vs_quantile"]
+        assert low <= ratio <= 2.0, each["title"]
+        assert ratio <= high <= 2.1, each["title"]  # of 400 rollouts
+        assert each["rules"]["quantile"]["rollouts"] == 400
+    assert found["headline"]["latency_vs_quantile"] == max(each["vs_quantile"][2] for each in known)
+    assert f"latency_vs_quantile={found['headline']['latency_vs_quantile']:.2f}" in said
+    for name, bar in (("false_rollback", 0.03), ("false_promote", 0.03)):
+        assert found["headline"][name] <= bar
 
 
 def test_two_processes_find_what_one_finds(quick: tuple[str, dict, Path], tmp_path: Path) -> None:

@@ -150,18 +150,23 @@ async def test_a_faulty_version_is_caught_and_rolled_back(
 
 async def test_a_person_is_obeyed(stack: LocalStack, settings: dict[str, Any]) -> None:
     with RolloutRunner(stack, settings) as runner:
-        runner.ask("start", version="v2")
+        runner.ask("start", version="v2", reason="faster")
         await until(lambda: stack.weights["v2"] == 20)
         runner.ask("pause", reason="lunch")
         await until(lambda: state_of(runner) == "Paused")
+        runner.ask("start", version="v1")  # stable: that is no abort
+        await until(lambda: "cannot start while Paused" in written(runner.name).run.reason)
+        assert stack.weights["v2"] == 20
         runner.ask("promote", reason="it is good")
         await until(lambda: state_of(runner) == "Promoted")
         assert stack.weights["v2"] == 100
         runner.ask("rollback", reason="it was not")
-        await until(lambda: state_of(runner) == "Aborted")
+        await until(lambda: state_of(runner) == "RolledBack")
         assert stack.weights["v1"] == 100
         status = written(runner.name)
     assert status.run is not None and status.run.reason.endswith("it was not") and status.run.by
+    assert status.run.start_reason == status.history[0].start_reason == "faster"
+    assert status.run.started_by and status.history[0].outcome == "RolledBack"
 
 
 async def test_a_version_that_has_no_pair_is_not_waited_for(stack: LocalStack, settings: dict[str, Any]) -> None:

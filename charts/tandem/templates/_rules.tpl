@@ -121,10 +121,10 @@ TandemRunAborted:
   severity: warning
   for: 0m
   expr: |-
-    max {{ $of }} (tandem_rollout_run_state{state="Aborted"}) == 1
+    max {{ $of }} (tandem_rollout_run_state{state=~"Aborted|RolledBack"}) == 1
       and time() - max {{ $of }} (tandem_rollout_run_state_since_timestamp_seconds) < 3600
   summary: >-
-    The run of {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }} was aborted
+    The run of {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }} was aborted or rolled back
   description: >-
     The version before has all requests again. `tandem rollout report` says what was held against the new one.
 TandemCanaryWeightOff:

@@ -100,7 +100,7 @@ class LocalBackend:
         """
         asked = self._files.asked()
         if asked is not None and (run is None or not run.knows(asked.id)):
-            asked = self._heed(asked)
+            asked = self._heed(asked, run)
         serving = max(self._stack.weights.items(), key=lambda item: item[1])[0]
         underway = run if run is not None and not run.ended else None
         wanted = self._wanted
@@ -176,14 +176,19 @@ class LocalBackend:
         bundle = self._rollout.spec.bundle
         return bundle.image if bundle is not None else ""
 
-    def _heed(self, asked: Asked) -> Asked | None:
-        """Want the version that is asked for; None where there is no such version."""
+    def _heed(self, asked: Asked, run: Run | None) -> Asked | None:
+        """Want the version that is asked for; None where there is no such version.
+
+        To start stable is no way to abort a run: then the run answers that it cannot be.
+        """
         self._strange = ""
         if asked.verb != "start" or not asked.version:
             return asked
         if asked.version not in self._versions:
             self._strange = f"{asked.version} is not here: this stack has {', '.join(self._versions)}"
             return None
+        if run is not None and not run.ended and asked.version == run.stable:
+            return asked
         self._take(with_version(self._manifest, asked.version))
         return asked
 

@@ -43,9 +43,12 @@ def ask(
     Raises:
         TargetError: It makes no sense as the rollout is; nothing was sent.
     """
-    before = current(target.get(name))
+    manifest = target.get(name)
+    before = current(manifest)
     if refusal := _senseless(before, verb, bundle):
         raise TargetError(refusal, advice=f"see `tandem rollout explain {name}`")
+    if verb == "start" and before.spec is not None:
+        _check_start(before, target, target.revision(manifest, bundle), bundle)
     command = Command(id=setting.identity(), verb=verb, by=target.asks_as(), reason=reason)
     if bundle:
         target.set_bundle(name, bundle, command)
@@ -57,8 +60,7 @@ def ask(
     for last in looks(target, name, setting, timeout=timeout):
         run = last.run
         if run is not None and run.command == command.id:
-            # another version takes its turn by the spec, whatever the run before it says of the command
-            refused = "" if bundle else _refused(run, verb, before.run)
+            refused = _refused(run, verb)
             code = exits.FAILED if refused else exits.DONE
             return _answer(last, command, heard=True, refused=refused, state=run.state, code=code)
     state = last.run.state if last.run else None
@@ -81,11 +83,49 @@ def _senseless(before: Current, verb: Verb, bundle: str) -> str:
     return ""
 
 
-def _refused(run: RunStatus, verb: Verb, before: RunStatus | None) -> str:
+def _check_start(before: Current, target: Target, wanted: str, bundle: str) -> None:
+    """Make sure that there is something to start: no run would hear it.
+
+    Args:
+        before: The rollout.
+        target: Where it is.
+        wanted: The revision that is to be started.
+        bundle: What the command line names.
+
+    Raises:
+        TargetError: There is nothing to start.
+    """
+    name, run, serving = before.name, before.run, before.serving
+    another = "--bundle IMAGE" if target.takes_images else "--version VERSION"
+    if before.schedule is not None and before.schedule.observes:
+        raise TargetError(
+            f"{name} only watches: a run begins when clients meet both versions, and anew by another spec",
+            advice=f"change the spec, or see `tandem rollout explain {name}`",
+        )
+    if not serving:
+        raise TargetError(
+            f"no version of {name} serves yet: the first one needs no run",
+            advice=f"see `tandem rollout explain {name}` for what it waits for",
+        )
+    if wanted != serving:
+        return
+    said = f"{bundle or before.version(serving) or serving} serves already"
+    if run is not None and run.state not in ENDS:
+        raise TargetError(
+            f"{said}: it is stable in run {run.number}, which is {run.state}",
+            advice=f"to give it all requests back, `tandem rollout abort {name} {target.options}`",
+        )
+    raise TargetError(
+        f"there is nothing to start: {said}",
+        advice=f"name another one: `tandem rollout start {name} {another} {target.options}`",
+    )
+
+
+def _refused(run: RunStatus, verb: Verb) -> str:
     """Why a run that has heard a command has not obeyed it; empty where it has."""
     if run.reason.startswith(_NOT_OBEYED):
         return run.reason.partition("; ")[0]
-    if verb == "start" and before is not None and run.number == before.number:
+    if verb == "start" and run.state in ENDS:
         return "there is nothing to start: what the spec asks for serves already"
     return ""
 

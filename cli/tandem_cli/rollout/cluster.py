@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +21,19 @@ from tandem_cli.rollout.local import here
 from tandem_cli.rollout.target import Manifest, NoRolloutError, TargetError
 from tandem_rollout import KIND
 from tandem_rollout.analysis.record import Record
+from tandem_rollout.controller.guide import candidate
 from tandem_rollout.controller.kinds import InferenceRollout
 from tandem_rollout.controller.records import name_of, record_of
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.written import COMMAND, command_text
+from tandem_rollout.fields import InvalidSpecError
+from tandem_rollout.manifest import parse
+from tandem_rollout.revision import Revision
 
 _TIMEOUT: Final = httpx2.Timeout(15.0)
+_REFERENCE: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/:@]*")
+"""What every reference of an image looks like; the cluster finds out whether it is there."""
+
 _SERVICE_ACCOUNT: Final = "default"
 """What lightkube calls the user of a pod."""
 
@@ -88,6 +96,10 @@ class ClusterTarget:
             found = [each.metadata for each in self._client.list(InferenceRollout, namespace=self._namespace)]
         return sorted(metadata.name for metadata in found if metadata and metadata.name)
 
+    def alive(self, name: str) -> bool:
+        """Of a controller that does not run nothing is known here."""
+        return True
+
     def get(self, name: str) -> Manifest:
         """A rollout."""
         with self._telling(name):
@@ -101,6 +113,20 @@ class ClusterTarget:
         except NoRolloutError:
             return None
         return record_of(found.binaryData)
+
+    def revision(self, manifest: Manifest, bundle: str = "") -> str:
+        """Name of the InferenceService that the controller makes of it."""
+        if bundle:
+            if not _REFERENCE.fullmatch(bundle):
+                raise TargetError(f"{bundle!r} is no image", advice="name it like registry.example.com/model:v2")
+            before = {**(manifest["spec"].get("bundle") or {}), **_image(bundle)}
+            after = {key: value for key, value in before.items() if value is not None}
+            manifest = {**manifest, "spec": {**manifest["spec"], "bundle": after}}
+        try:
+            rollout = parse(manifest)
+        except InvalidSpecError as error:
+            raise TargetError(str(error), advice="correct it, and try again") from None
+        return candidate(rollout, [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]).name
 
     def asks_as(self) -> str:
         """As the API server knows us; by the kubeconfig or this machine where it does not say."""
@@ -120,8 +146,7 @@ class ClusterTarget:
 
     def set_bundle(self, name: str, bundle: str, command: Command) -> None:
         """Set another image, in one write with the annotation."""
-        image = {"image": bundle, "pvc": None, "uri": None, "version": None}
-        self._patch(name, {**_annotated(command), "spec": {"bundle": image}})
+        self._patch(name, {**_annotated(command), "spec": {"bundle": _image(bundle)}})
 
     def _patch(self, name: str, patch: dict[str, Any]) -> None:
         with self._telling(name):
@@ -156,6 +181,11 @@ _ADVICE: Final = {
 
 def _annotated(command: Command) -> dict[str, Any]:
     return {"metadata": {"annotations": {COMMAND: command_text(command)}}}
+
+
+def _image(bundle: str) -> dict[str, Any]:
+    """An image in the place of what ``spec.bundle`` says."""
+    return {"image": bundle, "pvc": None, "uri": None, "version": None}
 
 
 def _config(context: str) -> SingleConfig:

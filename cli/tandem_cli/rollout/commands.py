@@ -15,7 +15,7 @@ from tandem_cli.render import dump
 from tandem_cli.rollout import screen
 from tandem_cli.rollout.course import Traffic
 from tandem_cli.rollout.current import Current, current, last_record
-from tandem_cli.rollout.explaining import explanation
+from tandem_cli.rollout.explaining import Commands, explanation
 from tandem_cli.rollout.forms import Status, StatusList
 from tandem_cli.rollout.options import (
     ClusterOption,
@@ -64,7 +64,7 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
     help="New versions on their way to clients: what they do, why, and your word in it.\n\n"
     "A stack of that name that runs on this machine is meant; else the cluster of the kubeconfig.\n\n"
-    "Exit codes of all commands: 0 done or promoted, 1 failure, 2 the command line makes no sense, 3 aborted, "
+    "Exit codes of all commands: 0 done or promoted, 1 failure, 2 the command line makes no sense, 3 taken back, "
     "4 not decided or not heard in time, 5 waits for a person.",
 )
 
@@ -89,8 +89,9 @@ def status(
 ) -> None:
     """Show where a run stands, and what each metric says.
 
-    Exit codes: 0 shown; with --wait-for 0 reached, 1 ended otherwise, 3 aborted, 4 not in time, 5 waits for a person;
-    with --exit-code by the state: 0 promoted, concluded or no run, 3 aborted, 4 on its way, 5 waits for a person.
+    Exit codes: 0 shown; with --wait-for 0 reached, 1 ended otherwise, 3 taken back, 4 not in time, 5 waits for a
+    person; with --exit-code by the state: 0 promoted, concluded or no run, 3 taken back, 4 on its way, 5 waits for a
+    person. Taken back is aborted, or rolled back after the promotion.
     """
     setting = context.ensure_object(Setting)
     target = target_of(setting, name, local, cluster, namespace, kube_context)
@@ -125,8 +126,8 @@ def watch(
 ) -> None:
     """Show a run until it ends. Without a terminal, each change is a line.
 
-    Exit codes: 0 promoted or concluded, 1 failure, 2 the command line makes no sense, 3 aborted, 4 not decided in time,
-    5 waits for a person when the time is over.
+    Exit codes: 0 promoted or concluded, 1 failure, 2 the command line makes no sense, 3 aborted or rolled back, 4 not
+    decided in time, 5 waits for a person when the time is over.
     """
     setting = context.ensure_object(Setting)
     target = target_of(setting, name, local, cluster, namespace, kube_context)
@@ -183,7 +184,10 @@ def plan(
     setting = context.ensure_object(Setting)
     target = target_of(setting, name, local, cluster, namespace, kube_context)
     check_version(target, bundle, version)
-    found = current(target.get(name))
+    manifest = target.get(name)
+    found = current(manifest)
+    if bundle or version:
+        target.revision(manifest, bundle or version)
     traffic = Traffic(requests_per_second=rps, error_rate=error_rate, record=last_record(target, found))
     form = planned(found, traffic, image=bundle or version)
     show(form, screen.plan(form), output)
@@ -205,9 +209,12 @@ def explain(
     """
     setting = context.ensure_object(Setting)
     target = target_of(setting, name, local, cluster, namespace, kube_context)
-    found = current(target.get(name))
+    manifest = target.get(name)
+    found = current(manifest)
     record = target.record(name, found.run.number) if found.run else None
-    form = explanation(found, record, setting.now(), options=target.options)
+    wanted = target.revision(manifest) if found.spec is not None else ""
+    commands = Commands(options=target.options, heard=target.alive(name), wanted=wanted)
+    form = explanation(found, record, setting.now(), commands)
     show(form, screen.explanation(form), output)
 
 

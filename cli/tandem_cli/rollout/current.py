@@ -56,6 +56,15 @@ class Current:
         return self.status.observed_generation >= self.generation
 
     @property
+    def serving(self) -> str:
+        """The revision that clients meet, or met before a run that is on its way; empty where there is none."""
+        run = self.run
+        if run is not None and run.state != "Concluded":
+            return run.canary if run.state == "Promoted" else run.stable
+        served = max(self.status.variants, key=lambda each: each.weight, default=None)
+        return served.inference_service if served is not None and served.weight else ""
+
+    @property
     def schedule(self) -> Schedule | None:
         """What is planned; None where nothing is decided, or the spec is not understood."""
         return schedule(self.spec) if self.spec else None
@@ -85,6 +94,8 @@ class Current:
             started=run.started,
             reason=run.reason,
             by=run.by,
+            started_by=run.started_by,
+            start_reason=run.start_reason,
         )
         return [present, *past]
 

@@ -14,7 +14,7 @@ USAGE: Final = 2
 """The command line makes no sense."""
 
 ABORTED: Final = 3
-"""The run was aborted, or is on its way back."""
+"""The run was aborted or rolled back, or is on its way there."""
 
 UNDECIDED: Final = 4
 """The run is not decided yet, or what was waited for did not happen in time."""
@@ -27,6 +27,8 @@ _BY_STATE: Final = {
     "Concluded": DONE,
     "Aborting": ABORTED,
     "Aborted": ABORTED,
+    "RollingBack": ABORTED,
+    "RolledBack": ABORTED,
     "Paused": PAUSED,
     "Gated": PAUSED,
 }

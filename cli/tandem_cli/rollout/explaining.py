@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from tandem_cli.rollout import words
@@ -28,19 +29,37 @@ _RULES: Final = {
     "Promoted": "The run is over; the next one begins with another bundle, template or plan.",
     "Aborting": "Stable gets all requests back as soon as it has its pods back; at once where the canary does harm.",
     "Aborted": "The run is over, and is not tried again until the spec asks for something else or somebody starts it.",
+    "RollingBack": "The version was promoted, and stable gets all requests back as soon as it has its pods back.",
+    "RolledBack": "The version was promoted and taken back, and is not tried again until the spec asks for something "
+    "else or somebody starts it.",
     "Observing": "Weights stay as written; the report is final at the horizon.",
     "Concluded": "The run is over; the next one begins with another plan.",
 }
 
 
-def explanation(current: Current, record: Record | None, now: float, *, options: str = "") -> Explanation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """What there is to know of a target to name commands that it obeys.
+
+    Attributes:
+        options: Options of the command line that lead there.
+        heard: Whether anything there carries out commands.
+        wanted: The revision that the spec asks for; empty where that is not known.
+    """
+
+    options: str = ""
+    heard: bool = True
+    wanted: str = ""
+
+
+def explanation(current: Current, record: Record | None, now: float, commands: Commands) -> Explanation:
     """Why a rollout is where it is.
 
     Args:
         current: The rollout.
         record: Evidence of its present run.
         now: Seconds since the epoch.
-        options: Options of the command line that lead to its target.
+        commands: What can be typed.
     """
     run, schedule = current.run, current.schedule
     because = _because(current, run)
@@ -52,7 +71,7 @@ def explanation(current: Current, record: Record | None, now: float, *, options:
             because=because or ["nothing has been decided yet"],
             waits_for=_without_run(current, schedule),
             rule="A run begins when the spec asks for another version than the one that serves.",
-            next=_advise(current, None, options),
+            next=_advise(current, None, commands),
         )
     waits = _WAITS.get(run.state)
     forms = metrics(current, record)
@@ -63,7 +82,7 @@ def explanation(current: Current, record: Record | None, now: float, *, options:
         because=because,
         waits_for=waits(current, run, schedule, forms, now) if waits else [],
         rule=_RULES.get(run.state, ""),
-        next=_advise(current, run, options),
+        next=_advise(current, run, commands),
     )
 
 
@@ -82,6 +101,8 @@ def _because(current: Current, run: RunStatus | None) -> list[str]:
     ]
     if run is not None and run.reason:
         said.append(run.reason)
+    if run is not None and (run.started_by or run.start_reason):
+        said.append(words.started(run.started_by, run.start_reason))
     return said
 
 
@@ -181,6 +202,7 @@ _WAITS: Final[dict[str, _Waits]] = {
     "Paused": _person,
     "Baking": _bake,
     "Aborting": _stable,
+    "RollingBack": _stable,
     "Observing": _horizon,
 }
 
@@ -194,8 +216,9 @@ def _next_weight(run: RunStatus, schedule: Schedule | None) -> str:
 # what to type
 
 
-def _advise(current: Current, run: RunStatus | None, options: str) -> list[Advice]:
-    on = f" {options}" if options else ""
+def _advise(current: Current, run: RunStatus | None, commands: Commands) -> list[Advice]:
+    """Commands that are obeyed as it is now."""
+    on = f" {commands.options}" if commands.options else ""
 
     def advice(verb: str, effect: str, more: str = "") -> Advice:
         return Advice(command=f"tandem rollout {verb} {current.name}{more}{on}", effect=effect)
@@ -209,19 +232,24 @@ def _advise(current: Current, run: RunStatus | None, options: str) -> list[Advic
     report = advice("report", "writes the evidence down")
     plan = advice("plan", "shows what another version would go through")
     rollback = advice("rollback", "gives the version before all requests back")
+    again = [start] if current.seen and commands.wanted not in ("", current.serving) else []
     by_state = {
         "Preparing": [watch, abort],
         "Analysing": [watch, advice("pause", "holds it"), abort, promote],
         "Scaling": [watch, abort],
         "Gated": [resume, abort],
         "Paused": [resume, abort, promote],
-        "Baking": [watch, rollback],
+        "Baking": [watch, abort],
         "Promoted": [report, *([rollback] if _kept(current, run) else [])],
         "Aborting": [watch],
-        "Aborted": [report, start],
+        "Aborted": [report, *again],
+        "RollingBack": [watch],
+        "RolledBack": [report, *again],
         "Observing": [report],
         "Concluded": [report],
     }
+    if run is not None and not commands.heard:
+        return [report]
     if run is None:
         return [plan] if current.schedule is not None else []
     return by_state.get(run.state, [])
@@ -230,4 +258,7 @@ def _advise(current: Current, run: RunStatus | None, options: str) -> list[Advic
 def _kept(current: Current, run: RunStatus | None) -> bool:
     """Whether the version before still has its pods."""
     kept = current.spec is not None and seconds(current.spec.keep_old_for) > 0
-    return kept and run is not None and any(each.inference_service == run.stable for each in current.status.variants)
+    return kept and any(
+        run is not None and each.inference_service == run.stable and each.phase != "Refused" and not each.message
+        for each in current.status.variants
+    )

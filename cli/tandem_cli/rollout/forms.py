@@ -50,6 +50,8 @@ class Run(Form, frozen=True, kw_only=True):
         verdict: What the metrics say together.
         reason: Why the state is what it is.
         by: Who wanted it; empty for the controller.
+        started_by: Who started it; empty where the spec did.
+        start_reason: Why it was started, in the words of that person.
         command: Identity of the last command that was heard.
     """
 
@@ -69,6 +71,8 @@ class Run(Form, frozen=True, kw_only=True):
     verdict: str | None
     reason: str
     by: str
+    started_by: str
+    start_reason: str
     command: str
 
 
@@ -161,6 +165,8 @@ class Past(Form, frozen=True, kw_only=True):
         seconds: How long it took.
         reason: Why it ended so.
         by: Who wanted it; empty for the controller.
+        started_by: Who started it; empty where the spec did.
+        start_reason: Why it was started, in the words of that person.
     """
 
     number: int
@@ -172,6 +178,8 @@ class Past(Form, frozen=True, kw_only=True):
     seconds: float | None
     reason: str
     by: str
+    started_by: str
+    start_reason: str
 
 
 class History(Form, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from tandem_cli.rollout.state import Asked, StackFiles, root, stacks
@@ -64,6 +65,16 @@ class LocalTarget:
         """Evidence of a run."""
         return StackFiles(name, self._under).record(run)
 
+    def revision(self, manifest: Manifest, bundle: str = "") -> str:
+        """The version: revisions are called so."""
+        if not bundle:
+            return str(manifest["spec"]["bundle"]["image"])
+        versions = [each["name"] for each in (manifest.get("status") or {}).get("variants") or ()]
+        if versions and bundle not in versions:
+            name = manifest["metadata"]["name"]
+            raise _no_version(name, bundle, versions)
+        return bundle
+
     def asks_as(self) -> str:
         """User and machine."""
         return here()
@@ -77,9 +88,7 @@ class LocalTarget:
         stack = self._files(name).stack()
         versions = stack.versions if stack else ()
         if versions and bundle not in versions:
-            raise TargetError(
-                f"the stack {name!r} has no version {bundle!r}", advice=f"choose one of {', '.join(versions)}"
-            )
+            raise _no_version(name, bundle, versions)
         self._ask(name, command, bundle)
 
     def _ask(self, name: str, command: Command, version: str) -> None:
@@ -91,6 +100,10 @@ class LocalTarget:
         if not files.alive:
             raise TargetError(f"the local stack {name!r} does not run", advice="start it with `tandem up`")
         return files
+
+
+def _no_version(name: str, version: str, versions: Sequence[str]) -> TargetError:
+    return TargetError(f"the stack {name!r} has no version {version!r}", advice=f"choose one of {', '.join(versions)}")
 
 
 def here() -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tandem_cli.rollout import words
-from tandem_cli.rollout.forms import Answer, Arm, Explanation, History, Metric, Plan, Run, Status
+from tandem_cli.rollout.forms import Answer, Arm, Explanation, History, Metric, Past, Plan, Run, Status
 from tandem_rollout.times import epoch
 
 WIDTH: Final = 100
@@ -26,6 +26,8 @@ _COLOURS: Final = {
     "fail": "red",
     "Aborting": "red",
     "Aborted": "red",
+    "RollingBack": "red",
+    "RolledBack": "red",
     "Paused": "yellow",
     "Gated": "yellow",
     "no-data": "yellow",
@@ -86,6 +88,8 @@ def _run(run: Run, now: float, wide: bool) -> Iterable[tuple[str, Text]]:
         yield "reason", Text(run.reason)
     if run.by:
         yield "by", Text(run.by)
+    if run.started_by or run.start_reason:
+        yield "started", Text(words.started(run.started_by, run.start_reason).removeprefix("started").strip(" :"))
 
 
 def metrics(forms: Iterable[Metric], *, wide: bool = False) -> RenderableType:
@@ -190,9 +194,13 @@ def history(form: History, *, now: float, wide: bool = False) -> RenderableType:
             each.started if wide or not each.started else f"{words.span(now - epoch(each.started))} ago",
             words.span(took),
             Text(each.by),
-            Text(each.reason),
+            Text("\n".join(filter(None, (each.reason, _start(each))))),
         )
     return table
+
+
+def _start(run: Past) -> str:
+    return words.started(run.started_by, run.start_reason) if run.started_by or run.start_reason else ""
 
 
 def explanation(form: Explanation) -> RenderableType:

@@ -86,6 +86,8 @@ def _run(current: Current, run: RunStatus) -> Run:
         verdict=run.verdict or None,
         reason=run.reason,
         by=run.by,
+        started_by=run.started_by,
+        start_reason=run.start_reason,
         command=run.command,
     )
 
@@ -106,4 +108,6 @@ def _past(current: Current, run: PastRun) -> Past:
         seconds=seconds,
         reason=run.reason,
         by=run.by,
+        started_by=run.started_by,
+        start_reason=run.start_reason,
     )

@@ -42,6 +42,10 @@ class Target(Protocol):
         """Names of the rollouts."""
         ...
 
+    def alive(self, name: str) -> bool:
+        """Whether anything there carries out commands."""
+        ...
+
     def get(self, name: str) -> Manifest:
         """A rollout.
 
@@ -53,6 +57,18 @@ class Target(Protocol):
 
     def record(self, name: str, run: int) -> Record | None:
         """Evidence of a run; None where there is none, or none that this program can read."""
+        ...
+
+    def revision(self, manifest: Manifest, bundle: str = "") -> str:
+        """Name of the revision that a rollout asks for, as a run names its versions.
+
+        Args:
+            manifest: The rollout.
+            bundle: As if it asked for this one: an image; on this machine a version.
+
+        Raises:
+            TargetError: There is no such bundle, or the spec makes no sense with it.
+        """
         ...
 
     def asks_as(self) -> str:

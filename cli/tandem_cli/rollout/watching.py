@@ -27,6 +27,7 @@ class Goal(StrEnum):
     BAKING = "baking"
     PROMOTED = "promoted"
     ABORTED = "aborted"
+    ROLLED_BACK = "rolled-back"
     CONCLUDED = "concluded"
     ENDED = "ended"
 
@@ -39,7 +40,7 @@ def reached(goal: Goal, found: Current) -> int | None:
     run = found.run
     if run is None or not found.seen:
         return None
-    state = run.state.lower()
+    state = "rolled-back" if run.state == "RolledBack" else run.state.lower()
     if goal == Goal.ENDED:
         return exits.of_state(run.state) if run.state in ENDS else None
     # who waits for the switch does not mind when the bake time is over as well
@@ -47,7 +48,7 @@ def reached(goal: Goal, found: Current) -> int | None:
         return exits.DONE
     if run.state not in ENDS:
         return None
-    return exits.ABORTED if run.state == "Aborted" else exits.FAILED
+    return exits.ABORTED if exits.of_state(run.state) == exits.ABORTED else exits.FAILED
 
 
 def wait(target: Target, name: str, goal: Goal, setting: Setting, *, timeout: float) -> tuple[Current, int]:

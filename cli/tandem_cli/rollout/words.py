@@ -50,6 +50,11 @@ def ago(seconds: float) -> str:
     return f"in {span(-seconds)}" if seconds <= -0.5 else f"{span(seconds)} ago"
 
 
+def started(by: str, reason: str) -> str:
+    """Who started a run, and why."""
+    return f"started{f' by {by}' if by else ''}{f': {reason}' if reason else ''}"
+
+
 def plain(text: str) -> str:
     """A text without control characters: nothing that was written into a reason drives a terminal."""
     return "".join(each if each.isprintable() else " " for each in text)

@@ -18,7 +18,7 @@ from tandem_rollout.manifest import parse
 from tandem_rollout.status import RunStatus
 
 from .conftest import Tandem
-from .world import NOW, Clock, FakeTarget, Manifest, manifest, record, spec
+from .world import CANARY, NOW, STABLE, Clock, FakeTarget, Manifest, manifest, record, spec
 
 VERBS = ("promote", "pause", "resume", "abort", "rollback")
 
@@ -104,7 +104,7 @@ def test_promotion_without_evidence_takes_a_reason(tandem: Tandem, target: FakeT
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("state", ["Promoted", "Aborted", "Concluded"])
+@pytest.mark.parametrize("state", ["Promoted", "Aborted", "RolledBack", "Concluded"])
 def test_a_run_that_has_ended(tandem: Tandem, target: FakeTarget, verb: str, state: str) -> None:
     target.manifests["est"] = manifest(run={"state": state})
     target.hears = becoming(state="Aborting")
@@ -145,14 +145,61 @@ def test_starting_once_more(tandem: Tandem, target: FakeTarget) -> None:
 
 def test_starting_what_serves_already(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"state": "Promoted"})
-    target.hears = becoming()
     found = tandem("start", "est")
-    assert found.exit_code == 1
-    assert "what the spec asks for serves already" in found.stdout
+    assert (found.exit_code, target.asked) == (1, [])
+    assert "there is nothing to start: v2 serves already" in found.stderr
+    assert "next: name another one: `tandem rollout start est --bundle IMAGE -n models`" in found.stderr
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_starting_without_a_version_before_the_first_run(tandem: Tandem, target: FakeTarget, images: bool) -> None:
+    target.manifests["est"] = manifest()
+    target.images, target.wanted = images, STABLE
+    found = tandem("start", "est")
+    assert (found.exit_code, target.asked) == (1, [])
+    assert "there is nothing to start: v1 serves already" in found.stderr
+    assert ("--bundle IMAGE" if images else "--version VERSION") in found.stderr
+
+
+def test_starting_before_anything_serves(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(status={"variants": []})
+    found = tandem("start", "est")
+    assert (found.exit_code, target.asked) == (1, [])
+    assert "no version of est serves yet: the first one needs no run" in found.stderr
+
+
+def test_starting_what_only_watches(tandem: Tandem, target: FakeTarget) -> None:
+    made = spec(strategy={"abTest": {"horizon": "1h"}})
+    del made["bundle"]
+    made["variants"] = [
+        {"name": "a", "weight": 50, "bundle": {"image": "a:v1"}},
+        {"name": "b", "weight": 50, "bundle": {"image": "a:v2"}},
+    ]
+    target.manifests["est"] = manifest(spec=made, run={"state": "Concluded"})
+    found = tandem("start", "est")
+    assert (found.exit_code, target.asked) == (1, [])
+    assert "est only watches" in found.stderr
+
+
+@pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling", "Paused", "Baking", "Aborting"])
+def test_starting_stable_in_mid_run(tandem: Tandem, target: FakeTarget, state: str) -> None:
+    target.manifests["est"] = manifest(run={"state": state})
+    target.revisions["a:v1"] = STABLE
+    found = tandem("start", "est", "--bundle", "a:v1")
+    assert (found.exit_code, target.asked, target.bundles) == (1, [], [])
+    assert f"a:v1 serves already: it is stable in run 1, which is {state}" in found.stderr
+    assert "next: to give it all requests back, `tandem rollout abort est -n models`" in found.stderr
+
+
+def test_starting_the_canary_in_mid_run(tandem: Tandem, target: FakeTarget) -> None:
+    target.revisions["a:v2"] = CANARY
+    target.hears = becoming(reason="cannot start while Analysing")
+    found = tandem("start", "est", "--bundle", "a:v2")
+    assert (found.exit_code, found.stdout) == (1, "refused: cannot start while Analysing\n")
 
 
 def test_starting_another_bundle(tandem: Tandem, target: FakeTarget) -> None:
-    target.hears = becoming(reason="cannot start while Analysing")
+    target.hears = becoming(state="Aborting")
     found = tandem("start", "est", "--bundle", "registry.example.com/est:v3")
     assert (found.exit_code, target.bundles) == (0, ["registry.example.com/est:v3"])
 
@@ -217,7 +264,7 @@ def test_variants_are_said_in_the_spec(tandem: Tandem, target: FakeTarget) -> No
         ("Paused", "resume", "Analysing"),
         ("Gated", "resume", "Scaling"),
         ("Baking", "rollback", "Aborting"),
-        ("Promoted", "rollback", "Aborting"),
+        ("Promoted", "rollback", "RollingBack"),
         ("Analysing", "resume", None),
         ("Baking", "pause", None),
         ("Aborting", "abort", None),

@@ -21,6 +21,8 @@ from tandem_cli.rollout.target import NoRolloutError, TargetError
 from tandem_rollout.analysis.packing import pack
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.written import COMMAND, command
+from tandem_rollout.manifest import parse
+from tandem_rollout.revision import Revision
 
 from .apiserver import CONFIG_MAPS, ROLLOUTS, ApiServer, serving
 from .world import manifest, record
@@ -94,6 +96,33 @@ def test_another_bundle_takes_the_place_of_what_was_there(server: ApiServer) -> 
     assert server.objects[EST]["spec"]["strategy"] == manifest()["spec"]["strategy"]
     (call,) = server.calls
     assert call[2]["metadata"]["annotations"].keys() == {COMMAND}
+
+
+def test_a_revision_is_named_as_the_controller_names_it(server: ApiServer) -> None:
+    target = ClusterTarget.open()
+    made = target.get("est")
+    rollout = parse(made)
+    (variant,) = rollout.spec.all_variants
+    assert target.revision(made) == Revision.of(rollout, variant).name
+    target.set_bundle("est", "registry.example.com/est:v3", Command(id="8", verb="start"))
+    after = target.get("est")
+    assert target.revision(after) == target.revision(made, "registry.example.com/est:v3") != target.revision(made)
+
+
+def test_an_image_that_cannot_be_one(server: ApiServer) -> None:
+    found = run("plan", "est", "--bundle", "not an image", "--rps", "10")
+    assert found.exit_code == 1
+    assert "'not an image' is no image" in found.stderr
+
+
+def test_stable_is_not_started_over_a_run(server: ApiServer) -> None:
+    made = manifest(run={})
+    made["status"]["run"]["stable"] = ClusterTarget.open().revision(made, "registry.example.com/est:v1")
+    server.objects[EST] = made
+    found = run("start", "est", "--bundle", "registry.example.com/est:v1")
+    assert found.exit_code == 1
+    assert "serves already: it is stable in run 1" in found.stderr
+    assert not [call for call in server.calls if call[0] == "PATCH"]
 
 
 def test_who_asks_is_who_the_api_server_knows(server: ApiServer) -> None:

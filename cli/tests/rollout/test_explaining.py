@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
-from tandem_rollout.engine.run import State
+from tandem_rollout.engine.decide import decide
+from tandem_rollout.engine.run import ENDS, Command, State
+from tandem_rollout.engine.schedule import schedule
+from tandem_rollout.engine.seen import Arm, Seen
+from tandem_rollout.engine.written import read, write
+from tandem_rollout.manifest import parse
+from tandem_rollout.status import RunStatus
 
 from .conftest import Tandem
-from .world import CANARY, STABLE, FakeTarget, manifest, record, spec
+from .world import CANARY, NOW, STABLE, FakeTarget, Manifest, manifest, record, spec
 
 
 @pytest.fixture(autouse=True)
@@ -37,19 +44,57 @@ def test_every_state_has_its_rule_and_something_to_do(tandem: Tandem, target: Fa
     assert found["state"] == state
     assert found["rule"] and found["next"]
     assert all(each["command"].startswith("tandem rollout ") for each in found["next"])
-    assert bool(found["waitsFor"]) == (state not in ("Promoted", "Aborted", "Concluded"))
+    assert bool(found["waitsFor"]) == (state not in ENDS)
 
 
 @pytest.mark.parametrize("state", get_args(State))
 def test_what_is_advised_is_what_is_obeyed(tandem: Tandem, target: FakeTarget, state: str) -> None:
-    """Commands that are named are commands, and none of them is senseless in the state."""
-    target.manifests["est"] = manifest(run={"state": state, "step": 1})
+    """Commands that are named are commands, and the engine obeys those that ask for something."""
+    obeyed: list[bool] = []
+
+    def hears(made: Manifest, command: Command) -> None:
+        rollout, run = parse(made), read(msgspec.convert(made["status"]["run"], RunStatus))
+        planned = schedule(rollout.spec)
+        assert planned is not None and run is not None
+        serving = run.canary if run.state == "Promoted" else run.stable
+        arm = Arm(pods=(2, 2), fit=True)
+        seen = Seen(wanted=CANARY, plan=run.plan, serving=serving, stable=arm, canary=arm, command=command)
+        after = decide(planned, run, seen, NOW)
+        assert after is not None
+        obeyed.append((after.number, after.state) != (run.number, run.state))
+        made["status"]["run"] = msgspec.to_builtins(write(after, steps=2))
+
+    before = {"Paused": "Analysing"}.get(state, "")
+    target.hears = hears
+    target.manifests["est"] = manifest(run={"state": state, "step": 1, "before": before})
     for each in explain(tandem)["next"]:
+        target.manifests["est"] = manifest(run={"state": state, "step": 1, "before": before})
         words = each["command"].split()[2:]
         if words[0] in ("watch", "report", "plan"):
             continue
-        found = tandem(*[word.strip('"') for word in words if word not in ("-n", "models")], "--no-wait")
-        assert found.exit_code == 0, each
+        found = tandem(*[word.strip('"') for word in words if word not in ("-n", "models")])
+        assert found.exit_code == 0, (each, found.stdout, found.stderr)
+    assert all(obeyed)
+
+
+@pytest.mark.parametrize("state", get_args(State))
+def test_of_a_stack_that_has_stopped_only_a_report_is_left(tandem: Tandem, target: FakeTarget, state: str) -> None:
+    target.manifests["est"] = manifest(run={"state": state})
+    target.up = False
+    assert verbs(explain(tandem)) == ["report"]
+
+
+@pytest.mark.parametrize("state", ["Aborted", "RolledBack"])
+def test_a_start_is_advised_while_the_spec_asks_for_the_version(tandem: Tandem, target: FakeTarget, state: str) -> None:
+    target.manifests["est"] = manifest(run={"state": state})
+    assert verbs(explain(tandem)) == ["report", "start"]
+    target.wanted = STABLE
+    assert verbs(explain(tandem)) == ["report"]
+
+
+def test_who_started_it_is_among_the_reasons(tandem: Tandem, target: FakeTarget) -> None:
+    target.manifests["est"] = manifest(run={"startedBy": "bob", "startReason": "new features"})
+    assert "started by bob: new features" in explain(tandem)["because"]
 
 
 def test_the_hold_is_waited_for(tandem: Tandem, target: FakeTarget) -> None:
@@ -114,6 +159,9 @@ def test_stable_is_waited_for_when_its_pods_are_gone(tandem: Tandem, target: Fak
 def test_rollback_is_advised_while_the_version_before_is_there(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"state": "Promoted"})
     assert "rollback" in verbs(explain(tandem))
+    target.manifests["est"]["status"]["variants"][1].update(phase="Retired", message="has no ready pods")
+    assert "rollback" not in verbs(explain(tandem))
+    target.manifests["est"] = manifest(run={"state": "Promoted"})
     variants = target.manifests["est"]["status"]["variants"]
     variants[:] = [each for each in variants if each["inferenceService"] != STABLE]
     assert "rollback" not in verbs(explain(tandem))

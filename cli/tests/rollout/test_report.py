@@ -250,6 +250,14 @@ def test_weights_as_set_and_as_counted() -> None:
     assert [value for _, value in drawn.measured] == [25, 25, 25]
 
 
+def test_the_weight_that_was_set_has_no_spike_where_a_decision_and_a_tick_fall_into_one_second() -> None:
+    """Where the canary has its pods already, the next weight is set in the second in which scaling begins."""
+    evidence = record(manifest(run={}), ticks=3, weight=25)
+    evidence = noted(noted(evidence, Note(NOW, "Scaling", 25)), Note(NOW, "Analysing", 50))
+    drawn = [value for _, value in weights(evidence).set]
+    assert drawn == sorted(drawn) == [0, 25, 25, 25, 25, 25, 50]
+
+
 @given(st.floats(0, 1e9))
 def test_the_top_of_an_axis_is_above_what_is_drawn(value: float) -> None:
     top = svg.nice(value)

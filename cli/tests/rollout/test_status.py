@@ -179,6 +179,8 @@ def test_no_rollouts(tandem: Tandem, target: FakeTarget) -> None:
         ("Concluded", 0),
         ("Aborting", 3),
         ("Aborted", 3),
+        ("RollingBack", 3),
+        ("RolledBack", 3),
         ("Preparing", 4),
         ("Analysing", 4),
         ("Scaling", 4),
@@ -231,6 +233,11 @@ def later(target: FakeTarget, clock: Clock, **run: Any) -> None:
     [
         ("promoted", "Promoted", 0),
         ("promoted", "Aborted", 3),
+        ("promoted", "RolledBack", 3),
+        ("rolled-back", "RolledBack", 0),
+        ("rolled-back", "RollingBack", 4),
+        ("rolled-back", "Aborted", 3),
+        ("ended", "RolledBack", 3),
         ("promoted", "Paused", 5),
         ("promoted", "Gated", 5),
         ("promoted", "Scaling", 4),
@@ -271,6 +278,20 @@ def test_a_run_of_an_older_spec_is_not_taken_for_the_one_that_is_waited_for(
 
 
 # history
+
+
+def test_who_started_a_run_and_why(tandem: Tandem, target: FakeTarget) -> None:
+    begun = {"startedBy": "bob", "startReason": "new features"}
+    past = {"number": 1, "outcome": "RolledBack", "stable": "est-main-1111", "canary": "est-main-0000", **begun}
+    target.manifests["est"] = manifest(run={"number": 2, **begun}, status={"history": [past]})
+    assert "by bob: new features" in tandem("status", "est").stdout
+    assert tandem("history", "est", "-o", "wide").stdout.count("started by bob: new features") == 2
+    run = json.loads(tandem("status", "est", "-o", "json").stdout)["run"]
+    runs = json.loads(tandem("history", "est", "-o", "json").stdout)["runs"]
+    assert {(each["startedBy"], each["startReason"]) for each in (run, *runs)} == {("bob", "new features")}
+    for number in ("1", "2"):
+        report = tandem("report", "est", number).stdout
+        assert "| started by | bob |" in report and "| why it was started | new features |" in report
 
 
 def test_history(tandem: Tandem, target: FakeTarget) -> None:

@@ -96,6 +96,30 @@ def test_a_stack_starts_versions_that_it_has(targets: Targets, stack: StackFiles
     assert told.value.advice == "choose one of v1, v2"
 
 
+def test_a_stack_has_the_versions_that_it_says(targets: Targets, stack: StackFiles, tmp_path: Path) -> None:
+    local = LocalTarget(tmp_path)
+    made = manifest(run={}, status={"variants": [{"name": each} for each in ("v1", "v2")]})
+    made["spec"]["bundle"] = {"image": "v2"}
+    assert (local.revision(made), local.revision(made, "v1")) == ("v2", "v1")
+    with pytest.raises(TargetError, match="has no version 'v3'") as told:
+        local.revision(made, "v3")
+    assert told.value.advice == "choose one of v1, v2"
+    assert local.alive("est")
+    stack.end(os.getpid())
+    assert not local.alive("est")
+
+
+def test_a_plan_of_a_version_that_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    variant = {"inferenceService": "v1", "name": "v1", "phase": "Ready", "weight": 100}
+    made = manifest(status={"variants": [variant]})
+    StackFiles("est").begin(Stack(os.getpid(), "http://127.0.0.1:1", versions=("v1",)), made)
+    found = CliRunner().invoke(app, ["rollout", "plan", "est", "--version", "v9", "--rps", "10"])
+    assert found.exit_code == 1
+    assert "the stack 'est' has no version 'v9'\nnext: choose one of v1" in found.stderr
+    assert CliRunner().invoke(app, ["rollout", "plan", "est", "--version", "v1", "--rps", "10"]).exit_code == 0
+
+
 def test_the_commands_on_a_stack_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     files = StackFiles("est")

@@ -163,6 +163,9 @@ class FakeTarget:
     bundles: list[str] = field(default_factory=list)
     images: bool = True
     by: str = "ann"
+    up: bool = True
+    wanted: str = CANARY
+    revisions: dict[str, str] = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -178,6 +181,12 @@ class FakeTarget:
 
     def names(self) -> list[str]:
         return sorted(self.manifests)
+
+    def alive(self, name: str) -> bool:
+        return self.up
+
+    def revision(self, manifest: Manifest, bundle: str = "") -> str:
+        return self.revisions.get(bundle, bundle) if bundle else self.wanted
 
     def get(self, name: str) -> Manifest:
         if name not in self.manifests:

@@ -21,6 +21,7 @@ from tandem_rollout.gates import Metric
 Counts = tuple[float, float, float, float]
 
 _UNREAD = NoData("nothing was read before")
+_CHOSEN = NoData("its limit has just been chosen from stable's requests: what is slow is counted from now on")
 _NO_ROWS = NoData("one of the two made no predictions")
 _QUIET = {arm: NoData(f"{arm} answered no request") for arm in ("the canary", "stable")}
 
@@ -116,8 +117,8 @@ def gather(
         gathered = record.metrics.get(name, Gathered())
         earlier = before.get(name, _UNREAD) if before is not None else _UNREAD
         later = after.get(name, NoData("nothing was read"))
-        if metric.type == "latency" and gathered.limit is None and isinstance(later, Binned):
-            gathered = _with_limit(metric, gathered, [later])
+        if metric.type == "latency" and gathered.frozen is None and isinstance(earlier, Binned):
+            gathered = _with_limit(metric, gathered, [earlier])
         made[name], found = _one(metric, gathered, earlier, later, expected, alone=weight >= 100, baking=baking)
         if found is not None:
             counts[name] = found
@@ -146,14 +147,67 @@ def _one(
         return _drifted(gathered, before, after)
     if metric.type == "assignment":
         return _assigned(gathered, before, after, share)
-    if gathered.limit is None and (isinstance(after, Binned) or isinstance(before, Binned)):
-        missing = (
-            latency.freeze(_all(after.stable), metric.quantile, metric.slowdown)
-            if isinstance(after, Binned)
-            else _UNREAD
-        )
-        return _troubled(gathered, missing if isinstance(missing, NoData) else _UNREAD), None
-    earlier, later = _counted(before, gathered.limit), _counted(after, gathered.limit)
+    if not (isinstance(before, Counted) and isinstance(after, Counted)):
+        if not (isinstance(before, Binned) and isinstance(after, Binned)):
+            return _troubled(gathered, _UNREAD), None
+        return _timed(metric, gathered, before, after, alone=alone, baking=baking)
+    return _rated(metric, gathered, before, after, alone=alone, baking=baking)
+
+
+def _timed(
+    metric: Metric, gathered: Gathered, before: Binned, after: Binned, *, alone: bool, baking: bool
+) -> tuple[Gathered, Counts | None]:
+    """Evidence of a tick of latencies: at the limit that the ticks before it say."""
+    held, own = alone or baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
+    chosen = own if isinstance(own, latency.Limit) else None
+    limit = latency.longest(gathered.frozen, gathered.limit) if held else chosen or gathered.limit
+    recent = latency.remember(gathered.recent, _between(before.stable, after.stable), metric.quantile)
+    if limit is None:
+        missing = latency.choose(recent, metric.quantile, metric.slowdown)
+        missing = missing if isinstance(missing, NoData) else _CHOSEN
+        return _troubled(msgspec.structs.replace(gathered, recent=recent), missing), None
+    gathered = msgspec.structs.replace(gathered, limit=limit)
+    earlier, later = _counted(before, limit), _counted(after, limit)
+    # where no edge is near the quantile, what was frozen is the best there is
+    requests = gathered.recent.requests
+    made, counts = _rated(
+        metric,
+        gathered,
+        earlier,
+        later,
+        alone=alone,
+        baking=baking,
+        speaks_for=held or requests >= latency.least_recent(metric.quantile, latency.SURE),
+        chosen=held or requests >= latency.least_recent(metric.quantile),
+    )
+    if counts is None or held:  # what was not counted is part of the next tick
+        return made, counts
+    return msgspec.structs.replace(made, recent=recent), counts
+
+
+def _rated(
+    metric: Metric,
+    gathered: Gathered,
+    earlier: Counted,
+    later: Counted,
+    *,
+    alone: bool,
+    baking: bool,
+    speaks_for: bool = True,
+    chosen: bool = False,
+) -> tuple[Gathered, Counts | None]:
+    """Evidence of a tick of counters.
+
+    Args:
+        metric: The metric.
+        gathered: Evidence so far.
+        earlier: Counters when the tick began.
+        later: Counters now.
+        alone: Whether the canary has all requests.
+        baking: Whether the canary is promoted, and what it is compared with is held back.
+        speaks_for: Whether the tick may speak for the canary, and not only against it.
+        chosen: Whether its limit was chosen in the run.
+    """
     if alone:
         return _alone(metric, gathered, earlier, later)
     found = tick(
@@ -170,9 +224,11 @@ def _one(
     test = ratio_test(metric, gathered.phi)
     if baking:
         gathered = _baked(metric, gathered, found)
+    if chosen:
+        gathered = msgspec.structs.replace(gathered, chosen=sequential.worse(test, gathered.chosen, found))
     return msgspec.structs.replace(
         gathered,
-        ratio=sequential.update(test, gathered.ratio or sequential.start(test), found),
+        ratio=sequential.update(test, gathered.ratio or sequential.start(test), found, speaks_for=speaks_for),
         likelihood=ratio.observed(gathered.likelihood or ratio.Likelihood(), found, dispersion=gathered.phi),
         trouble="",
         missing="",
@@ -271,7 +327,7 @@ def _with_limit(metric: Metric, gathered: Gathered, readings: Sequence[Binned]) 
     for buckets in tries:
         limit = latency.freeze(buckets, metric.quantile, metric.slowdown)
         if isinstance(limit, latency.Limit):
-            return msgspec.structs.replace(gathered, limit=limit)
+            return msgspec.structs.replace(gathered, limit=limit, frozen=limit)
     return gathered
 
 

@@ -104,6 +104,7 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
         test,
         evidence,
         baking=gathered.baking,
+        chosen=gathered.chosen if metric.type == "latency" else None,
         metrics=gates,
         least_requests=metric.least_requests,
         trouble=trouble,

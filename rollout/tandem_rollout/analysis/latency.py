@@ -1,10 +1,18 @@
-"""Latency as a rate of events: requests slower than a limit that is frozen before the rollout.
+"""Latency as a rate of events: requests slower than a limit, which is a quantile of stable.
 
-The limit is a quantile of stable, taken from its traffic before the canary gets any. What is slower is an event of
-:mod:`.sequential`; load that makes both arms slower moves both rates and says nothing of the canary. The canary's own
-limit is so many times as long as a good version may take: where latencies are steady, a little slower would else be
-many more slow requests. Limits are bucket edges: stable's is the one whose share of slower requests is nearest to the
-quantile's, the canary's the first that is long enough.
+What is slower is an event of :mod:`.sequential`; load that makes both arms slower moves both rates and says nothing of
+the canary. The canary's own limit is so many times as long as a good version may take: where latencies are steady, a
+little slower would else be many more slow requests. Limits are bucket edges: stable's is the one whose share of slower
+requests is nearest to the quantile's, the canary's the first that is long enough.
+
+Load before the run may have been another one, and then few of stable's requests are slow, or most of them: neither says
+much of the canary. So the limit of a tick is chosen from stable's requests in the ticks of the run before it. A choice
+that is known before the tick leaves each factor of E with mean 1 at most, whatever the limit is: chances of error stay
+what they are at any time, and nothing is shared out among limits. They are those of a canary that is no worse, or worse
+by the margin, at the limits that were chosen. Until enough of stable's requests were counted, the limit is the one that
+was frozen before the run, and what is counted can only speak against the canary: at a limit that is far too short a
+bad version looks good. What is counted at chosen limits is weighed by itself too, beside that of all ticks, so that it
+has not to outweigh the first ones. While it bakes the limit stays: stable has few requests then, and its pods are idle.
 """
 
 from __future__ import annotations
@@ -18,19 +26,25 @@ from tandem_rollout.analysis.counts import Counters, NoData
 LEAST_REQUESTS = 5000
 """Requests that a limit is frozen from, at least."""
 
-_FARTHEST = 5.0
+LEAST_SLOW = 3.0
+"""Slow requests of stable that a limit is chosen from in the run, at least: of the quantile 0.95 of 60 requests."""
+
+SURE = 10.0
+"""And those with which it is near enough to the quantile for what is counted to speak for a canary."""
+
+FARTHEST = 5.0
 """An edge with over five times, or under a fifth of, the share of slower requests is another quantile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A frozen limit.
+    """A limit.
 
     Attributes:
         seconds: Requests of stable that took longer are events.
         canary_seconds: Requests of the canary that took longer are.
-        share: Share of stable's requests that did, before the rollout: what rate of events to expect.
-        requests: Requests that this was frozen from.
+        share: Share of stable's requests that did, when it was chosen: what rate of events to expect.
+        requests: Requests that it was chosen from.
     """
 
     seconds: float
@@ -56,11 +70,73 @@ def freeze(
     shares = {edge: 1.0 - count / total for edge, count in buckets.items() if math.isfinite(edge)}
     wanted = 1.0 - quantile
     far = {edge: abs(math.log(share / wanted)) for edge, share in shares.items() if share > 0.0}
-    if not far or min(far.values()) > math.log(_FARTHEST):
+    if not far or min(far.values()) > math.log(FARTHEST):
         return NoData(f"no bucket edge is near the quantile {quantile:g} of stable: its histogram needs finer buckets")
     nearest = min(far, key=lambda edge: (far[edge], edge))
     own = [edge for edge in shares if edge >= nearest * slowdown]
     return Limit(nearest, min(own, default=max(shares)), shares[nearest], total)
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """Stable's last requests in the run.
+
+    Attributes:
+        edges: Bucket edges in seconds.
+        slower: Requests that took longer, by edge.
+        requests: All of them.
+    """
+
+    edges: tuple[float, ...] = ()
+    slower: tuple[float, ...] = ()
+    requests: float = 0.0
+
+
+def remember(recent: Recent, buckets: Mapping[float, float], quantile: float) -> Recent:
+    """Recent requests with those of one more tick; older ones fade, so that the limit follows the load.
+
+    Args:
+        recent: Those before.
+        buckets: Requests of the tick by upper edge, cumulative; empty where nothing was counted.
+        quantile: Like 0.95: the rarer slow requests are, the more of them are remembered.
+    """
+    total = buckets.get(math.inf, 0.0)
+    if not total > 0.0:
+        return recent
+    edges = tuple(sorted(edge for edge in buckets if math.isfinite(edge)))
+    before = recent if recent.edges == edges else Recent(edges, (0.0,) * len(edges))
+    requests = before.requests + total
+    kept = min(1.0, most_recent(quantile) / requests)
+    slower = (kept * (old + max(total - buckets[edge], 0.0)) for edge, old in zip(edges, before.slower, strict=True))
+    return Recent(edges, tuple(slower), kept * requests)
+
+
+def least_recent(quantile: float, slow: float = LEAST_SLOW) -> float:
+    """Requests of stable in the run among which so many slow ones are to be expected."""
+    return slow / (1.0 - quantile)
+
+
+def most_recent(quantile: float) -> float:
+    """Requests of stable that are remembered."""
+    return max(LEAST_REQUESTS, 2.0 * least_recent(quantile, SURE))
+
+
+def choose(recent: Recent, quantile: float, slowdown: float) -> Limit | NoData:
+    """The limit of the next tick, from stable's requests in the ticks before it.
+
+    Args:
+        recent: Those requests.
+        quantile: Like 0.95.
+        slowdown: So many times as long may the canary take.
+    """
+    buckets = {edge: recent.requests - slower for edge, slower in zip(recent.edges, recent.slower, strict=True)}
+    least = round(least_recent(quantile))
+    return freeze({**buckets, math.inf: recent.requests}, quantile, slowdown, least=least)
+
+
+def longest(*limits: Limit | None) -> Limit | None:
+    """The longest of some limits; None where there is none."""
+    return max((limit for limit in limits if limit is not None), key=lambda limit: limit.seconds, default=None)
 
 
 def counters(histograms: Mapping[str, Mapping[float, float]], limit: float) -> Counters:

@@ -26,7 +26,10 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
         likelihood: For its interval.
         drift: Of the distributions.
         assignment: Of units.
-        limit: The frozen limit of latency.
+        limit: The limit of latency in the last tick; before the first one that which was frozen.
+        frozen: The limit of latency that was frozen before the run.
+        recent: Stable's last requests by their latency: what the limit of the next tick is chosen from.
+        chosen: Log evidence, by components, that the canary is worse, of the ticks whose limit was chosen in the run.
         phi: Dispersion; 1 where it was not measured.
         unmeasured: Why what is frozen before the run could not be read; empty where nothing is missing.
         baking: Log evidence, by components, that the canary is worse, of the ticks since promotion.
@@ -41,6 +44,9 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
     drift: drift.Evidence | None = None
     assignment: Assignment | None = None
     limit: latency.Limit | None = None
+    frozen: latency.Limit | None = None
+    recent: latency.Recent = latency.Recent()
+    chosen: tuple[float, ...] = ()
     phi: float = 1.0
     unmeasured: str = ""
     baking: tuple[float, ...] = ()

@@ -79,6 +79,11 @@ BAKE_WEIGHT = 0.1
 """δ, the weight of the ticks since promotion beside that of all. Until promotion it takes a fiftieth more requests, and
 after it half as many again as a test of its own would."""
 
+CHOSEN_WEIGHT = 0.5
+"""Of latency: the weight of the ticks whose limit was chosen in the run, beside that of all. Where both are the same
+ticks nothing is lost; where the limit was frozen well before the run, a decision takes a seventh more requests, and
+where it was frozen badly, what was counted at it is soon outweighed."""
+
 FLOOR_WEIGHT = 0.2
 """ω, the weight of the floor beside the ratio. With 1/2, a healthy canary with errors far above the floor would take a
 seventh more requests than without a floor, with 1/5 a twentieth. One without errors takes a sixth more with 1/5."""
@@ -158,8 +163,14 @@ def start(test: RatioTest) -> Evidence:
     return Evidence((0.0,) * len(BAD.values), (0.0,) * len(test.good.values), (0.0,) * len(BELOW_FLOOR.values))
 
 
-def update(test: RatioTest, evidence: Evidence, tick: Tick) -> Evidence:
+def update(test: RatioTest, evidence: Evidence, tick: Tick, *, speaks_for: bool = True) -> Evidence:
     """Evidence with one more tick.
+
+    Args:
+        test: What is tested.
+        evidence: Evidence so far.
+        tick: The tick.
+        speaks_for: Whether it may speak for the canary; otherwise only against it. To be known before the tick is.
 
     Raises:
         ValueError: The evidence is of another test.
@@ -171,8 +182,10 @@ def update(test: RatioTest, evidence: Evidence, tick: Tick) -> Evidence:
     floor = floor_increments(tick.canary_requests, tick.canary_events, test.floor)
     return Evidence(
         worse(test, evidence.bad, tick),
-        _plus(evidence.good, ratio_increments(*counts, good, test.margin), test.dispersion),
-        _plus(evidence.floor, floor, test.dispersion) if test.floor else evidence.floor,
+        _plus(evidence.good, ratio_increments(*counts, good, test.margin), test.dispersion)
+        if speaks_for
+        else evidence.good,
+        _plus(evidence.floor, floor, test.dispersion) if test.floor and speaks_for else evidence.floor,
         evidence.ticks + 1,
         evidence.canary_requests + tick.canary_requests,
         evidence.canary_events + tick.canary_events,
@@ -203,17 +216,28 @@ def log_promotion(test: RatioTest, evidence: Evidence) -> float:
     return float(log_promotion_of(test, np.asarray(evidence.good), np.asarray(evidence.floor)))
 
 
-def rolls_back(test: RatioTest, evidence: Evidence, *, baking: tuple[float, ...] = (), metrics: int = 1) -> bool:
+def rolls_back(
+    test: RatioTest,
+    evidence: Evidence,
+    *,
+    baking: tuple[float, ...] = (),
+    chosen: tuple[float, ...] | None = None,
+    metrics: int = 1,
+) -> bool:
     """Whether the canary is worse than stable.
 
     Args:
         test: What is tested.
         evidence: Evidence of all ticks.
         baking: :func:`worse` of those since promotion; empty before.
+        chosen: :func:`worse` of those whose limit was chosen in the run; empty before, None where there are no limits.
         metrics: Metrics that may each say so.
     """
+    whole = np.asarray(log_rollback(evidence))
+    if chosen is not None:
+        whole = log_with_chosen(whole, log_mixture(np.asarray(chosen), BAD) if chosen else np.zeros(()))
     since = log_mixture(np.asarray(baking), BAD) if baking else np.zeros(())
-    return float(log_with_bake(np.asarray(log_rollback(evidence)), since)) >= math.log(metrics / test.alpha)
+    return float(log_with_bake(whole, since)) >= math.log(metrics / test.alpha)
 
 
 def promotes(test: RatioTest, evidence: Evidence) -> bool:
@@ -281,6 +305,11 @@ def log_promotion_of(test: RatioTest, good: Floats, floor: Floats) -> Floats:
 def log_with_floor(ratio: Floats, floor: Floats) -> Floats:
     """Log evidence for promotion by the ratio and by the floor together, of the logs of both."""
     return np.asarray(np.logaddexp(ratio + math.log1p(-FLOOR_WEIGHT), floor + math.log(FLOOR_WEIGHT)), np.float64)
+
+
+def log_with_chosen(whole: Floats, chosen: Floats) -> Floats:
+    """Log evidence for rollback by all ticks and by those whose limit was chosen in the run, of the logs of both."""
+    return np.asarray(np.logaddexp(whole + math.log1p(-CHOSEN_WEIGHT), chosen + math.log(CHOSEN_WEIGHT)), np.float64)
 
 
 def log_with_bake(whole: Floats, baking: Floats) -> Floats:

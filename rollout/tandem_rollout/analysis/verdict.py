@@ -94,6 +94,7 @@ def judge_ratio(
     evidence: sequential.Evidence,
     *,
     baking: tuple[float, ...] = (),
+    chosen: tuple[float, ...] | None = None,
     metrics: int = 1,
     least_requests: float = 0.0,
     trouble: Trouble | None = None,
@@ -104,11 +105,12 @@ def judge_ratio(
         test: What is tested.
         evidence: Evidence so far.
         baking: Evidence since promotion, by components; empty before.
+        chosen: Of latency, evidence at limits that were chosen in the run, by components.
         metrics: Metrics that may each roll back.
         least_requests: Canary requests without which it does not pass.
         trouble: Why the present tick brought nothing.
     """
-    if sequential.rolls_back(test, evidence, baking=baking, metrics=metrics):
+    if sequential.rolls_back(test, evidence, baking=baking, chosen=chosen, metrics=metrics):
         return Verdict.FAIL
     if trouble is not None or not evidence.canary_requests:
         return unknown(trouble)

@@ -14,7 +14,7 @@ from tandem_rollout.controller import observe
 from tandem_rollout.controller.guide import candidate
 from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.engine.decide import tried
-from tandem_rollout.engine.run import Run
+from tandem_rollout.engine.run import RETURNS, Run
 from tandem_rollout.engine.schedule import Schedule, plan_hash
 from tandem_rollout.engine.written import write
 from tandem_rollout.observation import Observed
@@ -26,6 +26,7 @@ from tandem_rollout.status import Phase, RolloutStatus, RunStatus, VariantStatus
 from tandem_rollout.times import stamp
 
 _SERVES: Final = "serves until its successor is ready"
+_GONE: Final = "has no ready pods: it cannot be rolled back to"
 
 
 def describe(
@@ -105,12 +106,12 @@ def describe_run(
     last = before.run is not None and before.run.number == run.number
     kept = before.metrics if last or not moving else []
     told = f"run {run.number}: {run.state}{f': {run.reason}' if run.reason else ''}"
-    if run.state == "Aborted" and _asked_for(rollout, run):
+    if run.state in RETURNS.values() and _asked_for(rollout, run):
         told = f"{told}; {TRIED}"
     moves = condition(
         before, "Progressing", moving, reason=run.state, message=told, generation=rollout.generation, now=now
     )
-    waits = told if run.state in ("Gated", "Paused", "Aborting", "Aborted") else ""
+    waits = told if run.state in ("Gated", "Paused", *RETURNS, *RETURNS.values()) else ""
     return msgspec.structs.replace(
         status,
         progress=progress(run, schedule),
@@ -161,7 +162,10 @@ def _variants(
         each = seen.get(revision.name) or Observed(variant=revision.variant.name, name=revision.name)
         phase, message = _phase(revision, each, found, errors.get(each.name), revision.name in seen)
         variants.append(_variant_status(each, phase, message, found, earlier, now))
-    variants += [_variant_status(seen[name], "Retired", "", found, earlier, now) for name in found.retired]
+    variants += [
+        _variant_status(seen[name], "Retired", "" if seen[name].running else _GONE, found, earlier, now)
+        for name in found.retired
+    ]
     for name in found.reachable:
         if name not in {each.inference_service for each in variants}:
             message = _SERVES

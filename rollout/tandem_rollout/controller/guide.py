@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tandem_rollout.controller import observe
-from tandem_rollout.engine.run import Command, Run, State
+from tandem_rollout.engine.run import RETURNS, Command, Run, State
 from tandem_rollout.engine.schedule import Schedule, plan_hash
 from tandem_rollout.engine.seen import Arm, Seen
 from tandem_rollout.observation import Observed
@@ -82,7 +82,9 @@ def effective(wanted: Sequence[Revision], run: Run | None, earlier: Callable[[st
     """
     if run is None:
         return list(wanted)
-    names = {"Promoted": [run.canary], "Aborted": [run.stable]}.get(run.state, [run.stable, run.canary])
+    names = {"Promoted": [run.canary], "Aborted": [run.stable], "RolledBack": [run.stable]}.get(
+        run.state, [run.stable, run.canary]
+    )
     own = {each.name: each for each in wanted}
     found = [each for name in names if (each := own.get(name) or earlier(name)) is not None]
     # variants beside the one that is decided about are served as they are written
@@ -104,8 +106,8 @@ def given_up(run: Run | None, rollout: Rollout, wanted: Sequence[Revision], now:
     name = rollout.spec.strategy.name
     reason = "the strategy was changed to static" if name == "static" else f"{name} has no analysis any more"
     state: State = "Concluded"
-    if run.state == "Aborting":
-        state, reason = "Aborted", f"{run.reason}; {reason}"
+    if run.returns:
+        state, reason = RETURNS[run.state], f"{run.reason}; {reason}"
     elif run.state == "Baking" and any(each.name == run.canary for each in wanted):
         state = "Promoted"
     return replace(run, state=state, since=now, reason=reason, before=None)

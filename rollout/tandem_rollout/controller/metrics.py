@@ -17,7 +17,12 @@ from tandem_rollout.times import epoch
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STATES: Final = get_args(State)
 _VERDICTS: Final = tuple(each.value for each in Verdict)
-_RESULTS: Final = {"Promoted": "promoted", "Aborted": "aborted", "Concluded": "concluded"}
+_RESULTS: Final = {
+    "Promoted": "promoted",
+    "Aborted": "aborted",
+    "RolledBack": "rolled_back",
+    "Concluded": "concluded",
+}
 
 Where = tuple[str, str]
 """Namespace and name of a rollout."""
@@ -101,7 +106,7 @@ class _Runs:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._ended = Counter(
             "tandem_rollout_runs",
-            "Runs that have ended; one that is rolled back after its promotion is counted as aborted too",
+            "Runs that have ended; one that is rolled back was counted as promoted before",
             ["namespace", "rollout", "result"],
             registry=registry,
         )

@@ -21,9 +21,13 @@ Promoted    100             (end)
 Aborting    0, or as it     stable has its pods back (it does not wait for them where the        Aborted
             was             canary fails), and the route has let go of the canary
 Aborted     0               (end, until a new revision, a new plan or a new start)
+RollingBack 100, then 0     as Aborting, of a version that was promoted                          RolledBack
+RolledBack  0               (end, as Aborted)
 Observing   by the spec     the horizon is over                                                  Concluded
 Concluded   by the spec     (end)
 ==========  ==============  ===================================================================  ====================
+
+A promoted version is rolled back when a person says so, as long as stable has its pods.
 
 From every state before an end, but Observing: a failing metric, a half without ready pods that has weight, a newer
 spec, deletion, or a person's word lead to Aborting; in Baking a newer spec leads to Promoted instead, as its version

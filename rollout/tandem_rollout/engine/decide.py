@@ -9,14 +9,14 @@ from typing import Final
 
 from tandem_rollout.analysis.verdict import Verdict
 from tandem_rollout.engine.desired import WHOLE, pods_for, size, target
-from tandem_rollout.engine.run import Command, Run, State
+from tandem_rollout.engine.run import RETURNS, Command, Run, State
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.seen import Seen
 
 _STARTED: Final = frozenset({"Analysing", "Gated", "Scaling", "Paused", "Baking"})
 """States in which the canary may have weight."""
 
-_ANSWER: Final = re.compile(r"^cannot (?:[a-z]+ while [A-Z][a-z]+|be rolled back: [^ ]+ is gone)(?:; |$)")
+_ANSWER: Final = re.compile(r"^cannot (?:[a-z]+ while [A-Z][A-Za-z]+|be rolled back: [^ ]+ is gone)(?:; |$)")
 """An answer to a command that cannot be obeyed, as it stands before a reason."""
 
 
@@ -60,14 +60,14 @@ def tried(run: Run | None, wanted: str, plan: str) -> bool:
 
 def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
     """Another run, where there is reason for one."""
-    command = seen.command if seen.command and (run is None or not run.knows(seen.command.id)) else None
+    command = _unheard(run, seen)
     if seen.deleted:
         return run
     if run is not None and command and command.verb == "rollback" and run.state == "Promoted":
         if not seen.stable.running:
             return _answered(run, command, f"cannot be rolled back: {run.stable} is gone")
-        reason = _said(command, "rolled back")
-        return replace(_abort(run, now, reason, hurried=False), by=command.by).hearing(command.id)
+        back = _to(run, "RollingBack", now, _said(command, "rolled back"), command.by)
+        return replace(back, hurried=False).hearing(command.id)
     if schedule.observes:
         return _observe(schedule, run, seen, now)
     anew = command is not None and command.verb == "start"
@@ -76,37 +76,45 @@ def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
     again = tried(run, seen.wanted, seen.plan)
     if not seen.serving or not seen.wanted or seen.wanted == seen.serving or (again and not anew):
         return run.hearing(command.id) if run is not None and command else run
+    return _new(run, seen, now, "Preparing", "started again" if again else "started")
+
+
+def _observe(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
+    if not seen.serving or seen.wanted in ("", seen.serving) or (run is not None and run.plan == seen.plan):
+        command = _unheard(run, seen)
+        if run is None or command is None:
+            return run
+        return _answered(run, command, f"cannot {command.verb} while {run.state}")
+    return replace(_new(run, seen, now, "Observing", "started"), deadline=now + schedule.timeout)
+
+
+def _new(run: Run | None, seen: Seen, now: float, state: State, what: str) -> Run:
+    """The run after one that has ended, or the first one."""
+    command = _unheard(run, seen)
+    # a start that the run before has heard and could only make room for
+    pending = seen.command if run and seen.command and seen.command.id == run.pending else None
+    starter = pending or (command if command and command.verb == "start" else None)
     begun = Run(
         number=run.number + 1 if run else 1,
         stable=seen.serving,
         canary=seen.wanted,
         plan=seen.plan,
-        state="Preparing",
+        state=state,
         started=now,
         since=now,
-        by=command.by if command and anew else "",
-        reason=_said(command, "started again" if again else "started") if command and anew else "",
+        by=starter.by if starter else "",
+        reason=_said(starter, what) if starter else "",
+        started_by=starter.by if starter else "",
+        start_reason=starter.reason if starter else "",
         command=run.command if run else "",
         heard=run.heard if run else (),
     )
     return begun.hearing(command.id) if command else begun
 
 
-def _observe(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
-    if not seen.serving or seen.wanted in ("", seen.serving) or (run is not None and run.plan == seen.plan):
-        return run
-    return Run(
-        number=run.number + 1 if run else 1,
-        stable=seen.serving,
-        canary=seen.wanted,
-        plan=seen.plan,
-        state="Observing",
-        started=now,
-        since=now,
-        deadline=now + schedule.timeout,
-        command=run.command if run else "",
-        heard=run.heard if run else (),
-    )
+def _unheard(run: Run | None, seen: Seen) -> Command | None:
+    """The command of a person, where no run has heard it yet."""
+    return seen.command if seen.command and (run is None or not run.knows(seen.command.id)) else None
 
 
 # what a person says
@@ -114,9 +122,12 @@ def _observe(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run
 
 def _heard(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     """The run after a command that it has not heard yet."""
-    command = seen.command
-    if command is None or run.knows(command.id):
+    command = _unheard(run, seen)
+    if command is None:
         return run
+    if command.verb == "start" and _superseded(run, seen):
+        # the run that it starts begins when this one has ended, and is to say who wanted it and why
+        return replace(run, pending=command.id, reason=_why(run)).hearing(command.id)
     answer = _obey(schedule, run, command, now)
     if answer is None:
         return _answered(run, command, f"cannot {command.verb} while {run.state}")
@@ -136,7 +147,7 @@ def _why(run: Run) -> str:
 
 def _obey(schedule: Schedule, run: Run, command: Command, now: float) -> Run | None:
     if command.verb in ("abort", "rollback"):
-        ending = run.state == "Aborting" or run.state == "Observing"
+        ending = run.returns or run.state == "Observing"
         return None if ending else _abort(run, now, _said(command, "aborted"), hurried=False)
     if command.verb == "pause" and run.state in ("Preparing", "Analysing", "Gated", "Scaling"):
         return replace(_to(run, "Paused", now, _said(command, "paused")), before=run.state)
@@ -173,7 +184,7 @@ def _said(command: Command, what: str) -> str:
 
 def _over(run: Run, seen: Seen) -> str:
     """Why the run has no more purpose."""
-    if run.state == "Aborting":
+    if run.returns:
         return ""
     if seen.deleted:
         return "the rollout is being deleted"
@@ -182,6 +193,13 @@ def _over(run: Run, seen: Seen) -> str:
     if seen.wanted != run.canary:
         return f"superseded by {seen.wanted}"
     return "superseded by another plan" if seen.plan != run.plan else ""
+
+
+def _superseded(run: Run, seen: Seen) -> bool:
+    """Whether the spec asks for something else than the two versions of the run, or by another plan."""
+    if seen.deleted or seen.wanted in ("", run.stable):
+        return False
+    return (seen.wanted, seen.plan) != (run.canary, run.plan)
 
 
 def _over_by_spec(schedule: Schedule, run: Run, seen: Seen, reason: str, now: float) -> Run:
@@ -194,7 +212,7 @@ def _over_by_spec(schedule: Schedule, run: Run, seen: Seen, reason: str, now: fl
 
 def _broken(run: Run, seen: Seen) -> str:
     """Why the canary must go at once."""
-    if run.state in ("Aborting", "Observing"):
+    if run.returns or run.state == "Observing":
         return ""
     if run.weight and not seen.canary.running:
         return "the canary has weight and no ready pods"
@@ -283,9 +301,9 @@ def _bake(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
 
 
 def _let_go(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
-    """Aborting: the weight goes when stable has its pods back, or, where the canary does harm, any pod."""
+    """On the way back: the weight goes when stable has its pods back, or, where the canary does harm, any pod."""
     if not run.weight:
-        return run if seen.routed else _to(run, "Aborted", now, _why(run), run.by)
+        return run if seen.routed else _to(run, RETURNS[run.state], now, _why(run), run.by)
     harmful = not seen.canary.running or bool(seen.canary.refused) or seen.deleted
     hurried = run.hurried or harmful or now >= run.since + schedule.progress_deadline
     ready = seen.stable.running and (hurried or seen.stable.has(run.floor))
@@ -306,6 +324,7 @@ _MOVES: Final[dict[State, Callable[[Schedule, Run, Seen, float], Run]]] = {
     "Paused": _paused,
     "Baking": _bake,
     "Aborting": _let_go,
+    "RollingBack": _let_go,
     "Observing": _watch,
 }
 

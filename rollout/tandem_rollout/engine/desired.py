@@ -57,7 +57,7 @@ def target(schedule: Schedule, run: Run) -> int:
     """The weight that the run is on its way to. One that was adopted does not fall at the next step."""
     if run.state in ("Preparing", "Scaling"):
         return max(run.weight, weight_of(schedule, run.step))
-    return 0 if run.state == "Aborting" else run.weight
+    return 0 if run.returns else run.weight
 
 
 def size(schedule: Schedule, run: Run) -> int:
@@ -65,7 +65,7 @@ def size(schedule: Schedule, run: Run) -> int:
 
     Past the last step that is all, though stable keeps a part while it bakes: when the bake time is over nobody waits.
     """
-    if run.state != "Aborting" and run.step >= len(schedule.steps):
+    if not run.returns and run.step >= len(schedule.steps):
         return WHOLE
     return max(run.weight, target(schedule, run))
 

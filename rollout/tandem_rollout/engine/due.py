@@ -19,7 +19,7 @@ def due(schedule: Schedule, run: Run, now: float) -> float:
     times = [run.deadline or math.inf] if run.state in ("Analysing", "Observing") else []
     if run.state == "Analysing" and run.step < len(schedule.steps):
         times.append(run.since + schedule.steps[run.step].hold)
-    if run.state in ("Preparing", "Scaling", "Aborting"):
+    if run.returns or run.state in ("Preparing", "Scaling"):
         times.append(run.since + schedule.progress_deadline)
     if run.state == "Baking":
         times.append(run.since + schedule.bake)

@@ -15,11 +15,16 @@ State = Literal[
     "Promoted",
     "Aborting",
     "Aborted",
+    "RollingBack",
+    "RolledBack",
     "Observing",
     "Concluded",
 ]
 
-ENDS: Final[frozenset[State]] = frozenset({"Promoted", "Aborted", "Concluded"})
+ENDS: Final[frozenset[State]] = frozenset({"Promoted", "Aborted", "RolledBack", "Concluded"})
+
+RETURNS: Final[dict[State, State]] = {"Aborting": "Aborted", "RollingBack": "RolledBack"}
+"""States in which stable gets all requests back, and how they end: what was promoted before is rolled back."""
 
 MOST_HEARD: Final = 15
 """Commands that are remembered beside the last one."""
@@ -50,8 +55,11 @@ class Run:
         hurried: Whether the canary loses its weight before stable has its pods back.
         reason: Why the state is what it is.
         by: Who wanted it; empty for the engine itself.
+        started_by: Who started it; empty where the spec did, without a command.
+        start_reason: Why, in the words of that person.
         command: The last command that was heard.
         heard: Those before it, the latest first, so that an old one that somebody applies again says nothing.
+        pending: The last ``start`` that was heard and that the next run carries out; empty where there is none.
     """
 
     number: int
@@ -69,13 +77,21 @@ class Run:
     hurried: bool = False
     reason: str = ""
     by: str = ""
+    started_by: str = ""
+    start_reason: str = ""
     command: str = ""
     heard: tuple[str, ...] = ()
+    pending: str = ""
 
     @property
     def ended(self) -> bool:
         """Whether nothing more happens by itself."""
         return self.state in ENDS
+
+    @property
+    def returns(self) -> bool:
+        """Whether it is on its way back to stable."""
+        return self.state in RETURNS
 
     def knows(self, command: str) -> bool:
         """Whether a command was heard, by its identity."""

@@ -42,8 +42,11 @@ def write(run: Run, *, steps: int, measured: float | None = None, verdict: str =
         hurried=run.hurried,
         reason=run.reason,
         by=run.by,
+        started_by=run.started_by,
+        start_reason=run.start_reason,
         command=run.command,
         heard=list(run.heard),
+        pending=run.pending,
         verdict=verdict,
     )
 
@@ -76,8 +79,11 @@ def _run(status: RunStatus) -> Run:
         hurried=status.hurried,
         reason=status.reason,
         by=status.by,
+        started_by=status.started_by,
+        start_reason=status.start_reason,
         command=status.command,
         heard=tuple(status.heard),
+        pending=status.pending,
     )
 
 

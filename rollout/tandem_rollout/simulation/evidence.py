@@ -15,6 +15,16 @@ import numpy.typing as npt
 from tandem_rollout.analysis import drift
 from tandem_rollout.analysis.gather import ratio_test
 from tandem_rollout.analysis.judge import LEAST_ROWS
+from tandem_rollout.analysis.latency import (
+    FARTHEST,
+    LEAST_REQUESTS,
+    LEAST_SLOW,
+    SURE,
+    Limit,
+    freeze,
+    least_recent,
+    most_recent,
+)
 from tandem_rollout.analysis.sequential import (
     BAD,
     BELOW_FLOOR,
@@ -22,12 +32,14 @@ from tandem_rollout.analysis.sequential import (
     floor_increments,
     log_mixture,
     log_with_bake,
+    log_with_chosen,
     log_with_floor,
     ratio_increments,
 )
 from tandem_rollout.analysis.verdict import Verdict
 from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.outage import ABSENT, SEEN, UNREADABLE, Codes
+from tandem_rollout.simulation.traffic import Times
 
 Bools = npt.NDArray[np.bool_]
 
@@ -65,6 +77,7 @@ class Ratios:
         self._phi = np.ones((rollouts, 1)) if phi is None else phi[:, None]
         self._bad = np.zeros((rollouts, len(BAD.values)))
         self._good = np.zeros((rollouts, len(self._test.good.values)))
+        self._chosen = np.zeros((rollouts, len(BAD.values)))
         self._floor = np.zeros((rollouts, len(BELOW_FLOOR.values)))
         self._baking = np.zeros((rollouts, len(BAD.values)))
         self._baked = np.zeros(rollouts, np.bool_)
@@ -85,6 +98,8 @@ class Ratios:
         others: Floats,
         *,
         baking: Bools | None = None,
+        speaks_for: Bools | None = None,
+        chosen: Bools | None = None,
     ) -> Bools:
         """One more tick, in which both arms have requests.
 
@@ -96,10 +111,14 @@ class Ratios:
             stable: Requests of stable.
             others: Events among them.
             baking: Where the canary is promoted, and what it is compared with is held back; nowhere by default.
+            speaks_for: Where the tick may speak for the canary, and not only against it; everywhere by default.
+            chosen: Where its limit was chosen in the run; of latency where stable's requests are enough by default.
 
         Returns:
             Where something was counted.
         """
+        if chosen is None and self._metric.type == "latency":
+            speaks_for, chosen = self._enough(self._stable[:, 0], baking)
         quiet = (canary <= 0.0) | (stable <= 0.0)
         counted: Bools = looked & (trouble == SEEN) & ~quiet
         self._missing = np.where(looked, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
@@ -110,20 +129,29 @@ class Ratios:
         tick = n_c[at], k_c[at], n_s[at], k_s[at]
         worse = ratio_increments(*tick, BAD, 1.0) / self._phi[at]
         self._bad[at] += worse
-        self._good[at] += ratio_increments(*tick, test.good, test.margin) / self._phi[at]
+        better = ratio_increments(*tick, test.good, test.margin) / self._phi[at]
+        self._good[at] += better if speaks_for is None else np.where(speaks_for[at, None], better, 0.0)
         self._log_bad[at] = log_mixture(self._bad[at], BAD)
         self._log_good[at] = log_mixture(self._good[at], test.good)
         if test.floor:
-            self._floor += floor_increments(n_c, k_c, test.floor) / self._phi
+            below = floor_increments(n_c, k_c, test.floor) / self._phi
+            self._floor += below if speaks_for is None else np.where(speaks_for[:, None], below, 0.0)
         self._canary += n_c
         self._stable[:, 0] += n_s
         self._stable[:, 1] += k_s
+        if chosen is not None:
+            self._chosen[at] += np.where(chosen[at, None], worse, 0.0)
         if baking is not None and (baked := counted & baking).any():
             self._baked |= baked
             self._baking[at] += np.where(baked[at, None], worse, 0.0)
             if self._metric.type == "latency":
                 self._hold(baked, n_c, k_c)
         return counted
+
+    def _enough(self, stable: Floats, baking: Bools | None) -> tuple[Bools, Bools]:
+        """Where a tick may speak for the canary, and where its limit is chosen, of so many requests of stable."""
+        speaks, chosen = (stable >= least_recent(self._metric.quantile, slow) for slow in (SURE, LEAST_SLOW))
+        return (speaks, chosen) if baking is None else (speaks | baking, chosen | baking)
 
     def add_alone(self, looked: Bools, trouble: Codes, canary: Floats, events: Floats) -> Bools:
         """One more tick, in which the canary has all requests."""
@@ -145,15 +173,22 @@ class Ratios:
         """The rate that a canary must not pass; 0 for none."""
         requests, events = self._stable[:, 0], self._stable[:, 1]
         rate = events / np.where(requests > 0.0, requests, 1.0)
-        if self._metric.type == "latency":  # the limit is stable's quantile
-            rate = np.maximum(rate, 1.0 - self._metric.quantile)
+        if self._metric.type == "latency":
+            rate = np.maximum(rate, self._expected())
         before = self._metric.margin * rate
         return np.where(requests > 0.0, np.minimum(np.maximum(self._metric.tolerated, before), 1.0), 0.0)
+
+    def _expected(self) -> Floats:
+        """Share of stable's requests that were slow when the limit was chosen: the limit is its quantile."""
+        return np.full(len(self._canary), 1.0 - self._metric.quantile)
 
     def codes(self) -> Codes:
         """Verdicts by rollout."""
         baking = np.where(self._baked, log_mixture(self._baking, BAD), 0.0)
-        fails = log_with_bake(self._log_bad, baking) >= self._threshold
+        whole = self._log_bad
+        if self._metric.type == "latency":
+            whole = log_with_chosen(whole, log_mixture(self._chosen, BAD))
+        fails = log_with_bake(whole, baking) >= self._threshold
         if self._metric.type == "latency":
             fails &= ~self._baked | (log_mixture(self._absolute, BAD) >= self._threshold)
         elif self._alone:
@@ -171,6 +206,7 @@ class Ratios:
             "_phi",
             "_bad",
             "_good",
+            "_chosen",
             "_floor",
             "_baking",
             "_baked",
@@ -181,6 +217,92 @@ class Ratios:
             "_stable",
             "_missing",
         ):
+            setattr(self, name, getattr(self, name)[kept])
+
+
+class Timed(Ratios):
+    """Evidence of latency whose limit is chosen from stable's requests, as in a real run.
+
+    Args:
+        metric: The metric.
+        rollouts: How many.
+        gates: Metrics that may each roll back.
+        times: Distributions of latencies.
+        phi: Dispersion, by rollout.
+    """
+
+    def __init__(self, metric: Metric, rollouts: int, *, gates: int, times: Times, phi: Floats | None = None) -> None:
+        super().__init__(metric, rollouts, gates=gates, phi=phi)
+        self._edges = np.asarray(times.edges)
+        longer = [np.flatnonzero(self._edges >= edge * metric.slowdown) for edge in times.edges]
+        self._own = np.array([each[0] if len(each) else len(times.edges) - 1 for each in longer])
+        before = dict(zip((*times.edges, math.inf), np.cumsum(times.before) * LEAST_REQUESTS * 2.0, strict=True))
+        frozen = freeze(before, metric.quantile, metric.slowdown)
+        place = times.edges.index(frozen.seconds) if isinstance(frozen, Limit) else -1
+        self._frozen = np.full(rollouts, place)
+        self._frozen_share = np.full(rollouts, frozen.share if isinstance(frozen, Limit) else 0.0)
+        self._limit, self._share = self._frozen.copy(), self._frozen_share.copy()
+        self._slower, self._seen = np.zeros((rollouts, len(times.edges))), np.zeros(rollouts)
+
+    def add_times(self, looked: Bools, trouble: Codes, canary: Floats, stable: Floats, *, baking: Bools) -> Bools:
+        """One more tick, in which both arms have requests.
+
+        Args:
+            looked: Where a tick was looked at.
+            trouble: What was the matter.
+            canary: Requests of the canary, by bucket.
+            stable: Requests of stable, by bucket.
+            baking: Where the canary is promoted.
+
+        Returns:
+            Where something was counted.
+        """
+        ours, theirs = canary.sum(axis=1), stable.sum(axis=1)
+        slow, others = (each.sum(axis=1, keepdims=True) - np.cumsum(each, axis=1)[:, :-1] for each in (canary, stable))
+        speaks_for, chosen = self._choose(baking)
+        none = self._limit < 0
+        rows, limit = np.arange(len(ours)), np.maximum(self._limit, 0)
+        counted = self.add(
+            looked,
+            np.where((trouble == SEEN) & none, ABSENT, trouble).astype(np.int8),
+            ours,
+            slow[rows, self._own[limit]],
+            theirs,
+            others[rows, limit],
+            baking=baking,
+            speaks_for=speaks_for,
+            chosen=chosen,
+        )
+        known = (counted | (looked & (trouble == SEEN) & none)) & ~baking
+        self._seen += np.where(known, theirs, 0.0)
+        self._slower += np.where(known[:, None], others, 0.0)
+        kept = np.minimum(1.0, most_recent(self._metric.quantile) / np.maximum(self._seen, 1.0))
+        self._seen *= kept
+        self._slower *= kept[:, None]
+        return counted
+
+    def _choose(self, baking: Bools) -> tuple[Bools, Bools]:
+        """Limits of this tick; where it may speak for the canary, and where they are stable's quantile in the run."""
+        speaks_for, enough = self._enough(self._seen, baking)
+        shares = self._slower / np.maximum(self._seen, 1.0)[:, None]
+        far = np.where(shares > 0.0, np.abs(np.log(np.maximum(shares, 1e-12) / (1.0 - self._metric.quantile))), np.inf)
+        nearest = far.argmin(axis=1)
+        rows = np.arange(len(nearest))
+        chosen = enough & (far[rows, nearest] <= math.log(FARTHEST)) & ~baking
+        self._limit = np.where(chosen, nearest, self._limit)
+        self._share = np.where(chosen, shares[rows, nearest], self._share)
+        back = baking & (self._frozen >= self._limit)
+        self._limit = np.where(back, self._frozen, self._limit)
+        self._share = np.where(back, self._frozen_share, self._share)
+        return speaks_for, enough
+
+    def _expected(self) -> Floats:
+        return self._share
+
+    def keep(self, kept: Bools) -> None:
+        """Go on with these rollouts only."""
+        super().keep(kept)
+        for name in ("_frozen", "_frozen_share", "_limit", "_share", "_slower", "_seen"):
             setattr(self, name, getattr(self, name)[kept])
 
 

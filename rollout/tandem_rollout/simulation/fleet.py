@@ -21,7 +21,7 @@ from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.seen import Arm, Seen
 from tandem_rollout.gates import Metric
-from tandem_rollout.simulation.evidence import VERDICTS, Bools, Drifts, Ratios
+from tandem_rollout.simulation.evidence import VERDICTS, Bools, Drifts, Ratios, Timed
 from tandem_rollout.simulation.outage import SEEN, Codes
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED, Outcomes, blank
 from tandem_rollout.simulation.traffic import Counts, Traffic
@@ -74,6 +74,7 @@ class Fleet:
         self._warmup = warmup
         gates = max(sum(metric.gate for metric in self._metrics), 1)
         self._ratios: dict[str, tuple[str, Ratios]] = {}
+        self._timed: dict[str, Timed] = {}
         self._drifts: dict[str, Drifts] = {}
         for metric in self._metrics:
             if metric.type == "drift":
@@ -81,6 +82,9 @@ class Fleet:
                     raise ValueError(f"the traffic has no predictions for the metric {metric.called}")
                 bins = len(traffic.bins.stable)
                 self._drifts[metric.called] = Drifts(metric, rollouts, gates=gates, bins=bins)
+            elif metric.type == "latency" and traffic.times is not None:
+                each = (phi or {}).get(metric.called)
+                self._timed[metric.called] = Timed(metric, rollouts, gates=gates, times=traffic.times, phi=each)
             else:
                 each = (phi or {}).get(metric.called)
                 evidence = Ratios(metric, rollouts, gates=gates, phi=each)
@@ -146,6 +150,8 @@ class Fleet:
             setattr(self, name, getattr(self, name)[kept])
         for _, ratios in self._ratios.values():
             ratios.keep(kept)
+        for timed in self._timed.values():
+            timed.keep(kept)
         for drifts in self._drifts.values():
             drifts.keep(kept)
 
@@ -167,6 +173,9 @@ class Fleet:
             )
             if alone.any():
                 counted |= ratios.add_alone(looked & alone, trouble, counts.canary, ours)
+        for timed in self._timed.values():
+            if counts.times is not None:
+                counted |= timed.add_times(looked & ~alone, trouble, *counts.times, baking=self._bakes)
         for drifts in self._drifts.values():
             if counts.rows is not None:
                 counted |= drifts.add(looked, trouble, *counts.rows)
@@ -215,7 +224,8 @@ class Fleet:
         """Verdicts of all metrics as one number."""
         total = np.zeros(len(self._at), np.int64)
         for metric in self._metrics:
-            evidence = self._drifts.get(metric.called) or self._ratios[metric.called][1]
+            name = metric.called
+            evidence = self._drifts.get(name) or self._timed.get(name) or self._ratios[name][1]
             total = total * len(VERDICTS) + evidence.codes()
         return total
 
@@ -288,7 +298,7 @@ def _decided(schedule: Schedule, run: Run) -> bool:
 
 def _ended(schedule: Schedule, run: Run) -> int | None:
     """How it ended; None where it goes on by itself."""
-    if run.state in ("Aborting", "Aborted"):
+    if run.returns or run.state == "Aborted":
         return TAKEN_BACK if _decided(schedule, run) else ROLLED_BACK
     if run.state == "Promoted":
         return PROMOTED

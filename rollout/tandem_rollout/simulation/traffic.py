@@ -50,6 +50,23 @@ class Bins:
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """Distributions of latencies over the buckets of a histogram.
+
+    Attributes:
+        edges: Upper edges in seconds; one bucket more is beyond the last.
+        stable: Probabilities of stable's buckets.
+        canary: Probabilities of the canary's.
+        before: Probabilities of stable's before the run, when the load was another one.
+    """
+
+    edges: tuple[float, ...]
+    stable: tuple[float, ...]
+    canary: tuple[float, ...]
+    before: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Incidents:
     """Times in which events are more frequent.
 
@@ -75,6 +92,7 @@ class Traffic:
         rates: Rates of events by name of a metric or, where that is not there, by its type. Metrics of one key count
             the same events: a gateway counts the errors that pods count too.
         bins: Distributions of predictions, for metrics of type drift.
+        times: Distributions of latencies, for metrics of type latency: their limits are then chosen as in a real run.
         incidents: Times in which events are more frequent.
         correlation: Intraclass correlation of the events of one arm in one tick; 0 for independent requests.
         burden: By how much the canary's rates rise when it has more than half of the requests.
@@ -84,6 +102,7 @@ class Traffic:
     requests_per_second: float = 20.0
     rates: Mapping[str, Rates] = field(default_factory=dict)
     bins: Bins | None = None
+    times: Times | None = None
     incidents: Incidents | None = None
     correlation: float = 0.0
     burden: float = 1.0
@@ -113,12 +132,14 @@ class Counts:
         stable: Requests of stable.
         events: Events of both, canary first, by the keys of the traffic.
         rows: Predictions of both by bin, canary first; None where nobody looks at them.
+        times: Requests of both by bucket of their latency, likewise.
     """
 
     canary: Floats
     stable: Floats
     events: dict[str, tuple[Floats, Floats]]
     rows: tuple[Floats, Floats] | None = None
+    times: tuple[Floats, Floats] | None = None
 
     def replaced(self, at: npt.NDArray[np.intp], other: Counts) -> Counts:
         """These counts, with those of the other in the place of some rollouts'."""
@@ -126,11 +147,17 @@ class Counts:
             key: (_replaced(ours, at, other.events[key][0]), _replaced(theirs, at, other.events[key][1]))
             for key, (ours, theirs) in self.events.items()
         }
-        rows = self.rows
-        if rows is not None and other.rows is not None:
-            rows = _replaced(rows[0], at, other.rows[0]), _replaced(rows[1], at, other.rows[1])
         canary, stable = _replaced(self.canary, at, other.canary), _replaced(self.stable, at, other.stable)
-        return Counts(canary, stable, events, rows)
+        rows, times = _both(self.rows, at, other.rows), _both(self.times, at, other.times)
+        return Counts(canary, stable, events, rows, times)
+
+
+def _both(
+    ours: tuple[Floats, Floats] | None, at: npt.NDArray[np.intp], theirs: tuple[Floats, Floats] | None
+) -> tuple[Floats, Floats] | None:
+    if ours is None or theirs is None:
+        return ours
+    return _replaced(ours[0], at, theirs[0]), _replaced(ours[1], at, theirs[1])
 
 
 def _replaced(values: Floats, at: npt.NDArray[np.intp], by: Floats) -> Floats:
@@ -181,18 +208,28 @@ class Stream:
             )
             for key, rates in traffic.rates.items()
         }
-        rows = None
-        if traffic.bins is not None:
-            ours = traffic.bins.stable if alike else traffic.bins.canary
-            rows = (
-                self._random.multinomial(canary, ours).astype(np.float64),
-                self._random.multinomial(stable, traffic.bins.stable).astype(np.float64),
-            )
-        return Counts(canary.astype(np.float64), stable.astype(np.float64), events, rows)
+        rows, times = (
+            None if each is None else self._spread(canary, each.stable if alike else each.canary, stable, each.stable)
+            for each in (traffic.bins, traffic.times)
+        )
+        return Counts(canary.astype(np.float64), stable.astype(np.float64), events, rows, times)
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Go on with these rollouts only."""
         self._within = self._within[kept]
+
+    def _spread(
+        self,
+        canary: npt.NDArray[np.int64],
+        ours: tuple[float, ...],
+        stable: npt.NDArray[np.int64],
+        theirs: tuple[float, ...],
+    ) -> tuple[Floats, Floats]:
+        """Requests over the parts of a histogram."""
+        return (
+            self._random.multinomial(canary, ours).astype(np.float64),
+            self._random.multinomial(stable, theirs).astype(np.float64),
+        )
 
     def _events(self, requests: npt.NDArray[np.int64], rate: float | Floats, within: npt.NDArray[np.int8]) -> Floats:
         traffic = self._traffic

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.gather import gather
+from tandem_rollout.analysis.judge import Line
 from tandem_rollout.analysis.reading import Binned, Counted, Reading
 from tandem_rollout.analysis.record import MOST_SAMPLES
 from tandem_rollout.analysis.verdict import Decision, ProviderError, Verdict
@@ -220,14 +222,17 @@ def test_without_memory_the_limit_is_of_all_that_the_pods_have_counted() -> None
     assert limit.requests == 10_000
 
 
-def test_with_too_few_requests_the_limit_is_frozen_later() -> None:
+def test_with_too_few_requests_before_the_run_the_limit_is_chosen_in_it() -> None:
     one = looking(LATENCY)
     few = binned([0] * 4, [0, 950, 50, 0])
     one.prepare({"latency": few})
     assert one.record.metrics["latency"].limit is None
-    lines, decision = ticks(one, "latency", [few, binned([0, 100, 0, 0], [0, 1900, 100, 0])])
+    lines, decision = ticks(one, "latency", [few, binned([0, 10, 0, 0], [0, 997, 53, 0])])
     assert decision.verdict is NO_DATA
-    assert "takes 5000 requests of stable, there are 2000" in lines["latency"].message
+    assert "takes 60 requests of stable, there are 50" in lines["latency"].message
+    lines, decision = ticks(one, "latency", [binned([0, 100, 0, 0], [0, 1900, 100, 0])])
+    assert decision.verdict is NO_DATA
+    assert "has just been chosen" in lines["latency"].message
     assert ticks(one, "latency", latencies(30, 0.05))[1].verdict is PASS
 
 
@@ -257,7 +262,107 @@ def test_a_frozen_limit_stays_through_a_restart() -> None:
     one.prepare({"latency": latencies(0, 0.0)[0]})
     limit = one.record.metrics["latency"].limit
     ticks(one, "latency", latencies(3, 0.05))
-    assert one.record.metrics["latency"].limit == limit
+    gathered = one.record.metrics["latency"]
+    assert gathered.frozen == limit
+    assert gathered.limit is not None and limit is not None
+    assert gathered.limit.seconds == limit.seconds
+    assert gathered.limit.share == pytest.approx(limit.share)
+
+
+LADDER = (0.05, 0.1, 0.2, 0.4, 0.8, math.inf)
+TRUE = (0.6, 0.25, 0.1, 0.05, 0.0, 0.0)
+"""Of stable in the run; the quantile 0.95 is 0.2 s."""
+TWICE = (0.5, 0.25, 0.15, 0.1, 0.0, 0.0)
+
+
+def loaded(one: Looking, before: Sequence[float], canary: Sequence[float], count: int) -> tuple[Line, int]:
+    """A run after another load, in ticks of 100 and 900 requests; what is said, and after how many ticks."""
+    past = [10_000.0 * part for part in before]
+    one.prepare({"latency": binned([0] * 6, past, LADDER)})
+    for at in range(count + 1):
+        stable = [old + 900 * at * part for old, part in zip(past, TRUE, strict=True)]
+        line = one.sees(latency=binned([100 * at * part for part in canary], stable, LADDER))[0]["latency"]
+        if line.verdict in (PASS, FAIL):
+            return line, at
+    return one.judged()[0]["latency"], count
+
+
+BEFORE = {
+    "right": TRUE,
+    "too long": (0.1, 0.2, 0.3, 0.35, 0.05, 0.0),
+    "too short": (0.96, 0.02, 0.01, 0.01, 0.0, 0.0),
+}
+
+
+@pytest.mark.parametrize(("canary", "verdict"), [(TRUE, PASS), (TWICE, FAIL)])
+@pytest.mark.parametrize("load", BEFORE)
+def test_a_limit_of_another_load_delays_no_decision(load: str, canary: Sequence[float], verdict: Verdict) -> None:
+    one = looking(LATENCY)
+    line, spent = loaded(one, BEFORE[load], canary, 60)
+    known = loaded(looking(LATENCY), TRUE, canary, 60)[1]
+    assert line.verdict is verdict
+    assert line.limit == "x2 > 200 ms"
+    assert spent <= 2 * known
+    frozen = one.record.metrics["latency"].frozen
+    assert frozen is not None
+    assert frozen.seconds == {"right": 0.2, "too long": 0.4, "too short": 0.05}[load]
+
+
+def test_what_is_counted_at_a_limit_from_before_the_run_only_speaks_against_a_canary() -> None:
+    """At a limit that is far too short a canary that is twice as slow looks good."""
+    one = looking(LATENCY)
+    line, _ = loaded(one, BEFORE["too short"], TWICE, 1)
+    assert line.limit == "x2 > 50 ms"
+    ratio = one.record.metrics["latency"].ratio
+    assert ratio is not None
+    assert ratio.ticks == 1
+    assert set(ratio.good) == {0.0}
+    assert any(ratio.bad)
+
+
+def test_while_it_bakes_the_limit_stays() -> None:
+    one = looking(LATENCY)
+    loaded(one, BEFORE["too short"], TRUE, 3)
+    before = one.record
+    idle = [50_000.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    for at in range(4):
+        readings = {"latency": binned([9000.0 * at * part for part in TRUE], [each * at for each in idle], LADDER)}
+        if at:
+            one.record = gather(one.metrics, one.record, one.before, readings, now=0.0, weight=95, baking=True)
+        one.before = readings
+    gathered = one.record.metrics["latency"]
+    assert gathered.limit is not None
+    assert (gathered.limit.seconds, gathered.recent) == (0.2, before.metrics["latency"].recent)
+
+
+ROWS = st.lists(st.integers(0, 500), min_size=6, max_size=6)
+
+
+@given(st.sampled_from(sorted(BEFORE)), st.lists(st.tuples(ROWS, ROWS), min_size=1, max_size=6), ROWS, ROWS)
+@settings(max_examples=100, deadline=None)
+def test_the_limit_of_a_tick_is_known_before_the_tick_and_knows_nothing_of_the_canary(
+    load: str, rows: list[tuple[list[int], list[int]]], canary: list[int], stable: list[int]
+) -> None:
+    """What the chances of error rest on: whatever a tick brings, the limit that it is counted at is the same."""
+
+    def limits(each: list[tuple[list[int], list[int]]]) -> list[float | None]:
+        one, found = looking(LATENCY), []
+        ours, theirs = [0.0] * 6, [10_000.0 * part for part in BEFORE[load]]
+        one.prepare({"latency": binned(ours, theirs, LADDER)})
+        one.sees(latency=binned(ours, theirs, LADDER))
+        for mine, others in each:
+            ours = [total + more for total, more in zip(ours, mine, strict=True)]
+            theirs = [total + more for total, more in zip(theirs, others, strict=True)]
+            one.sees(latency=binned(ours, theirs, LADDER))
+            limit = one.record.metrics["latency"].limit
+            found.append(limit.seconds if limit else None)
+        return found
+
+    busy = [([1 + each for each in mine], [1 + each for each in others]) for mine, others in rows]
+    others = [([1 + each for each in canary], theirs) for _, theirs in busy]
+    assert limits(busy) == limits(others)
+    last = (busy[-1][0], [1 + each for each in stable])
+    assert limits(busy) == limits([*busy[:-1], last])
 
 
 # dispersion

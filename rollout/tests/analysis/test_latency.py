@@ -5,9 +5,21 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tandem_rollout.analysis.counts import NoData, Tick, tick
-from tandem_rollout.analysis.latency import Limit, counters, freeze
+from tandem_rollout.analysis.latency import (
+    Limit,
+    Recent,
+    choose,
+    counters,
+    freeze,
+    least_recent,
+    longest,
+    most_recent,
+    remember,
+)
 
 BUCKETS = {0.01: 5000.0, 0.025: 9000.0, 0.05: 9600.0, 0.1: 9990.0, math.inf: 10_000.0}
 
@@ -33,6 +45,46 @@ def test_buckets_too_coarse_for_the_quantile_are_no_data() -> None:
 @pytest.mark.parametrize("buckets", [{}, {0.1: 10.0, math.inf: 4999.0}, {0.1: 10.0, math.inf: math.nan}])
 def test_too_few_requests_freeze_nothing(buckets: dict[float, float]) -> None:
     assert isinstance(freeze(buckets, 0.95), NoData)
+
+
+@pytest.mark.parametrize(("quantile", "least"), [(0.9, 30), (0.95, 60), (0.99, 300)])
+def test_the_rarer_slow_requests_are_the_more_of_them_a_choice_takes(quantile: float, least: int) -> None:
+    assert round(least_recent(quantile)) == least
+    few, enough = (remember(Recent(), {0.1: 0.0, 1.0: 0.95 * n, math.inf: n}, quantile) for n in (least - 1, least))
+    assert choose(few, quantile, 1.0) == NoData(
+        f"a limit of latency takes {least} requests of stable, there are {least - 1}"
+    )
+    assert isinstance(choose(enough, quantile, 1.0), Limit)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 5000), min_size=4, max_size=4), max_size=30), st.sampled_from([0.9, 0.95, 0.999])
+)
+def test_what_is_remembered_is_bounded_and_the_latest_weighs_most(ticks: list[list[int]], quantile: float) -> None:
+    recent, edges = Recent(), (0.1, 0.2, 0.4, math.inf)
+    for rows in ticks:
+        buckets = {edge: float(sum(rows[: at + 1])) for at, edge in enumerate(edges)}
+        before, recent = recent, remember(recent, buckets, quantile)
+        assert 0.0 <= recent.requests <= most_recent(quantile) * (1 + 1e-9)
+        assert sorted(recent.slower, reverse=True) == list(recent.slower)
+        assert all(0.0 <= each <= recent.requests * (1 + 1e-9) for each in recent.slower)
+        if total := sum(rows):
+            kept = recent.requests / (before.requests + total)
+            old = before.slower or (0.0,) * 3
+            expected = [kept * (old[at] + sum(rows[at + 1 :])) for at in range(3)]
+            assert recent.slower == pytest.approx(expected)
+
+
+def test_another_ladder_of_buckets_begins_anew() -> None:
+    recent = remember(Recent(), BUCKETS, 0.95)
+    assert remember(recent, {0.2: 90.0, math.inf: 100.0}, 0.95) == Recent((0.2,), (10.0,), 100.0)
+    assert remember(recent, {}, 0.95) == recent
+
+
+def test_the_longest_of_two_limits() -> None:
+    short, long = Limit(0.1, 0.1, 0.05, 1.0), Limit(0.2, 0.25, 0.05, 1.0)
+    assert longest(short, long) == longest(long, short) == longest(None, long) == long
+    assert longest(None, None) is None
 
 
 def test_slow_requests_are_the_events_of_a_tick() -> None:

@@ -205,7 +205,30 @@ async def test_a_rollback_while_the_old_version_is_there(here: World) -> None:
         await ctl.run(1500)
         assert here.weights() == {"athlete:v1": 100}
     assert [(each.outcome, each.reason) for each in here.status().history] == [
-        ("Aborted", "rolled back by somebody: customers complain")
+        ("RolledBack", "rolled back by somebody: customers complain")
+    ]
+    assert states(here)[-2:] == ["RollingBack 0", "RolledBack 0"]
+    assert here.status().message.startswith("run 1: RolledBack: rolled back by somebody: customers complain; ")
+    assert here.condition("Progressing")[0] == "False"
+
+
+async def test_who_started_a_run_and_why_is_in_its_status_and_in_the_history(here: World) -> None:
+    async with controller(here) as ctl:
+        await started(here, ctl)
+        command(here, "start", reason="new features")
+        edit(here, bundle=V2)
+        await ctl.run(100)
+        run = here.status().run
+        assert run is not None
+        assert (run.state, run.started_by, run.start_reason) == ("Analysing", "somebody", "new features")
+        # in mid-run: what this one says is for the run that follows
+        command(here, "start", number=2, reason="a correction")
+        edit(here, bundle=V3)
+        await ctl.run(3600)
+        assert here.weights() == {"athlete:v3": 100}
+    assert [(each.outcome, each.started_by, each.start_reason) for each in here.status().history] == [
+        ("Promoted", "somebody", "a correction"),
+        ("Aborted", "somebody", "new features"),
     ]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
 from tandem_rollout.controller.metrics import Metrics
+from tandem_rollout.engine.run import State
 
 
 def manifest(name: str, ready: str, **weights: int) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def test_where_a_run_stands() -> None:
     metrics = Metrics()
     metrics.observe(running(measured=9.5))
     assert on(metrics, "tandem_rollout_run_state") == {("Analysing",)}
-    assert len(samples(metrics, "tandem_rollout_run_state")) == 11
+    assert len(samples(metrics, "tandem_rollout_run_state")) == len(get_args(State))
     assert samples(metrics, "tandem_rollout_run_state_since_timestamp_seconds") == {(): 1_767_225_700}
     assert samples(metrics, "tandem_rollout_canary_weight_ratio") == {(): 0.1}
     assert samples(metrics, "tandem_rollout_canary_measured_ratio") == {(): 0.095}
@@ -178,33 +179,34 @@ def test_a_rollout_without_runs_or_that_is_gone_has_no_series_of_them() -> None:
 def test_each_end_is_counted_once() -> None:
     metrics = Metrics()
     metrics.observe(running())
-    assert runs(metrics) == {"promoted": 0, "aborted": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 0, "aborted": 0, "rolled_back": 0, "concluded": 0}
     for _ in range(3):
         metrics.observe(running(state="Promoted", history=[past(1, "Promoted")]))
     metrics.observe(running(2, history=[past(1, "Promoted")]))
-    assert runs(metrics) == {"promoted": 1, "aborted": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 1, "aborted": 0, "rolled_back": 0, "concluded": 0}
     # a newer version has ended the second run between two looks
     metrics.observe(running(3, history=[past(2, "Aborted"), past(1, "Promoted")]))
     metrics.observe(running(2, history=[past(1, "Promoted")]))  # a cache that is late
     metrics.observe(running(3, history=[past(2, "Aborted"), past(1, "Promoted")]))
-    assert runs(metrics) == {"promoted": 1, "aborted": 1, "concluded": 0}
+    assert runs(metrics) == {"promoted": 1, "aborted": 1, "rolled_back": 0, "concluded": 0}
 
 
-def test_a_promotion_that_is_taken_back_is_an_abort_too() -> None:
+def test_a_promotion_that_is_rolled_back_is_an_end_of_its_own() -> None:
     metrics = Metrics()
     metrics.observe(running(state="Baking"))
     metrics.observe(running(state="Promoted"))
-    metrics.observe(running(state="Aborting", history=[past(1, "Promoted")]))
-    metrics.observe(running(state="Aborted", history=[past(1, "Aborted")]))
-    assert runs(metrics) == {"promoted": 1, "aborted": 1, "concluded": 0}
+    metrics.observe(running(state="RollingBack", history=[past(1, "Promoted")]))
+    metrics.observe(running(state="RolledBack", history=[past(1, "RolledBack")]))
+    metrics.observe(running(2, history=[past(1, "RolledBack")]))
+    assert runs(metrics) == {"promoted": 1, "aborted": 0, "rolled_back": 1, "concluded": 0}
 
 
 def test_a_new_process_counts_nothing_that_ended_before_it() -> None:
     metrics = Metrics()
     metrics.observe(running(4, "Promoted", history=[past(4, "Promoted"), past(3, "Aborted")]))
-    assert runs(metrics) == {"promoted": 0, "aborted": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 0, "aborted": 0, "rolled_back": 0, "concluded": 0}
     metrics.observe(running(5, "Aborted", history=[past(5, "Aborted"), past(4, "Promoted")]))
-    assert runs(metrics) == {"promoted": 0, "aborted": 1, "concluded": 0}
+    assert runs(metrics) == {"promoted": 0, "aborted": 1, "rolled_back": 0, "concluded": 0}
 
 
 def test_another_rollout_of_the_same_name_counts_anew() -> None:
@@ -229,7 +231,7 @@ def test_a_status_of_another_version_of_this_program_is_no_trouble() -> None:
     st.lists(
         st.tuples(
             st.integers(1, 4),
-            st.sampled_from(["Analysing", "Baking", "Promoted", "Aborting", "Aborted", "Concluded"]),
+            st.sampled_from(get_args(State)),
             st.sets(st.sampled_from(["errors", "latency", "drift"])),
         ),
         max_size=12,

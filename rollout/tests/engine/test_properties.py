@@ -13,7 +13,7 @@ from tandem_rollout.analysis.verdict import Decision, Verdict
 from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.desired import WHOLE, desired, pods_for
 from tandem_rollout.engine.due import due
-from tandem_rollout.engine.run import ENDS, MOST_HEARD, Command, Run, State, Verb
+from tandem_rollout.engine.run import ENDS, MOST_HEARD, RETURNS, Command, Run, State, Verb
 from tandem_rollout.engine.schedule import Schedule, Step
 from tandem_rollout.engine.seen import Arm, Seen
 from tandem_rollout.engine.written import read, write
@@ -83,7 +83,10 @@ RUNS = st.none() | st.builds(
     hurried=st.booleans(),
     reason=st.sampled_from(["", "x", "cannot resume while Aborting; x"]),
     by=st.sampled_from(["", "ann"]),
+    started_by=st.sampled_from(["", "bob"]),
+    start_reason=st.sampled_from(["", "monday"]),
     command=st.sampled_from(["", "1", "2"]),
+    pending=st.sampled_from(["", "2", "3"]),
     heard=st.lists(st.sampled_from("345"), max_size=3, unique=True).map(tuple),
 )
 
@@ -150,7 +153,7 @@ def test_whatever_is_under_way_can_be_ended_by_a_person(schedule: Schedule, run:
     if "Observing" in states:
         assert states[0] == "Observing"
     else:
-        assert states[-1] == "Aborted"
+        assert states[-1] == ("RolledBack" if states[0] in ("RollingBack", "RolledBack") else "Aborted")
 
 
 def may_abort(schedule: Schedule, run: Run, seen: Seen, now: float) -> bool:
@@ -264,6 +267,8 @@ class Runs(RuleBasedStateMachine):
             self._check_beginning(before, after)
             return
         assert (after.stable, after.canary, after.plan) == (before.stable, before.canary, before.plan)
+        assert (after.started_by, after.start_reason) == (before.started_by, before.start_reason)
+        assert (after.state == "RolledBack") <= (before.state in ("RollingBack", "RolledBack"))
         if before.ended:
             self._check_end(before, after)
         else:
@@ -288,6 +293,11 @@ class Runs(RuleBasedStateMachine):
             assert command is not None
             assert (command.verb, command.id) == ("start", after.command)
             assert not before.knows(command.id)
+        if after.started_by:
+            command = self.seen.command
+            assert command is not None
+            assert (command.verb, command.by) == ("start", after.started_by)
+            assert before is None or not before.knows(command.id) or before.pending == command.id
         if after.command and after.command not in self.obeyed:
             self.obeyed.append(after.command)
 
@@ -296,7 +306,7 @@ class Runs(RuleBasedStateMachine):
             assert after.weight == before.weight
             return
         command = self.seen.command
-        assert (before.state, after.state) == ("Promoted", "Aborting")
+        assert (before.state, after.state) == ("Promoted", "RollingBack")
         assert command is not None
         assert command.verb == "rollback"
         assert self.seen.stable.running
@@ -308,7 +318,7 @@ class Runs(RuleBasedStateMachine):
             return
         if after.weight < before.weight:
             assert after.weight == 0
-            assert after.state == "Aborting"
+            assert after.state in RETURNS
             assert self.seen.stable.running
         if after.weight > before.weight:
             assert (before.state in ("Preparing", "Scaling")) or (before.state, after.state) == ("Baking", "Promoted")

@@ -533,6 +533,50 @@ def test_who_starts_again_is_written_down() -> None:
     assert (walk.here.reason, walk.here.by) == ("started again by bob: store is back", "bob")
 
 
+@pytest.mark.parametrize("end", ["abort", "promote"])
+def test_who_started_it_and_why_is_known_until_its_end(end: Any) -> None:
+    walk = Walk()
+    walk.says("start", by="bob", reason="new features")
+    assert (walk.here.state, walk.here.reason, walk.here.by) == ("Analysing", "", "")
+    walk.says(end)
+    walk.wait(300)
+    assert walk.here.ended
+    assert (walk.here.started_by, walk.here.start_reason) == ("bob", "new features")
+    walk.says("start", by="eve", reason="once more")
+    assert (walk.here.started_by, walk.here.start_reason) == (
+        ("eve", "once more") if end == "abort" else ("bob", "new features")
+    )
+
+
+@pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling", "Paused", "Baking", "Aborting"])
+def test_who_starts_another_version_in_mid_run_is_known_in_the_next_run(state: str) -> None:
+    walk = Walk(crashing=True).to(state)
+    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(4, 2)), wanted="c")
+    walk.says("start", by="bob", reason="new features")
+    assert (walk.here.number, walk.here.canary) == (2, "c")
+    assert (walk.here.started_by, walk.here.start_reason) == ("bob", "new features")
+    walk.says("abort")
+    walk.sees(wanted="d")
+    assert (walk.here.number, walk.here.started_by, walk.here.start_reason) == (3, "", "")
+
+
+def test_a_start_that_was_refused_begins_nothing_later() -> None:
+    walk = Walk().to("Analysing")
+    walk.says("start", by="bob", reason="more")
+    assert walk.here.reason == "cannot start while Analysing"
+    walk.sees(wanted="c")
+    assert (walk.here.number, walk.here.canary, walk.here.started_by) == (2, "c", "")
+
+
+def test_an_ab_test_that_a_person_starts_says_who_and_why() -> None:
+    walk = Walk(schedule=WATCHED).to("Concluded")
+    walk.says("start")
+    assert walk.here.reason == "cannot start while Concluded; the horizon is over"
+    walk.seen = replace(walk.seen, plan="q")
+    walk.says("start", by="bob", reason="again")
+    assert (walk.here.number, walk.here.state, walk.here.started_by) == (2, "Observing", "bob")
+
+
 def test_what_was_never_tried_is_not_started_again() -> None:
     walk = Walk()
     walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, fit=False))
@@ -565,12 +609,30 @@ def test_a_promoted_version_can_be_rolled_back_while_the_old_one_is_there() -> N
     walk = Walk().to("Promoted")
     walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(1, 1)))
     walk.says("rollback", reason="complaints")
-    walk.at("Aborting", 100)
+    walk.at("RollingBack", 100)
     walk.sees(stable=replace(walk.seen.stable, pods=(4, 2)))
-    walk.at("Aborted", 0)
+    walk.at("RolledBack", 0)
     assert (walk.here.reason, walk.here.by) == ("rolled back by ann: complaints", "ann")
     walk.wait(1e6)
+    walk.at("RolledBack", 0)
+    walk.says("start", by="bob")
+    walk.at("Analysing", 10)
+    assert (walk.here.number, walk.here.stable, walk.here.canary) == (2, "a", "b")
+
+
+def test_a_rollback_before_the_promotion_is_an_abort() -> None:
+    walk = Walk().to("Baking")
+    walk.says("rollback")
     walk.at("Aborted", 0)
+
+
+def test_another_version_waits_until_the_one_before_is_rolled_back() -> None:
+    walk = Walk().to("RollingBack")
+    walk.sees(wanted="c")
+    walk.at("RollingBack", 100)
+    walk.sees(stable=replace(walk.seen.stable, pods=(4, 2)))
+    assert ("RolledBack", 0) in walk.history
+    assert (walk.here.number, walk.here.stable, walk.here.canary) == (2, "a", "c")
 
 
 def test_a_promoted_version_cannot_be_rolled_back_to_nothing() -> None:

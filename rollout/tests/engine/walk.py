@@ -136,6 +136,8 @@ class Walk:
             "Promoted": [("fit", 0), ("promote", 0), ("", 300)],
             "Aborting": [("fit", 0), ("fewer", 0), ("abort", 0)],
             "Aborted": [("fit", 0), ("abort", 0)],
+            "RollingBack": [("fit", 0), ("promote", 0), ("", 300), ("fewer", 0), ("rollback", 0)],
+            "RolledBack": [("fit", 0), ("promote", 0), ("", 300), ("rollback", 0)],
             "Observing": [],
             "Concluded": [("", 1000)],
         }

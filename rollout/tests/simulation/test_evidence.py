@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,14 @@ from hypothesis import strategies as st
 from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.gather import gather
 from tandem_rollout.analysis.judge import judge
-from tandem_rollout.analysis.latency import Limit
+from tandem_rollout.analysis.latency import Limit, freeze
 from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
 from tandem_rollout.analysis.record import Gathered, Record
 from tandem_rollout.analysis.verdict import ProviderError, Verdict
 from tandem_rollout.gates import Metric
-from tandem_rollout.simulation.evidence import VERDICTS, Drifts, Ratios
+from tandem_rollout.simulation.evidence import VERDICTS, Drifts, Ratios, Timed
 from tandem_rollout.simulation.outage import ABSENT, SEEN
+from tandem_rollout.simulation.traffic import Times
 
 LIMIT = Limit(0.1, 0.1, 0.05, 5000.0)
 ALL = np.array([True])
@@ -51,7 +53,9 @@ class One:
     def __init__(self, metric: Metric, phi: float) -> None:
         self.metric = metric
         limit = LIMIT if metric.type == "latency" else None
-        self.record = Record(run=1, plan="", prepared=True, metrics={metric.called: Gathered(limit=limit, phi=phi)})
+        self.record = Record(
+            run=1, plan="", prepared=True, metrics={metric.called: Gathered(limit=limit, frozen=limit, phi=phi)}
+        )
         self.totals, self.bins = [0.0] * 4, [[0.0] * 5, [0.0] * 5]
         self.before = self._read(SEEN)
 
@@ -111,6 +115,64 @@ def test_ratios_of_rates_tick_by_tick(
         else:
             many.add_alone(ALL, code, canary, events)
         assert VERDICTS[int(many.codes()[0])] is verdict
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([0.2, 1.0, 2.0, 5.0]),
+    st.sampled_from([1.0, 1.3, 3.0]),
+    st.sampled_from([1.0, 1.25]),
+    st.sampled_from([20, 200]),
+    st.integers(5, 40),
+)
+def test_latencies_tick_by_tick(
+    seed: int, load: float, slower: float, slowdown: float, requests: int, ticks: int
+) -> None:
+    """Limits that are chosen in the run, from stable's requests, and what is counted at them."""
+    random = np.random.default_rng(seed)
+    metric = Metric(type="latency", slowdown=slowdown)
+    edges = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+
+    def buckets(median: float) -> tuple[float, ...]:
+        below = [0.5 * (1.0 + math.erf(math.log(edge / median) / 0.7)) for edge in edges]
+        return tuple(np.diff([0.0, *below, 1.0]).tolist())
+
+    times = Times(edges, buckets(0.1), buckets(0.1 * slower), buckets(0.1 * load))
+    frozen = freeze(_seconds(edges, [1e4 * part for part in times.before]), 0.95, slowdown)
+    limit = frozen if isinstance(frozen, Limit) else None
+    gathered = Gathered(limit=limit, frozen=limit)
+    record = Record(run=1, plan="", prepared=True, metrics={metric.called: gathered})
+    many = Timed(metric, 1, gates=1, times=times)
+    totals = np.zeros((2, len(edges) + 1))
+    readings, before = _timed(metric, edges, totals, SEEN), SEEN
+    for number in range(ticks):
+        bakes = number >= ticks - 4
+        share = 0.95 if bakes else 0.1 if number < ticks // 2 else 0.5
+        sizes = random.poisson((requests * share, requests * (1.0 - share)))
+        rows = [random.multinomial(n, part) * 1.0 for n, part in zip(sizes, (times.canary, times.stable), strict=True)]
+        totals = totals + np.array(rows)
+        trouble = int(random.choice([0, 0, 0, 0, 0, 0, 1, 2]))
+        after = _timed(metric, edges, totals, trouble)
+        # a tick that could count nothing of one arm goes on in the next one; here none does
+        record = gather([metric], record, readings, after, now=0.0, weight=round(100 * share), baking=bakes)
+        readings = after
+        code = np.array([trouble or before], np.int8)
+        before = trouble
+        many.add_times(ALL, code, rows[0][None], rows[1][None], baking=np.array([bakes]))
+        line = judge([metric], record)[0][0]
+        assert VERDICTS[int(many.codes()[0])] is line.verdict
+
+
+def _seconds(edges: tuple[float, ...], rows: list[float]) -> dict[float, float]:
+    return dict(zip((*edges, math.inf), np.cumsum(rows).tolist(), strict=True))
+
+
+def _timed(metric: Metric, edges: tuple[float, ...], totals: Any, trouble: int) -> Readings:
+    if trouble != SEEN:
+        return {metric.called: NoData("no series") if trouble == ABSENT else ProviderError("refused")}
+    ours, theirs = ({"pod": {"": _seconds(edges, rows.tolist())}} for rows in totals)
+    return {metric.called: Binned(stable=theirs, canary=ours)}
 
 
 @settings(max_examples=40, deadline=None)

@@ -32,6 +32,8 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("ended", f"{run.ended} ({words.span(run.seconds or 0)})" if run.ended else "not yet"),
         ("why", run.reason),
         ("who", run.by or "the controller"),
+        ("started by", run.started_by or ("somebody" if run.start_reason else "the spec")),
+        ("why it was started", run.start_reason),
         ("metrics together", report.verdict or ""),
         ("ticks counted", str(report.ticks)),
         ("plan", report.plan),

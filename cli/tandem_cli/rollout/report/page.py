@@ -23,6 +23,7 @@ from tandem_cli.rollout.report.content import (
 )
 from tandem_cli.rollout.report.form import Report
 from tandem_cli.rollout.report.tracks import Distance, Rates, Weights
+from tandem_rollout.engine.run import RETURNS
 
 MOST_SAMPLES: Final = 500
 """Rows of samples that are shown."""
@@ -35,12 +36,12 @@ th { background: #f5f5f5 }
 pre { background: #f5f5f5; padding: .6rem; overflow-x: auto; font-size: 12px }
 svg { max-width: 100%; display: block; margin: 1rem 0 }
 .pass, .Promoted, .Concluded { color: #1a7f37; font-weight: bold }
-.fail, .Aborted, .Aborting { color: #c62828; font-weight: bold }
+.fail, .Aborted, .Aborting, .RolledBack, .RollingBack { color: #c62828; font-weight: bold }
 .warning { border-left: 4px solid #e0a800; padding-left: .6rem }
 @media print { body { max-width: none } }
 """
 
-_MARKED: Final = frozenset({"pass", "fail", "Promoted", "Concluded", "Aborted", "Aborting"})
+_MARKED: Final = frozenset({"pass", "fail", "Promoted", "Concluded", *RETURNS, *RETURNS.values()})
 
 
 def page(report: Report, weights: Weights | None, tracks: Sequence[Rates | Distance]) -> str:

@@ -69,8 +69,9 @@ class Weights:
 
 def weights(record: Record) -> Weights:
     """The canary's part of the requests: as it was set at each decision and tick, and as it was counted."""
-    told = [(note.at, float(note.weight)) for note in record.notes]
-    told += [(sample.at, float(sample.weight)) for sample in record.samples]
+    # a tick that ended in the second of a decision was counted before it
+    told = [(sample.at, float(sample.weight)) for sample in record.samples]
+    told += [(note.at, float(note.weight)) for note in record.notes]
     return Weights(
         set=tuple(sorted(told, key=lambda each: each[0])),
         measured=tuple((sample.at, share) for sample in record.samples if (share := _share(sample)) is not None),

@@ -80,7 +80,8 @@ class Fleet:
                 if traffic.bins is None:
                     raise ValueError(f"the traffic has no predictions for the metric {metric.called}")
                 bins = len(traffic.bins.stable)
-                self._drifts[metric.called] = Drifts(metric, rollouts, gates=gates, bins=bins)
+                each = (phi or {}).get(metric.called)
+                self._drifts[metric.called] = Drifts(metric, rollouts, gates=gates, bins=bins, phi=each)
             else:
                 each = (phi or {}).get(metric.called)
                 evidence = Ratios(metric, rollouts, gates=gates, phi=each)

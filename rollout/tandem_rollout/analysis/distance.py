@@ -50,6 +50,7 @@ that are off, shares of 5 to 95 % and ramps between, and rows that come eight at
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +58,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_rollout.analysis.sequential import Floats
+
+Bools = npt.NDArray[np.bool_]
 
 _ABOVE: Final = ((1.25, 1.5, 2.0, 3.0, 5.0, 10.0), (0.1, 0.25, 0.35, 0.15, 0.1, 0.05))
 """Distances that stand against the limit where it is exceeded, in limits, and their weights."""
@@ -68,7 +71,10 @@ _FARTHEST: Final = 1e3
 """A limit that any distance is below."""
 _MOST: Final = 1e9
 """Rows that nobody waits for."""
-_EXACT: Final = 1.001
+_LEAST: Final = 1e-6
+_CUTS: Final = 64
+_ROUNDS: Final = 3
+"""Cuts of a range into so many parts, one after the other, leave 1e-4 of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,29 +177,28 @@ def measure(sums: Sums, dispersion: float | Floats = 1.0) -> Measured:
     )
 
 
-def log_above(measured: Measured, limit: float) -> Floats:
+def log_above(measured: Measured, limit: float | Floats) -> Floats:
     """Log evidence that the true distance is above a limit."""
     return _evidence(measured, limit, *_ABOVE)
 
 
-def log_below(measured: Measured, limit: float) -> Floats:
+def log_below(measured: Measured, limit: float | Floats) -> Floats:
     """Log evidence that the true distance is below a limit."""
     return _evidence(measured, limit, *_BELOW)
 
 
 def passing_limit(measured: Measured, beta: float) -> float:
-    """The least limit that evidence would put one distance below, with a chance of error of beta at most.
+    """The least limit that evidence puts one distance below, with a chance of error of beta at most.
 
     Args:
         measured: What is known of one distance.
         beta: Like 0.008.
     """
-    low, high = max(float(measured.distance), 1e-6), _FARTHEST
-    while high > low * _EXACT:
-        middle = math.sqrt(low * high)
-        known = float(log_below(measured, middle)) >= -math.log(beta)
-        low, high = (low, middle) if known else (middle, high)
-    return high
+
+    def passes(limits: Floats) -> Bools:
+        return log_below(measured, limits) >= -math.log(beta)
+
+    return _first(passes, max(float(measured.distance), _LEAST), _FARTHEST)
 
 
 def information_to_decide(distance: float, *, limit: float, error: float, freedom: float) -> float:
@@ -208,28 +213,24 @@ def information_to_decide(distance: float, *, limit: float, error: float, freedo
     Returns:
         About the mean, in rows: with a share w a row of the canary brings 1 − w. ``inf`` where it is never known.
     """
+    if distance == limit:
+        return math.inf
     evidence = log_below if distance < limit else log_above
 
-    def known(information: float) -> bool:
-        one = np.ones(())
+    def known(information: Floats) -> Bools:
+        same = np.ones_like(information)
         expected = Measured(
-            distance=one * distance,
-            rows=one,
-            dispersion=one,
-            share=one,
-            raw=one * (distance + freedom / information),
-            information=one * information,
-            freedom=one * freedom,
+            distance=same * distance,
+            rows=same,
+            dispersion=same,
+            share=same,
+            raw=distance + freedom / information,
+            information=information,
+            freedom=same * freedom,
         )
-        return float(evidence(expected, limit)) >= -math.log(error)
+        return evidence(expected, limit) >= -math.log(error)
 
-    low, high = 1.0, _MOST
-    if distance == limit or not known(high):
-        return math.inf
-    while high > low * _EXACT:
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if known(middle) else (middle, high)
-    return high
+    return _first(known, 1.0, _MOST)
 
 
 def psi(canary: npt.ArrayLike, stable: npt.ArrayLike) -> float:
@@ -244,7 +245,7 @@ def psi(canary: npt.ArrayLike, stable: npt.ArrayLike) -> float:
     return float(((p - q) * np.log(p / q)).sum())
 
 
-def _smoothed(shares: Floats, rows: Floats, hit: npt.NDArray[np.bool_]) -> Floats:
+def _smoothed(shares: Floats, rows: Floats, hit: Bools) -> Floats:
     """Shares with half a row more in each bin, so that an empty one is not for ever far away."""
     added = np.where(hit, _HALF_A_ROW, 0.0)
     return np.asarray(
@@ -268,9 +269,22 @@ def _dispersion(sums: Sums, p: Floats, q: Floats, share: Floats, total: Floats) 
     return np.where(free > 0.0, (observed / mixed).sum(axis=-1) / np.where(free > 0.0, free, 1.0), 1.0)
 
 
-def _evidence(measured: Measured, limit: float, multiples: tuple[float, ...], weights: tuple[float, ...]) -> Floats:
-    distances = limit * np.asarray(multiples)
-    logs = _log_density(measured, distances) - _log_density(measured, np.asarray([limit])) + np.log(weights)
+def _first(holds: Callable[[Floats], Bools], low: float, high: float) -> float:
+    """The least number of a range from which on something holds; ``inf`` where it does nowhere."""
+    for _ in range(_ROUNDS):
+        numbers = np.geomspace(low, high, _CUTS)
+        at = int(np.argmax(held)) if (held := holds(numbers)).any() else _CUTS
+        if at == _CUTS:
+            return math.inf
+        low, high = float(numbers[max(at - 1, 0)]), float(numbers[at])
+    return high
+
+
+def _evidence(
+    measured: Measured, limit: float | Floats, multiples: tuple[float, ...], weights: tuple[float, ...]
+) -> Floats:
+    limits = np.asarray(limit)[..., None]
+    logs = _log_density(measured, limits * multiples) - _log_density(measured, limits) + np.log(weights)
     most = logs.max(axis=-1)
     return np.asarray(most + np.log(np.exp(logs - most[..., None]).sum(axis=-1)), np.float64)
 
@@ -308,8 +322,8 @@ def log_0f1(a: npt.ArrayLike, x: npt.ArrayLike) -> Floats:
 
 def _by_series(a: Floats, x: Floats) -> Floats:
     term, total = np.ones_like(x), np.ones_like(x)
-    for number in range(1, _TERMS):
-        term = term * x / (number * (a + number - 1.0))
+    for number in range(1, _TERMS if x.size else 1):
+        term = term * (x / (number * (a + number - 1.0)))
         total = total + term
     return np.log(total)
 

@@ -17,6 +17,8 @@ _MOST = 0.95
 """No rate is higher, whatever incidents multiply it by."""
 
 _HALF = 0.5
+_STEEPEST = 50.0
+_HALVINGS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,30 @@ class Bins:
     Attributes:
         stable: Probabilities of stable's bins.
         canary: Probabilities of the canary's.
+        together: Rows of a request, which are all alike.
     """
 
     stable: tuple[float, ...]
     canary: tuple[float, ...]
+    together: int = 1
+
+
+def tilted(stable: tuple[float, ...], distance: float, *, together: int = 1) -> Bins:
+    """Bins of a canary whose predictions are somewhat higher, by so much that the distance is this one.
+
+    Args:
+        stable: Probabilities of stable's bins.
+        distance: Population stability index, from 0.
+        together: Rows of a request.
+    """
+    q, places = np.asarray(stable), np.linspace(-1.0, 1.0, len(stable))
+    low, high = 0.0, _STEEPEST
+    for _ in range(_HALVINGS):
+        tilt = (low + high) / 2.0
+        p = q * np.exp(tilt * (places - 1.0))
+        p /= p.sum()
+        low, high = (tilt, high) if ((p - q) * np.log(p / q)).sum() < distance else (low, tilt)
+    return Bins(stable, tuple(p.tolist()) if distance else stable, together)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +206,12 @@ class Stream:
         rows = None
         if traffic.bins is not None:
             ours = traffic.bins.stable if alike else traffic.bins.canary
-            rows = (
-                self._random.multinomial(canary, ours).astype(np.float64),
-                self._random.multinomial(stable, traffic.bins.stable).astype(np.float64),
-            )
+            rows = self._rows(canary, ours), self._rows(stable, traffic.bins.stable)
         return Counts(canary.astype(np.float64), stable.astype(np.float64), events, rows)
+
+    def _rows(self, requests: npt.NDArray[np.int64], shares: tuple[float, ...]) -> Floats:
+        together = self._traffic.bins.together if self._traffic.bins is not None else 1
+        return self._random.multinomial(requests, shares).astype(np.float64) * together
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Go on with these rollouts only."""

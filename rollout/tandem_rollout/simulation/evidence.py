@@ -224,14 +224,15 @@ class Drifts:
         taken = counted[:, None]
         more = distance.tick(np.where(taken, canary, 0.0), np.where(taken, stable, 0.0))
         self._sums = Sums(*(before + after for before, after in zip(_arrays(self._sums), _arrays(more), strict=True)))
-        self._look(np.flatnonzero(counted))
+        self._look(counted)
         return counted
 
-    def _look(self, at: npt.NDArray[np.intp]) -> None:
-        """Judge some rollouts anew. Evidence that is not judged by, as rows are too few, is not worked out."""
-        metric = self._metric
+    def _look(self, counted: Bools) -> None:
+        """Judge anew. Where rows are too few to judge by, evidence is not worked out."""
+        metric, least = self._metric, float(self._metric.least_requests or LEAST_ROWS)
+        at = np.flatnonzero(counted & (self._sums.canary.sum(axis=1) >= least))
         measured = distance.measure(_of(self._sums, at), self._phi[at])
-        enough = measured.rows >= float(metric.least_requests or LEAST_ROWS)
+        enough = measured.rows >= least
         self._fails[at] = self._passes[at] = False
         at, measured = at[enough], Measured(*(each[enough] for each in _arrays(measured)))
         self._fails[at] = distance.log_above(measured, metric.limit) >= self._threshold

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from lightkube.types import PatchType
 
 from tandem_cli.rollout.local import here
 from tandem_cli.rollout.target import Manifest, NoRolloutError, TargetError
+from tandem_cli.rollout.training import Predictions
 from tandem_rollout import KIND
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.controller.kinds import InferenceRollout
@@ -101,6 +102,10 @@ class ClusterTarget:
         except NoRolloutError:
             return None
         return record_of(found.binaryData)
+
+    def predictions(self, name: str) -> Mapping[str, Predictions]:
+        """Nothing: the bundles are in images."""
+        return {}
 
     def asks_as(self) -> str:
         """As the API server knows us; by the kubeconfig or this machine where it does not say."""

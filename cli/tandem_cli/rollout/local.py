@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
 from tandem_cli.rollout.state import Asked, StackFiles, root, stacks
 from tandem_cli.rollout.target import Manifest, NoRolloutError, TargetError
+from tandem_cli.rollout.training import Predictions
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.engine.run import Command
 
@@ -63,6 +65,11 @@ class LocalTarget:
     def record(self, name: str, run: int) -> Record | None:
         """Evidence of a run."""
         return StackFiles(name, self._under).record(run)
+
+    def predictions(self, name: str) -> Mapping[str, Predictions]:
+        """As the stack's bundles have it."""
+        stack = StackFiles(name, self._under).stack()
+        return stack.predictions if stack else {}
 
     def asks_as(self) -> str:
         """User and machine."""

@@ -187,6 +187,9 @@ class FakeTarget:
     def record(self, name: str, run: int) -> Record | None:
         return self.records.get((name, run))
 
+    def predictions(self, name: str) -> dict[str, Predictions]:
+        return self.trained
+
     def asks_as(self) -> str:
         return self.by
 

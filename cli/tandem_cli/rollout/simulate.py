@@ -138,7 +138,7 @@ def simulate(
         metrics = [_deciding(metric, worse) for metric in metrics]
     if not any(metric.gate for metric in metrics):
         raise InvalidSpecError("analysis.metrics: none of them decides, there is nothing to simulate")
-    given = _rates(rate or [], metrics)
+    given = _rates(rate or [], [metric for metric in metrics if metric.type != "drift"])
     types = {"errors": error_rate, "degraded": degraded_rate, "latency": slow_rate}
     traffic = steady(rps, _shared(metrics, given, types))
     bad = _worse(worse, metrics)

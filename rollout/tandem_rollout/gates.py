@@ -149,7 +149,8 @@ class Analysis(Struct, frozen=True):
         Annotated[float, Meta(ge=1)] | None,
         Meta(
             description="How many times burstier than independent requests events come. Default: measured before the "
-            "start, where the version that serves has two pods or more; else 1.",
+            "start, where the version that serves has two pods or more; else 1. Rows of drift are measured in the run, "
+            "and the larger of both is taken.",
         ),
     ] = None
 

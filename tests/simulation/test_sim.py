@@ -37,6 +37,8 @@ def test_the_last_line_has_all_figures(quick: tuple[str, dict, Path]) -> None:
         "samples_vs_sprt",
         "samples_vs_sprt_r5",
         "outage_rollbacks",
+        "drift_false_rollback",
+        "drift_detected",
     ]
     pattern = "sim: " + " ".join(rf"{name}=[0-9.]+" for name in names)
     assert re.fullmatch(pattern, said.splitlines()[-1])

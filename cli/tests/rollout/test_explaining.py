@@ -159,7 +159,7 @@ def test_after_an_abort_by_drift_the_distance_and_a_limit_that_would_have_passed
     for _ in range(10):
         evidence = drift.update(evidence, [40.0, 70.0, 110.0, 180.0], [900.0] * 4)
     target.manifests["est"] = made
-    target.records["est", 1] = Record(run=1, plan="", metrics={"drift": Gathered(drift=evidence)})
+    target.records["est", 1] = Record(run=1, plan="", metrics={"drift": Gathered(drift=evidence, missing="")})
     said = [each for each in explain(tandem)["because"] if each.startswith("drift")]
     assert len(said) == gate
     if gate:

@@ -43,8 +43,8 @@ canaries are decided whose distance is 0.6 and 2 times the limit: 7,000 and 2,40
 the central limit theorem (Waudby-Smith and others, arXiv 2103.06476) takes 5,900 and 3,000 with the same estimate, and
 is tuned to a number of rows. Universal inference (Wasserman, Ramdas and Balakrishnan, PNAS 117, 2020) approximates
 nothing, and pays for B − 1 unknowns in each arm: after 12,000 rows all of the former and 34 to 99 % of the latter are
-undecided. At the limit itself both errors stay below 1 %, over even, bell-shaped and rare bins, tilts and single bins
-that are off, shares of 5 to 95 % and ramps between, and rows that come eight at a time.
+undecided. At the limit itself both errors are about 1 % at most, over even, bell-shaped and rare bins, tilts and
+single bins that are off, shares of 5 to 95 % and ramps between, and rows that come eight at a time.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.rollouts.interval import of_means, wilson
-from benchmarks.rollouts.scenario import QUANTILE, Scenario
+from benchmarks.rollouts.scenario import DRIFTED, QUANTILE, Scenario
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED, Outcomes, spread
 
 
@@ -81,6 +81,9 @@ def headline(found: Sequence[Found]) -> dict[str, float]:
     good = [each for each in main if each.scenario.truth == "good"]
     bad = [each for each in main if each.scenario.truth == "bad"]
     lit = [each for each in good if not each.scenario.dark]
+    drifted = {
+        truth: [each for each in of if each.scenario.group == DRIFTED] for truth, of in (("good", good), ("bad", bad))
+    }
     plain = [(each.scenario.ratio, each.vs_sprt[2]) for each in main if each.vs_sprt is not None]
     return {
         "false_rollback": max((_upper(each, *_BACK) for each in good), default=1.0),
@@ -93,6 +96,8 @@ def headline(found: Sequence[Found]) -> dict[str, float]:
             (each.vs_quantile[2] for each in main if each.vs_quantile is not None), default=float("inf")
         ),
         "outage_rollbacks": sum(_owed_to_outage(each) for each in found if each.scenario.truth == "good"),
+        "drift_false_rollback": max((_upper(each, *_BACK) for each in drifted["good"]), default=1.0),
+        "drift_detected": min((_lower(each, ROLLED_BACK) for each in drifted["bad"]), default=0.0),
     }
 
 

@@ -18,7 +18,7 @@ from tandem_rollout.simulation.lies import Lies
 from tandem_rollout.simulation.outage import Outage
 from tandem_rollout.simulation.rollouts import Case, Rule
 from tandem_rollout.simulation.sprt import Sprt
-from tandem_rollout.simulation.traffic import Bins, Incidents, Rates, Times, Traffic
+from tandem_rollout.simulation.traffic import Bins, Incidents, Rates, Times, Traffic, tilted
 from tandem_rollout.strategy import Canary
 
 Truth = Literal["good", "between", "bad"]
@@ -32,6 +32,9 @@ PER_SECOND = 20.0
 BAKE = seconds(Canary().bake)
 HOLDBACK = Canary().holdback
 INTERVAL = 10.0
+DRIFTED = "drifted"
+"""Group of the scenarios about predictions."""
+_EVEN = (0.1,) * 10
 RULES = ("flagger-1", "flagger-5", "argo", "argo-unclear", "argo-early")
 """Other rules, beside the SPRT: Flagger with threshold 1 and 5; Argo with one condition, and with two and a gap between
 them; Argo's background run that its rollout ends before the first measurement."""
@@ -47,7 +50,7 @@ class Scenario:
         truth: ``good``: it should be promoted; ``bad``: rolled back; ``between``: worse than stable, by less than the
             margin.
         case: What is simulated.
-        ratio: The canary's rate over stable's.
+        ratio: The canary's rate over stable's; of drift the distance over the limit.
         main: Whether it counts for the last line.
         plain: Whether the SPRT, which knows both rates, is a fair measure: rates that stay.
         margin: Whether the canary is just at the margin.
@@ -277,15 +280,25 @@ def _loads() -> Iterator[Scenario]:
 
 
 def _drift() -> Iterator[Scenario]:
-    """Ten bins; the canary's are tilted."""
-    for tilt in (0.0, 0.35, 0.55, 0.9):
-        weights = [math.exp(tilt * (bin_ - 4.5) / 2.872) for bin_ in range(10)]
-        ours = tuple(each / math.fsum(weights) for each in weights)
-        psi = math.fsum((each - 0.1) * math.log(each / 0.1) for each in ours)
-        traffic = Traffic(requests_per_second=PER_SECOND, bins=Bins((0.1,) * 10, ours))
-        case = Case(metrics=(Metric(type="drift"),), schedule=_at(10), traffic=traffic, interval=INTERVAL)
-        truth: Truth = "good" if not tilt else "bad" if psi > 0.2 else "between"
-        yield Scenario("drifted", f"PSI {psi:.2f}", truth, case, 1.0, truth != "between")
+    """Ten bins; the canary's predictions are somewhat higher. What counts is the distance over the limit."""
+    for limit, together, far in (
+        (0.1, 1, (0.0, 0.6, 1.0, 2.0, 5.0)),
+        (0.25, 1, (0.6, 2.0)),
+        (0.1, 8, (0.6, 2.0)),
+    ):
+        for times in far:
+            timeout = 2 * HOURS if times == 1.0 else HORIZON  # at the limit nothing is ever decided
+            traffic = Traffic(requests_per_second=PER_SECOND, bins=tilted(_EVEN, times * limit, together=together))
+            case = Case(
+                metrics=(Metric(type="drift", limit=limit),),
+                schedule=_at(10, timeout),
+                traffic=traffic,
+                interval=INTERVAL,
+            )
+            truth: Truth = "good" if times < 1.0 else "bad" if times > 1.0 else "between"
+            rows = f", {together} rows a request" if together > 1 else ""
+            title = f"PSI ×{times:g} of {limit:g}{rows}"
+            yield Scenario(DRIFTED, title, truth, case, times, truth != "between")
 
 
 def _quiet() -> Iterator[Scenario]:
@@ -335,7 +348,7 @@ def _together() -> Iterator[Scenario]:
     """All default metrics; what is worse is errors."""
     for ratio in (1.0, 2.0, 5.0):
         rates = {"errors": Rates(0.005, 0.005 * ratio), "latency": Rates(0.05, 0.05), "degraded": Rates(0.01, 0.01)}
-        traffic = Traffic(requests_per_second=PER_SECOND, rates=rates)
+        traffic = Traffic(requests_per_second=PER_SECOND, rates=rates, bins=Bins(_EVEN, _EVEN))
         case = Case(metrics=DEFAULT_METRICS, schedule=_at(10), traffic=traffic, interval=INTERVAL)
         yield Scenario("all metrics", f"errors ×{ratio:g}", _truth(ratio), case, ratio, margin=ratio == 2.0)
 

@@ -59,11 +59,21 @@ class Metric(Struct, frozen=True):
             "many times that of the version that serves, or the next bucket edge above.",
         ),
     ] = 1.25
-    limit: Annotated[float, Meta(gt=0, description="drift: population stability index from which drift is large.")] = (
-        0.1
-    )
+    limit: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="drift: population stability index that a version must not have more than; it is known to be "
+            "above or below with the errors alpha and beta.",
+        ),
+    ] = 0.1
     least_requests: Annotated[
-        int, Meta(ge=0, description="Requests of the canary without which the metric does not pass; 1000 for drift.")
+        int,
+        Meta(
+            ge=0,
+            description="Requests of the canary without which the metric does not pass. drift: rows without which it "
+            "does not fail either; rows that come together count less. Default for drift: 1000.",
+        ),
     ] = 0
     requests: Annotated[
         str,
@@ -106,7 +116,11 @@ class Analysis(Struct, frozen=True):
 
     metrics: Annotated[
         list[Metric],
-        Meta(max_length=16, description="Default: errors at the gateway and in the pods, latency, degraded answers."),
+        Meta(
+            max_length=16,
+            description="Default: errors at the gateway and in the pods, latency, degraded answers; and drift, which "
+            "is only reported.",
+        ),
     ] = field(default_factory=list)
     interval: Annotated[Duration, Meta(description="Window of one tick: time between two looks at the counters.")] = (
         "10s"
@@ -135,7 +149,8 @@ class Analysis(Struct, frozen=True):
         Annotated[float, Meta(ge=1)] | None,
         Meta(
             description="How many times burstier than independent requests events come. Default: measured before the "
-            "start, where the version that serves has two pods or more; else 1.",
+            "start, where the version that serves has two pods or more; else 1. Rows of drift are measured in the run, "
+            "and the larger of both is taken.",
         ),
     ] = None
 
@@ -150,5 +165,6 @@ DEFAULT_METRICS: tuple[Metric, ...] = (
     Metric(type="errors", where="pods"),
     Metric(type="latency"),
     Metric(type="degraded"),
+    Metric(type="drift", gate=False),
 )
-"""What is looked at where nothing is said."""
+"""What is looked at where nothing is said. How far predictions may be apart only the model's owner can say."""

@@ -40,10 +40,18 @@ def metric_status(line: Line) -> MetricStatus:
 
 
 def summary(line: Line) -> str:
-    """Rates, their ratio with its interval, and numbers of requests, in one line."""
+    """Rates, their ratio with its interval, and numbers of requests, in one line; and where it decides nothing."""
+    told = _said(line)
+    # of units nobody thinks that they decide
+    return told if line.gate or line.type == "assignment" else f"only reported{f': {told}' if told else ''}"
+
+
+def _said(line: Line) -> str:
     if line.type == "drift":
+        needed = f", {line.needed:,} more needed" if line.needed else ""
         return line.message or (
-            f"distance {line.canary or 0.0:.3f}, limit {line.limit}; {line.canary_requests:,.0f} rows of the canary"
+            f"distance {line.canary or 0.0:.3f}, limit {line.limit}; "
+            f"{line.canary_requests:,.0f} rows of the canary{needed}"
         )
     if line.type == "assignment":
         return line.message or f"{line.canary or 0.0:.1%} of {line.canary_requests + line.stable_requests:,.0f} units"

@@ -38,6 +38,8 @@ def test_the_last_line_has_all_figures(quick: tuple[str, dict, Path]) -> None:
         "samples_vs_sprt_r5",
         "latency_vs_quantile",
         "outage_rollbacks",
+        "drift_false_rollback",
+        "drift_detected",
     ]
     pattern = "sim: " + " ".join(rf"{name}=[0-9.]+" for name in names).replace("quantile=[0-9.]+", "quantile=inf")
     assert re.fullmatch(pattern, said.splitlines()[-1])

@@ -20,7 +20,7 @@ ARMS = Arms(
 )
 
 
-@pytest.mark.parametrize("metric", [*DEFAULT_METRICS, Metric(type="drift")], ids=lambda metric: metric.called)
+@pytest.mark.parametrize("metric", DEFAULT_METRICS, ids=lambda metric: metric.called)
 def test_series_and_labels_that_are_asked_for_are_exported(metric: Metric) -> None:
     queries = promql(metric, ARMS)
     assert isinstance(queries, tuple)

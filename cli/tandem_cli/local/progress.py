@@ -36,7 +36,7 @@ def verdicts(lines: Sequence[Line]) -> Table:
         high = "…" if line.high is None else words.ratio(line.high)
         distance = line.type == "drift"
         table.add_row(
-            line.name,
+            line.name if line.gate else f"{line.name}*",
             "" if distance or line.stable is None else words.rate(line.stable),
             "" if line.canary is None else f"{line.canary:.3f}" if distance else words.rate(line.canary),
             "" if line.ratio is None else words.ratio(line.ratio),
@@ -46,4 +46,6 @@ def verdicts(lines: Sequence[Line]) -> Table:
             line.limit,
             Text(line.verdict.value, style=_STYLES.get(line.verdict, "")),
         )
+    if any(not line.gate for line in lines):
+        table.caption, table.caption_justify = "* only reported, decides nothing", "left"
     return table

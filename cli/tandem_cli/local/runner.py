@@ -19,6 +19,7 @@ from tandem_cli.local.rollout import LocalBackend, StateKeeper
 from tandem_cli.local.stack import LocalStack
 from tandem_cli.rollout.local import here
 from tandem_cli.rollout.state import Asked, Stack, StackFiles, stacks
+from tandem_cli.rollout.training import predictions
 from tandem_rollout.analyst import Analyst, Judgement
 from tandem_rollout.driver import advance
 from tandem_rollout.engine.run import Run, Verb
@@ -74,6 +75,11 @@ class RolloutRunner:
             url=stack.url,
             admin_url=stack.admin_url,
             versions=tuple(variant.name for variant in stack.variants),
+            predictions={
+                variant.name: counted
+                for variant in stack.variants
+                if (counted := predictions(variant.bundle)) is not None
+            },
         )
         self._source = source
         self._now = Moment()

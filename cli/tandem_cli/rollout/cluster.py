@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from lightkube.types import PatchType
 
 from tandem_cli.rollout.local import here
 from tandem_cli.rollout.target import Manifest, NoRolloutError, TargetError
+from tandem_cli.rollout.training import Predictions
 from tandem_rollout import KIND
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.controller.guide import candidate
@@ -127,6 +128,10 @@ class ClusterTarget:
         except InvalidSpecError as error:
             raise TargetError(str(error), advice="correct it, and try again") from None
         return candidate(rollout, [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]).name
+
+    def predictions(self, name: str) -> Mapping[str, Predictions]:
+        """Nothing: the bundles are in images."""
+        return {}
 
     def asks_as(self) -> str:
         """As the API server knows us; by the kubeconfig or this machine where it does not say."""

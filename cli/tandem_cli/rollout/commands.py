@@ -30,7 +30,7 @@ from tandem_cli.rollout.options import (
     show,
     target_of,
 )
-from tandem_cli.rollout.planning import planned
+from tandem_cli.rollout.planning import expected_of, planned
 from tandem_cli.rollout.report.form import Report
 from tandem_cli.rollout.report.form import report as report_of
 from tandem_cli.rollout.report.markdown import markdown
@@ -41,6 +41,7 @@ from tandem_cli.rollout.simulate import simulate
 from tandem_cli.rollout.standing import history as history_of
 from tandem_cli.rollout.standing import standing
 from tandem_cli.rollout.target import Target
+from tandem_cli.rollout.training import expected_of_bundles
 from tandem_cli.rollout.verbs import add_verbs
 from tandem_cli.rollout.watching import Goal, wait
 from tandem_cli.rollout.watching import watch as watch_until_it_ends
@@ -171,6 +172,14 @@ def plan(
             "--error-rate", min=0.0, max=0.999, help="Share of errors of what serves; by default as in the last run."
         ),
     ] = None,
+    from_bundle: Annotated[
+        Path | None,
+        typer.Option("--from-bundle", exists=True, file_okay=False, help="Directory of the bundle that serves."),
+    ] = None,
+    to_bundle: Annotated[
+        Path | None,
+        typer.Option("--to-bundle", exists=True, file_okay=False, help="Directory of the bundle that follows."),
+    ] = None,
     namespace: NamespaceOption = "",
     kube_context: ContextOption = "",
     local: LocalOption = False,
@@ -179,16 +188,27 @@ def plan(
 ) -> None:
     """Show what another version would go through: steps, requests and minutes that each metric needs. Writes nothing.
 
+    How far apart predictions will be it takes from the histograms of both bundles' training predictions: of a stack on
+    this machine by itself, of a cluster from the directories of both bundles.
+
     Exit codes: 0 shown, 1 nothing is decided there, 2 the command line makes no sense.
     """
     setting = context.ensure_object(Setting)
     target = target_of(setting, name, local, cluster, namespace, kube_context)
     check_version(target, bundle, version)
+    if (from_bundle is None) != (to_bundle is None):
+        raise typer.BadParameter("distances are between two bundles: give both", param_hint="--from-bundle/--to-bundle")
     manifest = target.get(name)
     found = current(manifest)
     if bundle or version:
         target.revision(manifest, bundle or version)
-    traffic = Traffic(requests_per_second=rps, error_rate=error_rate, record=last_record(target, found))
+    expected = (
+        expected_of_bundles(from_bundle, to_bundle)
+        if from_bundle is not None and to_bundle is not None
+        else expected_of(found, target.predictions(name), version)
+    )
+    record = last_record(target, found)
+    traffic = Traffic(requests_per_second=rps, error_rate=error_rate, record=record, expected=expected)
     form = planned(found, traffic, image=bundle or version)
     show(form, screen.plan(form), output)
 

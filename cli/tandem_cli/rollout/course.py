@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from tandem_cli.rollout.forms import PlannedMetric
+from tandem_cli.rollout.training import Expected
 from tandem_rollout.analysis import eta
+from tandem_rollout.analysis.distance import information_to_decide
 from tandem_rollout.analysis.gather import ratio_test
+from tandem_rollout.analysis.judge import LEAST_ROWS
 from tandem_rollout.analysis.record import Gathered, Record
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.fields import seconds
@@ -20,7 +23,10 @@ ASSUMED_RATE: Final = 0.001
 """Of events, where nothing was given or measured."""
 
 _ASSUMED_SHARE: Final = 0.5
-_LEAST_ROWS: Final = 1000
+_BINS: Final = 10
+"""Of predictions, where nothing is known of them."""
+_FAR: Final = 2.0
+"""A version that is so many times the limit apart is certainly to be found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +37,13 @@ class Traffic:
         requests_per_second: Of both arms, where it was given.
         error_rate: Rate of stable's errors, where it was given.
         record: Evidence of an earlier run, to take what was not given from.
+        expected: How far apart predictions will probably be.
     """
 
     requests_per_second: float | None = None
     error_rate: float | None = None
     record: Record | None = None
+    expected: Expected | None = None
 
     @property
     def rps(self) -> float | None:
@@ -102,7 +110,7 @@ def _metric(
     known = traffic.rate(metric)
     to_pass, to_fail = math.inf, math.inf
     if metric.type == "drift":
-        to_pass = metric.least_requests or _LEAST_ROWS
+        to_pass, to_fail = _rows(metric, traffic, share, gates)
     if known is not None:
         test = ratio_test(metric, traffic.dispersion(metric, analysis))
         rate = known[0]
@@ -115,6 +123,7 @@ def _metric(
         margin=metric.margin if known is not None else None,
         floor=metric.tolerated if known is not None else None,
         limit=metric.limit if metric.type == "drift" else None,
+        distance=traffic.expected.distance if metric.type == "drift" and traffic.expected else None,
         alpha=metric.alpha,
         beta=metric.beta,
         rate=known[0] if known else None,
@@ -124,6 +133,23 @@ def _metric(
         to_fail=_whole(to_fail),
         to_fail_minutes=_time(to_fail, rps, share),
     )
+
+
+def _rows(metric: Metric, traffic: Traffic, share: float, gates: int) -> tuple[float, float]:
+    """Rows of the canary until drift passes, and until it fails; of them one at the distance that is to be expected."""
+    known = traffic.expected
+    freedom = float(max((known.bins if known else _BINS) - 1, 1))
+    least = float(metric.least_requests or LEAST_ROWS)
+
+    def rows(distance: float, error: float) -> float:
+        information = information_to_decide(distance, limit=metric.limit, error=error, freedom=freedom)
+        return max(information / (1.0 - share), least)
+
+    if known is None:
+        return rows(0.0, metric.beta), rows(_FAR * metric.limit, metric.alpha / gates)
+    if known.distance < metric.limit:
+        return rows(known.distance, metric.beta), math.inf
+    return math.inf, rows(known.distance, metric.alpha / gates)
 
 
 def _minutes(

@@ -62,7 +62,8 @@ def explanation(current: Current, record: Record | None, now: float, commands: C
         commands: What can be typed.
     """
     run, schedule = current.run, current.schedule
-    because = _because(current, run)
+    forms = metrics(current, record)
+    because = _because(current, run, forms)
     if run is None:
         return Explanation(
             name=current.name,
@@ -74,7 +75,6 @@ def explanation(current: Current, record: Record | None, now: float, commands: C
             next=_advise(current, None, commands),
         )
     waits = _WAITS.get(run.state)
-    forms = metrics(current, record)
     return Explanation(
         name=current.name,
         namespace=current.namespace,
@@ -86,7 +86,7 @@ def explanation(current: Current, record: Record | None, now: float, commands: C
     )
 
 
-def _because(current: Current, run: RunStatus | None) -> list[str]:
+def _because(current: Current, run: RunStatus | None, forms: Sequence[Metric]) -> list[str]:
     said = []
     if not current.seen:
         said.append("the controller has not seen the latest spec yet: this is about the one before")
@@ -103,7 +103,18 @@ def _because(current: Current, run: RunStatus | None) -> list[str]:
         said.append(run.reason)
     if run is not None and (run.started_by or run.start_reason):
         said.append(words.started(run.started_by, run.start_reason))
+    if run is not None and run.state in ("Aborting", "Aborted"):
+        said += [_apart(form) for form in forms if form.type == "drift" and form.gate and form.verdict == "fail"]
     return said
+
+
+def _apart(form: Metric) -> str:
+    """How far apart the predictions were, after an abort."""
+    would = f"; a limit of {words.limit(form.passing_limit)} would have passed" if form.passing_limit else ""
+    return (
+        f"{form.name}: the distance was {form.canary or 0.0:.3f} by {form.canary_requests or 0.0:,.0f} rows of the "
+        f"canary, the limit is {form.limit}{would}"
+    )
 
 
 def _without_run(current: Current, schedule: Schedule | None) -> list[str]:

@@ -92,6 +92,8 @@ class Metric(Form, frozen=True, kw_only=True):
         ratio_low: Lower end of its interval.
         ratio_high: Upper end; null where nothing bounds it.
         limit: What it is held against.
+        passing_limit: Of drift, the least limit that the canary would pass; null for others, and where too little is
+            known.
         needed: Requests of the canary that it probably still takes to pass.
         message: Why it says nothing.
     """
@@ -108,6 +110,7 @@ class Metric(Form, frozen=True, kw_only=True):
     ratio_low: float | None = None
     ratio_high: float | None = None
     limit: str = ""
+    passing_limit: float | None = None
     needed: int | None = None
     message: str = ""
 
@@ -260,13 +263,17 @@ class PlannedMetric(Form, frozen=True, kw_only=True):
         margin: Ratio of rates at which a version is bad; null for drift and assignment.
         floor: A rate that nobody would mind; null for drift and assignment.
         limit: Distance from which drift is large; null for others.
+        distance: The distance to expect, by what both versions predicted for their training data; null for others, and
+            where that is not known.
         alpha: Chance at most to roll back a version that is no worse.
         beta: Chance at most to promote a version at the margin.
         rate: Stable's rate that the numbers are for.
         rate_from: Where that comes from: given, measured, quantile or assumed.
-        to_pass: Canary requests until a version that is as good passes; null where it would not.
+        to_pass: Canary requests until a version that is as good passes; of drift rows, of a version at the distance to
+            expect, or at none where that is not known. Null where it would not.
         to_pass_minutes: Minutes that they take at the last step's weight.
-        to_fail: Canary requests until a version at the margin is rolled back; null where it would not be.
+        to_fail: Canary requests until a version at the margin is rolled back; of drift rows, of a version at the
+            distance to expect, or at twice the limit where that is not known. Null where it would not be.
         to_fail_minutes: Minutes that they take.
     """
 
@@ -276,6 +283,7 @@ class PlannedMetric(Form, frozen=True, kw_only=True):
     margin: float | None
     floor: float | None
     limit: float | None
+    distance: float | None
     alpha: float
     beta: float
     rate: float | None

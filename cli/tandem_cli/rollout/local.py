@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tandem_cli.rollout.state import Asked, StackFiles, root, stacks
 from tandem_cli.rollout.target import Manifest, NoRolloutError, TargetError
+from tandem_cli.rollout.training import Predictions
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.engine.run import Command
 
@@ -74,6 +75,11 @@ class LocalTarget:
             name = manifest["metadata"]["name"]
             raise _no_version(name, bundle, versions)
         return bundle
+
+    def predictions(self, name: str) -> Mapping[str, Predictions]:
+        """As the stack's bundles have it."""
+        stack = StackFiles(name, self._under).stack()
+        return stack.predictions if stack else {}
 
     def asks_as(self) -> str:
         """User and machine."""

@@ -15,6 +15,7 @@ from tandem_cli.rollout.course import ASSUMED_RATE, Traffic, course
 from tandem_cli.rollout.current import Current
 from tandem_cli.rollout.forms import Plan, PlannedMetric, PlannedStep
 from tandem_cli.rollout.lateness import lateness
+from tandem_cli.rollout.training import Expected, Predictions, expected
 from tandem_rollout.engine.run import ENDS
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.schedule import schedule as schedule_of
@@ -87,6 +88,22 @@ def planned(current: Current, traffic: Traffic, *, image: str = "") -> Plan:
     )
 
 
+def expected_of(current: Current, known: Mapping[str, Predictions], canary: str) -> Expected | None:
+    """What to expect of the version that is to follow the one that serves.
+
+    Args:
+        current: The rollout.
+        known: Training predictions by version.
+        canary: The version; empty for the one that the spec asks for.
+    """
+    serving = max(current.status.variants, key=lambda each: each.weight, default=None)
+    bundle = current.spec.bundle if current.spec else None
+    follows = canary or (bundle.image if bundle else "")
+    if serving is None or serving.name == follows:
+        return None
+    return expected(known.get(serving.name), known.get(follows))
+
+
 def _warnings(
     current: Current,
     spec: RolloutSpec,
@@ -105,6 +122,7 @@ def _warnings(
     ]
     if any(each.rate_from == "assumed" for each in metrics):
         said.append(f"rates are assumed to be {ASSUMED_RATE:.1%} where nothing was measured; give --error-rate")
+    said += [_apart(each) for each in metrics if each.distance is not None and each.distance >= (each.limit or 0.0)]
     if rps is None:
         said.append("how long it takes is not known without the rate of requests: give --rps")
     if not (schedule.steps and schedule.steps[-1].weight):
@@ -115,6 +133,15 @@ def _warnings(
     if spec.bundle is None and not schedule.observes:
         said.append("what follows is said in spec.variants")
     return said
+
+
+def _apart(metric: PlannedMetric) -> str:
+    """That predictions will be too far apart."""
+    follows = "a version that far apart is rolled back" if metric.gate else "it is only reported, and decides nothing"
+    return (
+        f"{metric.name}: by the training predictions of both bundles the distance will be about "
+        f"{metric.distance:.3g}, and the limit is {metric.limit:g}: {follows}"
+    )
 
 
 def _diff(bundle: Bundle | None, image: str) -> list[str]:

@@ -114,7 +114,7 @@ def metrics(forms: Iterable[Metric], *, wide: bool = False) -> RenderableType:
         if form.type is None or form.message
     ]
     if any(form.type and not form.gate for form in forms):
-        said.append(Text("* only reported, decides nothing", "dim"))
+        said.append(_REPORTED)
     parts: list[RenderableType] = [table] if table.row_count else []
     return Group(*parts, *said)
 
@@ -169,7 +169,7 @@ def line(form: Status) -> str:
     if run is None:
         return f"{form.name}: no run yet{f': {form.message}' if form.message else ''}"
     step = f", step {run.step} of {run.steps}" if run.steps and run.step <= run.steps and not run.ended else ""
-    verdicts = ", ".join(f"{each.name} {each.verdict}" for each in form.metrics)
+    verdicts = ", ".join(f"{each.name}{'' if each.gate else '*'} {each.verdict}" for each in form.metrics)
     reason = f" ({run.reason})" if run.reason else ""
     return f"{form.name} run {run.number}: {run.state}{step}, weight {run.weight} %{reason}" + (
         f"; {verdicts}" if verdicts and not run.ended else ""
@@ -240,6 +240,8 @@ def plan(form: Plan) -> RenderableType:
         limit = f"PSI {each.limit:g}" if each.limit is not None else f"x{each.margin:g}" if each.margin else ""
         floor = f" > {words.rate(each.floor)}" if each.floor else ""
         known = "" if each.rate is None else f"{words.rate(each.rate)} {each.rate_from}"
+        if each.distance is not None:
+            known = f"PSI {each.distance:.2g} expected"
         metrics.add_row(
             Text(each.name if each.gate else f"{each.name}*"),
             limit + floor,
@@ -255,6 +257,8 @@ def plan(form: Plan) -> RenderableType:
     if form.steps:
         parts += [Text(), steps]
     parts += [Text(), metrics]
+    if any(not each.gate for each in form.metrics):
+        parts.append(_REPORTED)
     if form.diff:
         parts += [Text(), *(Text(each, _DIFF.get(each[:1], "")) for each in form.diff)]
     return Group(*parts)
@@ -269,6 +273,7 @@ def answer(form: Answer) -> RenderableType:
     return Text(f"{form.verb} was heard: {form.name} is {form.state}")
 
 
+_REPORTED: Final = Text("* only reported, decides nothing", "dim")
 _DIFF: Final = {"+": "green", "-": "red"}
 
 

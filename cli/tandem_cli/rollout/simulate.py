@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import Progress
@@ -18,7 +19,7 @@ from tandem_rollout.engine.schedule import Schedule, Step, schedule
 from tandem_rollout.fields import InvalidSpecError, seconds
 from tandem_rollout.gates import Analysis, Metric
 from tandem_rollout.manifest import parse
-from tandem_rollout.simulation.forecast import RATIOS, Forecast, forecast, steady
+from tandem_rollout.simulation.forecast import Forecast, forecast, kinds, steady
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED, Spread
 from tandem_rollout.simulation.rollouts import Case
 
@@ -43,7 +44,7 @@ class Canaries(Form, frozen=True, kw_only=True):
     """Canaries of one kind.
 
     Attributes:
-        ratio: Their rate of events over stable's.
+        ratio: Their rate of events over stable's; of drift their distance over the limit.
         rollouts: How many were simulated.
         promoted: Share of them that were promoted, and stayed so.
         rolled_back: Share that were rolled back before.
@@ -71,6 +72,8 @@ class Simulation(Form, frozen=True, kw_only=True):
         requests_per_second: Of both arms.
         rates: Stable's rates of events by metric.
         worse: What bad canaries are worse by.
+        decides: Whether that decides, or is only reported.
+        limit: Of drift, the limit of the distance; null for others.
         weights: The steps.
         timeout_seconds: Longest time to a decision.
         on_timeout: What happens then.
@@ -84,6 +87,8 @@ class Simulation(Form, frozen=True, kw_only=True):
     requests_per_second: float
     rates: dict[str, float]
     worse: str
+    decides: bool
+    limit: float | None
     weights: list[int]
     timeout_seconds: float
     on_timeout: str
@@ -129,9 +134,11 @@ def simulate(
     """
     name, planned, analysis = _planned(file, weight)
     metrics = [metric for metric in analysis.all_metrics if metric.type != "assignment"]
+    if file is None:
+        metrics = [_deciding(metric, worse) for metric in metrics]
     if not any(metric.gate for metric in metrics):
         raise InvalidSpecError("analysis.metrics: none of them decides, there is nothing to simulate")
-    given = _rates(rate or [], metrics)
+    given = _rates(rate or [], [metric for metric in metrics if metric.type != "drift"])
     types = {"errors": error_rate, "degraded": degraded_rate, "latency": slow_rate}
     traffic = steady(rps, _shared(metrics, given, types))
     bad = _worse(worse, metrics)
@@ -146,10 +153,10 @@ def simulate(
     )
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("rollouts", total=rollouts * len(RATIOS))
+        task = progress.add_task("rollouts", total=rollouts * len(kinds(bad)))
         found = forecast(
             case,
-            traffic.key(bad),
+            bad,
             rollouts=rollouts,
             seed=seed,
             tell=lambda done: progress.advance(task, done),
@@ -159,6 +166,8 @@ def simulate(
         requests_per_second=rps,
         rates={each.called: traffic.rates[traffic.key(each)].stable for each in metrics if each.type != "drift"},
         worse=bad.called,
+        decides=bad.gate,
+        limit=bad.limit if bad.type == "drift" else None,
         weights=[step.weight for step in planned.steps],
         timeout_seconds=planned.timeout,
         on_timeout=planned.on_timeout,
@@ -180,14 +189,16 @@ def table(form: Simulation) -> Table:
         f"weights {weights} %; {form.on_timeout} after {form.timeout_seconds / 60.0:g} min",
         title_justify="left",
         box=None,
+        caption=None if form.decides else f"{form.worse} is only reported (gate: false): it rolls nothing back",
+        caption_justify="left",
     )
-    made.add_column(form.worse)
+    made.add_column(form.worse if form.limit is None else f"{form.worse}, PSI over {form.limit:g}")
     for heading in ("promoted", "rolled back", "undecided", "requests p50", "p90", "minutes p50", "p90"):
         made.add_column(heading, justify="right")
     for each in form.canaries:
         back = f"{each.rolled_back:.1%}" + (f" + {each.taken_back:.1%} baking" if each.taken_back else "")
         made.add_row(
-            "as good" if each.ratio == 1.0 else f"×{each.ratio:g}",
+            "as good" if each is form.canaries[0] else f"×{each.ratio:g}",
             f"{each.promoted:.1%}",
             back,
             f"{each.undecided:.1%}",
@@ -250,12 +261,15 @@ def _rate(metric: Metric, given: dict[str, float], types: dict[str, float | None
 
 def _worse(name: str, metrics: list[Metric]) -> Metric:
     """The metric that bad canaries are worse by."""
-    found = {metric.called: metric for metric in metrics if metric.type != "drift"}
-    if not found:
-        raise InvalidSpecError("analysis.metrics: drift alone is not simulated; add a metric that counts events")
+    found = {metric.called: metric for metric in metrics}
     if name and name not in found:
         raise typer.BadParameter(f"is none of {', '.join(found)}", param_hint="--worse")
-    return found[name] if name else next(iter(found.values()))
+    return found[name] if name else next(each for each in metrics if each.gate)
+
+
+def _deciding(metric: Metric, worse: str) -> Metric:
+    """A default metric; the one that is asked about decides, as there is nothing to see else."""
+    return msgspec.structs.replace(metric, gate=True) if metric.called == worse else metric
 
 
 def _shared(metrics: list[Metric], given: dict[str, float], types: dict[str, float | None]) -> dict[str, float]:

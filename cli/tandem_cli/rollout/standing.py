@@ -57,6 +57,7 @@ def metric(line: Line) -> Metric:
         ratio_low=line.low if interval else None,
         ratio_high=line.high,
         limit=line.limit,
+        passing_limit=line.passing,
         needed=line.needed,
         message=words.plain(line.message),
     )

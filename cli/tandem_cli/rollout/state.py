@@ -24,6 +24,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from tandem import TandemError
+from tandem_cli.rollout.training import Predictions
 from tandem_rollout.analysis.packing import pack, unpack
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.engine.run import Command, Verb
@@ -47,12 +48,14 @@ class Stack(msgspec.Struct, frozen=True, omit_defaults=True):
         url: Where clients reach the model.
         admin_url: Envoy's admin interface.
         versions: Versions that may be started.
+        predictions: What they predicted for their training data, by version.
     """
 
     pid: int
     url: str
     admin_url: str = ""
     versions: tuple[str, ...] = ()
+    predictions: dict[str, Predictions] = {}
 
 
 class Asked(msgspec.Struct, frozen=True, omit_defaults=True):

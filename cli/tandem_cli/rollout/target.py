@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from tandem_cli.errors import AdvisedError
+from tandem_cli.rollout.training import Predictions
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.engine.run import Command
 
@@ -69,6 +71,10 @@ class Target(Protocol):
         Raises:
             TargetError: There is no such bundle, or the spec makes no sense with it.
         """
+        ...
+
+    def predictions(self, name: str) -> Mapping[str, Predictions]:
+        """What versions predicted for their training data, by version; empty where that is not known here."""
         ...
 
     def asks_as(self) -> str:

@@ -28,6 +28,12 @@ def rate(value: float | None) -> str:
     return f"{percent:.{decimals}f}%"
 
 
+def limit(value: float) -> str:
+    """A limit with two figures, rounded up: what is below the number is below what is written."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"{math.ceil(value / unit - 1e-9) * unit:.10g}"
+
+
 def ratio(value: float) -> str:
     """A ratio with three figures or two decimals."""
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, get_args
 
 import msgspec
 import pytest
 
+from tandem_rollout.analysis import drift
+from tandem_rollout.analysis.record import Gathered, Record
 from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.run import ENDS, Command, State
 from tandem_rollout.engine.schedule import schedule
@@ -193,3 +196,33 @@ def test_for_people(tandem: Tandem) -> None:
     assert max(map(len, found.splitlines())) <= 100
     for said in ("state", "waits for", "rule", "next", "tandem rollout watch est -n models"):
         assert said in found
+
+
+@pytest.mark.parametrize("gate", [True, False])
+def test_after_an_abort_by_drift_the_distance_and_a_limit_that_would_have_passed(
+    tandem: Tandem, target: FakeTarget, gate: bool
+) -> None:
+    made = manifest(run={"state": "Aborted"}, spec=spec(analysis={"metrics": [{"type": "drift", "gate": gate}]}))
+    evidence = drift.start(4)
+    for _ in range(10):
+        evidence = drift.update(evidence, [40.0, 70.0, 110.0, 180.0], [900.0] * 4)
+    target.manifests["est"] = made
+    target.records["est", 1] = Record(run=1, plan="", metrics={"drift": Gathered(drift=evidence, missing="")})
+    said = [each for each in explain(tandem)["because"] if each.startswith("drift")]
+    assert len(said) == gate
+    if gate:
+        numbers = re.fullmatch(
+            r"drift: the distance was (.+) by 4,000 rows of the canary, the limit is PSI 0.1; "
+            r"a limit of (.+) would have passed",
+            said[0],
+        )
+        assert numbers is not None
+        apart, would = (float(each) for each in numbers.groups())
+        assert apart == pytest.approx(0.273, abs=0.01)
+        assert apart < would < 1.5 * apart
+        forgiving = manifest(
+            run={"state": "Aborted"}, spec=spec(analysis={"metrics": [{"type": "drift", "limit": would}]})
+        )
+        target.manifests["est"] = forgiving
+        status = json.loads(tandem("status", "est", "-o", "json").stdout)
+        assert [each["verdict"] for each in status["metrics"]] == ["pass"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tandem_cli.rollout.training import Predictions
 from tandem_cli.rollout.words import span
 from tandem_rollout.engine.schedule import plan_hash
 from tandem_rollout.manifest import parse
@@ -235,3 +237,43 @@ def test_a_version_that_was_tried_does_not_begin_by_itself(tandem: Tandem, targe
     assert TRIED in plan(tandem)["warnings"]
     assert "tandem rollout start" in TRIED
     assert TRIED not in plan(tandem, "--bundle", "a:v3")["warnings"]
+
+
+TRAINED = {
+    "v1": Predictions((1.0, 2.0, 3.0), (2500, 2500, 2500, 2500)),
+    "v2": Predictions((1.0, 2.0, 3.0), (2300, 2600, 2400, 2700)),
+    "v3": Predictions((1.0, 2.0, 3.0), (900, 1900, 2900, 4300)),
+    "v4": Predictions((1.0, 2.0, 5.0), (900, 1900, 2900, 4300)),
+}
+
+
+def of_stack(target: FakeTarget) -> None:
+    """A stack whose version v1 serves."""
+    serving = {"name": "v1", "inferenceService": "v1", "phase": "Ready", "weight": 100}
+    target.manifests["est"] = manifest(status={"variants": [serving]})
+    target.images, target.trained = False, TRAINED
+
+
+def test_the_distance_to_expect_is_that_of_the_training_predictions(tandem: Tandem, target: FakeTarget) -> None:
+    of_stack(target)
+    near, far = (metric(plan(tandem, "--version", version), "drift") for version in ("v2", "v3"))
+    assert near["distance"] == pytest.approx(0.0042, abs=1e-3)
+    assert far["distance"] == pytest.approx(0.2835, abs=1e-3)
+    assert (near["toPass"], near["toFail"], far["toPass"]) == (1000, None, None)
+    assert far["toFail"] >= 1000
+    (warning,) = (each for each in plan(tandem, "--version", "v3")["warnings"] if each.startswith("drift"))
+    assert "the limit is 0.1" in warning
+    assert "expected" in tandem("plan", "est", "--version", "v2").stdout
+
+
+@pytest.mark.parametrize("version", ["v1", "v4", "v5"])
+def test_no_distance_is_expected_of_what_is_not_comparable(tandem: Tandem, target: FakeTarget, version: str) -> None:
+    of_stack(target)
+    drift = metric(plan(tandem, "--version", version), "drift")
+    assert (drift["distance"], drift["toPass"]) == (None, 1000)
+
+
+def test_one_bundle_has_no_distance(tandem: Tandem, tmp_path: Path) -> None:
+    found = tandem("plan", "est", "--from-bundle", str(tmp_path))
+    assert found.exit_code == 2
+    assert "give both" in " ".join(found.stderr.replace("│", " ").split())

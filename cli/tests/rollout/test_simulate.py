@@ -76,6 +76,23 @@ def test_versions_may_be_worse_by_another_metric() -> None:
     assert found["canaries"][-1]["rolledBack"] == 1.0
 
 
+def test_predictions_may_be_apart(tmp_path: Path) -> None:
+    assert run("--worse", "drift", "--rollouts", "30", "--rps", "200").exit_code == 0
+    file = manifest(tmp_path, analysis={"metrics": [{"type": "drift", "limit": 0.2}], "timeout": "6h"})
+    found = json.loads(run(file, *FEW, "-o", "json").stdout)
+    assert (found["worse"], found["decides"], found["limit"], found["rates"]) == ("drift", True, 0.2, {})
+    ends = {each["ratio"]: (each["promoted"], each["rolledBack"]) for each in found["canaries"]}
+    assert ends == {0.0: (1.0, 0.0), 0.6: (1.0, 0.0), 1.5: (0.0, 1.0), 2.0: (0.0, 1.0), 5.0: (0.0, 1.0)}
+
+
+def test_what_is_only_reported_rolls_nothing_back(tmp_path: Path) -> None:
+    metrics = [{"type": "errors"}, {"type": "drift", "gate": False}]
+    file = manifest(tmp_path, analysis={"metrics": metrics, "timeout": "6h"})
+    words = (file, *FEW, "--worse", "drift")
+    assert {each["rolledBack"] for each in json.loads(run(*words, "-o", "json").stdout)["canaries"]} == {0.0}
+    assert "drift is only reported (gate: false)" in run(*words).stdout
+
+
 def test_ratios_of_ones_own_need_a_rate(tmp_path: Path) -> None:
     requests, events = (f'{name}_total{{service="$inferenceservice"}}' for name in ("orders", "refunds"))
     metric = {"type": "ratio", "name": "refunds", "requests": requests, "events": events}
@@ -99,7 +116,6 @@ def test_what_was_not_decided_in_time_is_said(tmp_path: Path) -> None:
     ("spec", "said"),
     [
         ({"strategy": {"blueGreen": {"active": "blue"}}}, "only the strategy canary is simulated"),
-        ({"analysis": {"metrics": [{"type": "drift"}]}}, "drift alone is not simulated"),
         ({"analysis": {"metrics": [{"type": "errors", "gate": False}]}}, "none of them decides"),
     ],
 )

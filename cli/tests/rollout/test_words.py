@@ -76,3 +76,9 @@ def test_nothing_drives_a_terminal(text: str) -> None:
 
 def test_plain_words_stay() -> None:
     assert words.plain("über 5 % \x1b[31mred") == "über 5 %  [31mred"
+
+
+@given(st.floats(1e-4, 1e3))
+def test_a_limit_is_written_with_two_figures_and_never_below_the_number(value: float) -> None:
+    written = float(words.limit(value))
+    assert value * (1 - 1e-9) <= written <= value * 1.11

@@ -11,6 +11,7 @@ import msgspec
 from tandem_cli.rollout.choose import Targets, Where
 from tandem_cli.rollout.setting import Setting
 from tandem_cli.rollout.target import Manifest, NoRolloutError
+from tandem_cli.rollout.training import Predictions
 from tandem_rollout.analysis.counts import Counters
 from tandem_rollout.analysis.gather import gather
 from tandem_rollout.analysis.latency import Limit
@@ -161,6 +162,7 @@ class FakeTarget:
     hears: Callable[[Manifest, Command], None] = lambda made, command: None
     asked: list[Command] = field(default_factory=list)
     bundles: list[str] = field(default_factory=list)
+    trained: dict[str, Predictions] = field(default_factory=dict)
     images: bool = True
     by: str = "ann"
     up: bool = True
@@ -195,6 +197,9 @@ class FakeTarget:
 
     def record(self, name: str, run: int) -> Record | None:
         return self.records.get((name, run))
+
+    def predictions(self, name: str) -> dict[str, Predictions]:
+        return self.trained
 
     def asks_as(self) -> str:
         return self.by

@@ -4,7 +4,7 @@ From the counters of two scrapes to a decision:
 
 - :mod:`.counts`: two scrapes to one tick, the requests and events of each arm, or to no data.
 - :mod:`.sequential`: the conditional sequential test of the ratio of two rates; :mod:`.latency` brings latencies to it.
-- :mod:`.drift`: whether the predictions of the arms are distributed alike; :mod:`.betabinomial` is its arithmetic.
+- :mod:`.drift`: how far apart the arms' predictions are; :mod:`.distance` is its arithmetic.
 - :mod:`.dispersion`: how much burstier than Poisson events come, from stable against itself.
 - :mod:`.ratio`: whether units fell to the arms as configured, and an interval of the ratio to show.
 - :mod:`.eta`: canary requests that a decision needs.

@@ -1,34 +1,21 @@
-"""Drift of predictions: whether both arms answer with the same distribution.
+"""Drift of predictions: how far apart the distributions are that both arms answer with.
 
-Predictions are counted in the bins of the histogram ``tandem_prediction``, whose edges belong to the contract. If the
-arms answer alike, a row of any bin came from the canary with the canary's share w of the tick's rows. Against that
-stands, for each bin, a share from Beta(40 w, 40 (1 − w)), learning from the bin's rows so far; log evidence is summed
-over bins and ticks (:mod:`.betabinomial`). When w changes, the rows so far are weighted to the new share: what a bin
-has learnt is by how much it is off, not its share.
-
-Two models always differ, and any difference is found in the end. So a distance is asked for too, the population
-stability index
-
-    PSI = Σ_b (p_b − q_b) ln(p_b / q_b)
-
-of canary p against stable q, with stable weighted tick by tick to the canary's rows: traffic that changes while the
-canary's share rises is no drift.
-
-With w taken from the rows of the tick, the canary's rows are given, not drawn, and the bins are not quite independent.
-In the first tick that makes evidence smaller; that it does no harm later is simulated in the tests.
+Predictions are counted in the bins of the histogram ``tandem_prediction``, whose edges belong to the contract. What the
+distance is, and how it is known on which side of a limit it is, :mod:`.distance` says.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
-from tandem_rollout.analysis.betabinomial import log_evidence
+import numpy as np
+
+from tandem_rollout.analysis import distance
 from tandem_rollout.analysis.counts import NoData, increase
-
-CONCENTRATION = 40.0
-"""Of the beta distribution: how near to w the share of a drifted bin is thought to be."""
+from tandem_rollout.analysis.distance import Measured, Sums
+from tandem_rollout.analysis.sequential import Floats
 
 Histograms = Mapping[str, Mapping[float, float]]
 """Cumulative buckets by target, as in Prometheus: rows by upper edge, the edge ``inf`` among them."""
@@ -36,27 +23,31 @@ Histograms = Mapping[str, Mapping[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Evidence so far, by bin.
+    """Evidence so far: the sums of :class:`.distance.Sums`, as they are written down.
 
     Attributes:
-        log_e: Log evidence that the arms answer differently.
-        canary: Rows of the canary.
-        stable: Rows of stable.
-        expected: Rows that the canary would have by its shares.
-        matched: Rows of stable, weighted tick by tick to the canary's number of rows.
+        canary: Rows of the canary by bin.
+        stable: Rows of stable by bin.
+        ours: Shares of the canary's rows, weighted tick by tick, by bin.
+        theirs: Those of stable's.
+        squares: Squared differences of the two, weighted likewise.
+        share: The canary's shares of the ticks, weighted likewise.
+        ticks: Ticks with rows of both arms.
     """
 
-    log_e: float
     canary: tuple[float, ...]
     stable: tuple[float, ...]
-    expected: tuple[float, ...]
-    matched: tuple[float, ...]
+    ours: tuple[float, ...]
+    theirs: tuple[float, ...]
+    squares: tuple[float, ...]
+    share: float
+    ticks: float
 
 
 def start(bins: int) -> Evidence:
     """Evidence of no tick."""
     nothing = (0.0,) * bins
-    return Evidence(0.0, nothing, nothing, nothing, nothing)
+    return Evidence(nothing, nothing, nothing, nothing, nothing, 0.0, 0.0)
 
 
 def update(evidence: Evidence, canary: Sequence[float], stable: Sequence[float]) -> Evidence:
@@ -72,52 +63,29 @@ def update(evidence: Evidence, canary: Sequence[float], stable: Sequence[float])
     """
     if not len(evidence.canary) == len(canary) == len(stable):
         raise ValueError("rows are counted in other bins than the evidence")
-    all_canary, all_stable = math.fsum(canary), math.fsum(stable)
-    if not all_canary or not all_stable:
-        return evidence
-    share = all_canary / (all_canary + all_stable)
-    added = math.fsum(
-        log_evidence(c, s, share=share, a=a, b=b)
-        for c, s, (a, b) in zip(canary, stable, _learnt(evidence, share), strict=True)
-    )
-    return Evidence(
-        evidence.log_e + added,
-        _plus(evidence.canary, canary),
-        _plus(evidence.stable, stable),
-        _plus(evidence.expected, [share * (c + s) for c, s in zip(canary, stable, strict=True)]),
-        _plus(evidence.matched, [s * all_canary / all_stable for s in stable]),
-    )
+    more = distance.tick(np.asarray(canary, np.float64), np.asarray(stable, np.float64))
+    *by_bin, share, ticks = (before + after for before, after in zip(_arrays(evidence), astuple(more), strict=True))
+    canary_, stable_, ours, theirs, squares = (tuple(each.tolist()) for each in by_bin)
+    return Evidence(canary_, stable_, ours, theirs, squares, float(share), float(ticks))
 
 
-def _learnt(evidence: Evidence, share: float) -> list[tuple[float, float]]:
-    """Parameters of the beta distribution of each bin: its rows so far, weighted to the present share."""
-    learnt = []
-    for c, s, expected in zip(evidence.canary, evidence.stable, evidence.expected, strict=True):
-        a, b = CONCENTRATION * share, CONCENTRATION * (1.0 - share)
-        if c + s:
-            before = expected / (c + s)
-            a, b = a + c * share / before, b + s * (1.0 - share) / (1.0 - before)
-        learnt.append((a, b))
-    return learnt
-
-
-def distance(evidence: Evidence) -> float:
-    """PSI of the canary against stable, over all ticks; 0 without rows."""
-    return psi(evidence.canary, evidence.matched)
-
-
-def psi(canary: Sequence[float], stable: Sequence[float]) -> float:
-    """Population stability index of two distributions.
-
-    Half a row is added to each bin, so that empty bins count. Of n and m rows in B bins that are distributed alike, it
-    is about (B − 1)(1/n + 1/m).
+def measure(evidence: Evidence, dispersion: float = 1.0) -> Measured:
+    """What the evidence says of the distance.
 
     Args:
-        canary: Rows in each bin.
-        stable: Rows in each bin.
+        evidence: Evidence of at least one tick.
+        dispersion: φ at least.
     """
-    p, q = ([(rows + 0.5) / (math.fsum(arm) + 0.5 * len(arm)) for rows in arm] for arm in (canary, stable))
-    return math.fsum((ours - theirs) * math.log(ours / theirs) for ours, theirs in zip(p, q, strict=True))
+    return distance.measure(Sums(*_arrays(evidence)), dispersion)
+
+
+def estimate(evidence: Evidence, dispersion: float = 1.0) -> float:
+    """The distance without bias, and not below 0; 0 without rows."""
+    return max(float(measure(evidence, dispersion).distance), 0.0) if evidence.ticks else 0.0
+
+
+def _arrays(evidence: Evidence) -> list[Floats]:
+    return [np.asarray(each, np.float64) for each in astuple(evidence)]
 
 
 def rows(
@@ -153,7 +121,3 @@ def _arm(arm: str, earlier: Histograms, later: Histograms) -> dict[float, float]
         return NoData(f"{arm}: targets count predictions in different bins")
     below = [math.fsum(each[edge] for each in found) for edge in edges]
     return {edge: max(0.0, b - a) for edge, a, b in zip(edges, [0.0, *below], below, strict=False)}
-
-
-def _plus(totals: Sequence[float], added: Sequence[float]) -> tuple[float, ...]:
-    return tuple(total + more for total, more in zip(totals, added, strict=True))

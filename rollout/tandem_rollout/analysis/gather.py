@@ -290,7 +290,7 @@ def _drifted(gathered: Gathered, before: Reading, after: Reading) -> tuple[Gathe
     if len(evidence.canary) != len(ours):
         return _troubled(gathered, NoData("the histogram of predictions has other bins than before")), None
     evidence = drift.update(evidence, ours, theirs)
-    counts = (math.fsum(ours), drift.distance(evidence), math.fsum(theirs), 0.0)
+    counts = (math.fsum(ours), drift.estimate(evidence, gathered.phi), math.fsum(theirs), 0.0)
     if not counts[0] or not counts[2]:
         return _troubled(gathered, _NO_ROWS), None
     return msgspec.structs.replace(gathered, drift=evidence, trouble="", missing=""), counts

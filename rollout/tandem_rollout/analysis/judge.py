@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tandem_rollout.analysis import drift, eta, ratio, sequential
+from tandem_rollout.analysis import distance, drift, eta, ratio, sequential
 from tandem_rollout.analysis.absolute import above
 from tandem_rollout.analysis.counts import NoData
+from tandem_rollout.analysis.distance import Measured
 from tandem_rollout.analysis.gather import QUIET, ratio_test
 from tandem_rollout.analysis.record import Gathered, Record
 from tandem_rollout.analysis.verdict import (
@@ -27,7 +28,7 @@ from tandem_rollout.analysis.verdict import (
 from tandem_rollout.gates import Metric
 
 LEAST_ROWS = 1000
-"""Rows of the canary without which drift does not pass, where nothing is said."""
+"""Rows of the canary without which drift neither passes nor fails, where nothing is said."""
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -47,6 +48,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_o
         high: Upper end; None where nothing bounds it.
         limit: What it is held against: the margin, the distance, or the seconds of a slow request.
         bound: The margin or the distance as a number; None where nothing is held against one.
+        passing: Of drift, the least limit that the canary would pass; None where too little is known.
         needed: Requests of the canary that it probably still takes to pass; None where that is not known.
         message: Why it says nothing, or less than it could.
     """
@@ -64,6 +66,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_o
     high: float | None = None
     limit: str = ""
     bound: float | None = None
+    passing: float | None = None
     needed: int | None = None
     message: str = ""
 
@@ -145,24 +148,43 @@ def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
         evidence,
         limit=metric.limit,
         alpha=metric.alpha,
+        beta=metric.beta,
         metrics=gates,
         least_rows=least,
+        dispersion=gathered.phi,
         trouble=_trouble(gathered),
     )
-    rows = math.fsum(evidence.canary)
+    measured = drift.measure(evidence, gathered.phi) if evidence.ticks else None
+    enough = measured is not None and bool(measured.rows >= least)
     return Line(
         name=metric.called,
         type=metric.type,
         verdict=verdict,
         gate=metric.gate,
-        canary=drift.distance(evidence) if rows else None,
+        canary=drift.estimate(evidence, gathered.phi) if measured else None,
         stable_requests=math.fsum(evidence.stable),
-        canary_requests=rows,
+        canary_requests=math.fsum(evidence.canary),
         limit=f"PSI {metric.limit:g}",
         bound=metric.limit,
-        needed=0 if verdict is Verdict.PASS else max(0, math.ceil(least - rows)),
+        passing=distance.passing_limit(measured, metric.beta) if measured and enough else None,
+        needed=0 if verdict is Verdict.PASS else _rows_needed(metric, measured, least),
         message=gathered.trouble,
     )
+
+
+def _rows_needed(metric: Metric, measured: Measured | None, least: float) -> int | None:
+    """Rows of the canary until it passes at the distance that it seems to have; None where that is above the limit."""
+    if measured is None:
+        return math.ceil(least)
+    apart = max(float(measured.distance), 0.0)
+    if apart >= metric.limit:
+        return None
+    information = distance.information_to_decide(
+        apart, limit=metric.limit, error=metric.beta, freedom=float(measured.freedom)
+    )
+    total = max(information * float(measured.rows / measured.information), least)
+    left = (total - float(measured.rows)) * float(measured.dispersion)
+    return max(1, math.ceil(left)) if math.isfinite(left) else None
 
 
 def _assignment(metric: Metric, gathered: Gathered) -> Line:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from tandem_rollout.analysis import drift, sequential
+from tandem_rollout.analysis import distance, drift, sequential
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.sequential import RatioTest
 
@@ -124,29 +124,36 @@ def judge_drift(
     *,
     limit: float = 0.1,
     alpha: float = 0.01,
+    beta: float = 0.01,
     metrics: int = 1,
     least_rows: float = 1000.0,
+    dispersion: float = 1.0,
     trouble: Trouble | None = None,
 ) -> Verdict:
     """Verdict by the distribution of predictions.
 
-    It fails where drift is both certain and large. It passes where enough rows show a distance below the limit.
+    It fails where the distance is above the limit, and passes where it is below it, at any look, with the errors asked
+    for. Neither comes before the least rows: what the evidence is made of is then near enough to normal.
 
     Args:
         evidence: Evidence so far.
         limit: PSI from which drift is large.
-        alpha: Chance at most to fail a canary that answers as stable does.
+        alpha: Chance at most to fail a canary whose distance is not above the limit.
+        beta: Chance at most to pass a canary whose distance is not below it.
         metrics: Metrics that may each roll back.
-        least_rows: Canary rows without which it does not pass. Drift at a limit of 0.1 is found in a third of them.
+        least_rows: Independent rows of the canary without which nothing is said.
+        dispersion: How much burstier than independent ones rows come, at least.
         trouble: Why the present tick brought nothing.
     """
-    apart = drift.distance(evidence)
-    if apart >= limit and evidence.log_e >= math.log(metrics / alpha):
-        return Verdict.FAIL
-    rows = math.fsum(evidence.canary)
-    if trouble is not None or not rows:
+    if not evidence.ticks:
         return unknown(trouble)
-    return Verdict.PASS if rows >= least_rows and apart < limit else Verdict.INCONCLUSIVE
+    measured = drift.measure(evidence, dispersion)
+    enough = bool(measured.rows >= least_rows)
+    if enough and distance.log_above(measured, limit) >= math.log(metrics / alpha):
+        return Verdict.FAIL
+    if trouble is not None:
+        return unknown(trouble)
+    return Verdict.PASS if enough and distance.log_below(measured, limit) >= -math.log(beta) else Verdict.INCONCLUSIVE
 
 
 def combine(judged: Mapping[str, Judged], *, mismatched: bool = False) -> Decision:

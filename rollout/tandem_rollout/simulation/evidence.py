@@ -7,12 +7,14 @@ One rollout in here says at each tick what :func:`~tandem_rollout.analysis.gathe
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis import drift
+from tandem_rollout.analysis import distance
+from tandem_rollout.analysis.distance import Measured, Sums
 from tandem_rollout.analysis.gather import ratio_test
 from tandem_rollout.analysis.judge import LEAST_ROWS
 from tandem_rollout.analysis.latency import (
@@ -314,16 +316,16 @@ class Drifts:
         rollouts: How many.
         gates: Metrics that may each roll back.
         bins: Bins of the histogram.
+        phi: Dispersion at least, by rollout.
     """
 
-    def __init__(self, metric: Metric, rollouts: int, *, gates: int, bins: int) -> None:
+    def __init__(self, metric: Metric, rollouts: int, *, gates: int, bins: int, phi: Floats | None = None) -> None:
         self._metric = metric
         self._threshold = math.log(gates / metric.alpha)
-        self._log_e = np.zeros(rollouts)
-        self._canary = np.zeros((rollouts, bins))
-        self._stable = np.zeros((rollouts, bins))
-        self._expected = np.zeros((rollouts, bins))
-        self._matched = np.zeros((rollouts, bins))
+        self._phi = np.ones(rollouts) if phi is None else phi
+        nothing = np.zeros((rollouts, bins))
+        self._sums = distance.tick(nothing, nothing)
+        self._fails, self._passes = np.zeros(rollouts, np.bool_), np.zeros(rollouts, np.bool_)
         self._missing = np.full(rollouts, ABSENT, np.int8)
 
     def add(self, looked: Bools, trouble: Codes, canary: Floats, stable: Floats) -> Bools:
@@ -338,56 +340,43 @@ class Drifts:
         Returns:
             Where something was counted.
         """
-        ours, theirs = canary.sum(axis=1), stable.sum(axis=1)
-        quiet = (ours == 0.0) | (theirs == 0.0)
+        quiet = (canary.sum(axis=1) == 0.0) | (stable.sum(axis=1) == 0.0)
         counted: Bools = looked & (trouble == SEEN) & ~quiet
         self._missing = np.where(looked, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
-        at = np.flatnonzero(counted)
-        c, s = canary[at], stable[at]
-        share = (ours[at] / (ours[at] + theirs[at]))[:, None]
-        a, b = self._learnt(at, share)
-        self._log_e[at] += _log_evidence(c, s, share, a, b).sum(axis=1)
-        self._canary[at] += c
-        self._stable[at] += s
-        self._expected[at] += share * (c + s)
-        self._matched[at] += s * (ours[at] / theirs[at])[:, None]
+        taken = counted[:, None]
+        more = distance.tick(np.where(taken, canary, 0.0), np.where(taken, stable, 0.0))
+        self._sums = Sums(*(before + after for before, after in zip(_arrays(self._sums), _arrays(more), strict=True)))
+        self._look(counted)
         return counted
+
+    def _look(self, counted: Bools) -> None:
+        """Judge anew. Where rows are too few to judge by, evidence is not worked out."""
+        metric, least = self._metric, float(self._metric.least_requests or LEAST_ROWS)
+        at = np.flatnonzero(counted & (self._sums.canary.sum(axis=1) >= least))
+        measured = distance.measure(_of(self._sums, at), self._phi[at])
+        enough = measured.rows >= least
+        self._fails[at] = self._passes[at] = False
+        at, measured = at[enough], Measured(*(each[enough] for each in _arrays(measured)))
+        self._fails[at] = distance.log_above(measured, metric.limit) >= self._threshold
+        self._passes[at] = distance.log_below(measured, metric.limit) >= -math.log(metric.beta)
 
     def codes(self) -> Codes:
         """Verdicts by rollout."""
-        apart = self._psi()
-        rows = self._canary.sum(axis=1)
-        far = apart >= self._metric.limit
-        least = float(self._metric.least_requests or LEAST_ROWS)
-        return _judged(far & (self._log_e >= self._threshold), ~far & (rows >= least), self._missing, rows > 0.0)
+        return _judged(self._fails, self._passes, self._missing, self._sums.ticks > 0.0)
 
     def keep(self, kept: Bools) -> None:
         """Go on with these rollouts only."""
-        for name in ("_log_e", "_canary", "_stable", "_expected", "_matched", "_missing"):
+        self._sums = _of(self._sums, kept)
+        for name in ("_phi", "_fails", "_passes", "_missing"):
             setattr(self, name, getattr(self, name)[kept])
 
-    def _learnt(self, at: npt.NDArray[np.intp], share: Floats) -> tuple[Floats, Floats]:
-        c, s, expected = self._canary[at], self._stable[at], self._expected[at]
-        some = c + s > 0.0
-        before = np.where(some, expected / np.where(some, c + s, 1.0), 0.5)
-        a = drift.CONCENTRATION * share + c * share / before
-        return a, drift.CONCENTRATION * (1.0 - share) + s * (1.0 - share) / (1.0 - before)
 
-    def _psi(self) -> Floats:
-        p, q = (
-            (arm + 0.5) / (arm.sum(axis=1, keepdims=True) + 0.5 * arm.shape[1]) for arm in (self._canary, self._matched)
-        )
-        return np.asarray(((p - q) * np.log(p / q)).sum(axis=1), np.float64)
+def _arrays(several: Sums | Measured) -> list[Floats]:
+    return [getattr(several, each.name) for each in fields(several)]
 
 
-_lgamma = np.frompyfunc(math.lgamma, 1, 1)
-
-
-def _log_evidence(canary: Floats, stable: Floats, share: Floats, a: Floats, b: Floats) -> Floats:
-    """:func:`tandem_rollout.analysis.betabinomial.log_evidence` of arrays."""
-    gained = _lgamma(a + canary) - _lgamma(a) + _lgamma(b + stable) - _lgamma(b)
-    normal = _lgamma(a + b + canary + stable) - _lgamma(a + b)
-    return np.asarray(gained - normal - canary * np.log(share) - stable * np.log(1.0 - share), np.float64)
+def _of(sums: Sums, rollouts: npt.NDArray[np.intp] | Bools) -> Sums:
+    return Sums(*(each[rollouts] for each in _arrays(sums)))
 
 
 def _judged(fails: Bools, passes: Bools, missing: Codes, some: Bools) -> Codes:

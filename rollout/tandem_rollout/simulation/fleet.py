@@ -81,7 +81,8 @@ class Fleet:
                 if traffic.bins is None:
                     raise ValueError(f"the traffic has no predictions for the metric {metric.called}")
                 bins = len(traffic.bins.stable)
-                self._drifts[metric.called] = Drifts(metric, rollouts, gates=gates, bins=bins)
+                each = (phi or {}).get(metric.called)
+                self._drifts[metric.called] = Drifts(metric, rollouts, gates=gates, bins=bins, phi=each)
             elif metric.type == "latency" and traffic.times is not None:
                 each = (phi or {}).get(metric.called)
                 self._timed[metric.called] = Timed(metric, rollouts, gates=gates, times=traffic.times, phi=each)

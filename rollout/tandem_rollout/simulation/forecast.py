@@ -10,9 +10,12 @@ from tandem_rollout.engine.schedule import Schedule, Step
 from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.outcome import ROLLED_BACK, UNDECIDED, Outcomes, Spread, spread
 from tandem_rollout.simulation.rollouts import Case, simulate
-from tandem_rollout.simulation.traffic import Bins, Rates, Traffic
+from tandem_rollout.simulation.traffic import Bins, Rates, Traffic, tilted
 
 RATIOS: Final = (1.0, 1.5, 2.0, 5.0)
+"""Rates over stable's."""
+DISTANCES: Final = (0.0, 0.6, 1.5, 2.0, 5.0)
+"""Of drift: distances over the limit."""
 _EVEN: Final = Bins((0.1,) * 10, (0.1,) * 10)
 _MOST: Final = 0.95
 """A worse canary's rate is not higher."""
@@ -23,7 +26,7 @@ class Forecast:
     """What becomes of one kind of canary.
 
     Attributes:
-        ratio: Its rate of events over stable's.
+        ratio: Its rate of events over stable's; of drift its distance over the limit.
         outcomes: How its rollouts ended.
         requests: Canary requests until the decision, of those that were decided; None where none was.
         minutes: Minutes that they took.
@@ -46,23 +49,31 @@ def steady(requests_per_second: float, rates: Mapping[str, float]) -> Traffic:
     return Traffic(requests_per_second=requests_per_second, rates=same, bins=_EVEN)
 
 
-def worse(traffic: Traffic, key: str, ratio: float) -> Traffic:
+def worse(traffic: Traffic, metric: Metric, ratio: float) -> Traffic:
     """The same traffic with a canary that has so many times stable's rate, though no more than 95 %.
 
     Args:
         traffic: The traffic.
-        key: Name or type of the metric, as the traffic has it.
-        ratio: The canary's rate over stable's.
+        metric: What it is worse by.
+        ratio: The canary's rate over stable's; of drift its distance over the limit.
     """
+    if metric.type == "drift":
+        return replace(traffic, bins=tilted((traffic.bins or _EVEN).stable, ratio * metric.limit))
+    key = traffic.key(metric)
     stable = traffic.rates[key].stable
     return replace(traffic, rates={**traffic.rates, key: Rates(stable, min(stable * ratio, _MOST))})
 
 
+def kinds(metric: Metric) -> tuple[float, ...]:
+    """How much worse by a metric canaries are, the first of them not at all."""
+    return DISTANCES if metric.type == "drift" else RATIOS
+
+
 def forecast(
     case: Case,
-    key: str,
+    metric: Metric,
     *,
-    ratios: Sequence[float] = RATIOS,
+    ratios: Sequence[float] = (),
     rollouts: int = 1000,
     seed: int = 1,
     tell: Callable[[int], None] | None = None,
@@ -71,16 +82,16 @@ def forecast(
 
     Args:
         case: What is simulated.
-        key: What they are worse by: name or type of a metric, as the traffic has it.
-        ratios: How much worse.
+        metric: What they are worse by.
+        ratios: How much worse; by default as :func:`kinds` has it.
         rollouts: How many of each.
         seed: Of chance.
         tell: Told how many rollouts have been simulated more.
     """
     made = []
-    for number, ratio in enumerate(ratios):
+    for number, ratio in enumerate(ratios or kinds(metric)):
         outcomes = simulate(
-            replace(case, traffic=worse(case.traffic, key, ratio)), rollouts=rollouts, seed=seed + number, tell=tell
+            replace(case, traffic=worse(case.traffic, metric, ratio)), rollouts=rollouts, seed=seed + number, tell=tell
         )
         decided = outcomes.ended != UNDECIDED
         requests, minutes = spread(outcomes.requests[decided]), spread(outcomes.seconds[decided] / 60.0)

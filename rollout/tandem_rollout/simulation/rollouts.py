@@ -202,9 +202,9 @@ _NOTHING: Final = Counts(np.zeros(0), np.zeros(0), {})
 
 def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[str, Floats]:
     """Dispersion by metric and rollout: as given, or of stable against itself before the start."""
-    names = {metric.called: metric for metric in case.metrics if metric.type not in ("drift", "assignment")}
     if case.dispersion is not None:
-        return {name: np.full(rollouts, case.dispersion) for name in names}
+        return {metric.called: np.full(rollouts, case.dispersion) for metric in case.metrics}
+    names = {metric.called: metric for metric in case.metrics if metric.type not in ("drift", "assignment")}
     if case.pods < 2:
         return {name: np.ones(rollouts) for name in names}
     keys = {case.traffic.key(metric) for metric in names.values()}

@@ -17,6 +17,8 @@ _MOST = 0.95
 """No rate is higher, whatever incidents multiply it by."""
 
 _HALF = 0.5
+_STEEPEST = 50.0
+_HALVINGS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,30 @@ class Bins:
     Attributes:
         stable: Probabilities of stable's bins.
         canary: Probabilities of the canary's.
+        together: Rows of a request, which are all alike.
     """
 
     stable: tuple[float, ...]
     canary: tuple[float, ...]
+    together: int = 1
+
+
+def tilted(stable: tuple[float, ...], distance: float, *, together: int = 1) -> Bins:
+    """Bins of a canary whose predictions are somewhat higher, by so much that the distance is this one.
+
+    Args:
+        stable: Probabilities of stable's bins.
+        distance: Population stability index, from 0.
+        together: Rows of a request.
+    """
+    q, places = np.asarray(stable), np.linspace(-1.0, 1.0, len(stable))
+    low, high = 0.0, _STEEPEST
+    for _ in range(_HALVINGS):
+        tilt = (low + high) / 2.0
+        p = q * np.exp(tilt * (places - 1.0))
+        p /= p.sum()
+        low, high = (tilt, high) if ((p - q) * np.log(p / q)).sum() < distance else (low, tilt)
+    return Bins(stable, tuple(p.tolist()) if distance else stable, together)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +230,15 @@ class Stream:
             )
             for key, rates in traffic.rates.items()
         }
-        rows, times = (
-            None if each is None else self._spread(canary, each.stable if alike else each.canary, stable, each.stable)
-            for each in (traffic.bins, traffic.times)
-        )
+        rows = times = None
+        if traffic.bins is not None:
+            ours = traffic.bins.stable if alike else traffic.bins.canary
+            together = traffic.bins.together
+            counts = self._spread(canary, ours, stable, traffic.bins.stable)
+            rows = counts[0] * together, counts[1] * together
+        if traffic.times is not None:
+            ours = traffic.times.stable if alike else traffic.times.canary
+            times = self._spread(canary, ours, stable, traffic.times.stable)
         return Counts(canary.astype(np.float64), stable.astype(np.float64), events, rows, times)
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:

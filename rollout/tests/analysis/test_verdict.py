@@ -62,29 +62,39 @@ def test_a_canary_without_requests_is_no_data() -> None:
     assert judge_ratio(TEST, after(Tick(0, 0, 10**6, 10**3))) is NO_DATA
 
 
-def drifted(ours: list[float], theirs: list[float]) -> drift.Evidence:
-    return drift.update(drift.start(len(ours)), ours, theirs)
+def drifted(ours: list[float], theirs: list[float], ticks: int = 10) -> drift.Evidence:
+    evidence = drift.start(len(ours))
+    for _ in range(ticks):
+        evidence = drift.update(evidence, [each / ticks for each in ours], [each / ticks for each in theirs])
+    return evidence
 
 
-def test_drift_fails_where_it_is_certain_and_large() -> None:
-    assert judge_drift(drifted([700.0, 300.0], [4500.0, 4500.0])) is FAIL
-    assert judge_drift(drifted([50_700.0, 49_300.0], [450_000.0, 450_000.0])) is PASS
-    small_but_certain = drifted([53_000.0, 47_000.0], [450_000.0, 450_000.0])
-    assert small_but_certain.log_e > 100
-    assert judge_drift(small_but_certain) is PASS
+FAR, NEAR = drifted([800.0, 200.0], [4500.0, 4500.0]), drifted([500.0, 500.0], [4500.0, 4500.0])
 
 
-def test_drift_passes_on_enough_rows_only() -> None:
+def test_drift_fails_above_the_limit_and_passes_below_it() -> None:
+    assert judge_drift(FAR) is FAIL
+    assert judge_drift(FAR, limit=1.0) is PASS
+    assert judge_drift(NEAR) is PASS
+    certain_and_small = drifted([53_000.0, 47_000.0], [450_000.0, 450_000.0])
+    assert judge_drift(certain_and_small) is PASS
+    at_the_limit = drifted([65_600.0, 34_400.0], [450_000.0, 450_000.0])
+    assert drift.estimate(at_the_limit) == pytest.approx(0.1, abs=0.003)
+    assert judge_drift(at_the_limit) is INCONCLUSIVE
+
+
+def test_drift_says_nothing_before_the_least_rows() -> None:
     assert judge_drift(drift.start(4)) is NO_DATA
-    assert judge_drift(drifted([5.0, 5.0], [45.0, 45.0])) is INCONCLUSIVE
-    assert judge_drift(drifted([500.0, 500.0], [4500.0, 4500.0])) is PASS
+    assert judge_drift(NEAR, least_rows=1001) is INCONCLUSIVE
+    assert judge_drift(FAR, least_rows=1001) is INCONCLUSIVE
+    assert judge_drift(FAR, least_rows=1000, dispersion=2.0) is INCONCLUSIVE
     assert judge_drift(drifted([9.0, 1.0], [45.0, 45.0]), least_rows=0) is INCONCLUSIVE
 
 
 @TROUBLES
 def test_drift_that_cannot_be_seen_is_no_pass(trouble: Trouble, verdict: Verdict) -> None:
-    assert judge_drift(drifted([500.0, 500.0], [4500.0, 4500.0]), trouble=trouble) is verdict
-    assert judge_drift(drifted([700.0, 300.0], [4500.0, 4500.0]), trouble=trouble) is FAIL
+    assert judge_drift(NEAR, trouble=trouble) is verdict
+    assert judge_drift(FAR, trouble=trouble) is FAIL
 
 
 def test_all_metrics_have_to_pass_and_one_is_enough_to_fail() -> None:

@@ -209,7 +209,7 @@ def test_decisions_take_little_more_than_those_of_one_who_knows_both_rates(ratio
 def test_forecast_tells_good_canaries_from_bad_ones() -> None:
     told: list[int] = []
     own = replace(case(), traffic=steady(50.0, {"errors": 0.01, "latency": 0.05}))
-    found = forecast(own, "errors", rollouts=200, tell=told.append)
+    found = forecast(own, own.metrics[0], rollouts=200, tell=told.append)
     assert [each.ratio for each in found] == [1.0, 1.5, 2.0, 5.0]
     assert found[0].outcomes.share(PROMOTED) > 0.97
     assert found[3].outcomes.share(ROLLED_BACK) == 1.0
@@ -221,13 +221,13 @@ def test_forecast_tells_good_canaries_from_bad_ones() -> None:
 
 def test_worse_leaves_stable_and_other_metrics_alone() -> None:
     traffic = steady(50.0, {"errors": 0.3, "latency": 0.05})
-    bad = worse(traffic, "errors", 5.0)
+    bad = worse(traffic, Metric(type="errors"), 5.0)
     assert bad.rates["errors"] == Rates(0.3, 0.95)
     assert bad.rates["latency"] == traffic.rates["latency"]
 
 
 def test_predicted_requests_are_those_until_rollback() -> None:
-    traffic = worse(steady(100.0, {"errors": 0.001}), "errors", 50.0)
+    traffic = worse(steady(100.0, {"errors": 0.001}), Metric(type="errors"), 50.0)
     found = predicted_requests([Metric(type="errors")], traffic, weight=10, rollouts=300)
     assert found is not None
     assert found.median <= found.p90 <= found.p99

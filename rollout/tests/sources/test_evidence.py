@@ -19,7 +19,7 @@ from tandem_rollout.sources.scrape import ScrapeSource
 from .counted import envoy, pod, proxied, scraped
 from .servers import CANARY, STABLE, Prometheus, Samples, arms, exposition, serving
 
-METRICS = (*DEFAULT_METRICS, Metric(type="drift"))
+METRICS = DEFAULT_METRICS
 TIMEOUT_S = 30.0
 
 Answers = Mapping[str, float]

@@ -169,7 +169,7 @@ async def test_both_versions_and_like_metrics_are_asked_about_at_once() -> None:
     prometheus = Prometheus(scraped(pod(seconds=(1, 0, 0)), STABLE, "est-a-1"))
     async with serving(prometheus.answer) as address:
         await read_at(address, [*DEFAULT_METRICS, Metric(type="latency", name="tail", quantile=0.99)])
-    assert [path for path, _ in prometheus.asked] == ["/api/v1/query"] * 4
+    assert [path for path, _ in prometheus.asked] == ["/api/v1/query"] * 5
 
 
 async def test_series_that_are_not_there_are_no_data_and_are_named() -> None:
@@ -258,7 +258,7 @@ async def test_a_prometheus_that_does_not_end_its_answer(late: str) -> None:
         readings = await read_at(address, DEFAULT_METRICS, seconds=0.05)
         done.set()
     assert readings == dict.fromkeys(
-        ["errors", "errors-in-pods", "latency", "degraded"],
+        ["errors", "errors-in-pods", "latency", "degraded", "drift"],
         ProviderError("Prometheus cannot be read: no answer within 0.05 s"),
     )
 

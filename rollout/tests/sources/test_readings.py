@@ -17,7 +17,7 @@ from tandem_rollout.sources.series import Series
 from .counted import envoy, pod, proxied, scraped
 from .servers import CANARY, STABLE, Samples, arms, evaluated, exposition
 
-METRICS = (*DEFAULT_METRICS, Metric(type="drift"))
+METRICS = DEFAULT_METRICS
 
 counters = st.integers(0, 2**40).map(float)
 codes = st.dictionaries(st.sampled_from(["200", "404", "500", "503"]), counters)

@@ -94,7 +94,8 @@ def prepare(directory: Path) -> Case:
 
 def _train(directory: Path, random: np.random.Generator) -> tuple[tandem.Bundle, tandem.Pipeline]:
     model = ModelPackage.read(PACKAGE).load()
-    inputs = tandem.inputs_from_table(model, _table(random, TRAINING_ROWS))
+    table = _table(random, TRAINING_ROWS)
+    inputs = tandem.inputs_from_table(model, table | {f"{use.name}_event_time": table["as_of"] for use in model.views})
     pipeline = tandem.fit(model, inputs)
     vectors = tandem.matrix(pipeline, inputs)
     columns = inputs.request | inputs.views[0].columns | inputs.views[1].columns

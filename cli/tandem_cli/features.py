@@ -36,7 +36,12 @@ def tables_of(package: ModelPackage) -> dict[str, Path]:
 
 
 def materialize_tables(
-    views: Mapping[str, FeatureView], tables: Mapping[str, Path], store_url: str, console: Console
+    views: Mapping[str, FeatureView],
+    tables: Mapping[str, Path],
+    store_url: str,
+    console: Console,
+    *,
+    overwrite: bool = False,
 ) -> dict[str, Summary]:
     """Write tables to an online store, with a progress bar for each on a terminal.
 
@@ -45,6 +50,7 @@ def materialize_tables(
         tables: The table of each of them.
         store_url: The store.
         console: Where to show progress and results.
+        overwrite: Replace newer values of the store too.
 
     Raises:
         DefinitionError: if a view has no table, the table does not exist, or it does not fit.
@@ -58,15 +64,16 @@ def materialize_tables(
                 f"feature view {view!r}: {tables[view]} does not exist; make the package's data first"
             )
     with _progress(console) as progress:
-        summaries = asyncio.run(_materialize(views, tables, store_url, progress))
+        summaries = asyncio.run(_materialize(views, tables, store_url, progress, overwrite))
     for view, summary in summaries.items():
         written = f"{summary.entities_written:,} entities of {summary.rows_read:,} rows, newest {summary.newest}"
-        console.print(f"materialized {view}: {written}", highlight=False, soft_wrap=True)
+        newer = f"; {summary.entities_newer:,} left, newer in the store" if summary.entities_newer else ""
+        console.print(f"materialized {view}: {written}{newer}", highlight=False, soft_wrap=True)
     return summaries
 
 
 async def _materialize(
-    views: Mapping[str, FeatureView], tables: Mapping[str, Path], store_url: str, progress: Progress
+    views: Mapping[str, FeatureView], tables: Mapping[str, Path], store_url: str, progress: Progress, overwrite: bool
 ) -> dict[str, Summary]:
     # imported late: Arrow takes a second, which commands without tables need not wait for
     from tandem.materialize import count_rows, materialize
@@ -80,6 +87,7 @@ async def _materialize(
                 view,
                 tables[name],
                 store,
+                overwrite=overwrite,
                 progress=lambda done, task=task: progress.update(task, completed=done.rows_read),  # type: ignore[misc]
             )
     finally:

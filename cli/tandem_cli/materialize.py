@@ -20,11 +20,18 @@ def materialize_package(
         Path | None,
         typer.Option(metavar="FILE", exists=True, help="Parquet file; by default the one in \\[tool.tandem.features]."),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace values of the store that have a later event time, too.")
+    ] = False,
 ) -> None:
-    """Write the newest features of every entity to the online store.
+    """Write the newest features of every entity to the online store, where it has no newer ones.
 
     Exit codes: 0 all is written, 1 something failed, 2 the command line makes no sense. Running it again is safe.
     """
+    if store.startswith("memory:"):
+        raise typer.BadParameter(
+            "memory:// is gone when this command ends: name the store that transformers read", param_hint="--store"
+        )
     package = ModelPackage.read(path)
     views = views_of(package.load())
     if view is not None and view not in views:
@@ -36,4 +43,4 @@ def materialize_package(
             f"say with --view which one the file is for: {', '.join(views)}", param_hint="--source"
         )
     tables = dict.fromkeys(views, source) if source is not None else tables_of(package)
-    materialize_tables(views, tables, store, Console())
+    materialize_tables(views, tables, store, Console(), overwrite=overwrite)

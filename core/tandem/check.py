@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +19,7 @@ from tandem.pipeline import Inputs, Pipeline
 from tandem.rows import RowReader
 from tandem.sampling import random_inputs, random_rows
 from tandem.signature import Signature
-from tandem.training import fit, fit_state
+from tandem.training import fit_state, provisional
 from tandem.transforms import (
     BoundTransform,
     Postprocess,
@@ -89,9 +89,10 @@ def check_model(
     """
     rng = np.random.default_rng(seed)
     findings = [_check_contract(model, rng), *_unused(model)]
-    findings += _Trial(model, postprocess_state or {}, rng).run()
+    trial = _Trial(model, postprocess_state or {}, rng)
+    findings += trial.run()
     if all(finding.status != "failed" for finding in findings):
-        findings.append(_check_signature(model, rng))
+        findings.append(_check_signature(trial.pipeline, trial.state, rng))
     if against is not None:
         findings += _check_compatibility(against, model.contract)
     return findings
@@ -173,7 +174,7 @@ class _Trial:
         try:
             with np.errstate(all="ignore"):
                 if isinstance(step, BoundTransform):
-                    self.state[step.name] = fit_state(step, self.many)
+                    self.state[step.name] = fit_state(step, _finite_rows(self.many, step.inputs))
                 state = self.state.get(step.name, {})
                 check_row_independence(step, self.many, state)
                 self.many[step.name] = call(step, self.many, state)
@@ -200,14 +201,17 @@ class _Trial:
         return Finding(step.name, "ok", f"{result.dtype}{shape}; each row by itself")
 
 
-def _check_signature(model: Model, rng: np.random.Generator) -> Finding:
+def _check_signature(unfitted: Pipeline, state: Mapping[str, State], rng: np.random.Generator) -> Finding:
+    model = unfitted.model
     inputs = random_inputs(model, ROWS, rng, missing=0.0, stale=0.0)
     try:
-        signature = fit(model, inputs).signature
+        columns = unfitted.features(inputs).columns
+        Pipeline(model, Signature((), ()), state).tensors(columns)
+        signature = provisional(model, columns)
     except TandemError as error:
         return Finding("signature", "failed", str(error))
-    columns = ", ".join(signature.columns)
-    return Finding("signature", "ok", f"{len(signature.columns)} columns: {columns}; hash {signature.hash[:12]}")
+    names = ", ".join(signature.columns)
+    return Finding("signature", "ok", f"{len(signature.columns)} columns: {names}; hash {signature.hash[:12]}")
 
 
 def _check_compatibility(old: Contract, new: Contract) -> Iterator[Finding]:
@@ -216,6 +220,15 @@ def _check_compatibility(old: Contract, new: Contract) -> Iterator[Finding]:
         yield Finding("compatibility", "ok", "the deployment API is unchanged")
     for change in changes:
         yield Finding(change.field, "failed" if change.breaking else "ok", change.what)
+
+
+def _finite_rows(columns: Columns, names: Sequence[str]) -> Columns:
+    """The rows in which the given columns have no NaN and no infinity, if there are any: state is fitted to such."""
+    finite = np.ones(len(columns["as_of"]), bool)
+    for name in names:
+        if columns[name].dtype.kind == "f":
+            finite &= np.isfinite(columns[name]).reshape(len(finite), -1).all(axis=1)
+    return {name: columns[name][finite] for name in names} if finite.any() else columns
 
 
 def _made_up_predictions(contract: Contract, rows: int, rng: np.random.Generator) -> Column:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import keyword
 import math
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -18,16 +19,19 @@ from numpy.typing import NDArray
 
 from tandem.errors import DefinitionError
 
-FieldType = Literal["float64", "int64", "bool", "string", "timestamp"]
-"""Types of fields and features. ``timestamp`` is an instant in UTC with microseconds."""
+ScalarType = Literal["float64", "int64", "bool", "string", "timestamp"]
+"""Types of single values. ``timestamp`` is an instant in UTC with microseconds."""
+
+FieldType = str
+"""Types of fields and features: a :data:`ScalarType`, or ``float64[8]`` for arrays of 8 numbers, such as embeddings."""
 
 Column = NDArray[Any]
-"""One-dimensional array with one entry per row; see :data:`NUMPY_DTYPES` for its dtype."""
+"""One entry per row: shape ``(rows,)``, or ``(rows, n)`` for arrays of ``n`` numbers; see :func:`numpy_dtype`."""
 
 Columns = dict[str, Column]
 """Columns by name, all of the same length."""
 
-NUMPY_DTYPES: dict[FieldType, np.dtype[Any]] = {
+NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
     "float64": np.dtype(np.float64),
     "int64": np.dtype(np.int64),
     "bool": np.dtype(np.bool_),
@@ -35,7 +39,9 @@ NUMPY_DTYPES: dict[FieldType, np.dtype[Any]] = {
     "timestamp": np.dtype("datetime64[us]"),
 }
 
-_PYTHON_TYPES: dict[FieldType, tuple[type, ...]] = {
+_ARRAY_TYPE = re.compile(r"float64\[([1-9]\d{0,4})\]")
+
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "float64": (float, int),
     "int64": (int,),
     "bool": (bool,),
@@ -56,7 +62,7 @@ _ARTICLES = {
 }
 _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 _JSON_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
-_JSON_TYPES: dict[FieldType, dict[str, str]] = {
+_JSON_TYPES: dict[str, dict[str, str]] = {
     "float64": {"type": "number"},
     "int64": {"type": "integer"},
     "bool": {"type": "boolean"},
@@ -64,19 +70,30 @@ _JSON_TYPES: dict[FieldType, dict[str, str]] = {
     "timestamp": {"type": "string", "format": "date-time"},
 }
 
-Value = bool | int | float | str
+Value = bool | int | float | str | tuple[float, ...]
 """A field's value in Python and in JSON; timestamps are RFC 3339 strings."""
+
+
+def array_length(type_: FieldType) -> int | None:
+    """Numbers in a value of an array type: 8 for ``float64[8]``; None for a single value."""
+    match = _ARRAY_TYPE.fullmatch(type_)
+    return int(match[1]) if match else None
+
+
+def numpy_dtype(type_: FieldType) -> np.dtype[Any]:
+    """Dtype of a column; arrays have that of their numbers."""
+    return NUMPY_DTYPES[type_.partition("[")[0]]
 
 
 class Field(msgspec.Struct, frozen=True, omit_defaults=True):
     """One typed value of the deployment API.
 
     A field with a ``default`` may be left out by clients, and so may one marked ``optional``; without a default the
-    latter must be ``float64`` or ``timestamp``, whose NaN and NaT stand for *not given*.
+    latter must be ``float64``, an array or ``timestamp``, whose NaN and NaT stand for *not given*.
 
     Attributes:
         type: One of :data:`FieldType`.
-        ge: Least value allowed; with ``gt``, ``le``, ``lt`` only for numbers.
+        ge: Least value allowed; with ``gt``, ``le``, ``lt`` only for numbers, and for each number of an array.
         gt: Lower bound that is itself not allowed.
         le: Greatest value allowed.
         lt: Upper bound that is itself not allowed.
@@ -102,12 +119,17 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str = ""
 
     def __post_init__(self) -> None:
-        if self.type not in NUMPY_DTYPES:
-            raise DefinitionError(f"unknown type {self.type!r}; known are {', '.join(NUMPY_DTYPES)}")
-        if self.bounds and self.type not in ("float64", "int64"):
+        if self.type not in NUMPY_DTYPES and self.length is None:
+            raise DefinitionError(
+                f"unknown type {self.type!r}; known are {', '.join(NUMPY_DTYPES)}, and float64[N] for arrays of N "
+                "numbers"
+            )
+        if isinstance(self.default, list):
+            msgspec.structs.force_setattr(self, "default", tuple(self.default))
+        if self.bounds and self.scalar not in ("float64", "int64"):
             raise DefinitionError(f"a {self.type} has no range; {', '.join(self.bounds)} must go")
         for rule, bound in self.bounds.items():
-            if not _has_type(bound, self.type) or not math.isfinite(bound):
+            if not _has_type(bound, self.scalar) or not math.isfinite(bound):
                 raise DefinitionError(f"{rule}={bound!r} is no bound of a {self.type}")
         if {"ge", "gt"} <= self.bounds.keys() or {"le", "lt"} <= self.bounds.keys():
             raise DefinitionError("give one lower and one upper bound at most")
@@ -121,7 +143,7 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
             for value in self.enum:
                 if broken := self.broken_rule(value):
                     raise DefinitionError(f"enum value {value!r} {broken}")
-        if self.optional and self.default is None and self.type not in ("float64", "timestamp"):
+        if self.optional and self.default is None and self.scalar not in ("float64", "timestamp"):
             raise DefinitionError(
                 f"an optional {self.type} needs a default: it has no value that stands for 'not given'"
             )
@@ -145,16 +167,39 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
     def filler(self) -> Any:
         """What stands in the column where a client leaves the field out: the default, NaN or NaT."""
         if self.default is None:
-            return np.nan if self.type == "float64" else np.datetime64("NaT", "us")
+            filler: Any = np.nan if self.scalar == "float64" else np.datetime64("NaT", "us")
+            return filler if self.length is None else (filler,) * self.length
         return parse_timestamp(str(self.default)) if self.type == "timestamp" else self.default
+
+    def filling(self, rows: int) -> Column:
+        """A column of the filler alone."""
+        return np.full((rows,) if self.length is None else (rows, self.length), self.filler, self.dtype)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the field's column, see :data:`NUMPY_DTYPES`."""
-        return NUMPY_DTYPES[self.type]
+        """Of the field's column, see :func:`numpy_dtype`."""
+        return numpy_dtype(self.type)
+
+    @property
+    def length(self) -> int | None:
+        """Numbers in an array; None for a single value."""
+        return array_length(self.type)
+
+    @property
+    def number(self) -> Field:
+        """An array's numbers as fields of their own, with its range."""
+        optional = self.optional and self.default is None
+        return Field("float64", ge=self.ge, gt=self.gt, le=self.le, lt=self.lt, optional=optional)
+
+    @property
+    def scalar(self) -> str:
+        """The type itself, or that of an array's numbers."""
+        return self.type.partition("[")[0]
 
     def broken_rule(self, value: Any) -> str | None:
         """The rule that one value breaks, as ``"must be >= 120"``; None if it breaks none."""
+        if self.length is not None:
+            return self._broken_by_array(value, self.length)
         if not _has_type(value, self.type):
             return f"must be {_ARTICLES[self.type]}"
         if self.type == "float64" and not abs(value) <= _LARGEST_FLOAT:
@@ -176,16 +221,24 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the value."""
-        schema: dict[str, Any] = dict(_JSON_TYPES[self.type])
+        schema: dict[str, Any] = dict(_JSON_TYPES[self.scalar])
         schema |= {_JSON_BOUNDS[rule]: bound for rule, bound in self.bounds.items()}
+        if self.length is not None:
+            schema = {"type": "array", "items": schema, "minItems": self.length, "maxItems": self.length}
         if self.enum is not None:
             schema["enum"] = list(self.enum)
         if self.default is not None:
-            schema["default"] = self.default
+            schema["default"] = list(self.default) if isinstance(self.default, tuple) else self.default
         description = self.description + (f" [{self.unit}]" if self.unit else "")
         if description:
             schema["description"] = description.strip()
         return schema
+
+    def _broken_by_array(self, values: Any, length: int) -> str | None:
+        if not isinstance(values, list | tuple) or len(values) != length:
+            return f"must be a list of {length} numbers"
+        rules = ((index, self.number.broken_rule(value)) for index, value in enumerate(values))
+        return next((f"number {index} {rule}" for index, rule in rules if rule), None)
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -274,8 +327,9 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         """JSON Schema of one prediction of an answer."""
         degraded = {
             "type": "object",
-            "additionalProperties": {"enum": ["missing", "stale"]},
-            "description": "Feature views whose stored values could not be used, and why; absent when all could.",
+            "additionalProperties": {"enum": ["missing", "stale", "null"]},
+            "description": "Feature views whose stored values could not be used, and why; defaults that stand for "
+            "values stored as null, as `view.feature`; absent when there are none of either.",
         }
         return {
             "type": "object",
@@ -332,7 +386,7 @@ def as_field(field: Field | FieldType, name: str) -> Field:
         raise DefinitionError(f"field {name!r}: {error}") from None
 
 
-def _has_type(value: Any, type_: FieldType) -> bool:
+def _has_type(value: Any, type_: str) -> bool:
     # bool is an int to Python, but not to a client
     return isinstance(value, _PYTHON_TYPES[type_]) and (type_ == "bool" or not isinstance(value, bool))
 

@@ -18,7 +18,9 @@ from tandem.golden import replay_vectors
 from tandem.onnx_model import OnnxModel
 from tandem.pipeline import Inputs, Pipeline
 from tandem.replay import replay
-from tandem.rows import RowReader, json_values
+from tandem.rows import RowReader, json_values, read_rows
+from tandem.tables import Table, is_table
+from tandem.training import as_inputs
 
 Get = Callable[[Sequence[bytes]], Sequence[bytes | None]]
 """Reads packed rows by key: ``MemoryStore.get_now``, or ``mget`` of a Redis client."""
@@ -55,11 +57,13 @@ class EmbeddedModel:
         replay(model._onnx.run, golden.vectors, golden.outputs, model.bundle.tolerance("CPUExecutionProvider"))
         return model
 
-    def predict(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def predict(self, rows: Sequence[Mapping[str, Any]] | Table) -> list[dict[str, Any]]:
         """Predictions for rows as a client would send them.
 
         Args:
-            rows: At least one; fields by name, timestamps as RFC 3339 strings or zoned datetimes.
+            rows: At least one; fields by name, timestamps as RFC 3339 strings or zoned datetimes. Values may be NumPy
+                scalars and pandas timestamps too; a null (None, NaN, NaT, pandas' NA) is a field left out. Or a table
+                with the fields as columns: a pandas or polars frame, an Arrow table, arrays by name.
 
         Returns:
             For each row the fields of its answer, timestamps as RFC 3339 strings, and ``degraded`` where stored values
@@ -69,9 +73,12 @@ class EmbeddedModel:
             ContractViolation: naming row, field and rule.
             NotFound: for an entity that the store does not know and that has no defaults.
         """
-        request = self._rows.columns(self._check(rows))
+        if isinstance(rows, list) or not is_table(rows):
+            request = self._rows.columns(self._check(rows))
+        else:
+            request = read_rows(self.bundle.contract, rows)
         now = np.datetime64(time.time_ns() // 1000, "us")
-        views = self._plan.unpack(self._get(self._plan.keys(request)), len(rows))
+        views = self._plan.unpack(self._get(self._plan.keys(request)), len(next(iter(request.values()))))
         answers, degraded = self._run(Inputs(request, views, self._rows.as_of(request, now)))
         names = tuple(answers)
         lists = [json_values(column) for column in answers.values()]
@@ -80,13 +87,16 @@ class EmbeddedModel:
             result[row]["degraded"] = reasons
         return result
 
-    def predict_columns(self, inputs: Inputs) -> Columns:
+    def predict_columns(self, inputs: Inputs | Table) -> Columns:
         """Answers, as columns, for inputs whose features are looked up already.
+
+        Args:
+            inputs: Inputs, or a table as :func:`~tandem.training.inputs_from_table` takes it.
 
         Raises:
             NotFound: for a row that lacks a feature without default.
         """
-        return self._run(inputs)[0]
+        return self._run(as_inputs(self.bundle.model, inputs))[0]
 
     def _run(self, inputs: Inputs) -> tuple[Columns, dict[int, dict[str, Any]]]:
         features = self.pipeline.features(inputs)
@@ -100,8 +110,13 @@ class EmbeddedModel:
             raise ContractViolation([Violation(None, "rows", "must have at least one row")])
         try:
             return msgspec.convert(rows, self._row_list)
+        except msgspec.ValidationError:
+            # values of NumPy and pandas are looked at only where they occur: most rows have none
+            plain = [self._rows.plain(row) for row in rows]
+        try:
+            return msgspec.convert(plain, self._row_list)
         except msgspec.ValidationError as error:
-            raise ContractViolation(self._rows.violations(rows) or [Violation(None, "", str(error))]) from None
+            raise ContractViolation(self._rows.violations(plain) or [Violation(None, "", str(error))]) from None
 
 
 def _nothing(keys: Sequence[bytes]) -> list[bytes | None]:

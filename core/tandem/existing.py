@@ -17,7 +17,8 @@ from tandem.model import Model
 from tandem.package import ModelPackage
 from tandem.pipeline import Inputs, Pipeline
 from tandem.signature import Signature
-from tandem.training import inputs_from_table, plain_state, provisional
+from tandem.tables import Table
+from tandem.training import as_inputs, plain_state, provisional
 from tandem.transforms import State
 
 
@@ -27,7 +28,7 @@ def bundle_from_onnx(
     package: Path | str,
     version: str,
     onnx: bytes | Path | str,
-    golden: Inputs | Mapping[str, Any],
+    golden: Inputs | Table,
     state: Mapping[str, Mapping[str, Any]] | None = None,
     expected: ArrayLike | Mapping[str, ArrayLike] | None = None,
     training_predictions: ArrayLike | None = None,
@@ -56,7 +57,7 @@ def bundle_from_onnx(
         BundleError: if ONNX Runtime does not predict what is expected; names the row.
     """
     model = ModelPackage.read(package).load()
-    inputs = golden if isinstance(golden, Inputs) else inputs_from_table(model, golden)
+    inputs = as_inputs(model, golden)
     return export.write(
         parent,
         package=package,

@@ -21,6 +21,8 @@ from tandem.package import ModelPackage, wheel_requirements
 from tandem.pipeline import Inputs, Pipeline, Tensors, widths
 from tandem.replay import replay
 from tandem.signature import Signature, bind, check_prediction, check_types, prediction_tensor, with_rows
+from tandem.tables import Table
+from tandem.training import as_inputs
 from tandem.transforms import State, check_row_independence
 
 
@@ -31,7 +33,7 @@ def write_bundle(
     version: str,
     pipeline: Pipeline,
     onnx: bytes | Path | str,
-    golden: Inputs,
+    golden: Inputs | Table,
     expected: ArrayLike | Mapping[str, ArrayLike],
     postprocess_state: Mapping[str, State] | None = None,
     training_predictions: ArrayLike | None = None,
@@ -46,7 +48,7 @@ def write_bundle(
         pipeline: The fitted pipeline, of :func:`~tandem.training.fit`.
         onnx: The trained model: a serialized ONNX graph, or the path of one. A graph that keeps weights in files beside
             it is given by its path; these files become part of the bundle.
-        golden: Some tens or hundreds of rows, typical and odd ones.
+        golden: Some tens or hundreds of rows, typical and odd ones: inputs, or a table.
         expected: The training framework's own predictions for these rows: shape ``(rows,)``, or by output tensor.
         postprocess_state: State of post-processing steps, by step.
         training_predictions: Predictions for all training data, for the contract's histogram.
@@ -86,6 +88,7 @@ def write(
         raise DefinitionError(
             f"version {version!r}: a version has letters, digits, dots, dashes, underscores; the first two come first"
         )
+    golden = as_inputs(pipeline.model, golden)
     if not len(golden):
         raise DefinitionError("golden has no rows: some tens or hundreds are needed, typical and odd ones")
     with tempfile.TemporaryDirectory() as scratch:

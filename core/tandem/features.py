@@ -6,7 +6,10 @@ One packed row holds all features of one view for one entity, with the event tim
     time     i8   event time, microseconds since 1970-01-01T00:00Z
     nulls    u1 × ceil(n / 8)   one bit per feature, least significant first; set where the value is null
     values   in the order of the view: float64, int64, bool as u1, timestamp as i8 microseconds;
+             float64[n] as n × float64;
              string as u4 length, its UTF-8 bytes following all fixed values in order
+
+A NaN among the values counts as null too, whoever wrote it; so does an array with a NaN.
 """
 
 from __future__ import annotations
@@ -22,7 +25,17 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tandem.contract import NUMPY_DTYPES, Column, Columns, Field, FieldType, Value, check_name, parse_timestamp
+from tandem.contract import (
+    Column,
+    Columns,
+    Field,
+    FieldType,
+    Value,
+    array_length,
+    check_name,
+    numpy_dtype,
+    parse_timestamp,
+)
 from tandem.errors import DefinitionError, Internal, StoreError, UnreadableRows
 
 
@@ -46,6 +59,8 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         check_name(self.name, "feature")
+        if isinstance(self.default, list):
+            msgspec.structs.force_setattr(self, "default", tuple(self.default))
         try:
             Field(self.type, default=self.default)
         except DefinitionError as error:
@@ -55,8 +70,16 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     def filler(self) -> Any:
         """The default as an element of the feature's column; NaN, zero, empty or NaT where there is none."""
         if self.default is None:
+            length = array_length(self.type)
+            if length is not None:
+                return (np.nan,) * length
             return {"float64": np.nan, "string": "", "timestamp": np.datetime64("NaT")}.get(self.type, 0)
         return parse_timestamp(str(self.default)) if self.type == "timestamp" else self.default
+
+    @property
+    def nullable(self) -> bool:
+        """Whether something stands for a null: a default, NaN or NaT."""
+        return self.default is not None or self.type == "timestamp" or numpy_dtype(self.type).kind == "f"
 
 
 class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -160,7 +183,7 @@ class RowLayout:
         blocks = _blocks(view.features)
         self._fixed = np.dtype(
             [("layout", "<u4"), ("time", "<i8"), ("nulls", "u1", ((len(view.features) + 7) // 8,))]
-            + [(f"block {number}", _PACKED[type_], (len(names),)) for number, (type_, names) in enumerate(blocks)]
+            + [(f"block {number}", *_packed(type_, len(names))) for number, (type_, names) in enumerate(blocks)]
         )
         self._size = self._fixed.itemsize
         features = ",".join(f"{feature.name}={feature.type}" for feature in view.features)
@@ -170,7 +193,7 @@ class RowLayout:
             name: (f"block {number}", at) for number, (_, names) in enumerate(blocks) for at, name in enumerate(names)
         }
         self._blocks = [
-            (f"block {number}", names, NUMPY_DTYPES[type_])
+            (f"block {number}", names, numpy_dtype(type_), array_length(type_) is not None)
             for number, (type_, names) in enumerate(blocks)
             if type_ != "string"
         ]
@@ -193,7 +216,7 @@ class RowLayout:
         """Rows of the given columns.
 
         Args:
-            columns: A column for each feature of the view.
+            columns: A column for each feature of the view; a NaN is packed as it is, and read as null.
             event_time: ``datetime64[us]``, shape ``(rows,)``, without NaT.
             nulls: Masks of null values, by feature.
 
@@ -213,7 +236,7 @@ class RowLayout:
             rows[block][:, place] = (
                 [len(text) for text in texts[feature.name]]
                 if feature.type == "string"
-                else _packable(column, null, NUMPY_DTYPES[feature.type]).view(_PACKED[feature.type])
+                else _packable(column, null, numpy_dtype(feature.type)).view(_packed(feature.type, 1)[0])
             )
         tails = zip(*texts.values(), strict=True) if texts else (() for _ in range(len(rows)))
         return [row.tobytes() + b"".join(tail) for row, tail in zip(rows, tails, strict=True)]
@@ -252,11 +275,20 @@ class RowLayout:
         if np.count_nonzero(layout != self.checksum):
             raise self._unreadable("stored with other features")
         columns: Columns = {}
-        for block, names, dtype in self._blocks:
-            columns.update(zip(names, np.ascontiguousarray(table[block].T).view(dtype), strict=True))
+        nan = False
+        for block, names, dtype, is_array in self._blocks:
+            values = table[block]
+            if is_array:
+                columns.update((name, np.ascontiguousarray(values[:, at])) for at, name in enumerate(names))
+            else:
+                values = np.ascontiguousarray(values.T).view(dtype)
+                columns.update(zip(names, values, strict=True))
+            if dtype is _FLOAT64 and np.count_nonzero(np.isnan(values)):
+                nan = True
         if self._strings:
             columns.update(self._texts(whole, table))
-        return ViewColumns(columns, event_time, self._nulls(table["nulls"]))
+        nulls = self._nulls(table["nulls"])
+        return ViewColumns(columns, event_time, self._with_nan(columns, nulls, event_time) if nan else nulls)
 
     def _fill(self, rows: Sequence[bytes | None]) -> tuple[Sequence[bytes], Column | None]:
         """Rows with an empty one for each that is absent, and where these are; None if there are none."""
@@ -286,6 +318,15 @@ class RowLayout:
             for position, feature in enumerate(self.view.features)
         }
         return {name: mask for name, mask in masks.items() if mask.any()}
+
+    def _with_nan(self, columns: Columns, nulls: dict[str, Column], event_time: Column) -> dict[str, Column]:
+        """The null masks with what was stored as NaN."""
+        masks = {
+            feature.name: nulls.get(feature.name, False) | (nan_rows(columns[feature.name]) & ~np.isnat(event_time))
+            for feature in self.view.features
+            if columns[feature.name].dtype.kind == "f"
+        }
+        return nulls | {name: mask for name, mask in masks.items() if mask.any()}
 
     def _unreadable(self, why: str) -> StoreError:
         return StoreError(f"feature view {self.view.name!r}: {why}; materialize the view again")
@@ -359,6 +400,12 @@ def entities(columns: Sequence[Column]) -> list[bytes]:
     return texts[0] if len(texts) == 1 else [_join(parts) for parts in zip(*texts, strict=True)]
 
 
+def nan_rows(column: Column) -> Column:
+    """Where a ``float64`` column has a NaN, or an array with one; ``bool``, shape ``(rows,)``."""
+    nan: Column = np.isnan(column)
+    return nan if nan.ndim == 1 else np.any(nan, axis=1)
+
+
 def _join(parts: Sequence[bytes]) -> bytes:
     return b"".join(b"%d:%b" % (len(part), part) for part in parts[:-1]) + parts[-1]
 
@@ -369,9 +416,15 @@ def _blocks(features: Sequence[Feature]) -> list[tuple[FieldType, tuple[str, ...
     return [(type_, tuple(feature.name for feature in group)) for type_, group in groups]
 
 
+def _packed(type_: FieldType, count: int) -> tuple[str, tuple[int, ...]]:
+    """Dtype and shape in a packed row of so many features of one type."""
+    length = array_length(type_)
+    return _PACKED[type_.partition("[")[0]], (count,) if length is None else (count, length)
+
+
 def _packable(column: Column, null: Column | None, dtype: np.dtype[Any]) -> Column:
     """The column without what stands at its nulls, so that equal values give equal rows."""
-    kept = column if null is None else np.where(null, np.zeros(1, dtype), column)
+    kept = column if null is None else np.where(null if column.ndim == 1 else null[:, None], np.zeros(1, dtype), column)
     return np.ascontiguousarray(kept, dtype=dtype)
 
 
@@ -381,4 +434,5 @@ def _encode(column: Column, null: Column | None) -> list[bytes]:
 
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_PACKED: dict[FieldType, str] = {"float64": "<f8", "int64": "<i8", "bool": "u1", "string": "<u4", "timestamp": "<i8"}
+_FLOAT64 = numpy_dtype("float64")
+_PACKED = {"float64": "<f8", "int64": "<i8", "bool": "u1", "string": "<u4", "timestamp": "<i8"}

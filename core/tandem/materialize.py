@@ -1,28 +1,31 @@
 """From a table of features to the online store, for one feature view.
 
-The table is read in batches, so that it may be larger than memory; of several rows for one entity the newest counts.
-Writing a row twice changes nothing, so an interrupted run is simply repeated.
+The table is read in batches, so that it may be larger than memory; of several rows for one entity the newest counts,
+and a row that is newer in the store is left as it is. Writing a row twice changes nothing, so an interrupted run is
+simply repeated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import dataset
 
-from tandem.contract import NUMPY_DTYPES, Column, Columns, FieldType
+from tandem.columns import is_null, read_column, rows_named
+from tandem.contract import Column, Columns, FieldType, array_length
 from tandem.errors import DefinitionError
 from tandem.features import FeatureView, RowLayout
 from tandem.stores import OnlineStore
+from tandem.tables import Table, is_table, missing_column
 
-Table = pa.Table | dataset.Dataset | Path | str
-"""An Arrow table, a dataset, or where one is: a Parquet file or a directory of them."""
+Source = Table | dataset.Dataset | Path | str
+"""A table of any library, an Arrow dataset, or where one is: a Parquet file or a directory of them."""
 
 EVENT_TIME = "event_time"
 """Column that tells since when a row's values hold."""
@@ -36,112 +39,171 @@ class Summary:
 
     Attributes:
         rows_read: Rows of the table so far.
-        entities_written: Different entities among them.
-        newest: Newest event time, ``datetime64[us]``; NaT for an empty table.
+        entities_written: Different entities of the table whose newest values are in the store now.
+        newest: Newest event time of the table, ``datetime64[us]``; NaT for an empty table.
+        entities_newer: Different entities that were left alone, since the store had newer values.
     """
 
     rows_read: int
     entities_written: int
     newest: np.datetime64
+    entities_newer: int = 0
 
 
 async def materialize(
     view: FeatureView,
-    table: Table,
+    table: Source,
     store: OnlineStore,
     *,
     event_time: str = EVENT_TIME,
+    overwrite: bool = False,
     progress: Callable[[Summary], None] | None = None,
 ) -> Summary:
-    """Write the newest values of every entity in a table to the online store.
+    """Write the newest values of every entity in a table to the online store, where it has no newer ones.
 
     Args:
         view: The feature view.
         table: Has a column for each key and each feature of the view, and one with the event time; further columns
-            are not read. Timestamps without a zone are taken as UTC.
+            are not read. Timestamps without a zone are taken as UTC. A NaN is a null.
         store: Where to write.
         event_time: Name of the column with the event time.
+        overwrite: Write whatever the store has, as after a run with wrong event times.
         progress: Called after each batch with what was done so far.
 
     Raises:
-        DefinitionError: naming the column and the rule it breaks: missing, of another type, or null where the
-            feature has no default.
+        DefinitionError: naming file, column and rows, and the rule that they break: missing, of another type, infinite,
+            or null where nothing stands for a null.
         StoreError: if the store cannot be reached or refuses.
     """
-    source = _open(table)
-    _check_columns(view, source.schema, event_time)
+    with _naming(table):
+        source = _open(table)
+        _check_columns(view, source.schema, event_time)
     layout = RowLayout(view)
     seen: dict[bytes, int] = {}
+    newer: set[bytes] = set()
     done = Summary(0, 0, np.datetime64("NaT", "us"))
     names = [*view.keys, *(feature.name for feature in view.features), event_time]
-    for batch in source.to_batches(columns=names, batch_size=ROWS_PER_BATCH):
+    for batch in map(_without_views, source.to_batches(columns=names, batch_size=ROWS_PER_BATCH)):
         if not batch.num_rows:
             continue
-        times = _event_times(batch, event_time)
-        keys = layout.keys([_key(batch, name) for name in view.keys])
-        newest = _newest(keys, times, seen)
-        if newest:
-            columns, nulls = _features(view, batch.take(pa.array(newest)))
-            rows = layout.pack(columns, times[newest], nulls)
-            await store.put(zip((keys[index] for index in newest), rows, strict=True))
-        done = Summary(done.rows_read + batch.num_rows, len(seen), np.fmax(done.newest, times.max()))
+        with _naming(table):
+            times = _event_times(batch, event_time, done.rows_read)
+            keys = layout.keys([_key(batch, name, done.rows_read) for name in view.keys])
+            newest = _newest(keys, times, seen)
+            packed = _pack(layout, batch, times, newest, done.rows_read)
+        written = [keys[index] for index in newest]
+        newer.difference_update(written)
+        newer.update(await store.put(zip(written, packed, strict=True), overwrite=overwrite))
+        done = Summary(
+            done.rows_read + batch.num_rows, len(seen) - len(newer), np.fmax(done.newest, times.max()), len(newer)
+        )
         if progress is not None:
             progress(done)
     return done
 
 
-def count_rows(table: Table) -> int:
-    """Rows of a table, from its files' footers."""
-    return int(_open(table).count_rows())
+def count_rows(table: Source) -> int:
+    """Rows of a table; of files, from their footers."""
+    with _naming(table):
+        return int(_open(table).count_rows())
 
 
-def _open(table: Table) -> dataset.Dataset:
+@contextmanager
+def _naming(table: Source) -> Iterator[None]:
+    """Errors about a table that is a file name the file."""
+    try:
+        yield
+    except DefinitionError as error:
+        if isinstance(table, str | Path):
+            raise DefinitionError(f"{table}: {error}") from error
+        raise
+
+
+def _open(table: Source) -> dataset.Dataset:
     if isinstance(table, dataset.Dataset):
         return table
-    if isinstance(table, pa.Table):
-        return dataset.dataset(table)
+    if isinstance(table, str | Path):
+        try:
+            return dataset.dataset(table, format="parquet")
+        except (OSError, pa.ArrowException) as error:
+            raise DefinitionError(f"cannot be read as Parquet: {error}") from error
+    if not is_table(table):
+        raise DefinitionError(f"{type(table).__name__} is no table")
     try:
-        return dataset.dataset(table, format="parquet")
-    except (OSError, pa.ArrowException) as error:
-        raise DefinitionError(f"{table} cannot be read as Parquet: {error}") from error
+        return dataset.dataset(_arrow(table))
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DefinitionError(f"the table cannot be read with Arrow: {error}") from error
+
+
+def _arrow(table: Table) -> pa.Table:
+    if isinstance(table, pa.RecordBatch):
+        return pa.Table.from_batches([table])
+    if isinstance(table, Mapping):
+        table = {name: _arrow_ready(values) for name, values in table.items()}
+    return table if isinstance(table, pa.Table) else pa.table(table)
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with strings as Arrow's functions take them; polars has string views."""
+    for at, field in enumerate(batch.schema):
+        if pa.types.is_string_view(field.type):
+            batch = batch.set_column(at, field.name, batch.column(at).cast(pa.string()))
+    return batch
+
+
+def _arrow_ready(values: Any) -> Any:
+    """Values as Arrow takes them: no arrays of two dimensions, and None for every null among objects."""
+    if isinstance(values, np.ndarray) and (values.ndim == 2 or values.dtype == object):
+        values = list(values)
+    return [None if is_null(value) else value for value in values] if isinstance(values, list) else values
 
 
 def _check_columns(view: FeatureView, schema: pa.Schema, event_time: str) -> None:
     for name in (*view.keys, *(feature.name for feature in view.features), event_time):
         if schema.get_field_index(name) < 0:
-            raise DefinitionError(f"feature view {view.name!r}: the table has no column {name!r}")
+            twice = f"the table has two columns {name!r}"
+            reason = twice if name in schema.names else missing_column(name, schema.names)
+            raise DefinitionError(f"feature view {view.name!r}: {reason}")
     for name in view.keys:
-        found = schema.field(name).type
-        if not (_is_text(found) or pa.types.is_integer(found)):
-            raise DefinitionError(f"column {name!r} is {found}; a key must be a string or an integer")
+        key_type = schema.field(name).type
+        if not (_is_text(key_type) or pa.types.is_integer(key_type)):
+            raise DefinitionError(f"column {name!r} is {key_type}; a key must be a string or an integer")
     for feature in view.features:
-        found = schema.field(feature.name).type
-        if not _fits(found, feature.type):
-            raise DefinitionError(f"column {feature.name!r} is {found}; the feature is {feature.type}")
+        column_type = schema.field(feature.name).type
+        if not _fits(column_type, feature.type):
+            raise DefinitionError(f"column {feature.name!r} is {column_type}; the feature is {feature.type}")
     if not pa.types.is_timestamp(schema.field(event_time).type):
         raise DefinitionError(f"column {event_time!r} is {schema.field(event_time).type}; it must be a timestamp")
 
 
-def _fits(found: pa.DataType, wanted: FieldType) -> bool:
-    if pa.types.is_dictionary(found):
-        found = found.value_type
-    match wanted:
-        case "float64":
-            return bool(pa.types.is_floating(found) or pa.types.is_integer(found))
-        case "int64":
-            return bool(pa.types.is_integer(found))
+def _fits(column: pa.DataType, feature: FieldType) -> bool:
+    if pa.types.is_dictionary(column):
+        column = column.value_type
+    if pa.types.is_null(column):
+        return True
+    if array_length(feature) is not None:
+        return _is_list(column) and _fits(column.value_type, "float64")  # type: ignore[attr-defined]
+    match feature:
+        case "float64" | "int64":
+            # whole numbers beside a null are written as floats by pandas; others are refused when they are read
+            return bool(pa.types.is_floating(column) or pa.types.is_integer(column))
         case "bool":
-            return bool(pa.types.is_boolean(found))
+            return bool(pa.types.is_boolean(column))
         case "string":
-            return _is_text(found)
+            return _is_text(column)
         case "timestamp":
-            return bool(pa.types.is_timestamp(found))
+            return bool(pa.types.is_timestamp(column))
+    return False
 
 
-def _is_text(found: pa.DataType) -> bool:
-    if pa.types.is_dictionary(found):
-        found = found.value_type
-    return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+def _is_list(column: pa.DataType) -> bool:
+    return bool(pa.types.is_list(column) or pa.types.is_large_list(column) or pa.types.is_fixed_size_list(column))
+
+
+def _is_text(column: pa.DataType) -> bool:
+    if pa.types.is_dictionary(column):
+        column = column.value_type
+    return bool(pa.types.is_string(column) or pa.types.is_large_string(column) or pa.types.is_string_view(column))
 
 
 def _newest(keys: Sequence[bytes], times: Column, seen: dict[bytes, int]) -> list[int]:
@@ -158,51 +220,38 @@ def _newest(keys: Sequence[bytes], times: Column, seen: dict[bytes, int]) -> lis
     return list(found.values())
 
 
-def _key(batch: pa.RecordBatch, name: str) -> Column:
+def _key(batch: pa.RecordBatch, name: str, first: int) -> Column:
     column = batch.column(name)
     if column.null_count:
-        raise DefinitionError(f"column {name!r} has nulls; a key must always be given")
+        raise DefinitionError(f"column {name!r} has nulls in {_null_rows(column, first)}; a key must always be given")
     return np.array(column.to_pylist(), object)
 
 
-def _event_times(batch: pa.RecordBatch, name: str) -> Column:
-    if batch.column(name).null_count:
-        raise DefinitionError(f"column {name!r} has nulls; every row needs an event time")
-    return _numpy(batch.column(name), "timestamp", name)
+def _event_times(batch: pa.RecordBatch, name: str, first: int) -> Column:
+    column = batch.column(name)
+    if column.null_count:
+        raise DefinitionError(f"column {name!r} has nulls in {_null_rows(column, first)}; each row needs an event time")
+    return read_column(name, column, "timestamp")[0]
 
 
-def _features(view: FeatureView, batch: pa.RecordBatch) -> tuple[Columns, Columns]:
-    """Columns and null masks of the features of a batch."""
+def _null_rows(column: pa.Array[Any], first: int) -> str:
+    return rows_named(first + np.flatnonzero(np.asarray(column.is_null())))
+
+
+def _pack(layout: RowLayout, batch: pa.RecordBatch, times: Column, rows: list[int], first: int) -> list[bytes]:
+    """Packed rows of the given rows of a batch; ``first`` is the table's row with which the batch begins."""
+    chosen = batch if len(rows) == batch.num_rows else batch.take(pa.array(rows, pa.int64()))
+    places = first + np.array(rows, np.int64)
     columns: Columns = {}
     nulls: Columns = {}
-    for feature in view.features:
-        column = batch.column(feature.name)
-        if column.null_count:
-            if feature.default is None and feature.type != "float64":
-                raise DefinitionError(
-                    f"column {feature.name!r} has nulls; the feature has no default and is no float64"
-                )
-            nulls[feature.name] = pc.is_null(column).to_numpy(zero_copy_only=False)
-            column = column.fill_null("" if feature.type == "string" else pa.scalar(0).cast(column.type))
-        columns[feature.name] = _numpy(column, feature.type, feature.name)
-    return columns, nulls
-
-
-def _numpy(column: pa.Array[Any], type_: FieldType, name: str) -> Column:
-    if type_ == "string":
-        return np.array(column.to_pylist(), object)
-    # nanoseconds are cut off; everything else must survive
-    options = pc.CastOptions(_ARROW[type_], allow_time_truncate=True)
-    try:
-        array = pc.cast(column, options=options)  # type: ignore[call-overload]
-    except pa.ArrowInvalid as error:
-        raise DefinitionError(f"column {name!r} cannot be read as {type_} without loss: {error}") from error
-    return array.to_numpy(zero_copy_only=False).astype(NUMPY_DTYPES[type_], copy=False)  # type: ignore[no-any-return]
-
-
-_ARROW: dict[FieldType, pa.DataType] = {
-    "float64": pa.float64(),
-    "int64": pa.int64(),
-    "bool": pa.bool_(),
-    "timestamp": pa.timestamp("us", "UTC"),
-}
+    for feature in layout.view.features:
+        columns[feature.name], null = read_column(feature.name, chosen.column(feature.name), feature.type, places)
+        if null is None:
+            continue
+        if not feature.nullable:
+            raise DefinitionError(
+                f"column {feature.name!r} has nulls in {rows_named(places[null])}; the feature is {feature.type} and "
+                "has no default"
+            )
+        nulls[feature.name] = null
+    return layout.pack(columns, times[rows], nulls)

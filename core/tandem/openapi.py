@@ -18,21 +18,21 @@ from tandem.errors import (
     UnsupportedMedia,
 )
 
-TENSOR_DATATYPES: dict[FieldType, tuple[str, ...]] = {
+TENSOR_DATATYPES: dict[str, tuple[str, ...]] = {
     "float64": ("FP64", "FP32", "FP16", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32"),
     "int64": ("INT64", "INT8", "INT16", "INT32", "UINT8", "UINT16", "UINT32"),
     "bool": ("BOOL",),
     "string": ("BYTES",),
     "timestamp": ("BYTES", "INT64"),
 }
-"""Datatypes of the Open Inference Protocol that each type of field takes, the usual one first.
+"""Datatypes of the Open Inference Protocol that each type of field takes, the usual one first; see :func:`datatypes`.
 
 A timestamp is RFC 3339 as BYTES, or microseconds since 1970-01-01T00:00Z as INT64.
 """
 
 ERROR_CODES: dict[type[RequestError], tuple[str, ...]] = {
     MalformedRequest: ("malformed_request", "duplicate_key"),
-    NotFound: ("model_not_found", "version_not_found", "entity_not_found", "entity_stale"),
+    NotFound: ("model_not_found", "version_not_found", "entity_not_found", "entity_stale", "feature_null"),
     RequestTooLarge: ("request_too_large", "too_many_rows"),
     UnsupportedMedia: ("unsupported_media_type", "unsupported_encoding"),
     ContractViolation: ("contract_violation",),
@@ -43,7 +43,13 @@ ERROR_CODES: dict[type[RequestError], tuple[str, ...]] = {
 }
 """Values of ``code`` by error. A client should treat one that it does not know by the status."""
 
-_TENSOR_JSON: dict[FieldType, dict[str, Any]] = {
+
+def datatypes(type_: FieldType) -> tuple[str, ...]:
+    """Datatypes that a type of field takes, the usual one first; of an array, those of its numbers."""
+    return TENSOR_DATATYPES[type_.partition("[")[0]]
+
+
+_TENSOR_JSON: dict[str, dict[str, Any]] = {
     "float64": {"type": "number"},
     "int64": {"type": "integer"},
     "bool": {"type": "boolean"},
@@ -97,8 +103,8 @@ def example_tensors(contract: Contract) -> dict[str, Any]:
         "inputs": [
             {
                 "name": name,
-                "shape": [1],
-                "datatype": TENSOR_DATATYPES[field.type][0],
+                "shape": [1] if field.length is None else [1, field.length],
+                "datatype": datatypes(field.type)[0],
                 "data": [example_value(name, field)],
             }
             for name, field in contract.inputs.items()
@@ -109,7 +115,7 @@ def example_tensors(contract: Contract) -> dict[str, Any]:
 def example_value(name: str, field: Field) -> Any:
     """A value that the field allows: its default, the first of its enum, or the middle of its range."""
     if field.default is not None:
-        return field.default
+        return list(field.default) if isinstance(field.default, tuple) else field.default
     if field.enum is not None:
         return field.enum[0]
     match field.type:
@@ -119,6 +125,8 @@ def example_value(name: str, field: Field) -> Any:
             return f"{name}-1"
         case "timestamp":
             return "2026-05-01T08:00:00Z"
+    if field.length is not None:
+        return [example_value(name, field.number)] * field.length
     lower = field.gt if field.ge is None else field.ge
     upper = field.lt if field.le is None else field.le
     if lower is None or upper is None:
@@ -172,8 +180,8 @@ def _schemas(contract: Contract) -> dict[str, Any]:
 
 
 def _tensor_schemas(contract: Contract) -> dict[str, Any]:
-    inputs = [_tensor(name, field, TENSOR_DATATYPES[field.type]) for name, field in contract.inputs.items()]
-    outputs = [_tensor(name, field, TENSOR_DATATYPES[field.type][:1]) for name, field in contract.answers.items()]
+    inputs = [_tensor(name, field, datatypes(field.type)) for name, field in contract.inputs.items()]
+    outputs = [_tensor(name, field, datatypes(field.type)[:1]) for name, field in contract.answers.items()]
     text = {"type": "string"}
     asked = _object({"name": {"enum": [*contract.answers, "degraded"]}})
     return {
@@ -194,10 +202,13 @@ def _tensor_schemas(contract: Contract) -> dict[str, Any]:
 
 def _tensor(name: str, field: Field, datatypes: tuple[str, ...]) -> dict[str, Any]:
     """One tensor with a row for each instance; the range of its values is that of the field."""
-    value = {**field.json_schema(), **_TENSOR_JSON[field.type]}
-    value.pop("format", None)
-    value.pop("default", None)
-    row = {"oneOf": [value, {"type": "array", "items": value, "minItems": 1, "maxItems": 1}]}
+    schema = field.json_schema()
+    schema.pop("format", None)
+    schema.pop("default", None)
+    value = {**(schema if field.length is None else schema["items"]), **_TENSOR_JSON[field.scalar]}
+    length = field.length or 1
+    # the numbers of an array may stand in a list of their own, or one row after the other
+    row = {"oneOf": [value, {"type": "array", "items": value, "minItems": length, "maxItems": length}]}
     return _object(
         {
             "name": {"const": name},

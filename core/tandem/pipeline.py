@@ -14,16 +14,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tandem.contract import NUMPY_DTYPES, Column, Columns, FieldType, Prediction
+from tandem.contract import Column, Columns, FieldType, Prediction, numpy_dtype
 from tandem.elements import misfits, rule
 from tandem.errors import ContractViolation, DefinitionError, Internal, NotFound, RequestError, Violation
-from tandem.features import ViewColumns, ViewUse, parse_duration
+from tandem.features import Feature, ViewColumns, ViewUse, parse_duration
 from tandem.model import Model, age_column, input_name
 from tandem.signature import Signature, TensorSpec, prediction_tensor
-from tandem.transforms import State, Transform, as_answer_column, as_arrays, checked
+from tandem.transforms import State, Transform, as_answer_column, as_arrays, check_finite, checked
 
-Reason = Literal["missing", "stale"]
-"""Why a stored value was not used: the store has none, or it is older than its view's ``max_age``."""
+Reason = Literal["missing", "stale", "null"]
+"""Why a stored value was not used: the store has none, it is older than its view's ``max_age``, or it is null."""
 
 Tensors = dict[str, NDArray[Any]]
 """Named tensors of one batch; the first axis is the rows."""
@@ -58,7 +58,8 @@ class Features:
 
     Attributes:
         columns: Request fields, features, on-demand features, ``as_of``.
-        degraded: For each row with a stored value that was not used: the reason, by view. Empty in good times.
+        degraded: For each row with a stored value that was not used: the reason, by view; where a default stands for a
+            null, by ``view.feature``. Empty in good times.
         refused: For each row that cannot be answered: what to tell the client.
     """
 
@@ -97,7 +98,7 @@ class Pipeline:
         return Pipeline(self.model, self.signature, {**self.state, **{name: dict(own) for name, own in state.items()}})
 
     def check_state(self) -> None:
-        """Refuse a pipeline that lacks fitted state.
+        """Refuse a pipeline that lacks fitted state, or whose state is not finite.
 
         Raises:
             DefinitionError: naming the transform and the state.
@@ -105,6 +106,8 @@ class Pipeline:
         for transform in (*self.model.model_dependent, *self.model.ordered_postprocess):
             if lacking := transform.required_state - self.state.get(transform.name, {}).keys():
                 raise DefinitionError(f"{transform.name} has no state for {', '.join(sorted(lacking))}")
+        for name, state in self.state.items():
+            check_finite(name, state)
 
     def features(self, inputs: Inputs) -> Features:
         """Fill in what is missing and run the on-demand transforms.
@@ -237,6 +240,7 @@ class _Filler:
         self.max_age = parse_duration(use.view.max_age) if use.view.max_age else None
         self.required = [feature.name for feature in use.view.features if feature.default is None]
         self.names = [(use.prefix + feature.name, feature.name) for feature in use.view.features]
+        self.fillers = [np.array(feature.filler, numpy_dtype(feature.type)) for feature in use.view.features]
 
     def fill(self, features: Features, view: ViewColumns, as_of: Column, request: Columns) -> None:
         # NaT compares as False: an age that is not known is not young enough
@@ -246,14 +250,29 @@ class _Filler:
             for name, own in self.names:
                 features.columns[name] = np.ascontiguousarray(view.columns[own])
             return
-        for feature in self.use.view.features:
-            null = view.nulls.get(feature.name)
+        for (name, own), filler in zip(self.names, self.fillers, strict=True):
+            null = view.nulls.get(own)
             kept = usable if null is None else usable & ~null
-            filler = np.array(feature.filler, NUMPY_DTYPES[feature.type])
-            filled = np.where(kept, view.columns[feature.name], filler)
-            features.columns[self.use.prefix + feature.name] = np.ascontiguousarray(filled)
+            filled = np.where(kept[:, None] if filler.ndim else kept, view.columns[own], filler)
+            features.columns[name] = np.ascontiguousarray(filled)
         if not all_usable:
             self._report(features, np.flatnonzero(~usable).tolist(), np.isnat(view.event_time), request)
+        for feature in self.use.view.features:
+            if feature.name in view.nulls:
+                self._report_nulls(features, feature, np.flatnonzero(view.nulls[feature.name] & usable).tolist())
+
+    def _report_nulls(self, features: Features, feature: Feature, rows: list[int]) -> None:
+        name = f"{self.use.name}.{feature.name}"
+        for row in rows:
+            if feature.default is not None:
+                features.degraded.setdefault(row, {})[name] = "null"
+            elif not feature.nullable:
+                refusal = NotFound(
+                    f"feature {feature.name!r} of view {self.use.name!r} is stored as null, and has no default",
+                    code="feature_null",
+                    details=[{"row": row, "field": name, "rule": "must not be null"}],
+                )
+                features.refused.setdefault(row, refusal)
 
     def _report(self, features: Features, rows: list[int], absent: Column, request: Columns) -> None:
         for row in rows:

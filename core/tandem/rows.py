@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 
-from tandem.contract import Column, Columns, Contract, Field, FieldType, ZonedDatetime, naive_utc
-from tandem.errors import ContractViolation, Violation
+from tandem.columns import is_null, read_column
+from tandem.contract import Column, Columns, Contract, Field, ZonedDatetime, naive_utc
+from tandem.errors import ContractViolation, DefinitionError, Violation
+from tandem.features import nan_rows
+from tandem.tables import Table, columns_of
 
 MAX_VIOLATIONS = 100
 """A client is told of at most this many broken rules."""
@@ -61,6 +64,16 @@ class RowReader:
             name: reader.column(given) for name, reader, given in zip(self._names, self._readers, values, strict=True)
         }
 
+    def plain(self, row: Any) -> Any:
+        """A row with values of NumPy and pandas as Python's own, and with nulls as None.
+
+        A NaN of a required field stays, to be refused as what it is. A ``numpy.datetime64`` is in UTC.
+        """
+        if not isinstance(row, Mapping):
+            return row
+        required = {name for name, field in self._inputs.items() if field.required}
+        return {name: _plain(value, keep_nan=name in required) for name, value in row.items()}
+
     def given(self, rows: Iterable[Row]) -> int:
         """How many fields the rows have together, fields left out not counted."""
         required = len(self._names) - len(self._optional)
@@ -109,6 +122,52 @@ class RowReader:
                 yield Violation(index, name, rule)
 
 
+def read_rows(contract: Contract, table: Table) -> Columns:
+    """Request columns of a table with a column for each field, which those that may be left out may lack.
+
+    Raises:
+        ContractViolation: naming field and rule, and the row where there is one.
+        DefinitionError: if it is no table.
+    """
+    columns = columns_of(table)
+    rows = len(next(iter(columns.values())))
+    violations = [Violation(None, str(name), "unknown field") for name in columns if name not in contract.inputs]
+    violations += [
+        Violation(None, name, "is required")
+        for name, field in contract.inputs.items()
+        if field.required and name not in columns
+    ]
+    if not rows:
+        violations.append(Violation(None, "rows", "must have at least one row"))
+    request: Columns = {name: field.filling(rows) for name, field in contract.inputs.items() if not field.required}
+    for name, field in contract.inputs.items():
+        if name not in columns:
+            continue
+        try:
+            request[name], null = read_column(name, columns[name], field.type)
+        except DefinitionError as error:
+            violations.append(Violation(None, name, str(error)))
+            continue
+        if null is not None and field.required:
+            violations += [Violation(int(row), name, "must not be null") for row in np.flatnonzero(null)]
+        elif null is not None:
+            request[name][null] = field.filler
+    if violations:
+        raise ContractViolation(violations[:MAX_VIOLATIONS])
+    check_columns(contract, request)
+    return request
+
+
+def fill_nulls(contract: Contract, columns: Mapping[str, Column]) -> Columns:
+    """Columns that came as tensors, with the filler of the field where they have a null: a NaN or NaT.
+
+    Args:
+        contract: The contract.
+        columns: A column of the right dtype for each field. A required field is left as it is.
+    """
+    return {name: _filled(contract.inputs[name], column) for name, column in columns.items()}
+
+
 def check_columns(contract: Contract, columns: Mapping[str, Column]) -> None:
     """Check columns that came as tensors against the contract.
 
@@ -134,9 +193,34 @@ def json_values(column: Column) -> list[Any]:
     return [None if text == "NaT" else f"{text}Z" for text in np.datetime_as_string(column).tolist()]
 
 
+def _plain(value: Any, *, keep_nan: bool) -> Any:
+    if is_null(value):
+        return value if keep_nan and isinstance(value, float) else None
+    if isinstance(value, np.datetime64):
+        return value.astype("datetime64[us]").item().replace(tzinfo=UTC)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, datetime) and type(value) is not datetime:
+        # a subclass, such as pandas' Timestamp
+        return datetime.combine(value.date(), value.timetz())
+    return value
+
+
+def _filled(field: Field, column: Column) -> Column:
+    if field.required or column.dtype.kind not in "fM":
+        return column
+    null = nan_rows(column) if column.dtype.kind == "f" else np.isnat(column)
+    if not np.count_nonzero(null):
+        return column
+    return np.where(null if column.ndim == 1 else null[:, None], np.array(field.filler, field.dtype), column)
+
+
 def _broken(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
     """Broken rules with the rows that break them."""
     absent = np.zeros(len(column), bool)
+    if column.ndim == 2:
+        yield from _broken_by_arrays(field, column)
+        return
     if field.type == "float64":
         not_given_allowed = field.optional and field.default is None
         absent = np.isnan(column) if not_given_allowed else absent
@@ -154,8 +238,15 @@ def _broken(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
         yield f"must be one of {', '.join(map(str, field.enum))}", ~np.isin(column, np.array(field.enum, field.dtype))
 
 
+def _broken_by_arrays(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
+    """The same for arrays, number by number."""
+    for index, values in enumerate(column.T):
+        for rule, wrong in _broken(field.number, values):
+            yield f"number {index} {rule}", wrong
+
+
 class _Reader:
-    """Makes the column of one field from what clients gave for it."""
+    """Makes the column of one field from what clients gave for it; of lists, one with two dimensions."""
 
     __slots__ = ("dtype", "filler", "is_timestamp", "required")
 
@@ -178,24 +269,27 @@ def _wire_type(field: Field) -> Any:
     if field.enum is not None:
         return Literal[field.enum]
     bounds: dict[str, Any] = dict(field.bounds)
-    if field.type in _EXTREMES:
+    if field.scalar in _EXTREMES:
         # a bound also keeps NaN out
-        lowest, highest = _EXTREMES[field.type]
+        lowest, highest = _EXTREMES[field.scalar]
         if not bounds.keys() & {"ge", "gt"}:
             bounds["ge"] = lowest
         if not bounds.keys() & {"le", "lt"}:
             bounds["le"] = highest
-    base = _WIRE_TYPES[field.type]
-    return Annotated[base, msgspec.Meta(**bounds)] if bounds else base
+    base = _WIRE_TYPES[field.scalar]
+    value = Annotated[base, msgspec.Meta(**bounds)] if bounds else base
+    if field.length is None:
+        return value
+    return Annotated[list[value], msgspec.Meta(min_length=field.length, max_length=field.length)]  # type: ignore[valid-type]
 
 
 _SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 _HOLDS = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
-_EXTREMES: dict[FieldType, tuple[float | int, float | int]] = {
+_EXTREMES: dict[str, tuple[float | int, float | int]] = {
     "float64": (float(np.finfo(np.float64).min), float(np.finfo(np.float64).max)),
     "int64": (-(2**63), 2**63 - 1),
 }
-_WIRE_TYPES: dict[FieldType, Any] = {
+_WIRE_TYPES: dict[str, Any] = {
     "float64": float,
     "int64": int,
     "bool": bool,

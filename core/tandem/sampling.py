@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tandem.contract import NUMPY_DTYPES, Column, Field
+from tandem.contract import Column, Field, array_length, numpy_dtype
 from tandem.features import Feature, FeatureView, ViewColumns, parse_duration
 from tandem.model import Model
 from tandem.pipeline import Inputs
@@ -69,6 +69,8 @@ def _random_row(fields: dict[str, Field], rng: np.random.Generator) -> dict[str,
 def _random_value(name: str, field: Field, rng: np.random.Generator) -> Any:
     if field.enum is not None:
         return field.enum[int(rng.integers(len(field.enum)))]
+    if field.length is not None:
+        return [_random_float(field, rng) for _ in range(field.length)]
     match field.type:
         case "float64":
             return _random_float(field, rng)
@@ -127,14 +129,16 @@ def _random_view(
     nulls = {}
     for feature in view.features:
         mask = (rng.random(rows) < null) & ~np.isnat(event_time)
-        if (feature.default is not None or feature.type == "float64") and mask.any():
+        if feature.nullable and mask.any():
             nulls[feature.name] = mask
     return ViewColumns(columns, event_time, nulls)
 
 
 def _random_column(feature: Feature, rows: int, rng: np.random.Generator) -> Column:
     default: Any = feature.default
-    dtype = NUMPY_DTYPES[feature.type]
+    dtype = numpy_dtype(feature.type)
+    if (length := array_length(feature.type)) is not None:
+        return rng.normal(size=(rows, length))
     match feature.type:
         case "float64":
             center = 1.0 if default is None else float(default)
@@ -148,6 +152,6 @@ def _random_column(feature: Feature, rows: int, rng: np.random.Generator) -> Col
         case "string":
             texts = [*([default] if default is not None else []), *(f"{feature.name}-{index}" for index in range(5))]
             return np.array([texts[index] for index in rng.integers(len(texts), size=rows)], dtype)
-        case "timestamp":
+        case _:
             now = np.datetime64(NOW.replace(tzinfo=None), "us")
             return now - rng.integers(0, _MONTH_US, rows).astype("timedelta64[us]")

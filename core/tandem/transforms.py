@@ -10,13 +10,14 @@ Every transform must treat each row by itself: :func:`check_row_independence` re
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from tandem.contract import NUMPY_DTYPES, Column, Field, FieldType, check_name
+from tandem.contract import NUMPY_DTYPES, Column, Field, FieldType, array_length, check_name
 from tandem.errors import DefinitionError
 
 Function = Callable[..., Any]
@@ -175,10 +176,15 @@ def postprocess(type: FieldType, *, unit: str = "", description: str = "") -> Ca
     an on-demand transform can read. Keyword-only parameters are state, given when the bundle is written.
 
     Args:
-        type: Type of the result.
+        type: Type of the result: a single value, not an array.
         unit: Its unit.
         description: For people.
+
+    Raises:
+        DefinitionError: if it is an array.
     """
+    if array_length(type) is not None:
+        raise DefinitionError(f"a post-processing step gives single values, not {type}")
 
     def declare(function: Function) -> Postprocess:
         check_name(function.__name__, "post-processing step")
@@ -234,6 +240,29 @@ def call(transform: Transform, columns: Mapping[str, Column], state: Mapping[str
 def as_arrays(state: Mapping[str, Any]) -> State:
     """Fitted state as a transform gets it: lists as arrays."""
     return {name: np.asarray(value) if isinstance(value, list) else value for name, value in state.items()}
+
+
+def check_finite(name: str, state: Mapping[str, Any]) -> None:
+    """Refuse fitted state with a NaN or an infinity: JSON has none, and whatever is computed with it is lost.
+
+    Args:
+        name: Of the transform.
+        state: Its state.
+
+    Raises:
+        DefinitionError: naming the transform and the state.
+    """
+    for key, value in state.items():
+        if not _is_finite(value):
+            raise DefinitionError(f"{name}: state {key!r} is not finite: {value!r:.80}")
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def checked(name: str, result: Any, rows: int) -> Any:

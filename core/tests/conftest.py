@@ -117,18 +117,21 @@ class Trained:
 
 def table(rows: int, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
+    asked_at = np.datetime64("2026-05-01T08:00", "us") + rng.integers(0, 10**9, rows).astype("m8[us]")
     return {
         "city_id": np.array([f"city-{index % 7}" for index in range(rows)], object),
         "driver_id": rng.integers(0, 50, rows),
         "distance_km": rng.uniform(1, 50, rows),
         "shared": rng.random(rows) < 0.3,
-        "asked_at": np.datetime64("2026-05-01T08:00", "us") + rng.integers(0, 10**9, rows).astype("m8[us]"),
+        "asked_at": asked_at,
         "tariff": rng.choice(["day", "night"], rows).astype(object),
         "seats": rng.integers(1, 9, rows),
         "speed": rng.uniform(10, 50, rows),
         "zone": rng.choice(["a", "b", "c"], rows).astype(object),
         "lanes": rng.integers(1, 5, rows),
         "rating": rng.uniform(3, 5, rows),
+        "city_event_time": asked_at,
+        "driver_event_time": asked_at,
     }
 
 

@@ -161,3 +161,18 @@ def test_features_without_default_are_looked_at_where_they_are_known() -> None:
 
 def test_signature_tells_the_order_of_the_columns() -> None:
     assert findings("x", "g", "f")["signature"].message.startswith("3 columns: x, g, f; hash ")
+
+
+def test_state_is_fitted_to_rows_without_nan() -> None:
+    """Whether training data have nulls is not known here: a mean is no fault as long as they have none."""
+
+    @model_dependent(fit=lambda x: {"mean": float(x.mean())})
+    def center(x, *, mean):
+        return x - mean
+
+    fields = {"x": Field("float64", optional=True)}
+    model = Model(
+        "m", serving_keys={"id": "string"}, passed_features=fields, inputs=[center("x")], prediction=Prediction("y")
+    )
+    found = {finding.name: finding.status for finding in check_model(model)}
+    assert (found["center_x"], found["signature"]) == ("warning", "ok")

@@ -4,6 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
 from tandem import Bundle, EmbeddedModel
@@ -122,3 +125,78 @@ def test_values_beyond_the_models_numbers_are_violations(make_package: Any, trai
         model.predict([ROW, {**ROW, "rain_mm": -1e308}])
     rule = "must be from -3.4028235e+38 to 3.4028235e+38, as the model computes in float32"
     assert refused.value.details == [{"row": 1, "field": "rain_mm", "rule": rule}]
+
+
+PLAIN = {**ROW, "seats": 2, "rain_mm": 1.5, "tariff": "night"}
+
+
+def test_values_of_numpy_and_pandas(bundle: Bundle, store: MemoryStore) -> None:
+    model = EmbeddedModel.open(bundle.path, get=store.get_now)
+    expected = model.predict([PLAIN])
+    berlin = pd.Timestamp("2026-05-01T10:00:00.000000001", tz="Europe/Berlin")
+    for asked_at in (berlin, np.datetime64("2026-05-01T08:00"), np.datetime64("2026-05-01T08:00:00", "ns")):
+        row = {
+            "city_id": np.str_("city-1"),
+            "driver_id": np.int16(7),
+            "distance_km": np.float32(12.0),
+            "shared": np.True_,
+            "asked_at": asked_at,
+            "seats": np.uint8(2),
+            "rain_mm": np.array(1.5),
+            "tariff": np.str_("night"),
+        }
+        assert model.predict([row]) == expected
+        assert model.predict((row,)) == expected
+
+
+@pytest.mark.parametrize("null", [None, float("nan"), np.nan, np.float32("nan"), pd.NA, pd.NaT, np.datetime64("NaT")])
+def test_nulls_of_python_numpy_and_pandas_are_fields_left_out(bundle: Bundle, store: MemoryStore, null: Any) -> None:
+    model = EmbeddedModel.open(bundle.path, get=store.get_now)
+    assert model.predict([{**ROW, "seats": null, "rain_mm": null, "tariff": null}]) == model.predict([ROW])
+    with pytest.raises(ContractViolation, match="row 1, field 'driver_id': must"):
+        model.predict([ROW, {**ROW, "driver_id": null}])
+
+
+ROWS = [PLAIN, {**PLAIN, "seats": None, "rain_mm": None}, {**PLAIN, "tariff": None, "city_id": "?"}]
+
+
+@pytest.mark.parametrize("form", ["pandas", "polars", "arrow", "batch", "arrays"])
+def test_tables_of_requests(bundle: Bundle, store: MemoryStore, form: str) -> None:
+    model = EmbeddedModel.open(bundle.path, get=store.get_now)
+    rows = [{**row, "asked_at": datetime(2026, 5, 1, 8, tzinfo=UTC)} for row in ROWS]
+    arrow = pa.Table.from_pylist(rows)
+    table = {
+        "pandas": lambda: pd.DataFrame(rows),
+        "polars": lambda: pl.DataFrame(rows),
+        "arrow": lambda: arrow,
+        "batch": lambda: arrow.to_batches()[0],
+        "arrays": lambda: {name: np.array([row[name] for row in rows]) for name in PLAIN},
+    }[form]()
+    assert model.predict(table) == model.predict(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("change", "violations"),
+    [
+        ({"distance_km": [-1.0, 2.0]}, [(0, "distance_km", "must be > 0")]),
+        ({"distance_km": [1.0, None]}, [(1, "distance_km", "must not be null")]),
+        (
+            {"distance_km": [1.0, np.inf]},
+            [(None, "distance_km", "column 'distance_km' is infinite in row 1; values must be finite")],
+        ),
+        ({"strange": [1, 2]}, [(None, "strange", "unknown field")]),
+        ({"tariff": ["day", "dawn"]}, [(1, "tariff", "must be one of day, night")]),
+        ({"shared": None}, [(None, "shared", "is required")]),
+    ],
+)
+def test_tables_that_break_the_contract(bundle: Bundle, change: dict[str, Any], violations: list[Any]) -> None:
+    table = {name: [value, value] for name, value in ROW.items()} | change
+    frame = pd.DataFrame({name: values for name, values in table.items() if values is not None})
+    with pytest.raises(ContractViolation) as caught:
+        EmbeddedModel(bundle).predict(frame)
+    assert [(violation.row, violation.field, violation.rule) for violation in caught.value.violations] == violations
+
+
+def test_a_table_without_rows_is_refused(bundle: Bundle) -> None:
+    with pytest.raises(ContractViolation, match="at least one row"):
+        EmbeddedModel(bundle).predict(pd.DataFrame([ROW]).iloc[:0])

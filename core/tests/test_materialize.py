@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -109,15 +110,17 @@ STRICT = FeatureView("v", keys=["id"], features=[Feature("n", "int64")])
     ("view", "changes", "reason"),
     [
         (VIEW, {"x": ["1", "2", "3"]}, "column 'x' is string; the feature is float64"),
-        (VIEW, {"n": [1.0, 2.0, 3.0]}, "column 'n' is double; the feature is int64"),
+        (VIEW, {"n": [1.0, 2.5, 3.0]}, "column 'n' cannot be read as int64 without loss: row 1 is 2.5"),
+        (VIEW, {"n": [True, False, True]}, "column 'n' is bool; the feature is int64"),
+        (VIEW, {"x": [1.0, -np.inf, np.inf]}, "column 'x' is infinite in row 1; values must be finite"),
         (VIEW, {"s": [1, 2, 3]}, "column 's' is int64; the feature is string"),
         (VIEW, {"b": [1, 0, 1]}, "column 'b' is int64; the feature is bool"),
         (VIEW, {"t": [1, 2, 3]}, "column 't' is int64; the feature is timestamp"),
         (VIEW, {"event_time": [1, 2, 3]}, "column 'event_time' is int64; it must be a timestamp"),
         (VIEW, {"id": [1.0, 2.0, 3.0]}, "column 'id' is double; a key must be a string or an integer"),
-        (VIEW, {"id": ["a", None, "b"]}, "column 'id' has nulls; a key must always be given"),
-        (VIEW, {"event_time": pa.array([1, None, 2], pa.timestamp("us"))}, "column 'event_time' has nulls"),
-        (STRICT, {}, "column 'n' has nulls; the feature has no default and is no float64"),
+        (VIEW, {"id": ["a", None, "b"]}, "column 'id' has nulls in row 1; a key must always be given"),
+        (VIEW, {"event_time": pa.array([1, None, 2], pa.timestamp("us"))}, "column 'event_time' has nulls in row 1"),
+        (STRICT, {}, "column 'n' has nulls in row 1; the feature is int64 and has no default"),
         (VIEW, {"n": pa.array([1, 2**63, 3], pa.uint64())}, "column 'n' cannot be read as int64 without loss"),
         (VIEW, {"x": [2**53 + 1, 2, 3]}, "column 'x' cannot be read as float64 without loss"),
     ],
@@ -141,3 +144,107 @@ async def test_empty_table() -> None:
     done = await materialize(VIEW, table().slice(0, 0), MemoryStore())
     assert (done.rows_read, done.entities_written) == (0, 0)
     assert np.isnat(done.newest)
+
+
+async def test_a_backfill_leaves_what_is_newer_in_the_store() -> None:
+    store = MemoryStore()
+    await materialize(VIEW, table(), store)
+    earlier = [datetime(2025, 1, 1), datetime(2026, 1, 3), datetime(2025, 1, 1)]
+    late = table(event_time=pa.array(earlier, pa.timestamp("us")), x=[7.0, 8.0, 9.0])
+    done = await materialize(VIEW, late, store)
+    assert (done.rows_read, done.entities_written, done.entities_newer) == (3, 1, 1)
+    assert stored(store, "a", "b").columns["x"].tolist() == [1.0, 8.0]
+    done = await materialize(VIEW, late, store, overwrite=True)
+    assert (done.entities_written, done.entities_newer) == (2, 0)
+    assert stored(store, "a").columns["x"].tolist() == [9.0]
+
+
+async def test_an_entity_newer_in_the_store_than_one_batch_and_older_than_the_next_is_written() -> None:
+    view = FeatureView("w", keys=["id"], features=[Feature("x")])
+    store = MemoryStore()
+    times = np.full(ROWS_PER_BATCH + 1, np.datetime64("2026-01-01", "us"))
+    times[-1] = np.datetime64("2026-01-03")
+    ids = np.arange(ROWS_PER_BATCH + 1)
+    ids[-1] = 0
+    big = {"id": ids, "x": np.arange(float(len(ids))), "event_time": times}
+    two_days = pa.array([datetime(2026, 1, 2)] * 2, pa.timestamp("us"))
+    await materialize(view, pa.table({"id": [0, 1], "x": [-1.0, -1.0], "event_time": two_days}), store)
+    done = await materialize(view, big, store)
+    assert (done.entities_written, done.entities_newer) == (ROWS_PER_BATCH - 1, 1)
+    assert stored(store, 0, 1, 2, view=view).columns["x"].tolist() == [float(ROWS_PER_BATCH), -1.0, 2.0]
+
+
+@pytest.mark.parametrize("form", ["pandas", "polars", "batch", "dict", "lists", "dataset"])
+async def test_tables_of_any_library(form: str) -> None:
+    expected, store = MemoryStore(), MemoryStore()
+    await materialize(VIEW, table(), expected)
+    given = {
+        "pandas": lambda: table().to_pandas(),
+        "polars": lambda: pl.from_arrow(table()),
+        "batch": lambda: table().to_batches()[0],
+        "dict": lambda: {name: table()[name].to_pandas().to_numpy() for name in table().column_names},
+        "lists": lambda: table().to_pydict() | {"t": [datetime(1970, 1, 1, 0, 0, 0, 1), None, datetime(1970, 1, 1)]},
+        "dataset": lambda: pa.dataset.dataset(table()),
+    }[form]()
+    assert count_rows(given) == 3
+    await materialize(VIEW, given, store)
+    assert store._rows == expected._rows
+
+
+@pytest.mark.parametrize("given", [5, [{"id": "a"}], {"id": [1, 2], "x": [1]}])
+async def test_what_is_no_table(given: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"no table|cannot be read with Arrow"):
+        await materialize(VIEW, given, MemoryStore())
+
+
+VECTORS = FeatureView("e", keys=["id"], features=[Feature("n", "int64", default=0), Feature("v", "float64[3]")])
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        pa.array([[1, 2, 3], None, [4.5, 5, 6]], pa.list_(pa.float64())),
+        pa.array([[1, 2, 3], None, [4.5, 5, 6]], pa.list_(pa.float32(), 3)),
+        pa.array([[1, 2, 3], [0, None, 0], [4.5, 5, 6]], pa.large_list(pa.float64())),
+    ],
+)
+async def test_arrays(vectors: pa.Array) -> None:
+    store = MemoryStore()
+    await materialize(VECTORS, table(id=["a", "b", "c"], v=vectors), store)
+    found = stored(store, "a", "b", "c", "?", view=VECTORS)
+    assert found.columns["v"].shape == (4, 3)
+    assert found.columns["v"][[0, 2]].tolist() == [[1, 2, 3], [4.5, 5, 6]]
+    assert found.nulls["v"].tolist() == [False, True, False, False]
+    assert found.columns["n"].tolist()[::2] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "reason"),
+    [
+        (pa.array([[1.0], [1.0, 2.0, 3.0], [1.0]]), r"column 'v' cannot be read as float64\[3\]: rows 0, 2"),
+        (pa.array([[1.0, 2.0, np.inf]] * 3), "column 'v' is infinite in rows 0, 1, 2"),
+        (pa.array([["a", "b", "c"]] * 3), r"column 'v' is list<.*string>; the feature is float64\[3\]"),
+        (pa.array([1.0, 2.0, 3.0]), r"column 'v' is double; the feature is float64\[3\]"),
+    ],
+)
+async def test_arrays_that_do_not_fit(vectors: pa.Array, reason: str) -> None:
+    with pytest.raises(DefinitionError, match=reason):
+        await materialize(VECTORS, table(id=["a", "b", "c"], v=vectors), MemoryStore())
+
+
+async def test_errors_name_the_file_and_rows_of_the_whole_table(tmp_path: Path) -> None:
+    rows = ROWS_PER_BATCH + 10
+    x = np.zeros(rows)
+    x[-2:] = np.inf
+    times = pa.array(np.zeros(rows, np.int64), pa.timestamp("us"))
+    file = tmp_path / "load.parquet"
+    pq.write_table(pa.table({"id": np.arange(rows), "x": x, "event_time": times}), file)
+    view = FeatureView("w", keys=["id"], features=[Feature("x")])
+    last = f"rows {rows - 2}, {rows - 1}"
+    with pytest.raises(DefinitionError, match=f"load.parquet: column 'x' is infinite in {last}; values must be finite"):
+        await materialize(view, file, MemoryStore())
+    view = FeatureView("w", keys=["id"], features=[Feature("y")])
+    with pytest.raises(
+        DefinitionError, match=r"load.parquet: .*'w': the table has no column 'y'; it has id, x, event_"
+    ):
+        await materialize(view, file, MemoryStore())

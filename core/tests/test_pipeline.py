@@ -75,7 +75,7 @@ def test_missing_stale_and_null_values_become_defaults() -> None:
     assert features.columns["speed"].tolist() == [1.0, 30.0, 30.0, 4.0]
     assert features.columns["lanes"].tolist() == [2, 2, 2, 1]
     assert features.columns["lanes"].dtype == np.int64
-    assert features.degraded == {1: {"city": "missing"}, 2: {"city": "stale"}}
+    assert features.degraded == {0: {"city.lanes": "null"}, 1: {"city": "missing"}, 2: {"city": "stale"}}
     assert features.refused == {}
 
 

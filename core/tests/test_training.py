@@ -3,10 +3,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 
-from tandem import DefinitionError, Feature, FeatureView, Field, Model, Prediction, fit, inputs_from_table, matrix
-from tandem.training import as_column
+from tandem import (
+    DefinitionError,
+    Feature,
+    FeatureView,
+    Field,
+    Model,
+    Pipeline,
+    Prediction,
+    fit,
+    inputs_from_table,
+    matrix,
+)
+from tandem.signature import Signature
 from tandem.transforms import model_dependent
 
 VIEW = FeatureView("v", keys=["id"], max_age="1h", features=[Feature("speed", default=1.0)])
@@ -24,6 +38,7 @@ def table(**changes: Any) -> dict[str, Any]:
         "x": [1.0, 2.0],
         "speed": [5.0, 6.0],
         "as_of": np.array(["2026-05-01", "2026-05-02"], "M8[s]"),
+        "v_event_time": np.array(["2026-05-01", "2026-05-02"], "M8[s]"),
     }
     return {name: value for name, value in (given | changes).items() if value is not None}
 
@@ -44,9 +59,12 @@ def test_event_times_make_values_stale_as_online() -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"x": None}, "no column 'x'"),
-        ({"speed": None}, "no column 'speed' of feature view 'v'"),
-        ({"as_of": None}, "no column 'as_of': when was"),
+        ({"x": None}, "no column 'x'; it has id, speed, as_of, v_event_time"),
+        ({"speed": None}, "no column 'speed' of feature view 'v'; it has id, x, as_of, v_event_time"),
+        ({"x": [1.0, None]}, "column 'x' is null in row 1; the field is required"),
+        ({"speed": [1.0, np.inf]}, "column 'speed' is infinite in row 1; values must be finite"),
+        ({"n": [True, False]}, "column 'n' cannot be read as int64: its values are bool"),
+        ({"as_of": None}, "no column 'as_of'; it has id, x, speed, v_event_time; when was the question"),
         ({"x": ["a", "b"]}, "column 'x' cannot be read as float64"),
         ({"n": [1.5, 2.0]}, "column 'n' cannot be read as int64"),
         ({"id": np.array([1, None], object)}, "column 'id' has values that are no strings"),
@@ -60,8 +78,10 @@ def test_table_that_does_not_fit(changes: dict[str, Any], reason: str) -> None:
 
 def test_moment_of_the_question_may_not_be_missing() -> None:
     asked = model(request_parameters={"ts": Field("timestamp", optional=True)}, as_of="ts")
-    with pytest.raises(DefinitionError, match="column 'ts' is missing in row 0: when was"):
+    with pytest.raises(DefinitionError, match="no column 'ts'; it has id, x, speed, as_of, v_event_time; when was"):
         inputs_from_table(asked, table())
+    with pytest.raises(DefinitionError, match="column 'ts' is null in row 1; when was the question asked"):
+        inputs_from_table(asked, table(ts=np.array(["2026-05-01", "NaT"], "M8[s]")))
     given = table(ts=np.array(["2026-05-01", "2026-05-02"], "M8[s]"))
     assert inputs_from_table(asked, given).as_of.tolist() == given["ts"].tolist()
 
@@ -100,17 +120,87 @@ def test_state_is_plain_and_exact() -> None:
     assert type(pipeline.state["scale_x"]["k"]) is float
 
 
+def frame(**changes: Any) -> dict[str, Any]:
+    arrays = {name: np.asarray(values) for name, values in table(**changes).items()}
+    return {name: array.astype("M8[us]") if array.dtype.kind == "M" else array for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("form", [pd.DataFrame, pl.DataFrame, pa.table, lambda given: pa.table(given).to_batches()[0]])
+def test_tables_of_any_library(form: Any) -> None:
+    expected = inputs_from_table(model(), table())
+    given = form(frame())
+    pipeline = fit(model(), given)
+    assert matrix(pipeline, given).tolist() == matrix(pipeline, expected).tolist() == [[1, 4, 5], [2, 4, 6]]
+
+
 @pytest.mark.parametrize(
-    ("values", "type_", "dtype"),
+    ("given", "reason"),
     [
-        ([1, 2], "float64", "f8"),
-        (np.array([1, 2], np.int8), "int64", "i8"),
-        (np.array([1.0, 2.0], np.float32), "float64", "f8"),
-        ([True], "bool", "?"),
-        (["2026-05-01"], "timestamp", "M8[us]"),
-        (np.array(["2026-05-01"], "M8[ns]"), "timestamp", "M8[us]"),
-        (np.array(["a"]), "string", "O"),
+        (pd.DataFrame([[1, 2]], columns=["x", "x"]), "the table has two columns 'x'"),
+        (pa.table([[1], [2]], names=["x", "x"]), "the table has two columns 'x'"),
+        (pl.LazyFrame({"x": [1]}), "LazyFrame is no table"),
+        ([{"x": 1}], "list is no table: give a pandas or polars frame"),
+        ({}, "the table has no columns"),
+        (pd.DataFrame({"x": [1.0]}), "no column 'id'; it has x"),
     ],
 )
-def test_as_column(values: Any, type_: Any, dtype: str) -> None:
-    assert as_column("c", values, type_).dtype == np.dtype(dtype)
+def test_what_is_no_table(given: Any, reason: str) -> None:
+    with pytest.raises(DefinitionError, match=reason):
+        inputs_from_table(model(), given)
+
+
+def test_event_times_left_out_warn_that_ages_are_taken_as_fresh() -> None:
+    with pytest.warns(UserWarning, match="no column v_event_time: all values of v are taken as fresh") as caught:
+        inputs = inputs_from_table(model(), table(v_event_time=None))
+    assert caught[0].filename == __file__
+    assert inputs.views[0].event_time.tolist() == inputs.as_of.tolist()
+
+
+def test_entities_without_a_row_may_lack_values_that_have_no_default() -> None:
+    view = FeatureView("w", keys=["id"], features=[Feature("k", "int64"), Feature("t", "string")])
+    needs = Model("m", serving_keys={"id": "string"}, views=[view], inputs=["k"], prediction=Prediction("y"))
+    given = {
+        "id": ["a", "b"],
+        "as_of": np.array(["2026-05-01"] * 2, "M8[s]"),
+        "w_event_time": [np.datetime64("2026-05-01"), None],
+        "k": [3, None],
+        "t": ["x", None],
+    }
+    inputs = inputs_from_table(needs, given)
+    assert np.isnat(inputs.views[0].event_time).tolist() == [False, True]
+    assert inputs.views[0].nulls == {}
+    with pytest.raises(DefinitionError, match="column 'k' is null in row 1; the feature is int64 and has no default"):
+        inputs_from_table(needs, given | {"w_event_time": given["as_of"]})
+
+
+MAYBE = {"x": Field("float64", optional=True)}
+
+
+def scaled(fit_mean: Any) -> Model:
+    @model_dependent(fit=lambda x: {"mean": fit_mean(x)})
+    def center(x, *, mean):
+        return x - mean
+
+    return Model("m", serving_keys={"id": "string"}, passed_features=MAYBE, inputs=[center("x")],
+                 prediction=Prediction("y"))  # fmt: skip
+
+
+def test_state_that_nan_made_is_refused_with_column_rows_and_what_to_do() -> None:
+    values = [None if row % 3 else 1.0 for row in range(30)]
+    given = {"id": ["a"] * 30, "x": values, "as_of": np.full(30, np.datetime64("2026-05-01"))}
+    with pytest.raises(
+        DefinitionError,
+        match=r"center_x: state 'mean' is not finite: nan; column 'x' is NaN in rows 1, 2, 4, 5, 7 and 15 more: leave "
+        r"these out with np\.nanmean, np\.nanstd and the like, or give the field or feature a default",
+    ):
+        fit(scaled(np.mean), given)
+    assert fit(scaled(np.nanmean), given).state == {"center_x": {"mean": 1.0}}
+
+
+@pytest.mark.parametrize("state", [np.inf, -np.inf, [[1.0], [np.nan]], np.array([np.inf])])
+def test_state_that_is_not_finite_is_refused(state: Any) -> None:
+    given = {"id": ["a"], "x": [1.0], "as_of": np.full(1, np.datetime64("2026-05-01"))}
+    with pytest.raises(DefinitionError, match="center_x: state 'mean' is not finite"):
+        fit(scaled(lambda x: state), given)
+    with pytest.raises(DefinitionError, match="center_x: state 'mean' is not finite"):
+        Pipeline(scaled(np.mean), Signature((), ()), {"center_x": {"mean": state}}).check_state()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from tandem import Inputs, Model, inputs_from_table
 
 from simulate import PROFILE, RACES, TRAINING_LOAD
@@ -21,10 +19,4 @@ def read_races() -> pd.DataFrame:
 
 def inputs_of(model: Model, races: pd.DataFrame) -> Inputs:
     """Inputs of the model for the given races."""
-    return inputs_from_table(model, {name: _column(races[name]) for name in races.columns})
-
-
-def _column(values: pd.Series) -> NDArray[np.generic]:
-    if isinstance(values.dtype, pd.DatetimeTZDtype):
-        return values.dt.tz_convert(None).to_numpy()
-    return values.to_numpy()
+    return inputs_from_table(model, races)

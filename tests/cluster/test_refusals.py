@@ -122,6 +122,7 @@ def _other_contract(directory: Path) -> Bundle:
         "age": rng.integers(20, 70, rows).astype(float),
         "sex": np.array(["F", "M"] * (rows // 2)),
     }
+    table |= {f"{use.name}_event_time": table["ts"] for use in model.views}
     inputs = inputs_from_table(model, table)
     pipeline = fit(model, inputs)
     vectors = matrix(pipeline, inputs)

@@ -102,10 +102,20 @@ class Recorder:
         self._stages = [stages.labels(*own, stage) for stage in STAGES]
         self._degraded = Counter(
             "tandem_degraded",
-            "Rows answered without all stored values.",
+            "Rows with stored values that are missing or stale; nulls are counted by themselves.",
             ("model", "version", "reason"),
             registry=registry,
         )
+        nulls = Counter(
+            "tandem_feature_nulls",
+            "Features that are stored as null, among the rows that were looked up.",
+            ("model", "version", "view", "feature"),
+            registry=registry,
+        )
+        self._nulls = [
+            {feature.name: nulls.labels(*own, use.name, feature.name) for feature in use.view.features}
+            for use in bundle.manifest.views
+        ]
         ages = Histogram(
             "tandem_feature_age_seconds",
             "Age of the stored values that were looked up.",
@@ -217,9 +227,15 @@ class Recorder:
         for index, histogram in enumerate(self._ages):
             ages = [(as_of - views[index].event_time) / np.timedelta64(1, "s") for _, _, views, as_of in batches]
             histogram.observe_many(np.concatenate(ages))
+        for _, _, views, _ in batches:
+            for counters, view in zip(self._nulls, views, strict=True):
+                for feature, mask in view.nulls.items():
+                    counters[feature].inc(int(np.count_nonzero(mask)))
         reasons = Tally(
             reason for answer, _, _, _ in batches for row in answer.degraded.values() for reason in set(row.values())
         )
+        # whether values are null is up to the tables, not to the store: gates on degraded rows would be blurred by it
+        del reasons["null"]
         for reason, count in reasons.items():
             self._degraded.labels(*self._own, reason).inc(count)
 

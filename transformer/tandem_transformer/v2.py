@@ -12,8 +12,8 @@ from tandem.contract import Column, Columns, Contract, Field, parse_timestamp
 from tandem.errors import ContractViolation, RequestTooLarge, Violation
 from tandem.oip import InferRequest, InferResponse, Tensor
 from tandem.oip.extensions import model_config
-from tandem.openapi import TENSOR_DATATYPES
-from tandem.rows import MAX_VIOLATIONS, check_columns, json_values
+from tandem.openapi import datatypes
+from tandem.rows import MAX_VIOLATIONS, check_columns, fill_nulls, json_values
 from tandem_transformer.batch import Answer
 
 
@@ -67,9 +67,10 @@ class V2:
         if rows > self._max_rows:
             raise RequestTooLarge(f"{rows} rows; at most {self._max_rows} are taken", code="too_many_rows")
         columns = {
-            name: _column(name, field, tensors[name]) if name in tensors else np.full(rows, field.filler, field.dtype)
+            name: _column(name, field, tensors[name]) if name in tensors else field.filling(rows)
             for name, field in self._contract.inputs.items()
         }
+        columns = fill_nulls(self._contract, columns)
         check_columns(self._contract, columns)
         return columns
 
@@ -98,10 +99,11 @@ class V2:
             if tensor is None:
                 found += [Violation(None, name, "is required")] if field.required else []
                 continue
-            if tensor.datatype not in TENSOR_DATATYPES[field.type]:
-                found.append(Violation(None, name, f"must have datatype {' or '.join(TENSOR_DATATYPES[field.type])}"))
-            if not (len(tensor.shape) == 1 or (len(tensor.shape) == 2 and tensor.shape[1] == 1)):
-                found.append(Violation(None, name, f"must have shape [rows] or [rows, 1], not {list(tensor.shape)}"))
+            if tensor.datatype not in datatypes(field.type):
+                found.append(Violation(None, name, f"must have datatype {' or '.join(datatypes(field.type))}"))
+            if not _has_shape(tensor.shape, field.length):
+                shapes = "[rows] or [rows, 1]" if field.length is None else f"[rows, {field.length}]"
+                found.append(Violation(None, name, f"must have shape {shapes}, not {list(tensor.shape)}"))
             elif tensor.shape[0] == 0:
                 found.append(Violation(None, name, "must have at least one row"))
         if not found:
@@ -127,11 +129,16 @@ def _uneven(tensors: Mapping[str, Tensor]) -> list[Violation]:
 
 
 def _describe(name: str, field: Field) -> dict[str, Any]:
-    return {"name": name, "datatype": TENSOR_DATATYPES[field.type][0], "shape": [-1]}
+    shape = [-1] if field.length is None else [-1, field.length]
+    return {"name": name, "datatype": datatypes(field.type)[0], "shape": shape}
+
+
+def _has_shape(shape: Sequence[int], length: int | None) -> bool:
+    return (len(shape) == 1 and length is None) or (len(shape) == 2 and shape[1] == (length or 1))
 
 
 def _column(name: str, field: Field, tensor: Tensor) -> Column:
-    data = tensor.data.reshape(tensor.shape[0])
+    data = tensor.data.reshape(tensor.shape[0] if field.length is None else tensor.shape)
     if field.type == "string":
         return _texts(name, data)
     if field.type == "timestamp":
@@ -162,4 +169,4 @@ def _tensor(name: str, field: Field, column: Column) -> Tensor:
     if field.type in ("string", "timestamp"):
         texts = np.array([str(value).encode() for value in json_values(column)], object)
         return Tensor(name, "BYTES", texts.shape, texts)
-    return Tensor(name, TENSOR_DATATYPES[field.type][0], column.shape, column)
+    return Tensor(name, datatypes(field.type)[0], column.shape, column)

@@ -54,6 +54,7 @@ async def test_names_and_labels(client: Client) -> None:
         "tandem_rows_per_batch": "histogram",
         "tandem_stage_seconds": "histogram",
         "tandem_degraded_total": "counter",
+        "tandem_feature_nulls_total": "counter",
         "tandem_feature_age_seconds": "histogram",
         "tandem_prediction": "histogram",
     }
@@ -130,3 +131,16 @@ def test_several_processes_count_together(bundle: Bundle) -> None:
         assert sum(value for name, value in found.items() if "request_seconds_count" in name) == asked
         assert found[f"tandem_predictor_endpoints{LABELS}"] == 2
         assert server.stop() == 0
+
+
+async def test_nulls_are_counted_by_feature_and_reported_by_row(client: Client) -> None:
+    asked = [good_row(customer_id=f"c{index}") for index in range(world.CUSTOMERS)]
+    customers = world.offline_inputs(asked).views[0]
+    young = {row for row in range(len(asked)) if not np.isnat(customers.event_time[row])}
+    row = next(row for row in np.flatnonzero(customers.nulls["orders"]).tolist() if row in young)
+    answer = (await client.predict(asked[row], good_row())).json()["predictions"][0]
+    assert answer["degraded"]["customer.orders"] == "null"
+    found = await client.metrics()
+    labels = 'feature="orders",model="parcels",version="v1",view="customer"'
+    assert found[f"tandem_feature_nulls_total{{{labels}}}"] == 1
+    assert found.get('tandem_degraded_total{model="parcels",reason="null",version="v1"}') is None

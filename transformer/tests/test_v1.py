@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandem import Contract, Field, Prediction
 from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge
 from tandem.rows import RowReader
 from tandem.signature import Signature, TensorSpec
@@ -159,3 +160,28 @@ def test_encoding_an_answer_leaves_the_batch_as_it_is() -> None:
     first = v1().encode(Answer(shared, 0, 1), explain=True)
     assert v1().encode(Answer(shared, 0, 1), explain=True) == first
     assert b"vector" not in v1().encode(Answer(shared, 0, 1), explain=False)
+
+
+def test_arrays_are_lists_of_numbers() -> None:
+    contract = Contract(
+        model="m",
+        serving_keys={"id": Field("string")},
+        passed_features={"e": Field("float64[2]", ge=0), "c": Field("float64[2]", default=[1, 2])},
+        request_parameters={},
+        prediction=Prediction("y"),
+        outputs={},
+    )
+    reader = RowReader(contract)
+    protocol = V1(reader, SIGNATURE, "m", "v1", 10)
+    columns = reader.columns(protocol.decode(body({"id": "a", "e": [1, 2.5]}, {"id": "b", "e": [0, 1], "c": [3, 4]})))
+    assert columns["e"].tolist() == [[1, 2.5], [0, 1]]
+    assert columns["c"].tolist() == [[1, 2], [3, 4]]
+    rows = [{"id": "a", "e": [1]}, {"id": "a", "e": [1, -1]}, {"id": "a", "e": 5}, {"id": "a", "e": [1, None]}]
+    with pytest.raises(ContractViolation) as error:
+        protocol.decode(body(*rows))
+    assert [(detail["row"], detail["rule"]) for detail in error.value.details] == [
+        (0, "must be a list of 2 numbers"),
+        (1, "number 1 must be >= 0"),
+        (2, "must be a list of 2 numbers"),
+        (3, "number 1 must be a number"),
+    ]

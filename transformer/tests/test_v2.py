@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tandem import Contract, Field, Prediction
 from tandem.errors import ContractViolation, RequestTooLarge
 from tandem.oip import DATATYPES, InferRequest, RequestedOutput, Tensor
 from tandem.openapi import TENSOR_DATATYPES
@@ -227,3 +228,81 @@ def test_degraded_is_said_whatever_was_asked_for() -> None:
 def test_degraded_is_there_when_it_is_asked_for() -> None:
     response = v2().encode(answer(), request(outputs=("degraded",)))
     assert response.output("degraded").data.tolist() == [b"", b""]
+
+
+ARRAYS = Contract(
+    model="m",
+    serving_keys={"id": Field("string")},
+    passed_features={
+        "embedding": Field("float64[3]", ge=-1, le=1),
+        "context": Field("float64[2]", default=[0.5, 0.25]),
+        "hint": Field("float64[2]", optional=True),
+        "price": Field("float64", gt=0, default=9.0),
+        "since": Field("timestamp", default="2026-01-01T00:00:00Z"),
+    },
+    request_parameters={},
+    prediction=Prediction("y"),
+    outputs={},
+)
+
+
+def array_tensors(**changes: Any) -> InferRequest:
+    values = {
+        "id": np.array([b"a", b"b"], object),
+        "embedding": np.array([[0.0, 1.0, -1.0], [0.5, 0.5, 0.5]], np.float32),
+    } | {name: np.array(value) for name, value in changes.items()}
+    datatypes = {"O": "BYTES", "f": "FP64", "i": "INT64"}
+    return request(
+        *(
+            Tensor(name, "FP32" if value.dtype == np.float32 else datatypes[value.dtype.kind], value.shape, value)
+            for name, value in values.items()
+        )
+    )
+
+
+def test_arrays_are_tensors_of_two_dimensions() -> None:
+    reader = V2(ARRAYS, "m", "v1", 100)
+    assert reader.metadata()["inputs"][1] == {"name": "embedding", "datatype": "FP64", "shape": [-1, 3]}
+    columns = reader.decode(array_tensors(context=[[1.0, 2.0], [3.0, 4.0]]))
+    assert columns["embedding"].tolist() == [[0.0, 1.0, -1.0], [0.5, 0.5, 0.5]]
+    assert columns["embedding"].dtype == np.float64
+    assert columns["context"].tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert np.isnan(columns["hint"]).all()
+    assert columns["hint"].shape == (2, 2)
+
+
+def test_nan_and_nat_are_nulls() -> None:
+    nat = np.iinfo(np.int64).min
+    nulls = array_tensors(
+        price=[np.nan, 2.0], since=[nat, 0], context=[[1.0, np.nan], [3.0, 4.0]], hint=[[1.0, np.nan], [1.0, 2.0]]
+    )
+    columns = V2(ARRAYS, "m", "v1", 100).decode(nulls)
+    assert columns["price"].tolist() == [9.0, 2.0]
+    assert columns["since"].tolist() == [datetime(2026, 1, 1), datetime(1970, 1, 1)]
+    assert columns["context"].tolist() == [[0.5, 0.25], [3.0, 4.0]]
+    assert np.isnan(columns["hint"]).tolist() == [[True, True], [False, False]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "details"),
+    [
+        (
+            {"embedding": np.zeros((2, 2))},
+            {"row": None, "field": "embedding", "rule": "must have shape [rows, 3], not [2, 2]"},
+        ),
+        (
+            {"embedding": [[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]},
+            {"row": 0, "field": "embedding", "rule": "number 1 must be <= 1"},
+        ),
+        (
+            {"embedding": [[0.0, 0.0, 0.0], [0.0, 0.0, np.nan]]},
+            {"row": 1, "field": "embedding", "rule": "number 2 must be finite"},
+        ),
+        ({"hint": [[0.0, np.inf], [0.0, 0.0]]}, {"row": 0, "field": "hint", "rule": "number 1 must be finite"}),
+        ({"price": [0.0, np.nan]}, {"row": 0, "field": "price", "rule": "must be > 0"}),
+    ],
+)
+def test_arrays_that_break_the_contract(changes: dict[str, Any], details: dict[str, Any]) -> None:
+    with pytest.raises(ContractViolation) as error:
+        V2(ARRAYS, "m", "v1", 100).decode(array_tensors(**changes))
+    assert error.value.details == [details]

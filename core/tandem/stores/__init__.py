@@ -1,4 +1,8 @@
-"""Online stores: where packed feature rows live. A store knows bytes, not features."""
+"""Online stores: where packed feature rows live. A store knows bytes, not features.
+
+All that it knows of a row is its head, by which it tells newer values from older ones: four bytes of layout, then
+eight of event time, a little-endian signed number; see :mod:`tandem.features`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,12 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from tandem.errors import StoreError
+
+LAYOUT = 4
+"""Bytes of a row's layout, with which it begins."""
+
+HEAD = LAYOUT + 8
+"""Bytes of a row up to the end of its event time."""
 
 
 class OnlineStore(Protocol):
@@ -19,8 +29,17 @@ class OnlineStore(Protocol):
         """
         ...
 
-    async def put(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Write rows, each with its key; an existing row is replaced.
+    async def put(self, rows: Iterable[tuple[bytes, bytes]], *, overwrite: bool = False) -> list[bytes]:
+        """Write rows, each with its key, except where the store has a newer one of the same layout.
+
+        Comparing and writing are one step: of two writers at the same time, the newer row stays.
+
+        Args:
+            rows: Keys and rows.
+            overwrite: Write whatever the store has.
+
+        Returns:
+            The keys of which the store has a newer row, which is still there.
 
         Raises:
             StoreError: if the store cannot be reached or refuses.
@@ -30,6 +49,14 @@ class OnlineStore(Protocol):
     async def close(self) -> None:
         """Give back connections."""
         ...
+
+
+def is_newer(stored: bytes | None, row: bytes) -> bool:
+    """Whether a stored row has the layout of another one, and a later event time."""
+    if stored is None or len(stored) < HEAD or stored[:LAYOUT] != row[:LAYOUT]:
+        return False
+    times = (int.from_bytes(part[LAYOUT:HEAD], "little", signed=True) for part in (stored, row))
+    return next(times) > next(times)
 
 
 def open_store(url: str) -> OnlineStore:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tandem.stores import is_newer
+
 
 class MemoryStore:
     """A dict behind the protocol of :class:`tandem.stores.OnlineStore`."""
@@ -19,9 +21,15 @@ class MemoryStore:
         """Rows of the given keys, None where there is none."""
         return self.get_now(keys)
 
-    async def put(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Write rows, each with its key."""
-        self._rows.update(rows)
+    async def put(self, rows: Iterable[tuple[bytes, bytes]], *, overwrite: bool = False) -> list[bytes]:
+        """Write rows, each with its key, except where there is a newer one; see :meth:`OnlineStore.put`."""
+        newer = []
+        for key, row in rows:
+            if not overwrite and is_newer(self._rows.get(key), row):
+                newer.append(key)
+            else:
+                self._rows[key] = row
+        return newer
 
     async def close(self) -> None:
         """Nothing to give back."""

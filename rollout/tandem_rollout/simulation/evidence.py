@@ -138,6 +138,7 @@ class Ratios:
         if test.floor:
             below = floor_increments(n_c, k_c, test.floor) / self._phi
             self._floor += below if speaks_for is None else np.where(speaks_for[:, None], below, 0.0)
+        bound = self._bound()  # what was known before the tick
         self._canary += n_c
         self._stable[:, 0] += n_s
         self._stable[:, 1] += k_s
@@ -147,7 +148,7 @@ class Ratios:
             self._baked |= baked
             self._baking[at] += np.where(baked[at, None], worse, 0.0)
             if self._metric.type == "latency":
-                self._hold(baked, n_c, k_c)
+                self._hold(baked, n_c, k_c, bound)
         return counted
 
     def _enough(self, stable: Floats, baking: Bools | None) -> tuple[Bools, Bools]:
@@ -161,13 +162,13 @@ class Ratios:
         self._missing = np.where(looked, trouble, self._missing)
         if self._metric.type != "latency" and counted.any():
             self._alone = True
-            self._hold(counted, canary, events)
+            self._hold(counted, canary, events, self._bound())
         return counted
 
-    def _hold(self, counted: Bools, canary: Floats, events: Floats) -> None:
+    def _hold(self, counted: Bools, canary: Floats, events: Floats, bounds: Floats) -> None:
         """A tick against the bound, where there is one."""
         n_c, k_c = (np.where(counted, each, 0.0)[:, None] for each in (canary, events))
-        ratios, bound = np.asarray(BAD.values), self._bound()[:, None]
+        ratios, bound = np.asarray(BAD.values), bounds[:, None]
         added = (k_c * np.log(ratios) - bound * (ratios - 1.0) * n_c) / self._phi
         self._absolute += np.where(bound > 0.0, added, 0.0)
 

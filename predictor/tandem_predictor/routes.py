@@ -112,7 +112,7 @@ def routes(repository: Repository, metrics: Metrics) -> Starlette:
             Route("/v2/repository/models/{name}/unload", at.unload, methods=["POST"]),
             Route("/metrics", at.metrics),
         ],
-        middleware=[Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES)],
+        middleware=[Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=1)],
         exception_handlers={RequestError: _refuse, 404: _no_route, 405: _no_method},
     )
 

@@ -61,7 +61,7 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     bundle, name = service.bundle, service.model_name
     app = FastAPI(title=name, version=bundle.version, description=bundle.model.__doc__ or "")
     app.add_exception_handler(RequestError, _answer_error)
-    app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES)
+    app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=1)
 
     @app.get("/v2/health/live", tags=["health"])
     async def live() -> dict[str, bool]:

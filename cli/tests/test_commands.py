@@ -57,6 +57,7 @@ def package(tmp_path: Path) -> Path:
     (path / "small").mkdir(parents=True)
     (path / "small" / "__init__.py").write_text(MODEL)
     (path / "pyproject.toml").write_text(PYPROJECT)
+    (path / "train.py").touch()
     return path
 
 

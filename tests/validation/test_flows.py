@@ -111,7 +111,7 @@ def test_nothing_is_forbidden_without_policies() -> None:
 
 
 def _first(spec: dict[str, Any], component: str) -> Pod:
-    of = rollout(network=NETWORK, **spec)
+    of = rollout(**STORE, **spec)
     return half(Revision.of(of, of.spec.all_variants[0]), component)
 
 

@@ -27,8 +27,13 @@ def package(path: Path, **settings: Any) -> ModelPackage:
 
 def table(path: Path, **columns: pa.DataType | None) -> str:
     """A Parquet file without rows, with columns of these types beside those of a good one."""
-    good = {"id": pa.string(), "ctl": pa.float64(), "runs": pa.int64(), "event_time": pa.timestamp("us")}
-    types = {**good, **columns}
+    good: dict[str, pa.DataType] = {
+        "id": pa.string(),
+        "ctl": pa.float64(),
+        "runs": pa.int64(),
+        "event_time": pa.timestamp("us"),
+    }
+    types: dict[str, pa.DataType | None] = {**good, **columns}
     schema = pa.schema([(name, type_) for name, type_ in types.items() if type_ is not None])
     pq.write_table(schema.empty_table(), path / "load.parquet")
     return "load.parquet"

@@ -32,7 +32,7 @@ def test_all_rollouts_of_files_and_of_stdin() -> None:
         (GOOD, "a: [1", "this is no YAML"),
         (GOOD, "", "there is no InferenceRollout in it"),
         (GOOD, "- a", "there is no InferenceRollout in it"),
-        ("bundle:", "bundel:", "est: spec: object contains unknown field `bundel`"),
+        ("bundle:", "bundel:", "est: spec: unknown field 'bundel'; did you mean 'bundle'?"),
         ('"athlete:v1"', "6", "est: spec.bundle.image: expected `str`, got `int`"),
         ("{name: est}", "est", "metadata: must be a map"),
         ("{name: est}", "", "metadata.name"),

@@ -33,7 +33,7 @@ def test_all_rollouts_of_files_and_of_stdin() -> None:
         (GOOD, "", "there is no InferenceRollout in it"),
         (GOOD, "- a", "there is no InferenceRollout in it"),
         ("bundle:", "bundel:", "est: spec: unknown field 'bundel'; did you mean 'bundle'?"),
-        ('"athlete:v1"', "6", "est: spec.bundle.image: expected `str`, got `int`"),
+        ('"athlete:v1"', "6", "est: spec.bundle.image: must be a string, not a whole number; put it in quotes"),
         ("{name: est}", "est", "metadata: must be a map"),
         ("{name: est}", "", "metadata.name"),
         ("{name: est}", "{name: est, namespace: 5}", "est: metadata.namespace: must be a string"),

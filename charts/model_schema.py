@@ -1,4 +1,4 @@
-"""The schema of the chart ``model``: its own values, and the spec's schema out of the CustomResourceDefinition.
+"""The schema of the chart ``model``: its own values, and the spec's schema as the CustomResourceDefinition has it.
 
 Run it as ``python charts/model_schema.py``.
 """
@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from tandem_rollout.crd import crd
+from tandem_rollout.crd import structural
 from tandem_rollout.fields import RolloutName
+from tandem_rollout.spec import RolloutSpec
 
 PATH: Final = Path(__file__).parent / "model" / "values.schema.json"
 
@@ -21,8 +22,7 @@ _TEXTS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 
 def schema() -> dict[str, Any]:
     """The schema as JSON Schema, draft 7: with a misspelt field refused, which the API server would drop in silence."""
-    (version,) = crd()["spec"]["versions"]
-    spec = closed(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+    spec = closed(structural(RolloutSpec))
     # the template makes it where apiKeys are given
     keys = spec["properties"]["route"]["properties"]["auth"]["properties"]["apiKeys"]
     keys["required"].remove("secretName")
@@ -63,6 +63,8 @@ def schema() -> dict[str, Any]:
 def closed(structural: dict[str, Any]) -> dict[str, Any]:
     """A structural schema without Kubernetes' extensions, and with no room for fields that it does not name."""
     plain = {key: value for key, value in structural.items() if not key.startswith("x-kubernetes-") and key != "format"}
+    if structural.get("x-kubernetes-int-or-string"):
+        plain["type"] = ["integer", "string"]
     for bound in ("minimum", "maximum"):
         exclusive = f"exclusive{bound.capitalize()}"
         if plain.pop(exclusive, False):  # later drafts have the number here

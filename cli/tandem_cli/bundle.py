@@ -38,10 +38,14 @@ def show(path: BundleArgument, output: OutputOption = Format.TABLE) -> None:
     if output is Format.JSON:
         print_json({"digest": bundle.digest, "hop_name": bundle.hop_name, "manifest": bundle.manifest})
         return
-    table = Table(show_header=False)
-    for name, value in _facts(bundle).items():
+    facts = _facts(bundle)
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
         table.add_row(name, value)
-    Console().print(table)
+    # a digest in two pieces cannot be copied: on a narrow terminal the line goes on, as any other
+    console = Console(highlight=False)
+    console.width = max(console.width, max(map(len, facts)) + 4 + len(bundle.digest))
+    console.print(table)
 
 
 @commands.command()

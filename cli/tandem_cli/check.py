@@ -15,6 +15,7 @@ from tandem.check import Finding, check
 from tandem.package import ModelPackage
 from tandem_cli.errors import FAILED
 from tandem_cli.output import Format, OutputOption, print_json
+from tandem_cli.settings import check_settings
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
@@ -29,7 +30,7 @@ def check_package(
     ] = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Check a model package: its declaration, its transforms, and what a new version would break for clients.
+    """Check a model package: declaration, transforms, settings, and what a new version would break for clients.
 
     Exit codes: 0 all is well, 1 a finding failed, 2 the command line makes no sense.
     """
@@ -45,9 +46,10 @@ def check_package(
 def _findings(path: Path, against: Path | None) -> list[Finding]:
     bundle = Bundle.open(against) if against else None
     try:
-        return check(ModelPackage.read(path), against=bundle)
+        package = ModelPackage.read(path)
     except DefinitionError as error:
         return [Finding("package", "failed", str(error))]
+    return [*check(package, against=bundle), *check_settings(package)]
 
 
 def _table(findings: list[Finding]) -> Table:

@@ -54,7 +54,7 @@ def choose(
     found = _by_version(directory, package.load().name)
     if not found:
         raise StackError(f"there are no bundles of the model under {directory}; {_train(package)}")
-    stated = _stated_weights(package)
+    stated = stated_weights(package)
     if canary is not None and stable is None:
         others = {version: stated.get(version, 0) for version in found if version != canary}
         if not others:
@@ -84,10 +84,17 @@ def _by_version(directory: Path, model: str) -> dict[str, Bundle]:
     return found
 
 
-def _stated_weights(package: ModelPackage) -> dict[str, int]:
+def stated_weights(package: ModelPackage) -> dict[str, int]:
+    """Weights by version, as ``[tool.tandem.weights]`` has them.
+
+    Raises:
+        StackError: if that is no table of whole numbers.
+    """
     stated: Any = package.settings.get("weights", {})
-    if not isinstance(stated, dict) or not all(type(weight) is int for weight in stated.values()):
-        raise StackError(f"{package.path}: [tool.tandem.weights] must give a whole number to each version: v1 = 90")
+    if not isinstance(stated, dict) or not all(type(weight) is int and weight >= 0 for weight in stated.values()):
+        raise StackError(
+            f"{package.path}: [tool.tandem.weights] must give a whole number, 0 or more, to each version: v1 = 90"
+        )
     return stated
 
 

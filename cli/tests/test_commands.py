@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def package(tmp_path: Path) -> Path:
     (path / "small").mkdir(parents=True)
     (path / "small" / "__init__.py").write_text(MODEL)
     (path / "pyproject.toml").write_text(PYPROJECT)
+    (path / "train.py").touch()
     return path
 
 
@@ -163,6 +165,32 @@ def test_what_golden_rows_prove_is_shown(bundle: Bundle, tmp_path: Path) -> None
     (copy / "tandem.json").write_text(text.replace('"proof": "training"', '"proof": "transport"'))
     assert "transport only" in tandem("bundle", "show", copy).output
     assert "which prove transport only" in tandem("bundle", "verify", copy).output
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "200"])
+def test_a_digest_is_shown_in_one_piece(bundle: Bundle, columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    (line,) = [line for line in tandem("bundle", "show", bundle.path).output.splitlines() if line.startswith("digest")]
+    assert line.split() == ["digest", bundle.digest]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert tandem("--version").output == f"tandem {version('tandem-cli')}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("tandem ini", "init"),
+        ("tandem rollout pro", "promote"),
+        ("tandem bundle sh", "show"),
+        ("tandem up --can", "--canary"),
+    ],
+)
+def test_a_shell_completes_what_is_typed(typed: str, completed: str) -> None:
+    environment = {"_TANDEM_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    result = CliRunner().invoke(app, [], env=environment, prog_name="tandem")
+    assert completed in result.output.split()
 
 
 def test_bundle_verify(bundle: Bundle) -> None:

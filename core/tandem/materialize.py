@@ -102,6 +102,21 @@ async def materialize(
     return done
 
 
+def check_table(view: FeatureView, table: Source, *, event_time: str = EVENT_TIME) -> None:
+    """Check that a table has the columns of a feature view, from its schema alone: no row is read.
+
+    Args:
+        view: The feature view.
+        table: The table.
+        event_time: Name of the column with the event time.
+
+    Raises:
+        DefinitionError: as :func:`materialize` does for a column that is missing or of another type.
+    """
+    with _naming(table):
+        _check_columns(view, _open(table).schema, event_time)
+
+
 def count_rows(table: Source) -> int:
     """Rows of a table; of files, from their footers."""
     with _naming(table):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, Final
+import warnings
+from typing import Any, Final, TextIO
 
 import msgspec
 
@@ -34,3 +35,18 @@ def configure(level: int = logging.INFO) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    warnings.showwarning = _log_warning
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning of Python's, such as one of NumPy's in a transform, as a line of the log instead of plain text."""
+    logging.getLogger("warnings").warning(
+        "%s: %s", category.__name__, message, extra={"file": filename, "line": lineno}
+    )

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout import GROUP, KIND, PLURAL, VERSION
+from tandem_rollout.messages import rule
 from tandem_rollout.rules import RULES
 from tandem_rollout.spec import RolloutSpec
 from tandem_rollout.status import RolloutStatus
@@ -32,10 +33,10 @@ _COLUMNS: Final = (
 
 def crd() -> dict[str, Any]:
     """The CustomResourceDefinition: a structural schema with CEL rules, printer columns and the status subresource."""
-    spec = _structural(RolloutSpec)
-    for where, rule, message in RULES:
+    spec = _with_words(structural(RolloutSpec))
+    for where, expression, message in RULES:
         for schema in _at(spec, where):
-            schema.setdefault("x-kubernetes-validations", []).append({"rule": rule, "message": message})
+            schema.setdefault("x-kubernetes-validations", []).append({"rule": expression, "message": message})
     name_rule = {
         "rule": "self.metadata.name.size() <= 22 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
         "message": "metadata.name may have 22 characters at most, a-z, 0-9 and -, and begins with a letter",
@@ -49,7 +50,7 @@ def crd() -> dict[str, Any]:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": _structural(RolloutStatus),
+            "status": structural(RolloutStatus),
         },
         "x-kubernetes-validations": [name_rule],
     }
@@ -85,7 +86,8 @@ def crd() -> dict[str, Any]:
     }
 
 
-def _structural(kind: type) -> Schema:
+def structural(kind: type) -> Schema:
+    """The structural schema of a struct, without rules of CEL."""
     schema = msgspec.json.schema(kind)
     return _convert(schema, schema["$defs"])
 
@@ -96,7 +98,10 @@ def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
         target = defs[schema["$ref"].rpartition("/")[2]]
         schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
     if "anyOf" in schema:
-        (some,) = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
+        some, *others = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
+        if others:  # of a quantity
+            kept = {key: schema[key] for key in ("description", "default") if schema.get(key)}
+            return {**kept, "x-kubernetes-int-or-string": True}
         schema = {**some, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
         return _convert(schema, defs)
     converted = {key: value for key, value in schema.items() if key not in _DROPPED and not _is_empty(key, value)}
@@ -121,6 +126,20 @@ def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
         if key := _key(converted["items"]):
             converted["x-kubernetes-list-type"], converted["x-kubernetes-list-map-keys"] = "map", [key]
     return converted
+
+
+def _with_words(schema: Schema) -> Schema:
+    """A structural schema with rules of CEL for its patterns: of a pattern, an API server shows the expression only."""
+    worded = {key: value for key, value in schema.items() if key != "pattern"}
+    if "pattern" in schema:
+        validation = {"rule": f"self.matches(r'{schema['pattern']}')", "message": f"must be {rule(schema)}"}
+        worded["x-kubernetes-validations"] = [validation]
+    if "properties" in schema:
+        worded["properties"] = {name: _with_words(own) for name, own in schema["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            worded[key] = _with_words(schema[key])
+    return worded
 
 
 _FREE: Final[Schema] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}

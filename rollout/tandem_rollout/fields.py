@@ -3,23 +3,56 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from tandem.errors import TandemError
 
-Name = Annotated[str, Meta(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=14)]
-RolloutName = Annotated[str, Meta(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=22)]
+DNS_LABEL: Final = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+HOSTNAME: Final = "^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+HEADER: Final = "^[a-z0-9-]+$"
+DURATION: Final = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"
+MODEL: Final = "^$|^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+BUNDLE_VERSION: Final = "^$|^[A-Za-z0-9][-A-Za-z0-9_.+]*$"
+BUNDLE_URI: Final = "^$|^[a-z0-9+]+://.+"
+STORE_URL: Final = (
+    r"^$|^rediss?://([^:@/]*@)?([-A-Za-z0-9_.]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][^@]*)?$"
+    "|^(unix|memory)://([^:@/]*@)?[^@]*$"
+)
+WEB_URL: Final = "^https?://.+"
+
+_DNS_LABEL = "a DNS label: lower-case letters, digits and -, beginning with a letter, such as {}"
+_HOSTNAME = "a DNS name in lower case, such as models.example.com or *.example.com"
+PATTERNS: Final[Mapping[str, str]] = {
+    DNS_LABEL: _DNS_LABEL.format("time-estimator"),
+    f"^$|{DNS_LABEL}": _DNS_LABEL.format("slow-answers"),
+    HOSTNAME: _HOSTNAME,
+    f"^$|{HOSTNAME}": _HOSTNAME,
+    HEADER: "the name of a header in lower case, such as x-user-id",
+    DURATION: "a duration with units, such as 10s, 1m30s or 500ms; h is the longest unit",
+    MODEL: "letters, digits, -, _ and . with a letter or a digit at both ends, such as time-estimator",
+    BUNDLE_VERSION: "letters, digits, -, _, . and +, beginning with a letter or a digit, such as v1",
+    BUNDLE_URI: "a URI with its scheme, such as s3://bucket/path",
+    STORE_URL: "a URL such as redis://store:6379 without a password: with one, put it into a Secret and give urlFrom",
+    WEB_URL: "a URL that begins with https:// or http://",
+}
+"""Each pattern of the spec in the words of its field: nobody is shown a regular expression. None has a single
+quote, so that each can stand in a rule of CEL as a raw string."""
+
+Name = Annotated[str, Meta(pattern=DNS_LABEL, max_length=14)]
+RolloutName = Annotated[str, Meta(pattern=DNS_LABEL, max_length=22)]
 """InferenceServices are named after both and a hash, and KServe labels their pods ``isvc.NAME-transformer``: a label
 may have 63 characters."""
 
 Weight = Annotated[int, Meta(ge=0, le=1000)]
 Replicas = Annotated[int, Meta(ge=1, le=1000)]
-HOSTNAME = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 Hostname = Annotated[str, Meta(pattern=HOSTNAME, max_length=253)]
-Duration = Annotated[str, Meta(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$", description="Like 10s, 1m30s or 500ms.")]
+Duration = Annotated[str, Meta(pattern=DURATION, max_length=28, description="Like 10s, 1m30s or 500ms.")]
+Quantity = int | str
+"""An amount as Kubernetes writes it: ``2``, ``500m``, ``1Gi``."""
 
 
 class InvalidSpecError(TandemError):

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tandem_rollout.fields import InvalidSpecError, RolloutName
+from tandem_rollout.messages import rule, spec_message
 from tandem_rollout.rules import check
 from tandem_rollout.spec import Rollout, RolloutSpec
 
@@ -26,20 +27,13 @@ def parse(manifest: Mapping[str, Any]) -> Rollout:
     name = metadata.get("name") or ""
     try:
         msgspec.convert(name, RolloutName)
-    except msgspec.ValidationError as error:
-        raise InvalidSpecError(f"metadata.name: {str(error)[0].lower()}{str(error)[1:]}") from None
+    except msgspec.ValidationError:
+        raise InvalidSpecError(f"metadata.name: must be {rule(msgspec.json.schema(RolloutName))}") from None
     try:
         spec = msgspec.convert(manifest.get("spec") or {}, RolloutSpec)
     except msgspec.ValidationError as error:
-        raise InvalidSpecError(_in_words(str(error))) from None
+        raise InvalidSpecError(spec_message(error, manifest.get("spec") or {})) from None
     check(spec)
     return Rollout(
         name, metadata.get("namespace") or "default", spec, metadata.get("uid", ""), metadata.get("generation", 0)
     )
-
-
-def _in_words(error: str) -> str:
-    """A message of msgspec's, with the path first and in the form of ``kubectl explain``."""
-    message, _, path = error.partition(" - at `$")
-    where = path.rstrip("`") if path else ""
-    return f"spec{where}: {message[:1].lower()}{message[1:]}"

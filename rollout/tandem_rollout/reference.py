@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout import API_VERSION, KIND
-from tandem_rollout.fields import Duration, RolloutName
+from tandem_rollout.fields import DURATION, PATTERNS, RolloutName
+from tandem_rollout.messages import rule
 from tandem_rollout.rules import RULES
 from tandem_rollout.spec import RolloutSpec
 from tandem_rollout.status import RolloutStatus
@@ -28,8 +29,6 @@ structs that the controller reads them with; `kubectl explain inferencerollout.s
 told in [shipping a model](ship-a-model.md); what the status means, in [operations](operations.md).
 """
 
-_DURATION: Final = msgspec.json.schema(Duration)["pattern"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Section:
@@ -41,8 +40,7 @@ class _Section:
 
 def reference() -> str:
     """The page."""
-    name = msgspec.json.schema(RolloutName)
-    metadata = f"`metadata.name` has at most {name['maxLength']} characters and matches `{name['pattern']}`.\n"
+    metadata = f"`metadata.name` is {rule(msgspec.json.schema(RolloutName))}.\n"
     parts = [_INTRODUCTION, metadata]
     for kind, path in ((RolloutSpec, "spec"), (RolloutStatus, "status")):
         schema = msgspec.json.schema(kind)
@@ -97,15 +95,18 @@ def _type(schema: Schema, paths: dict[str, str]) -> str:
         path = paths[inner]
         anchor = "".join(char for char in path.lower() if char.isalnum())
         return f"{'list of ' if suffix else ''}[`{path.removesuffix('[]')}`](#{anchor})"
-    (own,) = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
+    own, *others = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
+    if others:
+        return "quantity"
     if "enum" in own:
         return "string"
-    if own.get("pattern") == _DURATION:
+    if own.get("pattern") == DURATION:
         return "duration"
     if own["type"] == "array":
         return f"list of {(own.get('items') or {}).get('type', 'object')}s"
     if own["type"] == "object":
-        return "map of strings" if own.get("additionalProperties") else "object"
+        values = own.get("additionalProperties")
+        return f"map of {'quantities' if 'anyOf' in values else 'strings'}" if values else "object"
     return str(own["type"])
 
 
@@ -130,13 +131,14 @@ def _bounds(schema: Schema) -> Iterator[str]:
         yield f"One of {', '.join(f'`{value}`' for value in schema['enum'])}."
     if "minimum" in schema and "maximum" in schema:
         yield f"{schema['minimum']} to {schema['maximum']}."
-    if "maxLength" in schema:
+    if "maxLength" in schema and schema.get("pattern") != DURATION:
         yield f"At most {schema['maxLength']} characters."
     if "maxItems" in schema:
         yield f"At most {schema['maxItems']}."
     for own in (schema, schema.get("items") or {}):
-        if "pattern" in own and own["pattern"] != _DURATION:
-            yield f"{'Each matches' if own is not schema else 'Matches'} `{own['pattern']}`."
+        if "pattern" in own and own["pattern"] != DURATION:
+            words = PATTERNS[own["pattern"]].replace("*", "\\*")
+            yield f"Each is {words}." if own is not schema else f"{words[0].upper()}{words[1:]}."
 
 
 def _rules() -> str:

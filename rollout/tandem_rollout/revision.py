@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tandem_rollout import GROUP
-from tandem_rollout.spec import Predictor, Rollout, Template, Variant
+from tandem_rollout.spec import Predictor, Rollout, Template, Variant, Volumes
 
 ROLLOUT_LABEL = f"{GROUP}/rollout"
 VARIANT_LABEL = f"{GROUP}/variant"
@@ -87,7 +87,7 @@ def shares(rollout: Rollout) -> dict[str, int]:
 def revision_hash(rollout: Rollout, variant: Variant) -> str:
     """Hash of all that pods are made of. What only routes, scales or watches them may change without new pods."""
     spec = rollout.spec
-    parts = (
+    parts: tuple[object, ...] = (
         rollout.model,
         variant.bundle,
         spec.transformer,
@@ -101,6 +101,8 @@ def revision_hash(rollout: Rollout, variant: Variant) -> str:
         spec.node_selector,
         spec.tolerations,
     )
+    if spec.volumes != Volumes():  # left out otherwise, so that the hashes of rollouts without it stay as they are
+        parts += (spec.volumes,)
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]
 
 

@@ -6,12 +6,25 @@ The structs, with those of :mod:`.strategy` and :mod:`.gates`, are the one sourc
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, field
 
-from tandem_rollout.fields import Duration, Hostname, Name, Replicas, Struct, Weight
+from tandem_rollout.fields import (
+    BUNDLE_URI,
+    BUNDLE_VERSION,
+    MODEL,
+    STORE_URL,
+    WEB_URL,
+    Duration,
+    Hostname,
+    Name,
+    Quantity,
+    Replicas,
+    Struct,
+    Weight,
+)
 from tandem_rollout.gates import Analysis
 from tandem_rollout.strategy import Strategy
 
@@ -45,14 +58,16 @@ class Bundle(Struct, frozen=True):
     uri: Annotated[
         str,
         Meta(
-            pattern=r"^$|^[a-z0-9+]+://.+",
+            pattern=BUNDLE_URI,
+            max_length=2048,
             description="s3://, gs:// or another scheme that KServe's storage initializer downloads.",
         ),
     ] = ""
     version: Annotated[
         str,
         Meta(
-            pattern=r"^$|^[A-Za-z0-9][-A-Za-z0-9_.+]*$",
+            pattern=BUNDLE_VERSION,
+            max_length=128,
             description="Version that the bundle must have. Needed only where there is no controller to read it: it "
             "routes versioned paths.",
         ),
@@ -72,12 +87,37 @@ class EnvVar(Struct, frozen=True):
 class Resources(Struct, frozen=True):
     """Requests and limits of a container."""
 
-    requests: Annotated[dict[str, str], Meta(description="What a pod is sure to get, by resource.")] = field(
+    requests: Annotated[dict[str, Quantity], Meta(description="What a pod is sure to get, by resource.")] = field(
         default_factory=dict
     )
-    limits: Annotated[dict[str, str], Meta(description="What it gets at most, by resource.")] = field(
+    limits: Annotated[dict[str, Quantity], Meta(description="What it gets at most, by resource.")] = field(
         default_factory=dict
     )
+
+    def __post_init__(self) -> None:
+        # 2 and "2" are one amount: whoever writes the other form starts no rollout
+        for name in ("requests", "limits"):
+            amounts = {resource: str(amount) for resource, amount in getattr(self, name).items()}
+            msgspec.structs.force_setattr(self, name, amounts)
+
+
+class Volumes(Struct, frozen=True):
+    """Limits of the volumes that live as long as a pod. A pod that writes more is evicted."""
+
+    tmp: Annotated[
+        Quantity, Meta(description="Most that the containers of a pod may write to /tmp together. Default: 1Gi.")
+    ] = ""
+    bundle: Annotated[
+        Quantity,
+        Meta(
+            description="Largest bundle that a pod copies out of its image, and largest model repository that is made "
+            "of one for Triton. Default: 20Gi."
+        ),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        for name in ("tmp", "bundle"):
+            msgspec.structs.force_setattr(self, name, str(getattr(self, name)))
 
 
 class Transformer(Struct, frozen=True):
@@ -112,17 +152,33 @@ class Predictor(Struct, frozen=True):
     env: Annotated[list[EnvVar], Meta(description="Further environment variables.")] = field(default_factory=list)
 
 
+REDIS_PORT: Final = 6379
+"""Port of a store whose URL names none."""
+
+
 class Store(Struct, frozen=True):
     """The online store. At most one of url and urlFrom."""
 
     url: Annotated[
         str,
         Meta(
-            pattern=r"^$|^[a-z]+://([^:@/]*@)?[^@]*$",
-            description="redis:// or rediss:// without a password: with one, it belongs into a Secret and urlFrom.",
+            pattern=STORE_URL,
+            max_length=2048,
+            description="redis://, rediss:// or unix:// without a password: with one, it belongs into a Secret and "
+            "urlFrom.",
         ),
     ] = ""
     url_from: Annotated[SecretKey | None, Meta(description="Secret with the whole URL, its password included.")] = None
+
+    @property
+    def url_port(self) -> int | None:
+        """TCP port of ``url``; None without one, and for a socket of the pod's own."""
+        scheme, _, place = self.url.partition("://")
+        if scheme not in ("redis", "rediss"):
+            return None
+        # the address of an IPv6 host is in brackets and has colons of its own
+        port = place.partition("/")[0].partition("?")[0].rpartition("@")[2].rpartition("]")[2].partition(":")[2]
+        return int(port or REDIS_PORT)
 
 
 class Scaling(Struct, frozen=True):
@@ -167,7 +223,7 @@ class Jwt(Struct, frozen=True):
     """Clients must present a JSON Web Token."""
 
     issuer: Annotated[str, Meta(min_length=1, description="Who must have issued it.")]
-    jwks_uri: Annotated[str, Meta(pattern=r"^https?://.+", description="Where the issuer's keys are.")]
+    jwks_uri: Annotated[str, Meta(pattern=WEB_URL, max_length=2048, description="Where the issuer's keys are.")]
     audiences: Annotated[list[str], Meta(description="Whom it must be for; anybody without any.")] = field(
         default_factory=list
     )
@@ -235,7 +291,9 @@ class Network(Struct, frozen=True):
     policies: Annotated[bool, Meta(description="Make NetworkPolicies.")] = True
     gateway_namespace: Annotated[str, Meta(description="Namespace of the gateway's proxies.")] = "envoy-gateway-system"
     monitoring_namespace: Annotated[str, Meta(description="Namespace of Prometheus.")] = "monitoring"
-    store_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the online store.")] = 6379
+    store_port: Annotated[
+        int, Meta(ge=1, le=65535, description="Port of the online store, for store.urlFrom. store.url has its own.")
+    ] = REDIS_PORT
     store_namespace: Annotated[
         str, Meta(description="Namespace of the online store; anywhere on the store's port without it.")
     ] = ""
@@ -247,7 +305,7 @@ class RolloutSpec(Struct, frozen=True):
     model: Annotated[
         str,
         Meta(
-            pattern=r"^$|^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+            pattern=MODEL,
             max_length=63,
             description="Name under which clients ask for the model. Default: the name of the rollout.",
         ),
@@ -268,6 +326,7 @@ class RolloutSpec(Struct, frozen=True):
         Analysis | None, Meta(description="What decides. Without it a canary has the default metrics.")
     ] = None
     template: Annotated[Template | None, Meta(description="Overrides for every variant.")] = None
+    volumes: Volumes = field(default_factory=Volumes)
     monitoring: Monitoring = field(default_factory=Monitoring)
     network: Network = field(default_factory=Network)
     image_pull_secrets: Annotated[list[str], Meta(description="Names of Secrets.")] = field(default_factory=list)

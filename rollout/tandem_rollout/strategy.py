@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from tandem_rollout.fields import HOSTNAME, Duration, Name, Struct
+from tandem_rollout.fields import HEADER, HOSTNAME, Duration, Name, Struct
 
 
 class Static(Struct, frozen=True):
@@ -16,7 +16,7 @@ class Static(Struct, frozen=True):
 class AbTest(Struct, frozen=True):
     """Weights as written; each unit always meets the same variant."""
 
-    header: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$", description="Request header that names the unit.")] = (
+    header: Annotated[str, Meta(pattern=HEADER, max_length=128, description="Request header that names the unit.")] = (
         "x-user-id"
     )
     horizon: Annotated[

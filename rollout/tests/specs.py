@@ -78,6 +78,7 @@ GOOD: Final[dict[str, Spec]] = {
     "model": bundled(model="Time_Estimator.v2"),
     "template": bundled(template={"spec": {"predictor": {"containers": [{"name": "kserve-container", "tty": True}]}}}),
     "tolerations": bundled(tolerations=[{"key": "gpu", "operator": "Exists"}]),
+    "numbers as amounts": bundled(predictor={"resources": {"limits": {"cpu": 2, "memory": 2**30}}}, volumes={"tmp": 5}),
     "environment": bundled(transformer={"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]}),
 }
 
@@ -237,5 +238,9 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
         bundled(transformer={"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}),
         "spec.transformer.env: ",
     ),
-    "number as a limit": (bundled(predictor={"resources": {"limits": {"cpu": 2}}}), "spec.predictor.resources.limits"),
+    "broken number as a limit": (
+        bundled(predictor={"resources": {"limits": {"cpu": 0.5}}}),
+        "spec.predictor.resources.limits.cpu: must be a whole number, or a string such as 500m or 2Gi, not a number; "
+        "put it in quotes",
+    ),
 }

@@ -46,7 +46,11 @@ def test_every_field_is_described() -> None:
 def test_defaults_and_bounds_are_those_of_the_schema() -> None:
     found = {row[0]: row for row in rows()}
     assert found["`keepOldFor`"][1:3] == ["duration", "`2m`"]
-    assert found["`storePort`"][1:] == ["integer", "`6379`", "Port of the online store. 1 to 65535."]
+    assert found["`storePort`"][1:] == [
+        "integer",
+        "`6379`",
+        "Port of the online store, for store.urlFrom. store.url has its own. 1 to 65535.",
+    ]
     assert found["`claimName`"][2] == "required"
     assert found["`policies`"][2] == "`true`"
     assert "One of `onnxruntime`, `triton`." in found["`runtime`"][3]

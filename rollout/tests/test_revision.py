@@ -36,6 +36,7 @@ MAKE_PODS: dict[str, dict[str, Any]] = {
     "timeout": {"route": {"timeout": "3s"}},
     "template": {"template": {"spec": {"predictor": {"timeout": 5}}}},
     "own template": {"variants": specs.variants("v1", template={"spec": {"predictor": {"timeout": 5}}})},
+    "volumes": {"volumes": {"tmp": "2Gi"}},
     "service account": {"serviceAccountName": "models"},
     "pull secrets": {"imagePullSecrets": ["registry"]},
     "nodes": {"nodeSelector": {"kubernetes.io/arch": "arm64"}},
@@ -169,3 +170,10 @@ def test_names_and_labels() -> None:
         "tandem-serving.io/variant": "v1",
         "tandem-serving.io/revision": revision.hash,
     }
+
+
+def test_an_amount_is_the_same_as_a_number_and_as_text() -> None:
+    def name(cpu: object) -> str:
+        return first(transformer={"resources": {"limits": {"cpu": cpu}}}).name
+
+    assert name(2) == name("2") != name("2000m")

@@ -114,6 +114,29 @@ def test_passwords_are_recognized(url: str) -> None:
     assert one(model(store={"url": url}), "Secret")["stringData"] == {"url": url}
 
 
+@pytest.mark.parametrize(
+    ("url", "network", "port"),
+    [
+        ("redis://:secret@store:6380/0", {}, 6380),
+        ("redis://:secret@store/0", {}, None),
+        ("redis://:secret@store", {"storePort": 7000}, 7000),
+        ("rediss://a:b@store:6390?db=1", {"storeNamespace": "stores"}, 6390),
+        ("redis://:5@[2001:db8::1]:6391", {}, 6391),
+        ("redis://:6380@store", {}, None),
+    ],
+)
+def test_the_port_of_a_url_that_goes_into_a_secret_is_kept(url: str, network: dict[str, Any], port: int | None) -> None:
+    spec = rollout(model(store={"url": url}, network=network))["spec"]
+    assert spec.get("network", {}) == {**network, **({"storePort": port} if port else {})}
+
+
+def test_amounts_may_be_numbers() -> None:
+    resources = {"limits": {"cpu": 2, "memory": 2**30, "nvidia.com/gpu": "1"}}
+    spec = rollout(model(predictor={"resources": resources}))["spec"]
+    assert spec["predictor"]["resources"] == resources
+    assert isinstance(spec["predictor"]["resources"]["limits"]["memory"], int)
+
+
 def test_another_password_makes_new_pods() -> None:
     def name(url: str) -> str:
         objects = render(parse(rollout(model(store={"url": url}))), Platform())

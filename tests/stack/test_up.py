@@ -46,7 +46,7 @@ class Up:
 @contextmanager
 def tandem_up(package: Path, bundles: Path, directory: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tandem_cli", "up", package, "--bundles", bundles, "-o", "json", *options]
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     with (
         (directory.parent / f"{directory.name}.log").open("w") as errors,
         # a session of its own, so that its process group is what a terminal would interrupt
@@ -116,6 +116,25 @@ def test_two_side_by_side(package: Path, bundles: Path, tmp_path: Path) -> None:
         assert "predictor-v2 was ended by SIGKILL" in told(other_files)
         assert not any(map(runs, other.pids))
         assert list(other.directory.iterdir()) == []
+
+
+def test_what_a_killed_one_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    package, files = tmp_path / "parcels", tmp_path / "files"
+    subprocess.run([sys.executable, "-m", "tandem_cli", "init", "parcels", "--directory", package], check=True)
+    subprocess.run([sys.executable, package / "train.py"], check=True)
+    bundles = package / "bundles"
+    with tandem_up(package, bundles, files) as process:
+        described(process, files)
+        process.kill()
+        process.wait()
+        (left,) = files.iterdir()
+    with tandem_up(package, bundles, files) as process:
+        described(process, files)
+        (own,) = files.iterdir()
+        assert own != left
+        process.terminate()
+        assert process.wait() == 0
+    assert list(files.iterdir()) == []
 
 
 def test_a_canary_begins_at_once_and_its_end_is_not_the_end_of_the_stack(

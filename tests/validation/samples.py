@@ -51,7 +51,7 @@ SPECS: Final[dict[str, Spec]] = {
         }
     },
     "API keys": {"route": {"auth": {"apiKeys": {"secretName": "clients"}}}},
-    "store by URL": {"store": {"url": "redis://store.features:6380/0"}, "network": {"storePort": 6380}},
+    "store by URL": {"store": {"url": "redis://store.features:6380/0"}},
     "everything else": {
         "model": "Time_Estimator.v2",
         "bundle": _IMAGE,

@@ -14,8 +14,8 @@ from tandem_rollout.revision import Revision
 from .flows import End, Outside, Pod, passes
 from .samples import PLATFORM
 
-NETWORK = {"storeNamespace": "features", "storePort": 6380}
-OF = rollout(network=NETWORK)
+STORE = {"store": {"url": "redis://valkey.features:6380/0"}, "network": {"storeNamespace": "features"}}
+OF = rollout(**STORE)
 REVISIONS = [Revision.of(OF, each) for each in OF.spec.all_variants]
 CONTROLLER = next(each for each in charts()["tandem/default-values.yaml"] if each["kind"] == "Deployment")
 
@@ -89,7 +89,7 @@ FORBIDDEN = [
 
 def policies(**spec: Any) -> list[dict[str, Any]]:
     """NetworkPolicies of the rollout and of the controller's chart."""
-    made = [*render(rollout(network=NETWORK, **spec), PLATFORM), *charts()["tandem/default-values.yaml"]]
+    made = [*render(rollout(**STORE, **spec), PLATFORM), *charts()["tandem/default-values.yaml"]]
     return [each for each in made if each["kind"] == "NetworkPolicy"]
 
 
@@ -111,7 +111,7 @@ def test_nothing_is_forbidden_without_policies() -> None:
 
 
 def _first(spec: dict[str, Any], component: str) -> Pod:
-    of = rollout(network=NETWORK, **spec)
+    of = rollout(**STORE, **spec)
     return half(Revision.of(of, of.spec.all_variants[0]), component)
 
 

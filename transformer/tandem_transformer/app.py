@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from typing import Any
 
 import msgspec
@@ -22,6 +23,9 @@ from tandem_transformer.v1 import V1
 from tandem_transformer.v2 import V2
 
 _PREDICT_PATH = re.compile(r"/v[12]/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[^/:]+))?(?::predict|/infer)")
+
+_DOCS_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
+"""The page of documentation asks nobody but this server."""
 
 
 class App:
@@ -59,7 +63,9 @@ class App:
 
 def _fastapi(service: Service, v2: V2) -> FastAPI:
     bundle, name = service.bundle, service.model_name
-    app = FastAPI(title=name, version=bundle.version, description=bundle.model.__doc__ or "")
+    # the pages that FastAPI makes load scripts from another host, which a cluster or a browser may not reach
+    about = bundle.model.__doc__ or ""
+    app = FastAPI(title=name, version=bundle.version, description=about, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestError, _answer_error)
     app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=1)
 
@@ -123,6 +129,12 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         return Response(service.recorder.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    page = (files("tandem_transformer") / "docs.html").read_bytes()
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(page, media_type="text/html", headers={"content-security-policy": _DOCS_POLICY})
 
     @app.exception_handler(HTTPException)
     async def elsewhere(request: Request, error: HTTPException) -> Response:

@@ -6,8 +6,9 @@ import json
 import logging
 import os
 import sys
+import warnings
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 
@@ -41,3 +42,18 @@ def configure(level: str = "INFO") -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("uvicorn.access").disabled = True
+    warnings.showwarning = _log_warning
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning of Python's, such as one of NumPy's in a transform, as a line of the log instead of plain text."""
+    logging.getLogger("warnings").warning(
+        "%s: %s", category.__name__, message, extra={"file": filename, "line": lineno}
+    )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from .client import Client
@@ -131,4 +133,15 @@ async def test_every_reference_of_the_description_leads_somewhere(client: Client
 
 
 async def test_documentation_for_people(client: Client) -> None:
-    assert "swagger" in (await client.get("/docs")).text.lower()
+    response = await client.get("/docs")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "openapi.json" in response.text
+    assert len(response.content) < 20_000
+
+
+async def test_documentation_asks_no_other_host(client: Client) -> None:
+    response = await client.get("/docs")
+    assert not re.search(r"https?:|//[a-z]+[.]|@import|<link|src=", response.text)
+    policy = dict(each.strip().split(" ", 1) for each in response.headers["content-security-policy"].split(";"))
+    assert (policy["default-src"], policy["connect-src"]) == ("'none'", "'self'")
+    assert (await client.get("/redoc")).status_code == 404

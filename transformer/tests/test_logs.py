@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
 
 from tandem_transformer.logs import JsonFormatter
@@ -37,3 +38,21 @@ def test_exceptions() -> None:
     except ValueError:
         entry = formatted(exc_info=sys.exc_info())
     assert "ValueError: two\nlines" in str(entry["exception"])
+
+
+def test_warnings_of_numpy_are_lines_of_json() -> None:
+    program = (
+        "import numpy as np\n"
+        "from tandem_transformer.logs import configure\n"
+        "configure()\n"
+        "np.array([1.0]) / np.array([0.0])\n"
+        "np.log(np.array([-1.0]))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [line["message"].partition(" encountered")[0] for line in lines] == [
+        "RuntimeWarning: divide by zero",
+        "RuntimeWarning: invalid value",
+    ]
+    assert {(line["level"], line["logger"]) for line in lines} == {("warning", "warnings")}
+    assert lines[0]["line"] == 4

@@ -25,6 +25,12 @@ annotations:
 {{- if regexMatch "^[a-z+]+://[^/@]*:[^/@]+@" (default "" $store.url) }}true{{ end -}}
 {{- end -}}
 
+{{/* The port in the store's URL, if one is there. */}}
+{{- define "model.storePort" -}}
+{{- $place := regexReplaceAll "^[a-z+]+://([^/@]*@)?([^/?]*).*$" .Values.spec.store.url "${2}" -}}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $place) -}}
+{{- end -}}
+
 {{- define "model.storeSecretName" -}}
 {{- printf "%s-store" (include "model.name" .) -}}
 {{- end -}}
@@ -41,6 +47,18 @@ annotations:
 {{/* another password is a reason for new pods: the checksum is part of what they are made of */}}
 {{- $checksum := dict "metadata" (dict "annotations" (dict "checksum/store" (sha256sum .Values.spec.store.url | trunc 16))) -}}
 {{- $_ := set $spec "template" (mergeOverwrite (default (dict) $spec.template) $checksum) -}}
+{{/* nobody but the pods reads the Secret: the NetworkPolicy learns the port here */}}
+{{- with include "model.storePort" . -}}
+{{- $_ := set $spec "network" (mergeOverwrite (default (dict) $spec.network) (dict "storePort" (int .))) -}}
+{{- end -}}
+{{- end -}}
+{{/* Helm has read numbers as floats, and would write those of bytes with an exponent */}}
+{{- range $half := list (default (dict) $spec.transformer) (default (dict) $spec.predictor) -}}
+{{- range $amounts := values (pick (default (dict) $half.resources) "requests" "limits") -}}
+{{- range $resource, $amount := $amounts -}}
+{{- if not (kindIs "string" $amount) -}}{{- $_ := set $amounts $resource (int64 $amount) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if .Values.apiKeys -}}
 {{- $keys := dict "auth" (dict "apiKeys" (dict "secretName" (include "model.keysSecretName" .))) -}}

@@ -10,6 +10,7 @@ from tandem_cli.local.processes import StackError
 from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.fields import InvalidSpecError
 from tandem_rollout.manifest import parse
+from tandem_rollout.messages import did_you_mean
 
 NAMESPACE: Final = "local"
 
@@ -81,5 +82,7 @@ def _table(value: Any, name: str, known: set[str] | None = None) -> Mapping[str,
     if not isinstance(value, Mapping):
         raise StackError(f"[tool.tandem.{name}] must be a table")
     if known is not None and (strange := sorted(set(value) - known)):
-        raise StackError(f"[tool.tandem.{name}] may have {' and '.join(sorted(known))} here, not {', '.join(strange)}")
+        hint = did_you_mean(strange[0], known)
+        names = " and ".join(sorted(known))
+        raise StackError(f"[tool.tandem.{name}] may have {names} here, not {', '.join(strange)}{hint}")
     return value

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tandem import Bundle
 from tandem_cli.local import pair as pairs
 from tandem_cli.local import processes, valkey
+from tandem_cli.local.directory import Directory
 from tandem_cli.local.envoy import Envoy, Upstream, check_weights
 from tandem_cli.local.pair import Pair
 from tandem_cli.local.ports import LOOPBACK, free_ports
@@ -43,7 +41,7 @@ class Variant:
 class _Running:
     """What runs, and where its files are."""
 
-    directory: Path
+    directory: Directory
     valkey: Child
     store_url: str
     pairs: dict[str, Pair] = field(default_factory=dict)
@@ -175,7 +173,7 @@ class LocalStack:
         processes.stop([child for pair in running.pairs.values() for child in pair.transformers])
         processes.stop([pair.predictor for pair in running.pairs.values()])
         processes.stop([running.valkey])
-        shutil.rmtree(running.directory, ignore_errors=True)
+        running.directory.remove()
 
     def spare(self, variants: Iterable[str]) -> None:
         """Say without which variants the stack goes on: those that a rollout can take the traffic from.
@@ -229,13 +227,14 @@ class LocalStack:
         return split({variant: sum(classes.values()) for variant, classes in self.answered().items()})
 
     def _start(self) -> None:
-        directory = Path(tempfile.mkdtemp(prefix="tandem-"))
+        place = Directory()
         try:
             (port,) = free_ports(1)
-            running = self._running = _Running(directory, valkey.start(port, directory), valkey.url(port))
+            running = self._running = _Running(place, valkey.start(port, place.path), valkey.url(port))
         except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
+            place.remove()
             raise
+        directory = place.path
         for variant in self.variants:
             running.pairs[variant.name] = pairs.start(
                 variant.name,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from tandem_rollout.render.metadata import Object
+from tandem_rollout.render.metadata import Object, empty_dir
 from tandem_rollout.render.security import restricted_container
-from tandem_rollout.spec import Bundle
+from tandem_rollout.spec import Bundle, Volumes
 
 MODELS: Final = "/mnt/models"
+
+BUNDLE_LIMIT: Final = "20Gi"
+"""Default limit of volumes with a copy of the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ class Delivery:
     env: tuple[Object, ...] = ()
 
 
-def delivery(bundle: Bundle) -> Delivery:
+def delivery(bundle: Bundle, volumes: Volumes) -> Delivery:
     """How a bundle is brought: copied out of its image, mounted from a claim, or by KServe's webhook."""
     if bundle.uri or bundle.modelcar:
         uri = bundle.uri or f"oci://{bundle.image}"
@@ -49,4 +52,4 @@ def delivery(bundle: Bundle) -> Delivery:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [dict(mount)],
     }
-    return Delivery((copy,), ({"name": "bundle", "emptyDir": {}},), ({**mount, "readOnly": True},))
+    return Delivery((copy,), (empty_dir("bundle", volumes.bundle or BUNDLE_LIMIT),), ({**mount, "readOnly": True},))

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from tandem_rollout.fields import seconds
+from tandem_rollout.fields import Quantity, seconds
 from tandem_rollout.platform import Platform
-from tandem_rollout.render.bundle import Delivery, delivery
+from tandem_rollout.render.bundle import BUNDLE_LIMIT, Delivery, delivery
 from tandem_rollout.render.merge import merge
-from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.render.metadata import Object, empty_dir, made
 from tandem_rollout.render.security import restricted_container, restricted_pod, scratch
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import EnvVar, Resources
@@ -25,6 +25,7 @@ CONTAINER: Final = "kserve-container"
 DRAIN_S: Final = 8
 """Pods go on serving for so long after they are told to end: gateway and transformers learn of it by then."""
 
+_TMP_LIMIT: Final = "1Gi"
 _GRACE_S: Final = 45
 _GATEWAY_MARGIN_MS: Final = 250
 _TRANSFORMER_RESOURCES: Final = Resources(
@@ -38,7 +39,7 @@ _PREDICTOR_RESOURCES: Final = Resources(
 def inference_service(revision: Revision, platform: Platform) -> Object:
     """The InferenceService: Standard mode, reached inside the cluster only, scaled by us."""
     spec = revision.rollout.spec
-    bundle = delivery(revision.variant.bundle)
+    bundle = delivery(revision.variant.bundle, spec.volumes)
     service = made(
         "serving.kserve.io/v1beta1",
         "InferenceService",
@@ -55,7 +56,7 @@ def inference_service(revision: Revision, platform: Platform) -> Object:
         "serving.kserve.io/autoscalerClass": "external",
     }
     if spec.predictor.runtime == "triton":
-        service["spec"]["predictor"]["volumes"].append({"name": "repository", "emptyDir": {}})
+        service["spec"]["predictor"]["volumes"].append(empty_dir("repository", spec.volumes.bundle or BUNDLE_LIMIT))
     own = service["metadata"]
     for template in revision.templates:
         service = merge(service, {"metadata": template.metadata, "spec": template.spec})
@@ -74,7 +75,7 @@ def _component(
         # KServe makes this many pods; from then on the ScaledObject decides
         "minReplicas": 1,
         "containers": [container],
-        "volumes": [{"name": "tmp", "emptyDir": {}}, *bundle.volumes],
+        "volumes": [empty_dir("tmp", spec.volumes.tmp or _TMP_LIMIT), *bundle.volumes],
         "securityContext": restricted_pod(),
         "terminationGracePeriodSeconds": _GRACE_S,
         "automountServiceAccountToken": False,
@@ -179,7 +180,7 @@ def _predictor_resources(revision: Revision) -> Resources:
     resources = spec.resources or _PREDICTOR_RESOURCES
     if spec.gpu is None:
         return resources
-    gpus = {spec.gpu.resource: str(spec.gpu.count)}
+    gpus: dict[str, Quantity] = {spec.gpu.resource: str(spec.gpu.count)}
     return Resources(requests=resources.requests | gpus, limits=resources.limits | gpus)
 
 

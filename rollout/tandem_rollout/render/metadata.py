@@ -1,4 +1,4 @@
-"""What every object has in common."""
+"""What objects have in common."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ def made(api_version: str, kind: str, name: str, namespace: str, labels: Mapping
     """
     metadata = {"name": name, "namespace": namespace, "labels": dict(labels)}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
+
+
+def empty_dir(name: str, limit: str | int) -> Object:
+    """A volume that lives as long as its pod.
+
+    Args:
+        name: Its name.
+        limit: A quantity: with more in it the kubelet evicts the pod, before the node's disk is full.
+    """
+    return {"name": name, "emptyDir": {"sizeLimit": str(limit)}}

@@ -23,6 +23,8 @@ def network_policies(revision: Revision, platform: Platform) -> list[Object]:
     transformer, predictor = [_pods(revision.transformer)], [_pods(revision.predictor)]
     store = [_namespace(network.store_namespace)] if network.store_namespace else []
     metrics = TRITON_METRICS_PORT if revision.rollout.spec.predictor.runtime == "triton" else HTTP_PORT
+    port = _store_port(revision)
+    lookups = [_allowed("to", store, port)] if port else []
     # KServe's storage initializer runs in the pod and downloads over HTTPS
     download = [_allowed("to", [], 443)] if revision.variant.bundle.uri else []
     return [
@@ -33,7 +35,7 @@ def network_policies(revision: Revision, platform: Platform) -> list[Object]:
             [
                 _DNS,
                 _allowed("to", predictor, HTTP_PORT, GRPC_PORT),
-                _allowed("to", store, network.store_port),
+                *lookups,
                 *download,
             ],
         ),
@@ -44,6 +46,13 @@ def network_policies(revision: Revision, platform: Platform) -> list[Object]:
             [_DNS, *download] if download else [],
         ),
     ]
+
+
+def _store_port(revision: Revision) -> int | None:
+    """TCP port of the online store; None without a store, and where it is a socket."""
+    spec = revision.rollout.spec
+    # nobody but the pods reads the Secret
+    return spec.network.store_port if spec.store.url_from else spec.store.url_port
 
 
 def _policy(revision: Revision, name: str, ingress: list[Object], egress: list[Object]) -> Object:

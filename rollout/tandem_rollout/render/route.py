@@ -114,11 +114,12 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fi
     if arriving:
         annotations[ARRIVING] = msgspec.json.encode(arriving, order="sorted").decode()
     main["metadata"]["annotations"] = annotations
+    # where two are of one variant the later is the one that clients who choose it are to get
+    own = list({each.pinned: each for each in there}.values())
     made_routes = [main]
     made_routes += [
-        _route(rollout, variant_route(rollout, each.pinned), hosts, _own_rules(rollout, each))
-        # where two are of one variant the later is the one that clients who choose it are to get
-        for each in {each.pinned: each for each in there}.values()
+        _route(rollout, variant_route(rollout, each.pinned), hosts, _own_rules(rollout, each, _versioned(own, each)))
+        for each in own
     ]
     blue_green = rollout.spec.strategy.blue_green
     # what is judged on the preview host is alone there
@@ -230,12 +231,22 @@ def _route(rollout: Rollout, name: str, hosts: list[str], rules: list[Object]) -
     return made(_GATEWAY_API, "HTTPRoute", name, rollout.namespace, rollout_labels(rollout), spec=spec)
 
 
-def _own_rules(rollout: Rollout, placed: Placed) -> list[Object]:
+def _versioned(own: Sequence[Placed], placed: Placed) -> bool:
+    """Whether requests with its version in their path are for it.
+
+    Of several variants of one version they are for the one with the most weight, the first of equal ones: two routes
+    with one path would leave it to the gateway, which takes the older one, whatever their weights.
+    """
+    alike = [each for each in own if each.version == placed.version]
+    return bool(placed.version) and placed is max(alike, key=lambda each: each.weight)
+
+
+def _own_rules(rollout: Rollout, placed: Placed, versioned: bool) -> list[Object]:
     """Requests for this variant, by header or by the version in the path."""
     name, model = placed.pinned, rollout.model
     pinned = {"headers": [{"type": "Exact", "name": PIN_HEADER, "value": name}]}
     matches = [{**_path(path), **pinned} for path in _HTTP_PATHS]
-    if placed.version:
+    if versioned:
         at = f"{model}/versions/{placed.version}"
         matches += [_path(f"/v1/models/{at}:predict"), _path(f"/v1/models/{at}"), _path(f"/v2/models/{at}")]
     alone = [replace(placed, weight=1)]

@@ -16,7 +16,7 @@ def test_an_image_is_copied_and_then_read_only(component: str) -> None:
     (copy,) = half(made, component)["initContainers"]
     assert (copy["image"], copy["command"]) == ("athlete:v1", ["cp", "-r", "/models/.", "/mnt/models"])
     assert copy["volumeMounts"] == [{"name": "bundle", "mountPath": "/mnt/models"}]
-    assert {"name": "bundle", "emptyDir": {}} in half(made, component)["volumes"]
+    assert {"name": "bundle", "emptyDir": {"sizeLimit": "20Gi"}} in half(made, component)["volumes"]
     assert BUNDLE in container(made, component)["volumeMounts"]
 
 
@@ -49,5 +49,12 @@ def test_a_claim_is_mounted_read_only(component: str, path: str) -> None:
 @pytest.mark.parametrize("component", HALVES)
 def test_there_is_a_place_to_write(component: str) -> None:
     made = bundled()
-    assert {"name": "tmp", "emptyDir": {}} in half(made, component)["volumes"]
+    assert {"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}} in half(made, component)["volumes"]
     assert {"name": "tmp", "mountPath": "/tmp"} in container(made, component)["volumeMounts"]
+
+
+@pytest.mark.parametrize(("volumes", "limits"), [({}, {"1Gi", "20Gi"}), ({"tmp": "64Mi", "bundle": 5}, {"64Mi", "5"})])
+def test_volumes_of_a_pod_have_limits(volumes: dict[str, object], limits: set[str]) -> None:
+    made = bundled(volumes=volumes, predictor={"runtime": "triton"})
+    found = [volume["emptyDir"] for component in HALVES for volume in half(made, component)["volumes"]]
+    assert {volume["sizeLimit"] for volume in found} == limits

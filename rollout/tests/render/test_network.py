@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .made import bundled, objects, of_kind, one
 
 
@@ -31,3 +33,31 @@ def test_a_bundle_from_elsewhere_may_be_downloaded() -> None:
 
 def test_none_where_none_is_wanted() -> None:
     assert of_kind(bundled(network={"policies": False}), "NetworkPolicy") == []
+
+
+def store_ports(**spec: object) -> list[int]:
+    """Ports beyond DNS and the predictor that a transformer may call."""
+    egress = one(bundled(**spec), "NetworkPolicy", "-transformer")["spec"]["egress"]
+    return [port["port"] for rule in egress for port in rule["ports"] if port["port"] not in (53, 8080, 8081)]
+
+
+@pytest.mark.parametrize(
+    ("store", "ports"),
+    [
+        ({"url": "redis://store"}, [6379]),
+        ({"url": "redis://store:6380/0"}, [6380]),
+        ({"url": "rediss://reader@store.stores.svc:7000/0?ssl_cert_reqs=none"}, [7000]),
+        ({"url": "rediss://store?db=1"}, [6379]),
+        ({"url": "redis://[2001:db8::1]:6390/0"}, [6390]),
+        ({"url": "redis://[2001:db8::1]"}, [6379]),
+        ({"url": "unix:///sockets/valkey.sock"}, []),
+        ({"url": "memory://"}, []),
+        ({"urlFrom": {"name": "store", "key": "url"}}, [6400]),
+        ({}, []),
+    ],
+)
+def test_the_store_is_called_at_the_port_of_its_url_and_not_at_all_without_one(
+    store: dict[str, object], ports: list[int]
+) -> None:
+    # what a URL says goes before; what a Secret says is not known here
+    assert store_ports(store=store, network={"storePort": 6400}) == ports

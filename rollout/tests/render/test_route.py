@@ -79,6 +79,21 @@ def test_versioned_paths_reach_their_version_without_a_header() -> None:
     assert all("headers" in match for match in rules(made, ".v2")["own"]["matches"])
 
 
+@pytest.mark.parametrize(("weights", "answers"), [((90, 10), "a"), ((10, 90), "b"), ((50, 50), "a"), ((0, 1), "b")])
+def test_of_two_variants_of_one_version_the_one_with_the_most_weight_has_its_paths(
+    weights: tuple[int, int], answers: str
+) -> None:
+    image = {"image": "athlete:v1", "version": "v1"}
+    made = objects(
+        variants=[{"name": name, "bundle": image, "weight": weight} for name, weight in zip("ab", weights, strict=True)]
+    )
+    services = [each["metadata"]["name"] for each in made if each["kind"] == "InferenceService"]
+    assert len(set(services)) == 2
+    for name in "ab":
+        versioned = [path for path in paths(rules(made, f".{name}")["own"]) if "/versions/" in path]
+        assert bool(versioned) == (name == answers)
+
+
 def test_a_variant_may_be_called_like_a_rule() -> None:
     named = variants("split", "split-grpc", "preview")
     of = rollout(variants=named)

@@ -1,0 +1,113 @@
+"""What `tandem check` finds out about ``[tool.tandem]``: everything that a later command would stumble over.
+
+Nothing is run and no row of a table is read: of a feature table, its schema says enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from tandem import DefinitionError, FeatureView, TandemError
+from tandem.check import Finding
+from tandem.package import ModelPackage
+from tandem_cli.features import tables_of, views_of
+from tandem_cli.local import StackError, manifest
+from tandem_cli.variants import stated_weights
+from tandem_rollout.messages import did_you_mean
+
+SETTINGS: Final = ("model", "train", "bundles", "features", "weights", "rollout")
+"""Keys of ``[tool.tandem]``."""
+
+
+def check_settings(package: ModelPackage) -> Iterator[Finding]:
+    """Look at ``[tool.tandem]`` of a model package.
+
+    Args:
+        package: The package. Where its model cannot be imported, what depends on it is left out.
+
+    Yields:
+        Findings, named as in the file, such as ``features.training_load``.
+    """
+    for key in package.settings:
+        if key not in SETTINGS:
+            hint = did_you_mean(key, SETTINGS) or f"; there are {', '.join(SETTINGS)}"
+            yield Finding(key, "failed", f"[tool.tandem] has no setting {key!r}{hint}")
+    yield from _paths(package)
+    yield from _features(package)
+    yield from _weights(package)
+    yield from _rollout(package)
+
+
+def _paths(package: ModelPackage) -> Iterator[Finding]:
+    for key in ("train", "bundles"):
+        value = package.settings.get(key, "")
+        if not isinstance(value, str):
+            yield Finding(key, "failed", f'must be a path in quotes, such as {key} = "{_example(key)}"')
+        elif key == "train" and value and not (package.path / value).is_file():
+            yield Finding(key, "failed", f"there is no file {package.path / value}")
+        elif key == "bundles" and (package.path / value).is_file():
+            yield Finding(key, "failed", f"{package.path / value} is a file; it must be a directory")
+
+
+def _example(key: str) -> str:
+    return "train.py" if key == "train" else "bundles"
+
+
+def _features(package: ModelPackage) -> Iterator[Finding]:
+    try:
+        tables = tables_of(package)
+    except DefinitionError as error:
+        yield Finding("features", "failed", str(error))
+        return
+    try:
+        views = views_of(package.load())
+    except TandemError:
+        return  # told already
+    for name in tables:
+        if name not in views:
+            hint = did_you_mean(name, views) or f"; it has {', '.join(views) or 'none'}"
+            yield Finding(f"features.{name}", "failed", f"the model has no feature view {name!r}{hint}")
+    for name, view in views.items():
+        if name in tables:
+            yield _table(f"features.{name}", view, tables[name])
+        else:
+            message = "the view has no table here: `tandem up` needs one, and `tandem materialize` one or --source"
+            yield Finding(f"features.{name}", "warning", message)
+
+
+def _table(name: str, view: FeatureView, table: Path) -> Finding:
+    from tandem.materialize import check_table  # Arrow takes a while, which packages without tables need not wait for
+
+    if not table.exists():
+        return Finding(name, "warning", f"{table} does not exist yet; make it before `tandem up`")
+    try:
+        check_table(view, table)
+    except DefinitionError as error:
+        return Finding(name, "failed", str(error))
+    columns = len(view.keys) + len(view.features) + 1
+    return Finding(name, "ok", f"{table.name} has the {columns} columns of the view")
+
+
+def _weights(package: ModelPackage) -> Iterator[Finding]:
+    try:
+        weights = stated_weights(package)
+    except StackError as error:
+        yield Finding("weights", "failed", str(error))
+        return
+    if weights and not any(weights.values()):
+        yield Finding("weights", "failed", "at least one version needs a weight above 0")
+    elif weights:
+        yield Finding("weights", "ok", ", ".join(f"{version} {weight}" for version, weight in weights.items()))
+
+
+def _rollout(package: ModelPackage) -> Iterator[Finding]:
+    if "rollout" not in package.settings:
+        return
+    try:
+        manifest.make(package.settings, name="check", model="check", version="check")
+    except StackError as error:
+        yield Finding("rollout", "failed", str(error))
+    else:
+        yield Finding("rollout", "ok", "strategy and analysis are as an InferenceRollout may have them")

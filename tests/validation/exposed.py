@@ -88,9 +88,12 @@ def _relabelled() -> set[str]:
 
 def _transformer() -> CollectorRegistry:
     """Of a version with a feature view and buckets for its prediction."""
+    features = [SimpleNamespace(name="ctl_42d")]
     bundle: Any = SimpleNamespace(
         version="v1",
-        manifest=SimpleNamespace(views=[SimpleNamespace(name="training_load")]),
+        manifest=SimpleNamespace(
+            views=[SimpleNamespace(name="training_load", view=SimpleNamespace(features=features))]
+        ),
         contract=SimpleNamespace(prediction=SimpleNamespace(unit="s", buckets=(1.0, 2.0))),
     )
     return tandem_transformer.metrics.Recorder(bundle, "time-estimator")._registry

@@ -28,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Models served as pairs of transformer and predictor.\n\n"
-    "Exit codes of all commands: 0 success, 1 failure, 2 the command line makes no sense.",
+    "Exit codes of all commands: 0 success, 1 failure, 2 the command line is invalid.",
 )
 
 

@@ -32,7 +32,7 @@ BundleArgument = Annotated[
 def show(path: BundleArgument, output: OutputOption = Format.TABLE) -> None:
     """Show what a bundle is: version, deployment API, and the order of the model's columns.
 
-    Exit codes: 0 shown, 1 the bundle is refused, 2 the command line makes no sense.
+    Exit codes: 0 shown, 1 the bundle is refused, 2 the command line is invalid.
     """
     bundle = Bundle.open(path)
     if output is Format.JSON:
@@ -52,7 +52,7 @@ def show(path: BundleArgument, output: OutputOption = Format.TABLE) -> None:
 def verify(path: BundleArgument) -> None:
     """Verify every byte of a bundle, and replay its golden rows through transforms and model.
 
-    Exit codes: 0 the bundle is whole, 1 it is not, 2 the command line makes no sense.
+    Exit codes: 0 the bundle is whole, 1 it is not, 2 the command line is invalid.
     """
     model = EmbeddedModel.open(path)
     rows = len(model.bundle.golden_inputs().inputs or ())

@@ -32,7 +32,7 @@ def check_package(
 ) -> None:
     """Check a model package: declaration, transforms, settings, and what a new version would break for clients.
 
-    Exit codes: 0 all is well, 1 a finding failed, 2 the command line makes no sense.
+    Exit codes: 0 all is well, 1 a finding failed, 2 the command line is invalid.
     """
     findings = _findings(path, against)
     if output is Format.JSON:

@@ -16,7 +16,7 @@ FAILED = 1
 """Exit code: a check found something, or something did not work."""
 
 USAGE = 2
-"""Exit code: the command line makes no sense."""
+"""Exit code: the command line is invalid."""
 
 
 class AdvisedError(TandemError):

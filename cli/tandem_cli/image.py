@@ -43,7 +43,7 @@ def image(
 ) -> None:
     """Build an OCI image of a bundle, which has been verified byte by byte before.
 
-    Exit codes: 0 built or written, 1 the bundle is refused or the builder failed, 2 the command line makes no sense.
+    Exit codes: 0 built or written, 1 the bundle is refused or the builder failed, 2 the command line is invalid.
     """
     bundle = Bundle.open(path)
     name = tag or f"{bundle.name}:{bundle.digest[:8]}"

@@ -37,7 +37,7 @@ def init(
 
     It passes `tandem check`, trains in seconds and is served by `tandem up`.
 
-    Exit codes: 0 written, 1 it cannot be written, 2 the command line makes no sense.
+    Exit codes: 0 written, 1 it cannot be written, 2 the command line is invalid.
     """
     check_name(name)
     path = directory or Path(name)

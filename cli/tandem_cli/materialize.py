@@ -26,7 +26,7 @@ def materialize_package(
 ) -> None:
     """Write the newest features of every entity to the online store, where it has no newer ones.
 
-    Exit codes: 0 all is written, 1 something failed, 2 the command line makes no sense. Running it again is safe.
+    Exit codes: 0 all is written, 1 something failed, 2 the command line is invalid. Running it again is safe.
     """
     if store.startswith("memory:"):
         raise typer.BadParameter(

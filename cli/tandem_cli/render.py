@@ -56,7 +56,7 @@ def render_rollouts(
 
     Weights are those of the spec: without the controller nobody waits until a variant is ready.
 
-    Exit codes: 0 printed, 1 a rollout is not valid, 2 the command line makes no sense.
+    Exit codes: 0 printed, 1 a rollout is not valid, 2 the command line is invalid.
     """
     platform = Platform(
         transformer_image=transformer_image,

@@ -51,7 +51,7 @@ def up(
 
     Runs until Ctrl-C or SIGTERM, then stops everything that it started.
 
-    Exit codes: 0 stopped when asked to, 1 something failed, 2 the command line makes no sense.
+    Exit codes: 0 stopped when asked to, 1 something failed, 2 the command line is invalid.
     """
     console = Console()
     told = Console(stderr=True) if output is Format.JSON else console

@@ -65,7 +65,7 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
     help="New versions on their way to clients: what they do, why, and your word in it.\n\n"
     "A stack of that name that runs on this machine is meant; else the cluster of the kubeconfig.\n\n"
-    "Exit codes of all commands: 0 done or promoted, 1 failure, 2 the command line makes no sense, 3 taken back, "
+    "Exit codes of all commands: 0 done or promoted, 1 failure, 2 the command line is invalid, 3 taken back, "
     "4 not decided or not heard in time, 5 waits for a person.",
 )
 
@@ -127,7 +127,7 @@ def watch(
 ) -> None:
     """Show a run until it ends. Without a terminal, each change is a line.
 
-    Exit codes: 0 promoted or concluded, 1 failure, 2 the command line makes no sense, 3 aborted or rolled back, 4 not
+    Exit codes: 0 promoted or concluded, 1 failure, 2 the command line is invalid, 3 aborted or rolled back, 4 not
     decided in time, 5 waits for a person when the time is over.
     """
     setting = context.ensure_object(Setting)
@@ -148,7 +148,7 @@ def history(
 ) -> None:
     """Show the runs of a rollout: how they ended, who wanted it, and why.
 
-    Exit codes: 0 shown, 1 failure, 2 the command line makes no sense.
+    Exit codes: 0 shown, 1 failure, 2 the command line is invalid.
     """
     setting = context.ensure_object(Setting)
     target = target_of(setting, name, local, cluster, namespace, kube_context)
@@ -191,7 +191,7 @@ def plan(
     How far apart predictions will be it takes from the histograms of both bundles' training predictions: of a stack on
     this machine by itself, of a cluster from the directories of both bundles.
 
-    Exit codes: 0 shown, 1 nothing is decided there, 2 the command line makes no sense.
+    Exit codes: 0 shown, 1 nothing is decided there, 2 the command line is invalid.
     """
     setting = context.ensure_object(Setting)
     target = target_of(setting, name, local, cluster, namespace, kube_context)
@@ -225,7 +225,7 @@ def explain(
 ) -> None:
     """Say why a rollout is where it is, what it waits for, by which rule, and what to type next.
 
-    Exit codes: 0 said, 1 failure, 2 the command line makes no sense.
+    Exit codes: 0 said, 1 failure, 2 the command line is invalid.
     """
     setting = context.ensure_object(Setting)
     target = target_of(setting, name, local, cluster, namespace, kube_context)
@@ -259,7 +259,7 @@ def report(
 ) -> None:
     """Write down the evidence of a run: questions, samples, decisions, verdicts. HTML is one file, with plots.
 
-    Exit codes: 0 written, 1 there is no such run, 2 the command line makes no sense.
+    Exit codes: 0 written, 1 there is no such run, 2 the command line is invalid.
     """
     if file is not None and str(file) in list(ReportFormat):
         raise typer.BadParameter(f"is a file here: use --format {file}", param_hint="--output")

@@ -11,7 +11,7 @@ FAILED: Final = 1
 """Something did not work, or was refused."""
 
 USAGE: Final = 2
-"""The command line makes no sense."""
+"""The command line is invalid."""
 
 ABORTED: Final = 3
 """The run was aborted or rolled back, or is on its way there."""

@@ -130,7 +130,7 @@ def simulate(
 
     Pods are always ready in it, and steps that pause go on at once.
 
-    Exit codes: 0 shown, 1 the manifest is not valid or has no canary, 2 the command line makes no sense.
+    Exit codes: 0 shown, 1 the manifest is not valid or has no canary, 2 the command line is invalid.
     """
     name, planned, analysis = _planned(file, weight)
     metrics = [metric for metric in analysis.all_metrics if metric.type != "assignment"]

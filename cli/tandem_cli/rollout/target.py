@@ -69,7 +69,7 @@ class Target(Protocol):
             bundle: As if it asked for this one: an image; on this machine a version.
 
         Raises:
-            TargetError: There is no such bundle, or the spec makes no sense with it.
+            TargetError: There is no such bundle, or the spec is invalid with it.
         """
         ...
 

@@ -31,7 +31,7 @@ from tandem_cli.rollout.target import Target
 from tandem_rollout.engine.run import Verb
 from tandem_rollout.fields import seconds
 
-_EXITS: Final = "Exit codes: 0 heard, 1 refused, 2 the command line makes no sense, 4 not heard in time."
+_EXITS: Final = "Exit codes: 0 heard, 1 refused, 2 the command line is invalid, 4 not heard in time."
 
 _PLAIN: Final[tuple[tuple[Verb, str], ...]] = (
     ("pause", "Hold a run at its weight. A canary that fails goes all the same."),

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
 
 import msgspec
 
-from tandem_rollout.analysis.gather import QUIET, gather, prepare
+from tandem_rollout.analysis.counts import NoData
+from tandem_rollout.analysis.gather import gather, prepare
 from tandem_rollout.analysis.judge import Line, judge
-from tandem_rollout.analysis.reading import Reading, Readings
 from tandem_rollout.analysis.record import Note, Record, noted
 from tandem_rollout.analysis.verdict import Decision
+from tandem_rollout.analysis.window import Window, begun_at, extended
 from tandem_rollout.engine.run import Run
 from tandem_rollout.fields import seconds
 from tandem_rollout.gates import Analysis
 from tandem_rollout.sources import Arms, Source
+from tandem_rollout.sources.queries import at_gateway
 
 HISTORY_S: Final = 1800.0
 """How far back stable is looked at before a run."""
+
+FOLLOWS_S: Final = 3.0
+"""Seconds after a route has a weight in which requests may still be shared out by the one before: proxies take it one
+by one, and requests that are on their way end as they began."""
+
+_LATEST_S: Final = 60.0
+"""Seconds after which a route that still has another weight is taken to keep it."""
+
+_FORGOTTEN_S: Final = 600.0
+"""Seconds after which no scrape is held against one of before."""
+
+_NOTHING: Final = NoData("nothing was read")
 
 
 class Keeper(Protocol):
@@ -51,24 +65,6 @@ class Judgement:
     measured: float | None = None
 
 
-class _Split(NamedTuple):
-    """How requests are shared out, and where they are counted."""
-
-    weight: int
-    stable: str
-    stable_clusters: tuple[str, ...]
-    canary: str
-    canary_clusters: tuple[str, ...]
-
-
-class _Reading(NamedTuple):
-    """Counters as they were at a moment."""
-
-    at: float
-    split: _Split
-    readings: Readings
-
-
 class Analyst:
     """Gathers the evidence of one rollout.
 
@@ -82,7 +78,12 @@ class Analyst:
         self._keeper = keeper
         self._record: Record | None = None
         self._kept: Record | None = None
-        self._before: _Reading | None = None
+        self._windows: dict[str, Window] = {}
+        self._read: float | None = None
+        self._arms: Arms | None = None
+        self._weight: int | None = None
+        self._changed = -math.inf
+        self._earlier: dict[int, float] = {}
         self._due = 0.0
         self._tried = -math.inf
 
@@ -96,7 +97,9 @@ class Analyst:
         """The evidence so far; None before the first look."""
         return self._record
 
-    async def look(self, analysis: Analysis, run: Run, arms: Arms, now: float) -> Judgement:
+    async def look(
+        self, analysis: Analysis, run: Run, arms: Arms, now: float, *, routed: int | None = None
+    ) -> Judgement:
         """Look at the metrics, if it is time, and judge.
 
         Args:
@@ -104,8 +107,10 @@ class Analyst:
             run: The run, before its end.
             arms: Where both arms are counted.
             now: Seconds since the epoch.
+            routed: Percentage that the route gives the canary; None where it is not known.
         """
         record = await self._of(run)
+        self._follow(run.weight, routed if arms.share is None else None, now)
         metrics = analysis.all_metrics
         interval = seconds(analysis.interval)
         # once something is counted it is too late: what was not measured then is taken as it is
@@ -116,12 +121,27 @@ class Analyst:
         if run.state == "Preparing":
             self._due = now + interval
         # the first look comes with the first weight, and a clock that was set back is no reason to wait for it
-        elif self._before is None or not self._due - interval <= now < self._due:
-            self._due = now + interval
+        elif self._read is None or self._moved(arms) or not self._due - interval <= now < self._due:
             record = await self._tick(analysis, run, arms, record, now)
+            # soon after the route has followed, so that what may have come before it is no more than that
+            followed = min((until for until in self._earlier.values() if until > now), default=math.inf)
+            self._due = min(now + interval, followed)
         self._record = record
         await self.keep()
         return self.judgement(analysis, run)
+
+    async def read(self, analysis: Analysis, run: Run, arms: Arms, now: float) -> None:
+        """Read the counters just before the weight changes.
+
+        Args:
+            analysis: What is looked at.
+            run: The run, with the weight that it still has.
+            arms: Where both arms are counted.
+            now: Seconds since the epoch.
+        """
+        if self._read != now:
+            self._record = await self._tick(analysis, run, arms, await self._of(run), now)
+            await self.keep()
 
     def judgement(self, analysis: Analysis, run: Run) -> Judgement:
         """What the evidence so far says of a run."""
@@ -153,36 +173,70 @@ class Analyst:
         empty = Record(run=run.number, plan=run.plan, started=float(int(run.started)))
         if self._record is not None and _same(self._record, empty):
             return self._record
-        found = await self._keeper.load(run.number)
-        record = found if found is not None and _same(found, empty) else empty
+        kept = await self._keeper.load(run.number)
+        record = kept if kept is not None and _same(kept, empty) else empty
         self._record = self._kept = record
-        self._before, self._due, self._tried = None, 0.0, -math.inf
+        self._read, self._due, self._tried = None, 0.0, -math.inf
+        self._windows, self._arms, self._weight, self._earlier = {}, None, None, {}
         return record
 
+    def _moved(self, arms: Arms) -> bool:
+        """Whether an arm is counted under other names at the gateway than when it was read last."""
+        return self._arms is not None and _clusters(self._arms) != _clusters(arms)
+
+    def _follow(self, weight: int, routed: int | None, now: float) -> None:
+        """Which other weights requests may have been shared out by, and until when."""
+        if weight != self._weight:
+            self._changed = now
+        others = {self._weight} if routed is None or now >= self._changed + _LATEST_S else {self._weight, routed}
+        for other in others - {weight, None}:
+            if other is not None:
+                self._earlier[other] = now + FOLLOWS_S
+                self._due = now + FOLLOWS_S if other == self._weight else min(self._due, now + FOLLOWS_S)
+        self._earlier = {
+            other: until for other, until in self._earlier.items() if other != weight and until > now - _FORGOTTEN_S
+        }
+        self._weight = weight
+
     async def _tick(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
-        readings = await self._source.read(analysis.all_metrics, arms)
-        began = now if record.began is None else min(record.began, now)
-        record = msgspec.structs.replace(record, began=began)
-        split = _Split(run.weight, arms.stable.service, arms.stable.clusters, arms.canary.service, arms.canary.clusters)
-        before, self._before = self._before, _Reading(now, split, readings)
-        # a tick across a change of weights would have the shares of neither
-        if before is None or before.split != split:
+        first = self._read is None
+        await self._count(analysis, arms, now)
+        if run.weight and record.began is None:
+            record = msgspec.structs.replace(record, began=now)
+        if first:
             return record
-        if before.at < began + seconds(analysis.warmup) and run.weight < 100:
-            return record
-        found = gather(
+        begins = min((window.begins for window in self._windows.values()), default=math.inf)
+        record, self._windows = gather(
             analysis.all_metrics,
             record,
-            before.readings,
-            readings,
+            self._windows,
             now=now,
             weight=run.weight,
+            earlier=self._earlier,
             share=arms.share,
             baking=run.state == "Baking",
+            cold=run.weight < 100 and begins < (record.began or 0.0) + seconds(analysis.warmup),
         )
-        base = {name: _base(found, name, before.readings, each) for name, each in readings.items()}
-        self._before = _Reading(now, split, base)
-        return found
+        return record
+
+    async def _count(self, analysis: Analysis, arms: Arms, now: float) -> None:
+        """Read the counters."""
+        metrics, before, moved = analysis.all_metrics, self._arms, self._moved(arms)
+        self._arms, self._read = arms, now
+        readings = await self._source.read(metrics, _as_before(arms, before) if before and moved else arms)
+        self._windows = {
+            metric.called: extended(
+                self._windows.get(metric.called, Window()), readings.get(metric.called, _NOTHING), now
+            )
+            for metric in metrics
+        }
+        if moved:
+            # a proxy may have counted for others under a name that is new to an arm
+            begun = await self._source.read(metrics, arms)
+            for metric in metrics:
+                if at_gateway(metric):
+                    window, reading = self._windows[metric.called], begun.get(metric.called, _NOTHING)
+                    self._windows[metric.called] = begun_at(window, reading, now)
 
 
 def _same(record: Record, other: Record) -> bool:
@@ -190,10 +244,17 @@ def _same(record: Record, other: Record) -> bool:
     return (record.run, record.plan, record.started) == (other.run, other.plan, other.started)
 
 
-def _base(record: Record, name: str, before: Readings, after: Reading) -> Reading:
-    """What the next tick of a metric begins at: where this one brought nothing yet, at what this one began at."""
-    gathered = record.metrics.get(name)
-    return before.get(name, after) if gathered is not None and gathered.trouble in QUIET else after
+def _clusters(arms: Arms) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return arms.stable.clusters, arms.canary.clusters
+
+
+def _as_before(arms: Arms, before: Arms) -> Arms:
+    """Where both arms are counted, at the gateway under the names that they had before."""
+    stable, canary = (
+        replace(place, clusters=earlier.clusters)
+        for place, earlier in ((arms.stable, before.stable), (arms.canary, before.canary))
+    )
+    return replace(arms, stable=stable, canary=canary)
 
 
 def _measured(record: Record) -> float | None:

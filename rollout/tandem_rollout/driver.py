@@ -53,14 +53,19 @@ async def advance(
     """
     seen = backend.seen(run)
     judgement = Judgement()
+    looked = False
     if run is not None and not run.ended and not run.returns:
         # where the canary has weight and no pods there is nothing to ask first
-        if not run.weight or seen.canary.running:
-            judgement = await analyst.look(analysis, run, await backend.arms(run), now)
+        looked = not run.weight or seen.canary.running
+        if looked:
+            judgement = await analyst.look(analysis, run, await backend.arms(run), now, routed=seen.routed)
         seen = replace(seen, decision=judgement.decision, looks=judgement.looks)
     after = decide(schedule, run, seen, now)
     if after is None:
         return None, judgement
+    if run is not None and looked and after.weight != run.weight and not after.returns:
+        # what comes before the change of the weight is told from what comes after it
+        await analyst.read(analysis, run, await backend.arms(run), now)
     if after is not run:
         await backend.write(after, judgement)
     await backend.make(after, desired(schedule, after, seen.stable, seen.canary))

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from tandem_rollout.analysis.counts import Counters, NoData
-from tandem_rollout.analysis.reading import Counted, Readings
+from tandem_rollout.analysis.reading import Binned, Counted, Readings
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import ProviderError, Verdict
-from tandem_rollout.analyst import Analyst
+from tandem_rollout.analyst import Analyst, Judgement
 from tandem_rollout.engine.run import Run, State
 from tandem_rollout.gates import Analysis, Metric
 from tandem_rollout.sources import Arms, Place
@@ -89,15 +89,118 @@ async def test_counters_that_are_scraped_more_seldom_than_they_are_read_lose_not
         assert evidence.stable_requests >= 90.0 * (1200.0 - 3 * every), every
 
 
-async def test_a_tick_across_a_change_of_weights_is_not_counted() -> None:
+async def looked(
+    analyst: Analyst, source: Scraped, weight: int, seconds: float, routed: int | None = None
+) -> Judgement:
+    """Looks of some seconds, each second one."""
+    for _ in range(round(seconds)):
+        run = replace(RUN, weight=weight, state="Analysing" if weight else "Preparing")
+        judgement = await analyst.look(ANALYSIS, run, ARMS, source.now, routed=routed)
+        source.now += 1.0
+    return judgement
+
+
+async def test_what_comes_while_the_weight_changes_is_counted_with_the_bounds_of_the_share() -> None:
     source = Scraped(1.0)
     analyst = Analyst(source, Kept())
-    for run in (RUN, replace(RUN, weight=20), replace(RUN, weight=30)):
-        judgement = await analyst.look(ANALYSIS, run, ARMS, source.now)
-        source.now += 10.0
-        assert judgement.looks == 0
-    judgement = await analyst.look(ANALYSIS, replace(RUN, weight=30), ARMS, source.now)
-    assert judgement.looks == 1
+    await looked(analyst, source, 10, 11)
+    assert await looked(analyst, source, 20, 3) is not None
+    assert analyst.record is not None
+    assert not analyst.record.transitions
+    await looked(analyst, source, 20, 20)
+    (crossed,) = analyst.record.transitions
+    # from the reading before the change until the route has followed, and no longer
+    assert (crossed.low, crossed.high, crossed.at) == (0.1, 0.2, 14.0)
+    assert crossed.counts["errors"][:3:2] == (40.0, 360.0)
+    assert [sample.low for sample in analyst.record.samples] == [None, 0.1, None]
+    ratio = analyst.record.metrics["errors"].ratio
+    assert ratio is not None
+    assert (ratio.canary_requests, ratio.ticks) == (240.0, 3)
+
+
+async def test_a_route_that_follows_late_keeps_the_share_open() -> None:
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    await looked(analyst, source, 10, 11, routed=10)
+    await looked(analyst, source, 20, 8, routed=10)
+    await looked(analyst, source, 20, 30, routed=20)
+    assert analyst.record is not None
+    last = analyst.record.transitions[-1]
+    # the route was last seen with the old weight at 18 s
+    assert 18.0 < last.at <= 22.0
+    assert {(sample.low, sample.high) for sample in analyst.record.transitions} == {(0.1, 0.2)}
+
+
+async def test_a_route_that_somebody_else_holds_is_taken_as_it_is() -> None:
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    await looked(analyst, source, 10, 11, routed=10)
+    judgement = await looked(analyst, source, 20, 120, routed=10)
+    assert judgement.looks > 3
+
+
+async def test_the_first_requests_of_a_canary_count() -> None:
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    await looked(analyst, source, 0, 5)
+    await analyst.read(ANALYSIS, replace(RUN, state="Preparing", weight=0), ARMS, source.now)
+    await looked(analyst, source, 10, 30)
+    assert analyst.record is not None
+    assert analyst.record.transitions[0].low == 0.0
+    ratio = analyst.record.metrics["errors"].ratio
+    assert ratio is not None
+    assert ratio.canary_requests == 10.0 * (analyst.record.samples[-1].at - 5.0)
+
+
+async def test_a_reading_just_before_the_change_bounds_what_is_uncertain() -> None:
+    source = Scraped(1.0)
+    analyst = Analyst(source, Kept())
+    await looked(analyst, source, 10, 18)
+    await analyst.read(ANALYSIS, RUN, ARMS, source.now)
+    await looked(analyst, source, 20, 20)
+    assert analyst.record is not None
+    (crossed,) = analyst.record.transitions
+    # the reading was at 18 s, and the route had followed 3 s later
+    assert crossed.counts["errors"][0] == 30.0
+
+
+class Named(Scraped):
+    """A proxy that counts by clusters, whose names others had before.
+
+    Args:
+        before: Requests that it has counted under each name before the run.
+    """
+
+    def __init__(self, before: float) -> None:
+        super().__init__(1.0)
+        self.before = before
+
+    async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
+        return [await self.read(metrics, arms)]
+
+    async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
+        def scrape(place: Place, rate: float) -> dict[str, Counters]:
+            return {"envoy": Counters(dict.fromkeys(place.clusters, self.before + rate * self.now), {})}
+
+        return {metric.called: Counted(scrape(arms.stable, 90.0), scrape(arms.canary, 10.0)) for metric in metrics}
+
+
+async def test_what_a_proxy_counted_for_others_under_the_same_name_is_not_the_canarys() -> None:
+    metrics = Analysis(metrics=[Metric(type="errors", where="gateway")], interval="10s", warmup="0s")
+    source = Named(5000.0)
+    analyst = Analyst(source, Kept())
+    stable = Place(service="a", clusters=("rule/0",))
+    preparing = replace(RUN, state="Preparing", weight=0)
+    await analyst.read(metrics, preparing, Arms(namespace="models", stable=stable, canary=Place(service="b")), 0.0)
+    arms = Arms(namespace="models", stable=stable, canary=Place(service="b", clusters=("rule/1",)))
+    for _ in range(31):
+        source.now += 1.0
+        await analyst.look(metrics, RUN, arms, source.now)
+    assert analyst.record is not None
+    ratio = analyst.record.metrics["errors"].ratio
+    assert ratio is not None
+    assert 250.0 <= ratio.canary_requests <= 310.0
+    assert ratio.stable_requests == 9.0 * (ratio.canary_requests + 10.0)
 
 
 async def test_another_process_goes_on_from_what_was_kept() -> None:
@@ -113,40 +216,57 @@ async def test_the_evidence_of_another_plan_is_not_taken() -> None:
     assert (await counted(1.0, 100.0, kept)).ticks == 10
 
 
-async def test_nothing_is_counted_while_the_canary_is_warming_up() -> None:
-    source = Scraped(1.0)
+class Timing(Scraped):
+    """Histograms of latencies."""
+
+    async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
+        def histogram(rate: float) -> dict[str, dict[str, dict[float, float]]]:
+            total = 100_000.0 + rate * self.now
+            return {"pod": {"": {0.1: 0.95 * total, 0.2: 0.99 * total, math.inf: total}}}
+
+        counted = await super().read(metrics, arms)
+        timed = Binned(histogram(90.0), histogram(10.0))
+        return {metric.called: timed if metric.type == "latency" else counted[metric.called] for metric in metrics}
+
+
+BOTH = [Metric(type="errors"), Metric(type="latency")]
+
+
+async def test_latencies_of_the_warm_up_are_reported_and_not_judged() -> None:
+    source = Timing(1.0)
     analyst = Analyst(source, Kept())
-    warm = Analysis(metrics=[Metric(type="errors")], interval="10s", warmup="60s")
-    ticks = []
+    warm = Analysis(metrics=BOTH, interval="10s", warmup="60s")
     for _ in range(10):
-        await analyst.look(warm, RUN, ARMS, source.now)
-        ticks.append(analyst.record.ticks if analyst.record else 0)
+        judgement = await analyst.look(warm, RUN, ARMS, source.now)
         source.now += 10.0
-    # the tick that ends with the warm-up lies within it
-    assert ticks == [0, 0, 0, 0, 0, 0, 0, 1, 2, 3]
+    assert analyst.record is not None
+    # the tick that begins before the end of the warm-up has requests of it
+    assert [sorted(sample.reported) for sample in analyst.record.samples] == [["latency"]] * 6 + [[]] * 3
+    errors, latency = judgement.lines
+    assert errors.canary_requests == 900.0
+    assert latency.canary_requests == 300.0
 
 
-async def test_a_tick_that_is_longer_than_the_warm_up_does_not_count_it() -> None:
-    source = Scraped(1.0)
+async def test_a_tick_that_is_longer_than_the_warm_up_does_not_judge_its_latencies() -> None:
+    source = Timing(1.0)
     analyst = Analyst(source, Kept())
-    seldom = Analysis(metrics=[Metric(type="errors")], interval="60s", warmup="15s")
-    for _ in range(2):
+    seldom = Analysis(metrics=BOTH, interval="60s", warmup="15s")
+    for _ in range(3):
         await analyst.look(seldom, RUN, ARMS, source.now)
         source.now += 60.0
     assert analyst.record is not None
-    assert analyst.record.ticks == 0
-    await analyst.look(seldom, RUN, ARMS, source.now)
-    assert analyst.record.ticks == 1
+    assert [sorted(sample.reported) for sample in analyst.record.samples] == [["latency"], []]
 
 
 async def test_a_canary_that_has_everything_needs_no_warm_up() -> None:
-    source = Scraped(1.0)
+    source = Timing(1.0)
     analyst = Analyst(source, Kept())
-    cold = Analysis(metrics=[Metric(type="errors")], interval="10s", warmup="1h")
+    cold = Analysis(metrics=BOTH, interval="10s", warmup="1h")
     for _ in range(2):
         await analyst.look(cold, replace(RUN, state="Baking", weight=100), ARMS, source.now)
         source.now += 10.0
     assert analyst.record is not None
+    assert not analyst.record.transitions
     assert analyst.record.ticks == 1
 
 
@@ -159,11 +279,14 @@ async def test_it_says_when_to_come_again() -> None:
     # before the first weight there is nothing to look at, and the first weight is looked at when it is there
     assert analyst.due > source.now
     await analyst.look(ANALYSIS, RUN, ARMS, source.now + 1.0)
-    assert analyst.due == 1011.0
+    # when the route has followed
+    assert analyst.due == 1004.0
+    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 2.0)
+    assert analyst.due == 1004.0
     await analyst.look(ANALYSIS, RUN, ARMS, source.now + 4.0)
-    assert analyst.due == 1011.0
-    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 11.0)
-    assert analyst.due == 1021.0
+    assert analyst.due == 1014.0
+    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 14.0)
+    assert analyst.due == 1024.0
 
 
 @pytest.mark.parametrize("state", ["Aborting", "Aborted", "Promoted"])
@@ -196,16 +319,17 @@ async def test_a_clock_that_was_set_back_stops_nothing() -> None:
 
 async def test_what_was_not_looked_at_says_nothing() -> None:
     """Also where a metric without data is to fail: there was no look that could have brought any."""
-    strict = Analysis(metrics=[Metric(type="errors", no_data="fail")], interval="10s", warmup="60s")
-    source = Scraped(1.0)
+    strict = Analysis(metrics=[Metric(type="latency", no_data="fail")], interval="10s", warmup="60s")
+    source = Timing(1.0)
     analyst = Analyst(source, Kept())
     decisions = []
     for _ in range(9):
         decisions.append((await analyst.look(strict, RUN, ARMS, source.now)).decision)
         source.now += 10.0
-    assert decisions[:7] == [None] * 7
-    assert decisions[7] is not None
-    assert decisions[7].verdict is Verdict.INCONCLUSIVE
+    assert decisions[0] is None
+    assert [decision.verdict for decision in decisions[1:7] if decision] == [Verdict.NO_DATA] * 6
+    assert decisions[8] is not None
+    assert decisions[8].verdict is Verdict.PASS
 
 
 async def test_a_metric_that_is_not_there_fails_where_that_is_wanted() -> None:
@@ -232,10 +356,9 @@ async def test_counters_that_are_scraped_seldom_are_no_missing_metric() -> None:
 async def test_looks_are_those_at_the_present_weight() -> None:
     source = Scraped(1.0)
     analyst = Analyst(source, Kept())
-    looks = []
-    for weight in (10, 10, 10, 20, 20, 20):
-        looks.append((await analyst.look(ANALYSIS, replace(RUN, weight=weight), ARMS, source.now)).looks)
-        source.now += 10.0
+    looks = [(await looked(analyst, source, 10, 1)).looks]
+    looks += [(await looked(analyst, source, weight, 10)).looks for weight in (10, 10, 20, 20, 20)]
+    # of the ten seconds after the change the first three are shared out by either weight
     assert looks == [0, 1, 2, 0, 1, 2]
 
 

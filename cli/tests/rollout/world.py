@@ -17,6 +17,7 @@ from tandem_rollout.analysis.gather import gather
 from tandem_rollout.analysis.latency import Limit
 from tandem_rollout.analysis.reading import Binned, Counted, Reading
 from tandem_rollout.analysis.record import Gathered, Note, Record, noted
+from tandem_rollout.analysis.window import Window, extended
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.schedule import plan_hash
 from tandem_rollout.manifest import parse
@@ -123,11 +124,13 @@ def record(
     found = noted(found, Note(began, "Preparing", 0, "", ""))
     found = noted(found, Note(began, "Analysing", weight, "", ""))
     canary, stable = requests * weight // 100, requests * (100 - weight) // 100
-    before = _readings(metrics, 0, canary, stable, bad)
-    for tick in range(1, ticks + 1):
-        after = _readings(metrics, tick, canary, stable, bad)
-        found = gather(metrics, found, before, after, now=began + tick * every, weight=weight)
-        before = after
+    windows: dict[str, Window] = {}
+    for tick in range(ticks + 1):
+        now = began + tick * every
+        readings = _readings(metrics, tick, canary, stable, bad)
+        windows = {name: extended(windows.get(name, Window()), each, now) for name, each in readings.items()}
+        if tick:
+            found, windows = gather(metrics, found, windows, now=now, weight=weight)
     return found
 
 

@@ -1,22 +1,24 @@
-"""One tick: requests and events of each arm between two scrapes.
+"""What the targets of one arm have counted, scrape by scrape, and one tick of both arms.
 
 Counters belong to a *target*, the process that exports them. What a target has counted between two scrapes:
 
 - The difference of each series; a series that is new in a known target was born at zero, as error counters are.
 - After a restart, all since zero. A counter that fell tells of a restart. Where one fell and another, that was not zero
-  before, did not, nobody can tell how much of the second is new: the target is left out of the tick.
-- Nothing where a value is negative, absurdly high or not a number, and nothing for a target that is new: what it had
-  counted before its first scrape may be old.
+  before, did not, nobody can tell how much of the second is new: what the target shows is unplaced, neither counted nor
+  forgotten.
+- Nothing for a target that is new: what it had counted before its first scrape may be old.
 
-A target that is left out is left out with its requests and its events, so the rates of its arm stay what they are.
+A scrape that is missing, or has a value that is negative, absurdly high or not a number, is passed over: the next one
+is held against the one before it. So every event between the first and the last scrape of a target is counted once, or
+unplaced.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -33,6 +35,15 @@ class NoData:
     """
 
     reason: str
+
+
+NO_EVENTS: Final = NoData("there is no series of events")
+
+Key = tuple[bool, str] | float
+"""A series of a target: whether it is of events, and its name; of a histogram the edge of a bucket."""
+
+Values = Mapping[Key, float]
+"""What a target shows, by series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +93,111 @@ def increase(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> dict
     """
     if not all(0.0 <= value <= _MOST for values in (earlier, later) for value in values.values()):
         return None
-    if not any(value < earlier.get(series, 0.0) for series, value in later.items()):
+    if not _fell(earlier, later):
         return {series: value - earlier.get(series, 0.0) for series, value in later.items()}
-    if any(value >= earlier.get(series, 0.0) > 0 for series, value in later.items()):
+    # a histogram that counts fewer in all has restarted, though a bucket of it be as full as before
+    restarted = any(series == math.inf and value < earlier.get(series, 0.0) for series, value in later.items())
+    if not restarted and any(value >= earlier.get(series, 0.0) > 0 for series, value in later.items()):
         return None
     return dict(later)
+
+
+def _fell(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> bool:
+    return any(value < earlier.get(series, 0.0) for series, value in later.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What the targets of one arm have counted since its counts were last taken.
+
+    Attributes:
+        scraped: When each target was last scraped, in seconds since the epoch.
+        shown: What each target showed then, by series.
+        counted: Increases since counts were last taken, by target and series.
+        begins: The earliest scrape that they are counted from; infinite where nothing is counted.
+        unplaced: Of targets that restarted in part, what they showed afterwards, by series.
+        trouble: Why the last reading brought nothing; empty where it brought something.
+    """
+
+    scraped: Mapping[str, float] = field(default_factory=dict)
+    shown: Mapping[str, Values] = field(default_factory=dict)
+    counted: Mapping[str, Values] = field(default_factory=dict)
+    begins: float = math.inf
+    unplaced: Values = field(default_factory=dict)
+    trouble: str = "nothing was read"
+
+
+def extend(arm: Arm, targets: Mapping[str, Values], scraped: Mapping[str, float]) -> Arm:
+    """The arm after one more reading.
+
+    Args:
+        arm: The arm before.
+        targets: What each target shows, by series. One that did not answer is not there.
+        scraped: When each was scraped, in seconds since the epoch.
+    """
+    times, shown, counted = dict(arm.scraped), dict(arm.shown), dict(arm.counted)
+    begins, unplaced, brought = arm.begins, dict(arm.unplaced), False
+    for target in sorted(targets):
+        later = targets[target]
+        if not all(0.0 <= value <= _MOST for value in later.values()):
+            continue
+        earlier = shown.get(target)
+        since, times[target] = times.get(target, math.inf), scraped[target]
+        if earlier is None or _other_bins(earlier, later):
+            shown[target], unplaced = later, added(unplaced, counted.pop(target, {}))
+            continue
+        increases = increase(earlier, later)
+        if increases is None:
+            shown[target], unplaced = later, added(unplaced, later)
+            continue
+        # a series that is not shown for a while goes on where it was
+        shown[target] = later if _fell(earlier, later) else {**earlier, **later}
+        counted[target] = added(counted.get(target, {}), increases)
+        brought = True
+        if any(increases.values()):
+            begins = min(begins, since)
+    some = any(not _is_event(key) for values in targets.values() for key in values)
+    trouble = "" if brought and some else _trouble(targets, arm.shown, some=some)
+    return Arm(times, shown, counted, begins, unplaced, trouble)
+
+
+def taken(arm: Arm, left: Mapping[str, Values] | None = None) -> Arm:
+    """The arm after its counts were taken.
+
+    Args:
+        arm: The arm.
+        left: What was not taken, by target and series, and is part of the next counts.
+    """
+    return replace(arm, counted=left or {}, begins=arm.begins if left else math.inf, unplaced={})
+
+
+def added(values: Values, more: Values) -> dict[Key, float]:
+    """Sums by series."""
+    total = dict(values)
+    for series, value in more.items():
+        total[series] = total.get(series, 0.0) + value
+    return total
+
+
+def summed(arm: Arm) -> dict[Key, float]:
+    """All that an arm has counted, by series."""
+    total: dict[Key, float] = {}
+    for values in arm.counted.values():
+        total = added(total, values)
+    return total
+
+
+def together(counters: Counters) -> dict[Key, float]:
+    """All series of a target: one restart resets them all."""
+    requests: dict[Key, float] = {(False, series): value for series, value in counters.requests.items()}
+    return requests | {(True, series): value for series, value in counters.events.items()}
+
+
+def totals(values: Iterable[Values]) -> tuple[float, float]:
+    """Requests and events of series that are named as :func:`together` does."""
+    series = [(key, value) for target in values for key, value in target.items()]
+    requests = math.fsum(value for key, value in series if not _is_event(key))
+    return requests, math.fsum(value for key, value in series if _is_event(key))
 
 
 def tick(
@@ -104,42 +215,42 @@ def tick(
             of the requests' own metric, whose series are born with the first event; true where a wrong name must not
             read as no events at all.
     """
-    if events_required and not any(each.events for _, later in (canary, stable) for each in later.values()):
-        return NoData("there is no series of events")
-    counted = [_arm(arm, *scrapes) for arm, scrapes in (("canary", canary), ("stable", stable))]
-    for arm in counted:
-        if isinstance(arm, NoData):
-            return arm
-    (canary_requests, canary_events), (stable_requests, stable_events) = (
-        arm for arm in counted if not isinstance(arm, NoData)
+    if events_required and not any(counters.events for _, later in (canary, stable) for counters in later.values()):
+        return NO_EVENTS
+    counts = []
+    for name, scrapes in (("canary", canary), ("stable", stable)):
+        arm = Arm()
+        for at, scrape in enumerate(scrapes):
+            arm = extend(arm, {target: together(counters) for target, counters in scrape.items()}, _always(scrape, at))
+        if arm.trouble:
+            return NoData(f"{name}: {arm.trouble}")
+        counts.append(totals(arm.counted.values()))
+    (canary_requests, canary_events), (stable_requests, stable_events) = counts
+    return Tick(
+        canary_requests, min(canary_events, canary_requests), stable_requests, min(stable_events, stable_requests)
     )
-    return Tick(canary_requests, canary_events, stable_requests, stable_events)
 
 
-def _arm(arm: str, earlier: Scrape, later: Scrape) -> tuple[float, float] | NoData:
-    if not later:
-        return NoData(f"{arm}: no target answered")
-    if not any(each.requests for each in later.values()):
-        return NoData(f"{arm}: there is no series of requests")
-    known = [target for target in sorted(later) if target in earlier]
-    if not known:
-        return NoData(f"{arm}: no target was there in the scrape before")
-    increases = [found for target in known if (found := _target(earlier[target], later[target])) is not None]
-    if not increases:
-        return NoData(f"{arm}: counters have values that cannot be, or restarted in part")
-    requests = math.fsum(each[0] for each in increases)
-    return requests, min(requests, math.fsum(each[1] for each in increases))
+def _always(scrape: Scrape, at: int) -> dict[str, float]:
+    return dict.fromkeys(scrape, float(at))
 
 
-def _target(earlier: Counters, later: Counters) -> tuple[float, float] | None:
-    increases = increase(_together(earlier), _together(later))
-    if increases is None:
-        return None
-    requests = math.fsum(value for (is_event, _), value in increases.items() if not is_event)
-    return requests, math.fsum(value for (is_event, _), value in increases.items() if is_event)
+def _is_event(key: Key) -> bool:
+    return isinstance(key, tuple) and key[0]
 
 
-def _together(counters: Counters) -> dict[tuple[bool, str], float]:
-    """All series of a target: one restart resets them all."""
-    requests = {(False, series): value for series, value in counters.requests.items()}
-    return requests | {(True, series): value for series, value in counters.events.items()}
+def _other_bins(earlier: Values, later: Values) -> bool:
+    """Whether a target counts in other bins than before: then it is another process by the same name."""
+    bins, before = ({key for key in values if not isinstance(key, tuple)} for values in (later, earlier))
+    return bool(before) and bins != before
+
+
+def _trouble(targets: Mapping[str, Values], shown: Mapping[str, Values], *, some: bool) -> str:
+    """Why a reading brought nothing."""
+    if not targets:
+        return "no target answered"
+    if not some:
+        return "there is no series of requests"
+    if not any(target in shown for target in targets):
+        return "no target was there in the scrape before"
+    return "counters have values that cannot be, or restarted in part"

@@ -7,18 +7,15 @@ distance is, and how it is known on which side of a limit it is, :mod:`.distance
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
 
 from tandem_rollout.analysis import distance
-from tandem_rollout.analysis.counts import NoData, increase
+from tandem_rollout.analysis.counts import Arm, NoData
 from tandem_rollout.analysis.distance import Measured, Sums
 from tandem_rollout.analysis.sequential import Floats
-
-Histograms = Mapping[str, Mapping[float, float]]
-"""Cumulative buckets by target, as in Prometheus: rows by upper edge, the edge ``inf`` among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +85,14 @@ def _arrays(evidence: Evidence) -> list[Floats]:
     return [np.asarray(each, np.float64) for each in astuple(evidence)]
 
 
-def rows(
-    *, canary: tuple[Histograms, Histograms], stable: tuple[Histograms, Histograms]
-) -> tuple[tuple[float, ...], tuple[float, ...]] | NoData:
-    """Rows in each bin between two scrapes, of canary and stable, summed over targets.
-
-    What :mod:`.counts` says of counters that restart, are new or cannot be, holds here.
+def rows(canary: Arm, stable: Arm) -> tuple[tuple[float, ...], tuple[float, ...]] | NoData:
+    """Rows in each bin of a window, of canary and stable, summed over targets.
 
     Args:
-        canary: Earlier and later scrape of the canary.
-        stable: Earlier and later scrape of stable.
+        canary: Histograms of the canary.
+        stable: Histograms of stable.
     """
-    counted = [_arm(arm, *scrapes) for arm, scrapes in (("canary", canary), ("stable", stable))]
+    counted = [_bins(name, arm) for name, arm in (("canary", canary), ("stable", stable))]
     for arm in counted:
         if isinstance(arm, NoData):
             return arm
@@ -109,15 +102,16 @@ def rows(
     return tuple(ours.values()), tuple(theirs.values())
 
 
-def _arm(arm: str, earlier: Histograms, later: Histograms) -> dict[float, float] | NoData:
-    known = [target for target in sorted(later) if target in earlier]
-    # who counts in other bins than before is another process by the same name
-    same = [target for target in known if not earlier[target] or earlier[target].keys() == later[target].keys()]
-    found = [each for target in same if (each := increase(earlier[target], later[target]))]
-    if not found:
-        return NoData(f"{arm}: no histogram of predictions was read twice")
-    edges = sorted(found[0])
-    if any(sorted(each) != edges for each in found):
-        return NoData(f"{arm}: targets count predictions in different bins")
-    below = [math.fsum(each[edge] for each in found) for edge in edges]
+def _bins(name: str, arm: Arm) -> dict[float, float] | NoData:
+    histograms = [
+        {edge: count for edge, count in values.items() if not isinstance(edge, tuple)}
+        for values in arm.counted.values()
+        if values
+    ]
+    if not histograms:
+        return NoData(f"{name}: no histogram of predictions was read twice")
+    edges = sorted(histograms[0])
+    if any(sorted(histogram) != edges for histogram in histograms):
+        return NoData(f"{name}: targets count predictions in different bins")
+    below = [math.fsum(histogram[edge] for histogram in histograms) for edge in edges]
     return {edge: max(0.0, b - a) for edge, a, b in zip(edges, [0.0, *below], below, strict=False)}

@@ -5,27 +5,28 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from tandem_rollout.analysis import drift, latency, ratio, sequential
 from tandem_rollout.analysis.absolute import absolute
-from tandem_rollout.analysis.counts import Counters, NoData, Scrape, Tick, increase, tick
+from tandem_rollout.analysis.counts import Counters, NoData, Scrape, Tick, Values, increase, tick, totals
 from tandem_rollout.analysis.dispersion import Dispersion, dispersion
 from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading, Readings
-from tandem_rollout.analysis.record import MOST_SAMPLES, Gathered, Record, Sample
-from tandem_rollout.analysis.sequential import RatioTest
+from tandem_rollout.analysis.record import MOST_SAMPLES, MOST_TRANSITIONS, Counts, Gathered, Record, Sample
+from tandem_rollout.analysis.sequential import RatioTest, Shares
 from tandem_rollout.analysis.verdict import ProviderError, Trouble
+from tandem_rollout.analysis.window import Window, closed, possible
 from tandem_rollout.gates import Metric
 
-Counts = tuple[float, float, float, float]
-
-_UNREAD = NoData("nothing was read before")
+_NOTHING = NoData("nothing was read")
+_COLD = NoData("the canary's caches are cold: latencies of its warm-up are told and not judged")
 _CHOSEN = NoData("its limit has just been chosen from stable's requests: what is slow is counted from now on")
 _NO_ROWS = NoData("one of the two made no predictions")
 _QUIET = {arm: NoData(f"{arm} answered no request") for arm in ("the canary", "stable")}
 
-QUIET = frozenset({_NO_ROWS.reason, *(each.reason for each in _QUIET.values())})
+QUIET = frozenset({_NO_ROWS.reason, _COLD.reason, *(quiet.reason for quiet in _QUIET.values())})
 """Troubles that time alone ends: where counters are read more often than they are scraped, only one arm has moved."""
 
 
@@ -89,180 +90,224 @@ def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:
 def gather(
     metrics: Sequence[Metric],
     record: Record,
-    before: Readings | None,
-    after: Readings,
+    windows: Mapping[str, Window],
     *,
     now: float,
     weight: int,
+    earlier: Mapping[int, float] | None = None,
     share: float | None = None,
     baking: bool = False,
-) -> Record:
-    """The record with one more tick.
+    cold: bool = False,
+) -> tuple[Record, dict[str, Window]]:
+    """The record with one more tick, and the windows that go on.
+
+    Where the weight changed within a window, errors and other rates are counted with the bounds of the canary's share:
+    see :mod:`.sequential`. Predictions and units are only told, as they are compared with shares that are known; so are
+    latencies while the canary is cold.
 
     Args:
         metrics: The metrics.
         record: The record so far.
-        before: What was read when the tick began; None where nothing was.
-        after: What is read now.
+        windows: What was counted of each since evidence was last taken.
         now: Seconds since the epoch.
-        weight: The canary's percentage during the tick.
+        weight: The canary's percentage.
+        earlier: Other percentages that it had, and until when, in seconds since the epoch.
         share: Share of the units that should have fallen on the canary; by default as the weight says.
         baking: Whether the canary is promoted, and what it is compared with is held back.
+        cold: Whether caches of the canary are cold, so that nobody minds that it is slow.
     """
-    expected = weight / 100.0 if share is None else share
-    made: dict[str, Gathered] = {}
+    gathered: dict[str, Gathered] = {}
     counts: dict[str, Counts] = {}
+    reported: dict[str, Counts] = {}
+    after = dict(windows)
+    low = high = weight / 100.0
     for metric in metrics:
         name = metric.called
-        gathered = record.metrics.get(name, Gathered())
-        earlier = before.get(name, _UNREAD) if before is not None else _UNREAD
-        later = after.get(name, NoData("nothing was read"))
-        if metric.type == "latency" and gathered.frozen is None and isinstance(earlier, Binned):
-            gathered = _with_limit(metric, gathered, [earlier])
-        made[name], found = _one(metric, gathered, earlier, later, expected, alone=weight >= 100, baking=baking)
-        if found is not None:
-            counts[name] = found
+        window = windows.get(name, Window(trouble=_NOTHING))
+        shares = possible(window, weight, earlier or {})
+        look = _Look(shares if share is None else Shares(share, share), alone=weight >= 100, baking=baking, cold=cold)
+        gathered[name], judged, told = _one(metric, record.metrics.get(name, Gathered()), window, look)
+        if judged is not None:
+            counts[name] = judged
+        if told is not None:
+            reported[name] = told
+        if judged is not None or told is not None:
+            gathered[name] = _unplaced(gathered[name], window)
+            after[name] = closed(window)
+            low, high = min(low, look.shares.low), max(high, look.shares.high)
+    changed = low < high
+    sample = Sample(now, weight, counts, reported, low if changed else None, high if changed else None)
     looked = bool(counts)
     same = weight == record.weight
+    crossed = changed or reported
     return msgspec.structs.replace(
         record,
-        looks=(record.looks if same else 0) + looked,
+        looks=(record.looks if same else 0) + (looked and not changed),
         ticks=record.ticks + looked,
         weight=weight,
-        metrics=made,
-        samples=(*record.samples, Sample(now, weight, counts))[-MOST_SAMPLES:],
+        metrics=gathered,
+        samples=(*record.samples, sample)[-MOST_SAMPLES:],
+        transitions=(*record.transitions, sample)[-MOST_TRANSITIONS:] if crossed else record.transitions,
+    ), after
+
+
+class _Look(NamedTuple):
+    """What a tick is judged by, beside its counts."""
+
+    shares: Shares
+    alone: bool
+    baking: bool
+    cold: bool
+
+    @property
+    def bounds(self) -> Shares | None:
+        """Bounds of the canary's share where it is not known."""
+        return None if self.shares.known else self.shares
+
+
+_Judged = tuple[Gathered, Counts | None, Counts | None]
+"""Evidence after a tick, what was counted in it, and what was only told."""
+
+
+def _one(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _Judged:
+    """Evidence of one metric after a tick."""
+    if look.alone and metric.type in ("drift", "assignment"):
+        return gathered, None, None  # there is nobody to compare with
+    missing = window.missing
+    if look.alone and window.trouble is None:  # whether stable answers does not matter
+        missing = NoData(f"canary: {window.canary.trouble}") if window.canary.trouble else None
+    if missing is not None:
+        return _troubled(gathered, missing), None, None
+    if metric.type == "drift":
+        return _drifted(gathered, window, look)
+    if metric.type == "assignment":
+        return _assigned(gathered, window, look)
+    if metric.type == "latency":
+        return _timed(metric, gathered, window, look)
+    return _rated(metric, gathered, window.tick, look)
+
+
+def _unplaced(gathered: Gathered, window: Window) -> Gathered:
+    """Evidence with what restarted in part: it is told, and says nothing."""
+    more = [
+        value
+        for arm in (window.canary, window.stable)
+        for value in (_buckets(arm.unplaced) if window.binned else totals([arm.unplaced]))
+    ]
+    if not any(more):
+        return gathered
+    before = gathered.unplaced
+    return msgspec.structs.replace(
+        gathered,
+        unplaced=(before[0] + more[0], before[1] + more[1], before[2] + more[2], before[3] + more[3]),
     )
 
 
-def _one(
-    metric: Metric, gathered: Gathered, before: Reading, after: Reading, share: float, *, alone: bool, baking: bool
-) -> tuple[Gathered, Counts | None]:
-    """Evidence of one metric after a tick, and what was counted in it."""
-    if alone and metric.type in ("drift", "assignment"):
-        return gathered, None  # there is nobody to compare with
-    for each in (after, before):
-        if isinstance(each, NoData | ProviderError):
-            return _troubled(gathered, each), None
-    if metric.type == "drift":
-        return _drifted(gathered, before, after)
-    if metric.type == "assignment":
-        return _assigned(gathered, before, after, share)
-    if not (isinstance(before, Counted) and isinstance(after, Counted)):
-        if not (isinstance(before, Binned) and isinstance(after, Binned)):
-            return _troubled(gathered, _UNREAD), None
-        return _timed(metric, gathered, before, after, alone=alone, baking=baking)
-    return _rated(metric, gathered, before, after, alone=alone, baking=baking)
+def _buckets(values: Values) -> tuple[float, float]:
+    """Requests of a histogram; which of them are events is not asked."""
+    return values.get(math.inf, 0.0), 0.0
 
 
-def _timed(
-    metric: Metric, gathered: Gathered, before: Binned, after: Binned, *, alone: bool, baking: bool
-) -> tuple[Gathered, Counts | None]:
+def _timed(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _Judged:
     """Evidence of a tick of latencies: at the limit that the ticks before it say."""
-    held, own = alone or baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
+    if gathered.frozen is None:
+        gathered = _frozen(metric, gathered, [latency.before(window.stable)])
+    held, own = look.alone or look.baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
     chosen = own if isinstance(own, latency.Limit) else None
     limit = latency.longest(gathered.frozen, gathered.limit) if held else chosen or gathered.limit
-    recent = latency.remember(gathered.recent, _between(before.stable, after.stable), metric.quantile)
+    recent = latency.remember(gathered.recent, latency.buckets(window.stable), metric.quantile)
     if limit is None:
         missing = latency.choose(recent, metric.quantile, metric.slowdown)
         missing = missing if isinstance(missing, NoData) else _CHOSEN
-        return _troubled(msgspec.structs.replace(gathered, recent=recent), missing), None
+        ours, theirs = (latency.buckets(arm).get(math.inf, 0.0) for arm in (window.canary, window.stable))
+        return _troubled(msgspec.structs.replace(gathered, recent=recent), missing), None, (ours, 0.0, theirs, 0.0)
     gathered = msgspec.structs.replace(gathered, limit=limit)
-    earlier, later = _counted(before, limit), _counted(after, limit)
+    tick = latency.tick(window.canary, window.stable, limit)
+    if isinstance(tick, NoData):
+        return _troubled(gathered, tick), None, None
+    if look.cold and not held:
+        return _troubled(msgspec.structs.replace(gathered, recent=recent), _COLD), None, _four(tick)
     # where no edge is near the quantile, what was frozen is the best there is
-    requests = gathered.recent.requests
-    made, counts = _rated(
+    recently = gathered.recent.requests
+    after, counts, _ = _rated(
         metric,
         gathered,
-        earlier,
-        later,
-        alone=alone,
-        baking=baking,
-        speaks_for=held or requests >= latency.least_recent(metric.quantile, latency.SURE),
-        chosen=held or requests >= latency.least_recent(metric.quantile),
+        tick,
+        look,
+        speaks_for=held or recently >= latency.least_recent(metric.quantile, latency.SURE),
+        chosen=held or recently >= latency.least_recent(metric.quantile),
     )
     if counts is None or held:  # what was not counted is part of the next tick
-        return made, counts
-    return msgspec.structs.replace(made, recent=recent), counts
+        return after, counts, None
+    return msgspec.structs.replace(after, recent=recent), counts, None
 
 
 def _rated(
-    metric: Metric,
-    gathered: Gathered,
-    earlier: Counted,
-    later: Counted,
-    *,
-    alone: bool,
-    baking: bool,
-    speaks_for: bool = True,
-    chosen: bool = False,
-) -> tuple[Gathered, Counts | None]:
+    metric: Metric, gathered: Gathered, tick: Tick, look: _Look, *, speaks_for: bool = True, chosen: bool = False
+) -> _Judged:
     """Evidence of a tick of counters.
 
     Args:
         metric: The metric.
         gathered: Evidence so far.
-        earlier: Counters when the tick began.
-        later: Counters now.
-        alone: Whether the canary has all requests.
-        baking: Whether the canary is promoted, and what it is compared with is held back.
+        tick: The tick.
+        look: What it is judged by.
         speaks_for: Whether the tick may speak for the canary, and not only against it.
         chosen: Whether its limit was chosen in the run.
     """
-    if alone:
-        return _alone(metric, gathered, earlier, later)
-    found = tick(
-        canary=(earlier.canary, later.canary),
-        stable=(earlier.stable, later.stable),
-        events_required=not later.born,
-    )
-    if isinstance(found, NoData):
-        return _troubled(gathered, found), None
-    counts = (found.canary_requests, found.canary_events, found.stable_requests, found.stable_events)
-    if not found.canary_requests or not found.stable_requests:
-        quiet = "the canary" if not found.canary_requests else "stable"
-        return _troubled(gathered, _QUIET[quiet]), None
+    if look.alone:
+        return _alone(metric, gathered, tick)
+    counts = _four(tick)
+    # where the shares are bounded it does not matter whether both arms have requests
+    if look.shares.known and not (tick.canary_requests and tick.stable_requests):
+        quiet = "the canary" if not tick.canary_requests else "stable"
+        return _troubled(gathered, _QUIET[quiet]), None, None
     test = ratio_test(metric, gathered.phi)
-    if baking:
-        gathered = _baked(metric, gathered, found)
+    if look.baking:
+        gathered = _baked(metric, gathered, tick, look.bounds)
     if chosen:
-        gathered = msgspec.structs.replace(gathered, chosen=sequential.worse(test, gathered.chosen, found))
-    return msgspec.structs.replace(
-        gathered,
-        ratio=sequential.update(test, gathered.ratio or sequential.start(test), found, speaks_for=speaks_for),
-        likelihood=ratio.observed(gathered.likelihood or ratio.Likelihood(), found, dispersion=gathered.phi),
-        trouble="",
-        missing="",
-    ), counts
+        gathered = msgspec.structs.replace(gathered, chosen=sequential.worse(test, gathered.chosen, tick, look.bounds))
+    if look.shares.known:  # an interval takes one share
+        likelihood = ratio.observed(gathered.likelihood or ratio.Likelihood(), tick, dispersion=gathered.phi)
+        gathered = msgspec.structs.replace(gathered, likelihood=likelihood)
+    before = gathered.ratio or sequential.start(test)
+    return (
+        msgspec.structs.replace(
+            gathered,
+            ratio=sequential.update(test, before, tick, speaks_for=speaks_for, shares=look.bounds),
+            trouble="",
+            missing="",
+        ),
+        counts,
+        None,
+    )
 
 
-def _alone(metric: Metric, gathered: Gathered, before: Counted, after: Counted) -> tuple[Gathered, Counts | None]:
+def _alone(metric: Metric, gathered: Gathered, tick: Tick) -> _Judged:
     """A tick in which the canary has all requests: there is only the floor to hold it against."""
-    found = tick(canary=(before.canary, after.canary), stable=(before.canary, after.canary))
-    if isinstance(found, NoData):
-        return _troubled(gathered, found), None
     seen = msgspec.structs.replace(gathered, trouble="", missing="")
-    counts = (found.canary_requests, found.canary_events, 0.0, 0.0)
+    counts = (tick.canary_requests, tick.canary_events, 0.0, 0.0)
     # of latency nothing is said then: load changes it, and there is nobody who has any of it
-    return (seen if metric.type == "latency" else _held(metric, seen, found)), counts
+    return (seen if metric.type == "latency" else _held(metric, seen, tick)), counts, None
 
 
-def _baked(metric: Metric, gathered: Gathered, found: Tick) -> Gathered:
+def _baked(metric: Metric, gathered: Gathered, tick: Tick, bounds: Shares | None) -> Gathered:
     """Evidence of a tick since promotion, beside that of all ticks.
 
     Stable is made for all requests and has a few: its pods are idle, and by comparison alone a canary that bears the
     load would look slow. It must also be slower than stable was when it bore it.
     """
-    worse = sequential.worse(ratio_test(metric, gathered.phi), gathered.baking, found)
+    worse = sequential.worse(ratio_test(metric, gathered.phi), gathered.baking, tick, bounds)
     gathered = msgspec.structs.replace(gathered, baking=worse)
-    return _held(metric, gathered, found) if metric.type == "latency" else gathered
+    return _held(metric, gathered, tick) if metric.type == "latency" else gathered
 
 
-def _held(metric: Metric, gathered: Gathered, found: Tick) -> Gathered:
+def _held(metric: Metric, gathered: Gathered, tick: Tick) -> Gathered:
     """Evidence of a tick against the bound, where there is one."""
     bound = _bound(metric, gathered)
     if not bound:
         return gathered
-    evidence = absolute(gathered.absolute, found.canary_requests, found.canary_events, bound, gathered.phi)
+    evidence = absolute(gathered.absolute, tick.canary_requests, tick.canary_events, bound, gathered.phi)
     return msgspec.structs.replace(gathered, absolute=evidence)
 
 
@@ -277,39 +322,40 @@ def _bound(metric: Metric, gathered: Gathered) -> float:
     return min(max(metric.tolerated, metric.margin * rate), 1.0)
 
 
-def _drifted(gathered: Gathered, before: Reading, after: Reading) -> tuple[Gathered, Counts | None]:
-    if not (isinstance(before, Binned) and isinstance(after, Binned)):
-        return _troubled(gathered, NoData("there are no histograms of predictions")), None
-    rows = drift.rows(
-        canary=(_merged(before.canary), _merged(after.canary)), stable=(_merged(before.stable), _merged(after.stable))
-    )
+def _drifted(gathered: Gathered, window: Window, look: _Look) -> _Judged:
+    rows = drift.rows(window.canary, window.stable)
     if isinstance(rows, NoData):
-        return _troubled(gathered, rows), None
+        return _troubled(gathered, rows), None, None
     ours, theirs = rows
     evidence = gathered.drift or drift.start(len(ours))
     if len(evidence.canary) != len(ours):
-        return _troubled(gathered, NoData("the histogram of predictions has other bins than before")), None
+        return _troubled(gathered, NoData("the histogram of predictions has other bins than before")), None, None
+    total = math.fsum(ours), math.fsum(theirs)
+    if not look.shares.known:
+        return gathered, None, (total[0], 0.0, total[1], 0.0)
+    if not (total[0] and total[1]):
+        return _troubled(gathered, _NO_ROWS), None, None
     evidence = drift.update(evidence, ours, theirs)
-    counts = (math.fsum(ours), drift.estimate(evidence, gathered.phi), math.fsum(theirs), 0.0)
-    if not counts[0] or not counts[2]:
-        return _troubled(gathered, _NO_ROWS), None
-    return msgspec.structs.replace(gathered, drift=evidence, trouble="", missing=""), counts
+    counts = (total[0], drift.estimate(evidence, gathered.phi), total[1], 0.0)
+    return msgspec.structs.replace(gathered, drift=evidence, trouble="", missing=""), counts, None
 
 
-def _assigned(gathered: Gathered, before: Reading, after: Reading, share: float) -> tuple[Gathered, Counts | None]:
-    if not (isinstance(before, Counted) and isinstance(after, Counted)):
-        return _troubled(gathered, NoData("there are no counters of units")), None
-    found = tick(canary=(before.canary, after.canary), stable=(before.stable, after.stable))
-    if isinstance(found, NoData):
-        return _troubled(gathered, found), None
+def _assigned(gathered: Gathered, window: Window, look: _Look) -> _Judged:
+    tick = window.tick
+    counts = (tick.canary_requests, 0.0, tick.stable_requests, 0.0)
+    if not look.shares.known:
+        return gathered, None, counts
     assigned = ratio.assigned(
         gathered.assignment or ratio.Assignment(),
-        canary=found.canary_requests,
-        stable=found.stable_requests,
-        share=share,
+        canary=tick.canary_requests,
+        stable=tick.stable_requests,
+        share=look.shares.low,
     )
-    counts = (found.canary_requests, 0.0, found.stable_requests, 0.0)
-    return msgspec.structs.replace(gathered, assignment=assigned, trouble="", missing=""), counts
+    return msgspec.structs.replace(gathered, assignment=assigned, trouble="", missing=""), counts, None
+
+
+def _four(tick: Tick) -> Counts:
+    return tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events
 
 
 def _troubled(gathered: Gathered, trouble: Trouble) -> Gathered:
@@ -319,12 +365,15 @@ def _troubled(gathered: Gathered, trouble: Trouble) -> Gathered:
 
 def _with_limit(metric: Metric, gathered: Gathered, readings: Sequence[Binned]) -> Gathered:
     """The limit of latency: from the time between the first reading and the last, or from all that was counted."""
-    if not readings:
-        return gathered
-    tries = [_all(readings[-1].stable)]
+    tries = [_all(readings[-1].stable)] if readings else []
     if len(readings) > 1:
         tries.insert(0, _between(readings[0].stable, readings[-1].stable))
-    for buckets in tries:
+    return _frozen(metric, gathered, tries)
+
+
+def _frozen(metric: Metric, gathered: Gathered, histograms: Sequence[Mapping[float, float]]) -> Gathered:
+    """The limit of latency, from the first histogram that has one."""
+    for buckets in histograms:
         limit = latency.freeze(buckets, metric.quantile, metric.slowdown)
         if isinstance(limit, latency.Limit):
             return msgspec.structs.replace(gathered, limit=limit, frozen=limit)
@@ -350,11 +399,6 @@ def _slow(histograms: Histograms, limit: float) -> dict[str, Counters]:
     return {target: latency.counters(series, limit) for target, series in histograms.items()}
 
 
-def _merged(histograms: Histograms) -> dict[str, dict[float, float]]:
-    """One histogram for each target."""
-    return {target: _sum(series.values()) for target, series in histograms.items()}
-
-
 def _all(histograms: Histograms) -> dict[float, float]:
     return _sum(buckets for series in histograms.values() for buckets in series.values())
 
@@ -362,8 +406,13 @@ def _all(histograms: Histograms) -> dict[float, float]:
 def _between(earlier: Histograms, later: Histograms) -> dict[float, float]:
     """What was counted between two readings, by targets that are in both."""
     before, after = _merged(earlier), _merged(later)
-    found = (increase(before[target], each) for target, each in after.items() if target in before)
-    return _sum(each for each in found if each is not None)
+    increases = (increase(before[target], buckets) for target, buckets in after.items() if target in before)
+    return _sum(buckets for buckets in increases if buckets is not None)
+
+
+def _merged(histograms: Histograms) -> dict[str, dict[float, float]]:
+    """One histogram for each target."""
+    return {target: _sum(series.values()) for target, series in histograms.items()}
 
 
 def _sum(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:

@@ -21,7 +21,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tandem_rollout.analysis.counts import Counters, NoData
+from tandem_rollout.analysis.counts import Arm, Counters, NoData, Tick, summed
 
 LEAST_REQUESTS = 5000
 """Requests that a limit is frozen from, at least."""
@@ -153,3 +153,37 @@ def counters(histograms: Mapping[str, Mapping[float, float]], limit: float) -> C
             for series, buckets in histograms.items()
         },
     )
+
+
+def buckets(arm: Arm) -> dict[float, float]:
+    """Requests of all targets of an arm by upper edge, cumulative."""
+    return {edge: count for edge, count in summed(arm).items() if not isinstance(edge, tuple)}
+
+
+def before(arm: Arm) -> dict[float, float]:
+    """Requests of all targets of an arm by upper edge, cumulative, that are older than what is counted."""
+    total: dict[float, float] = {}
+    for target, shown in arm.shown.items():
+        counted = arm.counted.get(target, {})
+        for edge, count in shown.items():
+            if not isinstance(edge, tuple):
+                total[edge] = total.get(edge, 0.0) + max(count - counted.get(edge, 0.0), 0.0)
+    return total
+
+
+def tick(canary: Arm, stable: Arm, limit: Limit) -> Tick | NoData:
+    """Requests and slow requests of a window.
+
+    Args:
+        canary: Histograms of the canary.
+        stable: Histograms of stable.
+        limit: The limit. A target whose histogram has not its edge is left out.
+    """
+    counts = []
+    for name, arm, edge in (("canary", canary, limit.canary_seconds), ("stable", stable, limit.seconds)):
+        known = [values for values in arm.counted.values() if edge in values or not values]
+        if not known:
+            return NoData(f"{name}: no histogram has a bucket up to {edge:g} s")
+        requests = math.fsum(values.get(math.inf, 0.0) for values in known)
+        counts += [requests, requests - math.fsum(values.get(edge, 0.0) for values in known)]
+    return Tick(*counts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tandem_rollout.analysis.counts import NoData, Scrape
 from tandem_rollout.analysis.verdict import ProviderError
@@ -23,11 +23,13 @@ class Counted:
         stable: Of stable; for assignment only requests are looked at.
         canary: Of the canary.
         born: Whether no series of events means no events: true where events are a label of the requests' own metric.
+        scraped: When targets were scraped, in seconds since the epoch, where that was before they were read.
     """
 
     stable: Scrape
     canary: Scrape
     born: bool = True
+    scraped: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,12 @@ class Binned:
     Attributes:
         stable: Of stable.
         canary: Of the canary.
+        scraped: When targets were scraped, in seconds since the epoch, where that was before they were read.
     """
 
     stable: Histograms
     canary: Histograms
+    scraped: Mapping[str, float] = field(default_factory=dict)
 
 
 Reading = Counted | Binned | NoData | ProviderError

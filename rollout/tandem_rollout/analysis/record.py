@@ -14,8 +14,12 @@ SCHEMA = "tandem-serving.io/evidence/v1"
 """Version of the form; a record of another one is not read."""
 
 MOST_SAMPLES = 400
+MOST_TRANSITIONS = 60
 MOST_NOTES = 200
 """With sixteen metrics a record then takes 300 kB at most, compressed; a ConfigMap has a MiB."""
+
+Counts = tuple[float, float, float, float]
+"""Canary's requests and events, stable's requests and events."""
 
 
 class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,6 +41,8 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
             latency, since promotion.
         trouble: Why the last tick brought nothing.
         missing: What kind of trouble that was.
+        unplaced: Requests and events of the canary, then of stable, that are not in the evidence: counters that
+            restarted in part show them, and some may have been counted before.
     """
 
     ratio: sequential.Evidence | None = None
@@ -53,6 +59,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
     absolute: tuple[float, ...] = ()
     trouble: str = ""
     missing: Literal["", "no-data", "provider-error"] = "no-data"
+    unplaced: Counts = (0.0, 0.0, 0.0, 0.0)
 
 
 class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -63,11 +70,18 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
         weight: The canary's percentage.
         counts: By metric: canary's requests and events, stable's requests and events; for drift the rows, with the
             distance so far in place of the canary's events.
+        reported: Likewise, of metrics that were not judged in it: predictions and units while the weight changed,
+            latencies while the canary was cold or had no limit yet.
+        low: The least share that the canary may have had, where the weight changed in the tick.
+        high: The greatest.
     """
 
     at: float
     weight: int
-    counts: dict[str, tuple[float, float, float, float]] = field(default_factory=dict)
+    counts: dict[str, Counts] = field(default_factory=dict)
+    reported: dict[str, Counts] = field(default_factory=dict)
+    low: float | None = None
+    high: float | None = None
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,6 +116,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         prepared: Whether limits were frozen and dispersion measured, as far as that was possible.
         metrics: By name.
         samples: The last ticks.
+        transitions: Of the ticks those in which the weight changed or something was not judged.
         notes: The last things that happened.
         schema: Form of the record.
     """
@@ -116,6 +131,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     prepared: bool = False
     metrics: dict[str, Gathered] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
+    transitions: tuple[Sample, ...] = ()
     notes: tuple[Note, ...] = ()
     schema: str = SCHEMA
 

@@ -21,6 +21,11 @@ most: one may look at any time.
   canary whose rate is both ≥ R times stable's and ≥ f; ω is small as most promotions come by the ratio. Without a
   floor, two arms without events are never told apart.
 
+Where the weight changes in a tick, its requests had one share before and another after, and which of them an event
+fell among is not known. Both factors of an event of E(1, π_bad) fall as the canary's share rises, those of E(R, π_good)
+rise. So with the greatest share that the canary may have had E(1, π_bad) is no more than with the true ones, and with
+the least E(R, π_good) is: both stay supermartingales, whatever befell both arms at the change. E_floor has no shares.
+
 Ticks are never pooled: their shares differ, and weight and rate may rise together. Bursts in one arm are answered by
 dividing counts by their dispersion (:mod:`.dispersion`).
 
@@ -32,6 +37,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -133,6 +139,23 @@ class RatioTest:
         return good_below(self.margin)
 
 
+class Shares(NamedTuple):
+    """Bounds of the canary's share of the requests while its weight changed.
+
+    Attributes:
+        low: The least, from 0 to 1.
+        high: The greatest.
+    """
+
+    low: float
+    high: float
+
+    @property
+    def known(self) -> bool:
+        """Whether the weight did not change."""
+        return self.low == self.high
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Evidence so far: log E of each component of the priors, and totals to show.
@@ -163,7 +186,9 @@ def start(test: RatioTest) -> Evidence:
     return Evidence((0.0,) * len(BAD.values), (0.0,) * len(test.good.values), (0.0,) * len(BELOW_FLOOR.values))
 
 
-def update(test: RatioTest, evidence: Evidence, tick: Tick, *, speaks_for: bool = True) -> Evidence:
+def update(
+    test: RatioTest, evidence: Evidence, tick: Tick, *, speaks_for: bool = True, shares: Shares | None = None
+) -> Evidence:
     """Evidence with one more tick.
 
     Args:
@@ -171,6 +196,7 @@ def update(test: RatioTest, evidence: Evidence, tick: Tick, *, speaks_for: bool 
         evidence: Evidence so far.
         tick: The tick.
         speaks_for: Whether it may speak for the canary; otherwise only against it. To be known before the tick is.
+        shares: Bounds of the canary's share where its weight changed in the tick; None where it did not.
 
     Raises:
         ValueError: The evidence is of another test.
@@ -178,11 +204,11 @@ def update(test: RatioTest, evidence: Evidence, tick: Tick, *, speaks_for: bool 
     good = test.good
     if (len(evidence.bad), len(evidence.good)) != (len(BAD.values), len(good.values)):
         raise ValueError("the evidence has not as many components as the test: it was gathered for another one")
-    counts = tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events
+    least, _ = _bounds(tick, shares)
     floor = floor_increments(tick.canary_requests, tick.canary_events, test.floor)
     return Evidence(
-        worse(test, evidence.bad, tick),
-        _plus(evidence.good, ratio_increments(*counts, good, test.margin), test.dispersion)
+        worse(test, evidence.bad, tick, shares),
+        _plus(evidence.good, ratio_increments(*_counts(tick, least), good, test.margin), test.dispersion)
         if speaks_for
         else evidence.good,
         _plus(evidence.floor, floor, test.dispersion) if test.floor and speaks_for else evidence.floor,
@@ -194,16 +220,34 @@ def update(test: RatioTest, evidence: Evidence, tick: Tick, *, speaks_for: bool 
     )
 
 
-def worse(test: RatioTest, so_far: tuple[float, ...], tick: Tick) -> tuple[float, ...]:
+def worse(test: RatioTest, so_far: tuple[float, ...], tick: Tick, shares: Shares | None = None) -> tuple[float, ...]:
     """Log E(1, π_bad) with one more tick, by components: :attr:`Evidence.bad`.
 
     Args:
         test: What is tested.
         so_far: The same before; empty for no tick.
         tick: The tick.
+        shares: Bounds of the canary's share where its weight changed in the tick; None where it did not.
     """
-    counts = tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events
+    _, greatest = _bounds(tick, shares)
+    counts = _counts(tick, greatest)
     return _plus(so_far or (0.0,) * len(BAD.values), ratio_increments(*counts, BAD, 1.0), test.dispersion)
+
+
+def _bounds(tick: Tick, shares: Shares | None) -> tuple[float | None, float | None]:
+    """Least and greatest share of the canary; None where it is that of the tick's requests."""
+    if shares is None:
+        return None, None
+    requests = tick.canary_requests + tick.stable_requests
+    measured = (tick.canary_requests / requests,) if requests else ()
+    return min(shares.low, *measured), max(shares.high, *measured)
+
+
+def _counts(tick: Tick, share: float | None) -> tuple[float, float, float, float]:
+    """Requests and events for :func:`ratio_increments`, which only looks at the share of the requests."""
+    if share is None:
+        return tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events
+    return share, tick.canary_events, 1.0 - share, tick.stable_events
 
 
 def log_rollback(evidence: Evidence) -> float:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
-from tandem_rollout.analysis.counts import Counters
+from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.gather import gather, prepare
 from tandem_rollout.analysis.judge import Line, judge
 from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import Decision
+from tandem_rollout.analysis.window import Window, extended
 from tandem_rollout.gates import Metric
 
 EMPTY = Record(run=1, plan="p")
@@ -45,6 +47,15 @@ def binned(canary: Sequence[float], stable: Sequence[float], edges: Sequence[flo
     return Binned({"s-0": {"": histogram(stable, edges)}}, {"c-0": {"": histogram(canary, edges)}})
 
 
+def gathered(metrics: Sequence[Metric], record: Record, before: Readings, after: Readings, **how: Any) -> Record:
+    """The record with the tick between two readings; how as :func:`gather` takes it."""
+    windows = {
+        metric.called: extended(extended(Window(), before[metric.called], 0.0), after[metric.called], 10.0)
+        for metric in metrics
+    }
+    return gather(metrics, record, windows, **how)[0]
+
+
 @dataclass
 class Looking:
     """Metrics that are looked at, tick by tick.
@@ -59,7 +70,7 @@ class Looking:
     weight: int = 10
     restarting: bool = False
     record: Record = EMPTY
-    before: Readings | None = None
+    windows: dict[str, Window] = field(default_factory=dict)
     now: float = 0.0
     past: list[Readings] = field(default_factory=list)
 
@@ -71,14 +82,27 @@ class Looking:
         """One look; names of metrics have underscores for hyphens."""
         return self.look({name.replace("_", "-"): each for name, each in readings.items()})
 
-    def look(self, after: Readings) -> tuple[dict[str, Line], Decision]:
+    def look(self, after: Readings, *, baking: bool = False) -> tuple[dict[str, Line], Decision]:
         """One look."""
         self.now += 10.0
-        self.record = gather(self.metrics, self.record, self.before, after, now=self.now, weight=self.weight)
+        self.read(after)
+        self.record, self.windows = gather(
+            self.metrics, self.record, self.windows, now=self.now, weight=self.weight, baking=baking
+        )
         if self.restarting:
             self.record = stored(self.record)
-        self.before = after
         return self.judged()
+
+    def read(self, after: Readings) -> None:
+        """One reading that nobody judges."""
+        self.windows = {
+            metric.called: extended(
+                self.windows.get(metric.called, Window()),
+                after.get(metric.called, NoData("nothing was read")),
+                self.now,
+            )
+            for metric in self.metrics
+        }
 
     def judged(self) -> tuple[dict[str, Line], Decision]:
         """What is known now."""

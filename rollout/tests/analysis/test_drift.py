@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem_rollout.analysis.counts import NoData
+from tandem_rollout.analysis.counts import Arm, NoData, extend
 from tandem_rollout.analysis.distance import psi
 from tandem_rollout.analysis.drift import Evidence, estimate, measure, rows, start, update
 
@@ -107,15 +107,27 @@ def test_other_bins_are_refused() -> None:
         update(start(3), [1.0, 2.0], [1.0, 2.0])
 
 
+Histograms = dict[str, dict[float, float]]
+
+
 def histogram(*bins: float) -> dict[float, float]:
     edges = [*map(float, range(1, len(bins))), math.inf]
     return dict(zip(edges, np.cumsum(bins).tolist(), strict=True))
 
 
+def counted(earlier: Histograms, later: Histograms) -> Arm:
+    arm = Arm()
+    for at, targets in enumerate((earlier, later)):
+        arm = extend(arm, targets, dict.fromkeys(targets, float(at)))
+    return arm
+
+
 def test_rows_are_what_each_bucket_has_gained_over_the_one_below() -> None:
-    canary = {"a": histogram(1, 1, 0), "b": histogram(0, 0, 0)}, {"a": histogram(3, 1, 4), "b": histogram(1, 1, 1)}
-    stable = {"c": histogram(9, 9, 9)}, {"c": histogram(1, 0, 2)}
-    assert rows(canary=canary, stable=stable) == ((3.0, 1.0, 5.0), (1.0, 0.0, 2.0))
+    canary = counted(
+        {"a": histogram(1, 1, 0), "b": histogram(0, 0, 0)}, {"a": histogram(3, 1, 4), "b": histogram(1, 1, 1)}
+    )
+    stable = counted({"c": histogram(9, 9, 9)}, {"c": histogram(1, 0, 2)})
+    assert rows(canary, stable) == ((3.0, 1.0, 5.0), (1.0, 0.0, 2.0))
 
 
 def test_histograms_that_cannot_be_compared_are_no_data() -> None:
@@ -123,9 +135,13 @@ def test_histograms_that_cannot_be_compared_are_no_data() -> None:
         ({"a": histogram(1, 1, 1)}, {"a": histogram(2, 2, 2)}),
         ({"a": histogram(1, 1)}, {"a": histogram(2, 2)}),
     )
-    assert isinstance(rows(canary=three, stable=two), NoData)
-    assert isinstance(rows(canary=({}, three[1]), stable=three), NoData)
-    assert isinstance(rows(canary=three, stable=(three[0], {})), NoData)
     mixed = three[0] | {"b": two[0]["a"]}, three[1] | {"b": two[1]["a"]}
-    assert isinstance(rows(canary=mixed, stable=three), NoData)
-    assert isinstance(rows(canary=({"a": histogram(1, math.nan, 1)}, three[1]), stable=three), NoData)
+    unclear = {"a": histogram(1, math.nan, 1)}, three[1]
+    new, gone = ({}, three[1]), (three[0], {})
+    for canary, stable in ((three, two), (new, three), (three, gone), (mixed, three), (unclear, three)):
+        assert isinstance(rows(counted(*canary), counted(*stable)), NoData)
+
+
+def test_a_target_that_counts_in_other_bins_is_another_process() -> None:
+    arm = counted({"a": histogram(1, 1, 1), "b": histogram(2, 2)}, {"a": histogram(4, 4), "b": histogram(4, 2)})
+    assert rows(arm, arm) == ((2.0, 0.0), (2.0, 0.0))

@@ -17,6 +17,7 @@ from tandem_rollout.analysis.latency import Limit, freeze
 from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
 from tandem_rollout.analysis.record import Gathered, Record
 from tandem_rollout.analysis.verdict import ProviderError, Verdict
+from tandem_rollout.analysis.window import Window, extended
 from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.evidence import VERDICTS, Drifts, Ratios, Timed
 from tandem_rollout.simulation.outage import ABSENT, SEEN
@@ -57,7 +58,7 @@ class One:
             run=1, plan="", prepared=True, metrics={metric.called: Gathered(limit=limit, frozen=limit, phi=phi)}
         )
         self.totals, self.bins = [0.0] * 4, [[0.0] * 5, [0.0] * 5]
-        self.before = self._read(SEEN)
+        self.windows = {metric.called: extended(Window(), self._read(SEEN)[metric.called], 0.0)}
 
     def tick(
         self, counts: list[float], rows: list[list[float]], trouble: int, weight: int, *, baking: bool = False
@@ -65,8 +66,10 @@ class One:
         self.totals = [total + more for total, more in zip(self.totals, counts, strict=True)]
         self.bins = [[a + b for a, b in zip(arm, new, strict=True)] for arm, new in zip(self.bins, rows, strict=True)]
         after = self._read(trouble)
-        self.record = gather([self.metric], self.record, self.before, after, now=0.0, weight=weight, baking=baking)
-        self.before = after
+        self.windows = {name: extended(window, after[name], 0.0) for name, window in self.windows.items()}
+        self.record, self.windows = gather(
+            [self.metric], self.record, self.windows, now=0.0, weight=weight, baking=baking
+        )
         lines, _ = judge([self.metric], self.record)
         return lines[0].verdict
 

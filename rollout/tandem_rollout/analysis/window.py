@@ -1,0 +1,159 @@
+"""What both arms have counted of one metric since evidence was last taken from it.
+
+Requests are shared out by the weights of the route, and those change while targets are scraped at times of their own.
+What was counted between two scrapes while the weight changed may have come before the change or after it: the canary's
+share of those requests is only known to lie between two bounds, the least and the greatest weight of that time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tandem_rollout.analysis.counts import (
+    NO_EVENTS,
+    Arm,
+    Key,
+    NoData,
+    Tick,
+    Values,
+    extend,
+    taken,
+    together,
+    totals,
+)
+from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading
+from tandem_rollout.analysis.sequential import Shares
+from tandem_rollout.analysis.verdict import ProviderError, Trouble
+
+UNREAD: Final = NoData("nothing was read before")
+UNTOUCHED: Final = Arm()
+_LEFT: Final = ""
+"""Target of events whose requests are still to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Counts since evidence was last taken.
+
+    Attributes:
+        canary: Of the canary.
+        stable: Of stable.
+        binned: Whether they are histograms.
+        trouble: Why the last reading of the metric brought nothing for either arm; None where it may have.
+    """
+
+    canary: Arm = UNTOUCHED
+    stable: Arm = UNTOUCHED
+    binned: bool = False
+    trouble: Trouble | None = UNREAD
+
+    @property
+    def begins(self) -> float:
+        """The earliest scrape that something is counted from, in seconds since the epoch."""
+        return min(self.canary.begins, self.stable.begins)
+
+    @property
+    def missing(self) -> Trouble | None:
+        """Why the last reading does not say what both arms have counted; None where it does."""
+        if self.trouble is not None:
+            return self.trouble
+        for name, arm in (("canary", self.canary), ("stable", self.stable)):
+            if arm.trouble:
+                return NoData(f"{name}: {arm.trouble}")
+        return None
+
+    @property
+    def tick(self) -> Tick:
+        """Requests and events of counters.
+
+        Events are never more than requests: two counters of one process are not read at one instant, and an event whose
+        request is not counted yet waits for it.
+        """
+        (canary, events), (stable, others) = totals(self.canary.counted.values()), totals(self.stable.counted.values())
+        return Tick(canary, min(events, canary), stable, min(others, stable))
+
+
+def extended(window: Window, reading: Reading, now: float) -> Window:
+    """The window after one more reading.
+
+    Args:
+        window: The window before.
+        reading: What was read. Where that failed, the next reading is held against the one before it.
+        now: When it was read, in seconds since the epoch.
+    """
+    if isinstance(reading, NoData | ProviderError):
+        return replace(window, trouble=reading)
+    if isinstance(reading, Counted):
+        canary, stable = (
+            {target: together(counters) for target, counters in scrape.items()}
+            for scrape in (reading.canary, reading.stable)
+        )
+        has_events = reading.born or any(
+            counters.events for scrape in (reading.canary, reading.stable) for counters in scrape.values()
+        )
+    else:
+        canary, stable, has_events = _merged(reading.canary), _merged(reading.stable), True
+    ours, theirs = ({target: reading.scraped.get(target, now) for target in arm} for arm in (canary, stable))
+    return Window(
+        extend(window.canary, canary, ours),
+        extend(window.stable, stable, theirs),
+        isinstance(reading, Binned),
+        None if has_events else NO_EVENTS,
+    )
+
+
+def begun_at(window: Window, reading: Reading, now: float) -> Window:
+    """The window with what was not shown before taken as it is: it is counted from now on.
+
+    Args:
+        window: The window before.
+        reading: What was read.
+        now: When it was read, in seconds since the epoch.
+    """
+    if isinstance(reading, NoData | ProviderError):
+        return window
+    after = extended(Window(), reading, now)
+    return replace(window, canary=_begun(window.canary, after.canary), stable=_begun(window.stable, after.stable))
+
+
+def _begun(arm: Arm, after: Arm) -> Arm:
+    shown = {target: {**values, **arm.shown.get(target, {})} for target, values in after.shown.items()}
+    return replace(arm, shown={**arm.shown, **shown}, scraped={**after.scraped, **arm.scraped})
+
+
+def closed(window: Window) -> Window:
+    """The window after evidence was taken from it."""
+    return replace(window, canary=_taken(window.canary), stable=_taken(window.stable))
+
+
+def possible(window: Window, weight: int, earlier: Mapping[int, float]) -> Shares:
+    """The shares of the requests that the canary may have had.
+
+    Args:
+        window: The window.
+        weight: The canary's percentage now.
+        earlier: Other percentages that it had, and until when, in seconds since the epoch.
+    """
+    weights = [weight, *(other for other, until in earlier.items() if until > window.begins)]
+    return Shares(min(weights) / 100.0, max(weights) / 100.0)
+
+
+def _merged(histograms: Histograms) -> dict[str, dict[Key, float]]:
+    """One histogram for each target."""
+    return {target: _sum(series.values()) for target, series in histograms.items()}
+
+
+def _sum(histograms: Iterable[Mapping[float, float]]) -> dict[Key, float]:
+    total: dict[Key, float] = {}
+    for buckets in histograms:
+        for edge, count in buckets.items():
+            total[edge] = total.get(edge, 0.0) + count
+    return total
+
+
+def _taken(arm: Arm) -> Arm:
+    requests, events = totals(arm.counted.values())
+    left: dict[str, Values] = {_LEFT: {(True, _LEFT): events - requests}} if events > requests else {}
+    return taken(arm, left)

@@ -13,7 +13,7 @@ from tandem_rollout.analysis.gather import gather, prepare
 from tandem_rollout.analysis.judge import Line, judge
 from tandem_rollout.analysis.record import Note, Record, noted
 from tandem_rollout.analysis.verdict import Decision
-from tandem_rollout.analysis.window import Window, begun_at, extended
+from tandem_rollout.analysis.window import FOLLOWS_S, Window, begun_at, extended
 from tandem_rollout.engine.run import Run
 from tandem_rollout.fields import seconds
 from tandem_rollout.gates import Analysis
@@ -22,10 +22,6 @@ from tandem_rollout.sources.queries import at_gateway
 
 HISTORY_S: Final = 1800.0
 """How far back stable is looked at before a run."""
-
-FOLLOWS_S: Final = 3.0
-"""Seconds after a route has a weight in which requests may still be shared out by the one before: proxies take it one
-by one, and requests that are on their way end as they began."""
 
 _LATEST_S: Final = 60.0
 """Seconds after which a route that still has another weight is taken to keep it."""
@@ -110,6 +106,8 @@ class Analyst:
             routed: Percentage that the route gives the canary; None where it is not known.
         """
         record = await self._of(run)
+        if run.weight and record.began is None:
+            record = msgspec.structs.replace(record, began=now)
         self._follow(run.weight, routed if arms.share is None else None, now)
         metrics = analysis.all_metrics
         interval = seconds(analysis.interval)
@@ -201,8 +199,6 @@ class Analyst:
     async def _tick(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
         first = self._read is None
         await self._count(analysis, arms, now)
-        if run.weight and record.began is None:
-            record = msgspec.structs.replace(record, began=now)
         if first:
             return record
         begins = min((window.begins for window in self._windows.values()), default=math.inf)

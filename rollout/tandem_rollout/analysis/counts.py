@@ -3,9 +3,9 @@
 Counters belong to a *target*, the process that exports them. What a target has counted between two scrapes:
 
 - The difference of each series; a series that is new in a known target was born at zero, as error counters are.
-- After a restart, all since zero. A counter that fell tells of a restart. Where one fell and another, that was not zero
-  before, did not, nobody can tell how much of the second is new: what the target shows is unplaced, neither counted nor
-  forgotten.
+- After a restart, all since zero. A counter that fell, or is gone, tells of a restart. Where one fell and another, that
+  was not zero before, did not, nobody can tell how much of the second is new: what the target shows is unplaced,
+  neither counted nor forgotten.
 - Nothing for a target that is new: what it had counted before its first scrape may be old.
 
 A scrape that is missing, or has a value that is negative, absurdly high or not a number, is passed over: the next one
@@ -86,7 +86,7 @@ def increase(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> dict
 
     Args:
         earlier: Values by series.
-        later: Values of the same target, later. Series that are gone count nothing.
+        later: Values of the same target, later.
 
     Returns:
         The increases, or None where they cannot be told.
@@ -103,7 +103,7 @@ def increase(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> dict
 
 
 def _fell(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> bool:
-    return any(value < earlier.get(series, 0.0) for series, value in later.items())
+    return any(later.get(series, 0.0) < value for series, value in earlier.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,7 @@ def extend(arm: Arm, targets: Mapping[str, Values], scraped: Mapping[str, float]
         if increases is None:
             shown[target], unplaced = later, added(unplaced, later)
             continue
-        # a series that is not shown for a while goes on where it was
-        shown[target] = later if _fell(earlier, later) else {**earlier, **later}
+        shown[target] = later
         counted[target] = added(counted.get(target, {}), increases)
         brought = True
         if any(increases.values()):

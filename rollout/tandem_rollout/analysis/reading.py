@@ -29,7 +29,7 @@ class Counted:
     stable: Scrape
     canary: Scrape
     born: bool = True
-    scraped: Mapping[str, float] = field(default_factory=dict)
+    scraped: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Binned:
 
     stable: Histograms
     canary: Histograms
-    scraped: Mapping[str, float] = field(default_factory=dict)
+    scraped: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 Reading = Counted | Binned | NoData | ProviderError

@@ -27,6 +27,10 @@ from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading
 from tandem_rollout.analysis.sequential import Shares
 from tandem_rollout.analysis.verdict import ProviderError, Trouble
 
+FOLLOWS_S: Final = 3.0
+"""Seconds after a route has a weight in which requests may still be shared out by the one before: proxies take it one
+by one, and requests that are on their way end as they began."""
+
 UNREAD: Final = NoData("nothing was read before")
 UNTOUCHED: Final = Arm()
 _LEFT: Final = ""
@@ -119,7 +123,10 @@ def begun_at(window: Window, reading: Reading, now: float) -> Window:
 
 
 def _begun(arm: Arm, after: Arm) -> Arm:
-    shown = {target: {**values, **arm.shown.get(target, {})} for target, values in after.shown.items()}
+    shown = {
+        target: {series: arm.shown.get(target, {}).get(series, value) for series, value in values.items()}
+        for target, values in after.shown.items()
+    }
     return replace(arm, shown={**arm.shown, **shown}, scraped={**after.scraped, **arm.scraped})
 
 

@@ -102,6 +102,8 @@ class Ratios:
         baking: Bools | None = None,
         speaks_for: Bools | None = None,
         chosen: Bools | None = None,
+        bounds: tuple[Floats, Floats] | None = None,
+        cold: bool | Bools = False,
     ) -> Bools:
         """One more tick, in which both arms have requests.
 
@@ -115,23 +117,29 @@ class Ratios:
             baking: Where the canary is promoted, and what it is compared with is held back; nowhere by default.
             speaks_for: Where the tick may speak for the canary, and not only against it; everywhere by default.
             chosen: Where its limit was chosen in the run; of latency where stable's requests are enough by default.
+            bounds: Least and greatest share of the canary; where they differ its weight changed in the tick.
+            cold: Where the caches of the canary are cold, so that latency is not judged.
 
         Returns:
             Where something was counted.
         """
         if chosen is None and self._metric.type == "latency":
             speaks_for, chosen = self._enough(self._stable[:, 0], baking)
-        quiet = (canary <= 0.0) | (stable <= 0.0)
+        low, high, crossed = _bounds(canary, stable, bounds)
+        quiet = ((canary <= 0.0) | (stable <= 0.0)) & ~crossed
+        if self._metric.type == "latency":
+            quiet |= cold if baking is None else cold & ~baking
         counted: Bools = looked & (trouble == SEEN) & ~quiet
         self._missing = np.where(looked, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
         n_c, k_c, n_s, k_s = (np.where(counted, each, 0.0) for each in (canary, events, stable, others))
         test = self._test
         # a tick without events says nothing of the ratio
         at = np.flatnonzero(k_c + k_s)
-        tick = n_c[at], k_c[at], n_s[at], k_s[at]
-        worse = ratio_increments(*tick, BAD, 1.0) / self._phi[at]
+        ours, theirs = (np.where(crossed, share, n_c)[at] for share in (high, low))
+        rest, others_ = (np.where(crossed, 1.0 - share, n_s)[at] for share in (high, low))
+        worse = ratio_increments(ours, k_c[at], rest, k_s[at], BAD, 1.0) / self._phi[at]
         self._bad[at] += worse
-        better = ratio_increments(*tick, test.good, test.margin) / self._phi[at]
+        better = ratio_increments(theirs, k_c[at], others_, k_s[at], test.good, test.margin) / self._phi[at]
         self._good[at] += better if speaks_for is None else np.where(speaks_for[at, None], better, 0.0)
         self._log_bad[at] = log_mixture(self._bad[at], BAD)
         self._log_good[at] = log_mixture(self._good[at], test.good)
@@ -247,7 +255,17 @@ class Timed(Ratios):
         self._limit, self._share = self._frozen.copy(), self._frozen_share.copy()
         self._slower, self._seen = np.zeros((rollouts, len(times.edges))), np.zeros(rollouts)
 
-    def add_times(self, looked: Bools, trouble: Codes, canary: Floats, stable: Floats, *, baking: Bools) -> Bools:
+    def add_times(
+        self,
+        looked: Bools,
+        trouble: Codes,
+        canary: Floats,
+        stable: Floats,
+        *,
+        baking: Bools,
+        bounds: tuple[Floats, Floats] | None = None,
+        cold: bool | Bools = False,
+    ) -> Bools:
         """One more tick, in which both arms have requests.
 
         Args:
@@ -256,6 +274,8 @@ class Timed(Ratios):
             canary: Requests of the canary, by bucket.
             stable: Requests of stable, by bucket.
             baking: Where the canary is promoted.
+            bounds: Least and greatest share of the canary; where they differ its weight changed in the tick.
+            cold: Where the caches of the canary are cold, so that latency is not judged.
 
         Returns:
             Where something was counted.
@@ -275,8 +295,10 @@ class Timed(Ratios):
             baking=baking,
             speaks_for=speaks_for,
             chosen=chosen,
+            bounds=bounds,
+            cold=cold,
         )
-        known = (counted | (looked & (trouble == SEEN) & none)) & ~baking
+        known = (counted | (looked & (trouble == SEEN) & (none | cold))) & ~baking
         self._seen += np.where(known, theirs, 0.0)
         self._slower += np.where(known[:, None], others, 0.0)
         kept = np.minimum(1.0, most_recent(self._metric.quantile) / np.maximum(self._seen, 1.0))
@@ -370,6 +392,16 @@ class Drifts:
         self._sums = _of(self._sums, kept)
         for name in ("_phi", "_fails", "_passes", "_missing"):
             setattr(self, name, getattr(self, name)[kept])
+
+
+def _bounds(canary: Floats, stable: Floats, bounds: tuple[Floats, Floats] | None) -> tuple[Floats, Floats, Bools]:
+    """Least and greatest share of the canary, and where they are needed, as :func:`.sequential.update` takes them."""
+    share = canary / np.maximum(canary + stable, 1.0)
+    if bounds is None:
+        return share, share, np.zeros(len(share), np.bool_)
+    low, high = bounds
+    some = canary + stable > 0.0
+    return np.where(some, np.minimum(low, share), low), np.where(some, np.maximum(high, share), high), low < high
 
 
 def _arrays(several: Sums | Measured) -> list[Floats]:

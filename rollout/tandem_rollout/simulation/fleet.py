@@ -1,8 +1,8 @@
 """Many rollouts at once, each moved by the engine that moves real ones.
 
 What a rollout does next is a function of its run, what is seen and the time; so rollouts that agree in these are asked
-about once. Looks come as an analyst's do: the first with the first weight, then one each interval; a tick across a
-change of weight is not counted, nor is one during the warm-up.
+about once. Looks come as an analyst's do: the first with the first weight, then one each interval. The tick after a
+change of weight is counted with the bounds of the canary's share, and what a look does not see belongs to the next one.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.seen import Arm, Seen
 from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.evidence import VERDICTS, Bools, Drifts, Ratios, Timed
-from tandem_rollout.simulation.outage import SEEN, Codes
+from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED, Outcomes, blank
 from tandem_rollout.simulation.traffic import Counts, Traffic
 
 _WHOLE: Final = 100.0
 _READY: Final = Arm(pods=(1, 1), fit=True)
 _BY_ROLLOUT: Final = (
-    "_index", "_at", "_weight", "_running", "_undecided", "_bakes", "_look_weight", "_looks", "_trouble",
+    "_index", "_at", "_weight", "_running", "_undecided", "_bakes", "_looks", "_read", "_low", "_high", "_since",
     "_requests", "_samples"
 )  # fmt: skip
 _MOVES: Final = 10
@@ -104,10 +104,10 @@ class Fleet:
         self._running = np.full(rollouts, place.ended is None)
         self._undecided = np.full(rollouts, not place.decided)
         self._bakes = np.full(rollouts, place.bakes)
-        self._look_weight = self._weight.copy()
         self._looks = np.zeros(rollouts, np.int64)
-        self._looked = 0.0
-        self._trouble = np.zeros(rollouts, np.int8)
+        self._read = np.ones(rollouts, np.bool_)
+        self._low, self._high, self._since = np.zeros(rollouts), np.zeros(rollouts), np.zeros(rollouts)
+        self._pending: Counts | None = None
         self._requests, self._samples = np.zeros(rollouts), np.zeros(rollouts)
         self.outcomes: Outcomes = blank(rollouts)
         """How they have ended so far."""
@@ -130,25 +130,35 @@ class Fleet:
             counts: What the tick brought.
             trouble: What was the matter with metrics at this look.
         """
-        here = np.zeros(len(self._at), np.int8) if trouble is None else trouble
-        trouble, self._trouble = np.where(here != SEEN, here, self._trouble).astype(np.int8), here
+        trouble = np.zeros(len(self._at), np.int8) if trouble is None else trouble
         if not now:
+            self._read = trouble == SEEN
             return
-        weights = self._weight.copy()
-        same, self._look_weight = self._look_weight == weights, weights
-        warm = (self._looked >= self._warmup) | (weights >= _WHOLE)
-        self._looked = now
-        counted = self._gather(self._running & same & warm, trouble, counts, weights >= _WHOLE)
+        share = self._weight / _WHOLE
+        self._low, self._high = np.minimum(self._low, share), np.maximum(self._high, share)
+        # what was counted before the first reading is not known, and that reading says nothing yet
+        total = (counts if self._pending is None else self._pending.plus(counts)).where(self._read)
+        seen = trouble == SEEN
+        trouble = np.where(seen & ~self._read, ABSENT, trouble).astype(np.int8)
+        begins = seen & ~self._read
+        self._read |= seen
+        crossed = self._low < self._high
+        counted = self._gather(self._running, trouble, total, share >= 1.0)
         undecided = self._running & self._undecided
         self._requests += np.where(undecided, counts.canary, 0.0)
-        self._samples += np.where(undecided & counted, counts.canary, 0.0)
-        self._looks += counted
+        self._samples += np.where(undecided & counted, total.canary, 0.0)
+        self._looks += counted & ~crossed
+        taken = begins | (trouble == SEEN) & (crossed | (share >= 1.0) | ((total.canary > 0.0) & (total.stable > 0.0)))
+        self._pending = total.where(~taken)
+        self._low, self._high = np.where(taken, share, self._low), np.where(taken, share, self._high)
+        self._since = np.where(taken, now, self._since)
         self._move(now, undecided, counted)
 
     def keep(self, kept: Bools) -> None:
         """Go on with these rollouts only."""
         for name in _BY_ROLLOUT:
             setattr(self, name, getattr(self, name)[kept])
+        self._pending = self._pending and self._pending.keep(kept)
         for _, ratios in self._ratios.values():
             ratios.keep(kept)
         for timed in self._timed.values():
@@ -167,19 +177,31 @@ class Fleet:
     def _gather(self, looked: Bools, trouble: Codes, counts: Counts, alone: Bools) -> Bools:
         """Evidence of all metrics; where any counted something."""
         counted = np.zeros(len(looked), np.bool_)
+        bounds, cold = (self._low, self._high), self._since < self._warmup
+        told = (self._low < self._high) & (trouble == SEEN)
         for key, ratios in self._ratios.values():
             ours, theirs = counts.events[key]
             counted |= ratios.add(
-                looked & ~alone, trouble, counts.canary, ours, counts.stable, theirs, baking=self._bakes
+                looked & ~alone,
+                trouble,
+                counts.canary,
+                ours,
+                counts.stable,
+                theirs,
+                baking=self._bakes,
+                bounds=bounds,
+                cold=cold,
             )
             if alone.any():
                 counted |= ratios.add_alone(looked & alone, trouble, counts.canary, ours)
         for timed in self._timed.values():
             if counts.times is not None:
-                counted |= timed.add_times(looked & ~alone, trouble, *counts.times, baking=self._bakes)
+                counted |= timed.add_times(
+                    looked & ~alone, trouble, *counts.times, baking=self._bakes, bounds=bounds, cold=cold
+                )
         for drifts in self._drifts.values():
             if counts.rows is not None:
-                counted |= drifts.add(looked, trouble, *counts.rows)
+                counted |= drifts.add(looked & ~told, trouble, *counts.rows)
         return counted
 
     def _move(self, now: float, undecided: Bools, counted: Bools) -> None:

@@ -6,7 +6,7 @@ Each arm has one target, which exports a counter of requests and one of events. 
 - a scrape has NaN, a negative value, or an absurdly high one;
 - its exporter hangs: some scrapes have the values of the first of them, and then all comes at once.
 
-What is made of them is what :func:`tandem_rollout.analysis.counts.tick` makes.
+What is made of them is what :func:`tandem_rollout.analysis.counts.extend` makes.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.counts import Counters, NoData, Tick, tick
+from tandem_rollout.analysis.counts import Arm, Key, extend, totals
 from tandem_rollout.analysis.sequential import Floats
-from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes
+from tandem_rollout.simulation.outage import ABSENT, Codes
 
 _HANGS: Final = 3
 """Scrapes that a hanging exporter repeats itself in."""
+_TARGET: Final = "target"
 _WRONG: Final = (math.nan, -1.0, 1e300)
 
 Four = tuple[Floats, Floats, Floats, Floats]
@@ -57,28 +58,37 @@ class Liars:
         self._true = np.zeros((rollouts, 4))
         self._true[:, 2] = served
         self._shown = self._true.copy()
+        self._known = self._true.copy()
+        self._late = np.zeros((rollouts, 2))
         self._hangs = np.zeros((rollouts, 2), np.int8)
         self._touched = np.zeros(rollouts, np.bool_)
 
     def scrape(self, counts: Four) -> tuple[Four, Codes]:
-        """What is counted of a tick, and whether that is nothing."""
+        """What is counted of a tick by each arm, and whether one of them says nothing."""
         added = np.stack(counts, axis=1)
-        before = self._shown
         shown, touched = self._export(added)
         asked = touched | self._touched
-        self._shown, self._touched = shown, touched
         with np.errstate(invalid="ignore"):
-            counted = shown - before
+            counted = shown - self._known
         codes = np.zeros(len(added), np.int8)
-        for row in np.flatnonzero(asked):
-            found = _tick(before[row], shown[row])
-            codes[row] = ABSENT if isinstance(found, NoData) else SEEN
-            counted[row] = 0.0 if isinstance(found, NoData) else _four(found)
+        known = shown.copy()
+        for row, arm in np.argwhere(np.repeat(asked[:, None], 2, axis=1)):
+            cut = slice(2 * arm, 2 * arm + 2)
+            before = Arm(scraped={_TARGET: 0.0}, shown={_TARGET: _values(self._known[row, cut])})
+            after = extend(before, {_TARGET: _values(shown[row, cut])}, {_TARGET: 1.0})
+            counted[row, cut] = totals(after.counted.values())
+            known[row, cut] = tuple(after.shown[_TARGET].values())
+            codes[row] = ABSENT if after.trouble else codes[row]
+        # an event whose request is not counted yet waits for it
+        events = counted[:, 1::2] + self._late
+        counted[:, 1::2] = np.minimum(events, counted[:, ::2])
+        self._late = events - counted[:, 1::2]
+        self._known, self._shown, self._touched = known, shown, touched
         return (counted[:, 0], counted[:, 1], counted[:, 2], counted[:, 3]), codes
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Go on with these rollouts only."""
-        for name in ("_true", "_shown", "_hangs", "_touched"):
+        for name in ("_true", "_shown", "_known", "_late", "_hangs", "_touched"):
             setattr(self, name, getattr(self, name)[kept])
 
     def _export(self, added: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
@@ -109,19 +119,5 @@ def _last(shown: Floats, true: Floats, added: Floats) -> Floats:
     return np.where(sane, shown, true - added)
 
 
-def _tick(before: Floats, after: Floats) -> Tick | NoData:
-    found = tick(
-        canary=({"canary": _counters(before[:2])}, {"canary": _counters(after[:2])}),
-        stable=({"stable": _counters(before[2:])}, {"stable": _counters(after[2:])}),
-    )
-    if isinstance(found, Tick) and not (found.canary_requests and found.stable_requests):
-        return NoData("one arm answered no request")
-    return found
-
-
-def _counters(values: Floats) -> Counters:
-    return Counters(requests={"requests": float(values[0])}, events={"events": float(values[1])})
-
-
-def _four(found: Tick) -> list[float]:
-    return [found.canary_requests, found.canary_events, found.stable_requests, found.stable_events]
+def _values(values: Floats) -> dict[Key, float]:
+    return {(False, "requests"): float(values[0]), (True, "events"): float(values[1])}

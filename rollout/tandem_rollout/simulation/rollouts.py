@@ -135,7 +135,7 @@ def simulate_batch(
     fixed = case.schedule.steps[0].weight / 100.0
     horizon = case.schedule.timeout + case.schedule.bake + 2.0 * case.interval
     fleet.look(0.0, _NOTHING, metrics.trouble(rollouts))
-    now = 0.0
+    now, before = 0.0, np.zeros(rollouts)
     while now < horizon:
         now += case.interval
         going = np.logical_or.reduce([fleet.running, *(rule.running for rule in others)])
@@ -144,14 +144,16 @@ def simulate_batch(
         if going.mean() <= _SHRINK:
             for each in everything:
                 each.keep(going)
+            before = before[going]
         shares = fleet.shares
         if others:
             common = counts = stream.draw(now, np.full(len(shares), fixed))
             at = np.flatnonzero(fleet.running & (shares != fixed))
             if len(at):
-                counts = common.replaced(at, stream.draw(now, shares[at], at=at))
+                counts = common.replaced(at, stream.draw(now, shares[at], before=before[at], at=at))
         else:
-            common = counts = stream.draw(now, shares)
+            common = counts = stream.draw(now, shares, before=before)
+        before = shares
         counts, trouble = metrics.scrape(counts)
         fleet.look(now, counts, trouble)
         for rule in others:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.window import FOLLOWS_S
 from tandem_rollout.gates import Metric
 
 _MOST = 0.95
@@ -105,6 +106,19 @@ class Incidents:
     arms: Literal["both", "one"] = "both"
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens when a route has followed a change of the weight.
+
+    Attributes:
+        rate: Share of the requests of these seconds that are events.
+        arms: ``both``, or ``canary``.
+    """
+
+    rate: float
+    arms: Literal["both", "canary"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """What happens to requests.
@@ -116,6 +130,7 @@ class Traffic:
         bins: Distributions of predictions, for metrics of type drift.
         times: Distributions of latencies, for metrics of type latency: their limits are then chosen as in a real run.
         incidents: Times in which events are more frequent.
+        change: What happens when the route has followed a change of the weight, for :data:`.window.FOLLOWS_S` seconds.
         correlation: Intraclass correlation of the events of one arm in one tick; 0 for independent requests.
         burden: By how much the canary's rates rise when it has more than half of the requests.
         day: How much load and rates rise and fall within :data:`DAY` seconds, from 0 to below 1.
@@ -126,6 +141,7 @@ class Traffic:
     bins: Bins | None = None
     times: Times | None = None
     incidents: Incidents | None = None
+    change: Change | None = None
     correlation: float = 0.0
     burden: float = 1.0
     day: float = 0.0
@@ -147,7 +163,7 @@ DAY = 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What one tick brought, by rollout.
+    """What one tick or several brought, by rollout.
 
     Attributes:
         canary: Requests of the canary.
@@ -163,6 +179,40 @@ class Counts:
     rows: tuple[Floats, Floats] | None = None
     times: tuple[Floats, Floats] | None = None
 
+    def plus(self, more: Counts) -> Counts:
+        """These counts and some more."""
+        events = {
+            key: (self.events[key][0] + ours, self.events[key][1] + theirs)
+            for key, (ours, theirs) in more.events.items()
+        }
+        return Counts(
+            self.canary + more.canary,
+            self.stable + more.stable,
+            events,
+            _summed(self.rows, more.rows),
+            _summed(self.times, more.times),
+        )
+
+    def where(self, rollouts: npt.NDArray[np.bool_]) -> Counts:
+        """These counts of some rollouts, and none of the others."""
+        return Counts(
+            np.where(rollouts, self.canary, 0.0),
+            np.where(rollouts, self.stable, 0.0),
+            {key: (np.where(rollouts, a, 0.0), np.where(rollouts, b, 0.0)) for key, (a, b) in self.events.items()},
+            _where(rollouts, self.rows),
+            _where(rollouts, self.times),
+        )
+
+    def keep(self, kept: npt.NDArray[np.bool_]) -> Counts:
+        """The counts of these rollouts only."""
+        return Counts(
+            self.canary[kept],
+            self.stable[kept],
+            {key: (ours[kept], theirs[kept]) for key, (ours, theirs) in self.events.items()},
+            self.rows and (self.rows[0][kept], self.rows[1][kept]),
+            self.times and (self.times[0][kept], self.times[1][kept]),
+        )
+
     def replaced(self, at: npt.NDArray[np.intp], other: Counts) -> Counts:
         """These counts, with those of the other in the place of some rollouts'."""
         events = {
@@ -172,6 +222,18 @@ class Counts:
         canary, stable = _replaced(self.canary, at, other.canary), _replaced(self.stable, at, other.stable)
         rows, times = _both(self.rows, at, other.rows), _both(self.times, at, other.times)
         return Counts(canary, stable, events, rows, times)
+
+
+def _summed(ours: tuple[Floats, Floats] | None, more: tuple[Floats, Floats] | None) -> tuple[Floats, Floats] | None:
+    if ours is None or more is None:
+        return more
+    return ours[0] + more[0], ours[1] + more[1]
+
+
+def _where(rollouts: npt.NDArray[np.bool_], both: tuple[Floats, Floats] | None) -> tuple[Floats, Floats] | None:
+    if both is None:
+        return None
+    return np.where(rollouts[:, None], both[0], 0.0), np.where(rollouts[:, None], both[1], 0.0)
 
 
 def _both(
@@ -186,6 +248,20 @@ def _replaced(values: Floats, at: npt.NDArray[np.intp], by: Floats) -> Floats:
     made = values.copy()
     made[at] = by
     return made
+
+
+class _Parts(NamedTuple):
+    """Parts of a tick, by rollout.
+
+    Attributes:
+        usual: Part of the tick in which nothing happens.
+        share: The canary's share of the requests in it.
+        changing: Part in which the route has just followed a change of the weight.
+    """
+
+    usual: Floats
+    share: Floats
+    changing: Floats
 
 
 class Stream:
@@ -205,12 +281,21 @@ class Stream:
         self._within = np.zeros(rollouts, np.int8)
         """0 outside incidents; 1 in one of the canary, 2 of stable, 3 of both."""
 
-    def draw(self, now: float, share: Floats, *, at: npt.NDArray[np.intp] | None = None, alike: bool = False) -> Counts:
+    def draw(
+        self,
+        now: float,
+        share: Floats,
+        *,
+        before: Floats | None = None,
+        at: npt.NDArray[np.intp] | None = None,
+        alike: bool = False,
+    ) -> Counts:
         """The tick that ends now.
 
         Args:
             now: Seconds since the beginning.
             share: The canary's share of the requests, by rollout.
+            before: That of the tick before, which the route takes a moment to leave; by default the same.
             at: Places of the rollouts to draw it for; None for all, which is the next tick.
             alike: Whether the canary is stable itself.
         """
@@ -220,16 +305,19 @@ class Stream:
         if at is None:
             self._move()
         within = self._within if at is None else self._within[at]
-        canary = self._random.poisson(load * share)
-        stable = self._random.poisson(load * (1.0 - share))
+        parts = self._parts(share, before)
+        canary, stable = (self._random.poisson(load * parts.usual * part) for part in (parts.share, 1.0 - parts.share))
+        changing = [self._random.poisson(load * parts.changing * part) for part in (share, 1.0 - share)]
         burden = 1.0 if traffic.burden == 1.0 or alike else np.where(share > _HALF, traffic.burden, 1.0)
-        events = {
-            key: (
-                self._events(canary, (rates.stable if alike else rates.canary) * wave * burden, within & 1),
-                self._events(stable, rates.stable * wave, within & 2),
+        events = {}
+        for key, rates in traffic.rates.items():
+            own_rate, other_rate = (rates.stable if alike else rates.canary) * wave * burden, rates.stable * wave
+            early = self._at_change(own_rate, other_rate)
+            events[key] = (
+                self._events(canary, own_rate, within & 1) + self._events(changing[0], early[0], within & 1),
+                self._events(stable, other_rate, within & 2) + self._events(changing[1], early[1], within & 2),
             )
-            for key, rates in traffic.rates.items()
-        }
+        canary, stable = canary + changing[0], stable + changing[1]
         rows = times = None
         if traffic.bins is not None:
             ours = traffic.bins.stable if alike else traffic.bins.canary
@@ -240,6 +328,23 @@ class Stream:
             ours = traffic.times.stable if alike else traffic.times.canary
             times = self._spread(canary, ours, stable, traffic.times.stable)
         return Counts(canary.astype(np.float64), stable.astype(np.float64), events, rows, times)
+
+    def _at_change(self, ours: float | Floats, theirs: float | Floats) -> tuple[float | Floats, float | Floats]:
+        """Rates of the canary and of stable just after a change, of those at other times."""
+        change = self._traffic.change
+        if change is None:
+            return ours, theirs
+        return change.rate, theirs if change.arms == "canary" else change.rate
+
+    def _parts(self, share: Floats, before: Floats | None) -> _Parts:
+        """How a tick falls into parts where the weight changes: the route follows late, and then something happens."""
+        if before is None or not (changed := before != share).any():
+            return _Parts(np.ones(len(share)), share, np.zeros(len(share)))
+        follows = min(FOLLOWS_S / self._interval, 0.5)
+        changing = np.where(changed, follows, 0.0)
+        late = np.where(changed, follows * self._random.random(len(share)), 0.0)
+        usual = 1.0 - changing
+        return _Parts(usual, (late * before + (usual - late) * share) / usual, changing)
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Go on with these rollouts only."""

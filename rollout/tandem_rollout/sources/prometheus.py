@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import httpx2
@@ -17,13 +18,15 @@ from tandem_rollout.gates import Metric
 from tandem_rollout.one_line import one_line
 from tandem_rollout.sources import Arms
 from tandem_rollout.sources.fetch import LONGEST_REASON, Fetched, FetchError, fetch, open_client
-from tandem_rollout.sources.queries import promql
+from tandem_rollout.sources.queries import promql, scraped
 from tandem_rollout.sources.readings import answered
-from tandem_rollout.sources.series import Series
+from tandem_rollout.sources.series import Series, by_target
 
 _MOST_SERIES: Final = 20_000
 _MOST_SAMPLES: Final = 400_000
 _LONGEST: Final = 16 << 20
+_SELDOM_S: Final = 60.0
+"""Seconds between scrapes where nothing else is known: Prometheus' own default."""
 
 _Form = Mapping[str, str]
 _T = TypeVar("_T")
@@ -82,8 +85,17 @@ class PrometheusSource:
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         """The counters of all metrics as they are now."""
         asked = {metric.called: promql(metric, arms) for metric in metrics}
+        times = {metric.called: scraped(metric, arms) for metric in metrics}
+        now = self._clock()
+        # first: a scrape that comes between the two makes counters younger than is said, never older
+        scrapes = await _each(dict.fromkeys(filter(None, times.values())), self._now)
         answers = await _each(_texts(asked.values()), self._now)
-        return {metric.called: _reading(metric, arms, asked[metric.called], answers) for metric in metrics}
+        return {
+            metric.called: _timed(
+                _reading(metric, arms, asked[metric.called], answers), scrapes.get(times[metric.called], []), now
+            )
+            for metric in metrics
+        }
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         """The counters as they were, in order, the last ones of now.
@@ -196,6 +208,18 @@ def _reading(
             return answer
         found.append(answer)
     return answered(metric, arms, found)
+
+
+def _timed(reading: Reading, times: list[Series] | ProviderError, now: float) -> Reading:
+    """A reading with the times at which its targets were scraped; where they are not known, long ago."""
+    if isinstance(reading, NoData | ProviderError):
+        return reading
+    known = {} if isinstance(times, ProviderError) else by_target(times)
+    scraped_at = {
+        target: min((sample.value for sample in known.get(target, ())), default=now - _SELDOM_S)
+        for target in [*reading.stable, *reading.canary]
+    }
+    return replace(reading, scraped=scraped_at)
 
 
 def _answer(fetched: Fetched) -> _Answer:

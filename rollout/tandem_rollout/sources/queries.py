@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from tandem_rollout.analysis.counts import NoData
@@ -29,6 +29,7 @@ born at zero."""
 
 _GATEWAY_LABELS: Final = ("__name__", "job", "pod", "instance", CLUSTER, CLASS)
 _POD_LABELS: Final = ("__name__", "job", "pod", "instance", SERVICE, "model", "version", "code", "reason", "le")
+_TARGET_LABELS: Final = ("job", "pod", "instance")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
 _VARIABLE: Final = re.compile(r"\$(inferenceservice|namespace)\b")
 
@@ -67,17 +68,34 @@ def promql(metric: Metric, arms: Arms) -> tuple[str, ...] | NoData | ProviderErr
     """
     if own_promql(metric):
         return _own(metric, arms)
+    selector = _selector(metric, arms, names(metric))
+    if not selector:
+        return NoData("neither version has a cluster at the gateway")
+    labels = _GATEWAY_LABELS if at_gateway(metric) else _POD_LABELS
+    return (f"max by ({', '.join(labels)}) ({selector})",)
+
+
+def scraped(metric: Metric, arms: Arms) -> str:
+    """The query for the times at which the targets of a metric were scraped; empty where nobody can say.
+
+    It is of one series of each target: without their names, which is how times come, two could be taken for one.
+    """
+    wanted = (ANSWERS,) if at_gateway(metric) else (PRESENT,)
+    selector = "" if own_promql(metric) else _selector(metric, arms, wanted)
+    return f"min by ({', '.join(_TARGET_LABELS)}) (timestamp({selector}))" if selector else ""
+
+
+def _selector(metric: Metric, arms: Arms, wanted: Collection[str]) -> str:
+    """Series of both versions by some names; empty where neither version has a cluster at the gateway."""
     if at_gateway(metric):
         clusters = [*arms.stable.clusters, *arms.canary.clusters]
-        if not clusters:
-            return NoData("neither version has a cluster at the gateway")
-        return (f"max by ({', '.join(_GATEWAY_LABELS)}) ({ANSWERS}{{{CLUSTER}=~{_any(clusters)}}})",)
+        return f"{ANSWERS}{{{CLUSTER}=~{_any(clusters)}}}" if clusters else ""
     matchers = [
-        f"__name__=~{_any(sorted(names(metric)))}",
+        f"__name__=~{_any(sorted(wanted))}",
         f"namespace={quoted(arms.namespace)}",
         f"{SERVICE}=~{_any([arms.stable.service, arms.canary.service])}",
     ]
-    return (f"max by ({', '.join(_POD_LABELS)}) ({{{', '.join(matchers)}}})",)
+    return f"{{{', '.join(matchers)}}}"
 
 
 def substituted(text: str, place: Place, namespace: str) -> str:

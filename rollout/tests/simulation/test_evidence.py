@@ -17,7 +17,7 @@ from tandem_rollout.analysis.latency import Limit, freeze
 from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
 from tandem_rollout.analysis.record import Gathered, Record
 from tandem_rollout.analysis.verdict import ProviderError, Verdict
-from tandem_rollout.analysis.window import Window, extended
+from tandem_rollout.analysis.window import FOLLOWS_S, Window, extended
 from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.evidence import VERDICTS, Drifts, Ratios, Timed
 from tandem_rollout.simulation.outage import ABSENT, SEEN
@@ -48,6 +48,38 @@ def _cumulative(rows: list[float]) -> dict[float, float]:
     return dict(zip(edges, np.cumsum(rows).tolist(), strict=True))
 
 
+INTERVAL = 10.0
+
+
+class Pending:
+    """What many rollouts are told in one look, as a fleet gathers it: with what earlier looks did not see.
+
+    Attributes:
+        counts: Counts of a tick, with what was not taken before.
+        bounds: Least and greatest share of the canary in them.
+    """
+
+    def __init__(self, *counts: Any) -> None:
+        self.counts = [np.zeros_like(np.asarray(part, np.float64)) for part in counts]
+        self.bounds = (0.0, 0.0)
+        self._taken = True
+
+    def tick(self, share: float, *more: Any) -> tuple[Any, Any]:
+        """One more tick; least and greatest share."""
+        low, high = self.bounds
+        self.bounds = (min(low, share), max(high, share))
+        if self._taken:
+            self.counts = [np.zeros_like(part) for part in self.counts]
+        self.counts = [total + np.asarray(part, np.float64) for total, part in zip(self.counts, more, strict=True)]
+        self._taken = False
+        return tuple(np.array([bound]) for bound in self.bounds)
+
+    def seen(self, share: float, taken: bool) -> None:
+        """Whether evidence was taken from it."""
+        if taken:
+            self._taken, self.bounds = True, (share, share)
+
+
 class One:
     """One rollout by the analysis."""
 
@@ -58,6 +90,7 @@ class One:
             run=1, plan="", prepared=True, metrics={metric.called: Gathered(limit=limit, frozen=limit, phi=phi)}
         )
         self.totals, self.bins = [0.0] * 4, [[0.0] * 5, [0.0] * 5]
+        self.now, self.weight, self.earlier = 0.0, 0, dict[int, float]()
         self.windows = {metric.called: extended(Window(), self._read(SEEN)[metric.called], 0.0)}
 
     def tick(
@@ -66,9 +99,12 @@ class One:
         self.totals = [total + more for total, more in zip(self.totals, counts, strict=True)]
         self.bins = [[a + b for a, b in zip(arm, new, strict=True)] for arm, new in zip(self.bins, rows, strict=True)]
         after = self._read(trouble)
-        self.windows = {name: extended(window, after[name], 0.0) for name, window in self.windows.items()}
+        if weight != self.weight:
+            self.earlier[self.weight], self.weight = self.now + FOLLOWS_S, weight
+        self.now += INTERVAL
+        self.windows = {name: extended(window, after[name], self.now) for name, window in self.windows.items()}
         self.record, self.windows = gather(
-            [self.metric], self.record, self.windows, now=0.0, weight=weight, baking=baking
+            [self.metric], self.record, self.windows, now=self.now, weight=weight, earlier=self.earlier, baking=baking
         )
         lines, _ = judge([self.metric], self.record)
         return lines[0].verdict
@@ -101,7 +137,7 @@ def test_ratios_of_rates_tick_by_tick(
 ) -> None:
     random = np.random.default_rng(seed)
     one, many = One(metric, phi), Ratios(metric, 1, gates=1, phi=np.array([phi]))
-    before = SEEN
+    pending = Pending(0.0, 0.0, 0.0, 0.0)
     for number in range(ticks):
         bakes = number >= ticks - 10
         weight = 10 if number < ticks // 2 else 50 if not bakes else last
@@ -110,13 +146,14 @@ def test_ratios_of_rates_tick_by_tick(
         k_c, k_s = float(random.binomial(int(n_c), min(rate * ratio, 1))), float(random.binomial(int(n_s), rate))
         trouble = int(random.choice([0, 0, 0, 0, 0, 0, 1, 2]))
         verdict = one.tick([n_c, k_c, n_s, k_s], one.bins, trouble, weight, baking=bakes)
-        code = np.array([trouble or before], np.int8)
-        before = trouble
-        canary, events, stable, others = (np.array([each]) for each in (n_c, k_c, n_s, k_s))
+        code = np.array([trouble], np.int8)
+        bounds = pending.tick(weight / 100, n_c, k_c, n_s, k_s)
+        canary, events, stable, others = (part.reshape(1) for part in pending.counts)
         if weight < 100:
-            many.add(ALL, code, canary, events, stable, others, baking=np.array([bakes]))
+            taken = many.add(ALL, code, canary, events, stable, others, baking=np.array([bakes]), bounds=bounds)
         else:
-            many.add_alone(ALL, code, canary, events)
+            taken = many.add_alone(ALL, code, canary, events)
+        pending.seen(weight / 100, bool(taken[0]))
         assert VERDICTS[int(many.codes()[0])] is verdict
 
 
@@ -149,7 +186,8 @@ def test_latencies_tick_by_tick(
     record = Record(run=1, plan="", prepared=True, metrics={metric.called: gathered})
     many = Timed(metric, 1, gates=1, times=times)
     totals = np.zeros((2, len(edges) + 1))
-    readings, before = _timed(metric, edges, totals, SEEN), SEEN
+    windows = {metric.called: extended(Window(), _timed(metric, edges, totals, SEEN)[metric.called], 0.0)}
+    earlier, weight, pending = dict[int, float](), 0, Pending(totals[0], totals[1])
     for number in range(ticks):
         bakes = number >= ticks - 4
         share = 0.95 if bakes else 0.1 if number < ticks // 2 else 0.5
@@ -157,13 +195,18 @@ def test_latencies_tick_by_tick(
         rows = [random.multinomial(n, part) * 1.0 for n, part in zip(sizes, (times.canary, times.stable), strict=True)]
         totals = totals + np.array(rows)
         trouble = int(random.choice([0, 0, 0, 0, 0, 0, 1, 2]))
-        after = _timed(metric, edges, totals, trouble)
-        # a tick that could count nothing of one arm goes on in the next one; here none does
-        record = gather([metric], record, readings, after, now=0.0, weight=round(100 * share), baking=bakes)
-        readings = after
-        code = np.array([trouble or before], np.int8)
-        before = trouble
-        many.add_times(ALL, code, rows[0][None], rows[1][None], baking=np.array([bakes]))
+        if round(100 * share) != weight:
+            earlier[weight], weight = INTERVAL * number + FOLLOWS_S, round(100 * share)
+        now = INTERVAL * (number + 1)
+        after = _timed(metric, edges, totals, trouble)[metric.called]
+        windows = {metric.called: extended(windows[metric.called], after, now)}
+        record, windows = gather([metric], record, windows, now=now, weight=weight, earlier=earlier, baking=bakes)
+        bounds = pending.tick(share, *rows)
+        ours, theirs = (part[None] for part in pending.counts)
+        code = np.array([trouble], np.int8)
+        many.add_times(ALL, code, ours, theirs, baking=np.array([bakes]), bounds=bounds)
+        some = ours.any() and theirs.any()
+        pending.seen(share, trouble == SEEN and bool(some or bounds[0] < bounds[1]))
         line = judge([metric], record)[0][0]
         assert VERDICTS[int(many.codes()[0])] is line.verdict
 
@@ -186,15 +229,17 @@ def test_drift_tick_by_tick(seed: int, tilt: float, ticks: int) -> None:
     metric = Metric(type="drift", least_requests=300)
     one, many = One(metric, 1.0), Drifts(metric, 1, gates=1, bins=5)
     weights = np.exp(tilt * np.arange(5))
-    before = SEEN
+    pending = Pending([0.0] * 5, [0.0] * 5)
     for number in range(ticks):
         share = 0.1 if number < ticks // 2 else 0.4
         ours = random.multinomial(random.poisson(200 * share), weights / weights.sum()) * 1.0
         theirs = random.multinomial(random.poisson(200 * (1 - share)), [0.2] * 5) * 1.0
         trouble = int(random.choice([0, 0, 0, 0, 0, 1, 2]))
-        verdict = one.tick([0.0] * 4, [ours.tolist(), theirs.tolist()], trouble, 10)
-        many.add(ALL, np.array([trouble or before], np.int8), ours[None], theirs[None])
-        before = trouble
+        verdict = one.tick([0.0] * 4, [ours.tolist(), theirs.tolist()], trouble, round(100 * share))
+        low, high = pending.tick(share, ours, theirs)
+        told = (low < high) & (trouble == SEEN)
+        many.add(~told, np.array([trouble], np.int8), *(part[None] for part in pending.counts))
+        pending.seen(share, trouble == SEEN)
         assert VERDICTS[int(many.codes()[0])] is verdict
 
 

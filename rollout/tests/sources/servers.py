@@ -67,16 +67,18 @@ def _escaped(value: str) -> str:
 
 
 class Prometheus:
-    """Answers queries about what it was given: selectors, and ``max`` and ``sum`` of them.
+    """Answers queries about what it was given: selectors, ``timestamp`` of them, and ``max``, ``min`` and ``sum``.
 
     Attributes:
         samples: What there is now.
+        scraped: When a series was scraped, in seconds since the epoch.
         past: What there was, by time, for ranges.
         asked: Paths and forms of all that it was asked.
     """
 
     def __init__(self, samples: Samples = ()) -> None:
         self.samples = samples
+        self.scraped: Callable[[Labels], float] = lambda labels: 0.0
         self.past: Callable[[float], Samples] = lambda moment: ()
         self.asked: list[tuple[str, dict[str, str]]] = []
 
@@ -86,10 +88,13 @@ class Prometheus:
         query = promql_parser.parse(form["query"])
         if request.path.endswith("/query_range"):
             return web.json_response({"status": "success", "data": self._range(query, form)})
-        vector = [
-            {"metric": dict(labels), "value": [0.0, str(value)]} for labels, value in evaluated(query, self.samples)
-        ]
+        vector = [{"metric": dict(labels), "value": [0.0, str(value)]} for labels, value in self._evaluated(query)]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": vector}})
+
+    def _evaluated(self, query: Any) -> list[tuple[Labels, float]]:
+        if "timestamp(" in str(query):
+            return evaluated(query, [(labels, self.scraped(labels)) for labels, _ in self.samples])
+        return evaluated(query, self.samples)
 
     def _range(self, query: Any, form: Labels) -> Any:
         start, end, step = (float(form[key]) for key in ("start", "end", "step"))
@@ -108,12 +113,15 @@ def evaluated(node: Any, samples: Samples) -> list[tuple[Labels, float]]:
         return evaluated(node.expr, samples)
     if isinstance(node, promql_parser.VectorSelector):
         return [(labels, value) for labels, value in samples if _matches(node, labels)]
+    if isinstance(node, promql_parser.Call):
+        assert node.func.name == "timestamp", node
+        return evaluated(node.args[0], samples)
     assert isinstance(node, promql_parser.AggregateExpr), node
     kept = set(node.modifier.labels) if node.modifier else set()
     groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
     for labels, value in evaluated(node.expr, samples):
         groups.setdefault(tuple(sorted((k, v) for k, v in labels.items() if k in kept)), []).append(value)
-    combine = {"max": _largest, "sum": math.fsum}[str(node.op)]
+    combine = {"max": _largest, "min": min, "sum": math.fsum}[str(node.op)]
     return [(dict(group), combine(values)) for group, values in groups.items()]
 
 

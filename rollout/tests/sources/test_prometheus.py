@@ -169,7 +169,34 @@ async def test_both_versions_and_like_metrics_are_asked_about_at_once() -> None:
     prometheus = Prometheus(scraped(pod(seconds=(1, 0, 0)), STABLE, "est-a-1"))
     async with serving(prometheus.answer) as address:
         await read_at(address, [*DEFAULT_METRICS, Metric(type="latency", name="tail", quantile=0.99)])
-    assert [path for path, _ in prometheus.asked] == ["/api/v1/query"] * 5
+    # of each kind of metric its series, and when the proxies and the pods were scraped
+    assert [path for path, _ in prometheus.asked] == ["/api/v1/query"] * (5 + 2)
+
+
+async def test_a_reading_says_when_its_targets_were_scraped() -> None:
+    prometheus = Prometheus(
+        [
+            *scraped(pod(codes={"200": 9}, seconds=(1, 0, 0)), STABLE, "est-a-1"),
+            *scraped(pod(codes={"200": 9}, seconds=(1, 0, 0)), CANARY, "est-b-1"),
+            *proxied(envoy({STABLE: {"2": 9}, CANARY: {"2": 1}})),
+        ]
+    )
+    prometheus.scraped = lambda labels: {"est-a-1": 1000.0, "est-b-1": 1007.5}.get(labels["pod"], 1004.0)
+    async with serving(prometheus.answer) as address:
+        readings = await read_at(address, [GATEWAY, PODS, LATENCY, RATIO])
+    pods = {"est-a-1": 1000.0, "est-b-1": 1007.5}
+    scrapes = {name: each.scraped for name, each in readings.items() if isinstance(each, Counted | Binned)}
+    assert scrapes == {"errors": {"envoy-0": 1004.0}, "errors-in-pods": pods, "latency": pods}
+
+
+async def test_counters_that_a_person_asks_for_may_be_as_old_as_a_scrape() -> None:
+    prometheus = Prometheus([({"__name__": "orders_total", "inferenceservice": STABLE, "pod": "a-1"}, 3.0)])
+    async with serving(prometheus.answer) as address:
+        source = PrometheusSource(address, clock=lambda: 5000.0)
+        reading = (await source.read([RATIO], arms()))["ratio"]
+        await source.close()
+    assert isinstance(reading, Counted)
+    assert reading.scraped == {"a-1": 4940.0}
 
 
 async def test_series_that_are_not_there_are_no_data_and_are_named() -> None:

@@ -6,7 +6,7 @@ import itertools
 import math
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, Unpack
 
 from tandem_rollout.engine.schedule import Schedule, Step
@@ -18,7 +18,7 @@ from tandem_rollout.simulation.lies import Lies
 from tandem_rollout.simulation.outage import Outage
 from tandem_rollout.simulation.rollouts import Case, Rule
 from tandem_rollout.simulation.sprt import Sprt
-from tandem_rollout.simulation.traffic import Bins, Incidents, Rates, Times, Traffic, tilted
+from tandem_rollout.simulation.traffic import Bins, Change, Incidents, Rates, Times, Traffic, tilted
 from tandem_rollout.strategy import Canary
 
 Truth = Literal["good", "between", "bad"]
@@ -123,6 +123,7 @@ def scenarios() -> list[Scenario]:
         *_lies(),
         *_together(),
         *_steps(),
+        *_changes(),
         *_burdened(),
     ]
 
@@ -366,6 +367,22 @@ def _steps() -> Iterator[Scenario]:
             warmup=15.0,
         )
         yield Scenario("steps", f"1, 5, 20, 50 %, errors ×{ratio:g}", _truth(ratio), case, ratio, main=False)
+
+
+def _changes() -> Iterator[Scenario]:
+    """What happens in the three seconds after a change of the weight, and at no other time; steps of a minute."""
+    steps = tuple(Step(weight=weight, hold=60.0) for weight in (5, 20, 50))
+    schedule = Schedule(steps=steps, timeout=HORIZON, bake=BAKE, holdback=HOLDBACK)
+    kinds: tuple[tuple[str, Truth, Change], ...] = (
+        ("the canary fails for 3 s", "bad", Change(rate=1.0, arms="canary")),
+        ("a shared burst of 30 % for 3 s", "good", Change(rate=0.3, arms="both")),
+        ("a shared burst of 5 % for 3 s", "good", Change(rate=0.05, arms="both")),
+    )
+    for title, truth, change in kinds:
+        for per_second in (PER_SECOND, 10 * PER_SECOND):
+            plain = _case(0.005, 1.0, per_second=per_second)
+            case = replace(plain, schedule=schedule, traffic=replace(plain.traffic, change=change), warmup=15.0)
+            yield Scenario("at each step", f"{title}, {per_second:g}/s", truth, case, 1.0)
 
 
 def _burdened() -> Iterator[Scenario]:

@@ -127,7 +127,7 @@ class Analysis(Struct, frozen=True):
     )
     warmup: Annotated[
         Duration,
-        Meta(description="So soon after its first request nothing of the canary is counted: caches are cold."),
+        Meta(description="So soon after its first request latencies of the canary are not judged: caches are cold."),
     ] = "15s"
     source: Annotated[
         Literal["prometheus", "pods"],

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import itertools
 import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
+from faults import SLOW_FINISH_S
 
 from tandem import Bundle
 from tandem_rollout.gates import Metric
@@ -21,7 +25,7 @@ from tandem_rollout.simulation.forecast import predicted_requests
 from tandem_rollout.simulation.traffic import Rates, Traffic, tilted
 
 from . import images, prometheus
-from .ask import rows
+from .ask import by_v2, rows
 from .conftest import EXAMPLE, SYSTEM, Cluster, delete_rollout, manifest, serving
 from .figures import FIGURES
 from .kubectl import apply, get, items, kubectl, run
@@ -63,12 +67,19 @@ DELAY_S = 0.02
 """What the version v2-latency waits for each batch: three times what an answer takes."""
 
 
-def put(cluster: Cluster, version: str) -> None:
+REPORTED = [metric if metric["type"] == "latency" else {**metric, "gate": False} for metric in GATES]
+"""Only latency decides."""
+
+BURST = 15
+"""Answers of 500 in the second after a step."""
+
+
+def put(cluster: Cluster, version: str, gates: list[dict[str, Any]] = GATES) -> None:
     """Ask for a version."""
     spec = {
         "bundle": {"image": f"athlete:{version}"},
         "strategy": STRATEGY,
-        "analysis": ANALYSIS,
+        "analysis": {**ANALYSIS, "metrics": gates},
         "autoscaling": SCALING,
         "keepOldFor": "5s",
     }
@@ -206,7 +217,9 @@ def serves(cluster: Cluster) -> dict[str, Any]:
     return dict(found)
 
 
-def ship(cluster: Cluster, sent: Load, version: str, *, without: bool = False) -> Watched:
+def ship(
+    cluster: Cluster, sent: Load, version: str, *, without: bool = False, gates: list[dict[str, Any]] = GATES
+) -> Watched:
     """Begin to ship a version, while stable has two pods of each half, and wait for its first weight.
 
     Args:
@@ -214,6 +227,7 @@ def ship(cluster: Cluster, sent: Load, version: str, *, without: bool = False) -
         sent: The load.
         version: The version.
         without: Whether Prometheus is stopped first.
+        gates: Metrics of the analysis.
     """
     stable = serves(cluster)
     service = stable["inferenceService"]
@@ -225,7 +239,7 @@ def ship(cluster: Cluster, sent: Load, version: str, *, without: bool = False) -
     if without:
         prometheus.scale(0)
         sent.wait_until(lambda: not items("pods", "monitoring", "app.kubernetes.io/managed-by=prometheus-operator"))
-    put(cluster, version)
+    put(cluster, version, gates)
     sent.wait_until(lambda: watched.run.get("number") == number + 1)
     watched.until("Analysing")
     held(cluster, service, None)
@@ -299,6 +313,56 @@ def test_a_faulty_canary_is_aborted(
     own_failures_only(sent, f"{version}, aborted", faulty=version == "v2-errors")
     assert requests <= 2 * predicted
     assert fewest == PODS, watched.pods
+
+
+def fast_and_slow(cluster: Cluster, asked: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows that v2-errors answers, and rows that it answers with 500, by what stable predicts."""
+    _, seconds = asyncio.run(by_v2(cluster.gateway, cluster.host(NAME), asked))
+    pairs = list(zip(asked, seconds, strict=True))
+    return [row for row, predicted in pairs if predicted < 0.9 * SLOW_FINISH_S], [
+        row for row, predicted in pairs if predicted > 1.15 * SLOW_FINISH_S
+    ]
+
+
+async def failures(cluster: Cluster, slow: Sequence[dict[str, Any]], wanted: int) -> int:
+    """Ask for slow rows, which only v2-errors fails to answer, until so many have failed."""
+    url = f"{cluster.gateway}/v1/models/time-estimator:predict"
+    failed = 0
+    async with aiohttp.ClientSession(headers={"host": cluster.host(NAME)}) as session:
+        for row in itertools.cycle(slow):
+            async with session.post(url, json={"instances": [row]}) as response:
+                failed += response.status >= 500
+            if failed == wanted:
+                return failed
+    raise AssertionError("there is no slow row")
+
+
+def canary_events(cluster: Cluster) -> dict[str, float]:
+    """Failed answers of the canary in the ticks of the last run, by metric."""
+    told = json.loads(tandem("rollout", "report", NAME, "-n", cluster.namespace, "--format", "json"))
+    return {
+        metric: sum(tick["metrics"].get(metric, {}).get("canaryEvents", 0.0) for tick in told["samples"])
+        for metric in ("errors", "errors-in-pods")
+    }
+
+
+def test_what_fails_in_the_second_after_a_step_and_never_again_is_evidence(
+    cluster: Cluster, asked: list[dict[str, Any]]
+) -> None:
+    fast, slow = fast_and_slow(cluster, asked)
+    with load(cluster, fast) as sent:
+        watched = ship(cluster, sent, "v2-errors", gates=REPORTED)
+        sent.wait_until(lambda: watched.look().get("weight") == SECOND, 240)
+        failed = asyncio.run(failures(cluster, slow, BURST))
+        everything = {"errors": float(failed), "errors-in-pods": float(failed)}
+        try:
+            sent.wait_until(lambda: canary_events(cluster) == everything, 90)
+        finally:
+            FIGURES.add("failed after a step, in the evidence", f"{canary_events(cluster)} of {failed}", "all")
+            tandem("rollout", "abort", NAME, "-n", cluster.namespace, "--reason", "test")
+        watched.until("Aborted")
+        sent.wait(RATE)
+    assert canary_events(cluster) == everything
 
 
 def test_without_prometheus_it_holds_and_without_a_controller_traffic_goes_on(

@@ -303,7 +303,7 @@ class Plan(Form, frozen=True, kw_only=True):
         strategy: How the version would reach clients.
         source: Where counters are read.
         interval_seconds: Time between two looks.
-        warmup_seconds: So long after its first request nothing of the canary is counted.
+        warmup_seconds: So long after its first request latencies of the canary are not judged.
         timeout_seconds: Longest time to a decision; null where there is none.
         on_timeout: What happens then.
         requests_per_second: Of both arms; null where it is not known.

@@ -6,7 +6,7 @@ from typing import Final
 
 from tandem_cli.rollout import screen, words
 from tandem_cli.rollout.forms import Arm
-from tandem_cli.rollout.report.form import Counted, Question, Report, Tick
+from tandem_cli.rollout.report.form import Counted, Question, Report
 
 VERDICT_COLUMNS: Final = ("metric", "stable", "n", "canary", "n", "ratio (95 %)", "limit", "verdict", "")
 DECISION_COLUMNS: Final = ("when", "state", "weight", "who", "why")
@@ -114,10 +114,40 @@ def samples(report: Report, most: int) -> tuple[list[str], list[list[str]]]:
     names = sorted({name for tick in report.samples for name in tick.metrics})
     types = {each.name: each.type for each in report.questions}
     rows = [
-        [tick.at, f"{tick.weight} %", *(_cell(tick, name, types.get(name, "")) for name in names)]
+        [tick.at, f"{tick.weight} %", *(_cell(tick.metrics.get(name), types.get(name, "")) for name in names)]
         for tick in report.samples[-most:]
     ]
     return ["tick", "weight", *names], rows
+
+
+def transitions(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the table of transitions; what was not judged stands in brackets."""
+    names = sorted({name for tick in report.transitions for name in (*tick.metrics, *tick.reported)})
+    types = {each.name: each.type for each in report.questions}
+    rows = []
+    for tick in report.transitions:
+        share = "" if tick.low is None or tick.high is None else f"{tick.low:.0%} to {tick.high:.0%}"
+        cells = []
+        for name in names:
+            told = tick.reported.get(name)
+            cells.append(
+                f"({_cell(told, types.get(name, ''))})" if told else _cell(tick.metrics.get(name), types.get(name, ""))
+            )
+        rows.append([tick.at, f"{tick.weight} %", share, *cells])
+    return ["tick", "weight", "share", *names], rows
+
+
+def taken(report: Report) -> str:
+    """How what fell into transitions was taken, and what is in no tick."""
+    said = (
+        "While the weight changes the canary's share of the requests is only known to lie between two bounds. Rates "
+        "are judged with the greatest where they speak against the canary, and with the least where they speak for it. "
+        "What stands in brackets was counted and not judged: predictions and units while the share is not known, "
+        "latencies while caches are cold or no limit is known."
+    )
+    for name, counted in sorted(report.unplaced.items()):
+        said += f" Counters of {name} restarted in part and are in no tick: they showed {_cell(counted, '')}."
+    return said
 
 
 def bounded(report: Report, most: int) -> str:
@@ -129,8 +159,7 @@ def bounded(report: Report, most: int) -> str:
     )
 
 
-def _cell(tick: Tick, name: str, kind: str) -> str:
-    counted: Counted | None = tick.metrics.get(name)
+def _cell(counted: Counted | None, kind: str) -> str:
     if counted is None:
         return "-"
     if kind == "drift":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -14,7 +15,7 @@ from tandem_cli.rollout.forms import SCHEMA, Form, Metric, Past, PlannedStep
 from tandem_cli.rollout.standing import history as history_of
 from tandem_cli.rollout.standing import metric, metrics
 from tandem_rollout.analysis.counts import NoData
-from tandem_rollout.analysis.record import Gathered, Note, Record, Sample
+from tandem_rollout.analysis.record import Counts, Gathered, Note, Record, Sample
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.engine.schedule import plan_hash
 from tandem_rollout.gates import Metric as Asked
@@ -113,6 +114,20 @@ class Tick(Form, frozen=True, kw_only=True):
     metrics: dict[str, Counted]
 
 
+class Transition(Tick, frozen=True, kw_only=True):
+    """A tick in which the weight changed, or in which a metric was not judged.
+
+    Attributes:
+        low: The least share of the requests that the canary may have had, from 0 to 1; null where the weight stayed.
+        high: The greatest.
+        reported: By name of the metric, what was counted and not judged.
+    """
+
+    low: float | None
+    high: float | None
+    reported: dict[str, Counted]
+
+
 class Report(Form, frozen=True, kw_only=True):
     """``tandem rollout report``.
 
@@ -133,6 +148,8 @@ class Report(Form, frozen=True, kw_only=True):
         decisions: What was decided, in order.
         ticks: Ticks that were counted.
         samples: The last of them.
+        transitions: Those in which the weight changed, or in which a metric was not judged.
+        unplaced: By name of the metric, what counters showed that had restarted in part: it is in no tick.
     """
 
     api_version: str = SCHEMA
@@ -152,6 +169,8 @@ class Report(Form, frozen=True, kw_only=True):
     decisions: list[Decided]
     ticks: int
     samples: list[Tick]
+    transitions: list[Transition]
+    unplaced: dict[str, Counted]
 
 
 def report(current: Current, number: int | None, record: Record | None, now: float) -> Report:
@@ -197,6 +216,13 @@ def report(current: Current, number: int | None, record: Record | None, now: flo
         decisions=[_decided(note) for note in (record.notes if record else ())],
         ticks=record.ticks if record else 0,
         samples=[_tick(sample) for sample in (record.samples if record else ())],
+        transitions=[_transition(sample) for sample in (record.transitions if record else ())],
+        unplaced={
+            name: counted
+            for name, gathered in (record.metrics if record else {}).items()
+            for counted in _counted({name: gathered.unplaced}).values()
+            if any(gathered.unplaced)
+        },
     )
 
 
@@ -254,16 +280,27 @@ def _decided(note: Note) -> Decided:
 
 
 def _tick(sample: Sample) -> Tick:
-    return Tick(
+    return Tick(at=stamp(sample.at), weight=sample.weight, metrics=_counted(sample.counts))
+
+
+def _transition(sample: Sample) -> Transition:
+    return Transition(
         at=stamp(sample.at),
         weight=sample.weight,
-        metrics={
-            name: Counted(
-                canary_requests=counts[0],
-                canary_events=counts[1],
-                stable_requests=counts[2],
-                stable_events=counts[3],
-            )
-            for name, counts in sample.counts.items()
-        },
+        metrics=_counted(sample.counts),
+        low=sample.low,
+        high=sample.high,
+        reported=_counted(sample.reported),
     )
+
+
+def _counted(metrics: Mapping[str, Counts]) -> dict[str, Counted]:
+    return {
+        name: Counted(
+            canary_requests=counts[0],
+            canary_events=counts[1],
+            stable_requests=counts[2],
+            stable_events=counts[3],
+        )
+        for name, counts in metrics.items()
+    }

@@ -17,7 +17,9 @@ from tandem_cli.rollout.report.content import (
     facts,
     samples,
     steps,
+    taken,
     title,
+    transitions,
     verdicts,
     warnings,
 )
@@ -57,6 +59,10 @@ def markdown(report: Report, weights: Weights | None, tracks: Sequence[Rates | D
         parts.append("## Questions")
         for question in report.questions:
             parts += [f"### {text(question.name)}", text(asked(question)), fenced("\n".join(question.queries))]
+    if report.transitions or report.unplaced:
+        names, rows = transitions(report)
+        parts += ["## Transitions", text(taken(report))]
+        parts.append(table([text(name) for name in names], [[text(cell) for cell in row] for row in rows]))
     if report.samples:
         names, rows = samples(report, MOST_SAMPLES)
         parts += ["## Samples", text(bounded(report, MOST_SAMPLES))]

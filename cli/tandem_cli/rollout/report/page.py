@@ -17,7 +17,9 @@ from tandem_cli.rollout.report.content import (
     facts,
     samples,
     steps,
+    taken,
     title,
+    transitions,
     verdicts,
     warnings,
 )
@@ -76,6 +78,9 @@ def page(report: Report, weights: Weights | None, tracks: Sequence[Rates | Dista
             queries = "\n".join(question.queries)
             parts.append(f"<h3>{escape(question.name)}</h3><p>{escape(asked(question))}</p>")
             parts.append(f"<pre>{escape(queries)}</pre>")
+    if report.transitions or report.unplaced:
+        columns, rows = transitions(report)
+        parts += ["<h2>Transitions</h2>", f"<p>{escape(taken(report))}</p>", _table(columns, rows)]
     if report.samples:
         columns, rows = samples(report, MOST_SAMPLES)
         parts += ["<h2>Samples</h2>", f"<p>{escape(bounded(report, MOST_SAMPLES))}</p>", _table(columns, rows)]

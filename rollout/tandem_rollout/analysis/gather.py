@@ -21,7 +21,7 @@ from tandem_rollout.analysis.window import Window, closed, possible
 from tandem_rollout.gates import Metric
 
 _NOTHING = NoData("nothing was read")
-_COLD = NoData("the canary's caches are cold: latencies of its warm-up are told and not judged")
+_COLD = NoData("caches of the canary are cold")
 _CHOSEN = NoData("its limit has just been chosen from stable's requests: what is slow is counted from now on")
 _NO_ROWS = NoData("one of the two made no predictions")
 _QUIET = {arm: NoData(f"{arm} answered no request") for arm in ("the canary", "stable")}

@@ -182,7 +182,7 @@ def _one(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _Ju
         return _drifted(gathered, window, look)
     if metric.type == "assignment":
         return _assigned(gathered, window, look)
-    if metric.type == "latency":
+    if metric.type == "latency" and window.binned:
         return _timed(metric, gathered, window, look)
     return _rated(metric, gathered, window.tick, look)
 

@@ -195,7 +195,7 @@ class Service:
             finished - predicted,
         )
         batch = BatchAnswer(answers, tensors, features.degraded, stages)
-        self.recorder.batch(batch, rows, views, as_of)
+        self.recorder.batch(batch, calls, views, as_of)
         _resolve(calls, batch)
 
     async def _lookup(self, keys: Sequence[bytes], rows: int, deadline: float) -> tuple[ViewColumns, ...]:

@@ -13,7 +13,7 @@ from tandem_rollout.render.inferenceservice import inference_service
 from tandem_rollout.render.metadata import Object
 from tandem_rollout.render.monitoring import pod_monitors
 from tandem_rollout.render.network import network_policies
-from tandem_rollout.render.route import Placed, policies, routes
+from tandem_rollout.render.route import Placed, pin_policy, policies, routes
 from tandem_rollout.render.scaling import scaled_objects
 from tandem_rollout.render.service import predictor_pods
 from tandem_rollout.revision import Revision, shares
@@ -84,6 +84,7 @@ def optional(rollout: Rollout) -> list[tuple[str, str]]:
         ("PodMonitor", rollout.name),
         ("BackendTrafficPolicy", rollout.name),
         ("SecurityPolicy", rollout.name),
+        ("SecurityPolicy", pin_policy(rollout)),
     ]
 
 

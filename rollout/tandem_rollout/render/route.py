@@ -18,10 +18,12 @@ from tandem_rollout.platform import Platform
 from tandem_rollout.render.inferenceservice import GRPC_PORT
 from tandem_rollout.render.metadata import Object, made
 from tandem_rollout.revision import Revision, rollout_labels
-from tandem_rollout.spec import Rollout
+from tandem_rollout.spec import Auth, Rollout
+from tandem_rollout.traffic import HEADER as TRAFFIC_HEADER
+from tandem_rollout.traffic import PINNED, PREVIEW, WEIGHTED
 
 PIN_HEADER: Final = "x-model-variant"
-"""With this header a client chooses the variant."""
+"""With this header a client chooses the variant, where the spec lets it."""
 
 VARIANT_HEADER: Final = "x-tandem-variant"
 """The gateway tells the transformer as which variant it was asked."""
@@ -107,7 +109,7 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fi
     leaving = {each.revision.name: each.leaving for each in placed if each.leaving is not None}
     arriving = {each.revision.name: each.arriving for each in placed if each.arriving is not None}
     is_fine = bool(leaving or arriving) or fine
-    main = _route(rollout, rollout.name, hosts, _split(rollout, placed, PASSING_FACTOR if is_fine else 1))
+    main = _route(rollout, rollout.name, hosts, _split(rollout, placed, PASSING_FACTOR if is_fine else 1, WEIGHTED))
     annotations = {WEIGHTS: msgspec.json.encode(_written(main), order="sorted").decode()}
     if is_fine:
         annotations[LEAVING] = msgspec.json.encode(leaving, order="sorted").decode()
@@ -120,6 +122,7 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fi
     made_routes += [
         _route(rollout, variant_route(rollout, each.pinned), hosts, _own_rules(rollout, each, _versioned(own, each)))
         for each in own
+        if rollout.spec.route.pin.enabled
     ]
     blue_green = rollout.spec.strategy.blue_green
     # what is judged on the preview host is alone there
@@ -127,7 +130,7 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fi
     preview = [Placed(each.revision, 1, pin=each.pin) for each in preview if not each.weight]
     if blue_green and preview:
         host = blue_green.preview_hostname or _preview(hosts[0])
-        made_routes.append(_route(rollout, preview_route(rollout), [host], _split(rollout, preview, 1)))
+        made_routes.append(_route(rollout, preview_route(rollout), [host], _split(rollout, preview, 1, PREVIEW)))
     return made_routes
 
 
@@ -165,20 +168,33 @@ def policies(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
         balancer = {"type": "ConsistentHash", "consistentHash": {"type": "Header", "header": {"name": sticky.header}}}
         spec: Object = {"targetRefs": [target], "loadBalancer": balancer}
         found.append(made(_ENVOY_API, "BackendTrafficPolicy", rollout.name, rollout.namespace, labels, spec=spec))
-    if security := _security(rollout):
-        names = [each.name for each in rollout.spec.all_variants] + [each.revision.variant.name for each in placed]
-        names += [each.pinned for each in placed]
-        own = [{**target, "name": variant_route(rollout, name)} for name in dict.fromkeys(names)]
-        targets = [target, *own]
-        if rollout.spec.strategy.blue_green:
-            targets.append({**target, "name": preview_route(rollout)})
-        spec = {"targetRefs": targets, **security}
-        found.append(made(_ENVOY_API, "SecurityPolicy", rollout.name, rollout.namespace, labels, spec=spec))
+    route = rollout.spec.route
+    own = [{**target, "name": name} for name in _own_routes(rollout, placed)]
+    targets = {rollout.name: [target], pin_policy(rollout): own} if route.pin.auth else {rollout.name: [target, *own]}
+    for name, refs in targets.items():
+        security = _security(route.auth if name == rollout.name else route.pin.auth)
+        if security and refs:
+            spec = {"targetRefs": refs, **security}
+            found.append(made(_ENVOY_API, "SecurityPolicy", name, rollout.namespace, labels, spec=spec))
     return found
 
 
-def _security(rollout: Rollout) -> Object:
-    auth = rollout.spec.route.auth
+def pin_policy(rollout: Rollout) -> str:
+    """Name of the policy about who may choose a variant; no rollout can be called so."""
+    return f"{rollout.name}.pin"
+
+
+def _own_routes(rollout: Rollout, placed: Sequence[Placed]) -> list[str]:
+    """Names of the routes by which clients choose a variant, those of the preview host included."""
+    names: list[str] = []
+    if rollout.spec.route.pin.enabled:
+        names += [each.name for each in rollout.spec.all_variants] + [each.revision.variant.name for each in placed]
+        names += [each.pinned for each in placed]
+    routes = [variant_route(rollout, name) for name in dict.fromkeys(names)]
+    return [*routes, preview_route(rollout)] if rollout.spec.strategy.blue_green else routes
+
+
+def _security(auth: Auth | None) -> Object:
     if auth and auth.jwt:
         provider: Object = {"name": "clients", "issuer": auth.jwt.issuer, "remoteJWKS": {"uri": auth.jwt.jwks_uri}}
         if auth.jwt.audiences:
@@ -190,8 +206,8 @@ def _security(rollout: Rollout) -> Object:
     return {}
 
 
-def _split(rollout: Rollout, placed: Sequence[Placed], factor: int) -> list[Object]:
-    """Rules that share requests out by weight."""
+def _split(rollout: Rollout, placed: Sequence[Placed], factor: int, traffic: str) -> list[Object]:
+    """Rules that share requests out by weight, and mark them."""
     # clusters are named by position: those that leave come last, so that no other one moves when they are gone
     passing = [each for each in placed if each.arriving is not None]
     passing += [each for each in placed if each.leaving is not None]
@@ -200,8 +216,8 @@ def _split(rollout: Rollout, placed: Sequence[Placed], factor: int) -> list[Obje
     backends += [replace(last, weight=last.weight - len(passing)), *(replace(each, weight=1) for each in passing)]
     copies = _copies(rollout, placed)
     return [
-        _rule(rollout, SPLIT, [_path(path) for path in _HTTP_PATHS], backends, _SERVICE_PORT, copies),
-        _rule(rollout, f"{SPLIT}-grpc", [_path(_GRPC_PATH)], backends, GRPC_PORT, copies),
+        _rule(rollout, SPLIT, [_path(path) for path in _HTTP_PATHS], backends, _SERVICE_PORT, traffic, copies),
+        _rule(rollout, f"{SPLIT}-grpc", [_path(_GRPC_PATH)], backends, GRPC_PORT, traffic, copies),
     ]
 
 
@@ -251,8 +267,8 @@ def _own_rules(rollout: Rollout, placed: Placed, versioned: bool) -> list[Object
         matches += [_path(f"/v1/models/{at}:predict"), _path(f"/v1/models/{at}"), _path(f"/v2/models/{at}")]
     alone = [replace(placed, weight=1)]
     return [
-        _rule(rollout, OWN, matches, alone, _SERVICE_PORT),
-        _rule(rollout, f"{OWN}-grpc", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT),
+        _rule(rollout, OWN, matches, alone, _SERVICE_PORT, PINNED),
+        _rule(rollout, f"{OWN}-grpc", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT, PINNED),
     ]
 
 
@@ -262,13 +278,14 @@ def _rule(
     matches: list[Object],
     placed: Sequence[Placed],
     port: int,
+    traffic: str,
     copies: Revision | None = None,
 ) -> Object:
     rule: Object = {
         "name": name,
         "matches": matches,
         "timeouts": {"request": rollout.spec.route.timeout},
-        "backendRefs": [_backend(each, port) for each in placed],
+        "backendRefs": [_backend(each, port, traffic) for each in placed],
     }
     shadow = rollout.spec.strategy.shadow
     if copies is not None and shadow is not None:
@@ -279,8 +296,12 @@ def _rule(
     return rule
 
 
-def _backend(placed: Placed, port: int) -> Object:
-    variant: list[dict[str, Any]] = [{"name": VARIANT_HEADER, "value": placed.pinned}]
+def _backend(placed: Placed, port: int, traffic: str) -> Object:
+    # set, not added: what a client says of its own request is replaced
+    marks: list[dict[str, Any]] = [
+        {"name": VARIANT_HEADER, "value": placed.pinned},
+        {"name": TRAFFIC_HEADER, "value": traffic},
+    ]
     # clients are told too: of an error they could not tell otherwise whose it is
     told: list[dict[str, Any]] = [{"name": PIN_HEADER, "value": placed.pinned}]
     return {
@@ -290,7 +311,7 @@ def _backend(placed: Placed, port: int) -> Object:
         "port": port,
         "weight": placed.weight,
         "filters": [
-            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": variant}},
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": marks}},
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": told}},
         ],
     }

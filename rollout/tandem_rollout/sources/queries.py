@@ -17,10 +17,19 @@ ANSWERS: Final = "envoy_cluster_upstream_rq_xx"
 CLUSTER: Final = "envoy_cluster_name"
 CLASS: Final = "envoy_response_code_class"
 SERVICE: Final = "inferenceservice"
+TRAFFIC: Final = "traffic"
+"""How requests came to a transformer; see :mod:`tandem_rollout.traffic`."""
+
+OUTCOME: Final = "outcome"
+REFUSED: Final = "refused"
+"""Outcome of a request that broke a rule, or came while too much was waiting: 4xx."""
+
+EXPIRED: Final = "expired"
+"""Outcome of a request whose client went away, or whose client's own deadline passed."""
 
 REQUESTS: Final = "tandem_requests_total"
 SECONDS: Final = "tandem_request_seconds_bucket"
-ROWS: Final = "tandem_rows_per_batch_sum"
+ROWS: Final = "tandem_rows_total"
 DEGRADED: Final = "tandem_degraded_total"
 PREDICTIONS: Final = "tandem_prediction_bucket"
 PRESENT: Final = "tandem_inflight_requests"
@@ -28,7 +37,10 @@ PRESENT: Final = "tandem_inflight_requests"
 born at zero."""
 
 _GATEWAY_LABELS: Final = ("__name__", "job", "pod", "instance", CLUSTER, CLASS)
-_POD_LABELS: Final = ("__name__", "job", "pod", "instance", SERVICE, "model", "version", "code", "reason", "le")
+_POD_LABELS: Final = (
+    *("__name__", "job", "pod", "instance", SERVICE, "model", "version"),
+    *("code", "reason", "le", TRAFFIC, OUTCOME),
+)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
 _VARIABLE: Final = re.compile(r"\$(inferenceservice|namespace)\b")
 
@@ -76,6 +88,8 @@ def promql(metric: Metric, arms: Arms) -> tuple[str, ...] | NoData | ProviderErr
         f"__name__=~{_any(sorted(names(metric)))}",
         f"namespace={quoted(arms.namespace)}",
         f"{SERVICE}=~{_any([arms.stable.service, arms.canary.service])}",
+        # requests in flight are not told apart
+        f"{TRAFFIC}=~{_any([arms.stable.traffic, arms.canary.traffic, ''])}",
     ]
     return (f"max by ({', '.join(_POD_LABELS)}) ({{{', '.join(matchers)}}})",)
 

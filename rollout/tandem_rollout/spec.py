@@ -265,7 +265,7 @@ class Route(Struct, frozen=True):
         list[Hostname],
         Meta(
             max_length=16,
-            description="Default: NAME-NAMESPACE.DOMAIN, with the domain that the controller was installed with.",
+            description="Default: NAME.NAMESPACE.DOMAIN, with the domain that the controller was installed with.",
         ),
     ] = field(default_factory=list)
     timeout: Annotated[Duration, Meta(description="Longest time to an answer, at the gateway.")] = "10s"

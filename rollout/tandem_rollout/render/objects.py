@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -64,6 +64,7 @@ def render_rollout(
     *,
     owner: dict[str, Any] | None = None,
     fine: bool = False,
+    withheld: Collection[str] = (),
 ) -> list[Object]:
     """What clients and Prometheus meet.
 
@@ -73,9 +74,10 @@ def render_rollout(
         platform: Defaults of the installation.
         owner: Owner reference of the objects.
         fine: Multiply the route's weights even if no backend leaves.
+        withheld: Hosts at which there is to be no route.
     """
-    found = [*pod_monitors(rollout), *routes(rollout, placed, platform, fine=fine), *policies(rollout, placed)]
-    return _owned(found, owner)
+    made = routes(rollout, placed, platform, fine=fine, withheld=withheld)
+    return _owned([*pod_monitors(rollout), *made, *policies(rollout, placed)], owner)
 
 
 def optional(rollout: Rollout) -> list[tuple[str, str]]:

@@ -7,13 +7,14 @@ Every backend has a filter: only then does Envoy Gateway make weighted clusters 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 
 from tandem_rollout import GROUP
+from tandem_rollout.hosts import default_host, preview_host
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.inferenceservice import GRPC_PORT
 from tandem_rollout.render.metadata import Object, made
@@ -90,10 +91,18 @@ class Placed:
 
 def hostnames(rollout: Rollout, platform: Platform) -> list[str]:
     """Hosts at which clients reach the model."""
-    return list(rollout.spec.route.hostnames) or [f"{rollout.name}-{rollout.namespace}.{platform.domain}"]
+    own = default_host(rollout.name, rollout.namespace, platform.domain)
+    return list(rollout.spec.route.hostnames) or [own]
 
 
-def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fine: bool = False) -> list[Object]:
+def routes(
+    rollout: Rollout,
+    placed: Sequence[Placed],
+    platform: Platform,
+    *,
+    fine: bool = False,
+    withheld: Collection[str] = (),
+) -> list[Object]:
     """The HTTPRoute, one for each variant, and one for the preview host of blue/green; none where nobody has weight.
 
     Args:
@@ -101,10 +110,12 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fi
         placed: The revisions that may be reached, with their weights.
         platform: Defaults of the installation.
         fine: Multiply the weights even if no backend comes or goes.
+        withheld: Hosts at which there is to be no route: another rollout has them, or the installation forbids them.
     """
-    if not any(each.weight for each in placed):
+    all_hosts = hostnames(rollout, platform)
+    hosts = [each for each in all_hosts if each not in withheld]
+    if not hosts or not any(each.weight for each in placed):
         return []
-    hosts = hostnames(rollout, platform)
     there = [each for each in placed if each.leaving is None]
     leaving = {each.revision.name: each.leaving for each in placed if each.leaving is not None}
     arriving = {each.revision.name: each.arriving for each in placed if each.arriving is not None}
@@ -128,8 +139,8 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fi
     # what is judged on the preview host is alone there
     preview = [each for each in there if not each.weight and each.pin == CANARY] or there
     preview = [Placed(each.revision, 1, pin=each.pin) for each in preview if not each.weight]
-    if blue_green and preview:
-        host = blue_green.preview_hostname or _preview(hosts[0])
+    host = (blue_green.preview_hostname if blue_green else "") or preview_host(all_hosts[0])
+    if blue_green and preview and host not in withheld:
         made_routes.append(_route(rollout, preview_route(rollout), [host], _split(rollout, preview, 1, PREVIEW)))
     return made_routes
 
@@ -147,11 +158,6 @@ def variant_route(rollout: Rollout, variant: str) -> str:
 def preview_route(rollout: Rollout) -> str:
     """Name of the route of the preview host."""
     return f"{rollout.name}-preview"
-
-
-def _preview(host: str) -> str:
-    domain = host.removeprefix("*.")
-    return f"preview-{host}" if domain == host else f"preview.{domain}"
 
 
 def policies(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:

@@ -159,7 +159,7 @@ def test_every_rule_has_the_timeout() -> None:
 
 def test_hosts_and_gateway() -> None:
     default = one(objects(), "HTTPRoute", "time-estimator")["spec"]
-    assert default["hostnames"] == ["time-estimator-models.models.example"]
+    assert default["hostnames"] == ["time-estimator.models.models.example"]
     (parent,) = default["parentRefs"]
     assert (parent["namespace"], parent["name"]) == ("kserve", "kserve-ingress-gateway")
     made = objects(route={"hostnames": ["a.example"], "gateway": {"name": "g", "namespace": "n"}})
@@ -191,7 +191,7 @@ def test_blue_green_has_a_preview_host_for_the_others() -> None:
     made = objects(**COLOURS)
     assert backends(rules(made)["split"]) == {"green": 100}
     assert backends(rules(made, "-preview")["split"]) == {"blue": 1}
-    assert one(made, "HTTPRoute", "-preview")["spec"]["hostnames"] == ["preview-time-estimator-models.models.example"]
+    assert one(made, "HTTPRoute", "-preview")["spec"]["hostnames"] == ["preview-time-estimator.models.models.example"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from tandem_rollout.analysis.clients import with_client_shares
 from tandem_rollout.analysis.gather import QUIET, gather, prepare
 from tandem_rollout.analysis.judge import Line, judge
 from tandem_rollout.analysis.reading import Reading, Readings
@@ -180,6 +181,7 @@ class Analyst:
             share=arms.share,
             baking=run.state == "Baking",
         )
+        found = with_client_shares(found, readings)
         base = {name: _base(found, name, before.readings, each) for name, each in readings.items()}
         self._before = _Reading(now, split, base)
         return found

@@ -11,6 +11,9 @@ from typing import Final
 HEADER: Final = "x-tandem-traffic"
 """The gateway sets it on every request, so that a client's own is replaced."""
 
+UNIT_HEADER: Final = "x-tandem-unit"
+"""The gateway names in it the client that has presented a token or key."""
+
 WEIGHTED: Final = "weighted"
 """The weights sent it there, or it is a copy of such a request."""
 

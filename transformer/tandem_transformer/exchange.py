@@ -83,7 +83,7 @@ class Exchange:
         headers: Its headers.
     """
 
-    __slots__ = ("_call", "_codec", "_headers", "_path", "_request_id", "_service", "_started", "_traffic")
+    __slots__ = ("_call", "_codec", "_headers", "_path", "_request_id", "_service", "_started", "_traffic", "_unit")
 
     def __init__(self, service: Service, codec: Codec, path: str, headers: Headers) -> None:
         self._started = time.perf_counter()
@@ -93,7 +93,8 @@ class Exchange:
         self._headers = headers
         self._request_id = request_id_of(headers)
         self._call: Call | None = None
-        self._traffic = traffic_of(headers.get(_TRAFFIC_HEADER))
+        self._unit = headers.get(service.unit_header)
+        self._traffic = service.recorder.traffic(traffic_of(headers.get(_TRAFFIC_HEADER)), self._unit)
         service.recorder.inflight += 1
 
     def admit(self) -> None:
@@ -176,7 +177,7 @@ class Exchange:
         seconds = time.perf_counter() - self._started
         recorder = self._service.recorder
         recorder.inflight -= 1
-        recorder.answered(status, seconds, self._traffic)
+        recorder.answered(status, seconds, self._traffic, unit=self._unit)
         if self._service.config.access_log:
             request_id = self._request_id.decode("latin-1")
             extra = {"path": self._path, "status": status, "seconds": seconds, "request_id": request_id}

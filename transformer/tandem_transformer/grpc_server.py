@@ -76,7 +76,8 @@ class GrpcService:
         recorder = self._service.recorder
         recorder.inflight += 1
         status = 200
-        traffic, remaining = _traffic(context), context.time_remaining()
+        unit, remaining = self._unit(context), context.time_remaining()
+        traffic = recorder.traffic(_traffic(context), unit)
         try:
             return await self._answer(message, context, traffic)
         except RequestError as error:
@@ -90,8 +91,11 @@ class GrpcService:
         finally:
             recorder.inflight -= 1
             own_deadline = remaining is not None and remaining < self._service.config.request_timeout_ms / 1000
-            recorder.answered(status, time.perf_counter() - started, traffic, own_deadline=own_deadline)
+            recorder.answered(status, time.perf_counter() - started, traffic, unit=unit, own_deadline=own_deadline)
         raise AssertionError("abort does not return")
+
+    def _unit(self, context: Context) -> bytes | None:
+        return _metadata(context, self._service.config.unit_header)
 
     async def _answer(self, message: bytes, context: Context, traffic: int) -> bytes:
         service = self._service
@@ -174,7 +178,12 @@ def _method(answer: Callable[[Any], Awaitable[Any]], request_type: Any) -> grpc.
 
 def _traffic(context: Context) -> int:
     """How a call came here, as the gateway says."""
-    return traffic_of(next((value.encode() for key, value in context.invocation_metadata() if key == HEADER), None))
+    return traffic_of(_metadata(context, HEADER))
+
+
+def _metadata(context: Context, name: str) -> bytes | None:
+    """The value of a key of a call's metadata; None without it."""
+    return next((value.encode() for key, value in context.invocation_metadata() if key == name), None)
 
 
 def _bytes_method(answer: Callable[[bytes], Awaitable[bytes]]) -> Callable[[bytes, Context], Awaitable[bytes]]:

@@ -24,7 +24,8 @@ from tandem.contract import Column
 from tandem.features import ViewColumns
 from tandem.oip.extensions import Statistics
 from tandem_transformer.batch import STAGES, BatchAnswer, Call
-from tandem_transformer.traffic import DIRECT, TRAFFIC, WEIGHTED, outcome_of
+from tandem_transformer.traffic import DIRECT, SURPLUS, TRAFFIC, WEIGHTED, outcome_of
+from tandem_transformer.units import Units
 
 # the time of creation doubles the series and tells nothing that a restart does not
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -155,21 +156,49 @@ class Recorder:
                 registry=registry,
             )
             self._prediction.labels(*own, TRAFFIC[WEIGHTED])
+        failures = "Failed requests of clients that the gateway knows"
+        self._unit_failures = Gauge(
+            "tandem_unit_failures", f"{failures}.", multiprocess_mode="livesum", **labels
+        ).labels(*own)
+        self._most_unit_failures = Gauge(
+            "tandem_unit_failures_max",
+            f"{failures}: those of the one that has most.",
+            multiprocess_mode="livesum",
+            **labels,
+        ).labels(*own)
+        self.units = Units()
         self.inflight = 0
         self._latencies: dict[_Kind, list[float]] = {}
         self._failed = 0.0
         self._last = 0.0
         self._batches: list[_Batch] = []
 
-    def answered(self, status: int, seconds: float, traffic: int = DIRECT, *, own_deadline: bool = False) -> None:
+    def traffic(self, traffic: int, unit: bytes | None) -> int:
+        """Index of the traffic that a request counts as, as far as that is known when it arrives."""
+        is_surplus = traffic == WEIGHTED and unit is not None and self.units.is_surplus(unit)
+        return SURPLUS if is_surplus else traffic
+
+    def answered(
+        self,
+        status: int,
+        seconds: float,
+        traffic: int = DIRECT,
+        *,
+        unit: bytes | None = None,
+        own_deadline: bool = False,
+    ) -> None:
         """An answer has gone out.
 
         Args:
             status: HTTP status; 499 for a client that went away.
             seconds: Time that it took.
             traffic: Index in :data:`~tandem_transformer.traffic.TRAFFIC`.
+            unit: The client, where it is known.
             own_deadline: Whether the client set a shorter deadline than the server has.
         """
+        if unit is not None and traffic in (WEIGHTED, SURPLUS):
+            failed = outcome_of(status, own_deadline=own_deadline) == "failed"
+            traffic = WEIGHTED if self.units.count(unit, failed=failed) else SURPLUS
         kind = status, traffic, own_deadline
         latencies = self._latencies.get(kind)
         if latencies is None:
@@ -197,6 +226,8 @@ class Recorder:
     def flush(self) -> None:
         """Count what has been taken since the last time."""
         self._inflight.set(self.inflight)
+        self._unit_failures.set(self.units.failures)
+        self._most_unit_failures.set(self.units.most_failures)
         latencies, self._latencies = self._latencies, {}
         for (status, traffic, own_deadline), seconds in latencies.items():
             about = TRAFFIC[traffic], outcome_of(status, own_deadline=own_deadline)

@@ -56,6 +56,7 @@ class Service:
         self.config = config
         self.model_name = config.model_name or bundle.name
         self.recorder = recorder
+        self.unit_header = config.unit_header.encode()
         self.reader = RowReader(bundle.contract)
         self.pipeline = bundle.pipeline()
         self.draining = False

@@ -10,18 +10,23 @@ from typing import Final
 HEADER: Final = "x-tandem-traffic"
 """With this header the gateway says how a request came to this version."""
 
-TRAFFIC: Final = ("weighted", "pinned", "preview", "direct")
+UNIT_HEADER: Final = "x-tandem-unit"
+"""With this header the gateway names the client that has presented a token or key."""
+
+TRAFFIC: Final = ("weighted", "pinned", "preview", "direct", "surplus")
 """``weighted``: the weights sent it here. ``pinned``: the client chose the version, by header or by path. ``preview``:
-it was sent to the preview host. ``direct``: it did not come through the gateway."""
+it was sent to the preview host. ``direct``: it did not come through the gateway. ``surplus``: the weights sent it, but
+its client has contributed enough."""
 
 WEIGHTED: Final = 0
 DIRECT: Final = TRAFFIC.index("direct")
+SURPLUS: Final = TRAFFIC.index("surplus")
 
 OUTCOMES: Final = ("answered", "refused", "expired", "failed")
 """``refused``: the client's own mistake, or too much load (4xx). ``expired``: the client went away, or the deadline
 that it set itself passed. ``failed``: 5xx."""
 
-_MARKS: Final = {name.encode(): index for index, name in enumerate(TRAFFIC)}
+_MARKS: Final = {name.encode(): index for index, name in enumerate(TRAFFIC) if index != SURPLUS}
 _CANCELLED: Final = 499
 
 

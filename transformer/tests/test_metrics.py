@@ -55,6 +55,8 @@ async def test_names_and_labels(client: Client) -> None:
         "tandem_failed_request_seconds_total": "counter",
         "tandem_inflight_requests": "gauge",
         "tandem_predictor_endpoints": "gauge",
+        "tandem_unit_failures": "gauge",
+        "tandem_unit_failures_max": "gauge",
         "tandem_rows_per_batch": "histogram",
         "tandem_rows_total": "counter",
         "tandem_stage_seconds": "histogram",
@@ -129,6 +131,21 @@ async def test_rows_of_one_batch_are_counted_apart(client: Client) -> None:
     assert by_traffic(found, "tandem_rows_total") == {"weighted": 3, "pinned": 3, "preview": 1}
     assert by_traffic(found, "tandem_prediction_count") == {"weighted": 3, "pinned": 3, "preview": 1}
     assert by_traffic(found, "tandem_degraded_total") == {"pinned": 2, "preview": 1}
+
+
+async def test_one_client_is_not_most_of_the_evidence(client: Client) -> None:
+    """The gateway names clients; what one of them sends beyond its part is counted apart, with its rows."""
+    for unit in ("x", "y", "z"):
+        await client.predict(good_row(), x_tandem_traffic="weighted", x_tandem_unit=unit)
+    for _ in range(5):
+        await client.predict(good_row(depot_id=STANDING_DEPOT), x_tandem_traffic="weighted", x_tandem_unit="x")
+    await client.predict(good_row(), good_row(), x_tandem_traffic="weighted", x_tandem_unit="x")
+    await client.predict(good_row(), x_tandem_traffic="pinned", x_tandem_unit="x")
+    found = await client.metrics()
+    failed = {key: value for key, value in found.items() if 'requests_total{code="500"' in key}
+    assert by_traffic(failed, "tandem_requests_total") == {"weighted": 1, "surplus": 4}
+    assert by_traffic(found, "tandem_rows_total") == {"weighted": 3, "surplus": 2, "pinned": 1}
+    assert (found[f"tandem_unit_failures{LABELS}"], found[f"tandem_unit_failures_max{LABELS}"]) == (5, 5)
 
 
 @pytest.mark.parametrize(

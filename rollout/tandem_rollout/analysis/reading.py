@@ -23,11 +23,13 @@ class Counted:
         stable: Of stable; for assignment only requests are looked at.
         canary: Of the canary.
         born: Whether no series of events means no events: true where events are a label of the requests' own metric.
+        client_share: Part of the canary's failures that came from one client; None where clients are not known.
     """
 
     stable: Scrape
     canary: Scrape
     born: bool = True
+    client_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

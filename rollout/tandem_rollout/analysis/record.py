@@ -37,6 +37,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
             latency, since promotion.
         trouble: Why the last tick brought nothing.
         missing: What kind of trouble that was.
+        client_share: Part of the canary's failures that came from one client; None where that is not known.
     """
 
     ratio: sequential.Evidence | None = None
@@ -53,6 +54,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
     absolute: tuple[float, ...] = ()
     trouble: str = ""
     missing: Literal["", "no-data", "provider-error"] = "no-data"
+    client_share: float | None = None
 
 
 class Sample(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -21,7 +21,7 @@ from tandem_rollout.render.metadata import Object, made
 from tandem_rollout.revision import Revision, rollout_labels
 from tandem_rollout.spec import Auth, Rollout
 from tandem_rollout.traffic import HEADER as TRAFFIC_HEADER
-from tandem_rollout.traffic import PINNED, PREVIEW, WEIGHTED
+from tandem_rollout.traffic import PINNED, PREVIEW, UNIT_HEADER, WEIGHTED
 
 PIN_HEADER: Final = "x-model-variant"
 """With this header a client chooses the variant, where the spec lets it."""
@@ -205,10 +205,12 @@ def _security(auth: Auth | None) -> Object:
         provider: Object = {"name": "clients", "issuer": auth.jwt.issuer, "remoteJWKS": {"uri": auth.jwt.jwks_uri}}
         if auth.jwt.audiences:
             provider["audiences"] = list(auth.jwt.audiences)
+        provider["claimToHeaders"] = [{"claim": "sub", "header": UNIT_HEADER}]
         return {"jwt": {"providers": [provider]}}
     if auth and auth.api_keys:
         secret = {"group": "", "kind": "Secret", "name": auth.api_keys.secret_name}
-        return {"apiKeyAuth": {"credentialRefs": [secret], "extractFrom": [{"headers": [auth.api_keys.header]}]}}
+        place = [{"headers": [auth.api_keys.header]}]
+        return {"apiKeyAuth": {"credentialRefs": [secret], "extractFrom": place, "forwardClientIDHeader": UNIT_HEADER}}
     return {}
 
 
@@ -291,7 +293,7 @@ def _rule(
         "name": name,
         "matches": matches,
         "timeouts": {"request": rollout.spec.route.timeout},
-        "backendRefs": [_backend(each, port, traffic) for each in placed],
+        "backendRefs": [_backend(rollout, each, port, traffic) for each in placed],
     }
     shadow = rollout.spec.strategy.shadow
     if copies is not None and shadow is not None:
@@ -302,12 +304,16 @@ def _rule(
     return rule
 
 
-def _backend(placed: Placed, port: int, traffic: str) -> Object:
+def _backend(rollout: Rollout, placed: Placed, port: int, traffic: str) -> Object:
     # set, not added: what a client says of its own request is replaced
     marks: list[dict[str, Any]] = [
         {"name": VARIANT_HEADER, "value": placed.pinned},
         {"name": TRAFFIC_HEADER, "value": traffic},
     ]
+    modifier: dict[str, Any] = {"set": marks}
+    if rollout.spec.route.auth is None:
+        # nobody but the gateway says who a client is
+        modifier["remove"] = [UNIT_HEADER]
     # clients are told too: of an error they could not tell otherwise whose it is
     told: list[dict[str, Any]] = [{"name": PIN_HEADER, "value": placed.pinned}]
     return {
@@ -317,7 +323,7 @@ def _backend(placed: Placed, port: int, traffic: str) -> Object:
         "port": port,
         "weight": placed.weight,
         "filters": [
-            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": marks}},
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": modifier},
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": told}},
         ],
     }

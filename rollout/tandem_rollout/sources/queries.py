@@ -36,6 +36,12 @@ PRESENT: Final = "tandem_inflight_requests"
 """A pod has it from its start, while its first answer makes the counter of requests: so it is known that that one was
 born at zero."""
 
+UNIT_FAILURES: Final = "tandem_unit_failures"
+"""Failed requests of clients that the gateway knows, since a pod began."""
+
+MOST_UNIT_FAILURES: Final = "tandem_unit_failures_max"
+"""Those of the one that has most."""
+
 _GATEWAY_LABELS: Final = ("__name__", "job", "pod", "instance", CLUSTER, CLASS)
 _POD_LABELS: Final = (
     *("__name__", "job", "pod", "instance", SERVICE, "model", "version"),
@@ -44,6 +50,7 @@ _POD_LABELS: Final = (
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
 _VARIABLE: Final = re.compile(r"\$(inferenceservice|namespace)\b")
 
+_ERRORS_IN_PODS: Final = frozenset({REQUESTS, PRESENT, UNIT_FAILURES, MOST_UNIT_FAILURES})
 _NAMES: Final = {
     "latency": frozenset({SECONDS}),
     "drift": frozenset({PREDICTIONS}),
@@ -66,7 +73,7 @@ def names(metric: Metric) -> frozenset[str]:
     if own_promql(metric):
         return frozenset()
     if metric.type == "errors":
-        return frozenset({ANSWERS}) if metric.where == "gateway" else frozenset({REQUESTS, PRESENT})
+        return frozenset({ANSWERS}) if metric.where == "gateway" else _ERRORS_IN_PODS
     return _NAMES[metric.type]
 
 

@@ -16,14 +16,15 @@ from tandem_rollout.sources.queries import (
     CLUSTER,
     DEGRADED,
     EXPIRED,
+    MOST_UNIT_FAILURES,
     OUTCOME,
-    PRESENT,
     REFUSED,
     REQUESTS,
     ROWS,
     SECONDS,
     SERVICE,
     TRAFFIC,
+    UNIT_FAILURES,
     at_gateway,
     names,
     own_promql,
@@ -40,10 +41,11 @@ def reading(metric: Metric, arms: Arms, stable: Targets, canary: Targets) -> Rea
         stable: Series of stable, by target.
         canary: Series of the canary.
     """
+    share = _client_share(canary)
     stable, canary = _evidence(metric, stable, arms.stable), _evidence(metric, canary, arms.canary)
     if metric.type in ("latency", "drift"):
         return Binned(_histograms(stable), _histograms(canary))
-    return Counted(_counters(metric, stable), _counters(metric, canary))
+    return Counted(_counters(metric, stable), _counters(metric, canary), client_share=share)
 
 
 def at_gateways(metric: Metric, arms: Arms, gateways: Targets) -> Reading:
@@ -86,12 +88,20 @@ def _evidence(metric: Metric, targets: Targets, place: Place) -> dict[str, list[
     def counts(series: Series) -> bool:
         if series.name == ANSWERS:
             return series.labels.get(CLASS) != "4"
-        if series.name == PRESENT:
-            return False
         ours = series.name in own and series.labels.get(TRAFFIC) == place.traffic
         return ours and series.labels.get(OUTCOME) not in clients.get(series.name, ())
 
     return {target: [each for each in series if counts(each)] for target, series in targets.items()}
+
+
+def _client_share(targets: Targets) -> float | None:
+    """Part of the failures that came from one client at most: another one may have failed most in each pod."""
+    totals = {
+        name: math.fsum(each.value for series in targets.values() for each in series if each.name == name)
+        for name in (UNIT_FAILURES, MOST_UNIT_FAILURES)
+    }
+    failures, most = totals[UNIT_FAILURES], totals[MOST_UNIT_FAILURES]
+    return most / failures if 0 < most <= failures < math.inf else None
 
 
 def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> Counted:

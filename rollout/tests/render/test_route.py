@@ -64,7 +64,8 @@ def test_every_request_is_marked_by_how_it_came_there() -> None:
         for rule in route["spec"]["rules"]:
             for backend in rule["backendRefs"]:
                 modifier = backend["filters"][0]["requestHeaderModifier"]
-                assert modifier.keys() == {"set"}
+                # nor does a client say who it is
+                assert modifier["remove"] == ["x-tandem-unit"]
                 headers = {each["name"]: each["value"] for each in modifier["set"]}
                 marks.setdefault(route["metadata"]["name"], set()).add(headers["x-tandem-traffic"])
     assert marks == {
@@ -233,12 +234,22 @@ def test_json_web_tokens() -> None:
     (provider,) = spec["jwt"]["providers"]
     assert (provider["issuer"], provider["audiences"]) == ("https://id.example", ["models"])
     assert provider["remoteJWKS"] == {"uri": "https://id.example/keys"}
+    assert provider["claimToHeaders"] == [{"claim": "sub", "header": "x-tandem-unit"}]
 
 
 def test_api_keys() -> None:
     spec = one(bundled(route={"auth": {"apiKeys": {"secretName": "clients"}}}), "SecurityPolicy")["spec"]
     assert spec["apiKeyAuth"]["credentialRefs"] == [{"group": "", "kind": "Secret", "name": "clients"}]
     assert spec["apiKeyAuth"]["extractFrom"] == [{"headers": ["x-api-key"]}]
+    assert spec["apiKeyAuth"]["forwardClientIDHeader"] == "x-tandem-unit"
+
+
+def test_only_the_gateway_says_who_a_client_is() -> None:
+    for auth, removed in ((None, ["x-tandem-unit"]), (KEYS, None)):
+        made = objects(route={"auth": auth} if auth else {})
+        for rule in rules(made).values():
+            for backend in rule["backendRefs"]:
+                assert backend["filters"][0]["requestHeaderModifier"].get("remove") == removed
 
 
 def test_the_preview_is_not_open_where_the_model_is_not() -> None:

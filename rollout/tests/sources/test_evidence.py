@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 from aiohttp import web
 
+from tandem_rollout.analysis.clients import with_client_shares
 from tandem_rollout.analysis.gather import gather, prepare
+from tandem_rollout.analysis.judge import judge
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.gates import DEFAULT_METRICS, Metric
 from tandem_rollout.sources import Source
@@ -85,6 +87,7 @@ async def ticks(
             after = await source.read(metrics, of)
             if before is not None:
                 record = gather(metrics, record, before, after, now=float(index), weight=10)
+                record = with_client_shares(record, after)
                 found.append(record)
             before = after
         await source.close()
@@ -203,6 +206,26 @@ async def test_what_clients_alone_control_is_not_held_against_a_version(kind: st
     assert counts(record) == {"errors-in-pods": (21, 1, 50, 0)}
     (record,) = await ticks(kind, envoys, (Metric(type="errors"),))
     assert counts(record) == {"errors": (21, 1, 50, 0)}
+
+
+@both
+async def test_the_part_of_the_failures_that_came_from_one_client_is_told(kind: str) -> None:
+    def failed(*, most: float, all_failures: float) -> Samples:
+        about = {"model": "est", "version": "v1"}
+        return [
+            *pod(codes={"500": all_failures, "200": 50}),
+            ({"__name__": "tandem_unit_failures", **about}, all_failures),
+            ({"__name__": "tandem_unit_failures_max", **about}, most),
+        ]
+
+    start, good = only({"est-b-1": {}, "est-b-2": {}}), {"est-a-1": pod(codes={"200": 90})}
+    some = {"est-b-1": failed(most=8, all_failures=10), "est-b-2": failed(most=1, all_failures=2)}
+    none = {"est-b-1": failed(most=0, all_failures=0)}
+    for canary, share in ((some, 0.75), (none, None)):
+        (record,) = await ticks(kind, [start, World(stable=good, canary=canary)], in_pods)
+        ((line, *_), _) = judge(in_pods, record)
+        told = line.message == "75% of the canary's failures came from one client"
+        assert (record.metrics["errors-in-pods"].client_share, told) == (share, share is not None)
 
 
 @both

@@ -70,6 +70,9 @@ def _mean(metric: str, by: str) -> str:
 
 
 _FAILING: Final = ',code=~"5.."'
+_WEIGHTED: Final = ',traffic="weighted"'
+_EVIDENCE: Final = f'{_WEIGHTED},outcome!~"refused|expired"'
+_FAULTY: Final = f'{_WEIGHTED},outcome="failed"'
 _FAILED: Final = _rate("tandem_requests_total", "variant", _FAILING)
 _ANSWERED: Final = _rate("tandem_requests_total", "variant")
 # a status that was never answered has no series: that is a share of 0, not of nothing
@@ -87,6 +90,12 @@ _REQUESTS: Final = (
         "Answers by status",
         ((_rate("tandem_requests_total", "variant, code"), "{{variant}} {{code}}"),),
         "reqps",
+    ),
+    Panel(
+        "Requests by traffic",
+        ((_rate("tandem_requests_total", "variant, traffic"), "{{variant}} {{traffic}}"),),
+        "reqps",
+        "weighted: the weights sent them, and only they decide about a version. pinned and preview: the client chose.",
     ),
     Panel(
         "Latency",
@@ -209,12 +218,13 @@ _SHARES: Final = (
         "Share of requests",
         (
             (
-                f"{_rate('tandem_requests_total', 'variant')} / ignoring (variant) group_left () "
-                f'sum (rate(tandem_requests_total{{namespace="$namespace",rollout="$rollout"}}[{_RATE}]))',
+                f"{_rate('tandem_requests_total', 'variant', _WEIGHTED)} / ignoring (variant) group_left () "
+                f'sum (rate(tandem_requests_total{{namespace="$namespace",rollout="$rollout"{_WEIGHTED}}}[{_RATE}]))',
                 "{{variant}}",
             ),
         ),
         "percentunit",
+        "Of the requests that the weights sent: pinned ones are left out.",
         width=12,
     ),
 )
@@ -243,13 +253,15 @@ _OF_RUN: Final = (
         "Errors by version",
         (
             (
-                f"({_rate('tandem_requests_total', 'version', _FAILING)} "
-                f"or {_rate('tandem_requests_total', 'version')} * 0) / {_rate('tandem_requests_total', 'version')}",
+                f"({_rate('tandem_requests_total', 'version', _FAULTY)} "
+                f"or {_rate('tandem_requests_total', 'version', _EVIDENCE)} * 0) "
+                f"/ {_rate('tandem_requests_total', 'version', _EVIDENCE)}",
                 "{{version}}",
             ),
         ),
         "percentunit",
-        "Share of answers with a status of 500 or more, as pods count them: of stable and canary side by side.",
+        "Share of the answers that are held against a version, as pods count them: of stable and canary side by side. "
+        "Only what the weights sent counts, and nothing that clients alone control.",
     ),
     Panel(
         "Verdicts",

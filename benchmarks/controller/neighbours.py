@@ -110,11 +110,16 @@ def _series(query: str) -> Iterator[dict[str, str]]:
 
 
 def _labels(name: str) -> list[dict[str, str]]:
+    if name == "tandem_inflight_requests":
+        return [{}]
+    labels: list[dict[str, str]] = [{}]
     if name.endswith("_bucket"):
-        return [{"le": "+Inf" if math.isinf(edge) else f"{edge:g}"} for edge in _BUCKETS]
-    if name == "tandem_requests_total":
-        return [{"code": "200"}, {"code": "500"}]
-    return [{"reason": "timeout"}] if name == "tandem_degraded_total" else [{}]
+        labels = [{"le": "+Inf" if math.isinf(edge) else f"{edge:g}"} for edge in _BUCKETS]
+    elif name == "tandem_requests_total":
+        labels = [{"code": "200", "outcome": "answered"}, {"code": "500", "outcome": "failed"}]
+    elif name == "tandem_degraded_total":
+        labels = [{"reason": "timeout"}]
+    return [{**each, "traffic": "weighted"} for each in labels]
 
 
 def _value(metric: dict[str, str], moment: float) -> str:

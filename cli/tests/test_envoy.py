@@ -29,7 +29,24 @@ def test_every_variant_has_a_cluster_for_each_protocol() -> None:
         ]
         for cluster in clusters
     }
-    assert ports == {"v1/http": [1001, 1003], "v1/grpc": [1002, 1004], "v2/http": [1005], "v2/grpc": [1006]}
+    own = {"v1/http": [1001, 1003], "v1/grpc": [1002, 1004], "v2/http": [1005], "v2/grpc": [1006]}
+    assert ports == own | {f"{name}-pinned": each for name, each in own.items()}
+
+
+def test_what_a_client_pins_is_marked_and_counted_apart() -> None:
+    for route in route_list({"v1": 1, "v2": 1}):
+        if "route" not in route:
+            continue
+        clusters = route["route"].get("weighted_clusters", {}).get("clusters")
+        if clusters is None:
+            assert route["route"]["cluster"].endswith("-pinned")
+        else:
+            assert not any(cluster["name"].endswith("-pinned") for cluster in clusters)
+        for place in clusters or [route]:
+            (mark,) = place["request_headers_to_add"]
+            value = "pinned" if clusters is None else "weighted"
+            assert mark["header"] == {"key": "x-tandem-traffic", "value": value}
+            assert mark["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD"
 
 
 def test_only_the_loopback_interface_is_used() -> None:

@@ -42,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     handler.setFormatter(_Json())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("httpx2").setLevel(logging.WARNING)
+    try:
+        _ = Platform(allowed_domains=options["allowed_domains"]).domains
+    except ValueError as error:
+        parser.error(str(error))
     namespace, port = options.pop("namespace"), options.pop("metrics_port")
     from tandem_rollout.controller.run import run
 

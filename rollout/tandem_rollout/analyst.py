@@ -8,9 +8,11 @@ from typing import Final, Protocol
 
 import msgspec
 
+from tandem_rollout.analysis.clients import with_client_shares
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.gather import gather, prepare
 from tandem_rollout.analysis.judge import Line, judge
+from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.analysis.record import Note, Record, noted
 from tandem_rollout.analysis.verdict import Decision
 from tandem_rollout.analysis.window import FOLLOWS_S, Window, begun_at, extended
@@ -18,7 +20,6 @@ from tandem_rollout.engine.run import Run
 from tandem_rollout.fields import seconds
 from tandem_rollout.gates import Analysis
 from tandem_rollout.sources import Arms, Source
-from tandem_rollout.sources.queries import at_gateway
 
 HISTORY_S: Final = 1800.0
 """How far back stable is looked at before a run."""
@@ -179,8 +180,8 @@ class Analyst:
         return record
 
     def _moved(self, arms: Arms) -> bool:
-        """Whether an arm is counted under other names at the gateway than when it was read last."""
-        return self._arms is not None and _clusters(self._arms) != _clusters(arms)
+        """Whether an arm is counted under other names than when it was read last."""
+        return self._arms is not None and _names(self._arms) != _names(arms)
 
     def _follow(self, weight: int, routed: int | None, now: float) -> None:
         """Which other weights requests may have been shared out by, and until when."""
@@ -198,7 +199,7 @@ class Analyst:
 
     async def _tick(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
         first = self._read is None
-        await self._count(analysis, arms, now)
+        readings = await self._count(analysis, arms, now)
         if first:
             return record
         begins = min((window.begins for window in self._windows.values()), default=math.inf)
@@ -213,9 +214,9 @@ class Analyst:
             baking=run.state == "Baking",
             cold=run.weight < 100 and begins < (record.began or 0.0) + seconds(analysis.warmup),
         )
-        return record
+        return with_client_shares(record, readings)
 
-    async def _count(self, analysis: Analysis, arms: Arms, now: float) -> None:
+    async def _count(self, analysis: Analysis, arms: Arms, now: float) -> Readings:
         """Read the counters."""
         metrics, before, moved = analysis.all_metrics, self._arms, self._moved(arms)
         self._arms, self._read = arms, now
@@ -227,12 +228,12 @@ class Analyst:
             for metric in metrics
         }
         if moved:
-            # a proxy may have counted for others under a name that is new to an arm
-            begun = await self._source.read(metrics, arms)
-            for metric in metrics:
-                if at_gateway(metric):
-                    window, reading = self._windows[metric.called], begun.get(metric.called, _NOTHING)
-                    self._windows[metric.called] = begun_at(window, reading, now)
+            # under a name that is new to an arm others may have been counted before
+            readings = await self._source.read(metrics, arms)
+            self._windows = {
+                name: begun_at(window, readings.get(name, _NOTHING), now) for name, window in self._windows.items()
+            }
+        return readings
 
 
 def _same(record: Record, other: Record) -> bool:
@@ -240,14 +241,15 @@ def _same(record: Record, other: Record) -> bool:
     return (record.run, record.plan, record.started) == (other.run, other.plan, other.started)
 
 
-def _clusters(arms: Arms) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return arms.stable.clusters, arms.canary.clusters
+def _names(arms: Arms) -> list[tuple[tuple[str, ...], str]]:
+    """What tells both arms' counters from others: clusters of the gateway, and a label of the pods."""
+    return [(place.clusters, place.traffic) for place in (arms.stable, arms.canary)]
 
 
 def _as_before(arms: Arms, before: Arms) -> Arms:
-    """Where both arms are counted, at the gateway under the names that they had before."""
+    """Where both arms are counted, under the names that they had before."""
     stable, canary = (
-        replace(place, clusters=earlier.clusters)
+        replace(place, clusters=earlier.clusters, traffic=earlier.traffic)
         for place, earlier in ((arms.stable, before.stable), (arms.canary, before.canary))
     )
     return replace(arms, stable=stable, canary=canary)

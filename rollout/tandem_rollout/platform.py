@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+
+import msgspec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +19,8 @@ class Platform:
         triton_image: Image of Triton.
         domain: Domain of default hostnames.
         prometheus: Address of Prometheus, as KEDA reaches it.
+        allowed_domains: Domains of hosts by namespace, as a JSON object; ``*`` stands for other namespaces, and for any
+            domain. Empty for all hosts.
         allowed_prometheus: Further addresses of Prometheus that an analysis may name, separated by commas.
         controller_namespace: Namespace of the controller, which asks transformers for their proof.
     """
@@ -26,8 +31,21 @@ class Platform:
     triton_image: str = "nvcr.io/nvidia/tritonserver:26.10-py3"
     domain: str = "example.com"
     prometheus: str = "http://prometheus-operated.monitoring:9090"
+    allowed_domains: str = ""
     allowed_prometheus: str = ""
     controller_namespace: str = "tandem-system"
+
+    @property
+    def domains(self) -> Mapping[str, Collection[str]]:
+        """Domains of hosts by namespace.
+
+        Raises:
+            ValueError: if they are not a JSON object of lists of strings.
+        """
+        try:
+            return msgspec.json.decode(self.allowed_domains or "{}", type=dict[str, list[str]])
+        except msgspec.DecodeError as error:
+            raise ValueError(f"allowed_domains must be a JSON object of lists of domains: {error}") from None
 
     def allows(self, prometheus: str) -> bool:
         """Whether a spec may have the controller ask this address: it reaches more than those who write specs do."""

@@ -97,7 +97,10 @@ RULES: tuple[tuple[str, str, str], ...] = (
         "triton needs bundles from an image that is copied or from a pvc",
     ),
     ("route", "!has(self.timeout) || duration(self.timeout) >= duration('100ms')", "timeout must be 100ms or more"),
-    ("route.auth", "!(has(self.jwt) && has(self.apiKeys))", "give either jwt or apiKeys"),
+    *(
+        (where, "!(has(self.jwt) && has(self.apiKeys))", "give either jwt or apiKeys")
+        for where in ("route.auth", "route.pin.auth")
+    ),
     ("store", "!(has(self.url) && self.url != '' && has(self.urlFrom))", "give either url or urlFrom"),
     (
         "bundle",
@@ -149,8 +152,9 @@ def check(spec: RolloutSpec) -> None:
         raise InvalidSpecError("spec.store: give either url or urlFrom")
     if seconds(spec.route.timeout) < _SHORTEST_TIMEOUT_S:
         raise InvalidSpecError("spec.route: timeout must be 100ms or more")
-    if spec.route.auth and spec.route.auth.jwt and spec.route.auth.api_keys:
-        raise InvalidSpecError("spec.route.auth: give either jwt or apiKeys")
+    for where, auth in (("route.auth", spec.route.auth), ("route.pin.auth", spec.route.pin.auth)):
+        if auth and auth.jwt and auth.api_keys:
+            raise InvalidSpecError(f"spec.{where}: give either jwt or apiKeys")
     for where, env in (("transformer", spec.transformer.env), ("predictor", spec.predictor.env)):
         if len({variable.name for variable in env}) < len(env):
             raise InvalidSpecError(f"spec.{where}.env: names of variables must differ")

@@ -243,6 +243,20 @@ class Auth(Struct, frozen=True):
     api_keys: ApiKeys | None = None
 
 
+class Pin(Struct, frozen=True):
+    """Requests whose client chooses the variant: by the header x-model-variant, or by the version in the path.
+
+    They are never evidence for or against a version.
+    """
+
+    enabled: Annotated[
+        bool, Meta(description="Whether clients may choose. If not, the weights decide about every request.")
+    ] = True
+    auth: Annotated[
+        Auth | None, Meta(description="Who may choose, and use the preview host. Default: whoever route.auth lets ask.")
+    ] = None
+
+
 class Route(Struct, frozen=True):
     """How clients reach the model."""
 
@@ -251,11 +265,12 @@ class Route(Struct, frozen=True):
         list[Hostname],
         Meta(
             max_length=16,
-            description="Default: NAME-NAMESPACE.DOMAIN, with the domain that the controller was installed with.",
+            description="Default: NAME.NAMESPACE.DOMAIN, with the domain that the controller was installed with.",
         ),
     ] = field(default_factory=list)
     timeout: Annotated[Duration, Meta(description="Longest time to an answer, at the gateway.")] = "10s"
     auth: Auth | None = None
+    pin: Pin = field(default_factory=Pin)
 
 
 class Template(Struct, frozen=True):
@@ -270,7 +285,9 @@ class Template(Struct, frozen=True):
 class Variant(Struct, frozen=True):
     """One of several versions that are served side by side."""
 
-    name: Annotated[Name, Meta(description="Clients choose it by the header x-model-variant.")]
+    name: Annotated[
+        Name, Meta(description="Clients choose it by the header x-model-variant, unless route.pin says otherwise.")
+    ]
     bundle: Bundle
     weight: Annotated[Weight, Meta(description="Share of the requests, relative to the other variants' weights.")] = 0
     template: Annotated[Template | None, Meta(description="Overrides for this variant, after spec.template.")] = None

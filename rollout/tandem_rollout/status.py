@@ -19,7 +19,7 @@ class _Struct(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, 
 class Condition(_Struct, frozen=True):
     """A condition as in ``metav1.Condition``."""
 
-    type: Annotated[str, Meta(description="Ready or Valid.")]
+    type: Annotated[str, Meta(description="Ready, Valid, Progressing or HostnamesUnique.")]
     status: Annotated[Literal["True", "False", "Unknown"], Meta(description="Whether it holds.")]
     reason: Annotated[str, Meta(description="Why, in one word.")]
     message: Annotated[str, Meta(description="Why, for people.")]
@@ -132,9 +132,13 @@ class RolloutStatus(_Struct, frozen=True):
     history: Annotated[list[PastRun], Meta(description="Runs that have ended, the latest first.")] = field(
         default_factory=list
     )
-    conditions: Annotated[list[Condition], Meta(description="Ready and Valid; Progressing where there are runs.")] = (
-        field(default_factory=list)
-    )
+    conditions: Annotated[
+        list[Condition],
+        Meta(
+            description="Ready and Valid; Progressing where there are runs; HostnamesUnique, which is False, where "
+            "others claim a host, too."
+        ),
+    ] = field(default_factory=list)
 
     def version_of(self, inference_service: str) -> str:
         """Version of the bundle of an InferenceService, as far as it is known."""

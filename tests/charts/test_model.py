@@ -217,10 +217,10 @@ def test_the_test_asks_for_the_models_host() -> None:
     def host(objects: Objects) -> str:
         return str(json.loads(environment(objects)["HEADERS"])["Host"])
 
-    assert host(model()) == "time-estimator-models.example.com"
+    assert host(model()) == "time-estimator.models.example.com"
     assert host(model(route={"hostnames": ["a.example.com", "b.example.com"]})) == "a.example.com"
     values = {"name": "x", "spec": {"bundle": BUNDLE}, "test": {"domain": "models.example.org"}}
-    assert host(template("model", values)) == "x-models.models.example.org"
+    assert host(template("model", values)) == "x.models.models.example.org"
 
 
 class Gateway(BaseHTTPRequestHandler):
@@ -230,7 +230,7 @@ class Gateway(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append((self.path, self.headers["Host"], self.headers["x-api-key"]))
-        known = self.headers["Host"] == "time-estimator-models.example.com"
+        known = self.headers["Host"] == "time-estimator.models.example.com"
         self.send_response((503 if len(self.asked) == 1 else 200) if known else 404)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -269,14 +269,14 @@ def test_the_test_passes_once_the_gateway_says_ready() -> None:
         }
         done = run(template("model", values), API_KEY="k")
     assert done.returncode == 0, done.stderr
-    assert seen.asked == [("/v2/models/time-estimator/ready", "time-estimator-models.example.com", "k")] * 2
+    assert seen.asked == [("/v2/models/time-estimator/ready", "time-estimator.models.example.com", "k")] * 2
 
 
 def test_the_test_fails_with_what_the_gateway_says() -> None:
     with gateway() as (url, _):
         done = run(template("model", {"name": "x", "spec": {"bundle": BUNDLE}, "test": {"gateway": url, "timeout": 1}}))
     assert done.returncode == 1
-    assert "x-models.example.com" in done.stderr
+    assert "x.models.example.com" in done.stderr
     assert "404" in done.stderr
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -180,6 +181,23 @@ def test_defaults_are_those_of_the_code() -> None:
     assert given == platform
 
 
+def test_domains_by_namespace_reach_the_controller_and_the_admission_policy() -> None:
+    allowed = {"team-a": ["a.example.com"], "*": ["shared.example.com"]}
+    objects = template("tandem", {"allowedDomains": allowed, "domain": "models.example"})
+    assert Platform(allowed_domains=environment(objects)["TANDEM_ALLOWED_DOMAINS"]).domains == allowed
+    policy = one(objects, "ValidatingAdmissionPolicy")
+    binding = one(objects, "ValidatingAdmissionPolicyBinding")
+    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
+    variables = {each["name"]: each["expression"] for each in policy["spec"]["variables"]}
+    assert json.loads(variables["allowed"]) == allowed
+    assert "request.namespace + '.models.example'" in variables["domains"]
+
+
+@pytest.mark.parametrize("values", [{}, {"allowedDomains": {"a": []}, "rbac": {"namespaced": True}}])
+def test_without_domains_or_cluster_there_is_no_admission_policy(values: dict[str, Any]) -> None:
+    assert not [each for each in template("tandem", values) if each["kind"].startswith("ValidatingAdmission")]
+
+
 def test_values_reach_the_pod() -> None:
     objects = charts()["tandem/full-values.yaml"]
     template_ = one(objects, "Deployment")["spec"]["template"]
@@ -316,6 +334,8 @@ def test_the_controller_reaches_the_api_server_dns_transformers_and_counters_onl
         ({"images": {"transformers": {}}}, "'transformers'"),
         ({"domain": "https://example.com"}, "/domain"),
         ({"prometheus": "prometheus:9090"}, "/prometheus"),
+        ({"allowedDomains": {"a": ["'] + ['*"]}}, "/allowedDomains/a/0"),
+        ({"allowedDomains": {"a": "b.example"}}, "/allowedDomains/a"),
         ({"allowedPrometheus": ["prometheus:9090"]}, "/allowedPrometheus/0"),
         ({"allowedPrometheus": ["http://a:9090,http://b:9090"]}, "/allowedPrometheus/0"),
         ({"resources": {"request": {}}}, "'request'"),

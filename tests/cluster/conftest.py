@@ -49,7 +49,7 @@ class Cluster:
 
     def host(self, rollout: str) -> str:
         """Host of a rollout."""
-        return f"{rollout}-{self.namespace}.example.com"
+        return f"{rollout}.{self.namespace}.example.com"
 
 
 @pytest.fixture(scope="session")

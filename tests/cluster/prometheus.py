@@ -19,9 +19,10 @@ def scale(replicas: int) -> None:
     kubectl("-n", "monitoring", "patch", "prometheus", "cluster", "--type=merge", "-p", patch)
 
 
-def requests(cluster: Cluster, service: str) -> float:
-    """Requests of an InferenceService that it has counted."""
-    query = f'sum(tandem_requests_total{{namespace="{cluster.namespace}",inferenceservice="{service}"}})'
+def requests(cluster: Cluster, service: str, traffic: str = ".*") -> float:
+    """Requests of an InferenceService that it has counted; ``traffic`` says how they came there."""
+    labels = f'namespace="{cluster.namespace}",inferenceservice="{service}",traffic=~"{traffic}"'
+    query = f"sum(tandem_requests_total{{{labels}}})"
     url = f"{cluster.prometheus}/api/v1/query?query={urllib.parse.quote(query)}"
     with urllib.request.urlopen(url, timeout=10) as response:
         found = json.load(response)["data"]["result"]

@@ -19,6 +19,7 @@ from tandem_rollout.analysis.reading import Counted
 from tandem_rollout.gates import Metric
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.scrape import ScrapeSource
+from tandem_rollout.traffic import HEADER
 
 GATEWAY = Metric(type="errors")
 PODS = Metric(type="errors", where="pods")
@@ -47,11 +48,20 @@ async def read(arms: Arms, *metrics: Metric) -> dict[str, tuple[Totals, Totals]]
 
 
 def ask(
-    address: str, variant: str, rows: int = 1, path: str = "/v1/models/time-estimator:predict", *, grpc: bool = False
+    address: str,
+    variant: str = "",
+    rows: int = 1,
+    path: str = "/v1/models/time-estimator:predict",
+    *,
+    grpc: bool = False,
+    mark: str = "",
 ) -> int:
+    """Status of a request; with a variant, it is pinned."""
     connection = HTTPConnection(address)
     row = {"athlete_id": "nobody", "current_pace": 330.0, "ts": "2005-04-03T12:00:00Z"}
-    headers = {VARIANT_HEADER: variant} | ({"content-type": "application/grpc"} if grpc else {})
+    headers = {VARIANT_HEADER: variant} if variant else {}
+    headers |= {"content-type": "application/grpc"} if grpc else {}
+    headers |= {HEADER: mark} if mark else {}
     connection.request("POST", path, json.dumps({"instances": [row] * rows}), headers)
     status = connection.getresponse().status
     connection.close()
@@ -69,8 +79,15 @@ async def test_a_local_stack(stack: LocalStack) -> None:
     )
     arms = Arms(namespace="default", stable=stable, canary=canary, gateway=(("envoy", stack.admin_url),))
     before = await read(arms, GATEWAY, PODS, DEGRADED)
-    assert [ask(stack.address, "v1") for _ in range(5)] == [200] * 5
-    assert [ask(stack.address, "v2", rows) for rows in (4, 6)] == [200] * 2
+    for variant, rows in (("v1", [1] * 5), ("v2", [4, 6])):
+        await asyncio.to_thread(stack.set_weights, {variant: 1})
+        # a client cannot take its request out of the evidence
+        assert {ask(stack.address, rows=each, mark="pinned") for each in rows} == {200}
+        # nor can it choose a version and have that counted
+        for pinned in ("v1", "v2"):
+            assert ask(stack.address, pinned, mark="weighted") == 200
+            path = f"/v1/models/time-estimator/versions/{pinned}:predict"
+            assert ask(stack.address, path=path, mark="weighted") == 200
     after = await read(arms, GATEWAY, PODS, DEGRADED)
     grown = {
         name: tuple((a - b, c - d) for (a, c), (b, d) in zip(after[name], before[name], strict=True)) for name in after
@@ -114,8 +131,8 @@ async def test_clusters_that_are_called_as_envoy_gateway_calls_them(upstream: in
         wait_until(envoy.ready, [envoy.child], seconds=30.0, what="Envoy to start")
         arms = Arms(
             namespace="models",
-            stable=Place(service="est-a", clusters=tuple(cluster_name(stable, grpc=grpc) for grpc in (False, True))),
-            canary=Place(service="est-b", clusters=tuple(cluster_name(canary, grpc=grpc) for grpc in (False, True))),
+            stable=Place(service="est-a", clusters=_pinned(stable)),
+            canary=Place(service="est-b", clusters=_pinned(canary)),
             gateway=(("envoy", envoy.admin_url),),
         )
         assert await read(arms, GATEWAY) == {"errors": ((0, 0), (0, 0))}
@@ -131,6 +148,11 @@ async def test_clusters_that_are_called_as_envoy_gateway_calls_them(upstream: in
             assert await asyncio.to_thread(ask, address, variant, path=f"/{status}") == status
         # nobody listens for gRPC: Envoy itself answers, in the name of the cluster
         assert await asyncio.to_thread(ask, address, canary, path="/200", grpc=True) == 200
-        assert await read(arms, GATEWAY) == {"errors": ((1, 0), (5, 3))}
+        assert await read(arms, GATEWAY) == {"errors": ((1, 0), (4, 3))}
     finally:
         stop([envoy.child])
+
+
+def _pinned(variant: str) -> tuple[str, ...]:
+    """Its clusters for requests that choose it."""
+    return tuple(cluster_name(variant, grpc=grpc, pinned=True) for grpc in (False, True))

@@ -32,7 +32,9 @@ def test_series_and_labels_that_are_asked_for_are_exported(metric: Metric) -> No
         pattern = parsed.expr.name or matchers.pop("__name__")
         asked = {name: series for name, series in exposed().items() if re.fullmatch(pattern, name)}
         assert set(asked) == names(metric)
-        assert all(matchers.keys() <= series.labels for series in asked.values())
+        optional = {name for name, value in matchers.items() if re.fullmatch(value, "")}
+        assert all(matchers.keys() - optional <= series.labels for series in asked.values())
+        assert all(any(name in series.labels for series in asked.values()) for name in optional)
         # what tells the series of a metric apart must not be summed away
         kept = set(parsed.modifier.labels) if parsed.modifier else set()
         assert all(series.labels - exposed()["up"].labels <= kept for series in asked.values())

@@ -13,6 +13,7 @@ from tandem.contract import Columns
 from tandem.oip import InferRequest
 from tandem.pipeline import Tensors
 from tandem.rows import Row, RowReader, json_values
+from tandem_transformer.traffic import DIRECT
 
 STAGES = ("decode", "lookup", "odt", "mdt", "predict", "post")
 """Stages of a batch, in order."""
@@ -29,6 +30,7 @@ class Call:
         rows: Decoded rows.
         columns: Columns for each field of the contract.
         decode_s: Seconds that reading it took.
+        traffic: How it came here: index in :data:`~tandem_transformer.traffic.TRAFFIC`.
         request_id: Of the client, or ours.
         request: The request as its protocol has it, where the answer depends on it.
         tensors: What the model was given for its rows, where that is known and the call fails.
@@ -40,6 +42,7 @@ class Call:
     rows: Sequence[Row] | None = None
     columns: Columns | None = None
     decode_s: float = 0.0
+    traffic: int = DIRECT
     request_id: bytes = b""
     request: InferRequest | None = None
     tensors: Tensors | None = None

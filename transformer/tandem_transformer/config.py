@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tandem_transformer.traffic import UNIT_HEADER
+
 PROTOCOLS = ("v2", "grpc-v2", "inprocess")
 STORE_VARIABLE = "TANDEM_STORE"
 
@@ -41,6 +43,7 @@ class Config:
     max_request_rows: int = 10_000
     max_body_bytes: int = 8 * 1024 * 1024
     shutdown_grace_s: float = 20.0
+    unit_header: str = UNIT_HEADER
     explain: bool = False
     access_log: bool = False
 
@@ -156,6 +159,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_span,
         default=default.shutdown_grace_s,
         help="time to finish what is in flight (%(default)g)",
+    )
+    add(
+        "--unit_header",
+        type=str.lower,
+        default=default.unit_header,
+        help="header that names the client: none makes up more than half of what a rollout is decided by (%(default)s)",
     )
     add(
         "--explain",

@@ -17,6 +17,7 @@ from tandem_transformer.batch import STAGES, Answer, Call
 from tandem_transformer.config import Config
 from tandem_transformer.explain import vectors
 from tandem_transformer.service import Service
+from tandem_transformer.traffic import HEADER, traffic_of
 from tandem_transformer.v1 import V1
 from tandem_transformer.v2 import V2
 
@@ -31,6 +32,7 @@ access_log = logging.getLogger("tandem.access")
 TIMEOUT_HEADER = b"x-envoy-expected-rq-timeout-ms"
 """Milliseconds that the client's side will wait; Envoy sets it on every request that it forwards."""
 
+_TRAFFIC_HEADER = HEADER.encode()
 _JSON = (b"content-type", b"application/json")
 _HEADER_LENGTH = rest.HEADER_LENGTH.lower().encode()
 _encode = msgspec.json.Encoder().encode
@@ -81,7 +83,7 @@ class Exchange:
         headers: Its headers.
     """
 
-    __slots__ = ("_call", "_codec", "_headers", "_path", "_request_id", "_service", "_started")
+    __slots__ = ("_call", "_codec", "_headers", "_path", "_request_id", "_service", "_started", "_traffic", "_unit")
 
     def __init__(self, service: Service, codec: Codec, path: str, headers: Headers) -> None:
         self._started = time.perf_counter()
@@ -91,6 +93,8 @@ class Exchange:
         self._headers = headers
         self._request_id = request_id_of(headers)
         self._call: Call | None = None
+        self._unit = headers.get(service.unit_header)
+        self._traffic = service.recorder.traffic(traffic_of(headers.get(_TRAFFIC_HEADER)), self._unit)
         service.recorder.inflight += 1
 
     def admit(self) -> None:
@@ -120,6 +124,7 @@ class Exchange:
             body = encoding.decompress(body, content_encoding, self._service.config.max_body_bytes)
         call = self._call = self._codec.read(body, self._headers)
         call.request_id = self._request_id
+        call.traffic = self._traffic
         call.decode_s = time.perf_counter() - self._started
         self._service.submit(call)
         return call
@@ -172,7 +177,7 @@ class Exchange:
         seconds = time.perf_counter() - self._started
         recorder = self._service.recorder
         recorder.inflight -= 1
-        recorder.answered(status, seconds)
+        recorder.answered(status, seconds, self._traffic, unit=self._unit)
         if self._service.config.access_log:
             request_id = self._request_id.decode("latin-1")
             extra = {"path": self._path, "status": status, "seconds": seconds, "request_id": request_id}

@@ -21,6 +21,7 @@ from tandem.oip.reflection import SERVICES as REFLECTION
 from tandem.oip.reflection import reflect
 from tandem_transformer.exchange import log, log_error
 from tandem_transformer.service import Service
+from tandem_transformer.traffic import HEADER, traffic_of
 from tandem_transformer.v2 import V2
 
 Context = Any
@@ -75,8 +76,10 @@ class GrpcService:
         recorder = self._service.recorder
         recorder.inflight += 1
         status = 200
+        unit, remaining = self._unit(context), context.time_remaining()
+        traffic = recorder.traffic(_traffic(context), unit)
         try:
-            return await self._answer(message, context)
+            return await self._answer(message, context, traffic)
         except RequestError as error:
             status = error.status
             log_error(error, b"-")
@@ -87,10 +90,14 @@ class GrpcService:
             await _abort(context, Internal("internal error"))
         finally:
             recorder.inflight -= 1
-            recorder.answered(status, time.perf_counter() - started)
+            own_deadline = remaining is not None and remaining < self._service.config.request_timeout_ms / 1000
+            recorder.answered(status, time.perf_counter() - started, traffic, unit=unit, own_deadline=own_deadline)
         raise AssertionError("abort does not return")
 
-    async def _answer(self, message: bytes, context: Context) -> bytes:
+    def _unit(self, context: Context) -> bytes | None:
+        return _metadata(context, self._service.config.unit_header)
+
+    async def _answer(self, message: bytes, context: Context, traffic: int) -> bytes:
         service = self._service
         started = time.perf_counter()
         if service.config.workers and service.recorder.inflight > service.config.workers:
@@ -101,6 +108,7 @@ class GrpcService:
         remaining = context.time_remaining()
         call = service.call(len(next(iter(columns.values()))), remaining)
         call.columns = columns
+        call.traffic = traffic
         call.decode_s = time.perf_counter() - started
         service.submit(call)
         return protobuf.encode_response(self._v2.encode(await call.answer, request))
@@ -166,6 +174,16 @@ def _method(answer: Callable[[Any], Awaitable[Any]], request_type: Any) -> grpc.
         request_deserializer=request_type.FromString,
         response_serializer=lambda response: response.SerializeToString(),
     )
+
+
+def _traffic(context: Context) -> int:
+    """How a call came here, as the gateway says."""
+    return traffic_of(_metadata(context, HEADER))
+
+
+def _metadata(context: Context, name: str) -> bytes | None:
+    """The value of a key of a call's metadata; None without it."""
+    return next((value.encode() for key, value in context.invocation_metadata() if key == name), None)
 
 
 def _bytes_method(answer: Callable[[bytes], Awaitable[bytes]]) -> Callable[[bytes, Context], Awaitable[bytes]]:

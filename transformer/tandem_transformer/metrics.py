@@ -23,7 +23,9 @@ from tandem.bundle import Bundle
 from tandem.contract import Column
 from tandem.features import ViewColumns
 from tandem.oip.extensions import Statistics
-from tandem_transformer.batch import STAGES, BatchAnswer
+from tandem_transformer.batch import STAGES, BatchAnswer, Call
+from tandem_transformer.traffic import DIRECT, SURPLUS, TRAFFIC, WEIGHTED, outcome_of
+from tandem_transformer.units import Units
 
 # the time of creation doubles the series and tells nothing that a restart does not
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -39,6 +41,13 @@ _SUB_SECOND = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.
 _STAGE_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, *_SUB_SECOND, 0.5, 0.75, 1, 2, 5, 10)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 _AGES = (1, 10, 60, 300, 900, 3600, 6 * 3600, 86400, 2 * 86400, 7 * 86400, 30 * 86400)
+
+
+_Kind = tuple[int, int, bool]
+"""Status, index of the traffic, and whether the client set the deadline."""
+
+_Batch = tuple[BatchAnswer, list[int], list[int], Sequence[ViewColumns], Column]
+"""Answer of a batch, rows and index of the traffic of each of its calls, what was looked up, and time of each row."""
 
 
 class Histogram(prometheus_client.Histogram):
@@ -71,11 +80,19 @@ class Recorder:
         self._registry = registry
         self._own = own
         self._requests = Counter(
-            "tandem_requests", "Answers to clients, by HTTP status.", ("model", "version", "code"), registry=registry
+            "tandem_requests",
+            "Answers to clients, by HTTP status.",
+            ("model", "version", "code", "traffic", "outcome"),
+            registry=registry,
         )
-        self._request_seconds = _histogram(
-            "tandem_request_seconds", "From a request's arrival to its answer.", _SECONDS, labels, own
+        self._request_seconds = Histogram(
+            "tandem_request_seconds",
+            "From a request's arrival to its answer.",
+            ("model", "version", "traffic", "outcome"),
+            buckets=_SECONDS,
+            registry=registry,
         )
+        self._request_seconds.labels(*own, TRAFFIC[WEIGHTED], outcome_of(200))
         self._failed_seconds = Counter(
             "tandem_failed_request_seconds", "Time of requests that were answered with an error.", **labels
         ).labels(*own)
@@ -100,10 +117,14 @@ class Recorder:
             registry=registry,
         )
         self._stages = [stages.labels(*own, stage) for stage in STAGES]
+        self._rows = Counter(
+            "tandem_rows", "Rows that were answered.", ("model", "version", "traffic"), registry=registry
+        )
+        self._rows.labels(*own, TRAFFIC[WEIGHTED])
         self._degraded = Counter(
             "tandem_degraded",
             "Rows with stored values that are missing or stale; nulls are counted by themselves.",
-            ("model", "version", "reason"),
+            ("model", "version", "reason", "traffic"),
             registry=registry,
         )
         nulls = Counter(
@@ -125,24 +146,64 @@ class Recorder:
         )
         self._ages = [ages.labels(*own, use.name) for use in bundle.manifest.views]
         prediction = bundle.contract.prediction
-        self._prediction = (
-            _histogram(
-                "tandem_prediction", f"Predictions, {prediction.unit or 'no unit'}.", prediction.buckets, labels, own
+        self._prediction = None
+        if prediction.buckets:
+            self._prediction = Histogram(
+                "tandem_prediction",
+                f"Predictions, {prediction.unit or 'no unit'}.",
+                ("model", "version", "traffic"),
+                buckets=tuple(prediction.buckets),
+                registry=registry,
             )
-            if prediction.buckets
-            else None
-        )
+            self._prediction.labels(*own, TRAFFIC[WEIGHTED])
+        failures = "Failed requests of clients that the gateway knows"
+        self._unit_failures = Gauge(
+            "tandem_unit_failures", f"{failures}.", multiprocess_mode="livesum", **labels
+        ).labels(*own)
+        self._most_unit_failures = Gauge(
+            "tandem_unit_failures_max",
+            f"{failures}: those of the one that has most.",
+            multiprocess_mode="livesum",
+            **labels,
+        ).labels(*own)
+        self.units = Units()
         self.inflight = 0
-        self._codes: Tally[int] = Tally()
-        self._latencies: list[float] = []
+        self._latencies: dict[_Kind, list[float]] = {}
         self._failed = 0.0
         self._last = 0.0
-        self._batches: list[tuple[BatchAnswer, int, Sequence[ViewColumns], Column]] = []
+        self._batches: list[_Batch] = []
 
-    def answered(self, status: int, seconds: float) -> None:
-        """An answer has gone out."""
-        self._codes[status] += 1
-        self._latencies.append(seconds)
+    def traffic(self, traffic: int, unit: bytes | None) -> int:
+        """Index of the traffic that a request counts as, as far as that is known when it arrives."""
+        is_surplus = traffic == WEIGHTED and unit is not None and self.units.is_surplus(unit)
+        return SURPLUS if is_surplus else traffic
+
+    def answered(
+        self,
+        status: int,
+        seconds: float,
+        traffic: int = DIRECT,
+        *,
+        unit: bytes | None = None,
+        own_deadline: bool = False,
+    ) -> None:
+        """An answer has gone out.
+
+        Args:
+            status: HTTP status; 499 for a client that went away.
+            seconds: Time that it took.
+            traffic: Index in :data:`~tandem_transformer.traffic.TRAFFIC`.
+            unit: The client, where it is known.
+            own_deadline: Whether the client set a shorter deadline than the server has.
+        """
+        if unit is not None and traffic in (WEIGHTED, SURPLUS):
+            failed = outcome_of(status, own_deadline=own_deadline) == "failed"
+            traffic = WEIGHTED if self.units.count(unit, failed=failed) else SURPLUS
+        kind = status, traffic, own_deadline
+        latencies = self._latencies.get(kind)
+        if latencies is None:
+            latencies = self._latencies[kind] = []
+        latencies.append(seconds)
         if status >= 400:
             self._failed += seconds
 
@@ -150,18 +211,28 @@ class Recorder:
         """The predictor has so many addresses from now on."""
         self._endpoints.set(count)
 
-    def batch(self, answer: BatchAnswer, rows: int, views: Sequence[ViewColumns], as_of: Column) -> None:
-        """A batch has been answered."""
-        self._batches.append((answer, rows, views, as_of))
+    def batch(self, answer: BatchAnswer, calls: Sequence[Call], views: Sequence[ViewColumns], as_of: Column) -> None:
+        """A batch has been answered.
+
+        Args:
+            answer: Its answer.
+            calls: Its calls, in the order of their rows.
+            views: What was looked up for them.
+            as_of: The time that each row is about.
+        """
+        sizes = [call.size for call in calls]
+        self._batches.append((answer, sizes, [call.traffic for call in calls], views, as_of))
 
     def flush(self) -> None:
         """Count what has been taken since the last time."""
         self._inflight.set(self.inflight)
-        codes, self._codes = self._codes, Tally()
-        for code, count in codes.items():
-            self._requests.labels(*self._own, str(code)).inc(count)
-        latencies, self._latencies = self._latencies, []
-        self._request_seconds.observe_many(latencies)
+        self._unit_failures.set(self.units.failures)
+        self._most_unit_failures.set(self.units.most_failures)
+        latencies, self._latencies = self._latencies, {}
+        for (status, traffic, own_deadline), seconds in latencies.items():
+            about = TRAFFIC[traffic], outcome_of(status, own_deadline=own_deadline)
+            self._requests.labels(*self._own, str(status), *about).inc(len(seconds))
+            self._request_seconds.labels(*self._own, *about).observe_many(seconds)
         failed, self._failed = self._failed, 0.0
         self._failed_seconds.inc(failed)
         if latencies:
@@ -215,29 +286,39 @@ class Recorder:
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return together
 
-    def _flush_batches(self, batches: Sequence[tuple[BatchAnswer, int, Sequence[ViewColumns], Column]]) -> None:
-        self._rows_per_batch.observe_many([rows for _, rows, _, _ in batches])
-        stages = np.array([answer.stages for answer, _, _, _ in batches])
+    def _flush_batches(self, batches: Sequence[_Batch]) -> None:
+        self._rows_per_batch.observe_many([sum(sizes) for _, sizes, _, _, _ in batches])
+        stages = np.array([answer.stages for answer, _, _, _, _ in batches])
         for histogram, seconds in zip(self._stages, stages.T, strict=True):
             histogram.observe_many(seconds)
-        if self._prediction is not None:
-            self._prediction.observe_many(
-                np.concatenate([next(iter(answer.columns.values())) for answer, _, _, _ in batches])
-            )
         for index, histogram in enumerate(self._ages):
-            ages = [(as_of - views[index].event_time) / np.timedelta64(1, "s") for _, _, views, as_of in batches]
+            ages = [(as_of - views[index].event_time) / np.timedelta64(1, "s") for _, _, _, views, as_of in batches]
             histogram.observe_many(np.concatenate(ages))
-        for _, _, views, _ in batches:
+        for _, _, _, views, _ in batches:
             for counters, view in zip(self._nulls, views, strict=True):
                 for feature, mask in view.nulls.items():
                     counters[feature].inc(int(np.count_nonzero(mask)))
-        reasons = Tally(
-            reason for answer, _, _, _ in batches for row in answer.degraded.values() for reason in set(row.values())
-        )
-        # whether values are null is up to the tables, not to the store: gates on degraded rows would be blurred by it
-        del reasons["null"]
-        for reason, count in reasons.items():
-            self._degraded.labels(*self._own, reason).inc(count)
+        self._flush_rows(batches)
+
+    def _flush_rows(self, batches: Sequence[_Batch]) -> None:
+        """Count rows, predictions and degraded rows by how their requests came here."""
+        traffic = np.concatenate([np.repeat(kinds, sizes) for _, sizes, kinds, _, _ in batches])
+        predictions = np.concatenate([next(iter(answer.columns.values())) for answer, _, _, _, _ in batches])
+        for kind in np.unique(traffic).tolist():
+            of_kind = traffic == kind
+            self._rows.labels(*self._own, TRAFFIC[kind]).inc(int(np.count_nonzero(of_kind)))
+            if self._prediction is not None:
+                self._prediction.labels(*self._own, TRAFFIC[kind]).observe_many(predictions[of_kind])
+        reasons: Tally[tuple[str, int]] = Tally()
+        start = 0
+        for answer, sizes, _, _, _ in batches:
+            for row, views in answer.degraded.items():
+                reasons.update((reason, int(traffic[start + row])) for reason in set(views.values()))
+            start += sum(sizes)
+        for (reason, kind), count in reasons.items():
+            # whether values are null is up to the tables, not to the store: it would blur gates on degraded rows
+            if reason != "null":
+                self._degraded.labels(*self._own, reason, TRAFFIC[kind]).inc(count)
 
 
 def _histogram(

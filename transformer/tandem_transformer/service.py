@@ -56,6 +56,7 @@ class Service:
         self.config = config
         self.model_name = config.model_name or bundle.name
         self.recorder = recorder
+        self.unit_header = config.unit_header.encode()
         self.reader = RowReader(bundle.contract)
         self.pipeline = bundle.pipeline()
         self.draining = False
@@ -195,7 +196,7 @@ class Service:
             finished - predicted,
         )
         batch = BatchAnswer(answers, tensors, features.degraded, stages)
-        self.recorder.batch(batch, rows, views, as_of)
+        self.recorder.batch(batch, calls, views, as_of)
         _resolve(calls, batch)
 
     async def _lookup(self, keys: Sequence[bytes], rows: int, deadline: float) -> tuple[ViewColumns, ...]:

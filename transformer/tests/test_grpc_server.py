@@ -245,6 +245,18 @@ async def test_what_is_counted(rpc: Rpc) -> None:
     await rpc.infer(ask.infer_request([good_row()]))
     await rpc.refused(b"garbage")
     text = rpc.service.recorder.exposition().decode()
-    assert 'tandem_requests_total{code="200",model="parcels",version="v1"} 1.0' in text
-    assert 'tandem_requests_total{code="400",model="parcels",version="v1"} 1.0' in text
+    answered = 'outcome="answered",traffic="direct",version="v1"'
+    assert f'tandem_requests_total{{code="200",model="parcels",{answered}}} 1.0' in text
+    refused = 'outcome="refused",traffic="direct",version="v1"'
+    assert f'tandem_requests_total{{code="400",model="parcels",{refused}}} 1.0' in text
     assert 'tandem_inflight_requests{model="parcels",version="v1"} 0.0' in text
+
+
+async def test_the_gateways_mark_is_read(rpc: Rpc) -> None:
+    infer = rpc.channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+    for mark in ("weighted", "pinned", "pinned"):
+        message = protobuf.encode_request(ask.infer_request([good_row()]))
+        await infer(message, metadata=[("x-tandem-traffic", mark)])
+    text = rpc.service.recorder.exposition().decode()
+    for traffic, rows in (("weighted", 1), ("pinned", 2)):
+        assert f'tandem_rows_total{{model="parcels",traffic="{traffic}",version="v1"}} {rows}.0' in text

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import re
 
 import numpy as np
 import prometheus_client
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from tandem import Bundle
-from tandem_transformer.metrics import Histogram
+from tandem_transformer.metrics import Histogram, Recorder
+from tandem_transformer.traffic import WEIGHTED
 
 from . import world
 from .client import Client
@@ -18,6 +21,7 @@ from .world import STANDING_DEPOT, good_row
 
 EDGES = (-1.0, 0.0, 0.5, 1.0, 10.0)
 LABELS = '{model="parcels",version="v1"}'
+DIRECT = '{model="parcels",traffic="direct",version="v1"}'
 
 
 def samples(histogram: prometheus_client.Histogram) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -51,7 +55,10 @@ async def test_names_and_labels(client: Client) -> None:
         "tandem_failed_request_seconds_total": "counter",
         "tandem_inflight_requests": "gauge",
         "tandem_predictor_endpoints": "gauge",
+        "tandem_unit_failures": "gauge",
+        "tandem_unit_failures_max": "gauge",
         "tandem_rows_per_batch": "histogram",
+        "tandem_rows_total": "counter",
         "tandem_stage_seconds": "histogram",
         "tandem_degraded_total": "counter",
         "tandem_feature_nulls_total": "counter",
@@ -76,14 +83,91 @@ async def test_what_is_counted(client: Client) -> None:
         key.split('code="')[1][:3]: value for key, value in found.items() if key.startswith("tandem_requests_total")
     }
     assert requests == {"200": 2, "422": 1, "404": 1, "500": 1}
-    assert found[f"tandem_request_seconds_count{LABELS}"] == 5
+    assert sum(value for key, value in found.items() if "request_seconds_count" in key) == 5
+    assert found[f"tandem_rows_total{DIRECT}"] == 3
     assert found[f"tandem_rows_per_batch_sum{LABELS}"] == 3
     assert found[f"tandem_inflight_requests{LABELS}"] == 0
-    assert found['tandem_degraded_total{model="parcels",reason="missing",version="v1"}'] == 1
-    assert found[f"tandem_prediction_count{LABELS}"] == 3
+    assert found['tandem_degraded_total{model="parcels",reason="missing",traffic="direct",version="v1"}'] == 1
+    assert found[f"tandem_prediction_count{DIRECT}"] == 3
     assert found['tandem_feature_age_seconds_count{model="parcels",version="v1",view="depot"}'] == 3
     # the unknown customer has no age
     assert found['tandem_feature_age_seconds_count{model="parcels",version="v1",view="customer"}'] == 2
+
+
+def by_traffic(found: dict[str, float], name: str) -> dict[str, float]:
+    """What a metric has counted, by the label ``traffic``; only what is not zero."""
+    counted: dict[str, float] = {}
+    for key, value in found.items():
+        if value and key.startswith(f"{name}{{"):
+            traffic = key.split('traffic="')[1].partition('"')[0]
+            counted[traffic] = counted.get(traffic, 0.0) + value
+    return counted
+
+
+async def test_requests_are_counted_apart_by_how_they_came_here(client: Client) -> None:
+    """A rollout is decided by what the weights sent: what a client has chosen itself must be told from it."""
+    marks = {"weighted": 1, "pinned": 2, "preview": 3, "something": 4}
+    for mark, rows in marks.items():
+        await client.predict(*[good_row(customer_id="nobody")] * rows, x_tandem_traffic=mark)
+    await client.predict(*[good_row()] * 5)
+    found = await client.metrics()
+    requests = {"weighted": 1, "pinned": 1, "preview": 1, "direct": 2}
+    rows = {"weighted": 1, "pinned": 2, "preview": 3, "direct": 9}
+    assert by_traffic(found, "tandem_requests_total") == requests
+    assert by_traffic(found, "tandem_request_seconds_count") == requests
+    assert by_traffic(found, "tandem_rows_total") == rows
+    assert by_traffic(found, "tandem_prediction_count") == rows
+    assert by_traffic(found, "tandem_degraded_total") == {**rows, "direct": 4}
+
+
+async def test_rows_of_one_batch_are_counted_apart(client: Client) -> None:
+    """Requests that came in different ways travel together, and are told apart all the same."""
+    asked = [("pinned", 2, "nobody"), ("weighted", 3, "c1"), ("pinned", 1, "c1"), ("preview", 1, "nobody")]
+    replies = await asyncio.gather(
+        *(client.predict(*[good_row(customer_id=who)] * rows, x_tandem_traffic=mark) for mark, rows, who in asked)
+    )
+    assert {reply.status_code for reply in replies} == {200}
+    found = await client.metrics()
+    assert by_traffic(found, "tandem_rows_total") == {"weighted": 3, "pinned": 3, "preview": 1}
+    assert by_traffic(found, "tandem_prediction_count") == {"weighted": 3, "pinned": 3, "preview": 1}
+    assert by_traffic(found, "tandem_degraded_total") == {"pinned": 2, "preview": 1}
+
+
+async def test_one_client_is_not_most_of_the_evidence(client: Client) -> None:
+    """The gateway names clients; what one of them sends beyond its part is counted apart, with its rows."""
+    for unit in ("x", "y", "z"):
+        await client.predict(good_row(), x_tandem_traffic="weighted", x_tandem_unit=unit)
+    for _ in range(5):
+        await client.predict(good_row(depot_id=STANDING_DEPOT), x_tandem_traffic="weighted", x_tandem_unit="x")
+    await client.predict(good_row(), good_row(), x_tandem_traffic="weighted", x_tandem_unit="x")
+    await client.predict(good_row(), x_tandem_traffic="pinned", x_tandem_unit="x")
+    found = await client.metrics()
+    failed = {key: value for key, value in found.items() if 'requests_total{code="500"' in key}
+    assert by_traffic(failed, "tandem_requests_total") == {"weighted": 1, "surplus": 4}
+    assert by_traffic(found, "tandem_rows_total") == {"weighted": 3, "surplus": 2, "pinned": 1}
+    assert (found[f"tandem_unit_failures{LABELS}"], found[f"tandem_unit_failures_max{LABELS}"]) == (5, 5)
+
+
+@pytest.mark.parametrize(
+    ("status", "own_deadline", "outcome"),
+    [
+        (200, False, "answered"),
+        (422, False, "refused"),
+        (429, False, "refused"),
+        (499, False, "expired"),
+        (504, True, "expired"),
+        (504, False, "failed"),
+        (500, True, "failed"),
+        (503, False, "failed"),
+    ],
+)
+def test_whose_doing_an_answer_is(bundle: Bundle, status: int, own_deadline: bool, outcome: str) -> None:
+    recorder = Recorder(bundle, "parcels")
+    recorder.answered(status, 0.1, WEIGHTED, own_deadline=own_deadline)
+    text = recorder.exposition().decode()
+    about = f'model="parcels",outcome="{outcome}",traffic="weighted",version="v1"'
+    assert f'tandem_requests_total{{code="{status}",{about}}} 1.0' in text
+    assert f"tandem_request_seconds_count{{{about}}} 1.0" in text
 
 
 async def test_predictions_are_counted_in_the_contracts_buckets(client: Client) -> None:
@@ -91,14 +175,14 @@ async def test_predictions_are_counted_in_the_contracts_buckets(client: Client) 
     minutes = np.array([prediction["minutes"] for prediction in reply.json()["predictions"]])
     found = await client.metrics()
     for edge in (60, 120, 240, 480):
-        key = f'tandem_prediction_bucket{{le="{edge}.0",model="parcels",version="v1"}}'
+        key = f'tandem_prediction_bucket{{le="{edge}.0",model="parcels",traffic="direct",version="v1"}}'
         assert found[key] == np.count_nonzero(minutes <= edge)
 
 
 async def test_nothing_refused_counts_as_a_prediction(client: Client) -> None:
     await client.predict(good_row(), good_row(parts=99))
     found = await client.metrics()
-    assert found[f"tandem_prediction_count{LABELS}"] == 0
+    assert not any("tandem_prediction_count" in key and value for key, value in found.items())
     assert found[f"tandem_rows_per_batch_count{LABELS}"] == 0
 
 
@@ -127,7 +211,8 @@ def test_several_processes_count_together(bundle: Bundle) -> None:
 
         wait_until(counted)  # the process that is not asked is late by a quarter of a second at most
         found = scraped(server)
-        assert found['tandem_requests_total{code="404",model="parcels",version="v1"}'] == known
+        refused = '{code="404",model="parcels",outcome="refused",traffic="direct",version="v1"}'
+        assert found[f"tandem_requests_total{refused}"] == known
         assert sum(value for name, value in found.items() if "request_seconds_count" in name) == asked
         assert found[f"tandem_predictor_endpoints{LABELS}"] == 2
         assert server.stop() == 0
@@ -143,4 +228,4 @@ async def test_nulls_are_counted_by_feature_and_reported_by_row(client: Client) 
     found = await client.metrics()
     labels = 'feature="orders",model="parcels",version="v1",view="customer"'
     assert found[f"tandem_feature_nulls_total{{{labels}}}"] == 1
-    assert found.get('tandem_degraded_total{model="parcels",reason="null",version="v1"}') is None
+    assert not any("tandem_degraded_total" in key and 'reason="null"' in key for key in found)

@@ -88,6 +88,6 @@ annotations:
 
 {{- define "model.host" -}}
 {{- $route := default (dict) .Values.spec.route -}}
-{{- $default := printf "%s-%s.%s" (include "model.name" .) .Release.Namespace .Values.test.domain -}}
+{{- $default := printf "%s.%s.%s" (include "model.name" .) .Release.Namespace .Values.test.domain -}}
 {{- first (default (list $default) $route.hostnames) -}}
 {{- end -}}

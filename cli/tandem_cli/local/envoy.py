@@ -17,6 +17,8 @@ from tandem_cli.local import processes
 from tandem_cli.local.http import get_json, get_text
 from tandem_cli.local.ports import LOOPBACK
 from tandem_cli.local.processes import Child, StackError
+from tandem_rollout.traffic import HEADER as TRAFFIC_HEADER
+from tandem_rollout.traffic import PINNED, WEIGHTED
 
 VARIANT_HEADER = "x-model-variant"
 """Sent by a client, it pins the variant; in an answer, it tells which variant gave it."""
@@ -106,6 +108,7 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) 
     """The content of the routes file, which gives every variant its share of the traffic.
 
     Requests with a version in their path, or pinned by :data:`VARIANT_HEADER`, go where they say, whatever the weights.
+    They have clusters and a mark of their own: what decides about a version is what the weights sent there.
 
     Args:
         model: Name of the model.
@@ -251,7 +254,9 @@ class Envoy:
 
     def answered(self) -> dict[str, dict[str, int]]:
         """How many answers came from each variant since the start: class of the status (``2xx``), by variant."""
-        stats = get_json(f"{self.admin_url}/stats?format=json&filter=/(http|grpc)\\.upstream_rq_[1-5]xx$")["stats"]
+        stats = get_json(f"{self.admin_url}/stats?format=json&filter=/(http|grpc)(-pinned)?\\.upstream_rq_[1-5]xx$")[
+            "stats"
+        ]
         answered: dict[str, dict[str, int]] = {variant: {} for variant in self._versions}
         for stat in stats:
             cluster, _, counter = stat.get("name", "").removeprefix("cluster.").rpartition(".")
@@ -270,15 +275,26 @@ class Envoy:
         return str(rendered["version_info"])
 
 
-def cluster_name(variant: str, *, grpc: bool) -> str:
-    """Name of the Envoy cluster of a variant's transformers."""
-    return f"{variant}/{'grpc' if grpc else 'http'}"
+def cluster_name(variant: str, *, grpc: bool, pinned: bool = False) -> str:
+    """Name of the Envoy cluster of a variant's transformers.
+
+    Args:
+        variant: The variant.
+        grpc: For requests over gRPC.
+        pinned: For requests whose client chose the variant.
+    """
+    return f"{variant}/{'grpc' if grpc else 'http'}{'-pinned' if pinned else ''}"
 
 
 def _clusters(upstream: Upstream) -> list[dict[str, Any]]:
+    protocols: tuple[tuple[bool, tuple[int, ...], str], ...] = (
+        (False, upstream.http_ports, "http_protocol_options"),
+        (True, upstream.grpc_ports, "http2_protocol_options"),
+    )
     return [
-        _cluster(cluster_name(upstream.variant, grpc=False), upstream.http_ports, {"http_protocol_options": {}}),
-        _cluster(cluster_name(upstream.variant, grpc=True), upstream.grpc_ports, {"http2_protocol_options": {}}),
+        _cluster(cluster_name(upstream.variant, grpc=grpc, pinned=pinned), ports, {options: {}})
+        for pinned in (False, True)
+        for grpc, ports, options in protocols
     ]
 
 
@@ -321,14 +337,20 @@ def _not_found(match: dict[str, Any], message: str, code: str) -> dict[str, Any]
 def _route(match: dict[str, Any], variant: str, *, grpc: bool) -> dict[str, Any]:
     return {
         "match": _matching(match, grpc=grpc),
-        "route": {"cluster": cluster_name(variant, grpc=grpc), "timeout": ROUTE_TIMEOUT},
+        "route": {"cluster": cluster_name(variant, grpc=grpc, pinned=True), "timeout": ROUTE_TIMEOUT},
+        "request_headers_to_add": [_header(TRAFFIC_HEADER, PINNED)],
         "response_headers_to_add": [_told(variant)],
     }
 
 
 def _weighted(weights: Mapping[str, int], *, grpc: bool) -> dict[str, Any]:
     clusters = [
-        {"name": cluster_name(variant, grpc=grpc), "weight": weight, "response_headers_to_add": [_told(variant)]}
+        {
+            "name": cluster_name(variant, grpc=grpc),
+            "weight": weight,
+            "request_headers_to_add": [_header(TRAFFIC_HEADER, WEIGHTED)],
+            "response_headers_to_add": [_told(variant)],
+        }
         for variant, weight in weights.items()
     ]
     return {"weighted_clusters": {"clusters": clusters}, "timeout": ROUTE_TIMEOUT}

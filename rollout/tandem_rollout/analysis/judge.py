@@ -9,6 +9,7 @@ import msgspec
 
 from tandem_rollout.analysis import distance, drift, eta, ratio, sequential
 from tandem_rollout.analysis.absolute import above
+from tandem_rollout.analysis.clients import client_share
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.distance import Measured
 from tandem_rollout.analysis.gather import QUIET, ratio_test
@@ -137,7 +138,7 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
         limit=limit,
         bound=metric.margin,
         needed=0 if verdict is Verdict.PASS else _needed(metric, gathered, evidence),
-        message=gathered.trouble or _unmeasured(metric, gathered),
+        message=gathered.trouble or _unmeasured(metric, gathered) or client_share(gathered),
     )
 
 

@@ -24,12 +24,14 @@ class Counted:
         canary: Of the canary.
         born: Whether no series of events means no events: true where events are a label of the requests' own metric.
         scraped: When targets were scraped, in seconds since the epoch, where that was before they were read.
+        client_share: Part of the canary's failures that came from one client; None where clients are not known.
     """
 
     stable: Scrape
     canary: Scrape
     born: bool = True
     scraped: Mapping[str, float] = field(default_factory=dict, compare=False)
+    client_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

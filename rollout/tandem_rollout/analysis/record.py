@@ -43,6 +43,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
         missing: What kind of trouble that was.
         unplaced: Requests and events of the canary, then of stable, that are not in the evidence: counters that
             restarted in part show them, and some may have been counted before.
+        client_share: Part of the canary's failures that came from one client; None where that is not known.
     """
 
     ratio: sequential.Evidence | None = None
@@ -60,6 +61,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
     trouble: str = ""
     missing: Literal["", "no-data", "provider-error"] = "no-data"
     unplaced: Counts = (0.0, 0.0, 0.0, 0.0)
+    client_share: float | None = None
 
 
 class Sample(msgspec.Struct, frozen=True, omit_defaults=True):

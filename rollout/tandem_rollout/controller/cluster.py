@@ -19,8 +19,10 @@ from lightkube.types import PatchType
 from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.cache import Cache
+from tandem_rollout.controller.hosts import HostIndex
 from tandem_rollout.controller.interface import FINALIZER, Refutation, WriteError
 from tandem_rollout.controller.inventory import Inventory, Mark
+from tandem_rollout.hosts import Claim, claim
 from tandem_rollout.observation import Proof
 from tandem_rollout.one_line import one_line
 from tandem_rollout.render import Object
@@ -59,6 +61,7 @@ class LiveCluster:
         prober: Asks for proofs.
         changed: Is told the namespace and name of a rollout about which something has changed.
         namespace: Only this one; None for all.
+        domain: Domain of default hosts.
         clock: Seconds since the epoch.
         sleep: Waits for some seconds before a watch is tried again.
     """
@@ -70,6 +73,7 @@ class LiveCluster:
         changed: Callable[[str, str], None],
         *,
         namespace: str | None = None,
+        domain: str = "example.com",
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -77,8 +81,15 @@ class LiveCluster:
         self._prober = prober
         self._clock = clock
 
+        self._domain = domain
+        self._hosts = HostIndex()
+
         def own(plain: dict[str, Any]) -> None:
-            changed(plain["metadata"]["namespace"], plain["metadata"]["name"])
+            key = plain["metadata"]["namespace"], plain["metadata"]["name"]
+            there = self.rollouts.get(*key)
+            touched = self._hosts.drop(key) if there is None else self._hosts.put(claim(there, domain))
+            for each in (key, *touched):
+                changed(*each)
 
         def owners(plain: dict[str, Any]) -> None:
             changed(plain["metadata"]["namespace"], plain["metadata"]["labels"][ROLLOUT_LABEL])
@@ -115,6 +126,15 @@ class LiveCluster:
     def routes(self, namespace: str, rollout: str) -> list[dict[str, Any]]:
         """HTTPRoutes of a rollout."""
         return self._routes.labelled(namespace, rollout)
+
+    def claims(self, namespace: str, name: str) -> tuple[Claim, list[Claim]]:
+        """The hosts of a rollout, and those of the others that claim one of them."""
+        own = self._claim(namespace, name)
+        return own, [self._claim(*key) for key in self._hosts.rivals(own)]
+
+    def _claim(self, namespace: str, name: str) -> Claim:
+        there = self.rollouts.get(namespace, name) or {"metadata": {"namespace": namespace, "name": name}}
+        return claim(there, self._domain, self.routes(namespace, name))
 
     async def apply(self, made: Object) -> dict[str, Any]:
         """Make an object as rendered, by server-side apply; returns it as it is then.

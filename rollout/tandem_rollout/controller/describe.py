@@ -12,6 +12,7 @@ from tandem_rollout.analyst import Judgement
 from tandem_rollout.conditions import condition
 from tandem_rollout.controller import observe
 from tandem_rollout.controller.guide import candidate
+from tandem_rollout.controller.hosts import Hosts
 from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.engine.decide import tried
 from tandem_rollout.engine.run import RETURNS, Run
@@ -22,8 +23,14 @@ from tandem_rollout.plan import Plan
 from tandem_rollout.progress import TRIED, history, metric_status, progress
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import Rollout
-from tandem_rollout.status import Phase, RolloutStatus, RunStatus, VariantStatus
+from tandem_rollout.status import Condition, Phase, RolloutStatus, RunStatus, VariantStatus
 from tandem_rollout.times import stamp
+
+HOSTNAME_CONFLICT: Final = "HostnameConflict"
+"""Reason: another rollout claims a host, too."""
+
+HOSTNAME_NOT_ALLOWED: Final = "HostnameNotAllowed"
+"""Reason: the installation does not allow the namespace a host."""
 
 _SERVES: Final = "serves until its successor is ready"
 _GONE: Final = "has no ready pods: it cannot be rolled back to"
@@ -127,6 +134,28 @@ def _asked_for(rollout: Rollout, run: Run) -> bool:
     """Whether the spec asks for what a run was about."""
     asked = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
     return tried(run, candidate(rollout, asked).name, plan_hash(rollout.spec, run.canary))
+
+
+def describe_hosts(
+    status: RolloutStatus, before: RolloutStatus, rollout: Rollout, hosts: Hosts, now: float
+) -> RolloutStatus:
+    """The status with what there is to say of hosts that others claim, too, or that are not allowed."""
+    if not (hosts.conflict or hosts.forbidden):
+        return status
+
+    def untrue(kind: str, reason: str, message: str) -> Condition:
+        return condition(before, kind, False, reason=reason, message=message, generation=rollout.generation, now=now)
+
+    conditions = list(status.conditions)
+    if hosts.conflict:
+        conditions.append(untrue("HostnamesUnique", HOSTNAME_CONFLICT, hosts.conflict))
+    if not hosts.withheld:
+        return msgspec.structs.replace(status, conditions=conditions)
+    # what clients do not reach is not ready, whatever its pods are
+    reason = HOSTNAME_NOT_ALLOWED if hosts.forbidden else HOSTNAME_CONFLICT
+    message = hosts.forbidden or hosts.conflict
+    conditions = [untrue("Ready", reason, message) if each.type == "Ready" else each for each in conditions]
+    return msgspec.structs.replace(status, conditions=conditions, message=status.message or message)
 
 
 def describe_invalid(before: RolloutStatus, message: str, generation: int, now: float) -> RolloutStatus:

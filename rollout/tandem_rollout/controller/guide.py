@@ -18,6 +18,7 @@ from tandem_rollout.revision import Revision
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.spec import Rollout
 from tandem_rollout.status import PastRun
+from tandem_rollout.traffic import PREVIEW, WEIGHTED
 
 _RULES: Final = (0, 1)
 """REST and gRPC, as they stand in a route."""
@@ -208,11 +209,13 @@ def arms(
         gateway: Addresses of the statistics of the gateway's proxies.
     """
     own = [f"httproute/{rollout.namespace}/{rollout.name}/rule/{rule}" for rule in _RULES]
+    traffic = WEIGHTED
     if schedule.observes and rollout.spec.strategy.shadow:
         clusters = tuple(f"{rule}-mirror-0" for rule in own)
     elif not schedule.observes and run.weight == 0:
         preview = f"httproute/{rollout.namespace}/{preview_route(rollout)}"
         clusters = tuple(f"{preview}/rule/{rule}/backend/0" for rule in _RULES)
+        traffic = PREVIEW
     else:
         clusters = _clusters(own, run.canary, weights)
     return Arms(
@@ -222,7 +225,7 @@ def arms(
             clusters=_clusters(own, run.stable, weights),
             pods=_addresses(pods(run.stable)),
         ),
-        canary=Place(service=run.canary, clusters=clusters, pods=_addresses(pods(run.canary))),
+        canary=Place(service=run.canary, clusters=clusters, pods=_addresses(pods(run.canary)), traffic=traffic),
         gateway=gateway,
         share=_share(rollout, run, weights) if schedule.observes else None,
     )

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 from tandem_rollout import GROUP
 from tandem_rollout.controller.inventory import Mark
+from tandem_rollout.hosts import Claim
 from tandem_rollout.observation import Proof
 from tandem_rollout.render import Object
 from tandem_rollout.revision import Revision
@@ -62,6 +63,10 @@ class Cluster(Protocol):
 
     def routes(self, namespace: str, rollout: str) -> list[dict[str, Any]]:
         """HTTPRoutes of a rollout."""
+        ...
+
+    def claims(self, namespace: str, name: str) -> tuple[Claim, list[Claim]]:
+        """The hosts of a rollout, and those of the others that claim one of them."""
         ...
 
     async def apply(self, made: Object) -> dict[str, Any]:

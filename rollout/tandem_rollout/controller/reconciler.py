@@ -16,8 +16,9 @@ from tandem_rollout.controller import guide, observe
 from tandem_rollout.controller.analysts import Seat, Sources
 from tandem_rollout.controller.applied import RESYNC_S, RETRY_S, Applied
 from tandem_rollout.controller.backend import ClusterBackend
-from tandem_rollout.controller.describe import describe, describe_invalid, describe_run
+from tandem_rollout.controller.describe import describe, describe_hosts, describe_invalid, describe_run
 from tandem_rollout.controller.frozen import freeze
+from tandem_rollout.controller.hosts import Hosts, settle
 from tandem_rollout.controller.interface import FINALIZER, Cluster, WriteError
 from tandem_rollout.controller.proofs import Proofs
 from tandem_rollout.controller.records import name_of
@@ -36,7 +37,7 @@ from tandem_rollout.platform import Platform
 from tandem_rollout.progress import history
 from tandem_rollout.render import Placed, render_revision, render_rollout
 from tandem_rollout.render.objects import optional
-from tandem_rollout.render.route import CANARY, hostnames
+from tandem_rollout.render.route import CANARY
 from tandem_rollout.render.scaling import scaled_objects
 from tandem_rollout.revision import VARIANT_LABEL, Revision
 from tandem_rollout.sources.open import open_source
@@ -82,6 +83,7 @@ class _Pass:
         memory: What is known of it.
         services: Its InferenceServices, by name.
         route: The HTTPRoute with the weights.
+        hosts: Its hosts, and what is to be said about them.
     """
 
     rollout: Rollout
@@ -91,6 +93,7 @@ class _Pass:
     memory: _Memory
     services: Mapping[str, dict[str, Any]]
     route: dict[str, Any] | None
+    hosts: Hosts
 
     def during(self, planned: Schedule | None, run: Run | None) -> _Pass:
         """The same, with what must be there while a run stands as it does."""
@@ -208,8 +211,9 @@ class Reconciler:
         if deleted:
             return await self._let_go(manifest, current, observed, course)
         errors = await self._converge(current, observed, course)
-        url = f"http://{hostnames(rollout, self._platform)[0]}"
+        url = f"http://{current.hosts.left[0]}" if current.hosts.left else ""
         status = describe(rollout, current.wanted, observed, course.found, errors, current.route, url, before, now)
+        status = describe_hosts(status, before, rollout, current.hosts, now)
         status = msgspec.structs.replace(status, history=course.past)
         if planned is not None:
             known = msgspec.structs.replace(before, history=course.past)
@@ -229,7 +233,8 @@ class Reconciler:
             if not each["metadata"].get("deletionTimestamp")
         }
         asked = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
-        return _Pass(rollout, asked, asked, before, memory, services, self._cluster.route(*key))
+        hosts = settle(rollout, self._platform, *self._cluster.claims(*key))
+        return _Pass(rollout, asked, asked, before, memory, services, self._cluster.route(*key), hosts)
 
     async def _decide(
         self,
@@ -418,7 +423,8 @@ class Reconciler:
         ]
         owner = _owner(API_VERSION, KIND, rollout.name, rollout.uid)
         sticky = rollout.spec.strategy.ab_test is not None
-        objects = render_rollout(rollout, placed, self._platform, owner=owner, fine=sticky)
+        withheld = current.hosts.withheld
+        objects = render_rollout(rollout, placed, self._platform, owner=owner, fine=sticky, withheld=withheld)
         errors, open_to_all = [], False
         # the routes as soon as it is settled who may use them
         for made in sorted(objects, key=lambda each: _URGENT.get(each["kind"], len(_URGENT))):
@@ -434,7 +440,9 @@ class Reconciler:
                 open_to_all = open_to_all or made["kind"] == "SecurityPolicy"
         there = {(each["kind"], each["metadata"]["name"]) for each in objects}
         routes = [each["metadata"]["name"] for each in self._cluster.routes(rollout.namespace, rollout.name)]
-        others = [("HTTPRoute", name) for name in routes if name != rollout.name]
+        # weights that nobody has at the moment keep their route, unless it has lost its last host
+        kept = rollout.name if current.hosts.left else ""
+        others = [("HTTPRoute", name) for name in routes if name != kept]
         for kind, name in [*optional(rollout), *others]:
             if (kind, name) not in there:
                 try:

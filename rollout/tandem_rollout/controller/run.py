@@ -48,7 +48,7 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -
     async with AsyncClient() as client, contextlib.AsyncExitStack() as stack:
         prober = Prober()
         stack.push_async_callback(prober.close)
-        cluster = LiveCluster(client, prober, lambda *key: work.add(key), namespace=namespace)
+        cluster = LiveCluster(client, prober, lambda *key: work.add(key), namespace=namespace, domain=platform.domain)
         reconciler = Reconciler(cluster, platform)
         stack.push_async_callback(reconciler.close)
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -13,7 +13,7 @@ from tandem_rollout.render.inferenceservice import inference_service
 from tandem_rollout.render.metadata import Object
 from tandem_rollout.render.monitoring import pod_monitors
 from tandem_rollout.render.network import network_policies
-from tandem_rollout.render.route import Placed, policies, routes
+from tandem_rollout.render.route import Placed, pin_policy, policies, routes
 from tandem_rollout.render.scaling import scaled_objects
 from tandem_rollout.render.service import predictor_pods
 from tandem_rollout.revision import Revision, shares
@@ -64,6 +64,7 @@ def render_rollout(
     *,
     owner: dict[str, Any] | None = None,
     fine: bool = False,
+    withheld: Collection[str] = (),
 ) -> list[Object]:
     """What clients and Prometheus meet.
 
@@ -73,9 +74,10 @@ def render_rollout(
         platform: Defaults of the installation.
         owner: Owner reference of the objects.
         fine: Multiply the route's weights even if no backend leaves.
+        withheld: Hosts at which there is to be no route.
     """
-    found = [*pod_monitors(rollout), *routes(rollout, placed, platform, fine=fine), *policies(rollout, placed)]
-    return _owned(found, owner)
+    made = routes(rollout, placed, platform, fine=fine, withheld=withheld)
+    return _owned([*pod_monitors(rollout), *made, *policies(rollout, placed)], owner)
 
 
 def optional(rollout: Rollout) -> list[tuple[str, str]]:
@@ -84,6 +86,7 @@ def optional(rollout: Rollout) -> list[tuple[str, str]]:
         ("PodMonitor", rollout.name),
         ("BackendTrafficPolicy", rollout.name),
         ("SecurityPolicy", rollout.name),
+        ("SecurityPolicy", pin_policy(rollout)),
     ]
 
 

@@ -7,21 +7,24 @@ Every backend has a filter: only then does Envoy Gateway make weighted clusters 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 
 from tandem_rollout import GROUP
+from tandem_rollout.hosts import default_host, preview_host
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.inferenceservice import GRPC_PORT
 from tandem_rollout.render.metadata import Object, made
 from tandem_rollout.revision import Revision, rollout_labels
-from tandem_rollout.spec import Rollout
+from tandem_rollout.spec import Auth, Rollout
+from tandem_rollout.traffic import HEADER as TRAFFIC_HEADER
+from tandem_rollout.traffic import PINNED, PREVIEW, UNIT_HEADER, WEIGHTED
 
 PIN_HEADER: Final = "x-model-variant"
-"""With this header a client chooses the variant."""
+"""With this header a client chooses the variant, where the spec lets it."""
 
 VARIANT_HEADER: Final = "x-tandem-variant"
 """The gateway tells the transformer as which variant it was asked."""
@@ -88,10 +91,18 @@ class Placed:
 
 def hostnames(rollout: Rollout, platform: Platform) -> list[str]:
     """Hosts at which clients reach the model."""
-    return list(rollout.spec.route.hostnames) or [f"{rollout.name}-{rollout.namespace}.{platform.domain}"]
+    own = default_host(rollout.name, rollout.namespace, platform.domain)
+    return list(rollout.spec.route.hostnames) or [own]
 
 
-def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fine: bool = False) -> list[Object]:
+def routes(
+    rollout: Rollout,
+    placed: Sequence[Placed],
+    platform: Platform,
+    *,
+    fine: bool = False,
+    withheld: Collection[str] = (),
+) -> list[Object]:
     """The HTTPRoute, one for each variant, and one for the preview host of blue/green; none where nobody has weight.
 
     Args:
@@ -99,15 +110,17 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fi
         placed: The revisions that may be reached, with their weights.
         platform: Defaults of the installation.
         fine: Multiply the weights even if no backend comes or goes.
+        withheld: Hosts at which there is to be no route: another rollout has them, or the installation forbids them.
     """
-    if not any(each.weight for each in placed):
+    all_hosts = hostnames(rollout, platform)
+    hosts = [each for each in all_hosts if each not in withheld]
+    if not hosts or not any(each.weight for each in placed):
         return []
-    hosts = hostnames(rollout, platform)
     there = [each for each in placed if each.leaving is None]
     leaving = {each.revision.name: each.leaving for each in placed if each.leaving is not None}
     arriving = {each.revision.name: each.arriving for each in placed if each.arriving is not None}
     is_fine = bool(leaving or arriving) or fine
-    main = _route(rollout, rollout.name, hosts, _split(rollout, placed, PASSING_FACTOR if is_fine else 1))
+    main = _route(rollout, rollout.name, hosts, _split(rollout, placed, PASSING_FACTOR if is_fine else 1, WEIGHTED))
     annotations = {WEIGHTS: msgspec.json.encode(_written(main), order="sorted").decode()}
     if is_fine:
         annotations[LEAVING] = msgspec.json.encode(leaving, order="sorted").decode()
@@ -120,14 +133,15 @@ def routes(rollout: Rollout, placed: Sequence[Placed], platform: Platform, *, fi
     made_routes += [
         _route(rollout, variant_route(rollout, each.pinned), hosts, _own_rules(rollout, each, _versioned(own, each)))
         for each in own
+        if rollout.spec.route.pin.enabled
     ]
     blue_green = rollout.spec.strategy.blue_green
     # what is judged on the preview host is alone there
     preview = [each for each in there if not each.weight and each.pin == CANARY] or there
     preview = [Placed(each.revision, 1, pin=each.pin) for each in preview if not each.weight]
-    if blue_green and preview:
-        host = blue_green.preview_hostname or _preview(hosts[0])
-        made_routes.append(_route(rollout, preview_route(rollout), [host], _split(rollout, preview, 1)))
+    host = (blue_green.preview_hostname if blue_green else "") or preview_host(all_hosts[0])
+    if blue_green and preview and host not in withheld:
+        made_routes.append(_route(rollout, preview_route(rollout), [host], _split(rollout, preview, 1, PREVIEW)))
     return made_routes
 
 
@@ -146,11 +160,6 @@ def preview_route(rollout: Rollout) -> str:
     return f"{rollout.name}-preview"
 
 
-def _preview(host: str) -> str:
-    domain = host.removeprefix("*.")
-    return f"preview-{host}" if domain == host else f"preview.{domain}"
-
-
 def policies(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
     """Envoy Gateway's policies: sticky assignment, and who may ask.
 
@@ -165,33 +174,48 @@ def policies(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
         balancer = {"type": "ConsistentHash", "consistentHash": {"type": "Header", "header": {"name": sticky.header}}}
         spec: Object = {"targetRefs": [target], "loadBalancer": balancer}
         found.append(made(_ENVOY_API, "BackendTrafficPolicy", rollout.name, rollout.namespace, labels, spec=spec))
-    if security := _security(rollout):
-        names = [each.name for each in rollout.spec.all_variants] + [each.revision.variant.name for each in placed]
-        names += [each.pinned for each in placed]
-        own = [{**target, "name": variant_route(rollout, name)} for name in dict.fromkeys(names)]
-        targets = [target, *own]
-        if rollout.spec.strategy.blue_green:
-            targets.append({**target, "name": preview_route(rollout)})
-        spec = {"targetRefs": targets, **security}
-        found.append(made(_ENVOY_API, "SecurityPolicy", rollout.name, rollout.namespace, labels, spec=spec))
+    route = rollout.spec.route
+    own = [{**target, "name": name} for name in _own_routes(rollout, placed)]
+    targets = {rollout.name: [target], pin_policy(rollout): own} if route.pin.auth else {rollout.name: [target, *own]}
+    for name, refs in targets.items():
+        security = _security(route.auth if name == rollout.name else route.pin.auth)
+        if security and refs:
+            spec = {"targetRefs": refs, **security}
+            found.append(made(_ENVOY_API, "SecurityPolicy", name, rollout.namespace, labels, spec=spec))
     return found
 
 
-def _security(rollout: Rollout) -> Object:
-    auth = rollout.spec.route.auth
+def pin_policy(rollout: Rollout) -> str:
+    """Name of the policy about who may choose a variant; no rollout can be called so."""
+    return f"{rollout.name}.pin"
+
+
+def _own_routes(rollout: Rollout, placed: Sequence[Placed]) -> list[str]:
+    """Names of the routes by which clients choose a variant, those of the preview host included."""
+    names: list[str] = []
+    if rollout.spec.route.pin.enabled:
+        names += [each.name for each in rollout.spec.all_variants] + [each.revision.variant.name for each in placed]
+        names += [each.pinned for each in placed]
+    routes = [variant_route(rollout, name) for name in dict.fromkeys(names)]
+    return [*routes, preview_route(rollout)] if rollout.spec.strategy.blue_green else routes
+
+
+def _security(auth: Auth | None) -> Object:
     if auth and auth.jwt:
         provider: Object = {"name": "clients", "issuer": auth.jwt.issuer, "remoteJWKS": {"uri": auth.jwt.jwks_uri}}
         if auth.jwt.audiences:
             provider["audiences"] = list(auth.jwt.audiences)
+        provider["claimToHeaders"] = [{"claim": "sub", "header": UNIT_HEADER}]
         return {"jwt": {"providers": [provider]}}
     if auth and auth.api_keys:
         secret = {"group": "", "kind": "Secret", "name": auth.api_keys.secret_name}
-        return {"apiKeyAuth": {"credentialRefs": [secret], "extractFrom": [{"headers": [auth.api_keys.header]}]}}
+        place = [{"headers": [auth.api_keys.header]}]
+        return {"apiKeyAuth": {"credentialRefs": [secret], "extractFrom": place, "forwardClientIDHeader": UNIT_HEADER}}
     return {}
 
 
-def _split(rollout: Rollout, placed: Sequence[Placed], factor: int) -> list[Object]:
-    """Rules that share requests out by weight."""
+def _split(rollout: Rollout, placed: Sequence[Placed], factor: int, traffic: str) -> list[Object]:
+    """Rules that share requests out by weight, and mark them."""
     # clusters are named by position: those that leave come last, so that no other one moves when they are gone
     passing = [each for each in placed if each.arriving is not None]
     passing += [each for each in placed if each.leaving is not None]
@@ -200,8 +224,8 @@ def _split(rollout: Rollout, placed: Sequence[Placed], factor: int) -> list[Obje
     backends += [replace(last, weight=last.weight - len(passing)), *(replace(each, weight=1) for each in passing)]
     copies = _copies(rollout, placed)
     return [
-        _rule(rollout, SPLIT, [_path(path) for path in _HTTP_PATHS], backends, _SERVICE_PORT, copies),
-        _rule(rollout, f"{SPLIT}-grpc", [_path(_GRPC_PATH)], backends, GRPC_PORT, copies),
+        _rule(rollout, SPLIT, [_path(path) for path in _HTTP_PATHS], backends, _SERVICE_PORT, traffic, copies),
+        _rule(rollout, f"{SPLIT}-grpc", [_path(_GRPC_PATH)], backends, GRPC_PORT, traffic, copies),
     ]
 
 
@@ -251,8 +275,8 @@ def _own_rules(rollout: Rollout, placed: Placed, versioned: bool) -> list[Object
         matches += [_path(f"/v1/models/{at}:predict"), _path(f"/v1/models/{at}"), _path(f"/v2/models/{at}")]
     alone = [replace(placed, weight=1)]
     return [
-        _rule(rollout, OWN, matches, alone, _SERVICE_PORT),
-        _rule(rollout, f"{OWN}-grpc", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT),
+        _rule(rollout, OWN, matches, alone, _SERVICE_PORT, PINNED),
+        _rule(rollout, f"{OWN}-grpc", [{**_path(_GRPC_PATH), **pinned}], alone, GRPC_PORT, PINNED),
     ]
 
 
@@ -262,13 +286,14 @@ def _rule(
     matches: list[Object],
     placed: Sequence[Placed],
     port: int,
+    traffic: str,
     copies: Revision | None = None,
 ) -> Object:
     rule: Object = {
         "name": name,
         "matches": matches,
         "timeouts": {"request": rollout.spec.route.timeout},
-        "backendRefs": [_backend(each, port) for each in placed],
+        "backendRefs": [_backend(rollout, each, port, traffic) for each in placed],
     }
     shadow = rollout.spec.strategy.shadow
     if copies is not None and shadow is not None:
@@ -279,8 +304,16 @@ def _rule(
     return rule
 
 
-def _backend(placed: Placed, port: int) -> Object:
-    variant: list[dict[str, Any]] = [{"name": VARIANT_HEADER, "value": placed.pinned}]
+def _backend(rollout: Rollout, placed: Placed, port: int, traffic: str) -> Object:
+    # set, not added: what a client says of its own request is replaced
+    marks: list[dict[str, Any]] = [
+        {"name": VARIANT_HEADER, "value": placed.pinned},
+        {"name": TRAFFIC_HEADER, "value": traffic},
+    ]
+    modifier: dict[str, Any] = {"set": marks}
+    if rollout.spec.route.auth is None:
+        # nobody but the gateway says who a client is
+        modifier["remove"] = [UNIT_HEADER]
     # clients are told too: of an error they could not tell otherwise whose it is
     told: list[dict[str, Any]] = [{"name": PIN_HEADER, "value": placed.pinned}]
     return {
@@ -290,7 +323,7 @@ def _backend(placed: Placed, port: int) -> Object:
         "port": port,
         "weight": placed.weight,
         "filters": [
-            {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": variant}},
+            {"type": "RequestHeaderModifier", "requestHeaderModifier": modifier},
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": told}},
         ],
     }

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.gates import Metric
+from tandem_rollout.traffic import WEIGHTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +19,13 @@ class Place:
         service: Its InferenceService; on a laptop its variant.
         clusters: Names of its clusters at the gateway's Envoy.
         pods: Addresses of the metrics of its transformers, by the name of the pod.
+        traffic: Which requests count: those that the weights sent there, or those of the preview host.
     """
 
     service: str
     clusters: tuple[str, ...] = ()
     pods: tuple[tuple[str, str], ...] = ()
+    traffic: str = WEIGHTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

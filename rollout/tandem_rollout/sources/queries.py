@@ -17,22 +17,41 @@ ANSWERS: Final = "envoy_cluster_upstream_rq_xx"
 CLUSTER: Final = "envoy_cluster_name"
 CLASS: Final = "envoy_response_code_class"
 SERVICE: Final = "inferenceservice"
+TRAFFIC: Final = "traffic"
+"""How requests came to a transformer; see :mod:`tandem_rollout.traffic`."""
+
+OUTCOME: Final = "outcome"
+REFUSED: Final = "refused"
+"""Outcome of a request that broke a rule, or came while too much was waiting: 4xx."""
+
+EXPIRED: Final = "expired"
+"""Outcome of a request whose client went away, or whose client's own deadline passed."""
 
 REQUESTS: Final = "tandem_requests_total"
 SECONDS: Final = "tandem_request_seconds_bucket"
-ROWS: Final = "tandem_rows_per_batch_sum"
+ROWS: Final = "tandem_rows_total"
 DEGRADED: Final = "tandem_degraded_total"
 PREDICTIONS: Final = "tandem_prediction_bucket"
 PRESENT: Final = "tandem_inflight_requests"
 """A pod has it from its start, while its first answer makes the counter of requests: so it is known that that one was
 born at zero."""
 
+UNIT_FAILURES: Final = "tandem_unit_failures"
+"""Failed requests of clients that the gateway knows, since a pod began."""
+
+MOST_UNIT_FAILURES: Final = "tandem_unit_failures_max"
+"""Those of the one that has most."""
+
 _GATEWAY_LABELS: Final = ("__name__", "job", "pod", "instance", CLUSTER, CLASS)
-_POD_LABELS: Final = ("__name__", "job", "pod", "instance", SERVICE, "model", "version", "code", "reason", "le")
+_POD_LABELS: Final = (
+    *("__name__", "job", "pod", "instance", SERVICE, "model", "version"),
+    *("code", "reason", "le", TRAFFIC, OUTCOME),
+)
 _TARGET_LABELS: Final = ("job", "pod", "instance")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
 _VARIABLE: Final = re.compile(r"\$(inferenceservice|namespace)\b")
 
+_ERRORS_IN_PODS: Final = frozenset({REQUESTS, PRESENT, UNIT_FAILURES, MOST_UNIT_FAILURES})
 _NAMES: Final = {
     "latency": frozenset({SECONDS}),
     "drift": frozenset({PREDICTIONS}),
@@ -55,7 +74,7 @@ def names(metric: Metric) -> frozenset[str]:
     if own_promql(metric):
         return frozenset()
     if metric.type == "errors":
-        return frozenset({ANSWERS}) if metric.where == "gateway" else frozenset({REQUESTS, PRESENT})
+        return frozenset({ANSWERS}) if metric.where == "gateway" else _ERRORS_IN_PODS
     return _NAMES[metric.type]
 
 
@@ -94,6 +113,8 @@ def _selector(metric: Metric, arms: Arms, wanted: Collection[str]) -> str:
         f"__name__=~{_any(sorted(wanted))}",
         f"namespace={quoted(arms.namespace)}",
         f"{SERVICE}=~{_any([arms.stable.service, arms.canary.service])}",
+        # requests in flight are not told apart
+        f"{TRAFFIC}=~{_any([arms.stable.traffic, arms.canary.traffic, ''])}",
     ]
     return f"{{{', '.join(matchers)}}}"
 

@@ -9,15 +9,22 @@ from itertools import chain
 from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.reading import Binned, Counted, Reading
 from tandem_rollout.gates import Metric
-from tandem_rollout.sources import Arms
+from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.queries import (
     ANSWERS,
     CLASS,
     CLUSTER,
     DEGRADED,
+    EXPIRED,
+    MOST_UNIT_FAILURES,
+    OUTCOME,
+    REFUSED,
     REQUESTS,
     ROWS,
+    SECONDS,
     SERVICE,
+    TRAFFIC,
+    UNIT_FAILURES,
     at_gateway,
     names,
     own_promql,
@@ -25,17 +32,20 @@ from tandem_rollout.sources.queries import (
 from tandem_rollout.sources.series import Series, Targets, by_target, identity
 
 
-def reading(metric: Metric, stable: Targets, canary: Targets) -> Reading:
-    """What a metric's series say.
+def reading(metric: Metric, arms: Arms, stable: Targets, canary: Targets) -> Reading:
+    """What a metric's series say, of what is evidence.
 
     Args:
         metric: The metric, of which we know what its series are called.
+        arms: Both arms.
         stable: Series of stable, by target.
         canary: Series of the canary.
     """
+    share = _client_share(canary)
+    stable, canary = _evidence(metric, stable, arms.stable), _evidence(metric, canary, arms.canary)
     if metric.type in ("latency", "drift"):
-        return Binned(_histograms(metric, stable), _histograms(metric, canary))
-    return Counted(_counters(metric, stable), _counters(metric, canary))
+        return Binned(_histograms(stable), _histograms(canary))
+    return Counted(_counters(metric, stable), _counters(metric, canary), client_share=share)
 
 
 def at_gateways(metric: Metric, arms: Arms, gateways: Targets) -> Reading:
@@ -47,7 +57,7 @@ def at_gateways(metric: Metric, arms: Arms, gateways: Targets) -> Reading:
         }
         for place in (arms.stable, arms.canary)
     )
-    return reading(metric, stable, canary)
+    return reading(metric, arms, stable, canary)
 
 
 def answered(metric: Metric, arms: Arms, answers: Sequence[Sequence[Series]]) -> Reading:
@@ -63,7 +73,35 @@ def answered(metric: Metric, arms: Arms, answers: Sequence[Sequence[Series]]) ->
         by_target(each for answer in answers for each in answer if each.labels.get(SERVICE) == place.service)
         for place in (arms.stable, arms.canary)
     )
-    return reading(metric, stable, canary)
+    return reading(metric, arms, stable, canary)
+
+
+def _evidence(metric: Metric, targets: Targets, place: Place) -> dict[str, list[Series]]:
+    """The series that speak for or against an arm.
+
+    Clients alone decide about the others: which version they pin, when they go away, and what they send that is
+    refused. An error is held against what was answered otherwise; to wait and then to go away is to have waited.
+    """
+    clients = {REQUESTS: (REFUSED, EXPIRED), SECONDS: (REFUSED,)}
+    own = names(metric)
+
+    def counts(series: Series) -> bool:
+        if series.name == ANSWERS:
+            return series.labels.get(CLASS) != "4"
+        ours = series.name in own and series.labels.get(TRAFFIC) == place.traffic
+        return ours and series.labels.get(OUTCOME) not in clients.get(series.name, ())
+
+    return {target: [each for each in series if counts(each)] for target, series in targets.items()}
+
+
+def _client_share(targets: Targets) -> float | None:
+    """Part of the failures that came from one client at most: another one may have failed most in each pod."""
+    totals = {
+        name: math.fsum(each.value for series in targets.values() for each in series if each.name == name)
+        for name in (UNIT_FAILURES, MOST_UNIT_FAILURES)
+    }
+    failures, most = totals[UNIT_FAILURES], totals[MOST_UNIT_FAILURES]
+    return most / failures if 0 < most <= failures < math.inf else None
 
 
 def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> Counted:
@@ -80,12 +118,10 @@ def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> Counted:
 
 def _counters(metric: Metric, targets: Targets) -> dict[str, Counters]:
     requests = {"errors": ANSWERS if metric.where == "gateway" else REQUESTS, "degraded": ROWS}[metric.type]
-    # a pod that is scraped once for all metrics tells of others too
-    own = names(metric)
     return {
         target: Counters(
             requests=_summed(each for each in series if each.name == requests),
-            events=_summed(each for each in series if each.name in own and _is_event(each)),
+            events=_summed(each for each in series if _is_event(each)),
         )
         for target, series in targets.items()
     }
@@ -107,10 +143,8 @@ def _summed(series: Iterable[Series]) -> dict[str, float]:
     return found
 
 
-def _histograms(metric: Metric, targets: Targets) -> dict[str, dict[str, dict[float, float]]]:
-    return {
-        target: _histogram(each for each in series if each.name in names(metric)) for target, series in targets.items()
-    }
+def _histograms(targets: Targets) -> dict[str, dict[str, dict[float, float]]]:
+    return {target: _histogram(series) for target, series in targets.items()}
 
 
 def _histogram(series: Iterable[Series]) -> dict[str, dict[float, float]]:
@@ -119,7 +153,7 @@ def _histogram(series: Iterable[Series]) -> dict[str, dict[float, float]]:
     for each in series:
         edge = _edge(each.labels.get("le", ""))
         if not math.isnan(edge):
-            buckets = found.setdefault(identity(each.labels, "le"), {})
+            buckets = found.setdefault(identity(each.labels, "le", OUTCOME), {})
             buckets[edge] = buckets.get(edge, 0.0) + each.value
     return found
 

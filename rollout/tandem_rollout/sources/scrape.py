@@ -109,7 +109,7 @@ def _reading(metric: Metric, arms: Arms, stable: _Answers, canary: _Answers, gat
     if not ours and not theirs:
         # a canary that is dead is told from stable's answers; where nobody answers, it is not known who is dead
         return ProviderError(f"no pod of either version answers; {_why(known)}")
-    return reading(metric, theirs, ours)
+    return reading(metric, arms, theirs, ours)
 
 
 def _at_gateways(metric: Metric, arms: Arms, gateways: _Answers) -> Reading:

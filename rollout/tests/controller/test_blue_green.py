@@ -69,7 +69,7 @@ async def test_it_is_judged_on_the_preview_host_then_switched_then_promoted(here
         assert here.status().progress == "Analysing 0% 1/1"
         preview = here.server.get("httproutes", "time-estimator-preview")
         assert preview is not None
-        assert preview["spec"]["hostnames"] == ["preview-time-estimator-models.example.com"]
+        assert preview["spec"]["hostnames"] == ["preview-time-estimator.models.example.com"]
         assert routed(here, "time-estimator-preview")[-1] == [GREEN]
         await ctl.run(80)
         assert here.weights() == {GREEN: 100}

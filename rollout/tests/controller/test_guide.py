@@ -57,6 +57,7 @@ def test_what_is_judged_on_the_preview_host_is_counted_there() -> None:
     found = arms({"a": 100}, variants=VARIANTS, strategy=COLOURS)
     assert found.stable.clusters == (f"{ROUTE}/0/backend/0", f"{ROUTE}/1/backend/0")
     assert found.canary.clusters == (f"{PREVIEW}/0/backend/0", f"{PREVIEW}/1/backend/0")
+    assert (found.stable.traffic, found.canary.traffic) == ("weighted", "preview")
 
 
 @pytest.mark.parametrize(

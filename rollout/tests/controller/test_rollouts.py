@@ -54,7 +54,7 @@ async def test_from_the_first_apply_to_serving(here: World, ctl: Controller) -> 
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
     status = here.status()
     assert (status.ready, status.weights, status.message) == ("2/2", "v1=90 v2=10", "")
-    assert status.url == "http://time-estimator-models.example.com"
+    assert status.url == "http://time-estimator.models.example.com"
     assert [(each.name, each.phase, each.version) for each in status.variants] == [
         ("v1", "Ready", "v1"),
         ("v2", "Ready", "v2"),
@@ -156,7 +156,7 @@ async def test_blue_green_switches_and_back(here: World, ctl: Controller) -> Non
     assert len(here.server.all("inferenceservices")) == 2
     preview = here.server.get("httproutes", "time-estimator-preview")
     assert preview is not None
-    assert preview["spec"]["hostnames"] == ["preview-time-estimator-models.example.com"]
+    assert preview["spec"]["hostnames"] == ["preview-time-estimator.models.example.com"]
     given(here, variants=variants(90, 10))
     await ctl.run()
     assert here.server.get("httproutes", "time-estimator-preview") is None
@@ -491,7 +491,7 @@ async def test_two_who_write_against_each_other_do_it_slowly(here: World, ctl: C
     await ctl.run(2)
     found = here.server.get("httproutes", "time-estimator")
     assert found is not None
-    assert found["spec"]["hostnames"] == ["time-estimator-models.example.com"]
+    assert found["spec"]["hostnames"] == ["time-estimator.models.example.com"]
 
 
 async def test_a_rollout_that_is_deleted_leaves_nothing(here: World, ctl: Controller) -> None:

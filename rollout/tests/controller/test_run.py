@@ -152,7 +152,7 @@ async def test_the_program_applies_reports_and_ends_in_order(tmp_path: Path) -> 
             async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
                 text = await answer.text()
             code, log = await ended(started)
-    assert here.status().url == "http://time-estimator-models.models.example"
+    assert here.status().url == "http://time-estimator.models.models.example"
     services = here.server.all("inferenceservices")
     images = {each["spec"]["transformer"]["containers"][0]["image"] for each in services}
     assert images == {"own/transformer:1"}

@@ -88,4 +88,4 @@ async def test_a_wide_table_says_what_was_measured(here: World) -> None:
     assert each is not None
     cells, _ = table(each, wide=True)
     assert 0 < float(cells["MEASURED"]) < 60
-    assert cells["URL"] == "http://time-estimator-models.example.com"
+    assert cells["URL"] == "http://time-estimator.models.example.com"

@@ -399,7 +399,7 @@ class _Guarded:
         self._controller = controller
         cluster = controller.cluster
         self.services, self.pods, self.route, self.now = cluster.services, cluster.pods, cluster.route, cluster.now
-        self.prove, self.routes = cluster.prove, cluster.routes
+        self.prove, self.routes, self.claims = cluster.prove, cluster.routes, cluster.claims
         self.config_map, self.proxies, self.same = cluster.config_map, cluster.proxies, cluster.same
 
     async def apply(self, made: Object) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tandem_rollout.revision import Revision
 
 from .made import PLATFORM, Object, bundled, objects, of_kind, one
 
+KEYS = {"apiKeys": {"secretName": "testers"}}
 COLOURS = {"variants": variants("blue", "green"), "strategy": {"blueGreen": {"active": "green"}}}
 
 
@@ -50,10 +51,49 @@ def test_every_backend_tells_its_variant_to_the_transformer_and_to_the_client(sp
     for route in of_kind(objects(**spec), "HTTPRoute"):
         for backend in (each for rule in route["spec"]["rules"] for each in rule["backendRefs"]):
             asked, told = backend["filters"]
-            (header,) = asked["requestHeaderModifier"]["set"]
+            header, _ = asked["requestHeaderModifier"]["set"]
             assert header["name"] == "x-tandem-variant"
             assert backend["name"].startswith(f"time-estimator-{header['value']}-")
             assert told["responseHeaderModifier"]["set"] == [{"name": "x-model-variant", "value": header["value"]}]
+
+
+def test_every_request_is_marked_by_how_it_came_there() -> None:
+    """What counts as evidence is set by the gateway, which replaces a client's own mark."""
+    marks = {}
+    for route in of_kind(objects(**COLOURS), "HTTPRoute"):
+        for rule in route["spec"]["rules"]:
+            for backend in rule["backendRefs"]:
+                modifier = backend["filters"][0]["requestHeaderModifier"]
+                # nor does a client say who it is
+                assert modifier["remove"] == ["x-tandem-unit"]
+                headers = {each["name"]: each["value"] for each in modifier["set"]}
+                marks.setdefault(route["metadata"]["name"], set()).add(headers["x-tandem-traffic"])
+    assert marks == {
+        "time-estimator": {"weighted"},
+        "time-estimator.blue": {"pinned"},
+        "time-estimator.green": {"pinned"},
+        "time-estimator-preview": {"preview"},
+    }
+
+
+def test_pins_can_be_switched_off() -> None:
+    made = objects(route={"pin": {"enabled": False}, "auth": KEYS})
+    (route,) = of_kind(made, "HTTPRoute")
+    assert route["metadata"]["name"] == "time-estimator"
+    (policy,) = of_kind(made, "SecurityPolicy")
+    assert [each["name"] for each in policy["spec"]["targetRefs"]] == ["time-estimator"]
+
+
+def test_who_may_pin_can_be_others_than_who_may_ask() -> None:
+    made = objects(route={"pin": {"auth": KEYS}}, **COLOURS)
+    (policy,) = of_kind(made, "SecurityPolicy")
+    assert policy["metadata"]["name"] == "time-estimator.pin"
+    routes = {each["metadata"]["name"] for each in of_kind(made, "HTTPRoute")}
+    assert {each["name"] for each in policy["spec"]["targetRefs"]} == routes - {"time-estimator"}
+    assert policy["spec"]["apiKeyAuth"]["credentialRefs"] == [{"group": "", "kind": "Secret", "name": "testers"}]
+    both = of_kind(objects(route={"pin": {"auth": KEYS}, "auth": {"apiKeys": {"secretName": "all"}}}), "SecurityPolicy")
+    targets = [[each["name"] for each in policy["spec"]["targetRefs"]] for policy in both]
+    assert targets == [["time-estimator"], ["time-estimator.v1", "time-estimator.v2"]]
 
 
 def test_a_header_pins_a_variant() -> None:
@@ -120,7 +160,7 @@ def test_every_rule_has_the_timeout() -> None:
 
 def test_hosts_and_gateway() -> None:
     default = one(objects(), "HTTPRoute", "time-estimator")["spec"]
-    assert default["hostnames"] == ["time-estimator-models.models.example"]
+    assert default["hostnames"] == ["time-estimator.models.models.example"]
     (parent,) = default["parentRefs"]
     assert (parent["namespace"], parent["name"]) == ("kserve", "kserve-ingress-gateway")
     made = objects(route={"hostnames": ["a.example"], "gateway": {"name": "g", "namespace": "n"}})
@@ -152,7 +192,7 @@ def test_blue_green_has_a_preview_host_for_the_others() -> None:
     made = objects(**COLOURS)
     assert backends(rules(made)["split"]) == {"green": 100}
     assert backends(rules(made, "-preview")["split"]) == {"blue": 1}
-    assert one(made, "HTTPRoute", "-preview")["spec"]["hostnames"] == ["preview-time-estimator-models.models.example"]
+    assert one(made, "HTTPRoute", "-preview")["spec"]["hostnames"] == ["preview-time-estimator.models.models.example"]
 
 
 @pytest.mark.parametrize(
@@ -194,12 +234,22 @@ def test_json_web_tokens() -> None:
     (provider,) = spec["jwt"]["providers"]
     assert (provider["issuer"], provider["audiences"]) == ("https://id.example", ["models"])
     assert provider["remoteJWKS"] == {"uri": "https://id.example/keys"}
+    assert provider["claimToHeaders"] == [{"claim": "sub", "header": "x-tandem-unit"}]
 
 
 def test_api_keys() -> None:
     spec = one(bundled(route={"auth": {"apiKeys": {"secretName": "clients"}}}), "SecurityPolicy")["spec"]
     assert spec["apiKeyAuth"]["credentialRefs"] == [{"group": "", "kind": "Secret", "name": "clients"}]
     assert spec["apiKeyAuth"]["extractFrom"] == [{"headers": ["x-api-key"]}]
+    assert spec["apiKeyAuth"]["forwardClientIDHeader"] == "x-tandem-unit"
+
+
+def test_only_the_gateway_says_who_a_client_is() -> None:
+    for auth, removed in ((None, ["x-tandem-unit"]), (KEYS, None)):
+        made = objects(route={"auth": auth} if auth else {})
+        for rule in rules(made).values():
+            for backend in rule["backendRefs"]:
+                assert backend["filters"][0]["requestHeaderModifier"].get("remove") == removed
 
 
 def test_the_preview_is_not_open_where_the_model_is_not() -> None:

@@ -9,6 +9,8 @@ from .servers import CLUSTERS, NAMESPACE, Labels
 
 EDGES = ("0.1", "0.5", "+Inf")
 BINS = ("10.0", "20.0", "+Inf")
+OUTCOMES = {"2": "answered", "4": "refused", "5": "failed"}
+"""By class of the status."""
 
 
 def pod(
@@ -19,6 +21,8 @@ def pod(
     rows: float = 0,
     degraded: Mapping[str, float] | None = None,
     version: str = "v1",
+    traffic: str = "weighted",
+    outcome: str = "",
 ) -> list[tuple[Labels, float]]:
     """Series of a transformer.
 
@@ -29,13 +33,19 @@ def pod(
         rows: Rows answered.
         degraded: Degraded rows by reason.
         version: Its version.
+        traffic: How the requests came there.
+        outcome: What became of them; by default what their status says.
     """
     own = {"model": "est", "version": version}
     found: list[tuple[Labels, float]] = [({"__name__": "tandem_inflight_requests", **own}, 1.0)]
-    found += [({"__name__": "tandem_requests_total", **own, "code": c}, n) for c, n in (codes or {}).items()]
+    own["traffic"] = traffic
+    found += [
+        ({"__name__": "tandem_requests_total", **own, "code": c, "outcome": outcome or OUTCOMES[c[0]]}, n)
+        for c, n in (codes or {}).items()
+    ]
     found += [({"__name__": "tandem_degraded_total", **own, "reason": r}, n) for r, n in (degraded or {}).items()]
-    found.append(({"__name__": "tandem_rows_per_batch_sum", **own}, rows))
-    found += _histogram("tandem_request_seconds_bucket", own, EDGES, seconds)
+    found.append(({"__name__": "tandem_rows_total", **own}, rows))
+    found += _histogram("tandem_request_seconds_bucket", {**own, "outcome": outcome or "answered"}, EDGES, seconds)
     if predictions is not None:
         found += _histogram("tandem_prediction_bucket", own, BINS, predictions)
     return found

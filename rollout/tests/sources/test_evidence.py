@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from aiohttp import web
 
+from tandem_rollout.analysis.clients import with_client_shares
 from tandem_rollout.analysis.gather import gather, prepare
+from tandem_rollout.analysis.judge import judge
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.window import Window, extended
 from tandem_rollout.gates import DEFAULT_METRICS, Metric
@@ -41,7 +43,13 @@ class World:
     proxies: Mapping[str, Samples] = field(default_factory=dict)
 
 
-async def ticks(kind: str, worlds: Sequence[World | None], metrics: Sequence[Metric] = METRICS) -> list[Record]:
+async def ticks(
+    kind: str,
+    worlds: Sequence[World | None],
+    metrics: Sequence[Metric] = METRICS,
+    *,
+    canary_traffic: str = "weighted",
+) -> list[Record]:
     """Evidence after each look at a world; None is a world in which nobody can be asked."""
     now: World | None = None
     known = World()
@@ -74,12 +82,14 @@ async def ticks(kind: str, worlds: Sequence[World | None], metrics: Sequence[Met
                 canary={name: f"{address}/{name}/metrics" for name in known.canary},
                 gateway={name: f"{address}/{name}/stats" for name in known.proxies},
             )
+            of = replace(of, canary=replace(of.canary, traffic=canary_traffic))
             if not record.prepared:
                 record = prepare(metrics, record, await source.history(metrics, of, seconds=10.0, step=5.0))
             after = await source.read(metrics, of)
             windows = {name: extended(windows.get(name, Window()), each, float(index)) for name, each in after.items()}
             if index:
                 record, windows = gather(metrics, record, windows, now=float(index), weight=10)
+                record = with_client_shares(record, after)
                 found.append(record)
         await source.close()
     return found
@@ -144,13 +154,87 @@ async def test_a_tick_of_every_metric(kind: str) -> None:
     assert limit is not None
     assert (limit.seconds, limit.canary_seconds) == (0.1, 0.5)
     assert counts(record) == {
-        "errors": (11, 3, 93, 1),
-        "errors-in-pods": (10, 2, 93, 1),
+        "errors": (11, 3, 91, 1),
+        "errors-in-pods": (10, 2, 91, 1),
         "latency": (10, 2, 93, 13),
         "degraded": (20, 1, 184, 3),
         "drift": (20, 184),
     }
     assert {each.trouble for each in record.metrics.values()} == {""}
+
+
+@both
+@pytest.mark.parametrize("traffic", ["pinned", "preview", "direct"])
+async def test_what_a_client_sends_to_a_version_of_its_own_choice_is_no_evidence(kind: str, traffic: str) -> None:
+    """Extreme rows, slow requests and good ones alike: they neither veto a version nor bless it."""
+    stable = {"est-a-1": pod(codes={"200": 50}, seconds=(50, 0, 0), rows=50, predictions=(40, 10, 0))}
+    weighted = pod(codes={"200": 9, "500": 1}, seconds=(9, 1, 0), rows=10, predictions=(8, 2, 0))
+    chosen = pod(
+        codes={"200": 70, "500": 900},
+        seconds=(0, 70, 900),
+        rows=970,
+        degraded={"missing": 970},
+        predictions=(0, 0, 970),
+        traffic=traffic,
+    )
+    metrics = [each for each in METRICS if each.called != "errors"]
+    before = World(stable={"est-a-1": pod(predictions=(0, 0, 0))}, canary={"est-b-1": pod(predictions=(0, 0, 0))})
+    worlds = [before, World(stable=stable, canary={"est-b-1": [*weighted, *chosen[1:]]})]
+    (record,) = await ticks(kind, worlds, metrics)
+    (without,) = await ticks(kind, [before, World(stable=stable, canary={"est-b-1": weighted})], metrics)
+    assert counts(record) == counts(without)
+    assert counts(record)["errors-in-pods"] == (10, 1, 50, 0)
+
+
+@both
+async def test_what_clients_alone_control_is_not_held_against_a_version(kind: str) -> None:
+    """Their own mistakes, deadlines and departures are neither errors nor answers that are better than errors."""
+    start = pod()
+    end = [
+        *pod(codes={"200": 20, "400": 500, "422": 300, "429": 7, "503": 1}, seconds=(20, 1, 0)),
+        *pod(codes={"499": 40, "504": 60}, seconds=(0, 0, 0), outcome="expired")[1:],
+        *pod(seconds=(807, 0, 0), outcome="refused")[1:],
+    ]
+    pods = [
+        World(stable={"est-a-1": start}, canary={"est-b-1": start}),
+        World(stable={"est-a-1": pod(codes={"200": 50})}, canary={"est-b-1": end}),
+    ]
+    envoys = [
+        World(proxies={"envoy-0": envoy({STABLE: {"2": 1}, CANARY: {"2": 0}})}),
+        World(proxies={"envoy-0": envoy({STABLE: {"2": 51}, CANARY: {"2": 20, "4": 847, "5": 1}})}),
+    ]
+    (record,) = await ticks(kind, pods, in_pods)
+    assert counts(record) == {"errors-in-pods": (21, 1, 50, 0)}
+    (record,) = await ticks(kind, envoys, (Metric(type="errors"),))
+    assert counts(record) == {"errors": (21, 1, 50, 0)}
+
+
+@both
+async def test_the_part_of_the_failures_that_came_from_one_client_is_told(kind: str) -> None:
+    def failed(*, most: float, all_failures: float) -> Samples:
+        about = {"model": "est", "version": "v1"}
+        return [
+            *pod(codes={"500": all_failures, "200": 50}),
+            ({"__name__": "tandem_unit_failures", **about}, all_failures),
+            ({"__name__": "tandem_unit_failures_max", **about}, most),
+        ]
+
+    start, good = only({"est-b-1": {}, "est-b-2": {}}), {"est-a-1": pod(codes={"200": 90})}
+    some = {"est-b-1": failed(most=8, all_failures=10), "est-b-2": failed(most=1, all_failures=2)}
+    none = {"est-b-1": failed(most=0, all_failures=0)}
+    for canary, share in ((some, 0.75), (none, None)):
+        (record,) = await ticks(kind, [start, World(stable=good, canary=canary)], in_pods)
+        ((line, *_), _) = judge(in_pods, record)
+        told = line.message == "75% of the canary's failures came from one client"
+        assert (record.metrics["errors-in-pods"].client_share, told) == (share, share is not None)
+
+
+@both
+async def test_a_version_is_judged_on_its_preview_host_by_what_came_there(kind: str) -> None:
+    place = {"est-b-1": [*pod(codes={"200": 3}, traffic="preview"), *pod(codes={"500": 9}, traffic="pinned")[1:]]}
+    worlds = [only({"est-b-1": {}}), World(stable={"est-a-1": pod(codes={"200": 5})}, canary=place)]
+    (record,) = await ticks(kind, worlds, in_pods, canary_traffic="preview")
+    assert counts(record) == {"errors-in-pods": (3, 0, 5, 0)}
 
 
 @both

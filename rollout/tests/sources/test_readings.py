@@ -88,7 +88,7 @@ def test_scraped_directly_or_by_prometheus_and_once_or_twice(
             {f"{prefix}{name}": parse(exposition(series), names(metric)) for name, series in of.items()}
             for prefix, of in ((f"{STABLE}-", stable), (f"{CANARY}-", canary), ("", envoys))
         )
-        direct = at_gateways(metric, arms(), at) if at_gateway(metric) else reading(metric, theirs, ours)
+        direct = at_gateways(metric, arms(), at) if at_gateway(metric) else reading(metric, arms(), theirs, ours)
         if metric.type == "drift" and not any(each for each in [*theirs.values(), *ours.values()]):
             continue
         assert plain(by_prometheus(metric, samples)) == plain(direct)

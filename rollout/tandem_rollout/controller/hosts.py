@@ -1,0 +1,112 @@
+"""Hosts of all rollouts: who else claims one, which is found without looking at every rollout, and what follows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from tandem_rollout.hosts import Claim, contests, covering, permitted
+from tandem_rollout.platform import Platform
+from tandem_rollout.render.route import hostnames
+from tandem_rollout.spec import Rollout
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """What is to be said about the hosts of a rollout.
+
+    Attributes:
+        left: Hosts at which its clients reach it.
+        withheld: Hosts at which it gets no route.
+        conflict: Which hosts others claim, too; empty where there is none.
+        forbidden: Which hosts the installation does not allow; empty where there is none.
+    """
+
+    left: tuple[str, ...]
+    withheld: frozenset[str] = frozenset()
+    conflict: str = ""
+    forbidden: str = ""
+
+
+def settle(rollout: Rollout, platform: Platform, own: Claim, rivals: Iterable[Claim]) -> Hosts:
+    """Which hosts a rollout has.
+
+    Args:
+        rollout: The rollout.
+        platform: Which hosts the installation allows.
+        own: What it claims.
+        rivals: What others claim.
+    """
+    domains = platform.domains
+
+    def allowed(claim: Claim) -> Claim:
+        hosts = (each for each in claim.hosts if permitted(each, claim.namespace, platform.domain, domains))
+        return replace(claim, hosts=tuple(hosts))
+
+    ours = allowed(own)
+    forbidden = [each for each in own.hosts if each not in ours.hosts]
+    # nobody keeps others from a host by claiming what it may not have
+    contested = contests(ours, map(allowed, rivals))
+    withheld = frozenset(forbidden) | {each.host for each in contested if each.lost}
+    return Hosts(
+        left=tuple(each for each in hostnames(rollout, platform) if each not in withheld),
+        withheld=withheld,
+        conflict="; ".join(map(str, contested)),
+        forbidden="; ".join(
+            f"{each} is not below a domain that the installation allows namespace {rollout.namespace}"
+            for each in forbidden
+        ),
+    )
+
+
+class HostIndex:
+    """Who claims which host."""
+
+    def __init__(self) -> None:
+        self._claims: dict[Key, Claim] = {}
+        self._exact: defaultdict[str, set[Key]] = defaultdict(set)
+        self._below: defaultdict[str, set[Key]] = defaultdict(set)
+
+    def put(self, claim: Claim) -> set[Key]:
+        """Take what a rollout claims now; returns the others whose hosts its hosts, now or before, overlap."""
+        key = claim.namespace, claim.name
+        known = self._claims.get(key)
+        if known is not None and (known.gateway, known.hosts) == (claim.gateway, claim.hosts):
+            return set()
+        touched = self.drop(key)
+        self._claims[key] = claim
+        for host in claim.hosts:
+            self._exact[host].add(key)
+            for wildcard in covering(host):
+                self._below[wildcard].add(key)
+        return touched | self.rivals(claim)
+
+    def drop(self, key: Key) -> set[Key]:
+        """A rollout is gone; returns the others whose hosts its hosts overlapped."""
+        claim = self._claims.pop(key, None)
+        if claim is None:
+            return set()
+        for host in claim.hosts:
+            _discard(self._exact, host, key)
+            for wildcard in covering(host):
+                _discard(self._below, wildcard, key)
+        return self.rivals(claim)
+
+    def rivals(self, claim: Claim) -> set[Key]:
+        """The other rollouts with a host that overlaps one of these."""
+        found: set[Key] = set()
+        for host in claim.hosts:
+            found |= self._below.get(host, set())
+            for wildcard in covering(host):
+                found |= self._exact.get(wildcard, set())
+        return found - {(claim.namespace, claim.name)}
+
+
+def _discard(index: defaultdict[str, set[Key]], host: str, key: Key) -> None:
+    keys = index[host]
+    keys.discard(key)
+    if not keys:
+        del index[host]

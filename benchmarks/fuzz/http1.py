@@ -86,9 +86,9 @@ def framed(random: Random, seeds: tuple[Request, ...], name: str) -> Case:
     part = random.random()
     if body and part < 0.75:
         body = mutate(random, body)
-    elif part < 0.85:
+    elif part < 0.8:
         path = b"/" + mutate(random, path, 2).translate(_VISIBLE)
-    if part >= 0.7:
+    if not 0.1 < part < 0.75:
         header, values = _HEADERS[int(random.random() * len(_HEADERS))]
         value = choose(random, values)
         if random.random() < 0.3:

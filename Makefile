@@ -14,7 +14,7 @@ help:  ## Show this text
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "uv>=0.9"
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/build.txt
 
 # The demo installs less than the tests do; both are pinned by hash.
 $(VENV)/.demo: requirements/local.txt */pyproject.toml | $(UV)

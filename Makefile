@@ -7,14 +7,14 @@ PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check test e2e e2e-core bench bench-controller sim demo lock proto manifests clean
+.PHONY: help fmt check test e2e e2e-core bench bench-controller fuzz fairness sim demo lock proto manifests clean
 
 help:  ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^[-a-z0-9]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet "uv>=0.9"
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/build.txt
 
 # The demo installs less than the tests do; both are pinned by hash.
 $(VENV)/.demo: requirements/local.txt */pyproject.toml | $(UV)
@@ -54,6 +54,12 @@ bench: $(VENV)/.dev  ## Side by side with a stock KServe pair; results in benchm
 
 bench-controller: $(VENV)/.dev  ## The controller with 1000 rollouts; etcd and kube-apiserver from KUBEBUILDER_ASSETS or PATH
 	$(BIN)/python -m benchmarks.controller
+
+fuzz: $(VENV)/.dev  ## 1,000,000 changed requests at both servers, going on where it was broken off; SECONDS=60: a part of them
+	$(BIN)/python -m benchmarks.fuzz $(if $(SECONDS),--seconds $(SECONDS))
+
+fairness: $(VENV)/.dev  ## What one client's attacks do to another's latency; results in benchmarks/results
+	$(BIN)/python -m benchmarks.fairness
 
 sim: $(VENV)/.dev  ## Rollouts of simulated traffic; results in benchmarks/results
 	$(BIN)/python -m benchmarks.rollouts

@@ -86,7 +86,7 @@ def introduce(stack: LocalStack, console: Console) -> None:
     """Print where a stack listens, and a request to begin with."""
     shares = ", ".join(f"{variant.name} {variant.weight}" for variant in stack.variants)
     console.print(f"[bold]{stack.model}[/] is served at [bold]{stack.url}[/] (weights: {shares})", soft_wrap=True)
-    console.print(f"HTTP and gRPC alike; Envoy's admin interface is at {stack.admin_url}", soft_wrap=True)
+    console.print(f"HTTP and gRPC alike; Envoy's admin interface is at the socket {stack.admin_socket}", soft_wrap=True)
     console.print(curl(stack), soft_wrap=True, highlight=False, markup=False)
 
 
@@ -95,7 +95,7 @@ def description(stack: LocalStack) -> dict[str, object]:
     return {
         "model": stack.model,
         "url": stack.url,
-        "admin_url": stack.admin_url,
+        "admin_socket": str(stack.admin_socket),
         "store_url": stack.store_url,
         "variants": [_described(variant) for variant in stack.variants],
         "processes": {child.name: child.pid for child in stack.children},

@@ -12,6 +12,7 @@ from tandem_cli.local.processes import StackError
 
 UPSTREAMS = [Upstream("v1", (1001, 1003), (1002, 1004)), Upstream("v2", (1005,), (1006,))]
 VERSIONS = {"v1": "v1", "v2": "v2"}
+RENDERED = bootstrap(UPSTREAMS, port=0, routes_file=Path("r.json"), admin_socket=Path("a.sock"))
 
 
 def route_list(weights: dict[str, int]) -> list[dict[str, Any]]:
@@ -21,7 +22,7 @@ def route_list(weights: dict[str, int]) -> list[dict[str, Any]]:
 
 
 def test_every_variant_has_a_cluster_for_each_protocol() -> None:
-    clusters = bootstrap(UPSTREAMS, port=0, routes_file=Path("r.json"))["static_resources"]["clusters"]
+    clusters = RENDERED["static_resources"]["clusters"]
     ports = {
         cluster["name"]: [
             endpoint["endpoint"]["address"]["socket_address"]["port_value"]
@@ -56,9 +57,11 @@ def test_only_the_loopback_interface_is_used() -> None:
             return own + [address for value in part.values() for address in addresses(value)]
         return [address for value in part for address in addresses(value)] if isinstance(part, list) else []
 
-    found = addresses(bootstrap(UPSTREAMS, port=0, routes_file=Path("r.json")))
+    found = addresses(RENDERED["static_resources"])
     assert len(found) > 4
     assert set(found) == {"127.0.0.1"}
+    # the admin interface stops Envoy and shows all that passes it
+    assert RENDERED["admin"] == {"address": {"pipe": {"path": "a.sock", "mode": 0o600}}}
 
 
 def test_nothing_is_tried_again() -> None:

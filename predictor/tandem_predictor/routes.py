@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tandem.errors import MalformedRequest, MethodNotAllowed, NotFound, RequestError
+from tandem.errors import Internal, MalformedRequest, MethodNotAllowed, NotFound, RequestError
 from tandem.oip.encoding import MIN_COMPRESSED_BYTES
 from tandem.oip.extensions import EXTENSIONS as SHARED
 from tandem_predictor.metrics import Metrics
@@ -68,7 +68,10 @@ class _Endpoints:
     async def load(self, request: Request) -> Response:
         self._repository.check_serving()
         name = request.path_params["name"]
-        if overrides := (await _json(request)).get("parameters"):
+        overrides = (await _json(request)).get("parameters") or {}
+        if not isinstance(overrides, dict):
+            raise MalformedRequest("parameters must be an object")
+        if overrides:
             raise MalformedRequest(f"parameters {', '.join(overrides)} are not served: a model is loaded as it is")
         await self._repository.load(name)
         return _Answer({"name": name, "load": True})
@@ -93,7 +96,7 @@ def routes(repository: Repository, metrics: Metrics) -> Starlette:
     """
     at = _Endpoints(repository, metrics)
     model = "/v2/models/{name}"
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/v2", at.server),
             Route("/v2/health/live", at.live),
@@ -113,8 +116,11 @@ def routes(repository: Repository, metrics: Metrics) -> Starlette:
             Route("/metrics", at.metrics),
         ],
         middleware=[Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=1)],
-        exception_handlers={RequestError: _refuse, 404: _no_route, 405: _no_method},
+        exception_handlers={RequestError: _refuse, 404: _no_route, 405: _no_method, Exception: _unexpected},
     )
+    # a redirect would lead to whatever host the client names
+    app.router.redirect_slashes = False
+    return app
 
 
 def _target(request: Request) -> dict[str, str]:
@@ -141,3 +147,8 @@ async def _no_method(request: Request, error: Exception) -> Response:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     return _Answer(NotFound(f"nothing is served at {request.url.path}", code="not_found").body(), 404)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """What the client is told; uvicorn logs the traceback."""
+    return _Answer(Internal("internal error").body(), Internal.status)

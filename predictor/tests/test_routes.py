@@ -106,6 +106,12 @@ async def test_unknown_path(client: httpx.AsyncClient) -> None:
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
 
 
+@pytest.mark.parametrize("path", ["/v2/", "/metrics/", "/v2/models/text/"])
+async def test_no_path_is_sent_elsewhere(path: str, client: httpx.AsyncClient) -> None:
+    response = await client.get(path, headers={"host": "elsewhere.example.com"})
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
 async def test_wrong_method(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v2/repository/index")).status_code == 405
 
@@ -139,6 +145,9 @@ async def test_load_and_unload(client: httpx.AsyncClient) -> None:
         ("nothing/load", b"", 404, "not in the model repository"),
         ("nothing/unload", b"", 404, "not served"),
         ("text/load", b"[]", 400, "not a JSON object"),
+        ("text/load", b'{"parameters": 5}', 400, "parameters must be an object"),
+        ("text/load", b'{"parameters": ["a"]}', 400, "parameters must be an object"),
+        ("text/load", b'{"parameters": "a"}', 400, "parameters must be an object"),
         ("text/load", b'{"parameters": {"config": "{}"}}', 400, "parameters config are not served"),
     ],
 )
@@ -166,3 +175,11 @@ async def test_a_refused_model_leaves_the_old_one(tmp_path: Path) -> None:
         assert (await client.get("/v2/models/m/ready")).status_code == 200
         shutil.rmtree(tmp_path / "m")
         assert (await client.get("/v2/models/m/ready")).status_code == 200
+
+
+async def test_a_fault_is_an_error_of_the_same_form(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts.repository, "statistics", lambda name, version: 1 / 0)
+    transport = httpx.ASGITransport(parts.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://predictor") as client:
+        response = await client.get("/v2/models/stats")
+    assert (response.status_code, response.json()["code"]) == (500, "internal_error")

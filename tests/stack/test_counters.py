@@ -12,12 +12,13 @@ import pytest
 from aiohttp import web
 
 from tandem_cli.local import LocalStack
-from tandem_cli.local.envoy import VARIANT_HEADER, Envoy, Upstream, cluster_name
+from tandem_cli.local.envoy import ADMIN_URL, VARIANT_HEADER, Envoy, Upstream, cluster_name
 from tandem_cli.local.ports import free_ports
 from tandem_cli.local.processes import stop, wait_until
 from tandem_rollout.analysis.reading import Counted
 from tandem_rollout.gates import Metric
 from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources.fetch import open_client
 from tandem_rollout.sources.scrape import ScrapeSource
 from tandem_rollout.traffic import HEADER
 
@@ -28,9 +29,10 @@ DEGRADED = Metric(type="degraded")
 Totals = tuple[float, float]
 
 
-async def read(arms: Arms, *metrics: Metric) -> dict[str, tuple[Totals, Totals]]:
+async def read(admin_socket: Path, arms: Arms, *metrics: Metric) -> dict[str, tuple[Totals, Totals]]:
     """Requests and events of stable and of the canary, by metric."""
-    source = ScrapeSource(timeout=30.0)
+    client = open_client(seconds=30.0, sockets={ADMIN_URL: admin_socket})
+    source = ScrapeSource(timeout=30.0, client=client)
     readings = await source.read(metrics, arms)
     await source.close()
     found = {}
@@ -77,8 +79,8 @@ async def test_a_local_stack(stack: LocalStack) -> None:
         )
         for name in ("v1", "v2")
     )
-    arms = Arms(namespace="default", stable=stable, canary=canary, gateway=(("envoy", stack.admin_url),))
-    before = await read(arms, GATEWAY, PODS, DEGRADED)
+    arms = Arms(namespace="default", stable=stable, canary=canary, gateway=(("envoy", ADMIN_URL),))
+    before = await read(stack.admin_socket, arms, GATEWAY, PODS, DEGRADED)
     for variant, rows in (("v1", [1] * 5), ("v2", [4, 6])):
         await asyncio.to_thread(stack.set_weights, {variant: 1})
         # a client cannot take its request out of the evidence
@@ -88,7 +90,7 @@ async def test_a_local_stack(stack: LocalStack) -> None:
             assert ask(stack.address, pinned, mark="weighted") == 200
             path = f"/v1/models/time-estimator/versions/{pinned}:predict"
             assert ask(stack.address, path=path, mark="weighted") == 200
-    after = await read(arms, GATEWAY, PODS, DEGRADED)
+    after = await read(stack.admin_socket, arms, GATEWAY, PODS, DEGRADED)
     grown = {
         name: tuple((a - b, c - d) for (a, c), (b, d) in zip(after[name], before[name], strict=True)) for name in after
     }
@@ -133,9 +135,9 @@ async def test_clusters_that_are_called_as_envoy_gateway_calls_them(upstream: in
             namespace="models",
             stable=Place(service="est-a", clusters=_pinned(stable)),
             canary=Place(service="est-b", clusters=_pinned(canary)),
-            gateway=(("envoy", envoy.admin_url),),
+            gateway=(("envoy", ADMIN_URL),),
         )
-        assert await read(arms, GATEWAY) == {"errors": ((0, 0), (0, 0))}
+        assert await read(envoy.admin_socket, arms, GATEWAY) == {"errors": ((0, 0), (0, 0))}
         address = f"127.0.0.1:{envoy.port()}"
         for variant, status in (
             (stable, 200),
@@ -148,7 +150,7 @@ async def test_clusters_that_are_called_as_envoy_gateway_calls_them(upstream: in
             assert await asyncio.to_thread(ask, address, variant, path=f"/{status}") == status
         # nobody listens for gRPC: Envoy itself answers, in the name of the cluster
         assert await asyncio.to_thread(ask, address, canary, path="/200", grpc=True) == 200
-        assert await read(arms, GATEWAY) == {"errors": ((1, 0), (4, 3))}
+        assert await read(envoy.admin_socket, arms, GATEWAY) == {"errors": ((1, 0), (4, 3))}
     finally:
         stop([envoy.child])
 

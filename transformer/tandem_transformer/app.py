@@ -13,7 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from tandem.errors import MethodNotAllowed, NotFound, RequestError
+from tandem.errors import Internal, MethodNotAllowed, NotFound, RequestError
 from tandem.oip.encoding import MIN_COMPRESSED_BYTES
 from tandem.oip.extensions import EXTENSIONS
 from tandem_transformer.exchange import V1Codec, V2Codec, error_reply, request_id_of
@@ -65,8 +65,11 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     bundle, name = service.bundle, service.model_name
     # the pages that FastAPI makes load scripts from another host, which a cluster or a browser may not reach
     about = bundle.model.__doc__ or ""
-    app = FastAPI(title=name, version=bundle.version, description=about, docs_url=None, redoc_url=None)
+    # and a redirect to a path without its last slash would lead to whatever host the client names
+    options: dict[str, Any] = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    app = FastAPI(title=name, version=bundle.version, description=about, **options)
     app.add_exception_handler(RequestError, _answer_error)
+    app.add_exception_handler(Exception, _answer_unexpected)
     app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=1)
 
     @app.get("/v2/health/live", tags=["health"])
@@ -188,3 +191,8 @@ def _version() -> str:
     from importlib.metadata import version
 
     return version("tandem-transformer")
+
+
+async def _answer_unexpected(request: Any, error: Exception) -> Response:
+    """What the client is told; uvicorn logs the traceback."""
+    return await _answer_error(request, Internal("internal error"))

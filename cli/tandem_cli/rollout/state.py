@@ -46,14 +46,14 @@ class Stack(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         pid: Its process.
         url: Where clients reach the model.
-        admin_url: Envoy's admin interface.
+        admin_socket: Unix socket of Envoy's admin interface.
         versions: Versions that may be started.
         predictions: What they predicted for their training data, by version.
     """
 
     pid: int
     url: str
-    admin_url: str = ""
+    admin_socket: str = ""
     versions: tuple[str, ...] = ()
     predictions: dict[str, Predictions] = {}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import httpx2
@@ -32,17 +34,27 @@ class Fetched:
     body: bytes
 
 
-def open_client(*, seconds: float, connections: int = 50) -> httpx2.AsyncClient:
+def open_client(
+    *, seconds: float, connections: int = 50, sockets: Mapping[str, Path] = MappingProxyType({})
+) -> httpx2.AsyncClient:
     """A client that ignores proxies and credentials of its surroundings.
 
     Args:
         seconds: Longest time of each step of a request.
         connections: Most connections at once.
+        sockets: Unix sockets of servers, by scheme and host of their URLs.
     """
     limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
     # nobody is followed to where an answer leads, and a small answer does not become a large one
     headers = {"Accept-Encoding": "identity"}
-    return httpx2.AsyncClient(timeout=seconds, limits=limits, trust_env=False, follow_redirects=False, headers=headers)
+    return httpx2.AsyncClient(
+        timeout=seconds,
+        limits=limits,
+        trust_env=False,
+        follow_redirects=False,
+        headers=headers,
+        mounts={url: httpx2.AsyncHTTPTransport(uds=str(path)) for url, path in sockets.items()},
+    )
 
 
 async def fetch(

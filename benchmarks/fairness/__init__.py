@@ -1,0 +1,1 @@
+"""One client attacks, another one's latency is measured: ``make fairness``; see ``benchmarks/README.md``."""

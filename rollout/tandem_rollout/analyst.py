@@ -231,7 +231,11 @@ class Analyst:
             # under a name that is new to an arm others may have been counted before
             readings = await self._source.read(metrics, arms)
             self._windows = {
-                name: begun_at(window, readings.get(name, _NOTHING), now) for name, window in self._windows.items()
+                # series of histograms are merged: those of other traffic cannot be told apart
+                name: extended(Window(), readings.get(name, _NOTHING), now)
+                if window.binned and before and _traffic(before) != _traffic(arms)
+                else begun_at(window, readings.get(name, _NOTHING), now)
+                for name, window in self._windows.items()
             }
         return readings
 
@@ -244,6 +248,10 @@ def _same(record: Record, other: Record) -> bool:
 def _names(arms: Arms) -> list[tuple[tuple[str, ...], str]]:
     """What tells both arms' counters from others: clusters of the gateway, and a label of the pods."""
     return [(place.clusters, place.traffic) for place in (arms.stable, arms.canary)]
+
+
+def _traffic(arms: Arms) -> tuple[str, str]:
+    return arms.stable.traffic, arms.canary.traffic
 
 
 def _as_before(arms: Arms, before: Arms) -> Arms:

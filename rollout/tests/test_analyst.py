@@ -494,3 +494,42 @@ async def test_a_past_that_stays_unread_is_given_up_when_something_is_counted_an
     assert source.asked == 2
     assert found.lines[0].message == "dispersion was not measured before the run: connection refused"
     assert found.lines[0].canary_requests > 0
+
+
+class ByTraffic(Scraped):
+    """A pod whose canary has answered many requests that the weights sent in an earlier run, and few of its preview."""
+
+    async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
+        return [await self.read(metrics, arms)]
+
+    async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
+        def slow(series: str, total: float) -> dict[str, dict[str, dict[float, float]]]:
+            return {"pod": {series: {0.1: 0.9 * total, math.inf: total}}}
+
+        traffic, at = arms.canary.traffic, self.now // self.every * self.every
+        canary = {"weighted": 5000.0, "preview": 0.0}[traffic] + 10.0 * at
+        return {
+            "errors-in-pods": Counted(
+                {"pod": Counters({"all": 90.0 * at}, {})}, {"pod": Counters({traffic: canary}, {})}
+            ),
+            "latency": Binned(slow("all", 90.0 * at), slow(traffic, canary)),
+        }
+
+
+async def test_what_was_counted_of_other_traffic_before_is_no_evidence_after_the_switch() -> None:
+    """Pods have served before: what the weights sent them then says nothing about this run."""
+    source, kept = ByTraffic(1.0), Kept()
+    analyst = Analyst(source, kept)
+    both = [Metric(type="errors", where="pods"), Metric(type="latency")]
+    analysis = Analysis(metrics=both, interval="10s", warmup="0s")
+    for second in range(60):
+        traffic, weight = ("preview", 0) if second < 30 else ("weighted", 100)
+        arms = replace(ARMS, canary=replace(ARMS.canary, traffic=traffic))
+        await analyst.look(analysis, replace(RUN, weight=weight), arms, source.now)
+        source.now += 1.0
+    assert analyst.record is not None
+    for metric in both:
+        samples = [{**each.reported, **each.counts} for each in analyst.record.samples]
+        seen = [each[metric.called][0] for each in samples if metric.called in each]
+        assert len(seen) >= 4
+        assert max(seen) <= 10.0 * 20, metric.called

@@ -49,7 +49,7 @@ class App:
             f"/v2/models/{name}/infer": predict_v2,
             f"/v2/models/{versioned}/infer": predict_v2,
         }
-        self._service = service
+        self.endpoints = {path.encode(): endpoint for path, endpoint in self.predict.items()}
         self._fastapi = _fastapi(service, v2)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -42,6 +42,9 @@ class Config:
     max_queued_rows: int = 20_000
     max_request_rows: int = 10_000
     max_body_bytes: int = 8 * 1024 * 1024
+    max_buffered_bytes: int = 128 * 1024 * 1024
+    upload_timeout_s: float = 30.0
+    max_connections: int = 4096
     shutdown_grace_s: float = 20.0
     unit_header: str = UNIT_HEADER
     explain: bool = False
@@ -153,6 +156,24 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         default=default.max_body_bytes,
         help="longest body of a request (%(default)s)",
+    )
+    add(
+        "--max_buffered_bytes",
+        type=_positive,
+        default=default.max_buffered_bytes,
+        help="bytes of long bodies that may be held at once before clients are told 429 (%(default)s)",
+    )
+    add(
+        "--upload_timeout_s",
+        type=_duration,
+        default=default.upload_timeout_s,
+        help="time from the first to the last byte of a request over HTTP (%(default)g)",
+    )
+    add(
+        "--max_connections",
+        type=_positive,
+        default=default.max_connections,
+        help="connections over HTTP at once; of more, the one that was idle for longest is closed (%(default)s)",
     )
     add(
         "--shutdown_grace_s",

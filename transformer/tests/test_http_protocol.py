@@ -6,11 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import uvicorn
 from uvicorn.server import ServerState
 
 from tandem import Bundle
+from tandem.oip.uploads import Uploads
 from tandem_transformer.app import App
 from tandem_transformer.http_protocol import PredictProtocol
 
@@ -26,13 +28,15 @@ HEALTH = b"GET /v2/health/live HTTP/1.1\r\nHost: t\r\n\r\n"
 async def connection(
     bundle: Bundle, keep_alive: float
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    app = App(make_service(bundle))
+    service = make_service(bundle)
+    app = App(service)
     config = uvicorn.Config(app, timeout_keep_alive=keep_alive, lifespan="off", log_config=None)  # type: ignore[arg-type]
     config.load()
-    endpoints = {path.encode(): endpoint for path, endpoint in app.predict.items()}
+    uploads = Uploads(max_body_bytes=service.config.max_body_bytes)
+    protocol = partial(PredictProtocol, app.endpoints, uploads, service.recorder)
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: PredictProtocol(endpoints, config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        lambda: protocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())

@@ -108,7 +108,8 @@ class Http1Protocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read its answers: read no more requests of it, nor wait for it forever."""
         super().pause_writing()
-        self.flow.pause_reading()
+        if not self.transport.is_closing():
+            self.flow.pause_reading()
         self._stuck = self.loop.call_later(self._uploads.timeout_s, self._abort_if_stuck, self._left_to_write())
 
     def resume_writing(self) -> None:
@@ -116,7 +117,7 @@ class Http1Protocol(HttpToolsProtocol):
         super().resume_writing()
         if self._stuck is not None:
             self._stuck.cancel()
-        if not self.pipeline:
+        if not self.pipeline and not self.transport.is_closing():
             self.flow.resume_reading()
 
     def shutdown(self) -> None:

@@ -9,7 +9,7 @@ the answer to the socket at once. Whatever is not plain takes uvicorn's way, to 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -81,6 +81,12 @@ class PredictProtocol(Http1Protocol):
             self.idle_since = self.loop.time()
             self.server_state.total_requests += 1
 
+    def run(self, step: Coroutine[Any, Any, None]) -> None:
+        """Run a part of a request that waits for something; the server ends no sooner."""
+        task = self.loop.create_task(step)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
     def release(self, held: int) -> None:
         """The body of a request is not needed any more."""
         self._uploads.release(held)
@@ -121,7 +127,18 @@ class _Cycle:
         """Read the body and ask for an answer."""
         try:
             self._exchange.admit()
+            if self._exchange.is_long(body):
+                self._protocol.run(self._start_long(body))
+                return
             call = self._exchange.ask(body)
+        except Exception as error:
+            self._send(self._exchange.refuse(error))
+        else:
+            call.answer.add_done_callback(self._answered)
+
+    async def _start_long(self, body: bytes) -> None:
+        try:
+            call = await self._exchange.ask_long(body)
         except Exception as error:
             self._send(self._exchange.refuse(error))
         else:

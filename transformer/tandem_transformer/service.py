@@ -65,7 +65,7 @@ class Service:
         self._plan = LookupPlan(bundle.model.views)
         self._store_timeout = config.store_timeout_ms / 1000
         self._predictor_timeout = config.predictor_timeout_ms / 1000
-        self._request_timeout = config.request_timeout_ms / 1000
+        self.request_timeout = config.request_timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._coalescer = Coalescer(
             self.answer,
@@ -88,16 +88,21 @@ class Service:
         """Whether new requests should come here: not while stopping. What comes all the same is answered."""
         return not self.draining
 
-    def call(self, size: int, timeout: float | None) -> Call:
+    def now(self) -> float:
+        """The time on the clock of deadlines."""
+        return self._loop.time()
+
+    def call(self, size: int, timeout: float | None, arrived: float | None = None) -> Call:
         """A call with its deadline.
 
         Args:
             size: Number of its rows.
             timeout: Seconds that the client gives it; None for what the configuration gives.
+            arrived: When the request was there, on the clock of deadlines; now if None.
         """
-        own = timeout is not None and timeout < self._request_timeout
-        seconds = timeout if own and timeout is not None else self._request_timeout
-        call = Call(size, self._loop.time() + seconds, self._loop.create_future())
+        own = timeout is not None and timeout < self.request_timeout
+        seconds = timeout if own and timeout is not None else self.request_timeout
+        call = Call(size, (self._loop.time() if arrived is None else arrived) + seconds, self._loop.create_future())
         if own:
             timer = self._loop.call_at(call.deadline, _expire, call)
             call.answer.add_done_callback(lambda _: timer.cancel())

@@ -155,10 +155,11 @@ class Exchange:
         Raises:
             RequestError: also if it cannot be done in the time that a request has.
         """
-        arrived = self._service.now()
+        arrived, own = self._service.now(), timeout_of(self._headers)
+        limit = self._service.request_timeout if own is None else min(own, self._service.request_timeout)
         reading = asyncio.get_running_loop().run_in_executor(_reader, self._read_long, body)
         try:
-            content = await asyncio.wait_for(reading, self._service.request_timeout)
+            content = await asyncio.wait_for(reading, limit)
         except TimeoutError:
             raise DeadlineExceeded("the request could not be read within the time that it had") from None
         return self._submit(content, arrived)

@@ -34,6 +34,9 @@ from tandem_transformer.predictors import Predictor
 
 log = logging.getLogger(__name__)
 
+EXPIRY_S = 0.02
+"""A call is ended at most so much after its deadline."""
+
 # Nothing that a row could be the cause of: a second try in parts would only add to the load.
 _SHARED = (Overloaded, Unavailable, DeadlineExceeded)
 
@@ -67,6 +70,7 @@ class Service:
         self._predictor_timeout = config.predictor_timeout_ms / 1000
         self.request_timeout = config.request_timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
+        self._expiry: asyncio.TimerHandle | None = None
         self._coalescer = Coalescer(
             self.answer,
             max_rows=config.max_batch_rows,
@@ -115,6 +119,8 @@ class Service:
             Overloaded: if too much is waiting.
         """
         self._coalescer.submit(call)
+        if self._expiry is None:
+            self._expiry = self._loop.call_later(EXPIRY_S, self._expire_late)
 
     async def answer(self, calls: list[Call]) -> None:
         """Answer the calls of one batch; each gets its answer or its error."""
@@ -166,6 +172,15 @@ class Service:
         await self._coalescer.drain()
         await self._predictor.close()
         await self._store.close()
+
+    def _expire_late(self) -> None:
+        """End the calls whose time is over, wherever they are; a timer for each of them would cost more."""
+        calls = list(self._coalescer.calls())
+        self._expiry = self._loop.call_later(EXPIRY_S, self._expire_late) if calls else None
+        now = self._loop.time()
+        for call in calls:
+            if call.deadline <= now:
+                _expire(call)
 
     async def _run(self, calls: list[Call]) -> None:
         clock = time.perf_counter

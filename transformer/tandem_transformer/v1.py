@@ -96,7 +96,8 @@ class V1:
                 rows += self._decode_piece(piece)
             except RequestError as error:
                 for detail in error.details:
-                    detail["row"] += piece.first
+                    if detail["row"] is not None:
+                        detail["row"] += piece.first
                 if not isinstance(error, ContractViolation):
                     raise
                 violations += [replace(one, row=piece.first + (one.row or 0)) for one in error.violations]

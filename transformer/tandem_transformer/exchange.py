@@ -168,7 +168,10 @@ class Exchange:
         content_encoding = self._headers.get(b"content-encoding")
         if content_encoding is not None:
             body = encoding.decompress(body, content_encoding, self._service.config.max_body_bytes)
-        return self._codec.read(body, self._headers)
+        content = self._codec.read(body, self._headers)
+        if content.rows is None:
+            return content
+        return Content(content.size, columns=self._service.reader.columns(content.rows))
 
     def _submit(self, content: Content, arrived: float | None = None) -> Call:
         call = self._call = self._service.call(content.size, timeout_of(self._headers), arrived)

@@ -34,6 +34,9 @@ from tandem_transformer.predictors import Predictor
 
 log = logging.getLogger(__name__)
 
+MANY_ROWS = 1000
+"""A batch of more rows gives way to other requests between its stages, which take some milliseconds each."""
+
 EXPIRY_S = 0.02
 """A call is ended at most so much after its deadline."""
 
@@ -191,19 +194,27 @@ class Service:
         as_of = self.reader.as_of(request, now)
         deadline = max(call.deadline for call in calls)
         merged = clock()
+        if rows > MANY_ROWS:
+            await asyncio.sleep(0)
         views = await self._lookup(self._plan.keys(request), rows, deadline) if self._plan.uses else ()
         looked_up = clock()
+        if rows > MANY_ROWS:
+            await asyncio.sleep(0)
         features = self.pipeline.features(Inputs(request, views, as_of))
         if features.refused:
             await self._refuse(calls, features)
             return
         computed = clock()
+        if rows > MANY_ROWS:
+            await asyncio.sleep(0)
         tensors = self.pipeline.tensors(features.columns)
         if len(calls) == 1:
             calls[0].tensors = tensors
         assembled = clock()
         outputs = await self._predict(tensors, deadline)
         predicted = clock()
+        if rows > MANY_ROWS:
+            await asyncio.sleep(0)
         answers = self.pipeline.predictions(outputs, features.columns)
         finished = clock()
         decode = sum(call.decode_s for call in calls) + merged - started

@@ -49,6 +49,7 @@ class Config:
     unit_header: str = UNIT_HEADER
     explain: bool = False
     access_log: bool = False
+    docs: bool = True
 
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
@@ -191,6 +192,12 @@ def _parser() -> argparse.ArgumentParser:
         "--explain",
         action="store_true",
         help="let clients ask for the vector of each row with the header x-explain: vector",
+    )
+    add(
+        "--docs",
+        type=_flag,
+        default=default.docs,
+        help="serve the page /docs and its OpenAPI description (true); false for neither",
     )
     add("--access_log", action="store_true", help="log every request, not only those that fail")
     return parser

@@ -9,10 +9,12 @@ TandemError
     ├── MalformedRequest   400  cannot be parsed
     ├── NotFound           404  no such model, version or entity
     ├── MethodNotAllowed   405
+    ├── UploadTimeout      408  the request did not arrive in time
     ├── RequestTooLarge    413
     ├── UnsupportedMedia   415
     ├── ContractViolation  422  parsed, but breaks the contract
     ├── Overloaded         429  the bounded queue is full
+    ├── HeadTooLarge       431
     ├── Internal           500
     ├── Unavailable        503  store or predictor cannot be reached
     └── DeadlineExceeded   504
@@ -140,6 +142,14 @@ class MethodNotAllowed(RequestError):
         self.allowed = allowed
 
 
+class UploadTimeout(RequestError):
+    """The request did not arrive as a whole within the time that it has for that."""
+
+    status = 408
+    grpc_status = "DEADLINE_EXCEEDED"
+    default_code = "upload_timeout"
+
+
 class RequestTooLarge(RequestError):
     """The body is longer than this server takes."""
 
@@ -180,6 +190,14 @@ class Overloaded(RequestError):
     status = 429
     grpc_status = "RESOURCE_EXHAUSTED"
     default_code = "overloaded"
+
+
+class HeadTooLarge(RequestError):
+    """The request line and the headers are longer than this server takes."""
+
+    status = 431
+    grpc_status = "RESOURCE_EXHAUSTED"
+    default_code = "head_too_large"
 
 
 class Internal(RequestError):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from tandem.errors import Internal, MalformedRequest, MethodNotAllowed, RequestError, RequestTooLarge
-from tandem.oip import encoding, rest
+from tandem.oip import InferRequest, encoding, rest
+from tandem.oip.jsonscan import LONG
 from tandem_predictor.admission import Admission
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.model import Model
@@ -25,6 +28,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _PREFIX: Final = "/v2/models/"
 _SUFFIX: Final = "/infer"
+# One thread each: several would only wait for each other, and hold the memory of several bodies.
+_reader: Final = ThreadPoolExecutor(1, "reader")
+_writer: Final = ThreadPoolExecutor(1, "writer")
 _HEADER_LENGTH: Final = rest.HEADER_LENGTH.lower().encode()
 
 
@@ -89,10 +95,19 @@ class App:
 
     async def _answer(self, model: Model, head: _Head, receive: Receive) -> rest.Body:
         content = await self._read(receive)
+        if len(content) > LONG or head.encoding:
+            request = await asyncio.get_running_loop().run_in_executor(_reader, self._decode, content, model, head)
+        else:
+            request = self._decode(content, model, head)
+        response = await model.infer(request)
+        if sum(output.data.size for output in response.outputs) > LONG:
+            return await asyncio.get_running_loop().run_in_executor(_writer, rest.encode_response, response, request)
+        return rest.encode_response(response, request)
+
+    def _decode(self, content: bytes, model: Model, head: _Head) -> InferRequest:
         if head.encoding:
             content = encoding.decompress(content, head.encoding, self._max_body_bytes)
-        request = rest.decode_request(content, head.header_length, model_name=model.name, model_version=model.version)
-        return rest.encode_response(await model.infer(request), request)
+        return rest.decode_request(content, head.header_length, model_name=model.name, model_version=model.version)
 
     def _check_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> _Head:
         header_length, content_encoding, accepted = None, b"", b""

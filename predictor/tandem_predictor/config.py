@@ -41,6 +41,9 @@ class Config:
         inline_below_ms: A model whose largest batch takes less runs on the event loop; handing it to a thread would
             cost more.
         max_body_bytes: Longest body or message.
+        max_buffered_bytes: Bytes of long bodies over REST that may be held at once.
+        upload_timeout_s: Longest time from the first to the last byte of a request over REST.
+        max_connections: Connections over REST at once; of more, the one that was idle for longest is closed.
         request_timeout_ms: Longest time between arrival and result; 0 for none.
         shutdown_grace_s: Time for requests in flight to end after SIGTERM.
     """
@@ -60,6 +63,9 @@ class Config:
     max_queue_rows: int = 4096
     inline_below_ms: float = 0.5
     max_body_bytes: int = 64 * 2**20
+    max_buffered_bytes: int = 512 * 2**20
+    upload_timeout_s: float = 30.0
+    max_connections: int = 4096
     request_timeout_ms: float = 0.0
     shutdown_grace_s: float = 30.0
 
@@ -103,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     flag("max_queue_rows", _positive, "most rows that wait for a model; more are answered with 429")
     flag("inline_below_ms", _duration, "models whose largest batch is faster run on the event loop")
     flag("max_body_bytes", _positive, "longest request")
+    flag("max_buffered_bytes", _positive, "bytes of long bodies held at once; more are answered with 429")
+    flag("upload_timeout_s", _span, "longest time from the first to the last byte of a request over REST")
+    flag("max_connections", _positive, "connections at once; of more, the one idle for longest is closed")
     flag("request_timeout_ms", _duration, "longest time to a result, 0 for no limit")
     flag("shutdown_grace_s", _duration, "time for requests in flight to end after SIGTERM")
     return parser
@@ -126,6 +135,13 @@ def _duration(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is no duration")
+    return value
+
+
+def _span(text: str) -> float:
+    value = _duration(text)
+    if not value:
+        raise argparse.ArgumentTypeError("must be longer than 0")
     return value
 
 

@@ -7,13 +7,31 @@ would wake up twice for every answer.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
-from tandem.oip.http1 import Http1Protocol
+from tandem.errors import RequestError
+from tandem.oip.http1 import Http1Protocol, Refusal
+from tandem.oip.uploads import Uploads
 
 
 class CorkedProtocol(Http1Protocol):
-    """uvicorn's protocol over a :class:`CorkedTransport`."""
+    """uvicorn's protocol over a :class:`CorkedTransport`.
+
+    Args:
+        uploads: Limits of the process.
+        count: Counts a request that is refused before it is there, by the code of the error.
+        options: Those of uvicorn's protocol.
+    """
+
+    def __init__(self, uploads: Uploads, count: Callable[[str], None], **options: Any) -> None:
+        super().__init__(uploads, **options)
+        self._count = count
+
+    def refusal(self, error: RequestError) -> Refusal:
+        """Body and headers of the answer to a request that is refused before it is there."""
+        self._count(error.code)
+        return super().refusal(error)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
@@ -38,6 +56,10 @@ class CorkedTransport:
         """Send what is left, then close."""
         self._flush()
         self._transport.close()
+
+    def get_write_buffer_size(self) -> int:
+        """How many bytes are not sent yet."""
+        return sum(map(len, self._parts)) + self._transport.get_write_buffer_size()
 
     def _flush(self) -> None:
         if self._parts:

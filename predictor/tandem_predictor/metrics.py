@@ -139,12 +139,16 @@ class ModelMetrics:
         self.rows = rows
         self.queue_rows = queue_rows
 
-    def answered(self, code: str, seconds: float) -> None:
-        """Count a request: ``code`` is ``ok`` or the error's code."""
+    def refused(self, code: str) -> None:
+        """Count a request that is refused before it is there as a whole; how long that took was up to its client."""
         counter = self._codes.get(code)
         if counter is None:
             counter = self._codes[code] = self._requests.labels(self._model, code)
         counter.inc()
+
+    def answered(self, code: str, seconds: float) -> None:
+        """Count a request: ``code`` is ``ok`` or the error's code."""
+        self.refused(code)
         self._request_seconds.observe(seconds)
         if code == "ok":
             self.last = time.time()

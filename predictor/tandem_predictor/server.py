@@ -9,12 +9,14 @@ import logging
 import signal
 import socket
 from collections.abc import Iterator
+from functools import partial
 
 import uvicorn
 
 from tandem.errors import BundleError
 from tandem.oip import protobuf
 from tandem.oip.health import Health
+from tandem.oip.uploads import Uploads
 from tandem_predictor.admission import Admission
 from tandem_predictor.app import App
 from tandem_predictor.config import Config
@@ -53,7 +55,7 @@ async def serve(config: Config) -> int:
     metrics = Metrics()
     repository = Repository(config, metrics)
     admission = Admission(config.workers, metrics)
-    http = _http_server(config, App(repository, admission, metrics, config.max_body_bytes))
+    http = _http_server(config, App(repository, admission, metrics, config.max_body_bytes), metrics)
     health = Health([protobuf.SERVICE], lambda: repository.ready)
     handlers = {**Service(repository, admission, metrics).handlers(), **health_handlers(health)}
     rpc = GrpcServer(handlers, config.max_body_bytes, stream_handlers(health))
@@ -113,11 +115,17 @@ def _listen(host: str, port: int) -> socket.socket:
         raise OSError(f"cannot listen at {host}:{port}: {error.strerror}") from None
 
 
-def _http_server(config: Config, app: App) -> uvicorn.Server:
+def _http_server(config: Config, app: App, metrics: Metrics) -> uvicorn.Server:
+    uploads = Uploads(
+        max_body_bytes=config.max_body_bytes,
+        max_buffered_bytes=config.max_buffered_bytes,
+        timeout_s=config.upload_timeout_s,
+        max_connections=config.max_connections,
+    )
     return _HttpServer(
         uvicorn.Config(
             app,
-            http=CorkedProtocol,
+            http=partial(CorkedProtocol, uploads, metrics.of("").refused),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             access_log=False,

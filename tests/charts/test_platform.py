@@ -15,6 +15,7 @@ from tests.charts.rendered import CHARTS, Objects, charts, one, template, values
 from tandem_rollout.controller.permissions import PERMISSIONS
 from tandem_rollout.crd import crd
 from tandem_rollout.platform import Platform
+from tandem_transformer.config import Config
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 
@@ -121,6 +122,24 @@ def test_the_crd_outlives_the_release_unless_told_otherwise() -> None:
 
     assert policy({}) == "keep"
     assert policy({"crds": {"keep": False}}) is None
+
+
+# the Gateway
+
+
+def test_uploads_and_connections_are_bounded_at_the_gateway() -> None:
+    policy = one(template("tandem", {"gateway": {"name": "eg", "namespace": "edge"}}), "ClientTrafficPolicy")
+    assert policy["metadata"]["namespace"] == "edge"
+    (target,) = policy["spec"]["targetRefs"]
+    assert (target["kind"], target["name"]) == ("Gateway", "eg")
+    assert policy["spec"]["connection"]["connectionLimit"]["value"] > 0
+    # sooner than the pods, which would be taken for the cause
+    assert int(policy["spec"]["timeout"]["http"]["requestReceivedTimeout"].removesuffix("s")) < Config.upload_timeout_s
+
+
+@pytest.mark.parametrize("values", [{"gateway": {"clientTraffic": {"create": False}}}, {"rbac": {"namespaced": True}}])
+def test_the_gateway_is_left_alone_where_it_belongs_to_others(values: dict[str, Any]) -> None:
+    assert "ClientTrafficPolicy" not in {each["kind"] for each in template("tandem", values)}
 
 
 # the Deployment

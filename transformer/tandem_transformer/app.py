@@ -49,7 +49,7 @@ class App:
             f"/v2/models/{name}/infer": predict_v2,
             f"/v2/models/{versioned}/infer": predict_v2,
         }
-        self._service = service
+        self.endpoints = {path.encode(): endpoint for path, endpoint in self.predict.items()}
         self._fastapi = _fastapi(service, v2)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,6 +67,8 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     about = bundle.model.__doc__ or ""
     # and a redirect to a path without its last slash would lead to whatever host the client names
     options: dict[str, Any] = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}
+    if not service.config.docs:
+        options["openapi_url"] = None
     app = FastAPI(title=name, version=bundle.version, description=about, **options)
     app.add_exception_handler(RequestError, _answer_error)
     app.add_exception_handler(Exception, _answer_unexpected)
@@ -133,11 +135,12 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     async def metrics() -> Response:
         return Response(service.recorder.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    page = (files("tandem_transformer") / "docs.html").read_bytes()
+    if service.config.docs:
+        page = (files("tandem_transformer") / "docs.html").read_bytes()
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return Response(page, media_type="text/html", headers={"content-security-policy": _DOCS_POLICY})
+        @app.get("/docs", include_in_schema=False)
+        async def docs() -> Response:
+            return Response(page, media_type="text/html", headers={"content-security-policy": _DOCS_POLICY})
 
     @app.exception_handler(HTTPException)
     async def elsewhere(request: Request, error: HTTPException) -> Response:

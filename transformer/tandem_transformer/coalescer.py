@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from itertools import chain
 from typing import Any
 
 from tandem.errors import Overloaded
@@ -46,7 +47,7 @@ class Coalescer:
         self._max_queued_rows = max_queued_rows
         self._waiting: deque[Call] = deque()
         self._queued_rows = 0
-        self._running: dict[asyncio.Task[None], int] = {}
+        self._running: dict[asyncio.Task[None], list[Call]] = {}
         self._expected = 1
         self._leaving = False
         self._timer: asyncio.TimerHandle | None = None
@@ -64,6 +65,10 @@ class Coalescer:
         self._queued_rows += call.size
         if not self._leaving and len(self._running) < self._max_batches:
             self._consider()
+
+    def calls(self) -> Iterator[Call]:
+        """All that wait or are on their way."""
+        return chain(self._waiting, *self._running.values())
 
     async def drain(self) -> None:
         """Wait until every call is answered."""
@@ -86,11 +91,11 @@ class Coalescer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._expected = len(self._waiting) + sum(self._running.values())
+        self._expected = len(self._waiting) + sum(map(len, self._running.values()))
         while self._waiting and len(self._running) < self._max_batches:
             calls = self._take()
             task = self._loop.create_task(self._run(calls))
-            self._running[task] = len(calls)
+            self._running[task] = calls
             task.add_done_callback(self._done)
 
     def _take(self) -> list[Call]:

@@ -42,10 +42,14 @@ class Config:
     max_queued_rows: int = 20_000
     max_request_rows: int = 10_000
     max_body_bytes: int = 8 * 1024 * 1024
+    max_buffered_bytes: int = 128 * 1024 * 1024
+    upload_timeout_s: float = 30.0
+    max_connections: int = 4096
     shutdown_grace_s: float = 20.0
     unit_header: str = UNIT_HEADER
     explain: bool = False
     access_log: bool = False
+    docs: bool = True
 
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
@@ -155,6 +159,24 @@ def _parser() -> argparse.ArgumentParser:
         help="longest body of a request (%(default)s)",
     )
     add(
+        "--max_buffered_bytes",
+        type=_positive,
+        default=default.max_buffered_bytes,
+        help="bytes of long bodies that may be held at once before clients are told 429 (%(default)s)",
+    )
+    add(
+        "--upload_timeout_s",
+        type=_duration,
+        default=default.upload_timeout_s,
+        help="time from the first to the last byte of a request over HTTP (%(default)g)",
+    )
+    add(
+        "--max_connections",
+        type=_positive,
+        default=default.max_connections,
+        help="connections over HTTP at once; of more, the one that was idle for longest is closed (%(default)s)",
+    )
+    add(
         "--shutdown_grace_s",
         type=_span,
         default=default.shutdown_grace_s,
@@ -170,6 +192,12 @@ def _parser() -> argparse.ArgumentParser:
         "--explain",
         action="store_true",
         help="let clients ask for the vector of each row with the header x-explain: vector",
+    )
+    add(
+        "--docs",
+        type=_flag,
+        default=default.docs,
+        help="serve the page /docs and its OpenAPI description (true); false for neither",
     )
     add("--access_log", action="store_true", help="log every request, not only those that fail")
     return parser

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import secrets
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from tandem.errors import Internal, MalformedRequest, Overloaded, RequestError, UnsupportedMedia
-from tandem.oip import encoding, rest
+from tandem.contract import Columns
+from tandem.errors import DeadlineExceeded, Internal, MalformedRequest, Overloaded, RequestError, UnsupportedMedia
+from tandem.oip import InferRequest, encoding, rest
+from tandem.oip.jsonscan import LONG
+from tandem.rows import Row
 from tandem_transformer.batch import STAGES, Answer, Call
 from tandem_transformer.config import Config
 from tandem_transformer.explain import vectors
@@ -37,6 +42,9 @@ _JSON = (b"content-type", b"application/json")
 _HEADER_LENGTH = rest.HEADER_LENGTH.lower().encode()
 _encode = msgspec.json.Encoder().encode
 
+# One thread: several would only wait for each other, and hold the memory of several bodies.
+_reader = ThreadPoolExecutor(1, "reader")
+
 # Request ids of our own: a random start for each process, then a number.
 _id_start = secrets.token_hex(6)
 _id_numbers = itertools.count(1)
@@ -50,6 +58,22 @@ class HttpResponse(NamedTuple):
     content: bytes
 
 
+class Content(NamedTuple):
+    """What a request asks: either rows or columns, as its protocol brings them.
+
+    Attributes:
+        size: Number of its rows.
+        rows: Decoded rows.
+        columns: Columns for each field of the contract.
+        request: The request as its protocol has it, where the answer depends on it.
+    """
+
+    size: int
+    rows: Sequence[Row] | None = None
+    columns: Columns | None = None
+    request: InferRequest | None = None
+
+
 class Codec(Protocol):
     """A protocol's part of a predict route."""
 
@@ -58,8 +82,8 @@ class Codec(Protocol):
         """Media types that it reads."""
         ...
 
-    def read(self, body: bytes, headers: Headers) -> Call:
-        """A call out of a request.
+    def read(self, body: bytes, headers: Headers) -> Content:
+        """What a request asks. May run in any thread.
 
         Raises:
             RequestError: if it cannot be read or breaks the contract.
@@ -119,10 +143,39 @@ class Exchange:
         Raises:
             RequestError: if it cannot be read, breaks the contract, or too much is waiting.
         """
+        return self._submit(self._codec.read(body, self._headers))
+
+    def is_long(self, body: bytes) -> bool:
+        """Whether the body may take so long to read that it must be done by :meth:`ask_long`."""
+        return len(body) > LONG or b"content-encoding" in self._headers
+
+    async def ask_long(self, body: bytes) -> Call:
+        """The same in another thread, one body at a time, while other requests go on.
+
+        Raises:
+            RequestError: also if it cannot be done in the time that a request has.
+        """
+        arrived, own = self._service.now(), timeout_of(self._headers)
+        limit = self._service.request_timeout if own is None else min(own, self._service.request_timeout)
+        reading = asyncio.get_running_loop().run_in_executor(_reader, self._read_long, body)
+        try:
+            content = await asyncio.wait_for(reading, limit)
+        except TimeoutError:
+            raise DeadlineExceeded("the request could not be read within the time that it had") from None
+        return self._submit(content, arrived)
+
+    def _read_long(self, body: bytes) -> Content:
         content_encoding = self._headers.get(b"content-encoding")
         if content_encoding is not None:
             body = encoding.decompress(body, content_encoding, self._service.config.max_body_bytes)
-        call = self._call = self._codec.read(body, self._headers)
+        content = self._codec.read(body, self._headers)
+        if content.rows is None:
+            return content
+        return Content(content.size, columns=self._service.reader.columns(content.rows))
+
+    def _submit(self, content: Content, arrived: float | None = None) -> Call:
+        call = self._call = self._service.call(content.size, timeout_of(self._headers), arrived)
+        call.rows, call.columns, call.request = content.rows, content.columns, content.request
         call.request_id = self._request_id
         call.traffic = self._traffic
         call.decode_s = time.perf_counter() - self._started
@@ -194,12 +247,10 @@ class V1Codec:
         self._service = service
         self._v1 = v1
 
-    def read(self, body: bytes, headers: Headers) -> Call:
-        """A call out of a request."""
+    def read(self, body: bytes, headers: Headers) -> Content:
+        """What a request asks."""
         rows = self._v1.decode(body)
-        call = self._service.call(len(rows), timeout_of(headers))
-        call.rows = rows
-        return call
+        return Content(len(rows), rows=rows)
 
     def write(self, call: Call, answer: Answer, headers: Headers) -> tuple[bytes, HeaderList]:
         """Body and headers of the response."""
@@ -215,17 +266,14 @@ class V2Codec:
         self._service = service
         self._v2 = v2
 
-    def read(self, body: bytes, headers: Headers) -> Call:
-        """A call out of a request."""
+    def read(self, body: bytes, headers: Headers) -> Content:
+        """What a request asks."""
         length = headers.get(_HEADER_LENGTH)
         if length is not None and not is_number(length):
             raise MalformedRequest(f"{rest.HEADER_LENGTH} must be a number of bytes")
         request = rest.decode_request(body, int(length) if length is not None else None)
         columns = self._v2.decode(request)
-        call = self._service.call(len(next(iter(columns.values()))), timeout_of(headers))
-        call.columns = columns
-        call.request = request
-        return call
+        return Content(len(next(iter(columns.values()))), columns=columns, request=request)
 
     def write(self, call: Call, answer: Answer, headers: Headers) -> tuple[bytes, HeaderList]:
         """Body and headers of the response."""

@@ -39,7 +39,8 @@ class PredictEndpoint:
             if scope["method"] != "POST":
                 raise MethodNotAllowed(scope["method"], "POST")
             exchange.admit()
-            call = exchange.ask(await self._body(headers, receive))
+            body = await self._body(headers, receive)
+            call = await exchange.ask_long(body) if exchange.is_long(body) else exchange.ask(body)
         except ClientGone:
             exchange.abandon()
             return

@@ -9,13 +9,16 @@ the answer to the socket at once. Whatever is not plain takes uvicorn's way, to 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from tandem.oip.http1 import Http1Protocol
-from tandem_transformer.exchange import Exchange, Headers, HttpResponse, is_number
+from tandem.errors import RequestError
+from tandem.oip.http1 import Http1Protocol, Refusal
+from tandem.oip.uploads import Uploads
+from tandem_transformer.exchange import Exchange, Headers, HttpResponse, error_reply, log_error, request_id_of
 from tandem_transformer.http import PredictEndpoint
+from tandem_transformer.metrics import Recorder
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
@@ -25,90 +28,77 @@ class PredictProtocol(Http1Protocol):
 
     Args:
         endpoints: Predict endpoints by path.
+        uploads: Limits of the process.
+        recorder: Counts requests that are refused before they are there.
         options: Those of uvicorn's protocol.
     """
 
-    def __init__(self, endpoints: Mapping[bytes, PredictEndpoint], **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self, endpoints: Mapping[bytes, PredictEndpoint], uploads: Uploads, recorder: Recorder, **options: Any
+    ) -> None:
+        super().__init__(uploads, **options)
         self._endpoints = endpoints
+        self._recorder = recorder
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
-        self._answered_at = self.loop.time()
         self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or was told to go."""
         super().connection_lost(exc)
         self._idle_timer.cancel()
-        if isinstance(self.cycle, _Cycle):
-            self.cycle.abandon()
 
-    # what httptools calls while it reads a request
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        # uvicorn prepares a scope here, which the short cut does without
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
-
-    def on_head(self) -> None:
-        """Its head is there: take the short cut, or go on as uvicorn does."""
+    def on_request(self, body: bytes, held: int) -> None:
+        """A request is there as a whole: take the short cut, or go on as uvicorn does."""
         endpoint = self._endpoints.get(self.url)
-        headers = dict(self.headers)
-        if endpoint is not None and self._is_plain(headers, endpoint.max_body_bytes):
-            self.cycle = _Cycle(self, endpoint, headers)  # type: ignore[assignment]
-            return
-        url, collected, expect = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expect
-        self.headers.extend(collected)
-        super().on_head()
-
-    def on_body(self, body: bytes) -> None:
-        """A part of its body is there."""
-        if isinstance(self.cycle, _Cycle):
-            # its length is known and allowed: uvicorn would stop reading until somebody asks for more
-            self.cycle.body += body
+        if (
+            endpoint is not None
+            and self.parser.get_method() == b"POST"
+            and (self.cycle is None or self.cycle.response_complete)
+        ):
+            self.cycle = cycle = _Cycle(self, endpoint, dict(self.headers), held)  # type: ignore[assignment]
+            cycle.start(body)
         else:
-            super().on_body(body)
+            super().on_request(body, held)
 
-    def on_request(self) -> None:
-        """It is there as a whole."""
-        super().on_request()
-        if isinstance(self.cycle, _Cycle):
-            self.cycle.start()
+    def refusal(self, error: RequestError) -> Refusal:
+        """Body and headers of the answer to a request that is refused before it is there."""
+        request_id = request_id_of(dict(self.headers))
+        log_error(error, request_id)
+        if self.url in self._endpoints:
+            self._recorder.refused(error.status)
+        content, headers = error_reply(error, request_id)
+        headers.append((b"x-request-id", request_id))
+        return content, headers
 
     def on_response_complete(self) -> None:
         """A request is answered; uvicorn would set a timer for each, and cancel it at the next."""
-        self._answered_at = self.loop.time()
         if self.pipeline or not isinstance(self.cycle, _Cycle):
             super().on_response_complete()
         else:
+            self.idle_since = self.loop.time()
             self.server_state.total_requests += 1
-            self.flow.resume_reading()
+
+    def run(self, step: Coroutine[Any, Any, None]) -> None:
+        """Run a part of a request that waits for something; the server ends no sooner."""
+        task = self.loop.create_task(step)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def release(self, held: int) -> None:
+        """The body of a request is not needed any more."""
+        self._uploads.release(held)
 
     def _close_if_idle(self) -> None:
-        left = self._answered_at + self.timeout_keep_alive - self.loop.time()
-        if self.cycle is not None and not self.cycle.response_complete:
-            left = self.timeout_keep_alive
+        left: float = self.timeout_keep_alive
+        if self.is_idle():
+            left += self.idle_since - self.loop.time()
         if left > 0:
             self._idle_timer = self.loop.call_later(left, self._close_if_idle)
         else:
             self.timeout_keep_alive_handler()
-
-    def _is_plain(self, headers: Headers, max_body_bytes: int) -> bool:
-        length = headers.get(b"content-length")
-        return (
-            length is not None
-            and is_number(length)
-            and int(length) <= max_body_bytes
-            and not self.expect_100_continue
-            and self.parser.get_method() == b"POST"
-            and (self.cycle is None or self.cycle.response_complete)
-        )
 
 
 class _NoEvent:
@@ -121,40 +111,47 @@ class _NoEvent:
 class _Cycle:
     """One exchange on a connection, with the attributes that uvicorn's protocol looks at in a cycle of its own."""
 
-    __slots__ = ("_exchange", "_protocol", "body", "disconnected", "keep_alive", "more_body", "response_complete")
+    __slots__ = ("_exchange", "_held", "_protocol", "disconnected", "keep_alive", "response_complete")
     message_event = _NoEvent()
 
-    def __init__(self, protocol: PredictProtocol, endpoint: PredictEndpoint, headers: Headers) -> None:
+    def __init__(self, protocol: PredictProtocol, endpoint: PredictEndpoint, headers: Headers, held: int) -> None:
         self._protocol = protocol
         self._exchange = Exchange(endpoint.service, endpoint.codec, protocol.url.decode("latin-1"), headers)
-        self.body = b""
-        self.more_body = True
+        self._held = held
         self.disconnected = False
         self.response_complete = False
-        self.keep_alive = protocol.parser.get_http_version() != "1.0" and protocol.parser.should_keep_alive()
+        parser = protocol.parser
+        self.keep_alive = parser.get_http_version() != "1.0" and parser.should_keep_alive() and not protocol.is_last
 
-    def abandon(self) -> None:
-        """There will be no more; a request that is there as a whole is answered all the same."""
-        if self.more_body:
-            self.more_body = False
-            self._exchange.abandon()
-
-    def start(self) -> None:
-        """The body is there."""
+    def start(self, body: bytes) -> None:
+        """Read the body and ask for an answer."""
         try:
             self._exchange.admit()
-            call = self._exchange.ask(self.body)
+            if self._exchange.is_long(body):
+                self._protocol.run(self._start_long(body))
+                return
+            call = self._exchange.ask(body)
+        except Exception as error:
+            self._send(self._exchange.refuse(error))
+        else:
+            call.answer.add_done_callback(self._answered)
+
+    async def _start_long(self, body: bytes) -> None:
+        try:
+            call = await self._exchange.ask_long(body)
         except Exception as error:
             self._send(self._exchange.refuse(error))
         else:
             call.answer.add_done_callback(self._answered)
 
     def _answered(self, answer: asyncio.Future[Any]) -> None:
-        response = self._exchange.respond()
-        if not self.disconnected:
-            self._send(response)
+        self._send(self._exchange.respond())
 
     def _send(self, response: HttpResponse) -> None:
+        if self._held:
+            self._protocol.release(self._held)
+        if self.disconnected:
+            return
         lines = [_STATUS_LINES[response.status]]
         lines += [b"%b: %b\r\n" % header for header in response.headers]
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")

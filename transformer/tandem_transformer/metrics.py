@@ -168,10 +168,15 @@ class Recorder:
         ).labels(*own)
         self.units = Units()
         self.inflight = 0
+        self._refused: Tally[int] = Tally()
         self._latencies: dict[_Kind, list[float]] = {}
         self._failed = 0.0
         self._last = 0.0
         self._batches: list[_Batch] = []
+
+    def refused(self, status: int) -> None:
+        """A request has been refused before it was there as a whole: no evidence, since that was up to its client."""
+        self._refused[status] += 1
 
     def traffic(self, traffic: int, unit: bytes | None) -> int:
         """Index of the traffic that a request counts as, as far as that is known when it arrives."""
@@ -233,6 +238,9 @@ class Recorder:
             about = TRAFFIC[traffic], outcome_of(status, own_deadline=own_deadline)
             self._requests.labels(*self._own, str(status), *about).inc(len(seconds))
             self._request_seconds.labels(*self._own, *about).observe_many(seconds)
+        refused, self._refused = self._refused, Tally()
+        for status, count in refused.items():
+            self._requests.labels(*self._own, str(status), TRAFFIC[DIRECT], outcome_of(status)).inc(count)
         failed, self._failed = self._failed, 0.0
         self._failed_seconds.inc(failed)
         if latencies:

@@ -15,6 +15,7 @@ import grpc.aio
 import uvicorn
 
 from tandem.bundle import Bundle
+from tandem.oip.uploads import Uploads
 from tandem.stores import open_store
 from tandem_transformer.app import App
 from tandem_transformer.config import Config
@@ -49,7 +50,7 @@ async def serve(config: Config) -> None:
     http_server = _HttpServer(
         uvicorn.Config(
             app,
-            http=partial(PredictProtocol, {path.encode(): endpoint for path, endpoint in app.predict.items()}),  # type: ignore[arg-type]
+            http=partial(PredictProtocol, app.endpoints, _uploads(config), recorder),  # type: ignore[arg-type]
             interface="asgi3",
             ws="none",
             lifespan="off",
@@ -86,6 +87,15 @@ async def serve(config: Config) -> None:
     service.draining = True
     grpc_service.close()
     await _stop(service, http_server, serving, grpc_server, config.shutdown_grace_s)
+
+
+def _uploads(config: Config) -> Uploads:
+    return Uploads(
+        max_body_bytes=config.max_body_bytes,
+        max_buffered_bytes=config.max_buffered_bytes,
+        timeout_s=config.upload_timeout_s,
+        max_connections=config.max_connections,
+    )
 
 
 class _HttpServer(uvicorn.Server):

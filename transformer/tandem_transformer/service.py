@@ -34,6 +34,12 @@ from tandem_transformer.predictors import Predictor
 
 log = logging.getLogger(__name__)
 
+MANY_ROWS = 1000
+"""A batch of more rows gives way to other requests between its stages, which take some milliseconds each."""
+
+EXPIRY_S = 0.02
+"""A call is ended at most so much after its deadline."""
+
 # Nothing that a row could be the cause of: a second try in parts would only add to the load.
 _SHARED = (Overloaded, Unavailable, DeadlineExceeded)
 
@@ -65,8 +71,9 @@ class Service:
         self._plan = LookupPlan(bundle.model.views)
         self._store_timeout = config.store_timeout_ms / 1000
         self._predictor_timeout = config.predictor_timeout_ms / 1000
-        self._request_timeout = config.request_timeout_ms / 1000
+        self.request_timeout = config.request_timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
+        self._expiry: asyncio.TimerHandle | None = None
         self._coalescer = Coalescer(
             self.answer,
             max_rows=config.max_batch_rows,
@@ -88,16 +95,21 @@ class Service:
         """Whether new requests should come here: not while stopping. What comes all the same is answered."""
         return not self.draining
 
-    def call(self, size: int, timeout: float | None) -> Call:
+    def now(self) -> float:
+        """The time on the clock of deadlines."""
+        return self._loop.time()
+
+    def call(self, size: int, timeout: float | None, arrived: float | None = None) -> Call:
         """A call with its deadline.
 
         Args:
             size: Number of its rows.
             timeout: Seconds that the client gives it; None for what the configuration gives.
+            arrived: When the request was there, on the clock of deadlines; now if None.
         """
-        own = timeout is not None and timeout < self._request_timeout
-        seconds = timeout if own and timeout is not None else self._request_timeout
-        call = Call(size, self._loop.time() + seconds, self._loop.create_future())
+        own = timeout is not None and timeout < self.request_timeout
+        seconds = timeout if own and timeout is not None else self.request_timeout
+        call = Call(size, (self._loop.time() if arrived is None else arrived) + seconds, self._loop.create_future())
         if own:
             timer = self._loop.call_at(call.deadline, _expire, call)
             call.answer.add_done_callback(lambda _: timer.cancel())
@@ -110,6 +122,8 @@ class Service:
             Overloaded: if too much is waiting.
         """
         self._coalescer.submit(call)
+        if self._expiry is None:
+            self._expiry = self._loop.call_later(EXPIRY_S, self._expire_late)
 
     async def answer(self, calls: list[Call]) -> None:
         """Answer the calls of one batch; each gets its answer or its error."""
@@ -162,6 +176,15 @@ class Service:
         await self._predictor.close()
         await self._store.close()
 
+    def _expire_late(self) -> None:
+        """End the calls whose time is over, wherever they are; a timer for each of them would cost more."""
+        calls = list(self._coalescer.calls())
+        self._expiry = self._loop.call_later(EXPIRY_S, self._expire_late) if calls else None
+        now = self._loop.time()
+        for call in calls:
+            if call.deadline <= now:
+                _expire(call)
+
     async def _run(self, calls: list[Call]) -> None:
         clock = time.perf_counter
         started = clock()
@@ -171,19 +194,27 @@ class Service:
         as_of = self.reader.as_of(request, now)
         deadline = max(call.deadline for call in calls)
         merged = clock()
+        if rows > MANY_ROWS:
+            await asyncio.sleep(0)
         views = await self._lookup(self._plan.keys(request), rows, deadline) if self._plan.uses else ()
         looked_up = clock()
+        if rows > MANY_ROWS:
+            await asyncio.sleep(0)
         features = self.pipeline.features(Inputs(request, views, as_of))
         if features.refused:
             await self._refuse(calls, features)
             return
         computed = clock()
+        if rows > MANY_ROWS:
+            await asyncio.sleep(0)
         tensors = self.pipeline.tensors(features.columns)
         if len(calls) == 1:
             calls[0].tensors = tensors
         assembled = clock()
         outputs = await self._predict(tensors, deadline)
         predicted = clock()
+        if rows > MANY_ROWS:
+            await asyncio.sleep(0)
         answers = self.pipeline.predictions(outputs, features.columns)
         finished = clock()
         decode = sum(call.decode_s for call in calls) + merged - started

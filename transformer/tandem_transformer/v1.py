@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import msgspec
 
-from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge
-from tandem.oip.jsontext import check_keys, not_json
-from tandem.rows import Row, RowReader
+from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge, Violation
+from tandem.oip import jsonscan
+from tandem.oip.jsontext import check_keys, not_json, refuse_repeated_keys
+from tandem.rows import MAX_VIOLATIONS, Row, RowReader
 from tandem.signature import Signature
 from tandem_transformer.batch import Answer
 from tandem_transformer.explain import vector
 
 _encode = msgspec.json.Encoder().encode
+
+_ROWS_DEPTH: Final = 2
+"""Rows are in a list, which is in the whole."""
+
+_MORE_VALUES: Final = 1000
+"""A row may have so many values that are not in the contract, which errors then name."""
 
 _IGNORED: Final = ("signature_name", "parameters")
 """What clients of TensorFlow Serving and Vertex AI send beside ``instances``; nothing here depends on it."""
@@ -37,6 +45,16 @@ class V1:
             "Request", [("instances", rows), *ignored], forbid_unknown_fields=True, gc=False
         )
         self._decoder = msgspec.json.Decoder(self._request)
+        # Raw is not looked into
+        parts: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+            ("instances", msgspec.Raw),
+            *((name, msgspec.Raw, None) for name in _IGNORED),
+        ]
+        self._outline_decoder = msgspec.json.Decoder(
+            msgspec.defstruct("Outline", parts, forbid_unknown_fields=True, gc=False)
+        )
+        lengths = [field.length or 1 for field in reader.contract.inputs.values()]
+        self._most_values = sum(lengths) + 2 * len(lengths) + _MORE_VALUES
         self._whole = [name for name, field in reader.contract.inputs.items() if field.type == "int64"]
         self._reader = reader
         self._signature = signature
@@ -52,12 +70,60 @@ class V1:
             ContractViolation: naming row, field and rule.
             RequestTooLarge: if it has too many rows.
         """
+        if len(body) > jsonscan.LONG:
+            body = body.strip()
+        return self._decode_long(body) if len(body) > jsonscan.LONG else self._decode_short(body)
+
+    def _decode_long(self, body: bytes) -> list[Row]:
+        """The same in pieces: see :mod:`tandem.oip.jsonscan`."""
+        outline = jsonscan.outline(body, _ROWS_DEPTH)
+        try:
+            instances = self._outline_decoder.decode(outline.text).instances  # type: ignore[attr-defined]
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            return self._decode_slowly(outline.text, error)
+        refuse_repeated_keys(outline.text)
+        array = outline.resolve(memoryview(instances))
+        outline.check_all_taken()
+        if not outline.arrays:
+            return self._decode_short(body)
+        pieces = jsonscan.pieces(array, self._max_rows)
+        if pieces is None:
+            raise self._too_many_rows("more than " + str(self._max_rows))
+        rows: list[Row] = []
+        violations: list[Violation] = []
+        for piece in pieces:
+            try:
+                rows += self._decode_piece(piece)
+            except RequestError as error:
+                for detail in error.details:
+                    if detail["row"] is not None:
+                        detail["row"] += piece.first
+                if not isinstance(error, ContractViolation):
+                    raise
+                violations += [replace(one, row=piece.first + (one.row or 0)) for one in error.violations]
+                if len(violations) >= MAX_VIOLATIONS:
+                    break
+        if violations:
+            raise ContractViolation(violations[:MAX_VIOLATIONS])
+        return rows
+
+    def _decode_piece(self, piece: jsonscan.Piece) -> list[Row]:
+        if not piece.alone:
+            return self._decode_short(b'{"instances":%b}' % piece.text)
+        if jsonscan.count_values(piece.text) > self._most_values:
+            raise ContractViolation([Violation(0, "", f"a row must have at most {self._most_values} values")])
+        return self._decode_short(b'{"instances":[%b]}' % piece.text)
+
+    def _too_many_rows(self, count: object) -> RequestTooLarge:
+        return RequestTooLarge(f"{count} instances; at most {self._max_rows} are taken", code="too_many_rows")
+
+    def _decode_short(self, body: bytes) -> list[Row]:
         try:
             rows: list[Row] = self._decoder.decode(body).instances  # type: ignore[attr-defined]
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             rows = self._decode_slowly(body, error)
         if len(rows) > self._max_rows:
-            raise RequestTooLarge(f"{len(rows)} instances; at most {self._max_rows} are taken", code="too_many_rows")
+            raise self._too_many_rows(len(rows))
         check_keys(body, 1 + self._reader.given(rows))
         return rows
 

@@ -62,7 +62,7 @@ class V2:
         tensors = {tensor.name: tensor for tensor in request.inputs}
         violations = list(self._violations(tensors, request))
         if violations:
-            raise ContractViolation(violations)
+            raise ContractViolation(violations[:MAX_VIOLATIONS])
         rows = next(iter(tensors.values())).shape[0]
         if rows > self._max_rows:
             raise RequestTooLarge(f"{rows} rows; at most {self._max_rows} are taken", code="too_many_rows")

@@ -164,3 +164,12 @@ async def test_a_fault_is_an_error_of_the_same_form(bundle: Bundle, monkeypatch:
     await service.close()
     assert (reply.status_code, reply.json()["code"]) == (500, "internal_error")
     assert reply.json()["request_id"] == reply.headers["x-request-id"]
+
+
+async def test_documentation_can_be_switched_off(bundle: Bundle) -> None:
+    service = make_service(bundle, docs=False)
+    async with Client(App(service), service) as client:
+        for path in ("/docs", "/openapi.json"):
+            reply = await client.get(path)
+            assert (reply.status_code, reply.json()["code"]) == (404, "path_not_found")
+    await service.close()

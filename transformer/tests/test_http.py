@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import re
+import threading
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,9 @@ import pytest
 
 from tandem import Bundle
 from tandem.oip import rest
+from tandem.oip.jsonscan import LONG
+from tandem.rows import Row
+from tandem_transformer import v1
 from tandem_transformer.app import App
 
 from . import ask
@@ -288,3 +293,40 @@ async def test_an_error_body(client: Client) -> None:
         "details": [{"row": 0, "field": "weight_kg", "rule": "must be > 0"}],
         "request_id": "r1",
     }
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_others_are_answered_while_a_long_body_is_read(
+    client: Client, compressed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, read_on = asyncio.Event(), threading.Event()
+    loop, decode = asyncio.get_running_loop(), v1.V1.decode
+
+    def slowly(self: v1.V1, body: bytes) -> list[Row]:
+        if len(body) > LONG:
+            loop.call_soon_threadsafe(reading.set)
+            read_on.wait()
+        return decode(self, body)
+
+    monkeypatch.setattr(v1.V1, "decode", slowly)
+    body = json.dumps({"instances": [good_row()] * 500}).encode()
+    headers = {"content-encoding": "gzip"} if compressed else {}
+    long = asyncio.create_task(client.post(V1, content=gzip.compress(body) if compressed else body, headers=headers))
+    await reading.wait()
+    assert (await client.predict(good_row())).status_code == 200
+    assert not long.done()
+    read_on.set()
+    assert len((await long).json()["predictions"]) == 500
+
+
+async def test_a_body_that_takes_too_long_to_read_is_refused_in_time(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_on = threading.Event()
+    monkeypatch.setattr(v1.V1, "decode", lambda self, body: read_on.wait() and [])
+    service = make_service(bundle, request_timeout_ms=20)
+    async with Client(App(service), service) as client:
+        reply = await client.predict(*[good_row()] * 500)
+        read_on.set()
+    await service.close()
+    assert (reply.status_code, reply.json()["code"]) == (504, "deadline_exceeded")

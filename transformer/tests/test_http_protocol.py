@@ -6,13 +6,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
 from tandem import Bundle
+from tandem.oip.uploads import Uploads
+from tandem_transformer import exchange
 from tandem_transformer.app import App
 from tandem_transformer.http_protocol import PredictProtocol
+from tandem_transformer.service import Service
 
 from .parts import make_service
 from .world import good_row
@@ -22,18 +29,21 @@ PREDICT = b"POST /v1/models/parcels:predict HTTP/1.1\r\nHost: t\r\nContent-Lengt
 HEALTH = b"GET /v2/health/live HTTP/1.1\r\nHost: t\r\n\r\n"
 
 
-@asynccontextmanager
-async def connection(
-    bundle: Bundle, keep_alive: float
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    app = App(make_service(bundle))
+def protocol_of(service: Service, keep_alive: float = 60, upload_timeout: float = 60) -> partial[PredictProtocol]:
+    app = App(service)
     config = uvicorn.Config(app, timeout_keep_alive=keep_alive, lifespan="off", log_config=None)  # type: ignore[arg-type]
     config.load()
-    endpoints = {path.encode(): endpoint for path, endpoint in app.predict.items()}
-    state = ServerState()
-    server = await asyncio.get_running_loop().create_server(
-        lambda: PredictProtocol(endpoints, config=config, server_state=state, app_state={}), "127.0.0.1", 0
-    )
+    uploads = Uploads(max_body_bytes=service.config.max_body_bytes, timeout_s=upload_timeout)
+    options = {"config": config, "server_state": ServerState(), "app_state": {}}
+    return partial(PredictProtocol, app.endpoints, uploads, service.recorder, **options)
+
+
+@asynccontextmanager
+async def connection(
+    bundle: Bundle, keep_alive: float, service: Service | None = None
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    service = service or make_service(bundle)
+    server = await asyncio.get_running_loop().create_server(protocol_of(service, keep_alive), "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         yield reader, writer
@@ -66,3 +76,71 @@ async def test_requests_of_both_kinds_take_turns_on_one_connection(bundle: Bundl
             for request in (PREDICT, HEALTH):
                 writer.write(request)
                 assert b" 200 " in await answer(reader)
+
+
+async def test_the_time_of_an_upload_is_not_latency(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(exchange, "time", SimpleNamespace(perf_counter=lambda: now))
+    service = make_service(bundle)
+    async with connection(bundle, 60, service=service) as (reader, writer):
+        for request in (PREDICT, PREDICT.replace(b":predict", b":predict?q")):
+            writer.write(HEALTH + request[:-1])
+            await answer(reader)  # so the other has begun
+            now += 100.0
+            writer.write(request[-1:])
+            assert b" 200 " in await answer(reader)
+    assert service.recorder.statistics().answered_s == 0.0
+
+
+class SlowTransport(asyncio.Transport):
+    """A transport whose client reads when it is told to.
+
+    Attributes:
+        left: Bytes that the client has not read.
+        reads: Whether requests are read.
+        aborted: Is set when the connection is cut off.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = 1000
+        self.reads = True
+        self.aborted = asyncio.Event()
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
+
+    def get_write_buffer_size(self) -> int:
+        self.left -= 300
+        return self.left
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+
+async def test_a_client_that_does_not_read_its_answers_is_not_read_from(bundle: Bundle) -> None:
+    transport, protocol = SlowTransport(), protocol_of(make_service(bundle))()
+    protocol.connection_made(transport)
+    protocol.pause_writing()
+    assert not transport.reads
+    protocol.resume_writing()
+    assert transport.reads
+    protocol.connection_lost(ConnectionResetError())
+
+
+async def test_a_client_that_reads_nothing_of_its_answers_is_cut_off(bundle: Bundle) -> None:
+    transport, protocol = SlowTransport(), protocol_of(make_service(bundle), upload_timeout=0.001)()
+    protocol.connection_made(transport)
+    protocol.pause_writing()
+    while transport.left > 0:  # it reads some
+        assert not transport.aborted.is_set()
+        await asyncio.sleep(0)
+    transport.left = 10**9
+    await transport.aborted.wait()
+    protocol.connection_lost(ConnectionResetError())

@@ -215,3 +215,24 @@ async def test_close_answers_what_is_waiting(bundle: Bundle) -> None:
     await asyncio.sleep(0)
     await service.close()
     assert [len(minutes(await call)) for call in calls] == [1] * 5
+
+
+class Silent(InProcessPredictor):
+    """A predictor that never answers."""
+
+    async def infer(self, tensors: Tensors) -> Tensors:
+        await asyncio.Event().wait()
+        return tensors
+
+
+async def test_a_call_ends_at_its_own_deadline_whatever_the_others_of_its_batch_have(bundle: Bundle) -> None:
+    service = make_service(bundle, predictor=Silent(bundle), request_timeout_ms=10_000, predictor_timeout_ms=10_000)
+    now = service.now()
+    late, other = service.call(1, None, now - 9.99), service.call(1, None, now)
+    for call in (late, other):
+        call.rows = msgspec.convert([good_row()], list[service.reader.row_type])  # type: ignore[name-defined]
+        service.submit(call)
+    with pytest.raises(RequestError) as error:
+        await late.answer
+    assert error.value.code == "deadline_exceeded"
+    assert not other.answer.done()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tandem import Contract, Field, Prediction
 from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge
+from tandem.oip import jsonscan
 from tandem.rows import RowReader
 from tandem.signature import Signature, TensorSpec
 from tandem_transformer.batch import Answer, BatchAnswer
@@ -185,3 +186,81 @@ def test_arrays_are_lists_of_numbers() -> None:
         (2, "must be a list of 2 numbers"),
         (3, "number 1 must be a number"),
     ]
+
+
+@pytest.fixture(params=[200, 700])
+def in_pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bodies of a few rows are long."""
+    monkeypatch.setattr(jsonscan, "LONG", request.param)
+    monkeypatch.setattr(jsonscan, "_LONG_ARRAY", 100)
+
+
+BAD = [
+    {"weight_kg": 0},
+    {"colour": "red"},
+    {"fragile": ...},
+    {"parts": 21.5},
+    {"parts": None, "depth_m": "x"},
+    {"parts": 2.0},
+]
+
+
+def test_a_long_body_comes_to_the_same_as_its_rows(in_pieces: None) -> None:
+    rng = np.random.default_rng(7)
+    for bad_rows in ([], [3], [0, 29], range(30), [5, 6, 7]):
+        rows: list[Any] = world.rows(30, seed=len(bad_rows))
+        for index in bad_rows:
+            rows[index] = good_row(**BAD[int(rng.integers(len(BAD)))])
+        wrong = []
+        for index, row in enumerate(rows):
+            try:
+                v1().decode(body(row))
+            except ContractViolation as error:
+                wrong += [detail | {"row": index} for detail in error.details]
+        if wrong:
+            assert refused(body(*rows)).details == wrong
+        else:
+            assert v1().decode(body(*rows)) == [v1().decode(body(row))[0] for row in rows]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_rows_of_a_long_body(in_pieces: None, indent: int | None) -> None:
+    rows = world.rows(40, seed=1)
+    content = json.dumps({"signature_name": "x", "instances": rows, "parameters": {"a": [1]}}, indent=indent).encode()
+    assert [row.customer_id for row in v1().decode(content)] == [row["customer_id"] for row in rows]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "reason"),
+    [
+        (body(*[good_row()] * 30).replace(b"}, {", b"} {", 1), MalformedRequest, "not JSON"),
+        (body(*[good_row()] * 30)[:-1] + b",}", MalformedRequest, "not JSON"),
+        (body(*[good_row()] * 30)[:-2], MalformedRequest, "brackets do not match"),
+        (body(*[good_row()] * 30) + b"x", MalformedRequest, "not JSON"),
+        (body(*[good_row()] * 30).replace(b"]}", b',]}'), MalformedRequest, "not JSON|is empty"),
+        (b'{"instances":[' + b"{}," * 1000 + b"{}]}", RequestTooLarge, "more than 1000 instances"),
+        (body(*[good_row()] * 1001), RequestTooLarge, "more than 1000 instances"),
+        (body(*[good_row()] * 30, other=1), MalformedRequest, "unknown key 'other'"),
+        (body(*[good_row()] * 30, parameters=[1] * 500), MalformedRequest, "where none belongs"),
+        (body(*[good_row()] * 30).replace(b'"parts": 2', b'"parts": 2,"parts": 2', 1), MalformedRequest, "given twice"),
+        (body(*[good_row()] * 30)[:-1] + b', "instances": []}', MalformedRequest, "given twice"),
+        (b'{"rows":[' + b"{}," * 1000 + b"{}]}", MalformedRequest, "with a list of"),
+        (json.dumps([good_row()] * 30).encode(), MalformedRequest, "must be an object with a list"),
+        (body(good_row(), {f"k{index}": 1 for index in range(5000)}), ContractViolation, "row 1.* at most 1030 values"),
+    ],
+)  # fmt: skip
+def test_a_long_body_that_is_refused(in_pieces: None, content: bytes, error: type[RequestError], reason: str) -> None:
+    with pytest.raises(error, match=reason):
+        v1().decode(content)
+
+
+def test_errors_of_a_long_body_are_collected_up_to_a_hundred(in_pieces: None) -> None:
+    error = refused(body(good_row(), *[good_row(weight_kg=0)] * 900))
+    assert [detail["row"] for detail in error.details] == list(range(1, 101))
+    constants = refused(body(*[good_row()] * 20, good_row(weight_kg=float("nan"))))
+    assert constants.details[0]["row"] == 20
+
+
+def test_a_long_value_is_a_value(in_pieces: None) -> None:
+    (row,) = v1().decode(body(good_row(customer_id="x, [" * 500)))
+    assert row.customer_id == "x, [" * 500  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -10,9 +11,11 @@ import msgspec
 import numpy as np
 
 from tandem.errors import MalformedRequest
+from tandem.oip import jsonscan
 from tandem.oip.tensors import MAX_DIMENSIONS, Array, Tensor, bytes_array, count_elements, dtype_of, malformed
 
 _KINDS: Final[dict[str, Any]] = {"b": bool, "u": int, "i": int, "f": float | None, "O": str}
+_MANY: Final = 65_536
 _RAGGED: Final = "data is ragged: arrays of one level differ in length"
 _OPENING: Final = re.compile(rb"[\s\[]*")
 #: What a decoder raises for text that is not JSON, not UTF-8, of other kinds than demanded, or nested too deep.
@@ -34,11 +37,24 @@ def decode_tensor(name: str, datatype: str, shape: list[int], raw: bytes | memor
         MalformedRequest: Unknown datatype, BF16 (which has no JSON form), bad shape, values of another kind or out of
             the datatype's range, ragged nesting, or another number of values than ``shape`` says.
     """
-    dtype = dtype_of(name, datatype)
+    dtype_of(name, datatype)
     if datatype == "BF16":
         raise malformed(name, "BF16 has no JSON form; send it as binary data")
     count = count_elements(name, shape)
     depth = _depth(name, raw)
+    if len(raw) > jsonscan.LONG:
+        if depth > 1 and depth != len(shape):
+            raise malformed(name, f"data is nested {depth} deep, stated is {shape}")
+        data = _long(name, datatype, raw, shape if depth > 1 else [count])
+    else:
+        data = _short(name, datatype, raw, depth)
+    if data.shape != tuple(shape) and (depth > 1 or data.size != count):
+        raise malformed(name, f"data has shape {list(data.shape)}, stated is {shape}")
+    return Tensor(name, datatype, tuple(shape), data.reshape(shape))
+
+
+def _short(name: str, datatype: str, raw: bytes | memoryview, depth: int) -> Array:
+    dtype = dtype_of(name, datatype)
     try:
         values = _decoder(_KINDS[dtype.kind], depth).decode(raw)
     except REFUSALS as error:
@@ -46,14 +62,33 @@ def decode_tensor(name: str, datatype: str, shape: list[int], raw: bytes | memor
         if whole is None:
             raise malformed(name, f"data is not {datatype}: {error}") from None
         values = whole
-    data = _array(name, datatype, dtype, values, depth)
-    if data.shape != tuple(shape) and (depth > 1 or data.size != count):
-        raise malformed(name, f"data has shape {list(data.shape)}, stated is {shape}")
-    return Tensor(name, datatype, tuple(shape), data.reshape(shape))
+    return _array(name, datatype, dtype, values, depth)
 
 
-def encode_tensor(tensor: Tensor) -> list[Any]:
-    """The values of a tensor as a flat list, for msgspec's JSON encoder, which writes NaN as null.
+def _long(name: str, datatype: str, raw: bytes | memoryview, shape: Sequence[int]) -> Array:
+    """The same in pieces, each of which is an array before the next is read: objects take ten times the room."""
+    if raw[0] != ord("[") or raw[-1] != ord("]"):
+        raise malformed(name, "data must be an array")
+    pieces = jsonscan.pieces(raw, shape[0])
+    if pieces is None:
+        raise malformed(name, f"data has more elements than its shape says, {shape[0]} at this level")
+    depth = len(shape)
+    parts = [
+        _long(name, datatype, piece.text, shape[1:])[None]
+        if piece.alone and depth > 1
+        else _short(name, datatype, b"[%b]" % piece.text if piece.alone else piece.text, depth)
+        for piece in pieces
+    ]
+    try:
+        return np.concatenate(parts)
+    except ValueError:
+        raise malformed(name, _RAGGED) from None
+
+
+def encode_tensor(tensor: Tensor) -> list[Any] | msgspec.Raw:
+    """The values of a tensor as a flat array, for msgspec's JSON encoder, which writes NaN as null.
+
+    Many values are encoded in pieces: see :mod:`tandem.oip.jsonscan`.
 
     Raises:
         MalformedRequest: JSON cannot carry a value: infinity, BF16, or BYTES that are not UTF-8.
@@ -62,13 +97,17 @@ def encode_tensor(tensor: Tensor) -> list[Any]:
     if tensor.datatype == "BF16":
         raise malformed(tensor.name, "BF16 has no JSON form; ask for binary data")
     if data.dtype.kind == "O":
-        return tensor.strings().ravel().tolist()
+        data = tensor.strings()
     if data.dtype.kind == "f" and np.isinf(data).any():
         raise MalformedRequest(
             f"tensor {tensor.name!r}: holds an infinity, which JSON cannot carry; ask for binary data",
             code="infinity_not_json",
         )
-    return data.ravel().tolist()
+    flat = data.ravel()
+    if len(flat) <= _MANY:
+        return flat.tolist()
+    parts = [msgspec.json.encode(flat[at : at + _MANY].tolist())[1:-1] for at in range(0, len(flat), _MANY)]
+    return msgspec.Raw(b"[%b]" % b",".join(parts))
 
 
 def _depth(name: str, raw: bytes | memoryview) -> int:

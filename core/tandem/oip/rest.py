@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tandem.errors import MalformedRequest
-from tandem.oip import binary, jsondata, jsontext
+from tandem.oip import binary, jsondata, jsonscan, jsontext
 from tandem.oip.tensors import (
     InferRequest,
     InferResponse,
@@ -30,6 +30,9 @@ HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 
 # The binary part starts at a multiple of this, so that numbers in it can be used where they lie.
 _ALIGNMENT: Final = 8
+
+# The data of a tensor is in the tensor, which is in a list, which is in the whole.
+_DATA_DEPTH: Final = 4
 
 
 class Body(NamedTuple):
@@ -98,8 +101,8 @@ def decode_request(
     Raises:
         MalformedRequest: The body breaks the protocol; names the tensor and the rule.
     """
-    header, header_length = _decode_header(_REQUEST, body, header_length)
-    jsontext.check_keys(body if header_length == len(body) else body[:header_length], _count_keys(header))
+    header, text, header_length = _decode_header(_REQUEST, body, header_length)
+    jsontext.check_keys(text, _count_keys(header))
     outputs = [RequestedOutput(output.name, output.parameters or {}) for output in header.outputs or ()]
     unique("output", (output.name for output in outputs))
     return InferRequest(
@@ -149,7 +152,7 @@ def decode_response(body: bytes, header_length: int | None = None) -> InferRespo
     Raises:
         MalformedRequest: The body breaks the protocol; names the tensor and the rule.
     """
-    header, header_length = _decode_header(_RESPONSE, body, header_length)
+    header, _, header_length = _decode_header(_RESPONSE, body, header_length)
     return InferResponse(
         model_name=header.model_name,
         model_version=header.model_version or "",
@@ -190,16 +193,30 @@ def _binary_outputs(request: InferRequest | None) -> bool | Collection[str]:
     return len(wanted) == len(request.outputs) or wanted
 
 
-def _decode_header(decoder: msgspec.json.Decoder[Any], body: bytes, header_length: int | None) -> tuple[Any, int]:
+def _decode_header(
+    decoder: msgspec.json.Decoder[Any], body: bytes, header_length: int | None
+) -> tuple[Any, bytes, int]:
+    """The JSON of a body, that of it which was decoded at once, and its length."""
     if header_length is None:
         header_length = len(body)
     elif not 0 <= header_length <= len(body):
         raise MalformedRequest(f"{HEADER_LENGTH} is {header_length}, the body has {len(body)} bytes")
+    text = body if header_length == len(body) else body[:header_length]
+    if len(text) > jsonscan.LONG:
+        text = text.strip()
+    outline = jsonscan.outline(text, _DATA_DEPTH) if len(text) > jsonscan.LONG else None
+    short = text if outline is None else outline.text
     try:
-        return decoder.decode(memoryview(body)[:header_length]), header_length
+        header = decoder.decode(short)
     except jsondata.REFUSALS as error:
         message = f"the body is not an inference request or response in JSON: {error}"
-        raise jsontext.not_json(bytes(body[:header_length]), message) from None
+        raise jsontext.not_json(short, message) from None
+    if outline is not None:
+        for tensor in header.inputs if isinstance(header, _Request) else header.outputs:
+            if tensor.data is not msgspec.UNSET:
+                tensor.data = outline.resolve(memoryview(tensor.data))
+        outline.check_all_taken()
+    return header, short, header_length
 
 
 def _count_keys(header: _Request) -> int:

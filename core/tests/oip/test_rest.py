@@ -130,7 +130,11 @@ def test_refused_json_tensor(tensor: dict[str, Any], rule: str) -> None:
         (b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [NaN]}]}', "NaN is not JSON; send null"),
         (b'{"inputs": [], "parameters": {"a": {"b": 1}}}', "parameters"),
         (b'{"inputs": [], "id": "\xff"}', "utf-8"),
-        (b'{"inputs": [], "junk": ' + b"[" * 100_000, "recursion"),
+        (b'{"inputs": [], "junk": ' + b"[" * 10_000, "recursion"),
+        (b'{"inputs": [], "junk": ' + b"[" * 100_000, "nested too deeply"),
+        (b'{"inputs": [], "junk": [[' + b"1," * 50_000, "truncated"),
+        (b'{"inputs": [], "junk": [[[[1],' + b"1," * 50_000, "brackets do not match"),
+        (b'{"inputs": [], "junk": [[[' + b"1," * 50_000 + b"1]]]}", "long array where none belongs"),
     ],
 )
 def test_refused_text(text: bytes, rule: str) -> None:
@@ -143,7 +147,7 @@ def test_deep_nesting_of_data() -> None:
     for depth in (33, 200):
         with pytest.raises(MalformedRequest, match="nested at most 32 deep"):
             rest.decode_request(text % (b"[" * depth + b"]" * depth))
-    with pytest.raises(MalformedRequest, match="recursion"):
+    with pytest.raises(MalformedRequest, match="nested too deeply"):
         rest.decode_request(text % (b"[" * 100_000 + b"]" * 100_000))
 
 

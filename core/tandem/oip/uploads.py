@@ -1,0 +1,64 @@
+"""What requests that are still on their way to a process may cost it, over all its connections.
+
+A client that sends a request byte by byte, or never to its end, holds memory and a connection for as long as the server
+waits. So a request has a deadline for its arrival, and there is a budget of bytes that are held for such requests, and
+one of connections. A request that arrives in one piece, as small ones do, meets none of this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from tandem.errors import Overloaded, RequestTooLarge
+
+MAX_HEAD_BYTES: Final = 65_536
+"""Longest request line and headers, names and values together."""
+
+_RETRY_AFTER_S: Final = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Uploads:
+    """Limits of one process, and what is held now.
+
+    Attributes:
+        max_body_bytes: Longest body of a request.
+        max_buffered_bytes: Bytes of bodies that may be held at once, of those that came in more than one piece.
+        timeout_s: Seconds from the first to the last byte of a request.
+        max_connections: Connections at once; of more, the one that was idle for longest is closed.
+        held: Bytes that are held now.
+    """
+
+    max_body_bytes: int
+    max_buffered_bytes: int = 2**27
+    timeout_s: float = 30.0
+    max_connections: int = 4096
+    held: int = field(default=0, init=False)
+
+    def check_length(self, length: int) -> None:
+        """Refuse a body that is, or will be, too long.
+
+        Raises:
+            RequestTooLarge: it has more than ``max_body_bytes``.
+        """
+        if length > self.max_body_bytes:
+            raise RequestTooLarge(f"the body is longer than {self.max_body_bytes} bytes")
+
+    def reserve(self, count: int) -> None:
+        """Hold more bytes.
+
+        Raises:
+            Overloaded: ``too_many_uploads``: the budget is used up.
+        """
+        if self.held + count > self.max_buffered_bytes:
+            raise Overloaded(
+                f"{self.held} bytes of other requests are held already, at most {self.max_buffered_bytes} are",
+                code="too_many_uploads",
+                retry_after=_RETRY_AFTER_S,
+            )
+        self.held += count
+
+    def release(self, count: int) -> None:
+        """Hold that many bytes less."""
+        self.held -= count

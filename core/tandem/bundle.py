@@ -109,20 +109,32 @@ class Bundle:
         Raises:
             BundleError: if it is no bundle, or incomplete, damaged, or another one than asked for.
         """
+        bundle = cls.peek(path)
+        if digest is not None and not bundle.digest.startswith(digest):
+            raise BundleError(f"{bundle.path} is bundle {bundle.digest[:8]}, not {digest[:8]}")
+        files = bundle.manifest.files
+        for name, expected in files.items():
+            _verify(bundle.path / name, expected)
+        if strange := {file.name for file in bundle.path.iterdir()} - files.keys() - {MANIFEST}:
+            raise BundleError(f"{bundle.path}: {', '.join(sorted(strange))} does not belong to the bundle")
+        return bundle
+
+    @classmethod
+    def peek(cls, path: Path | str) -> Bundle:
+        """Read what a bundle says that it is, and verify nothing; not to be served.
+
+        Args:
+            path: The directory.
+
+        Raises:
+            BundleError: if it is no bundle.
+        """
         directory = Path(path)
         try:
             text = (directory / MANIFEST).read_bytes()
         except OSError as error:
             raise BundleError(f"{directory} is no bundle: {MANIFEST}: {error.strerror}") from error
-        manifest = _read_manifest(text)
-        found = hashlib.sha256(text).hexdigest()
-        if digest is not None and not found.startswith(digest):
-            raise BundleError(f"{directory} is bundle {found[:8]}, not {digest[:8]}")
-        for name, expected in manifest.files.items():
-            _verify(directory / name, expected)
-        if strange := {file.name for file in directory.iterdir()} - manifest.files.keys() - {MANIFEST}:
-            raise BundleError(f"{directory}: {', '.join(sorted(strange))} does not belong to the bundle")
-        return cls(directory, manifest, found)
+        return cls(directory, _read_manifest(text), hashlib.sha256(text).hexdigest())
 
     @property
     def name(self) -> str:

@@ -139,7 +139,7 @@ def test_a_bundle_whose_rows_depend_on_each_other_is_refused(tmp_path: Path) -> 
         w=np.array([[1], [2], [3]], np.float32),
         shift=(vectors @ np.array([1, 2, 3], np.float32)).mean(),
     )
-    source = Source("m", "1", bundle.model_path, bundle)  # as if it had been written so
+    source = Source("m", "1", bundle.model_path, bundle.digest)  # as if it had been written so
     with pytest.raises(BundleError, match=r"among 4 rows and .*depend on each other"):
         Model(source, Config(), Metrics().of("m"))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem.errors import BundleError
+from tandem.errors import BundleError, MalformedRequest
 from tandem_predictor.config import Config
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
@@ -20,11 +20,29 @@ async def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
 async def test_an_empty_repository_can_be_filled_later(tmp_path: Path) -> None:
     repository = Repository(Config(model_repository=tmp_path), Metrics())
     assert not repository.ready
+    told: list[bool] = []
+    repository.changed = lambda: told.append(repository.ready)
     await repository.start()
-    assert repository.ready
+    assert not repository.ready
     graphs.linear(tmp_path / "later" / "model.onnx")
     await repository.load("later")
+    assert repository.ready
     assert repository.get("later").version == "1"
+    await repository.unload("later")
+    assert not repository.ready
+    assert (told[0], *told[-2:]) == (False, True, False)
+
+
+async def test_the_model_that_a_server_is_there_for_cannot_be_unloaded(tmp_path: Path) -> None:
+    graphs.linear(tmp_path / "own" / "model.onnx")
+    graphs.linear(tmp_path / "others" / "other" / "model.onnx")
+    repository = Repository(Config(model_dir=tmp_path / "own", model_repository=tmp_path / "others"), Metrics())
+    await repository.start()
+    with pytest.raises(MalformedRequest, match="model 'own' is of --model_dir"):
+        await repository.unload("own")
+    await repository.unload("other")
+    assert repository.ready
+    assert repository.has("own")
 
 
 async def test_one_refused_model_refuses_the_start(tmp_path: Path) -> None:

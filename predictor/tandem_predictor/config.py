@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tandem.bundle import DIGEST_VARIABLE
+
 #: Where KServe's storage initialiser puts a model.
 DEFAULT_MODEL_DIR: Final = Path("/mnt/models")
 #: Environment variable with the token of the repository API; a flag would show among the processes.
@@ -29,6 +31,7 @@ class Config:
         model_name: Name of a plain ONNX model that is the only one in ``model_dir``; None takes the directory's.
             Bundles are served under ``NAME-DIGEST8`` whatever this says.
         model_dir: A model, or a directory of models; None where only ``model_repository`` is served.
+        bundle_digest: The digest that the one bundle of ``model_dir`` must have, or its beginning; empty for any model.
         model_repository: Directory of models which may be loaded and unloaded while serving; None for none.
         repository_token: What clients must show to list, load and unload models; nobody may without it.
         host: Address to listen at.
@@ -51,6 +54,7 @@ class Config:
 
     model_name: str | None = None
     model_dir: Path | None = None
+    bundle_digest: str = ""
     model_repository: Path | None = None
     repository_token: str = field(default="", repr=False)
     host: str = "0.0.0.0"  # noqa: S104 - a container is reached from outside
@@ -74,7 +78,11 @@ def parse(argv: Sequence[str] | None = None) -> Config:
     values = vars(_parser().parse_args(argv))
     if values["model_dir"] is None and values["model_repository"] is None:
         values["model_dir"] = DEFAULT_MODEL_DIR
-    return Config(**values, repository_token=os.environ.get(TOKEN_VARIABLE, ""))
+    return Config(
+        **values,
+        bundle_digest=os.environ.get(DIGEST_VARIABLE, ""),
+        repository_token=os.environ.get(TOKEN_VARIABLE, ""),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -50,7 +50,9 @@ class Model:
         self.metrics = metrics
         self._config = config
         bundle = source.bundle()
-        self._session = session = Session(source.onnx, config.execution_providers, config.intra_op_threads)
+        self._session = session = Session(
+            bundle.graph() if bundle else source.onnx, config.execution_providers, config.intra_op_threads
+        )
         sample = _replay_golden(bundle, session)
         self._warm_up = observed = warm_up(session, config.max_batch_size, sample)
         self._batchable = observed.batchable

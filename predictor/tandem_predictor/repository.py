@@ -168,10 +168,10 @@ class Repository:
     def _find(self) -> tuple[list[Source], list[Source]]:
         """The models of ``model_dir``, and those of ``model_repository``."""
         config = self._config
-        return (
-            [] if config.model_dir is None else sources.find(config.model_dir, config.model_name),
-            [] if config.model_repository is None else sources.find(config.model_repository),
-        )
+        own = [] if config.model_dir is None else sources.find(config.model_dir, config.model_name)
+        if config.bundle_digest:
+            own = [source.pinned(config.bundle_digest) for source in own]
+        return own, [] if config.model_repository is None else sources.find(config.model_repository)
 
     async def _load(self, source: Source) -> None:
         try:

@@ -11,7 +11,7 @@ Finding models reads no more of them than their names; a bundle is verified when
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +38,13 @@ class Source:
     onnx: Path
     digest: str = ""
     defect: str = ""
+
+    def pinned(self, digest: str) -> Source:
+        """The same, with a defect if it is not the bundle with this digest, or a digest that begins so."""
+        if self.defect or (self.digest and self.digest.startswith(digest)):
+            return self
+        what = f"bundle {self.digest[:8]}" if self.digest else "no bundle"
+        return replace(self, defect=f"{self.onnx.parent} is {what}, not {digest[:8]}")
 
     def bundle(self) -> Bundle | None:
         """The bundle that it comes from, verified; None for a plain model.

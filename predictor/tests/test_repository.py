@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,32 @@ async def test_one_refused_model_refuses_the_start(tmp_path: Path) -> None:
     (entry,) = await repository.index()
     assert entry["state"] == "UNAVAILABLE"
     assert "damaged" in entry["reason"]
+
+
+async def test_a_pinned_digest_takes_no_other_bundle(tmp_path: Path) -> None:
+    pinned, other = (graphs.linear_bundle(tmp_path / name, name=name) for name in ("first", "second"))
+    for digest in (pinned.digest, pinned.digest[:8]):
+        repository = Repository(Config(model_dir=pinned.path, bundle_digest=digest), Metrics())
+        await repository.start()
+        assert repository.has(pinned.hop_name)
+        refused = Repository(Config(model_dir=other.path, bundle_digest=digest), Metrics())
+        with pytest.raises(BundleError, match=f"is bundle {other.digest[:8]}, not {pinned.digest[:8]}"):
+            await refused.start()
+    graphs.linear(tmp_path / "plain" / "model.onnx")
+    plain = Repository(Config(model_dir=tmp_path / "plain", bundle_digest=pinned.digest), Metrics())
+    with pytest.raises(BundleError, match=f"is no bundle, not {pinned.digest[:8]}"):
+        await plain.start()
+
+
+async def test_a_pinned_digest_takes_no_other_bundle_later(tmp_path: Path) -> None:
+    pinned, other = (graphs.linear_bundle(tmp_path / name, name=name) for name in ("first", "second"))
+    repository = Repository(Config(model_dir=pinned.path, bundle_digest=pinned.digest), Metrics())
+    await repository.start()
+    shutil.rmtree(pinned.path)
+    other.path.rename(pinned.path)
+    with pytest.raises(MalformedRequest, match=f"is bundle {other.digest[:8]}, not"):
+        await repository.load(other.hop_name)
+    assert repository.has(pinned.hop_name)
 
 
 async def test_the_name_flag_names_a_plain_model_only(tmp_path: Path) -> None:

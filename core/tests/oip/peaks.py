@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tandem.errors import RequestError
-from tandem.oip import InferRequest, InferResponse, RequestedOutput, Tensor, protobuf
+from tandem.oip import InferRequest, InferResponse, RequestedOutput, Tensor, encoding, protobuf, rest
 
 Decode = Callable[[bytes], Any]
 Build = Callable[[], bytes]
@@ -101,11 +101,50 @@ RESPONSES: dict[str, Build] = {
 """The same from a predictor."""
 
 
+def _binary(tensor: Tensor) -> bytes:
+    """A body with one binary tensor, after the length of its JSON."""
+    body = rest.encode_request(InferRequest("m", [tensor]))
+    return b"%8d" % (body.header_length or 0) + body.content
+
+
+def _decode_binary(body: bytes) -> InferRequest:
+    return rest.decode_request(body[8:], int(body[:8]))
+
+
+def _decode_gzip(body: bytes) -> bytes:
+    """Nothing is made of the content here: what counts is that it is bounded while it is unpacked."""
+    return encoding.decompress(body, b"gzip", MIB)
+
+
+def _zeros(size: int) -> bytes:
+    return encoding.compress(bytes(size), b"gzip")
+
+
+BINARY: dict[str, Build] = {
+    "FP64": lambda: _binary(Tensor.of("x", np.zeros(MIB))),
+    "BOOL": lambda: _binary(Tensor.of("x", np.zeros(MIB, bool))),
+    "strings": lambda: _binary(_texts(MIB // 8, b"")),
+    "strings, some": lambda: _binary(_texts(20_000, b"")),
+    "strings, long": lambda: _binary(_texts(10_000, b"x" * 100)),
+}
+"""The same as binary tensors."""
+
+
+GZIP: dict[str, Build] = {
+    "bomb": lambda: _zeros(64 * MIB),
+    "members": lambda: _zeros(MIB // 64) * 100,
+    "content": lambda: encoding.compress(np.random.default_rng(0).bytes(MIB - 1), b"gzip"),
+}
+"""Compressed bodies; the first two have more content than is taken."""
+
+
 def cases() -> dict[str, Case]:
     """All cases, by decoder and name."""
     return {
         **{f"protobuf: {name}": (protobuf.decode_request, build) for name, build in REQUESTS.items()},
         **{f"protobuf response: {name}": (protobuf.decode_response, build) for name, build in RESPONSES.items()},
+        **{f"gzip: {name}": (_decode_gzip, build) for name, build in GZIP.items()},
+        **{f"binary: {name}": (_decode_binary, build) for name, build in BINARY.items()},
     }
 
 
@@ -120,6 +159,10 @@ def _warm_up() -> None:
         protobuf.decode_request(_typed("INT8", (300,), _field(2, b"\1" * 300)))
         protobuf.decode_request(_typed("BYTES", (300,), _field(8, b"ab") * 300))
         protobuf.decode_response(protobuf.encode_response(InferResponse("m", [ones, words])))
+        for form in (True, False):
+            body = rest.encode_request(request, binary_data=form)
+            rest.decode_request(body.content, body.header_length)
+        _outcome(_decode_gzip, encoding.compress(b"x" * 10_000, b"gzip"))
         for cut in (100, 3000):
             _outcome(protobuf.decode_request, b"\x2a\x00" * cut)
 

@@ -20,11 +20,12 @@ from .strategies import requests, same
 
 def test_no_message_takes_more_than_four_times_its_bytes_and_a_mebibyte() -> None:
     measured = json.loads(subprocess.check_output([sys.executable, "-m", "core.tests.oip.peaks"]))
-    beyond = {
-        name: f"{peak} beside {size} bytes: {outcome}"
-        for name, (size, peak, outcome) in measured.items()
-        if size + peak > 4 * size + 2**20
-    }
+    beyond = {}
+    for name, (size, peak, outcome) in measured.items():
+        # of what is compressed the content counts, which has a limit of its own
+        counted = max(size, peaks.MIB) if name.startswith("gzip") else size
+        if size + peak > 4 * counted + peaks.MIB:
+            beyond[name] = f"{peak} beside {size} bytes: {outcome}"
     assert not beyond
     assert {outcome for _, _, outcome in measured.values()} >= {"ok", "too_many_parts"}
 
@@ -87,4 +88,4 @@ def test_other_messages_are_short() -> None:
 
 
 def test_the_cases_are_of_every_decoder() -> None:
-    assert {name.partition(":")[0] for name in peaks.cases()} == {"protobuf", "protobuf response"}
+    assert {name.partition(":")[0] for name in peaks.cases()} == {"protobuf", "protobuf response", "binary", "gzip"}

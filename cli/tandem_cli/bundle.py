@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from tandem import Bundle, EmbeddedModel
 from tandem_cli.image import image
-from tandem_cli.output import Format, OutputOption, print_json
+from tandem_cli.output import Console, Format, OutputOption, print_json
 
 commands = typer.Typer(no_args_is_help=True, help="Look at a bundle, prove that it is whole, ship it.")
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,7 +13,7 @@ from tandem import Bundle, DefinitionError
 from tandem.check import Finding, check
 from tandem.package import ModelPackage
 from tandem_cli.errors import FAILED
-from tandem_cli.output import Format, OutputOption, print_json
+from tandem_cli.output import Console, Format, OutputOption, print_json
 from tandem_cli.settings import check_settings
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}

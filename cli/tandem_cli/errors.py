@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from tandem import BundleError, DefinitionError, StoreError, TandemError
 from tandem_cli.local import ChildDied
+from tandem_cli.output import Console
 from tandem_rollout.fields import InvalidSpecError
 
 FAILED = 1

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tandem import DefinitionError, FeatureView, Model
 from tandem.package import ModelPackage
 from tandem.stores import open_store
+from tandem_cli.output import Console
 
 if TYPE_CHECKING:
     from tandem.materialize import Summary

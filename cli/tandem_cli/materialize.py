@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tandem.package import ModelPackage
 from tandem_cli.features import materialize_tables, tables_of, views_of
+from tandem_cli.output import Console
 
 
 def materialize_package(

@@ -1,12 +1,17 @@
-"""Output for programs: ``-o json``."""
+"""Output: for people to a terminal that obeys nobody else, for programs with ``-o json``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any
 
 import msgspec
+import rich.console
 import typer
+from rich.segment import Segment
+
+from tandem_rollout.one_line import CONTROLS, printable
 
 
 class Format(StrEnum):
@@ -19,6 +24,21 @@ class Format(StrEnum):
 OutputOption = Annotated[Format, typer.Option("--output", "-o", help="How to print the result.")]
 
 
+_ESCAPES = {code: f"\\u{code:04x}" for code in CONTROLS}
+"""JSON escapes only the first of them."""
+
+
+class Console(rich.console.Console):
+    """A console whose terminal sees no escape sequence but its own: what pods and clusters say is only shown."""
+
+    def render(
+        self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Segments of something to be shown."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
 def print_json(value: Any) -> None:
-    """Print a value of plain types or structs as indented JSON."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    """Print a value of plain types or structs as indented JSON, in which strings have no control codes."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode().translate(_ESCAPES))

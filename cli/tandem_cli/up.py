@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from tandem.package import ModelPackage
 from tandem_cli.features import materialize_tables, tables_of, views_of
@@ -17,7 +16,7 @@ from tandem_cli.local import LocalStack, Variant
 from tandem_cli.local.live import watch
 from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.local.signals import until_interrupted
-from tandem_cli.output import Format, OutputOption, print_json
+from tandem_cli.output import Console, Format, OutputOption, print_json
 from tandem_cli.requests import example_row
 from tandem_cli.variants import choose, parse_weights
 

@@ -33,7 +33,8 @@ from tandem.errors import BundleError, DefinitionError
 from tandem.features import ViewUse
 from tandem.golden import DEFAULT_TOLERANCES, Golden, Tolerance
 from tandem.model import Model
-from tandem.package import import_model
+from tandem.onnx_files import Graph
+from tandem.package import import_wheel
 from tandem.pipeline import Pipeline
 from tandem.signature import Signature
 
@@ -41,6 +42,10 @@ FORMAT = "tandem-bundle/1"
 MANIFEST = "tandem.json"
 MODEL = "model.onnx"
 GOLDEN = "golden.npz"
+DIGEST_VARIABLE = "TANDEM_BUNDLE_DIGEST"
+"""Environment variable of both halves with the digest that their bundle must have, or its beginning."""
+
+_MAX_MANIFEST_BYTES = 64 * 2**20
 
 
 Proof = Literal["training", "transport"]
@@ -109,20 +114,35 @@ class Bundle:
         Raises:
             BundleError: if it is no bundle, or incomplete, damaged, or another one than asked for.
         """
+        bundle = cls.peek(path)
+        if digest is not None and not bundle.digest.startswith(digest):
+            raise BundleError(f"{bundle.path} is bundle {bundle.digest[:8]}, not {digest[:8]}")
+        files = bundle.manifest.files
+        for name, expected in files.items():
+            _verify(bundle.path / name, expected)
+        if strange := {file.name for file in bundle.path.iterdir()} - files.keys() - {MANIFEST}:
+            raise BundleError(f"{bundle.path}: {', '.join(sorted(strange))} does not belong to the bundle")
+        return bundle
+
+    @classmethod
+    def peek(cls, path: Path | str) -> Bundle:
+        """Read what a bundle says that it is, and verify nothing; not to be served.
+
+        Args:
+            path: The directory.
+
+        Raises:
+            BundleError: if it is no bundle.
+        """
         directory = Path(path)
         try:
-            text = (directory / MANIFEST).read_bytes()
+            with (directory / MANIFEST).open("rb") as stream:
+                text = stream.read(_MAX_MANIFEST_BYTES + 1)
         except OSError as error:
             raise BundleError(f"{directory} is no bundle: {MANIFEST}: {error.strerror}") from error
-        manifest = _read_manifest(text)
-        found = hashlib.sha256(text).hexdigest()
-        if digest is not None and not found.startswith(digest):
-            raise BundleError(f"{directory} is bundle {found[:8]}, not {digest[:8]}")
-        for name, expected in manifest.files.items():
-            _verify(directory / name, expected)
-        if strange := {file.name for file in directory.iterdir()} - manifest.files.keys() - {MANIFEST}:
-            raise BundleError(f"{directory}: {', '.join(sorted(strange))} does not belong to the bundle")
-        return cls(directory, manifest, found)
+        if len(text) > _MAX_MANIFEST_BYTES:
+            raise BundleError(f"{directory}: {MANIFEST} is larger than {_MAX_MANIFEST_BYTES} bytes")
+        return cls(directory, _read_manifest(text), hashlib.sha256(text).hexdigest())
 
     @property
     def name(self) -> str:
@@ -158,13 +178,42 @@ class Bundle:
         """Tolerance for an execution provider of ONNX Runtime, such as ``"CPUExecutionProvider"``."""
         return self.manifest.tolerances.get(provider, DEFAULT_TOLERANCES["CPUExecutionProvider"])
 
+    def read(self, name: str) -> bytes:
+        """Content of a file, verified after it is read: what is used is what has been verified.
+
+        A directory that others can write to may change after :meth:`open`, between a look and a read.
+
+        Args:
+            name: One of the manifest's files.
+
+        Raises:
+            BundleError: if it is damaged by now, or gone.
+        """
+        file = self.path / name
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{self.path}: {name}: {error.strerror}") from error
+        if hashlib.sha256(content).hexdigest() != self.manifest.files[name]:
+            raise _damaged(file, len(content))
+        return content
+
+    def graph(self) -> Graph:
+        """The ONNX model with its weights, in memory.
+
+        Raises:
+            BundleError: as :meth:`read`.
+        """
+        weights = [name for name in self.manifest.files if name not in (MODEL, GOLDEN) and not _is_wheel(name)]
+        return Graph(self.read(MODEL), {name: self.read(name) for name in weights})
+
     def golden(self) -> Golden:
         """Vectors, outputs and answers of the golden rows; the inputs take the package's code to read."""
-        return Golden.load(self.path / GOLDEN)
+        return Golden.read(GOLDEN, self.read(GOLDEN))
 
     def golden_inputs(self) -> Golden:
         """The golden rows with their inputs."""
-        return Golden.load(self.path / GOLDEN, self.model)
+        return Golden.read(GOLDEN, self.read(GOLDEN), self.model)
 
     def check_requirements(self) -> None:
         """Refuse a bundle whose requirements this Python environment does not meet.
@@ -184,9 +233,9 @@ class Bundle:
             BundleError: if the requirements are not met, or the code does not fit the manifest.
         """
         self.check_requirements()
-        wheel = next(self.path / name for name in self.manifest.files if name.endswith(".whl"))
+        wheel = next(filter(_is_wheel, self.manifest.files))
         try:
-            model = import_model(wheel, self.manifest.entry_point)
+            model = import_wheel(wheel, self.read(wheel), self.manifest.entry_point)
         except DefinitionError as error:
             raise BundleError(f"bundle {self.hop_name}: {error}") from error
         if model.contract != self.contract or model.views != self.manifest.views:
@@ -278,7 +327,7 @@ def _read_manifest(text: bytes) -> Manifest:
     except (msgspec.ValidationError, TypeError, DefinitionError) as error:
         raise BundleError(f"{MANIFEST}: {error}") from None
     missing = {MODEL, GOLDEN} - manifest.files.keys()
-    if missing or not any(name.endswith(".whl") for name in manifest.files):
+    if missing or not any(map(_is_wheel, manifest.files)):
         raise BundleError(f"{MANIFEST} lists no {', '.join(sorted(missing)) or 'wheel'}")
     if not all(map(is_file_name, manifest.files)):
         raise BundleError(f"{MANIFEST} lists a file outside the bundle")
@@ -297,9 +346,15 @@ def _verify(file: Path, expected: str) -> None:
     except OSError as error:
         raise BundleError(f"{file.parent}: {file.name}: {error.strerror}") from error
     if found != expected:
-        raise BundleError(
-            f"{file.parent}: {file.name} is damaged: {file.stat().st_size} bytes with another checksum than stated"
-        )
+        raise _damaged(file, file.stat().st_size)
+
+
+def _damaged(file: Path, size: int) -> BundleError:
+    return BundleError(f"{file.parent}: {file.name} is damaged: {size} bytes with another checksum than stated")
+
+
+def _is_wheel(name: str) -> bool:
+    return name.endswith(".whl")
 
 
 def _unmet(text: str) -> str | None:

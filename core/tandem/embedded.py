@@ -39,7 +39,7 @@ class EmbeddedModel:
         self.bundle = bundle
         self.pipeline: Pipeline = bundle.pipeline()
         self._get = get or _nothing
-        self._onnx = OnnxModel(bundle.model_path, threads=threads)
+        self._onnx = OnnxModel(bundle.graph(), threads=threads)
         self._rows = RowReader(bundle.contract)
         self._plan = LookupPlan(bundle.model.views)
         self._row_list = list[self._rows.row_type]  # type: ignore[name-defined]

@@ -7,6 +7,7 @@ TandemError
 │   └── UnreadableRows     some of the rows that it holds cannot be read
 └── RequestError           something that a client is told, with a status and a code
     ├── MalformedRequest   400  cannot be parsed
+    ├── Unauthenticated    401  no token, or another one
     ├── NotFound           404  no such model, version or entity
     ├── MethodNotAllowed   405
     ├── UploadTimeout      408  the request did not arrive in time
@@ -116,6 +117,14 @@ class MalformedRequest(RequestError):
     status = 400
     grpc_status = "INVALID_ARGUMENT"
     default_code = "malformed_request"
+
+
+class Unauthenticated(RequestError):
+    """The request lacks the token that it needs."""
+
+    status = 401
+    grpc_status = "UNAUTHENTICATED"
+    default_code = "unauthenticated"
 
 
 class NotFound(RequestError):

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tandem.archives import read_arrays
 from tandem.contract import Columns
 from tandem.errors import BundleError, DefinitionError
 from tandem.features import ViewColumns
@@ -37,6 +38,10 @@ DEFAULT_TOLERANCES = {
     "CUDAExecutionProvider": Tolerance(1e-4, 1e-5),
     "TensorrtExecutionProvider": Tolerance(1e-3, 1e-4),
 }
+
+
+MAX_UNPACKED_BYTES = 256 * 2**20
+"""Most bytes that the golden rows of a bundle may have in memory."""
 
 
 @dataclass(frozen=True)
@@ -95,17 +100,30 @@ class Golden:
             BundleError: if the file is damaged, or lacks a column of the model.
         """
         try:
-            # opened here, since NumPy forgets to close a file that it cannot read
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                arrays = {name: _from_file(file[name]) for name in file.files}
+            content = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path.name}: {error}") from error
+        return cls.read(path.name, content, model)
+
+    @classmethod
+    def read(cls, name: str, content: bytes, model: Model | None = None) -> Golden:
+        """As :meth:`load`, out of memory.
+
+        Args:
+            name: Name of the file, for errors.
+            content: The file; unpacked it has at most :data:`MAX_UNPACKED_BYTES`.
+            model: As there.
+        """
+        try:
+            arrays = {key: _from_file(array) for key, array in read_arrays(content, MAX_UNPACKED_BYTES).items()}
             parts = {part: _under(arrays, f"{part}/") for part in ("vector", "output", "answer")}
             if not all(len(tensor) for tensor in parts["vector"].values()):
-                raise BundleError(f"{path.name} has no rows: it would prove nothing")
+                raise BundleError(f"{name} has no rows: it would prove nothing")
             return cls(_inputs(arrays, model) if model else None, parts["vector"], parts["output"], parts["answer"])
         except KeyError as error:
-            raise BundleError(f"{path.name}: no {error} among the golden rows") from error
-        except (ValueError, OSError, EOFError, BadZipFile, zlib.error) as error:
-            raise BundleError(f"{path.name}: {error}") from error
+            raise BundleError(f"{name}: no {error} among the golden rows") from error
+        except (ValueError, OSError, EOFError, NotImplementedError, BadZipFile, zlib.error) as error:
+            raise BundleError(f"{name}: {error}") from error
 
 
 def replay_vectors(pipeline: Pipeline, golden: Golden) -> None:

@@ -10,9 +10,9 @@ Sources: ONNX, ``onnx.proto`` (numbers of fields) and ``ExternalData.md``; proto
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 #: By message, the fields that lead to tensors, and the message that each holds.
 _FIELDS: Final[dict[str, dict[int, str]]] = {
@@ -28,6 +28,24 @@ _FIELDS: Final[dict[str, dict[int, str]]] = {
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
+class Graph(NamedTuple):
+    """A model in memory.
+
+    Attributes:
+        content: The ``.onnx`` file.
+        weights: The files that it keeps its weights in, by the names that it states.
+    """
+
+    content: bytes
+    weights: Mapping[str, bytes]
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of files that the graph reads weights from and that are not here."""
+        with memoryview(self.content) as view:
+            return [name for name in _external(view) if name not in self.weights]
+
+
 def external_files(path: Path) -> tuple[str, ...]:
     """Names of the files that a graph reads weights from, as it states them, relative to its own directory.
 
@@ -41,10 +59,14 @@ def external_files(path: Path) -> tuple[str, ...]:
         if not path.stat().st_size:
             return ()
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
-            try:
-                return tuple(dict.fromkeys(_locations(view, "Model", 0, len(view))))
-            except (IndexError, ValueError, RecursionError):  # ONNX Runtime says better what is wrong with it
-                return ()
+            return _external(view)
+
+
+def _external(view: memoryview) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(_locations(view, "Model", 0, len(view))))
+    except (IndexError, ValueError, RecursionError):  # ONNX Runtime says better what is wrong with it
+        return ()
 
 
 def _locations(view: memoryview, message: str, start: int, stop: int) -> Iterator[str]:

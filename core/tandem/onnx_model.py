@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tandem.errors import DefinitionError, Internal
+from tandem.onnx_files import Graph
 from tandem.pipeline import Tensors
 from tandem.signature import TensorSpec
 
@@ -39,22 +40,22 @@ class OnnxModel:
     """An ONNX model in this process, on CPU.
 
     Args:
-        path: The ``.onnx`` file.
+        model: The ``.onnx`` file, or a model in memory.
         threads: Threads within one call.
 
     Raises:
         DefinitionError: if ONNX Runtime cannot read it, or one of its tensors cannot be served.
     """
 
-    def __init__(self, path: Path, *, threads: int = 1) -> None:
-        from tandem.onnx_runtime import onnxruntime
+    def __init__(self, model: Path | Graph, *, threads: int = 1) -> None:
+        from tandem.onnx_runtime import onnxruntime, open_session
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(model, options, ["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
             raise DefinitionError(f"ONNX Runtime cannot read the model: {error}") from error
         self.inputs = [_spec(argument) for argument in self._session.get_inputs()]

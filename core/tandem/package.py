@@ -10,17 +10,25 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 import sys
+import tempfile
 import threading
 import tomllib
+import weakref
+import zlib
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
+from tandem.archives import unpack
 from tandem.errors import DefinitionError
 from tandem.model import Model
+
+MAX_UNPACKED_BYTES = 256 * 2**20
+"""Most bytes that the code of a bundle may have on disk."""
 
 _importing = threading.Lock()
 
@@ -123,6 +131,32 @@ def import_model(location: Path, entry_point: str) -> Model:
         raise DefinitionError(
             f"{entry_point} is {'missing' if model is None else f'a {type(model).__name__}'}, not a tandem.Model"
         )
+    return model
+
+
+def import_wheel(name: str, content: bytes, entry_point: str) -> Model:
+    """Import a model from a wheel in memory: it is unpacked where nobody else can change it, and imported from there.
+
+    Args:
+        name: Name of the wheel, for errors.
+        content: The wheel; unpacked it has at most :data:`MAX_UNPACKED_BYTES`.
+        entry_point: ``module:attribute``.
+
+    Raises:
+        DefinitionError: if it is damaged or too large, or as :func:`import_model`.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="tandem-"))
+    try:
+        unpack(content, directory, MAX_UNPACKED_BYTES)
+        model = import_model(directory, entry_point)
+    except (ValueError, OSError, EOFError, NotImplementedError, BadZipFile, zlib.error) as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise DefinitionError(f"{name}: {error}") from error
+    except DefinitionError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    # data files of a package are read when they are needed
+    weakref.finalize(model, shutil.rmtree, directory, ignore_errors=True)
     return model
 
 

@@ -186,3 +186,39 @@ def test_path_that_is_used_again_gives_the_new_code(
     shutil.copytree(other.path, place)
     assert Bundle.open(place).model.on_demand[0].function(30.0, 15.0) == 120.0
     assert EmbeddedModel.open(place).bundle.version == "v2"
+
+
+@pytest.mark.parametrize("use", [Bundle.graph, Bundle.golden, lambda bundle: bundle.model])
+def test_what_has_changed_since_it_was_verified_is_not_used(use: Callable[[Bundle], Any], copied: Path) -> None:
+    bundle = Bundle.open(copied)
+    for name in bundle.manifest.files:
+        with (copied / name).open("ab") as stream:
+            stream.write(b"x")
+    with pytest.raises(BundleError, match="is damaged"):
+        use(bundle)
+
+
+def test_what_is_in_use_does_not_change_with_the_directory(copied: Path) -> None:
+    model = EmbeddedModel.open(copied)
+    package = Path(sys.modules[type(model.bundle.model).__module__].__file__ or "").parent
+    assert copied not in package.parents
+    shutil.rmtree(copied)
+    assert model.bundle.model.contract == model.bundle.contract
+
+
+def test_a_wheel_that_would_be_too_large_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tandem.package.MAX_UNPACKED_BYTES", 100)
+    with pytest.raises(BundleError, match=r"rides-1\.0-py3-none-any\.whl: .* at most 100 are taken"):
+        _ = Bundle.open(copied).model
+
+
+def test_golden_rows_that_would_be_too_large_are_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tandem.golden.MAX_UNPACKED_BYTES", 100)
+    with pytest.raises(BundleError, match=r"golden\.npz: .* at most 100 are taken"):
+        Bundle.open(copied).golden()
+
+
+def test_a_huge_manifest_is_not_read(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tandem.bundle._MAX_MANIFEST_BYTES", 100)
+    with pytest.raises(BundleError, match=r"tandem\.json is larger than 100 bytes"):
+        Bundle.open(copied)

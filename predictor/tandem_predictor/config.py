@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from tandem.bundle import DIGEST_VARIABLE
+
 #: Where KServe's storage initialiser puts a model.
 DEFAULT_MODEL_DIR: Final = Path("/mnt/models")
+#: Environment variable with the token of the repository API; a flag would show among the processes.
+TOKEN_VARIABLE: Final = "TANDEM_REPOSITORY_TOKEN"  # noqa: S105 - the name, no token
 
 _PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
@@ -26,7 +31,9 @@ class Config:
         model_name: Name of a plain ONNX model that is the only one in ``model_dir``; None takes the directory's.
             Bundles are served under ``NAME-DIGEST8`` whatever this says.
         model_dir: A model, or a directory of models; None where only ``model_repository`` is served.
-        model_repository: Directory of models which clients may load and unload; None for none.
+        bundle_digest: The digest that the one bundle of ``model_dir`` must have, or its beginning; empty for any model.
+        model_repository: Directory of models which may be loaded and unloaded while serving; None for none.
+        repository_token: What clients must show to list, load and unload models; nobody may without it.
         host: Address to listen at.
         http_port: Port of REST; 0 for any free one.
         grpc_port: Port of gRPC; 0 for no gRPC.
@@ -50,7 +57,9 @@ class Config:
 
     model_name: str | None = None
     model_dir: Path | None = None
+    bundle_digest: str = ""
     model_repository: Path | None = None
+    repository_token: str = field(default="", repr=False)
     host: str = "0.0.0.0"  # noqa: S104 - a container is reached from outside
     http_port: int = 8080
     grpc_port: int = 8081
@@ -75,7 +84,11 @@ def parse(argv: Sequence[str] | None = None) -> Config:
     values = vars(_parser().parse_args(argv))
     if values["model_dir"] is None and values["model_repository"] is None:
         values["model_dir"] = DEFAULT_MODEL_DIR
-    return Config(**values)
+    return Config(
+        **values,
+        bundle_digest=os.environ.get(DIGEST_VARIABLE, ""),
+        repository_token=os.environ.get(TOKEN_VARIABLE, ""),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,7 +107,11 @@ def _parser() -> argparse.ArgumentParser:
         Path,
         f"a bundle, a directory with model.onnx, or a directory of these (default: {DEFAULT_MODEL_DIR})",
     )
-    flag("model_repository", Path, "directory of models that clients may load and unload")
+    flag(
+        "model_repository",
+        Path,
+        f"directory of models that clients with the token of {TOKEN_VARIABLE} may load and unload",
+    )
     flag("host", str, "address to listen at")
     flag("http_port", _natural, "port of REST, 0 for any free one")
     flag("grpc_port", _natural, "port of gRPC, 0 for none")

@@ -7,6 +7,8 @@ import logging
 import re
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -18,6 +20,18 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[bytes], Awaitable[bytes]]
 """From a serialised request to a serialised response; a refusal is a :class:`~tandem.errors.RequestError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What answers a unary call whose headers it must see.
+
+    Attributes:
+        answer: From the call's headers, by lower-case name, and its serialised request to a serialised response.
+    """
+
+    answer: Callable[[Mapping[str, str], bytes], Awaitable[bytes]]
+
 
 StreamHandler = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 """From serialised requests as they come to serialised responses; refuses as a :data:`Handler` does."""
@@ -34,6 +48,7 @@ _STATUS: Final[Mapping[str, int]] = {
     "UNIMPLEMENTED": 12,
     "INTERNAL": 13,
     "UNAVAILABLE": 14,
+    "UNAUTHENTICATED": 16,
 }
 _REFUSED_STREAM: Final = 7
 
@@ -68,7 +83,7 @@ class ServingConnection(Http2Connection):
 
     def __init__(
         self,
-        handlers: Mapping[str, Handler],
+        handlers: Mapping[str, Handler | Guarded],
         streams: Mapping[str, StreamHandler],
         max_message_bytes: int,
         closed: Callable[[ServingConnection], object],
@@ -150,6 +165,8 @@ class ServingConnection(Http2Connection):
             message = self._unpacked(stream, stream.joined())
             if message is not None:
                 stream.content.clear()
+                if isinstance(handler, Guarded):
+                    handler = partial(handler.answer, headers)
                 self._begin(stream, self._answer(stream, handler, message))
         elif streaming := self._stream_handlers.get(path):
             self._go_on(stream, streaming, last=True)

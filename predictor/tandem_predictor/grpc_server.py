@@ -18,10 +18,10 @@ from tandem.oip.health import Health
 from tandem.oip.reflection import SERVICES as REFLECTION
 from tandem.oip.reflection import reflect
 from tandem_predictor.admission import Admission
-from tandem_predictor.grpc_protocol import Handler, ServingConnection, StreamHandler
+from tandem_predictor.grpc_protocol import Guarded, Handler, ServingConnection, StreamHandler
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
-from tandem_predictor.routes import EXTENSIONS, NAME, VERSION
+from tandem_predictor.routes import NAME, VERSION, extensions
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Service:
 
     async def server(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
         """Server metadata."""
-        return pb.ServerMetadataResponse(name=NAME, version=VERSION, extensions=EXTENSIONS)
+        return pb.ServerMetadataResponse(name=NAME, version=VERSION, extensions=extensions(self._repository))
 
     async def model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
         """Whether a model is served; like Triton, no error if it is not."""
@@ -112,9 +112,9 @@ class Service:
         await self._repository.unload(name)
         return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
 
-    def handlers(self) -> Mapping[str, Handler]:
+    def handlers(self) -> Mapping[str, Handler | Guarded]:
         """All methods, by their full path."""
-        methods: dict[str, Handler] = {
+        methods: dict[str, Handler | Guarded] = {
             "ModelInfer": self.infer,
             "ServerLive": _handler(self.live, pb.ServerLiveRequest),
             "ServerReady": _handler(self.ready, pb.ServerReadyRequest),
@@ -123,11 +123,22 @@ class Service:
             "ModelMetadata": _handler(self.model, pb.ModelMetadataRequest),
             "ModelConfig": _handler(self.config, pb.ModelConfigRequest),
             "ModelStatistics": _handler(self.statistics, pb.ModelStatisticsRequest),
-            "RepositoryIndex": _handler(self.index, pb.RepositoryIndexRequest),
-            "RepositoryModelLoad": _handler(self.load, pb.RepositoryModelLoadRequest),
-            "RepositoryModelUnload": _handler(self.unload, pb.RepositoryModelUnloadRequest),
         }
+        if self._repository.managed:
+            methods["RepositoryIndex"] = self._guarded(self.index, pb.RepositoryIndexRequest)
+            methods["RepositoryModelLoad"] = self._guarded(self.load, pb.RepositoryModelLoadRequest)
+            methods["RepositoryModelUnload"] = self._guarded(self.unload, pb.RepositoryModelUnloadRequest)
         return {f"/{protobuf.SERVICE}/{name}": handler for name, handler in methods.items()}
+
+    def _guarded(self, method: Callable[[Any], Awaitable[Any]], request: Any) -> Guarded:
+        """A method that only clients with the token may call."""
+        handler = _handler(method, request)
+
+        async def answer(headers: Mapping[str, str], message: bytes) -> bytes:
+            self._repository.authorize(headers.get("authorization", ""))
+            return await handler(message)
+
+        return Guarded(answer)
 
 
 class GrpcServer:
@@ -141,7 +152,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        handlers: Mapping[str, Handler],
+        handlers: Mapping[str, Handler | Guarded],
         max_message_bytes: int,
         streams: Mapping[str, StreamHandler] = MappingProxyType({}),
     ) -> None:

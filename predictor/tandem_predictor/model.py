@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any, Final
 
+from tandem.bundle import Bundle
 from tandem.errors import MalformedRequest
 from tandem.oip import InferRequest, InferResponse, Tensor
 from tandem.oip.extensions import model_config
@@ -48,8 +49,11 @@ class Model:
         self.version = source.version
         self.metrics = metrics
         self._config = config
-        self._session = session = Session(source.onnx, config.execution_providers, config.intra_op_threads)
-        sample = _replay_golden(source, session)
+        bundle = source.bundle()
+        self._session = session = Session(
+            bundle.graph() if bundle else source.onnx, config.execution_providers, config.intra_op_threads
+        )
+        sample = _replay_golden(bundle, session)
         self._warm_up = observed = warm_up(session, config.max_batch_size, sample)
         self._batchable = observed.batchable
         if not observed.batchable:
@@ -165,13 +169,13 @@ class Model:
         return tuple(output.name for output in request.outputs)
 
 
-def _replay_golden(source: Source, session: Session) -> dict[str, Array] | None:
+def _replay_golden(bundle: Bundle | None, session: Session) -> dict[str, Array] | None:
     """Replay the golden rows of a bundle; returns their vectors."""
-    if source.bundle is None:
+    if bundle is None:
         return None
-    rows = source.bundle.golden()
+    rows = bundle.golden()
     names = [info.name for info in session.outputs]
-    golden.replay(session.run, rows.vectors, rows.outputs, source.bundle.tolerance(session.provider), names)
+    golden.replay(session.run, rows.vectors, rows.outputs, bundle.tolerance(session.provider), names)
     return dict(rows.vectors)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
+from collections.abc import Callable
 from typing import Any
 
-from tandem.errors import BundleError, MalformedRequest, NotFound, Unavailable
+from tandem.errors import BundleError, MalformedRequest, NotFound, Unauthenticated, Unavailable
 from tandem_predictor import sources
-from tandem_predictor.config import Config
+from tandem_predictor.config import TOKEN_VARIABLE, Config
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.model import Model
 from tandem_predictor.sources import Source
@@ -26,6 +28,8 @@ class Repository:
     Attributes:
         started: Whether the models that were there at the start are all loaded.
         stopping: Whether the server is about to end.
+        changed: Is told when :attr:`ready` may have changed.
+        managed: Whether clients that have the token may list, load and unload models.
     """
 
     def __init__(self, config: Config, metrics: Metrics) -> None:
@@ -33,14 +37,17 @@ class Repository:
         self._metrics = metrics
         self._models: dict[str, Model] = {}
         self._reasons: dict[str, str] = {}
+        self._own: frozenset[str] = frozenset()
         self._changing = asyncio.Lock()
         self.started = False
         self.stopping = False
+        self.changed: Callable[[], object] = lambda: None
+        self.managed = config.model_repository is not None and bool(config.repository_token)
 
     @property
     def ready(self) -> bool:
-        """Whether the server should get traffic."""
-        return self.started and not self.stopping
+        """Whether the server should get traffic: not without a model."""
+        return self.started and not self.stopping and bool(self._models)
 
     def get(self, name: str, version: str = "") -> Model:
         """The model of this name and, if given, version.
@@ -77,12 +84,16 @@ class Repository:
         Raises:
             BundleError: One cannot be loaded, or there is none and none could be loaded later.
         """
-        found = await asyncio.to_thread(self._find)
-        if not found and self._config.model_repository is None:
+        own, others = await asyncio.to_thread(self._find)
+        if not own and self._config.model_dir is not None:
             raise BundleError(f"no model in {self._config.model_dir}")
-        for source in found:
+        self._own = frozenset(source.name for source in own)
+        for source in (*own, *others):
             await self._load(source)
         self.started = True
+        self.changed()
+        if self._config.model_repository is not None and not self.managed:
+            logger.warning("no model can be loaded later: %s is not set", TOKEN_VARIABLE)
         logger.info("ready", extra={"models": sorted(self._models)})
 
     async def load(self, name: str) -> None:
@@ -93,7 +104,8 @@ class Repository:
             MalformedRequest: It is there but refused; the message says why.
         """
         async with self._changing:
-            for source in await asyncio.to_thread(self._find):
+            own, others = await asyncio.to_thread(self._find)
+            for source in (*own, *others):
                 if source.name == name:
                     try:
                         return await self._load(source)
@@ -106,11 +118,15 @@ class Repository:
 
         Raises:
             NotFound: It is not served.
+            MalformedRequest: It is one of ``model_dir``, which this server is there for.
         """
         async with self._changing:
             self.get(name)
+            if name in self._own:
+                raise MalformedRequest(f"model {name!r} is of --model_dir; only models of --model_repository can go")
             del self._models[name]
             self._reasons[name] = "unloaded"
+            self.changed()
             logger.info("unloaded", extra={"model": name})
 
     async def index(self, *, ready_only: bool = False) -> list[dict[str, Any]]:
@@ -120,11 +136,25 @@ class Repository:
             for name, model in self._models.items()
         }
         if not ready_only:
-            for source in await asyncio.to_thread(self._find):
+            own, others = await asyncio.to_thread(self._find)
+            for source in (*own, *others):
                 reason = source.defect or self._reasons.get(source.name, "")
                 entry = {"name": source.name, "version": source.version, "state": "UNAVAILABLE", "reason": reason}
                 entries.setdefault(source.name, entry)
         return [entries[name] for name in sorted(entries)]
+
+    def authorize(self, authorization: str) -> None:
+        """Refuse whoever may not manage the models.
+
+        Args:
+            authorization: The header or metadata of that name.
+
+        Raises:
+            Unauthenticated: It is not ``Bearer`` with the token.
+        """
+        expected = f"Bearer {self._config.repository_token}"
+        if not self.managed or not hmac.compare_digest(authorization.encode(), expected.encode()):
+            raise Unauthenticated("the model repository needs its token: authorization: Bearer TOKEN")
 
     def check_serving(self) -> None:
         """Refuse a change of the repository while the server starts or stops.
@@ -132,25 +162,24 @@ class Repository:
         Raises:
             Unavailable: It does.
         """
-        if not self.ready:
+        if not self.started or self.stopping:
             raise Unavailable("the server is starting or stopping")
 
-    def _find(self) -> list[Source]:
-        found: list[Source] = []
-        if self._config.model_dir is not None:
-            found += sources.find(self._config.model_dir, self._config.model_name)
-        if self._config.model_repository is not None:
-            found += sources.find(self._config.model_repository)
-        return found
+    def _find(self) -> tuple[list[Source], list[Source]]:
+        """The models of ``model_dir``, and those of ``model_repository``."""
+        config = self._config
+        own = [] if config.model_dir is None else sources.find(config.model_dir, config.model_name)
+        if config.bundle_digest:
+            own = [source.pinned(config.bundle_digest) for source in own]
+        return own, [] if config.model_repository is None else sources.find(config.model_repository)
 
     async def _load(self, source: Source) -> None:
         try:
-            if source.defect:
-                raise BundleError(source.defect)
             model = await asyncio.to_thread(Model, source, self._config, self._metrics.of(source.name))
         except BundleError as error:
             self._reasons[source.name] = str(error)
             logger.error("refused: %s", error, extra={"model": source.name})
             raise
         self._models[source.name] = model
+        self.changed()
         logger.info("loaded", extra={"model": model.name, "version": model.version, "inline": model.batcher.inline})

@@ -23,7 +23,7 @@ from tandem_predictor.repository import Repository
 
 NAME: Final = "tandem-predictor"
 VERSION: Final = version(NAME)
-EXTENSIONS: Final = (*SHARED, "model_repository")
+_MANAGED: Final = (*SHARED, "model_repository")
 
 
 class _Answer(Response):
@@ -39,7 +39,7 @@ class _Endpoints:
         self._metrics = metrics
 
     async def server(self, request: Request) -> Response:
-        return _Answer({"name": NAME, "version": VERSION, "extensions": EXTENSIONS})
+        return _Answer({"name": NAME, "version": VERSION, "extensions": extensions(self._repository)})
 
     async def live(self, request: Request) -> Response:
         return _Answer({"live": True})
@@ -62,10 +62,12 @@ class _Endpoints:
         return _Answer(self._repository.statistics(**_target(request)))
 
     async def index(self, request: Request) -> Response:
+        self._authorize(request)
         options = await _json(request)
         return _Answer(await self._repository.index(ready_only=bool(options.get("ready"))))
 
     async def load(self, request: Request) -> Response:
+        self._authorize(request)
         self._repository.check_serving()
         name = request.path_params["name"]
         overrides = (await _json(request)).get("parameters") or {}
@@ -77,14 +79,23 @@ class _Endpoints:
         return _Answer({"name": name, "load": True})
 
     async def unload(self, request: Request) -> Response:
+        self._authorize(request)
         self._repository.check_serving()
         name = request.path_params["name"]
         await self._repository.unload(name)
         return _Answer({"name": name, "unload": True})
 
+    def _authorize(self, request: Request) -> None:
+        self._repository.authorize(request.headers.get("authorization", ""))
+
     async def metrics(self, request: Request) -> Response:
         text = prometheus_client.generate_latest(self._metrics.registry)
         return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+
+def extensions(repository: Repository) -> tuple[str, ...]:
+    """Extensions of the protocol that are served."""
+    return _MANAGED if repository.managed else SHARED
 
 
 def routes(repository: Repository, metrics: Metrics) -> Starlette:
@@ -96,6 +107,11 @@ def routes(repository: Repository, metrics: Metrics) -> Starlette:
     """
     at = _Endpoints(repository, metrics)
     model = "/v2/models/{name}"
+    managing = [
+        Route("/v2/repository/index", at.index, methods=["POST"]),
+        Route("/v2/repository/models/{name}/load", at.load, methods=["POST"]),
+        Route("/v2/repository/models/{name}/unload", at.unload, methods=["POST"]),
+    ]
     app = Starlette(
         routes=[
             Route("/v2", at.server),
@@ -110,9 +126,7 @@ def routes(repository: Repository, metrics: Metrics) -> Starlette:
             Route(f"{model}/ready", at.model_ready),
             Route(f"{model}/versions/{{version}}", at.model),
             Route(f"{model}/versions/{{version}}/ready", at.model_ready),
-            Route("/v2/repository/index", at.index, methods=["POST"]),
-            Route("/v2/repository/models/{name}/load", at.load, methods=["POST"]),
-            Route("/v2/repository/models/{name}/unload", at.unload, methods=["POST"]),
+            *(managing if repository.managed else ()),
             Route("/metrics", at.metrics),
         ],
         middleware=[Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=1)],

@@ -57,6 +57,7 @@ async def serve(config: Config) -> int:
     admission = Admission(config.workers, metrics)
     http = _http_server(config, App(repository, admission, metrics, config.max_body_bytes), metrics)
     health = Health([protobuf.SERVICE], lambda: repository.ready)
+    repository.changed = health.changed
     handlers = {**Service(repository, admission, metrics).handlers(), **health_handlers(health)}
     rpc = GrpcServer(handlers, config.max_body_bytes, stream_handlers(health))
     try:
@@ -67,7 +68,7 @@ async def serve(config: Config) -> int:
     except (BundleError, OSError) as error:
         logger.error("%s", error)
         return 1
-    serving, starting = asyncio.create_task(http.serve([listener])), asyncio.create_task(_start(repository, health))
+    serving, starting = asyncio.create_task(http.serve([listener])), asyncio.create_task(_start(repository))
     await _wait(serving, starting, stop)
     logger.info("stopping")
     repository.stopping = True
@@ -78,9 +79,8 @@ async def serve(config: Config) -> int:
     return 1 if 1 in codes else 0
 
 
-async def _start(repository: Repository, health: Health) -> None:
+async def _start(repository: Repository) -> None:
     await repository.start()
-    health.changed()
     # What is loaded now stays: a full collection would walk all of it, again and again under load.
     gc.collect()
     gc.freeze()

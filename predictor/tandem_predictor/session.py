@@ -9,12 +9,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from tandem.bundle import MODEL
 from tandem.errors import BundleError, Internal, MalformedRequest
 from tandem.oip import DATATYPES
 from tandem.oip.tensors import Array, bytes_array
-from tandem.onnx_files import missing_files
+from tandem.onnx_files import Graph, missing_files
 from tandem.onnx_model import NO_ZIPMAP
-from tandem.onnx_runtime import onnxruntime
+from tandem.onnx_runtime import onnxruntime, open_session
 
 Feeds = dict[str, Array]
 
@@ -66,7 +67,7 @@ class Session:
     """An ONNX model, loaded.
 
     Args:
-        path: The ``.onnx`` file.
+        model: The ``.onnx`` file, or a model in memory.
         providers: Execution providers by preference, full names.
         intra_op_threads: Threads of one run.
 
@@ -82,7 +83,10 @@ class Session:
             declares does not count: converters write ``[1]`` for labels of any number.
     """
 
-    def __init__(self, path: Path, providers: Sequence[str] = ("CPUExecutionProvider",), intra_op_threads: int = 1):
+    def __init__(
+        self, model: Path | Graph, providers: Sequence[str] = ("CPUExecutionProvider",), intra_op_threads: int = 1
+    ) -> None:
+        path = model if isinstance(model, Path) else Path(MODEL)
         check_providers(providers)
         if providers[0] != "CPUExecutionProvider":
             # CUDA and cuDNN come in wheels of their own, where the dynamic linker does not look
@@ -95,9 +99,9 @@ class Session:
         # Threads that spin between requests take the CPU that the event loop needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+            self._session = open_session(model, options, providers)
         except Exception as error:  # ONNX Runtime's exceptions have no common root
-            if path.is_file() and (missing := missing_files(path)):
+            if missing := model.missing if isinstance(model, Graph) else path.is_file() and missing_files(path):
                 raise BundleError(f"{path} keeps weights in {', '.join(missing)}, which is not beside it") from None
             raise BundleError(f"{path}: ONNX Runtime refuses the model: {error}") from None
         self.provider: str = self._session.get_providers()[0]

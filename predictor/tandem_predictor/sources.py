@@ -5,11 +5,13 @@ model.onnx              a plain model
 1/model.onnx            a plain model as Triton lays it out; the highest version counts
 model.onnx/model.onnx   either of these, where the model has files with weights beside it; they may also lie openly
 a/…  b/…                several models
+
+Finding models reads no more of them than their names; a bundle is verified when it is opened to be loaded.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -27,19 +29,36 @@ class Source:
         name: Name under which it is served.
         version: Its version.
         onnx: The model file.
-        bundle: The bundle that it comes from, verified; None for a plain model.
-        defect: Why it cannot be served; empty if it can.
+        digest: Of the bundle that it comes from, not verified yet; empty for a plain model.
+        defect: Why it cannot be served; empty where nothing is known against it.
     """
 
     name: str
     version: str
     onnx: Path
-    bundle: Bundle | None = None
+    digest: str = ""
     defect: str = ""
+
+    def pinned(self, digest: str) -> Source:
+        """The same, with a defect if it is not the bundle with this digest, or a digest that begins so."""
+        if self.defect or (self.digest and self.digest.startswith(digest)):
+            return self
+        what = f"bundle {self.digest[:8]}" if self.digest else "no bundle"
+        return replace(self, defect=f"{self.onnx.parent} is {what}, not {digest[:8]}")
+
+    def bundle(self) -> Bundle | None:
+        """The bundle that it comes from, verified; None for a plain model.
+
+        Raises:
+            BundleError: It has a defect, or is not what it was when it was found.
+        """
+        if self.defect:
+            raise BundleError(self.defect)
+        return Bundle.open(self.onnx.parent, digest=self.digest) if self.digest else None
 
 
 def find(directory: Path, name: str | None = None) -> list[Source]:
-    """All models of a directory: itself, or its subdirectories, by name. Verifies bundles, so it reads them whole.
+    """All models of a directory: itself, or its subdirectories, by name.
 
     Args:
         directory: The directory.
@@ -60,7 +79,7 @@ def find(directory: Path, name: str | None = None) -> list[Source]:
 
 def _open(directory: Path, name: str) -> Source | None:
     if (directory / MANIFEST).is_file():
-        return _open_bundle(directory, name)
+        return _bundle(directory, name)
     if file := _model_file(directory):
         return Source(name, _FIRST_VERSION, file)
     versions = {
@@ -78,9 +97,9 @@ def _model_file(directory: Path) -> Path | None:
     return next((file for file in (directory / MODEL, directory / MODEL / MODEL) if file.is_file()), None)
 
 
-def _open_bundle(directory: Path, name: str) -> Source:
+def _bundle(directory: Path, name: str) -> Source:
     try:
-        bundle = Bundle.open(directory)
+        bundle = Bundle.peek(directory)
     except BundleError as error:
         return Source(name, "", directory / MODEL, defect=str(error))
-    return Source(bundle.hop_name, bundle.version, bundle.model_path, bundle)
+    return Source(bundle.hop_name, bundle.version, bundle.model_path, bundle.digest)

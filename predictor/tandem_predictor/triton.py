@@ -15,6 +15,7 @@ Sources: Triton, ``model_configuration.md`` and ``model_repository.md``.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,10 +23,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tandem.bundle import MODEL, Bundle
+from tandem.bundle import DIGEST_VARIABLE, MODEL, Bundle
 from tandem.errors import BundleError
 from tandem.oip.tensors import Array
-from tandem.onnx_files import external_files
+from tandem.onnx_files import Graph
 from tandem_predictor.session import Session, TensorInfo
 
 _VERSION: Final = "1"
@@ -74,14 +75,15 @@ def write_model_repository(bundle: Bundle, out_dir: Path, settings: Settings | N
     Raises:
         BundleError: ONNX Runtime cannot load the model, or the repository would be written into the bundle.
     """
-    session = Session(bundle.model_path)
+    graph = bundle.graph()
+    session = Session(graph)
     settings = settings or Settings()
     target = out_dir / bundle.hop_name
     if target.resolve() == bundle.path.resolve():
         raise BundleError(f"{out_dir} has the bundle itself: the model repository must be another directory")
     for own in (_VERSION, _WARMUP):
         shutil.rmtree(target / own, ignore_errors=True)
-    _copy_model(bundle.model_path, target / _VERSION)
+    _write_model(graph, target / _VERSION)
     first = {name: tensor[:1] for name, tensor in bundle.golden().vectors.items()}
     if settings.warmup:
         _write_row(target, session.inputs, first)
@@ -93,13 +95,11 @@ def write_model_repository(bundle: Bundle, out_dir: Path, settings: Settings | N
     return target
 
 
-def _copy_model(model: Path, directory: Path) -> None:
-    names = external_files(model)
-    target = directory / MODEL if names else directory
+def _write_model(graph: Graph, directory: Path) -> None:
+    target = directory / MODEL if graph.weights else directory
     target.mkdir(parents=True)
-    for name in names:
-        shutil.copyfile(model.parent / name, target / name)
-    shutil.copyfile(model, target / MODEL)
+    for name, content in {**graph.weights, MODEL: graph.content}.items():
+        (target / name).write_bytes(content)
 
 
 def _write_row(target: Path, inputs: Sequence[TensorInfo], row: Mapping[str, Array]) -> None:
@@ -214,7 +214,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     path, out = values.pop("bundle"), values.pop("out")
     try:
         settings = Settings(**values | {"preferred_batch_sizes": tuple(values["preferred_batch_sizes"])})
-        print(write_model_repository(Bundle.open(path), out, settings))
+        bundle = Bundle.open(path, digest=os.environ.get(DIGEST_VARIABLE) or None)
+        print(write_model_repository(bundle, out, settings))
     except (BundleError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -18,6 +18,8 @@ from tandem_predictor.repository import Repository
 
 from . import graphs
 
+TOKEN = {"authorization": "Bearer secret"}
+
 
 @dataclass
 class Models:
@@ -51,7 +53,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 @pytest_asyncio.fixture
 async def parts(models: Models) -> Parts:
     metrics = Metrics()
-    repository = Repository(Config(model_repository=models.path, max_batch_size=8), metrics)
+    config = Config(model_repository=models.path, repository_token="secret", max_batch_size=8)
+    repository = Repository(config, metrics)
     await repository.start()
     admission = Admission(0, metrics)
     return Parts(repository, admission, metrics, App(repository, admission, metrics, max_body_bytes=4096))
@@ -60,5 +63,5 @@ async def parts(models: Models) -> Parts:
 @pytest_asyncio.fixture
 async def client(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(parts.app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://predictor") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://predictor", headers=TOKEN) as client:
         yield client

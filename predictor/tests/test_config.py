@@ -43,3 +43,11 @@ def test_refused(argv: list[str], message: str, capsys: pytest.CaptureFixture[st
         parse(argv)
     assert refused.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_secrets_and_pins_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_REPOSITORY_TOKEN", "secret")
+    monkeypatch.setenv("TANDEM_BUNDLE_DIGEST", "abcdef01")
+    config = parse([])
+    assert (config.repository_token, config.bundle_digest) == ("secret", "abcdef01")
+    assert "secret" not in repr(config)

@@ -13,7 +13,7 @@ from tandem.oip import InferRequest, Tensor, protobuf
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem_predictor.grpc_server import GrpcServer, Service
 
-from .conftest import Parts
+from .conftest import TOKEN, Parts
 
 
 @pytest_asyncio.fixture
@@ -27,11 +27,11 @@ async def channel(parts: Parts) -> AsyncIterator[grpc.aio.Channel]:
     await server.stop(5)
 
 
-async def call(channel: grpc.aio.Channel, method: str, request: Any, response: Any) -> Any:
+async def call(channel: grpc.aio.Channel, method: str, request: Any, response: Any, **options: Any) -> Any:
     path = f"/{protobuf.SERVICE}/{method}"
     return await channel.unary_unary(
         path, request_serializer=lambda m: m.SerializeToString(), response_deserializer=response.FromString
-    )(request)
+    )(request, **options)
 
 
 async def infer(channel: grpc.aio.Channel, message: bytes) -> bytes:
@@ -137,10 +137,17 @@ async def test_model_ready(name: str, version: str, ready: bool, channel: grpc.a
 
 @pytest.mark.parametrize("field", ["model_name", "repository_name"])  # Triton's clients set one, KServe's the other
 async def test_repository(field: str, channel: grpc.aio.Channel) -> None:
+    index = pb.RepositoryIndexRequest()
+    with pytest.raises(grpc.aio.AioRpcError, match="UNAUTHENTICATED"):
+        await call(channel, "RepositoryIndex", index, pb.RepositoryIndexResponse)
     unload = pb.RepositoryModelUnloadRequest(**{field: "half"})
-    assert (await call(channel, "RepositoryModelUnload", unload, pb.RepositoryModelUnloadResponse)).isUnloaded
-    index = await call(channel, "RepositoryIndex", pb.RepositoryIndexRequest(), pb.RepositoryIndexResponse)
-    assert {model.name: model.state for model in index.models}["half"] == "UNAVAILABLE"
+    with pytest.raises(grpc.aio.AioRpcError, match="UNAUTHENTICATED"):
+        await call(channel, "RepositoryModelUnload", unload, pb.RepositoryModelUnloadResponse)
+    token = {"metadata": tuple(TOKEN.items())}
+    unloaded = await call(channel, "RepositoryModelUnload", unload, pb.RepositoryModelUnloadResponse, **token)
+    assert unloaded.isUnloaded
+    models = (await call(channel, "RepositoryIndex", index, pb.RepositoryIndexResponse, **token)).models
+    assert {model.name: model.state for model in models}["half"] == "UNAVAILABLE"
     load = pb.RepositoryModelLoadRequest(**{field: "half"})
-    loaded = await call(channel, "RepositoryModelLoad", load, pb.RepositoryModelLoadResponse)
+    loaded = await call(channel, "RepositoryModelLoad", load, pb.RepositoryModelLoadResponse, **token)
     assert (loaded.model_name, loaded.isLoaded) == ("half", True)

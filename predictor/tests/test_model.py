@@ -2,20 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
 import weakref
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from tandem.bundle import MANIFEST, MODEL
 from tandem.errors import BundleError, MalformedRequest, RequestError
 from tandem.oip import InferRequest, RequestedOutput, Tensor
 from tandem_predictor.config import Config
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.model import Model
-from tandem_predictor.sources import Source, find
+from tandem_predictor.sources import find
 
 from . import graphs
 from .conftest import Models
@@ -139,7 +142,10 @@ def test_a_bundle_whose_rows_depend_on_each_other_is_refused(tmp_path: Path) -> 
         w=np.array([[1], [2], [3]], np.float32),
         shift=(vectors @ np.array([1, 2, 3], np.float32)).mean(),
     )
-    source = Source("m", "1", bundle.model_path, bundle)  # as if it had been written so
+    sums = {**bundle.manifest.files, MODEL: hashlib.sha256(bundle.model_path.read_bytes()).hexdigest()}
+    manifest = msgspec.structs.replace(bundle.manifest, files=sums)
+    (bundle.path / MANIFEST).write_bytes(msgspec.json.encode(manifest))  # as if it had been written so
+    (source,) = find(bundle.path)
     with pytest.raises(BundleError, match=r"among 4 rows and .*depend on each other"):
         Model(source, Config(), Metrics().of("m"))
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tandem.errors import BundleError
+from tandem.errors import BundleError, MalformedRequest
 from tandem_predictor.config import Config
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
@@ -20,11 +21,29 @@ async def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
 async def test_an_empty_repository_can_be_filled_later(tmp_path: Path) -> None:
     repository = Repository(Config(model_repository=tmp_path), Metrics())
     assert not repository.ready
+    told: list[bool] = []
+    repository.changed = lambda: told.append(repository.ready)
     await repository.start()
-    assert repository.ready
+    assert not repository.ready
     graphs.linear(tmp_path / "later" / "model.onnx")
     await repository.load("later")
+    assert repository.ready
     assert repository.get("later").version == "1"
+    await repository.unload("later")
+    assert not repository.ready
+    assert (told[0], *told[-2:]) == (False, True, False)
+
+
+async def test_the_model_that_a_server_is_there_for_cannot_be_unloaded(tmp_path: Path) -> None:
+    graphs.linear(tmp_path / "own" / "model.onnx")
+    graphs.linear(tmp_path / "others" / "other" / "model.onnx")
+    repository = Repository(Config(model_dir=tmp_path / "own", model_repository=tmp_path / "others"), Metrics())
+    await repository.start()
+    with pytest.raises(MalformedRequest, match="model 'own' is of --model_dir"):
+        await repository.unload("own")
+    await repository.unload("other")
+    assert repository.ready
+    assert repository.has("own")
 
 
 async def test_one_refused_model_refuses_the_start(tmp_path: Path) -> None:
@@ -37,6 +56,32 @@ async def test_one_refused_model_refuses_the_start(tmp_path: Path) -> None:
     (entry,) = await repository.index()
     assert entry["state"] == "UNAVAILABLE"
     assert "damaged" in entry["reason"]
+
+
+async def test_a_pinned_digest_takes_no_other_bundle(tmp_path: Path) -> None:
+    pinned, other = (graphs.linear_bundle(tmp_path / name, name=name) for name in ("first", "second"))
+    for digest in (pinned.digest, pinned.digest[:8]):
+        repository = Repository(Config(model_dir=pinned.path, bundle_digest=digest), Metrics())
+        await repository.start()
+        assert repository.has(pinned.hop_name)
+        refused = Repository(Config(model_dir=other.path, bundle_digest=digest), Metrics())
+        with pytest.raises(BundleError, match=f"is bundle {other.digest[:8]}, not {pinned.digest[:8]}"):
+            await refused.start()
+    graphs.linear(tmp_path / "plain" / "model.onnx")
+    plain = Repository(Config(model_dir=tmp_path / "plain", bundle_digest=pinned.digest), Metrics())
+    with pytest.raises(BundleError, match=f"is no bundle, not {pinned.digest[:8]}"):
+        await plain.start()
+
+
+async def test_a_pinned_digest_takes_no_other_bundle_later(tmp_path: Path) -> None:
+    pinned, other = (graphs.linear_bundle(tmp_path / name, name=name) for name in ("first", "second"))
+    repository = Repository(Config(model_dir=pinned.path, bundle_digest=pinned.digest), Metrics())
+    await repository.start()
+    shutil.rmtree(pinned.path)
+    other.path.rename(pinned.path)
+    with pytest.raises(MalformedRequest, match=f"is bundle {other.digest[:8]}, not"):
+        await repository.load(other.hop_name)
+    assert repository.has(pinned.hop_name)
 
 
 async def test_the_name_flag_names_a_plain_model_only(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
 
 from . import graphs
-from .conftest import Models, Parts
+from .conftest import TOKEN, Models, Parts
 
 
 async def test_server(client: httpx.AsyncClient) -> None:
@@ -157,6 +157,44 @@ async def test_refused_change(path: str, body: bytes, status: int, message: str,
     assert message in response.json()["error"]
 
 
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer other", "Basic secret", "secret", "Bearer s\xe9cret"])
+@pytest.mark.parametrize("path", ["index", "models/text/load", "models/text/unload"])
+async def test_models_are_managed_with_the_token_only(path: str, authorization: str, client: httpx.AsyncClient) -> None:
+    headers = {"authorization": authorization.encode("latin-1")}
+    response = await client.post(f"/v2/repository/{path}", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (401, "unauthenticated")
+    assert (await client.get("/v2/models/text/ready")).status_code == 200
+
+
+@pytest.mark.parametrize("config", [{"repository_token": ""}, {"model_repository": None}])
+async def test_without_repository_or_token_nothing_is_managed(config: dict[str, Any], models: Models) -> None:
+    own = models.path / "linear"
+    flags = {"model_dir": own, "model_repository": models.path / "text", "repository_token": "secret", **config}
+    metrics = Metrics()
+    repository = Repository(Config(**flags), metrics)
+    await repository.start()
+    app = App(repository, Admission(0, metrics), metrics, 4096)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://predictor") as client:
+        for headers in ({}, TOKEN):
+            for path in ("index", "models/linear/load", "models/linear/unload"):
+                assert (await client.post(f"/v2/repository/{path}", headers=headers)).status_code == 404
+        assert "model_repository" not in (await client.get("/v2")).json()["extensions"]
+        assert (await client.get("/v2/health/ready")).status_code == 200
+
+
+async def test_the_index_reads_no_more_of_a_bundle_than_its_manifest(models: Models, client: httpx.AsyncClient) -> None:
+    name = models.bundle.hop_name
+    await client.post(f"/v2/repository/models/{name}/unload")
+    hidden = models.bundle.model_path.rename(models.path / "hidden.onnx")
+    try:
+        index = {entry["name"]: entry["state"] for entry in (await client.post("/v2/repository/index")).json()}
+        refused = await client.post(f"/v2/repository/models/{name}/load")
+    finally:
+        hidden.rename(models.bundle.model_path)
+    assert index[name] == "UNAVAILABLE"
+    assert (refused.status_code, refused.json()["code"]) == (400, "model_refused")
+
+
 async def test_no_change_while_stopping(client: httpx.AsyncClient, parts: Parts) -> None:
     parts.repository.stopping = True
     assert (await client.post("/v2/repository/models/text/load")).status_code == 503
@@ -165,11 +203,13 @@ async def test_no_change_while_stopping(client: httpx.AsyncClient, parts: Parts)
 async def test_a_refused_model_leaves_the_old_one(tmp_path: Path) -> None:
     graphs.linear(tmp_path / "m" / "model.onnx")
     metrics = Metrics()
-    repository = Repository(Config(model_repository=tmp_path), metrics)
+    repository = Repository(Config(model_repository=tmp_path, repository_token="secret"), metrics)
     await repository.start()
     app = App(repository, Admission(0, metrics), metrics, 4096)
     (tmp_path / "m" / "model.onnx").write_bytes(b"nonsense")
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://predictor") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://predictor", headers=TOKEN
+    ) as client:
         response = await client.post("/v2/repository/models/m/load")
         assert (response.status_code, response.json()["code"]) == (400, "model_refused")
         assert (await client.get("/v2/models/m/ready")).status_code == 200

@@ -87,11 +87,11 @@ def test_a_taken_port_ends_the_server(flag: str, tmp_path: Path) -> None:
         refused("--model_dir", tmp_path, flag, taken.getsockname()[1])
 
 
-def test_an_empty_repository_is_served(tmp_path: Path) -> None:
+def test_an_empty_repository_is_served_and_not_ready(tmp_path: Path) -> None:
     with predictor("--model_repository", tmp_path) as (process, port):
         wait_for(process, "ready")
         with closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
             client.request("GET", "/v2/health/ready")
-            assert json.loads(client.getresponse().read()) == {"ready": True}
+            assert json.loads(client.getresponse().read()) == {"ready": False}
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0

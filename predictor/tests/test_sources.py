@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_the_highest_version_counts(tmp_path: Path) -> None:
 def test_a_bundle_keeps_its_name(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path)
     (source,) = find(bundle.path, "other")
-    assert (source.name, source.version, source.bundle) == (bundle.hop_name, "v1", bundle)
+    assert (source.name, source.version, source.bundle()) == (bundle.hop_name, "v1", bundle)
 
 
 def test_several_models(tmp_path: Path) -> None:
@@ -44,7 +45,27 @@ def test_a_damaged_bundle_says_so(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path)
     bundle.model_path.write_bytes(b"")
     (source,) = find(tmp_path)
-    assert "model.onnx is damaged" in source.defect
+    with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
+        source.bundle()
+
+
+def test_a_bundle_is_the_one_that_was_found(tmp_path: Path) -> None:
+    bundle = graphs.linear_bundle(tmp_path / "first")
+    (source,) = find(bundle.path)
+    other = graphs.linear_bundle(tmp_path / "second", name="other")
+    shutil.rmtree(bundle.path)
+    other.path.rename(bundle.path)
+    with pytest.raises(BundleError, match=f"is bundle {other.digest[:8]}, not {bundle.digest[:8]}"):
+        source.bundle()
+
+
+def test_a_damaged_manifest_says_so(tmp_path: Path) -> None:
+    bundle = graphs.linear_bundle(tmp_path)
+    (bundle.path / "tandem.json").write_text("{}")
+    (source,) = find(tmp_path)
+    assert "tandem.json has format None" in source.defect
+    with pytest.raises(BundleError, match="has format None"):
+        source.bundle()
 
 
 def test_no_directory(tmp_path: Path) -> None:

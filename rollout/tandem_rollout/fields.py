@@ -16,6 +16,7 @@ HOSTNAME: Final = "^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]
 HEADER: Final = "^[a-z0-9-]+$"
 DURATION: Final = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 MODEL: Final = "^$|^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
+BUNDLE_DIGEST: Final = "^$|^[0-9a-f]{64}$"
 BUNDLE_VERSION: Final = "^$|^[A-Za-z0-9][-A-Za-z0-9_.+]*$"
 BUNDLE_URI: Final = "^$|^[a-z0-9+]+://.+"
 STORE_URL: Final = (
@@ -34,6 +35,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     HEADER: "the name of a header in lower case, such as x-user-id",
     DURATION: "a duration with units, such as 10s, 1m30s or 500ms; h is the longest unit",
     MODEL: "letters, digits, -, _ and . with a letter or a digit at both ends, such as time-estimator",
+    BUNDLE_DIGEST: "64 hexadecimal digits in lower case",
     BUNDLE_VERSION: "letters, digits, -, _, . and +, beginning with a letter or a digit, such as v1",
     BUNDLE_URI: "a URI with its scheme, such as s3://bucket/path",
     STORE_URL: "a URL such as redis://store:6379 without a password: with one, put it into a Secret and give urlFrom",

@@ -1,13 +1,27 @@
-"""Messages of others, as they fit into a status, an event and a printer column."""
+"""Messages of others, as they fit into a status, an event, a printer column and a terminal."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 _LONGEST: Final = 400
 
+CONTROLS: Final[frozenset[int]] = frozenset(
+    {*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+    - {ord("\n"), ord("\t")}
+)
+"""Characters that a terminal obeys: control codes, with which escape sequences begin, and changes of direction."""
+
+_SHOWN: Final[Mapping[int, str]] = dict.fromkeys(CONTROLS, "\N{REPLACEMENT CHARACTER}")
+
+
+def printable(text: str) -> str:
+    """A text with a replacement character for each that a terminal would obey instead of showing it."""
+    return text if text.isprintable() else text.translate(_SHOWN)
+
 
 def one_line(text: str, longest: int = _LONGEST) -> str:
-    """A text in one line, cut where it has more characters."""
-    flat = " ".join(text.split())
+    """A text in one line, which a terminal only shows, cut where it has more characters."""
+    flat = printable(" ".join(text.split()))
     return flat if len(flat) <= longest else flat[: longest - 1] + "…"

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, field
 
 from tandem_rollout.fields import (
+    BUNDLE_DIGEST,
     BUNDLE_URI,
     BUNDLE_VERSION,
     MODEL,
@@ -70,6 +71,16 @@ class Bundle(Struct, frozen=True):
             max_length=128,
             description="Version that the bundle must have. Needed only where there is no controller to read it: it "
             "routes versioned paths.",
+        ),
+    ] = ""
+    digest: Annotated[
+        str,
+        Meta(
+            pattern=BUNDLE_DIGEST,
+            max_length=64,
+            description="Digest that the bundle must have, as `tandem` prints it: pods refuse another one. Without it "
+            "the controller pins the digest that a revision has at its first verification, for which its pods start a "
+            "second time.",
         ),
     ] = ""
 

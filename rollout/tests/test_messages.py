@@ -14,6 +14,7 @@ from tandem_rollout.crd import crd
 from tandem_rollout.fields import PATTERNS, InvalidSpecError
 from tandem_rollout.manifest import parse
 from tandem_rollout.messages import did_you_mean
+from tandem_rollout.one_line import one_line
 
 from . import specs
 from .rollouts import manifest
@@ -136,3 +137,7 @@ def test_every_spec_is_taken_or_its_message_begins_with_a_field_and_has_no_patte
 )
 def test_unknown_names_have_a_hint_where_one_is_near(name: str, hint: str) -> None:
     assert did_you_mean(name, ["bundles", "train", "model"]) == hint
+
+
+def test_messages_of_others_have_nothing_that_a_terminal_obeys() -> None:
+    assert one_line("\x1b[2J\x1b]0;owned\x07 all\nis \u202ewell\x9b") == "�[2J�]0;owned� all is �well�"

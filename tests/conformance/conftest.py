@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -36,8 +37,8 @@ def predictor() -> Iterator[Server]:
             _write_identity(Path(models, model, "model.onnx"), datatypes)
         flags = {"host": "127.0.0.1", "http_port": http, "grpc_port": rpc, "model_repository": models}
         command = [sys.executable, "-m", "tandem_predictor", *(f"--{name}={value}" for name, value in flags.items())]
-        server = Server(f"http://127.0.0.1:{http}", f"127.0.0.1:{rpc}", identity_samples())
-        with running(command, server):
+        server = Server(f"http://127.0.0.1:{http}", f"127.0.0.1:{rpc}", identity_samples(), repository="Bearer secret")
+        with running(command, server, environment={**os.environ, "TANDEM_REPOSITORY_TOKEN": "secret"}):
             yield server
 
 
@@ -51,7 +52,6 @@ def triton() -> Iterator[Server]:
         f"http://127.0.0.1:{http}",
         f"127.0.0.1:{rpc}",
         identity_samples(),
-        repository=False,  # pytriton keeps it to itself
         health_body=False,
         unknown_model=(400, 404),
     )

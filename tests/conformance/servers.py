@@ -39,7 +39,7 @@ class Server:
         base_url: ``http://HOST:PORT`` of REST.
         grpc_address: ``HOST:PORT`` of gRPC.
         samples: A request for each model.
-        repository: Whether clients may load and unload models.
+        repository: The authorization with which clients may load and unload models; empty where nobody may.
         health_body: Whether health is answered with JSON, which KServe's client wants, or with an empty body.
         unknown_model: HTTP statuses that an unknown model may be answered with.
     """
@@ -47,7 +47,7 @@ class Server:
     base_url: str
     grpc_address: str
     samples: tuple[Sample, ...]
-    repository: bool = True
+    repository: str = ""
     health_body: bool = True
     unknown_model: tuple[int, ...] = (404,)
 

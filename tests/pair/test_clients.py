@@ -43,7 +43,7 @@ def called(client: str, pair: Server, expected: dict[str, list[Any]]) -> dict[st
     ]
     outputs = [Tensor(name, "", (len(ROWS),), tuple(values)) for name, values in expected.items()]
     sample = Sample("parcels", tuple(inputs), tuple(outputs))
-    described = Described(f"http://{pair.address}", pair.grpc_address, (sample,), repository=False)
+    described = Described(f"http://{pair.address}", pair.grpc_address, (sample,))
     program = [sys.executable, CLIENTS / f"{client}_client.py"]
     run = subprocess.run(
         program, input=json.dumps(described.as_dict()), capture_output=True, text=True, check=False, timeout=120

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tandem.bundle import DIGEST_VARIABLE
 from tandem_transformer.traffic import UNIT_HEADER
 
 PROTOCOLS = ("v2", "grpc-v2", "inprocess")
@@ -18,11 +19,14 @@ STORE_VARIABLE = "TANDEM_STORE"
 class Config:
     """Settings of one transformer; see :func:`parse` for what each means.
 
+    The bundle must have ``bundle_digest``, or a digest that begins so; empty for any.
+
     Attributes whose names end in ``_ms`` are milliseconds, in ``_s`` seconds.
     """
 
     model_dir: Path
     model_name: str | None = None
+    bundle_digest: str = ""
     host: str = "0.0.0.0"  # noqa: S104 (a container serves its pod's address)
     http_port: int = 8080
     grpc_port: int = 8081
@@ -58,7 +62,7 @@ def parse(arguments: Sequence[str] | None = None) -> Config:
     values = vars(parser.parse_args(arguments))
     if values["predictor_protocol"] != "inprocess" and not values["predictor_host"]:
         parser.error("--predictor_host is required unless --predictor_protocol is inprocess")
-    return Config(**values)
+    return Config(**values, bundle_digest=os.environ.get(DIGEST_VARIABLE, ""))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -38,7 +38,7 @@ async def serve(config: Config) -> None:
     Raises:
         BundleError: if the bundle is refused, or its golden rows do not come out as in training.
     """
-    bundle = Bundle.open(config.model_dir)
+    bundle = Bundle.open(config.model_dir, digest=config.bundle_digest or None)
     recorder = Recorder(bundle, config.model_name or bundle.name)
     predictor = connect(bundle, config, counted=recorder.endpoints)
     service = Service(bundle, open_store(config.store), predictor, config, recorder)

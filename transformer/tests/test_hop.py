@@ -15,6 +15,7 @@ import pytest
 
 from tandem import Bundle, BundleError
 from tandem.errors import DeadlineExceeded, Internal, Overloaded, RequestError, Unavailable
+from tandem.onnx_files import Graph
 from tandem.onnx_model import OnnxModel
 from tandem.pipeline import Tensors
 from tandem_transformer.config import Config
@@ -328,9 +329,8 @@ async def test_outputs_for_another_number_of_rows(bundle: Bundle) -> None:
 
 def test_a_model_in_process_that_predicts_otherwise_than_training(bundle: Bundle, other_bundle: Bundle) -> None:
     class Swapped(Bundle):
-        @property
-        def model_path(self) -> Path:
-            return other_bundle.model_path
+        def graph(self) -> Graph:
+            return other_bundle.graph()
 
     with pytest.raises(BundleError, match="golden replay"):
         InProcessPredictor(Swapped(bundle.path, bundle.manifest, bundle.digest))

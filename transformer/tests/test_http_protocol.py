@@ -107,6 +107,9 @@ class SlowTransport(asyncio.Transport):
         self.reads = True
         self.aborted = asyncio.Event()
 
+    def is_closing(self) -> bool:
+        return self.aborted.is_set()
+
     def pause_reading(self) -> None:
         self.reads = False
 

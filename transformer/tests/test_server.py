@@ -144,3 +144,13 @@ def test_a_process_that_dies_takes_the_others_with_it(two: Server) -> None:
     assert two.process.wait(timeout=60) != 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert any(line["message"] == "a server process ended" and line["exit_code"] == -9 for line in two.logged())
+
+
+def test_a_pinned_digest_takes_no_other_bundle(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_BUNDLE_DIGEST", "0" * 64)
+    code, logged = ends(bundle.path)
+    assert code == 1
+    assert logged[-1]["message"] == f"{bundle.path} is bundle {bundle.digest[:8]}, not 00000000"
+    monkeypatch.setenv("TANDEM_BUNDLE_DIGEST", bundle.digest)
+    with transformer(bundle.path, *INPROCESS) as server:
+        assert server.is_ready()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +18,7 @@ from tandem_cli.local.progress import heading, verdicts
 from tandem_cli.local.runner import Moment, RolloutRunner
 from tandem_cli.local.scrape import STAGES, TOTAL, Histogram, Measured, scrape, split
 from tandem_cli.local.stack import LocalStack
+from tandem_cli.output import Console
 
 WINDOW_SECONDS = 10.0
 """The table tells about this last stretch of time."""

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 
 from tandem_cli.errors import TellingGroup
+from tandem_cli.output import Console
 from tandem_cli.render import dump
 from tandem_cli.rollout import screen
 from tandem_cli.rollout.course import Traffic
@@ -47,6 +47,7 @@ from tandem_cli.rollout.watching import Goal, wait
 from tandem_cli.rollout.watching import watch as watch_until_it_ends
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.fields import seconds
+from tandem_rollout.one_line import printable
 
 
 class ReportFormat(StrEnum):
@@ -270,7 +271,7 @@ def report(
     record = target.record(name, number) if number is not None else None
     written = _written(kind or _format_of(file), found, report_of(found, number, record, setting.now()), record)
     if file is None:
-        typer.echo(written, nl=False)
+        typer.echo(printable(written), nl=False)
         return
     try:
         file.write_text(written, encoding="utf-8")

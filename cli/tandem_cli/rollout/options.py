@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
-from tandem_cli.output import print_json
+from tandem_cli.output import Console, print_json
 from tandem_cli.render import dump
 from tandem_cli.rollout import screen
 from tandem_cli.rollout.choose import Where

@@ -6,10 +6,11 @@ import io
 from collections.abc import Iterable
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tandem_cli.output import Console
 from tandem_cli.rollout import words
 from tandem_cli.rollout.forms import Answer, Arm, Explanation, History, Metric, Past, Plan, Run, Status
 from tandem_rollout.times import epoch

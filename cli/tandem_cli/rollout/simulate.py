@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from tandem_cli.output import Console
 from tandem_cli.render import read_rollouts
 from tandem_cli.rollout.forms import SCHEMA, Form
 from tandem_cli.rollout.options import Format, OutputOption, document

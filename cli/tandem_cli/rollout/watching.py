@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
 
+from tandem_cli.output import Console
 from tandem_cli.rollout import exits, screen
 from tandem_cli.rollout.current import Current
 from tandem_cli.rollout.forms import Status

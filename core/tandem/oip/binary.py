@@ -13,9 +13,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tandem.oip import memory
 from tandem.oip.tensors import Array, Tensor, count_elements, dtype_of, malformed
 
 _LENGTH = struct.Struct("<I")
+_ELEMENT_COST = 49
+"""Bytes of an element beside its content: the object, its place in the array, and what is lost to rounding."""
 
 
 def decode_tensor(name: str, datatype: str, shape: Sequence[int], body: bytes, offset: int, size: int) -> Tensor:
@@ -25,6 +28,7 @@ def decode_tensor(name: str, datatype: str, shape: Sequence[int], body: bytes, o
 
     Raises:
         MalformedRequest: Unknown datatype, bad shape, or bytes that do not fit them.
+        RequestTooLarge: ``too_many_parts``: so many strings, so short, that they would take too much memory.
     """
     dtype = dtype_of(name, datatype)
     count = count_elements(name, shape)
@@ -61,6 +65,7 @@ def _decode_elements(name: str, body: bytes, offset: int, size: int, count: int)
     end = offset + size
     if count * _LENGTH.size > size:
         raise malformed(name, f"{size} bytes cannot hold {count} elements")
+    memory.check(_ELEMENT_COST * count + size, size, f"the elements of tensor {name!r}")
     elements = np.empty(count, object)
     for index in range(count):
         if offset + _LENGTH.size > end:

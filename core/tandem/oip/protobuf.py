@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from tandem.errors import MalformedRequest
-from tandem.oip import binary
+from tandem.errors import MalformedRequest, RequestTooLarge
+from tandem.oip import binary, wire
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip.tensors import (
     Array,
@@ -35,6 +35,8 @@ from tandem.oip.tensors import (
 SERVICE: Final = "inference.GRPCInferenceService"
 #: Full path of its inference method, for channels that send the bytes of these functions as they are.
 INFER_METHOD: Final = f"/{SERVICE}/ModelInfer"
+#: Longest message of any other kind: none has a reason to be longer.
+MAX_OTHER_BYTES: Final = 64 * 1024
 
 _CONTENTS: Final[Mapping[str, str]] = {
     "BOOL": "bool_contents",
@@ -57,15 +59,17 @@ def decode_request(message: bytes) -> InferRequest:
 
     Raises:
         MalformedRequest: The message breaks the protocol; names the tensor and the rule.
+        RequestTooLarge: ``too_many_parts``: it would take too much memory.
     """
-    parsed = parse(pb.ModelInferRequest, message)
+    header, raw = wire.split(message, wire.REQUEST)
+    parsed = _parse(pb.ModelInferRequest, header)
     outputs = [RequestedOutput(output.name, _decode_parameters(output.parameters)) for output in parsed.outputs]
     unique("output", (output.name for output in outputs))
     return InferRequest(
         model_name=parsed.model_name,
         model_version=parsed.model_version,
         id=parsed.id,
-        inputs=_decode_tensors("input", parsed.inputs, parsed.raw_input_contents),
+        inputs=_decode_tensors("input", parsed.inputs, raw or _whole(parsed.raw_input_contents)),
         outputs=outputs,
         parameters=_decode_parameters(parsed.parameters),
     )
@@ -92,13 +96,15 @@ def decode_response(message: bytes) -> InferResponse:
 
     Raises:
         MalformedRequest: The message breaks the protocol; names the tensor and the rule.
+        RequestTooLarge: ``too_many_parts``: it would take too much memory.
     """
-    parsed = parse(pb.ModelInferResponse, message)
+    header, raw = wire.split(message, wire.RESPONSE)
+    parsed = _parse(pb.ModelInferResponse, header)
     return InferResponse(
         model_name=parsed.model_name,
         model_version=parsed.model_version,
         id=parsed.id,
-        outputs=_decode_tensors("output", parsed.outputs, parsed.raw_output_contents),
+        outputs=_decode_tensors("output", parsed.outputs, raw or _whole(parsed.raw_output_contents)),
         parameters=_decode_parameters(parsed.parameters),
     )
 
@@ -120,18 +126,29 @@ def encode_response(response: InferResponse) -> bytes:
 
 
 def parse(kind: Any, message: bytes) -> Any:
-    """A message of a generated class out of its bytes.
+    """A message of a generated class out of its bytes; not for inference, which has functions of its own.
 
     Raises:
         MalformedRequest: They are none.
+        RequestTooLarge: They are more than any message of this kind needs.
     """
+    if len(message) > MAX_OTHER_BYTES:
+        raise RequestTooLarge(f"a {kind.DESCRIPTOR.name} has at most {MAX_OTHER_BYTES} bytes")
+    return _parse(kind, message)
+
+
+def _parse(kind: Any, message: bytes) -> Any:
     try:
         return kind.FromString(message)
     except (DecodeError, RecursionError):
         raise MalformedRequest(f"the message is no {kind.DESCRIPTOR.name}") from None
 
 
-def _decode_tensors(kind: str, headers: Sequence[Any], raw: Sequence[bytes]) -> list[Tensor]:
+def _whole(contents: Sequence[bytes]) -> list[wire.Raw]:
+    return [(content, 0, len(content)) for content in contents]
+
+
+def _decode_tensors(kind: str, headers: Sequence[Any], raw: Sequence[wire.Raw]) -> list[Tensor]:
     unique(kind, (header.name for header in headers))
     if not raw:
         return [_decode_contents(header) for header in headers]
@@ -141,8 +158,8 @@ def _decode_tensors(kind: str, headers: Sequence[Any], raw: Sequence[bytes]) -> 
     if len(raw) != len(headers):
         raise MalformedRequest(f"{len(headers)} tensors, but {len(raw)} raw contents")
     return [
-        binary.decode_tensor(header.name, header.datatype, list(header.shape), content, 0, len(content))
-        for header, content in zip(headers, raw, strict=True)
+        binary.decode_tensor(header.name, header.datatype, list(header.shape), content, start, size)
+        for header, (content, start, size) in zip(headers, raw, strict=True)
     ]
 
 

@@ -52,14 +52,23 @@ class Proofs:
         """Nothing is to be asked of an InferenceService now: it does not run."""
         self._refuted.pop(name, None)
 
-    async def ask(self, revision: Revision, pods: Iterable[Mapping[str, Any]]) -> Refutation | None:
-        """Have a revision prove itself, unless it has or the same pods were asked not long ago; None if it has."""
+    async def ask(self, revision: Revision, pods: Iterable[Mapping[str, Any]], digest: str = "") -> Refutation | None:
+        """Have a revision prove itself, unless it has or the same pods were asked not long ago; None if it has.
+
+        Args:
+            revision: The revision.
+            pods: Its ready pods.
+            digest: The digest to which they are pinned; empty where they are not.
+        """
         if revision.name in self._proofs:
             return None
         asked, known = incarnations(pods), self._refuted.get(revision.name)
         if known and known.pods == asked and self._cluster.now() < known.again_at:
             return known.refutation
         answer = await self._cluster.prove(revision)
+        digest = digest or revision.variant.bundle.digest
+        if isinstance(answer, Proof) and digest and answer.digest != digest:
+            answer = Refutation(f"its bundle is {answer.digest[:8]}, not {digest[:8]}, to which it is pinned", True)
         if isinstance(answer, Refutation):
             again_at = self._cluster.now() + (_FINAL_AGAIN_S if answer.final else _AGAIN_S)
             self._refuted[revision.name] = _Refuted(answer, asked, again_at)

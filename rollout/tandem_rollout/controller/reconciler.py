@@ -35,8 +35,10 @@ from tandem_rollout.observation import Observed
 from tandem_rollout.plan import Plan, plan, plan_run, verdicts
 from tandem_rollout.platform import Platform
 from tandem_rollout.progress import history
-from tandem_rollout.render import Placed, render_revision, render_rollout
+from tandem_rollout.render import Object, Placed, render_revision, render_rollout
+from tandem_rollout.render.inferenceservice import inference_service
 from tandem_rollout.render.objects import optional
+from tandem_rollout.render.pin import pin, pinned, takes
 from tandem_rollout.render.route import CANARY
 from tandem_rollout.render.scaling import scaled_objects
 from tandem_rollout.revision import VARIANT_LABEL, Revision
@@ -50,6 +52,8 @@ LATER_S: Final = RESYNC_S
 
 PASSING_S: Final = 5.0
 """How long a backend that comes or goes has next to no weight: longer than the gateway takes to hear of it."""
+
+HALVES: Final = ("transformer", "predictor")
 
 _URGENT: Final = {"SecurityPolicy": 0, "HTTPRoute": 1}
 
@@ -318,18 +322,25 @@ class Reconciler:
         service, proofs = current.services[name], current.memory.proofs
         pods = self._cluster.pods(current.rollout.namespace, name)
         variant = _variant(service)
-        transformers, predictors = (observe.ready_pods(pods, half) for half in ("transformer", "predictor"))
+        transformers, predictors = (observe.ready_pods(pods, half) for half in HALVES)
         weight = weights.get(name, 0)
+        if (digest := pinned(service)) and not weight:
+            # the pods of before it was known serve on until these take their place
+            pods = [pod for pod in pods if takes(pod, digest)]
+            transformers, predictors = (observe.ready_pods(pods, half) for half in HALVES)
         is_wanted = any(each.name == name for each in current.wanted)
         problem, fatal = observe.problem(service, pods)
         if transformers and predictors:
             problem, fatal = "", False
             # of an earlier revision only the contract is of interest, as long as clients meet it
             if weight or is_wanted:
-                refutation = await proofs.ask(current.revision(name, variant), observe.ready(pods))
+                refutation = await proofs.ask(current.revision(name, variant), observe.ready(pods), digest or "")
                 problem, fatal = (refutation.reason, refutation.final) if refutation else ("", False)
         else:
             proofs.stop(name)
+        proof = proofs.get(name)
+        if proof and not weight and self._awaits_pin(current, name):
+            proof = None
         return Observed(
             variant=variant,
             name=name,
@@ -337,7 +348,7 @@ class Reconciler:
             predictors=predictors,
             weight=weight,
             reached=reached,
-            proof=proofs.get(name),
+            proof=proof,
             problem=problem,
             fatal=fatal,
             retired_at=None if is_wanted else current.retired_at(name),
@@ -382,6 +393,7 @@ class Reconciler:
         service["metadata"]["ownerReferences"] = [_owner(API_VERSION, KIND, rollout.name, rollout.uid)]
         live = current.services.get(revision.name)
         if freeze(service, live):
+            self._pin(current, revision, service, live)
             live = await applied.apply_watched(service, live) or live
         if live is None:
             return
@@ -396,6 +408,21 @@ class Reconciler:
                 await applied.remove("NetworkPolicy", rollout.namespace, name, owner=uid)
         if errors:
             raise errors[0]
+
+    def _pin(self, current: _Pass, revision: Revision, service: Object, live: Mapping[str, Any] | None) -> None:
+        """Pin an InferenceService to the digest that its pods had when they were verified first."""
+        before = pinned(live)
+        if revision.variant.bundle.digest or (live is not None and before is None):
+            return  # by its spec; or its pods serve already, and would start again
+        if live is None and revision.rollout.spec.predictor.gpu:
+            return  # a second pod might find no GPU to start on
+        proof = current.memory.proofs.get(revision.name)
+        pin(service, before or (proof.digest if proof else ""))
+
+    def _awaits_pin(self, current: _Pass, name: str) -> bool:
+        """Whether an InferenceService is going to be pinned to the digest that is known by now."""
+        live, revision = current.services[name], next((each for each in current.asked if each.name == name), None)
+        return pinned(live) == "" and revision is not None and freeze(inference_service(revision, self._platform), live)
 
     async def _scale_earlier(self, current: _Pass, revision: Revision, floors: tuple[int, int]) -> None:
         """A revision of an earlier spec stays what it is; only how many pods it has is still to be said."""
@@ -522,5 +549,5 @@ def _owner(api_version: str, kind: str, name: str, uid: str) -> dict[str, Any]:
 def _earlier(rollout: Rollout, name: str, variant: str) -> Revision:
     """A revision of an earlier spec: only its name matters, which says what it was."""
     base = next((own for own in rollout.spec.all_variants if own.name == variant), rollout.spec.all_variants[0])
-    bundle = msgspec.structs.replace(base.bundle, version="")
+    bundle = msgspec.structs.replace(base.bundle, version="", digest="")
     return Revision(rollout, msgspec.structs.replace(base, name=variant, bundle=bundle), name.rpartition("-")[2])

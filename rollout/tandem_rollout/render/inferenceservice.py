@@ -11,6 +11,7 @@ from tandem_rollout.platform import Platform
 from tandem_rollout.render.bundle import BUNDLE_LIMIT, Delivery, delivery
 from tandem_rollout.render.merge import merge
 from tandem_rollout.render.metadata import Object, empty_dir, made
+from tandem_rollout.render.pin import CONTAINER, REPOSITORY, pin
 from tandem_rollout.render.security import restricted_container, restricted_pod, scratch
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import EnvVar, Resources, Rollout
@@ -18,9 +19,6 @@ from tandem_rollout.spec import EnvVar, Resources, Rollout
 HTTP_PORT: Final = 8080
 GRPC_PORT: Final = 8081
 TRITON_METRICS_PORT: Final = 8002
-
-CONTAINER: Final = "kserve-container"
-"""KServe looks for a container of this name in each component."""
 
 DRAIN_S: Final = 8
 """Pods go on serving for so long after they are told to end: gateway and transformers learn of it by then."""
@@ -63,6 +61,8 @@ def inference_service(revision: Revision, platform: Platform) -> Object:
     # whatever a template says, the object stays the one that everything else refers to
     labels = {**service["metadata"].get("labels", {}), **own["labels"]}
     service["metadata"] |= {"name": own["name"], "namespace": own["namespace"], "labels": labels}
+    if revision.variant.bundle.digest:
+        pin(service, revision.variant.bundle.digest)
     return service
 
 
@@ -150,7 +150,7 @@ def _triton(revision: Revision, platform: Platform, bundle: Delivery) -> tuple[O
     spec = revision.rollout.spec.predictor
     repository = {"name": "repository", "mountPath": "/mnt/repository"}
     build = {
-        "name": "model-repository",
+        "name": REPOSITORY,
         "image": platform.predictor_image,
         "command": ["python", "-m", "tandem_predictor.triton", "/mnt/models", "/mnt/repository"],
         "args": ["--kind=gpu" if spec.gpu else "--kind=cpu"],

@@ -14,7 +14,7 @@ from tandem_rollout.plan import plan
 from tandem_rollout.revision import Revision
 from tandem_rollout.status import RolloutStatus, RunStatus
 
-from .world import proof
+from .world import digest, proof
 
 NOW = 1_800_000_000.0
 OF = rollout()
@@ -45,7 +45,7 @@ def condition(status: RolloutStatus, kind: str = "Ready") -> Any:
 def test_a_rollout_that_serves() -> None:
     status = said(seen(V1, weight=90), seen(V2, weight=10))
     assert (status.ready, status.weights, status.message, status.url) == ("2/2", "v1=90 v2=10", "", "http://u")
-    assert [(each.version, each.digest) for each in status.variants] == [("v1", "sha256:v1"), ("v2", "sha256:v2")]
+    assert [(each.version, each.digest) for each in status.variants] == [("v1", digest("v1")), ("v2", digest("v2"))]
     assert (condition(status).status, condition(status).reason) == ("True", "Complete")
 
 

@@ -10,6 +10,7 @@ import pytest
 from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller import observe
+from tandem_rollout.render.pin import pinned
 
 from .apiserver import FAULTS, Answer, Call, Fault
 from .world import World, controller, world
@@ -38,7 +39,7 @@ async def undisturbed() -> tuple[dict[str, Any], list[Call]]:
 
 
 def no_step_twice(here: World) -> None:
-    """Each version got the weight once, each InferenceService was made once and never edited."""
+    """Each version got the weight once, each InferenceService was made once and pinned once, before it had any."""
     routed = []
     made: dict[str, list[str]] = {}
     for event, (plural, _, name), each in here.server.history:
@@ -46,10 +47,13 @@ def no_step_twice(here: World) -> None:
             routed.append(observe.route_weights(each))
         if plural == "inferenceservices":
             made.setdefault(name, []).append(event)
-            assert each["metadata"]["generation"] == 1
+            assert pinned(each) == "" or each["metadata"]["generation"] == 2
+            if event == "MODIFIED":
+                assert pinned(each)
+                assert not any(name in weights for weights in routed)
     steps = [step for step, before in zip(routed, [None, *routed], strict=False) if step != before]
     assert len(steps) == 2, steps
-    assert sorted(made.values()) == [["ADDED"], ["ADDED", "DELETED"]]
+    assert sorted(made.values()) == [["ADDED", "MODIFIED"], ["ADDED", "MODIFIED", "DELETED"]]
 
 
 async def killed_after(writes: int, end: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ Time is the test's own: it passes only when a test lets it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -58,7 +59,12 @@ def contract(**fields: Any) -> Contract:
 
 
 def proof(version: str, **fields: Any) -> Proof:
-    return Proof(version=version, digest=f"sha256:{version}", contract=contract(**fields))
+    return Proof(version=version, digest=digest(version), contract=contract(**fields))
+
+
+def digest(version: str) -> str:
+    """Digest of the bundle of a version."""
+    return hashlib.sha256(version.encode()).hexdigest()
 
 
 # pods

@@ -58,14 +58,16 @@ def common(results: dict[str, Any], wire: str, client: Any, server: dict[str, An
     attempt(results, f"{wire}/ready", client.is_server_ready)
     attempt(results, f"{wire}/model_ready", lambda: client.is_model_ready(first))
     attempt(results, f"{wire}/unknown_ready", lambda: client.is_model_ready("nothing"))
-    described = {"as_json": True} if wire == "grpc" else {}
+    described: dict[str, Any] = {"as_json": True} if wire == "grpc" else {}
     attempt(results, f"{wire}/server", lambda: client.get_server_metadata(**described))
     attempt(results, f"{wire}/model", lambda: client.get_model_metadata(first, **described))
     if server["repository"]:
-        attempt(results, f"{wire}/unload", lambda: client.unload_model(first))
+        described["headers"] = {"authorization": server["repository"]}
+        managing = {"headers": described["headers"]}
+        attempt(results, f"{wire}/unload", lambda: client.unload_model(first, **managing))
         attempt(results, f"{wire}/unloaded", lambda: client.is_model_ready(first))
         attempt(results, f"{wire}/index", lambda: client.get_model_repository_index(**described))
-        attempt(results, f"{wire}/load", lambda: client.load_model(first))
+        attempt(results, f"{wire}/load", lambda: client.load_model(first, **managing))
         attempt(results, f"{wire}/loaded", lambda: client.is_model_ready(first))
 
 

@@ -6,7 +6,7 @@ import asyncio
 import ssl
 
 from tandem.bundle import Bundle
-from tandem.errors import MalformedRequest, Unavailable
+from tandem.errors import MalformedRequest, RequestTooLarge, Unavailable
 from tandem.oip import protobuf
 from tandem.pipeline import Tensors
 from tandem_transformer.predictors.address import CONNECT_S, Address
@@ -50,7 +50,7 @@ class GrpcPredictor:
         try:
             response = protobuf.decode_response(answer.content)
             return to_tensors(self._bundle, response, len(next(iter(tensors.values()))))
-        except MalformedRequest as error:
+        except (MalformedRequest, RequestTooLarge) as error:
             message = f"the predictor's answer cannot be read: {error}"
             raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
 

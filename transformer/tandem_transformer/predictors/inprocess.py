@@ -19,7 +19,7 @@ class InProcessPredictor:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        self._model = OnnxModel(bundle.model_path)
+        self._model = OnnxModel(bundle.graph())
         golden = bundle.golden()
         check_outputs(self._model.run(golden.vectors), golden.outputs, bundle.tolerance("CPUExecutionProvider"))
 

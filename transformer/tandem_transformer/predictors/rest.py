@@ -7,7 +7,7 @@ import ssl
 import msgspec
 
 from tandem.bundle import Bundle
-from tandem.errors import Internal, MalformedRequest, RequestError, Unavailable
+from tandem.errors import Internal, MalformedRequest, RequestError, RequestTooLarge, Unavailable
 from tandem.oip import rest
 from tandem.pipeline import Tensors
 from tandem_transformer.predictors.address import CONNECT_S, Address
@@ -56,7 +56,7 @@ class RestPredictor:
             length = answer.headers.get(_HEADER_LENGTH)
             response = rest.decode_response(answer.body, int(length) if length else None)
             return to_tensors(self._bundle, response, len(next(iter(tensors.values()))))
-        except (MalformedRequest, ValueError) as error:
+        except (MalformedRequest, RequestTooLarge, ValueError) as error:
             message = f"the predictor's answer cannot be read: {error}"
             raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
 

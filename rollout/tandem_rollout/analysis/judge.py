@@ -28,6 +28,9 @@ from tandem_rollout.analysis.verdict import (
 )
 from tandem_rollout.gates import Metric
 
+_MOST_OF_ONE = 0.5
+"""Part of the failures above which they are one client's."""
+
 LEAST_ROWS = 1000
 """Rows of the canary without which drift neither passes nor fails, where nothing is said."""
 
@@ -80,11 +83,11 @@ def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[Line], Decisi
         record: Evidence so far.
     """
     gates = max(sum(metric.gate and metric.type != "assignment" for metric in metrics), 1)
-    lines, judged, mismatched = [], {}, False
-    for metric in metrics:
+    known = [_line(metric, record.metrics.get(metric.called, Gathered()), gates) for metric in metrics]
+    lines = _of_many_clients(metrics, record, known)
+    judged, mismatched = {}, False
+    for metric, line in zip(metrics, lines, strict=True):
         gathered = record.metrics.get(metric.called, Gathered())
-        line = _line(metric, gathered, gates)
-        lines.append(line)
         if metric.type == "assignment":
             mismatched |= line.verdict is Verdict.FAIL
         else:
@@ -94,6 +97,33 @@ def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[Line], Decisi
             policy = Policy(no_data, metric.provider_error, metric.inconclusive, metric.gate)
             judged[metric.called] = Judged(line.verdict, policy)
     return lines, combine(judged, mismatched=mismatched)
+
+
+def _of_many_clients(metrics: Sequence[Metric], record: Record, lines: list[Line]) -> list[Line]:
+    """The lines, where one client alone does not fail a canary at the gateway, which knows no clients.
+
+    Pods count at most half of the evidence from one client. Where most failures came from one, and the pods do not say
+    that the canary fails, what the gateway counts does not decide.
+    """
+    pods = [
+        (line, record.metrics.get(metric.called, Gathered()).client_share)
+        for metric, line in zip(metrics, lines, strict=True)
+        if metric.type == "errors" and not _at_gateway(metric)
+    ]
+    share = max((share for _, share in pods if share is not None), default=0.0)
+    if share <= _MOST_OF_ONE or any(line.verdict is Verdict.FAIL for line, _ in pods):
+        return lines
+    message = f"{share:.0%} of the canary's failures came from one client, and the pods do not confirm them"
+    return [
+        msgspec.structs.replace(line, verdict=Verdict.INCONCLUSIVE, message=message)
+        if _at_gateway(metric) and line.verdict is Verdict.FAIL
+        else line
+        for metric, line in zip(metrics, lines, strict=True)
+    ]
+
+
+def _at_gateway(metric: Metric) -> bool:
+    return metric.type == "errors" and metric.where == "gateway"
 
 
 def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:

@@ -642,3 +642,27 @@ def test_a_record_keeps_its_last_samples() -> None:
         one.look({"errors": reading})
     assert len(one.record.samples) == MOST_SAMPLES
     assert one.record.samples[-1].at == one.now
+
+
+@pytest.mark.parametrize(
+    ("share", "pods", "verdict"),
+    [
+        (None, (9, 81), FAIL),  # nobody knows who asked
+        (0.4, (9, 81), FAIL),
+        (0.9, (9, 81), INCONCLUSIVE),  # the pods count at most half from one client, and then it is no failure
+        (0.9, (200, 20), FAIL),
+    ],
+)
+def test_one_client_alone_fails_no_canary_at_the_gateway(
+    share: float | None, pods: tuple[float, float], verdict: Verdict
+) -> None:
+    in_pods = Metric(type="errors", where="pods")
+    one = looking(ERRORS, in_pods)
+    for at in range(4):
+        one.sees(
+            errors=counted((1000 * at, 50 * at), (9000 * at, 45 * at)),
+            errors_in_pods=counted((1000 * at, pods[0] * at), (9000 * at, pods[1] * at)),
+        )
+    evidence = msgspec.structs.replace(one.record.metrics["errors-in-pods"], client_share=share)
+    one.record = msgspec.structs.replace(one.record, metrics={**one.record.metrics, "errors-in-pods": evidence})
+    assert one.judged()[1].verdict is verdict

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
-from tandem_rollout import API_VERSION, KIND
+from tandem_rollout import API_VERSION, EVIDENCE_KIND, KIND
 from tandem_rollout.analyst import Judgement
 from tandem_rollout.controller import guide, observe
 from tandem_rollout.controller.analysts import Seat, Sources
 from tandem_rollout.controller.applied import RESYNC_S, RETRY_S, Applied
 from tandem_rollout.controller.backend import ClusterBackend
+from tandem_rollout.controller.claims import first_error, unclaimed
 from tandem_rollout.controller.describe import describe, describe_hosts, describe_invalid, describe_run
 from tandem_rollout.controller.frozen import freeze
 from tandem_rollout.controller.hosts import Hosts, settle
@@ -188,6 +189,7 @@ class Reconciler:
             return LATER_S
         try:
             rollout = parse(manifest)
+            self._check_addresses(rollout)
         except InvalidSpecError as error:
             if deleted:
                 await self._cluster.finalize(manifest, present=False)
@@ -225,16 +227,28 @@ class Reconciler:
         ends += [since + PASSING_S for since in (*course.arriving.values(), *course.leaving.values())]
         return max(min(memory.applied.due, memory.proofs.due, course.due, *ends) - self._cluster.now(), RETRY_S)
 
+    def _check_addresses(self, rollout: Rollout) -> None:
+        """KEDA asks whatever address it is given, from where it runs. That of an analysis is its metrics' to report."""
+        address = rollout.spec.autoscaling.prometheus
+        if address and not self._platform.allows(address):
+            raise InvalidSpecError(
+                "spec.autoscaling.prometheus: must be an address that the installation allows, by its prometheus or "
+                "allowedPrometheus"
+            )
+
     def _pass(self, rollout: Rollout, before: RolloutStatus, memory: _Memory) -> _Pass:
         key = rollout.namespace, rollout.name
         services = {
             each["metadata"]["name"]: each
             for each in self._cluster.services(*key)
-            if not each["metadata"].get("deletionTimestamp")
+            if not each["metadata"].get("deletionTimestamp") and observe.owned(each, rollout.uid)
         }
+        route = self._cluster.route(*key)
+        if route is not None and not observe.owned(route, rollout.uid):
+            route = None
         asked = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
         hosts = settle(rollout, self._platform, *self._cluster.claims(*key))
-        return _Pass(rollout, asked, asked, before, memory, services, self._cluster.route(*key), hosts)
+        return _Pass(rollout, asked, asked, before, memory, services, route, hosts)
 
     async def _decide(
         self,
@@ -284,7 +298,7 @@ class Reconciler:
         if oldest > 0:
             name = name_of(rollout.name, oldest)
             with contextlib.suppress(WriteError):
-                await current.memory.applied.remove("ConfigMap", rollout.namespace, name, owner=rollout.uid)
+                await current.memory.applied.remove(EVIDENCE_KIND, rollout.namespace, name, owner=rollout.uid)
 
     async def _let_go(
         self,
@@ -395,7 +409,7 @@ class Reconciler:
             for name in (revision.transformer, revision.predictor):
                 await applied.remove("NetworkPolicy", rollout.namespace, name, owner=uid)
         if errors:
-            raise errors[0]
+            raise first_error(errors)
 
     async def _scale_earlier(self, current: _Pass, revision: Revision, floors: tuple[int, int]) -> None:
         """A revision of an earlier spec stays what it is; only how many pods it has is still to be said."""
@@ -425,7 +439,8 @@ class Reconciler:
         sticky = rollout.spec.strategy.ab_test is not None
         withheld = current.hosts.withheld
         objects = render_rollout(rollout, placed, self._platform, owner=owner, fine=sticky, withheld=withheld)
-        errors, open_to_all = [], False
+        objects, errors = await unclaimed(applied, objects, rollout.namespace, owner)
+        open_to_all = False
         # the routes as soon as it is settled who may use them
         for made in sorted(objects, key=lambda each: _URGENT.get(each["kind"], len(_URGENT))):
             try:
@@ -450,7 +465,7 @@ class Reconciler:
                 except WriteError as error:
                     errors.append(error)
         if errors:
-            raise errors[0]
+            raise first_error(errors)
 
 
 def _past(current: _Pass, run: Run | None, known: Sequence[PastRun]) -> list[PastRun]:

@@ -304,7 +304,7 @@ async def test_an_inference_service_that_the_api_server_refuses(here: World, ctl
     words = 'admission webhook "validate.kserve" denied the request: name is\ntoo long'
     name = "inferenceservices", "time-estimator-v2-"
     here.server.fault = lambda call: (
-        Answer(422, words) if call.resource == name[0] and call.name.startswith(name[1]) else None
+        Answer(422, words) if call.writes and call.resource == name[0] and call.name.startswith(name[1]) else None
     )
     given(here)
     await ctl.run()

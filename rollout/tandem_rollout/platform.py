@@ -50,6 +50,6 @@ class Platform:
             raise ValueError(f"allowed_domains must be a JSON object of lists of domains: {error}") from None
 
     def allows(self, prometheus: str) -> bool:
-        """Whether a spec may have the controller or KEDA ask this address: they reach more than those who write specs."""
+        """Whether a spec may have the controller or KEDA ask this address: both reach more than who writes the spec."""
         own = (self.prometheus, *self.allowed_prometheus.split(","))
         return prometheus.rstrip("/") in {each.strip().rstrip("/") for each in own} - {""}

@@ -1,6 +1,6 @@
 """What is to be looked at, and when. One rollout is never looked at twice at the same time.
 
-Whatever takes long in one group of keys, such as a namespace, it holds up no more than the group's share of the workers.
+Whatever takes long in one group of keys, such as a namespace, holds up no more than the group's share of the workers.
 """
 
 from __future__ import annotations

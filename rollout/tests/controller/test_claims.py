@@ -122,9 +122,9 @@ async def test_a_name_that_becomes_free_is_taken(here: World) -> None:
 
 async def test_what_somebody_makes_between_the_look_and_the_write_is_theirs(here: World) -> None:
     def fault(call: Call) -> Answer | None:
-        if call.verb == "patch" and call.resource == "httproutes" and call.name == NAME:
-            if here.server.get("httproutes", NAME) is None:
-                here.server.put("httproutes", route())
+        first = call.verb == "patch" and call.name == NAME and here.server.get("httproutes", NAME) is None
+        if first and call.resource == "httproutes":
+            here.server.put("httproutes", route())
         return None
 
     here.server.put("inferencerollouts", manifest())

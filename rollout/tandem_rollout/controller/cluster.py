@@ -103,7 +103,7 @@ class LiveCluster:
             changed(plain["metadata"]["namespace"], plain["metadata"]["labels"][ROLLOUT_LABEL])
 
         labels: dict[str, Any] = {**MANAGED_BY, ROLLOUT_LABEL: None}
-        cache = functools.partial(Cache, client, namespace=namespace, sleep=sleep)
+        cache = functools.partial(Cache, client, namespace=namespace, sleep=sleep, turn=asyncio.Lock())
         self.rollouts = cache(kinds.InferenceRollout, own)
         self._services = cache(kinds.InferenceService, owners, labels=labels, index=ROLLOUT_LABEL)
         self._routes = cache(kinds.HTTPRoute, owners, labels=labels, index=ROLLOUT_LABEL)

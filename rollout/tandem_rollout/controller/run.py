@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import operator
 import signal
 import time
 from typing import Final
@@ -27,8 +26,13 @@ logger = logging.getLogger(__name__)
 _WORKERS: Final = 16
 """A pass may wait for a transformer's proof; the others go on meanwhile."""
 
-_SHARE: Final = 4
+SHARE: Final = 4
 """Workers that are busy with one namespace at most: others never wait for its transformers alone."""
+
+
+def namespace_of(key: Key) -> str:
+    """The namespace of a rollout."""
+    return key[0]
 
 
 async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -> int:
@@ -48,7 +52,7 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -
     metrics = Metrics()
     if metrics_port:
         start_http_server(metrics_port, registry=metrics.registry)
-    work: Work[Key] = Work(group=operator.itemgetter(0), share=_SHARE)
+    work: Work[Key] = Work(group=namespace_of, share=SHARE)
     async with AsyncClient() as client, contextlib.AsyncExitStack() as stack:
         prober = Prober()
         stack.push_async_callback(prober.close)

@@ -24,6 +24,7 @@ from tandem_rollout.controller.interface import FINALIZER, Cluster, WriteError
 from tandem_rollout.controller.proofs import Proofs
 from tandem_rollout.controller.records import name_of
 from tandem_rollout.controller.report import Reporter
+from tandem_rollout.controller.weight import weight
 from tandem_rollout.driver import advance
 from tandem_rollout.engine.due import due
 from tandem_rollout.engine.run import Run
@@ -53,6 +54,9 @@ PASSING_S: Final = 5.0
 """How long a backend that comes or goes has next to no weight: longer than the gateway takes to hear of it."""
 
 _URGENT: Final = {"SecurityPolicy": 0, "HTTPRoute": 1}
+
+_LARGEST: Final = 1 << 20
+"""Bytes of a spec in memory."""
 
 Key = tuple[str, str]
 
@@ -188,6 +192,7 @@ class Reconciler:
         if deleted and FINALIZER not in (metadata.get("finalizers") or ()):
             return LATER_S
         try:
+            _check_size(manifest)
             rollout = parse(manifest)
             self._check_addresses(rollout)
         except InvalidSpecError as error:
@@ -466,6 +471,12 @@ class Reconciler:
                     errors.append(error)
         if errors:
             raise first_error(errors)
+
+
+def _check_size(manifest: Mapping[str, Any]) -> None:
+    """A spec is parsed, hashed and merged into what each variant consists of: all of that is a multiple of it."""
+    if weight(manifest.get("spec")) > _LARGEST:
+        raise InvalidSpecError(f"spec: must take {_LARGEST >> 20} MiB in memory at most; each map in it takes 100 bytes")
 
 
 def _past(current: _Pass, run: Run | None, known: Sequence[PastRun]) -> list[PastRun]:

@@ -661,3 +661,13 @@ async def test_a_container_of_a_template_may_lack_an_image(here: World, ctl: Con
     given(here, variants=variants(80, 20), template=template)
     await ctl.run()
     assert here.weights() == {"athlete:v1": 80, "athlete:v2": 20}
+
+
+async def test_a_spec_that_is_too_large_is_not_looked_at(here: World, ctl: Controller) -> None:
+    given(here, template={"spec": {"transformer": {"x": [{} for _ in range(12_000)]}}})
+    await ctl.run()
+    assert here.condition("Valid") == (
+        "False",
+        "spec: must take 1 MiB in memory at most; each map in it takes 100 bytes",
+    )
+    assert here.server.all("inferenceservices") == []

@@ -29,7 +29,7 @@ LONGEST_RETRY_S: Final = 30.0
 
 _MOST_DOUBLINGS: Final = 16
 
-_CLAIM: Final = "claim"
+_NAME: Final = "name"
 
 _AT_ONCE: Final = 4
 """Writes of one rollout at the same time: a pass that makes a revision is then a fourth as long."""
@@ -151,7 +151,7 @@ class Applied:
             del self._done[key]
         return await self._apply(made, digest)
 
-    async def claim(self, made: Object) -> None:
+    async def check_name(self, made: Object) -> None:
         """Look whether the name of an object is free, unless it was applied or found free before.
 
         Raises:
@@ -161,11 +161,11 @@ class Applied:
         key = _key(made)
         if key in self._done or key in self._free:
             return
-        self._hold(key, _CLAIM)
+        self._hold(key, _NAME)
         try:
-            await self._cluster.claim(made)
+            await self._cluster.uid_of(made)
         except WriteError as error:
-            self._fail(key, _CLAIM, error)
+            self._fail(key, _NAME, error)
             raise
         self._failed.pop(key, None)
         self._free.add(key)

@@ -160,12 +160,12 @@ class LiveCluster:
         """
         try:
             try:
-                return await self._apply(made, uid or await self.claim(made))
+                return await self._apply(made, uid or await self.uid_of(made))
             except httpx2.HTTPStatusError as error:
                 # it has come, gone or become another one since it was looked at
                 if _code(error) not in (_CONFLICT, _UNPROCESSABLE):
                     raise
-            return await self._apply(made, await self.claim(made))
+            return await self._apply(made, await self.uid_of(made))
         except httpx2.HTTPError as error:
             raise _write_error(f"{made['kind']} {made['metadata']['name']} cannot be applied", error) from error
 
@@ -176,7 +176,7 @@ class LiveCluster:
         plain: dict[str, Any] = applied.to_dict()
         return plain
 
-    async def claim(self, made: Object) -> str:
+    async def uid_of(self, made: Object) -> str:
         """Look whether the name of an object is free.
 
         Returns:

@@ -97,7 +97,7 @@ class Cluster(Protocol):
         """
         ...
 
-    async def claim(self, made: Object) -> str:
+    async def uid_of(self, made: Object) -> str:
         """Look whether the name of an object is free.
 
         Returns:

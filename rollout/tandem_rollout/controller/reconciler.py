@@ -16,11 +16,11 @@ from tandem_rollout.controller import guide, observe
 from tandem_rollout.controller.analysts import Seat, Sources
 from tandem_rollout.controller.applied import RESYNC_S, RETRY_S, Applied
 from tandem_rollout.controller.backend import ClusterBackend
-from tandem_rollout.controller.claims import first_error, unclaimed
 from tandem_rollout.controller.describe import describe, describe_hosts, describe_invalid, describe_run
 from tandem_rollout.controller.frozen import freeze
 from tandem_rollout.controller.hosts import Hosts, settle
 from tandem_rollout.controller.interface import FINALIZER, Cluster, WriteError
+from tandem_rollout.controller.names import first_error, with_free_names
 from tandem_rollout.controller.proofs import Proofs
 from tandem_rollout.controller.records import name_of
 from tandem_rollout.controller.report import Reporter
@@ -444,7 +444,7 @@ class Reconciler:
         sticky = rollout.spec.strategy.ab_test is not None
         withheld = current.hosts.withheld
         objects = render_rollout(rollout, placed, self._platform, owner=owner, fine=sticky, withheld=withheld)
-        objects, errors = await unclaimed(applied, objects, rollout.namespace, owner)
+        objects, errors = await with_free_names(applied, objects, rollout.namespace, owner)
         open_to_all = False
         # the routes as soon as it is settled who may use them
         for made in sorted(objects, key=lambda each: _URGENT.get(each["kind"], len(_URGENT))):
@@ -476,7 +476,9 @@ class Reconciler:
 def _check_size(manifest: Mapping[str, Any]) -> None:
     """A spec is parsed, hashed and merged into what each variant consists of: all of that is a multiple of it."""
     if weight(manifest.get("spec")) > _LARGEST:
-        raise InvalidSpecError(f"spec: must take {_LARGEST >> 20} MiB in memory at most; each map in it takes 100 bytes")
+        raise InvalidSpecError(
+            f"spec: must take {_LARGEST >> 20} MiB in memory at most; each map in it takes 100 bytes"
+        )
 
 
 def _past(current: _Pass, run: Run | None, known: Sequence[PastRun]) -> list[PastRun]:

@@ -11,11 +11,11 @@ from tandem_rollout.controller.permissions import PERMISSIONS
 
 from .world import controller, world
 
-CLAIM, APPLY, DELETE = "LiveCluster.claim", "LiveCluster._apply", "_delete_exactly"
+NAME, APPLY, DELETE = "LiveCluster.uid_of", "LiveCluster._apply", "_delete_exactly"
 LIST, WATCH, LOOK = "Cache._list", "Cache._watch", "Inventory._list"
 READ_BEFORE_DELETION = "LiveCluster.delete"
-APPLIED = {"get": {CLAIM}, "patch": {APPLY}, "create": {APPLY}}
-REMOVED = {**APPLIED, "get": {CLAIM, READ_BEFORE_DELETION}, "delete": {DELETE}}
+APPLIED = {"get": {NAME}, "patch": {APPLY}, "create": {APPLY}}
+REMOVED = {**APPLIED, "get": {NAME, READ_BEFORE_DELETION}, "delete": {DELETE}}
 WATCHED = {**REMOVED, "list": {LIST}, "watch": {WATCH}}
 
 NEEDED = {

@@ -401,7 +401,7 @@ class _Guarded:
         self.services, self.pods, self.route, self.now = cluster.services, cluster.pods, cluster.route, cluster.now
         self.prove, self.routes, self.claims = cluster.prove, cluster.routes, cluster.claims
         self.evidence, self.proxies, self.same = cluster.evidence, cluster.proxies, cluster.same
-        self.claim = cluster.claim
+        self.uid_of = cluster.uid_of
 
     async def apply(self, made: Object, *, uid: str = "") -> dict[str, Any]:
         if made["kind"] == "HTTPRoute":

@@ -193,7 +193,8 @@ async def test_a_reading_says_when_its_targets_were_scraped() -> None:
 
 
 async def test_counters_that_a_person_asks_for_may_be_as_old_as_a_scrape() -> None:
-    prometheus = Prometheus([({"__name__": "orders_total", "inferenceservice": STABLE, "pod": "a-1"}, 3.0)])
+    labels = {"__name__": "orders_total", "inferenceservice": STABLE, "namespace": NAMESPACE, "pod": "a-1"}
+    prometheus = Prometheus([(labels, 3.0)])
     async with serving(prometheus.answer) as address:
         source = PrometheusSource(address, clock=lambda: 5000.0)
         reading = (await source.read([RATIO], arms()))["ratio"]

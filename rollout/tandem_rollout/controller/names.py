@@ -12,7 +12,7 @@ from tandem_rollout.render import Object
 _ROUTE = "HTTPRoute"
 
 
-async def unclaimed(
+async def with_free_names(
     applied: Applied, objects: Sequence[Object], namespace: str, owner: Mapping[str, Any]
 ) -> tuple[list[Object], list[WriteError]]:
     """The objects that may be applied: without routes whose names others have, and without policies about those.
@@ -35,7 +35,7 @@ async def unclaimed(
     for name in dict.fromkeys(names):
         metadata = {"name": name, "namespace": namespace, "ownerReferences": [owner]}
         try:
-            await applied.claim({"kind": _ROUTE, "metadata": metadata})
+            await applied.check_name({"kind": _ROUTE, "metadata": metadata})
         except NameConflictError as error:
             conflicts[name] = error
     return [each for each in objects if _is_left(each, conflicts)], list(conflicts.values())
@@ -50,13 +50,12 @@ def _is_left(made: Object, conflicts: Mapping[str, WriteError]) -> bool:
     """Whether an object may be applied. From a policy the names that others have are taken out."""
     if made["kind"] == _ROUTE:
         return made["metadata"]["name"] not in conflicts
-    targets = _targets(made)
-    if not targets:
-        return True
-    made["spec"]["targetRefs"] = [each for each in targets if each["name"] not in conflicts]
-    return bool(made["spec"]["targetRefs"])
+    foreign = [each for each in _targets(made) if each["name"] in conflicts]
+    if foreign:
+        made["spec"]["targetRefs"] = [each for each in made["spec"]["targetRefs"] if each not in foreign]
+    return not foreign or bool(made["spec"]["targetRefs"])
 
 
 def _targets(made: Object) -> list[dict[str, Any]]:
-    """What a policy is about."""
-    return list((made.get("spec") or {}).get("targetRefs") or ())
+    """Routes that a policy is about."""
+    return [each for each in (made.get("spec") or {}).get("targetRefs") or () if each["kind"] == _ROUTE]

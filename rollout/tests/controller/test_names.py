@@ -142,7 +142,7 @@ async def test_what_takes_the_place_of_an_object_between_two_writes_is_not_writt
     made = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": {}}
     async with controller(here) as ctl:
         uid = (await ctl.cluster.apply(made))["metadata"]["uid"]
-        assert await ctl.cluster.claim(made) == uid
+        assert await ctl.cluster.uid_of(made) == uid
         here.server.remove("networkpolicies", "a")
         before = here.server.put("networkpolicies", theirs("a", {"mine": True}))
         with pytest.raises(NameConflictError):

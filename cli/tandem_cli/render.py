@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from tandem_rollout import API_VERSION, KIND
-from tandem_rollout.crd import crd
+from tandem_rollout.crd import crds
 from tandem_rollout.fields import InvalidSpecError
 from tandem_rollout.manifest import parse
 from tandem_rollout.platform import Platform
@@ -81,8 +81,8 @@ def render_rollouts(
 
 
 def print_crd() -> None:
-    """Print the CustomResourceDefinition of InferenceRollouts as YAML."""
-    typer.echo(dump([crd()]), nl=False)
+    """Print the CustomResourceDefinitions as YAML."""
+    typer.echo(dump(crds()), nl=False)
 
 
 def read_rollouts(file: Path) -> list[dict[str, Any]]:

@@ -47,7 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     namespace, port = options.pop("namespace"), options.pop("metrics_port")
+    from tandem_rollout.controller.nesting import allow_deep_objects
     from tandem_rollout.controller.run import run
+
+    allow_deep_objects()
 
     return asyncio.run(run(Platform(**options), namespace=namespace, metrics_port=port))
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tandem_rollout import GROUP, KIND, PLURAL, VERSION
+from tandem_rollout import EVIDENCE_KIND, EVIDENCE_PLURAL, GROUP, KIND, PLURAL, VERSION
 from tandem_rollout.messages import rule
 from tandem_rollout.rules import RULES
 from tandem_rollout.spec import RolloutSpec
@@ -29,6 +29,9 @@ _COLUMNS: Final = (
     ("Message", ".status.message", "string", 0),  # the last one, as it may be long
 )
 """Columns of a table: name, path, type, and 1 for those of wide tables."""
+
+MOST_EVIDENCE: Final = 1 << 20
+"""Characters of the evidence of a run: an object may have 1.5 MiB in etcd."""
 
 
 def crd() -> dict[str, Any]:
@@ -57,31 +60,59 @@ def crd() -> dict[str, Any]:
     columns: list[Schema] = [
         {"name": name, "jsonPath": path, "type": kind, "priority": wide} for name, path, kind, wide in _COLUMNS
     ]
+    names: Schema = {"shortNames": ["irl"], "categories": ["all", "tandem"]}
+    version = {
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": columns,
+    }
+    return _definition(KIND, PLURAL, names, version)
+
+
+def evidence_crd() -> Schema:
+    """The CustomResourceDefinition of what the controller keeps of a run: nobody else is to write it."""
+    record = {
+        "type": "string",
+        "format": "byte",
+        "maxLength": MOST_EVIDENCE,
+        "description": "What was counted and decided: JSON, compressed with gzip, as base64.",
+    }
+    schema = {
+        "type": "object",
+        "description": "Evidence of one run of an InferenceRollout. The controller writes it, tandem rollout reads it.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": {
+                "type": "object",
+                "description": "The evidence.",
+                "required": ["record"],
+                "properties": {"record": record},
+            },
+        },
+    }
+    return _definition(
+        EVIDENCE_KIND, EVIDENCE_PLURAL, {"categories": ["tandem"]}, {"schema": {"openAPIV3Schema": schema}}
+    )
+
+
+def crds() -> list[Schema]:
+    """All CustomResourceDefinitions."""
+    return [crd(), evidence_crd()]
+
+
+def _definition(kind: str, plural: str, names: Schema, version: Schema) -> Schema:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "metadata": {"name": f"{plural}.{GROUP}"},
         "spec": {
             "group": GROUP,
             "scope": "Namespaced",
-            "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": ["irl"],
-                "categories": ["all", "tandem"],
-            },
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": schema},
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": columns,
-                }
-            ],
+            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower(), **names},
+            "versions": [{"name": VERSION, "served": True, "storage": True, **version}],
         },
     }
 

@@ -23,7 +23,7 @@ STORE_URL: Final = (
     r"^$|^rediss?://([^:@/]*@)?([-A-Za-z0-9_.]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][^@]*)?$"
     "|^(unix|memory)://([^:@/]*@)?[^@]*$"
 )
-WEB_URL: Final = "^https?://.+"
+HTTPS_URL: Final = "^https://.+"
 
 _DNS_LABEL = "a DNS label: lower-case letters, digits and -, beginning with a letter, such as {}"
 _HOSTNAME = "a DNS name in lower case, such as models.example.com or *.example.com"
@@ -39,7 +39,7 @@ PATTERNS: Final[Mapping[str, str]] = {
     BUNDLE_VERSION: "letters, digits, -, _, . and +, beginning with a letter or a digit, such as v1",
     BUNDLE_URI: "a URI with its scheme, such as s3://bucket/path",
     STORE_URL: "a URL such as redis://store:6379 without a password: with one, put it into a Secret and give urlFrom",
-    WEB_URL: "a URL that begins with https:// or http://",
+    HTTPS_URL: "a URL that begins with https://",
 }
 """Each pattern of the spec in the words of its field: nobody is shown a regular expression. None has a single
 quote, so that each can stand in a rule of CEL as a raw string."""

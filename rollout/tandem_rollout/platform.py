@@ -21,7 +21,8 @@ class Platform:
         prometheus: Address of Prometheus, as KEDA reaches it.
         allowed_domains: Domains of hosts by namespace, as a JSON object; ``*`` stands for other namespaces, and for any
             domain. Empty for all hosts.
-        allowed_prometheus: Further addresses of Prometheus that an analysis may name, separated by commas.
+        allowed_prometheus: Further addresses of Prometheus that a spec may name, separated by commas.
+        gateway_namespace: Namespace of the gateways' proxies: pods elsewhere are not taken for any.
         controller_namespace: Namespace of the controller, which asks transformers for their proof.
     """
 
@@ -33,6 +34,7 @@ class Platform:
     prometheus: str = "http://prometheus-operated.monitoring:9090"
     allowed_domains: str = ""
     allowed_prometheus: str = ""
+    gateway_namespace: str = "envoy-gateway-system"
     controller_namespace: str = "tandem-system"
 
     @property
@@ -48,6 +50,6 @@ class Platform:
             raise ValueError(f"allowed_domains must be a JSON object of lists of domains: {error}") from None
 
     def allows(self, prometheus: str) -> bool:
-        """Whether a spec may have the controller ask this address: it reaches more than those who write specs do."""
+        """Whether a spec may have the controller or KEDA ask this address: both reach more than who writes the spec."""
         own = (self.prometheus, *self.allowed_prometheus.split(","))
         return prometheus.rstrip("/") in {each.strip().rstrip("/") for each in own} - {""}

@@ -15,9 +15,9 @@ from tandem_rollout.fields import (
     BUNDLE_DIGEST,
     BUNDLE_URI,
     BUNDLE_VERSION,
+    HTTPS_URL,
     MODEL,
     STORE_URL,
-    WEB_URL,
     Duration,
     Hostname,
     Name,
@@ -219,7 +219,11 @@ class Autoscaling(Struct, frozen=True):
     transformer: Scaling = field(default_factory=Scaling)
     predictor: PredictorScaling = field(default_factory=PredictorScaling)
     prometheus: Annotated[
-        str, Meta(description="Address of Prometheus. Default: the one that the controller was installed with.")
+        str,
+        Meta(
+            description="Address of Prometheus: one that the installation allows. Default: the one that the controller "
+            "was installed with."
+        ),
     ] = ""
 
 
@@ -234,7 +238,7 @@ class Jwt(Struct, frozen=True):
     """Clients must present a JSON Web Token."""
 
     issuer: Annotated[str, Meta(min_length=1, description="Who must have issued it.")]
-    jwks_uri: Annotated[str, Meta(pattern=WEB_URL, max_length=2048, description="Where the issuer's keys are.")]
+    jwks_uri: Annotated[str, Meta(pattern=HTTPS_URL, max_length=2048, description="Where the issuer's keys are.")]
     audiences: Annotated[list[str], Meta(description="Whom it must be for; anybody without any.")] = field(
         default_factory=list
     )

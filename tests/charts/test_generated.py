@@ -15,7 +15,7 @@ from tests.charts.rendered import CHARTS, MANIFESTS, ROOT, Objects, kustomize, o
 
 from tandem_cli.render import dump
 from tandem_rollout import KIND
-from tandem_rollout.crd import crd
+from tandem_rollout.crd import crds
 
 
 def script(path: Path) -> ModuleType:
@@ -40,7 +40,7 @@ def without_helm(each: Any) -> Any:
 
 
 def test_the_crd() -> None:
-    assert (CHARTS / "tandem" / "files" / "crd.yaml").read_text() == dump([crd()]), "run make manifests"
+    assert (CHARTS / "tandem" / "files" / "crd.yaml").read_text() == dump(crds()), "run make manifests"
 
 
 def test_the_schema_of_the_model() -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.charts.rendered import CHARTS, Objects, charts, one, template, values_files
 
 from tandem_rollout.controller.permissions import PERMISSIONS
-from tandem_rollout.crd import crd
+from tandem_rollout.crd import crds
 from tandem_rollout.platform import Platform
 from tandem_transformer.config import Config
 
@@ -64,8 +64,8 @@ def test_the_role_is_exactly_what_the_controller_needs() -> None:
     assert granted(one(template("tandem"), "ClusterRole", "tandem-controller")) == needed()
 
 
-def test_the_controller_may_not_read_secrets() -> None:
-    assert not [each for each in needed() if each[1] == "secrets" or "*" in each]
+def test_the_controller_may_not_read_secrets_and_configmaps() -> None:
+    assert not [each for each in needed() if each[1] in ("secrets", "configmaps") or "*" in each]
 
 
 def test_a_controller_of_one_namespace_has_a_role_there_and_nothing_of_the_cluster() -> None:
@@ -101,7 +101,7 @@ def test_whoever_may_view_or_edit_a_namespace_may_do_so_with_rollouts() -> None:
     assert view["metadata"]["labels"][f"{prefix}-view"] == "true"
     assert edit["metadata"]["labels"][f"{prefix}-edit"] == edit["metadata"]["labels"][f"{prefix}-admin"] == "true"
     assert {verb for _, _, verb in granted(view)} == {"get", "list", "watch"}
-    # status is the controller's alone
+    # status and evidence are the controller's alone
     assert {resource for _, resource, _ in granted(edit)} == {"inferencerollouts"}
     off = template("tandem", {"rbac": {"aggregate": False}})
     assert [each["metadata"]["name"] for each in off if each["kind"] == "ClusterRole"] == ["tandem-controller"]
@@ -111,17 +111,18 @@ def test_whoever_may_view_or_edit_a_namespace_may_do_so_with_rollouts() -> None:
 
 
 def test_the_crd_is_that_of_the_code() -> None:
-    assert one(template("tandem"), "CustomResourceDefinition")["spec"] == crd()["spec"]
+    for definition in crds():
+        name = definition["metadata"]["name"]
+        assert one(template("tandem"), "CustomResourceDefinition", name)["spec"] == definition["spec"]
 
 
 def test_the_crd_outlives_the_release_unless_told_otherwise() -> None:
-    def policy(values: dict[str, Any]) -> str | None:
-        metadata = one(template("tandem", values), "CustomResourceDefinition")["metadata"]
-        found: str | None = (metadata.get("annotations") or {}).get("helm.sh/resource-policy")
-        return found
+    def policies(values: dict[str, Any]) -> list[str | None]:
+        definitions = [each for each in template("tandem", values) if each["kind"] == "CustomResourceDefinition"]
+        return [(each["metadata"].get("annotations") or {}).get("helm.sh/resource-policy") for each in definitions]
 
-    assert policy({}) == "keep"
-    assert policy({"crds": {"keep": False}}) is None
+    assert policies({}) == ["keep", "keep"]
+    assert policies({"crds": {"keep": False}}) == [None, None]
 
 
 # the Gateway

@@ -14,7 +14,6 @@ from lightkube import ApiError, Client, KubeConfig
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SingleConfig
 from lightkube.core.exceptions import ConfigError
 from lightkube.resources.authentication_v1 import SelfSubjectReview
-from lightkube.resources.core_v1 import ConfigMap
 from lightkube.types import PatchType
 
 from tandem_cli.rollout.local import here
@@ -23,7 +22,7 @@ from tandem_cli.rollout.training import Predictions
 from tandem_rollout import KIND
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.controller.guide import candidate
-from tandem_rollout.controller.kinds import InferenceRollout
+from tandem_rollout.controller.kinds import InferenceRollout, RolloutEvidence
 from tandem_rollout.controller.records import name_of, record_of
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.written import COMMAND, command_text
@@ -107,13 +106,13 @@ class ClusterTarget:
             return dict(self._client.get(InferenceRollout, name, namespace=self._namespace))
 
     def record(self, name: str, run: int) -> Record | None:
-        """Evidence of a run, from its ConfigMap."""
+        """Evidence of a run."""
         try:
             with self._telling(name):
-                found = self._client.get(ConfigMap, name_of(name, run), namespace=self._namespace)
+                evidence = self._client.get(RolloutEvidence, name_of(name, run), namespace=self._namespace)
         except NoRolloutError:
             return None
-        return record_of(found.binaryData)
+        return record_of(dict(evidence))
 
     def revision(self, manifest: Manifest, bundle: str = "") -> str:
         """Name of the InferenceService that the controller makes of it."""
@@ -177,7 +176,7 @@ class ClusterTarget:
 
 _ADVICE: Final = {
     401: "log in to the cluster again",
-    403: "ask for a role that may get and patch inferencerollouts, and get configmaps",
+    403: "ask for a role that may get and patch inferencerollouts, and get rolloutevidences",
     404: "install the chart tandem; it brings the CustomResourceDefinition",
     409: "try again",
     429: "try again in a moment",

@@ -5,7 +5,7 @@ file                      from      what
 ========================  ========  ======================================================================
 ``stack.json``            the stack :class:`Stack`: which process serves, and where
 ``rollout.json``          the stack the InferenceRollout, spec and status, as an API server would have it
-``run-NUMBER.json.gz``    the stack evidence of a run, as a cluster has it in a ConfigMap
+``run-NUMBER.json.gz``    the stack evidence of a run, as a cluster has it in a RolloutEvidence
 ``command.json``          a person  :class:`Asked`: the last thing that was asked for
 ========================  ========  ======================================================================
 

@@ -1,4 +1,4 @@
-"""A small API server over a socket: rollouts, ConfigMaps, merge patches, and who asks."""
+"""A small API server over a socket: rollouts, evidence, merge patches, and who asks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 ROLLOUTS = "/apis/tandem-serving.io/v1alpha1/namespaces/models/inferencerollouts"
-CONFIG_MAPS = "/api/v1/namespaces/models/configmaps"
+EVIDENCE = "/apis/tandem-serving.io/v1alpha1/namespaces/models/rolloutevidences"
 REVIEWS = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
 

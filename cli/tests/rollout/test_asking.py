@@ -220,7 +220,7 @@ def test_starting_without_a_look_at_the_evidence(
     tandem: Tandem, target: FakeTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(self: FakeTarget, name: str, run: int) -> None:
-        raise TargetError("configmaps is forbidden")
+        raise TargetError("rolloutevidences is forbidden")
 
     target.manifests["est"] = manifest(run={"state": "Aborted"})
     target.hears = becoming(number=2, state="Preparing")

@@ -24,7 +24,7 @@ from tandem_rollout.engine.written import COMMAND, command
 from tandem_rollout.manifest import parse
 from tandem_rollout.revision import Revision
 
-from .apiserver import CONFIG_MAPS, ROLLOUTS, ApiServer, serving
+from .apiserver import EVIDENCE, ROLLOUTS, ApiServer, serving
 from .world import manifest, record
 
 EST = f"{ROLLOUTS}/est"
@@ -60,11 +60,11 @@ def run(*words: str, **options: Any) -> Result:
 def test_a_rollout_and_its_evidence(server: ApiServer) -> None:
     evidence = record(manifest(run={}))
     packed = base64.b64encode(pack(evidence)).decode()
-    server.objects[f"{CONFIG_MAPS}/est.run-1"] = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
+    server.objects[f"{EVIDENCE}/est.run-1"] = {
+        "apiVersion": "tandem-serving.io/v1alpha1",
+        "kind": "RolloutEvidence",
         "metadata": {"name": "est.run-1", "namespace": "models"},
-        "binaryData": {"record.json.gz": packed},
+        "spec": {"record": packed},
     }
     target = ClusterTarget.open()
     assert target.get("est") == server.objects[EST]
@@ -74,9 +74,9 @@ def test_a_rollout_and_its_evidence(server: ApiServer) -> None:
     assert (found["metrics"][0]["canaryRequests"], found["namespace"]) == (8000, "models")
 
 
-@pytest.mark.parametrize("data", [{}, {"record.json.gz": "AAAA"}, {"record.json.gz": "A"}])
-def test_evidence_that_is_damaged_is_none(server: ApiServer, data: dict[str, str]) -> None:
-    server.objects[f"{CONFIG_MAPS}/est.run-1"] = {"metadata": {"name": "est.run-1"}, "binaryData": data}
+@pytest.mark.parametrize("data", [{}, {"record": "AAAA"}, {"record": "A"}, {"record": None}])
+def test_evidence_that_is_damaged_is_none(server: ApiServer, data: dict[str, Any]) -> None:
+    server.objects[f"{EVIDENCE}/est.run-1"] = {"metadata": {"name": "est.run-1"}, "spec": data}
     assert ClusterTarget.open().record("est", 1) is None
 
 

@@ -140,7 +140,7 @@ def test_whatever_was_written_into_a_reason_is_text(reason: str, by: str) -> Non
 
 
 def test_a_query_cannot_end_its_block(tandem: Tandem, target: FakeTarget) -> None:
-    evil = 'a{x="```\n# gotcha",s="$inferenceservice"}'
+    evil = 'label_join(a{s="$inferenceservice"},\n```\n# gotcha`)'
     target.manifests["est"]["spec"] = spec(analysis={"metrics": [{"type": "ratio", "requests": evil, "events": evil}]})
     shown = tandem("report", "est").stdout
     block = shown[shown.index("### ratio") :]

@@ -1,4 +1,4 @@
-"""A record as it is kept, in a file or in a ConfigMap: JSON, compressed."""
+"""A record as it is kept, in a file or in an object of the cluster: JSON, compressed."""
 
 from __future__ import annotations
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.analyst import Analyst
 from tandem_rollout.controller.interface import Cluster
 from tandem_rollout.controller.records import Records
-from tandem_rollout.gates import Analysis
-from tandem_rollout.sources import Source
+from tandem_rollout.gates import Analysis, Metric
+from tandem_rollout.sources import Arms, Source
 from tandem_rollout.sources.refused import Refused
 from tandem_rollout.spec import Rollout
+
+_READS: Final = 4
+"""Reads at a time: as many as the workers of one namespace."""
 
 Open = Callable[[Analysis, str], Source]
 """Opens the source that an analysis asks for; the second argument is the installation's Prometheus."""
@@ -20,6 +25,33 @@ Open = Callable[[Analysis, str], Source]
 _NOT_ALLOWED: Final = Refused(
     "spec.analysis.prometheus: must be an address that the installation allows, by its prometheus or allowedPrometheus"
 )
+
+
+class _InTurn:
+    """A source that is read by few at a time: what it answers is in memory until it is summed up.
+
+    Args:
+        source: The source.
+        turns: How many reads of all sources there may be.
+    """
+
+    def __init__(self, source: Source, turns: asyncio.Semaphore) -> None:
+        self._source = source
+        self._turns = turns
+
+    async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
+        """The counters of all metrics as they are now."""
+        async with self._turns:
+            return await self._source.read(metrics, arms)
+
+    async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
+        """The counters as they were."""
+        async with self._turns:
+            return await self._source.history(metrics, arms, seconds=seconds, step=step)
+
+    async def close(self) -> None:
+        """Close the source."""
+        await self._source.close()
 
 
 class Sources:
@@ -36,6 +68,7 @@ class Sources:
         self._open = opened
         self._allows = allows
         self._sources: dict[tuple[str, str], Source] = {}
+        self._turns = asyncio.Semaphore(_READS)
 
     def of(self, analysis: Analysis) -> Source:
         """The source that an analysis asks for; one that says why it is silent where the address is not allowed."""
@@ -43,7 +76,7 @@ class Sources:
             return _NOT_ALLOWED
         key = analysis.source, analysis.prometheus
         if key not in self._sources:
-            self._sources[key] = self._open(analysis, self._prometheus)
+            self._sources[key] = _InTurn(self._open(analysis, self._prometheus), self._turns)
         return self._sources[key]
 
     async def close(self) -> None:

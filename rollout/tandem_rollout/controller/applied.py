@@ -29,6 +29,8 @@ LONGEST_RETRY_S: Final = 30.0
 
 _MOST_DOUBLINGS: Final = 16
 
+_NAME: Final = "name"
+
 _AT_ONCE: Final = 4
 """Writes of one rollout at the same time: a pass that makes a revision is then a fourth as long."""
 
@@ -72,6 +74,8 @@ class Applied:
         self._period = _PERIOD_S * (1.0 - _SPREAD * chance())
         self._done: dict[str, _Done] = {}
         self._doubted: set[str] = set()
+        self._free: set[str] = set()
+        self._uids: dict[str, str] = {}
         self._failed: dict[str, _Failed] = {}
         self._again_at = float("-inf")
         self._held = float("inf")
@@ -87,6 +91,7 @@ class Applied:
         if now >= self._again_at:
             self._again_at, self._period = now + self._period, _PERIOD_S
             self._doubted = set(self._done)
+            self._free.clear()
 
     @property
     def due(self) -> float:
@@ -146,6 +151,25 @@ class Applied:
             del self._done[key]
         return await self._apply(made, digest)
 
+    async def check_name(self, made: Object) -> None:
+        """Look whether the name of an object is free, unless it was applied or found free before.
+
+        Raises:
+            NameConflictError: An object of that name has another owner.
+            WriteError: if the API server does not answer.
+        """
+        key = _key(made)
+        if key in self._done or key in self._free:
+            return
+        self._hold(key, _NAME)
+        try:
+            await self._cluster.uid_of(made)
+        except WriteError as error:
+            self._fail(key, _NAME, error)
+            raise
+        self._failed.pop(key, None)
+        self._free.add(key)
+
     async def remove(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
         """Delete an object of this owner, unless that was done before.
 
@@ -165,6 +189,7 @@ class Applied:
         except WriteError as error:
             self._fail(key, "absent", error)
             raise
+        self._uids.pop(key, None)
         self._succeed(key, _Done("absent", self._cluster.now()))
 
     async def _apply(self, made: Object, digest: str) -> dict[str, Any] | None:
@@ -174,11 +199,12 @@ class Applied:
             return None
         self._hold(key, digest)
         try:
-            applied = await self._cluster.apply(made)
+            applied = await self._cluster.apply(made, uid=self._uids.get(key, ""))
         except WriteError as error:
             self._fail(key, digest, error)
             raise
         generation = applied["metadata"].get("generation", 0)
+        self._uids[key] = applied["metadata"]["uid"]
         self._succeed(key, _Done(digest, self._cluster.now(), mark(applied), generation))
         return applied
 

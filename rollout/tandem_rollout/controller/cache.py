@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 import httpx2
 import msgspec
 from lightkube import ApiError, AsyncClient
+
+from tandem_rollout.controller.weight import weight
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +28,70 @@ _SILENCE_S: Final = 330.0
 """The API server ends a watch before that; a connection that is silent for longer may be dead."""
 
 _GONE: Final = 410
-AT_ONCE: Final = 250
-"""Objects of one answer to a list: a whole list of thousands would be in memory several times."""
+MOST_BYTES: Final = 48 << 20
+"""Of all objects of one kind, as :func:`weight` has it."""
+
+_AT_ONCE: Final = 5
+"""Objects of one answer to a list: each may have 1.5 MiB, and take twenty times that in memory until it is weighed."""
+
+
+class _Store:
+    """Objects of one kind, and what they take in memory.
+
+    Args:
+        kind: Name of the kind.
+        index: Label by whose value objects are found.
+        most: Bytes of all of them in memory.
+    """
+
+    def __init__(self, kind: str, index: str, most: int) -> None:
+        self._kind = kind
+        self._index = index
+        self._most = most
+        self.objects: dict[Key, dict[str, Any]] = {}
+        self.indexed: dict[Key, dict[str, dict[str, Any]]] = {}
+        self._weights: dict[Key, int] = {}
+        self._shares: Counter[str] = Counter()
+        self._total = 0
+
+    def put(self, plain: dict[str, Any]) -> None:
+        """Add an object that is not there."""
+        key = _key(plain)
+        self.objects[key] = plain
+        self._weigh(key, weight(plain))
+        if value := (plain["metadata"].get("labels") or {}).get(self._index):
+            self.indexed.setdefault((key[0], value), {})[key[1]] = plain
+        while self._total > self._most:
+            self._drop_one()
+
+    def drop(self, key: Key) -> None:
+        """Take an object away, if it is there."""
+        plain = self.objects.pop(key, None)
+        if plain is None:
+            return
+        self._weigh(key, -self._weights.pop(key))
+        if value := (plain["metadata"].get("labels") or {}).get(self._index):
+            same = self.indexed[key[0], value]
+            del same[key[1]]
+            if not same:
+                del self.indexed[key[0], value]
+
+    def _weigh(self, key: Key, added: int) -> None:
+        if added > 0:
+            self._weights[key] = added
+        self._total += added
+        self._shares[key[0]] += added
+        if not self._shares[key[0]]:
+            del self._shares[key[0]]
+
+    def _drop_one(self) -> None:
+        """Make room at the expense of the namespace that takes the most."""
+        ((namespace, share),) = self._shares.most_common(1)
+        key = next(each for each in reversed(self.objects) if each[0] == namespace)
+        logger.warning(
+            "%s %s in %s is not looked after: its namespace takes %d MiB", self._kind, key[1], namespace, share >> 20
+        )
+        self.drop(key)
 
 
 class Cache:
@@ -41,6 +107,9 @@ class Cache:
         namespace: Only this one; None for all.
         sleep: Waits for some seconds before another try.
         silence: Seconds without any news after which a watch is taken for dead.
+        most: Bytes of all objects in memory. Above that the namespace with the most of them loses its last ones: they
+            are not seen until they change, or there is room when all are listed again.
+        turn: Is held while a list is read, so that one kind at a time has its answers in memory.
     """
 
     def __init__(
@@ -55,44 +124,47 @@ class Cache:
         namespace: str | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         silence: float = _SILENCE_S,
+        most: int = MOST_BYTES,
+        turn: asyncio.Lock | None = None,
     ) -> None:
         self._client = client
         self._kind = kind
         self._changed = changed
         self._labels = labels
-        self._index = index
         self._without = tuple(without)
         self._namespace = namespace or "*"
         self._sleep = sleep
         self._silence = silence
-        self._objects: dict[Key, dict[str, Any]] = {}
-        self._indexed: dict[Key, dict[str, dict[str, Any]]] = {}
+        self._new = functools.partial(_Store, kind.__name__, index, most)
+        self._store = self._new()
+        self._turn = turn or asyncio.Lock()
         self.filled = asyncio.Event()
 
     def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         """An object, None if there is none."""
-        return self._objects.get((namespace, name))
+        return self._store.objects.get((namespace, name))
 
     def all(self) -> Iterable[dict[str, Any]]:
         """Every object."""
-        return self._objects.values()
+        return self._store.objects.values()
 
     def labelled(self, namespace: str, value: str) -> list[dict[str, Any]]:
         """Objects of a namespace whose label, the one of the index, has this value."""
-        return list(self._indexed.get((namespace, value), {}).values())
+        return list(self._store.indexed.get((namespace, value), {}).values())
 
     async def run(self) -> None:
         """List, then watch, and again from the start whenever the watch fails."""
         failures = 0
         while True:
             try:
-                version = await self._list()
+                async with self._turn:
+                    version = await self._list()
                 failures = 0
                 await self._watch(version)
             except TimeoutError:
                 continue
             # a proxy's answer without a content type, or half an answer, makes lightkube raise the last two
-            except (httpx2.HTTPError, msgspec.DecodeError, KeyError) as error:
+            except (httpx2.HTTPError, msgspec.DecodeError, RecursionError, KeyError) as error:
                 # 410 is the API server's word for a watch that is too far behind: nothing is wrong
                 if not _is_gone(error):
                     logger.warning("watching %s: %s", self._kind.__name__, str(error).partition("\n")[0])
@@ -100,19 +172,18 @@ class Cache:
                 failures += 1
 
     async def _list(self) -> str:
-        found = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=AT_ONCE)
-        objects = {_key(plain): plain for plain in [self._kept(each) async for each in found]}
-        before = self._objects
-        self._objects, self._indexed = {}, {}
-        for plain in objects.values():
-            self._put(plain)
+        listed = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=_AT_ONCE)
+        store = self._new()
+        async for each in listed:
+            store.put(self._kept(each))
+        before, self._store = self._store.objects, store
         self.filled.set()
-        for key in before.keys() - objects.keys():
+        for key in before.keys() - store.objects.keys():
             self._changed(before[key])
-        for key, plain in objects.items():
+        for key, plain in list(store.objects.items()):
             if _version(before.get(key)) != _version(plain):
                 self._changed(plain)
-        return str(found.resourceVersion)
+        return str(listed.resourceVersion)
 
     async def _watch(self, version: str) -> None:
         events = self._client.watch(
@@ -127,9 +198,9 @@ class Cache:
                 async with asyncio.timeout(self._silence):
                     event, each = await anext(events)  # type: ignore[call-overload]
                 plain = self._kept(each)
-                self._drop(_key(plain))
+                self._store.drop(_key(plain))
                 if event != "DELETED":
-                    self._put(plain)
+                    self._store.put(plain)
                 self._changed(plain)
 
     def _kept(self, found: Any) -> dict[str, Any]:
@@ -139,21 +210,6 @@ class Cache:
         for field in self._without:
             plain.pop(field, None)
         return plain
-
-    def _put(self, plain: dict[str, Any]) -> None:
-        key = _key(plain)
-        self._objects[key] = plain
-        if value := (plain["metadata"].get("labels") or {}).get(self._index):
-            self._indexed.setdefault((key[0], value), {})[key[1]] = plain
-
-    def _drop(self, key: Key) -> None:
-        plain = self._objects.pop(key, None)
-        value = ((plain or {}).get("metadata", {}).get("labels") or {}).get(self._index)
-        if value:
-            same = self._indexed[key[0], value]
-            del same[key[1]]
-            if not same:
-                del self._indexed[key[0], value]
 
 
 def _key(plain: dict[str, Any]) -> Key:

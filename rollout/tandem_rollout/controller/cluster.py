@@ -13,18 +13,20 @@ import httpx2
 from lightkube import ApiError, AsyncClient
 from lightkube.models.core_v1 import EventSource, ObjectReference
 from lightkube.models.meta_v1 import ObjectMeta
-from lightkube.resources.core_v1 import ConfigMap, Event
+from lightkube.resources.core_v1 import Event
 from lightkube.types import PatchType
 
-from tandem_rollout import API_VERSION, KIND
+from tandem_rollout import API_VERSION, EVIDENCE_KIND, KIND
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.cache import Cache
 from tandem_rollout.controller.hosts import HostIndex
-from tandem_rollout.controller.interface import FINALIZER, Refutation, WriteError
+from tandem_rollout.controller.interface import FINALIZER, NameConflictError, Refutation, WriteError
 from tandem_rollout.controller.inventory import Inventory, Mark
+from tandem_rollout.controller.observe import owned
 from tandem_rollout.hosts import Claim, claim
 from tandem_rollout.observation import Proof
 from tandem_rollout.one_line import one_line
+from tandem_rollout.platform import Platform
 from tandem_rollout.render import Object
 from tandem_rollout.revision import MANAGED_BY, ROLLOUT_LABEL, Revision
 from tandem_rollout.spec import GatewayRef
@@ -33,13 +35,16 @@ FIELD_MANAGER: Final = "tandem-controller"
 
 _SERVICE_LABEL: Final = "serving.kserve.io/inferenceservice"
 
+_NEVER: Final = "1"
+"""A resourceVersion that no object has: an apply that gives it makes an object, and changes none."""
 
 _OWNING: Final = "gateway.envoyproxy.io/owning-gateway"
 _STATISTICS_PORT: Final = 19001
 """Envoy Gateway's own choices."""
 
-_CHANGED: Final = 422
-"""The answer to a JSON patch whose test fails."""
+_CONFLICT: Final = 409
+_UNPROCESSABLE: Final = 422
+"""The answer to a JSON patch whose test fails, and to an apply whose uid is that of another object."""
 
 _TEMPORARY: Final = {408, 409, 425, 429}
 """Answers below 500 after which the same write may well be taken."""
@@ -62,6 +67,7 @@ class LiveCluster:
         changed: Is told the namespace and name of a rollout about which something has changed.
         namespace: Only this one; None for all.
         domain: Domain of default hosts.
+        gateway_namespace: Where pods are taken for proxies of gateways.
         clock: Seconds since the epoch.
         sleep: Waits for some seconds before a watch is tried again.
     """
@@ -74,12 +80,14 @@ class LiveCluster:
         *,
         namespace: str | None = None,
         domain: str = "example.com",
+        gateway_namespace: str = Platform().gateway_namespace,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self._prober = prober
         self._clock = clock
+        self._gateway_namespace = gateway_namespace
 
         self._domain = domain
         self._hosts = HostIndex()
@@ -95,7 +103,7 @@ class LiveCluster:
             changed(plain["metadata"]["namespace"], plain["metadata"]["labels"][ROLLOUT_LABEL])
 
         labels: dict[str, Any] = {**MANAGED_BY, ROLLOUT_LABEL: None}
-        cache = functools.partial(Cache, client, namespace=namespace, sleep=sleep)
+        cache = functools.partial(Cache, client, namespace=namespace, sleep=sleep, turn=asyncio.Lock())
         self.rollouts = cache(kinds.InferenceRollout, own)
         self._services = cache(kinds.InferenceService, owners, labels=labels, index=ROLLOUT_LABEL)
         self._routes = cache(kinds.HTTPRoute, owners, labels=labels, index=ROLLOUT_LABEL)
@@ -136,18 +144,61 @@ class LiveCluster:
         there = self.rollouts.get(namespace, name) or {"metadata": {"namespace": namespace, "name": name}}
         return claim(there, self._domain, self.routes(namespace, name))
 
-    async def apply(self, made: Object) -> dict[str, Any]:
+    async def apply(self, made: Object, *, uid: str = "") -> dict[str, Any]:
         """Make an object as rendered, by server-side apply; returns it as it is then.
 
+        The API server checks that the object is the one that was looked at: nobody else's is changed, whenever it was
+        made.
+
+        Args:
+            made: The object; its first owner reference says whose it is.
+            uid: Of the object as it was applied before; looked up where it is not known.
+
         Raises:
+            NameConflictError: An object of that name has another owner.
             WriteError: if the API server does not take it.
         """
         try:
-            applied = await self._client.apply(kinds.resource(made), field_manager=FIELD_MANAGER, force=True)
+            try:
+                return await self._apply(made, uid or await self.uid_of(made))
+            except httpx2.HTTPStatusError as error:
+                # it has come, gone or become another one since it was looked at
+                if _code(error) not in (_CONFLICT, _UNPROCESSABLE):
+                    raise
+            return await self._apply(made, await self.uid_of(made))
         except httpx2.HTTPError as error:
             raise _write_error(f"{made['kind']} {made['metadata']['name']} cannot be applied", error) from error
+
+    async def _apply(self, made: Object, uid: str) -> dict[str, Any]:
+        precondition = {"uid": uid} if uid else {"resourceVersion": _NEVER}
+        guarded = kinds.resource({**made, "metadata": {**made["metadata"], **precondition}})
+        applied = await self._client.apply(guarded, field_manager=FIELD_MANAGER, force=True)
         plain: dict[str, Any] = applied.to_dict()
         return plain
+
+    async def uid_of(self, made: Object) -> str:
+        """Look whether the name of an object is free.
+
+        Returns:
+            The uid of the object, if it is there and has the owner of the rendered one; empty where there is none.
+
+        Raises:
+            NameConflictError: An object of that name has another owner.
+            WriteError: if the API server does not answer.
+        """
+        kind, metadata = made["kind"], made["metadata"]
+        try:
+            there = (
+                await self._client.get(kinds.APPLIED[kind], metadata["name"], namespace=metadata["namespace"])
+            ).to_dict()
+        except httpx2.HTTPError as error:
+            # where the kind itself is not there, the apply says so
+            if _code(error) == 404:
+                return ""
+            raise _write_error(f"{kind} {metadata['name']} cannot be read", error) from error
+        if not owned(there, metadata["ownerReferences"][0]["uid"]):
+            raise NameConflictError(kind, metadata["name"])
+        return str(there["metadata"]["uid"])
 
     async def delete(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
         """Delete an object, if it is there and belongs to the owner with this uid.
@@ -156,10 +207,10 @@ class LiveCluster:
             WriteError: if the API server does not do it.
         """
         try:
-            found = (await self._client.get(kinds.APPLIED[kind], name, namespace=namespace)).to_dict()
+            there = (await self._client.get(kinds.APPLIED[kind], name, namespace=namespace)).to_dict()
             # what somebody else gave the same name is not ours to delete
-            if any(each["uid"] == owner for each in found["metadata"].get("ownerReferences") or ()):
-                await self._client.delete(kinds.APPLIED[kind], name, namespace=namespace)
+            if owned(there, owner):
+                await _delete_exactly(self._client, kinds.APPLIED[kind], namespace, name, there["metadata"]["uid"])
         except httpx2.HTTPError as error:
             if _code(error) != 404:  # nor is it an error where the kind itself is not there
                 raise _write_error(f"{kind} {name} cannot be deleted", error) from error
@@ -208,28 +259,33 @@ class LiveCluster:
             )
         except httpx2.HTTPError as error:
             # what the list has become meanwhile the watch will tell, and then it is taken away if it is still there
-            if _code(error) != 404 and (present or _code(error) != _CHANGED):
+            if _code(error) != 404 and (present or _code(error) != _UNPROCESSABLE):
                 raise _write_error("the finalizer cannot be set", error) from error
 
-    async def config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """A ConfigMap; None where there is none.
+    async def evidence(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """A RolloutEvidence; None where there is none.
 
         Raises:
             WriteError: if the API server does not answer.
         """
         try:
-            plain: dict[str, Any] = (await self._client.get(ConfigMap, name, namespace=namespace)).to_dict()
+            evidence: Any = await self._client.get(kinds.RolloutEvidence, name, namespace=namespace)
         except httpx2.HTTPError as error:
             if _code(error) == 404:
                 return None
-            raise _write_error(f"ConfigMap {name} cannot be read", error) from error
+            raise _write_error(f"{EVIDENCE_KIND} {name} cannot be read", error) from error
+        plain: dict[str, Any] = evidence.to_dict()
         return plain
 
     async def proxies(self, gateway: GatewayRef) -> tuple[tuple[str, str], ...]:
-        """Addresses of the statistics of a gateway's proxies, by the name of the pod; none where they are not found."""
+        """Addresses of the statistics of a gateway's proxies, by the name of the pod; none where they are not found.
+
+        Labels alone prove nothing: whoever may make pods somewhere can give them any.
+        """
         labels: dict[str, Any] = {f"{_OWNING}-name": gateway.name, f"{_OWNING}-namespace": gateway.namespace}
         try:
-            pods = [pod.to_dict() async for pod in self._client.list(kinds.Pod, namespace="*", labels=labels)]
+            listed = self._client.list(kinds.Pod, namespace=self._gateway_namespace, labels=labels)
+            pods = [pod.to_dict() async for pod in listed]
         except httpx2.HTTPError:
             return ()
         return tuple(
@@ -272,6 +328,14 @@ class LiveCluster:
     def now(self) -> float:
         """Seconds since the epoch."""
         return self._clock()
+
+
+async def _delete_exactly(client: AsyncClient, kind: Any, namespace: str, name: str, uid: str) -> None:
+    """Delete an object unless it is another one by now. lightkube's own delete takes no preconditions."""
+    generic: Any = client._client
+    request = generic.prepare_request("delete", kind, name=name, namespace=namespace)
+    request.data = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+    generic.raise_for_status(await generic.send(generic.build_adapter_request(request)))
 
 
 def _write_error(what: str, error: httpx2.HTTPError) -> WriteError:

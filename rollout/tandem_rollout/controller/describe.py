@@ -13,7 +13,7 @@ from tandem_rollout.conditions import condition
 from tandem_rollout.controller import observe
 from tandem_rollout.controller.guide import candidate
 from tandem_rollout.controller.hosts import Hosts
-from tandem_rollout.controller.interface import WriteError
+from tandem_rollout.controller.interface import NameConflictError, WriteError
 from tandem_rollout.engine.decide import tried
 from tandem_rollout.engine.run import RETURNS, Run
 from tandem_rollout.engine.schedule import Schedule, plan_hash
@@ -64,7 +64,7 @@ def describe(
     ready = sum(each.phase == "Ready" for each in variants[: len(wanted)])
     message = _error(errors, rollout.name) or observe.route_problem(route) or _first_message(variants)
     complete = ready == len(wanted) and not message
-    reason = "Complete" if complete else "Refused" if _any_refused(variants, errors) else "Waiting"
+    reason = "Complete" if complete else _reason(variants, errors)
     told = message or "all variants serve"
     serves = condition(before, "Ready", complete, reason=reason, message=told, generation=rollout.generation, now=now)
     valid = condition(
@@ -245,6 +245,13 @@ def _first_message(variants: Sequence[VariantStatus]) -> str:
             if each.phase == phase and each.message and not each.message.startswith(_SERVES):
                 return f"{each.name}: {each.message}"
     return ""
+
+
+def _reason(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> str:
+    """Why a rollout is not complete."""
+    if any(isinstance(each, NameConflictError) for each in errors.values()):
+        return "NameConflict"
+    return "Refused" if _any_refused(variants, errors) else "Waiting"
 
 
 def _any_refused(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> bool:

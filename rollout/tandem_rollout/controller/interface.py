@@ -46,6 +46,21 @@ class WriteError(Exception):
         self.after = after
 
 
+class NameConflictError(WriteError):
+    """An object that is not part of the rollout already has the name; it was left as it is.
+
+    Args:
+        kind: Its kind.
+        name: Its name.
+    """
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(
+            f"{kind} {name} exists and is not part of this rollout: delete it, or give the rollout another name",
+            refused=True,
+        )
+
+
 class Cluster(Protocol):
     """Caches to read from, an API server to write to, transformers to ask, a clock."""
 
@@ -69,11 +84,28 @@ class Cluster(Protocol):
         """The hosts of a rollout, and those of the others that claim one of them."""
         ...
 
-    async def apply(self, made: Object) -> dict[str, Any]:
-        """Make an object as rendered; returns it as it is then.
+    async def apply(self, made: Object, *, uid: str = "") -> dict[str, Any]:
+        """Make an object as rendered, unless one of the same name belongs to somebody else; returns it as it is then.
+
+        Args:
+            made: The object; its first owner reference says whose it is.
+            uid: Of the object as it was applied before; looked up where it is not known.
 
         Raises:
+            NameConflictError: An object of that name has another owner.
             WriteError: if the API server does not take it.
+        """
+        ...
+
+    async def uid_of(self, made: Object) -> str:
+        """Look whether the name of an object is free.
+
+        Returns:
+            The uid of the object, if it is there and has the owner of the rendered one; empty where there is none.
+
+        Raises:
+            NameConflictError: An object of that name has another owner.
+            WriteError: if the API server does not answer.
         """
         ...
 
@@ -113,8 +145,8 @@ class Cluster(Protocol):
         """
         ...
 
-    async def config_map(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """A ConfigMap; None where there is none.
+    async def evidence(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """A RolloutEvidence; None where there is none.
 
         Raises:
             WriteError: if the API server does not answer.

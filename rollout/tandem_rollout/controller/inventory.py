@@ -11,8 +11,6 @@ import httpx2
 import msgspec
 from lightkube import AsyncClient
 
-from tandem_rollout.controller.cache import AT_ONCE
-
 FRESH_S: Final = 60.0
 LONGEST_S: Final = 2 * FRESH_S
 """Nothing older than that is relied on."""
@@ -21,6 +19,9 @@ Mark = tuple[str, str, bytes]
 """What changes when somebody touches an object, and not when its status does."""
 
 _Key = tuple[str, str]
+
+_AT_ONCE: Final = 50
+"""Objects of one answer to a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,11 @@ class Inventory:
     async def _list(self) -> _Look:
         began, marks = self._clock(), {}
         try:
-            found = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=AT_ONCE)
+            found = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=_AT_ONCE)
             async for each in found:
                 plain = each.to_dict()
                 marks[plain["metadata"]["namespace"], plain["metadata"]["name"]] = mark(plain)
-        except (httpx2.HTTPError, msgspec.DecodeError, KeyError):
+        except (httpx2.HTTPError, msgspec.DecodeError, RecursionError, KeyError):
             self._look = _Look(began, None)
         else:
             self._look = _Look(began, marks)

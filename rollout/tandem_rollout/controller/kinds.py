@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any, Final
 
 from lightkube.generic_resource import create_namespaced_resource
-from lightkube.resources.core_v1 import ConfigMap, Pod, Service
+from lightkube.resources.core_v1 import Pod, Service
 from lightkube.resources.networking_v1 import NetworkPolicy
 from lightkube.resources.policy_v1 import PodDisruptionBudget
 
-from tandem_rollout import GROUP, KIND, PLURAL, VERSION
+from tandem_rollout import EVIDENCE_KIND, EVIDENCE_PLURAL, GROUP, KIND, PLURAL, VERSION
 from tandem_rollout.render import Object
 
 InferenceRollout: Final = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
+RolloutEvidence: Final = create_namespaced_resource(GROUP, VERSION, EVIDENCE_KIND, EVIDENCE_PLURAL)
 InferenceService: Final = create_namespaced_resource(
     "serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices"
 )
@@ -30,7 +31,7 @@ SecurityPolicy: Final = create_namespaced_resource(
 APPLIED: Final[dict[str, Any]] = {
     "InferenceService": InferenceService,
     "Service": Service,
-    "ConfigMap": ConfigMap,
+    EVIDENCE_KIND: RolloutEvidence,
     "NetworkPolicy": NetworkPolicy,
     "ScaledObject": ScaledObject,
     "PodDisruptionBudget": PodDisruptionBudget,
@@ -51,7 +52,17 @@ LISTED: Final = (
     "SecurityPolicy",
 )
 
-__all__ = ["APPLIED", "LISTED", "HTTPRoute", "InferenceRollout", "InferenceService", "Pod", "PodMonitor", "resource"]
+__all__ = [
+    "APPLIED",
+    "LISTED",
+    "HTTPRoute",
+    "InferenceRollout",
+    "InferenceService",
+    "Pod",
+    "PodMonitor",
+    "RolloutEvidence",
+    "resource",
+]
 
 
 def resource(made: Object) -> Any:

@@ -26,6 +26,11 @@ _LONGEST_LABEL: Final = 63
 """Characters of a label of a host name."""
 
 
+def owned(plain: Plain, uid: str) -> bool:
+    """Whether the owner with this uid owns an object."""
+    return any(each["uid"] == uid for each in plain["metadata"].get("ownerReferences") or ())
+
+
 def ready(pods: Iterable[Plain]) -> list[Plain]:
     """Pods that take calls."""
     return [each for each in pods if each["metadata"].get("deletionTimestamp") is None and _is_ready(each)]
@@ -187,6 +192,7 @@ __all__ = [
     "component",
     "edited",
     "leaving",
+    "owned",
     "problem",
     "reached",
     "ready",

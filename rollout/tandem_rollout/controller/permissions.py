@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
-from tandem_rollout import GROUP, PLURAL
+from tandem_rollout import EVIDENCE_PLURAL, GROUP, PLURAL
 
 Verb = Literal["create", "delete", "get", "list", "patch", "watch"]
 
@@ -23,22 +23,22 @@ class Permission(NamedTuple):
     verbs: tuple[Verb, ...]
 
 
-#: Server-side apply is a patch, and a create where there is nothing yet. What is deleted is read before: it may be
-#: somebody else's of the same name.
+#: Server-side apply is a patch, and a create where there is nothing yet. What is applied or deleted is read before: it
+#: may be somebody else's of the same name.
 PERMISSIONS: Final[tuple[Permission, ...]] = (
     # a patch of the rollout itself sets its finalizer
     Permission(GROUP, PLURAL, ("list", "patch", "watch")),
     Permission(GROUP, f"{PLURAL}/status", ("patch",)),
+    Permission(GROUP, EVIDENCE_PLURAL, ("create", "delete", "get", "patch")),
     Permission("serving.kserve.io", "inferenceservices", ("create", "delete", "get", "list", "patch", "watch")),
     Permission("gateway.networking.k8s.io", "httproutes", ("create", "delete", "get", "list", "patch", "watch")),
     Permission("gateway.envoyproxy.io", "backendtrafficpolicies", ("create", "delete", "get", "list", "patch")),
     Permission("gateway.envoyproxy.io", "securitypolicies", ("create", "delete", "get", "list", "patch")),
     Permission("monitoring.coreos.com", "podmonitors", ("create", "delete", "get", "list", "patch")),
-    Permission("keda.sh", "scaledobjects", ("create", "list", "patch")),
+    Permission("keda.sh", "scaledobjects", ("create", "get", "list", "patch")),
     Permission("networking.k8s.io", "networkpolicies", ("create", "delete", "get", "list", "patch")),
-    Permission("policy", "poddisruptionbudgets", ("create", "list", "patch")),
-    Permission("", "configmaps", ("create", "delete", "get", "patch")),
-    Permission("", "services", ("create", "list", "patch")),
+    Permission("policy", "poddisruptionbudgets", ("create", "get", "list", "patch")),
+    Permission("", "services", ("create", "get", "list", "patch")),
     Permission("", "pods", ("list", "watch")),
     Permission("", "events", ("create",)),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import httpx2
 import msgspec
 
 from tandem.contract import Contract
@@ -13,8 +12,16 @@ from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.observation import Proof
 from tandem_rollout.one_line import one_line
 from tandem_rollout.revision import Revision
+from tandem_rollout.sources.fetch import Fetched, FetchError, fetch, open_client
 
-_TIMEOUT: Final = httpx2.Timeout(15.0, connect=2.0)
+_TIMEOUT_S: Final = 15.0
+_CONNECT_S: Final = 2.0
+_CONNECTIONS: Final = 256
+"""More than all workers can ask at once, for each variant of a rollout."""
+
+_LONGEST: Final = 256 << 10
+"""Bytes of an answer: a contract has a few KiB."""
+
 _REFUTED: Final = {"proof_failed", "predictor_mismatch", "predictor_refused"}
 """Codes of an answer that says that this pair will never be right; others say that it is not yet."""
 
@@ -42,24 +49,28 @@ class Prober:
 
     Args:
         address: Where the transformer of a revision is.
+        timeout: Longest time until the last byte of an answer, in seconds.
     """
 
-    def __init__(self, address: Callable[[Revision], str] = service_address) -> None:
+    def __init__(self, address: Callable[[Revision], str] = service_address, *, timeout: float = _TIMEOUT_S) -> None:
         self._address = address
-        self._client = httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=False)
+        self._timeout = timeout
+        self._client = open_client(seconds=timeout, connect=_CONNECT_S, connections=_CONNECTIONS)
 
     async def prove(self, revision: Revision) -> Proof | Refutation:
         """Have a pair replay its golden rows, from the transformer's Service through a predictor."""
         gpu = revision.rollout.spec.predictor.gpu
         provider = "CUDAExecutionProvider" if gpu else "CPUExecutionProvider"
+        address = f"{self._address(revision)}/tandem/proof"
         try:
-            response = await self._client.get(f"{self._address(revision)}/tandem/proof", params={"provider": provider})
-        except httpx2.HTTPError as error:
-            why = one_line(str(error)) or type(error).__name__
-            return Refutation(f"the transformer cannot be asked for its proof: {why}", False)
-        if response.status_code != 200:
-            return _refutation(response)
-        return _proof(revision, response.content)
+            fetched = await fetch(
+                self._client, address, seconds=self._timeout, most=_LONGEST, params={"provider": provider}
+            )
+        except FetchError as error:
+            return Refutation(f"the transformer cannot be asked for its proof: {error}", False)
+        if fetched.status != 200:
+            return _refutation(fetched)
+        return _proof(revision, fetched.body)
 
     async def close(self) -> None:
         """Close connections."""
@@ -69,7 +80,7 @@ class Prober:
 def _proof(revision: Revision, content: bytes) -> Proof | Refutation:
     try:
         answer = msgspec.json.decode(content, type=_Answer)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Refutation(f"the transformer's proof cannot be read: {error}", True)
     wanted = revision.variant.bundle.version
     if wanted and answer.version != wanted:
@@ -77,9 +88,9 @@ def _proof(revision: Revision, content: bytes) -> Proof | Refutation:
     return Proof(version=answer.version, digest=answer.digest, contract=answer.contract)
 
 
-def _refutation(response: httpx2.Response) -> Refutation:
+def _refutation(fetched: Fetched) -> Refutation:
     try:
-        body = msgspec.json.decode(response.content, type=_Error)
-    except msgspec.DecodeError:
-        return Refutation(f"the transformer answers {response.status_code} when asked for its proof", False)
+        body = msgspec.json.decode(fetched.body, type=_Error)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Refutation(f"the transformer answers {fetched.status} when asked for its proof", False)
     return Refutation(one_line(body.error), body.code in _REFUTED)

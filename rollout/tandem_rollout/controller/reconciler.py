@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tandem_rollout import API_VERSION, KIND
+from tandem_rollout import API_VERSION, EVIDENCE_KIND, KIND
 from tandem_rollout.analyst import Judgement
 from tandem_rollout.controller import guide, observe
 from tandem_rollout.controller.analysts import Seat, Sources
@@ -20,9 +20,11 @@ from tandem_rollout.controller.describe import describe, describe_hosts, describ
 from tandem_rollout.controller.frozen import freeze
 from tandem_rollout.controller.hosts import Hosts, settle
 from tandem_rollout.controller.interface import FINALIZER, Cluster, WriteError
+from tandem_rollout.controller.names import first_error, with_free_names
 from tandem_rollout.controller.proofs import Proofs
 from tandem_rollout.controller.records import name_of
 from tandem_rollout.controller.report import Reporter
+from tandem_rollout.controller.weight import weight
 from tandem_rollout.driver import advance
 from tandem_rollout.engine.due import due
 from tandem_rollout.engine.run import Run
@@ -56,6 +58,9 @@ PASSING_S: Final = 5.0
 HALVES: Final = ("transformer", "predictor")
 
 _URGENT: Final = {"SecurityPolicy": 0, "HTTPRoute": 1}
+
+_LARGEST: Final = 1 << 20
+"""Bytes of a spec in memory."""
 
 Key = tuple[str, str]
 
@@ -191,7 +196,9 @@ class Reconciler:
         if deleted and FINALIZER not in (metadata.get("finalizers") or ()):
             return LATER_S
         try:
+            _check_size(manifest)
             rollout = parse(manifest)
+            self._check_addresses(rollout)
         except InvalidSpecError as error:
             if deleted:
                 await self._cluster.finalize(manifest, present=False)
@@ -229,16 +236,28 @@ class Reconciler:
         ends += [since + PASSING_S for since in (*course.arriving.values(), *course.leaving.values())]
         return max(min(memory.applied.due, memory.proofs.due, course.due, *ends) - self._cluster.now(), RETRY_S)
 
+    def _check_addresses(self, rollout: Rollout) -> None:
+        """KEDA asks whatever address it is given, from where it runs. That of an analysis is its metrics' to report."""
+        address = rollout.spec.autoscaling.prometheus
+        if address and not self._platform.allows(address):
+            raise InvalidSpecError(
+                "spec.autoscaling.prometheus: must be an address that the installation allows, by its prometheus or "
+                "allowedPrometheus"
+            )
+
     def _pass(self, rollout: Rollout, before: RolloutStatus, memory: _Memory) -> _Pass:
         key = rollout.namespace, rollout.name
         services = {
             each["metadata"]["name"]: each
             for each in self._cluster.services(*key)
-            if not each["metadata"].get("deletionTimestamp")
+            if not each["metadata"].get("deletionTimestamp") and observe.owned(each, rollout.uid)
         }
+        route = self._cluster.route(*key)
+        if route is not None and not observe.owned(route, rollout.uid):
+            route = None
         asked = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
         hosts = settle(rollout, self._platform, *self._cluster.claims(*key))
-        return _Pass(rollout, asked, asked, before, memory, services, self._cluster.route(*key), hosts)
+        return _Pass(rollout, asked, asked, before, memory, services, route, hosts)
 
     async def _decide(
         self,
@@ -288,7 +307,7 @@ class Reconciler:
         if oldest > 0:
             name = name_of(rollout.name, oldest)
             with contextlib.suppress(WriteError):
-                await current.memory.applied.remove("ConfigMap", rollout.namespace, name, owner=rollout.uid)
+                await current.memory.applied.remove(EVIDENCE_KIND, rollout.namespace, name, owner=rollout.uid)
 
     async def _let_go(
         self,
@@ -407,7 +426,7 @@ class Reconciler:
             for name in (revision.transformer, revision.predictor):
                 await applied.remove("NetworkPolicy", rollout.namespace, name, owner=uid)
         if errors:
-            raise errors[0]
+            raise first_error(errors)
 
     def _pin(self, current: _Pass, revision: Revision, service: Object, live: Mapping[str, Any] | None) -> None:
         """Pin an InferenceService to the digest that its pods had when they were verified first."""
@@ -452,7 +471,8 @@ class Reconciler:
         sticky = rollout.spec.strategy.ab_test is not None
         withheld = current.hosts.withheld
         objects = render_rollout(rollout, placed, self._platform, owner=owner, fine=sticky, withheld=withheld)
-        errors, open_to_all = [], False
+        objects, errors = await with_free_names(applied, objects, rollout.namespace, owner)
+        open_to_all = False
         # the routes as soon as it is settled who may use them
         for made in sorted(objects, key=lambda each: _URGENT.get(each["kind"], len(_URGENT))):
             try:
@@ -477,7 +497,15 @@ class Reconciler:
                 except WriteError as error:
                     errors.append(error)
         if errors:
-            raise errors[0]
+            raise first_error(errors)
+
+
+def _check_size(manifest: Mapping[str, Any]) -> None:
+    """A spec is parsed, hashed and merged into what each variant consists of: all of that is a multiple of it."""
+    if weight(manifest.get("spec")) > _LARGEST:
+        raise InvalidSpecError(
+            f"spec: must take {_LARGEST >> 20} MiB in memory at most; each map in it takes 100 bytes"
+        )
 
 
 def _past(current: _Pass, run: Run | None, known: Sequence[PastRun]) -> list[PastRun]:

@@ -26,6 +26,14 @@ logger = logging.getLogger(__name__)
 _WORKERS: Final = 16
 """A pass may wait for a transformer's proof; the others go on meanwhile."""
 
+SHARE: Final = 4
+"""Workers that are busy with one namespace at most: others never wait for its transformers alone."""
+
+
+def namespace_of(key: Key) -> str:
+    """The namespace of a rollout."""
+    return key[0]
+
 
 async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -> int:
     """Run until SIGTERM or SIGINT.
@@ -44,11 +52,18 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -
     metrics = Metrics()
     if metrics_port:
         start_http_server(metrics_port, registry=metrics.registry)
-    work: Work[Key] = Work()
+    work: Work[Key] = Work(group=namespace_of, share=SHARE)
     async with AsyncClient() as client, contextlib.AsyncExitStack() as stack:
         prober = Prober()
         stack.push_async_callback(prober.close)
-        cluster = LiveCluster(client, prober, lambda *key: work.add(key), namespace=namespace, domain=platform.domain)
+        cluster = LiveCluster(
+            client,
+            prober,
+            lambda *key: work.add(key),
+            namespace=namespace,
+            domain=platform.domain,
+            gateway_namespace=platform.gateway_namespace,
+        )
         reconciler = Reconciler(cluster, platform)
         stack.push_async_callback(reconciler.close)
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]

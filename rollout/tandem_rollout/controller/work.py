@@ -1,10 +1,14 @@
-"""What is to be looked at, and when. One rollout is never looked at twice at the same time."""
+"""What is to be looked at, and when. One rollout is never looked at twice at the same time.
+
+Whatever takes long in one group of keys, such as a namespace, holds up no more than the group's share of the workers.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import itertools
+from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
 
@@ -19,9 +23,17 @@ class Work(Generic[K]):
 
     Args:
         clock: Seconds on the event loop's clock.
+        group: The group of a key; each is its own without it.
+        share: Most keys of one group that are being looked at.
     """
 
-    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] | None = None,
+        *,
+        group: Callable[[K], Hashable] = lambda key: key,
+        share: int = 1,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
         self._due: dict[K, float] = {}
@@ -30,6 +42,11 @@ class Work(Generic[K]):
         self._numbers = itertools.count()
         self._busy: set[K] = set()
         self._again: set[K] = set()
+        self._group = group
+        self._share = share
+        self._shares: Counter[Hashable] = Counter()
+        # keys that are due, of groups that have their share
+        self._held: dict[Hashable, deque[K]] = {}
         # one waits for news on behalf of all, or each piece of news would wake everybody
         self._turn = asyncio.Lock()
         self._news = asyncio.Event()
@@ -59,6 +76,7 @@ class Work(Generic[K]):
                 if key is not None and wait is not None and wait <= 0:
                     del self._due[key]
                     self._busy.add(key)
+                    self._shares[self._group(key)] += 1
                     return key
                 try:
                     await asyncio.wait_for(self._news.wait(), wait)
@@ -67,7 +85,9 @@ class Work(Generic[K]):
 
     def done(self, key: K) -> None:
         """A key has been looked at."""
-        self._busy.discard(key)
+        if key in self._busy:
+            self._busy.discard(key)
+            self._release(self._group(key))
         if key in self._again:
             self._again.discard(key)
             self.add(key)
@@ -86,10 +106,32 @@ class Work(Generic[K]):
             self._news.set()
 
     def _first(self) -> K | None:
-        """The key that is due first, of those that nobody is busy with."""
-        while self._order and not self._is_valid(self._order[0]):
+        """The key that is due first, of those that nobody is busy with and whose group has not got its share."""
+        now = self._clock()
+        while self._order:
+            due, _, key = self._order[0]
+            if self._is_valid(self._order[0]):
+                group = self._group(key)
+                if due > now or self._shares[group] < self._share:
+                    return key
+                self._held.setdefault(group, deque()).append(key)
             heapq.heappop(self._order)
-        return self._order[0][2] if self._order else None
+        return None
+
+    def _release(self, group: Hashable) -> None:
+        """One of a group has been looked at: the next one queues up behind what other groups have waiting."""
+        self._shares[group] -= 1
+        if not self._shares[group]:
+            del self._shares[group]
+        held = self._held.get(group)
+        while held:
+            key = held.popleft()
+            if key in self._due:
+                self._due[key] = max(self._due[key], self._clock())
+                self._queue(key)
+                break
+        if held is not None and not held:
+            del self._held[group]
 
     def _is_valid(self, entry: tuple[float, int, K]) -> bool:
         due, _, key = entry

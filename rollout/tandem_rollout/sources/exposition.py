@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection
 from typing import Final
@@ -14,23 +15,29 @@ _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=[{ \t])")
 _QUOTED: Final = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*[,}]')
 """A name that is no identifier stands in quotes among the labels. Nobody asks for one."""
 _LONGEST: Final = 80
+MOST_SERIES: Final = 30_000
+"""A transformer has some 60 that anybody asks for."""
 
 
 class ExpositionError(ValueError):
     """A text is not in Prometheus' format."""
 
 
-def parse(text: str, names: Collection[str]) -> list[Series]:
+def parse(text: str, names: Collection[str], most: int = MOST_SERIES) -> list[Series]:
     """Series of some names. Of the other lines only the beginning is looked at: a page of HTML is refused.
 
     Args:
         text: What was answered.
         names: Names of the series that are wanted, with endings like ``_total`` and ``_bucket``.
+        most: Most series of these names.
 
     Raises:
-        ExpositionError: A line cannot be read.
+        ExpositionError: A line cannot be read, or there are more series.
     """
-    wanted = [line for number, line in enumerate(text.split("\n"), 1) if _name(line, number) in names]
+    lines = enumerate(text.split("\n"), 1)
+    wanted = list(itertools.islice((line for number, line in lines if _name(line, number) in names), most + 1))
+    if len(wanted) > most:
+        raise ExpositionError(f"it has more than {most} series of {' or '.join(sorted(names))}")
     try:
         # without a last line break the library drops what is behind the last one
         families = list(text_string_to_metric_families("\n".join([*wanted, ""])))

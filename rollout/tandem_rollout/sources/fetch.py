@@ -35,12 +35,17 @@ class Fetched:
 
 
 def open_client(
-    *, seconds: float, connections: int = 50, sockets: Mapping[str, Path] = MappingProxyType({})
+    *,
+    seconds: float,
+    connect: float | None = None,
+    connections: int = 50,
+    sockets: Mapping[str, Path] = MappingProxyType({}),
 ) -> httpx2.AsyncClient:
     """A client that ignores proxies and credentials of its surroundings.
 
     Args:
         seconds: Longest time of each step of a request.
+        connect: Longest time until there is a connection; that of the other steps without it.
         connections: Most connections at once.
         sockets: Unix sockets of servers, by scheme and host of their URLs.
     """
@@ -48,7 +53,7 @@ def open_client(
     # nobody is followed to where an answer leads, and a small answer does not become a large one
     headers = {"Accept-Encoding": "identity"}
     return httpx2.AsyncClient(
-        timeout=seconds,
+        timeout=httpx2.Timeout(seconds, connect=connect or seconds),
         limits=limits,
         trust_env=False,
         follow_redirects=False,
@@ -106,5 +111,9 @@ async def _fetch(
         async for part in response.aiter_raw():
             body += part
             if len(body) > most:
-                raise FetchError(f"its answer is longer than {most >> 20} MiB")
+                raise FetchError(f"its answer is longer than {_size(most)}")
         return Fetched(response.status_code, bytes(body))
+
+
+def _size(most: int) -> str:
+    return f"{most >> 20} MiB" if most >= 1 << 20 else f"{most >> 10} KiB"

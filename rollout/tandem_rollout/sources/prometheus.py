@@ -25,6 +25,7 @@ from tandem_rollout.sources.series import Series, by_target
 _MOST_SERIES: Final = 20_000
 _MOST_SAMPLES: Final = 400_000
 _LONGEST: Final = 16 << 20
+"""Bytes of all answers of one read."""
 _SELDOM_S: Final = 60.0
 """Seconds between scrapes where nothing else is known: Prometheus' own default."""
 
@@ -117,7 +118,7 @@ class PrometheusSource:
         asked = {metric.called: promql(metric, arms) for metric in metrics}
         end = self._clock()
         times = {"start": f"{end - seconds:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-        answers = await _each(_texts(asked.values()), lambda query: self._range(query, times))
+        answers = await _each(_texts(asked.values()), lambda query, most: self._range(query, times, most))
         found: dict[float, dict[str, Reading]] = {}
         for metric in metrics:
             queries = asked[metric.called]
@@ -133,8 +134,8 @@ class PrometheusSource:
                 found.setdefault(moment, {})[metric.called] = reading
         return [found[moment] for moment in sorted(found)]
 
-    async def _now(self, query: str) -> list[Series]:
-        data = await self._ask("query", {"query": query, "limit": str(_MOST_SERIES + 1)}, "vector")
+    async def _now(self, query: str, most: int) -> list[Series]:
+        data = await self._ask("query", {"query": query, "limit": str(_MOST_SERIES + 1)}, "vector", most)
         samples = _decoded(data, list[_Sample])
         _check(len(samples), _MOST_SERIES, "series")
         found = []
@@ -144,13 +145,14 @@ class PrometheusSource:
             found.append(_series(sample.metric, sample.value[1]))
         return found
 
-    async def _range(self, query: str, times: _Form) -> dict[float, list[Series]]:
-        data = await self._ask("query_range", {"query": query, "limit": str(_MOST_SERIES + 1), **times}, "matrix")
+    async def _range(self, query: str, times: _Form, most: int) -> dict[float, list[Series]]:
+        form = {"query": query, "limit": str(_MOST_SERIES + 1), **times}
+        data = await self._ask("query_range", form, "matrix", most)
         # some megabytes take a moment, in which others are to be served
         return await asyncio.to_thread(_by_time, data)
 
-    async def _ask(self, path: str, form: _Form, result_type: str) -> msgspec.Raw:
-        """The result of a query, of one type."""
+    async def _ask(self, path: str, form: _Form, result_type: str, most: int) -> msgspec.Raw:
+        """The result of a query, of one type, from an answer with so many bytes at most."""
         if not self._address:
             raise _ReadError("has no address: neither the analysis nor the platform names one")
         try:
@@ -158,7 +160,7 @@ class PrometheusSource:
                 self._client,
                 f"{self._address}/api/v1/{path}",
                 seconds=self._timeout,
-                most=_LONGEST,
+                most=most,
                 form={**form, "timeout": f"{max(1, round(self._timeout * 1000))}ms"},
             )
         except FetchError as error:
@@ -175,13 +177,14 @@ class PrometheusSource:
         return answer.data.result
 
 
-async def _each(queries: Iterable[str], ask: Callable[[str], Awaitable[_T]]) -> dict[str, _T | ProviderError]:
-    """Answers to queries that are asked at once."""
+async def _each(queries: Iterable[str], ask: Callable[[str, int], Awaitable[_T]]) -> dict[str, _T | ProviderError]:
+    """Answers to queries that are asked at once, and share what they may have in bytes."""
     wanted = list(queries)
+    most = _LONGEST // max(1, len(wanted))
 
     async def one(query: str) -> _T | ProviderError:
         try:
-            return await ask(query)
+            return await ask(query, most)
         except _ReadError as error:
             return ProviderError(f"Prometheus {error}")
 

@@ -10,6 +10,7 @@ from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.gates import Metric
 from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources.confined import confined
 
 ANSWERS: Final = "envoy_cluster_upstream_rq_xx"
 """Envoy's answers by cluster and class of the status."""
@@ -161,7 +162,11 @@ def _any(texts: Iterable[str]) -> str:
 def _own(metric: Metric, arms: Arms) -> tuple[str, ...] | ProviderError:
     wanted = [metric.requests, metric.events] if metric.type == "ratio" else [metric.requests]
     try:
-        asked = [substituted(text, place, arms.namespace) for text in wanted for place in (arms.stable, arms.canary)]
+        asked = [
+            confined(substituted(text, place, arms.namespace), arms.namespace)
+            for text in wanted
+            for place in (arms.stable, arms.canary)
+        ]
     except ValueError as error:
         return ProviderError(str(error))
     if any(stable == canary for stable, canary in zip(asked[::2], asked[1::2], strict=True)):

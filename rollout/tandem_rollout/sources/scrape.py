@@ -14,13 +14,15 @@ from tandem_rollout.analysis.reading import Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.gates import Metric
 from tandem_rollout.sources import Arms, Place
-from tandem_rollout.sources.exposition import ExpositionError, parse
+from tandem_rollout.sources.exposition import MOST_SERIES, ExpositionError, parse
 from tandem_rollout.sources.fetch import FetchError, fetch, open_client
 from tandem_rollout.sources.queries import ANSWERS, at_gateway, envoy_filter, names, own_promql
 from tandem_rollout.sources.readings import at_gateways, reading
 from tandem_rollout.sources.series import Series
 
-_LONGEST: Final = 4 << 20
+_LONGEST: Final = 1 << 20
+"""Bytes of a page: that of a transformer has some 100 KiB."""
+
 _METRICS: Final = "/metrics"
 _STATISTICS: Final = "/stats/prometheus"
 
@@ -77,18 +79,23 @@ class ScrapeSource:
         params: Mapping[str, str] | None = None,
     ) -> _Answers:
         addresses = dict(targets)
-        found = await asyncio.gather(*(self._one(address, path, wanted, params) for address in addresses.values()))
-        return dict(zip(addresses, found, strict=True))
+        # each page gets the same share, or one pod could take the place of the others
+        most = MOST_SERIES // max(1, len(addresses))
+        answers = await asyncio.gather(
+            *(self._one(address, path, wanted, params, most) for address in addresses.values())
+        )
+        return dict(zip(addresses, answers, strict=True))
 
     async def _one(
-        self, address: str, path: str, wanted: Collection[str], params: Mapping[str, str] | None
+        self, address: str, path: str, wanted: Collection[str], params: Mapping[str, str] | None, most: int
     ) -> list[Series] | str:
         try:
             url = _complete(address, path)
             fetched = await fetch(self._client, url, seconds=self._timeout, most=_LONGEST, params=params)
             if fetched.status != 200:
                 return f"it answers {fetched.status}"
-            return parse(fetched.body.decode(), wanted)
+            # a page of a hostile pod may take a second, in which others are to be served
+            return await asyncio.to_thread(_parsed, fetched.body, wanted, most)
         except (FetchError, ExpositionError) as error:
             return str(error)
         except UnicodeDecodeError:
@@ -130,6 +137,10 @@ def _answered(answers: _Answers) -> dict[str, list[Series]]:
 def _why(answers: _Answers) -> str:
     """Why the first that is silent is so."""
     return next(f"{target}: {answer}" for target, answer in sorted(answers.items()) if isinstance(answer, str))
+
+
+def _parsed(body: bytes, wanted: Collection[str], most: int) -> list[Series]:
+    return parse(body.decode(), wanted, most)
 
 
 def _complete(address: str, path: str) -> str:

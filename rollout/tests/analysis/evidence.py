@@ -23,7 +23,7 @@ EDGES = (0.05, 0.1, 0.5, math.inf)
 
 
 def stored(record: Record) -> Record:
-    """A record that went through a ConfigMap."""
+    """A record that went through an object of the cluster."""
     return msgspec.json.decode(msgspec.json.encode(record), type=Record)
 
 
@@ -63,7 +63,7 @@ class Looking:
     Attributes:
         metrics: The metrics.
         weight: The canary's percentage.
-        restarting: Whether what is gathered goes through a ConfigMap after each tick.
+        restarting: Whether what is gathered is packed and unpacked after each tick.
     """
 
     metrics: tuple[Metric, ...]

@@ -14,7 +14,7 @@ from tandem_rollout.gates import Metric
 from .evidence import EMPTY, Looking, binned, counted, stored
 
 MOST_BYTES = 300_000
-"""A ConfigMap has a MiB, of base64; several runs are kept."""
+"""An object of evidence has a MiB, of base64."""
 
 SIXTEEN = (
     *(Metric(type="errors", name=f"errors-of-the-segment-{at}") for at in range(6)),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import bisect
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from operator import itemgetter
+from types import FrameType
 from typing import Any, Final, NamedTuple
 
 import httpx2
@@ -32,7 +34,7 @@ KINDS: Final = {
     "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy"),
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget"),
     "services": ("v1", "Service"),
-    "configmaps": ("v1", "ConfigMap"),
+    "rolloutevidences": ("tandem-serving.io/v1alpha1", "RolloutEvidence"),
     "pods": ("v1", "Pod"),
     "events": ("v1", "Event"),
 }
@@ -102,12 +104,14 @@ class ApiServer:
 
     Attributes:
         calls: Every call, in order.
+        callers: Each call without its name, with the function of the controller that makes it.
         fault: Is asked about each call; what it returns happens instead of the answer.
         unknown: Plurals of kinds that are not installed.
         changed: Is set at every change of an object.
     """
 
     calls: list[Call] = field(default_factory=list)
+    callers: set[tuple[Call, str]] = field(default_factory=set)
     fault: Callable[[Call], Fault | None] = lambda call: None
     unknown: set[str] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -227,6 +231,15 @@ class ApiServer:
         for owner in given["metadata"].get("ownerReferences") or ():
             assert owner["uid"], owner
         live = copied(self._objects.get(key) or {})
+        uid, version = given["metadata"].pop("uid", ""), given["metadata"].pop("resourceVersion", "")
+        if uid and not live:
+            raise _Refused(
+                409, f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            )
+        if uid and uid != live["metadata"]["uid"]:
+            raise _Refused(422, "metadata.uid: Invalid value: field is immutable")
+        if version and live and version != live["metadata"]["resourceVersion"]:
+            raise _Refused(409, "the object has been modified; please apply your changes to the latest version")
         merged = _merged(live, self._applied.get(key) or {}, given)
         merged["metadata"].setdefault("namespace", key[1])
         controllers = [each for each in merged["metadata"].get("ownerReferences") or () if each.get("controller")]
@@ -251,6 +264,7 @@ class ApiServer:
             verb = "watch" if request.query.get("watch") else "list"
         call = Call(verb, group, f"{plural}/{subresource}" if subresource else plural, name)
         self.calls.append(call)
+        self.callers.add((call._replace(name=""), request.headers.get(_CALLER, "")))
         body = json.loads(await request.read() or b"null")
         fault = self.fault(call)
         if isinstance(fault, asyncio.Event):
@@ -291,6 +305,9 @@ class ApiServer:
         if call.verb == "get":
             return self._objects[key]
         if call.verb == "delete":
+            uid = ((body or {}).get("preconditions") or {}).get("uid")
+            if uid not in (None, self._objects[key]["metadata"]["uid"]):
+                raise _Refused(409, "the UID in the precondition does not match the UID in record")
             self._delete(key)
             return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
         if not call.resource.endswith("/status"):
@@ -345,12 +362,24 @@ class ApiServer:
 
 
 _TOO_LATE: Final = "x-too-late"
+_CALLER: Final = "x-caller"
+
+
+def _caller() -> str:
+    """The innermost function of the controller on the stack."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("tandem_rollout.controller."):
+            return frame.f_code.co_qualname.partition(".<locals>")[0]
+        frame = frame.f_back
+    return ""
 
 
 class _Patience(httpx2.AsyncHTTPTransport):
     """Calls of a client, whose patience ends before an answer that says so has come: no test waits for a timeout."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        request.headers[_CALLER] = _caller()
         response = await super().handle_async_request(request)
         if _TOO_LATE in response.headers:
             await response.aclose()

@@ -6,6 +6,7 @@ import pytest
 from rollout.tests.rollouts import manifest
 
 from tandem_rollout.platform import Platform
+from tandem_rollout.spec import GatewayRef
 
 from .world import World, controller
 
@@ -49,3 +50,39 @@ async def test_an_address_that_the_installation_does_not_allow_is_not_asked(here
 async def test_an_allowed_one_is(here: World, address: str) -> None:
     await shipped(here, address, allowed=THEIRS)
     assert here.weights() == {"athlete:v2": 100}
+
+
+async def autoscaled(here: World, address: str, allowed: str = "") -> None:
+    """A rollout whose pods KEDA scales by the Prometheus at an address."""
+    async with controller(here, Platform(allowed_prometheus=allowed)) as ctl:
+        here.server.put("inferencerollouts", manifest(autoscaling={"prometheus": address}))
+        await ctl.run(60)
+
+
+async def test_keda_is_not_given_an_address_that_the_installation_does_not_allow(here: World) -> None:
+    await autoscaled(here, "http://169.254.169.254/latest")
+    assert here.server.all("scaledobjects") == []
+    assert here.condition("Valid") == (
+        "False",
+        "spec.autoscaling.prometheus: must be an address that the installation allows, "
+        "by its prometheus or allowedPrometheus",
+    )
+
+
+async def test_keda_is_given_one_that_it_allows(here: World) -> None:
+    await autoscaled(here, THEIRS, allowed=THEIRS)
+    (trigger, *_) = (each["spec"]["triggers"][0] for each in here.server.all("scaledobjects"))
+    assert trigger["metadata"]["serverAddress"] == THEIRS
+
+
+async def test_a_pod_elsewhere_is_not_taken_for_a_proxy_of_the_gateway(here: World) -> None:
+    gateway = GatewayRef()
+    labels = {
+        "gateway.envoyproxy.io/owning-gateway-name": gateway.name,
+        "gateway.envoyproxy.io/owning-gateway-namespace": gateway.namespace,
+    }
+    for name, namespace, address in (("fake", "team-b", "10.0.0.66"), ("proxy", "envoy-gateway-system", "10.0.0.7")):
+        metadata = {"name": name, "namespace": namespace, "labels": labels}
+        here.server.put("pods", {"metadata": metadata, "spec": {"containers": []}, "status": {"podIP": address}})
+    async with controller(here) as ctl:
+        assert await ctl.cluster.proxies(gateway) == (("proxy", "http://10.0.0.7:19001/stats/prometheus"),)

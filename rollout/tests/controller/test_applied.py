@@ -26,7 +26,7 @@ class Counting:
     def now(self) -> float:
         return self.time
 
-    async def apply(self, made: dict[str, Any]) -> dict[str, Any]:
+    async def apply(self, made: dict[str, Any], *, uid: str = "") -> dict[str, Any]:
         self.applied += 1
         self.touched = False
         return {**made, "metadata": {**made["metadata"], "uid": "u-1"}}
@@ -82,12 +82,12 @@ class Slow(Counting):
         self.refused = refused
         self.together = asyncio.Barrier(4)
 
-    async def apply(self, made: dict[str, Any]) -> dict[str, Any]:
+    async def apply(self, made: dict[str, Any], *, uid: str = "") -> dict[str, Any]:
         async with asyncio.timeout(30):
             await self.together.wait()
         if (name := made["metadata"]["name"]) in self.refused:
             raise WriteError(name, refused=True)
-        return await super().apply(made)
+        return await super().apply(made, uid=uid)
 
 
 async def test_objects_of_a_revision_are_applied_together_and_each_is_tried() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.cache import Cache
 
-from .apiserver import ApiServer, Call, Fault, Lost, serving
+from .apiserver import Answer, ApiServer, Call, Fault, Lost, serving
 
 
 class Told:
@@ -188,3 +188,39 @@ async def test_what_nobody_reads_is_not_kept() -> None:
             assert kept["metadata"]["labels"] == {"team": "one"}
             assert "spec" not in kept
             assert "managedFields" not in kept["metadata"]
+
+
+async def test_the_namespace_with_the_most_is_the_one_that_loses() -> None:
+    server, told = ApiServer(), Told()
+    server.put("httproutes", route("small", None, "water", text="x" * 1000))
+    for number in range(5):
+        server.put("httproutes", route(f"large-{number}", None, "models", text="x" * 20_000))
+    async with caching(server, told, most=60_000) as (cache, _):
+        await cache.filled.wait()
+        assert names(list(cache.all())) == ["large-0", "large-1", "small"]
+        server.put("httproutes", route("another", None, "water", text="x" * 1000))
+        await told.until(lambda: "another" in told.names)
+        assert cache.get("water", "another") is not None
+        server.put("httproutes", route("another-large", None, "models", text="x" * 20_000))
+        await told.until(lambda: "another-large" in told.names)
+        assert names(list(cache.all())) == ["another", "large-0", "large-1", "small"]
+        # what goes makes room for what comes
+        server.remove("httproutes", "large-0")
+        server.put("httproutes", route("last", None, "models", text="x" * 20_000))
+        await told.until(lambda: "last" in told.names)
+        assert names(list(cache.all())) == ["another", "large-1", "last", "small"]
+
+
+async def test_an_object_that_is_nested_too_deeply_ends_no_watch() -> None:
+    server, told = ApiServer(), Told()
+    server.put("httproutes", route("a", None))
+
+    def deep(call: Call) -> Fault | None:
+        server.fault = lambda call: None
+        return Answer(200, "[" * 5000 + "]" * 5000, plain=True)
+
+    server.fault = deep
+    async with caching(server, told) as (cache, waits):
+        await cache.filled.wait()
+        assert names(list(cache.all())) == ["a"]
+    assert len(waits) == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +12,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from rollout.tests.rollouts import rollout
+from rollout.tests.sources.servers import serving
 
 from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.controller.prober import Prober, service_address
@@ -95,6 +98,46 @@ async def test_a_bundle_of_another_version_than_the_spec_says() -> None:
     assert await answered(200, ANSWER, revision("v2")) == Refutation(
         "its bundle is version 'v1', the spec says 'v2'", True
     )
+
+
+async def bomb(request: web.Request) -> web.Response:
+    """64 MiB of blanks in 64 KiB."""
+    return web.Response(body=gzip.compress(b" " * (64 << 20)), headers={"Content-Encoding": "gzip"})
+
+
+async def flood(request: web.Request) -> web.StreamResponse:
+    """A body that does not end."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b" " * 65536)
+
+
+async def drip(request: web.Request) -> web.StreamResponse:
+    """One byte, and nothing after it."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b" ")
+    await asyncio.Event().wait()
+    return response
+
+
+@pytest.mark.parametrize(
+    ("send", "reason"),
+    [
+        (bomb, "its answer is compressed, which nobody asked for"),
+        (flood, "its answer is longer than 256 KiB"),
+        (drip, "no answer within 0.5 s"),
+    ],
+)
+async def test_an_answer_is_bounded_in_bytes_and_time(
+    send: Callable[[web.Request], Awaitable[web.StreamResponse]], reason: str
+) -> None:
+    async with serving(send) as address:
+        prober = Prober(lambda _: address, timeout=0.5 if send is drip else 60.0)
+        refutation = await prober.prove(revision())
+        await prober.close()
+    assert refutation == Refutation(f"the transformer cannot be asked for its proof: {reason}", False)
 
 
 async def test_a_connection_that_breaks_and_one_that_nobody_takes() -> None:

@@ -304,7 +304,7 @@ async def test_an_inference_service_that_the_api_server_refuses(here: World, ctl
     words = 'admission webhook "validate.kserve" denied the request: name is\ntoo long'
     name = "inferenceservices", "time-estimator-v2-"
     here.server.fault = lambda call: (
-        Answer(422, words) if call.resource == name[0] and call.name.startswith(name[1]) else None
+        Answer(422, words) if call.writes and call.resource == name[0] and call.name.startswith(name[1]) else None
     )
     given(here)
     await ctl.run()
@@ -661,3 +661,13 @@ async def test_a_container_of_a_template_may_lack_an_image(here: World, ctl: Con
     given(here, variants=variants(80, 20), template=template)
     await ctl.run()
     assert here.weights() == {"athlete:v1": 80, "athlete:v2": 20}
+
+
+async def test_a_spec_that_is_too_large_is_not_looked_at(here: World, ctl: Controller) -> None:
+    given(here, template={"spec": {"transformer": {"x": [{} for _ in range(12_000)]}}})
+    await ctl.run()
+    assert here.condition("Valid") == (
+        "False",
+        "spec: must take 1 MiB in memory at most; each map in it takes 100 bytes",
+    )
+    assert here.server.all("inferenceservices") == []

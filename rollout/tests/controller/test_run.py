@@ -16,11 +16,14 @@ import aiohttp
 from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller.cluster import LiveCluster
+from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.controller.metrics import Metrics
 from tandem_rollout.controller.reconciler import Key, Reconciler
-from tandem_rollout.controller.run import look_after
+from tandem_rollout.controller.run import SHARE, look_after, namespace_of
 from tandem_rollout.controller.work import Work
+from tandem_rollout.observation import Proof
 from tandem_rollout.platform import Platform
+from tandem_rollout.revision import Revision
 
 from .apiserver import ApiServer, Lost
 from .world import World, world
@@ -57,7 +60,7 @@ async def working(here: World, bugs: int = 0) -> AsyncIterator[Metrics]:
                 raise RuntimeError("a bug")
             return await super().reconcile(manifest)
 
-    work = Hasty()
+    work = Hasty(group=namespace_of, share=SHARE)
     metrics = Metrics()
     async with here.server.client() as client:
         cluster = LiveCluster(client, here, lambda *key: work.add(key), clock=lambda: here.now)
@@ -105,6 +108,30 @@ async def test_a_pass_that_failed_is_made_again() -> None:
         here.server.put("inferencerollouts", named("bad", "athlete:v1"))
         await until(here, lambda: here.status("bad").ready == "1/1")
         assert metrics.registry.get_sample_value("tandem_controller_reconcile_errors_total") == 3
+
+
+class Slow(World):
+    """A world in which the transformers of the namespace ``slow`` never answer when they are asked for their proof."""
+
+    async def prove(self, revision: Revision) -> Proof | Refutation:
+        if revision.rollout.namespace == "slow":
+            self.asked.append(revision.name)
+            self.server.changed.set()
+            await asyncio.Event().wait()
+        return await super().prove(revision)
+
+
+async def test_transformers_of_one_namespace_hold_up_no_other_one() -> None:
+    async with world() as plain:
+        here = Slow(plain.server)
+        async with working(here):
+            for number in range(20):
+                made = named(f"slow-{number}", "athlete:v1")
+                here.server.put("inferencerollouts", {**made, "metadata": {**made["metadata"], "namespace": "slow"}})
+            await until(here, lambda: len(here.asked) == SHARE)
+            here.server.put("inferencerollouts", named("good", "athlete:v1"))
+            await until(here, lambda: here.status("good").ready == "1/1")
+            assert len(here.asked) == SHARE + 1
 
 
 @asynccontextmanager

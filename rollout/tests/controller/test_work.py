@@ -119,6 +119,41 @@ async def test_what_comes_while_a_key_is_looked_at_is_due_in_its_order_afterward
     assert await taken(work) == "a"
 
 
+async def test_a_group_gets_its_share_and_no_more() -> None:
+    work: Work[str] = Work(Clock(), group=lambda key: key[0], share=2)
+    for key in ("a1", "a2", "a3", "a4", "b1"):
+        work.add(key)
+    assert [await taken(work) for _ in range(4)] == ["a1", "a2", "b1", None]
+    work.done("a2")
+    assert [await taken(work), await taken(work)] == ["a3", None]
+    work.done("a1")
+    work.done("a3")
+    assert [await taken(work), await taken(work)] == ["a4", None]
+
+
+async def test_a_group_that_has_waited_queues_up_behind_the_others() -> None:
+    clock = Clock()
+    work: Work[str] = Work(clock, group=lambda key: key[0], share=1)
+    for key in ("a1", "a2", "a3"):
+        work.add(key)
+    assert [await taken(work), await taken(work)] == ["a1", None]
+    clock.now = 1.0
+    work.add("b1")
+    clock.now = 2.0
+    work.done("a1")
+    assert [await taken(work), await taken(work)] == ["b1", "a2"]
+
+
+async def test_what_is_dropped_while_its_group_waits_gives_its_place_to_the_next() -> None:
+    work: Work[str] = Work(Clock(), group=lambda key: key[0], share=1)
+    for key in ("a1", "a2", "a3"):
+        work.add(key)
+    assert [await taken(work), await taken(work)] == ["a1", None]
+    work.drop("a2")
+    work.done("a1")
+    assert await taken(work) == "a3"
+
+
 class Plainly:
     """The same, as simple as it can be."""
 
@@ -181,5 +216,41 @@ def test_it_is_what_a_list_of_all_keys_would_be(steps: list[tuple[str, str, floa
                 if found is not None:
                     plainly.due.pop(found)
                     plainly.busy.add(found)
+
+    asyncio.run(run())
+
+
+@given(_STEPS)
+def test_no_group_has_more_than_its_share_and_none_starves(steps: list[tuple[str, str, float]]) -> None:
+    async def run() -> None:
+        clock = Clock()
+        work: Work[str] = Work(clock, group=lambda key: key > "c", share=2)
+        busy: list[str] = []
+        for what, key, seconds in steps:
+            if what == "add":
+                work.add(key, seconds)
+            elif what == "drop":
+                work.drop(key)
+            elif what == "pass":
+                clock.now += seconds
+            elif what == "done" and key in busy:
+                busy.remove(key)
+                work.done(key)
+            elif what == "take" and (key := await taken(work) or ""):
+                assert key not in busy
+                busy.append(key)
+            assert all(sum((each > "c") == group for each in busy) <= 2 for group in (True, False))
+        # whatever was asked for last is still looked at
+        for key in busy:
+            work.done(key)
+        for key in "abcdef":
+            work.add(key)
+        clock.now += 1000.0
+        left = set("abcdef")
+        while left:
+            key = await taken(work) or ""
+            left.discard(key)
+            assert key, f"never: {left}"
+            work.done(key)
 
     asyncio.run(run())

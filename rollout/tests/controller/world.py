@@ -406,16 +406,17 @@ class _Guarded:
         cluster = controller.cluster
         self.services, self.pods, self.route, self.now = cluster.services, cluster.pods, cluster.route, cluster.now
         self.prove, self.routes, self.claims = cluster.prove, cluster.routes, cluster.claims
-        self.config_map, self.proxies, self.same = cluster.config_map, cluster.proxies, cluster.same
+        self.evidence, self.proxies, self.same = cluster.evidence, cluster.proxies, cluster.same
+        self.uid_of = cluster.uid_of
 
-    async def apply(self, made: Object) -> dict[str, Any]:
+    async def apply(self, made: Object, *, uid: str = "") -> dict[str, Any]:
         if made["kind"] == "HTTPRoute":
             world, namespace = self._controller.world, made["metadata"]["namespace"]
             before = observe.route_weights(world.server.get("httproutes", made["metadata"]["name"], namespace))
             for service, weight in observe.route_weights(made).items():
                 kept = before.get(service) == weight
                 assert kept or world.ready(service, namespace), f"{service} gets weight {weight} without ready pods"
-        applied: dict[str, Any] = await self._write(self._controller.cluster.apply(made))
+        applied: dict[str, Any] = await self._write(self._controller.cluster.apply(made, uid=uid))
         return applied
 
     async def delete(self, kind: str, namespace: str, name: str, *, owner: str) -> None:

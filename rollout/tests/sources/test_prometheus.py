@@ -20,7 +20,7 @@ from tandem_rollout.sources import Arms
 from tandem_rollout.sources.prometheus import PrometheusSource
 
 from .counted import envoy, pod, proxied, scraped
-from .servers import CANARY, STABLE, Prometheus, Samples, arms, serving
+from .servers import CANARY, NAMESPACE, STABLE, Prometheus, Samples, arms, serving
 
 GATEWAY = Metric(type="errors")
 PODS = Metric(type="errors", where="pods")
@@ -124,7 +124,10 @@ async def test_counters_of_ones_own_by_pod_else_instance_else_as_one() -> None:
         ({"__name__": "units_total", "inferenceservice": STABLE, "pod": "shop-2"}, 4),
         ({"__name__": "units_total", "inferenceservice": CANARY, "pod": "shop-2"}, 1),
     ]
-    readings = await read(samples, RATIO, ASSIGNMENT)
+    own = [({**labels, "namespace": NAMESPACE}, value) for labels, value in samples]
+    # what others export about the same InferenceServices is not ours to read
+    others = [({**labels, "namespace": "elsewhere"}, 1000 * value) for labels, value in samples]
+    readings = await read([*own, *others], RATIO, ASSIGNMENT)
     assert totals(readings["ratio"]) == {
         "stable": {"shop-1": (15, 2), "10.0.0.9:80": (7, 0)} | {},
         "canary": {"all": (3, 0)},
@@ -190,7 +193,8 @@ async def test_a_reading_says_when_its_targets_were_scraped() -> None:
 
 
 async def test_counters_that_a_person_asks_for_may_be_as_old_as_a_scrape() -> None:
-    prometheus = Prometheus([({"__name__": "orders_total", "inferenceservice": STABLE, "pod": "a-1"}, 3.0)])
+    labels = {"__name__": "orders_total", "inferenceservice": STABLE, "namespace": NAMESPACE, "pod": "a-1"}
+    prometheus = Prometheus([(labels, 3.0)])
     async with serving(prometheus.answer) as address:
         source = PrometheusSource(address, clock=lambda: 5000.0)
         reading = (await source.read([RATIO], arms()))["ratio"]
@@ -241,7 +245,7 @@ def error(text: str) -> str:
         (200, vector(warnings=["a store is away"]), "in part only: a store is away"),
         (200, vector(isPartial=True), "in part only"),
         (200, vector(*[{"metric": {}, "value": [0, "1"]}] * 20_001), "more than 20000 series"),
-        (200, "[" + "1" * (17 << 20), "longer than 16 MiB"),
+        (200, "[" + "1" * (17 << 20), "its answer is longer than"),
     ],
 )
 async def test_an_answer_that_is_of_no_use_is_told_from_no_data(status: int, body: str | bytes, reason: str) -> None:

@@ -90,14 +90,14 @@ def test_one_query_is_for_both_versions(metric: Metric) -> None:
 
 def test_promql_of_ones_own_is_asked_of_each_version() -> None:
     assert promql(RATIO, arms()) == (
-        'orders_total{inferenceservice="est-a",namespace="models"}',
-        'orders_total{inferenceservice="est-b",namespace="models"}',
-        'failed_orders_total{inferenceservice="est-a",namespace="models"}',
-        'failed_orders_total{inferenceservice="est-b",namespace="models"}',
+        'orders_total{namespace="models",inferenceservice="est-a",namespace="models"}',
+        'orders_total{namespace="models",inferenceservice="est-b",namespace="models"}',
+        'failed_orders_total{namespace="models",inferenceservice="est-a",namespace="models"}',
+        'failed_orders_total{namespace="models",inferenceservice="est-b",namespace="models"}',
     )
     assert promql(ASSIGNMENT, arms()) == (
-        'units_total{inferenceservice="est-a"}',
-        'units_total{inferenceservice="est-b"}',
+        'units_total{namespace="models",inferenceservice="est-a"}',
+        'units_total{namespace="models",inferenceservice="est-b"}',
     )
 
 

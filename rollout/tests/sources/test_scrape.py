@@ -125,10 +125,14 @@ async def test_clusters_of_a_laptop() -> None:
     assert totals(readings["errors"]) == ({"envoy": (9, 0)}, {"envoy": (3, 3)})
 
 
+MANY = b"".join(b'tandem_requests_total{code="200",own="%d"} 1\n' % number for number in range(15_001))
+"""More series than the half of all that one of two pods may have."""
+
+
 @pytest.mark.parametrize(
     "answer",
-    ["down", b"<html></html>", b"\xff\xfe 1", b"tandem_requests_total{ 1", b"a 1\n" * (2 << 20)],
-    ids=["503", "html", "bytes", "cut", "long"],
+    ["down", b"<html></html>", b"\xff\xfe 1", b"tandem_requests_total{ 1", b"a 1\n" * ((1 << 18) + 1), MANY],
+    ids=["503", "html", "bytes", "cut", "long", "many"],
 )
 async def test_a_pod_without_a_proper_answer_is_left_out(answer: str | bytes) -> None:
     readings = await read_from(

@@ -109,10 +109,10 @@ class V1:
 
     def _decode_piece(self, piece: jsonscan.Piece) -> list[Row]:
         if not piece.alone:
-            return self._decode_short(b'{"instances":%b}' % piece.text)
+            return self._decode_short(b'{"instances":' + piece.text + b"}")
         if jsonscan.count_values(piece.text) > self._most_values:
             raise ContractViolation([Violation(0, "", f"a row must have at most {self._most_values} values")])
-        return self._decode_short(b'{"instances":[%b]}' % piece.text)
+        return self._decode_short(b'{"instances":[' + piece.text + b"]}")
 
     def _too_many_rows(self, count: object) -> RequestTooLarge:
         return RequestTooLarge(f"{count} instances; at most {self._max_rows} are taken", code="too_many_rows")

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
-from tandem.oip import memory
+from tandem.oip.memory import Budget
 from tandem.oip.tensors import Array, Tensor, count_elements, dtype_of, malformed
 
 _LENGTH = struct.Struct("<I")
-_ELEMENT_COST = 49
+ELEMENT_COST: Final = 49
 """Bytes of an element beside its content: the object, its place in the array, and what is lost to rounding."""
 
 
-def decode_tensor(name: str, datatype: str, shape: Sequence[int], body: bytes, offset: int, size: int) -> Tensor:
+def decode_tensor(
+    name: str, datatype: str, shape: Sequence[int], body: bytes, offset: int, size: int, budget: Budget
+) -> Tensor:
     """A tensor out of ``size`` bytes at ``offset`` of ``body``.
 
     Numbers are not copied where their alignment allows; such an array is read-only and keeps ``body`` alive.
@@ -35,7 +38,7 @@ def decode_tensor(name: str, datatype: str, shape: Sequence[int], body: bytes, o
     if offset + size > len(body):
         raise malformed(name, f"{size} bytes announced, {len(body) - offset} left in the body")
     if datatype == "BYTES":
-        data = _decode_elements(name, body, offset, size, count)
+        data = _decode_elements(name, body, offset, size, count, budget)
         return Tensor(name, datatype, tuple(shape), data.reshape(shape))
     if size != count * dtype.itemsize:
         raise malformed(name, f"{size} bytes given, {datatype} of shape {list(shape)} takes {count * dtype.itemsize}")
@@ -61,11 +64,11 @@ def encode_tensor(tensor: Tensor) -> bytes:
     return tensor.data.astype(dtype, copy=False).tobytes()
 
 
-def _decode_elements(name: str, body: bytes, offset: int, size: int, count: int) -> Array:
+def _decode_elements(name: str, body: bytes, offset: int, size: int, count: int, budget: Budget) -> Array:
     end = offset + size
     if count * _LENGTH.size > size:
         raise malformed(name, f"{size} bytes cannot hold {count} elements")
-    memory.check(_ELEMENT_COST * count + size, size, f"the elements of tensor {name!r}")
+    budget.spend(ELEMENT_COST * count + size, "its elements", name)
     elements = np.empty(count, object)
     for index in range(count):
         if offset + _LENGTH.size > end:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -12,17 +11,20 @@ import numpy as np
 
 from tandem.errors import MalformedRequest
 from tandem.oip import jsonscan
+from tandem.oip.binary import ELEMENT_COST
+from tandem.oip.memory import Budget
 from tandem.oip.tensors import MAX_DIMENSIONS, Array, Tensor, bytes_array, count_elements, dtype_of, malformed
 
 _KINDS: Final[dict[str, Any]] = {"b": bool, "u": int, "i": int, "f": float | None, "O": str}
 _MANY: Final = 65_536
+_IN_PIECES: Final = 2 * jsonscan.PIECE
 _RAGGED: Final = "data is ragged: arrays of one level differ in length"
 _OPENING: Final = re.compile(rb"[\s\[]*")
 #: What a decoder raises for text that is not JSON, not UTF-8, of other kinds than demanded, or nested too deep.
 REFUSALS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
-def decode_tensor(name: str, datatype: str, shape: list[int], raw: bytes | memoryview) -> Tensor:
+def decode_tensor(name: str, datatype: str, shape: list[int], raw: bytes | memoryview, budget: Budget) -> Tensor:
     """A tensor out of the JSON text of its ``data``.
 
     A null is NaN in FP data. A whole number may be written as a float, as in JSON Schema.
@@ -32,25 +34,38 @@ def decode_tensor(name: str, datatype: str, shape: list[int], raw: bytes | memor
         datatype: Its datatype as stated.
         shape: Its shape as stated.
         raw: JSON text: a flat array, or arrays nested as ``shape`` says.
+        budget: What may still be decoded from the message.
 
     Raises:
         MalformedRequest: Unknown datatype, BF16 (which has no JSON form), bad shape, values of another kind or out of
             the datatype's range, ragged nesting, or another number of values than ``shape`` says.
+        RequestTooLarge: ``too_many_parts``: so many values, so short, that they would take too much memory.
     """
-    dtype_of(name, datatype)
+    dtype = dtype_of(name, datatype)
     if datatype == "BF16":
         raise malformed(name, "BF16 has no JSON form; send it as binary data")
     count = count_elements(name, shape)
     depth = _depth(name, raw)
-    if len(raw) > jsonscan.LONG:
+    if len(raw) > _IN_PIECES:
+        if 2 * count > len(raw):
+            raise malformed(name, f"data of {len(raw)} bytes has fewer values than the {count} of its shape")
+        budget.spend(_cost(dtype, count, raw), "its values", name)
         if depth > 1 and depth != len(shape):
             raise malformed(name, f"data is nested {depth} deep, stated is {shape}")
-        data = _long(name, datatype, raw, shape if depth > 1 else [count])
+        shape_of_text = tuple(shape) if depth > 1 else (count,)
+        data = np.empty(shape_of_text, dtype)
+        _fill(name, datatype, raw, data)
     else:
         data = _short(name, datatype, raw, depth)
+        budget.spend(_cost(dtype, data.size, raw), "its values", name)
     if data.shape != tuple(shape) and (depth > 1 or data.size != count):
         raise malformed(name, f"data has shape {list(data.shape)}, stated is {shape}")
     return Tensor(name, datatype, tuple(shape), data.reshape(shape))
+
+
+def _cost(dtype: np.dtype[Any], count: int, raw: bytes | memoryview) -> int:
+    """How many bytes the values come to."""
+    return ELEMENT_COST * count + len(raw) if dtype.kind == "O" else dtype.itemsize * count
 
 
 def _short(name: str, datatype: str, raw: bytes | memoryview, depth: int) -> Array:
@@ -65,24 +80,27 @@ def _short(name: str, datatype: str, raw: bytes | memoryview, depth: int) -> Arr
     return _array(name, datatype, dtype, values, depth)
 
 
-def _long(name: str, datatype: str, raw: bytes | memoryview, shape: Sequence[int]) -> Array:
-    """The same in pieces, each of which is an array before the next is read: objects take ten times the room."""
+def _fill(name: str, datatype: str, raw: bytes | memoryview, data: Array) -> None:
+    """The same in pieces, each of which is in the array before the next is read: objects take ten times the room."""
     if raw[0] != ord("[") or raw[-1] != ord("]"):
         raise malformed(name, "data must be an array")
-    pieces = jsonscan.pieces(raw, shape[0])
+    pieces = jsonscan.pieces(raw, len(data))
     if pieces is None:
-        raise malformed(name, f"data has more elements than its shape says, {shape[0]} at this level")
-    depth = len(shape)
-    parts = [
-        _long(name, datatype, piece.text, shape[1:])[None]
-        if piece.alone and depth > 1
-        else _short(name, datatype, b"[%b]" % piece.text if piece.alone else piece.text, depth)
-        for piece in pieces
-    ]
-    try:
-        return np.concatenate(parts)
-    except ValueError:
-        raise malformed(name, _RAGGED) from None
+        raise malformed(name, f"data has more elements than its shape says, {len(data)} at this level")
+    filled = 0
+    for piece in pieces:
+        if piece.alone and data.ndim > 1:
+            _fill(name, datatype, piece.text, data[piece.first])
+            filled += 1
+            continue
+        part = _short(name, datatype, piece.text, data.ndim - piece.alone)
+        part = part[None] if piece.alone else part
+        if part.shape[1:] != data.shape[1:]:
+            raise malformed(name, _RAGGED)
+        data[piece.first : piece.first + len(part)] = part
+        filled += len(part)
+    if filled != len(data):
+        raise malformed(name, f"data has {filled} elements at a level where its shape says {len(data)}")
 
 
 def encode_tensor(tensor: Tensor) -> list[Any] | msgspec.Raw:

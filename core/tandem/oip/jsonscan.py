@@ -18,15 +18,24 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem.errors import MalformedRequest, RequestTooLarge
+from tandem.oip import memory
 
 LONG: Final = 65_536
-"""A text of more bytes than this is decoded in pieces of about so many."""
+"""A text of more bytes than this is decoded in pieces."""
+
+PIECE: Final = 8192
+"""About how many bytes a piece has: what is made of it is forty times as long."""
+
+HELD: Final = 3 * 2**17
+"""Bytes that are held for a moment while a piece is decoded, and of a long text while it is looked over."""
 
 _LONG_ARRAY: Final = 256
 _MOST_ARRAYS: Final = 4096
 _LONGEST_OUTLINE: Final = 4 * LONG
 _MOST_DEPTH: Final = 256
-_BLOCK: Final = 65_536
+_BLOCK: Final = 16_384
+_KEY_COST: Final = 180
+_VALUE_COST: Final = 70
 _PLACE: Final = re.compile(rb'\s*\[\{"at":(\d{1,9})\}\]\s*')
 
 Text = bytes | memoryview
@@ -131,12 +140,12 @@ class Piece(NamedTuple):
     """
 
     first: int
-    text: bytes
+    text: Text
     alone: bool
 
 
 def pieces(array: Text, most: int) -> Iterator[Piece] | None:
-    """An array in pieces of about :data:`LONG` bytes.
+    """An array in pieces of about :data:`PIECE` bytes.
 
     Args:
         array: An array in JSON, from its first bracket to its last.
@@ -145,12 +154,26 @@ def pieces(array: Text, most: int) -> Iterator[Piece] | None:
     Returns:
         The pieces; None if it has more elements.
     """
-    commas: list[int] = []
+    commas = 0
     for block in _blocks(array):
-        commas += (block.start + np.flatnonzero(block.commas & (block.depths == 1))).tolist()
-        if len(commas) >= max(most, 1):
+        commas += int(np.count_nonzero(block.commas & (block.depths == 1)))
+        if commas >= max(most, 1):
             return None
-    return _cut(memoryview(array), commas)
+    return _cut(memoryview(array))
+
+
+def check_structure(text: bytes, size: int) -> None:
+    """Refuse JSON of which a decoder would make too many objects.
+
+    Args:
+        text: JSON.
+        size: Length of the message in bytes.
+
+    Raises:
+        RequestTooLarge: ``too_many_parts``.
+    """
+    cost = _KEY_COST * text.count(b":") + _VALUE_COST * count_values(text)
+    memory.Budget(size).spend(cost, "its keys and values")
 
 
 def count_values(text: Text) -> int:
@@ -158,24 +181,32 @@ def count_values(text: Text) -> int:
     return 1 + sum(int(np.count_nonzero(block.commas)) + int(np.count_nonzero(block.opens)) for block in _blocks(text))
 
 
-def _cut(array: memoryview, commas: list[int]) -> Iterator[Piece]:
-    edges = [0, *commas, len(array) - 1]  # from bracket to bracket
-    first = 0
-    while first < len(edges) - 1:
-        last = first + 1
-        while last < len(edges) - 1 and edges[last + 1] - edges[first] <= LONG:
-            last += 1
-        text = bytes(array[edges[first] + 1 : edges[last]])
-        alone = len(text) > LONG
-        yield Piece(first, text if alone else b"[%b]" % text, alone)
-        first = last
+def _cut(array: memoryview) -> Iterator[Piece]:
+    """Pieces up to the last comma of each block; an element that goes over several blocks is one of its own."""
+    start = first = 0  # from bracket to bracket
+    for block in _blocks(array, PIECE):
+        commas = (block.start + np.flatnonzero(block.commas & (block.depths == 1))).tolist()
+        if commas and commas[0] - start > PIECE:
+            yield _piece(array, first, start, commas[0], single=True)
+            start, first = commas.pop(0), first + 1
+        if commas:
+            yield _piece(array, first, start, commas[-1], single=len(commas) == 1)
+            start, first = commas[-1], first + len(commas)
+    yield _piece(array, first, start, len(array) - 1, single=True)
 
 
-def _blocks(text: Text) -> Iterator[_Block]:
+def _piece(array: memoryview, first: int, start: int, stop: int, *, single: bool) -> Piece:
+    text = array[start + 1 : stop]
+    alone = single and len(text) > LONG
+    return Piece(first, text if alone else b"[" + text + b"]", alone)
+
+
+def _blocks(text: Text, size: int | None = None) -> Iterator[_Block]:
     codes = np.frombuffer(text, np.uint8)
+    size = size or _BLOCK
     depth, quoted, slashes = 0, 0, 0
-    for start in range(0, len(codes), _BLOCK):
-        block = codes[start : start + _BLOCK]
+    for start in range(0, len(codes), size):
+        block = codes[start : start + size]
         quotes = block == ord('"')
         slash = block == ord("\\")
         if slashes or slash.any():

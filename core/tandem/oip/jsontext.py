@@ -9,9 +9,11 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from tandem.errors import MalformedRequest, Violation
+from tandem.oip import jsonscan
 from tandem.oip.tensors import MAX_DIMENSIONS
 
 _MOST_DETAILS: Final = 100
+_MUCH: Final = 32_768
 _LONGEST_AXIS: Final = 2**31
 _SPACED: Final = (b" :", b"\n:", b"\t:", b"\r:")
 
@@ -42,7 +44,10 @@ def refuse_repeated_keys(text: bytes) -> None:
 
     Raises:
         MalformedRequest: if an object has the same key twice (RFC 8259 leaves open which of the values counts).
+        RequestTooLarge: ``too_many_parts``: if a check would take too much memory.
     """
+    if len(text) > _MUCH:
+        jsonscan.check_structure(text, len(text))
 
     def check(pairs: list[tuple[str, Any]]) -> None:
         keys = set()

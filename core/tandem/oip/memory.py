@@ -2,7 +2,7 @@
 
 A few bytes can stand for an object of hundreds: an empty tensor takes two bytes in protobuf, an empty list three in
 JSON. A client that sends nothing else would make a server hold a hundred times of what it sent. So each decoder knows
-what the parts of a message cost, and refuses one that would come to more than :func:`allowance`.
+what the parts of a message cost, and refuses one that would come to more than its :class:`Budget`.
 """
 
 from __future__ import annotations
@@ -21,27 +21,39 @@ MAX_PARTS: Final = 1024
 """Most tensors of one message; as many requested outputs, and as many parameters."""
 
 
-def allowance(size: int) -> int:
-    """How many bytes may be decoded from a message of ``size`` bytes, beside these."""
-    return (FACTOR - 1) * size + SLACK
-
-
-def check(cost: int, size: int, what: str) -> None:
-    """Refuse a message that would take too much memory.
+class Budget:
+    """What may still be decoded from a message.
 
     Args:
-        cost: How many bytes it would come to.
-        size: Its length in bytes.
-        what: What they would be spent on, for the client.
-
-    Raises:
-        RequestTooLarge: ``too_many_parts``.
+        size: Length of the message in bytes.
+        held: Bytes that are held for a moment at most, while parts of it are decoded.
     """
-    if cost > allowance(size):
-        raise RequestTooLarge(
-            f"{what} would take more than {FACTOR} times the {size} bytes of the message; send fewer in one request",
-            code="too_many_parts",
-        )
+
+    __slots__ = ("_left", "_size")
+
+    def __init__(self, size: int, held: int = 0) -> None:
+        self._size = size
+        self._left = (FACTOR - 1) * size + SLACK - held
+
+    def spend(self, cost: int, what: str, tensor: str = "") -> None:
+        """Take bytes for something that is about to be decoded.
+
+        Args:
+            cost: How many it comes to.
+            what: What they are spent on, for the client.
+            tensor: Name of the tensor that it belongs to.
+
+        Raises:
+            RequestTooLarge: ``too_many_parts``: there are not so many left.
+        """
+        self._left -= cost
+        if self._left < 0:
+            where = f"tensor {tensor!r}: " if tensor else ""
+            limit = f"{FACTOR} times its {self._size} bytes"
+            raise RequestTooLarge(
+                f"{where}with {what} the request would take over {limit}; send fewer at once",
+                code="too_many_parts",
+            )
 
 
 def check_count(count: int, what: str, most: int = MAX_PARTS) -> None:

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from tandem.errors import MalformedRequest, RequestTooLarge
 from tandem.oip import binary, wire
 from tandem.oip import grpc_predict_v2_pb2 as pb
+from tandem.oip.memory import Budget
 from tandem.oip.tensors import (
     Array,
     InferRequest,
@@ -69,7 +70,7 @@ def decode_request(message: bytes) -> InferRequest:
         model_name=parsed.model_name,
         model_version=parsed.model_version,
         id=parsed.id,
-        inputs=_decode_tensors("input", parsed.inputs, raw or _whole(parsed.raw_input_contents)),
+        inputs=_decode_tensors("input", parsed.inputs, raw or _whole(parsed.raw_input_contents), Budget(len(message))),
         outputs=outputs,
         parameters=_decode_parameters(parsed.parameters),
     )
@@ -100,11 +101,12 @@ def decode_response(message: bytes) -> InferResponse:
     """
     header, raw = wire.split(message, wire.RESPONSE)
     parsed = _parse(pb.ModelInferResponse, header)
+    budget = Budget(len(message))
     return InferResponse(
         model_name=parsed.model_name,
         model_version=parsed.model_version,
         id=parsed.id,
-        outputs=_decode_tensors("output", parsed.outputs, raw or _whole(parsed.raw_output_contents)),
+        outputs=_decode_tensors("output", parsed.outputs, raw or _whole(parsed.raw_output_contents), budget),
         parameters=_decode_parameters(parsed.parameters),
     )
 
@@ -148,7 +150,7 @@ def _whole(contents: Sequence[bytes]) -> list[wire.Raw]:
     return [(content, 0, len(content)) for content in contents]
 
 
-def _decode_tensors(kind: str, headers: Sequence[Any], raw: Sequence[wire.Raw]) -> list[Tensor]:
+def _decode_tensors(kind: str, headers: Sequence[Any], raw: Sequence[wire.Raw], budget: Budget) -> list[Tensor]:
     unique(kind, (header.name for header in headers))
     if not raw:
         return [_decode_contents(header) for header in headers]
@@ -158,7 +160,7 @@ def _decode_tensors(kind: str, headers: Sequence[Any], raw: Sequence[wire.Raw]) 
     if len(raw) != len(headers):
         raise MalformedRequest(f"{len(headers)} tensors, but {len(raw)} raw contents")
     return [
-        binary.decode_tensor(header.name, header.datatype, list(header.shape), content, start, size)
+        binary.decode_tensor(header.name, header.datatype, list(header.shape), content, start, size, budget)
         for header, (content, start, size) in zip(headers, raw, strict=True)
     ]
 

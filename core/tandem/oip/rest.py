@@ -15,6 +15,7 @@ import msgspec
 
 from tandem.errors import MalformedRequest
 from tandem.oip import binary, jsondata, jsonscan, jsontext
+from tandem.oip.memory import Budget
 from tandem.oip.tensors import (
     InferRequest,
     InferResponse,
@@ -206,6 +207,8 @@ def _decode_header(
         text = text.strip()
     outline = jsonscan.outline(text, _DATA_DEPTH) if len(text) > jsonscan.LONG else None
     short = text if outline is None else outline.text
+    if outline is not None:
+        jsonscan.check_structure(short, len(body))
     try:
         header = decoder.decode(short)
     except jsondata.REFUSALS as error:
@@ -236,13 +239,15 @@ def _count_keys(header: _Request) -> int:
 
 def _decode_tensors(kind: str, headers: Sequence[_Tensor], body: bytes, offset: int) -> list[Tensor]:
     unique(kind, (header.name for header in headers))
+    budget = Budget(len(body), jsonscan.HELD if offset > jsonscan.LONG else 0)
     tensors = []
     for header in headers:
         size = _binary_size(header)
         if header.data is not msgspec.UNSET:
-            tensors.append(jsondata.decode_tensor(header.name, header.datatype, header.shape, memoryview(header.data)))
+            text = memoryview(header.data)
+            tensors.append(jsondata.decode_tensor(header.name, header.datatype, header.shape, text, budget))
         else:
-            tensors.append(binary.decode_tensor(header.name, header.datatype, header.shape, body, offset, size))
+            tensors.append(binary.decode_tensor(header.name, header.datatype, header.shape, body, offset, size, budget))
             offset += size
     if offset != len(body):
         raise MalformedRequest(f"{len(body) - offset} bytes follow the last binary tensor")

@@ -91,7 +91,7 @@ def split(message: bytes, layout: Layout) -> tuple[bytes, list[Raw]]:
             raw.append((message, start, stop - start))
             begin = stop
         previous = stop
-    memory.check(look.cost + _FIELD_COST * look.fields, len(message), "the parts of the message")
+    memory.Budget(len(message)).spend(look.cost + _FIELD_COST * look.fields, "its parts")
     return b"".join((*kept, message[begin:])), raw
 
 
@@ -131,6 +131,8 @@ def _look_into_contents(look: _Look, start: int, stop: int) -> None:
 
 def _varints(message: bytes, start: int, stop: int) -> int:
     """How many varints a field has: the last byte of each has no continuation bit."""
+    if stop - start <= 1:  # most shapes
+        return stop - start
     return int(np.count_nonzero(np.frombuffer(message, np.int8, stop - start, start) >= 0))
 
 
@@ -146,11 +148,15 @@ def _fields(look: _Look, at: int, end: int) -> Iterator[tuple[int, int, int]]:
         look.fields += 1
         if look.fields > MAX_FIELDS:
             memory.check_count(look.fields, "fields; send raw contents", MAX_FIELDS)
-        tag, at = _varint(message, at, end)
+        # nearly all tags and most lengths are one byte
+        tag, at = (message[at], at + 1) if message[at] < 0x80 else _varint(message, at, end)
         start, kind = at, tag & 7
         if kind == _DELIMITED:
-            size, start = _varint(message, at, end)
-            at = start + size
+            if at < end and message[at] < 0x80:
+                start, at = at + 1, at + 1 + message[at]
+            else:
+                size, start = _varint(message, at, end)
+                at = start + size
         elif kind == _VARINT:
             _, at = _varint(message, at, end)
         elif kind == _FIXED64:

@@ -101,6 +101,14 @@ RESPONSES: dict[str, Build] = {
 """The same from a predictor."""
 
 
+def _json(text: bytes, *, shape: bytes = b"[1]", datatype: bytes = b"FP64") -> bytes:
+    return b'{"inputs":[{"name":"x","datatype":"%b","shape":%b,"data":%b}]}' % (datatype, shape, text)
+
+
+def _list(element: bytes, count: int) -> bytes:
+    return b"[" + b",".join([element] * count) + b"]"
+
+
 def _binary(tensor: Tensor) -> bytes:
     """A body with one binary tensor, after the length of its JSON."""
     body = rest.encode_request(InferRequest("m", [tensor]))
@@ -119,6 +127,32 @@ def _decode_gzip(body: bytes) -> bytes:
 def _zeros(size: int) -> bytes:
     return encoding.compress(bytes(size), b"gzip")
 
+
+BODIES: dict[str, Build] = {
+    "unknown keys": lambda: b"{" + b",".join(b'"k%d":1' % i for i in range(MIB // 11)) + b',"inputs":[]}',
+    "parameters": lambda: b'{"inputs":[],"parameters":{' + b",".join(b'"k%d":1' % i for i in range(MIB // 11)) + b"}}",
+    "tensors": lambda: b'{"inputs":%b}' % _list(b'{"name":"","datatype":"","shape":[]}', MIB // 37),
+    "outputs": lambda: b'{"inputs":[],"outputs":%b}' % _list(b'{"name":""}', MIB // 12),
+    "outputs, empty": lambda: b'{"inputs":[],"outputs":%b}' % _list(b"{}", MIB // 3),
+    "inputs, lists": lambda: b'{"inputs":%b}' % _list(b"[]", MIB // 3),
+    "shape": lambda: _json(b"[]", shape=_list(b"300", MIB // 4)),
+    "numbers": lambda: _json(_list(b"0", MIB // 2), shape=b"[%d]" % (MIB // 2)),
+    "numbers, nested": lambda: _json(_list(b"[0]", MIB // 4), shape=b"[%d,1]" % (MIB // 4)),
+    "numbers, deep": lambda: _json(_list(b"[[[0]]]", MIB // 8), shape=b"[%d,1,1,1]" % (MIB // 8)),
+    "numbers, usual": lambda: _json(_list(b"0.123456", MIB // 9), shape=b"[%d]" % (MIB // 9)),
+    "numbers, too many": lambda: _json(_list(b"0", MIB // 2)),
+    "small integers": lambda: _json(_list(b"0", MIB // 2), shape=b"[%d]" % (MIB // 2), datatype=b"INT8"),
+    "whole numbers": lambda: _json(_list(b"1.0", MIB // 4), shape=b"[%d]" % (MIB // 4), datatype=b"INT64"),
+    "empty lists": lambda: _json(_list(b"[]", MIB // 3), shape=b"[%d,0]" % (MIB // 3)),
+    "strings": lambda: _json(_list(b'"ab"', MIB // 5), shape=b"[%d]" % (MIB // 5), datatype=b"BYTES"),
+    "strings, some": lambda: _json(_list(b'"ab"', 10_000), shape=b"[10000]", datatype=b"BYTES"),
+    "string, long": lambda: _json(b'["' + b"x" * MIB + b'"]', datatype=b"BYTES"),
+    "not a number": lambda: _json(_list(b"NaN", MIB // 4), shape=b"[%d]" % (MIB // 4)),
+    "nested": lambda: b'{"inputs":' + b"[" * (MIB // 2) + b"]" * (MIB // 2) + b"}",
+    "unknown lists": lambda: b'{"inputs":[],"x":%b}' % _list(b"[]", MIB // 3),
+    "unknown numbers": lambda: b'{"inputs":[],"x":%b}' % _list(b"0", MIB // 2),
+}
+"""The same over REST."""
 
 BINARY: dict[str, Build] = {
     "FP64": lambda: _binary(Tensor.of("x", np.zeros(MIB))),
@@ -144,6 +178,7 @@ def cases() -> dict[str, Case]:
         **{f"protobuf: {name}": (protobuf.decode_request, build) for name, build in REQUESTS.items()},
         **{f"protobuf response: {name}": (protobuf.decode_response, build) for name, build in RESPONSES.items()},
         **{f"gzip: {name}": (_decode_gzip, build) for name, build in GZIP.items()},
+        **{f"JSON: {name}": (rest.decode_request, build) for name, build in BODIES.items()},
         **{f"binary: {name}": (_decode_binary, build) for name, build in BINARY.items()},
     }
 
@@ -163,6 +198,9 @@ def _warm_up() -> None:
             body = rest.encode_request(request, binary_data=form)
             rest.decode_request(body.content, body.header_length)
         _outcome(_decode_gzip, encoding.compress(b"x" * 10_000, b"gzip"))
+        rest.decode_request(_json(_list(b"[0]", 30_000), shape=b"[30000,1]"))
+        _outcome(rest.decode_request, BODIES["unknown keys"]()[:1000])
+        _outcome(rest.decode_request, b'{"inputs":[],"a":0,"b":[[]]}')
         for cut in (100, 3000):
             _outcome(protobuf.decode_request, b"\x2a\x00" * cut)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tandem.errors import MalformedRequest, RequestError, RequestTooLarge
 from tandem.oip import InferRequest, Tensor, jsondata, jsonscan, rest
+from tandem.oip.memory import Budget
 
 Small = Callable[[], AbstractContextManager[None]]
 TEXT = st.text(st.sampled_from('a"\\[]{},: ü'), max_size=8)
@@ -32,6 +33,7 @@ def small(request: pytest.FixtureRequest) -> Small:
             patch.setattr(jsonscan, "_BLOCK", request.param)
             patch.setattr(jsonscan, "_LONG_ARRAY", 8)
             patch.setattr(jsonscan, "LONG", 20)
+            patch.setattr(jsonscan, "PIECE", request.param)
             yield
 
     return patched
@@ -48,7 +50,7 @@ def test_pieces_have_the_elements_of_the_whole(
         assert pieces is not None
         for piece in pieces:
             assert piece.first == len(elements)
-            elements += [json.loads(piece.text)] if piece.alone else json.loads(piece.text)
+            elements += [json.loads(bytes(piece.text))] if piece.alone else json.loads(piece.text)
     assert elements == values
     assert len(values) < 2 or jsonscan.pieces(text, len(values) - 1) is None
 
@@ -118,7 +120,7 @@ def test_data_in_pieces_is_the_same_data(
 
     def decoded() -> Tensor | None:
         try:
-            return jsondata.decode_tensor("x", datatype, shape, raw)
+            return jsondata.decode_tensor("x", datatype, shape, raw, Budget(len(raw)))
         except MalformedRequest:
             return None
 
@@ -134,7 +136,7 @@ def test_data_in_pieces_is_the_same_data(
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("datatype", [np.float64, np.int32, np.bool_, object])
 def test_a_long_request(depth: int, datatype: Any) -> None:
-    shape = (60_000, 2, 1)[:depth]
+    shape = (9_000 if datatype is object else 60_000, 2, 1)[:depth]
     data = np.arange(np.prod(shape)).reshape(shape).astype(datatype)
     tensor = Tensor.of("x", data.astype(str) if datatype is object else data)
     body, _ = rest.encode_request(InferRequest("m", [tensor], id="7"), binary_data=False)
@@ -163,7 +165,7 @@ def many(element: str) -> str:
         (f"[{','.join([tensor_text()] * 9000)}]", RequestTooLarge, "more than 4096 arrays"),
         (f"[{tensor_text(data=many('[]'))}]", MalformedRequest, "nested 2 deep"),
         (f"[{tensor_text(data=many('1'))}]", MalformedRequest, "more elements"),
-        (f"[{tensor_text(shape='[90001]', data=many('1'))}]", MalformedRequest, r"data has shape \[90000\]"),
+        (f"[{tensor_text(shape='[90001]', data=many('1'))}]", MalformedRequest, "fewer values than the 90001"),
         (f"[{tensor_text(shape='[90000]', data=many('null')[:-5] + '0a]')}]", MalformedRequest, "data is not FP64"),
         (f"[{tensor_text(data=many('1')[:-1])}]", MalformedRequest, "not an inference request"),
         (f"[{tensor_text(id=many('1').replace('[', '{').replace('1', repr('a')))}]", RequestTooLarge, "beside"),

@@ -88,4 +88,10 @@ def test_other_messages_are_short() -> None:
 
 
 def test_the_cases_are_of_every_decoder() -> None:
-    assert {name.partition(":")[0] for name in peaks.cases()} == {"protobuf", "protobuf response", "binary", "gzip"}
+    assert {name.partition(":")[0] for name in peaks.cases()} == {
+        "protobuf",
+        "protobuf response",
+        "JSON",
+        "binary",
+        "gzip",
+    }

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
-import psutil  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.table import Table
 
@@ -32,23 +32,20 @@ RATES: Final = (10e3, 10e6)
 PER_SECOND: Final = 200.0
 MOST: Final = 3.0
 _WARM_S: Final = 1.0
+_ROUNDS: Final = 3
 
 
 @dataclass(frozen=True)
-class Row:
-    """One attack on one server.
+class Measured:
+    """One measurement of an attack: without it, beside it at each rate, and without it again.
 
     Attributes:
-        server: ``transformer`` or ``predictor``.
-        attack: Its name.
         quiet_ms: Latencies of the other client before and after.
         attacked_ms: Its latencies beside the attack, by bytes per second.
         failures: Its requests that failed, by bytes per second and kind.
         rss_mb: Memory of the server before the attack, and beside it by bytes per second.
     """
 
-    server: str
-    attack: str
     quiet_ms: list[float] = field(default_factory=list)
     attacked_ms: dict[float, list[float]] = field(default_factory=dict)
     failures: dict[float, dict[str, int]] = field(default_factory=dict)
@@ -64,6 +61,31 @@ class Row:
         return max(self.p99(rate) for rate in self.attacked_ms) / self.p99()
 
 
+@dataclass(frozen=True)
+class Row:
+    """One attack on one server.
+
+    Attributes:
+        server: ``transformer`` or ``predictor``.
+        attack: Its name.
+        rounds: Its measurements: one, or three where the first is above the bar.
+    """
+
+    server: str
+    attack: str
+    rounds: list[Measured]
+
+    @property
+    def median(self) -> Measured:
+        """The measurement whose ratio is in the middle: a neighbour on the machine is not in each of them."""
+        return sorted(self.rounds, key=lambda measured: measured.ratio)[len(self.rounds) // 2]
+
+    @property
+    def ratio(self) -> float:
+        """Of the median."""
+        return self.median.ratio
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; the exit status is 1 where an attack makes the other client's p99 longer than :data:`MOST` times."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fairness", description=__doc__)
@@ -71,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory for the raw numbers")
     options = parser.parse_args(arguments)
+    # so that the servers end with this process
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rows = asyncio.run(_run(options.only, options.seconds))
     _write(rows, options.seconds, options.results / "fairness.json")
     Console(width=120).print(_table(rows))
@@ -93,20 +117,27 @@ async def _run(only: str, seconds: float) -> list[Row]:
 
 
 async def _row(target: Target, attack: str, seconds: float) -> Row:
-    row = Row(target.name, attack)
+    row = Row(target.name, attack, [await _round(target, attack, seconds)])
+    while row.rounds[0].ratio > MOST and len(row.rounds) < _ROUNDS:
+        row.rounds.append(await _round(target, attack, seconds))
+    return row
+
+
+async def _round(target: Target, attack: str, seconds: float) -> Measured:
+    measured = Measured()
     quiet = await _measure(target, seconds / 2)
-    row.rss_mb[0.0] = _rss_mb(target)
+    measured.rss_mb[0.0] = target.rss_mb()
     for rate in RATES:
         async with _attacker(target, attack, rate):
             await asyncio.sleep(_WARM_S)
             attacked = await _measure(target, seconds)
-            row.rss_mb[rate] = _rss_mb(target)
-        row.attacked_ms[rate], row.failures[rate] = attacked.milliseconds, attacked.failures
+            measured.rss_mb[rate] = target.rss_mb()
+        measured.attacked_ms[rate], measured.failures[rate] = attacked.milliseconds, attacked.failures
         await target.revive()
         await asyncio.sleep(_WARM_S)
     after = await _measure(target, seconds / 2)
-    row.quiet_ms.extend(quiet.milliseconds + after.milliseconds)
-    return row
+    measured.quiet_ms.extend(quiet.milliseconds + after.milliseconds)
+    return measured
 
 
 async def _measure(target: Target, seconds: float) -> client.Outcome:
@@ -149,50 +180,48 @@ async def _process(module: str, order: msgspec.Struct) -> asyncio.subprocess.Pro
     return process
 
 
-def _rss_mb(target: Target) -> float:
-    return float(psutil.Process(target.process.pid).memory_info().rss) / 1e6
-
-
 def _line(row: Row) -> str:
-    beside = ", ".join(f"{rate / 1e3:.0f} kB/s {row.p99(rate):.1f} ms {row.failures[rate] or ''}" for rate in RATES)
-    return f"{row.server}: {row.attack}: p99 {row.p99():.1f} ms; beside it {beside}; ratio {row.ratio:.2f}"
+    median = row.median
+    beside = ", ".join(
+        f"{rate / 1e3:.0f} kB/s {median.p99(rate):.1f} ms {median.failures[rate] or ''}" for rate in RATES
+    )
+    ratios = " ".join(f"{measured.ratio:.2f}" for measured in row.rounds)
+    return f"{row.server}: {row.attack}: p99 {median.p99():.1f} ms; beside it {beside}; ratio {ratios}"
 
 
 def _table(rows: list[Row]) -> Table:
     table = Table(title=f"p99 of a client at {PER_SECOND:.0f} requests/s, in ms, beside one that attacks")
-    for column in (
-        "server",
-        "attack",
-        "alone",
-        *(f"{rate / 1e3:,.0f} kB/s" for rate in RATES),
-        "failed",
-        "ratio",
-        "MB",
-    ):
+    columns = ("server", "attack", "alone", *(f"{rate / 1e3:,.0f} kB/s" for rate in RATES), "failed", "ratio", "MB")
+    for column in columns:
         table.add_column(column, justify="left" if column in ("server", "attack") else "right")
     for row in rows:
-        failed = sum(sum(kinds.values()) for kinds in row.failures.values())
-        growth = max(row.rss_mb.values()) - row.rss_mb[0.0]
-        beside = [f"{row.p99(rate):.1f}" for rate in RATES]
-        cells = [f"{row.p99():.1f}", *beside, f"{failed}", f"{row.ratio:.2f}", f"+{growth:.0f}"]
+        median = row.median
+        failed = sum(sum(kinds.values()) for kinds in median.failures.values())
+        growth = max(median.rss_mb.values()) - median.rss_mb[0.0]
+        beside = [f"{median.p99(rate):.1f}" for rate in RATES]
+        cells = [f"{median.p99():.1f}", *beside, f"{failed}", f"{row.ratio:.2f}", f"{growth:+.0f}"]
         table.add_row(row.server, row.attack, *cells, style="" if row.ratio <= MOST else "bold")
     return table
 
 
 def _write(rows: list[Row], seconds: float, path: Path) -> None:
     settings = {"per_second": PER_SECOND, "seconds": seconds, "rates": RATES, "most": MOST}
-    content = {
-        "settings": settings,
-        "machine": cpu.machine(),
-        "rows": [
-            {**asdict(row), "p99_ms": row.p99(), "ratio": row.ratio}
-            | {"quiet_ms": _rounded(row.quiet_ms)}
-            | {"attacked_ms": {f"{rate:.0f}": _rounded(values) for rate, values in row.attacked_ms.items()}}
-            for row in rows
-        ],
+    entries = [
+        {"server": row.server, "attack": row.attack, "ratio": row.ratio, "rounds": [_entry(one) for one in row.rounds]}
+        for row in rows
+    ]
+    path.write_text(json.dumps({"settings": settings, "machine": cpu.machine(), "rows": entries}))
+
+
+def _entry(measured: Measured) -> dict[str, object]:
+    """A measurement as JSON, with latencies to a hundredth of a millisecond."""
+    return {
+        "p99_ms": {f"{rate:.0f}": round(measured.p99(rate), 2) for rate in (0.0, *measured.attacked_ms)},
+        "ratio": measured.ratio,
+        "quiet_ms": [round(value, 2) for value in measured.quiet_ms],
+        "attacked_ms": {
+            f"{rate:.0f}": [round(value, 2) for value in values] for rate, values in measured.attacked_ms.items()
+        },
+        "failures": {f"{rate:.0f}": kinds for rate, kinds in measured.failures.items()},
+        "rss_mb": {f"{rate:.0f}": value for rate, value in measured.rss_mb.items()},
     }
-    path.write_text(json.dumps(content))
-
-
-def _rounded(milliseconds: list[float]) -> list[float]:
-    return [round(value, 2) for value in milliseconds]

@@ -10,17 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-ERRORS: Final = Path(__file__).parents[2] / "docs" / "errors.md"
+from grpc import StatusCode
 
-GRPC_NUMBERS: Final[Mapping[str, str]] = {
-    "INVALID_ARGUMENT": "3",
-    "DEADLINE_EXCEEDED": "4",
-    "NOT_FOUND": "5",
-    "RESOURCE_EXHAUSTED": "8",
-    "UNIMPLEMENTED": "12",
-    "INTERNAL": "13",
-    "UNAVAILABLE": "14",
-}
+ERRORS: Final = Path(__file__).parents[2] / "docs" / "errors.md"
 
 _PROTOCOL: Final = frozenset({"1", "4", "8", "12", "13"})
 """What gRPC itself answers (its ``statuscodes.md``): cancelled, late, too large, no such method, or badly framed."""
@@ -94,7 +86,7 @@ def documented(server: str) -> Judge:
     """The judge of a server, by the name that its chapter of the documentation has."""
     chapter = ERRORS.read_text().split(f"## Codes of the {server}")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\w+) \|", chapter, re.MULTILINE)
-    return Judge({code: (status, GRPC_NUMBERS[grpc]) for code, status, grpc in rows})
+    return Judge({code: (status, str(StatusCode[name].value[0])) for code, status, name in rows})
 
 
 def _json_fault(headers: Mapping[str, str], body: bytes) -> str:

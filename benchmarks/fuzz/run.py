@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import math
 import os
+import signal
+import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
@@ -52,6 +54,8 @@ SURFACES: Final[dict[str, tuple[Send, int, float]]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fuzz; the exit status is 1 where the bar is not kept."""
     options = _parser().parse_args(arguments)
+    # so that the servers end with this process
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     if options.fresh:
         options.state.unlink(missing_ok=True)
     if options.replay:

@@ -33,8 +33,8 @@ async def servers(tally: Tally, *flags: object) -> AsyncIterator[list[Target]]:
         store = stack.enter_context(ValkeyServer())
         await asyncio.to_thread(world.fill, store.connection_url)
         for target in (targets := _targets(tally, work, store.connection_url, flags)):
-            await target.start()
             stack.callback(target.stop)
+            await target.start()
         yield targets
 
 

@@ -41,6 +41,7 @@ class Target:
         environment: Of its process.
         in_flight: What each worker has sent without an answer: case and bytes.
         rounds: Since the process was started.
+        process: Of the server; None before it was started.
         lock: Held while it is looked at whether the server is alive.
     """
 
@@ -55,6 +56,7 @@ class Target:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     in_flight: dict[object, list[tuple[str, bytes]]] = field(default_factory=dict)
     rounds: int = 0
+    process: subprocess.Popen[bytes] | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def start(self) -> None:
@@ -90,9 +92,9 @@ class Target:
         """Where the server is dead, count that and start it anew; nothing where it answers."""
         suspects = [case for cases in self.in_flight.values() for case in cases]
         async with self.lock:
-            if self.process.poll() is None and await self.answers(HANG_S):
+            if self.running.poll() is None and await self.answers(HANG_S):
                 return
-            code = self.process.poll()
+            code = self.running.poll()
             what = "a port does not answer any more" if code is None else f"the process ended with {code}"
             self.tally.report("death", self.name, what, suspects)
             self.stop()
@@ -105,15 +107,31 @@ class Target:
             warm: Rounds after which it is compared with: pools, caches and the heap have their size then.
         """
         self.rounds += 1
-        rss = float(psutil.Process(self.process.pid).memory_info().rss) / 1e6
+        rss_mb = self.rss_mb()
         if self.rounds <= warm:
-            self._rested_mb = rss
-        return rss - self._rested_mb
+            self._rested_mb = rss_mb
+        return rss_mb - self._rested_mb
+
+    def rss_mb(self) -> float:
+        """Memory of the process, in MB."""
+        return float(psutil.Process(self.running.pid).memory_info().rss) / 1e6
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        """The process.
+
+        Raises:
+            RuntimeError: It was not started.
+        """
+        if self.process is None:
+            raise RuntimeError(f"the {self.name} was not started")
+        return self.process
 
     def stop(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.wait()
+        """End the process, if it was started."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
 
 
 def command(module: str, *flags: object) -> list[str]:

@@ -71,6 +71,10 @@ def test_codes_with_which_streams_end() -> None:
     assert [code for code in range(20) if TRANSFORMER.reset(code)] == [2, *range(14, 20)]
 
 
+def test_both_servers_are_documented() -> None:
+    assert documented("predictor").codes["model_not_found"] == TRANSFORMER.codes["model_not_found"] == ("404", "5")
+
+
 class Whole:
     """What a parser of requests calls."""
 

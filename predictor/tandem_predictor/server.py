@@ -15,12 +15,13 @@ import uvicorn
 
 from tandem.errors import BundleError
 from tandem.oip import protobuf
+from tandem.oip.grpc_server import GrpcServer, health_methods, stream_handlers
 from tandem.oip.health import Health
 from tandem.oip.uploads import Uploads
 from tandem_predictor.admission import Admission
 from tandem_predictor.app import App
 from tandem_predictor.config import Config
-from tandem_predictor.grpc_server import GrpcServer, Service, health_handlers, stream_handlers
+from tandem_predictor.grpc_server import Service
 from tandem_predictor.http_protocol import CorkedProtocol
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
@@ -57,8 +58,8 @@ async def serve(config: Config) -> int:
     admission = Admission(config.workers, metrics)
     http = _http_server(config, App(repository, admission, metrics, config.max_body_bytes), metrics)
     health = Health([protobuf.SERVICE], lambda: repository.ready)
-    handlers = {**Service(repository, admission, metrics).handlers(), **health_handlers(health)}
-    rpc = GrpcServer(handlers, config.max_body_bytes, stream_handlers(health))
+    methods = Service(repository, admission, metrics).methods(config.max_body_bytes)
+    rpc = GrpcServer({**methods, **health_methods(health)}, stream_handlers(health))
     try:
         check_providers(config.execution_providers)
         listener = _listen(config.host, config.http_port)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from tandem import Bundle
 from tandem.oip import InferRequest, RequestedOutput, health_pb2, protobuf, reflection_v1_pb2
 from tandem.oip import grpc_predict_v2_pb2 as pb
+from tandem.oip.grpc_server import GrpcServer
 from tandem_transformer.grpc_server import GrpcService
 from tandem_transformer.service import Service
 
@@ -27,6 +29,7 @@ class Rpc:
     channel: grpc.aio.Channel
     service: Service
     grpc_service: GrpcService
+    server: GrpcServer
 
     async def call(self, method: str, message: Any = None, answer: Any = None, seconds: float | None = 30) -> Any:
         call = self.channel.unary_unary(
@@ -49,13 +52,12 @@ class Rpc:
 
 
 async def serve(service: Service) -> AsyncIterator[Rpc]:
-    server = grpc.aio.server()
     served = GrpcService(service)
-    server.add_generic_rpc_handlers(served.handlers())
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Rpc(channel, service, served)
+    server = GrpcServer(served.methods(), served.streams())
+    listener = socket.create_server(("127.0.0.1", 0))
+    await server.start(listener)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{listener.getsockname()[1]}") as channel:
+        yield Rpc(channel, service, served, server)
     await server.stop(0)
     await service.close()
 
@@ -122,7 +124,7 @@ async def test_reflection_that_goes_on_ends_with_the_server(rpc: Rpc) -> None:
     call = rpc.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
     await call.write(b"")
     assert await call.read()
-    rpc.grpc_service.close()
+    await rpc.server.stop(30)
     assert await call.code() is grpc.StatusCode.OK
 
 

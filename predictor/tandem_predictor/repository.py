@@ -25,6 +25,7 @@ class Repository:
 
     Attributes:
         started: Whether the models that were there at the start are all loaded.
+        listening: Whether all ports of the server answer.
         stopping: Whether the server is about to end.
     """
 
@@ -35,12 +36,13 @@ class Repository:
         self._reasons: dict[str, str] = {}
         self._changing = asyncio.Lock()
         self.started = False
+        self.listening = True
         self.stopping = False
 
     @property
     def ready(self) -> bool:
         """Whether the server should get traffic."""
-        return self.started and not self.stopping
+        return self.started and self.listening and not self.stopping
 
     def get(self, name: str, version: str = "") -> Model:
         """The model of this name and, if given, version.

@@ -42,6 +42,10 @@ class GrpcService:
         """End the calls that would go on for as long as their client likes, once the service is not ready any more."""
         self._health.close()
 
+    def changed(self) -> None:
+        """Tell those that watch whether the service is ready."""
+        self._health.changed()
+
     def methods(self) -> Mapping[str, Method]:
         """All unary methods, by their full path."""
         methods = {

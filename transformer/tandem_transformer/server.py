@@ -15,6 +15,7 @@ import uvicorn
 
 from tandem.bundle import Bundle
 from tandem.oip.grpc_server import GrpcServer
+from tandem.oip.listeners import grpc_listener, http_listener, watch
 from tandem.oip.uploads import Uploads
 from tandem.stores import open_store
 from tandem_transformer.app import App
@@ -37,6 +38,7 @@ async def serve(config: Config) -> None:
 
     Raises:
         BundleError: if the bundle is refused, or its golden rows do not come out as in training.
+        OSError: if it cannot listen, or a port does not answer any more.
     """
     bundle = Bundle.open(config.model_dir)
     recorder = Recorder(bundle, config.model_name or bundle.name)
@@ -46,8 +48,10 @@ async def serve(config: Config) -> None:
     service.recorder.keep_flushing()
     grpc_service = GrpcService(service)
     grpc_server = GrpcServer(grpc_service.methods(), grpc_service.streams())
+    listeners = [http_listener(config.host, config.http_port)]
     if config.grpc_port:
         await grpc_server.start(_listen(config, config.grpc_port))
+        listeners.append(grpc_listener(config.host, config.grpc_port))
     app = App(service)
     http_server = _HttpServer(
         uvicorn.Config(
@@ -83,12 +87,25 @@ async def serve(config: Config) -> None:
             "grpc_port": config.grpc_port,
         },
     )
+
+    def tell(listening: bool) -> None:
+        if service.listening != listening:
+            service.listening = listening
+            grpc_service.changed()
+
+    watching = loop.create_task(watch(listeners, tell))
     stopped = loop.create_task(stop.wait())
-    await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([serving, watching, stopped], return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping")
     service.draining = True
     grpc_service.close()
+    lost = not stopped.done() and watching.done()
+    watching.cancel()
     await _stop(service, http_server, serving, grpc_server, config.shutdown_grace_s)
+    if lost:
+        await watching
+    if not stopped.done():
+        raise OSError("the HTTP server ended by itself")
 
 
 def _uploads(config: Config) -> Uploads:

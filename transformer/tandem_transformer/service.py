@@ -66,6 +66,7 @@ class Service:
         self.reader = RowReader(bundle.contract)
         self.pipeline = bundle.pipeline()
         self.draining = False
+        self.listening = True
         self._store = store
         self._predictor = predictor
         self._plan = LookupPlan(bundle.model.views)
@@ -92,8 +93,11 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether new requests should come here: not while stopping. What comes all the same is answered."""
-        return not self.draining
+        """Whether new requests should come here: not while stopping, nor where a port does not answer.
+
+        What comes all the same is answered.
+        """
+        return self.listening and not self.draining
 
     def now(self) -> float:
         """The time on the clock of deadlines."""

@@ -81,6 +81,7 @@ async def serve(config: Config) -> int:
     watching = asyncio.create_task(watch(listeners, tell))
     await _wait(serving, starting, watching, stop)
     logger.info("stopping")
+    ended = serving.done()
     repository.stopping = True
     health.close()
     http.should_exit = True
@@ -88,7 +89,7 @@ async def serve(config: Config) -> int:
     watching.cancel()
     tasks = (serving, starting, watching)
     codes = await asyncio.gather(*map(_code, tasks), rpc.stop(config.shutdown_grace_s))
-    return 1 if 1 in codes else 0
+    return 1 if ended or 1 in codes else 0
 
 
 async def _start(repository: Repository, health: Health) -> None:

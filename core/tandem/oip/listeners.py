@@ -1,7 +1,7 @@
-"""The ports of a server, asked by the server itself: a process that answers on one of them and not on another is broken.
+"""The ports of a server, asked by the server itself: a process that answers on one and not on another is broken.
 
 A port may be lost without any error of the process, so nothing but asking it tells. Whoever does not answer in time may
-just be busy, and is left to the probes of the kubelet; a connection that is refused or cut off says that nobody listens.
+just be busy, and is left to the probes of the kubelet; a connection that is refused or cut off says that it is gone.
 """
 
 from __future__ import annotations

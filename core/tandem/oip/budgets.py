@@ -45,11 +45,16 @@ class Backlog:
 
     Args:
         limit: Most bytes.
+
+    Attributes:
+        size: Bytes of unfinished requests and of answers that are not taken.
+        working: Bytes of requests that are being answered.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.size = 0
+        self.working = 0
         self._holders: dict[object, tuple[int, Callable[[], object]]] = {}
 
     def hold(self, holder: object, size: int, drop: Callable[[], object]) -> None:

@@ -101,6 +101,7 @@ class ServingConnection(Http2Connection):
             waits = max(waits, self._block.waits)
         if waits > _LOOKS_WAITED:
             self.abort()
+            return
         for stream in list(self.streams.values()):
             if stream.left or not stream.ended:
                 stream.waits += 1
@@ -161,10 +162,10 @@ class ServingConnection(Http2Connection):
         if number <= self._last:
             self.spend()
             return None
-        if self._warned:  # it was told that those after the last are not taken
+        self._last = number
+        if self._warned:  # it was told that no more are taken
             self.spend()
             return None
-        self._last = number
         if len(self.streams) >= MAX_STREAMS:
             self._reset(number, http2.REFUSED_STREAM)
             self.spend(_RESET_COST)
@@ -222,8 +223,8 @@ class ServingConnection(Http2Connection):
         elif method is not None:
             content, stream.content = stream.content, b""
             message = self._unpacked(stream, content, method.max_bytes)
-            if message is not None:
-                self._begin(stream, self._answer(stream, method.handler, message))
+            if message is not None and self._has_room(stream, len(message)):
+                self._begin(stream, self._answer(stream, method.handler, message), len(message))
         elif streaming := self._stream_handlers.get(path):
             self._go_on(stream, streaming, last=True)
         else:
@@ -294,7 +295,7 @@ class ServingConnection(Http2Connection):
         requests = self._requests.get(stream.number)
         if requests is None:
             requests = self._requests[stream.number] = _Requests()
-            self._begin(stream, self._converse(stream, handler, requests))
+            self._begin(stream, self._converse(stream, handler, requests), 0)
         framed, stream.content = grpc_messages.split(stream.content)
         for one in framed:
             message = self._unpacked(stream, one, AUXILIARY_BYTES)
@@ -332,12 +333,23 @@ class ServingConnection(Http2Connection):
             end = grpc_headers.refusal(Internal("internal error"))
         self._end(stream, end)
 
-    def _begin(self, stream: Stream, answering: Coroutine[Any, Any, None]) -> None:
+    def _has_room(self, stream: Stream, size: int) -> bool:
+        """Whether a request can be answered now; if not, its client is told."""
+        working = self._backlog.working
+        if working and working + size > self._backlog.limit:
+            error = Overloaded(f"{working} bytes of requests are being answered already", retry_after=1)
+            self._end(stream, grpc_headers.refusal(error))
+            return False
+        return True
+
+    def _begin(self, stream: Stream, answering: Coroutine[Any, Any, None], size: int) -> None:
+        self._backlog.working += size
         task = self._tasks[stream.number] = self._loop.create_task(answering)
         # not in the task itself: one that is cancelled before it runs never comes to its end
-        task.add_done_callback(lambda _: self._done(stream.number))
+        task.add_done_callback(lambda _: self._done(stream.number, size))
 
-    def _done(self, number: int) -> None:
+    def _done(self, number: int, size: int) -> None:
+        self._backlog.working -= size
         del self._tasks[number]
         self._requests.pop(number, None)
 
@@ -427,7 +439,8 @@ class ServingConnection(Http2Connection):
 
     def _close_if_done(self) -> None:
         if self._settled and not self.streams and self.connected:
-            self.write(_goaway(self._last, http2.NO_ERROR))
+            if not self._warned:
+                self.write(_goaway(self._last, http2.NO_ERROR))
             self.close()
 
 

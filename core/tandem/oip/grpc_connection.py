@@ -63,7 +63,7 @@ class ServingConnection(Http2Connection):
         self._backlog = backlog
         self._closed = closed
         self._allowance = Allowance(_OVERHEAD, _OVERHEAD_PER_S, self._loop.time)
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._tasks: dict[int, tuple[asyncio.Task[None], int]] = {}
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._requests: dict[int, _Requests] = {}
         self._last = 0
@@ -284,6 +284,8 @@ class ServingConnection(Http2Connection):
                 if "grpc-encoding" in stream.headers:
                     encoding = grpc_messages.answer_encoding(stream.headers)
                 self.write(self.message(stream, grpc_headers.HEADS[encoding], content, grpc_headers.OK, encoding))
+        finally:
+            self._done(stream.number)
 
     def _go_on(self, stream: Stream, handler: StreamHandler, *, last: bool) -> None:
         """Hand over the requests that have come in a stream that may have more of them."""
@@ -344,13 +346,17 @@ class ServingConnection(Http2Connection):
 
     def _begin(self, stream: Stream, answering: Coroutine[Any, Any, None], size: int) -> None:
         self._backlog.working += size
-        task = self._tasks[stream.number] = self._loop.create_task(answering)
-        # not in the task itself: one that is cancelled before it runs never comes to its end
-        task.add_done_callback(lambda _: self._done(stream.number, size))
+        self._tasks[stream.number] = self._loop.create_task(answering), size
 
-    def _done(self, number: int, size: int) -> None:
+    def _done(self, number: int, *, cancel: bool = False) -> None:
+        """Let go of what answers a call. A task that is cancelled before it runs does not come to do so itself."""
+        running = self._tasks.pop(number, None)
+        if running is None:
+            return
+        task, size = running
         self._backlog.working -= size
-        del self._tasks[number]
+        if cancel and task is not asyncio.current_task():
+            task.cancel()
         self._requests.pop(number, None)
 
     def _unpacked(self, stream: Stream, framed: bytes | bytearray, limit: int) -> bytes | None:
@@ -408,18 +414,14 @@ class ServingConnection(Http2Connection):
             stream.content = stream.unsent = b""
         if (timer := self._timers.pop(number, None)) is not None:
             timer.cancel()
-        task = self._tasks.get(number)
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
+        self._done(number, cancel=True)
 
     def _end(self, stream: Stream, trailers: bytes) -> None:
         """End a call with its status, and let go of what answers it. Without a message head and trailers are one."""
         if stream.number not in self.streams:
             return
         if stream.open:
-            task = self._tasks.get(stream.number)
-            if task is not None and task is not asyncio.current_task():
-                task.cancel()
+            self._done(stream.number, cancel=True)
             self.write(self.further(stream, trailers=trailers))
         elif stream.left:
             self._cancel(stream)

@@ -25,7 +25,8 @@ class Allowance:
 
     def earn(self, amount: float) -> None:
         """Useful work has been done."""
-        self._left = min(self._capacity, self._left + amount)
+        left = self._left + amount
+        self._left = left if left < self._capacity else self._capacity
 
     def spend(self, amount: float) -> bool:
         """Whether there was enough; the clock is read only where there is not."""

@@ -223,7 +223,13 @@ class ServingConnection(Http2Connection):
         elif method is not None:
             content, stream.content = stream.content, b""
             message = self._unpacked(stream, content, method.max_bytes)
-            if message is not None and self._has_room(stream, len(message)):
+            if message is None:
+                return
+            working = self._backlog.working
+            if working and working + len(message) > self._backlog.limit:
+                error = Overloaded(f"{working} bytes of requests are being answered already", retry_after=1)
+                self._end(stream, grpc_headers.refusal(error))
+            else:
                 self._begin(stream, self._answer(stream, method.handler, message), len(message))
         elif streaming := self._stream_handlers.get(path):
             self._go_on(stream, streaming, last=True)
@@ -254,7 +260,9 @@ class ServingConnection(Http2Connection):
     def sent(self, stream: Stream) -> None:
         """An answer is complete."""
         self._allowance.earn(_EARNED)
-        self._forget(stream.number)
+        self.streams.pop(stream.number, None)
+        if self._timers:
+            self._cancel_timer(stream.number)
         if self._settled:
             self._loop.call_soon(self._close_if_done)  # when the last of it has been written
 
@@ -272,7 +280,8 @@ class ServingConnection(Http2Connection):
 
     async def _answer(self, stream: Stream, handler: Handler, message: bytes) -> None:
         try:
-            content = await handler(message, CallContext(stream.headers, self._deadline(stream)))
+            deadline = self._deadline(stream) if self._timers else None
+            content = await handler(message, CallContext(stream.headers, deadline))
         except RequestError as error:
             self._end(stream, grpc_headers.refusal(error))
         except Exception as error:
@@ -333,16 +342,9 @@ class ServingConnection(Http2Connection):
         except Exception as error:
             logger.error("unexpected error", exc_info=error)
             end = grpc_headers.refusal(Internal("internal error"))
+        finally:
+            self._backlog.release(stream)
         self._end(stream, end)
-
-    def _has_room(self, stream: Stream, size: int) -> bool:
-        """Whether a request can be answered now; if not, its client is told."""
-        working = self._backlog.working
-        if working and working + size > self._backlog.limit:
-            error = Overloaded(f"{working} bytes of requests are being answered already", retry_after=1)
-            self._end(stream, grpc_headers.refusal(error))
-            return False
-        return True
 
     def _begin(self, stream: Stream, answering: Coroutine[Any, Any, None], size: int) -> None:
         self._backlog.working += size
@@ -409,12 +411,14 @@ class ServingConnection(Http2Connection):
         stream = self.streams.pop(number, None)
         if stream is None:
             return
-        if stream.content or stream.unsent:
-            self._backlog.release(stream)
-            stream.content = stream.unsent = b""
+        self._backlog.release(stream)
+        stream.content = stream.unsent = b""
+        self._cancel_timer(number)
+        self._done(number, cancel=True)
+
+    def _cancel_timer(self, number: int) -> None:
         if (timer := self._timers.pop(number, None)) is not None:
             timer.cancel()
-        self._done(number, cancel=True)
 
     def _end(self, stream: Stream, trailers: bytes) -> None:
         """End a call with its status, and let go of what answers it. Without a message head and trailers are one."""

@@ -1,24 +1,18 @@
-"""gRPC: the methods of the protocol, and the server that answers calls of them."""
+"""gRPC: the methods of the protocol."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from tandem.errors import Internal, RequestError
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip import protobuf
-from tandem.oip.health import SERVICE as HEALTH
-from tandem.oip.health import Health
-from tandem.oip.reflection import SERVICES as REFLECTION
-from tandem.oip.reflection import reflect
+from tandem.oip.grpc_methods import CallContext, Method
+from tandem.oip.grpc_server import method
 from tandem_predictor.admission import Admission
-from tandem_predictor.grpc_protocol import Guarded, Handler, ServingConnection, StreamHandler
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
 from tandem_predictor.routes import NAME, VERSION, extensions
@@ -40,7 +34,7 @@ class Service:
         self._admission = admission
         self._unknown = metrics.of("")
 
-    async def infer(self, message: bytes) -> bytes:
+    async def infer(self, message: bytes, context: CallContext) -> bytes:
         """A serialised ``ModelInferResponse`` to a serialised ``ModelInferRequest``.
 
         Raises:
@@ -112,103 +106,37 @@ class Service:
         await self._repository.unload(name)
         return pb.RepositoryModelUnloadResponse(model_name=name, isUnloaded=True)
 
-    def handlers(self) -> Mapping[str, Handler | Guarded]:
-        """All methods, by their full path."""
-        methods: dict[str, Handler | Guarded] = {
-            "ModelInfer": self.infer,
-            "ServerLive": _handler(self.live, pb.ServerLiveRequest),
-            "ServerReady": _handler(self.ready, pb.ServerReadyRequest),
-            "ServerMetadata": _handler(self.server, pb.ServerMetadataRequest),
-            "ModelReady": _handler(self.model_ready, pb.ModelReadyRequest),
-            "ModelMetadata": _handler(self.model, pb.ModelMetadataRequest),
-            "ModelConfig": _handler(self.config, pb.ModelConfigRequest),
-            "ModelStatistics": _handler(self.statistics, pb.ModelStatisticsRequest),
+    def methods(self, max_message_bytes: int) -> Mapping[str, Method]:
+        """All methods, by their full path.
+
+        Args:
+            max_message_bytes: Longest request to infer.
+        """
+        methods = {
+            "ModelInfer": Method(self.infer, max_message_bytes),
+            "ServerLive": method(self.live, pb.ServerLiveRequest),
+            "ServerReady": method(self.ready, pb.ServerReadyRequest),
+            "ServerMetadata": method(self.server, pb.ServerMetadataRequest),
+            "ModelReady": method(self.model_ready, pb.ModelReadyRequest),
+            "ModelMetadata": method(self.model, pb.ModelMetadataRequest),
+            "ModelConfig": method(self.config, pb.ModelConfigRequest),
+            "ModelStatistics": method(self.statistics, pb.ModelStatisticsRequest),
         }
         if self._repository.managed:
             methods["RepositoryIndex"] = self._guarded(self.index, pb.RepositoryIndexRequest)
             methods["RepositoryModelLoad"] = self._guarded(self.load, pb.RepositoryModelLoadRequest)
             methods["RepositoryModelUnload"] = self._guarded(self.unload, pb.RepositoryModelUnloadRequest)
-        return {f"/{protobuf.SERVICE}/{name}": handler for name, handler in methods.items()}
+        return {f"/{protobuf.SERVICE}/{name}": method for name, method in methods.items()}
 
-    def _guarded(self, method: Callable[[Any], Awaitable[Any]], request: Any) -> Guarded:
+    def _guarded(self, answer: Callable[[Any], Awaitable[Any]], request: Any) -> Method:
         """A method that only clients with the token may call."""
-        handler = _handler(method, request)
+        unguarded = method(answer, request)
 
-        async def answer(headers: Mapping[str, str], message: bytes) -> bytes:
-            self._repository.authorize(headers.get("authorization", ""))
-            return await handler(message)
+        async def handler(message: bytes, context: CallContext) -> bytes:
+            self._repository.authorize(context.headers.get("authorization", ""))
+            return await unguarded.handler(message, context)
 
-        return Guarded(answer)
-
-
-class GrpcServer:
-    """Serves calls.
-
-    Args:
-        handlers: What answers unary calls, by the full path of the method.
-        max_message_bytes: Longest request; responses have no limit.
-        streams: What answers other calls, by the full path of the method.
-    """
-
-    def __init__(
-        self,
-        handlers: Mapping[str, Handler | Guarded],
-        max_message_bytes: int,
-        streams: Mapping[str, StreamHandler] = MappingProxyType({}),
-    ) -> None:
-        self._handlers = handlers
-        self._streams = streams
-        self._max_message_bytes = max_message_bytes
-        self._connections: set[ServingConnection] = set()
-        self._server: asyncio.Server | None = None
-        self._all_closed = asyncio.Event()
-
-    async def start(self, listener: socket.socket) -> None:
-        """Serve the connections that a listening socket accepts."""
-        self._server = await asyncio.get_running_loop().create_server(self._connection, sock=listener)
-
-    async def stop(self, grace: float) -> None:
-        """Let calls under way end, for at most ``grace`` seconds; clients are told to call elsewhere."""
-        if self._server is not None:
-            self._server.close()
-        for connection in list(self._connections):
-            connection.drain()
-        if self._connections:
-            try:
-                await asyncio.wait_for(self._all_closed.wait(), grace)
-            except TimeoutError:
-                for connection in list(self._connections):
-                    connection.abort()
-
-    def _connection(self) -> ServingConnection:
-        connection = ServingConnection(self._handlers, self._streams, self._max_message_bytes, self._closed)
-        self._connections.add(connection)
-        self._all_closed.clear()
-        return connection
-
-    def _closed(self, connection: ServingConnection) -> None:
-        self._connections.discard(connection)
-        if not self._connections:
-            self._all_closed.set()
-
-
-def health_handlers(health: Health) -> Mapping[str, Handler]:
-    """Unary methods of health checks, by their full path."""
-    return {f"/{HEALTH}/Check": health.check, f"/{HEALTH}/List": health.list}
-
-
-def stream_handlers(health: Health) -> Mapping[str, StreamHandler]:
-    """All methods that stream, of health checks and of reflection, by their full path."""
-    reflection = {f"/{name}/ServerReflectionInfo": reflect for name in REFLECTION}
-    return {f"/{HEALTH}/Watch": health.watch, **reflection}
-
-
-def _handler(method: Callable[[Any], Awaitable[Any]], request: Any) -> Handler:
-    async def answer(message: bytes) -> bytes:
-        response: bytes = (await method(protobuf.parse(request, message))).SerializeToString()
-        return response
-
-    return answer
+        return Method(handler, unguarded.max_bytes)
 
 
 def _model_name(request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest) -> str:

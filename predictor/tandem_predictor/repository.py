@@ -27,6 +27,7 @@ class Repository:
 
     Attributes:
         started: Whether the models that were there at the start are all loaded.
+        listening: Whether all ports of the server answer.
         stopping: Whether the server is about to end.
         changed: Is told when :attr:`ready` may have changed.
         managed: Whether clients that have the token may list, load and unload models.
@@ -40,14 +41,15 @@ class Repository:
         self._own: frozenset[str] = frozenset()
         self._changing = asyncio.Lock()
         self.started = False
+        self.listening = True
         self.stopping = False
         self.changed: Callable[[], object] = lambda: None
         self.managed = config.model_repository is not None and bool(config.repository_token)
 
     @property
     def ready(self) -> bool:
-        """Whether the server should get traffic: not without a model."""
-        return self.started and not self.stopping and bool(self._models)
+        """Whether the server should get traffic: not without a model, nor with a port that does not answer."""
+        return self.started and self.listening and not self.stopping and bool(self._models)
 
     def get(self, name: str, version: str = "") -> Model:
         """The model of this name and, if given, version.

@@ -15,12 +15,14 @@ import uvicorn
 
 from tandem.errors import BundleError
 from tandem.oip import protobuf
+from tandem.oip.grpc_server import GrpcServer, health_methods, stream_handlers
 from tandem.oip.health import Health
+from tandem.oip.listeners import grpc_listener, http_listener, watch
 from tandem.oip.uploads import Uploads
 from tandem_predictor.admission import Admission
 from tandem_predictor.app import App
 from tandem_predictor.config import Config
-from tandem_predictor.grpc_server import GrpcServer, Service, health_handlers, stream_handlers
+from tandem_predictor.grpc_server import Service
 from tandem_predictor.http_protocol import CorkedProtocol
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.repository import Repository
@@ -47,7 +49,7 @@ async def serve(config: Config) -> int:
     Both front ends answer health checks while models load: readiness comes when all are loaded.
 
     Returns:
-        The exit code: 0 after an orderly end, 1 if a model or a flag was refused or a port is taken.
+        The exit code: 0 after an orderly end, 1 if a model or a flag was refused, or a port is taken or lost.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -58,25 +60,37 @@ async def serve(config: Config) -> int:
     http = _http_server(config, App(repository, admission, metrics, config.max_body_bytes), metrics)
     health = Health([protobuf.SERVICE], lambda: repository.ready)
     repository.changed = health.changed
-    handlers = {**Service(repository, admission, metrics).handlers(), **health_handlers(health)}
-    rpc = GrpcServer(handlers, config.max_body_bytes, stream_handlers(health))
+    methods = Service(repository, admission, metrics).methods(config.max_body_bytes)
+    rpc = GrpcServer({**methods, **health_methods(health)}, stream_handlers(health))
     try:
         check_providers(config.execution_providers)
         listener = _listen(config.host, config.http_port)
+        listeners = [http_listener(config.host, config.http_port)]
         if config.grpc_port:
             await rpc.start(_listen(config.host, config.grpc_port))
+            listeners.append(grpc_listener(config.host, config.grpc_port))
     except (BundleError, OSError) as error:
         logger.error("%s", error)
         return 1
+
+    def tell(listening: bool) -> None:
+        if repository.listening != listening:
+            repository.listening = listening
+            health.changed()
+
     serving, starting = asyncio.create_task(http.serve([listener])), asyncio.create_task(_start(repository))
-    await _wait(serving, starting, stop)
+    watching = asyncio.create_task(watch(listeners, tell))
+    await _wait(serving, starting, watching, stop)
     logger.info("stopping")
+    ended = serving.done()
     repository.stopping = True
     health.close()
     http.should_exit = True
     starting.cancel()
-    codes = await asyncio.gather(_code(serving), _code(starting), rpc.stop(config.shutdown_grace_s))
-    return 1 if 1 in codes else 0
+    watching.cancel()
+    tasks = (serving, starting, watching)
+    codes = await asyncio.gather(*map(_code, tasks), rpc.stop(config.shutdown_grace_s))
+    return 1 if ended or 1 in codes else 0
 
 
 async def _start(repository: Repository) -> None:
@@ -87,8 +101,11 @@ async def _start(repository: Repository) -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
-async def _wait(serving: asyncio.Task[None], starting: asyncio.Task[None], stop: asyncio.Event) -> None:
-    """Until a signal comes, the HTTP server ends, or a model is refused."""
+async def _wait(
+    serving: asyncio.Task[None], starting: asyncio.Task[None], watching: asyncio.Task[None], stop: asyncio.Event
+) -> None:
+    """Until a signal comes, the HTTP server ends, a port is lost, or a model is refused."""
+    watching.add_done_callback(lambda _: stop.set())
     starting.add_done_callback(lambda done: stop.set() if done.cancelled() or done.exception() else None)
     serving.add_done_callback(lambda _: stop.set())
     await stop.wait()
@@ -100,7 +117,7 @@ async def _code(task: asyncio.Task[None]) -> int:
         await task
     except asyncio.CancelledError:
         return 0
-    except BundleError as error:
+    except (BundleError, ConnectionError) as error:
         logger.error("%s", error)
         return 1
     return 0

@@ -95,3 +95,17 @@ def test_an_empty_repository_is_served_and_not_ready(tmp_path: Path) -> None:
             assert json.loads(client.getresponse().read()) == {"ready": False}
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["HTTP", "gRPC"])
+def test_a_port_that_is_lost_ends_the_process(tmp_path: Path, which: int) -> None:
+    graphs.linear(tmp_path / "model.onnx")
+    ports = free_port(), free_port()
+    command = [sys.executable, str(Path(__file__).with_name("deaf.py")), str(which), "--host", "127.0.0.1"]
+    command += ["--http_port", str(ports[0]), "--grpc_port", str(ports[1]), "--model_dir", str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(process, "ready")
+        process.send_signal(signal.SIGUSR1)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"port {ports[which]} does not answer any more" in errors

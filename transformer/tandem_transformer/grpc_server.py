@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
-import grpc
-import grpc.aio
-
-from tandem.errors import Internal, NotFound, Overloaded, RequestError
+from tandem.errors import DeadlineExceeded, Internal, NotFound, Overloaded, RequestError
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip import protobuf
 from tandem.oip.extensions import EXTENSIONS
-from tandem.oip.health import SERVICE as HEALTH
+from tandem.oip.grpc_methods import CallContext, Method, StreamHandler
+from tandem.oip.grpc_server import health_methods, method, stream_handlers
 from tandem.oip.health import Health
-from tandem.oip.reflection import SERVICES as REFLECTION
-from tandem.oip.reflection import reflect
 from tandem_transformer.exchange import log, log_error
 from tandem_transformer.service import Service
 from tandem_transformer.traffic import HEADER, traffic_of
 from tandem_transformer.v2 import V2
 
-Context = Any
+CLIENT_GONE: Final = 499
+"""What a call is counted as whose client has cancelled it; it gets no answer."""
 
 
 class GrpcService:
@@ -37,7 +34,6 @@ class GrpcService:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._health = Health([protobuf.SERVICE], lambda: service.ready)
-        self._closing = asyncio.Event()
         self._v2 = V2(
             service.bundle.contract, service.model_name, service.bundle.version, service.config.max_request_rows
         )
@@ -45,59 +41,56 @@ class GrpcService:
     def close(self) -> None:
         """End the calls that would go on for as long as their client likes, once the service is not ready any more."""
         self._health.close()
-        self._closing.set()
 
-    def handlers(self) -> list[grpc.GenericRpcHandler[Any, Any]]:
-        """Handlers of all methods, for :meth:`grpc.aio.Server.add_generic_rpc_handlers`."""
-        health = {
-            "Check": grpc.unary_unary_rpc_method_handler(_bytes_method(self._health.check)),
-            "List": grpc.unary_unary_rpc_method_handler(_bytes_method(self._health.list)),
-            "Watch": grpc.stream_stream_rpc_method_handler(_stream_method(self._health.watch)),
-        }
-        reflection = {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(_stream_method(self._reflect))}
+    def changed(self) -> None:
+        """Tell those that watch whether the service is ready."""
+        self._health.changed()
+
+    def methods(self) -> Mapping[str, Method]:
+        """All unary methods, by their full path."""
         methods = {
-            "ServerLive": _method(self._live, pb.ServerLiveRequest),
-            "ServerReady": _method(self._ready, pb.ServerReadyRequest),
-            "ServerMetadata": _method(self._server_metadata, pb.ServerMetadataRequest),
-            "ModelReady": _method(self._model_ready, pb.ModelReadyRequest),
-            "ModelMetadata": _method(self._model_metadata, pb.ModelMetadataRequest),
-            "ModelConfig": _method(self._config, pb.ModelConfigRequest),
-            "ModelStatistics": _method(self._statistics, pb.ModelStatisticsRequest),
-            "ModelInfer": grpc.unary_unary_rpc_method_handler(self._infer),
+            "ServerLive": method(self._live, pb.ServerLiveRequest),
+            "ServerReady": method(self._ready, pb.ServerReadyRequest),
+            "ServerMetadata": method(self._server_metadata, pb.ServerMetadataRequest),
+            "ModelReady": method(self._model_ready, pb.ModelReadyRequest),
+            "ModelMetadata": method(self._model_metadata, pb.ModelMetadataRequest),
+            "ModelConfig": method(self._config, pb.ModelConfigRequest),
+            "ModelStatistics": method(self._statistics, pb.ModelStatisticsRequest),
+            "ModelInfer": Method(self._infer, self._service.config.max_body_bytes),
         }
-        services = {protobuf.SERVICE: methods, HEALTH: health, **dict.fromkeys(REFLECTION, reflection)}
-        return [grpc.method_handlers_generic_handler(name, methods) for name, methods in services.items()]
+        own = {f"/{protobuf.SERVICE}/{name}": method for name, method in methods.items()}
+        return {**own, **health_methods(self._health)}
 
-    def _reflect(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        return reflect(_until(self._closing, messages))
+    def streams(self) -> Mapping[str, StreamHandler]:
+        """All methods that stream, by their full path."""
+        return stream_handlers(self._health)
 
-    async def _infer(self, message: bytes, context: Context) -> bytes:
+    async def _infer(self, message: bytes, context: CallContext) -> bytes:
         started = time.perf_counter()
         recorder = self._service.recorder
         recorder.inflight += 1
         status = 200
-        unit, remaining = self._unit(context), context.time_remaining()
-        traffic = recorder.traffic(_traffic(context), unit)
+        unit, remaining = context.header(self._service.config.unit_header), context.remaining
+        traffic = recorder.traffic(traffic_of(context.header(HEADER)), unit)
         try:
             return await self._answer(message, context, traffic)
         except RequestError as error:
             status = error.status
             log_error(error, b"-")
-            await _abort(context, error)
+            raise
+        except asyncio.CancelledError:
+            status = DeadlineExceeded.status if context.expired else CLIENT_GONE
+            raise
         except Exception:
             status = 500
             log.exception("a request failed")
-            await _abort(context, Internal("internal error"))
+            raise Internal("internal error") from None
         finally:
             recorder.inflight -= 1
             own_deadline = remaining is not None and remaining < self._service.config.request_timeout_ms / 1000
             recorder.answered(status, time.perf_counter() - started, traffic, unit=unit, own_deadline=own_deadline)
-        raise AssertionError("abort does not return")
 
-    def _unit(self, context: Context) -> bytes | None:
-        return _metadata(context, self._service.config.unit_header)
-
-    async def _answer(self, message: bytes, context: Context, traffic: int) -> bytes:
+    async def _answer(self, message: bytes, context: CallContext, traffic: int) -> bytes:
         service = self._service
         started = time.perf_counter()
         if service.config.workers and service.recorder.inflight > service.config.workers:
@@ -105,8 +98,7 @@ class GrpcService:
         request = protobuf.decode_request(message)
         self._check(request.model_name, request.model_version)
         columns = self._v2.decode(request)
-        remaining = context.time_remaining()
-        call = service.call(len(next(iter(columns.values()))), remaining)
+        call = service.call(len(next(iter(columns.values()))), context.remaining)
         call.columns = columns
         call.traffic = traffic
         call.decode_s = time.perf_counter() - started
@@ -160,75 +152,3 @@ class GrpcService:
         self._check(request.name or service.model_name, request.version)
         statistics = service.recorder.statistics().as_dict(service.model_name, service.bundle.version)
         return pb.ModelStatisticsResponse(model_stats=[statistics])
-
-
-def _method(answer: Callable[[Any], Awaitable[Any]], request_type: Any) -> grpc.RpcMethodHandler[Any, Any]:
-    async def method(request: Any, context: Context) -> Any:
-        try:
-            return await answer(request)
-        except RequestError as error:
-            await _abort(context, error)
-
-    return grpc.unary_unary_rpc_method_handler(
-        method,
-        request_deserializer=request_type.FromString,
-        response_serializer=lambda response: response.SerializeToString(),
-    )
-
-
-def _traffic(context: Context) -> int:
-    """How a call came here, as the gateway says."""
-    return traffic_of(_metadata(context, HEADER))
-
-
-def _metadata(context: Context, name: str) -> bytes | None:
-    """The value of a key of a call's metadata; None without it."""
-    return next((value.encode() for key, value in context.invocation_metadata() if key == name), None)
-
-
-def _bytes_method(answer: Callable[[bytes], Awaitable[bytes]]) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    async def method(message: bytes, context: Context) -> bytes:
-        try:
-            return await answer(message)
-        except RequestError as error:
-            await _abort(context, error)
-        raise AssertionError("abort does not return")
-
-    return method
-
-
-def _stream_method(
-    answer: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]],
-) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
-    async def method(messages: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        try:
-            async for content in answer(aiter(messages)):
-                yield content
-        except RequestError as error:
-            await _abort(context, error)
-
-    return method
-
-
-async def _until(closing: asyncio.Event, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Messages up to the last of them, or to the end of the server."""
-    closed = asyncio.ensure_future(closing.wait())
-    try:
-        while True:
-            following = asyncio.ensure_future(anext(messages, None))
-            await asyncio.wait((following, closed), return_when=asyncio.FIRST_COMPLETED)
-            if not following.done():
-                following.cancel()
-                return
-            message = following.result()
-            if message is None:
-                return
-            yield message
-    finally:
-        closed.cancel()
-
-
-async def _abort(context: Context, error: RequestError) -> None:
-    """End the call with the error's status; its code travels in the trailing metadata."""
-    context.set_trailing_metadata((("tandem-error-code", error.code),))
-    await context.abort(getattr(grpc.StatusCode, error.grpc_status), str(error))

@@ -11,10 +11,11 @@ import socket
 from collections.abc import Iterator
 from functools import partial
 
-import grpc.aio
 import uvicorn
 
 from tandem.bundle import Bundle
+from tandem.oip.grpc_server import GrpcServer
+from tandem.oip.listeners import grpc_listener, http_listener, watch
 from tandem.oip.uploads import Uploads
 from tandem.stores import open_store
 from tandem_transformer.app import App
@@ -37,6 +38,7 @@ async def serve(config: Config) -> None:
 
     Raises:
         BundleError: if the bundle is refused, or its golden rows do not come out as in training.
+        OSError: if it cannot listen, or a port does not answer any more.
     """
     bundle = Bundle.open(config.model_dir, digest=config.bundle_digest or None)
     recorder = Recorder(bundle, config.model_name or bundle.name)
@@ -45,7 +47,11 @@ async def serve(config: Config) -> None:
     service.prove()
     service.recorder.keep_flushing()
     grpc_service = GrpcService(service)
-    grpc_server = await _start_grpc(grpc_service, config) if config.grpc_port else None
+    grpc_server = GrpcServer(grpc_service.methods(), grpc_service.streams())
+    listeners = [http_listener(config.host, config.http_port)]
+    if config.grpc_port:
+        await grpc_server.start(_listen(config, config.grpc_port))
+        listeners.append(grpc_listener(config.host, config.grpc_port))
     app = App(service)
     http_server = _HttpServer(
         uvicorn.Config(
@@ -71,7 +77,7 @@ async def serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    serving = loop.create_task(http_server.serve(sockets=[_listen(config)]))
+    serving = loop.create_task(http_server.serve(sockets=[_listen(config, config.http_port)]))
     log.info(
         "ready",
         extra={
@@ -81,12 +87,25 @@ async def serve(config: Config) -> None:
             "grpc_port": config.grpc_port,
         },
     )
+
+    def tell(listening: bool) -> None:
+        if service.listening != listening:
+            service.listening = listening
+            grpc_service.changed()
+
+    watching = loop.create_task(watch(listeners, tell))
     stopped = loop.create_task(stop.wait())
-    await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([serving, watching, stopped], return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping")
     service.draining = True
     grpc_service.close()
+    lost = not stopped.done() and watching.done()
+    watching.cancel()
     await _stop(service, http_server, serving, grpc_server, config.shutdown_grace_s)
+    if lost:
+        await watching
+    if not stopped.done():
+        raise OSError("the HTTP server ended by itself")
 
 
 def _uploads(config: Config) -> Uploads:
@@ -111,44 +130,26 @@ async def _stop(
     service: Service,
     http_server: uvicorn.Server,
     serving: asyncio.Task[None],
-    grpc_server: grpc.aio.Server | None,
+    grpc_server: GrpcServer,
     grace_s: float,
 ) -> None:
     """Refuse nothing that has arrived: readiness goes first, connections close as their answers are out."""
     http_server.should_exit = True
-    if grpc_server is not None:
-        await grpc_server.stop(grace_s)
+    await grpc_server.stop(grace_s)
     await serving
     await service.close()
 
 
-async def _start_grpc(service: GrpcService, config: Config) -> grpc.aio.Server:
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", config.max_body_bytes),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", int(config.processes > 1)),
-        ]
-    )
-    server.add_generic_rpc_handlers(service.handlers())
-    try:
-        server.add_insecure_port(f"{config.host}:{config.grpc_port}")
-    except RuntimeError as error:
-        raise OSError(f"cannot listen at {config.host}:{config.grpc_port}: {error}") from None
-    await server.start()
-    return server
-
-
-def _listen(config: Config) -> socket.socket:
+def _listen(config: Config, port: int) -> socket.socket:
     """A listening socket that several processes can share."""
     listener = socket.socket(socket.AF_INET6 if ":" in config.host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if config.processes > 1:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        listener.bind((config.host, config.http_port))
+        listener.bind((config.host, port))
     except OSError as error:
-        raise OSError(f"port {config.http_port}: {error}") from error
+        raise OSError(f"cannot listen at {config.host}:{port}: {error}") from error
     listener.listen(2048)
     listener.setblocking(False)
     return listener

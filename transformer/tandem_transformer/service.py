@@ -66,6 +66,7 @@ class Service:
         self.reader = RowReader(bundle.contract)
         self.pipeline = bundle.pipeline()
         self.draining = False
+        self.listening = True
         self._store = store
         self._predictor = predictor
         self._plan = LookupPlan(bundle.model.views)
@@ -92,8 +93,11 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether new requests should come here: not while stopping. What comes all the same is answered."""
-        return not self.draining
+        """Whether new requests should come here: not while stopping, nor where a port does not answer.
+
+        What comes all the same is answered.
+        """
+        return self.listening and not self.draining
 
     def now(self) -> float:
         """The time on the clock of deadlines."""
@@ -163,7 +167,7 @@ class Service:
             RequestError: as a request would see it, where the predictor cannot be asked.
         """
         golden = self.bundle.golden()
-        found = await self._predict(dict(golden.vectors), self._loop.time() + self._predictor_timeout)
+        found = await self._predict(dict(golden.vectors))
         try:
             check_outputs(found, dict(golden.outputs), self.bundle.tolerance(provider))
         except BundleError as error:
@@ -192,11 +196,10 @@ class Service:
         rows = sum(call.size for call in calls)
         now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
         as_of = self.reader.as_of(request, now)
-        deadline = max(call.deadline for call in calls)
         merged = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
-        views = await self._lookup(self._plan.keys(request), rows, deadline) if self._plan.uses else ()
+        views = await self._lookup(self._plan.keys(request), rows) if self._plan.uses else ()
         looked_up = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
@@ -211,7 +214,7 @@ class Service:
         if len(calls) == 1:
             calls[0].tensors = tensors
         assembled = clock()
-        outputs = await self._predict(tensors, deadline)
+        outputs = await self._predict(tensors)
         predicted = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
@@ -230,9 +233,12 @@ class Service:
         self.recorder.batch(batch, calls, views, as_of)
         _resolve(calls, batch)
 
-    async def _lookup(self, keys: Sequence[bytes], rows: int, deadline: float) -> tuple[ViewColumns, ...]:
+    # Clients' own deadlines end the waiting for a batch, never its work: who gives up a look-up or a call of the
+    # predictor half-way has to close the connection, and to suspect the predictor, which others share.
+
+    async def _lookup(self, keys: Sequence[bytes], rows: int) -> tuple[ViewColumns, ...]:
         try:
-            async with asyncio.timeout_at(min(self._loop.time() + self._store_timeout, deadline)):
+            async with asyncio.timeout(self._store_timeout):
                 values = await self._store.get(keys)
         except TimeoutError:
             raise Unavailable(
@@ -242,9 +248,9 @@ class Service:
             raise Unavailable(str(error), code="store_unavailable", retry_after=1) from error
         return self._plan.unpack(values, rows)
 
-    async def _predict(self, tensors: dict[str, np.ndarray], deadline: float) -> dict[str, np.ndarray]:
+    async def _predict(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
-            async with asyncio.timeout_at(min(self._loop.time() + self._predictor_timeout, deadline)):
+            async with asyncio.timeout(self._predictor_timeout):
                 return await self._predictor.infer(tensors)
         except TimeoutError:
             raise DeadlineExceeded("the predictor did not answer in time", code="predictor_timeout") from None

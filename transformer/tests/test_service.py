@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tandem import Bundle, StoreError
-from tandem.errors import RequestError
+from tandem.errors import DeadlineExceeded, RequestError
 from tandem.pipeline import Tensors
 from tandem.stores.memory import MemoryStore
 from tandem_transformer.batch import Answer
@@ -236,3 +236,49 @@ async def test_a_call_ends_at_its_own_deadline_whatever_the_others_of_its_batch_
         await late.answer
     assert error.value.code == "deadline_exceeded"
     assert not other.answer.done()
+
+
+class Slow(InProcessPredictor):
+    """A predictor that answers when it is let."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle)
+        self.begun = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.finished = 0
+
+    async def infer(self, tensors: Tensors) -> Tensors:
+        await self._work()
+        return await super().infer(tensors)
+
+    async def _work(self) -> None:
+        self.begun.set()
+        await self.go_on.wait()
+        self.finished += 1
+
+
+class SlowStore(Slow):
+    """So is the store."""
+
+    async def infer(self, tensors: Tensors) -> Tensors:
+        return await InProcessPredictor.infer(self, tensors)
+
+    async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        await self._work()
+        return await world.memory_store().get(keys)
+
+
+@pytest.mark.parametrize("slow", [Slow, SlowStore])
+async def test_a_clients_short_deadline_ends_its_own_waiting_only(bundle: Bundle, slow: type[Slow]) -> None:
+    """What has begun goes on: to cut it off would close a connection, and pass over a predictor, that others share."""
+    part = slow(bundle)
+    store = part if isinstance(part, SlowStore) else None
+    service = make_service(bundle, predictor=part, store=store, store_timeout_ms=30_000, predictor_timeout_ms=30_000)
+    call = asyncio.create_task(ask(service, good_row(), seconds=0.3))
+    await part.begun.wait()
+    with pytest.raises(DeadlineExceeded):
+        await call
+    assert part.finished == 0
+    part.go_on.set()
+    await service.close()
+    assert part.finished == 1

@@ -27,17 +27,22 @@ class BadFraming(Exception):
     """What came in a stream is not one message as the protocol frames it."""
 
 
-def split(content: bytes) -> tuple[list[bytes], bytes]:
+def split(content: bytes | bytearray) -> tuple[list[bytes], bytes | bytearray]:
     """Whole messages with their prefixes, and what has come of the next one."""
-    messages = []
+    messages: list[bytes] = []
     at = 0
     while len(content) - at >= PREFIX and len(content) >= (end := at + _length(content, at)):
-        messages.append(content[at:end])
+        messages.append(bytes(content[at:end]))
         at = end
-    return messages, content[at:]
+    return messages, content[at:] if at else content
 
 
-def unpack(framed: bytes, encoding: str, limit: int) -> bytes:
+def announced(content: bytes | bytearray) -> int:
+    """How long the message is that has begun to come, as it says; 0 where that is not to be seen yet."""
+    return int.from_bytes(content[1:PREFIX], "big") if len(content) >= PREFIX else 0
+
+
+def unpack(framed: bytes | bytearray, encoding: str, limit: int) -> bytes:
     """The serialised message out of one with its prefix.
 
     Args:
@@ -56,10 +61,10 @@ def unpack(framed: bytes, encoding: str, limit: int) -> bytes:
     if size > limit:
         raise too_large(limit)
     if not framed[0]:
-        return framed[PREFIX:]
+        return framed[PREFIX:] if isinstance(framed, bytes) else bytes(memoryview(framed)[PREFIX:])
     if encoding not in ENCODINGS or framed[0] != 1:
         raise BadFraming("the message is flagged as compressed, but no encoding was announced")
-    return encodings.decompress(framed[PREFIX:], encoding.encode(), limit)
+    return encodings.decompress(bytes(memoryview(framed)[PREFIX:]), encoding.encode(), limit)
 
 
 def pack(content: bytes, encoding: str = "identity") -> bytes:
@@ -83,5 +88,5 @@ def too_large(limit: int) -> RequestTooLarge:
     return RequestTooLarge(f"the message is larger than {limit} bytes")
 
 
-def _length(content: bytes, at: int) -> int:
+def _length(content: bytes | bytearray, at: int) -> int:
     return PREFIX + int.from_bytes(content[at + 1 : at + PREFIX], "big")

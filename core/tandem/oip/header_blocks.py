@@ -1,4 +1,4 @@
-"""Header blocks of HTTP/2 that come in (HPACK, RFC 7541). Needs the extra ``grpc``."""
+"""Header blocks of HTTP/2 (HPACK, RFC 7541), those that come in and our own. Needs the extra ``grpc``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Final
 from hpack import Decoder
 from hpack.table import HeaderTable
 
+NO_TABLE: Final = b"\x20"
+"""How each first header block of a stream begins: the sender's header table has size 0 (RFC 7541, section 6.3)."""
+
+LONGEST: Final = 2**16
+"""Longest list of headers of one request: names and values, and 32 bytes for each (RFC 9113, section 6.5.2)."""
+
 _KNOWN_BLOCKS: Final = 100
+_LONGEST_KNOWN: Final = 1024
 
 
 class HeaderBlocks:
@@ -19,25 +26,42 @@ class HeaderBlocks:
 
     def __init__(self) -> None:
         self._table = _Table()
-        self._decoder = Decoder()
+        # a list that is longer than allowed, but not by far, is refused with its request and not with the connection
+        self._decoder = Decoder(max_header_list_size=2 * LONGEST)
         self._decoder.header_table = self._table
         self._known: dict[bytes, dict[str, str]] = {}
 
-    def decode(self, block: bytes) -> dict[str, str]:
-        """Headers by name; of several with one name the last.
+    def decode(self, block: bytes) -> dict[str, str] | None:
+        """Headers by name, None if they are longer than :data:`LONGEST`.
+
+        Of several with one name the last counts. Bytes that are not ASCII are read as ISO 8859-1.
 
         Raises:
-            HPACKError: The block cannot be read.
+            HPACKError: The block cannot be read, or says far more than is allowed.
         """
         headers = self._known.get(block)
         if headers is None:
             self._table.changed = False
-            headers = {str(name): str(value) for name, value in self._decoder.decode(block)}
+            fields = self._decoder.decode(block, raw=True)
+            if sum(len(name) + len(value) + 32 for name, value in fields) > LONGEST:
+                return None
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
             if self._table.changed:
                 self._known.clear()
-            elif len(self._known) < _KNOWN_BLOCKS:
+            elif len(block) <= _LONGEST_KNOWN and len(self._known) < _KNOWN_BLOCKS:
                 self._known[block] = headers
         return headers
+
+
+def indexed(index: int, value: str) -> bytes:
+    """A literal header whose name is in the static table, for no table (RFC 7541, section 6.2.2)."""
+    name = bytes([index]) if index < 15 else bytes([15, index - 15])
+    return name + _literal(value)
+
+
+def literal(name: str, value: str) -> bytes:
+    """A literal header, for no table (RFC 7541, section 6.2.2)."""
+    return b"\0" + _literal(name) + _literal(value)
 
 
 class _Table(HeaderTable):
@@ -57,3 +81,14 @@ class _Table(HeaderTable):
     def maxsize(self, size: int) -> None:
         self.changed |= size != self._maxsize
         HeaderTable.maxsize.fset(self, size)  # type: ignore[attr-defined]
+
+
+def _literal(text: str) -> bytes:
+    octets = text.encode()
+    if len(octets) < 127:
+        return bytes([len(octets)]) + octets
+    rest, length = len(octets) - 127, [127]
+    while rest >= 128:
+        length.append(rest % 128 + 128)
+        rest //= 128
+    return bytes([*length, rest]) + octets

@@ -6,7 +6,7 @@ flow control.
 
 Sources: RFC 9113 (HTTP/2), RFC 7541 (HPACK), and gRPC's ``PROTOCOL-HTTP2.md``. What is sent needs no header table; what
 comes in may use one of the default size, as some peers do whatever is announced. Either end announces windows so large
-that the other end need not wait.
+that the other end need not wait; how much may be held for a peer is up to the subclasses.
 """
 
 from __future__ import annotations
@@ -14,68 +14,60 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from hpack import HPACKError
 
 from tandem.oip import grpc_messages
-from tandem.oip.header_blocks import HeaderBlocks
+from tandem.oip.header_blocks import LONGEST, HeaderBlocks
+from tandem.oip.http2_stream import Stream
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client says first (RFC 9113, section 3.4)."""
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
+DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
 ACK = END_STREAM = 0x1
 END_HEADERS, _PADDED, _PRIORITY = 0x4, 0x8, 0x20
-ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME = 2, 3, 4, 5
-NO_ERROR, PROTOCOL_ERROR, CANCEL = 0, 1, 8
+ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME, MAX_HEADERS = 2, 3, 4, 5, 6
+NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 0, 1, 3, 5, 6
+REFUSED_STREAM, CANCEL, ENHANCE_YOUR_CALM = 7, 8, 11
 
 DEFAULT_WINDOW: Final = 65_535
 LARGEST_WINDOW: Final = 2**31 - 1
 LARGEST_STREAM: Final = 2**31 - 1
 
-NO_TABLE: Final = b"\x20"
-"""How each first header block of a stream begins: the sender's header table has size 0 (RFC 7541, section 6.3)."""
-
 _FRAME_SIZE: Final = 2**18
 """Longest frame that we take: large messages come in few frames, and none is put together from many reads."""
 
 _BLOCK_SIZE: Final = 2**16
+_MAX_FRAGMENTS: Final = 64
+_LONG_BLOCK: Final = 2**13
+_SHORT_DATA: Final = 2**8
 _FRAME_HEAD: Final = struct.Struct(">IBI").pack
 
 
 class ProtocolError(Exception):
-    """The other end breaks the protocol."""
-
-
-@dataclass(slots=True, eq=False)
-class Stream:
-    """One call on a connection.
+    """The other end breaks the protocol.
 
     Attributes:
-        number: Of the stream.
-        window: Bytes that the other end still takes.
-        unsent: What has not been sent for want of window.
-        trailers: Header block that ends the stream when all is sent; empty where the last data does.
-        open: More will be sent than is known yet.
-        headers: Received so far.
-        content: Received so far.
-        size: Length of ``content``.
+        code: What it is told (RFC 9113, section 7).
     """
 
-    number: int
-    window: int
-    unsent: bytes = b""
-    trailers: bytes = b""
-    open: bool = False
-    headers: dict[str, str] = field(default_factory=dict)
-    content: list[bytes] = field(default_factory=list)
-    size: int = 0
+    def __init__(self, message: str, code: int = PROTOCOL_ERROR) -> None:
+        super().__init__(message)
+        self.code = code
 
-    def joined(self) -> bytes:
-        """All of what was received."""
-        return self.content[0] if len(self.content) == 1 else b"".join(self.content)
+
+@dataclass(slots=True)
+class _Block:
+    """A header block of which not all fragments have come."""
+
+    number: int
+    ends_stream: bool
+    fragments: list[bytes]
+    size: int
+    waits: int = 0
 
 
 class Http2Connection(asyncio.Protocol):
@@ -90,6 +82,7 @@ class Http2Connection(asyncio.Protocol):
         announced = (
             (INITIAL_WINDOW, LARGEST_WINDOW),
             (MAX_FRAME, _FRAME_SIZE),
+            (MAX_HEADERS, LONGEST),
             *settings,
         )
         self._greeting = (
@@ -103,30 +96,54 @@ class Http2Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._window = DEFAULT_WINDOW
         self._frame_size = 16_384
-        self._rest = b""
+        self._rest: bytes | bytearray = b""
+        self._awaited = 0
         self._header_blocks = HeaderBlocks()
-        self._block: tuple[int, bool, bytes] | None = None
+        self._block: _Block | None = None
         self._received = 0
+        self._blocked: dict[int, Stream] = {}
+        self._paused = False
+        self._frames = 0
 
     # what a subclass does with it
 
-    def opened(self, number: int) -> Stream | None:
-        """The stream that headers arrive for; None if they concern nobody any more."""
-        return self.streams.get(number)
+    def opened(self, number: int, headers: dict[str, str]) -> Stream | None:
+        """The stream that headers arrive for, which it has from now on; None if they concern nobody any more."""
+        if stream := self.streams.get(number):
+            stream.headers |= headers
+        return stream
+
+    def refused(self, number: int) -> None:
+        """Headers are longer than is allowed: the stream, if it is one, is not to go on."""
+        raise ProtocolError("the headers are too long", ENHANCE_YOUR_CALM)
 
     def grown(self, stream: Stream) -> None:
         """Data has arrived."""
 
-    def ended(self, stream: Stream) -> None:
+    def finished(self, stream: Stream) -> None:
         """All of a stream has arrived."""
         raise NotImplementedError
 
     def sent(self, stream: Stream) -> None:
         """All of a stream that has trailers has been sent."""
 
-    def given_up(self, stream: Stream, code: int) -> None:
-        """The other end has reset a stream, which is forgotten already."""
+    def held_up(self, stream: Stream) -> None:
+        """The other end has no room for the rest of a stream, or has made some."""
+
+    def given_up(self, number: int, code: int) -> None:
+        """The other end has reset a stream."""
         raise NotImplementedError
+
+    def violated(self, stream: Stream, code: int) -> None:
+        """The other end breaks the rules of one stream."""
+        raise ProtocolError(f"stream {stream.number} breaks the protocol", code)
+
+    def is_idle(self, number: int) -> bool:
+        """Whether a stream has not been opened yet."""
+        return False
+
+    def spend(self, cost: int = 1) -> None:
+        """A frame has come that brings no call forward."""
 
     def leaving(self, last: int) -> None:
         """The other end takes no streams after ``last``."""
@@ -166,7 +183,7 @@ class Http2Connection(asyncio.Protocol):
             trailers: Header block after it; without one the data ends the stream.
             encoding: How to compress it; the head must say so.
         """
-        stream.unsent = grpc_messages.pack(content, encoding)
+        stream.unsent, stream.offset = grpc_messages.pack(content, encoding), 0
         stream.trailers = trailers
         return frame(HEADERS, END_HEADERS, stream.number, head) + self._data(stream)
 
@@ -178,7 +195,7 @@ class Http2Connection(asyncio.Protocol):
             content: Message with its prefix.
             trailers: Header block that ends it; nothing may follow then.
         """
-        stream.unsent += content
+        stream.unsent, stream.offset = stream.unsent[stream.offset :] + content, 0
         stream.trailers = trailers
         stream.open = not trailers
         return self._data(stream)
@@ -202,68 +219,80 @@ class Http2Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take whole frames off what has come."""
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._awaited:
+                return
+            data = bytes(self._rest)
         try:
-            data = self._rest + data if self._rest else data
             at, end = 0, len(data)
+            self._awaited = 9
             while end - at >= 9:
                 length = int.from_bytes(data[at : at + 3], "big")
                 if length > _FRAME_SIZE:
-                    raise ProtocolError(f"a frame of {length} bytes")
+                    raise ProtocolError(f"a frame of {length} bytes", FRAME_SIZE_ERROR)
                 stop = at + 9 + length
                 if stop > end:
+                    self._awaited = stop - at
                     break
                 number = int.from_bytes(data[at + 5 : at + 9], "big") & LARGEST_STREAM
                 self._take(data[at + 3], data[at + 4], number, data[at + 9 : stop])
                 at = stop
-            self._rest = data[at:]
+            # to be grown in place: a frame that comes in many pieces is not copied with each of them
+            self._rest = bytearray(data[at:]) if at < end else b""
         except (ProtocolError, HPACKError, struct.error, IndexError, ValueError) as error:
+            self._rest = b""
             self.broken_off(ConnectionError(f"the other end does not speak HTTP/2: {error}"))
-            self.refuse(ProtocolError(str(error)))
+            self.refuse(error if isinstance(error, ProtocolError) else ProtocolError(str(error)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Whatever was not answered will not be."""
         self.broken_off(exc or ConnectionError("the connection was closed before the answer was complete"))
 
     def pause_writing(self) -> None:
-        """The other end does not read: nor do we, or what we have to tell it would pile up."""
-        if self._transport is not None:
-            self._transport.pause_reading()
+        """The other end does not read: what it asked for waits with its stream, not with the transport."""
+        self._paused = True
 
     def resume_writing(self) -> None:
         """The other end reads again."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._paused = False
+        if self.connected:
+            self._send_blocked()
 
     # frames that come in
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if self._block is not None and (kind != CONTINUATION or number != self._block[0]):
+        self._frames += 1
+        if self._block is not None and (kind != CONTINUATION or number != self._block.number):
             raise ProtocolError("a header block is interrupted")
         if kind == DATA:
             self._take_data(flags, number, payload)
         elif kind == HEADERS:
             fragment = _unpadded(flags, payload)
             fragment = fragment[5:] if flags & _PRIORITY else fragment
-            self._take_block(number, bool(flags & END_STREAM), fragment, last=bool(flags & END_HEADERS))
+            if flags & END_HEADERS:
+                self._take_headers(number, bool(flags & END_STREAM), fragment)
+            else:
+                self._block = _Block(number, bool(flags & END_STREAM), [fragment], len(fragment))
         elif kind == CONTINUATION:
-            if self._block is None:
-                raise ProtocolError("a header block goes on that never began")
-            _, ends_stream, begun = self._block
-            self._take_block(number, ends_stream, begun + payload, last=bool(flags & END_HEADERS))
+            self._take_continuation(flags, payload)
+        elif kind == WINDOW_UPDATE:
+            self.spend()
+            self._take_window(number, payload)
         elif kind == SETTINGS:
             self._take_settings(flags, payload)
-        elif kind == WINDOW_UPDATE:
-            self._take_window(number, payload)
         elif kind == PING:
-            if flags & ACK:
-                self.pinged_back()
-            else:
-                self.write(frame(PING, ACK, 0, payload))
+            self._take_ping(flags, payload)
         elif kind == RST_STREAM:
-            if stream := self.streams.pop(number, None):
-                self.given_up(stream, int.from_bytes(payload, "big"))
+            if number == 0 or self.is_idle(number) or len(payload) != 4:
+                raise ProtocolError("a stream that was never opened is reset")
+            self.given_up(number, int.from_bytes(payload, "big"))
         elif kind == GOAWAY:
             self.leaving(int.from_bytes(payload[:4], "big") & LARGEST_STREAM)
+        elif kind == PUSH_PROMISE:
+            raise ProtocolError("nothing may be pushed here")
+        else:
+            self.spend()
 
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
         self._received += len(payload)
@@ -272,33 +301,72 @@ class Http2Connection(asyncio.Protocol):
             self._received = 0
         stream = self.streams.get(number)
         if stream is None:
+            if number == 0 or self.is_idle(number):
+                raise ProtocolError("data for a stream that was never opened")
+            self.spend()
+            return
+        if stream.ended:
+            self.violated(stream, STREAM_CLOSED)
             return
         content = _unpadded(flags, payload)
-        stream.content.append(content)
-        stream.size += len(content)
-        if flags & END_STREAM:
-            self.ended(stream)
+        if not stream.content:
+            stream.content = content
         else:
+            if isinstance(stream.content, bytes):
+                stream.content = bytearray(stream.content)
+            stream.content += content
+        if flags & END_STREAM:
+            stream.ended = True
+            self.finished(stream)
+        else:
+            if len(content) < _SHORT_DATA:
+                self.spend()
             self.grown(stream)
 
-    def _take_block(self, number: int, ends_stream: bool, block: bytes, *, last: bool) -> None:
-        if len(block) > _BLOCK_SIZE:
-            raise ProtocolError("a header block is too long")
-        self._block = None if last else (number, ends_stream, block)
-        if not last:
-            return
+    def _take_continuation(self, flags: int, payload: bytes) -> None:
+        block = self._block
+        if block is None:
+            raise ProtocolError("a header block goes on that never began")
+        block.fragments.append(payload)
+        block.size += len(payload)
+        if len(block.fragments) > _MAX_FRAGMENTS or block.size > _BLOCK_SIZE:
+            raise ProtocolError("a header block is too long", ENHANCE_YOUR_CALM)
+        if flags & END_HEADERS:
+            self._block = None
+            self._take_headers(block.number, block.ends_stream, b"".join(block.fragments))
+
+    def _take_headers(self, number: int, ends_stream: bool, block: bytes) -> None:
+        if len(block) > _LONG_BLOCK:
+            if len(block) > _BLOCK_SIZE:
+                raise ProtocolError("a header block is too long", ENHANCE_YOUR_CALM)
+            self.spend((len(block) - _LONG_BLOCK) // 64)
         headers = self._header_blocks.decode(block)
-        stream = self.opened(number)
-        if stream is not None:
-            stream.headers |= headers
-            if ends_stream:
-                self.ended(stream)
+        known = self.streams.get(number)
+        if known is not None and known.ended:
+            self.violated(known, STREAM_CLOSED)
+        elif headers is None:
+            self.refused(number)
+        elif (stream := self.opened(number, headers)) is not None and ends_stream:
+            stream.ended = True
+            self.finished(stream)
+
+    def _take_ping(self, flags: int, payload: bytes) -> None:
+        if len(payload) != 8:
+            raise ProtocolError("a ping has 8 bytes", FRAME_SIZE_ERROR)
+        self.spend()
+        if flags & ACK:
+            self.pinged_back()
+        else:
+            self.write(frame(PING, ACK, 0, payload))
 
     def _take_settings(self, flags: int, payload: bytes) -> None:
+        self.spend()
         if flags & ACK:
             return
         for name, value in struct.iter_unpack(">HI", payload):
             if name == INITIAL_WINDOW:
+                if value > LARGEST_WINDOW:
+                    raise ProtocolError("a window is too large", FLOW_CONTROL_ERROR)
                 for stream in self.streams.values():
                     stream.window += value - self.stream_window
                 self.stream_window = value
@@ -307,56 +375,67 @@ class Http2Connection(asyncio.Protocol):
             elif name == MAX_STREAMS:
                 self.max_streams = value
         self.write(frame(SETTINGS, ACK, 0, b""))
-        self._send_unsent()
+        self._send_blocked()
 
     def _take_window(self, number: int, payload: bytes) -> None:
         (increment,) = struct.unpack(">I", payload)
         if number == 0:
             self._window += increment
+            if not 0 < increment <= LARGEST_WINDOW or self._window > LARGEST_WINDOW:
+                raise ProtocolError("a window is too large, or is not enlarged", FLOW_CONTROL_ERROR)
+            self._send_blocked()
         elif stream := self.streams.get(number):
             stream.window += increment
-        self._send_unsent()
+            if not 0 < increment <= LARGEST_WINDOW or stream.window > LARGEST_WINDOW:
+                self.violated(stream, FLOW_CONTROL_ERROR)
+            elif number in self._blocked and (frames := self._data(stream)):
+                self.write(frames)
+        elif self.is_idle(number):
+            raise ProtocolError("room for a stream that was never opened")
 
     # what goes out
 
     def _data(self, stream: Stream) -> bytes:
         """Frames for as much of a message as the windows allow, and its trailers after the last of it."""
         frames = []
-        while stream.unsent and (size := min(len(stream.unsent), self._frame_size, self._window, stream.window)) > 0:
-            if size == len(stream.unsent):
-                part, stream.unsent = stream.unsent, b""
-            else:
-                part, stream.unsent = stream.unsent[:size], stream.unsent[size:]
+        unsent, at, end = stream.unsent, stream.offset, len(stream.unsent)
+        while at < end and (size := min(end - at, self._frame_size, self._window, stream.window)) > 0:
+            if self._paused:
+                break
+            part = unsent if size == end else unsent[at : at + size]
+            at += size
             self._window -= size
             stream.window -= size
-            ends = not stream.unsent and not stream.trailers and not stream.open
+            ends = at == end and not stream.trailers and not stream.open
             frames.append(frame(DATA, END_STREAM if ends else 0, stream.number, part))
-        if not stream.unsent and stream.trailers:
-            frames.append(frame(HEADERS, END_HEADERS | END_STREAM, stream.number, stream.trailers))
-            stream.trailers = b""
-            self.sent(stream)
+        if at < end:
+            stream.offset = at
+            self._blocked[stream.number] = stream
+            self.held_up(stream)
+        else:
+            stream.unsent, stream.offset = b"", 0
+            if stream.number in self._blocked:
+                del self._blocked[stream.number]
+                self.held_up(stream)
+            if stream.trailers:
+                frames.append(frame(HEADERS, END_HEADERS | END_STREAM, stream.number, stream.trailers))
+                stream.trailers = b""
+                self.sent(stream)
         return b"".join(frames)
 
-    def _send_unsent(self) -> None:
-        for stream in list(self.streams.values()):
-            if stream.unsent and (frames := self._data(stream)):
-                self.write(frames)
+    def _send_blocked(self) -> None:
+        for number, stream in list(self._blocked.items()):
+            if self._window <= 0 or self._paused:
+                return
+            if number not in self.streams:
+                del self._blocked[number]
+            elif stream.window > 0:
+                self.write(self._data(stream))
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     """A frame: length (24 bits), type, flags, stream, payload (RFC 9113, section 4.1)."""
     return _FRAME_HEAD(len(payload) << 8 | kind, flags, stream) + payload
-
-
-def indexed(index: int, value: str) -> bytes:
-    """A literal header whose name is in the static table, for no table (RFC 7541, section 6.2.2)."""
-    name = bytes([index]) if index < 15 else bytes([15, index - 15])
-    return name + _literal(value)
-
-
-def literal(name: str, value: str) -> bytes:
-    """A literal header, for no table (RFC 7541, section 6.2.2)."""
-    return b"\0" + _literal(name) + _literal(value)
 
 
 def _unpadded(flags: int, payload: bytes) -> bytes:
@@ -365,14 +444,3 @@ def _unpadded(flags: int, payload: bytes) -> bytes:
     if not payload or payload[0] >= len(payload):
         raise ProtocolError("more padding than payload")
     return payload[1 : len(payload) - payload[0]]
-
-
-def _literal(text: str) -> bytes:
-    octets = text.encode()
-    if len(octets) < 127:
-        return bytes([len(octets)]) + octets
-    rest, length = len(octets) - 127, [127]
-    while rest >= 128:
-        length.append(rest % 128 + 128)
-        rest //= 128
-    return bytes([*length, rest]) + octets

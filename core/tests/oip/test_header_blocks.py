@@ -5,8 +5,7 @@ from hpack import Encoder, HPACKError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.oip import http2
-from tandem.oip.header_blocks import HeaderBlocks
+from tandem.oip.header_blocks import LONGEST, NO_TABLE, HeaderBlocks, literal
 
 names = st.sampled_from([":path", ":authority", "te", "grpc-timeout", "user-agent", "x-a", "x-b"])
 headers = st.dictionaries(names, st.text("abcXYZ0189 ~", max_size=40), min_size=1)
@@ -37,7 +36,7 @@ def test_a_block_that_refers_to_the_table_is_read_anew_when_the_table_has_change
 
 def test_a_block_without_a_table_is_known_again() -> None:
     decoder = HeaderBlocks()
-    block = http2.NO_TABLE + http2.literal("a", "1")
+    block = NO_TABLE + literal("a", "1")
     decoder.decode(block)  # the table shrinks
     assert decoder.decode(block) is decoder.decode(block)
     decoder.decode(b"\x3f\xe1\x1f" + b"\x40\x01b\x012")  # it grows again, and has an entry
@@ -50,3 +49,15 @@ def test_a_block_without_a_table_is_known_again() -> None:
 def test_a_table_larger_than_is_allowed_is_refused() -> None:
     with pytest.raises(HPACKError):
         HeaderBlocks().decode(b"\x3f\xe2\x1f")
+
+
+def test_bytes_that_are_no_text_are_read_all_the_same() -> None:
+    assert HeaderBlocks().decode(NO_TABLE + b"\0\x01a\x02\xf5\xc3") == {"a": "õÃ"}
+
+
+def test_headers_that_are_too_long_are_none_of_any() -> None:
+    decoder = HeaderBlocks()
+    assert decoder.decode(NO_TABLE + literal("a", "x" * (LONGEST - 33))) == {"a": "x" * (LONGEST - 33)}
+    assert decoder.decode(NO_TABLE + literal("a", "x" * (LONGEST - 32))) is None
+    with pytest.raises(HPACKError):
+        decoder.decode(NO_TABLE + literal("a", "x" * 2 * LONGEST))

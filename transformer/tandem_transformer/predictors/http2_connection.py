@@ -10,7 +10,9 @@ from urllib.parse import unquote
 
 from tandem.errors import RequestTooLarge
 from tandem.oip import grpc_messages, http2
-from tandem.oip.http2 import Http2Connection, Stream
+from tandem.oip.header_blocks import NO_TABLE, indexed, literal
+from tandem.oip.http2 import Http2Connection
+from tandem.oip.http2_stream import Stream
 from tandem_transformer.predictors.address import CONNECT_S, Address
 
 
@@ -103,13 +105,13 @@ class CallingConnection(Http2Connection):
             if self._going_away:
                 self.retire()
 
-    def ended(self, stream: Stream) -> None:
+    def finished(self, stream: Stream) -> None:
         """An answer is complete."""
         del self.streams[stream.number]
         answer = self._answers[stream.number]
         status = int(stream.headers.get("grpc-status", 2))
         try:
-            content = grpc_messages.unpack(stream.joined(), "identity", http2.LARGEST_WINDOW) if status == 0 else b""
+            content = grpc_messages.unpack(stream.content, "identity", http2.LARGEST_WINDOW) if status == 0 else b""
         except (grpc_messages.BadFraming, RequestTooLarge) as error:
             self._fail(stream.number, ConnectionError(f"the answer cannot be read: {error}"))
             return
@@ -117,9 +119,11 @@ class CallingConnection(Http2Connection):
             message = unquote(stream.headers.get("grpc-message", f"HTTP status {stream.headers.get(':status')}"))
             answer.set_result(GrpcResponse(status, message, content))
 
-    def given_up(self, stream: Stream, code: int) -> None:
+    def given_up(self, number: int, code: int) -> None:
         """The server will not answer a call."""
-        self._fail(stream.number, ConnectionError(f"the server gave up the call with code {code}"))
+        if self.streams.pop(number, None) is None:
+            return
+        self._fail(number, ConnectionError(f"the server gave up the call with code {code}"))
 
     def leaving(self, last: int) -> None:
         """The server answers no calls after the one of stream ``last``."""
@@ -144,10 +148,10 @@ class CallingConnection(Http2Connection):
 def _request_headers(authority: str, path: str, scheme: str) -> bytes:
     """The header block of every call; numbers are those of HPACK's static table."""
     return (
-        http2.NO_TABLE
+        NO_TABLE
         + bytes([0x83, 0x87 if scheme == "https" else 0x86])  # :method POST, :scheme
-        + http2.indexed(4, path)
-        + http2.indexed(1, authority)
-        + http2.indexed(31, "application/grpc")
-        + http2.literal("te", "trailers")
+        + indexed(4, path)
+        + indexed(1, authority)
+        + indexed(31, "application/grpc")
+        + literal("te", "trailers")
     )

@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.errors import NotFound
-from tandem.oip import grpc_messages, http2
+from tandem.oip import grpc_messages, header_blocks, http2
+from tandem.oip.budgets import Backlog
+from tandem.oip.grpc_connection import ServingConnection
+from tandem.oip.grpc_methods import CallContext, Method
+from tandem.oip.grpc_server import GrpcServer
 from tandem.oip.http2 import frame
-from tandem_predictor.grpc_protocol import ServingConnection
-from tandem_predictor.grpc_server import GrpcServer
 
 METHOD = "/test.Echo/Call"
 STREAM_METHOD = "/test.Echo/Stream"
@@ -33,9 +35,16 @@ async def echo(message: bytes) -> bytes:
     return message
 
 
+def method_of(handler: Handler) -> Method:
+    async def answer(message: bytes, context: CallContext) -> bytes:
+        return await handler(message)
+
+    return Method(answer, LIMIT)
+
+
 @asynccontextmanager
 async def serving(handler: Handler = echo) -> AsyncIterator[tuple[GrpcServer, str]]:
-    server = GrpcServer({METHOD: handler}, LIMIT)
+    server = GrpcServer({METHOD: method_of(handler)})
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     await server.start(listener)
@@ -217,7 +226,12 @@ async def test_stopping_waits_for_nobody_longer_than_the_grace() -> None:
 
 
 SETTINGS = http2.PREFACE + frame(http2.SETTINGS, 0, 0, b"")
-HEAD = http2.NO_TABLE + b"\x83\x86" + http2.indexed(4, METHOD) + http2.indexed(31, "application/grpc")
+HEAD = (
+    header_blocks.NO_TABLE
+    + b"\x83\x86"
+    + header_blocks.indexed(4, METHOD)
+    + header_blocks.indexed(31, "application/grpc")
+)
 REQUEST = frame(http2.HEADERS, http2.END_HEADERS, 1, HEAD)
 HI = b"\0\0\0\0\x02hi"
 
@@ -226,8 +240,8 @@ def headers(*more: bytes) -> bytes:
     return frame(http2.HEADERS, http2.END_HEADERS, 1, HEAD + b"".join(more))
 
 
-GZIP = http2.literal("grpc-encoding", "gzip")
-ACCEPTS_GZIP = http2.literal("grpc-accept-encoding", "identity,gzip")
+GZIP = header_blocks.literal("grpc-encoding", "gzip")
+ACCEPTS_GZIP = header_blocks.literal("grpc-accept-encoding", "identity,gzip")
 
 
 @pytest.mark.parametrize(("accepted", "compressed"), [(ACCEPTS_GZIP, True), (b"", False)])
@@ -237,16 +251,16 @@ async def test_answers_are_compressed_as_the_request_where_the_client_accepts_it
     message = grpc_messages.pack(b"x" * 1000, "gzip")
     sent = SETTINGS + headers(GZIP, accepted) + frame(http2.DATA, http2.END_STREAM, 1, message)
     async with serving() as (_, host):
-        answer = await said(host, sent, http2.literal("grpc-status", "0"))
+        answer = await said(host, sent, header_blocks.literal("grpc-status", "0"))
     assert (GZIP in answer) == (message in answer) == compressed
     assert (b"x" * 1000 in answer) == (not compressed)
 
 
 async def test_an_encoding_that_is_not_read_is_refused_with_those_that_are() -> None:
-    sent = SETTINGS + headers(http2.literal("grpc-encoding", "br")) + frame(http2.DATA, http2.END_STREAM, 1, HI)
+    sent = SETTINGS + headers(header_blocks.literal("grpc-encoding", "br")) + frame(http2.DATA, http2.END_STREAM, 1, HI)
     async with serving() as (_, host):
         answer = await said(host, sent, b"identity,gzip,deflate")
-    assert http2.literal("grpc-status", "12") in answer
+    assert header_blocks.literal("grpc-status", "12") in answer
 
 
 @pytest.mark.parametrize("obeys", [True, False])
@@ -279,7 +293,7 @@ async def doubled(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 @asynccontextmanager
 async def streaming(**options: int) -> AsyncIterator[Any]:
-    server = GrpcServer({}, LIMIT, {METHOD: doubled})
+    server = GrpcServer({}, {METHOD: doubled})
     listener = socket.create_server(("127.0.0.1", 0))
     await server.start(listener)
     host = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -292,7 +306,7 @@ async def streaming(**options: int) -> AsyncIterator[Any]:
 async def test_a_stream_is_answered_while_it_goes_on() -> None:
     async with streaming() as (_, method):
         call = method()
-        for size in (0, 5, 100_000):
+        for size in (0, 5, 60_000):
             await call.write(b"x" * size)
             assert [await call.read(), await call.read()] == [b"x" * size] * 2
         await call.done_writing()
@@ -318,15 +332,15 @@ async def test_a_stream_that_is_refused(before: int, message: bytes, status: str
 
 async def test_a_stream_whose_answers_the_clients_window_does_not_hold() -> None:
     async with streaming(**{"http2.lookahead_bytes": 65_536, "http2.bdp_probe": 0}) as (_, method):
-        assert [len(answer) async for answer in method(iter([b"x" * 400_000]))] == [400_000] * 2
+        assert [len(answer) async for answer in method(iter([b"x" * 60_000] * 7))] == [60_000] * 14
 
 
 async def test_a_stream_whose_client_never_reads_is_ended() -> None:
     window = http2.PREFACE + frame(http2.SETTINGS, 0, 0, struct.pack(">HI", http2.INITIAL_WINDOW, 0))
-    sent = window + headers() + frame(http2.DATA, 0, 1, grpc_messages.pack(b"x" * 200_000)) * 10
+    sent = window + headers() + frame(http2.DATA, 0, 1, grpc_messages.pack(b"x" * 60_000)) * 20
     sent += frame(http2.SETTINGS, 0, 0, struct.pack(">HI", http2.INITIAL_WINDOW, http2.LARGEST_WINDOW))
     sent += frame(http2.WINDOW_UPDATE, 0, 0, struct.pack(">I", 2**30))
-    server = GrpcServer({}, LIMIT, {METHOD: doubled})
+    server = GrpcServer({}, {METHOD: doubled})
     listener = socket.create_server(("127.0.0.1", 0))
     await server.start(listener)
     answer = await said(f"127.0.0.1:{listener.getsockname()[1]}", sent, b"grpc-status")
@@ -377,32 +391,59 @@ async def test_padding_priority_continuation_pings_and_unknown_frames_are_unders
         + frame(http2.DATA, 8 | http2.END_STREAM, 1, b"\x03" + HI + b"\0\0\0")
     )
     async with serving() as (_, host):
-        answer = await said(host, sent, http2.literal("grpc-status", "0"))
+        answer = await said(host, sent, header_blocks.literal("grpc-status", "0"))
     assert frame(http2.PING, http2.ACK, 0, b"12345678") in answer
     assert HI in answer
-    assert answer.endswith(http2.literal("grpc-status", "0"))
+    assert answer.endswith(header_blocks.literal("grpc-status", "0"))
 
 
-GOAWAY_ERROR = struct.pack(">I", http2.PROTOCOL_ERROR)
+def error_of(answer: bytes) -> int:
+    """The code of the GOAWAY frame that an answer ends with."""
+    assert answer[-17:-8] == frame(http2.GOAWAY, 0, 0, b"\0" * 8)[:9]
+    return int.from_bytes(answer[-4:], "big")
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        frame(http2.HEADERS, http2.END_HEADERS, 2, HEAD),
-        frame(http2.HEADERS, http2.END_HEADERS, 1, b"\xff\xff\xff\xff\xff"),
-        frame(http2.HEADERS, 0, 1, HEAD) + frame(http2.PING, 0, 0, b"12345678"),
-        frame(http2.CONTINUATION, http2.END_HEADERS, 1, HEAD),
+def window_update(stream: int, increment: int) -> bytes:
+    return frame(http2.WINDOW_UPDATE, 0, stream, struct.pack(">I", increment))
+
+
+BREACHES = {
+    "even stream": (frame(http2.HEADERS, http2.END_HEADERS, 2, HEAD), http2.PROTOCOL_ERROR),
+    "no HPACK": (frame(http2.HEADERS, http2.END_HEADERS, 1, b"\xff\xff\xff\xff\xff"), http2.PROTOCOL_ERROR),
+    "interrupted": (frame(http2.HEADERS, 0, 1, HEAD) + frame(http2.PING, 0, 0, b"12345678"), http2.PROTOCOL_ERROR),
+    "no beginning": (frame(http2.CONTINUATION, http2.END_HEADERS, 1, HEAD), http2.PROTOCOL_ERROR),
+    "long block": (
         frame(http2.HEADERS, 0, 1, b"") + frame(http2.CONTINUATION, 0, 1, b"\0" * 60_000) * 2,
-        REQUEST + frame(http2.DATA, 8, 1, b"\x09" + HI),
-        b"\xff\xff\xff\0\0\0\0\0\0",
-        frame(http2.WINDOW_UPDATE, 0, 0, b""),
-    ],
-    ids=["even stream", "no HPACK", "interrupted", "no beginning", "endless", "padding", "huge frame", "no increment"],
-)
-async def test_whoever_breaks_the_protocol_is_told_and_left(sent: bytes) -> None:
+        http2.ENHANCE_YOUR_CALM,
+    ),
+    "long block at once": (frame(http2.HEADERS, http2.END_HEADERS, 1, b"\x82" * 65_537), http2.ENHANCE_YOUR_CALM),
+    "endless block": (
+        frame(http2.HEADERS, 0, 1, HEAD) + frame(http2.CONTINUATION, 0, 1, b"") * 100,
+        http2.ENHANCE_YOUR_CALM,
+    ),
+    "padding": (REQUEST + frame(http2.DATA, 8, 1, b"\x09" + HI), http2.PROTOCOL_ERROR),
+    "huge frame": (b"\xff\xff\xff\0\0\0\0\0\0", http2.FRAME_SIZE_ERROR),
+    "no increment": (frame(http2.WINDOW_UPDATE, 0, 0, b""), http2.PROTOCOL_ERROR),
+    "increment of nothing": (window_update(0, 0), http2.FLOW_CONTROL_ERROR),
+    "window too large": (window_update(0, 2**31 - 1), http2.FLOW_CONTROL_ERROR),
+    "first window too large": (
+        frame(http2.SETTINGS, 0, 0, struct.pack(">HI", http2.INITIAL_WINDOW, 2**31)),
+        http2.FLOW_CONTROL_ERROR,
+    ),
+    "half a setting": (frame(http2.SETTINGS, 0, 0, b"123"), http2.PROTOCOL_ERROR),
+    "short ping": (frame(http2.PING, 0, 0, b"1234"), http2.FRAME_SIZE_ERROR),
+    "pushed": (frame(http2.PUSH_PROMISE, http2.END_HEADERS, 1, HEAD), http2.PROTOCOL_ERROR),
+    "data before headers": (frame(http2.DATA, 0, 1, HI), http2.PROTOCOL_ERROR),
+    "data of no stream": (frame(http2.DATA, 0, 0, HI), http2.PROTOCOL_ERROR),
+    "reset before headers": (frame(http2.RST_STREAM, 0, 1, b"\0\0\0\x08"), http2.PROTOCOL_ERROR),
+    "window before headers": (window_update(1, 1), http2.PROTOCOL_ERROR),
+}
+
+
+@pytest.mark.parametrize(("sent", "code"), BREACHES.values(), ids=BREACHES)
+async def test_whoever_breaks_the_protocol_is_told_and_left(sent: bytes, code: int) -> None:
     async with serving() as (_, host):
-        assert (await said(host, SETTINGS + sent, b"\0\0\0\0never")).endswith(GOAWAY_ERROR)
+        assert error_of(await said(host, SETTINGS + sent, b"\0\0\0\0never")) == code
         async with grpc.aio.insecure_channel(host) as channel:
             assert await channel.unary_unary(METHOD)(b"a") == b"a"
 
@@ -413,7 +454,7 @@ async def test_whoever_breaks_the_protocol_is_told_and_left(sent: bytes) -> None
         (frame(http2.HEADERS, 5, 1, HEAD), b"grpc-status\x0213"),
         (REQUEST + frame(http2.DATA, 1, 1, HI + HI), b"grpc-status\x0213"),
         (REQUEST + frame(http2.DATA, 1, 1, b"\x01" + HI[1:]), b"grpc-status\x0213"),
-        (frame(http2.HEADERS, 5, 1, HEAD[:-19] + http2.indexed(31, "text/html")), b"415"),
+        (frame(http2.HEADERS, 5, 1, HEAD[:-19] + header_blocks.indexed(31, "text/html")), b"415"),
     ],
     ids=["no message", "two messages", "compressed unannounced", "no gRPC"],
 )
@@ -444,9 +485,9 @@ def test_any_bytes_in_any_pieces_break_nothing_but_the_connection(noise: bytes, 
             return self.closed
 
     async def run() -> None:
-        handlers: Mapping[str, Handler] = {METHOD: echo}
         closed: list[ServingConnection] = []
-        connection = ServingConnection(handlers, {STREAM_METHOD: doubled}, LIMIT, closed.append)
+        streams = {STREAM_METHOD: doubled}
+        connection = ServingConnection({METHOD: method_of(echo)}, streams, Backlog(LIMIT), closed.append)
         connection.connection_made(Transport())
         sent = SETTINGS + noise if greets else noise
         for at in range(0, len(sent), size):

@@ -1,0 +1,121 @@
+"""A gRPC server on an event loop. Needs the extra ``grpc``."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from tandem.oip import protobuf
+from tandem.oip.budgets import Backlog
+from tandem.oip.grpc_connection import ServingConnection
+from tandem.oip.grpc_methods import CallContext, Method, StreamHandler
+from tandem.oip.health import SERVICE as HEALTH
+from tandem.oip.health import Health
+from tandem.oip.reflection import SERVICES as REFLECTION
+from tandem.oip.reflection import reflect
+
+IDLE_S: Final = 3700
+"""An idle connection is closed after this time, later than any gateway in front would do it (Envoy: an hour)."""
+
+_LOOK_S: Final = 5.0
+_BACKLOG_BYTES: Final = 64 * 2**20
+
+
+class GrpcServer:
+    """Serves calls.
+
+    Args:
+        methods: What answers unary calls, by the full path of the method; responses have no limit.
+        streams: What answers other calls, by the full path of the method.
+        look_s: Seconds from one look for what clients have left lying to the next; six of them are their patience.
+    """
+
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        streams: Mapping[str, StreamHandler] = MappingProxyType({}),
+        *,
+        look_s: float = _LOOK_S,
+    ) -> None:
+        self._methods = methods
+        self._streams = streams
+        self._look_s = look_s
+        self._backlog = Backlog(
+            max(_BACKLOG_BYTES, 2 * max((method.max_bytes for method in methods.values()), default=0))
+        )
+        self._connections: set[ServingConnection] = set()
+        self._server: asyncio.Server | None = None
+        self._looking: asyncio.TimerHandle | None = None
+        self._all_closed = asyncio.Event()
+
+    async def start(self, listener: socket.socket) -> None:
+        """Serve the connections that a listening socket accepts."""
+        self._server = await asyncio.get_running_loop().create_server(self._connection, sock=listener)
+        self._look()
+
+    async def stop(self, grace: float) -> None:
+        """Let calls under way end, for at most ``grace`` seconds; clients are told to call elsewhere."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.drain()
+        if self._connections:
+            try:
+                await asyncio.wait_for(self._all_closed.wait(), grace)
+            except TimeoutError:
+                for connection in list(self._connections):
+                    connection.abort()
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def _look(self) -> None:
+        for connection in list(self._connections):
+            connection.look(int(IDLE_S / self._look_s))
+        self._looking = asyncio.get_running_loop().call_later(self._look_s, self._look)
+
+    def _connection(self) -> ServingConnection:
+        connection = ServingConnection(self._methods, self._streams, self._backlog, self._closed)
+        self._connections.add(connection)
+        self._all_closed.clear()
+        return connection
+
+    def _closed(self, connection: ServingConnection) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._all_closed.set()
+
+
+def method(answer: Callable[[Any], Awaitable[Any]], request: Any) -> Method:
+    """A method that infers nothing.
+
+    Args:
+        answer: From a request to a response, both as protobuf messages.
+        request: The class of the request.
+    """
+
+    async def handler(message: bytes, _: CallContext) -> bytes:
+        response: bytes = (await answer(protobuf.parse(request, message))).SerializeToString()
+        return response
+
+    return Method(handler)
+
+
+def health_methods(health: Health) -> Mapping[str, Method]:
+    """Unary methods of health checks, by their full path."""
+
+    async def check(message: bytes, _: CallContext) -> bytes:
+        return await health.check(message)
+
+    async def list_all(message: bytes, _: CallContext) -> bytes:
+        return await health.list(message)
+
+    return {f"/{HEALTH}/Check": Method(check), f"/{HEALTH}/List": Method(list_all)}
+
+
+def stream_handlers(health: Health) -> Mapping[str, StreamHandler]:
+    """All methods that stream, of health checks and of reflection, by their full path."""
+    reflection = {f"/{name}/ServerReflectionInfo": reflect for name in REFLECTION}
+    return {f"/{HEALTH}/Watch": health.watch, **reflection}

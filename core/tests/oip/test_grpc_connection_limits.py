@@ -1,0 +1,417 @@
+"""What one client can cost a server, frame by frame: no sockets, no clock."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tandem.errors import NotFound
+from tandem.oip import grpc_messages, http2
+from tandem.oip.budgets import Allowance, Backlog
+from tandem.oip.grpc_connection import MAX_STREAMS, ServingConnection
+from tandem.oip.grpc_methods import AUXILIARY_BYTES, CallContext, Method
+from tandem.oip.header_blocks import NO_TABLE, indexed, literal
+from tandem.oip.http2 import frame
+
+ECHO, HANG, STREAM = "/t/Echo", "/t/Hang", "/t/Stream"
+LOOKS = 7
+IDLE_LOOKS = 20
+
+
+class Wire(asyncio.Transport):
+    """What a server writes to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = bytearray()
+        self.state = "open"
+        self.reading = True
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.state == "open":
+            self.sent += data
+
+    def close(self) -> None:
+        self.state = "closed"
+
+    def abort(self) -> None:
+        self.state = "aborted"
+
+    def is_closing(self) -> bool:
+        return self.state != "open"
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def frames(self) -> list[tuple[int, int, int, bytes]]:
+        """Type, flags, stream and payload of each frame since the last time."""
+        taken = []
+        while self.sent:
+            length = int.from_bytes(self.sent[:3], "big")
+            kind, flags, stream = self.sent[3], self.sent[4], int.from_bytes(self.sent[5:9], "big")
+            taken.append((kind, flags, stream, bytes(self.sent[9 : 9 + length])))
+            del self.sent[: 9 + length]
+        return taken
+
+
+class Client:
+    """One end of a connection without a network; the other is the server's."""
+
+    def __init__(self, limit: int = 2**20, *, greet: bool = True) -> None:
+        self.wire = Wire()
+        self.backlog = Backlog(limit)
+        self.hung = 0
+        self.cancelled = 0
+        methods = {ECHO: Method(self._echo, 2**20), HANG: Method(self._hang, 2**20)}
+        self.connection = ServingConnection(methods, {STREAM: self._stream}, self.backlog, lambda _: None)
+        self.connection.connection_made(self.wire)
+        if greet:
+            self.say(http2.PREFACE, frame(http2.SETTINGS, 0, 0, b""))
+            self.wire.frames()
+
+    def say(self, *sent: bytes) -> None:
+        self.connection.data_received(b"".join(sent))
+
+    async def heard(self) -> list[tuple[int, int, int, bytes]]:
+        """Frames that the server has sent by the time that it has nothing more to do."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return self.wire.frames()
+
+    def look(self, times: int = LOOKS) -> None:
+        for _ in range(times):
+            self.connection.look(IDLE_LOOKS)
+
+    async def _echo(self, message: bytes, context: CallContext) -> bytes:
+        if message == b"refuse":
+            raise NotFound("no")
+        return message
+
+    async def _hang(self, message: bytes, context: CallContext) -> bytes:
+        self.hung += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled += 1
+        return b""
+
+    async def _stream(self, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for message in messages:
+            yield message
+
+
+def head(number: int, path: str = ECHO, *more: bytes, flags: int = http2.END_HEADERS) -> bytes:
+    block = NO_TABLE + b"\x83\x86" + indexed(4, path) + indexed(31, "application/grpc") + b"".join(more)
+    return frame(http2.HEADERS, flags, number, block)
+
+
+def data(number: int, message: bytes = b"hi") -> bytes:
+    return frame(http2.DATA, http2.END_STREAM, number, grpc_messages.pack(message))
+
+
+def reset(number: int) -> bytes:
+    return frame(http2.RST_STREAM, 0, number, struct.pack(">I", http2.CANCEL))
+
+
+def window(number: int, increment: int) -> bytes:
+    return frame(http2.WINDOW_UPDATE, 0, number, struct.pack(">I", increment))
+
+
+FIRST_WINDOW_0 = frame(http2.SETTINGS, 0, 0, struct.pack(">HI", http2.INITIAL_WINDOW, 0))
+
+
+def resets(frames: list[tuple[int, int, int, bytes]]) -> dict[int, int]:
+    """Codes by stream."""
+    return {number: int.from_bytes(payload, "big") for kind, _, number, payload in frames if kind == http2.RST_STREAM}
+
+
+def farewells(frames: list[tuple[int, int, int, bytes]]) -> list[int]:
+    """Codes of GOAWAY frames."""
+    return [int.from_bytes(payload[4:8], "big") for kind, _, _, payload in frames if kind == http2.GOAWAY]
+
+
+def statuses(frames: list[tuple[int, int, int, bytes]]) -> dict[int, int]:
+    """gRPC statuses by stream."""
+    found = {}
+    for kind, _, number, block in frames:
+        _, name, rest = block.partition(b"grpc-status")
+        if kind == http2.HEADERS and name:
+            found[number] = int(rest[1 : 1 + rest[0]])
+    return found
+
+
+async def test_calls_that_are_reset_at_once_leave_nothing_and_end_the_connection_when_they_are_too_many() -> None:
+    client = Client()
+    client.say(*(head(n, HANG) + data(n) + reset(n) for n in range(1, 1000, 2)))
+    assert farewells(await client.heard()) == []
+    assert len(asyncio.all_tasks()) == 1
+    client.say(*(head(n, HANG) + data(n) + reset(n) for n in range(1001, 4000, 2)))
+    assert farewells(await client.heard()) == [http2.ENHANCE_YOUR_CALM]
+    assert client.wire.state == "closed"
+    assert (client.hung, client.backlog.size, client.backlog.working) == (0, 0, 0)
+
+
+async def test_a_client_that_is_warned_still_gets_the_answers_that_it_waits_for() -> None:
+    client = Client()
+    client.say(head(1, HANG), data(1), *(head(n) + reset(n) for n in range(3, 2403, 2)))
+    assert farewells(await client.heard()) == [http2.ENHANCE_YOUR_CALM]
+    assert (client.wire.state, client.hung, client.cancelled) == ("open", 1, 0)
+    client.say(head(5001), data(5001))
+    assert await client.heard() == []
+    client.say(reset(1))
+    assert client.wire.state == "closed"
+
+
+async def test_calls_that_are_answered_pay_for_those_that_are_reset() -> None:
+    client = Client()
+    for n in range(1, 20_000, 4):
+        client.say(head(n), data(n), head(n + 2), reset(n + 2))
+        frames = await client.heard()
+        assert statuses(frames) == {n: 0}
+        assert farewells(frames) == []
+
+
+@pytest.mark.parametrize("more", [data(1), head(1), head(1, flags=http2.END_HEADERS | http2.END_STREAM)])
+async def test_a_request_that_ends_twice_is_reset_and_given_up(more: bytes) -> None:
+    client = Client()
+    client.say(head(1, HANG), data(1))
+    await client.heard()
+    client.say(more * 100)
+    assert resets(await client.heard()) == {1: http2.STREAM_CLOSED}
+    assert (client.hung, client.cancelled) == (1, 1)
+    client.say(head(3), data(3))
+    assert statuses(await client.heard()) == {3: 0}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        frame(http2.PING, 0, 0, b"12345678"),
+        frame(http2.SETTINGS, 0, 0, struct.pack(">HI", http2.INITIAL_WINDOW, 9)),
+        window(0, 1),
+        frame(http2.DATA, 0, 1, b""),
+        frame(http2.DATA, 0, 1, b"x"),
+        frame(99, 0, 0, b""),
+        reset(3),
+        frame(http2.DATA, 0, 3, b"x" * 100),
+    ],
+    ids=["ping", "settings", "window", "empty data", "tiny data", "unknown", "reset", "data of a closed stream"],
+)
+async def test_frames_that_bring_no_call_forward_are_taken_up_to_an_allowance(sent: bytes) -> None:
+    client = Client()
+    client.say(head(3), data(3))
+    await client.heard()
+    client.say(head(1, HANG) if sent[3] == http2.DATA and sent[8] == 1 else b"")
+    for _ in range(100):
+        client.say(sent * 10)
+    assert farewells(await client.heard()) == []
+    rounds = 0
+    while client.wire.state == "open":
+        client.say(sent * 100)
+        client.wire.resume_reading()
+        rounds += 1
+        assert rounds < 1000
+    assert set(farewells(await client.heard())) == {http2.ENHANCE_YOUR_CALM}
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 400)), max_size=60), st.integers(0, 3000))
+def test_an_answer_comes_whole_whatever_the_windows(increments: list[tuple[bool, int]], size: int) -> None:
+    async def run() -> None:
+        client = Client()
+        message = bytes(range(256)) * (size // 256 + 1)
+        client.say(FIRST_WINDOW_0, head(1), data(1, message[:size]))
+        frames = await client.heard()
+        for whole_connection, increment in increments:
+            client.say(window(0 if whole_connection else 1, increment))
+            room = sum(part for whole, part in increments if not whole)
+            frames += await client.heard()
+            assert sum(len(payload) for kind, _, _, payload in frames if kind == http2.DATA) <= room
+        if 0 not in statuses(frames).values():
+            client.say(window(1, 10_000))
+            frames += await client.heard()
+        assert b"".join(payload for kind, _, _, payload in frames if kind == http2.DATA) == grpc_messages.pack(
+            message[:size]
+        )
+        assert statuses(frames) == {1: 0}
+        assert client.backlog.size == 0
+
+    asyncio.run(run())
+
+
+async def test_of_answers_that_are_not_taken_the_oldest_are_dropped() -> None:
+    client = Client(limit=10_000)
+    client.say(FIRST_WINDOW_0)
+    frames = []
+    for n in (1, 3, 5, 7, 9):
+        client.say(head(n), data(n, b"x" * 3000))
+        frames += await client.heard()
+    assert resets(frames) == {1: http2.CANCEL, 3: http2.CANCEL}
+    assert client.backlog.size == 3 * 3005
+    client.say(window(9, 10_000))
+    assert statuses(await client.heard()) == {9: 0}
+    client.connection.connection_lost(None)
+    assert client.backlog.size == 0
+
+
+async def test_of_requests_that_do_not_end_the_oldest_are_refused() -> None:
+    client = Client(limit=10_000)
+    part = frame(http2.DATA, 0, 1, b"\0\0\0\xff\xff" + b"x" * 3995)
+    client.say(*(head(n) + part[:5] + struct.pack(">I", n) + part[9:] for n in (1, 3, 5)))
+    frames = await client.heard()
+    assert (statuses(frames), resets(frames)) == ({1: 8}, {1: http2.NO_ERROR})
+    client.say(head(7), data(7, b"x" * 3000))
+    assert statuses(await client.heard()) == {7: 0}
+    assert client.backlog.size == 8000
+
+
+async def test_requests_of_too_many_bytes_at_once_are_refused() -> None:
+    client = Client(limit=10_000)
+    client.say(*(head(n, HANG) + data(n, b"x" * 4000) for n in (1, 3, 5)), head(7, HANG), data(7, b"x"))
+    assert statuses(await client.heard()) == {5: 8}
+    client.say(reset(1))
+    client.say(head(9), data(9, b"x" * 4000))
+    await client.heard()
+    client.say(head(11), data(11, b"x" * 4000))
+    assert statuses(await client.heard()) == {11: 0}
+
+
+async def test_a_message_is_refused_by_its_first_bytes_where_they_say_that_it_is_too_long() -> None:
+    client = Client()
+    client.say(head(1), frame(http2.DATA, 0, 1, b"\0\x7f\xff\xff\xff"))
+    frames = await client.heard()
+    assert (statuses(frames), resets(frames)) == ({1: 8}, {1: http2.NO_ERROR})
+
+
+async def test_messages_in_streams_are_bounded() -> None:
+    client = Client()
+    client.say(head(1, STREAM), frame(http2.DATA, 0, 1, b"\0" + struct.pack(">I", AUXILIARY_BYTES + 1)))
+    assert statuses(await client.heard()) == {1: 8}
+
+
+async def test_more_calls_at_once_than_announced_are_refused() -> None:
+    client = Client()
+    client.say(*(head(n, HANG) + data(n) for n in range(1, 2 * MAX_STREAMS + 2, 2)))
+    assert resets(await client.heard()) == {2 * MAX_STREAMS + 1: http2.REFUSED_STREAM}
+
+
+async def test_headers_that_are_too_long_are_the_fault_of_their_own_call() -> None:
+    client = Client()
+    client.say(head(1, HANG), data(1))
+    entry = b"\x40\x01a\x7f\xa1\x1e" + b"x" * 4000
+    client.say(frame(http2.HEADERS, http2.END_HEADERS, 3, b"\x3f\xe1\x1f" + entry + b"\xbe" * 17))
+    frames = await client.heard()
+    assert [block for kind, _, number, block in frames if kind == http2.HEADERS] == [NO_TABLE + indexed(8, "431")]
+    client.say(head(5), data(5))
+    assert statuses(await client.heard()) == {5: 0}
+    assert (client.hung, client.cancelled) == (1, 0)
+
+
+async def test_a_deadline_counts_from_the_head_of_a_request() -> None:
+    client = Client()
+    client.say(head(1, HANG, literal("grpc-timeout", "0n")))
+    assert statuses(await client.heard()) == {1: 4}
+    client.say(data(1))
+    await client.heard()
+    assert client.hung == 0
+
+
+async def test_what_a_client_does_not_read_waits_with_its_calls() -> None:
+    client = Client()
+    client.connection.pause_writing()
+    assert not client.wire.reading
+    client.say(*(head(n) + data(n, b"x" * 1000) for n in (1, 3)))
+    assert not any(kind == http2.DATA for kind, _, _, _ in await client.heard())
+    assert client.backlog.size == 2 * 1005
+    client.connection.resume_writing()
+    assert client.wire.reading
+    assert statuses(await client.heard()) == {1: 0, 3: 0}
+
+
+HALF_DATA = head(1) + frame(http2.DATA, 0, 1, b"\0\0\0\0\x09x")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (head(1), {1: 4}, {1: http2.NO_ERROR}),
+        (HALF_DATA, {1: 4}, {1: http2.NO_ERROR}),
+        (FIRST_WINDOW_0 + head(1) + data(1), {}, {1: http2.CANCEL}),
+        (head(1, HANG) + data(1), {}, {}),
+        (head(1, STREAM) + frame(http2.DATA, 0, 1, grpc_messages.pack(b"hi")), {}, {}),
+    ],
+    ids=["no request", "half a request", "answer not taken", "being answered", "conversation"],
+)
+async def test_who_lets_a_call_lie_loses_it(sent: bytes, status: dict[int, int], code: dict[int, int]) -> None:
+    client = Client()
+    client.say(sent)
+    await client.heard()
+    client.look()
+    frames = await client.heard()
+    assert (statuses(frames), resets(frames)) == (status, code)
+    assert client.wire.state == "open"
+
+
+@pytest.mark.parametrize(
+    "trickle",
+    [
+        lambda client, number: client.say(head(1)[number : number + 1]),
+        lambda client, number: client.say(frame(http2.CONTINUATION if number else http2.HEADERS, 0, 1, b"")),
+    ],
+    ids=["frame", "header block"],
+)
+async def test_a_head_that_never_ends_ends_the_connection(trickle: Callable[[Client, int], None]) -> None:
+    client = Client()
+    for number in range(LOOKS):
+        trickle(client, number)
+        client.look(1)
+    trickle(client, LOOKS)
+    client.look(1)
+    assert client.wire.state == "aborted"
+
+
+async def test_who_does_not_greet_or_is_idle_is_hung_up_on() -> None:
+    silent, idle = Client(greet=False), Client()
+    idle.say(head(1), data(1))
+    await idle.heard()
+    silent.look()
+    idle.look(IDLE_LOOKS)
+    assert (silent.wire.state, idle.wire.state) == ("aborted", "open")
+    idle.look(1)
+    assert idle.wire.state == "closed"
+    assert farewells(await idle.heard()) == [http2.NO_ERROR]
+    idle.look()
+    assert idle.wire.state == "aborted"  # nor did it read that
+
+
+def test_an_allowance_is_earned_by_time_and_work_and_saved_up_to_its_capacity() -> None:
+    now = 0.0
+    allowance = Allowance(10, 2, lambda: now)
+    allowance.earn(100)
+    assert allowance.spend(10)
+    assert not allowance.spend(1)
+    now = 1.0
+    assert allowance.spend(1)
+    assert not allowance.spend(1)
+    allowance.earn(5)
+    assert allowance.spend(4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40)), max_size=60))
+def test_a_backlog_is_never_larger_than_its_limit(changes: list[tuple[int, int]]) -> None:
+    backlog, held = Backlog(100), dict[int, int]()
+    for holder, size in changes:
+        if size:
+            held[holder] = size
+            backlog.hold(holder, size, lambda holder=holder: held.pop(holder))  # type: ignore[misc]
+        else:
+            held.pop(holder, None)
+            backlog.release(holder)
+        assert backlog.size == sum(held.values()) <= backlog.limit

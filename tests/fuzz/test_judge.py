@@ -31,7 +31,7 @@ def error(code: str) -> bytes:
         (200, {"content-type": "application/json"}, b'{"a":NaN}', "status 200 with a body that is not JSON"),
         (307, {}, b"", "status 307"),
         (400, {}, error("malformed_request"), ""),
-        (404, {"content-encoding": "gzip"}, gzip.compress(error("path_not_found")), ""),
+        (404, {"content-encoding": "gzip"}, gzip.compress(error("path_not_found"), mtime=0), ""),
         (404, {}, error("malformed_request"), "status 404 with code malformed_request"),
         (404, {}, error("not_found"), "status 404 with code not_found"),
         (400, {}, b"Bad Request", "status 400 without a code"),

@@ -147,7 +147,11 @@ class Http1Protocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header is there; one that follows a body says nothing (RFC 9110, section 6.5.1)."""
         if self._place == _HEAD:
-            super().on_header(name, value)
+            # as uvicorn does; a call of its method for each header would cost more than the rest
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head of a request is there."""
@@ -231,7 +235,7 @@ class Http1Protocol(HttpToolsProtocol):
         url, headers = self.url, self.headers
         super().on_message_begin()
         self.url = url
-        self.headers.extend(headers)
+        self.scope["headers"] = self.headers = headers
         own, self.app = self.app, run
         try:
             super().on_headers_complete()

@@ -48,9 +48,9 @@ class Config:
         inline_below_ms: A model whose largest batch takes less runs on the event loop; handing it to a thread would
             cost more.
         max_body_bytes: Longest body or message.
-        max_buffered_bytes: Bytes of long bodies over REST that may be held at once.
-        upload_timeout_s: Longest time from the first to the last byte of a request over REST.
-        max_connections: Connections over REST at once; of more, the one that was idle for longest is closed.
+        max_buffered_bytes: Bytes of long requests that may be held at once, for REST and for gRPC each.
+        upload_timeout_s: Longest time from the first to the last byte of a request.
+        max_connections: Connections at once, for REST and for gRPC each; of more, the one that was idle for longest is closed.
         request_timeout_ms: Longest time between arrival and result; 0 for none.
         shutdown_grace_s: Time for requests in flight to end after SIGTERM.
     """
@@ -127,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     flag("inline_below_ms", _duration, "models whose largest batch is faster run on the event loop")
     flag("max_body_bytes", _positive, "longest request")
     flag("max_buffered_bytes", _positive, "bytes of long bodies held at once; more are answered with 429")
-    flag("upload_timeout_s", _span, "longest time from the first to the last byte of a request over REST")
+    flag("upload_timeout_s", _span, "longest time from the first to the last byte of a request")
     flag("max_connections", _positive, "connections at once; of more, the one idle for longest is closed")
     flag("request_timeout_ms", _duration, "longest time to a result, 0 for no limit")
     flag("shutdown_grace_s", _duration, "time for requests in flight to end after SIGTERM")

@@ -61,7 +61,13 @@ async def serve(config: Config) -> int:
     health = Health([protobuf.SERVICE], lambda: repository.ready)
     repository.changed = health.changed
     methods = Service(repository, admission, metrics).methods(config.max_body_bytes)
-    rpc = GrpcServer({**methods, **health_methods(health)}, stream_handlers(health))
+    rpc = GrpcServer(
+        {**methods, **health_methods(health)},
+        stream_handlers(health),
+        max_buffered_bytes=config.max_buffered_bytes,
+        timeout_s=config.upload_timeout_s,
+        max_connections=config.max_connections,
+    )
     try:
         check_providers(config.execution_providers)
         listener = _listen(config.host, config.http_port)

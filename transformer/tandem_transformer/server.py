@@ -47,7 +47,13 @@ async def serve(config: Config) -> None:
     service.prove()
     service.recorder.keep_flushing()
     grpc_service = GrpcService(service)
-    grpc_server = GrpcServer(grpc_service.methods(), grpc_service.streams())
+    grpc_server = GrpcServer(
+        grpc_service.methods(),
+        grpc_service.streams(),
+        max_buffered_bytes=config.max_buffered_bytes,
+        timeout_s=config.upload_timeout_s,
+        max_connections=config.max_connections,
+    )
     listeners = [http_listener(config.host, config.http_port)]
     if config.grpc_port:
         await grpc_server.start(_listen(config, config.grpc_port))

@@ -12,7 +12,7 @@ import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Final
 
-from tandem.errors import DeadlineExceeded, Internal, Overloaded, RequestError
+from tandem.errors import DeadlineExceeded, Internal, Overloaded, RequestError, UploadTimeout
 from tandem.oip import grpc_headers, grpc_messages, http2
 from tandem.oip.budgets import Allowance, Backlog
 from tandem.oip.grpc_methods import AUXILIARY_BYTES, CallContext, Handler, Method, StreamHandler
@@ -47,6 +47,9 @@ class ServingConnection(Http2Connection):
         streams: What answers other calls, by the full path of the method.
         backlog: Shared by all connections.
         closed: Is told when the connection is over.
+
+    Attributes:
+        quiet_looks: How many looks in a row have seen that no frame had come.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class ServingConnection(Http2Connection):
         self._settled = False
         self._warned = False
         self._frames_seen = 0
-        self._quiet_looks = 0
+        self.quiet_looks = 0
 
     def drain(self) -> None:
         """Take no new calls, and close once those under way are answered.
@@ -93,9 +96,9 @@ class ServingConnection(Http2Connection):
         Args:
             idle_looks: An idle connection is closed when so many looks have seen it idle.
         """
-        self._quiet_looks = self._quiet_looks + 1 if self._frames == self._frames_seen else 0
+        self.quiet_looks = self.quiet_looks + 1 if self._frames == self._frames_seen else 0
         self._frames_seen = self._frames
-        waits = self._quiet_looks if self._rest or not self._greeted or not self.connected else 0
+        waits = self.quiet_looks if self._rest or not self._greeted or not self.connected else 0
         if self._block is not None:
             self._block.waits += 1
             waits = max(waits, self._block.waits)
@@ -108,9 +111,13 @@ class ServingConnection(Http2Connection):
                 conversing = stream.number in self._requests and not stream.left
                 if stream.waits > (_LOOKS_IDLE_STREAM if conversing else _LOOKS_WAITED):
                     self._overdue(stream)
-        if not self.streams and self._quiet_looks >= idle_looks:
-            self.write(_goaway(self._last, http2.NO_ERROR))
-            self.close()
+        if not self.streams and self.quiet_looks >= idle_looks:
+            self.retire()
+
+    def retire(self) -> None:
+        """Close an idle connection; its client may open another."""
+        self.write(_goaway(self._last, http2.NO_ERROR))
+        self.close()
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; the first of it must be the preface."""
@@ -227,7 +234,7 @@ class ServingConnection(Http2Connection):
                 return
             working = self._backlog.working
             if working and working + len(message) > self._backlog.limit:
-                error = Overloaded(f"{working} bytes of requests are being answered already", retry_after=1)
+                error = Overloaded(f"{working} bytes of requests are being answered already")
                 self._end(stream, grpc_headers.refusal(error))
             else:
                 self._begin(stream, self._answer(stream, method.handler, message), len(message))
@@ -390,14 +397,14 @@ class ServingConnection(Http2Connection):
         if stream.left:
             self._drop(stream)
         else:
-            self._end(stream, grpc_headers.refusal(DeadlineExceeded("the request did not come in time")))
+            self._end(stream, grpc_headers.refusal(UploadTimeout("the request did not arrive in time")))
 
     def _drop(self, stream: Stream) -> None:
         """Make room for others."""
         if stream.left:
             self._cancel(stream)
         else:
-            error = Overloaded("too much of other requests is waiting to be complete", retry_after=1)
+            error = Overloaded("too many bytes of other requests are held already", code="too_many_uploads")
             self._end(stream, grpc_headers.refusal(error))
 
     def _cancel(self, stream: Stream) -> None:

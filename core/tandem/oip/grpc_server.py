@@ -20,8 +20,7 @@ from tandem.oip.reflection import reflect
 IDLE_S: Final = 3700
 """An idle connection is closed after this time, later than any gateway in front would do it (Envoy: an hour)."""
 
-_LOOK_S: Final = 5.0
-_BACKLOG_BYTES: Final = 64 * 2**20
+_LOOKS: Final = 6
 
 
 class GrpcServer:
@@ -30,7 +29,11 @@ class GrpcServer:
     Args:
         methods: What answers unary calls, by the full path of the method; responses have no limit.
         streams: What answers other calls, by the full path of the method.
-        look_s: Seconds from one look for what clients have left lying to the next; six of them are their patience.
+        max_buffered_bytes: Bytes of unfinished requests and of answers that are not taken that may be held at once, and
+            as many of requests that are being answered.
+        timeout_s: Seconds for a client to send a request, or to take an answer; about that, since it is looked for what
+            clients have left lying six times in it.
+        max_connections: Connections at once; of more, the one that was idle for longest is closed.
     """
 
     def __init__(
@@ -38,15 +41,16 @@ class GrpcServer:
         methods: Mapping[str, Method],
         streams: Mapping[str, StreamHandler] = MappingProxyType({}),
         *,
-        look_s: float = _LOOK_S,
+        max_buffered_bytes: int = 2**27,
+        timeout_s: float = 30.0,
+        max_connections: int = 4096,
     ) -> None:
         self._methods = methods
         self._streams = streams
-        self._look_s = look_s
-        self._backlog = Backlog(
-            max(_BACKLOG_BYTES, 2 * max((method.max_bytes for method in methods.values()), default=0))
-        )
-        self._connections: set[ServingConnection] = set()
+        self._look_s = max(timeout_s / _LOOKS, 0.1)
+        self._max_connections = max_connections
+        self._backlog = Backlog(max_buffered_bytes)
+        self._connections: dict[ServingConnection, None] = {}  # the oldest first
         self._server: asyncio.Server | None = None
         self._looking: asyncio.TimerHandle | None = None
         self._all_closed = asyncio.Event()
@@ -78,12 +82,21 @@ class GrpcServer:
 
     def _connection(self) -> ServingConnection:
         connection = ServingConnection(self._methods, self._streams, self._backlog, self._closed)
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._all_closed.clear()
+        if len(self._connections) > self._max_connections:
+            asyncio.get_running_loop().call_soon(self._make_room, connection)
         return connection
 
+    def _make_room(self, newcomer: ServingConnection) -> None:
+        idle = [connection for connection in self._connections if connection.connected and not connection.streams]
+        if idle:
+            max(idle, key=lambda connection: connection.quiet_looks).retire()
+        else:
+            asyncio.get_running_loop().call_soon(newcomer.retire)
+
     def _closed(self, connection: ServingConnection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         if not self._connections:
             self._all_closed.set()
 

@@ -497,3 +497,16 @@ def test_any_bytes_in_any_pieces_break_nothing_but_the_connection(noise: bytes, 
         assert closed
 
     asyncio.run(run())
+
+
+async def test_of_too_many_connections_the_idle_ones_are_closed() -> None:
+    server = GrpcServer({METHOD: method_of(echo)}, max_connections=2)
+    listener = socket.create_server(("127.0.0.1", 0))
+    await server.start(listener)
+    host = f"127.0.0.1:{listener.getsockname()[1]}"
+    idle = asyncio.create_task(said(host, SETTINGS, b"never"))
+    calls = [asyncio.create_task(said(host, SETTINGS + REQUEST, b"never")) for _ in range(2)]
+    assert error_of(await idle) == http2.NO_ERROR
+    assert not any(call.done() for call in calls)
+    await server.stop(0)
+    await asyncio.gather(*calls, return_exceptions=True)

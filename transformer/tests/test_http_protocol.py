@@ -120,9 +120,6 @@ class SlowTransport(asyncio.Transport):
         self.left -= 300
         return self.left
 
-    def is_closing(self) -> bool:
-        return False
-
     def abort(self) -> None:
         self.aborted.set()
 

@@ -50,7 +50,8 @@ class Config:
         max_body_bytes: Longest body or message.
         max_buffered_bytes: Bytes of long requests that may be held at once, for REST and for gRPC each.
         upload_timeout_s: Longest time from the first to the last byte of a request.
-        max_connections: Connections at once, for REST and for gRPC each; of more, the one that was idle for longest is closed.
+        max_connections: Connections at once, for REST and for gRPC each; of more, the one that was idle for longest is
+            closed.
         request_timeout_ms: Longest time between arrival and result; 0 for none.
         shutdown_grace_s: Time for requests in flight to end after SIGTERM.
     """

@@ -13,7 +13,7 @@ from tandem_rollout.render.merge import merge
 from tandem_rollout.render.metadata import Object, empty_dir, made
 from tandem_rollout.render.pin import CONTAINER, REPOSITORY, pin
 from tandem_rollout.render.security import restricted_container, restricted_pod, scratch
-from tandem_rollout.revision import Revision
+from tandem_rollout.revision import Revision, unit_header
 from tandem_rollout.spec import EnvVar, Resources, Rollout
 
 HTTP_PORT: Final = 8080
@@ -116,7 +116,7 @@ def _transformer(revision: Revision, platform: Platform, bundle: Delivery) -> Ob
         f"--grpc_port={GRPC_PORT}",
         # so that a late answer is refused by the pod, which can say why, and not by the gateway
         f"--request_timeout_ms={max(timeout_ms - _GATEWAY_MARGIN_MS, timeout_ms // 2)}",
-        *_unit_header(rollout),
+        *([f"--unit_header={header}"] if (header := unit_header(rollout)) else []),
         *spec.transformer.args,
     ]
     env = [*_env(spec.transformer.env), *bundle.env]
@@ -183,12 +183,6 @@ def _predictor_resources(revision: Revision) -> Resources:
         return resources
     gpus: dict[str, Quantity] = {spec.gpu.resource: str(spec.gpu.count)}
     return Resources(requests=resources.requests | gpus, limits=resources.limits | gpus)
-
-
-def _unit_header(rollout: Rollout) -> list[str]:
-    """Who is whom in an A/B test whose clients present neither token nor key."""
-    test = rollout.spec.strategy.ab_test
-    return [f"--unit_header={test.header}"] if test and rollout.spec.route.auth is None else []
 
 
 def _container(image: str, args: list[str], env: list[Object], resources: Resources, bundle: Delivery) -> Object:

@@ -103,15 +103,7 @@ def revision_hash(rollout: Rollout, variant: Variant) -> str:
     )
     if spec.volumes != Volumes():  # left out otherwise, so that the hashes of rollouts without it stay as they are
         parts += (spec.volumes,)
-    if header := unit_header(rollout):
-        parts += (header,)
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]
-
-
-def unit_header(rollout: Rollout) -> str:
-    """Header by which transformers tell clients apart; empty where the gateway does it or nobody."""
-    test = rollout.spec.strategy.ab_test
-    return test.header if test and rollout.spec.route.auth is None else ""
 
 
 def _predictor(predictor: Predictor) -> dict[str, object]:

@@ -13,8 +13,8 @@ from tandem_rollout.render.merge import merge
 from tandem_rollout.render.metadata import Object, empty_dir, made
 from tandem_rollout.render.pin import CONTAINER, REPOSITORY, pin
 from tandem_rollout.render.security import restricted_container, restricted_pod, scratch
-from tandem_rollout.revision import Revision, unit_header
-from tandem_rollout.spec import EnvVar, Resources, Rollout
+from tandem_rollout.revision import Revision
+from tandem_rollout.spec import EnvVar, Resources
 
 HTTP_PORT: Final = 8080
 GRPC_PORT: Final = 8081
@@ -116,7 +116,6 @@ def _transformer(revision: Revision, platform: Platform, bundle: Delivery) -> Ob
         f"--grpc_port={GRPC_PORT}",
         # so that a late answer is refused by the pod, which can say why, and not by the gateway
         f"--request_timeout_ms={max(timeout_ms - _GATEWAY_MARGIN_MS, timeout_ms // 2)}",
-        *([f"--unit_header={header}"] if (header := unit_header(rollout)) else []),
         *spec.transformer.args,
     ]
     env = [*_env(spec.transformer.env), *bundle.env]

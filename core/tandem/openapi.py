@@ -8,6 +8,7 @@ from tandem.contract import Contract, Field, FieldType
 from tandem.errors import (
     ContractViolation,
     DeadlineExceeded,
+    HeadTooLarge,
     Internal,
     MalformedRequest,
     NotFound,
@@ -16,6 +17,7 @@ from tandem.errors import (
     RequestTooLarge,
     Unavailable,
     UnsupportedMedia,
+    UploadTimeout,
 )
 
 TENSOR_DATATYPES: dict[str, tuple[str, ...]] = {
@@ -33,10 +35,12 @@ A timestamp is RFC 3339 as BYTES, or microseconds since 1970-01-01T00:00Z as INT
 ERROR_CODES: dict[type[RequestError], tuple[str, ...]] = {
     MalformedRequest: ("malformed_request", "duplicate_key"),
     NotFound: ("model_not_found", "version_not_found", "entity_not_found", "entity_stale", "feature_null"),
-    RequestTooLarge: ("request_too_large", "too_many_rows"),
+    UploadTimeout: ("upload_timeout",),
+    RequestTooLarge: ("request_too_large", "too_many_rows", "too_many_parts"),
     UnsupportedMedia: ("unsupported_media_type", "unsupported_encoding"),
     ContractViolation: ("contract_violation",),
-    Overloaded: ("overloaded", "predictor_overloaded"),
+    Overloaded: ("overloaded", "predictor_overloaded", "too_many_uploads"),
+    HeadTooLarge: ("head_too_large",),
     Internal: ("internal_error", "transform_failed", "prediction_not_finite", "predictor_refused"),
     Unavailable: ("unavailable", "store_unavailable", "predictor_unavailable", "predictor_mismatch"),
     DeadlineExceeded: ("deadline_exceeded", "predictor_timeout"),

@@ -81,7 +81,7 @@ class Analyst:
         self._weight: int | None = None
         self._changed = -math.inf
         self._earlier: dict[int, float] = {}
-        self._due = 0.0
+        self._due = self._turn = 0.0
         self._tried = -math.inf
 
     @property
@@ -122,9 +122,9 @@ class Analyst:
         # the first look comes with the first weight, and a clock that was set back is no reason to wait for it
         elif self._read is None or self._moved(arms) or not self._due - interval <= now < self._due:
             record = await self._tick(analysis, run, arms, record, now)
-            # soon after the route has followed, so that what may have come before it is no more than that
+            # and when the route has followed, so that what may have come before it is no more than that
             followed = min((until for until in self._earlier.values() if until > now), default=math.inf)
-            self._due = min(now + interval, followed)
+            self._due = min(self._in_turn(interval, now), followed)
         self._record = record
         await self.keep()
         return self.judgement(analysis, run)
@@ -139,6 +139,7 @@ class Analyst:
             now: Seconds since the epoch.
         """
         if self._read != now:
+            self._in_turn(seconds(analysis.interval), now)
             self._record = await self._tick(analysis, run, arms, await self._of(run), now)
             await self.keep()
 
@@ -175,9 +176,15 @@ class Analyst:
         kept = await self._keeper.load(run.number)
         record = kept if kept is not None and _same(kept, empty) else empty
         self._record = self._kept = record
-        self._read, self._due, self._tried = None, 0.0, -math.inf
+        self._read, self._due, self._turn, self._tried = None, 0.0, 0.0, -math.inf
         self._windows, self._arms, self._weight, self._earlier = {}, None, None, {}
         return record
+
+    def _in_turn(self, interval: float, now: float) -> float:
+        """When it is the turn of the next look, whatever looks there are in between."""
+        if not self._turn - interval <= now < self._turn:
+            self._turn = now + interval
+        return self._turn
 
     def _moved(self, arms: Arms) -> bool:
         """Whether an arm is counted under other names than when it was read last."""

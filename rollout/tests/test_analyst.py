@@ -112,10 +112,10 @@ async def test_what_comes_while_the_weight_changes_is_counted_with_the_bounds_of
     # from the reading before the change until the route has followed, and no longer
     assert (crossed.low, crossed.high, crossed.at) == (0.1, 0.2, 14.0)
     assert crossed.counts["errors"][:3:2] == (40.0, 360.0)
-    assert [sample.low for sample in analyst.record.samples] == [None, 0.1, None]
+    assert [sample.low for sample in analyst.record.samples] == [None, 0.1, None, None]
     ratio = analyst.record.metrics["errors"].ratio
     assert ratio is not None
-    assert (ratio.canary_requests, ratio.ticks) == (240.0, 3)
+    assert (ratio.canary_requests, ratio.ticks) == (300.0, 4)
 
 
 async def test_a_route_that_follows_late_keeps_the_share_open() -> None:
@@ -284,9 +284,10 @@ async def test_it_says_when_to_come_again() -> None:
     await analyst.look(ANALYSIS, RUN, ARMS, source.now + 2.0)
     assert analyst.due == 1004.0
     await analyst.look(ANALYSIS, RUN, ARMS, source.now + 4.0)
-    assert analyst.due == 1014.0
-    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 14.0)
-    assert analyst.due == 1024.0
+    # and then in turn
+    assert analyst.due == 1011.0
+    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 11.0)
+    assert analyst.due == 1021.0
 
 
 @pytest.mark.parametrize("state", ["Aborting", "Aborted", "Promoted"])
@@ -358,8 +359,8 @@ async def test_looks_are_those_at_the_present_weight() -> None:
     analyst = Analyst(source, Kept())
     looks = [(await looked(analyst, source, 10, 1)).looks]
     looks += [(await looked(analyst, source, weight, 10)).looks for weight in (10, 10, 20, 20, 20)]
-    # of the ten seconds after the change the first three are shared out by either weight
-    assert looks == [0, 1, 2, 0, 1, 2]
+    # of the ten seconds after the change the first three are shared out by either weight, and no look at the new one
+    assert looks == [0, 1, 2, 1, 2, 3]
 
 
 async def test_the_part_that_the_canary_had_is_measured() -> None:

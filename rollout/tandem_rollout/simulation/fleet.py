@@ -1,8 +1,9 @@
 """Many rollouts at once, each moved by the engine that moves real ones.
 
 What a rollout does next is a function of its run, what is seen and the time; so rollouts that agree in these are asked
-about once. Looks come as an analyst's do: the first with the first weight, then one each interval. The tick after a
-change of weight is counted with the bounds of the canary's share, and what a look does not see belongs to the next one.
+about once. Looks come as an analyst's do: the first with the first weight, then one each interval, and one when the
+route has followed a change of weight. What comes until then is counted with the bounds of the canary's share, and what
+a look does not see belongs to the next one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from tandem_rollout.analysis.sequential import Floats
 from tandem_rollout.analysis.verdict import Decision, Judged, Policy, combine
+from tandem_rollout.analysis.window import FOLLOWS_S
 from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
@@ -29,7 +31,7 @@ from tandem_rollout.simulation.traffic import Counts, Traffic
 _WHOLE: Final = 100.0
 _READY: Final = Arm(pods=(1, 1), fit=True)
 _BY_ROLLOUT: Final = (
-    "_index", "_at", "_weight", "_running", "_undecided", "_bakes", "_looks", "_read", "_low", "_high", "_since",
+    "_index", "_at", "_weight", "_running", "_undecided", "_bakes", "_looks", "_read", "_changed", "_low", "_high", "_since",
     "_requests", "_samples"
 )  # fmt: skip
 _MOVES: Final = 10
@@ -108,6 +110,7 @@ class Fleet:
         self._read = np.ones(rollouts, np.bool_)
         self._low, self._high, self._since = np.zeros(rollouts), np.zeros(rollouts), np.zeros(rollouts)
         self._pending: Counts | None = None
+        self._looked, self._changed = 0.0, np.ones(rollouts, np.bool_)
         self._requests, self._samples = np.zeros(rollouts), np.zeros(rollouts)
         self.outcomes: Outcomes = blank(rollouts)
         """How they have ended so far."""
@@ -134,25 +137,35 @@ class Fleet:
         if not now:
             self._read = trouble == SEEN
             return
+        undecided = self._running & self._undecided
+        self._requests += np.where(undecided, counts.canary, 0.0)
+        if counts.early is not None:
+            # one looks when the route has followed, too
+            self._take(self._looked + FOLLOWS_S, counts.early, trouble, self._changed)
+        counted = self._take(now, counts.later, trouble, np.ones(len(self._at), np.bool_))
+        self._looked, self._changed = now, np.zeros(len(self._at), np.bool_)
+        self._move(now, undecided, counted)
+
+    def _take(self, now: float, counts: Counts, trouble: Codes, looked: Bools) -> Bools:
+        """Take evidence from some counts; where something was counted."""
         share = self._weight / _WHOLE
         self._low, self._high = np.minimum(self._low, share), np.maximum(self._high, share)
         # what was counted before the first reading is not known, and that reading says nothing yet
         total = (counts if self._pending is None else self._pending.plus(counts)).where(self._read)
-        seen = trouble == SEEN
-        trouble = np.where(seen & ~self._read, ABSENT, trouble).astype(np.int8)
-        begins = seen & ~self._read
-        self._read |= seen
+        looked = looked & self._running
+        begins = looked & (trouble == SEEN) & ~self._read
+        trouble = np.where(begins, ABSENT, trouble).astype(np.int8)
+        self._read |= begins
         crossed = self._low < self._high
-        counted = self._gather(self._running, trouble, total, share >= 1.0)
-        undecided = self._running & self._undecided
-        self._requests += np.where(undecided, counts.canary, 0.0)
-        self._samples += np.where(undecided & counted, total.canary, 0.0)
+        counted = self._gather(looked, trouble, total, share >= 1.0)
+        self._samples += np.where(self._undecided & counted, total.canary, 0.0)
         self._looks += counted & ~crossed
-        taken = begins | (trouble == SEEN) & (crossed | (share >= 1.0) | ((total.canary > 0.0) & (total.stable > 0.0)))
+        some = crossed | (share >= 1.0) | ((total.canary > 0.0) & (total.stable > 0.0))
+        taken = begins | looked & (trouble == SEEN) & some
         self._pending = total.where(~taken)
         self._low, self._high = np.where(taken, share, self._low), np.where(taken, share, self._high)
         self._since = np.where(taken, now, self._since)
-        self._move(now, undecided, counted)
+        return counted
 
     def keep(self, kept: Bools) -> None:
         """Go on with these rollouts only."""
@@ -226,6 +239,7 @@ class Fleet:
         """Write down where a rollout has come to, and what its decision took."""
         index = self._index[row]
         if place.weight != self._weight[row]:
+            self._changed[row] = True
             self._weight[row] = place.weight
             self._looks[row] = 0
         self._bakes[row] = place.bakes

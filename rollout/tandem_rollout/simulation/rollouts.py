@@ -188,7 +188,10 @@ class _Metrics:
         for key, liars in self._liars.items():
             ours, theirs = counts.events[key]
             (canary, events, stable, others), lost = liars.scrape((counts.canary, ours, counts.stable, theirs))
-            counts = replace(counts, canary=canary, stable=stable, events=counts.events | {key: (events, others)})
+            # counters that lie are read once a tick
+            counts = replace(
+                counts, canary=canary, stable=stable, events=counts.events | {key: (events, others)}, early=None
+            )
             trouble = np.where(trouble == SEEN, lost, trouble).astype(np.int8)
         return counts, trouble
 

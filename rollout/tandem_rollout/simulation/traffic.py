@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -171,6 +171,7 @@ class Counts:
         events: Events of both, canary first, by the keys of the traffic.
         rows: Predictions of both by bin, canary first; None where nobody looks at them.
         times: Requests of both by bucket of their latency, likewise.
+        early: Those of them that came before the route had followed a change of the weight; None where none changed.
     """
 
     canary: Floats
@@ -178,6 +179,7 @@ class Counts:
     events: dict[str, tuple[Floats, Floats]]
     rows: tuple[Floats, Floats] | None = None
     times: tuple[Floats, Floats] | None = None
+    early: Counts | None = None
 
     def plus(self, more: Counts) -> Counts:
         """These counts and some more."""
@@ -192,6 +194,19 @@ class Counts:
             _summed(self.rows, more.rows),
             _summed(self.times, more.times),
         )
+
+    @property
+    def later(self) -> Counts:
+        """What came after the route had followed."""
+        early = self.early
+        if early is None:
+            return self
+        events = {
+            key: (ours - early.events[key][0], theirs - early.events[key][1])
+            for key, (ours, theirs) in self.events.items()
+        }
+        rows, times = _rest(self.rows, early.rows), _rest(self.times, early.times)
+        return Counts(self.canary - early.canary, self.stable - early.stable, events, rows, times)
 
     def where(self, rollouts: npt.NDArray[np.bool_]) -> Counts:
         """These counts of some rollouts, and none of the others."""
@@ -221,13 +236,21 @@ class Counts:
         }
         canary, stable = _replaced(self.canary, at, other.canary), _replaced(self.stable, at, other.stable)
         rows, times = _both(self.rows, at, other.rows), _both(self.times, at, other.times)
-        return Counts(canary, stable, events, rows, times)
+        nobody = np.zeros(len(self.canary), np.bool_)
+        early = None if other.early is None else self.where(nobody).replaced(at, other.early)
+        return Counts(canary, stable, events, rows, times, early)
 
 
 def _summed(ours: tuple[Floats, Floats] | None, more: tuple[Floats, Floats] | None) -> tuple[Floats, Floats] | None:
     if ours is None or more is None:
         return more
     return ours[0] + more[0], ours[1] + more[1]
+
+
+def _rest(ours: tuple[Floats, Floats] | None, early: tuple[Floats, Floats] | None) -> tuple[Floats, Floats] | None:
+    if ours is None or early is None:
+        return ours
+    return ours[0] - early[0], ours[1] - early[1]
 
 
 def _where(rollouts: npt.NDArray[np.bool_], both: tuple[Floats, Floats] | None) -> tuple[Floats, Floats] | None:
@@ -250,18 +273,18 @@ def _replaced(values: Floats, at: npt.NDArray[np.intp], by: Floats) -> Floats:
     return made
 
 
-class _Parts(NamedTuple):
-    """Parts of a tick, by rollout.
+class _Part(NamedTuple):
+    """A part of a tick in which the weight changed, by rollout.
 
     Attributes:
-        usual: Part of the tick in which nothing happens.
-        share: The canary's share of the requests in it.
-        changing: Part in which the route has just followed a change of the weight.
+        lasts: Part of the tick.
+        share: The canary's share of the requests.
+        changing: Whether that is just after the change.
     """
 
-    usual: Floats
+    lasts: Floats
     share: Floats
-    changing: Floats
+    changing: bool
 
 
 class Stream:
@@ -305,28 +328,45 @@ class Stream:
         if at is None:
             self._move()
         within = self._within if at is None else self._within[at]
-        parts = self._parts(share, before)
-        canary, stable = (self._random.poisson(load * parts.usual * part) for part in (parts.share, 1.0 - parts.share))
-        changing = [self._random.poisson(load * parts.changing * part) for part in (share, 1.0 - share)]
+        if before is None or not (changed := before != share).any():
+            whole = np.ones(len(share))
+            return self._part(load, wave, _Part(whole, share, False), share, within, alike=alike)
+        # the route follows late, and then something happens; whoever looks does so when it has followed
+        follows = np.where(changed, min(FOLLOWS_S / self._interval, 0.5), 0.0)
+        late = follows * self._random.random(len(share))
+        first, early, rest, last = (
+            self._part(load, wave, part, share, within, alike=alike)
+            for part in (
+                _Part(late, before, False),
+                _Part(follows - late, share, True),
+                _Part(late, share, True),
+                _Part(1.0 - follows - late, share, False),
+            )
+        )
+        early = first.plus(early)
+        return replace(early.plus(rest).plus(last), early=early)
+
+    def _part(
+        self, load: float, wave: float, part: _Part, share: Floats, within: npt.NDArray[np.int8], *, alike: bool
+    ) -> Counts:
+        """What a part of a tick brings; the burden is that of the whole tick."""
+        traffic = self._traffic
+        canary = self._random.poisson(load * part.lasts * part.share)
+        stable = self._random.poisson(load * part.lasts * (1.0 - part.share))
         burden = 1.0 if traffic.burden == 1.0 or alike else np.where(share > _HALF, traffic.burden, 1.0)
         events = {}
         for key, rates in traffic.rates.items():
-            own_rate, other_rate = (rates.stable if alike else rates.canary) * wave * burden, rates.stable * wave
-            early = self._at_change(own_rate, other_rate)
-            events[key] = (
-                self._events(canary, own_rate, within & 1) + self._events(changing[0], early[0], within & 1),
-                self._events(stable, other_rate, within & 2) + self._events(changing[1], early[1], within & 2),
-            )
-        canary, stable = canary + changing[0], stable + changing[1]
+            usual = (rates.stable if alike else rates.canary) * wave * burden, rates.stable * wave
+            ours, theirs = self._at_change(*usual) if part.changing else usual
+            events[key] = self._events(canary, ours, within & 1), self._events(stable, theirs, within & 2)
         rows = times = None
         if traffic.bins is not None:
-            ours = traffic.bins.stable if alike else traffic.bins.canary
-            together = traffic.bins.together
-            counts = self._spread(canary, ours, stable, traffic.bins.stable)
-            rows = counts[0] * together, counts[1] * together
+            bins = traffic.bins.stable if alike else traffic.bins.canary
+            counts = self._spread(canary, bins, stable, traffic.bins.stable)
+            rows = counts[0] * traffic.bins.together, counts[1] * traffic.bins.together
         if traffic.times is not None:
-            ours = traffic.times.stable if alike else traffic.times.canary
-            times = self._spread(canary, ours, stable, traffic.times.stable)
+            buckets = traffic.times.stable if alike else traffic.times.canary
+            times = self._spread(canary, buckets, stable, traffic.times.stable)
         return Counts(canary.astype(np.float64), stable.astype(np.float64), events, rows, times)
 
     def _at_change(self, ours: float | Floats, theirs: float | Floats) -> tuple[float | Floats, float | Floats]:
@@ -335,16 +375,6 @@ class Stream:
         if change is None:
             return ours, theirs
         return change.rate, theirs if change.arms == "canary" else change.rate
-
-    def _parts(self, share: Floats, before: Floats | None) -> _Parts:
-        """How a tick falls into parts where the weight changes: the route follows late, and then something happens."""
-        if before is None or not (changed := before != share).any():
-            return _Parts(np.ones(len(share)), share, np.zeros(len(share)))
-        follows = min(FOLLOWS_S / self._interval, 0.5)
-        changing = np.where(changed, follows, 0.0)
-        late = np.where(changed, follows * self._random.random(len(share)), 0.0)
-        usual = 1.0 - changing
-        return _Parts(usual, (late * before + (usual - late) * share) / usual, changing)
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Go on with these rollouts only."""

@@ -12,6 +12,7 @@ from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.reading import Counted, Reading, Readings
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import ProviderError
+from tandem_rollout.analysis.window import FOLLOWS_S
 from tandem_rollout.analyst import Analyst, Judgement
 from tandem_rollout.driver import advance
 from tandem_rollout.engine.desired import Desired
@@ -108,12 +109,17 @@ async def test_each_rollout_is_moved_as_the_driver_moves_it(ratio: float, outage
     blackouts = Blackouts(outage, random, rollouts) if outage else None
     fleet = Fleet(METRICS, schedule, traffic, rollouts, warmup=15.0)
     driven = [Driven(schedule, "15s") for _ in range(rollouts)]
-    now, counts = 0.0, None
+    now, counts, before = 0.0, None, np.zeros(rollouts)
+    changed = before > 0.0
     while fleet.running.any():
         trouble = blackouts.look() if blackouts else np.zeros(rollouts, np.int8)
-        if counts is not None:
-            for row, each in enumerate(driven):
-                each.count(counts, row)
+        for row in np.flatnonzero(fleet.running) if counts is not None else ():
+            if counts.early is not None and changed[row]:
+                driven[row].count(counts.early, row)
+                await driven[row].settle(now - 10.0 + FOLLOWS_S, int(trouble[row]))
+                driven[row].count(counts.later, row)
+            else:
+                driven[row].count(counts, row)
         running = fleet.running.copy()
         fleet.look(now, counts or Counts(np.zeros(0), np.zeros(0), {}), trouble)
         for row in np.flatnonzero(running):
@@ -121,7 +127,8 @@ async def test_each_rollout_is_moved_as_the_driver_moves_it(ratio: float, outage
             if fleet.running[row]:
                 assert run.weight == round(100.0 * fleet.shares[row]), (now, run)
         now += 10.0
-        counts = stream.draw(now, fleet.shares)
+        changed = fleet.shares != before
+        counts, before = stream.draw(now, fleet.shares, before=before), fleet.shares
     ends = {"Promoted": {PROMOTED}, "Aborted": {ROLLED_BACK, TAKEN_BACK}, "Paused": {UNDECIDED}}
     for row, each in enumerate(driven):
         assert each.run is not None

@@ -257,7 +257,8 @@ def test_predicted_requests_are_those_until_rollback() -> None:
     found = predicted_requests([Metric(type="errors")], traffic, weight=10, rollouts=300)
     assert found is not None
     assert found.median <= found.p90 <= found.p99
-    assert 150.0 <= found.median <= 600.0
+    # five errors of a hundred requests are enough, and the warm-up is counted
+    assert 50.0 <= found.median <= 600.0
     good = steady(100.0, {"errors": 0.0})
     assert predicted_requests([Metric(type="errors")], good, weight=10, rollouts=20) is None
 

@@ -31,8 +31,8 @@ from tandem_rollout.simulation.traffic import Counts, Traffic
 _WHOLE: Final = 100.0
 _READY: Final = Arm(pods=(1, 1), fit=True)
 _BY_ROLLOUT: Final = (
-    "_index", "_at", "_weight", "_running", "_undecided", "_bakes", "_looks", "_read", "_changed", "_low", "_high", "_since",
-    "_requests", "_samples"
+    "_index", "_at", "_weight", "_running", "_undecided", "_bakes", "_looks", "_read", "_changed",
+    "_low", "_high", "_since", "_requests", "_samples"
 )  # fmt: skip
 _MOVES: Final = 10
 """More moves than a run can make at one time."""

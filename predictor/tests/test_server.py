@@ -16,6 +16,8 @@ from . import graphs
 
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 1, 1]}]}).encode()
 
+DEAF = Path(__file__).parents[2] / "core/tests/oip/deaf.py"
+
 
 def free_port() -> int:
     with closing(socket.socket()) as probe:
@@ -101,7 +103,7 @@ def test_an_empty_repository_is_served_and_not_ready(tmp_path: Path) -> None:
 def test_a_port_that_is_lost_ends_the_process(tmp_path: Path, which: int) -> None:
     graphs.linear(tmp_path / "model.onnx")
     ports = free_port(), free_port()
-    command = [sys.executable, str(Path(__file__).with_name("deaf.py")), str(which), "--host", "127.0.0.1"]
+    command = [sys.executable, str(DEAF), "tandem_predictor", str(which), "--host", "127.0.0.1"]
     command += ["--http_port", str(ports[0]), "--grpc_port", str(ports[1]), "--model_dir", str(tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         wait_for(process, "ready")

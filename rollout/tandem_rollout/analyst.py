@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import msgspec
 
 from tandem_rollout.analysis.clients import with_client_shares
-from tandem_rollout.analysis.counts import NoData
+from tandem_rollout.analysis.counts import NOTHING
 from tandem_rollout.analysis.gather import gather, prepare
 from tandem_rollout.analysis.judge import Line, judge
 from tandem_rollout.analysis.reading import Readings
@@ -29,8 +29,6 @@ _LATEST_S: Final = 60.0
 
 _FORGOTTEN_S: Final = 600.0
 """Seconds after which no scrape is held against one of before."""
-
-_NOTHING: Final = NoData("nothing was read")
 
 
 class Keeper(Protocol):
@@ -230,7 +228,7 @@ class Analyst:
         readings = await self._source.read(metrics, _as_before(arms, before) if before and moved else arms)
         self._windows = {
             metric.called: extended(
-                self._windows.get(metric.called, Window()), readings.get(metric.called, _NOTHING), now
+                self._windows.get(metric.called, Window()), readings.get(metric.called, NOTHING), now
             )
             for metric in metrics
         }
@@ -239,9 +237,9 @@ class Analyst:
             readings = await self._source.read(metrics, arms)
             self._windows = {
                 # series of histograms are merged: those of other traffic cannot be told apart
-                name: extended(Window(), readings.get(name, _NOTHING), now)
+                name: extended(Window(), readings.get(name, NOTHING), now)
                 if window.binned and before and _traffic(before) != _traffic(arms)
-                else begun_at(window, readings.get(name, _NOTHING), now)
+                else begun_at(window, readings.get(name, NOTHING), now)
                 for name, window in self._windows.items()
             }
         return readings

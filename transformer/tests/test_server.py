@@ -25,6 +25,8 @@ from .world import good_row
 
 INPROCESS = ("--predictor_protocol", "inprocess")
 
+DEAF = Path(__file__).parents[2] / "core/tests/oip/deaf.py"
+
 
 def ends(bundle: Path, *flags: object, **options: Any) -> tuple[int, list[dict[str, Any]]]:
     """Exit code and log of a transformer that must not start."""
@@ -151,7 +153,7 @@ def test_a_process_that_dies_takes_the_others_with_it(two: Server) -> None:
 
 @pytest.mark.parametrize("which", [0, 1], ids=["gRPC", "HTTP"])
 def test_a_port_that_is_lost_ends_the_process(bundle: Bundle, which: int) -> None:
-    deaf = (str(Path(__file__).with_name("deaf.py")), str(which))
+    deaf = (str(DEAF), "tandem_transformer", str(which))
     with started(deaf, "--model_dir", bundle.path, *INPROCESS) as server:
         server.wait_logged("ready")
         server.process.send_signal(signal.SIGUSR1)

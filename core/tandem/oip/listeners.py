@@ -51,12 +51,12 @@ class Listener:
             reader, writer = await asyncio.open_connection(_LOCAL.get(self.host, self.host), self.port)
             try:
                 writer.write(self.question)
-                got = b""
-                while self.answer not in got and len(got) < _LONGEST_ANSWER:
+                received = b""
+                while self.answer not in received and len(received) < _LONGEST_ANSWER:
                     part = await reader.read(4096)
                     if not part:
                         raise ConnectionError("the connection was closed without an answer")
-                    got += part
+                    received += part
             finally:
                 writer.close()
 

@@ -37,6 +37,7 @@ class NoData:
     reason: str
 
 
+NOTHING: Final = NoData("nothing was read")
 NO_EVENTS: Final = NoData("there is no series of events")
 
 Key = tuple[bool, str] | float
@@ -124,7 +125,7 @@ class Arm:
     counted: Mapping[str, Values] = field(default_factory=dict)
     begins: float = math.inf
     unplaced: Values = field(default_factory=dict)
-    trouble: str = "nothing was read"
+    trouble: str = NOTHING.reason
 
 
 def extend(arm: Arm, targets: Mapping[str, Values], scraped: Mapping[str, float]) -> Arm:
@@ -155,8 +156,8 @@ def extend(arm: Arm, targets: Mapping[str, Values], scraped: Mapping[str, float]
         brought = True
         if any(increases.values()):
             begins = min(begins, since)
-    some = any(not _is_event(key) for values in targets.values() for key in values)
-    trouble = "" if brought and some else _trouble(targets, arm.shown, some=some)
+    has_requests = any(not _is_event(key) for values in targets.values() for key in values)
+    trouble = "" if brought and has_requests else _trouble(targets, arm.shown, has_requests=has_requests)
     return Arm(times, shown, counted, begins, unplaced, trouble)
 
 
@@ -220,7 +221,8 @@ def tick(
     for name, scrapes in (("canary", canary), ("stable", stable)):
         arm = Arm()
         for at, scrape in enumerate(scrapes):
-            arm = extend(arm, {target: together(counters) for target, counters in scrape.items()}, _always(scrape, at))
+            targets = {target: together(counters) for target, counters in scrape.items()}
+            arm = extend(arm, targets, dict.fromkeys(targets, float(at)))
         if arm.trouble:
             return NoData(f"{name}: {arm.trouble}")
         counts.append(totals(arm.counted.values()))
@@ -228,10 +230,6 @@ def tick(
     return Tick(
         canary_requests, min(canary_events, canary_requests), stable_requests, min(stable_events, stable_requests)
     )
-
-
-def _always(scrape: Scrape, at: int) -> dict[str, float]:
-    return dict.fromkeys(scrape, float(at))
 
 
 def _is_event(key: Key) -> bool:
@@ -244,11 +242,11 @@ def _other_bins(earlier: Values, later: Values) -> bool:
     return bool(before) and bins != before
 
 
-def _trouble(targets: Mapping[str, Values], shown: Mapping[str, Values], *, some: bool) -> str:
+def _trouble(targets: Mapping[str, Values], shown: Mapping[str, Values], *, has_requests: bool) -> str:
     """Why a reading brought nothing."""
     if not targets:
         return "no target answered"
-    if not some:
+    if not has_requests:
         return "there is no series of requests"
     if not any(target in shown for target in targets):
         return "no target was there in the scrape before"

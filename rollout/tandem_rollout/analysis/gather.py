@@ -11,7 +11,7 @@ import msgspec
 
 from tandem_rollout.analysis import drift, latency, ratio, sequential
 from tandem_rollout.analysis.absolute import absolute
-from tandem_rollout.analysis.counts import Counters, NoData, Scrape, Tick, Values, increase, tick, totals
+from tandem_rollout.analysis.counts import NOTHING, Counters, NoData, Scrape, Tick, Values, increase, tick, totals
 from tandem_rollout.analysis.dispersion import Dispersion, dispersion
 from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading, Readings
 from tandem_rollout.analysis.record import MOST_SAMPLES, MOST_TRANSITIONS, Counts, Gathered, Record, Sample
@@ -20,7 +20,6 @@ from tandem_rollout.analysis.verdict import ProviderError, Trouble
 from tandem_rollout.analysis.window import Window, closed, possible
 from tandem_rollout.gates import Metric
 
-_NOTHING = NoData("nothing was read")
 _COLD = NoData("caches of the canary are cold")
 _CHOSEN = NoData("its limit has just been chosen from stable's requests: what is slow is counted from now on")
 _NO_ROWS = NoData("one of the two made no predictions")
@@ -102,8 +101,8 @@ def gather(
     """The record with one more tick, and the windows that go on.
 
     Where the weight changed within a window, errors and other rates are counted with the bounds of the canary's share:
-    see :mod:`.sequential`. Predictions and units are only told, as they are compared with shares that are known; so are
-    latencies while the canary is cold.
+    see :mod:`.sequential`. Predictions and units are reported and not judged, as that takes shares that are known. So
+    are latencies while the canary's caches are cold.
 
     Args:
         metrics: The metrics.
@@ -114,7 +113,7 @@ def gather(
         earlier: Other percentages that it had, and until when, in seconds since the epoch.
         share: Share of the units that should have fallen on the canary; by default as the weight says.
         baking: Whether the canary is promoted, and what it is compared with is held back.
-        cold: Whether caches of the canary are cold, so that nobody minds that it is slow.
+        cold: Whether caches of the canary are cold, so that its latencies are not judged.
     """
     gathered: dict[str, Gathered] = {}
     counts: dict[str, Counts] = {}
@@ -123,15 +122,15 @@ def gather(
     low = high = weight / 100.0
     for metric in metrics:
         name = metric.called
-        window = windows.get(name, Window(trouble=_NOTHING))
+        window = windows.get(name, Window(trouble=NOTHING))
         shares = possible(window, weight, earlier or {})
         look = _Look(shares if share is None else Shares(share, share), alone=weight >= 100, baking=baking, cold=cold)
-        gathered[name], judged, told = _one(metric, record.metrics.get(name, Gathered()), window, look)
+        gathered[name], judged, unjudged = _one(metric, record.metrics.get(name, Gathered()), window, look)
         if judged is not None:
             counts[name] = judged
-        if told is not None:
-            reported[name] = told
-        if judged is not None or told is not None:
+        if unjudged is not None:
+            reported[name] = unjudged
+        if judged is not None or unjudged is not None:
             gathered[name] = _unplaced(gathered[name], window)
             after[name] = closed(window)
             low, high = min(low, look.shares.low), max(high, look.shares.high)
@@ -166,7 +165,7 @@ class _Look(NamedTuple):
 
 
 _Judged = tuple[Gathered, Counts | None, Counts | None]
-"""Evidence after a tick, what was counted in it, and what was only told."""
+"""Evidence after a tick, what was judged in it, and what was only reported."""
 
 
 def _one(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _Judged:
@@ -188,7 +187,7 @@ def _one(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _Ju
 
 
 def _unplaced(gathered: Gathered, window: Window) -> Gathered:
-    """Evidence with what restarted in part: it is told, and says nothing."""
+    """Evidence with what restarted in part: it is reported, and not judged."""
     more = [
         value
         for arm in (window.canary, window.stable)
@@ -405,14 +404,9 @@ def _all(histograms: Histograms) -> dict[float, float]:
 
 def _between(earlier: Histograms, later: Histograms) -> dict[float, float]:
     """What was counted between two readings, by targets that are in both."""
-    before, after = _merged(earlier), _merged(later)
+    before, after = ({target: _sum(series.values()) for target, series in each.items()} for each in (earlier, later))
     increases = (increase(before[target], buckets) for target, buckets in after.items() if target in before)
     return _sum(buckets for buckets in increases if buckets is not None)
-
-
-def _merged(histograms: Histograms) -> dict[str, dict[float, float]]:
-    """One histogram for each target."""
-    return {target: _sum(series.values()) for target, series in histograms.items()}
 
 
 def _sum(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:

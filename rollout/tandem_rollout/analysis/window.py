@@ -31,10 +31,10 @@ FOLLOWS_S: Final = 3.0
 """Seconds after a route has a weight in which requests may still be shared out by the one before: proxies take it one
 by one, and requests that are on their way end as they began."""
 
-UNREAD: Final = NoData("nothing was read before")
-UNTOUCHED: Final = Arm()
-_LEFT: Final = ""
-"""Target of events whose requests are still to come."""
+_UNREAD: Final = NoData("nothing was read before")
+_UNTOUCHED: Final = Arm()
+_EARLY: Final = ""
+"""Target of events that were counted before their requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class Window:
         trouble: Why the last reading of the metric brought nothing for either arm; None where it may have.
     """
 
-    canary: Arm = UNTOUCHED
-    stable: Arm = UNTOUCHED
+    canary: Arm = _UNTOUCHED
+    stable: Arm = _UNTOUCHED
     binned: bool = False
-    trouble: Trouble | None = UNREAD
+    trouble: Trouble | None = _UNREAD
 
     @property
     def begins(self) -> float:
@@ -162,5 +162,5 @@ def _sum(histograms: Iterable[Mapping[float, float]]) -> dict[Key, float]:
 
 def _taken(arm: Arm) -> Arm:
     requests, events = totals(arm.counted.values())
-    left: dict[str, Values] = {_LEFT: {(True, _LEFT): events - requests}} if events > requests else {}
-    return taken(arm, left)
+    early: dict[str, Values] = {_EARLY: {(True, _EARLY): events - requests}} if events > requests else {}
+    return taken(arm, early)

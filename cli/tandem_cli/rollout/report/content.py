@@ -129,25 +129,23 @@ def transitions(report: Report) -> tuple[list[str], list[list[str]]]:
         share = "" if tick.low is None or tick.high is None else f"{tick.low:.0%} to {tick.high:.0%}"
         cells = []
         for name in names:
-            told = tick.reported.get(name)
-            cells.append(
-                f"({_cell(told, types.get(name, ''))})" if told else _cell(tick.metrics.get(name), types.get(name, ""))
-            )
+            kind, unjudged = types.get(name, ""), tick.reported.get(name)
+            cells.append(f"({_cell(unjudged, kind)})" if unjudged else _cell(tick.metrics.get(name), kind))
         rows.append([tick.at, f"{tick.weight} %", share, *cells])
     return ["tick", "weight", "share", *names], rows
 
 
 def taken(report: Report) -> str:
     """How what fell into transitions was taken, and what is in no tick."""
-    said = (
+    text = (
         "While the weight changes the canary's share of the requests is only known to lie between two bounds. Rates "
         "are judged with the greatest where they speak against the canary, and with the least where they speak for it. "
         "What stands in brackets was counted and not judged: predictions and units while the share is not known, "
         "latencies while caches are cold or no limit is known."
     )
     for name, counted in sorted(report.unplaced.items()):
-        said += f" Counters of {name} restarted in part and are in no tick: they showed {_cell(counted, '')}."
-    return said
+        text += f" Counters of {name} restarted in part and are in no tick: they showed {_cell(counted, '')}."
+    return text
 
 
 def bounded(report: Report, most: int) -> str:

@@ -147,7 +147,9 @@ def simulate_batch(
             before = before[going]
         shares = fleet.shares
         if others:
-            common = counts = stream.draw(now, np.full(len(shares), fixed))
+            weight = np.full(len(shares), fixed)
+            # the rules' weight stays, and before the first tick there was none
+            common = counts = stream.draw(now, weight, before=weight if now > case.interval else np.zeros(len(shares)))
             at = np.flatnonzero(fleet.running & (shares != fixed))
             if len(at):
                 counts = common.replaced(at, stream.draw(now, shares[at], before=before[at], at=at))

@@ -11,7 +11,7 @@ import msgspec
 from tandem_rollout.analysis.clients import with_client_shares
 from tandem_rollout.analysis.counts import NOTHING
 from tandem_rollout.analysis.gather import gather, prepare
-from tandem_rollout.analysis.judge import Line, judge
+from tandem_rollout.analysis.judge import Line, judge, promoted
 from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.analysis.record import Note, Record, noted
 from tandem_rollout.analysis.verdict import Decision
@@ -140,6 +140,15 @@ class Analyst:
             self._in_turn(seconds(analysis.interval), now)
             self._record = await self._tick(analysis, run, arms, await self._of(run), now)
             await self.keep()
+
+    async def promote(self, analysis: Analysis, run: Run) -> None:
+        """Hold on to what the evidence says now, as the run is promoted on it.
+
+        Args:
+            analysis: What is looked at.
+            run: The run, before it is promoted.
+        """
+        self._record = promoted(analysis.all_metrics, await self._of(run))
 
     def judgement(self, analysis: Analysis, run: Run) -> Judgement:
         """What the evidence so far says of a run."""

@@ -63,6 +63,8 @@ async def advance(
     after = decide(schedule, run, seen, now)
     if after is None:
         return None, judgement
+    if run is not None and looked and run.step < len(schedule.steps) <= after.step:
+        await analyst.promote(analysis, run)
     if run is not None and looked and after.weight != run.weight and not (after.returns or after.ended):
         # what comes before the change of the weight is told from what comes after it
         await analyst.read(analysis, run, await backend.arms(run), now)

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tandem_rollout.analysis.counts import Counters
+from tandem_rollout.analysis.judge import judge
 from tandem_rollout.analysis.reading import Counted, Readings
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analyst import Analyst, Judgement
@@ -347,3 +348,33 @@ async def test_without_a_run_nothing_is_made() -> None:
     assert after is None
     assert judgement == Judgement()
     assert world.calls == []
+
+
+@pytest.mark.parametrize(
+    ("events", "outcome", "verdict"), [(0, "Promoted", "pass"), (8, "Promoted", "pass"), (400, "Aborted", "fail")]
+)
+async def test_a_promoted_run_has_passed_whatever_else_comes_unless_it_fails(
+    events: int, outcome: str, verdict: str
+) -> None:
+    """A few late errors take back no pass that the run was promoted on; many abort it."""
+
+    def burst(world: World, at: int) -> None:
+        run = world.run
+        if run is not None and run.step == len(SCHEDULE.steps) and world.now == run.since + 5:
+            world.bad += events
+
+    class Waits(World):
+        """The canary gets its pods for all requests late, so that ticks come between promotion and the last weight."""
+
+        def seen(self, run: Run | None) -> Seen:
+            seen = super().seen(run)
+            waits = run is not None and run.step == len(SCHEDULE.steps) and self.now < run.since + 15
+            return replace(seen, canary=replace(READY, pods=(1, 1))) if waits else seen
+
+    world = Waits()
+    await live(world, burst, 220)
+    assert world.run is not None
+    record = msgspec.json.decode(world.records[1], type=Record)
+    lines, _ = judge(ANALYSIS.all_metrics, record)
+    errors = next(line for line in lines if line.name == "errors")
+    assert (world.run.state, errors.verdict.value) == (outcome, verdict)

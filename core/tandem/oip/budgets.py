@@ -9,18 +9,21 @@ class Allowance:
     """A budget that is earned by useful work and by time, and spent on what is none.
 
     Args:
-        capacity: Most that can be saved, and what there is at first.
+        capacity: Most that can be saved.
         per_second: What time earns.
         clock: Seconds.
+        first: What there is at first; by default as much as can be saved.
     """
 
     __slots__ = ("_capacity", "_clock", "_left", "_per_second", "_since")
 
-    def __init__(self, capacity: float, per_second: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, capacity: float, per_second: float, clock: Callable[[], float], *, first: float | None = None
+    ) -> None:
         self._capacity = capacity
         self._per_second = per_second
         self._clock = clock
-        self._left = capacity
+        self._left = capacity if first is None else first
         self._since = clock()
 
     def earn(self, amount: float) -> None:
@@ -28,15 +31,26 @@ class Allowance:
         left = self._left + amount
         self._left = left if left < self._capacity else self._capacity
 
-    def spend(self, amount: float) -> bool:
-        """Whether there was enough; the clock is read only where there is not."""
+    def spend(self, amount: float) -> float:
+        """Spend as much of an amount as there is, and return the rest; the clock is read only where there is one."""
         self._left -= amount
         if self._left >= 0:
-            return True
+            return 0.0
+        self._refill()
+        missing = max(0.0, -self._left)
+        self._left += missing
+        return missing
+
+    def owe(self, amount: float) -> float:
+        """Spend an amount whether it is there or not, and return the seconds until time has earned what was not."""
+        self._left -= amount
+        self._refill()
+        return max(0.0, -self._left) / self._per_second
+
+    def _refill(self) -> None:
         now = self._clock()
         self._left = min(self._capacity, self._left + (now - self._since) * self._per_second)
         self._since = now
-        return self._left >= 0
 
 
 class Backlog:

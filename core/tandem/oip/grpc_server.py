@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tandem.oip import protobuf
-from tandem.oip.budgets import Backlog
-from tandem.oip.grpc_connection import ServingConnection
+from tandem.oip.budgets import Allowance, Backlog
+from tandem.oip.grpc_connection import ServingConnection, shared_overhead
 from tandem.oip.grpc_methods import CallContext, Method, StreamHandler
 from tandem.oip.health import SERVICE as HEALTH
 from tandem.oip.health import Health
@@ -51,12 +51,14 @@ class GrpcServer:
         self._max_connections = max_connections
         self._backlog = Backlog(max_buffered_bytes)
         self._connections: dict[ServingConnection, None] = {}  # the oldest first
+        self._overhead: Allowance
         self._server: asyncio.Server | None = None
         self._looking: asyncio.TimerHandle | None = None
         self._all_closed = asyncio.Event()
 
     async def start(self, listener: socket.socket) -> None:
         """Serve the connections that a listening socket accepts."""
+        self._overhead = shared_overhead(asyncio.get_running_loop().time)
         self._server = await asyncio.get_running_loop().create_server(self._connection, sock=listener)
         self._look()
 
@@ -81,7 +83,7 @@ class GrpcServer:
         self._looking = asyncio.get_running_loop().call_later(self._look_s, self._look)
 
     def _connection(self) -> ServingConnection:
-        connection = ServingConnection(self._methods, self._streams, self._backlog, self._closed)
+        connection = ServingConnection(self._methods, self._streams, self._backlog, self._overhead, self._closed)
         self._connections[connection] = None
         self._all_closed.clear()
         if len(self._connections) > self._max_connections:

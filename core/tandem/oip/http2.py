@@ -42,7 +42,12 @@ _FRAME_SIZE: Final = 2**18
 
 _BLOCK_SIZE: Final = 2**16
 _MAX_FRAGMENTS: Final = 64
-_LONG_BLOCK: Final = 2**13
+_MAX_SETTINGS: Final = 32
+_MAX_REPLIES: Final = 1000
+
+# In units of what a frame costs that brings no call forward.
+_WINDOW_COST: Final = 3
+_STREAMS_PER_UNIT: Final = 16
 _SHORT_DATA: Final = 2**8
 _FRAME_HEAD: Final = struct.Struct(">IBI").pack
 
@@ -104,17 +109,30 @@ class Http2Connection(asyncio.Protocol):
         self._blocked: dict[int, Stream] = {}
         self._paused = False
         self._frames = 0
+        self._waits = False
+        self._replies: list[bytes] | None = None
 
     # what a subclass does with it
 
-    def opened(self, number: int, headers: dict[str, str]) -> Stream | None:
-        """The stream that headers arrive for, which it has from now on; None if they concern nobody any more."""
+    def opened(self, number: int, headers: dict[str, str], size: int) -> Stream | None:
+        """The stream that headers arrive for, which it has from now on; None if they concern nobody any more.
+
+        Args:
+            number: Of the stream.
+            headers: The headers.
+            size: Bytes of their block.
+        """
         if stream := self.streams.get(number):
             stream.headers |= headers
         return stream
 
-    def refused(self, number: int) -> None:
-        """Headers are longer than is allowed: the stream, if it is one, is not to go on."""
+    def refused(self, number: int, size: int) -> None:
+        """Headers are longer than is allowed: the stream, if it is one, is not to go on.
+
+        Args:
+            number: Of the stream.
+            size: Bytes of their block.
+        """
         raise ProtocolError("the headers are too long", ENHANCE_YOUR_CALM)
 
     def grown(self, stream: Stream) -> None:
@@ -143,7 +161,7 @@ class Http2Connection(asyncio.Protocol):
         return False
 
     def spend(self, cost: int = 1) -> None:
-        """A frame has come that brings no call forward."""
+        """A frame has come that brings no call forward. Whoever calls :meth:`wait` then takes no more for a while."""
 
     def leaving(self, last: int) -> None:
         """The other end takes no streams after ``last``."""
@@ -167,9 +185,26 @@ class Http2Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
-        """Send frames."""
-        if self._transport is not None:
+        """Send frames; what answers frames that have come together goes out together."""
+        if self._replies is not None and len(self._replies) < _MAX_REPLIES:
+            self._replies.append(data)
+        elif self._transport is not None:
+            self._flush()
             self._transport.write(data)
+
+    def wait(self) -> None:
+        """Take no more frames until :meth:`go_on` is called."""
+        self._waits = True
+        if self._transport is not None and self.connected:
+            self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Take the frames that have come meanwhile, and others."""
+        self._waits = False
+        if self._transport is not None and self.connected:
+            if not self._paused:
+                self._transport.resume_reading()
+            self.data_received(b"")
 
     def message(
         self, stream: Stream, head: bytes, content: bytes, trailers: bytes = b"", encoding: str = "identity"
@@ -202,6 +237,7 @@ class Http2Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what was written, then close."""
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -221,13 +257,14 @@ class Http2Connection(asyncio.Protocol):
         """Take whole frames off what has come."""
         if self._rest:
             self._rest += data
-            if len(self._rest) < self._awaited:
+            if self._waits or len(self._rest) < self._awaited:
                 return
             data = bytes(self._rest)
+        self._replies = []
         try:
             at, end = 0, len(data)
             self._awaited = 9
-            while end - at >= 9:
+            while end - at >= 9 and not self._waits:
                 length = int.from_bytes(data[at : at + 3], "big")
                 if length > _FRAME_SIZE:
                     raise ProtocolError(f"a frame of {length} bytes", FRAME_SIZE_ERROR)
@@ -244,6 +281,9 @@ class Http2Connection(asyncio.Protocol):
             self._rest = b""
             self.broken_off(ConnectionError(f"the other end does not speak HTTP/2: {error}"))
             self.refuse(error if isinstance(error, ProtocolError) else ProtocolError(str(error)))
+        finally:
+            self._flush()
+            self._replies = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Whatever was not answered will not be."""
@@ -258,6 +298,11 @@ class Http2Connection(asyncio.Protocol):
         self._paused = False
         if self.connected:
             self._send_blocked()
+
+    def _flush(self) -> None:
+        if self._replies and self._transport is not None:
+            replies, self._replies = b"".join(self._replies), []
+            self._transport.write(replies)
 
     # frames that come in
 
@@ -277,7 +322,7 @@ class Http2Connection(asyncio.Protocol):
         elif kind == CONTINUATION:
             self._take_continuation(flags, payload)
         elif kind == WINDOW_UPDATE:
-            self.spend()
+            self.spend(_WINDOW_COST if number else 1 + len(self._blocked) // _STREAMS_PER_UNIT)
             self._take_window(number, payload)
         elif kind == SETTINGS:
             self._take_settings(flags, payload)
@@ -336,17 +381,15 @@ class Http2Connection(asyncio.Protocol):
             self._take_headers(block.number, block.ends_stream, b"".join(block.fragments))
 
     def _take_headers(self, number: int, ends_stream: bool, block: bytes) -> None:
-        if len(block) > _LONG_BLOCK:
-            if len(block) > _BLOCK_SIZE:
-                raise ProtocolError("a header block is too long", ENHANCE_YOUR_CALM)
-            self.spend((len(block) - _LONG_BLOCK) // 64)
+        if len(block) > _BLOCK_SIZE:
+            raise ProtocolError("a header block is too long", ENHANCE_YOUR_CALM)
         headers = self._header_blocks.decode(block)
         known = self.streams.get(number)
         if known is not None and known.ended:
             self.violated(known, STREAM_CLOSED)
         elif headers is None:
-            self.refused(number)
-        elif (stream := self.opened(number, headers)) is not None and ends_stream:
+            self.refused(number, len(block))
+        elif (stream := self.opened(number, headers, len(block))) is not None and ends_stream:
             stream.ended = True
             self.finished(stream)
 
@@ -360,7 +403,9 @@ class Http2Connection(asyncio.Protocol):
             self.write(frame(PING, ACK, 0, payload))
 
     def _take_settings(self, flags: int, payload: bytes) -> None:
-        self.spend()
+        if len(payload) > 6 * _MAX_SETTINGS:
+            raise ProtocolError("too many settings", ENHANCE_YOUR_CALM)
+        self.spend(1 + len(self.streams) // _STREAMS_PER_UNIT)
         if flags & ACK:
             return
         for name, value in struct.iter_unpack(">HI", payload):

@@ -20,6 +20,7 @@ class Stream:
         content: Received so far.
         ended: The other end has said all.
         waits: How often it has been seen to wait for the other end.
+        cost: What reading its headers has cost, in units of :mod:`tandem.oip.grpc_connection`.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Stream:
     content: bytes | bytearray = b""
     ended: bool = False
     waits: int = 0
+    cost: int = 0
 
     @property
     def left(self) -> int:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tandem.errors import NotFound
 from tandem.oip import grpc_messages, header_blocks, http2
 from tandem.oip.budgets import Backlog
-from tandem.oip.grpc_connection import ServingConnection
+from tandem.oip.grpc_connection import ServingConnection, shared_overhead
 from tandem.oip.grpc_methods import CallContext, Method
 from tandem.oip.grpc_server import GrpcServer
 from tandem.oip.http2 import frame
@@ -431,6 +431,10 @@ BREACHES = {
         http2.FLOW_CONTROL_ERROR,
     ),
     "half a setting": (frame(http2.SETTINGS, 0, 0, b"123"), http2.PROTOCOL_ERROR),
+    "many settings": (
+        frame(http2.SETTINGS, 0, 0, struct.pack(">HI", http2.INITIAL_WINDOW, 9) * 33),
+        http2.ENHANCE_YOUR_CALM,
+    ),
     "short ping": (frame(http2.PING, 0, 0, b"1234"), http2.FRAME_SIZE_ERROR),
     "pushed": (frame(http2.PUSH_PROMISE, http2.END_HEADERS, 1, HEAD), http2.PROTOCOL_ERROR),
     "data before headers": (frame(http2.DATA, 0, 1, HI), http2.PROTOCOL_ERROR),
@@ -487,7 +491,8 @@ def test_any_bytes_in_any_pieces_break_nothing_but_the_connection(noise: bytes, 
     async def run() -> None:
         closed: list[ServingConnection] = []
         streams = {STREAM_METHOD: doubled}
-        connection = ServingConnection({METHOD: method_of(echo)}, streams, Backlog(LIMIT), closed.append)
+        overhead = shared_overhead(lambda: 0.0)
+        connection = ServingConnection({METHOD: method_of(echo)}, streams, Backlog(LIMIT), overhead, closed.append)
         connection.connection_made(Transport())
         sent = SETTINGS + noise if greets else noise
         for at in range(0, len(sent), size):

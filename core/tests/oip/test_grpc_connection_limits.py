@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from tandem.errors import NotFound
 from tandem.oip import grpc_messages, http2
 from tandem.oip.budgets import Allowance, Backlog
-from tandem.oip.grpc_connection import MAX_STREAMS, ServingConnection
+from tandem.oip.grpc_connection import MAX_STREAMS, ServingConnection, shared_overhead
 from tandem.oip.grpc_methods import AUXILIARY_BYTES, CallContext, Method
 from tandem.oip.header_blocks import NO_TABLE, indexed, literal
 from tandem.oip.http2 import frame
@@ -31,6 +32,7 @@ class Wire(asyncio.Transport):
         self.sent = bytearray()
         self.state = "open"
         self.reading = True
+        self.resumed = asyncio.Event()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.state == "open":
@@ -50,6 +52,7 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.reading = True
+        self.resumed.set()
 
     def frames(self) -> list[tuple[int, int, int, bytes]]:
         """Type, flags, stream and payload of each frame since the last time."""
@@ -65,13 +68,15 @@ class Wire(asyncio.Transport):
 class Client:
     """One end of a connection without a network; the other is the server's."""
 
-    def __init__(self, limit: int = 2**20, *, greet: bool = True) -> None:
+    def __init__(self, limit: int = 2**20, *, greet: bool = True, overhead: Allowance | None = None) -> None:
         self.wire = Wire()
         self.backlog = Backlog(limit)
         self.hung = 0
         self.cancelled = 0
         methods = {ECHO: Method(self._echo, 2**20), HANG: Method(self._hang, 2**20)}
-        self.connection = ServingConnection(methods, {STREAM: self._stream}, self.backlog, lambda _: None)
+        self.connection = ServingConnection(
+            methods, {STREAM: self._stream}, self.backlog, overhead or shared_overhead(lambda: 0.0), lambda _: None
+        )
         self.connection.connection_made(self.wire)
         if greet:
             self.say(http2.PREFACE, frame(http2.SETTINGS, 0, 0, b""))
@@ -148,26 +153,81 @@ def statuses(frames: list[tuple[int, int, int, bytes]]) -> dict[int, int]:
     return found
 
 
-async def test_calls_that_are_reset_at_once_leave_nothing_and_end_the_connection_when_they_are_too_many() -> None:
+async def test_calls_that_are_reset_at_once_leave_nothing_and_have_to_wait_when_they_are_too_many() -> None:
     client = Client()
-    client.say(*(head(n, HANG) + data(n) + reset(n) for n in range(1, 1000, 2)))
-    assert farewells(await client.heard()) == []
+    client.say(*(head(n, HANG) + data(n) + reset(n) for n in range(1, 40, 2)))
+    assert client.wire.reading
+    await client.heard()
     assert len(asyncio.all_tasks()) == 1
-    client.say(*(head(n, HANG) + data(n) + reset(n) for n in range(1001, 4000, 2)))
-    assert farewells(await client.heard()) == [http2.ENHANCE_YOUR_CALM]
-    assert client.wire.state == "closed"
-    assert (client.hung, client.backlog.size, client.backlog.working) == (0, 0, 0)
+    client.say(*(head(n, HANG) + data(n) + reset(n) for n in range(41, 4000, 2)))
+    assert not client.wire.reading
+    assert farewells(await client.heard()) == []
+    assert (client.wire.state, client.hung) == ("open", 0)
+    assert (client.backlog.size, client.backlog.working) == (0, 0)
 
 
-async def test_a_client_that_is_warned_still_gets_the_answers_that_it_waits_for() -> None:
+async def test_a_client_that_has_to_wait_gets_the_answers_of_before_and_is_heard_afterwards() -> None:
     client = Client()
-    client.say(head(1, HANG), data(1), *(head(n) + reset(n) for n in range(3, 2403, 2)))
-    assert farewells(await client.heard()) == [http2.ENHANCE_YOUR_CALM]
-    assert (client.wire.state, client.hung, client.cancelled) == ("open", 1, 0)
-    client.say(head(5001), data(5001))
+    client.say(head(1, HANG), data(1), head(3), data(3), *(frame(http2.PING, 0, 0, b"12345678") for _ in range(3000)))
+    assert not client.wire.reading
+    assert statuses(await client.heard()) == {3: 0}
+    client.say(head(5), data(5))
     assert await client.heard() == []
-    client.say(reset(1))
-    assert client.wire.state == "closed"
+    while not client.wire.reading:
+        client.connection.go_on()
+    assert statuses(await client.heard()) == {5: 0}
+    assert (client.hung, client.cancelled) == (1, 0)
+
+
+async def test_who_waits_is_read_again_by_itself() -> None:
+    client = Client(overhead=shared_overhead(time.monotonic))
+    client.say(*(frame(http2.PING, 0, 0, b"12345678") for _ in range(850)), head(1), data(1))
+    assert not client.wire.reading
+    await asyncio.wait_for(client.wire.resumed.wait(), 10)
+    assert statuses(await client.heard()) == {1: 0}
+
+
+async def test_a_new_connection_brings_no_new_allowance_and_who_asks_for_nothing_extra_waits_for_nobody() -> None:
+    now = 0.0
+    overhead = shared_overhead(lambda: now)
+    pings = frame(http2.PING, 0, 0, b"12345678") * 50_000
+    answered = 0
+    for _ in range(20):
+        attacker = Client(overhead=overhead)
+        attacker.say(pings)
+        answered += sum(kind == http2.PING for kind, *_ in await attacker.heard())
+    assert answered < 20 * 250 + 600
+    other = Client(overhead=overhead)
+    for n in range(1, 4001, 2):
+        other.say(head(n), data(n), frame(http2.PING, 0, 0, b"12345678"))
+        assert other.wire.reading
+        assert statuses(await other.heard()) == {n: 0}
+
+
+async def test_who_was_answered_may_give_up_all_of_its_calls_at_once() -> None:
+    """As a gateway does whose clients have waited long enough."""
+    client = Client()
+    for n in range(1, 2 * MAX_STREAMS, 2):
+        client.say(head(n), data(n))
+        assert statuses(await client.heard()) == {n: 0}
+    numbers = range(2 * MAX_STREAMS + 1, 4 * MAX_STREAMS, 2)
+    client.say(*(head(n, HANG) + data(n) for n in numbers))
+    await client.heard()
+    client.say(*(reset(n) for n in numbers))
+    await client.heard()
+    assert client.cancelled == len(numbers) == client.hung
+    assert client.wire.reading
+
+
+async def test_long_headers_are_paid_for_by_answers() -> None:
+    long = literal("x-token", "t" * 6000)
+    client, hopeless = Client(), Client()
+    for n in range(1, 1000, 2):
+        client.say(head(n, ECHO, long), data(n))
+        assert statuses(await client.heard()) == {n: 0}
+        assert client.wire.reading
+    hopeless.say(*(head(n, "/no/such", long, flags=http2.END_HEADERS | http2.END_STREAM) for n in range(1, 100, 2)))
+    assert not hopeless.wire.reading
 
 
 async def test_calls_that_are_answered_pay_for_those_that_are_reset() -> None:
@@ -206,20 +266,24 @@ async def test_a_request_that_ends_twice_is_reset_and_given_up(more: bytes) -> N
     ids=["ping", "settings", "window", "empty data", "tiny data", "unknown", "reset", "data of a closed stream"],
 )
 async def test_frames_that_bring_no_call_forward_are_taken_up_to_an_allowance(sent: bytes) -> None:
-    client = Client()
+    now = 0.0
+    client = Client(overhead=shared_overhead(lambda: now))
     client.say(head(3), data(3))
     await client.heard()
     client.say(head(1, HANG) if sent[3] == http2.DATA and sent[8] == 1 else b"")
-    for _ in range(100):
+    for _ in range(20):
         client.say(sent * 10)
-    assert farewells(await client.heard()) == []
-    rounds = 0
-    while client.wire.state == "open":
-        client.say(sent * 100)
-        client.wire.resume_reading()
-        rounds += 1
-        assert rounds < 1000
-    assert set(farewells(await client.heard())) == {http2.ENHANCE_YOUR_CALM}
+    assert client.wire.reading
+    client.say(sent * 10_000)
+    assert not client.wire.reading
+    seconds = 0
+    while not client.wire.reading:
+        now += 1.0
+        seconds += 1
+        client.connection.go_on()
+        assert seconds < 20
+    assert seconds > 1
+    assert (client.wire.state, farewells(await client.heard())) == ("open", [])
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 400)), max_size=60), st.integers(0, 3000))
@@ -395,13 +459,21 @@ def test_an_allowance_is_earned_by_time_and_work_and_saved_up_to_its_capacity() 
     now = 0.0
     allowance = Allowance(10, 2, lambda: now)
     allowance.earn(100)
-    assert allowance.spend(10)
-    assert not allowance.spend(1)
+    assert allowance.spend(10) == 0
+    assert allowance.spend(1) == 1
     now = 1.0
-    assert allowance.spend(1)
-    assert not allowance.spend(1)
+    assert allowance.spend(3) == 1
     allowance.earn(5)
-    assert allowance.spend(4)
+    assert allowance.spend(4) == 0
+    assert Allowance(10, 2, lambda: now, first=3).spend(4) == 1
+
+
+def test_what_an_allowance_owes_is_earned_in_turn() -> None:
+    now = 0.0
+    allowance = Allowance(10, 2, lambda: now)
+    assert [allowance.owe(10), allowance.owe(4), allowance.owe(4)] == [0.0, 2.0, 4.0]
+    now = 5.0
+    assert allowance.owe(0) == 0.0
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40)), max_size=60))

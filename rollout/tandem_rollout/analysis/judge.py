@@ -99,6 +99,23 @@ def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[Line], Decisi
     return lines, combine(judged, mismatched=mismatched)
 
 
+def promoted(metrics: Sequence[Metric], record: Record) -> Record:
+    """The record of a run that is promoted on it: metrics that pass have passed.
+
+    A sequential test ends with its decision. Without this, one late event would show a promoted run as undecided.
+
+    Args:
+        metrics: The metrics.
+        record: The evidence that the decision was taken on.
+    """
+    lines, _ = judge(metrics, record)
+    passed = {line.name for line in lines if line.verdict is Verdict.PASS}
+    gathered = {
+        name: msgspec.structs.replace(evidence, passed=name in passed) for name, evidence in record.metrics.items()
+    }
+    return msgspec.structs.replace(record, metrics=gathered)
+
+
 def _of_many_clients(metrics: Sequence[Metric], record: Record, lines: list[Line]) -> list[Line]:
     """The lines, where one client alone does not fail a canary at the gateway, which knows no clients.
 
@@ -148,6 +165,7 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
         verdict = Verdict.FAIL if high else verdict
     elif verdict is Verdict.FAIL and gathered.baking and not high:
         verdict = unknown(trouble) if trouble else Verdict.INCONCLUSIVE
+    verdict = _standing(verdict, gathered)
     interval = ratio.interval(gathered.likelihood or ratio.Likelihood())
     limit = f"x{metric.margin:g}"
     if gathered.limit is not None:
@@ -172,6 +190,11 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
     )
 
 
+def _standing(verdict: Verdict, gathered: Gathered) -> Verdict:
+    """The verdict, where what has passed stays so unless it fails."""
+    return Verdict.PASS if verdict is Verdict.INCONCLUSIVE and gathered.passed else verdict
+
+
 def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
     evidence = gathered.drift or drift.start(0)
     least = float(metric.least_requests or LEAST_ROWS)
@@ -185,6 +208,7 @@ def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
         dispersion=gathered.phi,
         trouble=_trouble(gathered),
     )
+    verdict = _standing(verdict, gathered)
     measured = drift.measure(evidence, gathered.phi) if evidence.ticks else None
     enough = measured is not None and bool(measured.rows >= least)
     return Line(

@@ -44,6 +44,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
         unplaced: Requests and events of the canary, then of stable, that are not in the evidence: counters that
             restarted in part show them, and some may have been counted before.
         client_share: Part of the canary's failures that came from one client; None where that is not known.
+        passed: Whether it passed when the run was promoted. What is counted afterwards may fail it, and nothing less.
     """
 
     ratio: sequential.Evidence | None = None
@@ -62,6 +63,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
     missing: Literal["", "no-data", "provider-error"] = "no-data"
     unplaced: Counts = (0.0, 0.0, 0.0, 0.0)
     client_share: float | None = None
+    passed: bool = False
 
 
 class Sample(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.tests.oip.peaks import MIB
 from tandem import Contract, Field, Prediction
 from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge
 from tandem.oip import jsonscan
@@ -264,3 +267,14 @@ def test_errors_of_a_long_body_are_collected_up_to_a_hundred(in_pieces: None) ->
 def test_a_long_value_is_a_value(in_pieces: None) -> None:
     (row,) = v1().decode(body(good_row(customer_id="x, [" * 500)))
     assert row.customer_id == "x, [" * 500  # type: ignore[attr-defined]
+
+
+def test_no_body_takes_more_than_four_times_its_bytes_and_a_mebibyte() -> None:
+    measured = json.loads(subprocess.check_output([sys.executable, "-m", "transformer.tests.peaks"]))
+    beyond = {
+        name: f"{peak} beside {size} bytes: {outcome}"
+        for name, (size, peak, outcome) in measured.items()
+        if size + peak > 4 * size + MIB
+    }
+    assert not beyond
+    assert {outcome for _, _, outcome in measured.values()} >= {"ok", "too_many_rows", "too_many_parts"}

@@ -205,7 +205,7 @@ def _warm_up() -> None:
             _outcome(protobuf.decode_request, b"\x2a\x00" * cut)
 
 
-def _apart(work: Callable[[], bytes]) -> bytes:
+def apart(work: Callable[[], bytes]) -> bytes:
     """What a function gives in a child of its own, since memory that was taken once stays with a process."""
     receiver, sender = os.pipe()
     child = os.fork()
@@ -250,8 +250,8 @@ def main() -> None:
     """Measure all cases."""
     measured = {}
     for name, (decode, build) in cases().items():
-        body = _apart(build)
-        measured[name] = (len(body), *json.loads(_apart(partial(measure, decode, body))))
+        body = apart(build)
+        measured[name] = (len(body), *json.loads(apart(partial(measure, decode, body))))
     json.dump(measured, sys.stdout)
 
 

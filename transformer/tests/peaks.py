@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from core.tests.oip.peaks import MIB, Build, apart, measure
+
 from tandem.errors import RequestError
 from tandem.rows import RowReader
 from tandem.signature import Signature, TensorSpec
@@ -65,10 +66,9 @@ BODIES: dict[str, Build] = {
 
 
 def _warm_up() -> None:
-    for build in BODIES.values():
-        for body in (build()[:20_000], _rows(200), _rows(1_000)):
-            with contextlib.suppress(RequestError):
-                CODEC.decode(body)
+    for body in (_rows(200), _rows(1_000), *(build()[:20_000] for build in BODIES.values())):
+        with contextlib.suppress(RequestError):
+            CODEC.decode(body)
 
 
 def _decode(body: bytes) -> object:

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from core.tests.oip.peaks import MIB
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.tests.oip.peaks import MIB
 from tandem import Contract, Field, Prediction
 from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge
 from tandem.oip import jsonscan

@@ -7,7 +7,7 @@ PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check test e2e e2e-core bench bench-controller fuzz fairness sim demo lock proto manifests clean
+.PHONY: help fmt check test e2e e2e-core bench bench-controller fuzz fairness structure sim demo lock proto manifests clean
 
 help:  ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^[-a-z0-9]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ fuzz: $(VENV)/.dev  ## 1,000,000 changed requests at both servers, going on wher
 
 fairness: $(VENV)/.dev  ## What one client's attacks do to another's latency; results in benchmarks/results
 	$(BIN)/python -m benchmarks.fairness
+
+structure: $(VENV)/.dev  ## How long modules and functions are, what is named vaguely, what has no docstring
+	$(BIN)/python -m benchmarks.structure
 
 sim: $(VENV)/.dev  ## Rollouts of simulated traffic; results in benchmarks/results
 	$(BIN)/python -m benchmarks.rollouts

@@ -193,9 +193,7 @@ def figures(structure: Structure) -> dict[str, float]:
         "function_max": functions[-1],
         "class_max": max(structure.classes.values()),
         "vague_percent": round(100 * vague / len(structure.names), 2),
-        "short_modules": sum(
-            0 < lines < SHORT_MODULE and not _is_init(name) for name, lines in structure.modules.items()
-        ),
+        "short_modules": len(_short(structure.modules)),
         "undocumented": len(structure.undocumented),
         "cycles": len(cycles(structure.imports)),
     }

@@ -83,8 +83,15 @@ def measure(packages: Iterable[Path]) -> Structure:
                 _add(structure, name, path.read_text())
     known = set(structure.imports)
     for name, imported in structure.imports.items():
-        structure.imports[name] = {module for module in imported if module in known and module != name}
+        modules = {_module(entry, known) for entry in imported}
+        structure.imports[name] = (modules & known) - {name}
     return structure
+
+
+def _module(imported: str, known: set[str]) -> str:
+    """The module that is imported; ``package:name`` is a module of the package, or something that the package has."""
+    package, _, name = imported.partition(":")
+    return module if (module := f"{package}.{name}") in known else package
 
 
 def _add(structure: Structure, name: str, text: str) -> None:
@@ -137,7 +144,7 @@ def _locals(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
 
 
 def _imports(body: Sequence[ast.stmt], package: str) -> Iterator[str]:
-    """Modules that are imported as a module is loaded, and not for type checking only."""
+    """What is imported as a module is loaded, and not for type checking only: ``module``, or ``package:name``."""
     for node in body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -146,8 +153,7 @@ def _imports(body: Sequence[ast.stmt], package: str) -> Iterator[str]:
             if node.level:
                 parents = package.split(".")[: len(package.split(".")) - node.level + 1]
                 base = ".".join([*parents, base]).strip(".")
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            yield from (f"{base}:{alias.name}" for alias in node.names)
         elif (isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test)) or isinstance(node, ast.Try):
             yield from _imports([*node.body, *node.orelse], package)
 

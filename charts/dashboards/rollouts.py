@@ -101,11 +101,11 @@ _RUNS: Final = (
         width=12,
     ),
 )
-_PASS: Final = "tandem_controller_reconcile_seconds"
+_RECONCILE: Final = "tandem_controller_reconcile_seconds"
 _CONTROLLER: Final = (
     Panel(
         "Passes",
-        ((f"sum (rate({_PASS}_count[{RATE_INTERVAL}]))", "passes"),),
+        ((f"sum (rate({_RECONCILE}_count[{RATE_INTERVAL}]))", "passes"),),
         "ops",
         "Looks at a rollout, per second.",
     ),
@@ -119,7 +119,7 @@ _CONTROLLER: Final = (
         "Time of a pass",
         tuple(
             (
-                f"histogram_quantile({share}, sum by (le) (rate({_PASS}_bucket[{RATE_INTERVAL}])))",
+                f"histogram_quantile({share}, sum by (le) (rate({_RECONCILE}_bucket[{RATE_INTERVAL}])))",
                 f"p{share * 100:g}",
             )
             for share in (0.5, 0.99)

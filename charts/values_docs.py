@@ -2,7 +2,7 @@
 
 Both have the format of helm-docs, and the README is what ``helm-docs --sort-values-order file`` writes. That program
 comes as a binary for some platforms or by way of a Go compiler; this one needs what is installed anyway. Of the format
-it knows ``# --`` before the description of the value below, ``# @default --`` and ``# @section --`` after it, and of the
+it knows ``# --`` before the description of a value, ``# @default --`` and ``# @section --`` after that, and of the
 templates ``chart.valuesSection``. Every value must have a section, and none may be null.
 
 Run it as ``python charts/values_docs.py charts/tandem charts/model``; with ``--check`` it writes nothing and ends with

@@ -19,6 +19,8 @@ PACKAGES = (
     "httptools",
     "httpx",
     "grpcio",
+    "h2",
+    "hpack",
     "redis",
     "hiredis",
     "numpy",

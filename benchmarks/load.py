@@ -209,7 +209,7 @@ async def run(order: Order) -> Outcome:
         seconds=stopped - started,
         errors=tally.errors,
         first_error=tally.first_error,
-        milliseconds=_summary(sorted(tally.latencies[first:last])),
+        milliseconds=summary(sorted(tally.latencies[first:last])),
         cpu_seconds={role: after[role] - before[role] for role in after},
         samples=[(index, content(answer)) for index, answer in tally.samples],
     )
@@ -219,7 +219,8 @@ def _cpu(order: Order) -> dict[str, float]:
     return {**cpu.seconds(order.pids), "load": time.process_time()}
 
 
-def _summary(ordered: list[float]) -> dict[str, float]:
+def summary(ordered: list[float]) -> dict[str, float]:
+    """Milliseconds at some percentiles, and the mean, of latencies in seconds in rising order; empty without any."""
     if not ordered:
         return {}
     shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}

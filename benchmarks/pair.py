@@ -14,9 +14,14 @@ from rich.console import Console
 
 from benchmarks import UVLOOP, cpu, report, rounds, single
 from benchmarks.case import ENTITIES, REQUESTS, Case, prepare
+from benchmarks.hop.__main__ import SECONDS as HOP_SECONDS
+from benchmarks.hop.__main__ import WARMUP as HOP_WARMUP
+from benchmarks.hop.__main__ import run as run_hop
+from benchmarks.hop.measure import CallError
+from benchmarks.hop.report import figures as hop_figures
 from benchmarks.sides import Launcher, Side, StartError, Store, start_floor, start_stock, start_tandem
 
-PARTS = ("stock", "tandem", "floor", "lookup", "embedded")
+PARTS = ("stock", "tandem", "floor", "lookup", "embedded", "hop")
 RESULTS = Path(__file__).parent / "results"
 TURNS = ("stock-rest", "tandem-rest", "floor", "stock-grpc", "tandem-grpc")
 
@@ -32,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(width=130 if not sys.stdout.isatty() else None)
     try:
         findings = _run(arguments, console)
-    except (StartError, rounds.WrongAnswerError) as error:
+    except (StartError, CallError, rounds.WrongAnswerError) as error:
         console.print(f"[red]{type(error).__name__}[/]: {error}", markup=True)
         return 1
     except KeyboardInterrupt:
@@ -89,8 +94,20 @@ def _run(arguments: argparse.Namespace, console: Console) -> report.Findings:
             progress=lambda cell: _progress(cell, console),
         )
     return report.Findings(
-        _settings(arguments), machine, cells, rounds.medians_of(lookups), rounds.medians_of(embedded)
+        _settings(arguments),
+        machine,
+        cells,
+        rounds.medians_of(lookups),
+        rounds.medians_of(embedded),
+        _hop(arguments, console) if "hop" in arguments.only else {},
     )
+
+
+def _hop(arguments: argparse.Namespace, console: Console) -> dict[str, float]:
+    """Calls of the hop alone, when all other servers have been stopped."""
+    console.print("our HTTP/2 beside h2 and grpcio …")
+    seconds, warmup = min(arguments.seconds, HOP_SECONDS), min(arguments.warmup, HOP_WARMUP)
+    return hop_figures(run_hop(arguments.rounds, seconds, warmup, arguments.results, console))
 
 
 def _start(only: Sequence[str], launcher: Launcher, case: Case, store: Store) -> list[Side]:

@@ -37,6 +37,7 @@ class Findings:
         cells: The measurements under load.
         lookup_ms: Lookup of 100 rows, ``p50`` and ``p99``.
         embedded_us: One embedded prediction, ``p50`` and ``p99``.
+        hop: What our HTTP/2 gains on the hop, see :func:`benchmarks.hop.report.figures`.
     """
 
     settings: dict[str, Any]
@@ -44,6 +45,7 @@ class Findings:
     cells: Sequence[Cell]
     lookup_ms: Mapping[str, float] = field(default_factory=dict)
     embedded_us: Mapping[str, float] = field(default_factory=dict)
+    hop: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def medians(self) -> dict[tuple[str, int], Median]:
@@ -67,6 +69,7 @@ class Findings:
             "p99ms64": at64.milliseconds["p99"] if at64 else float("nan"),
             "lookup100_ms": self.lookup_ms.get("p50", float("nan")),
             "embedded_us": self.embedded_us.get("p50", float("nan")),
+            **self.hop,
         }
 
 

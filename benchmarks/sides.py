@@ -102,7 +102,7 @@ class Launcher:
             process = subprocess.Popen(
                 command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=_environment(), start_new_session=True
             )
-        self._stack.callback(_stop, process)
+        self._stack.callback(stop, process)
         _wait(label, process, http_port, log)
         return process.pid
 
@@ -184,7 +184,8 @@ def _wait(label: str, process: subprocess.Popen[bytes], port: int, log: Path) ->
     raise StartError(f"{label} {what}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-30:]))
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process, by force if it does not end in time."""
     if process.poll() is None:
         process.terminate()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from charts.dashboards.__main__ import DIRECTORY, files
 from tests.charts.rendered import CHARTS, MANIFESTS, ROOT, Objects, kustomize, overlays, template
 
 from tandem_cli.render import dump
@@ -48,9 +50,8 @@ def test_the_schema_of_the_model() -> None:
 
 
 def test_the_dashboards() -> None:
-    module = script(CHARTS / "dashboards.py")
-    for dashboard in module.DASHBOARDS:
-        assert (module.DIRECTORY / f"{dashboard.name}.json").read_text() == module.text(dashboard)
+    committed = {path.name: path.read_text() for path in DIRECTORY.iterdir()}
+    assert committed == files(), "run make manifests"
 
 
 def test_the_manifests() -> None:
@@ -65,7 +66,7 @@ def test_the_manifests() -> None:
         assert there[name] == text, f"manifests/{name} is not up to date: run make manifests"
 
 
-def test_the_tables_of_values() -> None:
+def test_the_readmes_of_the_charts() -> None:
     command = [sys.executable, CHARTS / "values_docs.py", CHARTS / "tandem", CHARTS / "model", "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -77,18 +78,68 @@ def test_every_value_is_described(chart: str) -> None:
     assert module.undocumented((CHARTS / chart / "values.yaml").read_text()) == []
 
 
-def test_a_table_that_is_not_up_to_date_is_found(tmp_path: Path) -> None:
-    (tmp_path / "values.yaml").write_text("## A\n\n# -- What | it is,\n# in two lines.\na:\n  b: 1\n")
-    (tmp_path / "README.md").write_text(
-        "# x\n\n<!-- values: made by charts/values_docs.py -->\n<!-- end of values -->\nmore\n"
-    )
+# what `helm-docs --sort-values-order file` (1.14) wrote of a chart with these values
+VALUES = """\
+image:
+  # -- Its tag,
+  # in two lines.
+  # @section -- Images
+  tag: 1.5
+  # -- Its name.
+  # @section -- Images
+  name: "x<y>&"
+# -- Names.
+# @section -- More
+more: [1, {z: "ü", a: 0.05}]
+# -- Whether.
+# @default -- as `image` says
+# @section -- Images
+flag: false
+"""
+TABLES = """\
+## Values
+
+### Images
+
+| Key | Type | Default | Description |
+|-----|------|---------|-------------|
+| image.tag | float | `1.5` | Its tag, in two lines. |
+| image.name | string | `"x<y>&"` | Its name. |
+| flag | bool | as `image` says | Whether. |
+
+### More
+
+| Key | Type | Default | Description |
+|-----|------|---------|-------------|
+| more | list | `[1,{"a":0.05,"z":"ü"}]` | Names. |
+"""
+
+
+def test_a_readme_that_is_not_up_to_date_is_found(tmp_path: Path) -> None:
+    (tmp_path / "values.yaml").write_text(VALUES)
+    (tmp_path / "README.md.gotmpl").write_text('# x\n\n{{ template "chart.valuesSection" . }}\n')
+    (tmp_path / "README.md").write_text("# x\n")
     command = [sys.executable, CHARTS / "values_docs.py", tmp_path]
     assert subprocess.run([*command, "--check"], check=False, capture_output=True).returncode == 1
     assert subprocess.run(command, check=False).returncode == 0
     assert subprocess.run([*command, "--check"], check=False).returncode == 0
-    text = (tmp_path / "README.md").read_text()
-    assert '| `a` | `{"b": 1}` | What \\| it is, in two lines. |' in text
-    assert text.endswith("<!-- end of values -->\nmore\n")
+    assert (tmp_path / "README.md").read_text() == f"# x\n\n{TABLES}"
+
+
+def test_a_value_without_a_section_is_refused() -> None:
+    with pytest.raises(ValueError, match="a has no section"):
+        script(CHARTS / "values_docs.py").tables("# -- What.\na: 1\n")
+
+
+@pytest.mark.parametrize("chart", ["tandem", "model"])
+def test_helm_docs_would_write_the_same(chart: str) -> None:
+    """No part of its format is used that ours does not know, and no text that is a template or breaks a table."""
+    module = script(CHARTS / "values_docs.py")
+    values = (CHARTS / chart / "values.yaml").read_text()
+    tags = set(re.findall(r"^ *# (@\w+)", values, re.MULTILINE))
+    assert tags <= {"@default", "@section"}
+    assert not any("|" in value.text + value.default for value in module.values(values))
+    assert (CHARTS / chart / "README.md.gotmpl").read_text().count("{{") == 1
 
 
 # what is in them, seen from the other side
@@ -130,3 +181,4 @@ def test_make_runs_every_script() -> None:
     text = (ROOT / "Makefile").read_text().partition("\nmanifests:")[2].partition("\n\n")[0]
     scripts = [*CHARTS.glob("*.py"), MANIFESTS / "generate.py"]
     assert all(str(path.relative_to(ROOT)) in text for path in scripts)
+    assert "python -m charts.dashboards" in text

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
+import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,9 +20,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tandem_cli
 from tandem_cli.rollout.current import current
-from tandem_cli.rollout.report import svg
-from tandem_cli.rollout.report.form import report
+from tandem_cli.rollout.report import plots
+from tandem_cli.rollout.report.form import Report, report
 from tandem_cli.rollout.report.markdown import markdown, text
 from tandem_cli.rollout.report.page import page
 from tandem_cli.rollout.report.tracks import Rates, tracks, weights
@@ -102,16 +109,15 @@ def test_html_is_one_file_that_loads_and_runs_nothing(tandem: Tandem, tmp_path: 
 
 def test_every_plot_is_xml(target: FakeTarget) -> None:
     evidence = target.records["est", 1]
-    made = tracks(current(target.manifests["est"]).metrics, evidence)
-    plots = [svg.of_weights(weights(evidence))]
-    for each in made:
-        plots += [svg.of_rates(each), svg.of_ratio(each)] if isinstance(each, Rates) else [svg.of_distance(each)]
-    for plot in plots:
-        root = ET.fromstring(plot)
-        lines = [each for each in root.iter() if each.tag.endswith(("polyline", "circle"))]
-        assert lines
-        for each in root.iter("{http://www.w3.org/2000/svg}polyline"):
-            for point in each.attrib["points"].split():
+    now = current(target.manifests["est"])
+    shown = page(report(now, None, evidence, NOW), weights(evidence), tracks(now.metrics, evidence))
+    drawings = re.findall("<svg.*?</svg>", shown, re.DOTALL)
+    assert drawings
+    for drawing in drawings:
+        root = ET.fromstring(drawing)
+        assert [element for element in root.iter() if element.tag.endswith(("polyline", "circle"))]
+        for line in root.iter("{http://www.w3.org/2000/svg}polyline"):
+            for point in line.attrib["points"].split():
                 x, y = map(float, point.split(","))
                 assert 0 <= x <= 760 and 0 <= y <= 200
 
@@ -137,6 +143,50 @@ def test_whatever_was_written_into_a_reason_is_text(reason: str, by: str) -> Non
     rows = [line for line in shown.splitlines() if "evil" in line]
     assert rows and all(line.startswith("| ") for line in rows)
     assert "<script>" not in shown.replace("\\<", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["", "n", 'x" onload="alert(1)', "</svg><script>", "</pre>", "<!--", "]]>", "{{ 7 * 7 }}"]
+)
+def test_every_text_of_a_page_is_text(target: FakeTarget, name: str) -> None:
+    """Names, messages, versions, queries, labels of plots: whatever they hold, the page has the same elements."""
+    evidence = target.records["est", 1]
+    now = current(target.manifests["est"])
+
+    def tags_with(text: str) -> Tags:
+        drawn = [replace(track, name=text) for track in tracks(now.metrics, evidence)]
+        return Tags(page(rewritten(report(now, None, evidence, NOW), text), weights(evidence), drawn))
+
+    elements = [tag for tag, _ in tags_with("harmless").tags]
+    tags = tags_with(name + EVIL)
+    assert tags.open == []
+    assert [tag for tag, _ in tags.tags] == elements
+    titles = [attrs["aria-label"] or "" for tag, attrs in tags.tags if tag == "svg"]
+    assert sum(title.startswith(f"{name}{EVIL}: ") for title in titles) == len(titles) - 1
+    assert {key for _, attrs in tags.tags for key in attrs if key.startswith("on")} == set()
+    assert "".join(tags.said).count(name + EVIL) > 100
+
+
+def rewritten(form: Report, text: str) -> Report:
+    """A report in which every text is another."""
+
+    def walk(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: walk(name, entry) for name, entry in value.items()}
+        if isinstance(value, list):
+            return [walk(key, entry) for entry in value]
+        return text if isinstance(value, str) and key not in ("kind", "type") else value
+
+    return msgspec.convert(walk("", msgspec.to_builtins(form)), Report)
+
+
+def test_the_templates_are_in_the_wheel(tmp_path: Path) -> None:
+    package = Path(tandem_cli.__file__).parents[1]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=package, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.rpartition("/")[2] for name in names if "/report/templates/" in name} == {"page.html", "plot.svg"}
 
 
 def test_a_query_cannot_end_its_block(tandem: Tandem, target: FakeTarget) -> None:
@@ -260,5 +310,5 @@ def test_the_weight_that_was_set_has_no_spike_where_a_decision_and_a_tick_fall_i
 
 @given(st.floats(0, 1e9))
 def test_the_top_of_an_axis_is_above_what_is_drawn(value: float) -> None:
-    top = svg.nice(value)
+    top = plots.nice(value)
     assert value <= top * (1 + 1e-6) and (value < 0.01 or top <= 10 * value)

@@ -43,7 +43,7 @@ def markdown(report: Report, weights: Weights | None, tracks: Sequence[Rates | D
         weights: The canary's part of the requests over time; None without evidence.
         tracks: What the metrics counted over time.
     """
-    parts = [f"# {text(title(report))}", table(("", ""), [(text(name), text(said)) for name, said in facts(report)])]
+    parts = [f"# {text(title(report))}", table(("", ""), [(text(name), text(value)) for name, value in facts(report)])]
     parts += [f"**{text(warning)}**" for warning in warnings(report)]
     if report.metrics:
         parts += ["## Verdicts", table(VERDICT_COLUMNS, [[text(cell) for cell in row] for row in verdicts(report)])]
@@ -83,7 +83,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def fenced(code: str) -> str:
     """A block of code that nothing in it can end."""
-    longest = max((len(each) for each in re.findall("`+", code)), default=0)
+    longest = max((len(ticks) for ticks in re.findall("`+", code)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{code}\n{fence}"
 

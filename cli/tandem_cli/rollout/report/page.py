@@ -1,49 +1,40 @@
-"""A report as one HTML file: no script, nothing from elsewhere."""
+"""A report as one HTML file: no script, nothing from elsewhere. The templates escape whatever is put into them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from html import escape
-from typing import Final
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from tandem_cli.rollout.report import svg
-from tandem_cli.rollout.report.content import (
-    DECISION_COLUMNS,
-    STEP_COLUMNS,
-    VERDICT_COLUMNS,
-    asked,
-    bounded,
-    decisions,
-    facts,
-    samples,
-    steps,
-    taken,
-    title,
-    transitions,
-    verdicts,
-    warnings,
-)
+from tandem_cli.rollout.report import content, plots
 from tandem_cli.rollout.report.form import Report
 from tandem_cli.rollout.report.tracks import Distance, Rates, Weights
 from tandem_rollout.engine.run import RETURNS
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 MOST_SAMPLES: Final = 500
 """Rows of samples that are shown."""
 
-_STYLE: Final = """
-body { font: 15px/1.5 sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 13px }
-th, td { border: 1px solid #ddd; padding: .25rem .6rem; text-align: left; vertical-align: top }
-th { background: #f5f5f5 }
-pre { background: #f5f5f5; padding: .6rem; overflow-x: auto; font-size: 12px }
-svg { max-width: 100%; display: block; margin: 1rem 0 }
-.pass, .Promoted, .Concluded { color: #1a7f37; font-weight: bold }
-.fail, .Aborted, .Aborting, .RolledBack, .RollingBack { color: #c62828; font-weight: bold }
-.warning { border-left: 4px solid #e0a800; padding-left: .6rem }
-@media print { body { max-width: none } }
-"""
-
 _MARKED: Final = frozenset({"pass", "fail", "Promoted", "Concluded", *RETURNS, *RETURNS.values()})
+"""What a cell says that has a style of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A table and what stands above it.
+
+    Attributes:
+        text: A sentence or two.
+        columns: Names of its columns.
+        rows: Its cells.
+    """
+
+    text: str
+    columns: list[str]
+    rows: list[list[str]]
 
 
 def page(report: Report, weights: Weights | None, tracks: Sequence[Rates | Distance]) -> str:
@@ -54,56 +45,56 @@ def page(report: Report, weights: Weights | None, tracks: Sequence[Rates | Dista
         weights: The canary's part of the requests over time; None without evidence.
         tracks: What the metrics counted over time.
     """
-    parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        # nothing may be loaded or run, whatever has been written into a reason
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-        f"<title>{escape(title(report))}</title><style>{_STYLE}</style></head><body>",
-        f"<h1>{escape(title(report))}</h1>",
-        _table((), facts(report)),
-    ]
-    parts += [f'<p class="warning">{escape(warning)}</p>' for warning in warnings(report)]
-    if report.metrics:
-        parts += ["<h2>Verdicts</h2>", _table(VERDICT_COLUMNS, verdicts(report))]
-    if report.decisions:
-        parts += ["<h2>Decisions</h2>", _table(DECISION_COLUMNS, decisions(report))]
-    if plots := list(_plots(weights, tracks)):
-        parts += ["<h2>Over time</h2>", *plots]
-    if report.steps:
-        parts += ["<h2>Steps</h2>", _table(STEP_COLUMNS, steps(report))]
-    if report.questions:
-        parts.append("<h2>Questions</h2>")
-        for question in report.questions:
-            queries = "\n".join(question.queries)
-            parts.append(f"<h3>{escape(question.name)}</h3><p>{escape(asked(question))}</p>")
-            parts.append(f"<pre>{escape(queries)}</pre>")
+    transitions = samples = None
     if report.transitions or report.unplaced:
-        columns, rows = transitions(report)
-        parts += ["<h2>Transitions</h2>", f"<p>{escape(taken(report))}</p>", _table(columns, rows)]
+        transitions = Listing(content.taken(report), *content.transitions(report))
     if report.samples:
-        columns, rows = samples(report, MOST_SAMPLES)
-        parts += ["<h2>Samples</h2>", f"<p>{escape(bounded(report, MOST_SAMPLES))}</p>", _table(columns, rows)]
-    return "\n".join([*parts, "</body></html>"]) + "\n"
+        samples = Listing(content.bounded(report, MOST_SAMPLES), *content.samples(report, MOST_SAMPLES))
+    questions = [(question.name, content.asked(question), "\n".join(question.queries)) for question in report.questions]
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=content.title(report),
+            facts=content.facts(report),
+            warnings=content.warnings(report),
+            verdict_columns=content.VERDICT_COLUMNS,
+            verdicts=content.verdicts(report),
+            decision_columns=content.DECISION_COLUMNS,
+            decisions=content.decisions(report),
+            plots=list(_plots(weights, tracks)),
+            step_columns=content.STEP_COLUMNS,
+            steps=content.steps(report),
+            questions=questions,
+            transitions=transitions,
+            samples=samples,
+            marked=_MARKED,
+        )
+    )
 
 
-def _plots(weights: Weights | None, tracks: Sequence[Rates | Distance]) -> Iterable[str]:
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # only pages need it, and it takes a while
+
+    environment = Environment(
+        loader=PackageLoader("tandem_cli.rollout.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["pixel"] = "{:.1f}".format
+    return environment
+
+
+def _plots(weights: Weights | None, tracks: Sequence[Rates | Distance]) -> Iterator[plots.Plot]:
     if weights is not None and weights.set:
-        yield svg.of_weights(weights)
+        yield plots.of_weights(weights)
     for track in tracks:
         if isinstance(track, Distance):
-            yield svg.of_distance(track)
+            yield plots.of_distance(track)
         else:
-            yield svg.of_rates(track)
-            yield svg.of_ratio(track)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = f"<thead><tr>{''.join(f'<th>{escape(name)}</th>' for name in columns)}</tr></thead>" if columns else ""
-    body = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
-    return f"<table>{head}<tbody>{body}</tbody></table>"
-
-
-def _cell(said: str) -> str:
-    marked = f' class="{said}"' if said in _MARKED else ""
-    return f"<td{marked}>{escape(said)}</td>"
+            yield plots.of_rates(track)
+            yield plots.of_ratio(track)

@@ -70,17 +70,17 @@ class Weights:
 def weights(record: Record) -> Weights:
     """The canary's part of the requests: as it was set at each decision and tick, and as it was counted."""
     # a tick that ended in the second of a decision was counted before it
-    told = [(sample.at, float(sample.weight)) for sample in record.samples]
-    told += [(note.at, float(note.weight)) for note in record.notes]
+    points = [(sample.at, float(sample.weight)) for sample in record.samples]
+    points += [(note.at, float(note.weight)) for note in record.notes]
     return Weights(
-        set=tuple(sorted(told, key=lambda each: each[0])),
+        set=tuple(sorted(points, key=lambda point: point[0])),
         measured=tuple((sample.at, share) for sample in record.samples if (share := _share(sample)) is not None),
     )
 
 
 def tracks(metrics: Sequence[Metric], record: Record) -> list[Rates | Distance]:
     """Series of each metric that has any."""
-    made: list[Rates | Distance] = []
+    series: list[Rates | Distance] = []
     for metric in metrics:
         ticks = [(sample.at, counts) for sample in record.samples if (counts := sample.counts.get(metric.called))]
         gathered = record.metrics.get(metric.called)
@@ -88,10 +88,10 @@ def tracks(metrics: Sequence[Metric], record: Record) -> list[Rates | Distance]:
             continue
         if metric.type == "drift":
             distance = tuple((at, counts[1]) for at, counts in ticks)
-            made.append(Distance(name=metric.called, limit=metric.limit, distance=distance))
+            series.append(Distance(name=metric.called, limit=metric.limit, distance=distance))
         elif rates := _rates(metric, gathered, [(at, Tick(*counts)) for at, counts in ticks if counts[2] > 0]):
-            made.append(rates)
-    return made
+            series.append(rates)
+    return series
 
 
 def _rates(metric: Metric, gathered: Gathered, ticks: Sequence[tuple[float, Tick]]) -> Rates | None:
@@ -100,8 +100,8 @@ def _rates(metric: Metric, gathered: Gathered, ticks: Sequence[tuple[float, Tick
     likelihood = _before(gathered, [tick for _, tick in ticks])
     evidence = gathered.ratio
     totals = [
-        max(total - math.fsum(each), 0.0)
-        for total, each in (
+        max(total - math.fsum(counts), 0.0)
+        for total, counts in (
             (evidence.canary_requests, (tick.canary_requests for _, tick in ticks)),
             (evidence.canary_events, (tick.canary_events for _, tick in ticks)),
             (evidence.stable_requests, (tick.stable_requests for _, tick in ticks)),
@@ -136,13 +136,13 @@ def _before(gathered: Gathered, ticks: Sequence[Tick]) -> Likelihood:
     """The likelihood of the ticks that are not among the samples any more: that of all, without these."""
     if gathered.likelihood is None:
         return Likelihood()
-    these = Likelihood()
+    later = Likelihood()
     for tick in ticks:
-        these = ratio.observed(these, tick, dispersion=gathered.phi)
-    events = max(gathered.likelihood.events - these.events, 0.0)
+        later = ratio.observed(later, tick, dispersion=gathered.phi)
+    events = max(gathered.likelihood.events - later.events, 0.0)
     if events < 0.5 or len(gathered.likelihood.logs) != len(GRID.values):
         return Likelihood()
-    logs = tuple(total - own for total, own in zip(gathered.likelihood.logs, these.logs, strict=True))
+    logs = tuple(total - own for total, own in zip(gathered.likelihood.logs, later.logs, strict=True))
     return Likelihood(logs, events)
 
 

@@ -1,12 +1,11 @@
-"""Plots as SVG: no script, no file from elsewhere, nothing that is not escaped."""
+"""Plots over the time of a run: where each line, dot and label is, in pixels. The template ``plot.svg`` draws them."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Final
 
 from tandem_cli.rollout import words
@@ -78,7 +77,70 @@ class Scale:
         return self.start + (self.end - self.start) * ((value - low) / (high - low) if high > low else 0.5)
 
 
-def of_weights(weights: Weights) -> str:
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A value at an axis.
+
+    Attributes:
+        at: Its pixel.
+        label: What is written there.
+    """
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A curve as it is drawn.
+
+    Attributes:
+        name: For the legend; empty where it is not in the legend.
+        name_at: Pixel where its name begins, from the left.
+        colour: Its colour.
+        points: Pixels from the left and from the top.
+        dashed: Whether it is dashed.
+        dots: Whether its points are dots, without a line.
+    """
+
+    name: str
+    name_at: float
+    colour: str
+    points: Points
+    dashed: bool
+    dots: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A plot as it is drawn.
+
+    Attributes:
+        title: Its title.
+        rows: Values at the axis on the left.
+        columns: Times at the axis at the bottom.
+        limits: Values that a line is drawn at, and their names.
+        lines: What was counted.
+        width: Its width, in pixels.
+        height: Its height, in pixels.
+        left: Pixel where the axis at the bottom begins.
+        right: Pixel where it ends.
+        limit_colour: Colour of limits.
+    """
+
+    title: str
+    rows: tuple[Mark, ...]
+    columns: tuple[Mark, ...]
+    limits: tuple[Mark, ...]
+    lines: tuple[Line, ...]
+    width: int = _WIDTH
+    height: int = _HEIGHT
+    left: int = _LEFT
+    right: int = _WIDTH - _RIGHT
+    limit_colour: str = _LIMIT
+
+
+def of_weights(weights: Weights) -> Plot:
     """The canary's part of the requests."""
     curves = [
         Curve(name="set", points=weights.set, colour=_CANARY, steps=True),
@@ -87,7 +149,7 @@ def of_weights(weights: Weights) -> str:
     return plot("Canary's part of the requests", curves, low=0.0, high=100.0, label=lambda value: f"{value:.0f} %")
 
 
-def of_rates(rates: Rates) -> str:
+def of_rates(rates: Rates) -> Plot:
     """Rates of both arms."""
     curves = [
         Curve(name="stable", points=rates.stable, colour=_STABLE),
@@ -97,7 +159,7 @@ def of_rates(rates: Rates) -> str:
     return plot(f"{rates.name}: rate", curves, low=0.0, high=nice(high), label=words.rate)
 
 
-def of_ratio(rates: Rates) -> str:
+def of_ratio(rates: Rates) -> Plot:
     """The ratio of the rates with its interval, and the margin."""
     curves = [
         Curve(name="95 % interval", points=rates.high, colour=_STABLE, dashed=True),
@@ -116,7 +178,7 @@ def of_ratio(rates: Rates) -> str:
     )
 
 
-def of_distance(distance: Distance) -> str:
+def of_distance(distance: Distance) -> Plot:
     """Drift over time."""
     high = max(distance.limit, *(value for _, value in distance.distance))
     return plot(
@@ -139,7 +201,7 @@ def plot(
     limits: Sequence[tuple[float, str]] = (),
     ticks: Sequence[float] = (),
     logarithmic: bool = False,
-) -> str:
+) -> Plot:
     """A plot over time.
 
     Args:
@@ -156,35 +218,17 @@ def plot(
     begin, end = (min(times), max(times)) if times else (0.0, 1.0)
     across = Scale(low=begin, high=end, start=_LEFT, end=_WIDTH - _RIGHT)
     up = Scale(low=low, high=high, start=_HEIGHT - _BOTTOM, end=_TOP, logarithmic=logarithmic)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}" font-family="sans-serif" font-size="11">',
-        f'<text x="{_LEFT}" y="16" font-size="13" font-weight="bold">{escape(title)}</text>',
-    ]
-    for value in ticks or [low + (high - low) * part / 4 for part in range(5)]:
-        y = up(value)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e0e0e0"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{escape(label(value))}</text>')
-    for part in range(5):
-        at = begin + (end - begin) * part / 4
-        x, said = across(at), words.span(at - begin)
-        parts.append(f'<text x="{x:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">{escape(said)}</text>')
-        if end <= begin:
-            break
-    for value, name in limits:
-        y = up(value)
-        parts.append(
-            f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_LIMIT}" '
-            'stroke-dasharray="2 3"/>'
-        )
-        parts.append(f'<text x="{_WIDTH - _RIGHT + 6}" y="{y + 4:.1f}" fill="{_LIMIT}">{escape(name)}</text>')
-    for curve in curves:
-        parts += _drawn(curve, across, up)
-    named = [curve for curve in curves if curve.name and curve.points]
-    for index, curve in enumerate(named):
-        x = _WIDTH - _RIGHT - 90 * (len(named) - index)
-        parts.append(f'<text x="{x}" y="16" fill="{curve.colour}">{escape(curve.name)}</text>')
-    return "\n".join([*parts, "</svg>"])
+    values = ticks or [low + (high - low) * quarter / 4 for quarter in range(5)]
+    seconds = [(end - begin) * quarter / 4 for quarter in range(5)] if end > begin else [0.0]
+    legend = [curve for curve in curves if curve.name and curve.points]
+    names_at = {curve.name: _WIDTH - _RIGHT - 90 * (len(legend) - index) for index, curve in enumerate(legend)}
+    return Plot(
+        title=title,
+        rows=tuple(Mark(up(value), label(value)) for value in values),
+        columns=tuple(Mark(across(begin + second), words.span(second)) for second in seconds),
+        limits=tuple(Mark(up(value), name) for value, name in limits),
+        lines=tuple(_line(curve, across, up, names_at.get(curve.name)) for curve in curves if curve.points),
+    )
 
 
 def nice(value: float) -> float:
@@ -195,17 +239,20 @@ def nice(value: float) -> float:
     return next(step * unit for step in (1.0, 2.0, 4.0, 5.0, 10.0) if step * unit >= value * (1 - 1e-9))
 
 
-def _drawn(curve: Curve, across: Scale, up: Scale) -> Iterable[str]:
-    placed = [(across(at), up(value)) for at, value in curve.points]
-    if curve.dots or len(placed) == 1:
-        for x, y in placed:
-            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1.8" fill="{curve.colour}"/>'
-        return
-    if not placed:
-        return
-    corners = [placed[0]]
-    for (_, before), (x, y) in itertools.pairwise(placed):
-        corners += [(x, before), (x, y)] if curve.steps else [(x, y)]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-    dashes = ' stroke-dasharray="5 4"' if curve.dashed else ""
-    yield f'<polyline points="{line}" fill="none" stroke="{curve.colour}" stroke-width="1.6"{dashes}/>'
+def _line(curve: Curve, across: Scale, up: Scale, name_at: float | None) -> Line:
+    dots = curve.dots or len(curve.points) == 1
+    points = tuple((across(at), up(value)) for at, value in curve.points)
+    return Line(
+        name="" if name_at is None else curve.name,
+        name_at=name_at or 0.0,
+        colour=curve.colour,
+        points=_corners(points) if curve.steps and not dots else points,
+        dashed=curve.dashed,
+        dots=dots,
+    )
+
+
+def _corners(points: Points) -> Points:
+    """A line that keeps a value until the next one."""
+    steps = [((x, before), (x, y)) for (_, before), (x, y) in itertools.pairwise(points)]
+    return (points[0], *itertools.chain.from_iterable(steps))

@@ -1,0 +1,61 @@
+"""Panels about the run of one rollout."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from charts.dashboards.grafana import Panel
+from charts.dashboards.queries import ROLLOUT, WEIGHTED, rate
+
+_COUNTED: Final = rate("tandem_requests_total", "version", f'{WEIGHTED},outcome!~"refused|expired"')
+_FAILED: Final = rate("tandem_requests_total", "version", f'{WEIGHTED},outcome="failed"')
+
+
+def _value(metric: str, by: str = "") -> str:
+    return f"max by (namespace, rollout{by}) (tandem_rollout_{metric}{{{ROLLOUT}}})"
+
+
+RUN: Final = (
+    Panel(
+        "State",
+        ((f"{_value('run_state', ', state')} == 1", "{{state}}"),),
+        text="Where the present run stands, or how the last one ended.",
+        kind="state-timeline",
+    ),
+    Panel(
+        "Canary",
+        ((_value("canary_weight_ratio"), "set"), (_value("canary_measured_ratio"), "measured")),
+        "percentunit",
+        "Share of the requests that the canary is to have, and that it had.",
+    ),
+    Panel(
+        "Errors by version",
+        ((f"({_FAILED} or {_COUNTED} * 0) / {_COUNTED}", "{{version}}"),),
+        "percentunit",
+        "Share of the answers that are held against a version, as pods count them: of stable and canary side by side. "
+        "Only what the weights sent counts, and nothing that clients alone control.",
+    ),
+    Panel(
+        "Verdicts",
+        ((f"{_value('metric_verdict', ', metric, verdict')} == 1", "{{metric}} {{verdict}}"),),
+        text="What each metric says. A run goes on when nothing fails, and to the end when all pass.",
+        kind="state-timeline",
+    ),
+    Panel(
+        "Against the limit",
+        (
+            (_value("metric_value", ", metric"), "{{metric}}"),
+            (_value("metric_limit", ", metric"), "{{metric}} limit"),
+        ),
+        text="The canary's rate over stable's; of drift the distance. A version at the limit is bad.",
+    ),
+    Panel(
+        "Requests still needed",
+        (
+            (_value("metric_needed_requests", ", metric"), "{{metric}} needed"),
+            (_value("metric_canary_requests", ", metric"), "{{metric}} counted"),
+        ),
+        text="Requests of the canary that it probably still takes to pass, if it is as good as stable.",
+    ),
+)
+"""Panels of the row."""

@@ -62,7 +62,7 @@ class Run:
         started_by: Who started it; empty where the spec did, without a command.
         start_comment: Why, in the words of that person.
         last_command: The last command, and what became of it; None before the first.
-        heard: Identities of those before it, the latest first, so that an old one that somebody applies again says nothing.
+        heard: Identities of those before it, the latest first, so that an old one that is applied again says nothing.
         pending: The last ``start`` that was heard and that the next run carries out; empty where there is none.
     """
 

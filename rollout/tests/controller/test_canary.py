@@ -220,13 +220,13 @@ async def test_who_started_a_run_and_why_is_in_its_status_and_in_the_history(her
         await ctl.run(100)
         run = here.status().run
         assert run is not None
-        assert (run.state, run.started_by, run.start_reason) == ("Analysing", "somebody", "new features")
+        assert (run.state, run.started_by, run.start_comment) == ("Analysing", "somebody", "new features")
         # in mid-run: what this one says is for the run that follows
         command(here, "start", number=2, reason="a correction")
         edit(here, bundle=V3)
         await ctl.run(3600)
         assert here.weights() == {"athlete:v3": 100}
-    assert [(each.outcome, each.started_by, each.start_reason) for each in here.status().history] == [
+    assert [(each.outcome, each.started_by, each.start_comment) for each in here.status().history] == [
         ("Promoted", "somebody", "a correction"),
         ("Aborted", "somebody", "new features"),
     ]

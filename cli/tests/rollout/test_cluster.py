@@ -28,7 +28,7 @@ from .apiserver import EVIDENCE, ROLLOUTS, ApiServer, serving
 from .world import manifest, record
 
 EST = f"{ROLLOUTS}/est"
-ABORT = Command(id="7", verb="abort", by="ann", reason="it is slow")
+ABORT = Command(id="7", verb="abort", by="ann", comment="it is slow")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tandem_rollout.engine.run import Command
 
 from .world import FakeTarget, manifest, record
 
-START = Command(id="1", verb="start", by="ann", reason="r")
+START = Command(id="1", verb="start", by="ann", comment="r")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tandem import Bundle
 from tandem_cli.local import processes
 from tandem_cli.local.http import is_ready
 from tandem_cli.local.ports import free_ports
-from tandem_cli.local.processes import Child
+from tandem_cli.local.processes import LOOPBACK, Child
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,7 @@ STATUS_KEYS = {
     "namespace",
     "strategy",
     "weights",
+    "reason",
     "message",
     "current",
     "run",

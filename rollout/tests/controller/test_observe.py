@@ -144,16 +144,17 @@ def test_what_the_gateway_says_against_a_route() -> None:
 def test_what_a_revision_waits_for() -> None:
     of = rollout()
     revision = Revision.of(of, of.spec.all_variants[0])
-    assert observe.waits_for(revision, 0, 0, False) == "waits for its InferenceService"
-    assert observe.waits_for(revision, 0, 0, True) == "waits for a ready transformer and a ready predictor"
-    assert observe.waits_for(revision, 1, 0, True) == "waits for a ready predictor"
-    assert observe.waits_for(revision, 1, 1, True) == f"waits for its proof: golden rows through {revision.name}"
+    assert observe.waits_for(revision, 0, 0, False).reason == "InferenceServiceMissing"
+    assert observe.waits_for(revision, 0, 0, True).message == "waits for a ready transformer and a ready predictor"
+    assert observe.waits_for(revision, 1, 0, True) == Cause("PodsNotReady", "waits for a ready predictor")
+    message = f"waits for its proof: golden rows through {revision.name}"
+    assert observe.waits_for(revision, 1, 1, True) == Cause("AwaitingProof", message)
 
 
 def test_names_for_which_kserve_makes_no_pods() -> None:
     def waits(namespace: str) -> str:
         of = msgspec.structs.replace(rollout(), namespace=namespace)
-        return observe.waits_for(Revision.of(of, of.spec.all_variants[0]), 0, 0, True)
+        return observe.waits_for(Revision.of(of, of.spec.all_variants[0]), 0, 0, True).message
 
     assert "KServe" not in waits("n" * 24)
     assert "has 64 characters, and KServe makes no pods above 63" in waits("n" * 25)

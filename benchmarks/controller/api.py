@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final
 
@@ -32,7 +33,16 @@ Kind = tuple[str, str]
 
 
 class ApiError(Exception):
-    """The API server does not do what it was asked."""
+    """The API server does not do what it was asked.
+
+    Args:
+        message: What was asked, and what it says.
+        status: Status of its answer.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Api:
@@ -89,7 +99,7 @@ class Api:
         try:
             await self._call("DELETE", f"{_path(kind, namespace)}/{name}", {"gracePeriodSeconds": 0})
         except ApiError as error:
-            if "404" not in str(error):
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
 
     async def get(self, path: str) -> str:
@@ -101,7 +111,7 @@ class Api:
         async with self._calls, self._session.get(self._url + path) as response:
             text = await response.text()
         if response.status != 200:
-            raise ApiError(f"GET {path}: {response.status}")
+            raise ApiError(f"GET {path}: {response.status}", response.status)
         return text
 
     async def served(self, definition: Plain, *, within: float) -> None:
@@ -136,7 +146,8 @@ class Api:
                 async for line in response.content:
                     event = json.loads(line)
                     if event["type"] == "ERROR":
-                        raise ApiError(f"watch of {kind[1]}: {event['object'].get('message')}")
+                        status = event["object"]
+                        raise ApiError(f"watch of {kind[1]}: {status.get('message')}", status.get("code", 0))
                     version = event["object"]["metadata"]["resourceVersion"]
                     if event["type"] != "BOOKMARK":
                         yield event["type"], event["object"]
@@ -146,7 +157,7 @@ class Api:
         async with self._calls, self._session.request(verb, self._url + path, data=data, headers=headers) as response:
             answer: Plain = await response.json()
         if response.status >= 300:
-            raise ApiError(f"{verb} {path}: {response.status} {answer.get('message')}")
+            raise ApiError(f"{verb} {path}: {response.status} {answer.get('message')}", response.status)
         return answer
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Coroutine
+from http import HTTPStatus
 from typing import Any, Final
 
 from benchmarks.controller.api import PODS, ROUTES, SCALED, SERVICES, Api, ApiError, Plain
@@ -93,7 +94,7 @@ class Surroundings:
             await self._api.patch(PODS, namespace, name, _running(service, half, number, ready=True), status=True)
         except ApiError as error:
             # it may have been taken away meanwhile
-            if "404" not in str(error):
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
 
     async def _say(self, service: Plain, ready: str) -> None:
@@ -103,7 +104,7 @@ class Surroundings:
         try:
             await self._api.patch(SERVICES, *_key(service), {"status": status}, status=True)
         except ApiError as error:
-            if "404" not in str(error):
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
 
     async def _watch_routes(self) -> None:
@@ -134,7 +135,7 @@ class Surroundings:
         try:
             await self._api.patch(ROUTES, *key, {"status": {"parents": parents}}, status=True)
         except ApiError as error:
-            if "404" not in str(error):
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
 
 

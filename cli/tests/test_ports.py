@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import socket
 
-from tandem_cli.local.ports import LOOPBACK, free_ports
+from tandem_cli.local.ports import free_ports
+from tandem_cli.local.processes import LOOPBACK
 
 
 def test_no_port_is_given_twice() -> None:

@@ -64,9 +64,13 @@ def test_a_heading_says_where_a_run_stands_and_why() -> None:
         state="Aborting",
         started=0,
         since=0,
-        reason="failed by errors",
+        reason="MetricsFailed",
+        message="failed by errors",
     )
     status = RolloutStatus(progress="Aborting 0% 1/2", weights="v1=100")
     assert heading(Moment(run, status=status)) == ("rollout 2, v1 to v2: Aborting 0% 1/2 (v1=100): failed by errors")
     assert heading(Moment()) == ""
-    assert heading(Moment(status=RolloutStatus(message="v9 is not here"))) == "rollout: v9 is not here"
+    assert (
+        heading(Moment(status=RolloutStatus(reason="UnknownVersion", message="v9 is not here")))
+        == "rollout: v9 is not here"
+    )

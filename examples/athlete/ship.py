@@ -75,13 +75,13 @@ class Shipment:
             console.print(f"{len(self.traffic.answers):,} requests; {latencies(self.traffic.answers)}", soft_wrap=True)
             console.rule(f"Canary of {canary}", align="left")
             console.print(f"$ tandem rollout start {runner.name} --version {canary}", markup=False)
-            runner.ask("start", version=canary, reason="make demo")
+            runner.ask("start", version=canary, comment="make demo")
             await self._until(lambda: self._state in ("Gated", "Promoted", "Aborted"))
             if self._state == "Gated":
                 await self._look_closer(trained, requests)
             await self._until(lambda: self._state in ("Promoted", "Aborted"))
         console.print(check_statuses(self.traffic.answers, faulty=canary if faulty else ""), soft_wrap=True)
-        reason = runner.now.run.reason if runner.now.run else ""
+        reason = runner.now.run.message if runner.now.run else ""
         if (self._state == "Promoted") == faulty:
             raise DemoError(f"{canary} should not be {self._state.lower()}: {reason}")
         if faulty:
@@ -110,7 +110,7 @@ class Shipment:
             f"$ tandem rollout resume {self._runner.name} --reason 'the answers are right'",
         ):
             console.print(told, soft_wrap=True, markup=False)
-        self._runner.ask("resume", reason="the answers are right")
+        self._runner.ask("resume", comment="the answers are right")
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         """Wait, and tell what happens to the rollout meanwhile."""

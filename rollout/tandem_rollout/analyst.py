@@ -163,8 +163,8 @@ class Analyst:
     async def note(self, run: Run, now: float) -> None:
         """Write down what has become of a run, unless that is the last thing that was written."""
         record = await self._of(run)
-        note = Note(now, run.state, run.weight, run.reason, run.by)
-        if not record.notes or msgspec.structs.replace(record.notes[-1], at=now) != note:
+        note = Note(now, run.state, run.weight, run.reason, run.message, run.by, run.last_command)
+        if not record.notes or not _same_note(record.notes[-1], note):
             self._record = noted(record, note)
         if run.ended or run.returns:
             self._due = math.inf
@@ -266,6 +266,15 @@ def _names(arms: Arms) -> list[tuple[tuple[str, ...], str]]:
 
 def _traffic(arms: Arms) -> tuple[str, str]:
     return arms.stable.traffic, arms.canary.traffic
+
+
+def _same_note(note: Note, other: Note) -> bool:
+    """Whether two notes say the same, whenever and in whatever words."""
+
+    def codes(note: Note) -> tuple[str, int, str, str, str]:
+        return note.state, note.weight, note.reason, note.by, note.command.id if note.command else ""
+
+    return codes(note) == codes(other)
 
 
 def _as_before(arms: Arms, before: Arms) -> Arms:

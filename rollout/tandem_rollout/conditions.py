@@ -17,7 +17,7 @@ def condition(
         before: The status until now.
         kind: Type of the condition.
         holds: Whether it holds.
-        reason: Why, in one word.
+        reason: Why, for programs.
         message: Why, for people.
         generation: Generation of the rollout that it is about.
         now: Seconds since the epoch.

@@ -69,7 +69,7 @@ def spec_message(error: msgspec.ValidationError, spec: Any) -> str:
             at = int(index) if index.isdecimal() else 0
             where, value, schema = f"{where}[{at}]", value[at], schema["items"]
         schema = _resolved(schema, whole)
-    if _is_key(str(error)):
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
         return f"{where}: names must be strings"
     return f"{where}: {_fault(value, schema)}"
 
@@ -135,10 +135,6 @@ def _range(schema: Schema) -> str:
 
 def _longest(schema: Schema, words: str) -> str:
     return words.format(schema["maxLength"]) if "maxLength" in schema else ""
-
-
-def _is_key(error: str) -> bool:
-    return "`key` in" in error
 
 
 def _resolved(schema: Schema, whole: Schema) -> Schema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tandem.contract import Contract
+from tandem_rollout.cause import Cause
 from tandem_rollout.status import Phase
 
 
@@ -35,7 +36,7 @@ class Observed:
         weight: Weight that the route gives it.
         reached: Whether those reach it who ask for its variant.
         proof: Its proof; None before it has been given.
-        problem: Why it is not ready: what a container, the scheduler or the replay says.
+        problem: Why it is not ready: what a container, the scheduler or the replay says; None where nothing is wrong.
         fatal: Whether it will not serve as it is: a proof that failed, a container that ends again and again.
         retired_at: When it lost its place in the spec and its weight, in seconds since the epoch; None if it has not.
     """
@@ -47,7 +48,7 @@ class Observed:
     weight: int = 0
     reached: bool = False
     proof: Proof | None = None
-    problem: str = ""
+    problem: Cause | None = None
     fatal: bool = False
     retired_at: float | None = None
 

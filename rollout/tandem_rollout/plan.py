@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tandem.compatibility import compare
+from tandem_rollout.cause import Cause
 from tandem_rollout.engine.desired import Desired
 from tandem_rollout.fields import seconds
 from tandem_rollout.observation import Observed
@@ -40,8 +41,8 @@ class Plan:
 
     weights: dict[str, int]
     reachable: tuple[str, ...]
-    refused: dict[str, str]
-    waits: dict[str, str]
+    refused: dict[str, Cause]
+    waits: dict[str, Cause]
     floors: dict[str, tuple[int, int]]
     retired: tuple[str, ...]
     obsolete: tuple[str, ...]
@@ -74,7 +75,8 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
         small = new is not None and new.usable and _fewer(new, floors.get(new.name, (0, 0)))
         if small:
             needed = " and ".join(map(str, floors[revision.name]))
-            waits.setdefault(revision.name, f"waits for as many pods as the version that it replaces has ({needed})")
+            message = f"waits for as many pods as the version that it replaces has ({needed})"
+            waits.setdefault(revision.name, Cause("FewerPodsThanPredecessor", message))
         taker = revision.name if fit and not small else old.name if old else None
         if taker and part[variant]:
             weights[taker] = weights.get(taker, 0) + part[variant]
@@ -149,12 +151,12 @@ class Verdicts:
         waits: What one that has proved itself still waits for.
     """
 
-    refused: dict[str, str]
-    waits: dict[str, str]
+    refused: dict[str, Cause]
+    waits: dict[str, Cause]
 
-    def against(self, name: str) -> str:
-        """What is said against a revision; empty for nothing."""
-        return self.refused.get(name) or self.waits.get(name) or ""
+    def against(self, name: str) -> Cause | None:
+        """What is said against a revision; None for nothing."""
+        return self.refused.get(name) or self.waits.get(name)
 
 
 def verdicts(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed]) -> Verdicts:
@@ -231,16 +233,17 @@ def _fewer(each: Observed, floors: tuple[int, int]) -> bool:
     return each.transformers < floors[0] or each.predictors < floors[1]
 
 
-def _uncompared(wanted: Sequence[Revision], seen: Mapping[str, Observed]) -> dict[str, str]:
+def _uncompared(wanted: Sequence[Revision], seen: Mapping[str, Observed]) -> dict[str, Cause]:
     """Wanted revisions that cannot be compared yet: a new controller does not know the contract of what serves."""
     unknown = [each for each in seen.values() if each.weight and each.running and not each.proof and not each.fatal]
     if not unknown:
         return {}
     candidates = [each for revision in wanted if (each := seen.get(revision.name)) and each.proof and not each.weight]
-    return {each.name: f"waits for the contract of {unknown[0].name}, which serves" for each in candidates}
+    cause = Cause("ContractUnknown", f"waits for the contract of {unknown[0].name}, which serves")
+    return {each.name: cause for each in candidates}
 
 
-def _breaking(wanted: Sequence[Revision], seen: Mapping[str, Observed]) -> dict[str, str]:
+def _breaking(wanted: Sequence[Revision], seen: Mapping[str, Observed]) -> dict[str, Cause]:
     """Wanted revisions whose contract would break clients of what serves now, and how."""
     known = [each for each in seen.values() if each.weight and each.proof]
     if not known:
@@ -252,13 +255,13 @@ def _breaking(wanted: Sequence[Revision], seen: Mapping[str, Observed]) -> dict[
         candidate = seen.get(revision.name)
         if candidate is None or candidate.proof is None or candidate.weight:
             continue
-        reason = next(filter(None, (_breaks(old, candidate) for old in known if old is not candidate)), None)
-        if reason:
-            refused[revision.name] = reason
+        cause = next(filter(None, (_breaks(old, candidate) for old in known if old is not candidate)), None)
+        if cause is not None:
+            refused[revision.name] = cause
     return refused
 
 
-def _breaks(old: Observed, new: Observed) -> str | None:
+def _breaks(old: Observed, new: Observed) -> Cause | None:
     if old.proof is None or new.proof is None:
         return None
     breaking = [
@@ -269,4 +272,4 @@ def _breaks(old: Observed, new: Observed) -> str | None:
     if not breaking:
         return None
     more = f" (and {len(breaking) - 1} more)" if len(breaking) > 1 else ""
-    return f"its contract breaks clients of {old.name}: {breaking[0]}{more}"
+    return Cause("ContractBroken", f"its contract breaks clients of {old.name}: {breaking[0]}{more}")

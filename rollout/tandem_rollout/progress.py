@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from tandem_rollout.analysis.judge import Line
+from tandem_rollout.cause import Cause
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.status import MetricStatus, PastRun
 from tandem_rollout.times import stamp
 
-TRIED: Final = "this version was tried; `tandem rollout start` tries it again"
+TRIED: Final = Cause("VersionTried", "this version was tried; `tandem rollout start` tries it again")
 """What a status says where the spec asks for a version that was taken back, even if it asked for another meanwhile."""
 
 
@@ -31,6 +32,7 @@ def metric_status(line: Line) -> MetricStatus:
     return MetricStatus(
         name=line.name,
         verdict=line.verdict.value,
+        reason=line.reason,
         summary=summary(line),
         value=_short(line.canary if line.type == "drift" else line.ratio),
         limit=line.bound,
@@ -49,19 +51,18 @@ def summary(line: Line) -> str:
 def _said(line: Line) -> str:
     if line.type == "drift":
         needed = f", {line.needed:,} more needed" if line.needed else ""
-        return line.message or (
-            f"distance {line.canary or 0.0:.3f}, limit {line.limit}; "
-            f"{line.canary_requests:,.0f} rows of the canary{needed}"
-        )
+        distance = f"distance {line.canary or 0.0:.3f}, limit {line.limit}"
+        return line.message if line.reason else f"{distance}; {line.canary_requests:,.0f} rows of the canary{needed}"
     if line.type == "assignment":
-        return line.message or f"{line.canary or 0.0:.1%} of {line.canary_requests + line.stable_requests:,.0f} units"
+        units = f"{line.canary or 0.0:.1%} of {line.canary_requests + line.stable_requests:,.0f} units"
+        return line.message if line.reason else units
     if line.canary is None or line.stable is None:
         return line.message
     high = "" if line.high is None else f"{line.high:.2f}"
     ratio = "" if line.ratio is None else f", ratio {line.ratio:.2f} ({line.low:.2f} to {high or 'any'})"
     needed = f", {line.needed:,} more needed" if line.needed else ""
     rates = f"{line.canary:.2%} of {line.canary_requests:,.0f} against {line.stable:.2%} of {line.stable_requests:,.0f}"
-    return f"{rates}{ratio}, limit {line.limit}{needed}{f'; {line.message}' if line.message else ''}"
+    return f"{rates}{ratio}, limit {line.limit}{needed}{f'; {line.message}' if line.reason else ''}"
 
 
 def past_run(run: Run, version: str) -> PastRun:
@@ -75,9 +76,10 @@ def past_run(run: Run, version: str) -> PastRun:
         started=stamp(run.started),
         ended=stamp(run.since),
         reason=run.reason,
+        message=run.message,
         by=run.by,
         started_by=run.started_by,
-        start_reason=run.start_reason,
+        start_comment=run.start_comment,
     )
 
 

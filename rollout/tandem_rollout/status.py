@@ -21,7 +21,7 @@ class Condition(_Struct, frozen=True):
 
     type: Annotated[str, Meta(description="Ready, Valid, Progressing or HostnamesUnique.")]
     status: Annotated[Literal["True", "False", "Unknown"], Meta(description="Whether it holds.")]
-    reason: Annotated[str, Meta(description="Why, in one word.")]
+    reason: Annotated[str, Meta(description="Why, for programs.")]
     message: Annotated[str, Meta(description="Why, for people.")]
     last_transition_time: Annotated[
         str, Meta(description="When status changed last.", extra_json_schema={"format": "date-time"})
@@ -38,13 +38,25 @@ class VariantStatus(_Struct, frozen=True):
     weight: Annotated[int, Meta(description="Its share of the requests, as the route has it.")] = 0
     version: Annotated[str, Meta(description="Version of its bundle, as its transformer says.")] = ""
     digest: Annotated[str, Meta(description="Digest of its bundle.")] = ""
-    message: Annotated[str, Meta(description="What it waits for, or why it is refused.")] = ""
+    reason: Annotated[str, Meta(description="Why the phase is what it is, for programs.")] = ""
+    message: Annotated[str, Meta(description="What it waits for, or why it is refused, for people.")] = ""
     since: Annotated[str, Meta(description="When the phase began.")] = ""
 
     @property
     def retired(self) -> bool:
         """Whether it is an older revision that is kept for a while."""
         return self.phase == "Retired"
+
+
+class LastCommand(_Struct, frozen=True):
+    """The last command of a person that a run has answered."""
+
+    id: Annotated[str, Meta(description="Its identity; each command is answered once.")]
+    verb: Annotated[str, Meta(description="start, promote, pause, resume, abort or rollback.")]
+    result: Annotated[Literal["Accepted", "Rejected"], Meta(description="Whether it was carried out.")]
+    by: Annotated[str, Meta(description="Who sent it.")] = ""
+    reason: Annotated[str, Meta(description="Why it was rejected, for programs.")] = ""
+    message: Annotated[str, Meta(description="Why it was rejected, for people.")] = ""
 
 
 class RunStatus(_Struct, frozen=True):
@@ -67,12 +79,13 @@ class RunStatus(_Struct, frozen=True):
     ] = field(default_factory=list)
     before: Annotated[str, Meta(description="State that a pause came from.")] = ""
     hurried: Annotated[bool, Meta(description="Whether weights go back before stable has its pods back.")] = False
-    reason: Annotated[str, Meta(description="Why the state is what it is.")] = ""
+    reason: Annotated[str, Meta(description="Why the state is what it is, for programs.")] = ""
+    message: Annotated[str, Meta(description="Why the state is what it is, for people.")] = ""
     by: Annotated[str, Meta(description="Who wanted it; empty for the controller itself.")] = ""
     started_by: Annotated[str, Meta(description="Who started it; empty where the spec did.")] = ""
-    start_reason: Annotated[str, Meta(description="Why it was started, in the words of that person.")] = ""
-    command: Annotated[str, Meta(description="Identity of the last command that was heard.")] = ""
-    heard: Annotated[list[str], Meta(description="Those of the commands before it, the latest first.")] = field(
+    start_comment: Annotated[str, Meta(description="Why it was started, in the words of that person.")] = ""
+    last_command: Annotated[LastCommand | None, Meta(description="The last command, and what became of it.")] = None
+    heard: Annotated[list[str], Meta(description="Identities of the commands before it, the latest first.")] = field(
         default_factory=list
     )
     pending: Annotated[str, Meta(description="Identity of a start that the next run carries out.")] = ""
@@ -84,6 +97,7 @@ class MetricStatus(_Struct, frozen=True):
 
     name: Annotated[str, Meta(description="Name of the metric.")]
     verdict: Annotated[str, Meta(description="pass, fail, inconclusive, no-data or provider-error.")]
+    reason: Annotated[str, Meta(description="Why it says nothing, or less than it could, for programs.")] = ""
     summary: Annotated[str, Meta(description="Rates, their ratio with its interval, and numbers of requests.")] = ""
     value: Annotated[
         float | None,
@@ -106,10 +120,11 @@ class PastRun(_Struct, frozen=True):
     version: Annotated[str, Meta(description="Version of the canary's bundle.")] = ""
     started: Annotated[str, Meta(description="When it began.")] = ""
     ended: Annotated[str, Meta(description="When it ended.")] = ""
-    reason: Annotated[str, Meta(description="Why it ended so.")] = ""
+    reason: Annotated[str, Meta(description="Why it ended so, for programs.")] = ""
+    message: Annotated[str, Meta(description="Why it ended so, for people.")] = ""
     by: Annotated[str, Meta(description="Who wanted it; empty for the controller itself.")] = ""
     started_by: Annotated[str, Meta(description="Who started it; empty where the spec did.")] = ""
-    start_reason: Annotated[str, Meta(description="Why it was started, in the words of that person.")] = ""
+    start_comment: Annotated[str, Meta(description="Why it was started, in the words of that person.")] = ""
 
 
 class RolloutStatus(_Struct, frozen=True):
@@ -119,7 +134,8 @@ class RolloutStatus(_Struct, frozen=True):
     ready: Annotated[str, Meta(description="Ready variants of all.")] = ""
     weights: Annotated[str, Meta(description="Weights as the route has them.")] = ""
     url: Annotated[str, Meta(description="Where clients reach the model.")] = ""
-    message: Annotated[str, Meta(description="What the rollout waits for, or why it cannot go on.")] = ""
+    reason: Annotated[str, Meta(description="Why the rollout waits or cannot go on, for programs.")] = ""
+    message: Annotated[str, Meta(description="What the rollout waits for, or why it cannot go on, for people.")] = ""
     variants: Annotated[
         list[VariantStatus],
         Meta(description="The wanted revisions, then earlier ones that still serve or are kept for a while."),

@@ -43,7 +43,7 @@ class Scraped:
 
         self.read_at.append(self.now)
         if not self.there:
-            return {metric.called: NoData("there is no such series") for metric in metrics}
+            return {metric.called: NoData("NoSeries", "there is no such series") for metric in metrics}
         return {metric.called: Counted(scrape(0.0, 90.0), scrape(self.every / 2, 10.0)) for metric in metrics}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
@@ -467,7 +467,7 @@ class Unread(Scraped):
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         if self.now < self.until:
             self.asked += 1
-            return [{metric.called: ProviderError("connection refused") for metric in metrics}]
+            return [{metric.called: ProviderError("PrometheusUnreachable", "connection refused") for metric in metrics}]
         return await super().history(metrics, arms, seconds=seconds, step=step)
 
 

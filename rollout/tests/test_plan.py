@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.contract import Contract
+from tandem_rollout.cause import Cause
 from tandem_rollout.observation import Observed, Proof
 from tandem_rollout.plan import Plan, plan
 from tandem_rollout.revision import Revision
@@ -112,7 +113,8 @@ def test_a_contract_that_breaks_clients_gets_no_weight() -> None:
     breaking = proof(distance_km={"type": "float64"})
     found = decide(of, seen(v1, weight=90), seen(v2, proof=breaking))
     assert found.weights == {v1.name: 90}
-    assert found.refused == {v2.name: f"its contract breaks clients of {v1.name}: distance_km: added, required"}
+    message = f"its contract breaks clients of {v1.name}: distance_km: added, required"
+    assert found.refused == {v2.name: Cause("ContractBroken", message)}
 
 
 def test_the_first_variant_sets_the_contract() -> None:

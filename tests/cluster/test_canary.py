@@ -209,7 +209,7 @@ def report(cluster: Cluster, directory: Path) -> dict[str, Any]:
     assert found["evidence"] and found["ticks"] and found["samples"] and found["decisions"], text
     assert {each["name"] for each in found["questions"]} == {each["name"] for each in found["metrics"]}
     assert all(each["queries"] for each in found["questions"])
-    assert found["run"]["reason"] in text
+    assert found["run"]["message"] in text
     assert "<svg" in (directory / "report.html").read_text()
     return found
 
@@ -274,7 +274,7 @@ def test_a_good_canary_is_promoted(cluster: Cluster, asked: list[dict[str, Any]]
     found = report(cluster, tmp_path)
     median = statistics.median(each.seconds for each in sent.samples) * 1000
     FIGURES.add("seen by the client", f"median {median:.1f} ms")
-    assert found["run"]["outcome"] == "Promoted", found["run"]["reason"]
+    assert found["run"]["outcome"] == "Promoted", found["run"]["message"]
     assert [each["verdict"] for each in found["metrics"]] == ["pass"] * len(GATES)
     FIGURES.add("a good canary is promoted", f"{seconds:.0f} s after its first request; {', '.join(watched.states)}")
     own_failures_only(sent, "a good canary, promoted")
@@ -303,7 +303,7 @@ def test_a_faulty_canary_is_aborted(
     found = report(cluster, tmp_path)
     assert found["run"]["outcome"] == "Aborted"
     failed = {each["name"] for each in found["metrics"] if each["verdict"] == "fail"}
-    assert failed and failed <= metrics, found["run"]["reason"]
+    assert failed and failed <= metrics, found["run"]["message"]
     told = kubectl("-n", cluster.namespace, "get", "inferencerollout", NAME)
     assert "Aborted" in told, told
     predicted = forecast(version, found)

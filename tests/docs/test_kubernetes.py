@@ -10,12 +10,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from tandem_rollout import KIND
+from tandem_rollout.cause import Reason
 from tandem_rollout.controller.metrics import Metrics
 from tandem_rollout.crd import crd
 from tandem_rollout.manifest import parse
@@ -156,6 +157,14 @@ def test_phases_conditions_and_reasons_are_those_of_the_code() -> None:
     described = (ROOT / "rollout/tandem_rollout/controller/describe.py").read_text()
     for reason in re.findall(r"\| `(?:Ready|Valid)` \| \w+ \| `(\w+)` \|", text):
         assert f'"{reason}"' in described
+
+
+def test_every_reason_is_described() -> None:
+    reasons = {code for kind in get_args(Reason) for code in get_args(kind)}
+    rows = re.findall(r"^\| (`[^|]+) \|", section("Reasons"), re.MULTILINE)
+    assert {code for row in rows for code in re.findall(r"`(\w+)`", row)} == reasons
+    # the convention of metav1.Condition
+    assert all(re.fullmatch(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", code) for code in reasons)
 
 
 def test_messages_are_those_of_the_code() -> None:

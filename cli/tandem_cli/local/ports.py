@@ -7,9 +7,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from tandem_cli.local.processes import StackError
-
-LOOPBACK = "127.0.0.1"
+from tandem_cli.local.processes import LOOPBACK, StackError
 
 _LONGEST_PATH = 107 if sys.platform == "linux" else 103
 """Bytes of a socket's path."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ from typing import Any
 from tandem import TandemError
 
 GRACE_SECONDS = 10.0
+LOOPBACK = "127.0.0.1"
 TAIL_LINES = 20
 POLL_SECONDS = 0.02
 _PR_SET_PDEATHSIG = 1
@@ -33,21 +36,17 @@ class ChildDied(StackError):
         name: Which one.
         exit_code: Its exit code, negative for a signal.
         log_tail: The last lines of its log.
+        port_was_taken: Whether another process has a port that it was to listen on.
     """
 
-    def __init__(self, name: str, exit_code: int, log_tail: str) -> None:
+    def __init__(self, name: str, exit_code: int, log_tail: str, *, port_was_taken: bool = False) -> None:
         how = f"was ended by {_signal_name(-exit_code)}" if exit_code < 0 else f"ended with exit code {exit_code}"
         tail = f"; the end of its log:\n{log_tail}" if log_tail else "; its log is empty"
         super().__init__(f"{name} {how}{tail}")
         self.name = name
         self.exit_code = exit_code
         self.log_tail = log_tail
-
-    @property
-    def port_was_taken(self) -> bool:
-        """Whether it ended because another process had taken its port."""
-        told = self.log_tail.lower()
-        return "address already in use" in told or "failed to bind" in told
+        self.port_was_taken = port_was_taken
 
 
 @dataclass
@@ -58,11 +57,13 @@ class Child:
         name: What it is called in messages.
         process: The process.
         log: File with its standard output and error.
+        ports: Ports of the loopback interface that it listens on.
     """
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    ports: tuple[int, ...] = ()
     _stopping: bool = field(default=False, repr=False)
 
     @property
@@ -83,7 +84,9 @@ class Child:
         """
         exit_code = self.process.poll()
         if exit_code is not None and not self._stopping:
-            raise ChildDied(self.name, exit_code, self.log_tail())
+            # its own sockets ended with it
+            taken = any(map(is_taken, self.ports))
+            raise ChildDied(self.name, exit_code, self.log_tail(), port_was_taken=taken)
 
     def log_tail(self, lines: int = TAIL_LINES) -> str:
         """The last lines of its log."""
@@ -108,7 +111,12 @@ class Child:
 
 
 def start(
-    name: str, command: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    ports: Iterable[int] = (),
 ) -> Child:
     """Start a process that dies with the calling thread, so call this from the main thread.
 
@@ -120,6 +128,7 @@ def start(
         command: Program and arguments.
         log: File that receives its standard output and error.
         environment: Variables to set besides the parent's own.
+        ports: Ports of the loopback interface that it is going to listen on.
 
     Raises:
         StackError: if the program cannot be run.
@@ -137,7 +146,19 @@ def start(
             )
     except OSError as error:
         raise StackError(f"{name} cannot be started: {error}") from error
-    return Child(name, process, log)
+    return Child(name, process, log, tuple(ports))
+
+
+def is_taken(port: int) -> bool:
+    """Whether a process listens on a port of the loopback interface."""
+    with socket.socket() as probe:
+        # connections that were closed a moment ago take no port from a server
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+        return False
 
 
 def wait_until(condition: Callable[[], bool], children: Iterable[Child], *, seconds: float, what: str) -> None:

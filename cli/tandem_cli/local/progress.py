@@ -19,9 +19,9 @@ def heading(moment: Moment) -> str:
     """Where a run stands, with the weights that are set, and why; empty before the first."""
     run, status = moment.run, moment.status
     if run is None:
-        return status.message and f"rollout: {status.message}"
+        return f"rollout: {status.message}" if status.reason else ""
     told = f"rollout {run.number}, {run.stable} to {run.canary}: {status.progress} ({status.weights})"
-    return f"{told}: {run.reason}" if run.reason else told
+    return f"{told}: {run.message}" if run.message else told
 
 
 def verdicts(lines: Sequence[Line]) -> Table:

@@ -13,12 +13,13 @@ import msgspec
 from tandem_cli.local.envoy import ADMIN_URL, cluster_name
 from tandem_cli.local.http import get_json
 from tandem_cli.local.manifest import NAMESPACE, with_version
-from tandem_cli.local.ports import LOOPBACK
+from tandem_cli.local.processes import LOOPBACK
 from tandem_cli.local.stack import LocalStack
 from tandem_cli.rollout.state import Asked, StackFiles
 from tandem_rollout import progress
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analyst import Judgement
+from tandem_rollout.cause import Cause
 from tandem_rollout.conditions import condition
 from tandem_rollout.engine import written
 from tandem_rollout.engine.desired import WHOLE, Desired
@@ -73,10 +74,10 @@ class LocalBackend:
         self._url = stack.url
         self._versions = {variant.name: variant.bundle.version for variant in stack.variants}
         self._proven: set[str] = set()
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, Cause] = {}
         self._pods: dict[str, Pods] = {}
         self._missed: Counter[str] = Counter()
-        self._strange = ""
+        self._strange: Cause | None = None
         self._judgement = Judgement()
         self._judged = 0
         self.written: Run | None = None
@@ -140,14 +141,14 @@ class LocalBackend:
         if {name: weight for name, weight in self._stack.weights.items() if weight} != wanted.weights:
             self._stack.set_weights(wanted.weights)
 
-    def tell(self, run: Run | None, judgement: Judgement, now: float, trouble: str = "") -> None:
+    def tell(self, run: Run | None, judgement: Judgement, now: float, trouble: Cause | None = None) -> None:
         """Write down how the rollout stands, where that is news.
 
         Args:
             run: The run, if there has been one.
             judgement: What the metrics say.
             now: Seconds since the epoch.
-            trouble: What does not work.
+            trouble: What does not work; None where all does.
         """
         if run is not None and run.number != self._judged:
             self._judgement, self._judged = Judgement(), run.number
@@ -181,11 +182,12 @@ class LocalBackend:
 
         To start stable is no way to abort a run: then the run answers that it cannot be.
         """
-        self._strange = ""
+        self._strange = None
         if asked.verb != "start" or not asked.version:
             return asked
         if asked.version not in self._versions:
-            self._strange = f"{asked.version} is not here: this stack has {', '.join(self._versions)}"
+            message = f"{asked.version} is not here: this stack has {', '.join(self._versions)}"
+            self._strange = Cause("UnknownVersion", message)
             return None
         if run is not None and not run.ended and asked.version == run.stable:
             return asked
@@ -195,7 +197,7 @@ class LocalBackend:
     def _arm(self, name: str) -> Arm:
         pair = self._stack.pairs.get(name)
         if pair is None:
-            return Arm(refused=f"there is no pair of {name}")
+            return Arm(refused=Cause("PairMissing", f"there is no pair of {name}"))
         pods = pair.count_ready()
         runs = all(child.runs for child in pair.children)
         self._missed[name] = 0 if min(pods) else self._missed[name] + 1
@@ -205,9 +207,8 @@ class LocalBackend:
         if min(pods) and name not in self._proven:
             self._prove(name)
         most = (len(pair.transformers), 1)
-        problem = "" if runs else f"a process of {name} has ended"
-        refused = self._refused.get(name, "")
-        return Arm(pods=pods, most=most, fit=name in self._proven, refused=refused, problem=problem)
+        problem = None if runs else _ended(name)
+        return Arm(pods=pods, most=most, fit=name in self._proven, refused=self._refused.get(name), problem=problem)
 
     def _prove(self, name: str) -> None:
         """Have a pair replay its golden rows."""
@@ -218,12 +219,14 @@ class LocalBackend:
             except HTTPError as error:
                 told = _told(error)
                 if told.get("code") == "proof_failed":
-                    self._refused[name] = f"{name} does not prove itself: {told.get('error', '')}"
+                    message = f"{name} does not prove itself: {told.get('error', '')}"
+                    self._refused[name] = Cause("ProofFailed", message)
                 return
             except OSError:
                 return
             if proof.get("digest") != digest:
-                self._refused[name] = f"{name} is bundle {str(proof.get('digest'))[:8]}, not {digest[:8]}"
+                message = f"{name} is bundle {str(proof.get('digest'))[:8]}, not {digest[:8]}"
+                self._refused[name] = Cause("DigestMismatch", message)
                 return
         self._proven.add(name)
 
@@ -236,11 +239,15 @@ class LocalBackend:
             pods=tuple((child.name, url) for child, url in zip(pair.transformers, urls, strict=True)),
         )
 
-    def _status(self, run: Run | None, now: float, trouble: str) -> RolloutStatus:
+    def _status(self, run: Run | None, now: float, trouble: Cause | None) -> RolloutStatus:
         before, weights = self.status, self._stack.weights
         variants = [self._variant(name, weights.get(name, 0), before, now) for name in self._versions]
         ready = sum(each.phase == "Ready" for each in variants)
-        message = trouble or self._strange or next((each.message for each in variants if each.message), "")
+        cause = trouble or self._strange
+        refused = next((each for each in variants if each.phase == "Refused"), None)
+        reason, message = (cause.reason, cause.message) if cause is not None else ("", "")
+        if cause is None and refused is not None:
+            reason, message = refused.reason, refused.message
         complete, generation = ready == len(variants), self._rollout.generation
         decision = self._judgement.decision
         return RolloutStatus(
@@ -248,6 +255,7 @@ class LocalBackend:
             ready=f"{ready}/{len(variants)}",
             weights=" ".join(f"{name}={weight}" for name, weight in weights.items() if weight),
             url=self._url,
+            reason=reason,
             message=message,
             variants=variants,
             progress=progress.progress(run, self._schedule),
@@ -272,7 +280,7 @@ class LocalBackend:
                     "Ready",
                     complete,
                     reason="Complete" if complete else "Refused",
-                    message=message or "all variants serve",
+                    message=message if reason else "all variants serve",
                     generation=generation,
                     now=now,
                 ),
@@ -284,8 +292,9 @@ class LocalBackend:
 
     def _variant(self, name: str, weight: int, before: RolloutStatus, now: float) -> VariantStatus:
         runs = all(child.runs for child in self._stack.pairs[name].children)
-        refused = self._refused.get(name, "") or ("" if runs else f"a process of {name} has ended")
-        phase: Phase = "Refused" if refused else "Ready"
+        refused = self._refused.get(name) or (None if runs else _ended(name))
+        phase: Phase = "Refused" if refused is not None else "Ready"
+        cause = refused or Cause("Proven" if name in self._proven else "AwaitingProof", "")
         old = next((each for each in before.variants if each.name == name), None)
         return VariantStatus(
             name=name,
@@ -294,9 +303,14 @@ class LocalBackend:
             weight=weight,
             version=self._versions[name],
             digest=next(each.bundle.digest for each in self._stack.variants if each.name == name),
-            message=refused,
+            reason=cause.reason,
+            message=cause.message,
             since=old.since if old and old.phase == phase else stamp(now),
         )
+
+
+def _ended(name: str) -> Cause:
+    return Cause("ProcessEnded", f"a process of {name} has ended")
 
 
 def _told(error: HTTPError) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tandem_cli.rollout.local import here
 from tandem_cli.rollout.state import Asked, Stack, StackFiles, stacks
 from tandem_cli.rollout.training import predictions
 from tandem_rollout.analyst import Analyst, Judgement
+from tandem_rollout.cause import Cause
 from tandem_rollout.driver import advance
 from tandem_rollout.engine.run import Run, Verb
 from tandem_rollout.sources import Source
@@ -111,15 +112,15 @@ class RolloutRunner:
         """How the rollout stands."""
         return self._now
 
-    def ask(self, verb: Verb, *, version: str = "", reason: str = "") -> None:
+    def ask(self, verb: Verb, *, version: str = "", comment: str = "") -> None:
         """Ask for something, as ``tandem rollout`` does.
 
         Args:
             verb: What to do.
             version: With ``start``, the version that is to follow.
-            reason: Why.
+            comment: Why, in the words of whoever asks.
         """
-        self._files.ask(Asked(id=uuid.uuid4().hex, verb=verb, by=here(), reason=reason, version=version))
+        self._files.ask(Asked(id=uuid.uuid4().hex, verb=verb, by=here(), comment=comment, version=version))
 
     def check(self) -> None:
         """Make sure that it goes on.
@@ -154,12 +155,12 @@ class RolloutRunner:
 
     async def _move(self, analyst: Analyst) -> None:
         backend, run, now = self._backend, self._now.run, time.time()
-        judgement, trouble = Judgement(), ""
+        judgement, trouble = Judgement(), None
         try:
             run, judgement = await advance(backend, analyst, backend.schedule, backend.analysis, run, now)
         except (TandemError, OSError) as error:
             # what was written is made so with the next move; the stack's own check tells of a process that has ended
-            run, trouble = backend.written or run, str(error)
+            run, trouble = backend.written or run, Cause("StackError", str(error))
         backend.tell(run, judgement, now, trouble)
         self._now = Moment(run, backend.judgement, backend.status)
 

@@ -14,8 +14,7 @@ from tandem_cli.local import processes, valkey
 from tandem_cli.local.directory import Directory
 from tandem_cli.local.envoy import Envoy, Upstream, check_weights
 from tandem_cli.local.pair import Pair
-from tandem_cli.local.ports import LOOPBACK
-from tandem_cli.local.processes import Child, ChildDied, StackError
+from tandem_cli.local.processes import LOOPBACK, Child, ChildDied, StackError
 from tandem_cli.local.scrape import split
 
 START_SECONDS = 90.0

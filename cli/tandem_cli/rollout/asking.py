@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from tandem_cli.rollout import exits
 from tandem_cli.rollout.current import Current, current
 from tandem_cli.rollout.forms import Answer
@@ -11,10 +9,7 @@ from tandem_cli.rollout.polling import looks
 from tandem_cli.rollout.setting import Setting
 from tandem_cli.rollout.target import Target, TargetError
 from tandem_rollout.engine.run import ENDS, Command, Verb
-from tandem_rollout.status import RunStatus
-
-_NOT_OBEYED: Final = "cannot "
-"""How the engine begins the reason of a run that has heard a command and not obeyed it; the reason before follows."""
+from tandem_rollout.status import LastCommand
 
 
 def ask(
@@ -23,7 +18,7 @@ def ask(
     verb: Verb,
     setting: Setting,
     *,
-    reason: str,
+    comment: str,
     timeout: float,
     wait: bool = True,
     bundle: str = "",
@@ -35,7 +30,7 @@ def ask(
         name: Its name.
         verb: What to do.
         setting: The clock, and what makes identities.
-        reason: Why.
+        comment: Why, in the words of that person.
         timeout: Most seconds to wait.
         wait: Whether to wait.
         bundle: With ``start``: another version.
@@ -45,42 +40,45 @@ def ask(
     """
     manifest = target.get(name)
     before = current(manifest)
-    if refusal := _senseless(before, verb, bundle):
-        raise TargetError(refusal, advice=f"see `tandem rollout explain {name}`")
+    _check_verb(before, verb, bundle)
     if verb == "start" and before.spec is not None:
         _check_start(before, target, target.revision(manifest, bundle), bundle)
-    command = Command(id=setting.identity(), verb=verb, by=target.asks_as(), reason=reason)
+    command = Command(id=setting.identity(), verb=verb, by=target.asks_as(), comment=comment)
     if bundle:
         target.set_bundle(name, bundle, command)
     else:
         target.command(name, command)
     if not wait:
-        return _answer(before, command, heard=False, state=None, code=exits.DONE)
+        return _answer(before, command, None, state=None, code=exits.DONE)
     last = before
     for last in looks(target, name, setting, timeout=timeout):
         run = last.run
-        if run is not None and run.command == command.id:
-            refused = _refused(run, verb)
-            code = exits.FAILED if refused else exits.DONE
-            return _answer(last, command, heard=True, refused=refused, state=run.state, code=code)
+        if run is not None and run.last_command is not None and run.last_command.id == command.id:
+            code = exits.DONE if run.last_command.result == "Accepted" else exits.FAILED
+            return _answer(last, command, run.last_command, state=run.state, code=code)
     state = last.run.state if last.run else None
-    return _answer(last, command, heard=False, state=state, code=exits.UNDECIDED)
+    return _answer(last, command, None, state=state, code=exits.UNDECIDED)
 
 
-def _senseless(before: Current, verb: Verb, bundle: str) -> str:
-    """Why a command makes no sense; empty where it does."""
-    run = before.run
+def _check_verb(before: Current, verb: Verb, bundle: str) -> None:
+    """Make sure that there is something that a command is about.
+
+    Raises:
+        TargetError: There is not.
+    """
+    name, run, advice = before.name, before.run, f"see `tandem rollout explain {before.name}`"
     if before.spec is not None and before.schedule is None:
-        return f"{before.name} has the strategy {before.spec.strategy.name} and decides nothing: it has no runs"
+        strategy = before.spec.strategy.name
+        raise TargetError(f"{name} has the strategy {strategy} and decides nothing: it has no runs", advice=advice)
     if bundle and before.spec is not None and before.spec.bundle is None:
-        return f"{before.name} has variants: what follows is said in spec.variants"
+        raise TargetError(f"{name} has variants: what follows is said in spec.variants", advice=advice)
     if verb == "start":
-        return ""
+        return
     if run is None:
-        return f"{before.name} has no run yet: there is nothing to {verb}"
+        raise TargetError(f"{name} has no run yet: there is nothing to {verb}", advice=advice)
     if run.state in ENDS and not (verb == "rollback" and run.state == "Promoted"):
-        return f"run {run.number} of {before.name} has ended, {run.state}: there is nothing to {verb}"
-    return ""
+        message = f"run {run.number} of {name} has ended, {run.state}: there is nothing to {verb}"
+        raise TargetError(message, advice=advice)
 
 
 def _check_start(before: Current, target: Target, wanted: str, bundle: str) -> None:
@@ -121,25 +119,18 @@ def _check_start(before: Current, target: Target, wanted: str, bundle: str) -> N
     )
 
 
-def _refused(run: RunStatus, verb: Verb) -> str:
-    """Why a run that has heard a command has not obeyed it; empty where it has."""
-    if run.reason.startswith(_NOT_OBEYED):
-        return run.reason.partition("; ")[0]
-    if verb == "start" and run.state in ENDS:
-        return "there is nothing to start: what the spec asks for serves already"
-    return ""
-
-
-def _answer(last: Current, command: Command, *, heard: bool, state: str | None, code: int, refused: str = "") -> Answer:
+def _answer(last: Current, command: Command, answer: LastCommand | None, *, state: str | None, code: int) -> Answer:
     return Answer(
         name=last.name,
         namespace=last.namespace,
         verb=command.verb,
         id=command.id,
         by=command.by,
-        reason=command.reason,
-        heard=heard,
-        refused=refused or None,
+        comment=command.comment,
+        heard=answer is not None,
+        result=answer.result if answer is not None else None,
+        reason=answer.reason if answer is not None else "",
+        message=answer.message if answer is not None else "",
         state=state,
         exit_code=code,
     )

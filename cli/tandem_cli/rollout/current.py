@@ -93,9 +93,10 @@ class Current:
             version=self.version(run.canary),
             started=run.started,
             reason=run.reason,
+            message=run.message,
             by=run.by,
             started_by=run.started_by,
-            start_reason=run.start_reason,
+            start_comment=run.start_comment,
         )
         return [present, *past]
 

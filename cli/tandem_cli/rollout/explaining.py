@@ -8,7 +8,7 @@ from typing import Final
 
 from tandem_cli.rollout import words
 from tandem_cli.rollout.current import Current
-from tandem_cli.rollout.forms import Advice, Explanation, Metric
+from tandem_cli.rollout.forms import Advice, Explanation, Metric, Said
 from tandem_cli.rollout.screen import ratio
 from tandem_cli.rollout.standing import metrics
 from tandem_rollout.analysis.record import Record
@@ -35,6 +35,10 @@ _RULES: Final = {
     "Observing": "Weights stay as written; the report is final at the horizon.",
     "Concluded": "The run is over; the next one begins with another plan.",
 }
+
+
+_STANDS: Final = frozenset({"Proven", "Retained"})
+"""Reasons of a variant whose pods are ready, and about which there is nothing else to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,7 @@ def explanation(current: Current, record: Record | None, now: float, commands: C
             name=current.name,
             namespace=current.namespace,
             state=None,
-            because=because or ["nothing has been decided yet"],
+            because=because or [Said(reason="NothingDecided", message="nothing has been decided yet")],
             waits_for=_without_run(current, schedule),
             rule="A run begins when the spec asks for another version than the one that serves.",
             next=_advise(current, None, commands),
@@ -86,123 +90,144 @@ def explanation(current: Current, record: Record | None, now: float, commands: C
     )
 
 
-def _because(current: Current, run: RunStatus | None, forms: Sequence[Metric]) -> list[str]:
-    said = []
+def _because(current: Current, run: RunStatus | None, forms: Sequence[Metric]) -> list[Said]:
+    said, status = [], current.status
     if not current.seen:
-        said.append("the controller has not seen the latest spec yet: this is about the one before")
-    if current.trouble:
-        said.append(f"this program does not understand the spec: {current.trouble}")
-    if current.status.message:
-        said.append(current.status.message)
+        message = "the controller has not seen the latest spec yet: this is about the one before"
+        said.append(Said(reason="NotObserved", message=message))
+    if current.spec is None:
+        message = f"this program does not understand the spec: {current.trouble}"
+        said.append(Said(reason="SpecNotUnderstood", message=message))
+    if status.reason:
+        said.append(Said(reason=status.reason, message=status.message))
     said += [
-        f"{each.type}: {each.message}"
-        for each in current.status.conditions
-        if each.status == "False" and each.message and each.message != current.status.message
+        Said(reason=each.reason, message=f"{each.type}: {each.message}")
+        for each in status.conditions
+        # nobody wants to read the same words twice
+        if each.status == "False" and each.message != status.message
     ]
-    if run is not None and run.reason:
-        said.append(run.reason)
-    if run is not None and (run.started_by or run.start_reason):
-        said.append(words.started(run.started_by, run.start_reason))
+    if run is not None and run.message:
+        said.append(Said(reason=run.reason, message=run.message))
+    answer = run.last_command if run is not None else None
+    if answer is not None and answer.result == "Rejected":
+        said.append(Said(reason=answer.reason, message=f"the last command was refused: {answer.message}"))
+    if run is not None and (run.started_by or run.start_comment):
+        said.append(Said(reason="StartedByUser", message=words.started(run.started_by, run.start_comment)))
     if run is not None and run.state in ("Aborting", "Aborted"):
         said += [_apart(form) for form in forms if form.type == "drift" and form.gate and form.verdict == "fail"]
     return said
 
 
-def _apart(form: Metric) -> str:
+def _apart(form: Metric) -> Said:
     """How far apart the predictions were, after an abort."""
     would = f"; a limit of {words.limit(form.passing_limit)} would have passed" if form.passing_limit else ""
-    return (
-        f"{form.name}: the distance was {form.canary or 0.0:.3f} by {form.canary_requests or 0.0:,.0f} rows of the "
-        f"canary, the limit is {form.limit}{would}"
+    return Said(
+        reason="PredictionsApart",
+        message=f"{form.name}: the distance was {form.canary or 0.0:.3f} by {form.canary_requests or 0.0:,.0f} rows of "
+        f"the canary, the limit is {form.limit}{would}",
     )
 
 
-def _without_run(current: Current, schedule: Schedule | None) -> list[str]:
+def _without_run(current: Current, schedule: Schedule | None) -> list[Said]:
     if current.spec is not None and schedule is None:
-        return [f"nothing: the strategy {current.spec.strategy.name} decides nothing"]
-    return ["a first version that serves" if not current.status.weights else "another bundle in the spec"]
+        message = f"nothing: the strategy {current.spec.strategy.name} decides nothing"
+        return [Said(reason="NoAnalysis", message=message)]
+    if not current.status.weights:
+        return [Said(reason="NothingServes", message="a first version that serves")]
+    return [Said(reason="SpecUnchanged", message="another bundle in the spec")]
 
 
 # what each state waits for
 
-_Waits = Callable[[Current, RunStatus, Schedule | None, Sequence[Metric], float], list[str]]
+_Waits = Callable[[Current, RunStatus, Schedule | None, Sequence[Metric], float], list[Said]]
 
 
 def _pods(
     current: Current, run: RunStatus, schedule: Schedule | None, forms: Sequence[Metric], now: float
-) -> list[str]:
-    said = [f"pods of the canary for {_next_weight(run, schedule)}"]
+) -> list[Said]:
+    said = [Said(reason="PodsNotReady", message=f"pods of the canary for {_next_weight(run, schedule)}")]
     said += [
-        f"{each.inference_service} is {each.phase}{f': {each.message}' if each.message else ''}"
+        Said(
+            reason=each.reason,
+            message=f"{each.inference_service} is {each.phase}{f': {each.message}' if each.message else ''}",
+        )
         for each in current.status.variants
-        if each.inference_service == run.canary and (each.phase != "Ready" or each.message)
+        if each.inference_service == run.canary and (each.phase != "Ready" or each.reason not in _STANDS)
     ]
     if schedule is not None:
         over = epoch(run.since) + schedule.progress_deadline - now
         then = "aborted" if run.weight == 0 else "paused"
-        said.append(f"at most {words.span(over)} more, then it is {then}")
+        said.append(Said(reason="ProgressDeadline", message=f"at most {words.span(over)} more, then it is {then}"))
     return said
 
 
 def _evidence(
     current: Current, run: RunStatus, schedule: Schedule | None, forms: Sequence[Metric], now: float
-) -> list[str]:
+) -> list[Said]:
     said = []
     last = bool(run.steps) and run.step == run.steps - 1
     if schedule is not None and run.step < len(schedule.steps):
         left = epoch(run.since) + schedule.steps[run.step].hold - now
         if left > 0:
-            said.append(f"the hold of step {run.step + 1}: {words.span(left)} more")
+            said.append(Said(reason="StepHold", message=f"the hold of step {run.step + 1}: {words.span(left)} more"))
     said += [
         _missing(form)
         for form in forms
         if form.gate and form.verdict != "pass" and (last or form.verdict != "inconclusive")
     ]
     if not said:
-        said.append("the next look at the metrics" if forms else "a first look at the metrics")
+        message = "the next look at the metrics" if forms else "a first look at the metrics"
+        said.append(Said(reason="NextSample", message=message))
     if run.deadline and current.spec is not None and schedule is not None:
         left = epoch(run.deadline) - now
-        said.append(f"at most {words.span(left)} more, then: {schedule.on_timeout}")
+        message = f"at most {words.span(left)} more, then: {schedule.on_timeout}"
+        said.append(Said(reason="AnalysisTimeout", message=message))
     return said
 
 
-def _missing(form: Metric) -> str:
+def _missing(form: Metric) -> Said:
     if form.verdict in ("no-data", "provider-error"):
-        return f"{form.name}, {form.verdict}: {form.message or 'nothing was counted yet'}"
+        message = f"{form.name}, {form.verdict}: {form.message or 'nothing was counted yet'}"
+        return Said(reason=form.reason or "NothingRead", message=message)
     interval = f", ratio {shown}" if (shown := ratio(form)) else ""
     needed = f", about {form.needed:,} more requests of the canary" if form.needed else ""
-    return f"{form.name}, {form.verdict}{interval}{f', limit {form.limit}' if form.limit else ''}{needed}"
+    limit = f", limit {form.limit}" if form.limit else ""
+    return Said(reason="MetricNotPassed", message=f"{form.name}, {form.verdict}{interval}{limit}{needed}")
 
 
 def _person(
     current: Current, run: RunStatus, schedule: Schedule | None, forms: Sequence[Metric], now: float
-) -> list[str]:
-    return ["a person's word"]
+) -> list[Said]:
+    return [Said(reason="UserCommand", message="a person's word")]
 
 
 def _bake(
     current: Current, run: RunStatus, schedule: Schedule | None, forms: Sequence[Metric], now: float
-) -> list[str]:
+) -> list[Said]:
     if schedule is None:
-        return ["the end of the bake time"]
+        return [Said(reason="BakeTime", message="the end of the bake time")]
     held = f", with {100 - run.weight} % held back" if run.weight < 100 else ""
-    return [f"the end of the bake time: {words.span(epoch(run.since) + schedule.bake - now)} more{held}"]
+    left = epoch(run.since) + schedule.bake - now
+    return [Said(reason="BakeTime", message=f"the end of the bake time: {words.span(left)} more{held}")]
 
 
 def _stable(
     current: Current, run: RunStatus, schedule: Schedule | None, forms: Sequence[Metric], now: float
-) -> list[str]:
+) -> list[Said]:
     if not run.weight:
-        return ["the route to let go of the canary"]
+        return [Said(reason="RouteNotUpdated", message="the route to let go of the canary")]
     if run.hurried or len(run.floor) != 2:
-        return ["a ready pod of stable"]
-    return [f"stable to have {run.floor[0]} transformers and {run.floor[1]} predictors again"]
+        return [Said(reason="StableNotReady", message="a ready pod of stable")]
+    message = f"stable to have {run.floor[0]} transformers and {run.floor[1]} predictors again"
+    return [Said(reason="StableNotReady", message=message)]
 
 
 def _horizon(
     current: Current, run: RunStatus, schedule: Schedule | None, forms: Sequence[Metric], now: float
-) -> list[str]:
-    return [f"the horizon: {words.span(epoch(run.deadline) - now)} more" if run.deadline else "another plan"]
+) -> list[Said]:
+    if not run.deadline:
+        return [Said(reason="SpecUnchanged", message="another plan")]
+    return [Said(reason="Horizon", message=f"the horizon: {words.span(epoch(run.deadline) - now)} more")]
 
 
 _WAITS: Final[dict[str, _Waits]] = {
@@ -270,6 +295,6 @@ def _kept(current: Current, run: RunStatus | None) -> bool:
     """Whether the version before still has its pods."""
     kept = current.spec is not None and seconds(current.spec.keep_old_for) > 0
     return kept and any(
-        run is not None and each.inference_service == run.stable and each.phase != "Refused" and not each.message
+        run is not None and each.inference_service == run.stable and each.phase != "Refused" and each.reason in _STANDS
         for each in current.status.variants
     )

@@ -30,6 +30,38 @@ class Arm(Form, frozen=True, kw_only=True):
     version: str
 
 
+class Said(Form, frozen=True, kw_only=True):
+    """Something that a person reads, and what it is about for programs.
+
+    Attributes:
+        reason: What it is, as a code.
+        message: The same in words.
+    """
+
+    reason: str
+    message: str
+
+
+class LastCommand(Form, frozen=True, kw_only=True):
+    """The last command that a run has answered.
+
+    Attributes:
+        id: Its identity.
+        verb: What was asked for.
+        by: Who asked.
+        result: Accepted or Rejected.
+        reason: Why it was rejected, as a code; empty where it was accepted.
+        message: The same in words.
+    """
+
+    id: str
+    verb: str
+    by: str
+    result: str
+    reason: str
+    message: str
+
+
 class Run(Form, frozen=True, kw_only=True):
     """A run that is on its way, or has just ended.
 
@@ -48,11 +80,12 @@ class Run(Form, frozen=True, kw_only=True):
         deadline: When the analysis is over at the latest.
         before: State that a pause came from.
         verdict: What the metrics say together.
-        reason: Why the state is what it is.
+        reason: Why the state is what it is, as a code.
+        message: The same in words.
         by: Who wanted it; empty for the controller.
         started_by: Who started it; empty where the spec did.
-        start_reason: Why it was started, in the words of that person.
-        command: Identity of the last command that was heard.
+        start_comment: Why it was started, in the words of that person.
+        last_command: The last command, and what became of it; null before the first.
     """
 
     number: int
@@ -70,10 +103,11 @@ class Run(Form, frozen=True, kw_only=True):
     before: str | None
     verdict: str | None
     reason: str
+    message: str
     by: str
     started_by: str
-    start_reason: str
-    command: str
+    start_comment: str
+    last_command: LastCommand | None
 
 
 class Metric(Form, frozen=True, kw_only=True):
@@ -95,7 +129,8 @@ class Metric(Form, frozen=True, kw_only=True):
         passing_limit: Of drift, the least limit that the canary would pass; null for others, and where too little is
             known.
         needed: Requests of the canary that it probably still takes to pass.
-        message: Why it says nothing.
+        reason: Why it says nothing, or less than it could, as a code.
+        message: The same in words.
     """
 
     name: str
@@ -112,6 +147,7 @@ class Metric(Form, frozen=True, kw_only=True):
     limit: str = ""
     passing_limit: float | None = None
     needed: int | None = None
+    reason: str = ""
     message: str = ""
 
 
@@ -123,7 +159,8 @@ class Status(Form, frozen=True, kw_only=True):
         namespace: Its namespace; empty on this machine.
         strategy: How versions reach clients; null where this program does not understand the spec.
         weights: Weights as the route has them.
-        message: What the rollout waits for, or why it cannot go on.
+        reason: Why the rollout waits, or cannot go on, as a code; empty where neither is so.
+        message: The same in words.
         current: Whether the status is about the spec as it is now.
         run: The present run, or the last one; null before the first.
         metrics: What the metrics of that run say.
@@ -136,6 +173,7 @@ class Status(Form, frozen=True, kw_only=True):
     namespace: str
     strategy: str | None
     weights: str
+    reason: str
     message: str
     current: bool
     run: Run | None
@@ -166,10 +204,11 @@ class Past(Form, frozen=True, kw_only=True):
         started: When it began.
         ended: When it ended; null where it has not.
         seconds: How long it took.
-        reason: Why it ended so.
+        reason: Why it ended so, as a code.
+        message: The same in words.
         by: Who wanted it; empty for the controller.
         started_by: Who started it; empty where the spec did.
-        start_reason: Why it was started, in the words of that person.
+        start_comment: Why it was started, in the words of that person.
     """
 
     number: int
@@ -180,9 +219,10 @@ class Past(Form, frozen=True, kw_only=True):
     ended: str | None
     seconds: float | None
     reason: str
+    message: str
     by: str
     started_by: str
-    start_reason: str
+    start_comment: str
 
 
 class History(Form, frozen=True, kw_only=True):
@@ -219,8 +259,8 @@ class Explanation(Form, frozen=True, kw_only=True):
     name: str
     namespace: str
     state: str | None
-    because: list[str]
-    waits_for: list[str]
+    because: list[Said]
+    waits_for: list[Said]
     rule: str
     next: list[Advice]
 
@@ -334,7 +374,7 @@ class Plan(Form, frozen=True, kw_only=True):
     metrics: list[PlannedMetric]
     minutes: float | None
     in_time: bool | None
-    warnings: list[str]
+    warnings: list[Said]
     diff: list[str]
 
 
@@ -347,9 +387,11 @@ class Answer(Form, frozen=True, kw_only=True):
         verb: What was asked for.
         id: Identity of the command.
         by: Who asked.
-        reason: Why.
+        comment: Why, in the words of that person.
         heard: Whether the run has answered it.
-        refused: Why it was not obeyed; null where it was.
+        result: Accepted or Rejected; null before the answer.
+        reason: Why it was rejected, as a code; empty where it was not.
+        message: The same in words.
         state: State of the run after it; null where it is not known.
         exit_code: What the command exits with.
     """
@@ -361,8 +403,10 @@ class Answer(Form, frozen=True, kw_only=True):
     verb: str
     id: str
     by: str
-    reason: str
+    comment: str
     heard: bool
-    refused: str | None
+    result: str | None
+    reason: str
+    message: str
     state: str | None
     exit_code: int

@@ -12,7 +12,7 @@ import msgspec
 from tandem_cli.rollout import words
 from tandem_cli.rollout.course import Traffic, course
 from tandem_cli.rollout.current import Current
-from tandem_cli.rollout.forms import PlannedMetric
+from tandem_cli.rollout.forms import PlannedMetric, Said
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.gates import Analysis
@@ -30,7 +30,7 @@ def lateness(
     traffic: Traffic,
     metrics: Sequence[PlannedMetric],
     minutes: float | None,
-) -> list[str]:
+) -> list[Said]:
     """Why a good version will probably not be promoted in time, and what would help; empty where it will be.
 
     Args:
@@ -71,10 +71,13 @@ def lateness(
     if 0.0 < floor < 1.0:
         what = f"a floor of {words.rate(floor)} for {', '.join(rates)}, if nobody would mind such a rate"
         remedy(what, schedule, _with(analysis, rates, floor=floor))
-    return [said + schedule.on_timeout, f"what would help: {'; or '.join(remedies)}"]
+    return [
+        Said(reason="DecisionLate", message=said + schedule.on_timeout),
+        Said(reason="Remedies", message=f"what would help: {'; or '.join(remedies)}"),
+    ]
 
 
-def lateness_from(current: Current, record: Record | None) -> list[str]:
+def lateness_from(current: Current, record: Record | None) -> list[Said]:
     """The same of a run that begins now, with traffic as it was in an earlier one.
 
     Args:

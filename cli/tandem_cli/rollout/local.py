@@ -98,7 +98,7 @@ class LocalTarget:
         self._ask(name, command, bundle)
 
     def _ask(self, name: str, command: Command, version: str) -> None:
-        asked = Asked(command.id, command.verb, by=command.by, reason=command.reason, version=version)
+        asked = Asked(command.id, command.verb, by=command.by, comment=command.comment, version=version)
         self._files(name).ask(asked)
 
     def _files(self, name: str) -> StackFiles:

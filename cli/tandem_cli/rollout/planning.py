@@ -13,9 +13,10 @@ from tandem_cli.errors import AdvisedError
 from tandem_cli.render import dump
 from tandem_cli.rollout.course import ASSUMED_RATE, Traffic, course
 from tandem_cli.rollout.current import Current
-from tandem_cli.rollout.forms import Plan, PlannedMetric, PlannedStep
+from tandem_cli.rollout.forms import Plan, PlannedMetric, PlannedStep, Said
 from tandem_cli.rollout.lateness import lateness
 from tandem_cli.rollout.training import Expected, Predictions, expected
+from tandem_rollout.cause import Cause
 from tandem_rollout.engine.run import ENDS
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.schedule import schedule as schedule_of
@@ -80,7 +81,7 @@ def planned(current: Current, traffic: Traffic, *, image: str = "") -> Plan:
         minutes=minutes,
         in_time=None if minutes is None or timeout is None else minutes * 60.0 <= timeout,
         warnings=[
-            *([TRIED] if not image and TRIED in current.status.message else []),
+            *([_said(TRIED)] if not image and current.status.reason == TRIED.reason else []),
             *_warnings(current, spec, schedule, metrics, rps),
             *lateness(schedule, analysis, traffic, metrics, minutes),
         ],
@@ -110,37 +111,51 @@ def _warnings(
     schedule: Schedule,
     metrics: Sequence[PlannedMetric],
     rps: float | None,
-) -> list[str]:
+) -> list[Said]:
     said = []
     run = current.run
     if run is not None and run.state not in ENDS:
-        said.append(f"run {run.number} is {run.state}: another version would end it")
+        message = f"run {run.number} is {run.state}: another version would end it"
+        said.append(Said(reason="RunInProgress", message=message))
     said += [
-        f"{each.name}: a version without events never passes without a floor"
+        Said(reason="FloorMissing", message=f"{each.name}: a version without events never passes without a floor")
         for each in metrics
         if each.gate and each.margin is not None and each.to_pass is None
     ]
     if any(each.rate_from == "assumed" for each in metrics):
-        said.append(f"rates are assumed to be {ASSUMED_RATE:.1%} where nothing was measured; give --error-rate")
+        message = f"rates are assumed to be {ASSUMED_RATE:.1%} where nothing was measured; give --error-rate"
+        said.append(Said(reason="RateAssumed", message=message))
     said += [_apart(each) for each in metrics if each.distance is not None and each.distance >= (each.limit or 0.0)]
     if rps is None:
-        said.append("how long it takes is not known without the rate of requests: give --rps")
+        message = "how long it takes is not known without the rate of requests: give --rps"
+        said.append(Said(reason="TrafficUnknown", message=message))
     if not (schedule.steps and schedule.steps[-1].weight):
-        said.append("the numbers are for a canary with half of the requests, as its share is not in the spec")
+        message = "the numbers are for a canary with half of the requests, as its share is not in the spec"
+        said.append(Said(reason="ShareAssumed", message=message))
     if not schedule.observes and schedule.on_timeout == "promote":
-        said.append("onTimeout promote: what is not decided in time is promoted")
-    said += [f"step {number} waits for a person" for number, step in enumerate(schedule.steps, 1) if step.gate]
+        message = "onTimeout promote: what is not decided in time is promoted"
+        said.append(Said(reason="PromotedOnTimeout", message=message))
+    said += [
+        Said(reason="StepPauses", message=f"step {number} waits for a person")
+        for number, step in enumerate(schedule.steps, 1)
+        if step.gate
+    ]
     if spec.bundle is None and not schedule.observes:
-        said.append("what follows is said in spec.variants")
+        said.append(Said(reason="VariantsNamed", message="what follows is said in spec.variants"))
     return said
 
 
-def _apart(metric: PlannedMetric) -> str:
+def _said(cause: Cause) -> Said:
+    return Said(reason=cause.reason, message=cause.message)
+
+
+def _apart(metric: PlannedMetric) -> Said:
     """That predictions will be too far apart."""
     follows = "a version that far apart is rolled back" if metric.gate else "it is only reported, and decides nothing"
-    return (
-        f"{metric.name}: by the training predictions of both bundles the distance will be about "
-        f"{metric.distance:.3g}, and the limit is {metric.limit:g}: {follows}"
+    return Said(
+        reason="PredictionsApart",
+        message=f"{metric.name}: by the training predictions of both bundles the distance will be about "
+        f"{metric.distance:.3g}, and the limit is {metric.limit:g}: {follows}",
     )
 
 

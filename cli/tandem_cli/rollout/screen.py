@@ -85,12 +85,15 @@ def _run(run: Run, now: float, wide: bool) -> Iterable[tuple[str, Text]]:
         yield "verdict", Text(run.verdict, _COLOURS.get(run.verdict, ""))
     if run.deadline and not run.ended:
         yield "deadline", Text(f"{run.deadline}, {words.ago(now - epoch(run.deadline))}")
-    if run.reason:
-        yield "reason", Text(run.reason)
+    if run.message:
+        yield "reason", Text(run.message)
     if run.by:
         yield "by", Text(run.by)
-    if run.started_by or run.start_reason:
-        yield "started", Text(words.started(run.started_by, run.start_reason).removeprefix("started").strip(" :"))
+    if run.last_command is not None and run.last_command.result == "Rejected":
+        by = f" by {run.last_command.by}" if run.last_command.by else ""
+        yield "refused", Text(f"{run.last_command.verb}{by}: {run.last_command.message}")
+    if run.started_by or run.start_comment:
+        yield "started", Text(words.by_whom(run.started_by, run.start_comment))
 
 
 def metrics(forms: Iterable[Metric], *, wide: bool = False) -> RenderableType:
@@ -171,7 +174,7 @@ def line(form: Status) -> str:
         return f"{form.name}: no run yet{f': {form.message}' if form.message else ''}"
     step = f", step {run.step} of {run.steps}" if run.steps and run.step <= run.steps and not run.ended else ""
     verdicts = ", ".join(f"{each.name}{'' if each.gate else '*'} {each.verdict}" for each in form.metrics)
-    reason = f" ({run.reason})" if run.reason else ""
+    reason = f" ({run.message})" if run.message else ""
     return f"{form.name} run {run.number}: {run.state}{step}, weight {run.weight} %{reason}" + (
         f"; {verdicts}" if verdicts and not run.ended else ""
     )
@@ -195,22 +198,24 @@ def history(form: History, *, now: float, wide: bool = False) -> RenderableType:
             each.started if wide or not each.started else f"{words.span(now - epoch(each.started))} ago",
             words.span(took),
             Text(each.by),
-            Text("\n".join(filter(None, (each.reason, _start(each))))),
+            Text("\n".join(filter(None, (each.message, _start(each))))),
         )
     return table
 
 
 def _start(run: Past) -> str:
-    return words.started(run.started_by, run.start_reason) if run.started_by or run.start_reason else ""
+    return words.started(run.started_by, run.start_comment) if run.started_by or run.start_comment else ""
 
 
 def explanation(form: Explanation) -> RenderableType:
     """Why a rollout is where it is."""
     facts = _facts()
     facts.add_row("state", Text(form.state or "no run", _COLOURS.get(form.state or "", "bold")))
-    for title, sentences in (("because", form.because), ("waits for", form.waits_for), ("rule", [form.rule])):
-        for index, sentence in enumerate(filter(None, sentences)):
-            facts.add_row("" if index else title, Text(sentence))
+    for title, items in (("because", form.because), ("waits for", form.waits_for)):
+        for index, said in enumerate(items):
+            facts.add_row("" if index else title, Text(said.message))
+    if form.rule:
+        facts.add_row("rule", Text(form.rule))
     for index, advice in enumerate(form.next):
         facts.add_row("" if index else "next", Text(advice.command, "bold").append(f"  {advice.effect}", "default"))
     return facts
@@ -230,7 +235,7 @@ def plan(form: Plan) -> RenderableType:
     if form.timeout_seconds is not None:
         facts.add_row("time-out", Text(f"{words.span(form.timeout_seconds)}, then {form.on_timeout}"))
     for index, warning in enumerate(form.warnings):
-        facts.add_row("" if index else "beware", Text(warning, "yellow"))
+        facts.add_row("" if index else "beware", Text(warning.message, "yellow"))
     steps = _table(">step", ">weight", ">hold", "then", ">canary requests")
     for number, step in enumerate(form.steps, 1):
         then = "waits for a person" if step.gate else "promoted" if number == len(form.steps) else "next"
@@ -267,8 +272,8 @@ def plan(form: Plan) -> RenderableType:
 
 def answer(form: Answer) -> RenderableType:
     """What became of a command."""
-    if form.refused:
-        return Text(f"refused: {form.refused}")
+    if form.result == "Rejected":
+        return Text(f"refused: {form.message}")
     if not form.heard:
         return Text(f"{form.verb} was sent as {form.by}")
     return Text(f"{form.verb} was heard: {form.name} is {form.state}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tandem_cli.rollout import exits, words
 from tandem_cli.rollout.current import Current
-from tandem_cli.rollout.forms import Arm, History, Metric, Past, Run, Status
+from tandem_cli.rollout.forms import Arm, History, LastCommand, Metric, Past, Run, Status
 from tandem_rollout.analysis.judge import Line
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.engine.run import ENDS
+from tandem_rollout.status import LastCommand as Answered
 from tandem_rollout.status import PastRun, RunStatus
 from tandem_rollout.times import epoch
 
@@ -25,7 +26,8 @@ def standing(current: Current, record: Record | None) -> Status:
         namespace=current.namespace,
         strategy=current.spec.strategy.name if current.spec else None,
         weights=status.weights,
-        message=status.message or current.trouble,
+        reason=status.reason or ("Invalid" if current.spec is None else ""),
+        message=status.message if status.reason else current.trouble,
         current=current.seen,
         run=_run(current, run) if run else None,
         metrics=metrics(current, record),
@@ -38,7 +40,10 @@ def metrics(current: Current, record: Record | None) -> list[Metric]:
     judged = current.judged(record)
     if judged is not None:
         return [metric(line) for line in judged[0]]
-    return [Metric(name=each.name, verdict=each.verdict, message=each.summary) for each in current.status.metrics]
+    return [
+        Metric(name=each.name, verdict=each.verdict, reason=each.reason, message=each.summary)
+        for each in current.status.metrics
+    ]
 
 
 def metric(line: Line) -> Metric:
@@ -59,6 +64,7 @@ def metric(line: Line) -> Metric:
         limit=line.limit,
         passing_limit=line.passing,
         needed=line.needed,
+        reason=line.reason,
         message=words.plain(line.message),
     )
 
@@ -86,10 +92,25 @@ def _run(current: Current, run: RunStatus) -> Run:
         before=run.before or None,
         verdict=run.verdict or None,
         reason=run.reason,
+        message=run.message,
         by=run.by,
         started_by=run.started_by,
-        start_reason=run.start_reason,
-        command=run.command,
+        start_comment=run.start_comment,
+        last_command=last_command(run.last_command),
+    )
+
+
+def last_command(answer: Answered | None) -> LastCommand | None:
+    """The last command, and what became of it."""
+    if answer is None:
+        return None
+    return LastCommand(
+        id=words.plain(answer.id),
+        verb=words.plain(answer.verb),
+        by=words.plain(answer.by),
+        result=answer.result,
+        reason=answer.reason,
+        message=words.plain(answer.message),
     )
 
 
@@ -108,7 +129,8 @@ def _past(current: Current, run: PastRun) -> Past:
         ended=run.ended or None,
         seconds=seconds,
         reason=run.reason,
+        message=run.message,
         by=run.by,
         started_by=run.started_by,
-        start_reason=run.start_reason,
+        start_comment=run.start_comment,
     )

@@ -65,20 +65,20 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
         id: Tells commands apart; each is heard once.
         verb: What to do.
         by: Who asks.
-        reason: Why.
+        comment: Why, in the words of that person.
         version: With ``start``: the version that is to follow; empty for the same as before.
     """
 
     id: str
     verb: Verb
     by: str = ""
-    reason: str = ""
+    comment: str = ""
     version: str = ""
 
     @property
     def command(self) -> Command:
         """The same for the engine."""
-        return Command(id=self.id, verb=self.verb, by=self.by, reason=self.reason)
+        return Command(id=self.id, verb=self.verb, by=self.by, comment=self.comment)
 
 
 def root() -> Path:

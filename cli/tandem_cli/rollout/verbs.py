@@ -10,6 +10,7 @@ from tandem_cli.errors import AdvisedError
 from tandem_cli.rollout import screen
 from tandem_cli.rollout.asking import ask
 from tandem_cli.rollout.current import current, last_record
+from tandem_cli.rollout.forms import Said
 from tandem_cli.rollout.lateness import lateness_from
 from tandem_cli.rollout.options import (
     ClusterOption,
@@ -98,7 +99,7 @@ def _start(
     check_version(target, bundle, version)
     what = bundle or version
     for said in _lateness(target, name):
-        typer.echo(f"beware: {said}", err=True)
+        typer.echo(f"beware: {said.message}", err=True)
     _say(setting, target, name, "start", reason=reason, timeout=timeout, wait=wait, output=output, bundle=what)
 
 
@@ -121,7 +122,7 @@ def _promote(
     _say(setting, target, name, "promote", reason=reason, timeout=timeout, wait=wait, output=output)
 
 
-def _lateness(target: Target, name: str) -> list[str]:
+def _lateness(target: Target, name: str) -> list[Said]:
     """That what is started will hardly be decided in time. Nobody is kept from it who may not read the evidence."""
     try:
         found = current(target.get(name))
@@ -143,7 +144,7 @@ def _say(
     bundle: str = "",
 ) -> None:
     patience = seconds(timeout)
-    form = ask(target, name, verb, setting, reason=reason.strip(), timeout=patience, wait=wait, bundle=bundle)
+    form = ask(target, name, verb, setting, comment=reason.strip(), timeout=patience, wait=wait, bundle=bundle)
     show(form, screen.answer(form), output)
     if wait and not form.heard:
         typer.echo(f"{verb} was sent and not heard within {patience:g} s", err=True)

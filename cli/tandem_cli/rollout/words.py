@@ -56,9 +56,14 @@ def ago(seconds: float) -> str:
     return f"in {span(-seconds)}" if seconds <= -0.5 else f"{span(seconds)} ago"
 
 
-def started(by: str, reason: str) -> str:
+def by_whom(by: str, comment: str) -> str:
+    """Who did something, and why."""
+    return ": ".join(filter(None, (f"by {by}" if by else "", comment)))
+
+
+def started(by: str, comment: str) -> str:
     """Who started a run, and why."""
-    return f"started{f' by {by}' if by else ''}{f': {reason}' if reason else ''}"
+    return f"started{f' by {by}' if by else ''}{f': {comment}' if comment else ''}"
 
 
 def plain(text: str) -> str:

@@ -23,18 +23,21 @@ from .world import CANARY, NOW, STABLE, Clock, FakeTarget, Manifest, manifest, r
 VERBS = ("promote", "pause", "resume", "abort", "rollback")
 
 
-def becoming(**run: Any) -> Any:
+def becoming(rejected: str = "", **run: Any) -> Any:
     """A controller that hears at once."""
 
     def hears(made: Manifest, command: Command) -> None:
-        made["status"]["run"] = {**made["status"].get("run", {}), "command": command.id, "by": command.by, **run}
+        answer = {"id": command.id, "verb": command.verb, "by": command.by, "result": "Accepted"}
+        if rejected:
+            answer |= {"result": "Rejected", "reason": "InvalidState", "message": rejected}
+        made["status"]["run"] = {**made["status"].get("run", {}), "lastCommand": answer, "by": command.by, **run}
 
     return hears
 
 
 @pytest.fixture(autouse=True)
 def running(target: FakeTarget) -> None:
-    target.manifests["est"] = manifest(run={"reason": "started"})
+    target.manifests["est"] = manifest(run={"message": "started"})
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -42,7 +45,7 @@ def test_who_and_why_reach_the_run(tandem: Tandem, target: FakeTarget, verb: str
     target.hears = becoming(state="Scaling")
     found = tandem(verb, "est", "--reason", " it is time ")
     assert found.exit_code == 0
-    assert target.asked == [Command(id="id-0", verb=verb, by="ann", reason="it is time")]
+    assert target.asked == [Command(id="id-0", verb=verb, by="ann", comment="it is time")]
     assert found.stdout == f"{verb} was heard: est is Scaling\n"
 
 
@@ -59,7 +62,7 @@ def test_a_command_that_nobody_hears(tandem: Tandem, clock: Clock) -> None:
 
 
 def test_what_another_person_is_answered_is_no_answer(tandem: Tandem, target: FakeTarget) -> None:
-    target.manifests["est"]["status"]["run"]["command"] = "of somebody else"
+    target.manifests["est"]["status"]["run"]["lastCommand"] = {"id": "other", "verb": "pause", "result": "Accepted"}
     assert tandem("pause", "est", "--timeout", "3s").exit_code == 4
 
 
@@ -70,13 +73,13 @@ def test_nobody_waits_who_does_not_want_to(tandem: Tandem, target: FakeTarget, c
 
 
 def test_a_command_that_is_not_obeyed(tandem: Tandem, target: FakeTarget) -> None:
-    target.hears = becoming(reason="cannot resume while Analysing; started again by bob")
+    target.hears = becoming("cannot resume while Analysing")
     found = tandem("resume", "est")
     assert (found.exit_code, found.stdout) == (1, "refused: cannot resume while Analysing\n")
 
 
 def test_the_document(tandem: Tandem, target: FakeTarget) -> None:
-    target.hears = becoming(state="Aborting", reason="aborted by ann: bad")
+    target.hears = becoming(state="Aborting", reason="AbortedByUser", message="aborted by ann: bad")
     found = json.loads(tandem("abort", "est", "--reason", "bad", "-o", "json").stdout)
     assert found == {
         "apiVersion": "cli.tandem-serving.io/v1",
@@ -86,9 +89,11 @@ def test_the_document(tandem: Tandem, target: FakeTarget) -> None:
         "verb": "abort",
         "id": "id-0",
         "by": "ann",
-        "reason": "bad",
+        "comment": "bad",
         "heard": True,
-        "refused": None,
+        "result": "Accepted",
+        "reason": "",
+        "message": "",
         "state": "Aborting",
         "exitCode": 0,
     }
@@ -193,7 +198,7 @@ def test_starting_stable_in_mid_run(tandem: Tandem, target: FakeTarget, state: s
 
 def test_starting_the_canary_in_mid_run(tandem: Tandem, target: FakeTarget) -> None:
     target.revisions["a:v2"] = CANARY
-    target.hears = becoming(reason="cannot start while Analysing")
+    target.hears = becoming("cannot start while Analysing")
     found = tandem("start", "est", "--bundle", "a:v2")
     assert (found.exit_code, found.stdout) == (1, "refused: cannot start while Analysing\n")
 

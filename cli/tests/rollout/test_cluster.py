@@ -28,7 +28,7 @@ from .apiserver import EVIDENCE, ROLLOUTS, ApiServer, serving
 from .world import manifest, record
 
 EST = f"{ROLLOUTS}/est"
-ABORT = Command(id="7", verb="abort", by="ann", reason="it is slow")
+ABORT = Command(id="7", verb="abort", by="ann", comment="it is slow")
 
 
 @pytest.fixture
@@ -151,7 +151,9 @@ def test_a_command_from_end_to_end(server: ApiServer) -> None:
     def hear(seconds: float) -> None:
         asked = command(server.objects[EST]["metadata"]["annotations"][COMMAND])
         assert asked is not None and asked.by == "kube-ann"
-        server.objects[EST]["status"]["run"].update(command=asked.id, state="Paused")
+        server.objects[EST]["status"]["run"].update(
+            lastCommand={"id": asked.id, "verb": asked.verb, "result": "Accepted"}, state="Paused"
+        )
 
     found = run("pause", "est", "--reason", "lunch", obj=Setting(sleep=hear))
     assert (found.exit_code, found.stdout) == (0, "pause was heard: est is Paused\n")

@@ -36,6 +36,11 @@ def explain(tandem: Tandem) -> dict[str, Any]:
     return read
 
 
+def words(found: dict[str, Any], name: str) -> list[str]:
+    """A list of an explanation in words."""
+    return [each["message"] for each in found[name]]
+
+
 def verbs(found: dict[str, Any]) -> list[str]:
     return [each["command"].split()[2] for each in found["next"]]
 
@@ -96,46 +101,48 @@ def test_a_start_is_advised_while_the_spec_asks_for_the_version(tandem: Tandem, 
 
 
 def test_who_started_it_is_among_the_reasons(tandem: Tandem, target: FakeTarget) -> None:
-    target.manifests["est"] = manifest(run={"startedBy": "bob", "startReason": "new features"})
-    assert "started by bob: new features" in explain(tandem)["because"]
+    target.manifests["est"] = manifest(run={"startedBy": "bob", "startComment": "new features"})
+    assert "started by bob: new features" in words(explain(tandem), "because")
 
 
 def test_the_hold_is_waited_for(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"since": "2027-01-15T07:59:30Z"})
-    assert "the hold of step 1: 30s more" in explain(tandem)["waitsFor"]
+    assert "the hold of step 1: 30s more" in words(explain(tandem), "waitsFor")
 
 
 def test_the_last_step_waits_for_evidence(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"step": 1, "since": "2027-01-15T07:50:00Z"})
-    (errors,) = [each for each in explain(tandem)["waitsFor"] if each.startswith("errors")]
+    (errors,) = [each for each in words(explain(tandem), "waitsFor") if each.startswith("errors")]
     assert errors.startswith("errors, inconclusive, ratio 1.00 (")
     assert "limit x2" in errors and "more requests of the canary" in errors
 
 
 def test_an_earlier_step_waits_for_data_only(tandem: Tandem, target: FakeTarget) -> None:
-    assert not any(each.startswith("errors") for each in explain(tandem)["waitsFor"])
+    assert not any(each.startswith("errors") for each in words(explain(tandem), "waitsFor"))
     target.records.clear()
     target.manifests["est"]["status"]["metrics"] = [
         {"name": "errors", "verdict": "provider-error", "summary": "Prometheus does not answer"}
     ]
-    assert "errors, provider-error: Prometheus does not answer" in explain(tandem)["waitsFor"]
+    assert "errors, provider-error: Prometheus does not answer" in words(explain(tandem), "waitsFor")
 
 
 def test_the_next_look_where_everything_is_there(tandem: Tandem, target: FakeTarget) -> None:
     target.records["est", 1] = record(target.manifests["est"])
-    assert "the next look at the metrics" in explain(tandem)["waitsFor"]
+    assert "the next look at the metrics" in words(explain(tandem), "waitsFor")
 
 
 def test_what_happens_when_the_time_is_over(tandem: Tandem, target: FakeTarget) -> None:
-    assert "at most 51m more, then: pause" in explain(tandem)["waitsFor"]
+    assert "at most 51m more, then: pause" in words(explain(tandem), "waitsFor")
     target.manifests["est"]["spec"] = spec(analysis={"onTimeout": "abort"})
-    assert "at most 51m more, then: abort" in explain(tandem)["waitsFor"]
+    assert "at most 51m more, then: abort" in words(explain(tandem), "waitsFor")
 
 
 def test_a_canary_that_is_not_ready(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"state": "Preparing", "weight": 0, "since": "2027-01-15T07:59:00Z"})
-    target.manifests["est"]["status"]["variants"][0].update(phase="Pending", message="waits for a ready predictor")
-    found = explain(tandem)["waitsFor"]
+    target.manifests["est"]["status"]["variants"][0].update(
+        phase="Pending", reason="PodsNotReady", message="waits for a ready predictor"
+    )
+    found = words(explain(tandem), "waitsFor")
     assert found == [
         "pods of the canary for 10 %",
         f"{CANARY} is Pending: waits for a ready predictor",
@@ -144,25 +151,29 @@ def test_a_canary_that_is_not_ready(tandem: Tandem, target: FakeTarget) -> None:
 
 
 def test_the_reason_comes_first(tandem: Tandem, target: FakeTarget) -> None:
-    target.manifests["est"] = manifest(run={"state": "Paused", "reason": "paused by ann: lunch"})
+    target.manifests["est"] = manifest(
+        run={"state": "Paused", "reason": "PausedByUser", "message": "paused by ann: lunch"}
+    )
     found = explain(tandem)
-    assert found["because"] == ["paused by ann: lunch"]
+    assert words(found, "because") == ["paused by ann: lunch"]
     assert verbs(found) == ["resume", "abort", "promote"]
 
 
 def test_stable_is_waited_for_when_its_pods_are_gone(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"state": "Aborting", "floor": [3, 2]})
-    assert explain(tandem)["waitsFor"] == ["stable to have 3 transformers and 2 predictors again"]
+    assert words(explain(tandem), "waitsFor") == ["stable to have 3 transformers and 2 predictors again"]
     target.manifests["est"] = manifest(run={"state": "Aborting", "hurried": True})
-    assert explain(tandem)["waitsFor"] == ["a ready pod of stable"]
+    assert words(explain(tandem), "waitsFor") == ["a ready pod of stable"]
     target.manifests["est"] = manifest(run={"state": "Aborting", "weight": 0})
-    assert explain(tandem)["waitsFor"] == ["the route to let go of the canary"]
+    assert words(explain(tandem), "waitsFor") == ["the route to let go of the canary"]
 
 
 def test_rollback_is_advised_while_the_version_before_is_there(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"state": "Promoted"})
     assert "rollback" in verbs(explain(tandem))
-    target.manifests["est"]["status"]["variants"][1].update(phase="Retired", message="has no ready pods")
+    target.manifests["est"]["status"]["variants"][1].update(
+        phase="Retired", reason="NoReadyPods", message="has no ready pods"
+    )
     assert "rollback" not in verbs(explain(tandem))
     target.manifests["est"] = manifest(run={"state": "Promoted"})
     variants = target.manifests["est"]["status"]["variants"]
@@ -172,9 +183,9 @@ def test_rollback_is_advised_while_the_version_before_is_there(tandem: Tandem, t
 
 def test_before_the_first_run(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest()
-    assert explain(tandem)["waitsFor"] == ["another bundle in the spec"]
+    assert words(explain(tandem), "waitsFor") == ["another bundle in the spec"]
     target.manifests["est"] = manifest(spec={"bundle": {"image": "a:v1"}})
-    assert explain(tandem)["waitsFor"] == ["nothing: the strategy static decides nothing"]
+    assert words(explain(tandem), "waitsFor") == ["nothing: the strategy static decides nothing"]
 
 
 def test_conditions_that_do_not_hold_are_told(tandem: Tandem, target: FakeTarget) -> None:
@@ -186,7 +197,7 @@ def test_conditions_that_do_not_hold_are_told(tandem: Tandem, target: FakeTarget
         "lastTransitionTime": "2027-01-15T07:50:00Z",
     }
     target.manifests["est"] = manifest(status={"conditions": [condition], "observedGeneration": 2})
-    found = explain(tandem)["because"]
+    found = words(explain(tandem), "because")
     assert "Valid: spec.bundle: give one" in found
     assert any("has not seen the latest spec" in each for each in found)
 
@@ -208,7 +219,7 @@ def test_after_an_abort_by_drift_the_distance_and_a_limit_that_would_have_passed
         evidence = drift.update(evidence, [40.0, 70.0, 110.0, 180.0], [900.0] * 4)
     target.manifests["est"] = made
     target.records["est", 1] = Record(run=1, plan="", metrics={"drift": Gathered(drift=evidence, missing="")})
-    said = [each for each in explain(tandem)["because"] if each.startswith("drift")]
+    said = [each for each in words(explain(tandem), "because") if each.startswith("drift")]
     assert len(said) == gate
     if gate:
         numbers = re.fullmatch(

@@ -19,6 +19,11 @@ from .conftest import Tandem
 from .world import CANARY, FakeTarget, manifest, record, spec
 
 
+def warnings(found: dict[str, Any]) -> list[str]:
+    """Warnings of a plan in words."""
+    return [each["message"] for each in found["warnings"]]
+
+
 @pytest.fixture(autouse=True)
 def before_the_start(target: FakeTarget) -> None:
     target.manifests["est"] = manifest()
@@ -59,15 +64,15 @@ def test_rarer_events_and_thinner_traffic_take_longer(tandem: Tandem) -> None:
     assert metric(fast, "errors")["toPass"] == metric(slow, "errors")["toPass"]
     assert fast["minutes"] < slow["minutes"]
     assert (fast["inTime"], slow["inTime"]) == (True, False)
-    assert any("longer than the time-out of 1h; then: pause" in each for each in slow["warnings"])
-    assert not any("time-out" in each for each in fast["warnings"])
+    assert any("longer than the time-out of 1h; then: pause" in each for each in warnings(slow))
+    assert not any("time-out" in each for each in warnings(fast))
 
 
 SMALL = {"canary": {"steps": [{"weight": 10, "hold": "1m"}]}}
 
 
 def warned(found: dict[str, Any], said: str) -> str:
-    (warning,) = [each for each in found["warnings"] if said in each]
+    (warning,) = [each for each in warnings(found) if said in each]
     return str(warning)
 
 
@@ -107,7 +112,7 @@ def test_what_would_help_helps(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(spec={**made, "analysis": {**analysis, "timeout": f"{hours}h"}})
     after = plan(tandem, *words)
     assert after["inTime"] is True
-    assert not any("time-out" in each for each in after["warnings"])
+    assert not any("time-out" in each for each in warnings(after))
 
 
 def test_a_decision_that_hardly_comes_in_time(tandem: Tandem, target: FakeTarget) -> None:
@@ -147,15 +152,15 @@ def test_what_is_not_known_is_said(tandem: Tandem) -> None:
     found = plan(tandem)
     assert (found["requestsPerSecond"], found["minutes"], found["inTime"]) == (None, None, None)
     assert metric(found, "errors")["rateFrom"] == "assumed"
-    assert any("give --rps" in each for each in found["warnings"])
-    assert any("give --error-rate" in each for each in found["warnings"])
+    assert any("give --rps" in each for each in warnings(found))
+    assert any("give --error-rate" in each for each in warnings(found))
 
 
 def test_a_metric_that_can_never_pass(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(spec=spec(analysis={"metrics": [{"type": "errors", "floor": 0.0}]}))
     found = plan(tandem, "--rps", "100", "--error-rate", "0")
     assert (metric(found, "errors")["toPass"], found["minutes"]) == (None, None)
-    assert any("never passes without a floor" in each for each in found["warnings"])
+    assert any("never passes without a floor" in each for each in warnings(found))
 
 
 def test_the_least_number_of_requests_counts(tandem: Tandem, target: FakeTarget) -> None:
@@ -180,7 +185,7 @@ def test_another_bundle_is_a_diff(tandem: Tandem, target: FakeTarget) -> None:
 
 def test_a_run_on_its_way_would_end(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={})
-    assert any("run 1 is Analysing" in each for each in plan(tandem)["warnings"])
+    assert any("run 1 is Analysing" in each for each in warnings(plan(tandem)))
 
 
 def test_gates_and_promotion_without_evidence_are_pointed_out(tandem: Tandem, target: FakeTarget) -> None:
@@ -191,8 +196,8 @@ def test_gates_and_promotion_without_evidence_are_pointed_out(tandem: Tandem, ta
         )
     )
     found = plan(tandem)
-    assert "step 1 waits for a person" in found["warnings"]
-    assert any("onTimeout promote" in each for each in found["warnings"])
+    assert "step 1 waits for a person" in warnings(found)
+    assert any("onTimeout promote" in each for each in warnings(found))
 
 
 def test_other_strategies_that_decide(tandem: Tandem, target: FakeTarget) -> None:
@@ -202,7 +207,7 @@ def test_other_strategies_that_decide(tandem: Tandem, target: FakeTarget) -> Non
         target.manifests["est"] = manifest(spec=made)
         found = plan(tandem, "--rps", "10")
         assert (found["onTimeout"], found["minutes"]) == (on_timeout, None)
-        assert any("half of the requests" in each for each in found["warnings"])
+        assert any("half of the requests" in each for each in warnings(found))
 
 
 @pytest.mark.parametrize(
@@ -233,10 +238,12 @@ def test_a_default_that_was_written_down_is_no_other_plan() -> None:
 
 def test_a_version_that_was_tried_does_not_begin_by_itself(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"state": "Aborted"})
-    target.manifests["est"]["status"]["message"] = f"run 1: Aborted: failed by errors; {TRIED}"
-    assert TRIED in plan(tandem)["warnings"]
-    assert "tandem rollout start" in TRIED
-    assert TRIED not in plan(tandem, "--bundle", "a:v3")["warnings"]
+    target.manifests["est"]["status"] |= {"reason": "VersionTried", "message": "in whatever words"}
+    assert {"reason": "VersionTried", "message": TRIED.message} in plan(tandem)["warnings"]
+    assert "tandem rollout start" in TRIED.message
+    assert TRIED.message not in warnings(plan(tandem, "--bundle", "a:v3"))
+    target.manifests["est"]["status"] |= {"reason": "MetricsFailed", "message": TRIED.message}
+    assert TRIED.message not in warnings(plan(tandem))
 
 
 TRAINED = {
@@ -261,7 +268,7 @@ def test_the_distance_to_expect_is_that_of_the_training_predictions(tandem: Tand
     assert far["distance"] == pytest.approx(0.2835, abs=1e-3)
     assert (near["toPass"], near["toFail"], far["toPass"]) == (1000, None, None)
     assert far["toFail"] >= 1000
-    (warning,) = (each for each in plan(tandem, "--version", "v3")["warnings"] if each.startswith("drift"))
+    (warning,) = (each for each in warnings(plan(tandem, "--version", "v3")) if each.startswith("drift"))
     assert "the limit is 0.1" in warning
     assert "expected" in tandem("plan", "est", "--version", "v2").stdout
 

@@ -38,10 +38,10 @@ EVIL = "<script>alert(1)</script> | ![x](http://evil.example) `a` \n# no\n\"'&"
 
 @pytest.fixture(autouse=True)
 def ended(target: FakeTarget) -> None:
-    made = manifest(run={"state": "Aborted", "reason": "failed by errors"})
+    made = manifest(run={"state": "Aborted", "reason": "MetricsFailed", "message": "failed by errors"})
     target.manifests["est"] = made
     evidence = record(made, bad=3.0)
-    target.records["est", 1] = noted(evidence, Note(NOW, "Aborting", 10, "failed by errors", "ann"))
+    target.records["est", 1] = noted(evidence, Note(NOW, "Aborting", 10, "MetricsFailed", "failed by errors", "ann"))
 
 
 class Tags(HTMLParser):
@@ -132,9 +132,9 @@ def test_markdown_of_a_text_is_one_line_without_markup(said: str) -> None:
 
 
 @given(st.text(), st.text())
-def test_whatever_was_written_into_a_reason_is_text(reason: str, by: str) -> None:
-    made = manifest(run={"state": "Aborted", "reason": reason + EVIL, "by": by + EVIL})
-    evidence = noted(record(made, ticks=1), Note(NOW, "Aborted" + EVIL, 10, reason + EVIL, by + EVIL))
+def test_whatever_was_written_into_a_message_is_text(words: str, by: str) -> None:
+    made = manifest(run={"state": "Aborted", "message": words + EVIL, "by": by + EVIL})
+    evidence = noted(record(made, ticks=1), Note(NOW, "Aborted" + EVIL, 10, "MetricsFailed", words + EVIL, by + EVIL))
     form = report(current(made), None, evidence, NOW)
     tags = Tags(page(form, weights(evidence), []))
     assert tags.open == []

@@ -98,14 +98,14 @@ def test_an_old_status_is_told(tandem: Tandem, target: FakeTarget) -> None:
 
 
 def test_before_the_first_run(tandem: Tandem, target: FakeTarget) -> None:
-    target.manifests["est"] = manifest(status={"message": "waits for a ready transformer"})
+    target.manifests["est"] = manifest(status={"reason": "PodsNotReady", "message": "waits for a ready transformer"})
     found = tandem("status", "est")
     assert (found.exit_code, "none yet" in found.stdout) == (0, True)
     assert "waits for a ready transformer" in found.stdout
 
 
 def test_control_characters_do_not_reach_the_terminal(tandem: Tandem, target: FakeTarget) -> None:
-    target.manifests["est"]["status"]["run"]["reason"] = "\x1b]0;owned\x07\x1b[2Jgone"
+    target.manifests["est"]["status"]["run"]["message"] = "\x1b]0;owned\x07\x1b[2Jgone"
     for output in ("table", "wide"):
         found = tandem("status", "est", "-o", output).stdout
         assert "\x1b" not in found
@@ -113,7 +113,7 @@ def test_control_characters_do_not_reach_the_terminal(tandem: Tandem, target: Fa
 
 
 def test_markup_is_text(tandem: Tandem, target: FakeTarget) -> None:
-    target.manifests["est"]["status"]["run"]["reason"] = "[red]no[/red] [/]"
+    target.manifests["est"]["status"]["run"]["message"] = "[red]no[/red] [/]"
     assert "[red]no[/red] [/]" in tandem("status", "est").stdout
 
 
@@ -126,6 +126,7 @@ STATUS_KEYS = {
     "namespace",
     "strategy",
     "weights",
+    "reason",
     "message",
     "current",
     "run",
@@ -281,14 +282,14 @@ def test_a_run_of_an_older_spec_is_not_taken_for_the_one_that_is_waited_for(
 
 
 def test_who_started_a_run_and_why(tandem: Tandem, target: FakeTarget) -> None:
-    begun = {"startedBy": "bob", "startReason": "new features"}
+    begun = {"startedBy": "bob", "startComment": "new features"}
     past = {"number": 1, "outcome": "RolledBack", "stable": "est-main-1111", "canary": "est-main-0000", **begun}
     target.manifests["est"] = manifest(run={"number": 2, **begun}, status={"history": [past]})
     assert "by bob: new features" in tandem("status", "est").stdout
     assert tandem("history", "est", "-o", "wide").stdout.count("started by bob: new features") == 2
     run = json.loads(tandem("status", "est", "-o", "json").stdout)["run"]
     runs = json.loads(tandem("history", "est", "-o", "json").stdout)["runs"]
-    assert {(each["startedBy"], each["startReason"]) for each in (run, *runs)} == {("bob", "new features")}
+    assert {(each["startedBy"], each["startComment"]) for each in (run, *runs)} == {("bob", "new features")}
     for number in ("1", "2"):
         report = tandem("report", "est", number).stdout
         assert "| started by | bob |" in report and "| why it was started | new features |" in report
@@ -303,7 +304,8 @@ def test_history(tandem: Tandem, target: FakeTarget) -> None:
         "version": "v1.5",
         "started": "2027-01-15T06:00:00Z",
         "ended": "2027-01-15T06:05:00Z",
-        "reason": "aborted by ann: it is slow",
+        "reason": "AbortedByUser",
+        "message": "aborted by ann: it is slow",
         "by": "ann",
     }
     target.manifests["est"] = manifest(run={"number": 2}, status={"history": [past]})
@@ -347,8 +349,8 @@ rows = st.builds(
 
 
 @given(st.lists(rows, max_size=6), st.text(max_size=300))
-def test_a_status_fits_100_columns(forms: list[Metric], reason: str) -> None:
-    made = standing(current(manifest(run={"reason": reason, "by": reason})), None)
+def test_a_status_fits_100_columns(forms: list[Metric], words: str) -> None:
+    made = standing(current(manifest(run={"message": words, "by": words})), None)
     shown = screen.text(screen.status(_with(made, forms), now=NOW))
     assert max(map(len, shown.splitlines())) <= 100
     for form in forms:

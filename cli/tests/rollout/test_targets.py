@@ -19,7 +19,7 @@ from tandem_rollout.engine.run import Command
 
 from .world import FakeTarget, manifest, record
 
-START = Command(id="1", verb="start", by="ann", reason="r")
+START = Command(id="1", verb="start", by="ann", comment="r")
 
 
 @pytest.fixture
@@ -133,7 +133,9 @@ def test_the_commands_on_a_stack_of_this_machine(tmp_path: Path, monkeypatch: py
     def hear(seconds: float) -> None:
         asked = files.asked()
         assert asked is not None
-        made["status"]["run"].update(command=asked.id, state="Aborting")
+        made["status"]["run"].update(
+            lastCommand={"id": asked.id, "verb": asked.verb, "result": "Accepted"}, state="Aborting"
+        )
         files.write_rollout(made)
 
     setting = Setting(sleep=hear)

@@ -27,7 +27,7 @@ def later(target: FakeTarget, clock: Clock, seconds: float, **run: Any) -> None:
 
 def test_each_change_is_a_line(tandem: Tandem, target: FakeTarget, clock: Clock) -> None:
     later(target, clock, 20, state="Scaling", step=1)
-    later(target, clock, 40, state="Promoted", step=2, weight=100, reason="passed by errors")
+    later(target, clock, 40, state="Promoted", step=2, weight=100, message="passed by errors")
     found = tandem("watch", "est")
     assert found.exit_code == 0
     assert [line.partition(";")[0] for line in found.stdout.splitlines()] == [
@@ -88,7 +88,7 @@ def test_waiting_for_what_cannot_be_read_in_the_time_says_so(target: FakeTarget,
 
 
 def test_a_terminal_shows_the_table_as_it_changes(target: FakeTarget, clock: Clock) -> None:
-    later(target, clock, 4, state="Aborted", reason="failed by errors")
+    later(target, clock, 4, state="Aborted", message="failed by errors")
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=100, height=40)
     assert watch(target, "est", clock.setting(target), console, timeout=600, every=2) == 3

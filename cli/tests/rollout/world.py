@@ -48,8 +48,22 @@ def spec(**more: Any) -> dict[str, Any]:
 def manifest(*, run: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **more: Any) -> Manifest:
     """A rollout in the middle of its first run."""
     variants = [
-        {"name": "main", "inferenceService": CANARY, "phase": "Ready", "version": "v2", "weight": 10},
-        {"name": "main", "inferenceService": STABLE, "phase": "Ready", "version": "v1", "weight": 90},
+        {
+            "name": "main",
+            "inferenceService": CANARY,
+            "phase": "Ready",
+            "reason": "Proven",
+            "version": "v2",
+            "weight": 10,
+        },
+        {
+            "name": "main",
+            "inferenceService": STABLE,
+            "phase": "Ready",
+            "reason": "Proven",
+            "version": "v1",
+            "weight": 90,
+        },
     ]
     made: Manifest = {
         "apiVersion": "tandem-serving.io/v1alpha1",
@@ -78,9 +92,9 @@ def running(made: Manifest, **more: Any) -> dict[str, Any]:
         "measured": 9.8,
         "deadline": "2027-01-15T08:51:00Z",
         "floor": [2, 2],
-        "reason": "",
+        "reason": "StepStarted",
+        "message": "",
         "by": "",
-        "command": "",
         "verdict": "inconclusive",
         **more,
     }
@@ -121,8 +135,8 @@ def record(
     }
     found = Record(run=number, plan=plan_hash(rollout.spec, CANARY), prepared=True, metrics=limited)
     began = NOW - every * ticks
-    found = noted(found, Note(began, "Preparing", 0, "", ""))
-    found = noted(found, Note(began, "Analysing", weight, "", ""))
+    found = noted(found, Note(began, "Preparing", 0))
+    found = noted(found, Note(began, "Analysing", weight))
     canary, stable = requests * weight // 100, requests * (100 - weight) // 100
     windows: dict[str, Window] = {}
     for tick in range(ticks + 1):

@@ -6,6 +6,7 @@ import msgspec
 
 from tandem_rollout.analysis.reading import Counted, Readings
 from tandem_rollout.analysis.record import Gathered, Record
+from tandem_rollout.cause import Cause
 
 
 def with_client_shares(record: Record, readings: Readings) -> Record:
@@ -23,7 +24,7 @@ def with_client_shares(record: Record, readings: Readings) -> Record:
     return msgspec.structs.replace(record, metrics={**record.metrics, **known}) if known else record
 
 
-def client_share(gathered: Gathered) -> str:
-    """The same in words; empty where nothing is known."""
+def client_share(gathered: Gathered) -> Cause | None:
+    """The same in words; None where nothing is known."""
     share = gathered.client_share
-    return "" if share is None else f"{share:.0%} of the canary's failures came from one client"
+    return None if share is None else Cause("OneClient", f"{share:.0%} of the canary's failures came from one client")

@@ -20,6 +20,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
+from tandem_rollout.cause import Cause
+
 _Key = TypeVar("_Key", bound=Hashable)
 
 _MOST = 2.0**63
@@ -27,18 +29,12 @@ _MOST = 2.0**63
 
 
 @dataclass(frozen=True, slots=True)
-class NoData:
-    """There is nothing to count.
-
-    Attributes:
-        reason: Why, for people.
-    """
-
-    reason: str
+class NoData(Cause):
+    """There is nothing to count."""
 
 
-NOTHING: Final = NoData("nothing was read")
-NO_EVENTS: Final = NoData("there is no series of events")
+NOTHING: Final = NoData("NothingRead", "nothing was read")
+NO_EVENTS: Final = NoData("NoEventSeries", "there is no series of events")
 
 Key = tuple[bool, str] | float
 """A series of a target: whether it is of events, and its name; of a histogram the edge of a bucket."""
@@ -117,7 +113,7 @@ class Arm:
         counted: Increases since counts were last taken, by target and series.
         begins: The earliest scrape that they are counted from; infinite where nothing is counted.
         unplaced: Of targets that restarted in part, what they showed afterwards, by series.
-        trouble: Why the last reading brought nothing; empty where it brought something.
+        trouble: Why the last reading brought nothing; None where it brought something.
     """
 
     scraped: Mapping[str, float] = field(default_factory=dict)
@@ -125,7 +121,7 @@ class Arm:
     counted: Mapping[str, Values] = field(default_factory=dict)
     begins: float = math.inf
     unplaced: Values = field(default_factory=dict)
-    trouble: str = NOTHING.reason
+    trouble: Cause | None = NOTHING
 
 
 def extend(arm: Arm, targets: Mapping[str, Values], scraped: Mapping[str, float]) -> Arm:
@@ -157,7 +153,7 @@ def extend(arm: Arm, targets: Mapping[str, Values], scraped: Mapping[str, float]
         if any(increases.values()):
             begins = min(begins, since)
     has_requests = any(not _is_event(key) for values in targets.values() for key in values)
-    trouble = "" if brought and has_requests else _trouble(targets, arm.shown, has_requests=has_requests)
+    trouble = None if brought and has_requests else _trouble(targets, arm.shown, has_requests=has_requests)
     return Arm(times, shown, counted, begins, unplaced, trouble)
 
 
@@ -223,8 +219,8 @@ def tick(
         for at, scrape in enumerate(scrapes):
             targets = {target: together(counters) for target, counters in scrape.items()}
             arm = extend(arm, targets, dict.fromkeys(targets, float(at)))
-        if arm.trouble:
-            return NoData(f"{name}: {arm.trouble}")
+        if arm.trouble is not None:
+            return of_arm(name, arm.trouble)
         counts.append(totals(arm.counted.values()))
     (canary_requests, canary_events), (stable_requests, stable_events) = counts
     return Tick(
@@ -242,12 +238,22 @@ def _other_bins(earlier: Values, later: Values) -> bool:
     return bool(before) and bins != before
 
 
-def _trouble(targets: Mapping[str, Values], shown: Mapping[str, Values], *, has_requests: bool) -> str:
+def of_arm(name: str, trouble: Cause) -> NoData:
+    """What one arm lacks, said of both.
+
+    Args:
+        name: The arm.
+        trouble: What it lacks.
+    """
+    return NoData(trouble.reason, f"{name}: {trouble.message}")
+
+
+def _trouble(targets: Mapping[str, Values], shown: Mapping[str, Values], *, has_requests: bool) -> Cause:
     """Why a reading brought nothing."""
     if not targets:
-        return "no target answered"
+        return Cause("NoTargets", "no target answered")
     if not has_requests:
-        return "there is no series of requests"
+        return Cause("NoRequestSeries", "there is no series of requests")
     if not any(target in shown for target in targets):
-        return "no target was there in the scrape before"
-    return "counters have values that cannot be, or restarted in part"
+        return Cause("NewTargets", "no target was there in the scrape before")
+    return Cause("CountersRestarted", "counters have values that cannot be, or restarted in part")

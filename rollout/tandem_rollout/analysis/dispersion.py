@@ -52,7 +52,9 @@ def dispersion(
     if leave_out_worst:
         deviations = deviations[:-1]
     if len(deviations) < max(least, 1):
-        return NoData(f"dispersion takes {least} ticks with events in stable, there are {len(deviations)}")
+        return NoData(
+            "TooFewTicks", f"dispersion takes {least} ticks with events in stable, there are {len(deviations)}"
+        )
     return Dispersion(max(1.0, math.fsum(deviations) / len(deviations)), len(deviations))
 
 

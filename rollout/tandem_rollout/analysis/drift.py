@@ -98,7 +98,7 @@ def rows(canary: Arm, stable: Arm) -> tuple[tuple[float, ...], tuple[float, ...]
             return arm
     ours, theirs = (arm for arm in counted if not isinstance(arm, NoData))
     if ours.keys() != theirs.keys():
-        return NoData("canary and stable count predictions in different bins")
+        return NoData("DifferentBins", "canary and stable count predictions in different bins")
     return tuple(ours.values()), tuple(theirs.values())
 
 
@@ -109,9 +109,9 @@ def _bins(name: str, arm: Arm) -> dict[float, float] | NoData:
         if values
     ]
     if not histograms:
-        return NoData(f"{name}: no histogram of predictions was read twice")
+        return NoData("NoHistogram", f"{name}: no histogram of predictions was read twice")
     edges = sorted(histograms[0])
     if any(sorted(histogram) != edges for histogram in histograms):
-        return NoData(f"{name}: targets count predictions in different bins")
+        return NoData("DifferentBins", f"{name}: targets count predictions in different bins")
     below = [math.fsum(histogram[edge] for histogram in histograms) for edge in edges]
     return {edge: max(0.0, b - a) for edge, a, b in zip(edges, [0.0, *below], below, strict=False)}

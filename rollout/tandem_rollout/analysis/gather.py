@@ -5,27 +5,41 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from tandem_rollout.analysis import drift, latency, ratio, sequential
 from tandem_rollout.analysis.absolute import absolute
-from tandem_rollout.analysis.counts import NOTHING, Counters, NoData, Scrape, Tick, Values, increase, tick, totals
+from tandem_rollout.analysis.counts import (
+    NOTHING,
+    Counters,
+    NoData,
+    Scrape,
+    Tick,
+    Values,
+    increase,
+    of_arm,
+    tick,
+    totals,
+)
 from tandem_rollout.analysis.dispersion import Dispersion, dispersion
 from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading, Readings
-from tandem_rollout.analysis.record import MOST_SAMPLES, MOST_TRANSITIONS, Counts, Gathered, Record, Sample
+from tandem_rollout.analysis.record import MOST_SAMPLES, MOST_TRANSITIONS, Counts, Failure, Gathered, Record, Sample
 from tandem_rollout.analysis.sequential import RatioTest, Shares
 from tandem_rollout.analysis.verdict import ProviderError, Trouble
 from tandem_rollout.analysis.window import Window, closed, possible
+from tandem_rollout.cause import Reason
 from tandem_rollout.gates import Metric
 
-_COLD = NoData("caches of the canary are cold")
-_CHOSEN = NoData("its limit has just been chosen from stable's requests: what is slow is counted from now on")
-_NO_ROWS = NoData("one of the two made no predictions")
-_QUIET = {arm: NoData(f"{arm} answered no request") for arm in ("the canary", "stable")}
+_COLD = NoData("CachesCold", "caches of the canary are cold")
+_CHOSEN = NoData(
+    "LimitChosen", "its limit has just been chosen from stable's requests: what is slow is counted from now on"
+)
+_NO_ROWS = NoData("NoPredictions", "one of the two made no predictions")
+_QUIET = {arm: NoData("NoRequests", f"{arm} answered no request") for arm in ("the canary", "stable")}
 
-QUIET = frozenset({_NO_ROWS.reason, _COLD.reason, *(quiet.reason for quiet in _QUIET.values())})
+QUIET: Final[frozenset[Reason]] = frozenset({"NoPredictions", "CachesCold", "NoRequests"})
 """Troubles that time alone ends: where counters are read more often than they are scraped, only one arm has moved."""
 
 
@@ -65,9 +79,9 @@ def prepare(
                 gathered, troubles = msgspec.structs.replace(gathered, phi=measured.phi), []
         # of drift nothing is frozen, and where all is given or frozen already nothing is missing
         frozen = dispersion_given is not None and (metric.type != "latency" or gathered.limit is not None)
-        unmeasured = "" if metric.type == "drift" or frozen or not troubles else troubles[0].reason
+        unmeasured = None if metric.type == "drift" or frozen or not troubles else _kept(troubles[0])
         made[metric.called] = msgspec.structs.replace(gathered, unmeasured=unmeasured)
-    prepared = not any(each.unmeasured for each in made.values())
+    prepared = not any(each.unmeasured is not None for each in made.values())
     return msgspec.structs.replace(record, metrics=made, prepared=prepared)
 
 
@@ -174,7 +188,7 @@ def _one(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _Ju
         return gathered, None, None  # there is nobody to compare with
     missing = window.missing
     if look.alone and window.trouble is None:  # whether stable answers does not matter
-        missing = NoData(f"canary: {window.canary.trouble}") if window.canary.trouble else None
+        missing = of_arm("canary", window.canary.trouble) if window.canary.trouble is not None else None
     if missing is not None:
         return _troubled(gathered, missing), None, None
     if metric.type == "drift":
@@ -274,7 +288,7 @@ def _rated(
         msgspec.structs.replace(
             gathered,
             ratio=sequential.update(test, before, tick, speaks_for=speaks_for, shares=look.bounds),
-            trouble="",
+            trouble=None,
             missing="",
         ),
         counts,
@@ -284,7 +298,7 @@ def _rated(
 
 def _alone(metric: Metric, gathered: Gathered, tick: Tick) -> _Judged:
     """A tick in which the canary has all requests: there is only the floor to hold it against."""
-    seen = msgspec.structs.replace(gathered, trouble="", missing="")
+    seen = msgspec.structs.replace(gathered, trouble=None, missing="")
     counts = (tick.canary_requests, tick.canary_events, 0.0, 0.0)
     # of latency nothing is said then: load changes it, and there is nobody who has any of it
     return (seen if metric.type == "latency" else _held(metric, seen, tick)), counts, None
@@ -328,7 +342,8 @@ def _drifted(gathered: Gathered, window: Window, look: _Look) -> _Judged:
     ours, theirs = rows
     evidence = gathered.drift or drift.start(len(ours))
     if len(evidence.canary) != len(ours):
-        return _troubled(gathered, NoData("the histogram of predictions has other bins than before")), None, None
+        other = NoData("DifferentBins", "the histogram of predictions has other bins than before")
+        return _troubled(gathered, other), None, None
     total = math.fsum(ours), math.fsum(theirs)
     if not look.shares.known:
         return gathered, None, (total[0], 0.0, total[1], 0.0)
@@ -336,7 +351,7 @@ def _drifted(gathered: Gathered, window: Window, look: _Look) -> _Judged:
         return _troubled(gathered, _NO_ROWS), None, None
     evidence = drift.update(evidence, ours, theirs)
     counts = (total[0], drift.estimate(evidence, gathered.phi), total[1], 0.0)
-    return msgspec.structs.replace(gathered, drift=evidence, trouble="", missing=""), counts, None
+    return msgspec.structs.replace(gathered, drift=evidence, trouble=None, missing=""), counts, None
 
 
 def _assigned(gathered: Gathered, window: Window, look: _Look) -> _Judged:
@@ -350,7 +365,7 @@ def _assigned(gathered: Gathered, window: Window, look: _Look) -> _Judged:
         stable=tick.stable_requests,
         share=look.shares.low,
     )
-    return msgspec.structs.replace(gathered, assignment=assigned, trouble="", missing=""), counts, None
+    return msgspec.structs.replace(gathered, assignment=assigned, trouble=None, missing=""), counts, None
 
 
 def _four(tick: Tick) -> Counts:
@@ -359,7 +374,12 @@ def _four(tick: Tick) -> Counts:
 
 def _troubled(gathered: Gathered, trouble: Trouble) -> Gathered:
     missing = "provider-error" if isinstance(trouble, ProviderError) else "no-data"
-    return msgspec.structs.replace(gathered, trouble=trouble.reason, missing=missing)
+    return msgspec.structs.replace(gathered, trouble=_kept(trouble), missing=missing)
+
+
+def _kept(trouble: Trouble) -> Failure:
+    """A trouble as it is kept; which of the two it was is kept beside it."""
+    return Failure(trouble.reason, trouble.message)
 
 
 def _with_limit(metric: Metric, gathered: Gathered, readings: Sequence[Binned]) -> Gathered:

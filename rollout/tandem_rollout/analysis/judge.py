@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Final, cast
 
 import msgspec
 
 from tandem_rollout.analysis import distance, drift, eta, ratio, sequential
 from tandem_rollout.analysis.absolute import above
 from tandem_rollout.analysis.clients import client_share
-from tandem_rollout.analysis.counts import NoData
+from tandem_rollout.analysis.counts import NOTHING, NoData
 from tandem_rollout.analysis.distance import Measured
 from tandem_rollout.analysis.gather import QUIET, ratio_test
-from tandem_rollout.analysis.record import Gathered, Record
+from tandem_rollout.analysis.record import Failure, Gathered, Record
 from tandem_rollout.analysis.verdict import (
     Decision,
     Judged,
@@ -26,13 +27,20 @@ from tandem_rollout.analysis.verdict import (
     judge_ratio,
     unknown,
 )
+from tandem_rollout.cause import Cause, Reason
 from tandem_rollout.gates import Metric
 
 _MOST_OF_ONE = 0.5
 """Part of the failures above which they are one client's."""
 
+_SILENT: Final = Failure("", "")
+
 LEAST_ROWS = 1000
 """Rows of the canary without which drift neither passes nor fails, where nothing is said."""
+
+
+UNCONFIRMED: Final[Reason] = "NotConfirmed"
+"""Reason: what fails at the gateway is mostly one client's, and the pods do not confirm it."""
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -54,7 +62,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_o
         bound: The margin or the distance as a number; None where nothing is held against one.
         passing: Of drift, the least limit that the canary would pass; None where too little is known.
         needed: Requests of the canary that it probably still takes to pass; None where that is not known.
-        message: Why it says nothing, or less than it could.
+        reason: Why it says nothing, or less than it could, for programs; empty where there is nothing to say.
+        message: The same for people.
     """
 
     name: str
@@ -72,6 +81,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_o
     bound: float | None = None
     passing: float | None = None
     needed: int | None = None
+    reason: str = ""
     message: str = ""
 
 
@@ -92,7 +102,7 @@ def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[Line], Decisi
             mismatched |= line.verdict is Verdict.FAIL
         else:
             # nobody has asked yet, or was counted yet: that is no missing metric, and time will tell
-            quiet = metric.no_data == "fail" and gathered.trouble in QUIET
+            quiet = metric.no_data == "fail" and gathered.trouble is not None and gathered.trouble.reason in QUIET
             no_data = "hold" if quiet else metric.no_data
             policy = Policy(no_data, metric.provider_error, metric.inconclusive, metric.gate)
             judged[metric.called] = Judged(line.verdict, policy)
@@ -132,7 +142,7 @@ def _of_many_clients(metrics: Sequence[Metric], record: Record, lines: list[Line
         return lines
     message = f"{share:.0%} of the canary's failures came from one client, and the pods do not confirm them"
     return [
-        msgspec.structs.replace(line, verdict=Verdict.INCONCLUSIVE, message=message)
+        msgspec.structs.replace(line, verdict=Verdict.INCONCLUSIVE, reason=UNCONFIRMED, message=message)
         if _at_gateway(metric) and line.verdict is Verdict.FAIL
         else line
         for metric, line in zip(metrics, lines, strict=True)
@@ -166,6 +176,7 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
     elif verdict is Verdict.FAIL and gathered.baking and not high:
         verdict = unknown(trouble) if trouble else Verdict.INCONCLUSIVE
     verdict = _standing(verdict, gathered)
+    why = gathered.trouble or _unmeasured(metric, gathered) or client_share(gathered) or _SILENT
     interval = ratio.interval(gathered.likelihood or ratio.Likelihood())
     limit = f"x{metric.margin:g}"
     if gathered.limit is not None:
@@ -186,7 +197,8 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
         limit=limit,
         bound=metric.margin,
         needed=0 if verdict is Verdict.PASS else _needed(metric, gathered, evidence),
-        message=gathered.trouble or _unmeasured(metric, gathered) or client_share(gathered),
+        reason=why.reason,
+        message=why.message,
     )
 
 
@@ -211,6 +223,7 @@ def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
     verdict = _standing(verdict, gathered)
     measured = drift.measure(evidence, gathered.phi) if evidence.ticks else None
     enough = measured is not None and bool(measured.rows >= least)
+    why = gathered.trouble or _SILENT
     return Line(
         name=metric.called,
         type=metric.type,
@@ -223,7 +236,8 @@ def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
         bound=metric.limit,
         passing=distance.passing_limit(measured, metric.beta) if measured and enough else None,
         needed=0 if verdict is Verdict.PASS else _rows_needed(metric, measured, least),
-        message=gathered.trouble,
+        reason=why.reason,
+        message=why.message,
     )
 
 
@@ -252,6 +266,7 @@ def _assignment(metric: Metric, gathered: Gathered) -> Line:
         verdict = Verdict.PROVIDER_ERROR if gathered.missing == "provider-error" else Verdict.NO_DATA
     elif units:
         verdict = Verdict.PASS
+    why = gathered.trouble or _SILENT
     return Line(
         name=metric.called,
         type=metric.type,
@@ -261,7 +276,8 @@ def _assignment(metric: Metric, gathered: Gathered) -> Line:
         stable_requests=assignment.stable,
         canary_requests=assignment.canary,
         limit=f"share {_rate(assignment.expected, units) or 0.0:.1%}",
-        message=gathered.trouble,
+        reason=why.reason,
+        message=why.message,
     )
 
 
@@ -277,19 +293,20 @@ def _needed(metric: Metric, gathered: Gathered, evidence: sequential.Evidence) -
     return max(1, math.ceil(left)) if math.isfinite(left) else None
 
 
-def _unmeasured(metric: Metric, gathered: Gathered) -> str:
-    """What was not measured before the run, as the source could not be read; empty where nothing is missing."""
-    if not gathered.unmeasured:
-        return ""
+def _unmeasured(metric: Metric, gathered: Gathered) -> Cause | None:
+    """What was not measured before the run, as the source could not be read; None where nothing is missing."""
+    if gathered.unmeasured is None:
+        return None
     what = "limit and dispersion were" if metric.type == "latency" else "dispersion was"
-    return f"{what} not measured before the run: {gathered.unmeasured}"
+    return Cause("NotMeasured", f"{what} not measured before the run: {gathered.unmeasured.message}")
 
 
 def _trouble(gathered: Gathered) -> Trouble | None:
     if not gathered.missing:
         return None
+    failure = gathered.trouble or Failure(NOTHING.reason, NOTHING.message)
     kind = ProviderError if gathered.missing == "provider-error" else NoData
-    return kind(gathered.trouble)
+    return kind(cast(Reason, failure.reason), failure.message)
 
 
 def _rate(events: float, requests: float) -> float | None:

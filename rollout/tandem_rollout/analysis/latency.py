@@ -66,12 +66,17 @@ def freeze(
     """
     total = buckets.get(math.inf, math.nan)
     if not least <= total < math.inf:
-        return NoData(f"a limit of latency takes {least} requests of stable, there are {max(total, 0.0):g}")
+        return NoData(
+            "TooFewRequests", f"a limit of latency takes {least} requests of stable, there are {max(total, 0.0):g}"
+        )
     shares = {edge: 1.0 - count / total for edge, count in buckets.items() if math.isfinite(edge)}
     wanted = 1.0 - quantile
     far = {edge: abs(math.log(share / wanted)) for edge, share in shares.items() if share > 0.0}
     if not far or min(far.values()) > math.log(FARTHEST):
-        return NoData(f"no bucket edge is near the quantile {quantile:g} of stable: its histogram needs finer buckets")
+        return NoData(
+            "NoBucketNear",
+            f"no bucket edge is near the quantile {quantile:g} of stable: its histogram needs finer buckets",
+        )
     nearest = min(far, key=lambda edge: (far[edge], edge))
     own = [edge for edge in shares if edge >= nearest * slowdown]
     return Limit(nearest, min(own, default=max(shares)), shares[nearest], total)
@@ -183,7 +188,7 @@ def tick(canary: Arm, stable: Arm, limit: Limit) -> Tick | NoData:
     for name, arm, edge in (("canary", canary, limit.canary_seconds), ("stable", stable, limit.seconds)):
         known = [values for values in arm.counted.values() if edge in values or not values]
         if not known:
-            return NoData(f"{name}: no histogram has a bucket up to {edge:g} s")
+            return NoData("NoBucketBelow", f"{name}: no histogram has a bucket up to {edge:g} s")
         requests = math.fsum(values.get(math.inf, 0.0) for values in known)
         counts += [requests, requests - math.fsum(values.get(edge, 0.0) for values in known)]
     return Tick(*counts)

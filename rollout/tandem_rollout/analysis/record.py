@@ -9,6 +9,7 @@ from msgspec import field
 
 from tandem_rollout.analysis import drift, latency, sequential
 from tandem_rollout.analysis.ratio import Assignment, Likelihood
+from tandem_rollout.status import LastCommand
 
 SCHEMA = "tandem-serving.io/evidence/v1"
 """Version of the form; a record of another one is not read."""
@@ -20,6 +21,18 @@ MOST_NOTES = 200
 
 Counts = tuple[float, float, float, float]
 """Canary's requests and events, stable's requests and events."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why something could not be counted.
+
+    Attributes:
+        reason: Why, for programs.
+        message: Why, for people.
+    """
+
+    reason: str
+    message: str
 
 
 class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -35,7 +48,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
         recent: Stable's last requests by their latency: what the limit of the next tick is chosen from.
         chosen: Log evidence, by components, that the canary is worse, of the ticks whose limit was chosen in the run.
         phi: Dispersion; 1 where it was not measured.
-        unmeasured: Why what is frozen before the run could not be read; empty where nothing is missing.
+        unmeasured: Why what is frozen before the run could not be read; None where nothing is missing.
         baking: Log evidence, by components, that the canary is worse, of the ticks since promotion.
         absolute: Log evidence, by components, that the canary is above a bound: when it has all requests and, of
             latency, since promotion.
@@ -56,10 +69,10 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
     recent: latency.Recent = latency.Recent()
     chosen: tuple[float, ...] = ()
     phi: float = 1.0
-    unmeasured: str = ""
+    unmeasured: Failure | None = None
     baking: tuple[float, ...] = ()
     absolute: tuple[float, ...] = ()
-    trouble: str = ""
+    trouble: Failure | None = None
     missing: Literal["", "no-data", "provider-error"] = "no-data"
     unplaced: Counts = (0.0, 0.0, 0.0, 0.0)
     client_share: float | None = None
@@ -95,15 +108,19 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
         at: Seconds since the epoch.
         state: The state it came to.
         weight: The canary's percentage.
-        reason: Why.
+        reason: Why, for programs.
+        message: Why, for people.
         by: Who wanted it; empty for the engine itself.
+        command: The last command that the run had answered by then; None where there was none.
     """
 
     at: float
     state: str
     weight: int
     reason: str = ""
+    message: str = ""
     by: str = ""
+    command: LastCommand | None = None
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -17,6 +17,7 @@ from typing import Literal
 from tandem_rollout.analysis import distance, drift, sequential
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.sequential import RatioTest
+from tandem_rollout.cause import Cause
 
 
 class Verdict(StrEnum):
@@ -30,14 +31,8 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderError:
-    """The source of a metric could not be read.
-
-    Attributes:
-        reason: Why, for people.
-    """
-
-    reason: str
+class ProviderError(Cause):
+    """The source of a metric could not be read."""
 
 
 Trouble = NoData | ProviderError

@@ -19,6 +19,7 @@ from tandem_rollout.analysis.counts import (
     Tick,
     Values,
     extend,
+    of_arm,
     taken,
     together,
     totals,
@@ -31,7 +32,7 @@ FOLLOWS_S: Final = 3.0
 """Seconds after a route has a weight in which requests may still be shared out by the one before: proxies take it one
 by one, and requests that are on their way end as they began."""
 
-_UNREAD: Final = NoData("nothing was read before")
+_UNREAD: Final = NoData("NothingRead", "nothing was read before")
 _UNTOUCHED: Final = Arm()
 _EARLY: Final = ""
 """Target of events that were counted before their requests."""
@@ -64,8 +65,8 @@ class Window:
         if self.trouble is not None:
             return self.trouble
         for name, arm in (("canary", self.canary), ("stable", self.stable)):
-            if arm.trouble:
-                return NoData(f"{name}: {arm.trouble}")
+            if arm.trouble is not None:
+                return of_arm(name, arm.trouble)
         return None
 
     @property

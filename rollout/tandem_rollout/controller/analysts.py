@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from tandem_rollout.analysis.reading import Readings
+from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.analyst import Analyst
 from tandem_rollout.controller.interface import Cluster
 from tandem_rollout.controller.records import Records
@@ -23,7 +24,11 @@ Open = Callable[[Analysis, str], Source]
 
 
 _NOT_ALLOWED: Final = Refused(
-    "spec.analysis.prometheus: must be an address that the installation allows, by its prometheus or allowedPrometheus"
+    ProviderError(
+        "AddressNotAllowed",
+        "spec.analysis.prometheus: must be an address that the installation allows, by its prometheus or "
+        "allowedPrometheus",
+    )
 )
 
 

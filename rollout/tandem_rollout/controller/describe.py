@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.analyst import Judgement
+from tandem_rollout.cause import Cause
 from tandem_rollout.conditions import condition
 from tandem_rollout.controller import observe
 from tandem_rollout.controller.guide import candidate
@@ -26,14 +27,12 @@ from tandem_rollout.spec import Rollout
 from tandem_rollout.status import Condition, Phase, RolloutStatus, RunStatus, VariantStatus
 from tandem_rollout.times import stamp
 
-HOSTNAME_CONFLICT: Final = "HostnameConflict"
-"""Reason: another rollout claims a host, too."""
-
-HOSTNAME_NOT_ALLOWED: Final = "HostnameNotAllowed"
-"""Reason: the installation does not allow the namespace a host."""
-
-_SERVES: Final = "serves until its successor is ready"
-_GONE: Final = "has no ready pods: it cannot be rolled back to"
+_PROVEN: Final = Cause("Proven", "")
+_SERVES: Final = Cause("SuccessorNotReady", "serves until its successor is ready")
+_KEPT: Final = Cause("Retained", "")
+_GONE: Final = Cause("NoReadyPods", "has no ready pods: it cannot be rolled back to")
+_QUIET: Final[frozenset[str]] = frozenset({_PROVEN.reason, _SERVES.reason})
+"""Reasons of variants that serve as they should: the rollout waits for nothing."""
 
 
 def describe(
@@ -62,11 +61,13 @@ def describe(
     """
     variants = _variants(wanted, observed, found, errors, before, now)
     ready = sum(each.phase == "Ready" for each in variants[: len(wanted)])
-    message = _error(errors, rollout.name) or observe.route_problem(route) or _first_message(variants)
-    complete = ready == len(wanted) and not message
-    reason = "Complete" if complete else _reason(variants, errors)
-    told = message or "all variants serve"
-    serves = condition(before, "Ready", complete, reason=reason, message=told, generation=rollout.generation, now=now)
+    error = errors.get(rollout.name)
+    cause = error.cause if error is not None else observe.route_problem(route)
+    reason, message = (cause.reason, cause.message) if cause is not None else _worst(variants)
+    complete = ready == len(wanted) and not reason
+    summary = "Complete" if complete else _reason(variants, errors)
+    words = message if reason else "all variants serve"
+    serves = condition(before, "Ready", complete, reason=summary, message=words, generation=rollout.generation, now=now)
     valid = condition(
         before, "Valid", True, reason="Valid", message="the spec is valid", generation=rollout.generation, now=now
     )
@@ -79,6 +80,7 @@ def describe(
         ready=f"{ready}/{len(wanted)}",
         weights=" ".join(f"{variant}={weight}" for variant, weight in weights.items()),
         url=url,
+        reason=reason,
         message=message,
         variants=variants,
         conditions=[serves, valid],
@@ -112,17 +114,18 @@ def describe_run(
     # of a run on its way back nobody asks any more: then the last word is why
     last = before.run is not None and before.run.number == run.number
     kept = before.metrics if last or not moving else []
-    told = f"run {run.number}: {run.state}{f': {run.reason}' if run.reason else ''}"
+    words = f"run {run.number}: {run.state}{f': {run.message}' if run.message else ''}"
+    reason = run.reason
     if run.state in RETURNS.values() and _asked_for(rollout, run):
-        told = f"{told}; {TRIED}"
+        reason, words = TRIED.reason, f"{words}; {TRIED.message}"
     moves = condition(
-        before, "Progressing", moving, reason=run.state, message=told, generation=rollout.generation, now=now
+        before, "Progressing", moving, reason=run.state, message=words, generation=rollout.generation, now=now
     )
-    waits = told if run.state in ("Gated", "Paused", *RETURNS, *RETURNS.values()) else ""
+    if not status.reason and run.state in ("Gated", "Paused", *RETURNS, *RETURNS.values()):
+        status = msgspec.structs.replace(status, reason=reason, message=words)
     return msgspec.structs.replace(
         status,
         progress=progress(run, schedule),
-        message=status.message or waits,
         run=write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
         metrics=[metric_status(line) for line in judgement.lines] if judgement.lines else kept,
         history=history(before.history, run, status.version_of(run.canary), limit=rollout.spec.history_limit),
@@ -140,29 +143,39 @@ def describe_hosts(
     status: RolloutStatus, before: RolloutStatus, rollout: Rollout, hosts: Hosts, now: float
 ) -> RolloutStatus:
     """The status with what there is to say of hosts that others claim, too, or that are not allowed."""
-    if not (hosts.conflict or hosts.forbidden):
+    if hosts.conflict is None and hosts.forbidden is None:
         return status
 
-    def untrue(kind: str, reason: str, message: str) -> Condition:
-        return condition(before, kind, False, reason=reason, message=message, generation=rollout.generation, now=now)
+    def untrue(kind: str, cause: Cause) -> Condition:
+        return condition(
+            before,
+            kind,
+            False,
+            reason=cause.reason,
+            message=cause.message,
+            generation=rollout.generation,
+            now=now,
+        )
 
     conditions = list(status.conditions)
-    if hosts.conflict:
-        conditions.append(untrue("HostnamesUnique", HOSTNAME_CONFLICT, hosts.conflict))
-    if not hosts.withheld:
+    if hosts.conflict is not None:
+        conditions.append(untrue("HostnamesUnique", hosts.conflict))
+    cause = hosts.forbidden or hosts.conflict
+    if not hosts.withheld or cause is None:
         return msgspec.structs.replace(status, conditions=conditions)
     # what clients do not reach is not ready, whatever its pods are
-    reason = HOSTNAME_NOT_ALLOWED if hosts.forbidden else HOSTNAME_CONFLICT
-    message = hosts.forbidden or hosts.conflict
-    conditions = [untrue("Ready", reason, message) if each.type == "Ready" else each for each in conditions]
-    return msgspec.structs.replace(status, conditions=conditions, message=status.message or message)
+    conditions = [untrue("Ready", cause) if each.type == "Ready" else each for each in conditions]
+    status = msgspec.structs.replace(status, conditions=conditions)
+    return status if status.reason else msgspec.structs.replace(status, reason=cause.reason, message=cause.message)
 
 
 def describe_invalid(before: RolloutStatus, message: str, generation: int, now: float) -> RolloutStatus:
     """The status of a rollout whose spec makes no sense; all else stays as it is."""
     valid = condition(before, "Valid", False, reason="Invalid", message=message, generation=generation, now=now)
     kept = [each for each in before.conditions if each.type != "Valid"]
-    return msgspec.structs.replace(before, observed_generation=generation, message=message, conditions=[*kept, valid])
+    return msgspec.structs.replace(
+        before, observed_generation=generation, reason=valid.reason, message=message, conditions=[*kept, valid]
+    )
 
 
 def _weights(routed: Mapping[str, int], variants: Mapping[str, str], run: RunStatus | None) -> Counter[str]:
@@ -189,41 +202,36 @@ def _variants(
     variants = []
     for revision in wanted:
         each = seen.get(revision.name) or Observed(variant=revision.variant.name, name=revision.name)
-        phase, message = _phase(revision, each, found, errors.get(each.name), revision.name in seen)
-        variants.append(_variant_status(each, phase, message, found, earlier, now))
+        phase, cause = _phase(revision, each, found, errors.get(each.name), revision.name in seen)
+        variants.append(_variant_status(each, phase, cause, found, earlier, now))
     variants += [
-        _variant_status(seen[name], "Retired", "" if seen[name].running else _GONE, found, earlier, now)
+        _variant_status(seen[name], "Retired", _KEPT if seen[name].running else _GONE, found, earlier, now)
         for name in found.retired
     ]
     for name in found.reachable:
         if name not in {each.inference_service for each in variants}:
-            message = _SERVES
-            variants.append(_variant_status(seen[name], "Ready", message, found, earlier, now))
+            variants.append(_variant_status(seen[name], "Ready", _SERVES, found, earlier, now))
     return variants
 
 
 def _phase(
     revision: Revision, each: Observed, found: Plan, error: WriteError | None, exists: bool
-) -> tuple[Phase, str]:
+) -> tuple[Phase, Cause]:
     """How far a wanted revision is, and what it waits for or why it is refused."""
     if each.name in found.refused:
         return "Refused", found.refused[each.name]
     if each.name in found.waits:
         return "Pending", found.waits[each.name]
-    if each.phase == "Ready" or (error is None and each.phase == "Refused"):
-        return each.phase, str(error or "") or (each.problem if each.phase == "Refused" else "")
+    if each.phase == "Ready":
+        return "Ready", error.cause if error is not None else _PROVEN
     if error is not None:
-        return ("Refused" if error.refused or each.fatal else "Pending"), str(error)
+        return ("Refused" if error.refused or each.fatal else "Pending"), error.cause
     waits = observe.waits_for(revision, each.transformers, each.predictors, exists)
-    return "Pending", each.problem or waits
-
-
-def _error(errors: Mapping[str, WriteError], name: str) -> str:
-    return str(errors.get(name) or "")
+    return ("Refused" if each.fatal else "Pending"), each.problem or waits
 
 
 def _variant_status(
-    each: Observed, phase: Any, message: str, found: Plan, earlier: Mapping[str, VariantStatus], now: float
+    each: Observed, phase: Phase, cause: Cause, found: Plan, earlier: Mapping[str, VariantStatus], now: float
 ) -> VariantStatus:
     old = earlier.get(each.name)
     return VariantStatus(
@@ -233,18 +241,19 @@ def _variant_status(
         weight=found.weights.get(each.name, 0),
         version=each.proof.version if each.proof else (old.version if old else ""),
         digest=each.proof.digest if each.proof else (old.digest if old else ""),
-        message=message,
+        reason=cause.reason,
+        message=cause.message,
         since=old.since if old and old.phase == phase else stamp(now),
     )
 
 
-def _first_message(variants: Sequence[VariantStatus]) -> str:
-    """The message of what is worst off."""
+def _worst(variants: Sequence[VariantStatus]) -> tuple[str, str]:
+    """Reason and message of what is worst off; empty where all is as it should be."""
     for phase in ("Refused", "Pending", "Ready"):
         for each in variants:
-            if each.phase == phase and each.message and not each.message.startswith(_SERVES):
-                return f"{each.name}: {each.message}"
-    return ""
+            if each.phase == phase and each.reason not in _QUIET:
+                return each.reason, f"{each.name}: {each.message}"
+    return "", ""
 
 
 def _reason(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from tandem_rollout.cause import Cause
 from tandem_rollout.controller import observe
 from tandem_rollout.engine.run import RETURNS, Command, Run, State
 from tandem_rollout.engine.schedule import Schedule, plan_hash
@@ -105,13 +106,16 @@ def given_up(run: Run | None, rollout: Rollout, wanted: Sequence[Revision], now:
     if run is None or run.ended:
         return None
     name = rollout.spec.strategy.name
-    reason = "the strategy was changed to static" if name == "static" else f"{name} has no analysis any more"
+    cause = Cause("AnalysisRemoved", f"{name} has no analysis any more")
+    if name == "static":
+        cause = Cause("StrategyChanged", "the strategy was changed to static")
     state: State = "Concluded"
+    reason, message = str(cause.reason), cause.message
     if run.returns:
-        state, reason = RETURNS[run.state], f"{run.reason}; {reason}"
+        state, reason, message = RETURNS[run.state], run.reason, f"{run.message}; {message}"
     elif run.state == "Baking" and any(each.name == run.canary for each in wanted):
         state = "Promoted"
-    return replace(run, state=state, since=now, reason=reason, before=None)
+    return replace(run, state=state, since=now, reason=reason, message=message, before=None)
 
 
 def counted(history: Sequence[PastRun], command: Command | None) -> Run | None:
@@ -123,8 +127,8 @@ def counted(history: Sequence[PastRun], command: Command | None) -> Run | None:
     """
     if not history:
         return None
-    number, heard = max(each.number for each in history), command.id if command else ""
-    return Run(number=number, stable="", canary="", plan="", state="Concluded", started=0.0, since=0.0, command=heard)
+    number, heard = max(each.number for each in history), (command.id,) if command else ()
+    return Run(number=number, stable="", canary="", plan="", state="Concluded", started=0.0, since=0.0, heard=heard)
 
 
 def see(
@@ -180,13 +184,13 @@ def _arm(rollout: Rollout, name: str, observed: Sequence[Observed], verdicts: Ve
     if each is None:
         return Arm(most=most)
     # a container that ends may run yet; a proof that failed, and a contract, stay what they are
-    refuted = each.problem if each.fatal and each.running else ""
+    refuted = each.problem if each.fatal and each.running else None
     return Arm(
         pods=(each.transformers, each.predictors),
         most=most,
         fit=each.usable and not verdicts.against(name),
         refused=verdicts.refused.get(name) or refuted,
-        problem=each.problem or verdicts.waits.get(name, ""),
+        problem=each.problem or verdicts.waits.get(name),
     )
 
 

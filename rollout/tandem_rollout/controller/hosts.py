@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from tandem_rollout.cause import Cause
 from tandem_rollout.hosts import Claim, contests, covering, permitted
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.route import hostnames
@@ -21,14 +22,14 @@ class Hosts:
     Attributes:
         left: Hosts at which its clients reach it.
         withheld: Hosts at which it gets no route.
-        conflict: Which hosts others claim, too; empty where there is none.
-        forbidden: Which hosts the installation does not allow; empty where there is none.
+        conflict: Which hosts others claim, too; None where there is none.
+        forbidden: Which hosts the installation does not allow; None where there is none.
     """
 
     left: tuple[str, ...]
     withheld: frozenset[str] = frozenset()
-    conflict: str = ""
-    forbidden: str = ""
+    conflict: Cause | None = None
+    forbidden: Cause | None = None
 
 
 def settle(rollout: Rollout, platform: Platform, own: Claim, rivals: Iterable[Claim]) -> Hosts:
@@ -50,15 +51,15 @@ def settle(rollout: Rollout, platform: Platform, own: Claim, rivals: Iterable[Cl
     forbidden = [each for each in own.hosts if each not in ours.hosts]
     # nobody keeps others from a host by claiming what it may not have
     contested = contests(ours, map(allowed, rivals))
+    not_allowed = [
+        f"{each} is not below a domain that the installation allows namespace {rollout.namespace}" for each in forbidden
+    ]
     withheld = frozenset(forbidden) | {each.host for each in contested if each.lost}
     return Hosts(
         left=tuple(each for each in hostnames(rollout, platform) if each not in withheld),
         withheld=withheld,
-        conflict="; ".join(map(str, contested)),
-        forbidden="; ".join(
-            f"{each} is not below a domain that the installation allows namespace {rollout.namespace}"
-            for each in forbidden
-        ),
+        conflict=Cause("HostnameConflict", "; ".join(map(str, contested))) if contested else None,
+        forbidden=Cause("HostnameNotAllowed", "; ".join(not_allowed)) if not_allowed else None,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from tandem_rollout import GROUP
+from tandem_rollout.cause import Cause
 from tandem_rollout.controller.inventory import Mark
 from tandem_rollout.hosts import Claim
 from tandem_rollout.observation import Proof
@@ -19,15 +20,13 @@ FINALIZER: Final = f"{GROUP}/restore-stable"
 
 
 @dataclass(frozen=True, slots=True)
-class Refutation:
-    """No proof.
+class Refutation(Cause):
+    """No proof, and why.
 
     Attributes:
-        reason: Why, in words.
         final: Whether asking the same pods again is useless.
     """
 
-    reason: str
     final: bool
 
 
@@ -45,6 +44,11 @@ class WriteError(Exception):
         self.refused = refused
         self.after = after
 
+    @property
+    def cause(self) -> Cause:
+        """What a status says of it."""
+        return Cause("WriteRejected" if self.refused else "WriteFailed", str(self))
+
 
 class NameConflictError(WriteError):
     """An object that is not part of the rollout already has the name; it was left as it is.
@@ -59,6 +63,11 @@ class NameConflictError(WriteError):
             f"{kind} {name} exists and is not part of this rollout: delete it, or give the rollout another name",
             refused=True,
         )
+
+    @property
+    def cause(self) -> Cause:
+        """What a status says of it."""
+        return Cause("NameConflict", str(self))
 
 
 class Cluster(Protocol):

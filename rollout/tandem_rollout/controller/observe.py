@@ -8,19 +8,22 @@ from typing import Any, Final
 
 import msgspec
 
+from tandem_rollout.cause import Cause, VariantReason
 from tandem_rollout.one_line import one_line
 from tandem_rollout.render.route import ARRIVING, LEAVING, OWN, PASSING_FACTOR, SPLIT, WEIGHTS
 from tandem_rollout.revision import Revision
 
 Plain = Mapping[str, Any]
 
-_STUCK: Final = {
-    "ImagePullBackOff",
-    "ErrImagePull",
-    "InvalidImageName",
-    "CreateContainerConfigError",
-    "ErrImageNeverPull",
+_STUCK: Final[Mapping[str, VariantReason]] = {
+    "ImagePullBackOff": "ImagePullBackOff",
+    "ErrImagePull": "ErrImagePull",
+    "InvalidImageName": "InvalidImageName",
+    "CreateContainerConfigError": "CreateContainerConfigError",
+    "ErrImageNeverPull": "ErrImageNeverPull",
 }
+"""Reasons that Kubernetes has for a container that cannot start, as a status passes them on."""
+
 _ACCIDENTS: Final = 2
 _LONGEST_LABEL: Final = 63
 """Characters of a label of a host name."""
@@ -41,21 +44,21 @@ def ready_pods(pods: Iterable[Plain], half: str) -> int:
     return sum(component(each) == half for each in ready(pods))
 
 
-def problem(service: Plain, pods: Iterable[Plain]) -> tuple[str, bool]:
-    """Why a revision does not run, and whether it will not by itself; empty where it only needs time.
+def problem(service: Plain, pods: Iterable[Plain]) -> tuple[Cause | None, bool]:
+    """Why a revision does not run, and whether it will not by itself; None where it only needs time.
 
     Args:
         service: The InferenceService.
         pods: Its pods.
     """
-    found = [reason for pod in pods for reason in _pod_problems(pod)]
-    if found:
-        fatal = [text for text, will_not in found if will_not]
-        return (fatal or [text for text, _ in found])[0], bool(fatal)
+    problems = [problem for pod in pods for problem in _pod_problems(pod)]
+    if problems:
+        fatal = [cause for cause, will_not in problems if will_not]
+        return (fatal or [cause for cause, _ in problems])[0], bool(fatal)
     for condition in (service.get("status") or {}).get("conditions") or ():
         if condition["status"] == "False" and condition.get("message"):
-            return one_line(condition["message"]), False
-    return "", False
+            return Cause("InferenceServiceNotReady", one_line(condition["message"])), False
+    return None, False
 
 
 def route_weights(route: Plain | None) -> dict[str, int]:
@@ -111,23 +114,25 @@ def _backends(route: Plain | None, name: str = SPLIT) -> dict[str, int]:
     return {each["name"].removesuffix("-transformer"): each.get("weight", 1) for each in found["backendRefs"]}
 
 
-def route_problem(route: Plain | None) -> str:
-    """What the gateway says against a route."""
+def route_problem(route: Plain | None) -> Cause | None:
+    """What the gateway says against a route; None for nothing."""
     for parent in ((route or {}).get("status") or {}).get("parents") or ():
         for condition in parent.get("conditions") or ():
             if condition["status"] == "False" and condition["type"] in ("Accepted", "ResolvedRefs"):
-                return one_line(f"the gateway does not take the route: {condition['reason']}: {condition['message']}")
-    return ""
+                words = f"the gateway does not take the route: {condition['reason']}: {condition['message']}"
+                return Cause("RouteNotAccepted", one_line(words))
+    return None
 
 
-def waits_for(revision: Revision, transformers: int, predictors: int, exists: bool) -> str:
+def waits_for(revision: Revision, transformers: int, predictors: int, exists: bool) -> Cause:
     """What a revision without any problem waits for."""
     if not exists:
-        return "waits for its InferenceService"
+        return Cause("InferenceServiceMissing", "waits for its InferenceService")
     missing = [half for half, count in (("transformer", transformers), ("predictor", predictors)) if not count]
     if missing:
-        return f"waits for a ready {' and a ready '.join(missing)}{_too_long(revision)}"
-    return f"waits for its proof: golden rows through {revision.name}"
+        message = f"waits for a ready {' and a ready '.join(missing)}{_too_long(revision)}"
+        return Cause("PodsNotReady", message)
+    return Cause("AwaitingProof", f"waits for its proof: golden rows through {revision.name}")
 
 
 def _too_long(revision: Revision) -> str:
@@ -154,7 +159,7 @@ def component(pod: Plain) -> str:
     return str(labels.get("component") or labels.get("app", "").rpartition("-")[2])
 
 
-def _pod_problems(pod: Plain) -> Iterator[tuple[str, bool]]:
+def _pod_problems(pod: Plain) -> Iterator[tuple[Cause, bool]]:
     if pod["metadata"].get("deletionTimestamp") is not None:
         return
     status, half = pod.get("status") or {}, component(pod)
@@ -163,15 +168,15 @@ def _pod_problems(pod: Plain) -> Iterator[tuple[str, bool]]:
         waiting = state.get("waiting") or {}
         ended = state.get("terminated") or last.get("terminated") or {}
         where = half if container["name"] == "kserve-container" else f"{half}, container {container['name']}"
-        if waiting.get("reason") in _STUCK:
-            yield one_line(f"{where}: {waiting['reason']}: {waiting.get('message', '')}"), True
+        if (stuck := _STUCK.get(waiting.get("reason", ""))) is not None:
+            yield Cause(stuck, one_line(f"{where}: {stuck}: {waiting.get('message', '')}")), True
         elif ended.get("exitCode") and not container.get("ready"):
             # one end may be an accident; a container that is started again and ends again will go on so
             again = waiting.get("reason") == "CrashLoopBackOff" or container.get("restartCount", 0) >= _ACCIDENTS
-            yield one_line(f"{where}: {_last_words(ended)}"), again
+            yield Cause("ContainerFailed", one_line(f"{where}: {_last_words(ended)}")), again
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            yield one_line(f"{half}: no node: {condition.get('message', '')}"), False
+            yield Cause("Unschedulable", one_line(f"{half}: no node: {condition.get('message', '')}")), False
 
 
 def _last_words(ended: Plain) -> str:

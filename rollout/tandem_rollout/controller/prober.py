@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
 from tandem.contract import Contract
+from tandem_rollout.cause import VariantReason
 from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.observation import Proof
 from tandem_rollout.one_line import one_line
@@ -22,7 +23,11 @@ _CONNECTIONS: Final = 256
 _LONGEST: Final = 256 << 10
 """Bytes of an answer: a contract has a few KiB."""
 
-_REFUTED: Final = {"proof_failed", "predictor_mismatch", "predictor_refused"}
+_REFUTED: Final[Mapping[str, VariantReason]] = {
+    "proof_failed": "ProofFailed",
+    "predictor_mismatch": "PredictorMismatch",
+    "predictor_refused": "PredictorRefused",
+}
 """Codes of an answer that says that this pair will never be right; others say that it is not yet."""
 
 
@@ -67,7 +72,7 @@ class Prober:
                 self._client, address, seconds=self._timeout, most=_LONGEST, params={"provider": provider}
             )
         except FetchError as error:
-            return Refutation(f"the transformer cannot be asked for its proof: {error}", False)
+            return Refutation("ProofUnavailable", f"the transformer cannot be asked for its proof: {error}", False)
         if fetched.status != 200:
             return _refutation(fetched)
         return _proof(revision, fetched.body)
@@ -81,10 +86,11 @@ def _proof(revision: Revision, content: bytes) -> Proof | Refutation:
     try:
         answer = msgspec.json.decode(content, type=_Answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Refutation(f"the transformer's proof cannot be read: {error}", True)
+        return Refutation("ProofUnreadable", f"the transformer's proof cannot be read: {error}", True)
     wanted = revision.variant.bundle.version
     if wanted and answer.version != wanted:
-        return Refutation(f"its bundle is version {answer.version!r}, the spec says {wanted!r}", True)
+        message = f"its bundle is version {answer.version!r}, the spec says {wanted!r}"
+        return Refutation("VersionMismatch", message, True)
     return Proof(version=answer.version, digest=answer.digest, contract=answer.contract)
 
 
@@ -92,5 +98,6 @@ def _refutation(fetched: Fetched) -> Refutation:
     try:
         body = msgspec.json.decode(fetched.body, type=_Error)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return Refutation(f"the transformer answers {fetched.status} when asked for its proof", False)
-    return Refutation(one_line(body.error), body.code in _REFUTED)
+        message = f"the transformer answers {fetched.status} when asked for its proof"
+        return Refutation("ProofUnavailable", message, False)
+    return Refutation(_REFUTED.get(body.code, "ProofUnavailable"), one_line(body.error), body.code in _REFUTED)

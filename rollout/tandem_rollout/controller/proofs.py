@@ -68,7 +68,8 @@ class Proofs:
         answer = await self._cluster.prove(revision)
         digest = digest or revision.variant.bundle.digest
         if isinstance(answer, Proof) and digest and answer.digest != digest:
-            answer = Refutation(f"its bundle is {answer.digest[:8]}, not {digest[:8]}, to which it is pinned", True)
+            message = f"its bundle is {answer.digest[:8]}, not {digest[:8]}, to which it is pinned"
+            answer = Refutation("DigestMismatch", message, True)
         if isinstance(answer, Refutation):
             again_at = self._cluster.now() + (_FINAL_AGAIN_S if answer.final else _AGAIN_S)
             self._refuted[revision.name] = _Refuted(answer, asked, again_at)

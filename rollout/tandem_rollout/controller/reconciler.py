@@ -12,6 +12,7 @@ import msgspec
 
 from tandem_rollout import API_VERSION, EVIDENCE_KIND, KIND
 from tandem_rollout.analyst import Judgement
+from tandem_rollout.cause import Cause
 from tandem_rollout.controller import guide, observe
 from tandem_rollout.controller.analysts import Seat, Sources
 from tandem_rollout.controller.applied import RESYNC_S, RETRY_S, Applied
@@ -350,11 +351,12 @@ class Reconciler:
         is_wanted = any(each.name == name for each in current.wanted)
         problem, fatal = observe.problem(service, pods)
         if transformers and predictors:
-            problem, fatal = "", False
+            problem, fatal = None, False
             # of an earlier revision only the contract is of interest, as long as clients meet it
             if weight or is_wanted:
                 refutation = await proofs.ask(current.revision(name, variant), observe.ready(pods), digest or "")
-                problem, fatal = (refutation.reason, refutation.final) if refutation else ("", False)
+                if refutation is not None:
+                    problem, fatal = refutation, refutation.final
         else:
             proofs.stop(name)
         proof = proofs.get(name)
@@ -544,7 +546,7 @@ def _as_routed(found: Plan, arriving: Mapping[str, float], weights: dict[str, in
     return replace(
         found,
         weights=weights,
-        waits=found.waits | dict.fromkeys(arriving, "waits until the gateway knows it"),
+        waits=found.waits | dict.fromkeys(arriving, Cause("GatewayNotReady", "waits until the gateway knows it")),
         reachable=tuple(dict.fromkeys([*weights, *found.reachable])),
         retired=tuple(name for name in found.retired if name not in weights),
         obsolete=tuple(name for name in found.obsolete if name not in weights),

@@ -49,16 +49,16 @@ def news(before: RolloutStatus, status: RolloutStatus) -> list[tuple[str, str, b
     found = []
     if status.weights != before.weights:
         found.append(("WeightsSet", f"weights are {status.weights or 'none'}", False))
-    told = {(each.inference_service, each.phase, each.message) for each in before.variants}
+    known = {(each.inference_service, each.phase, each.reason, each.message) for each in before.variants}
     for each in status.variants:
-        if (each.inference_service, each.phase, each.message) not in told:
+        if (each.inference_service, each.phase, each.reason, each.message) not in known:
             message = f"{each.inference_service}: {each.message or each.phase.lower()}"
             found.append((each.phase, message, each.phase == "Refused"))
     invalid = any(each.type == "Valid" and each.status == "False" for each in status.conditions)
-    if status.message and status.message != before.message:
+    if status.reason and (status.reason, status.message) != (before.reason, before.message):
         if invalid:
             found.append(("Invalid", status.message, True))
-        elif not any(each.message and status.message.endswith(each.message) for each in status.variants):
+        elif status.reason not in {each.reason for each in status.variants}:
             found.append(("Waiting", status.message, True))
     return found
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
 from tandem_rollout.analysis.verdict import Verdict
+from tandem_rollout.cause import Cause, RunReason
 from tandem_rollout.engine.desired import WHOLE, pods_for, size, target
-from tandem_rollout.engine.run import RETURNS, Command, Run, State
+from tandem_rollout.engine.run import RETURNS, Command, Run, State, Verb
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.seen import Seen
 
 _STARTED: Final = frozenset({"Analysing", "Gated", "Scaling", "Paused", "Baking"})
 """States in which the canary may have weight."""
 
-_ANSWER: Final = re.compile(r"^cannot (?:[a-z]+ while [A-Z][A-Za-z]+|be rolled back: [^ ]+ is gone)(?:; |$)")
-"""An answer to a command that cannot be obeyed, as it stands before a reason."""
+_USER: Final[Mapping[Verb, tuple[RunReason, str]]] = {
+    "start": ("StartedByUser", "started"),
+    "promote": ("PromotedByUser", "promoted without waiting for evidence"),
+    "pause": ("PausedByUser", "paused"),
+    "resume": ("ResumedByUser", "resumed"),
+    "abort": ("AbortedByUser", "aborted"),
+    "rollback": ("AbortedByUser", "aborted"),
+}
+"""Why a run is in a state that a command has brought it to."""
 
 
 def decide(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
@@ -37,10 +44,10 @@ def decide(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
     heard = _heard(schedule, run, seen, now)
     if heard is not run:
         return heard
-    if reason := _over(run, seen):
-        return _over_by_spec(schedule, run, seen, reason, now)
-    if reason := _broken(run, seen):
-        return _let_go(schedule, _abort(run, now, reason, hurried=True), seen, now)
+    if (cause := _over(run, seen)) is not None:
+        return _over_by_spec(schedule, run, seen, cause, now)
+    if (cause := _broken(run, seen)) is not None:
+        return _let_go(schedule, _abort(run, now, cause, hurried=True), seen, now)
     return _MOVES[run.state](schedule, run, seen, now)
 
 
@@ -65,9 +72,9 @@ def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
         return run
     if run is not None and command and command.verb == "rollback" and run.state == "Promoted":
         if not seen.stable.running:
-            return _answered(run, command, f"cannot be rolled back: {run.stable} is gone")
-        back = _to(run, "RollingBack", now, _said(command, "rolled back"), command.by)
-        return replace(back, hurried=False).hearing(command.id)
+            return run.answering(command, Cause("StableGone", f"cannot be rolled back: {run.stable} is gone"))
+        back = _to(run, "RollingBack", now, _said(command, "RolledBackByUser", "rolled back"), command.by)
+        return replace(back, hurried=False).answering(command)
     if schedule.observes:
         return _observe(schedule, run, seen, now)
     anew = command is not None and command.verb == "start"
@@ -75,8 +82,8 @@ def _begin(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run |
         return run  # the route has not followed yet: what comes next begins from the canary
     again = tried(run, seen.wanted, seen.plan)
     if not seen.serving or not seen.wanted or seen.wanted == seen.serving or (again and not anew):
-        return run.hearing(command.id) if run is not None and command else run
-    return _new(run, seen, now, "Preparing", "started again" if again else "started")
+        return run.answering(command, _nothing(run, command, seen)) if run is not None and command else run
+    return _new(run, seen, now, "Preparing", again=again)
 
 
 def _observe(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
@@ -84,16 +91,28 @@ def _observe(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run
         command = _unheard(run, seen)
         if run is None or command is None:
             return run
-        return _answered(run, command, f"cannot {command.verb} while {run.state}")
-    return replace(_new(run, seen, now, "Observing", "started"), deadline=now + schedule.timeout)
+        return run.answering(command, _unfit(run, command))
+    return replace(_new(run, seen, now, "Observing", again=False), deadline=now + schedule.timeout)
 
 
-def _new(run: Run | None, seen: Seen, now: float, state: State, what: str) -> Run:
-    """The run after one that has ended, or the first one."""
+def _nothing(run: Run, command: Command, seen: Seen) -> Cause:
+    """Why a command to a run that has ended brings about nothing."""
+    if command.verb != "start":
+        return _unfit(run, command)
+    if not seen.serving:
+        return Cause("NothingServes", "there is nothing to start: no version serves yet")
+    return Cause("NothingToStart", "there is nothing to start: what the spec asks for serves already")
+
+
+def _new(run: Run | None, seen: Seen, now: float, state: State, *, again: bool) -> Run:
+    """The run after one that has ended, or the first one; ``again`` if it is about what the last one was about."""
     command = _unheard(run, seen)
     # a start that the run before has heard and could only make room for
     pending = seen.command if run and seen.command and seen.command.id == run.pending else None
     starter = pending or (command if command and command.verb == "start" else None)
+    cause = Cause("SpecChanged", "")
+    if starter is not None:
+        cause = _said(starter, "RestartedByUser", "started again") if again else _said(starter)
     begun = Run(
         number=run.number + 1 if run else 1,
         stable=seen.serving,
@@ -103,13 +122,16 @@ def _new(run: Run | None, seen: Seen, now: float, state: State, what: str) -> Ru
         started=now,
         since=now,
         by=starter.by if starter else "",
-        reason=_said(starter, what) if starter else "",
+        reason=cause.reason,
+        message=cause.message,
         started_by=starter.by if starter else "",
-        start_reason=starter.reason if starter else "",
-        command=run.command if run else "",
+        start_comment=starter.comment if starter else "",
+        last_command=run.last_command if run else None,
         heard=run.heard if run else (),
     )
-    return begun.hearing(command.id) if command else begun
+    if command is None:
+        return begun
+    return begun.answering(command, None if command is starter else _unfit(run or begun, command))
 
 
 def _unheard(run: Run | None, seen: Seen) -> Command | None:
@@ -127,43 +149,36 @@ def _heard(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
         return run
     if command.verb == "start" and _superseded(run, seen):
         # the run that it starts begins when this one has ended, and is to say who wanted it and why
-        return replace(run, pending=command.id, reason=_why(run)).hearing(command.id)
-    answer = _obey(schedule, run, command, now)
-    if answer is None:
-        return _answered(run, command, f"cannot {command.verb} while {run.state}")
-    return replace(answer, by=command.by).hearing(command.id)
+        return replace(run, pending=command.id).answering(command)
+    after = _obey(schedule, run, command, now)
+    if after is None:
+        return run.answering(command, _unfit(run, command))
+    return replace(after, by=command.by).answering(command)
 
 
-def _answered(run: Run, command: Command, answer: str) -> Run:
-    """The run with the answer to a command that changes nothing, before the reason for its state."""
-    why = _why(run)
-    return replace(run, reason=f"{answer}; {why}" if why else answer).hearing(command.id)
-
-
-def _why(run: Run) -> str:
-    """The reason for its state, without an answer before it."""
-    return _ANSWER.sub("", run.reason, count=1)
+def _unfit(run: Run, command: Command) -> Cause:
+    """Why a command is rejected that does not fit the state of a run."""
+    return Cause("InvalidState", f"cannot {command.verb} while {run.state}")
 
 
 def _obey(schedule: Schedule, run: Run, command: Command, now: float) -> Run | None:
     if command.verb in ("abort", "rollback"):
         ending = run.returns or run.state == "Observing"
-        return None if ending else _abort(run, now, _said(command, "aborted"), hurried=False)
+        return None if ending else _abort(run, now, _said(command), hurried=False)
     if command.verb == "pause" and run.state in ("Preparing", "Analysing", "Gated", "Scaling"):
-        return replace(_to(run, "Paused", now, _said(command, "paused")), before=run.state)
+        return replace(_to(run, "Paused", now, _said(command)), before=run.state)
     if command.verb == "resume" and run.state == "Paused":
-        return _resume(schedule, run, now, _said(command, "resumed"))
+        return _resume(schedule, run, now, _said(command))
     if command.verb == "resume" and run.state == "Gated":
-        return replace(_next(run, now, _said(command, "resumed")), deadline=_later(schedule, run, now))
+        return replace(_next(run, now, _said(command)), deadline=_later(schedule, run, now))
     if command.verb == "promote" and run.state in ("Preparing", "Analysing", "Gated", "Scaling", "Paused"):
-        reason = _said(command, "promoted without waiting for evidence")
-        return replace(_to(run, "Scaling", now, reason), step=len(schedule.steps), before=None)
+        return replace(_to(run, "Scaling", now, _said(command)), step=len(schedule.steps), before=None)
     return None
 
 
-def _resume(schedule: Schedule, run: Run, now: float, reason: str) -> Run:
+def _resume(schedule: Schedule, run: Run, now: float, cause: Cause) -> Run:
     deadline = _later(schedule, run, now)
-    return replace(_to(run, run.before or "Analysing", now, reason), before=None, deadline=deadline)
+    return replace(_to(run, run.before or "Analysing", now, cause), before=None, deadline=deadline)
 
 
 def _later(schedule: Schedule, run: Run, now: float) -> float | None:
@@ -174,25 +189,28 @@ def _later(schedule: Schedule, run: Run, now: float) -> float | None:
     return now + (left if left > 0 else schedule.timeout)
 
 
-def _said(command: Command, what: str) -> str:
+def _said(command: Command, reason: RunReason | None = None, what: str = "") -> Cause:
+    """Why a run is in a state that a command has brought it to, by default as the verb says."""
+    usual, done = _USER[command.verb]
     by = f" by {command.by}" if command.by else ""
-    return f"{what}{by}{f': {command.reason}' if command.reason else ''}"
+    comment = f": {command.comment}" if command.comment else ""
+    return Cause(reason or usual, f"{what or done}{by}{comment}")
 
 
 # what ends a run
 
 
-def _over(run: Run, seen: Seen) -> str:
-    """Why the run has no more purpose."""
+def _over(run: Run, seen: Seen) -> Cause | None:
+    """Why the run has no more purpose; None where it has one."""
     if run.returns:
-        return ""
+        return None
     if seen.deleted:
-        return "the rollout is being deleted"
+        return Cause("RolloutDeleted", "the rollout is being deleted")
     if seen.wanted == run.stable:
-        return f"the spec asks for {run.stable} again"
+        return Cause("SpecReverted", f"the spec asks for {run.stable} again")
     if seen.wanted != run.canary:
-        return f"superseded by {seen.wanted}"
-    return "superseded by another plan" if seen.plan != run.plan else ""
+        return Cause("Superseded", f"superseded by {seen.wanted}")
+    return Cause("PlanChanged", "superseded by another plan") if seen.plan != run.plan else None
 
 
 def _superseded(run: Run, seen: Seen) -> bool:
@@ -202,31 +220,31 @@ def _superseded(run: Run, seen: Seen) -> bool:
     return (seen.wanted, seen.plan) != (run.canary, run.plan)
 
 
-def _over_by_spec(schedule: Schedule, run: Run, seen: Seen, reason: str, now: float) -> Run:
+def _over_by_spec(schedule: Schedule, run: Run, seen: Seen, cause: Cause, now: float) -> Run:
     if run.state == "Observing":
-        return _to(run, "Concluded", now, reason)
+        return _to(run, "Concluded", now, cause)
     if run.state == "Baking" and not seen.deleted and seen.wanted != run.stable:
-        return replace(_to(run, "Promoted", now, reason), weight=WHOLE)
-    return _let_go(schedule, _abort(run, now, reason, hurried=seen.deleted), seen, now)
+        return replace(_to(run, "Promoted", now, cause), weight=WHOLE)
+    return _let_go(schedule, _abort(run, now, cause, hurried=seen.deleted), seen, now)
 
 
-def _broken(run: Run, seen: Seen) -> str:
-    """Why the canary must go at once."""
+def _broken(run: Run, seen: Seen) -> Cause | None:
+    """Why the canary must go at once; None where it may stay."""
     if run.returns or run.state == "Observing":
-        return ""
+        return None
     if run.weight and not seen.canary.running:
-        return "the canary has weight and no ready pods"
-    if seen.canary.refused:
+        return Cause("CanaryNotRunning", "the canary has weight and no ready pods")
+    if seen.canary.refused is not None:
         return seen.canary.refused
     failed = seen.decision is not None and seen.decision.verdict is Verdict.FAIL
     if failed and seen.decision is not None and run.state in _STARTED:
-        return f"failed by {', '.join(seen.decision.metrics)}"
-    return ""
+        return Cause("MetricsFailed", f"failed by {', '.join(seen.decision.metrics)}")
+    return None
 
 
-def _abort(run: Run, now: float, reason: str, *, hurried: bool) -> Run:
+def _abort(run: Run, now: float, cause: Cause, *, hurried: bool) -> Run:
     """On the way back; the weight goes as soon as stable can take it."""
-    return replace(_to(run, "Aborting", now, reason), hurried=hurried, before=None)
+    return replace(_to(run, "Aborting", now, cause), hurried=hurried, before=None)
 
 
 # one move of each state
@@ -239,51 +257,55 @@ def _scale(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     if seen.canary.fit and seen.canary.has(needed):
         deadline = run.deadline if run.deadline is not None else now + schedule.timeout
         state: State = "Baking" if run.step >= len(schedule.steps) else "Analysing"
-        after = _to(run, state, now, _why(run), run.by) if state == "Baking" else _to(run, state, now, "")
+        after = _stay(run, state, now) if state == "Baking" else _to(run, state, now, Cause("StepStarted", ""))
         # with the first weight stable begins to have less to do: from here on it keeps what it has
         floor = run.floor if run.weight else seen.stable.pods
         return replace(after, weight=weight, deadline=deadline, floor=floor)
     if now < run.since + schedule.progress_deadline:
         return run
     missing = f"it has not {needed[0]} and {needed[1]} pods" if seen.canary.fit else "it has not proved itself"
-    missing = seen.canary.problem or missing
-    reason = f"the canary was not ready for {size(schedule, run)} % within {schedule.progress_deadline:g} s: {missing}"
+    missing = seen.canary.problem.message if seen.canary.problem is not None else missing
+    late = f"the canary was not ready for {size(schedule, run)} % within {schedule.progress_deadline:g} s"
+    cause = Cause("ProgressDeadlineExceeded", f"{late}: {missing}")
     if run.weight == 0:
-        return _abort(run, now, reason, hurried=False)
-    return replace(_to(run, "Paused", now, reason), before=run.state)
+        return _abort(run, now, cause, hurried=False)
+    return replace(_to(run, "Paused", now, cause), before=run.state)
 
 
 def _analyse(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     if drifted := _drifted(schedule, run, seen, now):
         return drifted
     if run.step >= len(schedule.steps):
-        return _to(run, "Scaling", now, run.reason, run.by)
+        return _stay(run, "Scaling", now)
     step, last = schedule.steps[run.step], run.step == len(schedule.steps) - 1
     verdict = seen.decision.verdict if seen.decision else Verdict.NO_DATA
     good = verdict is Verdict.PASS or (verdict is Verdict.INCONCLUSIVE and not last)
     if now >= run.since + step.hold and seen.looks and good:
         if step.gate:
-            return _to(run, "Gated", now, "waits for `tandem rollout resume`")
-        by = f"passed by {', '.join(seen.decision.metrics)}" if last and seen.decision else ""
-        return _next(run, now, by)
+            return _to(run, "Gated", now, Cause("StepPauses", "waits for `tandem rollout resume`"))
+        if last and seen.decision:
+            return _next(run, now, Cause("MetricsPassed", f"passed by {', '.join(seen.decision.metrics)}"))
+        return _next(run, now, Cause("StepPassed", ""))
     if run.deadline is None or now < run.deadline:
         return run
-    reason = f"no decision within {schedule.timeout:g} s: {verdict.value}"
+    late = f"no decision within {schedule.timeout:g} s: {verdict.value}"
+    cause = Cause("AnalysisTimedOut", late)
     if schedule.on_timeout == "abort":
-        return _abort(run, now, reason, hurried=False)
+        return _abort(run, now, cause, hurried=False)
     if schedule.on_timeout == "promote":
-        return replace(_to(run, "Scaling", now, f"{reason}, promoted as onTimeout says"), step=len(schedule.steps))
-    return replace(_to(run, "Paused", now, reason), before=run.state)
+        cause = Cause("AnalysisTimedOut", f"{late}, promoted as onTimeout says")
+        return replace(_to(run, "Scaling", now, cause), step=len(schedule.steps))
+    return replace(_to(run, "Paused", now, cause), before=run.state)
 
 
 def _drifted(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run | None:
     """What follows when somebody else has changed the weights; None where nothing does."""
     if not seen.edited or seen.routed is None or seen.routed == run.weight or schedule.weight_drift == "enforce":
         return None
-    reason = f"somebody has set the canary's weight to {seen.routed} %"
+    cause = Cause("WeightEdited", f"somebody has set the canary's weight to {seen.routed} %")
     if schedule.weight_drift == "adopt" and 0 < seen.routed < WHOLE:
-        return replace(_to(run, run.state, now, reason), weight=seen.routed)
-    return replace(_to(run, "Paused", now, reason), before=run.state)
+        return replace(_to(run, run.state, now, cause), weight=seen.routed)
+    return replace(_to(run, "Paused", now, cause), before=run.state)
 
 
 def _gated(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
@@ -297,14 +319,14 @@ def _paused(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
 def _bake(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     if now < run.since + schedule.bake:
         return run
-    return replace(_to(run, "Promoted", now, _why(run), run.by), weight=WHOLE)
+    return replace(_stay(run, "Promoted", now), weight=WHOLE)
 
 
 def _let_go(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     """On the way back: the weight goes when stable has its pods back, or, where the canary does harm, any pod."""
     if not run.weight:
-        return run if seen.routed else _to(run, RETURNS[run.state], now, _why(run), run.by)
-    harmful = not seen.canary.running or bool(seen.canary.refused) or seen.deleted
+        return run if seen.routed else _stay(run, RETURNS[run.state], now)
+    harmful = not seen.canary.running or seen.canary.refused is not None or seen.deleted
     hurried = run.hurried or harmful or now >= run.since + schedule.progress_deadline
     ready = seen.stable.running and (hurried or seen.stable.has(run.floor))
     return replace(run, weight=0) if ready else run
@@ -313,7 +335,7 @@ def _let_go(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
 def _watch(schedule: Schedule, run: Run, seen: Seen, now: float) -> Run:
     """Observing."""
     over = run.deadline is not None and now >= run.deadline
-    return _to(run, "Concluded", now, "the horizon is over") if over else run
+    return _to(run, "Concluded", now, Cause("HorizonReached", "the horizon is over")) if over else run
 
 
 _MOVES: Final[dict[State, Callable[[Schedule, Run, Seen, float], Run]]] = {
@@ -329,9 +351,14 @@ _MOVES: Final[dict[State, Callable[[Schedule, Run, Seen, float], Run]]] = {
 }
 
 
-def _next(run: Run, now: float, reason: str) -> Run:
-    return replace(_to(run, "Scaling", now, reason), step=run.step + 1)
+def _next(run: Run, now: float, cause: Cause) -> Run:
+    return replace(_to(run, "Scaling", now, cause), step=run.step + 1)
 
 
-def _to(run: Run, state: State, now: float, reason: str, by: str = "") -> Run:
-    return replace(run, state=state, since=now, reason=reason, by=by)
+def _to(run: Run, state: State, now: float, cause: Cause, by: str = "") -> Run:
+    return replace(run, state=state, since=now, reason=cause.reason, message=cause.message, by=by)
+
+
+def _stay(run: Run, state: State, now: float) -> Run:
+    """The run in another state, for the same reason as before."""
+    return replace(run, state=state, since=now)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from tandem_rollout.cause import Cause
+from tandem_rollout.status import LastCommand
+
 State = Literal[
     "Preparing",
     "Analysing",
@@ -53,12 +56,13 @@ class Run:
         floor: Pods that stable had when the canary got its first weight; it keeps them until the end.
         before: The state that a pause came from.
         hurried: Whether the canary loses its weight before stable has its pods back.
-        reason: Why the state is what it is.
+        reason: Why the state is what it is, for programs; empty for a run that was written by another version.
+        message: The same for people.
         by: Who wanted it; empty for the engine itself.
         started_by: Who started it; empty where the spec did, without a command.
-        start_reason: Why, in the words of that person.
-        command: The last command that was heard.
-        heard: Those before it, the latest first, so that an old one that somebody applies again says nothing.
+        start_comment: Why, in the words of that person.
+        last_command: The last command, and what became of it; None before the first.
+        heard: Identities of those before it, the latest first, so that an old one that is applied again says nothing.
         pending: The last ``start`` that was heard and that the next run carries out; empty where there is none.
     """
 
@@ -76,10 +80,11 @@ class Run:
     before: State | None = None
     hurried: bool = False
     reason: str = ""
+    message: str = ""
     by: str = ""
     started_by: str = ""
-    start_reason: str = ""
-    command: str = ""
+    start_comment: str = ""
+    last_command: LastCommand | None = None
     heard: tuple[str, ...] = ()
     pending: str = ""
 
@@ -95,12 +100,25 @@ class Run:
 
     def knows(self, command: str) -> bool:
         """Whether a command was heard, by its identity."""
-        return command == self.command or command in self.heard
+        return command in self.heard or (self.last_command is not None and command == self.last_command.id)
 
-    def hearing(self, command: str) -> Run:
-        """The run after it has heard a command; only the last ones are remembered."""
-        heard = (self.command, *self.heard) if self.command else self.heard
-        return replace(self, command=command, heard=heard[:MOST_HEARD])
+    def answering(self, command: Command, rejection: Cause | None = None) -> Run:
+        """The run after it has answered a command; only the last ones are remembered.
+
+        Args:
+            command: The command.
+            rejection: Why it was not carried out; None where it was.
+        """
+        answer = LastCommand(
+            id=command.id,
+            verb=command.verb,
+            by=command.by,
+            result="Accepted" if rejection is None else "Rejected",
+            reason="" if rejection is None else rejection.reason,
+            message="" if rejection is None else rejection.message,
+        )
+        heard = (self.last_command.id, *self.heard) if self.last_command is not None else self.heard
+        return replace(self, last_command=answer, heard=heard[:MOST_HEARD])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,10 +129,10 @@ class Command:
         id: Tells commands apart; each is heard once.
         verb: What to do.
         by: Who asks.
-        reason: Why.
+        comment: Why, in the words of that person.
     """
 
     id: str
     verb: Verb
     by: str = ""
-    reason: str = ""
+    comment: str = ""

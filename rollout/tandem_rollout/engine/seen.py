@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tandem_rollout.analysis.verdict import Decision
+from tandem_rollout.cause import Cause
 from tandem_rollout.engine.run import Command, Pods
 
 
@@ -16,15 +17,15 @@ class Arm:
         pods: Pods of transformer and predictor that are ready.
         most: Most pods that it may have.
         fit: Whether it has proved itself and may have weight.
-        refused: Why it never will as it is; empty where it may.
-        problem: What is wrong with it now.
+        refused: Why it never will as it is; None where it may.
+        problem: What is wrong with it now; None where nothing is.
     """
 
     pods: Pods = (0, 0)
     most: Pods = (1000, 1000)
     fit: bool = False
-    refused: str = ""
-    problem: str = ""
+    refused: Cause | None = None
+    problem: Cause | None = None
 
     @property
     def running(self) -> bool:

@@ -12,7 +12,7 @@ from tandem_rollout.status import RunStatus
 from tandem_rollout.times import epoch, stamp
 
 COMMAND: Final = f"{GROUP}/command"
-"""Annotation of a rollout: what a person asks for, as JSON with id, verb, by and reason."""
+"""Annotation of a rollout: what a person asks for, as JSON with id, verb, by and comment."""
 
 
 def write(run: Run, *, steps: int, measured: float | None = None, verdict: str = "") -> RunStatus:
@@ -41,10 +41,11 @@ def write(run: Run, *, steps: int, measured: float | None = None, verdict: str =
         before=run.before or "",
         hurried=run.hurried,
         reason=run.reason,
+        message=run.message,
         by=run.by,
         started_by=run.started_by,
-        start_reason=run.start_reason,
-        command=run.command,
+        start_comment=run.start_comment,
+        last_command=run.last_command,
         heard=list(run.heard),
         pending=run.pending,
         verdict=verdict,
@@ -78,10 +79,11 @@ def _run(status: RunStatus) -> Run:
         before=msgspec.convert(status.before, State) if status.before else None,
         hurried=status.hurried,
         reason=status.reason,
+        message=status.message,
         by=status.by,
         started_by=status.started_by,
-        start_reason=status.start_reason,
-        command=status.command,
+        start_comment=status.start_comment,
+        last_command=status.last_command,
         heard=tuple(status.heard),
         pending=status.pending,
     )
@@ -97,7 +99,7 @@ def command(text: str | None) -> Command | None:
             id=given["id"],
             verb=msgspec.convert(given["verb"], Verb),
             by=given.get("by", ""),
-            reason=given.get("reason", ""),
+            comment=given.get("comment", ""),
         )
     except (ValueError, KeyError):
         return None
@@ -105,7 +107,7 @@ def command(text: str | None) -> Command | None:
 
 def command_text(command: Command) -> str:
     """The same for the annotation."""
-    fields = {"id": command.id, "verb": command.verb, "by": command.by, "reason": command.reason}
+    fields = {"id": command.id, "verb": command.verb, "by": command.by, "comment": command.comment}
     return msgspec.json.encode(fields).decode()
 
 

@@ -186,7 +186,7 @@ async def _each(queries: Iterable[str], ask: Callable[[str, int], Awaitable[_T]]
         try:
             return await ask(query, most)
         except _ReadError as error:
-            return ProviderError(f"Prometheus {error}")
+            return ProviderError("PrometheusUnreachable", f"Prometheus {error}")
 
     return dict(zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True))
 

@@ -90,7 +90,7 @@ def promql(metric: Metric, arms: Arms) -> tuple[str, ...] | NoData | ProviderErr
         return _own(metric, arms)
     selector = _selector(metric, arms, names(metric))
     if not selector:
-        return NoData("neither version has a cluster at the gateway")
+        return NoData("NoClusters", "neither version has a cluster at the gateway")
     labels = _GATEWAY_LABELS if at_gateway(metric) else _POD_LABELS
     return (f"max by ({', '.join(labels)}) ({selector})",)
 
@@ -168,7 +168,9 @@ def _own(metric: Metric, arms: Arms) -> tuple[str, ...] | ProviderError:
             for place in (arms.stable, arms.canary)
         ]
     except ValueError as error:
-        return ProviderError(str(error))
+        return ProviderError("PromqlRejected", str(error))
     if any(stable == canary for stable, canary in zip(asked[::2], asked[1::2], strict=True)):
-        return ProviderError("its PromQL asks the same of both versions: it should say $inferenceservice")
+        return ProviderError(
+            "PromqlRejected", "its PromQL asks the same of both versions: it should say $inferenceservice"
+        )
     return tuple(asked)

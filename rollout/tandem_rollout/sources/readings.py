@@ -64,7 +64,7 @@ def answered(metric: Metric, arms: Arms, answers: Sequence[Sequence[Series]]) ->
     """What Prometheus' answers to the queries of a metric say, in their order."""
     if not any(answers):
         wanted = "series for its PromQL" if own_promql(metric) else f"series {' or '.join(sorted(names(metric)))}"
-        return NoData(f"Prometheus has no {wanted} of either version")
+        return NoData("NoSeries", f"Prometheus has no {wanted} of either version")
     if own_promql(metric):
         return _own(metric, answers)
     if at_gateway(metric):

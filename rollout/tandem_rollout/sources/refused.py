@@ -14,14 +14,14 @@ class Refused:
     """Stands for a source that must not be read: no metric can be, and each says why.
 
     Args:
-        reason: Why, in one line.
+        error: Why.
     """
 
-    def __init__(self, reason: str) -> None:
-        self._error = ProviderError(reason)
+    def __init__(self, error: ProviderError) -> None:
+        self._error = error
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
-        """The reason, for each metric."""
+        """The error, for each metric."""
         return {metric.called: self._error for metric in metrics}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:

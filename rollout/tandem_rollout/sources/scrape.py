@@ -106,27 +106,27 @@ class ScrapeSource:
 
 def _reading(metric: Metric, arms: Arms, stable: _Answers, canary: _Answers, gateways: _Answers) -> Reading:
     if own_promql(metric):
-        return ProviderError(f"type {metric.type} is PromQL: it needs source: prometheus")
+        return ProviderError("PrometheusNeeded", f"type {metric.type} is PromQL: it needs source: prometheus")
     if at_gateway(metric):
         return _at_gateways(metric, arms, gateways)
     known = {**stable, **canary}
     if not known:
-        return NoData("neither version has a pod")
+        return NoData("NoPods", "neither version has a pod")
     ours, theirs = _answered(canary), _answered(stable)
     if not ours and not theirs:
         # a canary that is dead is told from stable's answers; where nobody answers, it is not known who is dead
-        return ProviderError(f"no pod of either version answers; {_why(known)}")
+        return ProviderError("PodsUnreachable", f"no pod of either version answers; {_why(known)}")
     return reading(metric, arms, theirs, ours)
 
 
 def _at_gateways(metric: Metric, arms: Arms, gateways: _Answers) -> Reading:
     if not (arms.stable.clusters or arms.canary.clusters):
-        return NoData("neither version has a cluster at the gateway")
+        return NoData("NoClusters", "neither version has a cluster at the gateway")
     if not gateways:
-        return ProviderError("no proxy of the gateway is known")
+        return ProviderError("NoProxies", "no proxy of the gateway is known")
     known = _answered(gateways)
     if not known:
-        return ProviderError(f"no proxy of the gateway answers; {_why(gateways)}")
+        return ProviderError("ProxiesUnreachable", f"no proxy of the gateway answers; {_why(gateways)}")
     return at_gateways(metric, arms, known)
 
 

@@ -98,7 +98,7 @@ class Looking:
         self.windows = {
             metric.called: extended(
                 self.windows.get(metric.called, Window()),
-                after.get(metric.called, NoData("nothing was read")),
+                after.get(metric.called, NoData("NothingRead", "nothing was read")),
                 self.now,
             )
             for metric in self.metrics

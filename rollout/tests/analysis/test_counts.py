@@ -57,7 +57,7 @@ def test_a_target_with_a_value_that_cannot_be_is_left_out_with_all_its_counters(
     sick = Counters({"200": value}, {"500": 1}) if spoilt else Counters({"200": 50}, {"500": value})
     for earlier, later in ((Counters({"200": 1}, {}), sick), (sick, Counters({"200": 99}, {"500": 9}))):
         alone = tick(canary=({"pod": earlier}, {"pod": later}), stable=STABLE)
-        assert isinstance(alone, NoData) and alone.reason.startswith("canary: ")
+        assert isinstance(alone, NoData) and alone.message.startswith("canary: ")
         healthy = {"other": Counters({"200": 10}, {})}, {"other": Counters({"200": 12}, {})}
         both = tick(canary=({"pod": earlier} | healthy[0], {"pod": later} | healthy[1]), stable=STABLE)
         assert both == Tick(2, 0, 900, 4)
@@ -82,7 +82,7 @@ def one_at(target: str, requests: float) -> Scrape:
 def test_an_arm_without_series_of_requests_is_no_data(arm: str, later: Scrape) -> None:
     arms = {"canary": STABLE, "stable": STABLE} | {arm: (one(1, 0), later)}
     found = tick(**arms)
-    assert isinstance(found, NoData) and found.reason.startswith(f"{arm}: ")
+    assert isinstance(found, NoData) and found.message.startswith(f"{arm}: ")
 
 
 def test_no_traffic_is_a_tick_of_nothing() -> None:

@@ -27,8 +27,8 @@ LATENCY = Metric(type="latency", slowdown=1.0)
 DRIFT = Metric(type="drift")
 UNITS = Metric(type="assignment", requests="units_total")
 RATIO = Metric(type="ratio", requests="all_total", events="bad_total")
-OUTAGE = ProviderError("connection refused")
-MISSING = NoData("there is no such series")
+OUTAGE = ProviderError("PrometheusUnreachable", "connection refused")
+MISSING = NoData("NoSeries", "there is no such series")
 PASS, FAIL, INCONCLUSIVE, NO_DATA, PROVIDER_ERROR = Verdict
 
 
@@ -79,7 +79,7 @@ def test_trouble_neither_passes_nor_fails(metric: Metric, trouble: Any) -> None:
     verdict = PROVIDER_ERROR if trouble is OUTAGE else NO_DATA
     lines, decision = ticks(looking(metric), metric.called, [trouble] * 1000)
     assert decision.verdict is verdict
-    assert lines[metric.called].message == trouble.reason
+    assert lines[metric.called].message == trouble.message
 
 
 @pytest.mark.parametrize("trouble", [OUTAGE, MISSING])
@@ -418,7 +418,7 @@ def test_a_history_that_cannot_be_read_prepares_nothing(trouble: Any) -> None:
     assert all(each.phi == 1.0 and each.limit is None for each in one.record.metrics.values())
     lines, _ = one.judged()
     prepared = [line for line in lines.values() if line.type != "drift"]  # of it nothing is measured before
-    assert [OUTAGE.reason in line.message for line in prepared] == [trouble is OUTAGE] * len(prepared)
+    assert [OUTAGE.message in line.message for line in prepared] == [trouble is OUTAGE] * len(prepared)
 
 
 def test_what_was_measured_at_last_is_missed_no_more() -> None:

@@ -24,7 +24,8 @@ from tandem_rollout.analysis.verdict import (
 PASS, FAIL, INCONCLUSIVE, NO_DATA, PROVIDER_ERROR = Verdict
 TEST = RatioTest(floor=0.002)
 TROUBLES = pytest.mark.parametrize(
-    ("trouble", "verdict"), [(NoData("no series"), NO_DATA), (ProviderError("refused"), PROVIDER_ERROR)]
+    ("trouble", "verdict"),
+    [(NoData("NoSeries", "no series"), NO_DATA), (ProviderError("PrometheusUnreachable", "refused"), PROVIDER_ERROR)],
 )
 
 

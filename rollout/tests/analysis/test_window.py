@@ -135,9 +135,9 @@ def test_what_is_counted_and_what_is_told_are_all_that_happened(
 
 def _reading(metric: Metric, targets: dict[str, Target], how: str) -> Reading:
     if how == "absent":
-        return NoData("no series")
+        return NoData("NoSeries", "no series")
     if how == "unreadable":
-        return ProviderError("refused")
+        return ProviderError("PrometheusUnreachable", "refused")
     there = {name: target for name, target in targets.items() if target.scraped and (how == "read" or name != "c-0")}
     for target in there.values():
         assert target.scraped is not None

@@ -78,7 +78,7 @@ async def test_it_is_judged_on_the_preview_host_then_switched_then_promoted(here
     assert here.weights() == {GREEN: 100}
     assert states(here) == ["Preparing 0", "Analysing 0", "Scaling 0", "Baking 100", "Promoted 100"]
     assert routed(here) == [[BLUE], [GREEN]]
-    assert [(each.outcome, each.reason) for each in here.status().history] == [("Promoted", "passed by errors")]
+    assert [(each.outcome, each.reason) for each in here.status().history] == [("Promoted", "MetricsPassed")]
 
 
 async def test_one_that_fails_on_the_preview_host_never_gets_a_request_of_clients(here: World) -> None:
@@ -88,7 +88,7 @@ async def test_one_that_fails_on_the_preview_host_never_gets_a_request_of_client
     assert here.weights() == {BLUE: 100}
     assert routed(here) == [[BLUE]]
     assert states(here) == ["Preparing 0", "Analysing 0", "Aborted 0"]
-    assert here.status().history[0].reason == "failed by errors"
+    assert here.status().history[0].reason == "MetricsFailed"
 
 
 async def test_one_that_fails_after_the_switch_gives_everything_back(here: World) -> None:
@@ -141,4 +141,4 @@ async def test_without_analysis_any_more_the_run_ends_and_the_switch_is_made(her
         await ctl.run(60)
     assert here.weights() == {GREEN: 100}
     (past,) = here.status().history
-    assert (past.outcome, past.reason) == ("Concluded", "blueGreen has no analysis any more")
+    assert (past.outcome, past.reason) == ("Concluded", "AnalysisRemoved")

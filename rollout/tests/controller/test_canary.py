@@ -23,8 +23,8 @@ def edit(here: World, **spec: Any) -> None:
     here.server.edit("inferencerollouts", "time-estimator", lambda each: each["spec"].update(spec))
 
 
-def command(here: World, verb: str, number: int = 1, reason: str = "as tested") -> None:
-    text = f'{{"id": "{number}", "verb": "{verb}", "by": "somebody", "reason": "{reason}"}}'
+def command(here: World, verb: str, number: int = 1, comment: str = "as tested") -> None:
+    text = f'{{"id": "{number}", "verb": "{verb}", "by": "somebody", "comment": "{comment}"}}'
     annotations = {"tandem-serving.io/command": text}
     here.server.edit(
         "inferencerollouts", "time-estimator", lambda each: each["metadata"].update(annotations=annotations)
@@ -125,7 +125,7 @@ async def test_a_canary_with_errors_is_aborted(here: World) -> None:
     assert here.weights() == {"athlete:v1": 100}
     assert states(here) == ["Preparing 0", "Analysing 10", "Aborting 0", "Aborted 0"]
     status = here.status()
-    assert status.history[0].reason == "failed by errors"
+    assert status.history[0].reason == "MetricsFailed"
     assert "failed by errors" in status.message
     assert len(here.server.all("inferenceservices")) == 1
 
@@ -199,13 +199,13 @@ async def test_a_rollback_while_the_old_version_is_there(here: World) -> None:
         edit(here, bundle=V2)
         await ctl.run(400)
         assert here.status().progress == "Promoted"
-        command(here, "rollback", reason="customers complain")
+        command(here, "rollback", comment="customers complain")
         await ctl.run(30)
         assert here.weights() == {"athlete:v1": 100}
         await ctl.run(1500)
         assert here.weights() == {"athlete:v1": 100}
-    assert [(each.outcome, each.reason) for each in here.status().history] == [
-        ("RolledBack", "rolled back by somebody: customers complain")
+    assert [(each.outcome, each.reason, each.message) for each in here.status().history] == [
+        ("RolledBack", "RolledBackByUser", "rolled back by somebody: customers complain")
     ]
     assert states(here)[-2:] == ["RollingBack 0", "RolledBack 0"]
     assert here.status().message.startswith("run 1: RolledBack: rolled back by somebody: customers complain; ")
@@ -215,18 +215,18 @@ async def test_a_rollback_while_the_old_version_is_there(here: World) -> None:
 async def test_who_started_a_run_and_why_is_in_its_status_and_in_the_history(here: World) -> None:
     async with controller(here) as ctl:
         await started(here, ctl)
-        command(here, "start", reason="new features")
+        command(here, "start", comment="new features")
         edit(here, bundle=V2)
         await ctl.run(100)
         run = here.status().run
         assert run is not None
-        assert (run.state, run.started_by, run.start_reason) == ("Analysing", "somebody", "new features")
+        assert (run.state, run.started_by, run.start_comment) == ("Analysing", "somebody", "new features")
         # in mid-run: what this one says is for the run that follows
-        command(here, "start", number=2, reason="a correction")
+        command(here, "start", number=2, comment="a correction")
         edit(here, bundle=V3)
         await ctl.run(3600)
         assert here.weights() == {"athlete:v3": 100}
-    assert [(each.outcome, each.started_by, each.start_reason) for each in here.status().history] == [
+    assert [(each.outcome, each.started_by, each.start_comment) for each in here.status().history] == [
         ("Promoted", "somebody", "a correction"),
         ("Aborted", "somebody", "new features"),
     ]
@@ -240,8 +240,11 @@ async def test_a_rollback_when_the_old_version_is_gone(here: World) -> None:
         command(here, "rollback")
         await ctl.run(30)
     assert here.weights() == {"athlete:v2": 100}
-    assert here.status().run is not None
-    assert here.status().run.reason.startswith("cannot be rolled back: time-estimator-main-")
+    run = here.status().run
+    assert run is not None
+    assert run.last_command is not None
+    assert (run.reason, run.last_command.result, run.last_command.reason) == ("MetricsPassed", "Rejected", "StableGone")
+    assert run.last_command.message.startswith("cannot be rolled back: time-estimator-main-")
 
 
 async def test_deletion_in_the_middle_gives_stable_all_requests_first(here: World) -> None:
@@ -273,4 +276,4 @@ async def test_a_canary_without_pods_loses_its_weight_at_once(here: World) -> No
         await ctl.run(1)
         assert here.weights() == {"athlete:v1": 100}
     assert here.status().run is not None
-    assert "no ready pods" in here.status().run.reason
+    assert here.status().run.reason == "CanaryNotRunning"

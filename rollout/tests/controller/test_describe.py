@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from rollout.tests.rollouts import rollout
 
+from tandem_rollout.cause import Cause
 from tandem_rollout.controller.describe import describe, describe_invalid
 from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.observation import Observed
@@ -64,8 +65,8 @@ def test_times_are_those_of_the_change() -> None:
 
 
 def test_the_worst_comes_first() -> None:
-    status = said(seen(V1, proof=None), seen(V2, proof=None, fatal=True, problem="row 3 differs"))
-    assert status.message == "v2: row 3 differs"
+    status = said(seen(V1, proof=None), seen(V2, proof=None, fatal=True, problem=Cause("ProofFailed", "row 3 differs")))
+    assert (status.reason, status.message) == ("ProofFailed", "v2: row 3 differs")
     assert condition(status).reason == "Refused"
     assert said(seen(V1, proof=None)).message == f"v1: waits for its proof: golden rows through {V1.name}"
     assert condition(said()).reason == "Waiting"

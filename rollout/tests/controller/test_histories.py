@@ -97,7 +97,9 @@ def cut(forget: bool) -> Act:
 
 more = lambda half, wanted: [container()] * 3  # noqa: E731
 pods = st.sampled_from([READY, NONE, STARTING, more, crashed("no store"), without_image("athlete:v2")])
-refutations = st.sampled_from([None, Refutation("no answer", False), Refutation("row 3 differs", True)])
+refutations = st.sampled_from(
+    [None, Refutation("ProofUnavailable", "no answer", False), Refutation("ProofFailed", "row 3 differs", True)]
+)
 plurals = ("httproutes", "inferenceservices", "scaledobjects", "podmonitors", "backendtrafficpolicies")
 acts = st.one_of(
     st.sampled_from(VALID + INVALID).map(write),

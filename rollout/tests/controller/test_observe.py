@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from rollout.tests.rollouts import rollout
 
+from tandem_rollout.cause import Cause
 from tandem_rollout.controller import observe
 from tandem_rollout.revision import Revision
 
@@ -24,8 +25,10 @@ def pods(made: Made = READY, count: int = 1) -> list[dict[str, Any]]:
     ]
 
 
-def problem(*made: dict[str, Any], **service: Any) -> tuple[str, bool]:
-    return observe.problem({**SERVICE, **service}, made)
+def problem(*made: dict[str, Any], **service: Any) -> tuple[str, str, bool]:
+    """Reason and message, and whether it is fatal."""
+    cause, fatal = observe.problem({**SERVICE, **service}, made)
+    return (cause.reason, cause.message, fatal) if cause is not None else ("", "", fatal)
 
 
 def test_ready_pods_are_counted_by_half() -> None:
@@ -42,8 +45,8 @@ def test_the_half_of_a_pod_without_component_is_in_the_name_of_its_app() -> None
 
 
 def test_healthy_pods_have_no_problem() -> None:
-    assert problem(*pods()) == ("", False)
-    assert problem(*pods(), status=None) == ("", False)
+    assert problem(*pods()) == ("", "", False)
+    assert problem(*pods(), status=None) == ("", "", False)
 
 
 @pytest.mark.parametrize(
@@ -61,28 +64,32 @@ def test_healthy_pods_have_no_problem() -> None:
     ],
 )
 def test_a_container_that_ended_is_quoted(message: str, said: str) -> None:
-    assert problem(*pods(crashed(message))) == (said, True)
+    assert problem(*pods(crashed(message))) == ("ContainerFailed", said, True)
 
 
 def test_long_words_are_cut() -> None:
-    words, _ = problem(*pods(crashed("x" * 5000)))
+    _, words, _ = problem(*pods(crashed("x" * 5000)))
     assert len(words) == 400
     assert words.endswith("…")
 
 
+ACCIDENT = ("ContainerFailed", "transformer: ended with code 1: no", False)
+
+
 def test_one_end_may_be_an_accident() -> None:
-    assert problem(*pods(crashed("no", restarts=0, waiting=""))) == ("transformer: ended with code 1: no", False)
-    assert problem(*pods(crashed("no", restarts=1, waiting=""))) == ("transformer: ended with code 1: no", False)
-    assert problem(*pods(crashed("no", restarts=2, waiting="")))[1]
-    assert problem(*pods(crashed("no", restarts=1)))[1]
+    assert problem(*pods(crashed("no", restarts=0, waiting=""))) == ACCIDENT
+    assert problem(*pods(crashed("no", restarts=1, waiting=""))) == ACCIDENT
+    assert problem(*pods(crashed("no", restarts=2, waiting="")))[2]
+    assert problem(*pods(crashed("no", restarts=1)))[2]
 
 
 def test_what_will_not_work_is_said_before_what_takes_time() -> None:
     pending = pod(SERVICE, "predictor", 0, container(ready=False))
     unschedulable = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
     pending["status"]["conditions"].append(unschedulable)
-    assert problem(pending) == ("predictor: no node: 0/3 nodes are available", False)
-    words, fatal = problem(pending, *pods(without_image("athlete:v9")))
+    assert problem(pending) == ("Unschedulable", "predictor: no node: 0/3 nodes are available", False)
+    reason, words, fatal = problem(pending, *pods(without_image("athlete:v9")))
+    assert reason == "ImagePullBackOff"
     assert words == 'transformer, container bundle: ImagePullBackOff: Back-off pulling image "athlete:v9"'
     assert fatal
 
@@ -91,12 +98,12 @@ def test_a_pod_that_is_on_its_way_out_says_nothing() -> None:
     some = pods(crashed("no"))
     for each in some:
         each["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert problem(*some) == ("", False)
+    assert problem(*some) == ("", "", False)
 
 
 def test_without_pods_kserve_is_quoted() -> None:
     conditions = [{"type": "Ready", "status": "False", "message": "quota\n exceeded"}]
-    assert problem(status={"conditions": conditions}) == ("quota exceeded", False)
+    assert problem(status={"conditions": conditions}) == ("InferenceServiceNotReady", "quota exceeded", False)
 
 
 def test_weights_are_those_of_the_split() -> None:
@@ -126,27 +133,28 @@ def test_what_the_gateway_says_against_a_route() -> None:
         condition = {"type": kind, "status": status, "reason": "NoMatchingParent", "message": "no\nsuch gateway"}
         return {"status": {"parents": [{"conditions": [condition]}]}}
 
-    words = "the gateway does not take the route: NoMatchingParent: no such gateway"
-    assert observe.route_problem(parent("Accepted", "False")) == words
-    assert observe.route_problem(parent("ResolvedRefs", "False")) == words
-    assert observe.route_problem(parent("Accepted", "True")) == ""
-    assert observe.route_problem(parent("Programmed", "False")) == ""
-    assert observe.route_problem(None) == ""
+    cause = Cause("RouteNotAccepted", "the gateway does not take the route: NoMatchingParent: no such gateway")
+    assert observe.route_problem(parent("Accepted", "False")) == cause
+    assert observe.route_problem(parent("ResolvedRefs", "False")) == cause
+    assert observe.route_problem(parent("Accepted", "True")) is None
+    assert observe.route_problem(parent("Programmed", "False")) is None
+    assert observe.route_problem(None) is None
 
 
 def test_what_a_revision_waits_for() -> None:
     of = rollout()
     revision = Revision.of(of, of.spec.all_variants[0])
-    assert observe.waits_for(revision, 0, 0, False) == "waits for its InferenceService"
-    assert observe.waits_for(revision, 0, 0, True) == "waits for a ready transformer and a ready predictor"
-    assert observe.waits_for(revision, 1, 0, True) == "waits for a ready predictor"
-    assert observe.waits_for(revision, 1, 1, True) == f"waits for its proof: golden rows through {revision.name}"
+    assert observe.waits_for(revision, 0, 0, False).reason == "InferenceServiceMissing"
+    assert observe.waits_for(revision, 0, 0, True).message == "waits for a ready transformer and a ready predictor"
+    assert observe.waits_for(revision, 1, 0, True) == Cause("PodsNotReady", "waits for a ready predictor")
+    message = f"waits for its proof: golden rows through {revision.name}"
+    assert observe.waits_for(revision, 1, 1, True) == Cause("AwaitingProof", message)
 
 
 def test_names_for_which_kserve_makes_no_pods() -> None:
     def waits(namespace: str) -> str:
         of = msgspec.structs.replace(rollout(), namespace=namespace)
-        return observe.waits_for(Revision.of(of, of.spec.all_variants[0]), 0, 0, True)
+        return observe.waits_for(Revision.of(of, of.spec.all_variants[0]), 0, 0, True).message
 
     assert "KServe" not in waits("n" * 24)
     assert "has 64 characters, and KServe makes no pods above 63" in waits("n" * 25)

@@ -100,7 +100,7 @@ async def test_an_ab_test_watches_and_reports(here: World) -> None:
         ended = here.status()
     assert here.weights() == {"athlete:v1": 50, "athlete:v2": 50}
     assert states(here) == ["1 Observing", "1 Concluded"]
-    assert past(here) == [(1, "Concluded", "the horizon is over")]
+    assert past(here) == [(1, "Concluded", "HorizonReached")]
     assert ended.progress == "Concluded"
     # the report's last numbers are those of the whole horizon
     assert ended.metrics[1].summary == f"50.0% of {here.rate * 2 * HALF:,.0f} units"
@@ -176,8 +176,8 @@ async def test_another_spec_in_the_middle_is_another_test(here: World, change: s
         put(here, **CHANGES[change])
         await ctl.run(3 * HALF)
     assert states(here) == ["1 Observing", "1 Concluded", "2 Observing", "2 Concluded"]
-    assert past(here)[0] == (2, "Concluded", "the horizon is over")
-    assert past(here)[1][2].startswith("superseded by ")
+    assert past(here)[0] == (2, "Concluded", "HorizonReached")
+    assert past(here)[1][2] in ("Superseded", "PlanChanged")
     # units were held against the shares of their own test
     assert verdicts(here) == {"errors": "pass", "assignment": "pass"}
 
@@ -202,7 +202,7 @@ async def test_another_controller_goes_on_with_the_same_evidence(here: World) ->
         # all but the tick in which it was started again
         assert units > 0.9 * here.rate * 1.5 * HALF
         await ctl.run(HALF)
-    assert past(here) == [(1, "Concluded", "the horizon is over")]
+    assert past(here) == [(1, "Concluded", "HorizonReached")]
 
 
 async def test_without_metrics_a_test_says_so_and_ends_on_time(here: World) -> None:
@@ -211,7 +211,7 @@ async def test_without_metrics_a_test_says_so_and_ends_on_time(here: World) -> N
         put(here, **ab_test())
         await ctl.run(3 * HALF)
     assert here.weights() == {"athlete:v1": 50, "athlete:v2": 50}
-    assert past(here) == [(1, "Concluded", "the horizon is over")]
+    assert past(here) == [(1, "Concluded", "HorizonReached")]
     assert set(verdicts(here).values()) == {"provider-error"}
 
 
@@ -363,7 +363,7 @@ async def test_a_static_spec_ends_a_run_and_says_so(here: World, name: str, vers
         put(here, bundle={"image": f"athlete:{version}"}, strategy={"static": {}})
         await ctl.run(60)
         assert here.weights() == {f"athlete:{version}": 100}
-        assert past(here)[0] == (1, "Concluded", "the strategy was changed to static")
+        assert past(here)[0] == (1, "Concluded", "StrategyChanged")
         assert here.status().run is None
         # nothing holds up a deletion
         here.server.remove("inferencerollouts", "time-estimator")
@@ -393,5 +393,5 @@ async def test_analysis_that_is_taken_away_ends_an_ab_test(here: World) -> None:
         await ctl.run(HALF)
         put(here, **{**ab_test(), "analysis": None})
         await ctl.run(60)
-    assert past(here) == [(1, "Concluded", "abTest has no analysis any more")]
+    assert past(here) == [(1, "Concluded", "AnalysisRemoved")]
     assert here.weights() == {"athlete:v1": 50, "athlete:v2": 50}

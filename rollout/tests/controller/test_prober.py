@@ -80,23 +80,41 @@ async def test_a_transformer_is_asked_through_its_service_about_the_predictors_p
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "reason", "final"),
+    ("status", "body", "reason", "message", "final"),
     [
-        (500, {"error": "row 3 of\nseconds differs", "code": "proof_failed"}, "row 3 of seconds differs", True),
-        (503, {"error": "another bundle", "code": "predictor_mismatch"}, "another bundle", True),
-        (503, {"error": "no predictor", "code": "predictor_unavailable"}, "no predictor", False),
-        (502, b"<html>", "the transformer answers 502 when asked for its proof", False),
-        (404, {"detail": "Not Found"}, "the transformer answers 404 when asked for its proof", False),
-        (200, {"version": "v1"}, "the transformer's proof cannot be read: Object missing required field `name`", True),
+        (
+            500,
+            {"error": "row 3 of\nseconds differs", "code": "proof_failed"},
+            "ProofFailed",
+            "row 3 of seconds differs",
+            True,
+        ),
+        (503, {"error": "another bundle", "code": "predictor_mismatch"}, "PredictorMismatch", "another bundle", True),
+        (503, {"error": "no predictor", "code": "predictor_unavailable"}, "ProofUnavailable", "no predictor", False),
+        (502, b"<html>", "ProofUnavailable", "the transformer answers 502 when asked for its proof", False),
+        (
+            404,
+            {"detail": "Not Found"},
+            "ProofUnavailable",
+            "the transformer answers 404 when asked for its proof",
+            False,
+        ),
+        (
+            200,
+            {"version": "v1"},
+            "ProofUnreadable",
+            "the transformer's proof cannot be read: Object missing required field `name`",
+            True,
+        ),
     ],
 )
-async def test_no_proof(status: int, body: Any, reason: str, final: bool) -> None:
-    assert await answered(status, body) == Refutation(reason, final)
+async def test_no_proof(status: int, body: Any, reason: Any, message: str, final: bool) -> None:
+    assert await answered(status, body) == Refutation(reason, message, final)
 
 
 async def test_a_bundle_of_another_version_than_the_spec_says() -> None:
     assert await answered(200, ANSWER, revision("v2")) == Refutation(
-        "its bundle is version 'v1', the spec says 'v2'", True
+        "VersionMismatch", "its bundle is version 'v1', the spec says 'v2'", True
     )
 
 
@@ -137,13 +155,15 @@ async def test_an_answer_is_bounded_in_bytes_and_time(
         prober = Prober(lambda _: address, timeout=0.5 if send is drip else 60.0)
         refutation = await prober.prove(revision())
         await prober.close()
-    assert refutation == Refutation(f"the transformer cannot be asked for its proof: {reason}", False)
+    assert refutation == Refutation(
+        "ProofUnavailable", f"the transformer cannot be asked for its proof: {reason}", False
+    )
 
 
 async def test_a_connection_that_breaks_and_one_that_nobody_takes() -> None:
     broken = await answered(200, None)
     assert isinstance(broken, Refutation)
-    assert broken.reason.startswith("the transformer cannot be asked for its proof: ")
+    assert broken.message.startswith("the transformer cannot be asked for its proof: ")
     async with transformer(200, ANSWER) as (address, _):
         pass
     prober = Prober(lambda _: address)

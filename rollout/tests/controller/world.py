@@ -130,7 +130,7 @@ class Counting:
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         self._count()
         if self._world.outage:
-            return {metric.called: ProviderError(self._world.outage) for metric in metrics}
+            return {metric.called: ProviderError("PrometheusUnreachable", self._world.outage) for metric in metrics}
         return {metric.called: self._reading(metric, arms) for metric in metrics}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
@@ -161,7 +161,7 @@ class Counting:
 
     def _reading(self, metric: Metric, arms: Arms) -> Reading:
         if at_gateway(metric) and not (arms.stable.clusters or arms.canary.clusters):
-            return NoData("there is no cluster")
+            return NoData("NoClusters", "there is no cluster")
 
         def scrape(service: str) -> dict[str, Counters]:
             requests = {"all": self._requests.get(service, 0.0)}

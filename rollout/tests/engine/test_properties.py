@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, get_args
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from rollout.tests.nonsense import nonsense
 
 from tandem_rollout.analysis.verdict import Decision, Verdict
+from tandem_rollout.cause import Cause
 from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.desired import WHOLE, desired, pods_for
 from tandem_rollout.engine.due import due
@@ -17,8 +20,11 @@ from tandem_rollout.engine.run import ENDS, MOST_HEARD, RETURNS, Command, Run, S
 from tandem_rollout.engine.schedule import Schedule, Step
 from tandem_rollout.engine.seen import Arm, Seen
 from tandem_rollout.engine.written import read, write
+from tandem_rollout.status import LastCommand
 
-from .walk import START
+from .walk import START, garbled, last
+
+BREAKS = Cause("ContractBroken", "it breaks")
 
 PODS = st.tuples(st.integers(0, 9), st.integers(0, 9))
 TIMES = st.sampled_from([0.0, 1.0, 30.0, 60.0, 600.0])
@@ -49,7 +55,7 @@ COMMANDS = st.none() | st.builds(
     Command, id=st.sampled_from("123456789"), verb=st.sampled_from(get_args(Verb)), by=st.sampled_from(["", "ann"])
 )
 ARMS = st.builds(
-    Arm, pods=PODS, most=PODS, fit=st.booleans(), refused=st.sampled_from(["", "", "it breaks"]), problem=st.just("")
+    Arm, pods=PODS, most=PODS, fit=st.booleans(), refused=st.sampled_from([None, None, BREAKS]), problem=st.none()
 )
 SEEN = st.builds(
     Seen,
@@ -81,14 +87,37 @@ RUNS = st.none() | st.builds(
     floor=PODS,
     before=st.none() | STATES.filter(lambda state: state not in ENDS),
     hurried=st.booleans(),
-    reason=st.sampled_from(["", "x", "cannot resume while Aborting; x"]),
+    reason=st.sampled_from(["", "MetricsFailed"]),
+    message=st.sampled_from(["", "x", "cannot resume while Aborting; x"]),
     by=st.sampled_from(["", "ann"]),
     started_by=st.sampled_from(["", "bob"]),
-    start_reason=st.sampled_from(["", "monday"]),
-    command=st.sampled_from(["", "1", "2"]),
+    start_comment=st.sampled_from(["", "monday"]),
+    last_command=st.none() | st.builds(LastCommand, st.sampled_from("12"), st.just("pause"), st.just("Accepted")),
     pending=st.sampled_from(["", "2", "3"]),
     heard=st.lists(st.sampled_from("345"), max_size=3, unique=True).map(tuple),
 )
+
+
+def garbled_seen(seen: Seen) -> Seen:
+    """The same things seen, in other words."""
+
+    def other(arm: Arm) -> Arm:
+        causes = {
+            name: Cause(cause.reason, nonsense(cause.message))
+            for name in ("refused", "problem")
+            if (cause := getattr(arm, name))
+        }
+        return replace(arm, **causes)
+
+    return replace(seen, stable=other(seen.stable), canary=other(seen.canary))
+
+
+def silent(run: Run | None) -> Run | None:
+    """A run without words."""
+    if run is None:
+        return None
+    answer = run.last_command
+    return replace(run, message="", last_command=answer and msgspec.structs.replace(answer, message=""))
 
 
 def settled(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
@@ -165,7 +194,7 @@ def may_abort(schedule: Schedule, run: Run, seen: Seen, now: float) -> bool:
     dead = run.weight > 0 and not seen.canary.running
     late = run.state == "Analysing" and schedule.on_timeout == "abort" and now >= (run.deadline or now)
     unready = run.state in ("Preparing", "Scaling") and not run.weight and now >= run.since + schedule.progress_deadline
-    return told or spec or failed or dead or late or unready or bool(seen.canary.refused)
+    return told or spec or failed or dead or late or unready or seen.canary.refused is not None
 
 
 class Runs(RuleBasedStateMachine):
@@ -197,8 +226,8 @@ class Runs(RuleBasedStateMachine):
     def pods_of_the_canary(self, pods: tuple[int, int]) -> None:
         self.seen = replace(self.seen, canary=replace(self.seen.canary, pods=pods))
 
-    @rule(fit=st.booleans(), refused=st.sampled_from(["", "", "", "it breaks"]))
-    def proof(self, fit: bool, refused: str) -> None:
+    @rule(fit=st.booleans(), refused=st.sampled_from([None, None, None, BREAKS]))
+    def proof(self, fit: bool, refused: Cause | None) -> None:
         self.seen = replace(self.seen, canary=replace(self.seen.canary, fit=fit, refused=refused))
 
     @rule(decision=DECISIONS, looks=st.integers(0, 2))
@@ -256,6 +285,8 @@ class Runs(RuleBasedStateMachine):
             after = decide(self.schedule, before, self.seen, self.now)
             assert decide(self.schedule, before, self.seen, self.now) == after
             settled(self.schedule, after, self.seen, self.now)
+            other = decide(self.schedule, garbled(before), garbled_seen(self.seen), self.now)
+            assert silent(other) == silent(after), "a message has decided something"
             self._check(before, after)
             self.run = after
 
@@ -267,7 +298,7 @@ class Runs(RuleBasedStateMachine):
             self._check_beginning(before, after)
             return
         assert (after.stable, after.canary, after.plan) == (before.stable, before.canary, before.plan)
-        assert (after.started_by, after.start_reason) == (before.started_by, before.start_reason)
+        assert (after.started_by, after.start_comment) == (before.started_by, before.start_comment)
         assert (after.state == "RolledBack") <= (before.state in ("RollingBack", "RolledBack"))
         if before.ended:
             self._check_end(before, after)
@@ -275,11 +306,11 @@ class Runs(RuleBasedStateMachine):
             self._check_weight(before, after)
             if after.state == "Aborting" != before.state or (after.state == "Aborted" and before.state != "Aborting"):
                 assert may_abort(self.schedule, before, self.seen, self.now), (before, after)
-        if after.command != before.command:
+        if last(after) != last(before):
             assert self.seen.command is not None
-            assert after.command == self.seen.command.id
-            assert after.command not in self.obeyed
-            self.obeyed.append(after.command)
+            assert last(after) == self.seen.command.id
+            assert last(after) not in self.obeyed
+            self.obeyed.append(last(after))
 
     def _check_beginning(self, before: Run | None, after: Run) -> None:
         assert before is None or before.ended
@@ -291,15 +322,15 @@ class Runs(RuleBasedStateMachine):
         if before is not None and (before.canary, before.plan) == (after.canary, after.plan):
             command = self.seen.command
             assert command is not None
-            assert (command.verb, command.id) == ("start", after.command)
+            assert (command.verb, command.id) == ("start", last(after))
             assert not before.knows(command.id)
         if after.started_by:
             command = self.seen.command
             assert command is not None
             assert (command.verb, command.by) == ("start", after.started_by)
             assert before is None or not before.knows(command.id) or before.pending == command.id
-        if after.command and after.command not in self.obeyed:
-            self.obeyed.append(after.command)
+        if last(after) and last(after) not in self.obeyed:
+            self.obeyed.append(last(after))
 
     def _check_end(self, before: Run, after: Run) -> None:
         if after.state == before.state:
@@ -334,7 +365,7 @@ class Runs(RuleBasedStateMachine):
             assert (
                 (self.seen.decision is not None and self.seen.decision.verdict is Verdict.PASS and self.seen.looks > 0)
                 or (before.state == "Gated" and command is not None and command.verb == "resume")
-                or (command is not None and command.verb == "promote" and command.id == after.command)
+                or (command is not None and command.verb == "promote" and command.id == last(after))
                 or (self.schedule.on_timeout == "promote" and self.now >= (before.deadline or self.now))
             ), (before, after)
         if after.state == "Gated" != before.state and before.state != "Paused":

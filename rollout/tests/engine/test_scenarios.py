@@ -7,11 +7,26 @@ from typing import Any
 
 import pytest
 
+from tandem_rollout.cause import Cause
 from tandem_rollout.engine.desired import desired
 from tandem_rollout.engine.run import MOST_HEARD, Command, Verb
 from tandem_rollout.engine.schedule import Schedule, Step
 
-from .walk import FAIL, HELD, INCONCLUSIVE, NO_DATA, ONE, PASS, PREVIEW, PROVIDER_ERROR, THREE, WATCHED, Walk
+from .walk import (
+    FAIL,
+    HELD,
+    INCONCLUSIVE,
+    NO_DATA,
+    ONE,
+    PASS,
+    PREVIEW,
+    PROVIDER_ERROR,
+    THREE,
+    WATCHED,
+    Walk,
+    last,
+    rejection,
+)
 
 UNDER_WAY = ("Preparing", "Analysing", "Gated", "Scaling", "Paused", "Baking")
 WITH_WEIGHT = ("Analysing", "Gated", "Scaling", "Paused", "Baking")
@@ -48,7 +63,7 @@ def test_a_good_canary_goes_through_its_steps_and_its_gate() -> None:
         ("Baking", 100),
         ("Promoted", 100),
     ]
-    assert walk.here.reason == "passed by errors"
+    assert walk.here.message == "passed by errors"
 
 
 def test_blue_green_is_judged_on_its_preview_and_then_gets_all() -> None:
@@ -91,7 +106,7 @@ def test_an_ab_test_has_nothing_that_a_person_could_move() -> None:
         walk = Walk(schedule=WATCHED).to("Observing")
         walk.says(verb)
         walk.at("Observing", 0)
-        assert walk.here.reason == f"cannot {verb} while Observing"
+        assert rejection(walk.here) == ("InvalidState", f"cannot {verb} while Observing")
 
 
 def test_one_version_alone_is_no_ab_test() -> None:
@@ -114,7 +129,7 @@ def test_while_it_bakes_a_part_is_held_back_and_then_it_has_all() -> None:
     walk.at("Baking", 95)
     walk.wait(1)
     assert walk.history[-3:] == [("Scaling", 50), ("Baking", 95), ("Promoted", 100)]
-    assert walk.here.reason == "passed by errors"
+    assert walk.here.message == "passed by errors"
 
 
 def test_what_fails_against_what_is_held_back_goes_back_at_once() -> None:
@@ -259,7 +274,7 @@ def test_a_canary_that_fails_goes_back_from_everywhere(state: str) -> None:
     walk = Walk().to(state)
     walk.sees(decision=FAIL)
     walk.at("Aborted", 0)
-    assert walk.here.reason == "failed by errors"
+    assert walk.here.message == "failed by errors"
     assert walk.here.by == ""
 
 
@@ -270,7 +285,7 @@ def test_a_canary_without_ready_endpoints_goes_back_at_once(state: str, pods: tu
     # stable has lost pods too: what is harmful does not wait for them
     walk.sees(canary=replace(walk.seen.canary, pods=pods), stable=replace(walk.seen.stable, pods=(1, 1)))
     walk.at("Aborted", 0)
-    assert walk.here.reason == "the canary has weight and no ready pods"
+    assert walk.here.message == "the canary has weight and no ready pods"
 
 
 def test_a_canary_that_dies_while_it_is_aborted_does_not_wait_for_pods_of_stable() -> None:
@@ -289,9 +304,9 @@ def test_a_rollout_that_is_deleted_while_aborting_does_not_wait_for_pods_of_stab
 @pytest.mark.parametrize("state", UNDER_WAY)
 def test_a_canary_that_is_refused_goes_back(state: str) -> None:
     walk = Walk().to(state)
-    walk.sees(canary=replace(walk.seen.canary, refused="its contract breaks"))
+    walk.sees(canary=replace(walk.seen.canary, refused=Cause("ContractBroken", "its contract breaks")))
     walk.at("Aborted", 0)
-    assert walk.here.reason == "its contract breaks"
+    assert walk.here.message == "its contract breaks"
 
 
 def test_nothing_goes_back_to_a_stable_without_pods() -> None:
@@ -326,14 +341,14 @@ def test_a_canary_that_is_never_ready_is_given_up() -> None:
     walk.at("Preparing", 0)
     walk.wait(1)
     walk.at("Aborted", 0)
-    assert "not ready for 10 % within 600 s: it has not proved itself" in walk.here.reason
+    assert "not ready for 10 % within 600 s: it has not proved itself" in walk.here.message
 
 
 def test_a_canary_that_gets_no_more_pods_keeps_the_weight_it_has() -> None:
     walk = Walk().to("Scaling")
     walk.wait(600)
     walk.at("Paused", 10)
-    assert "within 600 s: it has not 2 and 2 pods" in walk.here.reason
+    assert "within 600 s: it has not 2 and 2 pods" in walk.here.message
     walk.says("resume")
     walk.at("Scaling", 10)
     walk.sees(canary=replace(walk.seen.canary, pods=(2, 2)))
@@ -354,7 +369,7 @@ def test_without_a_decision_in_time_the_policy_says_what_happens(
     walk.wait(1)
     walk.at(state, weight)
     verdict = "no-data" if decision is None else decision.verdict.value
-    assert f"no decision within 3600 s: {verdict}" in walk.here.reason
+    assert f"no decision within 3600 s: {verdict}" in walk.here.message
 
 
 def test_time_is_up_for_a_canary_that_is_neither_good_nor_bad() -> None:
@@ -402,8 +417,8 @@ def test_the_time_that_a_person_takes_at_a_gate_does_not_count(policy: Any) -> N
 def test_a_pause_goes_back_to_where_it_came_from(state: str) -> None:
     walk = Walk().to(state)
     step, weight = walk.here.step, walk.here.weight
-    walk.says("pause", reason="lunch")
-    assert walk.here.reason == "paused by ann: lunch"
+    walk.says("pause", comment="lunch")
+    assert walk.here.message == "paused by ann: lunch"
     walk.wait(1e6)
     walk.at("Paused", weight)
     walk.says("resume")
@@ -416,9 +431,9 @@ def test_a_pause_goes_back_to_where_it_came_from(state: str) -> None:
 def test_a_person_can_end_it_everywhere(state: str, verb: Any) -> None:
     walk = Walk().to(state)
     walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(9, 9)))
-    walk.says(verb, reason="no")
+    walk.says(verb, comment="no")
     walk.at("Aborted", 0)
-    assert (walk.here.reason, walk.here.by) == ("aborted by ann: no", "ann")
+    assert (walk.here.message, walk.here.by) == ("aborted by ann: no", "ann")
 
 
 @pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling", "Paused"])
@@ -432,7 +447,7 @@ def test_a_person_can_promote_without_evidence_but_not_without_pods(state: str) 
     walk.at("Baking", 100)
     walk.wait(300)
     walk.at("Promoted", 100)
-    assert (walk.here.reason, walk.here.by) == ("promoted without waiting for evidence by ann", "ann")
+    assert (walk.here.message, walk.here.by) == ("promoted without waiting for evidence by ann", "ann")
 
 
 def test_what_the_engine_does_is_not_said_to_be_a_persons_doing() -> None:
@@ -441,13 +456,14 @@ def test_what_the_engine_does_is_not_said_to_be_a_persons_doing() -> None:
     walk.says("resume")
     assert walk.here.by == "ann"
     walk.sees(decision=FAIL)
-    assert (walk.here.reason, walk.here.by) == ("failed by errors", "")
+    assert (walk.here.message, walk.here.by) == ("failed by errors", "")
 
 
 def test_an_order_from_before_the_run_is_not_said_to_have_begun_it() -> None:
     walk = Walk()
     walk.says("abort")
-    assert (walk.here.by, walk.here.command) == ("", "1")
+    assert (walk.here.by, last(walk.here)) == ("", "1")
+    assert rejection(walk.here) == ("InvalidState", "cannot abort while Preparing")
     walk.at("Analysing", 10)
 
 
@@ -458,17 +474,19 @@ def test_why_a_run_ended_is_not_forgotten_for_an_order_that_makes_no_sense() -> 
     walk.at("Aborting", 0)
     for _ in range(3):
         walk.says("promote")
-        assert walk.here.reason == "cannot promote while Aborting; failed by errors"
+        assert walk.here.message == "failed by errors"
+        assert rejection(walk.here) == ("InvalidState", "cannot promote while Aborting")
     walk.sees(routed=0)
     walk.at("Aborted", 0)
-    assert walk.here.reason == "failed by errors"
+    assert walk.here.message == "failed by errors"
 
 
-def test_a_reason_that_looks_like_an_answer_is_kept() -> None:
+def test_a_message_that_looks_like_an_answer_is_kept() -> None:
     walk = Walk().to("Analysing")
-    walk.sees(canary=replace(walk.seen.canary, refused="cannot read its bundle; the volume is gone"))
+    message = "cannot start while Paused; the volume is gone"
+    walk.sees(canary=replace(walk.seen.canary, refused=Cause("ProofFailed", message)))
     walk.at("Aborted", 0)
-    assert walk.here.reason == "cannot read its bundle; the volume is gone"
+    assert (walk.here.reason, walk.here.message, walk.here.last_command) == ("ProofFailed", message, None)
 
 
 @pytest.mark.parametrize(
@@ -493,7 +511,7 @@ def test_orders_that_make_no_sense_change_nothing_and_are_answered(state: str, v
     weight = walk.here.weight
     walk.says(verb)
     walk.at(state, weight)
-    assert walk.here.reason.startswith(f"cannot {verb} while {state}")
+    assert rejection(walk.here) == ("InvalidState", f"cannot {verb} while {state}")
 
 
 def test_an_order_is_obeyed_once() -> None:
@@ -508,7 +526,7 @@ def test_an_order_is_obeyed_once() -> None:
     walk.wait(1000)
     walk.at("Paused", 50)
     assert order is not None
-    assert walk.here.command != order.id
+    assert last(walk.here) != order.id
 
 
 # after the end
@@ -528,22 +546,22 @@ def test_a_version_that_failed_is_not_tried_again_unasked() -> None:
 def test_who_starts_again_is_written_down() -> None:
     walk = Walk().to("Aborted")
     walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, fit=False))
-    walk.says("start", by="bob", reason="store is back")
+    walk.says("start", by="bob", comment="store is back")
     walk.at("Preparing", 0)
-    assert (walk.here.reason, walk.here.by) == ("started again by bob: store is back", "bob")
+    assert (walk.here.message, walk.here.by) == ("started again by bob: store is back", "bob")
 
 
 @pytest.mark.parametrize("end", ["abort", "promote"])
 def test_who_started_it_and_why_is_known_until_its_end(end: Any) -> None:
     walk = Walk()
-    walk.says("start", by="bob", reason="new features")
-    assert (walk.here.state, walk.here.reason, walk.here.by) == ("Analysing", "", "")
+    walk.says("start", by="bob", comment="new features")
+    assert (walk.here.state, walk.here.message, walk.here.by) == ("Analysing", "", "")
     walk.says(end)
     walk.wait(300)
     assert walk.here.ended
-    assert (walk.here.started_by, walk.here.start_reason) == ("bob", "new features")
-    walk.says("start", by="eve", reason="once more")
-    assert (walk.here.started_by, walk.here.start_reason) == (
+    assert (walk.here.started_by, walk.here.start_comment) == ("bob", "new features")
+    walk.says("start", by="eve", comment="once more")
+    assert (walk.here.started_by, walk.here.start_comment) == (
         ("eve", "once more") if end == "abort" else ("bob", "new features")
     )
 
@@ -552,18 +570,18 @@ def test_who_started_it_and_why_is_known_until_its_end(end: Any) -> None:
 def test_who_starts_another_version_in_mid_run_is_known_in_the_next_run(state: str) -> None:
     walk = Walk(crashing=True).to(state)
     walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(4, 2)), wanted="c")
-    walk.says("start", by="bob", reason="new features")
+    walk.says("start", by="bob", comment="new features")
     assert (walk.here.number, walk.here.canary) == (2, "c")
-    assert (walk.here.started_by, walk.here.start_reason) == ("bob", "new features")
+    assert (walk.here.started_by, walk.here.start_comment) == ("bob", "new features")
     walk.says("abort")
     walk.sees(wanted="d")
-    assert (walk.here.number, walk.here.started_by, walk.here.start_reason) == (3, "", "")
+    assert (walk.here.number, walk.here.started_by, walk.here.start_comment) == (3, "", "")
 
 
 def test_a_start_that_was_refused_begins_nothing_later() -> None:
     walk = Walk().to("Analysing")
-    walk.says("start", by="bob", reason="more")
-    assert walk.here.reason == "cannot start while Analysing"
+    walk.says("start", by="bob", comment="more")
+    assert rejection(walk.here) == ("InvalidState", "cannot start while Analysing")
     walk.sees(wanted="c")
     assert (walk.here.number, walk.here.canary, walk.here.started_by) == (2, "c", "")
 
@@ -571,17 +589,18 @@ def test_a_start_that_was_refused_begins_nothing_later() -> None:
 def test_an_ab_test_that_a_person_starts_says_who_and_why() -> None:
     walk = Walk(schedule=WATCHED).to("Concluded")
     walk.says("start")
-    assert walk.here.reason == "cannot start while Concluded; the horizon is over"
+    assert (walk.here.reason, walk.here.message) == ("HorizonReached", "the horizon is over")
+    assert rejection(walk.here) == ("InvalidState", "cannot start while Concluded")
     walk.seen = replace(walk.seen, plan="q")
-    walk.says("start", by="bob", reason="again")
+    walk.says("start", by="bob", comment="again")
     assert (walk.here.number, walk.here.state, walk.here.started_by) == (2, "Observing", "bob")
 
 
 def test_what_was_never_tried_is_not_started_again() -> None:
     walk = Walk()
     walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, fit=False))
-    walk.says("start", by="bob", reason="monday")
-    assert (walk.here.reason, walk.here.by) == ("started by bob: monday", "bob")
+    walk.says("start", by="bob", comment="monday")
+    assert (walk.here.message, walk.here.by) == ("started by bob: monday", "bob")
 
 
 def test_another_plan_for_a_version_that_failed_is_another_run() -> None:
@@ -603,16 +622,22 @@ def test_a_version_that_serves_is_left_alone(verb: Any) -> None:
     walk.says(verb)
     walk.wait(1e6)
     walk.at("Promoted", 100)
+    assert walk.here.reason == "PromotedByUser"
+    assert rejection(walk.here) == (
+        ("NothingToStart", "there is nothing to start: what the spec asks for serves already")
+        if verb == "start"
+        else ("InvalidState", f"cannot {verb} while Promoted")
+    )
 
 
 def test_a_promoted_version_can_be_rolled_back_while_the_old_one_is_there() -> None:
     walk = Walk().to("Promoted")
     walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(1, 1)))
-    walk.says("rollback", reason="complaints")
+    walk.says("rollback", comment="complaints")
     walk.at("RollingBack", 100)
     walk.sees(stable=replace(walk.seen.stable, pods=(4, 2)))
     walk.at("RolledBack", 0)
-    assert (walk.here.reason, walk.here.by) == ("rolled back by ann: complaints", "ann")
+    assert (walk.here.message, walk.here.by) == ("rolled back by ann: complaints", "ann")
     walk.wait(1e6)
     walk.at("RolledBack", 0)
     walk.says("start", by="bob")
@@ -640,7 +665,7 @@ def test_a_promoted_version_cannot_be_rolled_back_to_nothing() -> None:
     walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(0, 0)))
     walk.says("rollback")
     walk.at("Promoted", 100)
-    assert "a is gone" in walk.here.reason
+    assert rejection(walk.here) == ("StableGone", "cannot be rolled back: a is gone")
     walk.sees(stable=replace(walk.seen.stable, pods=(4, 2)))
     walk.at("Promoted", 100)
 
@@ -696,7 +721,7 @@ def test_a_spec_that_asks_for_stable_again_ends_the_run(state: str) -> None:
     walk = Walk().to(state)
     walk.sees(wanted="a", plan="q", stable=replace(walk.seen.stable, pods=(9, 9)))
     walk.at("Aborted", 0)
-    assert walk.here.reason == "the spec asks for a again"
+    assert walk.here.message == "the spec asks for a again"
     walk.wait(1e6)
     walk.at("Aborted", 0)
 
@@ -760,7 +785,7 @@ def test_weights_of_others_are_taken_over(state: str) -> None:
     walk = edited("adopt", 40, state)
     walk.at(state, 40)
     assert walk.here.since == walk.now
-    assert walk.here.reason == "somebody has set the canary's weight to 40 %"
+    assert walk.here.message == "somebody has set the canary's weight to 40 %"
 
 
 def test_a_weight_that_was_taken_over_does_not_fall_at_the_next_step() -> None:

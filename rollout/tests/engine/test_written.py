@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tandem_rollout.engine.run import Command, Run, State, Verb
 from tandem_rollout.engine.written import command, command_text, read, write
-from tandem_rollout.status import RunStatus
+from tandem_rollout.status import LastCommand, RunStatus
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 TIMES = st.floats(0, 4e9)
@@ -34,8 +34,12 @@ RUNS = st.builds(
     before=st.none() | STATES,
     hurried=st.booleans(),
     reason=TEXT,
+    message=TEXT,
     by=TEXT,
-    command=TEXT,
+    last_command=st.none()
+    | st.builds(
+        LastCommand, id=TEXT, verb=TEXT, by=TEXT, result=st.sampled_from(["Accepted", "Rejected"]), message=TEXT
+    ),
 )
 
 
@@ -86,7 +90,7 @@ def test_times_are_written_as_kubernetes_writes_them() -> None:
     )
 
 
-@given(st.builds(Command, id=TEXT, verb=st.sampled_from(get_args(Verb)), by=TEXT, reason=TEXT))
+@given(st.builds(Command, id=TEXT, verb=st.sampled_from(get_args(Verb)), by=TEXT, comment=TEXT))
 def test_a_command_comes_back_as_it_was(given_command: Command) -> None:
     assert command(command_text(given_command)) == given_command
 

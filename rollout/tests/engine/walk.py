@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+from rollout.tests.nonsense import nonsense
 
 from tandem_rollout.analysis.verdict import Decision, Verdict
 from tandem_rollout.engine.decide import decide
@@ -55,6 +56,27 @@ FRESH = Seen(
     looks=1,
     routed=0,
 )
+
+
+def last(run: Run) -> str:
+    """Identity of the last command; empty where there was none."""
+    return run.last_command.id if run.last_command is not None else ""
+
+
+def rejection(run: Run) -> tuple[str, str] | None:
+    """Why the last command was rejected: reason and message; None where it was not."""
+    answer = run.last_command
+    return (answer.reason, answer.message) if answer is not None and answer.result == "Rejected" else None
+
+
+def garbled(run: Run | None) -> Run | None:
+    """The same run in other words."""
+    if run is None:
+        return None
+    answer = run.last_command
+    if answer is not None:
+        answer = msgspec.structs.replace(answer, message=nonsense(answer.message))
+    return replace(run, message=nonsense(run.message), last_command=answer)
 
 
 @dataclass
@@ -117,10 +139,10 @@ class Walk:
         self.now += seconds
         return self.settle()
 
-    def says(self, verb: Verb, *, by: str = "ann", reason: str = "") -> Run:
+    def says(self, verb: Verb, *, by: str = "ann", comment: str = "") -> Run:
         """A person asks for something."""
         self.commands += 1
-        return self.sees(command=Command(id=str(self.commands), verb=verb, by=by, reason=reason))
+        return self.sees(command=Command(id=str(self.commands), verb=verb, by=by, comment=comment))
 
     def to(self, state: str) -> Walk:
         """Walk a good canary until it comes to a state."""

@@ -30,7 +30,9 @@ ALL = np.array([True])
 def reading(metric: Metric, totals: list[float], bins: list[list[float]], trouble: int) -> Reading:
     """What a source reads of counters with these totals: canary's requests and events, stable's."""
     if trouble != SEEN:
-        return NoData("no series") if trouble == ABSENT else ProviderError("refused")
+        return (
+            NoData("NoSeries", "no series") if trouble == ABSENT else ProviderError("PrometheusUnreachable", "refused")
+        )
     if metric.type == "drift":
         ours, theirs = ({"pod": {"": _cumulative(each)}} for each in bins)
         return Binned(stable=theirs, canary=ours)
@@ -217,7 +219,11 @@ def _seconds(edges: tuple[float, ...], rows: list[float]) -> dict[float, float]:
 
 def _timed(metric: Metric, edges: tuple[float, ...], totals: Any, trouble: int) -> Readings:
     if trouble != SEEN:
-        return {metric.called: NoData("no series") if trouble == ABSENT else ProviderError("refused")}
+        return {
+            metric.called: NoData("NoSeries", "no series")
+            if trouble == ABSENT
+            else ProviderError("PrometheusUnreachable", "refused")
+        }
     ours, theirs = ({"pod": {"": _seconds(edges, rows.tolist())}} for rows in totals)
     return {metric.called: Binned(stable=theirs, canary=ours)}
 

@@ -67,7 +67,11 @@ class World:
 
     def _reading(self, key: str) -> Reading:
         if self.trouble:
-            return NoData("no series") if self.trouble == 1 else ProviderError("refused")
+            return (
+                NoData("NoSeries", "no series")
+                if self.trouble == 1
+                else ProviderError("PrometheusUnreachable", "refused")
+            )
         n_c, k_c, n_s, k_s = self.totals[key]
         canary, stable = Counters({"r": n_c}, {"e": k_c}), Counters({"r": n_s}, {"e": k_s})
         return Counted(stable={"pod": stable}, canary={"pod": canary})

@@ -160,7 +160,7 @@ async def test_a_tick_of_every_metric(kind: str) -> None:
         "degraded": (20, 1, 184, 3),
         "drift": (20, 184),
     }
-    assert {each.trouble for each in record.metrics.values()} == {""}
+    assert {each.trouble for each in record.metrics.values()} == {None}
 
 
 @both
@@ -302,7 +302,8 @@ async def test_an_outage_leaves_the_evidence_as_it_was_and_loses_nothing(kind: s
     assert silent.metrics["errors-in-pods"].ratio == first.metrics["errors-in-pods"].ratio
     assert silent.ticks == 1
     assert silent.metrics["errors-in-pods"].missing == "provider-error"
-    assert "503" in silent.metrics["errors-in-pods"].trouble
+    trouble = silent.metrics["errors-in-pods"].trouble
+    assert trouble is not None and "503" in trouble.message
     assert counts(after) == {"errors-in-pods": (20, 0, 200, 0)}
     assert counts(last) == {"errors-in-pods": (10, 0, 100, 0)}
     assert last.ticks == 3
@@ -333,4 +334,9 @@ async def test_predictions_in_other_bins_are_not_compared(kind: str) -> None:
         World(stable={"est-a-1": pod(predictions=(9, 3, 2))}, canary={"est-b-1": other}),
     ]
     (record,) = await ticks(kind, worlds, drift)
-    assert record.metrics["drift"].trouble == "canary and stable count predictions in different bins"
+    trouble = record.metrics["drift"].trouble
+    assert trouble is not None
+    assert (trouble.reason, trouble.message) == (
+        "DifferentBins",
+        "canary and stable count predictions in different bins",
+    )

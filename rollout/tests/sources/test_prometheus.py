@@ -257,9 +257,9 @@ async def test_an_answer_that_is_of_no_use_is_told_from_no_data(status: int, bod
     assert len(readings) == 7
     for each in readings.values():
         assert isinstance(each, ProviderError)
-        assert each.reason.startswith("Prometheus ")
-        assert reason in each.reason
-        assert len(each.reason.splitlines()) == 1
+        assert each.message.startswith("Prometheus ")
+        assert reason in each.message
+        assert len(each.message.splitlines()) == 1
 
 
 async def test_a_prometheus_that_hangs_up_or_is_not_there() -> None:
@@ -290,7 +290,7 @@ async def test_a_prometheus_that_does_not_end_its_answer(late: str) -> None:
         done.set()
     assert readings == dict.fromkeys(
         ["errors", "errors-in-pods", "latency", "degraded", "drift"],
-        ProviderError("Prometheus cannot be read: no answer within 0.05 s"),
+        ProviderError("PrometheusUnreachable", "Prometheus cannot be read: no answer within 0.05 s"),
     )
 
 
@@ -308,8 +308,8 @@ async def test_a_prometheus_that_does_not_end_its_answer(late: str) -> None:
 async def test_an_address_that_is_none(address: str) -> None:
     found = (await read_at(address, [GATEWAY]))["errors"]
     assert isinstance(found, ProviderError)
-    assert "address" in found.reason
-    assert "secret" not in found.reason
+    assert "address" in found.message
+    assert "secret" not in found.message
 
 
 async def test_one_metric_that_cannot_be_read_leaves_the_others_alone() -> None:
@@ -323,7 +323,7 @@ async def test_one_metric_that_cannot_be_read_leaves_the_others_alone() -> None:
     async with serving(handle) as address:
         readings = await read_at(address + "/", [GATEWAY, RATIO])
     assert totals(readings["errors"])["stable"] == {"envoy-0": (9, 0)}
-    assert readings["ratio"] == ProviderError("Prometheus answers 422: unknown function")
+    assert readings["ratio"] == ProviderError("PrometheusUnreachable", "Prometheus answers 422: unknown function")
 
 
 async def test_the_past_in_order_and_the_present_last() -> None:

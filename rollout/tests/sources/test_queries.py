@@ -104,9 +104,9 @@ def test_promql_of_ones_own_is_asked_of_each_version() -> None:
 def test_promql_that_does_not_tell_the_versions_apart_is_refused() -> None:
     found = promql(Metric(type="assignment", requests="sum(units_total)"), arms())
     assert isinstance(found, ProviderError)
-    assert "$inferenceservice" in found.reason
+    assert "$inferenceservice" in found.message
 
 
 def test_without_clusters_there_is_nothing_to_ask_the_gateway() -> None:
     found = promql(Metric(type="errors"), Arms(namespace="m", stable=Place(service="a"), canary=Place(service="b")))
-    assert found == NoData("neither version has a cluster at the gateway")
+    assert found == NoData("NoClusters", "neither version has a cluster at the gateway")

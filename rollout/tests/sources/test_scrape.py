@@ -151,7 +151,7 @@ async def test_where_nobody_answers_it_is_not_known_who_is_dead() -> None:
     readings = await read(arms(**silent), DEFAULT_METRICS)
     for name, each in readings.items():
         assert isinstance(each, ProviderError)
-        assert each.reason.startswith(
+        assert each.message.startswith(
             "no proxy of the gateway answers; envoy-0: "
             if name == "errors"
             else "no pod of either version answers; est-a-1: "
@@ -165,8 +165,8 @@ async def test_one_silent_proxy_leaves_the_others() -> None:
 
 async def test_where_there_is_nobody_to_ask() -> None:
     readings = await read(arms(), [GATEWAY, PODS])
-    assert readings["errors-in-pods"] == NoData("neither version has a pod")
-    assert readings["errors"] == ProviderError("no proxy of the gateway is known")
+    assert readings["errors-in-pods"] == NoData("NoPods", "neither version has a pod")
+    assert readings["errors"] == ProviderError("NoProxies", "no proxy of the gateway is known")
     bare = Arms(namespace="m", stable=Place(service="a"), canary=Place(service="b"))
     assert isinstance((await read(bare, [GATEWAY]))["errors"], NoData)
 
@@ -178,7 +178,7 @@ async def test_promql_needs_prometheus() -> None:
     ]
     for each in (await read(arms(), own)).values():
         assert isinstance(each, ProviderError)
-        assert "prometheus" in each.reason
+        assert "prometheus" in each.message
 
 
 async def test_who_does_not_end_an_answer_is_not_waited_for() -> None:
@@ -203,8 +203,8 @@ async def test_who_does_not_end_an_answer_is_not_waited_for() -> None:
 async def test_an_address_that_is_none(address: str) -> None:
     found = (await read(arms(canary={"est-b-1": address}), [PODS]))["errors-in-pods"]
     assert isinstance(found, ProviderError)
-    assert "address" in found.reason
-    assert "secret" not in found.reason
+    assert "address" in found.message
+    assert "secret" not in found.message
 
 
 async def test_it_has_no_past() -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from tandem_cli.rollout import screen, words
 from tandem_cli.rollout.forms import Arm
-from tandem_cli.rollout.report.form import Counted, Question, Report
+from tandem_cli.rollout.report.form import Counted, Decided, Question, Report
 
 VERDICT_COLUMNS: Final = ("metric", "stable", "n", "canary", "n", "ratio (95 %)", "limit", "verdict", "")
 DECISION_COLUMNS: Final = ("when", "state", "weight", "who", "why")
@@ -30,10 +30,10 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("strategy", report.strategy or ""),
         ("began", run.started),
         ("ended", f"{run.ended} ({words.span(run.seconds or 0)})" if run.ended else "not yet"),
-        ("why", run.reason),
+        ("why", run.message),
         ("who", run.by or "the controller"),
-        ("started by", run.started_by or ("somebody" if run.start_reason else "the spec")),
-        ("why it was started", run.start_reason),
+        ("started by", run.started_by or ("somebody" if run.start_comment else "the spec")),
+        ("why it was started", run.start_comment),
         ("metrics together", report.verdict or ""),
         ("ticks counted", str(report.ticks)),
         ("plan", report.plan),
@@ -73,9 +73,13 @@ def verdicts(report: Report) -> list[list[str]]:
 
 def decisions(report: Report) -> list[list[str]]:
     """Rows of the table of decisions."""
-    return [
-        [each.at, each.state, f"{each.weight} %", each.by or "the controller", each.reason] for each in report.decisions
-    ]
+    return [[each.at, each.state, f"{each.weight} %", *_who_and_why(each)] for each in report.decisions]
+
+
+def _who_and_why(decided: Decided) -> tuple[str, str]:
+    if (answer := decided.rejected) is not None:
+        return answer.by or "somebody", f"refused: {answer.message}"
+    return decided.by or "the controller", decided.message
 
 
 def steps(report: Report) -> list[list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -11,9 +11,9 @@ import msgspec
 from tandem_cli.errors import AdvisedError
 from tandem_cli.rollout import words
 from tandem_cli.rollout.current import Current
-from tandem_cli.rollout.forms import SCHEMA, Form, Metric, Past, PlannedStep
+from tandem_cli.rollout.forms import SCHEMA, Form, LastCommand, Metric, Past, PlannedStep
 from tandem_cli.rollout.standing import history as history_of
-from tandem_cli.rollout.standing import metric, metrics
+from tandem_cli.rollout.standing import last_command, metric, metrics
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.record import Counts, Gathered, Note, Record, Sample
 from tandem_rollout.analysis.verdict import ProviderError
@@ -21,6 +21,7 @@ from tandem_rollout.engine.schedule import plan_hash
 from tandem_rollout.gates import Metric as Asked
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.queries import at_gateway, names, own_promql, promql
+from tandem_rollout.status import LastCommand as Answered
 from tandem_rollout.times import stamp
 
 _WORDS = {
@@ -73,15 +74,19 @@ class Decided(Form, frozen=True, kw_only=True):
         at: When.
         state: The state that the run came to.
         weight: The canary's percentage.
-        reason: Why.
+        reason: Why, as a code.
+        message: The same in words.
         by: Who wanted it; empty for the controller.
+        rejected: The command that was rejected then, where that is what happened; else null.
     """
 
     at: str
     state: str
     weight: int
     reason: str
+    message: str
     by: str
+    rejected: LastCommand | None
 
 
 class Counted(Form, frozen=True, kw_only=True):
@@ -213,7 +218,7 @@ def report(current: Current, number: int | None, record: Record | None, now: flo
         ],
         metrics=[metric(line) for line in judged[0]] if judged else metrics(current, None) if present else [],
         questions=[_question(current, each, past, record) for each in current.metrics] if current.spec else [],
-        decisions=[_decided(note) for note in (record.notes if record else ())],
+        decisions=_decisions(record.notes if record else ()),
         ticks=record.ticks if record else 0,
         samples=[_tick(sample) for sample in (record.samples if record else ())],
         transitions=[_transition(sample) for sample in (record.transitions if record else ())],
@@ -266,16 +271,26 @@ def _queries(current: Current, metric: Asked, past: Past) -> list[str]:
             canary=Place(service=past.canary.service, clusters=(f"CLUSTERS-OF-{past.canary.service}",)),
         ),
     )
-    return [asked.reason] if isinstance(asked, NoData | ProviderError) else list(asked)
+    return [asked.message] if isinstance(asked, NoData | ProviderError) else list(asked)
 
 
-def _decided(note: Note) -> Decided:
+def _decisions(notes: Sequence[Note]) -> list[Decided]:
+    """What was decided; a command that was rejected changed nothing else."""
+    earlier = [None, *(note.command for note in notes)]
+    return [_decided(note, before) for note, before in zip(notes, earlier, strict=False)]
+
+
+def _decided(note: Note, before: Answered | None) -> Decided:
+    answer = note.command
+    is_new = answer is not None and (before is None or before.id != answer.id)
     return Decided(
         at=stamp(note.at),
         state=words.plain(note.state),
         weight=note.weight,
         reason=words.plain(note.reason),
+        message=words.plain(note.message),
         by=words.plain(note.by),
+        rejected=last_command(answer) if answer is not None and is_new and answer.result == "Rejected" else None,
     )
 
 

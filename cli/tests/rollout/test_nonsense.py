@@ -1,0 +1,108 @@
+"""Nothing decides by a message: with other words commands exit the same, and print the same but for the words."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from rollout.tests.nonsense import garbled, silent
+
+from tandem_rollout.analysis.record import Failure, Gathered, Note, Record, noted
+from tandem_rollout.engine.decide import decide
+from tandem_rollout.engine.run import Command, State, Verb
+from tandem_rollout.engine.schedule import schedule
+from tandem_rollout.engine.seen import Arm, Seen
+from tandem_rollout.engine.written import read, write
+from tandem_rollout.manifest import parse
+from tandem_rollout.progress import TRIED
+from tandem_rollout.status import LastCommand, RunStatus
+
+from .conftest import Tandem
+from .world import CANARY, NOW, STABLE, Clock, FakeTarget, Manifest, manifest, record
+
+REJECTED = LastCommand(
+    id="7", verb="resume", by="bob", result="Rejected", reason="InvalidState", message="cannot resume while Analysing"
+)
+SHOWN = (
+    ("status", "est", "-o", "json"),
+    ("status", "est", "-o", "json", "--exit-code"),
+    ("status", "est", "-o", "json", "--wait-for", "promoted", "--timeout", "1s"),
+    ("status", "-o", "json"),
+    ("explain", "est", "-o", "json"),
+    ("history", "est", "-o", "json"),
+    ("plan", "est", "-o", "json"),
+    ("report", "est", "--format", "json"),
+)
+
+
+def talkative(state: str) -> tuple[Manifest, Record]:
+    """A rollout, and its evidence, with something to say in every place."""
+    made = manifest(
+        run={
+            "state": state,
+            "before": "Analysing" if state == "Paused" else "",
+            "reason": "MetricsFailed",
+            "message": "cannot start while Paused; failed by errors",
+            "lastCommand": msgspec.to_builtins(REJECTED),
+        }
+    )
+    status = made["status"]
+    status |= {"reason": TRIED.reason, "message": f"run 1: {state}: failed by errors; {TRIED.message}"}
+    status["variants"][0] |= {"phase": "Refused", "reason": "ProofFailed", "message": "row 3 differs"}
+    status["variants"][1] |= {"phase": "Retired", "reason": "NoReadyPods", "message": "has no ready pods"}
+    status["metrics"] = [
+        {"name": "errors", "verdict": "provider-error", "reason": "PrometheusUnreachable", "summary": "no answer"}
+    ]
+    evidence = noted(record(made), Note(NOW, state, 10, "MetricsFailed", "failed by errors", "", REJECTED))
+    trouble = Failure("NoRequests", "the canary answered no request")
+    metrics = {**evidence.metrics, "latency": Gathered(trouble=trouble, unmeasured=trouble)}
+    return made, msgspec.structs.replace(evidence, metrics=metrics)
+
+
+def shown(tandem: Tandem, *words: str) -> tuple[int, Any, int]:
+    """Exit code, document without its words, and lines of errors of a command."""
+    found = tandem(*words)
+    document = json.loads(found.stdout)
+    # two readings of one record differ in their hash alone
+    return found.exit_code, silent({**document, "evidence": None}), len(found.stderr.splitlines())
+
+
+@pytest.mark.parametrize("with_evidence", [True, False], ids=["evidence", "status"])
+@pytest.mark.parametrize("state", get_args(State))
+def test_what_is_shown(tandem: Tandem, target: FakeTarget, clock: Clock, state: str, with_evidence: bool) -> None:
+    made, evidence = talkative(state)
+    outcomes = []
+    for rewritten in (copy.deepcopy, garbled):
+        target.manifests["est"], clock.now = rewritten(made), NOW
+        if with_evidence:
+            target.records["est", 1] = msgspec.convert(rewritten(msgspec.to_builtins(evidence)), Record)
+        outcomes.append([shown(tandem, *words) for words in SHOWN])
+    assert outcomes[1] == outcomes[0]
+
+
+@pytest.mark.parametrize("verb", get_args(Verb))
+@pytest.mark.parametrize("state", get_args(State))
+def test_what_is_answered(tandem: Tandem, target: FakeTarget, state: str, verb: str) -> None:
+    made, _ = talkative(state)
+    target.revisions["a:v2"] = CANARY
+    outcomes = []
+    for rewritten in (copy.deepcopy, garbled):
+
+        def hears(plain: Manifest, command: Command, rewritten: Any = rewritten) -> None:
+            planned, run = schedule(parse(plain).spec), read(msgspec.convert(plain["status"]["run"], RunStatus))
+            assert planned is not None and run is not None
+            arm = Arm(pods=(2, 2), fit=True)
+            seen = Seen(wanted=CANARY, plan=run.plan, serving=STABLE, stable=arm, canary=arm, command=command)
+            after = decide(planned, run, seen, NOW)
+            assert after is not None
+            plain["status"]["run"] = rewritten(msgspec.to_builtins(write(after, steps=2)))
+
+        target.hears = hears
+        target.manifests["est"] = rewritten(made)
+        found = tandem(verb, "est", "--reason", "it is time", "-o", "json", "--timeout", "2s")
+        answer = silent({**json.loads(found.stdout), "id": ""}) if found.stdout else None
+        outcomes.append((found.exit_code, answer))
+    assert outcomes[1] == outcomes[0]

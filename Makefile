@@ -77,7 +77,7 @@ demo: $(VENV)/.demo  ## Train, serve, and ship a second version as a canary; BAD
 	$(BIN)/python examples/athlete/demo.py $(if $(BAD),--bad $(BAD))
 
 docs: $(VENV)/.dev  ## The docs as a site, in build/site; fails at a link that leads nowhere
-	$(BIN)/python docs/site.py
+	$(BIN)/python docs/make_site.py
 
 COMPILE := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	--no-emit-package tandem-core --no-emit-package tandem-transformer --no-emit-package tandem-predictor --no-emit-package tandem-rollout

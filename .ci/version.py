@@ -38,7 +38,7 @@ def read(root: Path = ROOT) -> str:
     """
     match = SOURCE.search((root / "pyproject.toml").read_text())
     if match is None:
-        raise ValueError(f"{root / 'pyproject.toml'} has no line such as: version = \"0.1.0\"")
+        raise ValueError(f'{root / "pyproject.toml"} has no line such as: version = "0.1.0"')
     return match["number"]
 
 
@@ -97,7 +97,9 @@ def _alternatives(glob: str) -> list[str]:
 
 def main() -> int:
     """Print, write or check the version."""
-    parser = argparse.ArgumentParser(description="Print the version, write another one everywhere, or check all places.")
+    parser = argparse.ArgumentParser(
+        description="Print the version, write another one everywhere, or check all places."
+    )
     parser.add_argument("version", nargs="?", help="the version to write, such as 0.2.0")
     parser.add_argument("--check", action="store_true", help="name the places that say another version")
     arguments = parser.parse_args()

@@ -83,7 +83,9 @@ def test_no_other_file_says_the_version_of_an_image(script: ModuleType) -> None:
         assert not re.search(r"\btandem-(?:transformer|predictor|controller):\d+\.\d+\.\d+", text), name
 
 
-@pytest.mark.parametrize("name", ["core/pyproject.toml", "charts/model/Chart.yaml", "rollout/Dockerfile", "docs/images.md"])
+@pytest.mark.parametrize(
+    "name", ["core/pyproject.toml", "charts/model/Chart.yaml", "rollout/Dockerfile", "docs/images.md"]
+)
 def test_a_place_that_differs_is_named(script: ModuleType, copy: Path, name: str) -> None:
     path = copy / name
     path.write_text(path.read_text().replace(script.read(copy), NEXT, 1))

@@ -36,11 +36,18 @@ def test_every_page_is_in_the_menu(script: ModuleType) -> None:
     assert {page for page in PAGES if page not in menu} == set()
 
 
+def test_what_a_newcomer_looks_for_is_linked_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    for name in ("CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md", "docs/decisions/README.md"):
+        assert f"({name})" in text
+
+
 def test_search_knows_every_page(site: Path) -> None:
     items = json.loads((site / "search.json").read_text())["items"]
     locations = {item["location"].partition("#")[0] for item in items}
-    names = {str(page.relative_to(ROOT)) for page in PAGES} - {"README.md"}
-    assert {name for name in names if f"{name.removesuffix('md')}html" not in locations} == set()
+    pages = {page.relative_to(ROOT) for page in PAGES} - {Path("README.md")}
+    expected = {str(page.with_name("index.html") if page.name == "README.md" else page.with_suffix(".html")) for page in pages}
+    assert expected <= locations
 
 
 def test_links_that_lead_nowhere_are_found(script: ModuleType, tmp_path: Path) -> None:

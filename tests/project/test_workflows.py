@@ -74,6 +74,8 @@ def test_a_workflow_has_a_name_limits_and_no_more_rights_than_it_says(path: Path
     assert workflow["on"]
     assert workflow["permissions"] == {"contents": "read"}
     assert "concurrency" in workflow
+    # without it a pipeline fails only where its last command does
+    assert workflow["defaults"] == {"run": {"shell": "bash"}}
     for name, job in workflow["jobs"].items():
         assert job["runs-on"] == "ubuntu-24.04", name
         assert 0 < job["timeout-minutes"] <= 120, name

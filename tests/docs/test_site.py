@@ -46,7 +46,9 @@ def test_search_knows_every_page(site: Path) -> None:
     items = json.loads((site / "search.json").read_text())["items"]
     locations = {item["location"].partition("#")[0] for item in items}
     pages = {page.relative_to(ROOT) for page in PAGES} - {Path("README.md")}
-    expected = {str(page.with_name("index.html") if page.name == "README.md" else page.with_suffix(".html")) for page in pages}
+    expected = {
+        str(page.with_name("index.html") if page.name == "README.md" else page.with_suffix(".html")) for page in pages
+    }
     assert expected <= locations
 
 

@@ -18,7 +18,22 @@ import yaml
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 TARGETS = set(re.findall(r"^([-a-z0-9]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-PROGRAMS = {"make", "python", "bash", "helm", "kubectl", "cosign", "gh", "git", "test", "mkdir", "tee", "tail", "eval", "true"}
+PROGRAMS = {
+    "make",
+    "python",
+    "bash",
+    "helm",
+    "kubectl",
+    "cosign",
+    "gh",
+    "git",
+    "test",
+    "mkdir",
+    "tee",
+    "tail",
+    "eval",
+    "true",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -38,7 +53,7 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def load(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a SafeLoader
+    document: dict[str, Any] = yaml.load(path.read_text(), _Loader)
     return document
 
 
@@ -180,7 +195,9 @@ def test_dependency_updates_cover_every_lock_image_and_workflow() -> None:
     assert set(updates["docker"]["directories"]) == dockerfiles
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda path: path.stem
+)
 def test_a_form_of_issues_has_what_github_asks_for(path: Path) -> None:
     form = load(path)
     assert {"name", "description", "body"} <= set(form)
@@ -233,7 +250,12 @@ def test_scripts_for_kind_are_right_bash(name: str) -> None:
 def test_versions_on_kind_are_those_that_the_install_guide_names() -> None:
     script = (ROOT / "tests/cluster/kind/platform").read_text()
     guide = (ROOT / "docs/kubernetes/install.md").read_text().partition("## Where it was run")[2]
-    for name, shown in [("KSERVE", "KServe"), ("ENVOY_GATEWAY", "Envoy Gateway"), ("KEDA", "KEDA"), ("PROMETHEUS_OPERATOR", "operator")]:
+    for name, shown in [
+        ("KSERVE", "KServe"),
+        ("ENVOY_GATEWAY", "Envoy Gateway"),
+        ("KEDA", "KEDA"),
+        ("PROMETHEUS_OPERATOR", "operator"),
+    ]:
         (version,) = re.findall(rf"^{name}=v?(\S+)$", script, re.MULTILINE)
         assert f"{shown} {version}" in guide.replace("\n", " ")
 

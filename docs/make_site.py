@@ -122,7 +122,8 @@ def build() -> Path:
         subprocess.CalledProcessError: if Zensical refuses a page.
     """
     project = tomllib.loads(CONFIGURATION.read_text())["project"]
-    sources, site = ROOT / project["docs_dir"], ROOT / project["site_dir"]
+    sources: Path = ROOT / project["docs_dir"]
+    site: Path = ROOT / project["site_dir"]
     for folder in (sources, site):
         shutil.rmtree(folder, ignore_errors=True)
     for path in sorted(reachable(ROOT / page for page in menu(project["nav"]))):

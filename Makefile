@@ -7,7 +7,8 @@ PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check test e2e e2e-core bench bench-controller fuzz fairness structure sim demo lock proto manifests clean
+.PHONY: help fmt check quick test coverage e2e e2e-core bench bench-controller fuzz fairness structure sim demo docs lock proto
+.PHONY: manifests version clean
 
 help:  ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^[-a-z0-9]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,12 +37,23 @@ check: $(VENV)/.dev  ## Formatting, lint, types and layers
 	$(BIN)/mypy core/tandem transformer/tandem_transformer predictor/tandem_predictor rollout/tandem_rollout cli/tandem_cli
 	$(BIN)/lint-imports --no-cache
 
+# Whole folders of what computes and what is served in one process, less the files whose tests start processes and wait for
+# them: about 75 s of processor time. Nothing is chosen by luck or by what failed last.
+QUICK := core/tests rollout/tests/engine rollout/tests/render transformer/tests predictor/tests
+SLOW := core/tests/oip core/tests/stores $(addprefix transformer/tests/test_,server.py metrics.py balancing.py) predictor/tests/test_server.py
+
+quick: $(VENV)/.dev  ## The fast core of the tests, in less than a minute on two cores
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(QUICK) $(addprefix --ignore=,$(SLOW))
+
 # What computes runs in two processes. What starts whole stacks, and asks whether they keep up, has the machine to itself.
 COMPUTES := tests/charts tests/simulation tests/validation
 
 test: $(VENV)/.dev  ## All tests, against real Valkey, Envoy and ONNX Runtime
 	$(BIN)/python -m pytest -n 2 --dist worksteal */tests $(COMPUTES)
 	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(COMPUTES))
+
+coverage: $(VENV)/.dev  ## Coverage of the packages by their own tests; fails below the floor in pyproject.toml
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-report=xml:build/coverage.xml */tests
 
 e2e: $(VENV)/.dev  ## All tests on the Kubernetes cluster that KUBECONFIG names
 	TANDEM_E2E=1 $(BIN)/python -m pytest -v --timeout=1800 tests/cluster
@@ -70,6 +82,9 @@ sim: $(VENV)/.dev  ## Rollouts of simulated traffic; results in benchmarks/resul
 demo: $(VENV)/.demo  ## Train, serve, and ship a second version as a canary; BAD=errors|latency|drift: a faulty one
 	$(BIN)/python examples/athlete/demo.py $(if $(BAD),--bad $(BAD))
 
+docs: $(VENV)/.dev  ## The docs as a site, in build/site; fails at a link that leads nowhere
+	$(BIN)/python docs/make_site.py
+
 COMPILE := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	--no-emit-package tandem-core --no-emit-package tandem-transformer --no-emit-package tandem-predictor --no-emit-package tandem-rollout
 
@@ -92,5 +107,9 @@ manifests: $(VENV)/.dev  ## Generate what is generated in charts and manifests
 	$(BIN)/python charts/values_docs.py charts/tandem charts/model
 	$(BIN)/python manifests/generate.py
 
+version:  ## Print the version; TO=0.2.0 writes another one everywhere
+	@$(PYTHON) .ci/version.py $(TO)
+	$(if $(TO),@$(MAKE) manifests)
+
 clean:  ## Remove what was installed and generated
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis examples/*/data examples/*/bundles
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build examples/*/data examples/*/bundles

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Final
 
 import msgspec
+
+_VERSION: Final = version("tandem-rollout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +30,9 @@ class Platform:
         controller_namespace: Namespace of the controller, which asks transformers for their proof.
     """
 
-    transformer_image: str = "tandem-transformer:0.1.0"
-    predictor_image: str = "tandem-predictor:0.1.0"
-    predictor_gpu_image: str = "tandem-predictor:0.1.0-cuda"
+    transformer_image: str = f"tandem-transformer:{_VERSION}"
+    predictor_image: str = f"tandem-predictor:{_VERSION}"
+    predictor_gpu_image: str = f"tandem-predictor:{_VERSION}-cuda"
     triton_image: str = "nvcr.io/nvidia/tritonserver:26.10-py3"
     domain: str = "example.com"
     prometheus: str = "http://prometheus-operated.monitoring:9090"

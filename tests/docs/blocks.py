@@ -14,7 +14,8 @@ from typing import Any
 from tandem import TandemError
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_AT_THE_ROOT = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+PAGES = [*(ROOT / name for name in _AT_THE_ROOT), *sorted((ROOT / "docs").rglob("*.md"))]
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$(?:\n+```(text|json)\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# ([\w/.]+\.(?:py|toml))\n")
 

@@ -402,13 +402,13 @@ async def test_images_stay_what_they_were_under_a_newer_controller(here: World, 
     given(here, bundle={"image": "athlete:v1"})
     await ctl.run()
     before = here.server.all("inferenceservices")
-    async with controller(here, Platform(transformer_image="tandem-transformer:0.2.0")) as newer:
+    async with controller(here, Platform(transformer_image="tandem-transformer:of-tomorrow")) as newer:
         await newer.run()
         assert here.server.all("inferenceservices") == before
         given(here, bundle={"image": "athlete:v2"})
         await newer.run()
     images = {each["spec"]["transformer"]["containers"][0]["image"] for each in here.server.all("inferenceservices")}
-    assert images == {"tandem-transformer:0.1.0", "tandem-transformer:0.2.0"}
+    assert images == {Platform().transformer_image, "tandem-transformer:of-tomorrow"}
 
 
 async def test_pods_stay_what_they_were_under_a_controller_that_renders_otherwise(

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import uvloop
 
-from tandem_predictor import jsonlog, server
+from tandem import logs
+from tandem_predictor import server
 from tandem_predictor.config import parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code: 0 after an orderly end, 1 if a model was refused."""
     config = parse(argv)
-    jsonlog.configure()
+    logs.configure()
     return uvloop.run(server.serve(config))
 
 

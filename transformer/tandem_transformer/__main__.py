@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import uvloop
 
+from tandem import logs
 from tandem.errors import TandemError
 from tandem_transformer import config as configuration
-from tandem_transformer import logs, processes
+from tandem_transformer import processes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

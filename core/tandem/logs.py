@@ -48,7 +48,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _encode_any(entry: dict[str, Any]) -> str:
-    """The line for values that msgspec refuses: half of a surrogate pair, as in a path that is not UTF-8, or odd keys."""
+    """The line for what msgspec refuses, such as half of a surrogate pair, as in a path that is not UTF-8."""
     try:
         line = json.dumps(entry, default=str, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):

@@ -45,7 +45,9 @@ def test_times_are_utc_with_milliseconds_wherever_the_process_runs(created: floa
         f"print(JsonFormatter().format(logging.makeLogRecord({{'created': {created}}})))\n"
     )
     environment = {"TZ": "Asia/Kathmandu", "PATH": ""}
-    result = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
     assert json.loads(result.stdout)["time"] == time
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from tandem.bundle import DIGEST_VARIABLE, MODEL_DIR
 from tandem.oip.settings import Flag, ServerSettings, boolean, duration, natural, parser_of, positive, span
-from tandem_transformer.traffic import UNIT_HEADER
+from tandem.telemetry import UNIT_HEADER
 
 PROTOCOLS = ("v2", "grpc-v2", "inprocess")
 STORE_VARIABLE = "TANDEM_STORE"

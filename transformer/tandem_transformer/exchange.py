@@ -18,11 +18,12 @@ from tandem.errors import DeadlineExceeded, Internal, MalformedRequest, Overload
 from tandem.oip import InferRequest, encoding, rest
 from tandem.oip.jsonscan import LONG
 from tandem.rows import Row
-from tandem_transformer.batch import STAGES, Answer, Call
+from tandem.telemetry import STAGES, TRAFFIC_HEADER
+from tandem_transformer.batch import Answer, Call
 from tandem_transformer.config import Config
 from tandem_transformer.explain import vectors
 from tandem_transformer.service import Service
-from tandem_transformer.traffic import HEADER, traffic_of
+from tandem_transformer.traffic import traffic_of
 from tandem_transformer.v1 import V1
 from tandem_transformer.v2 import V2
 
@@ -37,7 +38,7 @@ access_log = logging.getLogger("tandem.access")
 TIMEOUT_HEADER = b"x-envoy-expected-rq-timeout-ms"
 """Milliseconds that the client's side will wait; Envoy sets it on every request that it forwards."""
 
-_TRAFFIC_HEADER = HEADER.encode()
+_TRAFFIC_HEADER = TRAFFIC_HEADER.encode()
 _JSON = (b"content-type", b"application/json")
 _HEADER_LENGTH = rest.HEADER_LENGTH.lower().encode()
 _encode = msgspec.json.Encoder().encode

@@ -26,13 +26,11 @@ from tandem_rollout.analysis.verdict import (
     judge_ratio,
     unknown,
 )
+from tandem_rollout.gates import LEAST_ROWS as LEAST_ROWS
 from tandem_rollout.gates import Metric
 
 _MOST_OF_ONE = 0.5
 """Part of the failures above which they are one client's."""
-
-LEAST_ROWS = 1000
-"""Rows of the canary without which drift neither passes nor fails, where nothing is said."""
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
@@ -197,7 +195,7 @@ def _standing(verdict: Verdict, gathered: Gathered) -> Verdict:
 
 def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
     evidence = gathered.drift or drift.start(0)
-    least = float(metric.least_requests or LEAST_ROWS)
+    least = metric.least_rows
     verdict = judge_drift(
         evidence,
         limit=metric.limit,

@@ -13,6 +13,9 @@ MetricType = Literal["errors", "latency", "degraded", "drift", "ratio", "assignm
 LEAST_ROWS: Final = 1000
 """Rows of the canary without which drift neither passes nor fails, where nothing is said."""
 
+ERRORS_IN_PODS: Final = "errors-in-pods"
+"""Default name of a metric of errors that pods count, as there should be one of each."""
+
 _FLOOR: Final = 0.002
 
 
@@ -104,7 +107,7 @@ class Metric(Struct, frozen=True):
     @property
     def called(self) -> str:
         """Its name."""
-        return self.name or (f"{self.type}-in-pods" if self.type == "errors" and self.where == "pods" else self.type)
+        return self.name or (ERRORS_IN_PODS if self.type == "errors" and self.where == "pods" else self.type)
 
     @property
     def least_rows(self) -> float:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tandem_rollout.crd import structural
 from tandem_rollout.fields import RolloutName
+from tandem_rollout.schema import structural
 from tandem_rollout.spec import RolloutSpec
 
 PATH: Final = Path(__file__).parent / "model" / "values.schema.json"

@@ -5,8 +5,9 @@ import math
 
 from rich.console import Console
 
+from tandem.telemetry import STAGES
 from tandem_cli.local.live import Scraped, Window, line, table
-from tandem_cli.local.scrape import STAGES, TOTAL, Histogram, Measured
+from tandem_cli.local.scrape import TOTAL, Histogram, Measured
 
 
 def window() -> Window:

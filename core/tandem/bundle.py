@@ -45,6 +45,9 @@ GOLDEN = "golden.npz"
 DIGEST_VARIABLE = "TANDEM_BUNDLE_DIGEST"
 """Environment variable of both halves with the digest that their bundle must have, or its beginning."""
 
+MODEL_DIR = "/mnt/models"
+"""Where KServe puts a bundle into the containers of both."""
+
 _MAX_MANIFEST_BYTES = 64 * 2**20
 
 

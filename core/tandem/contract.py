@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import keyword
 import math
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -60,7 +61,14 @@ _ARTICLES = {
     "string": "a string",
     "timestamp": "an RFC 3339 timestamp",
 }
-_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+SIGNS: Final = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+"""How a rule about the range is written, by its name."""
+
+HOLDS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt,
+}  # fmt: skip
+"""Whether such a rule holds of a value, or of each value of a column, and a bound."""
+
 _JSON_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _JSON_TYPES: dict[str, dict[str, str]] = {
     "float64": {"type": "number"},
@@ -211,11 +219,7 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.enum is not None and value not in self.enum:
             return f"must be one of {', '.join(map(str, self.enum))}"
         return next(
-            (
-                f"must be {_SIGNS[rule]} {bound}"
-                for rule, bound in self.bounds.items()
-                if not _holds(rule, value, bound)
-            ),
+            (f"must be {SIGNS[rule]} {bound}" for rule, bound in self.bounds.items() if not HOLDS[rule](value, bound)),
             None,
         )
 
@@ -389,10 +393,6 @@ def as_field(field: Field | FieldType, name: str) -> Field:
 def _has_type(value: Any, type_: str) -> bool:
     # bool is an int to Python, but not to a client
     return isinstance(value, _PYTHON_TYPES[type_]) and (type_ == "bool" or not isinstance(value, bool))
-
-
-def _holds(rule: str, value: float, bound: float) -> bool:
-    return {"ge": value >= bound, "gt": value > bound, "le": value <= bound, "lt": value < bound}[rule]
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

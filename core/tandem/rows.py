@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from tandem.columns import is_null, read_column
-from tandem.contract import Column, Columns, Contract, Field, ZonedDatetime, naive_utc
+from tandem.contract import HOLDS, SIGNS, Column, Columns, Contract, Field, ZonedDatetime, naive_utc
 from tandem.errors import ContractViolation, DefinitionError, Violation
 from tandem.features import nan_rows
 from tandem.tables import Table, columns_of
@@ -231,9 +231,9 @@ def _broken(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
     if field.type == "timestamp" and not field.optional:
         yield "must be given", np.isnat(column)
     for rule, bound in field.bounds.items():
-        wrong = ~_HOLDS[rule](column, bound) & ~absent
+        wrong = ~HOLDS[rule](column, bound) & ~absent
         if wrong.any():
-            yield f"must be {_SIGNS[rule]} {bound}", wrong
+            yield f"must be {SIGNS[rule]} {bound}", wrong
     if field.enum is not None:
         yield f"must be one of {', '.join(map(str, field.enum))}", ~np.isin(column, np.array(field.enum, field.dtype))
 
@@ -283,8 +283,6 @@ def _wire_type(field: Field) -> Any:
     return Annotated[list[value], msgspec.Meta(min_length=field.length, max_length=field.length)]  # type: ignore[valid-type]
 
 
-_SIGNS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-_HOLDS = {"ge": operator.ge, "gt": operator.gt, "le": operator.le, "lt": operator.lt}
 _EXTREMES: dict[str, tuple[float | int, float | int]] = {
     "float64": (float(np.finfo(np.float64).min), float(np.finfo(np.float64).max)),
     "int64": (-(2**63), 2**63 - 1),

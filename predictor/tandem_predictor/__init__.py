@@ -16,5 +16,4 @@ warmup.py       first runs, and how long a batch takes
 golden.py       golden rows replayed against the session
 triton.py       the same bundle as a Triton model repository
 metrics.py      Prometheus metrics
-jsonlog.py      log lines
 """

@@ -5,17 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-import uvloop
-
-from tandem_predictor import jsonlog, server
+from tandem import logs
+from tandem.oip import serving
+from tandem_predictor import server
 from tandem_predictor.config import parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code: 0 after an orderly end, 1 if a model was refused."""
+    """Serve until SIGTERM or SIGINT.
+
+    Returns:
+        0 after a graceful stop, 1 if a model is refused or a port is taken or lost, 2 if the command line is invalid.
+    """
     config = parse(argv)
-    jsonlog.configure()
-    return uvloop.run(server.serve(config))
+    logs.configure()
+    return serving.run(server.serve(config))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import msgspec
 from tandem.errors import Internal, MalformedRequest, MethodNotAllowed, RequestError, RequestTooLarge
 from tandem.oip import InferRequest, encoding, rest
 from tandem.oip.jsonscan import LONG
+from tandem.oip.rest import HEADER_LENGTH_KEY
 from tandem_predictor.admission import Admission
 from tandem_predictor.metrics import Metrics
 from tandem_predictor.model import Model
@@ -31,7 +32,6 @@ _SUFFIX: Final = "/infer"
 # One thread each: several would only wait for each other, and hold the memory of several bodies.
 _reader: Final = ThreadPoolExecutor(1, "reader")
 _writer: Final = ThreadPoolExecutor(1, "writer")
-_HEADER_LENGTH: Final = rest.HEADER_LENGTH.lower().encode()
 
 
 class _Head(NamedTuple):
@@ -112,7 +112,7 @@ class App:
     def _check_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> _Head:
         header_length, content_encoding, accepted = None, b"", b""
         for name, value in headers:
-            if name == _HEADER_LENGTH:
+            if name == HEADER_LENGTH_KEY:
                 header_length = _integer(rest.HEADER_LENGTH, value)
             elif name == b"content-length":
                 if _integer("Content-Length", value) > self._max_body_bytes:
@@ -153,7 +153,7 @@ async def _respond(send: Send, status: int, content: bytes, headers: list[tuple[
 def _headers(body: rest.Body) -> list[tuple[bytes, bytes]]:
     if body.header_length is None:
         return [(b"content-type", b"application/json")]
-    return [(b"content-type", b"application/octet-stream"), (_HEADER_LENGTH, b"%d" % body.header_length)]
+    return [(b"content-type", b"application/octet-stream"), (HEADER_LENGTH_KEY, b"%d" % body.header_length)]
 
 
 def _encoded(body: rest.Body, accepted: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:

@@ -112,6 +112,7 @@ class Repository:
                     try:
                         return await self._load(source)
                     except BundleError as error:
+                        logger.error("refused: %s", error, extra={"model": name})
                         raise MalformedRequest(str(error), code="model_refused") from None
             raise NotFound(f"model {name!r} is not in the model repository")
 
@@ -180,7 +181,6 @@ class Repository:
             model = await asyncio.to_thread(Model, source, self._config, self._metrics.of(source.name))
         except BundleError as error:
             self._reasons[source.name] = str(error)
-            logger.error("refused: %s", error, extra={"model": source.name})
             raise
         self._models[source.name] = model
         self.changed()

@@ -11,29 +11,17 @@ import numpy as np
 
 from tandem.bundle import MODEL
 from tandem.errors import BundleError, Internal, MalformedRequest
-from tandem.oip import DATATYPES
+from tandem.oip import DATATYPES, datatype_of
 from tandem.oip.tensors import Array, bytes_array
 from tandem.onnx_files import Graph, missing_files
-from tandem.onnx_model import NO_ZIPMAP
+from tandem.onnx_model import DTYPES, NO_ZIPMAP
 from tandem.onnx_runtime import onnxruntime, open_session
 
 Feeds = dict[str, Array]
 
-_DATATYPES: Final[Mapping[str, str]] = {
-    "tensor(bool)": "BOOL",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(float16)": "FP16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(string)": "BYTES",
-}
+_DATATYPES: Final[Mapping[str, str]] = {name: datatype_of(np.dtype(dtype)) for name, dtype in DTYPES.items()}
+"""Datatypes of the Open Inference Protocol by the names that ONNX Runtime gives to tensor types."""
+
 _FATAL: Final = 4
 
 

@@ -33,9 +33,9 @@ def test_short_names_of_execution_providers() -> None:
     [
         (["--enable_docs_url", "1"], "unrecognized arguments: --enable_docs_url"),
         (["--work", "1"], "unrecognized arguments: --work"),
-        (["--http_port", "-1"], "http_port: -1 is negative"),
-        (["--max_batch_size", "0"], "max_batch_size: 0 is less than 1"),
-        (["--max_batch_delay_ms", "nan"], "max_batch_delay_ms: nan is no duration"),
+        (["--http_port", "-1"], "http_port: must be a port"),
+        (["--max_batch_size", "0"], "max_batch_size: must be at least 1"),
+        (["--max_batch_delay_ms", "nan"], "max_batch_delay_ms: must be a time"),
     ],
 )
 def test_refused(argv: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,28 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import dataclasses
-import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
 
+from tandem import logs
 from tandem_rollout.platform import Platform
-
-
-class _Json(logging.Formatter):
-    """One JSON object per line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": self.formatTime(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,9 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--namespace", default=None, help="look after this namespace only")
     parser.add_argument("--metrics_port", type=int, default=8080, help="port of /metrics, 0 for none")
     options = vars(parser.parse_args(argv))
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Json())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logs.configure()
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
         _ = Platform(allowed_domains=options["allowed_domains"]).domains

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
 from tandem_rollout import EVIDENCE_KIND, EVIDENCE_PLURAL, GROUP, KIND, PLURAL, VERSION
+from tandem_rollout.fields import RolloutName
 from tandem_rollout.messages import rule
-from tandem_rollout.rules import RULES
-from tandem_rollout.spec import RolloutSpec
+from tandem_rollout.schema import Schema, spec_schema, structural
 from tandem_rollout.status import RolloutStatus
 
-Schema = dict[str, Any]
-
-_DROPPED: Final = ("title", "$defs", "additionalProperties")
 _COLUMNS: Final = (
     ("Model", ".spec.model", "string", 1),
     ("Ready", ".status.ready", "string", 0),
@@ -36,13 +32,10 @@ MOST_EVIDENCE: Final = 1 << 20
 
 def crd() -> dict[str, Any]:
     """The CustomResourceDefinition: a structural schema with CEL rules, printer columns and the status subresource."""
-    spec = _with_words(structural(RolloutSpec))
-    for where, expression, message in RULES:
-        for schema in _at(spec, where):
-            schema.setdefault("x-kubernetes-validations", []).append({"rule": expression, "message": message})
+    name = msgspec.json.schema(RolloutName)
     name_rule = {
-        "rule": "self.metadata.name.size() <= 22 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "message": "metadata.name may have 22 characters at most, a-z, 0-9 and -, and begins with a letter",
+        "rule": f"self.metadata.name.size() <= {name['maxLength']} && self.metadata.name.matches('{name['pattern']}')",
+        "message": f"metadata.name must be {rule(name)}",
     }
     schema = {
         "type": "object",
@@ -52,7 +45,7 @@ def crd() -> dict[str, Any]:
             "apiVersion": {"type": "string"},
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
-            "spec": spec,
+            "spec": _with_words(spec_schema()),
             "status": structural(RolloutStatus),
         },
         "x-kubernetes-validations": [name_rule],
@@ -117,83 +110,15 @@ def _definition(kind: str, plural: str, names: Schema, version: Schema) -> Schem
     }
 
 
-def structural(kind: type) -> Schema:
-    """The structural schema of a struct, without rules of CEL."""
-    schema = msgspec.json.schema(kind)
-    return _convert(schema, schema["$defs"])
-
-
-def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
-    """A JSON Schema of msgspec's as Kubernetes takes it: no references, no unions with null, no closed objects."""
-    if "$ref" in schema:
-        target = defs[schema["$ref"].rpartition("/")[2]]
-        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
-    if "anyOf" in schema:
-        some, *others = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
-        if others:  # of a quantity
-            kept = {key: schema[key] for key in ("description", "default") if schema.get(key)}
-            return {**kept, "x-kubernetes-int-or-string": True}
-        schema = {**some, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
-        return _convert(schema, defs)
-    converted = {key: value for key, value in schema.items() if key not in _DROPPED and not _is_empty(key, value)}
-    for bound in ("minimum", "maximum"):
-        exclusive = f"exclusive{bound.capitalize()}"
-        if exclusive in schema:  # Kubernetes has the form of JSON Schema's fourth draft
-            converted[bound], converted[exclusive] = schema[exclusive], True
-    if "enum" in schema:
-        converted["type"] = "string"
-    if schema.get("type") == "integer":
-        converted["format"] = "int64"
-    if "properties" in schema:
-        converted["properties"] = {name: _convert(own, defs) for name, own in schema["properties"].items()}
-    elif schema.get("type") == "object":
-        values = schema.get("additionalProperties")
-        if values:
-            converted["additionalProperties"] = _convert(values, defs)
-        else:
-            converted["x-kubernetes-preserve-unknown-fields"] = True
-    if "items" in schema:
-        converted["items"] = _convert(schema["items"], defs) if schema["items"] else _FREE
-        if key := _key(converted["items"]):
-            converted["x-kubernetes-list-type"], converted["x-kubernetes-list-map-keys"] = "map", [key]
-    return converted
-
-
 def _with_words(schema: Schema) -> Schema:
     """A structural schema with rules of CEL for its patterns: of a pattern, an API server shows the expression only."""
     worded = {key: value for key, value in schema.items() if key != "pattern"}
     if "pattern" in schema:
         validation = {"rule": f"self.matches(r'{schema['pattern']}')", "message": f"must be {rule(schema)}"}
-        worded["x-kubernetes-validations"] = [validation]
+        worded["x-kubernetes-validations"] = [validation, *schema.get("x-kubernetes-validations", ())]
     if "properties" in schema:
         worded["properties"] = {name: _with_words(own) for name, own in schema["properties"].items()}
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), dict):
             worded[key] = _with_words(schema[key])
     return worded
-
-
-_FREE: Final[Schema] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-
-
-def _key(items: Schema) -> str | None:
-    """The property by which elements of a list are told apart."""
-    required = items.get("required", ())
-    # a type tells conditions apart; there may be several metrics of one
-    keys = ("type",) if "status" in required else ("inferenceService", "name")
-    return next((key for key in keys if key in required and items.get("type") == "object"), None)
-
-
-def _is_empty(key: str, value: Any) -> bool:
-    return key in ("default", "description", "required") and value is not False and not value
-
-
-def _at(schema: Schema, path: str) -> Iterator[Schema]:
-    """The schemas that a rule is meant for."""
-    if path == "bundle":
-        yield schema["properties"]["bundle"]
-        yield schema["properties"]["variants"]["items"]["properties"]["bundle"]
-        return
-    for name in filter(None, path.split(".")):
-        schema = schema["properties"][name]
-    yield schema

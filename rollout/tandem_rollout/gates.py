@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
@@ -10,7 +10,13 @@ from tandem_rollout.fields import Duration, Struct
 
 MetricType = Literal["errors", "latency", "degraded", "drift", "ratio", "assignment"]
 
-_FLOOR = 0.002
+LEAST_ROWS: Final = 1000
+"""Rows of the canary without which drift neither passes nor fails, where nothing is said."""
+
+ERRORS_IN_PODS: Final = "errors-in-pods"
+"""Default name of a metric of errors that pods count, as there should be one of each."""
+
+_FLOOR: Final = 0.002
 
 
 class Metric(Struct, frozen=True):
@@ -41,7 +47,7 @@ class Metric(Struct, frozen=True):
     ] = 2.0
     floor: Annotated[
         Annotated[float, Meta(ge=0, lt=1)] | None,
-        Meta(description="A rate that nobody would mind. Default: 0.002; 0, none, for latency."),
+        Meta(description=f"A rate that nobody would mind. Default: {_FLOOR:g}; 0, none, for latency."),
     ] = None
     alpha: Annotated[float, Meta(gt=0, lt=1, description="Chance at most to roll back a version that is no worse.")] = (
         0.008
@@ -72,7 +78,7 @@ class Metric(Struct, frozen=True):
         Meta(
             ge=0,
             description="Requests of the canary without which the metric does not pass. drift: rows without which it "
-            "does not fail either; rows that come together count less. Default for drift: 1000.",
+            f"does not fail either; rows that come together count less. Default for drift: {LEAST_ROWS}.",
         ),
     ] = 0
     requests: Annotated[
@@ -101,7 +107,12 @@ class Metric(Struct, frozen=True):
     @property
     def called(self) -> str:
         """Its name."""
-        return self.name or (f"{self.type}-in-pods" if self.type == "errors" and self.where == "pods" else self.type)
+        return self.name or (ERRORS_IN_PODS if self.type == "errors" and self.where == "pods" else self.type)
+
+    @property
+    def least_rows(self) -> float:
+        """Rows of the canary without which drift neither passes nor fails."""
+        return float(self.least_requests or LEAST_ROWS)
 
     @property
     def tolerated(self) -> float:

@@ -9,8 +9,8 @@ import msgspec
 
 from tandem_rollout.fields import InvalidSpecError, RolloutName
 from tandem_rollout.messages import rule, spec_message
-from tandem_rollout.rules import check
 from tandem_rollout.spec import Rollout, RolloutSpec
+from tandem_rollout.validation import check
 
 
 def parse(manifest: Mapping[str, Any]) -> Rollout:

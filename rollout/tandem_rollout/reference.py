@@ -143,7 +143,7 @@ def _bounds(schema: Schema) -> Iterator[str]:
 
 def _rules() -> str:
     """Rules that span fields."""
-    rows = [f"| `{'.'.join(filter(None, ('spec', where)))}` | {message} |" for where, _, message in RULES]
+    rows = [f"| `{own.path}` | {own.message} |" for own in RULES]
     head = ["## Rules that span fields", "", "The API server refuses a spec that breaks one of them.", ""]
     return "\n".join([*head, "| where | rule |", "|---|---|", *rows, ""])
 

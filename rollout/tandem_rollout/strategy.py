@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
 from tandem_rollout.fields import HEADER, HOSTNAME, Duration, Name, Struct
+
+MOST_STEPS: Final = 20
+"""Most steps of a canary."""
 
 
 class Static(Struct, frozen=True):
@@ -57,7 +60,7 @@ class Canary(Struct, frozen=True):
 
     steps: Annotated[
         list[Step],
-        Meta(min_length=1, max_length=20, description="Weights, rising. After the last one comes promotion."),
+        Meta(min_length=1, max_length=MOST_STEPS, description="Weights, rising. After the last one comes promotion."),
     ] = field(default_factory=lambda: [Step(weight=10)])
     bake: Annotated[
         Duration,

@@ -59,6 +59,9 @@ GOOD: Final[dict[str, Spec]] = {
             ]
         }
     ),
+    "errors here and there": canary(
+        analysis={"metrics": [{"type": "errors"}, {"type": "errors", "where": "pods"}, {"type": "drift", "name": ""}]}
+    ),
     "A/B with analysis": {"variants": variants("a", "b"), "strategy": {"abTest": {}}, "analysis": {}},
     "shadow": {
         "variants": [*variants("v1"), *variants("v2", weight=0)],
@@ -87,7 +90,7 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
     "bundle and variants": (bundled(variants=variants("v1")), "spec: give either bundle or variants"),
     "no variants": ({"variants": []}, "spec: give either bundle or variants"),
     "no weight": ({"variants": variants("v1", weight=0)}, "spec.variants: at least one variant needs a weight above 0"),
-    "one name twice": ({"variants": variants("v1", "v1")}, "spec.variants: names of variants must differ"),
+    "one name twice": ({"variants": variants("v1", "v1")}, "spec.variants[1].name: duplicate value 'v1'"),
     "eight variants": ({"variants": variants(*"abcdefgh")}, "spec.variants: "),
     "a variant without bundle": ({"variants": [{"name": "v1", "weight": 1}]}, "spec.variants[0]: "),
     "a variant without name": ({"variants": [{"bundle": IMAGE, "weight": 1}]}, "spec.variants[0]: "),
@@ -103,9 +106,9 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
     "image and uri": ({"bundle": {**IMAGE, "uri": "s3://b/p"}}, "spec.bundle: give exactly one of image, pvc and uri"),
     "image and pvc in a variant": (
         {"variants": variants("v1", bundle={**IMAGE, "pvc": {"claimName": "c"}})},
-        "variant 'v1', bundle: give exactly one of image, pvc and uri",
+        "spec.variants[0].bundle: give exactly one of image, pvc and uri",
     ),
-    "modelcar of a uri": ({"bundle": {"uri": "s3://b/p", "modelcar": True}}, "spec.bundle: modelcar needs an image"),
+    "modelcar of a uri": ({"bundle": {"uri": "s3://b/p", "modelcar": True}}, "spec.bundle.modelcar: needs an image"),
     "uri without scheme": ({"bundle": {"uri": "bucket/path"}}, "spec.bundle.uri: "),
     "pvc without claim": ({"bundle": {"pvc": {}}}, "spec.bundle.pvc: "),
     "version that is no part of a path": ({"bundle": {**IMAGE, "version": "a/b"}}, "spec.bundle.version: "),
@@ -138,26 +141,36 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
     ),
     "ratio without events": (
         canary(analysis={"metrics": [{"type": "ratio", "requests": 'a_total{inferenceservice="$inferenceservice"}'}]}),
-        "spec.analysis.metrics: ratio: type ratio needs requests and events",
+        "spec.analysis.metrics[0].events: a metric of type ratio needs events",
     ),
     "assignment without units": (
         canary(analysis={"metrics": [{"type": "assignment"}]}),
-        "spec.analysis.metrics: assignment: type assignment needs requests",
+        "spec.analysis.metrics[0].requests: a metric of type ratio or assignment needs requests",
     ),
     "requests of both versions": (
         canary(analysis={"metrics": [{"type": "ratio", "requests": "a_total", "events": "$inferenceservice"}]}),
-        "spec.analysis.metrics: ratio: requests must say $inferenceservice",
+        "spec.analysis.metrics[0].requests: a metric of type ratio or assignment needs requests that say",
     ),
     "events of both versions": (
         canary(analysis={"metrics": [{"type": "ratio", "requests": "$inferenceservice", "events": "$namespace"}]}),
-        "spec.analysis.metrics: ratio: events must say $inferenceservice",
+        "spec.analysis.metrics[0].events: a metric of type ratio needs events that say $inferenceservice",
     ),
     "units of something else": (
         canary(analysis={"metrics": [{"type": "assignment", "requests": "$inferenceservices"}]}),
-        "spec.analysis.metrics: assignment: requests must say $inferenceservice",
+        "spec.analysis.metrics[0].requests: a metric of type ratio or assignment needs requests that say",
     ),
     "a margin of 1": (canary(analysis={"metrics": [{"type": "errors", "margin": 1}]}), "spec.analysis.metrics[0]."),
     "a floor of 1": (canary(analysis={"metrics": [{"type": "errors", "floor": 1}]}), "spec.analysis.metrics[0]."),
+    "two metrics of one name": (
+        canary(analysis={"metrics": [{"type": "errors"}, {"type": "latency", "name": "errors"}]}),
+        "spec.analysis.metrics: names of metrics must differ; the default is the type",
+    ),
+    "two metrics of one name by default": (
+        canary(
+            analysis={"metrics": [{"type": "errors", "where": "pods"}, {"type": "drift", "name": "errors-in-pods"}]}
+        ),
+        "spec.analysis.metrics: names of metrics must differ",
+    ),
     "no interval": (canary(analysis={"interval": "500ms"}), "spec.analysis.interval: must be 1s or more"),
     "unknown strategy": (bundled(strategy={"random": {}}), "spec.strategy: "),
     "active is no variant": (
@@ -193,24 +206,24 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
     ),
     "transformer's pods": (
         bundled(autoscaling={"transformer": {"minReplicas": 3, "maxReplicas": 2}}),
-        "spec.autoscaling.transformer: minReplicas must not be above maxReplicas",
+        "spec.autoscaling.transformer.minReplicas: must not be above maxReplicas",
     ),
     "predictor's pods": (
         bundled(autoscaling={"predictor": {"minReplicas": 3, "maxReplicas": 2}}),
-        "spec.autoscaling.predictor: minReplicas must not be above maxReplicas",
+        "spec.autoscaling.predictor.minReplicas: must not be above maxReplicas",
     ),
     "more pods than the default allows": (
         bundled(autoscaling={"predictor": {"minReplicas": 5}}),
-        "spec.autoscaling.predictor: minReplicas must not be above maxReplicas",
+        "spec.autoscaling.predictor.minReplicas: must not be above maxReplicas",
     ),
     "no pods": (bundled(autoscaling={"predictor": {"minReplicas": 0}}), "spec.autoscaling.predictor.minReplicas: "),
     "window above an hour": (
         bundled(autoscaling={"predictor": {"scaleDownAfter": "1h1s"}}),
-        "spec.autoscaling.predictor: scaleDownAfter may be 1h at most",
+        "spec.autoscaling.predictor.scaleDownAfter: must be 1h at most",
     ),
     "duration without unit": (bundled(route={"timeout": "10"}), "spec.route.timeout: "),
     "duration in days": (bundled(keepOldFor="1d"), "spec.keepOldFor: "),
-    "no time to answer": (bundled(route={"timeout": "99ms"}), "spec.route: timeout must be 100ms or more"),
+    "no time to answer": (bundled(route={"timeout": "99ms"}), "spec.route.timeout: must be 100ms or more"),
     "host with a path": (bundled(route={"hostnames": ["models.example/v1"]}), "spec.route.hostnames[0]: "),
     "host in capitals": (bundled(route={"hostnames": ["Models.example"]}), "spec.route.hostnames[0]: "),
     "too many hosts": (bundled(route={"hostnames": [f"h{n}" for n in range(17)]}), "spec.route.hostnames: "),
@@ -223,20 +236,20 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
     "17 GPUs": (bundled(predictor={"gpu": {"count": 17}}), "spec.predictor.gpu.count: "),
     "triton with a uri": (
         {"bundle": {"uri": "s3://b/p"}, "predictor": {"runtime": "triton"}},
-        "spec.bundle: triton needs bundles from an image that is copied or from a pvc",
+        "spec.predictor.runtime: triton needs bundles from an image that is copied or from a pvc",
     ),
     "triton with a modelcar": (
         {
             "variants": [*variants("v1"), *variants("v2", bundle={**IMAGE, "modelcar": True})],
             "predictor": {"runtime": "triton"},
         },
-        "variant 'v2', bundle: triton needs bundles from an image that is copied or from a pvc",
+        "spec.predictor.runtime: triton needs bundles from an image that is copied or from a pvc",
     ),
     "store's port": (bundled(network={"storePort": 70_000}), "spec.network.storePort: "),
     "variable without name": (bundled(predictor={"env": [{"value": "1"}]}), "spec.predictor.env[0]: "),
     "one variable twice": (
         bundled(transformer={"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}),
-        "spec.transformer.env: ",
+        "spec.transformer.env[1].name: duplicate value 'A'",
     ),
     "broken number as a limit": (
         bundled(predictor={"resources": {"limits": {"cpu": 0.5}}}),
@@ -244,3 +257,13 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
         "put it in quotes",
     ),
 }
+
+
+def more_bad() -> list[Spec]:
+    """Specs that break a rule of which :data:`BAD` has an example at another place only."""
+    both: Spec = {"jwt": {"issuer": "i", "jwksUri": "https://k"}, "apiKeys": {"secretName": "s"}}
+    return [
+        bundled(route={"pin": {"auth": both}}),
+        {"variants": variants("v1", bundle={"uri": "s3://b/p", "modelcar": True})},
+        bundled(autoscaling={"transformer": {"scaleDownAfter": "2h"}}),
+    ]

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from hypothesis import given
+from cel_expr_python import cel
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubernetes_validate import validate
 
@@ -18,7 +19,7 @@ from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.crd import crd, crds
 from tandem_rollout.fields import InvalidSpecError
 from tandem_rollout.manifest import parse
-from tandem_rollout.rules import RULES
+from tandem_rollout.rules import RULES, Rule
 from tandem_rollout.status import Condition, RolloutStatus, VariantStatus
 
 from . import specs
@@ -49,6 +50,15 @@ def parsed(spec: dict[str, Any], **metadata: Any) -> bool:
     except InvalidSpecError:
         return False
     return True
+
+
+def message(spec: dict[str, Any]) -> str:
+    """What is said of a spec; empty where it is taken."""
+    try:
+        parse({**manifest(), "metadata": {"name": "est"}, "spec": spec})
+    except InvalidSpecError as error:
+        return str(error)
+    return ""
 
 
 def refused(spec: dict[str, Any], **metadata: Any) -> list[str]:
@@ -109,14 +119,21 @@ def test_defaults_are_what_their_schemas_allow() -> None:
 
 
 def test_every_rule_is_cel_and_stands_where_it_is_meant() -> None:
-    standing = [
-        (rule["rule"], rule["message"]) for each in ALL.values() for rule in each.get("x-kubernetes-validations", ())
-    ]
-    for _, rule, message in RULES:
-        program(rule)
-        assert (rule, message) in standing
+    environment = cel.NewEnv(variables={"self": cel.Type.DYN})
+    for own in RULES:
+        program(own.expression)
+        assert environment.compile(own.expression).return_type() in (cel.Type.BOOL, cel.Type.DYN)
+        schema = ALL[".".join(filter(None, ("$.spec", own.where.replace("[]", ".items"))))]
+        (standing,) = [each for each in schema["x-kubernetes-validations"] if each["rule"] == own.expression]
+        assert (standing["message"], standing.get("fieldPath", "")) == (own.message, own.field and f".{own.field}")
     bundles = [ALL[path] for path in ("$.spec.bundle", "$.spec.variants.items.bundle")]
     assert bundles[0]["x-kubernetes-validations"] == bundles[1]["x-kubernetes-validations"]
+
+
+def test_a_rule_names_a_field_that_there_is() -> None:
+    for path, schema in ALL.items():
+        for validation in schema.get("x-kubernetes-validations", ()):
+            assert path + validation.get("fieldPath", "") in ALL
 
 
 def test_fields_are_explained() -> None:
@@ -156,6 +173,88 @@ def test_any_mixture_gets_the_same_verdict_from_both(mixed: list[specs.Spec]) ->
     for each in mixed:
         spec = _merged(spec, copy.deepcopy(each))
     assert (refused(spec) == []) == parsed(spec), refused(spec)
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+DURATIONS = st.sampled_from(["0s", "99ms", "100ms", "999ms", "1s", "59m60s", "1h", "1h1ms", "1h30m5s20ms"])
+PROMQL = st.sampled_from(["", "a_total", "a_$inferenceservice", "$inferenceservices", "$inferenceservice{}"])
+
+
+def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """A map with some of these fields."""
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+BUNDLES = some(
+    image=st.sampled_from(["", "a:1"]),
+    uri=st.sampled_from(["", "s3://a/b"]),
+    pvc=st.just({"claimName": "c"}),
+    modelcar=st.booleans(),
+)
+METRICS = st.lists(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["errors", "latency", "drift", "ratio", "assignment"])},
+        optional={
+            "name": st.sampled_from(["", "errors", "errors-in-pods", "a"]),
+            "where": st.sampled_from(["gateway", "pods"]),
+            "requests": PROMQL,
+            "events": PROMQL,
+        },
+    ),
+    max_size=4,
+)
+STEPS = st.lists(st.integers(1, 99), min_size=1, max_size=20).map(lambda weights: [{"weight": own} for own in weights])
+SCALING = some(
+    minReplicas=st.integers(1, 6), maxReplicas=st.integers(1, 6), scaleDownAfter=DURATIONS, inflightPerPod=st.just(2)
+)
+AUTH = some(jwt=st.just({"issuer": "i", "jwksUri": "https://i"}), apiKeys=st.just({"secretName": "s"}))
+ENV = st.lists(NAMES.map(lambda name: {"name": name}), max_size=2)
+SPECS = some(
+    bundle=BUNDLES,
+    variants=st.lists(
+        st.fixed_dictionaries({"name": NAMES, "bundle": BUNDLES}, optional={"weight": st.integers(0, 2)}), max_size=3
+    ),
+    strategy=some(
+        static=st.just({}),
+        abTest=st.just({}),
+        blueGreen=st.fixed_dictionaries({"active": NAMES}),
+        canary=some(steps=STEPS | STEPS.map(lambda steps: sorted(steps, key=lambda step: step["weight"]))),
+        shadow=st.fixed_dictionaries({"variant": NAMES}),
+    ),
+    analysis=some(metrics=METRICS, interval=DURATIONS),
+    autoscaling=some(transformer=SCALING, predictor=SCALING),
+    predictor=some(runtime=st.sampled_from(["onnxruntime", "triton"]), env=ENV),
+    transformer=some(env=ENV),
+    store=some(url=st.sampled_from(["", "redis://a"]), urlFrom=st.just({"name": "s", "key": "k"})),
+    route=some(timeout=DURATIONS, auth=AUTH, pin=some(auth=AUTH)),
+)
+"""Specs whose fields are each as they must be, so that only rules that span fields can be broken."""
+
+PLAIN = st.sampled_from([specs.bundled(), specs.canary(), {"variants": specs.variants("a", "b")}])
+
+
+@settings(max_examples=500)
+@given(SPECS | st.tuples(PLAIN, SPECS).map(lambda both: _merged(both[1], copy.deepcopy(both[0]))))
+def test_a_spec_is_refused_exactly_when_a_rule_is_broken(spec: specs.Spec) -> None:
+    """The rules, as another implementation of CEL and of structural schemas evaluates them."""
+    broken = refused(spec)
+    path, _, rule = message(spec).partition(": ")
+    if not broken:
+        assert not path
+    elif rule.startswith("duplicate value"):
+        assert any(": duplicate " in own for own in broken)
+    else:
+        assert path.startswith("spec")
+        assert rule in [own.partition(": ")[2] for own in broken]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.path}: {rule.message}")
+def test_each_rule_is_broken_by_a_bad_spec(rule: Rule) -> None:
+    """So that none is there that nothing can break, or that is always shadowed by another."""
+    said = f"{rule.path}: {rule.message}".replace("[]", "[0]")
+    index = said.replace("[0]", "[1]")
+    other = [spec for spec, _ in specs.BAD.values()]
+    assert any(message(spec) in (said, index) for spec in [*other, *specs.more_bad()])
 
 
 def test_a_status_fits() -> None:

@@ -69,7 +69,7 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
 @pytest.mark.parametrize("name, module", [("transformer", tandem_transformer), ("predictor", tandem_predictor)])
 def test_every_flag_is_described(name: str, module: object) -> None:
     text = (DOCS / f"{name}.md").read_text()
-    parser = module.config._parser()  # type: ignore[attr-defined]
+    parser = module.config.command_line()  # type: ignore[attr-defined]
     described = set(re.findall(r"^\| `(--\w+)` \|", text.partition("## Triton")[0], re.MULTILINE))
     assert described == flags(parser) - {"--help"}
 
@@ -78,7 +78,7 @@ def test_every_flag_is_described(name: str, module: object) -> None:
 def test_defaults_of_flags_are_as_said(name: str, module: object) -> None:
     text = (DOCS / f"{name}.md").read_text().partition("## Triton")[0]
     said = dict(re.findall(r"^\| `--(\w+)` \| (\S+) \|", text, re.MULTILINE))
-    parser = module.config._parser()  # type: ignore[attr-defined]
+    parser = module.config.command_line()  # type: ignore[attr-defined]
     for flag, default in said.items():
         found = parser.get_default(flag)
         if default.isdecimal() or (isinstance(found, int | float) and not isinstance(found, bool)):
@@ -116,7 +116,8 @@ def metrics_of(source: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", ["transformer", "predictor"])
 def test_every_metric_is_listed_and_no_other(name: str) -> None:
-    exported = metrics_of(ROOT / name / f"tandem_{name}" / "metrics.py")
+    modules = (ROOT / name / f"tandem_{name}").glob("*metrics.py")
+    exported = set[str]().union(*map(metrics_of, modules))
     listed = set(re.findall(r"^\| `(tandem_\w+)` \|", (DOCS / f"{name}.md").read_text(), re.MULTILINE))
     assert listed == exported != set()
 

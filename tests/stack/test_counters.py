@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from tandem.telemetry import TRAFFIC_HEADER as HEADER
 from tandem_cli.local import LocalStack
-from tandem_cli.local.envoy import ADMIN_URL, VARIANT_HEADER, Envoy, Upstream, cluster_name
+from tandem_cli.local.envoy import ADMIN_URL, Envoy, Upstream, cluster_name
 from tandem_cli.local.ports import free_ports
 from tandem_cli.local.processes import stop, wait_until
 from tandem_rollout.analysis.reading import Counted
 from tandem_rollout.gates import Metric
+from tandem_rollout.render.route import PIN_HEADER
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.fetch import open_client
 from tandem_rollout.sources.scrape import ScrapeSource
-from tandem_rollout.traffic import HEADER
 
 GATEWAY = Metric(type="errors")
 PODS = Metric(type="errors", where="pods")
@@ -61,7 +62,7 @@ def ask(
     """Status of a request; with a variant, it is pinned."""
     connection = HTTPConnection(address)
     row = {"athlete_id": "nobody", "current_pace": 330.0, "ts": "2005-04-03T12:00:00Z"}
-    headers = {VARIANT_HEADER: variant} if variant else {}
+    headers = {PIN_HEADER: variant} if variant else {}
     headers |= {"content-type": "application/grpc"} if grpc else {}
     headers |= {HEADER: mark} if mark else {}
     connection.request("POST", path, json.dumps({"instances": [row] * rows}), headers)

@@ -62,17 +62,27 @@ class App:
 
 
 def _fastapi(service: Service, v2: V2) -> FastAPI:
-    bundle, name = service.bundle, service.model_name
+    bundle = service.bundle
     # the pages that FastAPI makes load scripts from another host, which a cluster or a browser may not reach
     about = bundle.model.__doc__ or ""
     # and a redirect to a path without its last slash would lead to whatever host the client names
     options: dict[str, Any] = {"docs_url": None, "redoc_url": None, "redirect_slashes": False}
     if not service.config.docs:
         options["openapi_url"] = None
-    app = FastAPI(title=name, version=bundle.version, description=about, **options)
+    app = FastAPI(title=service.model_name, version=bundle.version, description=about, **options)
     app.add_exception_handler(RequestError, _answer_error)
     app.add_exception_handler(Exception, _answer_unexpected)
     app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=1)
+    _add_server_routes(app, service)
+    _add_model_routes(app, service, v2)
+    _add_own_routes(app, service)
+    _answer_other_paths(app, service)
+    _document(app, service)
+    return app
+
+
+def _add_server_routes(app: FastAPI, service: Service) -> None:
+    """Health and metadata of the server."""
 
     @app.get("/v2/health/live", tags=["health"])
     async def live() -> dict[str, bool]:
@@ -88,7 +98,12 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
 
     @app.get("/v1/models", tags=["metadata"])
     async def models() -> dict[str, list[str]]:
-        return {"models": [name]}
+        return {"models": [service.model_name]}
+
+
+def _add_model_routes(app: FastAPI, service: Service, v2: V2) -> None:
+    """Health and metadata of the model, in both protocols."""
+    name = service.model_name
 
     @app.get("/v1/models/{model}", tags=["metadata"])
     async def model_v1(model: str) -> dict[str, Any]:
@@ -100,7 +115,7 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     @app.get("/v2/models/{model}/versions/{version}/stats", tags=["metadata"])
     async def statistics(model: str | None = None, version: str | None = None) -> dict[str, Any]:
         _check(service, name if model is None else model, version)
-        return {"model_stats": [service.recorder.statistics().as_dict(name, bundle.version)]}
+        return {"model_stats": [service.recorder.statistics().as_dict(name, service.bundle.version)]}
 
     @app.get("/v2/models/{model}/config", tags=["metadata"])
     @app.get("/v2/models/{model}/versions/{version}/config", tags=["metadata"])
@@ -119,6 +134,11 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     async def model_ready(model: str, version: str | None = None) -> JSONResponse:
         _check(service, model, version)
         return JSONResponse({"name": name, "ready": service.ready}, 200 if service.ready else 503)
+
+
+def _add_own_routes(app: FastAPI, service: Service) -> None:
+    """Routes of no protocol: what a rollout verifies a version by, metrics, and the page of documentation."""
+    bundle = service.bundle
 
     @app.get("/tandem/proof", include_in_schema=False)
     async def proof(provider: str = "CPUExecutionProvider") -> Response:
@@ -142,6 +162,10 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
         async def docs() -> Response:
             return Response(page, media_type="text/html", headers={"content-security-policy": _DOCS_POLICY})
 
+
+def _answer_other_paths(app: FastAPI, service: Service) -> None:
+    """Say what is wrong with a path or a method that there is no route for."""
+
     @app.exception_handler(HTTPException)
     async def elsewhere(request: Request, error: HTTPException) -> Response:
         try:
@@ -151,15 +175,19 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
                 allowed = (error.headers or {})["Allow"]
                 raise MethodNotAllowed(request.method, allowed.replace("GET", "GET, HEAD"))
             raise NotFound(f"there is nothing at {request.url.path}", code="path_not_found")
-        except RequestError as told:
-            return await _answer_error(request, told)
+        except RequestError as refusal:
+            return await _answer_error(request, refusal)
 
+
+def _document(app: FastAPI, service: Service) -> None:
+    """Describe the predict routes too, which FastAPI does not know, from the contract."""
     generated = app.openapi
 
     def documentation() -> dict[str, Any]:
         from tandem.openapi import openapi
 
-        described = openapi(bundle.contract, model_name=name, version=bundle.version)
+        bundle = service.bundle
+        described = openapi(bundle.contract, model_name=service.model_name, version=bundle.version)
         own = generated()
         schemas = {**own.get("components", {}).get("schemas", {}), **described["components"]["schemas"]}
         return {
@@ -169,7 +197,6 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
         }
 
     app.openapi = documentation  # type: ignore[method-assign]
-    return app
 
 
 def _check(service: Service, model: str, version: str | None) -> None:

@@ -15,9 +15,6 @@ from tandem.pipeline import Tensors
 from tandem.rows import Row, RowReader, json_values
 from tandem_transformer.traffic import DIRECT
 
-STAGES = ("decode", "lookup", "odt", "mdt", "predict", "post")
-"""Stages of a batch, in order."""
-
 
 @dataclass(slots=True, eq=False)
 class Call:
@@ -56,7 +53,7 @@ class BatchAnswer:
         columns: A column for each field of the answers.
         tensors: The model's input tensors.
         degraded: For each row with stored values that were not used: the reason, by view.
-        stages: Seconds that each of :data:`STAGES` took.
+        stages: Seconds that each of :data:`~tandem.telemetry.STAGES` took.
         lists: The columns as lists, for JSON.
     """
 

@@ -17,12 +17,14 @@ from tandem.contract import Columns
 from tandem.errors import DeadlineExceeded, Internal, MalformedRequest, Overloaded, RequestError, UnsupportedMedia
 from tandem.oip import InferRequest, encoding, rest
 from tandem.oip.jsonscan import LONG
+from tandem.oip.rest import HEADER_LENGTH_KEY
 from tandem.rows import Row
-from tandem_transformer.batch import STAGES, Answer, Call
+from tandem.telemetry import STAGES, TRAFFIC_HEADER
+from tandem_transformer.batch import Answer, Call
 from tandem_transformer.config import Config
 from tandem_transformer.explain import vectors
 from tandem_transformer.service import Service
-from tandem_transformer.traffic import HEADER, traffic_of
+from tandem_transformer.traffic import traffic_of
 from tandem_transformer.v1 import V1
 from tandem_transformer.v2 import V2
 
@@ -37,9 +39,8 @@ access_log = logging.getLogger("tandem.access")
 TIMEOUT_HEADER = b"x-envoy-expected-rq-timeout-ms"
 """Milliseconds that the client's side will wait; Envoy sets it on every request that it forwards."""
 
-_TRAFFIC_HEADER = HEADER.encode()
+_TRAFFIC_HEADER = TRAFFIC_HEADER.encode()
 _JSON = (b"content-type", b"application/json")
-_HEADER_LENGTH = rest.HEADER_LENGTH.lower().encode()
 _encode = msgspec.json.Encoder().encode
 
 # One thread: several would only wait for each other, and hold the memory of several bodies.
@@ -268,7 +269,7 @@ class V2Codec:
 
     def read(self, body: bytes, headers: Headers) -> Content:
         """What a request asks."""
-        length = headers.get(_HEADER_LENGTH)
+        length = headers.get(HEADER_LENGTH_KEY)
         if length is not None and not is_number(length):
             raise MalformedRequest(f"{rest.HEADER_LENGTH} must be a number of bytes")
         request = rest.decode_request(body, int(length) if length is not None else None)
@@ -281,7 +282,7 @@ class V2Codec:
         response = rest.encode_response(self._v2.encode(answer, call.request), call.request)
         reply_headers = [(b"content-type", response.content_type.encode())]
         if response.header_length is not None:
-            reply_headers.append((_HEADER_LENGTH, b"%d" % response.header_length))
+            reply_headers.append((HEADER_LENGTH_KEY, b"%d" % response.header_length))
         return response.content, reply_headers
 
 

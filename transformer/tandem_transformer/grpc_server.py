@@ -15,9 +15,10 @@ from tandem.oip.extensions import EXTENSIONS
 from tandem.oip.grpc_methods import CallContext, Method, StreamHandler
 from tandem.oip.grpc_server import health_methods, method, stream_handlers
 from tandem.oip.health import Health
+from tandem.telemetry import TRAFFIC_HEADER
 from tandem_transformer.exchange import log, log_error
 from tandem_transformer.service import Service
-from tandem_transformer.traffic import HEADER, traffic_of
+from tandem_transformer.traffic import traffic_of
 from tandem_transformer.v2 import V2
 
 CLIENT_GONE: Final = 499
@@ -71,7 +72,7 @@ class GrpcService:
         recorder.inflight += 1
         status = 200
         unit, remaining = context.header(self._service.config.unit_header), context.remaining
-        traffic = recorder.traffic(traffic_of(context.header(HEADER)), unit)
+        traffic = recorder.traffic(traffic_of(context.header(TRAFFIC_HEADER)), unit)
         try:
             return await self._answer(message, context, traffic)
         except RequestError as error:

@@ -17,14 +17,13 @@ from tandem.errors import (
     Internal,
     Overloaded,
     RequestError,
-    StoreError,
     Unavailable,
 )
-from tandem.features import LookupPlan, ViewColumns
 from tandem.golden import check_outputs, replay_vectors
 from tandem.pipeline import Features, Inputs
 from tandem.rows import RowReader
 from tandem.stores import OnlineStore
+from tandem_transformer.backends import Backends
 from tandem_transformer.batch import Answer, BatchAnswer, Call, merge
 from tandem_transformer.coalescer import Coalescer
 from tandem_transformer.config import Config
@@ -67,11 +66,7 @@ class Service:
         self.pipeline = bundle.pipeline()
         self.draining = False
         self.listening = True
-        self._store = store
-        self._predictor = predictor
-        self._plan = LookupPlan(bundle.model.views)
-        self._store_timeout = config.store_timeout_ms / 1000
-        self._predictor_timeout = config.predictor_timeout_ms / 1000
+        self._backends = Backends(bundle, store, predictor, config)
         self.request_timeout = config.request_timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._expiry: asyncio.TimerHandle | None = None
@@ -167,7 +162,7 @@ class Service:
             RequestError: as a request would see it, where the predictor cannot be asked.
         """
         golden = self.bundle.golden()
-        found = await self._predict(dict(golden.vectors))
+        found = await self._backends.predict(dict(golden.vectors))
         try:
             check_outputs(found, dict(golden.outputs), self.bundle.tolerance(provider))
         except BundleError as error:
@@ -177,8 +172,7 @@ class Service:
     async def close(self) -> None:
         """Finish what is in flight, then give back connections."""
         await self._coalescer.drain()
-        await self._predictor.close()
-        await self._store.close()
+        await self._backends.close()
 
     def _expire_late(self) -> None:
         """End the calls whose time is over, wherever they are; a timer for each of them would cost more."""
@@ -199,7 +193,7 @@ class Service:
         merged = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
-        views = await self._lookup(self._plan.keys(request), rows) if self._plan.uses else ()
+        views = await self._backends.look_up(request, rows)
         looked_up = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
@@ -214,7 +208,7 @@ class Service:
         if len(calls) == 1:
             calls[0].tensors = tensors
         assembled = clock()
-        outputs = await self._predict(tensors)
+        outputs = await self._backends.predict(tensors)
         predicted = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
@@ -232,28 +226,6 @@ class Service:
         batch = BatchAnswer(answers, tensors, features.degraded, stages)
         self.recorder.batch(batch, calls, views, as_of)
         _resolve(calls, batch)
-
-    # Clients' own deadlines end the waiting for a batch, never its work: who gives up a look-up or a call of the
-    # predictor half-way has to close the connection, and to suspect the predictor, which others share.
-
-    async def _lookup(self, keys: Sequence[bytes], rows: int) -> tuple[ViewColumns, ...]:
-        try:
-            async with asyncio.timeout(self._store_timeout):
-                values = await self._store.get(keys)
-        except TimeoutError:
-            raise Unavailable(
-                "the feature store did not answer in time", code="store_unavailable", retry_after=1
-            ) from None
-        except StoreError as error:
-            raise Unavailable(str(error), code="store_unavailable", retry_after=1) from error
-        return self._plan.unpack(values, rows)
-
-    async def _predict(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        try:
-            async with asyncio.timeout(self._predictor_timeout):
-                return await self._predictor.infer(tensors)
-        except TimeoutError:
-            raise DeadlineExceeded("the predictor did not answer in time", code="predictor_timeout") from None
 
     async def _refuse(self, calls: list[Call], features: Features) -> None:
         """Tell the calls whose rows cannot be answered, and answer the others without them."""

@@ -1,30 +1,27 @@
 """How a request came to this version, and what became of it: what a rollout counts as evidence, and what it does not.
 
-The gateway says how a request came here, by a header that it sets on every request, so that a client's own is replaced.
+The hot path counts by index; the words are those of :mod:`tandem.telemetry`.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-HEADER: Final = "x-tandem-traffic"
-"""With this header the gateway says how a request came to this version."""
+from tandem import telemetry
+from tandem.telemetry import ANSWERED, EXPIRED, FAILED, REFUSED
 
-UNIT_HEADER: Final = "x-tandem-unit"
-"""With this header the gateway names the client that has presented a token or key."""
+TRAFFIC: Final = (
+    telemetry.WEIGHTED,
+    telemetry.PINNED,
+    telemetry.PREVIEW,
+    telemetry.DIRECT,
+    telemetry.SURPLUS,
+)
+"""How requests come here, by index."""
 
-TRAFFIC: Final = ("weighted", "pinned", "preview", "direct", "surplus")
-"""``weighted``: the weights sent it here. ``pinned``: the client chose the version, by header or by path. ``preview``:
-it was sent to the preview host. ``direct``: it did not come through the gateway. ``surplus``: the weights sent it, but
-its client has contributed enough."""
-
-WEIGHTED: Final = 0
-DIRECT: Final = TRAFFIC.index("direct")
-SURPLUS: Final = TRAFFIC.index("surplus")
-
-OUTCOMES: Final = ("answered", "refused", "expired", "failed")
-"""``refused``: the client's own mistake, or too much load (4xx). ``expired``: the client went away, or the deadline
-that it set itself passed. ``failed``: 5xx."""
+WEIGHTED: Final = TRAFFIC.index(telemetry.WEIGHTED)
+DIRECT: Final = TRAFFIC.index(telemetry.DIRECT)
+SURPLUS: Final = TRAFFIC.index(telemetry.SURPLUS)
 
 _MARKS: Final = {name.encode(): index for index, name in enumerate(TRAFFIC) if index != SURPLUS}
 _CANCELLED: Final = 499
@@ -34,20 +31,20 @@ def traffic_of(mark: bytes | None) -> int:
     """Index in :data:`TRAFFIC` of a request.
 
     Args:
-        mark: Value of :data:`HEADER`; None without it.
+        mark: Value of :data:`~tandem.telemetry.TRAFFIC_HEADER`; None without it.
     """
     return DIRECT if mark is None else _MARKS.get(mark, DIRECT)
 
 
 def outcome_of(status: int, *, own_deadline: bool = False) -> str:
-    """One of :data:`OUTCOMES`.
+    """What became of a request: an outcome of :mod:`tandem.telemetry`.
 
     Args:
         status: HTTP status of the answer; 499 for a client that went away.
         own_deadline: Whether the client set a shorter deadline than the server has.
     """
     if status < 400:
-        return "answered"
+        return ANSWERED
     if status == _CANCELLED or (status == 504 and own_deadline):
-        return "expired"
-    return "refused" if status < 500 else "failed"
+        return EXPIRED
+    return REFUSED if status < 500 else FAILED

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from tandem import Bundle
-from tandem_transformer.metrics import Histogram, Recorder
+from tandem_transformer.batch_metrics import Histogram
+from tandem_transformer.metrics import Recorder
 from tandem_transformer.traffic import WEIGHTED
 
 from . import world

@@ -151,14 +151,14 @@ def test_a_process_that_dies_takes_the_others_with_it(two: Server) -> None:
     assert any(line["message"] == "a server process ended" and line["exit_code"] == -9 for line in two.logged())
 
 
-@pytest.mark.parametrize("which", [0, 1], ids=["gRPC", "HTTP"])
+@pytest.mark.parametrize("which", [0, 1], ids=["HTTP", "gRPC"])
 def test_a_port_that_is_lost_ends_the_process(bundle: Bundle, which: int) -> None:
     deaf = (str(DEAF), "tandem_transformer", str(which))
     with started(deaf, "--model_dir", bundle.path, *INPROCESS) as server:
         server.wait_logged("ready")
         server.process.send_signal(signal.SIGUSR1)
         assert server.process.wait(timeout=60) == 1
-        lost = (server.grpc_port, server.port)[which]
+        lost = (server.port, server.grpc_port)[which]
         assert f"port {lost} does not answer any more" in server.logged()[-1]["message"]
 
 

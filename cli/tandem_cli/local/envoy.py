@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tandem.telemetry import PINNED, TRAFFIC_HEADER, WEIGHTED
 from tandem_cli.local import processes
 from tandem_cli.local.http import get_text_at
 from tandem_cli.local.ports import socket_path
 from tandem_cli.local.processes import LOOPBACK, Child, StackError
-from tandem_rollout.traffic import HEADER as TRAFFIC_HEADER
-from tandem_rollout.traffic import PINNED, WEIGHTED
+from tandem_rollout.render.route import PIN_HEADER
 
-VARIANT_HEADER = "x-model-variant"
 """Sent by a client, it pins the variant; in an answer, it tells which variant gave it."""
 
 ADMIN_URL = "http://envoy-admin"
@@ -111,7 +110,7 @@ def bootstrap(upstreams: Sequence[Upstream], *, port: int, routes_file: Path, ad
 def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) -> dict[str, Any]:
     """The content of the routes file, which gives every variant its share of the traffic.
 
-    Requests with a version in their path, or pinned by :data:`VARIANT_HEADER`, go where they say, whatever the weights.
+    Requests with a version in their path, or pinned by :data:`PIN_HEADER`, go where they say, whatever the weights.
     They have clusters and a mark of their own: what decides about a version is what the weights sent there.
 
     Args:
@@ -141,7 +140,7 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) 
         )
         for api in ("v1", "v2")
     ]
-    any_pin = {"prefix": "/", "headers": [{"name": VARIANT_HEADER, "present_match": True}]}
+    any_pin = {"prefix": "/", "headers": [{"name": PIN_HEADER, "present_match": True}]}
     unknown_variant = _not_found(any_pin, f"no such variant; there are {', '.join(versions)}", "variant_not_found")
     weighted = [
         {"match": _matching({"prefix": "/"}, grpc=grpc), "route": _weighted(weights, grpc=grpc)}
@@ -361,11 +360,11 @@ def _matching(match: dict[str, Any], *, grpc: bool) -> dict[str, Any]:
 
 
 def _pin(variant: str) -> dict[str, Any]:
-    return {"name": VARIANT_HEADER, "string_match": {"exact": variant}}
+    return {"name": PIN_HEADER, "string_match": {"exact": variant}}
 
 
 def _told(variant: str) -> dict[str, Any]:
-    return _header(VARIANT_HEADER, variant)
+    return _header(PIN_HEADER, variant)
 
 
 def _header(name: str, value: str) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from tandem.telemetry import STAGES
 from tandem_cli.local.progress import heading, verdicts
 from tandem_cli.local.runner import Moment, RolloutRunner
-from tandem_cli.local.scrape import STAGES, TOTAL, Histogram, Measured, scrape, split
+from tandem_cli.local.scrape import TOTAL, Histogram, Measured, scrape, split
 from tandem_cli.local.stack import LocalStack
 from tandem_cli.output import Console
 

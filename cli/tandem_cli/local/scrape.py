@@ -11,9 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tandem_cli.local.http import get_text
 
-STAGES = ("decode", "lookup", "odt", "mdt", "predict", "post")
-"""Stages of a request, in order; see ``tandem_stage_seconds``."""
-
 TOTAL = "total"
 """Stands among the stages for the whole request: ``tandem_request_seconds``."""
 

@@ -13,11 +13,10 @@ from tandem_cli.rollout.training import Expected
 from tandem_rollout.analysis import eta
 from tandem_rollout.analysis.distance import information_to_decide
 from tandem_rollout.analysis.gather import ratio_test
-from tandem_rollout.analysis.judge import LEAST_ROWS
 from tandem_rollout.analysis.record import Gathered, Record
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.fields import seconds
-from tandem_rollout.gates import Analysis, Metric
+from tandem_rollout.gates import LEAST_ROWS, Analysis, Metric
 
 ASSUMED_RATE: Final = 0.001
 """Of events, where nothing was given or measured."""

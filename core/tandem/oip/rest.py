@@ -28,6 +28,8 @@ from tandem.oip.tensors import (
 
 #: Name of the header with the length of the JSON part; absent where all tensors are in JSON.
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
+#: The same as servers and clients compare it.
+HEADER_LENGTH_KEY: Final = HEADER_LENGTH.lower().encode()
 
 # The binary part starts at a multiple of this, so that numbers in it can be used where they lie.
 _ALIGNMENT: Final = 8

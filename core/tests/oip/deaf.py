@@ -1,22 +1,27 @@
-"""A server that stops listening on one of its ports at SIGUSR1, without an error anywhere: PACKAGE PORT [FLAG...]."""
+"""A server that stops listening on one of its ports at SIGUSR1, without an error anywhere: PACKAGE PORT [FLAG...].
+
+PORT is 0 for HTTP and 1 for gRPC.
+"""
 
 import signal
 import socket
 import sys
 from importlib import import_module
+from typing import Any
+
+from tandem.oip import serving
 
 package, which = sys.argv.pop(1), int(sys.argv.pop(1))
-server = import_module(f"{package}.server")
 listeners: list[socket.socket] = []
-listen = server._listen
+listen = serving.listen
 
 
-def keep(*arguments: object) -> socket.socket:
+def keep(*arguments: Any, **options: Any) -> socket.socket:
     """Listen, and remember the socket."""
-    listeners.append(listen(*arguments))
+    listeners.append(listen(*arguments, **options))
     return listeners[-1]
 
 
-server._listen = keep
+serving.listen = keep
 signal.signal(signal.SIGUSR1, lambda *_: listeners[which].shutdown(socket.SHUT_RDWR))
 sys.exit(import_module(f"{package}.__main__").main(sys.argv[1:]))

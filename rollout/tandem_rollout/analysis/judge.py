@@ -35,10 +35,6 @@ _MOST_OF_ONE = 0.5
 
 _SILENT: Final = Failure("", "")
 
-LEAST_ROWS = 1000
-"""Rows of the canary without which drift neither passes nor fails, where nothing is said."""
-
-
 UNCONFIRMED: Final[Reason] = "NotConfirmed"
 """Reason: what fails at the gateway is mostly one client's, and the pods do not confirm it."""
 
@@ -209,7 +205,7 @@ def _standing(verdict: Verdict, gathered: Gathered) -> Verdict:
 
 def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
     evidence = gathered.drift or drift.start(0)
-    least = float(metric.least_requests or LEAST_ROWS)
+    least = metric.least_rows
     verdict = judge_drift(
         evidence,
         limit=metric.limit,

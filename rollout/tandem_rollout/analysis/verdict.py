@@ -18,6 +18,7 @@ from tandem_rollout.analysis import distance, drift, sequential
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.sequential import RatioTest
 from tandem_rollout.cause import Cause
+from tandem_rollout.gates import LEAST_ROWS
 
 
 class Verdict(StrEnum):
@@ -121,7 +122,7 @@ def judge_drift(
     alpha: float = 0.01,
     beta: float = 0.01,
     metrics: int = 1,
-    least_rows: float = 1000.0,
+    least_rows: float = LEAST_ROWS,
     dispersion: float = 1.0,
     trouble: Trouble | None = None,
 ) -> Verdict:

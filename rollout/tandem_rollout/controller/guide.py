@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from tandem.telemetry import PREVIEW, WEIGHTED
 from tandem_rollout.cause import Cause
 from tandem_rollout.controller import observe
 from tandem_rollout.engine.run import RETURNS, Command, Run, State
@@ -19,7 +20,6 @@ from tandem_rollout.revision import Revision
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.spec import Rollout
 from tandem_rollout.status import PastRun
-from tandem_rollout.traffic import PREVIEW, WEIGHTED
 
 _RULES: Final = (0, 1)
 """REST and gRPC, as they stand in a route."""

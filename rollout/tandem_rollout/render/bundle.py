@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from tandem.bundle import MODEL_DIR
 from tandem_rollout.render.metadata import Object, empty_dir
 from tandem_rollout.render.security import restricted_container
 from tandem_rollout.spec import Bundle, Volumes
-
-MODELS: Final = "/mnt/models"
 
 BUNDLE_LIMIT: Final = "20Gi"
 """Default limit of volumes with a copy of the bundle."""
@@ -37,7 +36,7 @@ def delivery(bundle: Bundle, volumes: Volumes) -> Delivery:
     if bundle.uri or bundle.modelcar:
         uri = bundle.uri or f"oci://{bundle.image}"
         return Delivery(env=({"name": "STORAGE_URI", "value": uri},))
-    mount: Object = {"name": "bundle", "mountPath": MODELS}
+    mount: Object = {"name": "bundle", "mountPath": MODEL_DIR}
     if bundle.pvc:
         claim = {"claimName": bundle.pvc.claim_name, "readOnly": True}
         where = {"subPath": bundle.pvc.path} if bundle.pvc.path else {}
@@ -46,7 +45,7 @@ def delivery(bundle: Bundle, volumes: Volumes) -> Delivery:
     copy = {
         "name": "bundle",
         "image": bundle.image,
-        "command": ["cp", "-r", "/models/.", MODELS],
+        "command": ["cp", "-r", "/models/.", MODEL_DIR],
         "securityContext": restricted_container(),
         "resources": {"requests": {"cpu": "50m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "256Mi"}},
         "terminationMessagePolicy": "FallbackToLogsOnError",

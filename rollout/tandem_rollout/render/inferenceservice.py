@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tandem.bundle import MODEL_DIR
 from tandem_rollout.fields import Quantity, seconds
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.bundle import BUNDLE_LIMIT, Delivery, delivery
@@ -151,7 +152,7 @@ def _triton(revision: Revision, platform: Platform, bundle: Delivery) -> tuple[O
     build = {
         "name": REPOSITORY,
         "image": platform.predictor_image,
-        "command": ["python", "-m", "tandem_predictor.triton", "/mnt/models", "/mnt/repository"],
+        "command": ["python", "-m", "tandem_predictor.triton", MODEL_DIR, "/mnt/repository"],
         "args": ["--kind=gpu" if spec.gpu else "--kind=cpu"],
         "securityContext": restricted_container(),
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tandem.telemetry import PINNED, PREVIEW, TRAFFIC_HEADER, UNIT_HEADER, WEIGHTED
 from tandem_rollout import GROUP
 from tandem_rollout.hosts import default_host, preview_host
 from tandem_rollout.platform import Platform
@@ -20,8 +21,6 @@ from tandem_rollout.render.inferenceservice import GRPC_PORT
 from tandem_rollout.render.metadata import Object, made
 from tandem_rollout.revision import Revision, rollout_labels
 from tandem_rollout.spec import Auth, Rollout
-from tandem_rollout.traffic import HEADER as TRAFFIC_HEADER
-from tandem_rollout.traffic import PINNED, PREVIEW, UNIT_HEADER, WEIGHTED
 
 PIN_HEADER: Final = "x-model-variant"
 """With this header a client chooses the variant, where the spec lets it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tandem.telemetry import PREDICT
 from tandem_rollout.fields import seconds
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.metadata import Object, made
@@ -13,7 +14,7 @@ from tandem_rollout.spec import Scaling
 _DURATIONS: Final = {
     "transformer": "tandem_request_seconds_sum{%s}",
     # as its callers see them: what waits in front of a busy predictor is not known to it
-    "predictor": 'tandem_stage_seconds_sum{%s,stage="predict"}',
+    "predictor": f'tandem_stage_seconds_sum{{%s,stage="{PREDICT}"}}',
 }
 
 

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from tandem_rollout.analysis import distance
 from tandem_rollout.analysis.distance import Measured, Sums
 from tandem_rollout.analysis.gather import ratio_test
-from tandem_rollout.analysis.judge import LEAST_ROWS
 from tandem_rollout.analysis.latency import (
     FARTHEST,
     LEAST_REQUESTS,
@@ -374,7 +373,7 @@ class Drifts:
 
     def _look(self, counted: Bools) -> None:
         """Judge anew. Where rows are too few to judge by, evidence is not worked out."""
-        metric, least = self._metric, float(self._metric.least_requests or LEAST_ROWS)
+        metric, least = self._metric, self._metric.least_rows
         at = np.flatnonzero(counted & (self._sums.canary.sum(axis=1) >= least))
         measured = distance.measure(_of(self._sums, at), self._phi[at])
         enough = measured.rows >= least

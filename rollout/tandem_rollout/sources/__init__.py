@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tandem.telemetry import WEIGHTED
 from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.gates import Metric
-from tandem_rollout.traffic import WEIGHTED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

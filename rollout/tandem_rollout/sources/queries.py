@@ -19,15 +19,9 @@ CLUSTER: Final = "envoy_cluster_name"
 CLASS: Final = "envoy_response_code_class"
 SERVICE: Final = "inferenceservice"
 TRAFFIC: Final = "traffic"
-"""How requests came to a transformer; see :mod:`tandem_rollout.traffic`."""
+"""How requests came to a transformer; see :mod:`tandem.telemetry`."""
 
 OUTCOME: Final = "outcome"
-REFUSED: Final = "refused"
-"""Outcome of a request that broke a rule, or came while too much was waiting: 4xx."""
-
-EXPIRED: Final = "expired"
-"""Outcome of a request whose client went away, or whose client's own deadline passed."""
-
 REQUESTS: Final = "tandem_requests_total"
 SECONDS: Final = "tandem_request_seconds_bucket"
 ROWS: Final = "tandem_rows_total"

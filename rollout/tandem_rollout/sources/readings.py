@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+from tandem.telemetry import EXPIRED, REFUSED
 from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.reading import Binned, Counted, Reading
 from tandem_rollout.gates import Metric
@@ -15,10 +16,8 @@ from tandem_rollout.sources.queries import (
     CLASS,
     CLUSTER,
     DEGRADED,
-    EXPIRED,
     MOST_UNIT_FAILURES,
     OUTCOME,
-    REFUSED,
     REQUESTS,
     ROWS,
     SECONDS,

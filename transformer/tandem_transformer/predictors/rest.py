@@ -9,12 +9,11 @@ import msgspec
 from tandem.bundle import Bundle
 from tandem.errors import Internal, MalformedRequest, RequestError, RequestTooLarge, Unavailable
 from tandem.oip import rest
+from tandem.oip.rest import HEADER_LENGTH_KEY
 from tandem.pipeline import Tensors
 from tandem_transformer.predictors.address import CONNECT_S, Address
 from tandem_transformer.predictors.http_connection import HttpPool, HttpResponse
 from tandem_transformer.predictors.tensors import to_error, to_request, to_tensors
-
-_HEADER_LENGTH = rest.HEADER_LENGTH.lower().encode()
 
 
 class RestPredictor:
@@ -53,7 +52,7 @@ class RestPredictor:
         if answer.status != 200:
             raise self._error(answer)
         try:
-            length = answer.headers.get(_HEADER_LENGTH)
+            length = answer.headers.get(HEADER_LENGTH_KEY)
             response = rest.decode_response(answer.body, int(length) if length else None)
             return to_tensors(self._bundle, response, len(next(iter(tensors.values()))))
         except (MalformedRequest, RequestTooLarge, ValueError) as error:

@@ -272,11 +272,10 @@ class Elector:
 
     async def _renew(self) -> None:
         """Renew the lease as long as this process is the leader."""
-        while True:
+        while self.leads:
             await self._sleep(self._timing.retry if self._complaint else self._timing.renewal)
-            if not self.leads:
-                return
-            await self._try()
+            if self.leads:  # what has run out is another term, even if nobody has taken it
+                await self._try()
 
     async def _expire(self) -> None:
         """Wait until this process is the leader no more."""

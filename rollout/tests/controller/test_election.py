@@ -38,7 +38,7 @@ def test_a_leader_stops_before_another_one_may_begin() -> None:
         Timing(deadline=12.0)
     with pytest.raises(ValueError, match="must leave time for another one before 8 s"):
         Timing(call=5.0)
-    assert RATE**2 < Timing().lease / Timing().deadline
+    assert Timing().lease / Timing().deadline > RATE**2
 
 
 def test_the_clock_is_one_that_nobody_sets() -> None:
@@ -120,6 +120,22 @@ async def test_a_leader_that_cannot_renew_stops_before_the_other_begins() -> Non
         stopped, begun = scene.history[1][0], scene.history[2][0]
         assert begun - stopped >= LEASE_S - Timing().deadline
         assert not a.elector.leads
+
+
+@virtual
+async def test_a_leader_counts_from_when_it_sent_a_renewal_not_from_its_answer() -> None:
+    async with stage() as scene:
+        # the answer to its last renewal takes its time, and its clock as well
+        a = scene.replica("a", rate=1 / RATE, weather=[CLEAR, CLEAR, Weather(back=2.5), Weather(there=FOREVER_S)])
+        b = scene.replica("b", rate=RATE)
+        a.start()
+        await asyncio.sleep(1)
+        b.start()
+        await asyncio.sleep(5)
+        a.network.is_cut = True
+        await asyncio.sleep(60)
+        assert [name for _, name, _ in scene.history] == ["a", "a", "b"]
+        assert scene.most_leaders == scene.most_acting == 1
 
 
 @virtual

@@ -87,9 +87,9 @@ async def test_a_call_that_fails_says_which_and_why(here: World, kind: str) -> N
         held = await leases.write(MINE)
         assert held is not None
         here.server.fault = lambda call: FAULTS[kind]
-        with pytest.raises(LeaseError, match="^Lease tandem-controller in models cannot be read: ."):
+        with pytest.raises(LeaseError, match=r"^Lease tandem-controller in models cannot be read: ."):
             await leases.read()
-        with pytest.raises(LeaseError, match="^Lease tandem-controller in models cannot be written: ."):
+        with pytest.raises(LeaseError, match=r"^Lease tandem-controller in models cannot be written: ."):
             await leases.write(held)
         await leases.tell("an event that is lost is no reason to stop")
 

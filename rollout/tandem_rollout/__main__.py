@@ -36,9 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default = os.environ.get(f"TANDEM_{field.name.upper()}", field.default)
         parser.add_argument(f"--{field.name}", default=default, help="default: %(default)s")
     parser.add_argument("--namespace", default=None, help="look after this namespace only")
-    parser.add_argument(
-        "--metrics_port", type=int, default=8080, help="port of /metrics, /healthz and /readyz, 0 for none"
-    )
+    parser.add_argument("--metrics_port", type=int, default=8080, help="port of metrics and probes, 0 for none")
     parser.add_argument(
         "--lease",
         default="tandem-controller",

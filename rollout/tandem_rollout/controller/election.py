@@ -168,15 +168,14 @@ class Candidacy:
             now: When it will be sent.
             time_of_day: The same in seconds since the epoch.
         """
-        known = self._lease
-        if known is None:
-            return Lease(self.identity, self._timing.lease, 0, time_of_day, time_of_day)
-        if known.holder == self.identity:
-            return replace(known, duration=self._timing.lease, renewed=time_of_day)
+        lease, duration = self._lease, self._timing.lease
+        if lease is None:
+            return Lease(self.identity, duration, 0, time_of_day, time_of_day)
+        if lease.holder == self.identity:
+            return replace(lease, duration=duration, renewed=time_of_day)
         if now < self.expires:
             return None
-        transitions = known.transitions + 1
-        return Lease(self.identity, self._timing.lease, transitions, time_of_day, time_of_day, known.version)
+        return Lease(self.identity, duration, lease.transitions + 1, time_of_day, time_of_day, lease.version)
 
     def confirm(self, lease: Lease, sent: float, now: float) -> None:
         """A claim has been taken.
@@ -250,8 +249,8 @@ class Elector:
                 if self.leads:
                     await self._lead(term)
                 else:
-                    left = self._candidacy.expires - self._clock()
-                    await self._sleep(min(self._timing.retry, left) if left > 0 else self._timing.retry)
+                    remaining = self._candidacy.expires - self._clock()
+                    await self._sleep(min(self._timing.retry, remaining) if remaining > 0 else self._timing.retry)
         finally:
             await self._release()
 
@@ -279,8 +278,8 @@ class Elector:
 
     async def _expire(self) -> None:
         """Wait until this process is the leader no more."""
-        while (left := self._candidacy.until - self._clock()) > 0:
-            await self._sleep(left)
+        while (remaining := self._candidacy.until - self._clock()) > 0:
+            await self._sleep(remaining)
 
     async def _try(self) -> None:
         """Look at the lease, and get or renew it if that is allowed."""

@@ -134,7 +134,8 @@ def _start(processes: Processes, plane: control_plane.ControlPlane, address: str
     env = {"KUBECONFIG": str(plane.kubeconfig), process.PAIRS: f"{address}/pairs", "PYTHONPATH": str(ROOT)}
     if profile:
         env[process.PROFILE] = str(Path(profile).resolve())
-    flags = ["--metrics_port", str(port), "--prometheus", address]
+    # the namespace of the chart is not there
+    flags = ["--metrics_port", str(port), "--prometheus", address, "--controller_namespace", "default"]
     return processes.start("controller", [sys.executable, "-m", process.__name__, *flags], env)
 
 

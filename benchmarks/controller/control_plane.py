@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from benchmarks.controller.processes import Processes, StartError, free_port
 from tandem_rollout import GROUP
 from tandem_rollout.controller.kinds import APPLIED
-from tandem_rollout.controller.permissions import PERMISSIONS
+from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSIONS
 from tandem_rollout.crd import crds
 
 BINARIES: Final = "KUBEBUILDER_ASSETS"
@@ -153,7 +153,8 @@ def _foreign(group: str) -> bool:
 def grants() -> list[Plain]:
     """What the chart lets the controller do."""
     rules = [
-        {"apiGroups": [each.group], "resources": [each.resource], "verbs": list(each.verbs)} for each in PERMISSIONS
+        {"apiGroups": [each.group], "resources": [each.resource], "verbs": list(each.verbs)}
+        for each in (*PERMISSIONS, *ELECTION_PERMISSIONS)
     ]
     rbac, metadata = "rbac.authorization.k8s.io", {"name": "tandem-controller"}
     return [

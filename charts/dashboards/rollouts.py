@@ -126,6 +126,12 @@ _CONTROLLER: Final = (
         ),
         "s",
     ),
+    Panel(
+        "Leader",
+        (("tandem_controller_leader", "{{pod}}"),),
+        "none",
+        "1 for the pod that acts.",
+    ),
 )
 
 ROLLOUTS: Final = Dashboard(

@@ -21,7 +21,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         default = os.environ.get(f"TANDEM_{field.name.upper()}", field.default)
         parser.add_argument(f"--{field.name}", default=default, help="default: %(default)s")
     parser.add_argument("--namespace", default=None, help="look after this namespace only")
-    parser.add_argument("--metrics_port", type=int, default=8080, help="port of /metrics, 0 for none")
+    parser.add_argument("--metrics_port", type=int, default=8080, help="port of metrics and probes, 0 for none")
+    parser.add_argument(
+        "--lease",
+        default="tandem-controller",
+        help="Lease in controller_namespace whose holder acts; empty: act without one (default: %(default)s)",
+    )
     options = vars(parser.parse_args(argv))
     logs.configure()
     logging.getLogger("httpx2").setLevel(logging.WARNING)
@@ -29,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _ = Platform(allowed_domains=options["allowed_domains"]).domains
     except ValueError as error:
         parser.error(str(error))
-    namespace, port = options.pop("namespace"), options.pop("metrics_port")
+    namespace, port, lease = (options.pop(name) for name in ("namespace", "metrics_port", "lease"))
     from tandem_rollout.controller.nesting import allow_deep_objects
     from tandem_rollout.controller.run import run
 
     allow_deep_objects()
 
-    return asyncio.run(run(Platform(**options), namespace=namespace, metrics_port=port))
+    return asyncio.run(run(Platform(**options), namespace=namespace, metrics_port=port, lease=lease))
 
 
 if __name__ == "__main__":

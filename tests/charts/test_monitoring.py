@@ -64,7 +64,7 @@ def known_labels() -> set[str]:
     monitor = one(render(rollout, Platform()), "PodMonitor")
     given = {each.get("targetLabel") for own in monitor["spec"]["podMetricsEndpoints"] for each in own["relabelings"]}
     of_the_controller = {label for each in Metrics().registry._collector_to_names for label in labels_of(each)}
-    pods = {"namespace", "pod", "model", "version", "code", "stage", "reason", "view", "traffic", "outcome"}
+    pods = {"namespace", "pod", "model", "version", "code", "stage", "reason", "view", "traffic", "outcome", "job"}
     return (given - {None}) | pods | of_the_controller
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import helm_python
 import pytest
 from tests.charts.rendered import CHARTS, Objects, charts, one, template, values_files
 
-from tandem_rollout.controller.permissions import PERMISSIONS
+from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSIONS, Permission
 from tandem_rollout.crd import crds
 from tandem_rollout.platform import Platform
 from tandem_transformer.config import Config
@@ -28,8 +28,8 @@ def granted(role: dict[str, Any]) -> set[tuple[str, str, str]]:
     }
 
 
-def needed() -> set[tuple[str, str, str]]:
-    return {(each.group, each.resource, verb) for each in PERMISSIONS for verb in each.verbs}
+def needed(permissions: Iterable[Permission] = PERMISSIONS) -> set[tuple[str, str, str]]:
+    return {(each.group, each.resource, verb) for each in permissions for verb in each.verbs}
 
 
 def container(objects: Objects) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def test_the_controller_may_not_read_secrets_and_configmaps() -> None:
 def test_a_controller_of_one_namespace_has_a_role_there_and_nothing_of_the_cluster() -> None:
     objects = charts()["tandem/namespaced-values.yaml"]
     assert {each["kind"] for each in objects} == {"Deployment", "Role", "RoleBinding", "ServiceAccount"}
-    role, binding = one(objects, "Role"), one(objects, "RoleBinding")
+    role, binding = (one(objects, kind, "tandem-controller") for kind in ("Role", "RoleBinding"))
     assert granted(role) == needed()
     assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "models"
     assert binding["subjects"][0]["namespace"] == one(objects, "Deployment")["metadata"]["namespace"] == "tandem-system"
@@ -81,7 +81,27 @@ def test_a_controller_of_one_namespace_has_a_role_there_and_nothing_of_the_clust
 def test_a_namespaced_controller_looks_after_its_own_namespace_by_default() -> None:
     objects = template("tandem", {"rbac": {"namespaced": True}})
     assert "--namespace=tandem-system" in container(objects)["args"]
-    assert one(objects, "Role")["metadata"]["namespace"] == "tandem-system"
+    assert one(objects, "Role", "tandem-controller")["metadata"]["namespace"] == "tandem-system"
+
+
+@pytest.mark.parametrize("values", [{}, {"rbac": {"namespaced": True}, "controller": {"namespace": "models"}}])
+def test_the_lease_is_the_only_one_that_the_controller_may_touch(values: dict[str, Any]) -> None:
+    objects = template("tandem", {**values, "fullnameOverride": "x"})
+    role, binding = (one(objects, kind, "x-controller-election") for kind in ("Role", "RoleBinding"))
+    assert granted(role) == needed(ELECTION_PERMISSIONS)
+    # where it runs, whatever it looks after
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"] == "tandem-system"
+    assert binding["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "Role",
+        "name": "x-controller-election",
+    }
+    pod = one(objects, "Deployment")["spec"]["template"]["spec"]
+    assert [each["name"] for each in binding["subjects"]] == [pod["serviceAccountName"]]
+    assert environment(objects)["TANDEM_CONTROLLER_NAMESPACE"] == "tandem-system"
+    assert "--lease=x-controller" in container(objects)["args"]
+    unbound = [rule["verbs"] for rule in role["rules"] if rule.get("resourceNames") != ["x-controller"]]
+    assert unbound == [["create"], ["create"]]
 
 
 @pytest.mark.parametrize("values", [{}, {"serviceAccount": {"name": "other"}}, {"fullnameOverride": "x"}])
@@ -167,12 +187,32 @@ def test_the_selector_does_not_change_with_labels_or_versions() -> None:
     assert after["selector"]["matchLabels"].items() <= after["template"]["metadata"]["labels"].items()
 
 
-def test_there_is_never_more_than_one_controller() -> None:
+def test_a_new_pod_is_ready_before_the_old_one_ends() -> None:
     spec = one(template("tandem"), "Deployment")["spec"]
     assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
     with pytest.raises(helm_python.HelmValuesError, match="/replicaCount"):
-        template("tandem", {"replicaCount": 2})
+        template("tandem", {"replicaCount": 4})
+
+
+def test_of_two_controllers_a_drained_node_takes_one() -> None:
+    objects = template("tandem", {"replicaCount": 2})
+    deployment, budget = one(objects, "Deployment"), one(objects, "PodDisruptionBudget")
+    assert deployment["spec"]["replicas"] == 2
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert budget["spec"]["selector"] == deployment["spec"]["selector"]
+    (spread,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"] == deployment["spec"]["selector"]
+    # on a single node they run side by side
+    assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert "PodDisruptionBudget" not in {each["kind"] for each in template("tandem")}
+
+
+def test_probes_ask_for_what_they_are_about() -> None:
+    probes = container(template("tandem"))
+    paths = {name: probes[name]["httpGet"]["path"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
+    # the API server may take longer to list everything than a container may take to start
+    assert paths == {"startupProbe": "/healthz", "readinessProbe": "/readyz", "livenessProbe": "/healthz"}
 
 
 def test_the_pod_is_restricted() -> None:

@@ -121,8 +121,11 @@ def test_every_flag_of_the_controller_is_described_with_its_default() -> None:
     wanted_defaults = {
         f"--{field.name}": f"`{field.default}`" if field.default else "-" for field in dataclasses.fields(Platform)
     }
-    assert dict(rows) == wanted_defaults | {"--namespace": "all", "--metrics_port": "8080"}
-    assert '"--metrics_port", type=int, default=8080' in (ROOT / "rollout/tandem_rollout/__main__.py").read_text()
+    others = {"--namespace": "all", "--lease": "`tandem-controller`", "--metrics_port": "8080"}
+    assert dict(rows) == wanted_defaults | others
+    source = (ROOT / "rollout/tandem_rollout/__main__.py").read_text()
+    assert '"--metrics_port", type=int, default=8080' in source
+    assert 'default="tandem-controller"' in source
 
 
 def test_every_metric_of_the_controller_is_listed_and_no_other() -> None:

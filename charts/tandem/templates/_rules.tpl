@@ -168,4 +168,13 @@ TandemControllerDown:
     There is no controller
   description: >-
     Prometheus knows no controller. Models go on serving, but rollouts stand still.
+TandemControllerWithoutLeader:
+  severity: critical
+  for: 2m
+  expr: |-
+    max by (namespace, job) (tandem_controller_leader) == 0
+  summary: >-
+    No controller of {{ "{{ $labels.job }}" }} is the leader
+  description: >-
+    They run, but none of them acts: they cannot get their Lease. Models go on serving, but rollouts stand still.
 {{- end -}}

@@ -140,6 +140,11 @@ class Cache:
         self._turn = turn or asyncio.Lock()
         self.filled = asyncio.Event()
 
+    @property
+    def kind(self) -> str:
+        """Name of the kind."""
+        return str(self._kind.__name__)
+
     def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         """An object, None if there is none."""
         return self._store.objects.get((namespace, name))

@@ -68,6 +68,7 @@ class LiveCluster:
         namespace: Only this one; None for all.
         domain: Domain of default hosts.
         gateway_namespace: Where pods are taken for proxies of gateways.
+        leads: Whether this process may write, asked right before each write.
         clock: Seconds since the epoch.
         sleep: Waits for some seconds before a watch is tried again.
     """
@@ -81,6 +82,7 @@ class LiveCluster:
         namespace: str | None = None,
         domain: str = "example.com",
         gateway_namespace: str = Platform().gateway_namespace,
+        leads: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -88,7 +90,7 @@ class LiveCluster:
         self._prober = prober
         self._clock = clock
         self._gateway_namespace = gateway_namespace
-
+        self._leads = leads
         self._domain = domain
         self._hosts = HostIndex()
 
@@ -170,6 +172,7 @@ class LiveCluster:
             raise _write_error(f"{made['kind']} {made['metadata']['name']} cannot be applied", error) from error
 
     async def _apply(self, made: Object, uid: str) -> dict[str, Any]:
+        self._check_leader()
         precondition = {"uid": uid} if uid else {"resourceVersion": _NEVER}
         guarded = kinds.resource({**made, "metadata": {**made["metadata"], **precondition}})
         applied = await self._client.apply(guarded, field_manager=FIELD_MANAGER, force=True)
@@ -210,6 +213,7 @@ class LiveCluster:
             there = (await self._client.get(kinds.APPLIED[kind], name, namespace=namespace)).to_dict()
             # what somebody else gave the same name is not ours to delete
             if owned(there, owner):
+                self._check_leader()
                 await _delete_exactly(self._client, kinds.APPLIED[kind], namespace, name, there["metadata"]["uid"])
         except httpx2.HTTPError as error:
             if _code(error) != 404:  # nor is it an error where the kind itself is not there
@@ -226,6 +230,7 @@ class LiveCluster:
         Raises:
             WriteError: if the API server does not take it.
         """
+        self._check_leader()
         patch = [{"op": "add", "path": "/status", "value": status}]
         try:
             await self._client.patch(
@@ -246,6 +251,7 @@ class LiveCluster:
         if (FINALIZER in there) == present:
             return
         kept = [*there, FINALIZER] if present else [each for each in there if each != FINALIZER]
+        self._check_leader()
         # lists are replaced as a whole: nobody else may have changed it; we may have written the status since
         path = "/metadata/finalizers"
         patch = [{"op": "test", "path": path, "value": there or None}, {"op": "add", "path": path, "value": kept}]
@@ -296,6 +302,7 @@ class LiveCluster:
 
     async def tell(self, manifest: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:
         """Record an event about a rollout. An event that is lost is no reason to stop."""
+        self._check_leader()
         metadata = manifest["metadata"]
         about = ObjectReference(
             apiVersion=API_VERSION,
@@ -328,6 +335,30 @@ class LiveCluster:
     def now(self) -> float:
         """Seconds since the epoch."""
         return self._clock()
+
+    async def is_up_to_date(self, namespace: str, name: str) -> bool:
+        """Whether the cache has a rollout as the API server has it.
+
+        Raises:
+            WriteError: if the API server does not answer.
+        """
+        fields: dict[str, Any] = {"metadata.name": name}
+        try:
+            listed = self._client.list(kinds.InferenceRollout, namespace=namespace, fields=fields)
+            versions = [rollout["metadata"]["resourceVersion"] async for rollout in listed]
+        except httpx2.HTTPError as error:
+            raise _write_error("the rollout cannot be read", error) from error
+        cached = self.rollouts.get(namespace, name)
+        return cached is not None and versions == [cached["metadata"]["resourceVersion"]]
+
+    def _check_leader(self) -> None:
+        """A process that was suspended does not know yet that another one leads.
+
+        Raises:
+            WriteError: if this process is not the leader any more.
+        """
+        if not self._leads():
+            raise WriteError("this controller is not the leader any more", refused=False)
 
 
 async def _delete_exactly(client: AsyncClient, kind: Any, namespace: str, name: str, uid: str) -> None:

@@ -53,10 +53,27 @@ class Metrics:
         self.errors = Counter(
             "tandem_controller_reconcile_errors", "Passes that failed and are tried again", registry=self.registry
         )
+        self._leader = Gauge(
+            "tandem_controller_leader", "1 where this process is the leader, else 0", registry=self.registry
+        )
+        self._transitions = Counter(
+            "tandem_controller_leader_transitions", "Times that this process became the leader", registry=self.registry
+        )
         self._ready = _gauge(self.registry, "ready", "1 where all variants of a rollout serve, else 0")
         self._weight = _gauge(self.registry, "weight", "Weight that the route gives a variant", "variant")
         self._runs = _Runs(self.registry)
         self._variants: dict[Where, set[str]] = {}
+
+    def begin(self) -> None:
+        """This process became the leader."""
+        self._leader.set(1)
+        self._transitions.inc()
+
+    def end(self) -> None:
+        """This process stopped leading: what it knows of rollouts is another one's to show."""
+        self._leader.set(0)
+        for namespace, rollout in list(self._variants):
+            self.forget(namespace, rollout)
 
     def observe(self, manifest: Mapping[str, Any]) -> None:
         """Show what a rollout's status says."""

@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from tandem_rollout import EVIDENCE_PLURAL, GROUP, PLURAL
 
-Verb = Literal["create", "delete", "get", "list", "patch", "watch"]
+Verb = Literal["create", "delete", "get", "list", "patch", "update", "watch"]
 
 
 class Permission(NamedTuple):
@@ -40,5 +40,11 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     Permission("policy", "poddisruptionbudgets", ("create", "get", "list", "patch")),
     Permission("", "services", ("create", "get", "list", "patch")),
     Permission("", "pods", ("list", "watch")),
+    Permission("", "events", ("create",)),
+)
+
+#: In the controller's own namespace: the Lease by which one of several controllers is the leader, and events about it.
+ELECTION_PERMISSIONS: Final[tuple[Permission, ...]] = (
+    Permission("coordination.k8s.io", "leases", ("create", "get", "update")),
     Permission("", "events", ("create",)),
 )

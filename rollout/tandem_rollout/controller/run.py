@@ -1,4 +1,4 @@
-"""The controller's process: watches, workers, metrics, an orderly end."""
+"""The controller's process: watches, an election, workers while it leads, metrics and probes, an orderly end."""
 
 from __future__ import annotations
 
@@ -6,42 +6,34 @@ import asyncio
 import contextlib
 import logging
 import signal
-import time
-from typing import Final
+import socket
+import uuid
+from collections.abc import Awaitable, Callable
 
 from lightkube import AsyncClient
-from prometheus_client import start_http_server
 
-from tandem_rollout.controller.applied import backoff
 from tandem_rollout.controller.cluster import LiveCluster
-from tandem_rollout.controller.interface import WriteError
+from tandem_rollout.controller.election import Elector
+from tandem_rollout.controller.endpoints import Heartbeat, application, serve
+from tandem_rollout.controller.leases import LiveLeases
 from tandem_rollout.controller.metrics import Metrics
 from tandem_rollout.controller.prober import Prober
-from tandem_rollout.controller.reconciler import Key, Reconciler
-from tandem_rollout.controller.work import Work
+from tandem_rollout.controller.reconciler import Reconciler
+from tandem_rollout.controller.term import Term, queue
 from tandem_rollout.platform import Platform
 
 logger = logging.getLogger(__name__)
 
-_WORKERS: Final = 16
-"""A pass may wait for a transformer's proof; the others go on meanwhile."""
 
-SHARE: Final = 4
-"""Workers that are busy with one namespace at most: others never wait for its transformers alone."""
-
-
-def namespace_of(key: Key) -> str:
-    """The namespace of a rollout."""
-    return key[0]
-
-
-async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -> int:
+async def run(platform: Platform, *, namespace: str | None, metrics_port: int, lease: str) -> int:
     """Run until SIGTERM or SIGINT.
 
     Args:
         platform: Defaults of the installation.
         namespace: Namespace to look after; None for all.
-        metrics_port: Port of ``/metrics``; 0 for none.
+        metrics_port: Port of ``/metrics``, ``/healthz`` and ``/readyz``; 0 for none.
+        lease: Name of the Lease in the controller's namespace whose holder acts; empty where this process is the only
+            one, and acts without.
 
     Returns:
         The exit code.
@@ -49,13 +41,14 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics = Metrics()
-    if metrics_port:
-        start_http_server(metrics_port, registry=metrics.registry)
-    work: Work[Key] = Work(group=namespace_of, share=SHARE)
+    metrics, heartbeat = Metrics(), Heartbeat()
+    work = queue()
     async with AsyncClient() as client, contextlib.AsyncExitStack() as stack:
         prober = Prober()
         stack.push_async_callback(prober.close)
+        identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        leases = LiveLeases(client, platform.controller_namespace, lease)
+        elector = Elector(leases, identity) if lease else None
         cluster = LiveCluster(
             client,
             prober,
@@ -63,11 +56,20 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -
             namespace=namespace,
             domain=platform.domain,
             gateway_namespace=platform.gateway_namespace,
+            leads=(lambda: elector.leads) if elector else (lambda: True),
         )
-        reconciler = Reconciler(cluster, platform)
-        stack.push_async_callback(reconciler.close)
+        if metrics_port:
+            probes = {"/healthz": heartbeat.problem, "/readyz": lambda: heartbeat.problem() or unready(cluster)}
+            serve(application(metrics.registry, probes), metrics_port)
+
+        async def term() -> None:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(Term(work, cluster, Reconciler(cluster, platform), metrics).run())
+                if elector:
+                    group.create_task(leases.tell(f"{identity} became the leader"))
+
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]
-        tasks.append(asyncio.create_task(look_after(work, cluster, reconciler, metrics)))
+        tasks += [asyncio.create_task(heartbeat.run()), asyncio.create_task(_stand(cluster, elector, term))]
         ended = asyncio.create_task(stop.wait())
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         broken = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
@@ -79,50 +81,15 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int) -
     return 1 if broken else 0
 
 
-async def look_after(work: Work[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics) -> None:
-    """Look at rollouts, once all caches are filled: an object that is not seen yet would be taken for missing."""
+def unready(cluster: LiveCluster) -> str:
+    """What this process waits for before it can be the leader; empty where it can."""
+    kinds = [cache.kind for cache in cluster.caches if not cache.filled.is_set()]
+    return f"waits for the first list of {', '.join(kinds)}" if kinds else ""
+
+
+async def _stand(cluster: LiveCluster, elector: Elector | None, term: Callable[[], Awaitable[None]]) -> None:
+    """Stand for election, once all caches are filled: an object that is not seen yet would be taken for missing."""
     for cache in cluster.caches:
         await cache.filled.wait()
     logger.info("started")
-    failures: dict[Key, int] = {}
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_WORKERS):
-            group.create_task(_worker(work, cluster, reconciler, metrics, failures))
-
-
-async def _worker(
-    work: Work[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics, failures: dict[Key, int]
-) -> None:
-    while True:
-        key = await work.take()
-        try:
-            await one_pass(key, work, cluster, reconciler, metrics)
-            failures.pop(key, None)
-        except Exception as error:
-            metrics.errors.inc()
-            failures[key] = failures.get(key, 0) + 1
-            logger.warning("rollout %s in %s: a pass failed: %s", key[1], key[0], error, exc_info=_traceback(error))
-            work.add(key, backoff(failures[key]))
-        finally:
-            work.done(key)
-
-
-async def one_pass(key: Key, work: Work[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics) -> None:
-    """Look at one rollout, and say when to look again."""
-    manifest = cluster.rollouts.get(*key)
-    if manifest is None:
-        work.drop(key)
-        reconciler.forget(*key)
-        metrics.forget(*key)
-        return
-    metrics.observe(manifest)  # before too: a run that ends in the first pass of a new process is counted
-    started = time.perf_counter()
-    after = await reconciler.reconcile(manifest)
-    metrics.seconds.observe(time.perf_counter() - started)
-    metrics.observe(cluster.rollouts.get(*key) or manifest)
-    work.add(key, after)
-
-
-def _traceback(error: Exception) -> Exception | None:
-    """An error of the API server needs none."""
-    return None if isinstance(error, WriteError) else error
+    await (elector.run(term) if elector else term())

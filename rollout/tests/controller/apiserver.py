@@ -37,6 +37,7 @@ KINDS: Final = {
     "rolloutevidences": ("tandem-serving.io/v1alpha1", "RolloutEvidence"),
     "pods": ("v1", "Pod"),
     "events": ("v1", "Event"),
+    "leases": ("coordination.k8s.io/v1", "Lease"),
 }
 
 
@@ -259,7 +260,7 @@ class ApiServer:
         if rest[0] == "namespaces":
             namespace, rest = rest[1], rest[2:]
         plural, name, subresource = [*rest, "", ""][:3]
-        verb = {"GET": "get", "PATCH": "patch", "POST": "create", "DELETE": "delete"}[request.method]
+        verb = {"GET": "get", "PATCH": "patch", "POST": "create", "PUT": "update", "DELETE": "delete"}[request.method]
         if verb == "get" and not name:
             verb = "watch" if request.query.get("watch") else "list"
         call = Call(verb, group, f"{plural}/{subresource}" if subresource else plural, name)
@@ -290,12 +291,16 @@ class ApiServer:
     def _carry_out(self, call: Call, key: Key, body: Any, request: web.Request) -> Object:
         if call.verb == "list":
             items = [each for _, each in self._selected(key[0], key[1] or None, request.query.get("labelSelector", ""))]
+            if fields := request.query.get("fieldSelector"):
+                items = [each for each in items if fields == f"metadata.name={each['metadata']['name']}"]
             api_version, kind = KINDS[key[0]]
             metadata = {"resourceVersion": str(self._version)}
             return {"apiVersion": api_version, "kind": f"{kind}List", "metadata": metadata, "items": items}
         if call.verb == "create":
             name = body["metadata"].get("name") or f"{body['metadata']['generateName']}{self._version}"
             body["metadata"]["name"] = name
+            if (key[0], key[1], name) in self._objects:
+                raise _Refused(409, f'{key[0]} "{name}" already exists')
             return self._store((key[0], key[1], name), body)
         if call.verb == "patch" and "apply-patch" in request.content_type:
             assert request.query["fieldManager"]
@@ -304,6 +309,10 @@ class ApiServer:
             raise _Refused(404, f'{key[0]} "{key[2]}" not found')
         if call.verb == "get":
             return self._objects[key]
+        if call.verb == "update":
+            if body["metadata"]["resourceVersion"] != self._objects[key]["metadata"]["resourceVersion"]:
+                raise _Refused(409, "the object has been modified; please apply your changes to the latest version")
+            return self._store(key, body)
         if call.verb == "delete":
             uid = ((body or {}).get("preconditions") or {}).get("uid")
             if uid not in (None, self._objects[key]["metadata"]["uid"]):

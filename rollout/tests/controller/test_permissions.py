@@ -5,11 +5,16 @@ Each right of the chart's role stands here with the functions that need it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import pytest
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.controller.permissions import PERMISSIONS
+from tandem_rollout.controller.election import Elector
+from tandem_rollout.controller.leases import LiveLeases
+from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSIONS, Permission
 
-from .world import controller, world
+from .world import World, controller, world
 
 NAME, APPLY, DELETE = "LiveCluster.uid_of", "LiveCluster._apply", "_delete_exactly"
 LIST, WATCH, LOOK = "Cache._list", "Cache._watch", "Inventory._list"
@@ -19,7 +24,11 @@ REMOVED = {**APPLIED, "get": {NAME, READ_BEFORE_DELETION}, "delete": {DELETE}}
 WATCHED = {**REMOVED, "list": {LIST}, "watch": {WATCH}}
 
 NEEDED = {
-    "tandem-serving.io/inferencerollouts": {"list": {LIST}, "watch": {WATCH}, "patch": {"LiveCluster.finalize"}},
+    "tandem-serving.io/inferencerollouts": {
+        "list": {LIST, "LiveCluster.is_up_to_date"},
+        "watch": {WATCH},
+        "patch": {"LiveCluster.finalize"},
+    },
     "tandem-serving.io/inferencerollouts/status": {"patch": {"LiveCluster.set_status"}},
     "tandem-serving.io/rolloutevidences": {**REMOVED, "get": {*REMOVED["get"], "LiveCluster.evidence"}},
     "serving.kserve.io/inferenceservices": WATCHED,
@@ -35,6 +44,16 @@ NEEDED = {
     "/events": {"create": {"LiveCluster.tell"}},
 }
 """Which functions need which verbs, by group and resource."""
+
+NEEDED_IN_OWN_NAMESPACE = {
+    "coordination.k8s.io/leases": {
+        "get": {"LiveLeases.read"},
+        "create": {"LiveLeases.write"},
+        "update": {"LiveLeases.write"},
+    },
+    "/events": {"create": {"LiveLeases.tell"}},
+}
+"""The same where the controller itself runs."""
 
 COLOURS = [{"name": name, "bundle": {"image": f"athlete:{name}"}} for name in ("blue", "green")]
 SPECS = (
@@ -58,19 +77,49 @@ SPECS = (
 )
 
 
+class _OverError(Exception):
+    """A term is over."""
+
+
+def named(permissions: Iterable[Permission]) -> set[tuple[str, str]]:
+    return {(f"{each.group}/{each.resource}", verb) for each in permissions for verb in each.verbs}
+
+
+def used(here: World) -> dict[str, dict[str, set[str]]]:
+    """Which functions have used which verbs."""
+    callers: dict[str, dict[str, set[str]]] = {}
+    for call, caller in here.server.callers:
+        callers.setdefault(f"{call.group}/{call.resource}", {}).setdefault(call.verb, set()).add(caller)
+    return callers
+
+
 async def test_permissions_are_those_that_these_functions_need() -> None:
-    allowed = {(f"{each.group}/{each.resource}", verb) for each in PERMISSIONS for verb in each.verbs}
-    assert {(resource, verb) for resource, verbs in NEEDED.items() for verb in verbs} == allowed
+    assert {(resource, verb) for resource, verbs in NEEDED.items() for verb in verbs} == named(PERMISSIONS)
     async with world() as here, controller(here) as ctl:
         for spec in SPECS:
             there = here.server.get("inferencerollouts", "time-estimator")
             here.server.put("inferencerollouts", {**(there or manifest()), "spec": manifest(**spec)["spec"]})
             await ctl.run(200)
             await ctl.run(601)
-        used: dict[str, dict[str, set[str]]] = {}
-        for call, caller in here.server.callers:
-            used.setdefault(f"{call.group}/{call.resource}", {}).setdefault(call.verb, set()).add(caller)
-    for verbs in used.values():
+        await ctl.cluster.is_up_to_date("models", "time-estimator")
+        callers = used(here)
+    for verbs in callers.values():
         if APPLY in verbs.get("patch", ()):  # an apply makes what is not there yet
             verbs.setdefault("create", set()).add(APPLY)
-    assert used == NEEDED
+    assert callers == NEEDED
+
+
+async def test_permissions_in_its_own_namespace_are_those_that_the_election_needs() -> None:
+    needed = {(resource, verb) for resource, verbs in NEEDED_IN_OWN_NAMESPACE.items() for verb in verbs}
+    assert needed == named(ELECTION_PERMISSIONS)
+    async with world() as here, here.server.client() as client:
+        leases = LiveLeases(client, "tandem-system", "tandem-controller")
+
+        async def term() -> None:
+            await leases.tell("a became the leader")
+            raise _OverError
+
+        with pytest.raises(_OverError):
+            await Elector(leases, "a").run(term)
+        assert used(here) == NEEDED_IN_OWN_NAMESPACE
+        assert {each["metadata"]["namespace"] for each in here.server.all("leases")} == {"tandem-system"}

@@ -19,13 +19,14 @@ from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.controller.metrics import Metrics
 from tandem_rollout.controller.reconciler import Key, Reconciler
-from tandem_rollout.controller.run import SHARE, look_after, namespace_of
+from tandem_rollout.controller.run import unready
+from tandem_rollout.controller.term import SHARE, Term, namespace_of
 from tandem_rollout.controller.work import Work
 from tandem_rollout.observation import Proof
 from tandem_rollout.platform import Platform
 from tandem_rollout.revision import Revision
 
-from .apiserver import ApiServer, Lost
+from .apiserver import ApiServer, Call, Fault, Lost
 from .world import World, world
 
 
@@ -65,7 +66,10 @@ async def working(here: World, bugs: int = 0) -> AsyncIterator[Metrics]:
     async with here.server.client() as client:
         cluster = LiveCluster(client, here, lambda *key: work.add(key), clock=lambda: here.now)
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]
-        tasks.append(asyncio.create_task(look_after(work, cluster, Broken(cluster, Platform()), metrics)))
+        async with asyncio.timeout(60):
+            for cache in cluster.caches:
+                await cache.filled.wait()
+        tasks.append(asyncio.create_task(Term(work, cluster, Broken(cluster, Platform()), metrics).run()))
         try:
             yield metrics
         finally:
@@ -165,9 +169,30 @@ async def ended(started: asyncio.subprocess.Process) -> tuple[int | None, list[d
     return started.returncode, [json.loads(line) for line in log.splitlines()]
 
 
-async def test_the_program_applies_reports_and_ends_in_order(tmp_path: Path) -> None:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+        return int(free.getsockname()[1])
+
+
+async def fetched(port: int, path: str) -> tuple[int, str]:
+    url = f"http://127.0.0.1:{port}{path}"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, await response.text()
+
+
+async def held(here: World, other_than: str = "") -> str:
+    """Who has the Lease, once somebody else than before has it."""
+    async with asyncio.timeout(60):
+        while True:
+            here.server.changed.clear()
+            lease = here.server.get("leases", "tandem-controller", "tandem-system") or {"spec": {}}
+            if (holder := lease["spec"].get("holderIdentity", "")) not in ("", other_than):
+                return str(holder)
+            await here.server.changed.wait()
+
+
+async def test_the_program_applies_reports_and_ends_in_order(tmp_path: Path) -> None:
+    port = free_port()
     async with world() as here:
         here.server.put("inferencerollouts", manifest())
         flags = ("--metrics_port", str(port), "--transformer_image", "own/transformer:1")
@@ -176,15 +201,145 @@ async def test_the_program_applies_reports_and_ends_in_order(tmp_path: Path) -> 
                 while here.status().ready != "0/2":
                     here.server.changed.clear()
                     await here.server.changed.wait()
-            async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as answer:
-                text = await answer.text()
+            holder = await held(here)
+            _, text = await fetched(port, "/metrics")
+            probes = [await fetched(port, path) for path in ("/healthz", "/readyz")]
             code, log = await ended(started)
     assert here.status().url == "http://time-estimator.models.models.example"
     services = here.server.all("inferenceservices")
     images = {each["spec"]["transformer"]["containers"][0]["image"] for each in services}
     assert images == {"own/transformer:1"}
     assert "tandem_controller_reconcile_seconds_count" in text
+    assert "tandem_controller_leader 1.0" in text
+    assert "tandem_controller_leader_transitions_total 1.0" in text
+    assert probes == [(200, "ok\n")] * 2
+    lines = ["started", f"{holder} became the leader", f"{holder} stopped leading"]
+    assert (code, [each["message"] for each in log]) == (0, lines)
+    # whoever comes next need not wait
+    (lease,) = here.server.all("leases")
+    assert "holderIdentity" not in lease["spec"]
+
+
+async def test_of_two_programs_one_acts_and_the_other_takes_over_when_it_ends(tmp_path: Path) -> None:
+    port = free_port()
+    async with world() as here:
+        flags = [("--metrics_port", str(number)) for number in (0, port)]
+        async with process(here.server, tmp_path, *flags[0]) as first:
+            before = await held(here)
+            async with process(here.server, tmp_path, *flags[1]) as second:
+                assert second.stderr is not None
+                async with asyncio.timeout(60):
+                    messages = [json.loads(await second.stderr.readline())["message"] for _ in range(2)]
+                assert messages == ["started", f"the leader is {before}"]
+                # who waits has its caches, and shows nothing of rollouts
+                assert await fetched(port, "/readyz") == (200, "ok\n")
+                assert "tandem_controller_leader 0.0" in (await fetched(port, "/metrics"))[1]
+                code, _ = await ended(first)
+                after = await held(here, before)
+                here.server.put("inferencerollouts", manifest())
+                async with asyncio.timeout(60):
+                    while here.status().ready != "0/2":
+                        here.server.changed.clear()
+                        await here.server.changed.wait()
+                assert "tandem_controller_leader 1.0" in (await fetched(port, "/metrics"))[1]
+                await ended(second)
+    assert code == 0
+    (lease,) = here.server.all("leases")
+    assert lease["spec"]["leaseTransitions"] == 1
+    events = [each["message"] for each in here.server.all("events") if each["involvedObject"]["kind"] == "Lease"]
+    assert events == [f"{name} became the leader" for name in (before, after)]
+
+
+async def test_a_program_without_a_lease_acts_at_once(tmp_path: Path) -> None:
+    async with world() as here:
+        here.server.put("inferencerollouts", manifest())
+        async with process(here.server, tmp_path, "--metrics_port", "0", "--lease", "") as started:
+            async with asyncio.timeout(60):
+                while here.status().ready != "0/2":
+                    here.server.changed.clear()
+                    await here.server.changed.wait()
+            code, log = await ended(started)
+    assert here.server.all("leases") == []
     assert (code, [each["message"] for each in log]) == (0, ["started"])
+
+
+async def test_it_is_ready_when_its_caches_are_filled(here: World) -> None:
+    async with here.server.client() as client:
+        cluster = LiveCluster(client, here, lambda *key: None)
+        kinds = ("InferenceRollout", "InferenceService", "HTTPRoute", "Pod")
+        assert unready(cluster) == f"waits for the first list of {', '.join(kinds)}"
+        tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches[:-1]]
+        async with asyncio.timeout(60):
+            for cache in cluster.caches[:-1]:
+                await cache.filled.wait()
+        assert unready(cluster) == "waits for the first list of Pod"
+        tasks.append(asyncio.create_task(cluster.caches[-1].run()))
+        async with asyncio.timeout(60):
+            await cluster.caches[-1].filled.wait()
+        assert unready(cluster) == ""
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_leader_waits_for_what_the_one_before_has_written(here: World) -> None:
+    here.server.put("inferencerollouts", manifest())
+    asked, held_up = asyncio.Event(), asyncio.Event()
+    lists = 0
+
+    def fault(call: Call) -> Fault | None:
+        nonlocal lists
+        if call.resource != "inferencerollouts":
+            return None
+        lists += call.verb == "list"
+        if lists > 3:  # the first one fills the cache
+            asked.set()
+        return held_up if call.verb == "watch" else None
+
+    here.server.fault = fault
+    phases: list[str] = []
+    passed = asyncio.Event()
+
+    class Noting(Reconciler):
+        async def reconcile(self, manifest: Mapping[str, Any]) -> float:
+            phases.append((manifest.get("status") or {}).get("ready", ""))
+            passed.set()
+            return 600.0
+
+    work, metrics = Hasty(group=namespace_of, share=SHARE), Metrics()
+    async with here.server.client() as client:
+        cluster = LiveCluster(client, here, lambda *key: work.add(key))
+        tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]
+        async with asyncio.timeout(60):
+            for cache in cluster.caches:
+                await cache.filled.wait()
+            here.server.edit("inferencerollouts", "time-estimator", lambda each: each.update(status={"ready": "2/2"}))
+            tasks.append(asyncio.create_task(Term(work, cluster, Noting(cluster, Platform()), metrics).run()))
+            await asked.wait()
+            assert phases == []
+            held_up.set()
+            await passed.wait()
+        assert phases[0] == "2/2"
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_who_leads_no_more_shows_nothing_of_rollouts() -> None:
+    async with world() as here:
+        async with working(here) as metrics:
+            here.server.put("inferencerollouts", manifest())
+            await until(here, lambda: here.status().ready == "2/2")
+            assert metrics.registry.get_sample_value("tandem_controller_leader") == 1
+            labels = {"namespace": "models", "rollout": "time-estimator"}
+            assert metrics.registry.get_sample_value("tandem_rollout_ready", labels) is not None
+        assert metrics.registry.get_sample_value("tandem_controller_leader") == 0
+        assert [
+            sample.name
+            for metric in metrics.registry.collect()
+            for sample in metric.samples
+            if sample.name.startswith("tandem_rollout_")
+        ] == []
 
 
 async def test_the_program_ends_in_order_without_an_api_server(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tandem_rollout.controller import observe
 from tandem_rollout.controller.analysts import Sources
 from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.interface import FINALIZER, Refutation, WriteError
-from tandem_rollout.controller.permissions import PERMISSIONS
+from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSIONS
 from tandem_rollout.controller.reconciler import Reconciler
 from tandem_rollout.gates import Metric
 from tandem_rollout.observation import Proof
@@ -444,15 +444,17 @@ class _Guarded:
 
 
 @asynccontextmanager
-async def controller(world: World, platform: Platform | None = None) -> AsyncIterator[Controller]:
-    """A controller whose caches are running."""
+async def controller(
+    world: World, platform: Platform | None = None, *, leads: Callable[[], bool] = lambda: True
+) -> AsyncIterator[Controller]:
+    """A controller whose caches are running, and that may write as long as it leads."""
     news = asyncio.Event()
 
     async def no_wait(seconds: float) -> None:
         await asyncio.sleep(0)
 
     async with world.server.client() as client:
-        cluster = LiveCluster(client, world, lambda *_: news.set(), clock=lambda: world.now, sleep=no_wait)
+        cluster = LiveCluster(client, world, lambda *_: news.set(), leads=leads, clock=lambda: world.now, sleep=no_wait)
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]
         try:
             async with asyncio.timeout(30):
@@ -474,5 +476,7 @@ async def world() -> AsyncIterator[World]:
     server = ApiServer()
     async with serving(server):
         yield World(server)
-    allowed = {(each.group, each.resource, verb) for each in PERMISSIONS for verb in each.verbs}
+    allowed = {
+        (each.group, each.resource, verb) for each in (*PERMISSIONS, *ELECTION_PERMISSIONS) for verb in each.verbs
+    }
     assert {(call.group, call.resource, call.verb) for call in server.calls} <= allowed

@@ -1,0 +1,104 @@
+"""What the leader does: workers look at rollouts, each whenever something about it changes or is due."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+from tandem_rollout.controller.applied import backoff
+from tandem_rollout.controller.cluster import LiveCluster
+from tandem_rollout.controller.interface import WriteError
+from tandem_rollout.controller.metrics import Metrics
+from tandem_rollout.controller.reconciler import Key, Reconciler
+from tandem_rollout.controller.work import Work
+
+logger = logging.getLogger(__name__)
+
+_WORKERS: Final = 16
+"""A pass may wait for a transformer's proof; the others go on meanwhile."""
+
+SHARE: Final = 4
+"""Workers that are busy with one namespace at most: others never wait for its transformers alone."""
+
+_BEHIND_S: Final = 1.0
+"""When to look again at a rollout of which the cache is behind, should the watch say nothing."""
+
+
+def namespace_of(key: Key) -> str:
+    """The namespace of a rollout."""
+    return key[0]
+
+
+def queue() -> Work[Key]:
+    """A queue of rollouts in which no namespace keeps all workers busy."""
+    return Work(group=namespace_of, share=SHARE)
+
+
+class Term:
+    """The time during which one process is the leader.
+
+    Args:
+        work: The rollouts to look at.
+        cluster: The cluster, whose caches are filled.
+        reconciler: Knows nothing of any rollout yet; it is closed in the end.
+        metrics: Show rollouts meanwhile.
+    """
+
+    def __init__(self, work: Work[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics) -> None:
+        self._work = work
+        self._cluster = cluster
+        self._reconciler = reconciler
+        self._metrics = metrics
+        self._failures: dict[Key, int] = {}
+        self._current: set[Key] = set()
+
+    async def run(self) -> None:
+        """Look at all rollouts, and then at those about which something changes, until cancelled."""
+        self._metrics.begin()
+        try:
+            for manifest in list(self._cluster.rollouts.all()):
+                self._work.add((manifest["metadata"]["namespace"], manifest["metadata"]["name"]))
+            async with asyncio.TaskGroup() as group:
+                for _ in range(_WORKERS):
+                    group.create_task(self._take_turns())
+        finally:
+            self._metrics.end()
+            await self._reconciler.close()
+
+    async def _take_turns(self) -> None:
+        while True:
+            key = await self._work.take()
+            try:
+                await self._look(key)
+                self._failures.pop(key, None)
+            except Exception as error:
+                self._metrics.errors.inc()
+                self._failures[key] = self._failures.get(key, 0) + 1
+                traceback = None if isinstance(error, WriteError) else error  # the API server's own words are enough
+                logger.warning("rollout %s in %s: a pass failed: %s", key[1], key[0], error, exc_info=traceback)
+                self._work.add(key, backoff(self._failures[key]))
+            finally:
+                self._work.done(key)
+
+    async def _look(self, key: Key) -> None:
+        """Make one pass over a rollout, and say when to make the next one."""
+        manifest = self._cluster.rollouts.get(*key)
+        if manifest is None:
+            self._work.drop(key)
+            self._reconciler.forget(*key)
+            self._metrics.forget(*key)
+            return
+        if key not in self._current:
+            # the leader before may have written what the watch has not brought yet
+            if not await self._cluster.is_up_to_date(*key):
+                self._work.add(key, _BEHIND_S)
+                return
+            self._current.add(key)
+        self._metrics.observe(manifest)  # before too: a run that ends in the first pass of a new process is counted
+        started = time.perf_counter()
+        after = await self._reconciler.reconcile(manifest)
+        self._metrics.seconds.observe(time.perf_counter() - started)
+        self._metrics.observe(self._cluster.rollouts.get(*key) or manifest)
+        self._work.add(key, after)

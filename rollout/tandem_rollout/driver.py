@@ -1,8 +1,12 @@
-"""One move of a run, on whatever it runs: see, judge, decide, write down, make it so."""
+"""One move of a run, on whatever it runs: observe, sample, decide, write down, make it so.
+
+The parts stand alone, so that a controller can make them stages of its own; :func:`advance` is all of them in a row.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tandem_rollout.analyst import Analyst, Judgement
@@ -35,6 +39,130 @@ class Backend(Protocol):
         ...
 
 
+Locate = Callable[[Run], Awaitable[Arms]]
+"""Finds where the two revisions of a run are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What a run is decided by.
+
+    Attributes:
+        seen: What there is, with the decision of the metrics.
+        judgement: What the metrics say.
+        sampled: Whether they were asked.
+    """
+
+    seen: Seen
+    judgement: Judgement = field(default_factory=Judgement)
+    sampled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One move of a run.
+
+    Attributes:
+        before: The run until now; None before the first.
+        run: The run from now on; the same object where it does not move.
+        desired: What the world must look like.
+        judgement: What the metrics say.
+        sampled: Whether they were asked.
+    """
+
+    before: Run | None
+    run: Run
+    desired: Desired
+    judgement: Judgement
+    sampled: bool
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is anything to write down."""
+        return self.run is not self.before
+
+
+async def sample(
+    analyst: Analyst, analysis: Analysis, run: Run | None, seen: Seen, locate: Locate, now: float
+) -> Sampled:
+    """Ask the metrics of a run, where there is anything to ask.
+
+    Args:
+        analyst: Looks at the metrics.
+        analysis: What is looked at.
+        run: The run so far.
+        seen: What there is.
+        locate: Finds where the two revisions of the run are counted.
+        now: Seconds since the epoch.
+    """
+    if run is None or run.ended or run.returns:
+        return Sampled(seen)
+    judgement = Judgement()
+    # where the canary has weight and no pods there is nothing to ask first
+    sampled = not run.weight or seen.canary.running
+    if sampled:
+        judgement = await analyst.look(analysis, run, await locate(run), now, routed=seen.routed)
+    return Sampled(replace(seen, decision=judgement.decision, looks=judgement.looks), judgement, sampled)
+
+
+def move(schedule: Schedule, run: Run | None, sampled: Sampled, now: float) -> Transition | None:
+    """Decide how a run goes on. Pure; None where there is no run, and none begins.
+
+    Args:
+        schedule: What is planned.
+        run: The run so far.
+        sampled: What it is decided by.
+        now: Seconds since the epoch.
+    """
+    seen = sampled.seen
+    after = decide(schedule, run, seen, now)
+    if after is None:
+        return None
+    return Transition(
+        run, after, desired(schedule, after, seen.stable, seen.canary), sampled.judgement, sampled.sampled
+    )
+
+
+async def secure(
+    analyst: Analyst, schedule: Schedule, analysis: Analysis, transition: Transition, locate: Locate, now: float
+) -> None:
+    """Secure the evidence that a transition would change, before it is written down.
+
+    Args:
+        analyst: Looks at the metrics.
+        schedule: What is planned.
+        analysis: What is looked at.
+        transition: The move.
+        locate: Finds where the two revisions of the run are counted.
+        now: Seconds since the epoch.
+    """
+    run, after = transition.before, transition.run
+    if run is None or not transition.sampled:
+        return
+    if run.step < len(schedule.steps) <= after.step:
+        await analyst.promote(analysis, run)
+    if after.weight != run.weight and not (after.returns or after.ended):
+        # what comes before the change of the weight is told from what comes after it
+        await analyst.read(analysis, run, await locate(run), now)
+
+
+async def note(analyst: Analyst, transition: Transition, now: float) -> None:
+    """Note what has become of a run, when that is written down and made: what is not taken did not happen.
+
+    Whoever moved it before may have come no further than to write it down; then that is noted too.
+
+    Args:
+        analyst: Keeps the evidence.
+        transition: The move.
+        now: Seconds since the epoch.
+    """
+    if transition.before is not None:
+        await analyst.note(transition.before, transition.before.since)
+        await analyst.keep()
+    await analyst.note(transition.run, now)
+    await analyst.keep()
+
+
 async def advance(
     backend: Backend, analyst: Analyst, schedule: Schedule, analysis: Analysis, run: Run | None, now: float
 ) -> tuple[Run | None, Judgement]:
@@ -51,38 +179,14 @@ async def advance(
     Returns:
         The run as it is from now on, and what the metrics say.
     """
-    seen = backend.seen(run)
-    judgement = Judgement()
-    looked = False
-    if run is not None and not run.ended and not run.returns:
-        # where the canary has weight and no pods there is nothing to ask first
-        looked = not run.weight or seen.canary.running
-        if looked:
-            judgement = await analyst.look(analysis, run, await backend.arms(run), now, routed=seen.routed)
-        seen = replace(seen, decision=judgement.decision, looks=judgement.looks)
-    after = decide(schedule, run, seen, now)
-    if after is None:
-        return None, judgement
-    if run is not None and looked and run.step < len(schedule.steps) <= after.step:
-        await analyst.promote(analysis, run)
-    if run is not None and looked and after.weight != run.weight and not (after.returns or after.ended):
-        # what comes before the change of the weight is told from what comes after it
-        await analyst.read(analysis, run, await backend.arms(run), now)
-    if after is not run:
-        await backend.write(after, judgement)
-    await backend.make(after, desired(schedule, after, seen.stable, seen.canary))
-    if after is not run:
-        await _tell(analyst, run, after, now)
-    return after, judgement
-
-
-async def _tell(analyst: Analyst, before: Run | None, after: Run, now: float) -> None:
-    """Note what has become of a run, when that is written down and made: what is not taken did not happen.
-
-    Whoever moved it before may have come no further than to write it down; then that is told too.
-    """
-    if before is not None:
-        await analyst.note(before, before.since)
-        await analyst.keep()
-    await analyst.note(after, now)
-    await analyst.keep()
+    sampled = await sample(analyst, analysis, run, backend.seen(run), backend.arms, now)
+    transition = move(schedule, run, sampled, now)
+    if transition is None:
+        return None, sampled.judgement
+    await secure(analyst, schedule, analysis, transition, backend.arms, now)
+    if transition.moves:
+        await backend.write(transition.run, transition.judgement)
+    await backend.make(transition.run, transition.desired)
+    if transition.moves:
+        await note(analyst, transition, now)
+    return transition.run, transition.judgement

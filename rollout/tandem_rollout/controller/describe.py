@@ -12,9 +12,11 @@ from tandem_rollout.analyst import Judgement
 from tandem_rollout.cause import Cause
 from tandem_rollout.conditions import condition
 from tandem_rollout.controller import observe
+from tandem_rollout.controller.decision import Decision
 from tandem_rollout.controller.guide import candidate
 from tandem_rollout.controller.hosts import Hosts
 from tandem_rollout.controller.interface import NameConflictError, WriteError
+from tandem_rollout.controller.snapshot import Snapshot
 from tandem_rollout.engine.decide import tried
 from tandem_rollout.engine.run import RETURNS, Run
 from tandem_rollout.engine.schedule import Schedule, plan_hash
@@ -33,6 +35,26 @@ _KEPT: Final = Cause("Retained", "")
 _GONE: Final = Cause("NoReadyPods", "has no ready pods: it cannot be rolled back to")
 _QUIET: Final[frozenset[str]] = frozenset({_PROVEN.reason, _SERVES.reason})
 """Reasons of variants that serve as they should: the rollout waits for nothing."""
+
+
+def build_status(snapshot: Snapshot, decision: Decision, errors: Mapping[str, WriteError]) -> RolloutStatus:
+    """The status of a rollout, from what there is and what was decided.
+
+    Args:
+        snapshot: What there is.
+        decision: What was decided.
+        errors: What the API server did not take of it, by the name of the InferenceService or of the rollout.
+    """
+    rollout, previous, hosts, now = snapshot.rollout, snapshot.previous, snapshot.hosts, snapshot.now
+    revisions, observed, route = decision.revisions, snapshot.observed, snapshot.route
+    url = f"http://{hosts.left[0]}" if hosts.left else ""
+    status = describe(rollout, revisions, observed, decision.plan, errors, route, url, previous, now)
+    status = describe_hosts(status, previous, rollout, hosts, now)
+    status = msgspec.structs.replace(status, history=decision.history)
+    if snapshot.schedule is None:
+        return status
+    previous = msgspec.structs.replace(previous, history=decision.history)
+    return describe_run(status, previous, rollout, snapshot.schedule, decision.run, decision.judgement, now)
 
 
 def describe(

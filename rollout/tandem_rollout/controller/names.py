@@ -41,6 +41,25 @@ async def with_free_names(
     return [each for each in objects if _is_left(each, conflicts)], list(conflicts.values())
 
 
+def owner_reference(api_version: str, kind: str, name: str, uid: str) -> dict[str, Any]:
+    """The owner reference of an object that its owner controls.
+
+    Args:
+        api_version: Of the owner.
+        kind: Of the owner.
+        name: Of the owner.
+        uid: Of the owner.
+    """
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "name": name,
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
 def first_error(errors: Sequence[WriteError]) -> WriteError:
     """The error to report: a name that another one has does not pass by itself."""
     return next((each for each in errors if isinstance(each, NameConflictError)), errors[0])

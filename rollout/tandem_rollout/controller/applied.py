@@ -85,7 +85,7 @@ class Applied:
         """A pass begins."""
         now = self._cluster.now()
         # what was not wanted in the last pass is not worth another try
-        self._failed = {key: each for key, each in self._failed.items() if key in self._touched}
+        self._failed = {key: failure for key, failure in self._failed.items() if key in self._touched}
         self._touched.clear()
         self._held = float("inf")
         if now >= self._again_at:
@@ -96,74 +96,76 @@ class Applied:
     @property
     def due(self) -> float:
         """When to look again, in seconds since the epoch: the next retry, or when all is doubted again."""
-        retries = (each.again_at for key, each in self._failed.items() if key in self._touched)
+        retries = (failure.again_at for key, failure in self._failed.items() if key in self._touched)
         return min(self._again_at, self._held, *retries)
 
-    async def apply(self, made: Object) -> dict[str, Any] | None:
+    async def apply(self, rendered: Object) -> dict[str, Any] | None:
         """Apply an object unless it was applied just so before; returns it if it was applied now.
 
         Raises:
             WriteError: if the API server does not take it.
         """
-        key, digest = _key(made), _digest(made)
-        done = self._done.get(key)
-        if done is not None and done.digest == digest and key in self._doubted:
-            metadata = made["metadata"]
-            if await self._cluster.same(made["kind"], metadata["namespace"], metadata["name"], done.mark, done.at):
+        key, digest = _key(rendered), _digest(rendered)
+        applied = self._done.get(key)
+        if applied is not None and applied.digest == digest and key in self._doubted:
+            metadata = rendered["metadata"]
+            if await self._cluster.same(
+                rendered["kind"], metadata["namespace"], metadata["name"], applied.mark, applied.at
+            ):
                 self._doubted.discard(key)
             else:
                 del self._done[key]
-        return await self._apply(made, digest)
+        return await self._apply(rendered, digest)
 
-    async def apply_all(self, made: Iterable[Object]) -> list[WriteError]:
+    async def apply_all(self, objects: Iterable[Object]) -> list[WriteError]:
         """Apply objects that do not depend on each other, some at the same time.
 
         Returns:
             What the API server did not take.
         """
-        some = asyncio.Semaphore(_AT_ONCE)
+        turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def one(each: Object) -> None:
-            async with some:
-                await self.apply(each)
+        async def apply(rendered: Object) -> None:
+            async with turns:
+                await self.apply(rendered)
 
-        tried = await asyncio.gather(*map(one, made), return_exceptions=True)
-        for error in tried:
+        results = await asyncio.gather(*map(apply, objects), return_exceptions=True)
+        for error in results:
             if isinstance(error, BaseException) and not isinstance(error, WriteError):
                 raise error
-        return [error for error in tried if isinstance(error, WriteError)]
+        return [error for error in results if isinstance(error, WriteError)]
 
-    async def apply_watched(self, made: Object, live: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    async def apply_watched(self, rendered: Object, live: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """The same for an object that is watched: also if somebody has deleted or edited it since.
 
         Raises:
             WriteError: if the API server does not take it.
         """
-        key, digest = _key(made), _digest(made)
-        done = self._done.get(key)
-        doubted = key in self._doubted and live is not None and mark(live) != (done.mark if done else None)
+        key, digest = _key(rendered), _digest(rendered)
+        applied = self._done.get(key)
+        doubted = key in self._doubted and live is not None and mark(live) != (applied.mark if applied else None)
         self._doubted.discard(key)
-        if done is not None and done.digest == digest and (doubted or _drifted(done, live)):
-            if self._cluster.now() < done.at + RETRY_S:
+        if applied is not None and applied.digest == digest and (doubted or _drifted(applied, live)):
+            if self._cluster.now() < applied.at + RETRY_S:
                 # two who write against each other must not do so as fast as they can
-                self._held = min(self._held, done.at + RETRY_S)
+                self._held = min(self._held, applied.at + RETRY_S)
                 return None
             del self._done[key]
-        return await self._apply(made, digest)
+        return await self._apply(rendered, digest)
 
-    async def check_name(self, made: Object) -> None:
+    async def check_name(self, rendered: Object) -> None:
         """Look whether the name of an object is free, unless it was applied or found free before.
 
         Raises:
             NameConflictError: An object of that name has another owner.
             WriteError: if the API server does not answer.
         """
-        key = _key(made)
+        key = _key(rendered)
         if key in self._done or key in self._free:
             return
         self._hold(key, _NAME)
         try:
-            await self._cluster.uid_of(made)
+            await self._cluster.uid_of(rendered)
         except WriteError as error:
             self._fail(key, _NAME, error)
             raise
@@ -177,10 +179,10 @@ class Applied:
             WriteError: if the API server does not do it.
         """
         key = f"{kind}/{name}"
-        done = self._done.get(key)
-        if done is not None and done.mark is None:
+        removed = self._done.get(key)
+        if removed is not None and removed.mark is None:
             doubted = key in self._doubted
-            if not doubted or await self._cluster.same(kind, namespace, name, None, done.at):
+            if not doubted or await self._cluster.same(kind, namespace, name, None, removed.at):
                 self._doubted.discard(key)
                 return
         self._hold(key, "absent")
@@ -192,21 +194,21 @@ class Applied:
         self._uids.pop(key, None)
         self._succeed(key, _Done("absent", self._cluster.now()))
 
-    async def _apply(self, made: Object, digest: str) -> dict[str, Any] | None:
-        key = _key(made)
-        done = self._done.get(key)
-        if done is not None and done.digest == digest:
+    async def _apply(self, rendered: Object, digest: str) -> dict[str, Any] | None:
+        key = _key(rendered)
+        earlier = self._done.get(key)
+        if earlier is not None and earlier.digest == digest:
             return None
         self._hold(key, digest)
         try:
-            applied = await self._cluster.apply(made, uid=self._uids.get(key, ""))
+            live = await self._cluster.apply(rendered, uid=self._uids.get(key, ""))
         except WriteError as error:
             self._fail(key, digest, error)
             raise
-        generation = applied["metadata"].get("generation", 0)
-        self._uids[key] = applied["metadata"]["uid"]
-        self._succeed(key, _Done(digest, self._cluster.now(), mark(applied), generation))
-        return applied
+        generation = live["metadata"].get("generation", 0)
+        self._uids[key] = live["metadata"]["uid"]
+        self._succeed(key, _Done(digest, self._cluster.now(), mark(live), generation))
+        return live
 
     def _hold(self, key: str, digest: str) -> None:
         """Raise the last failure again as long as it is too early for another try."""
@@ -222,23 +224,25 @@ class Applied:
         self._failed[key] = _Failed(error, digest, times, again_at)
         self._done.pop(key, None)
 
-    def _succeed(self, key: str, done: _Done) -> None:
+    def _succeed(self, key: str, applied: _Done) -> None:
         self._failed.pop(key, None)
         self._doubted.discard(key)
-        self._done[key] = done
+        self._done[key] = applied
 
 
-def _drifted(done: _Done, live: Mapping[str, Any] | None) -> bool:
+def _drifted(applied: _Done, live: Mapping[str, Any] | None) -> bool:
     """Whether somebody has touched an object; a cache that is behind shows an older generation, or none yet."""
     if live is None:
         return True
     metadata = live["metadata"]
-    return bool(done.mark is None or metadata["uid"] != done.mark[0] or metadata.get("generation", 0) > done.generation)
+    return bool(
+        applied.mark is None or metadata["uid"] != applied.mark[0] or metadata.get("generation", 0) > applied.generation
+    )
 
 
-def _key(made: Object) -> str:
-    return f"{made['kind']}/{made['metadata']['name']}"
+def _key(rendered: Object) -> str:
+    return f"{rendered['kind']}/{rendered['metadata']['name']}"
 
 
-def _digest(made: Object) -> str:
-    return hashlib.sha256(msgspec.json.encode(made, order="sorted")).hexdigest()
+def _digest(rendered: Object) -> str:
+    return hashlib.sha256(msgspec.json.encode(rendered, order="sorted")).hexdigest()

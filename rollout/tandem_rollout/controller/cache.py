@@ -87,7 +87,7 @@ class _Store:
     def _drop_one(self) -> None:
         """Make room at the expense of the namespace that takes the most."""
         ((namespace, share),) = self._shares.most_common(1)
-        key = next(each for each in reversed(self.objects) if each[0] == namespace)
+        key = next(candidate for candidate in reversed(self.objects) if candidate[0] == namespace)
         logger.warning(
             "%s %s in %s is not looked after: its namespace takes %d MiB", self._kind, key[1], namespace, share >> 20
         )
@@ -179,8 +179,8 @@ class Cache:
     async def _list(self) -> str:
         listed = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=_AT_ONCE)
         store = self._new()
-        async for each in listed:
-            store.put(self._kept(each))
+        async for resource in listed:
+            store.put(self._kept(resource))
         before, self._store = self._store.objects, store
         self.filled.set()
         for key in before.keys() - store.objects.keys():
@@ -201,16 +201,16 @@ class Cache:
         async with contextlib.aclosing(events):  # type: ignore[type-var]  # lightkube says less than it returns
             while True:
                 async with asyncio.timeout(self._silence):
-                    event, each = await anext(events)  # type: ignore[call-overload]
-                plain = self._kept(each)
+                    event, resource = await anext(events)  # type: ignore[call-overload]
+                plain = self._kept(resource)
                 self._store.drop(_key(plain))
                 if event != "DELETED":
                     self._store.put(plain)
                 self._changed(plain)
 
-    def _kept(self, found: Any) -> dict[str, Any]:
+    def _kept(self, resource: Any) -> dict[str, Any]:
         """What is kept of an object: with thousands of them it is the memory of the controller."""
-        plain: dict[str, Any] = found.to_dict()
+        plain: dict[str, Any] = resource.to_dict()
         plain["metadata"].pop("managedFields", None)
         for field in self._without:
             plain.pop(field, None)

@@ -61,7 +61,7 @@ def describe(
     rollout: Rollout,
     wanted: Sequence[Revision],
     observed: Sequence[Observed],
-    found: Plan,
+    plan: Plan,
     errors: Mapping[str, WriteError],
     route: Mapping[str, Any] | None,
     url: str,
@@ -74,15 +74,15 @@ def describe(
         rollout: The rollout.
         wanted: The revisions that the spec asks for.
         observed: All revisions that there are.
-        found: What was decided.
+        plan: What was decided.
         errors: What the API server did not take, by the name of the InferenceService or of the rollout.
         route: The HTTPRoute, as the gateway has answered it.
         url: Where clients reach the model.
         before: The status until now.
         now: Seconds since the epoch.
     """
-    variants = _variants(wanted, observed, found, errors, before, now)
-    ready = sum(each.phase == "Ready" for each in variants[: len(wanted)])
+    variants = _variants(wanted, observed, plan, errors, before, now)
+    ready = sum(variant.phase == "Ready" for variant in variants[: len(wanted)])
     error = errors.get(rollout.name)
     cause = error.cause if error is not None else observe.route_problem(route)
     reason, message = (cause.reason, cause.message) if cause is not None else _worst(variants)
@@ -93,9 +93,13 @@ def describe(
     valid = condition(
         before, "Valid", True, reason="Valid", message="the spec is valid", generation=rollout.generation, now=now
     )
-    names = {each.name: each.variant for each in observed}
+    names = {revision.name: revision.variant for revision in observed}
     # where the route could not be written, clients meet the weights that were
-    routed = {each.name: each.weight for each in observed if each.weight} if rollout.name in errors else found.weights
+    routed = (
+        {revision.name: revision.weight for revision in observed if revision.weight}
+        if rollout.name in errors
+        else plan.weights
+    )
     weights = _weights({name: weight for name, weight in routed.items() if name in names}, names, before.run)
     return RolloutStatus(
         observed_generation=rollout.generation,
@@ -135,7 +139,7 @@ def describe_run(
     moving = not run.ended
     # of a run on its way back nobody asks any more: then the last word is why
     last = before.run is not None and before.run.number == run.number
-    kept = before.metrics if last or not moving else []
+    metrics = before.metrics if last or not moving else []
     words = f"run {run.number}: {run.state}{f': {run.message}' if run.message else ''}"
     reason = run.reason
     if run.state in RETURNS.values() and _asked_for(rollout, run):
@@ -149,7 +153,7 @@ def describe_run(
         status,
         progress=progress(run, schedule),
         run=write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
-        metrics=[metric_status(line) for line in judgement.lines] if judgement.lines else kept,
+        metrics=[metric_status(line) for line in judgement.lines] if judgement.lines else metrics,
         history=history(before.history, run, status.version_of(run.canary), limit=rollout.spec.history_limit),
         conditions=[*status.conditions, moves],
     )
@@ -157,8 +161,8 @@ def describe_run(
 
 def _asked_for(rollout: Rollout, run: Run) -> bool:
     """Whether the spec asks for what a run was about."""
-    asked = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
-    return tried(run, candidate(rollout, asked).name, plan_hash(rollout.spec, run.canary))
+    revisions = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
+    return tried(run, candidate(rollout, revisions).name, plan_hash(rollout.spec, run.canary))
 
 
 def describe_hosts(
@@ -186,7 +190,7 @@ def describe_hosts(
     if not hosts.withheld or cause is None:
         return msgspec.structs.replace(status, conditions=conditions)
     # what clients do not reach is not ready, whatever its pods are
-    conditions = [untrue("Ready", cause) if each.type == "Ready" else each for each in conditions]
+    conditions = [untrue("Ready", cause) if entry.type == "Ready" else entry for entry in conditions]
     status = msgspec.structs.replace(status, conditions=conditions)
     return status if status.reason else msgspec.structs.replace(status, reason=cause.reason, message=cause.message)
 
@@ -194,9 +198,9 @@ def describe_hosts(
 def describe_invalid(before: RolloutStatus, message: str, generation: int, now: float) -> RolloutStatus:
     """The status of a rollout whose spec makes no sense; all else stays as it is."""
     valid = condition(before, "Valid", False, reason="Invalid", message=message, generation=generation, now=now)
-    kept = [each for each in before.conditions if each.type != "Valid"]
+    conditions = [entry for entry in before.conditions if entry.type != "Valid"]
     return msgspec.structs.replace(
-        before, observed_generation=generation, reason=valid.reason, message=message, conditions=[*kept, valid]
+        before, observed_generation=generation, reason=valid.reason, message=message, conditions=[*conditions, valid]
     )
 
 
@@ -214,55 +218,55 @@ def _weights(routed: Mapping[str, int], variants: Mapping[str, str], run: RunSta
 def _variants(
     wanted: Sequence[Revision],
     observed: Sequence[Observed],
-    found: Plan,
+    plan: Plan,
     errors: Mapping[str, WriteError],
     before: RolloutStatus,
     now: float,
 ) -> list[VariantStatus]:
-    seen = {each.name: each for each in observed}
-    earlier = {each.inference_service: each for each in before.variants}
+    existing = {entry.name: entry for entry in observed}
+    earlier = {entry.inference_service: entry for entry in before.variants}
     variants = []
     for revision in wanted:
-        each = seen.get(revision.name) or Observed(variant=revision.variant.name, name=revision.name)
-        phase, cause = _phase(revision, each, found, errors.get(each.name), revision.name in seen)
-        variants.append(_variant_status(each, phase, cause, found, earlier, now))
+        entry = existing.get(revision.name) or Observed(variant=revision.variant.name, name=revision.name)
+        phase, cause = _phase(revision, entry, plan, errors.get(entry.name), revision.name in existing)
+        variants.append(_variant_status(entry, phase, cause, plan, earlier, now))
     variants += [
-        _variant_status(seen[name], "Retired", _KEPT if seen[name].running else _GONE, found, earlier, now)
-        for name in found.retired
+        _variant_status(existing[name], "Retired", _KEPT if existing[name].running else _GONE, plan, earlier, now)
+        for name in plan.retired
     ]
-    for name in found.reachable:
-        if name not in {each.inference_service for each in variants}:
-            variants.append(_variant_status(seen[name], "Ready", _SERVES, found, earlier, now))
+    for name in plan.reachable:
+        if name not in {entry.inference_service for entry in variants}:
+            variants.append(_variant_status(existing[name], "Ready", _SERVES, plan, earlier, now))
     return variants
 
 
 def _phase(
-    revision: Revision, each: Observed, found: Plan, error: WriteError | None, exists: bool
+    revision: Revision, observed: Observed, plan: Plan, error: WriteError | None, exists: bool
 ) -> tuple[Phase, Cause]:
     """How far a wanted revision is, and what it waits for or why it is refused."""
-    if each.name in found.refused:
-        return "Refused", found.refused[each.name]
-    if each.name in found.waits:
-        return "Pending", found.waits[each.name]
-    if each.phase == "Ready":
+    if observed.name in plan.refused:
+        return "Refused", plan.refused[observed.name]
+    if observed.name in plan.waits:
+        return "Pending", plan.waits[observed.name]
+    if observed.phase == "Ready":
         return "Ready", error.cause if error is not None else _PROVEN
     if error is not None:
-        return ("Refused" if error.refused or each.fatal else "Pending"), error.cause
-    waits = observe.waits_for(revision, each.transformers, each.predictors, exists)
-    return ("Refused" if each.fatal else "Pending"), each.problem or waits
+        return ("Refused" if error.refused or observed.fatal else "Pending"), error.cause
+    waits = observe.waits_for(revision, observed.transformers, observed.predictors, exists)
+    return ("Refused" if observed.fatal else "Pending"), observed.problem or waits
 
 
 def _variant_status(
-    each: Observed, phase: Phase, cause: Cause, found: Plan, earlier: Mapping[str, VariantStatus], now: float
+    revision: Observed, phase: Phase, cause: Cause, plan: Plan, earlier: Mapping[str, VariantStatus], now: float
 ) -> VariantStatus:
-    old = earlier.get(each.name)
+    old = earlier.get(revision.name)
     return VariantStatus(
-        name=each.variant,
-        inference_service=each.name,
+        name=revision.variant,
+        inference_service=revision.name,
         phase=phase,
-        weight=found.weights.get(each.name, 0),
-        version=each.proof.version if each.proof else (old.version if old else ""),
-        digest=each.proof.digest if each.proof else (old.digest if old else ""),
+        weight=plan.weights.get(revision.name, 0),
+        version=revision.proof.version if revision.proof else (old.version if old else ""),
+        digest=revision.proof.digest if revision.proof else (old.digest if old else ""),
         reason=cause.reason,
         message=cause.message,
         since=old.since if old and old.phase == phase else stamp(now),
@@ -272,18 +276,18 @@ def _variant_status(
 def _worst(variants: Sequence[VariantStatus]) -> tuple[str, str]:
     """Reason and message of what is worst off; empty where all is as it should be."""
     for phase in ("Refused", "Pending", "Ready"):
-        for each in variants:
-            if each.phase == phase and each.reason not in _QUIET:
-                return each.reason, f"{each.name}: {each.message}"
+        for variant in variants:
+            if variant.phase == phase and variant.reason not in _QUIET:
+                return variant.reason, f"{variant.name}: {variant.message}"
     return "", ""
 
 
 def _reason(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> str:
     """Why a rollout is not complete."""
-    if any(isinstance(each, NameConflictError) for each in errors.values()):
+    if any(isinstance(error, NameConflictError) for error in errors.values()):
         return "NameConflict"
     return "Refused" if _any_refused(variants, errors) else "Waiting"
 
 
 def _any_refused(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> bool:
-    return any(each.refused for each in errors.values()) or any(each.phase == "Refused" for each in variants)
+    return any(error.refused for error in errors.values()) or any(variant.phase == "Refused" for variant in variants)

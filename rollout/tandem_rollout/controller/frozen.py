@@ -41,7 +41,9 @@ def freeze(service: Object, live: Mapping[str, Any] | None) -> bool:
 def _keep_images(service: Object, live: Mapping[str, Any]) -> None:
     for component in ("transformer", "predictor"):
         images = {
-            each["name"]: each["image"] for each in _containers(live["spec"].get(component) or {}) if each.get("image")
+            container["name"]: container["image"]
+            for container in _containers(live["spec"].get(component) or {})
+            if container.get("image")
         }
         for container in _containers(service["spec"][component]):
             if image := images.get(container["name"]):

@@ -30,15 +30,15 @@ def candidate(rollout: Rollout, wanted: Sequence[Revision]) -> Revision:
     strategy = rollout.spec.strategy
     name = strategy.blue_green.active if strategy.blue_green else strategy.shadow.variant if strategy.shadow else ""
     if name:
-        return next(each for each in wanted if each.variant.name == name)
+        return next(revision for revision in wanted if revision.variant.name == name)
     if strategy.ab_test:
-        return next(each for each in reversed(wanted) if each.variant.weight)
+        return next(revision for revision in reversed(wanted) if revision.variant.weight)
     return wanted[0]
 
 
 def baseline(rollout: Rollout, wanted: Sequence[Revision]) -> Revision:
     """What an A/B test or a shadow compares with: the first revision that the spec gives any weight."""
-    return next(each for each in wanted if each.variant.weight)
+    return next(revision for revision in wanted if revision.variant.weight)
 
 
 def serving(
@@ -50,15 +50,17 @@ def serving(
     that would end with less than was asked for.
     """
     if not schedule.observes:
-        best = max((each for each in observed if each.weight), key=lambda each: each.weight, default=None)
+        best = max(
+            (revision for revision in observed if revision.weight), key=lambda revision: revision.weight, default=None
+        )
         return best.name if best else ""
-    seen = {each.name: each for each in observed}
-    stable, compared = seen.get(baseline(rollout, wanted).name), seen.get(candidate(rollout, wanted).name)
+    by_name = {revision.name: revision for revision in observed}
+    stable, compared = by_name.get(baseline(rollout, wanted).name), by_name.get(candidate(rollout, wanted).name)
     if stable is None or compared is None or not (stable.weight and stable.running):
         return ""
     shadow = rollout.spec.strategy.shadow is not None
-    there = compared.usable and not verdicts.against(compared.name) if shadow else compared.weight and compared.running
-    return stable.name if there else ""
+    serves = compared.usable and not verdicts.against(compared.name) if shadow else compared.weight and compared.running
+    return stable.name if serves else ""
 
 
 def rules(schedule: Schedule | None, run: Run | None) -> bool:
@@ -87,11 +89,11 @@ def effective(wanted: Sequence[Revision], run: Run | None, earlier: Callable[[st
     names = {"Promoted": [run.canary], "Aborted": [run.stable], "RolledBack": [run.stable]}.get(
         run.state, [run.stable, run.canary]
     )
-    own = {each.name: each for each in wanted}
-    found = [each for name in names if (each := own.get(name) or earlier(name)) is not None]
+    own = {revision.name: revision for revision in wanted}
+    revisions = [revision for name in names if (revision := own.get(name) or earlier(name)) is not None]
     # variants beside the one that is decided about are served as they are written
-    taken = {each.variant.name for each in found}
-    return found + [each for each in wanted if each.variant.name not in taken]
+    variants = {revision.variant.name for revision in revisions}
+    return revisions + [revision for revision in wanted if revision.variant.name not in variants]
 
 
 def given_up(run: Run | None, rollout: Rollout, wanted: Sequence[Revision], now: float) -> Run | None:
@@ -113,7 +115,7 @@ def given_up(run: Run | None, rollout: Rollout, wanted: Sequence[Revision], now:
     reason, message = str(cause.reason), cause.message
     if run.returns:
         state, reason, message = RETURNS[run.state], run.reason, f"{run.message}; {message}"
-    elif run.state == "Baking" and any(each.name == run.canary for each in wanted):
+    elif run.state == "Baking" and any(revision.name == run.canary for revision in wanted):
         state = "Promoted"
     return replace(run, state=state, since=now, reason=reason, message=message, before=None)
 
@@ -127,7 +129,7 @@ def counted(history: Sequence[PastRun], command: Command | None) -> Run | None:
     """
     if not history:
         return None
-    number, heard = max(each.number for each in history), (command.id,) if command else ()
+    number, heard = max(past.number for past in history), (command.id,) if command else ()
     return Run(number=number, stable="", canary="", plan="", state="Concluded", started=0.0, since=0.0, heard=heard)
 
 
@@ -178,19 +180,19 @@ def see(
 
 
 def _arm(rollout: Rollout, name: str, observed: Sequence[Observed], verdicts: Verdicts) -> Arm:
-    each = next((each for each in observed if each.name == name), None)
+    revision = next((revision for revision in observed if revision.name == name), None)
     scaling = rollout.spec.autoscaling
     most = (scaling.transformer.max_replicas, scaling.predictor.max_replicas)
-    if each is None:
+    if revision is None:
         return Arm(most=most)
     # a container that ends may run yet; a proof that failed, and a contract, stay what they are
-    refuted = each.problem if each.fatal and each.running else None
+    refuted = revision.problem if revision.fatal and revision.running else None
     return Arm(
-        pods=(each.transformers, each.predictors),
+        pods=(revision.transformers, revision.predictors),
         most=most,
-        fit=each.usable and not verdicts.against(name),
+        fit=revision.usable and not verdicts.against(name),
         refused=verdicts.refused.get(name) or refuted,
-        problem=each.problem or verdicts.waits.get(name),
+        problem=revision.problem or verdicts.waits.get(name),
     )
 
 

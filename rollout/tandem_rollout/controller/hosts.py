@@ -44,19 +44,19 @@ def settle(rollout: Rollout, platform: Platform, own: Claim, rivals: Iterable[Cl
     domains = platform.domains
 
     def allowed(claim: Claim) -> Claim:
-        hosts = (each for each in claim.hosts if permitted(each, claim.namespace, platform.domain, domains))
+        hosts = (host for host in claim.hosts if permitted(host, claim.namespace, platform.domain, domains))
         return replace(claim, hosts=tuple(hosts))
 
     ours = allowed(own)
-    forbidden = [each for each in own.hosts if each not in ours.hosts]
+    forbidden = [host for host in own.hosts if host not in ours.hosts]
     # nobody keeps others from a host by claiming what it may not have
     contested = contests(ours, map(allowed, rivals))
     not_allowed = [
-        f"{each} is not below a domain that the installation allows namespace {rollout.namespace}" for each in forbidden
+        f"{host} is not below a domain that the installation allows namespace {rollout.namespace}" for host in forbidden
     ]
-    withheld = frozenset(forbidden) | {each.host for each in contested if each.lost}
+    withheld = frozenset(forbidden) | {contest.host for contest in contested if contest.lost}
     return Hosts(
-        left=tuple(each for each in hostnames(rollout, platform) if each not in withheld),
+        left=tuple(host for host in hostnames(rollout, platform) if host not in withheld),
         withheld=withheld,
         conflict=Cause("HostnameConflict", "; ".join(map(str, contested))) if contested else None,
         forbidden=Cause("HostnameNotAllowed", "; ".join(not_allowed)) if not_allowed else None,
@@ -74,8 +74,8 @@ class HostIndex:
     def put(self, claim: Claim) -> set[Key]:
         """Take what a rollout claims now; returns the others whose hosts its hosts, now or before, overlap."""
         key = claim.namespace, claim.name
-        known = self._claims.get(key)
-        if known is not None and (known.gateway, known.hosts) == (claim.gateway, claim.hosts):
+        earlier = self._claims.get(key)
+        if earlier is not None and (earlier.gateway, earlier.hosts) == (claim.gateway, claim.hosts):
             return set()
         touched = self.drop(key)
         self._claims[key] = claim
@@ -98,12 +98,12 @@ class HostIndex:
 
     def rivals(self, claim: Claim) -> set[Key]:
         """The other rollouts with a host that overlaps one of these."""
-        found: set[Key] = set()
+        keys: set[Key] = set()
         for host in claim.hosts:
-            found |= self._below.get(host, set())
+            keys |= self._below.get(host, set())
             for wildcard in covering(host):
-                found |= self._exact.get(wildcard, set())
-        return found - {(claim.namespace, claim.name)}
+                keys |= self._exact.get(wildcard, set())
+        return keys - {(claim.namespace, claim.name)}
 
 
 def _discard(index: defaultdict[str, set[Key]], host: str, key: Key) -> None:

@@ -93,11 +93,11 @@ class Cluster(Protocol):
         """The hosts of a rollout, and those of the others that claim one of them."""
         ...
 
-    async def apply(self, made: Object, *, uid: str = "") -> dict[str, Any]:
+    async def apply(self, rendered: Object, *, uid: str = "") -> dict[str, Any]:
         """Make an object as rendered, unless one of the same name belongs to somebody else; returns it as it is then.
 
         Args:
-            made: The object; its first owner reference says whose it is.
+            rendered: The object; its first owner reference says whose it is.
             uid: Of the object as it was applied before; looked up where it is not known.
 
         Raises:
@@ -106,7 +106,7 @@ class Cluster(Protocol):
         """
         ...
 
-    async def uid_of(self, made: Object) -> str:
+    async def uid_of(self, rendered: Object) -> str:
         """Look whether the name of an object is free.
 
         Returns:

@@ -35,8 +35,8 @@ def mark(plain: Mapping[str, Any]) -> Mark:
     """The mark of an object."""
     metadata = plain["metadata"]
     version = metadata.get("generation") or metadata.get("resourceVersion") or ""
-    told = [metadata.get(field) for field in ("labels", "annotations", "ownerReferences")]
-    return metadata["uid"], str(version), msgspec.json.encode(told, order="sorted")
+    fields = [metadata.get(field) for field in ("labels", "annotations", "ownerReferences")]
+    return metadata["uid"], str(version), msgspec.json.encode(fields, order="sorted")
 
 
 class Inventory:
@@ -99,9 +99,9 @@ class Inventory:
     async def _list(self) -> _Look:
         began, marks = self._clock(), {}
         try:
-            found = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=_AT_ONCE)
-            async for each in found:
-                plain = each.to_dict()
+            listed = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=_AT_ONCE)
+            async for resource in listed:
+                plain = resource.to_dict()
                 marks[plain["metadata"]["namespace"], plain["metadata"]["name"]] = mark(plain)
         except (httpx2.HTTPError, msgspec.DecodeError, RecursionError, KeyError):
             self._look = _Look(began, None)

@@ -65,6 +65,6 @@ __all__ = [
 ]
 
 
-def resource(made: Object) -> Any:
+def resource(rendered: Object) -> Any:
     """A rendered object as lightkube takes it."""
-    return APPLIED[made["kind"]].from_dict(made)
+    return APPLIED[rendered["kind"]].from_dict(rendered)

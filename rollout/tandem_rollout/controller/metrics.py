@@ -16,7 +16,7 @@ from tandem_rollout.times import epoch
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STATES: Final = get_args(State)
-_VERDICTS: Final = tuple(each.value for each in Verdict)
+_VERDICTS: Final = tuple(verdict.value for verdict in Verdict)
 _RESULTS: Final = {
     "Promoted": "promoted",
     "Aborted": "aborted",
@@ -79,17 +79,17 @@ class Metrics:
         """Show what a rollout's status says."""
         where = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         status = manifest.get("status") or {}
-        conditions = {each["type"]: each["status"] for each in status.get("conditions") or ()}
+        conditions = {condition["type"]: condition["status"] for condition in status.get("conditions") or ()}
         self._ready.labels(*where).set(conditions.get("Ready") == "True")
         weights: dict[str, int] = {}
-        for each in status.get("variants") or ():
-            weights[each["name"]] = weights.get(each["name"], 0) + each.get("weight", 0)
+        for entry in status.get("variants") or ():
+            weights[entry["name"]] = weights.get(entry["name"], 0) + entry.get("weight", 0)
         for variant in self._variants.get(where, set()) - weights.keys():
             self._weight.remove(*where, variant)
         for variant, weight in weights.items():
             self._weight.labels(*where, variant).set(weight)
         self._variants[where] = set(weights)
-        self._runs.observe(where, manifest["metadata"].get("uid", ""), _Told.of(status))
+        self._runs.observe(where, manifest["metadata"].get("uid", ""), _RunsStatus.of(status))
 
     def forget(self, namespace: str, rollout: str) -> None:
         """A rollout is gone."""
@@ -99,7 +99,7 @@ class Metrics:
         self._runs.forget((namespace, rollout))
 
 
-class _Told(msgspec.Struct, rename="camel", frozen=True):
+class _RunsStatus(msgspec.Struct, rename="camel", frozen=True):
     """What a status says of runs. Other fields, and those of other versions of this program, are of no interest."""
 
     run: RunStatus | None = None
@@ -107,7 +107,7 @@ class _Told(msgspec.Struct, rename="camel", frozen=True):
     history: list[PastRun] = field(default_factory=list)
 
     @classmethod
-    def of(cls, status: Mapping[str, Any]) -> _Told:
+    def of(cls, status: Mapping[str, Any]) -> _RunsStatus:
         try:
             return msgspec.convert(status, cls)
         except msgspec.ValidationError:
@@ -154,19 +154,19 @@ class _Runs:
         self._shown: dict[Where, _Shown] = {}
         self._last: dict[Where, tuple[str, _End]] = {}
 
-    def observe(self, where: Where, uid: str, told: _Told) -> None:
+    def observe(self, where: Where, uid: str, status: _RunsStatus) -> None:
         """Show what a status says.
 
         Args:
             where: The rollout.
             uid: Tells rollouts of one name apart.
-            told: What the status says.
+            status: What the status says.
         """
-        if told.run is None:
+        if status.run is None:
             self._clear(where)
         else:
-            self._show(where, told.run, told.metrics)
-        self._count(where, uid, told)
+            self._show(where, status.run, status.metrics)
+        self._count(where, uid, status)
 
     def forget(self, where: Where) -> None:
         """A rollout is gone."""
@@ -197,16 +197,16 @@ class _Runs:
     def _clear(self, where: Where) -> None:
         self._shown.pop(where, _Shown()).drop_but(_Shown())
 
-    def _count(self, where: Where, uid: str, told: _Told) -> None:
+    def _count(self, where: Where, uid: str, status: _RunsStatus) -> None:
         """Count the ends that are new since the last look. What had ended before the first one was counted then."""
-        ends = {(each.number, each.outcome != "Promoted"): each.outcome for each in told.history}
-        if told.run is not None and told.run.state in ENDS:
-            ends[told.run.number, told.run.state != "Promoted"] = told.run.state
+        ends = {(past.number, past.outcome != "Promoted"): past.outcome for past in status.history}
+        if status.run is not None and status.run.state in ENDS:
+            ends[status.run.number, status.run.state != "Promoted"] = status.run.state
         latest = max(ends, default=_NONE)
-        known, last = self._last.get(where, (uid, latest))
-        if known != uid:
+        earlier, last = self._last.get(where, (uid, latest))
+        if earlier != uid:
             last = latest
-        if told.run is not None or ends:
+        if status.run is not None or ends:
             for result in _RESULTS.values():
                 self._ended.labels(*where, result)  # from 0 on, so that the first end is an increase
         for end, outcome in ends.items():

@@ -29,8 +29,8 @@ async def with_free_names(
     Raises:
         WriteError: if the API server does not answer.
     """
-    names = [each["metadata"]["name"] for each in objects if each["kind"] == _ROUTE]
-    names += [target["name"] for each in objects for target in _targets(each)]
+    names = [rendered["metadata"]["name"] for rendered in objects if rendered["kind"] == _ROUTE]
+    names += [target["name"] for rendered in objects for target in _targets(rendered)]
     conflicts: dict[str, WriteError] = {}
     for name in dict.fromkeys(names):
         metadata = {"name": name, "namespace": namespace, "ownerReferences": [owner]}
@@ -38,7 +38,7 @@ async def with_free_names(
             await applied.check_name({"kind": _ROUTE, "metadata": metadata})
         except NameConflictError as error:
             conflicts[name] = error
-    return [each for each in objects if _is_left(each, conflicts)], list(conflicts.values())
+    return [rendered for rendered in objects if _is_left(rendered, conflicts)], list(conflicts.values())
 
 
 def owner_reference(api_version: str, kind: str, name: str, uid: str) -> dict[str, Any]:
@@ -62,19 +62,19 @@ def owner_reference(api_version: str, kind: str, name: str, uid: str) -> dict[st
 
 def first_error(errors: Sequence[WriteError]) -> WriteError:
     """The error to report: a name that another one has does not pass by itself."""
-    return next((each for each in errors if isinstance(each, NameConflictError)), errors[0])
+    return next((error for error in errors if isinstance(error, NameConflictError)), errors[0])
 
 
-def _is_left(made: Object, conflicts: Mapping[str, WriteError]) -> bool:
+def _is_left(rendered: Object, conflicts: Mapping[str, WriteError]) -> bool:
     """Whether an object may be applied. From a policy the names that others have are taken out."""
-    if made["kind"] == _ROUTE:
-        return made["metadata"]["name"] not in conflicts
-    foreign = [each for each in _targets(made) if each["name"] in conflicts]
+    if rendered["kind"] == _ROUTE:
+        return rendered["metadata"]["name"] not in conflicts
+    foreign = [target for target in _targets(rendered) if target["name"] in conflicts]
     if foreign:
-        made["spec"]["targetRefs"] = [each for each in made["spec"]["targetRefs"] if each not in foreign]
-    return not foreign or bool(made["spec"]["targetRefs"])
+        rendered["spec"]["targetRefs"] = [target for target in rendered["spec"]["targetRefs"] if target not in foreign]
+    return not foreign or bool(rendered["spec"]["targetRefs"])
 
 
-def _targets(made: Object) -> list[dict[str, Any]]:
+def _targets(rendered: Object) -> list[dict[str, Any]]:
     """Routes that a policy is about."""
-    return [each for each in (made.get("spec") or {}).get("targetRefs") or () if each["kind"] == _ROUTE]
+    return [target for target in (rendered.get("spec") or {}).get("targetRefs") or () if target["kind"] == _ROUTE]

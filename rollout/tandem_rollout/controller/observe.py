@@ -31,17 +31,17 @@ _LONGEST_LABEL: Final = 63
 
 def owned(plain: Plain, uid: str) -> bool:
     """Whether the owner with this uid owns an object."""
-    return any(each["uid"] == uid for each in plain["metadata"].get("ownerReferences") or ())
+    return any(reference["uid"] == uid for reference in plain["metadata"].get("ownerReferences") or ())
 
 
 def ready(pods: Iterable[Plain]) -> list[Plain]:
     """Pods that take calls."""
-    return [each for each in pods if each["metadata"].get("deletionTimestamp") is None and _is_ready(each)]
+    return [pod for pod in pods if pod["metadata"].get("deletionTimestamp") is None and _is_ready(pod)]
 
 
-def ready_pods(pods: Iterable[Plain], half: str) -> int:
+def ready_pods(pods: Iterable[Plain], name: str) -> int:
     """How many pods of a half take calls."""
-    return sum(component(each) == half for each in ready(pods))
+    return sum(component(pod) == name for pod in ready(pods))
 
 
 def problem(service: Plain, pods: Iterable[Plain]) -> tuple[Cause | None, bool]:
@@ -86,8 +86,8 @@ def edited(route: Plain | None) -> bool:
     except msgspec.DecodeError:
         return True
     rules = route["spec"]["rules"] if route else ()
-    found = next((rule for rule in rules if rule.get("name") == SPLIT), {"backendRefs": ()})
-    return bool(written) and written != {each["name"]: each.get("weight", 1) for each in found["backendRefs"]}
+    split = next((rule for rule in rules if rule.get("name") == SPLIT), {"backendRefs": ()})
+    return bool(written) and written != {backend["name"]: backend.get("weight", 1) for backend in split["backendRefs"]}
 
 
 def reached(routes: Iterable[Plain]) -> set[str]:
@@ -110,8 +110,8 @@ def _annotations(route: Plain | None) -> Mapping[str, str]:
 def _backends(route: Plain | None, name: str = SPLIT) -> dict[str, int]:
     """Weights as they stand in a rule of a route, by InferenceService."""
     rules = route["spec"]["rules"] if route else ()
-    found = next((rule for rule in rules if rule.get("name") == name), {"backendRefs": ()})
-    return {each["name"].removesuffix("-transformer"): each.get("weight", 1) for each in found["backendRefs"]}
+    split = next((rule for rule in rules if rule.get("name") == name), {"backendRefs": ()})
+    return {backend["name"].removesuffix("-transformer"): backend.get("weight", 1) for backend in split["backendRefs"]}
 
 
 def route_problem(route: Plain | None) -> Cause | None:

@@ -87,9 +87,9 @@ def _proof(revision: Revision, content: bytes) -> Proof | Refutation:
         answer = msgspec.json.decode(content, type=_Answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Refutation("ProofUnreadable", f"the transformer's proof cannot be read: {error}", True)
-    wanted = revision.variant.bundle.version
-    if wanted and answer.version != wanted:
-        message = f"its bundle is version {answer.version!r}, the spec says {wanted!r}"
+    version = revision.variant.bundle.version
+    if version and answer.version != version:
+        message = f"its bundle is version {answer.version!r}, the spec says {version!r}"
         return Refutation("VersionMismatch", message, True)
     return Proof(version=answer.version, digest=answer.digest, contract=answer.contract)
 

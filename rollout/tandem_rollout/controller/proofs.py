@@ -36,7 +36,7 @@ class Proofs:
     @property
     def due(self) -> float:
         """When to ask again, in seconds since the epoch; infinite where nothing is to be asked."""
-        return min((each.again_at for each in self._refuted.values()), default=float("inf"))
+        return min((refuted.again_at for refuted in self._refuted.values()), default=float("inf"))
 
     def get(self, name: str) -> Proof | None:
         """The proof of an InferenceService, None before it has been given."""
@@ -44,9 +44,9 @@ class Proofs:
 
     def keep(self, names: Iterable[str]) -> None:
         """Forget all InferenceServices but these."""
-        kept = set(names)
-        self._proofs = {name: each for name, each in self._proofs.items() if name in kept}
-        self._refuted = {name: each for name, each in self._refuted.items() if name in kept}
+        current = set(names)
+        self._proofs = {name: entry for name, entry in self._proofs.items() if name in current}
+        self._refuted = {name: entry for name, entry in self._refuted.items() if name in current}
 
     def stop(self, name: str) -> None:
         """Nothing is to be asked of an InferenceService now: it does not run."""
@@ -62,9 +62,9 @@ class Proofs:
         """
         if revision.name in self._proofs:
             return None
-        asked, known = incarnations(pods), self._refuted.get(revision.name)
-        if known and known.pods == asked and self._cluster.now() < known.again_at:
-            return known.refutation
+        containers, earlier = incarnations(pods), self._refuted.get(revision.name)
+        if earlier and earlier.pods == containers and self._cluster.now() < earlier.again_at:
+            return earlier.refutation
         answer = await self._cluster.prove(revision)
         digest = digest or revision.variant.bundle.digest
         if isinstance(answer, Proof) and digest and answer.digest != digest:
@@ -72,7 +72,7 @@ class Proofs:
             answer = Refutation("DigestMismatch", message, True)
         if isinstance(answer, Refutation):
             again_at = self._cluster.now() + (_FINAL_AGAIN_S if answer.final else _AGAIN_S)
-            self._refuted[revision.name] = _Refuted(answer, asked, again_at)
+            self._refuted[revision.name] = _Refuted(answer, containers, again_at)
             return answer
         self._refuted.pop(revision.name, None)
         self._proofs[revision.name] = answer
@@ -85,4 +85,4 @@ def incarnations(pods: Iterable[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def _restarts(pod: Mapping[str, Any]) -> list[int]:
-    return [each.get("restartCount", 0) for each in (pod.get("status") or {}).get("containerStatuses") or ()]
+    return [container.get("restartCount", 0) for container in (pod.get("status") or {}).get("containerStatuses") or ()]

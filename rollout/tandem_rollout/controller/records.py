@@ -57,7 +57,7 @@ class Records:
 
     async def keep(self, record: Record) -> None:
         """Keep a record. What the API server does not take now is in the next one as well."""
-        made: Object = {
+        evidence: Object = {
             "apiVersion": API_VERSION,
             "kind": EVIDENCE_KIND,
             "metadata": {
@@ -69,7 +69,7 @@ class Records:
             "spec": {"record": base64.b64encode(pack(record)).decode()},
         }
         try:
-            applied = await self._cluster.apply(made, uid=self._uids.get(record.run, ""))
+            applied = await self._cluster.apply(evidence, uid=self._uids.get(record.run, ""))
         except WriteError as error:
             logger.warning("evidence of %s in %s: %s", self._rollout.name, self._rollout.namespace, error)
         else:

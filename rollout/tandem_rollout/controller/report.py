@@ -46,21 +46,21 @@ class Reporter:
 
 def news(before: RolloutStatus, status: RolloutStatus) -> list[tuple[str, str, bool]]:
     """Events between two statuses: reason, message, and whether it is a warning."""
-    found = []
+    events = []
     if status.weights != before.weights:
-        found.append(("WeightsSet", f"weights are {status.weights or 'none'}", False))
-    known = {(each.inference_service, each.phase, each.reason, each.message) for each in before.variants}
-    for each in status.variants:
-        if (each.inference_service, each.phase, each.reason, each.message) not in known:
-            message = f"{each.inference_service}: {each.message or each.phase.lower()}"
-            found.append((each.phase, message, each.phase == "Refused"))
-    invalid = any(each.type == "Valid" and each.status == "False" for each in status.conditions)
+        events.append(("WeightsSet", f"weights are {status.weights or 'none'}", False))
+    earlier = {(entry.inference_service, entry.phase, entry.reason, entry.message) for entry in before.variants}
+    for entry in status.variants:
+        if (entry.inference_service, entry.phase, entry.reason, entry.message) not in earlier:
+            message = f"{entry.inference_service}: {entry.message or entry.phase.lower()}"
+            events.append((entry.phase, message, entry.phase == "Refused"))
+    invalid = any(entry.type == "Valid" and entry.status == "False" for entry in status.conditions)
     if status.reason and (status.reason, status.message) != (before.reason, before.message):
         if invalid:
-            found.append(("Invalid", status.message, True))
-        elif status.reason not in {each.reason for each in status.variants}:
-            found.append(("Waiting", status.message, True))
-    return found
+            events.append(("Invalid", status.message, True))
+        elif status.reason not in {entry.reason for entry in status.variants}:
+            events.append(("Waiting", status.message, True))
+    return events
 
 
 def _status(manifest: Mapping[str, Any]) -> RolloutStatus:

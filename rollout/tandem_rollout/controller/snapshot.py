@@ -148,8 +148,8 @@ async def observe_rollout(edges: Edges, manifest: Mapping[str, Any], rollout: Ro
     if edges.analyst is None:
         return snapshot
     snapshot = replace(snapshot, verdicts=verdicts(rollout, snapshot.revisions(snapshot.run), observed))
-    seen, locate = snapshot.seen(snapshot.current), locator(edges.cluster, snapshot)
-    sampled = await sample(edges.analyst, snapshot.analysis, snapshot.current, seen, locate, snapshot.whole_now)
+    run, locate = snapshot.current, locator(edges.cluster, snapshot)
+    sampled = await sample(edges.analyst, snapshot.analysis, run, snapshot.seen(run), locate, snapshot.whole_now)
     return replace(snapshot, sampled=sampled)
 
 

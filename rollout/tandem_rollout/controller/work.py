@@ -123,14 +123,14 @@ class Work(Generic[K]):
         self._shares[group] -= 1
         if not self._shares[group]:
             del self._shares[group]
-        held = self._held.get(group)
-        while held:
-            key = held.popleft()
+        waiting = self._held.get(group)
+        while waiting:
+            key = waiting.popleft()
             if key in self._due:
                 self._due[key] = max(self._due[key], self._clock())
                 self._queue(key)
                 break
-        if held is not None and not held:
+        if waiting is not None and not waiting:
             del self._held[group]
 
     def _is_valid(self, entry: tuple[float, int, K]) -> bool:

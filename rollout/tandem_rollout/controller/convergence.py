@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tandem_rollout import API_VERSION, KIND
-from tandem_rollout.controller import observe
+from tandem_rollout.controller import objects
 from tandem_rollout.controller.decision import Decision
 from tandem_rollout.controller.frozen import freeze
 from tandem_rollout.controller.interface import WriteError
@@ -43,7 +43,7 @@ async def converge(edges: Edges, snapshot: Snapshot, decision: Decision) -> dict
     except WriteError as error:
         errors[rollout.name] = error
     for name in decision.plan.obsolete:
-        if name in decision.leaving or name in observe.leaving(snapshot.route):
+        if name in decision.leaving or name in objects.leaving(snapshot.route):
             continue
         try:
             await edges.memory.applied.remove("InferenceService", rollout.namespace, name, owner=rollout.uid)
@@ -80,8 +80,8 @@ async def _apply_revision(edges: Edges, snapshot: Snapshot, revision: Revision, 
     if revision not in snapshot.specified:
         await _scale_earlier(edges, snapshot, revision, floors)
         return
-    objects = render_revision(revision, edges.platform, floors=floors)
-    (service,) = (rendered for rendered in objects if rendered["kind"] == "InferenceService")
+    rendered_objects = render_revision(revision, edges.platform, floors=floors)
+    (service,) = (rendered for rendered in rendered_objects if rendered["kind"] == "InferenceService")
     service["metadata"]["ownerReferences"] = [owner_reference(API_VERSION, KIND, rollout.name, rollout.uid)]
     live = snapshot.services.get(revision.name)
     if freeze(service, live):
@@ -91,7 +91,7 @@ async def _apply_revision(edges: Edges, snapshot: Snapshot, revision: Revision, 
         return
     uid = live["metadata"]["uid"]
     owner = owner_reference(service["apiVersion"], "InferenceService", revision.name, uid)
-    parts = [rendered for rendered in objects if rendered is not service]
+    parts = [rendered for rendered in rendered_objects if rendered is not service]
     for part in parts:
         part["metadata"]["ownerReferences"] = [owner]
     errors = await applied.apply_all(parts)

@@ -8,7 +8,7 @@ from typing import Final
 
 from tandem_rollout.analyst import Judgement
 from tandem_rollout.cause import Cause
-from tandem_rollout.controller import guide, observe
+from tandem_rollout.controller import guide, objects
 from tandem_rollout.controller.snapshot import Snapshot
 from tandem_rollout.driver import Sampled, Transition, move
 from tandem_rollout.engine.due import due
@@ -63,7 +63,7 @@ class Decision:
     leaving: Mapping[str, float] = field(default_factory=dict)
 
 
-def decide_rollout(snapshot: Snapshot) -> Decision:
+def decide(snapshot: Snapshot) -> Decision:
     """Decide what follows from a snapshot.
 
     Args:
@@ -71,7 +71,7 @@ def decide_rollout(snapshot: Snapshot) -> Decision:
     """
     decision = _decide_run(snapshot) or _decide_as_written(snapshot)
     if arriving := _arriving(snapshot, decision.plan):
-        routed = _as_routed(decision.plan, arriving, observe.route_weights(snapshot.route))
+        routed = _as_routed(decision.plan, arriving, objects.route_weights(snapshot.route))
         decision = replace(decision, plan=routed, arriving=arriving)
     return replace(decision, leaving=_leaving(snapshot, decision.plan))
 
@@ -143,7 +143,7 @@ def _arriving(snapshot: Snapshot, plan: Plan) -> dict[str, float]:
 
     Nothing where no other could answer.
     """
-    arriving, leaving = observe.arriving(snapshot.route), observe.leaving(snapshot.route)
+    arriving, leaving = objects.arriving(snapshot.route), objects.leaving(snapshot.route)
     weighted = {revision.name for revision in snapshot.observed if revision.weight}
     new = [name for name, weight in plan.weights.items() if weight and name not in weighted and name not in leaving]
     since = {name: arriving.get(name, snapshot.now) for name in new}
@@ -165,7 +165,7 @@ def _as_routed(plan: Plan, arriving: Mapping[str, float], weights: dict[str, int
 
 def _leaving(snapshot: Snapshot, plan: Plan) -> dict[str, float]:
     """What has just lost its weight and runs, and since when; it stays in the route for a moment."""
-    leaving = observe.leaving(snapshot.route)
+    leaving = objects.leaving(snapshot.route)
     candidates = [
         revision.name
         for revision in snapshot.observed

@@ -11,7 +11,7 @@ import msgspec
 from tandem_rollout.analyst import Judgement
 from tandem_rollout.cause import Cause
 from tandem_rollout.conditions import condition
-from tandem_rollout.controller import observe
+from tandem_rollout.controller import objects
 from tandem_rollout.controller.decision import Decision
 from tandem_rollout.controller.guide import candidate
 from tandem_rollout.controller.hosts import Hosts
@@ -84,7 +84,7 @@ def describe(
     variants = _variants(wanted, observed, plan, errors, before, now)
     ready = sum(variant.phase == "Ready" for variant in variants[: len(wanted)])
     error = errors.get(rollout.name)
-    cause = error.cause if error is not None else observe.route_problem(route)
+    cause = error.cause if error is not None else objects.route_problem(route)
     reason, message = (cause.reason, cause.message) if cause is not None else _worst(variants)
     complete = ready == len(wanted) and not reason
     summary = "Complete" if complete else _reason(variants, errors)
@@ -252,7 +252,7 @@ def _phase(
         return "Ready", error.cause if error is not None else _PROVEN
     if error is not None:
         return ("Refused" if error.refused or observed.fatal else "Pending"), error.cause
-    waits = observe.waits_for(revision, observed.transformers, observed.predictors, exists)
+    waits = objects.waits_for(revision, observed.transformers, observed.predictors, exists)
     return ("Refused" if observed.fatal else "Pending"), observed.problem or waits
 
 

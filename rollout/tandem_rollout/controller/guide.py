@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tandem.telemetry import PREVIEW, WEIGHTED
 from tandem_rollout.cause import Cause
-from tandem_rollout.controller import observe
+from tandem_rollout.controller import objects
 from tandem_rollout.engine.run import RETURNS, Command, Run, State
 from tandem_rollout.engine.schedule import Schedule, plan_hash
 from tandem_rollout.engine.seen import Arm, Seen
@@ -164,7 +164,7 @@ def see(
     serves = serving(rollout, schedule, wanted, observed, verdicts)
     stable = stable or serves
     canary = run.canary if run is not None and on_its_way else target.name
-    weights = observe.route_weights(route)
+    weights = objects.route_weights(route)
     whole = sum(weights.values())
     return Seen(
         wanted=target.name,
@@ -173,7 +173,7 @@ def see(
         stable=_arm(rollout, stable, observed, verdicts),
         canary=_arm(rollout, canary, observed, verdicts),
         routed=round(100 * weights.get(canary, 0) / whole) if whole else None,
-        edited=observe.edited(route),
+        edited=objects.edited(route),
         command=command,
         deleted=deleted,
     )
@@ -259,5 +259,5 @@ def _addresses(pods: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]
     return tuple(
         (pod["metadata"]["name"], f"http://{address}:{HTTP_PORT}/metrics")
         for pod in pods
-        if observe.component(pod) == "transformer" and (address := (pod.get("status") or {}).get("podIP"))
+        if objects.component(pod) == "transformer" and (address := (pod.get("status") or {}).get("podIP"))
     )

@@ -9,13 +9,13 @@ from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.controller.analysts import Sources
 from tandem_rollout.controller.applied import RESYNC_S, RETRY_S
 from tandem_rollout.controller.convergence import converge, restore_stable
-from tandem_rollout.controller.decision import PASSING_S, Decision, decide_rollout
+from tandem_rollout.controller.decision import PASSING_S, Decision, decide
 from tandem_rollout.controller.describe import build_status, describe_invalid
 from tandem_rollout.controller.interface import FINALIZER, Cluster
 from tandem_rollout.controller.memory import Edges, Memory
 from tandem_rollout.controller.names import owner_reference
-from tandem_rollout.controller.recording import record_decision
-from tandem_rollout.controller.snapshot import observe_rollout
+from tandem_rollout.controller.observing import observe
+from tandem_rollout.controller.recording import record
 from tandem_rollout.controller.weight import weight
 from tandem_rollout.engine.schedule import schedule
 from tandem_rollout.fields import InvalidSpecError, seconds
@@ -94,9 +94,9 @@ class Reconciler:
 
     async def _bring_about(self, edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) -> float:
         """The stages of a pass: each takes what the ones before it have returned."""
-        snapshot = await observe_rollout(edges, manifest, rollout)
-        decision = decide_rollout(snapshot)
-        await record_decision(edges, snapshot, decision)
+        snapshot = await observe(edges, manifest, rollout)
+        decision = decide(snapshot)
+        await record(edges, snapshot, decision)
         if snapshot.deleted:
             if not await restore_stable(edges, snapshot, decision):
                 return RETRY_S

@@ -11,15 +11,16 @@ from tandem_rollout.analyst import Analyst
 from tandem_rollout.controller.decision import Decision, Step
 from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.controller.memory import Edges
+from tandem_rollout.controller.observing import locator
 from tandem_rollout.controller.records import name_of
-from tandem_rollout.controller.snapshot import Snapshot, locator
+from tandem_rollout.controller.snapshot import Snapshot
 from tandem_rollout.driver import note, secure
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.written import write
 
 
-async def record_decision(edges: Edges, snapshot: Snapshot, decision: Decision) -> None:
+async def record(edges: Edges, snapshot: Snapshot, decision: Decision) -> None:
     """Write down how the run goes on: a controller that takes over goes on from there.
 
     Args:

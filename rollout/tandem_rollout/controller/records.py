@@ -12,7 +12,7 @@ from tandem_rollout import API_VERSION, EVIDENCE_KIND
 from tandem_rollout.analysis.packing import pack, unpack
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.controller.interface import Cluster, WriteError
-from tandem_rollout.controller.observe import owned
+from tandem_rollout.controller.objects import owned
 from tandem_rollout.render import Object
 from tandem_rollout.revision import rollout_labels
 from tandem_rollout.spec import Rollout

@@ -1,37 +1,26 @@
-"""First stage of a pass: what the spec asks for and what there is, as one value. Nothing is changed yet."""
+"""What a pass is about, as one value: what the spec asks for and what there is."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
-from tandem_rollout.controller import guide, observe
-from tandem_rollout.controller.frozen import freeze
-from tandem_rollout.controller.hosts import Hosts, settle
-from tandem_rollout.controller.interface import Cluster
-from tandem_rollout.controller.memory import Edges
-from tandem_rollout.driver import Locate, Sampled, sample
+from tandem_rollout.controller import guide
+from tandem_rollout.controller.hosts import Hosts
+from tandem_rollout.driver import Sampled
 from tandem_rollout.engine.run import Command, Run
-from tandem_rollout.engine.schedule import Schedule, schedule
+from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.seen import Seen
-from tandem_rollout.engine.written import COMMAND, command, read
+from tandem_rollout.engine.written import COMMAND, command
 from tandem_rollout.gates import Analysis
 from tandem_rollout.observation import Observed, Proof
-from tandem_rollout.plan import Verdicts, verdicts
-from tandem_rollout.platform import Platform
-from tandem_rollout.render.inferenceservice import inference_service
-from tandem_rollout.render.pin import pinned, takes
+from tandem_rollout.plan import Verdicts
 from tandem_rollout.revision import VARIANT_LABEL, Revision
-from tandem_rollout.sources import Arms
 from tandem_rollout.spec import Rollout
 from tandem_rollout.status import RolloutStatus
-from tandem_rollout.times import epoch
-
-COMPONENTS: Final = ("transformer", "predictor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,50 +119,6 @@ class Snapshot:
         return earlier_revision(self.rollout, name, variant_of(service)) if service else None
 
 
-async def observe_rollout(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) -> Snapshot:
-    """Read what there is of a rollout: objects, proofs, and the metrics of its run.
-
-    Args:
-        edges: What is read from.
-        manifest: The rollout, as the API server has it.
-        rollout: The same, parsed.
-
-    Raises:
-        WriteError: if the evidence of the run cannot be read.
-    """
-    snapshot = _read_caches(edges, manifest, rollout)
-    observed = await _observe_revisions(edges, snapshot)
-    proofs = {name: proof for name in snapshot.services if (proof := edges.memory.proofs.get(name)) is not None}
-    snapshot = replace(snapshot, observed=observed, proofs=proofs)
-    if edges.analyst is None:
-        return snapshot
-    snapshot = replace(snapshot, verdicts=verdicts(rollout, snapshot.revisions(snapshot.run), observed))
-    run, locate = snapshot.current, locator(edges.cluster, snapshot)
-    sampled = await sample(edges.analyst, snapshot.analysis, run, snapshot.seen(run), locate, snapshot.whole_now)
-    return replace(snapshot, sampled=sampled)
-
-
-def locator(cluster: Cluster, snapshot: Snapshot) -> Locate:
-    """Finds where the two revisions of a run are counted.
-
-    Args:
-        cluster: The cluster.
-        snapshot: What there is; something is decided.
-    """
-
-    async def locate(run: Run) -> Arms:
-        rollout, planned = snapshot.rollout, snapshot.schedule
-        if planned is None:
-            raise ValueError("nothing is decided")
-        gateway: tuple[tuple[str, str], ...] = ()
-        if rollout.spec.analysis is not None and rollout.spec.analysis.source == "pods":
-            gateway = await cluster.proxies(rollout.spec.route.gateway)
-        weights = observe.route_weights(snapshot.route)
-        return guide.arms(rollout, planned, run, lambda name: cluster.pods(rollout.namespace, name), weights, gateway)
-
-    return locate
-
-
 def revision_of(rollout: Rollout, revisions: Sequence[Revision], name: str, variant: str) -> Revision:
     """The revision of an InferenceService, of the present or of an earlier spec.
 
@@ -198,93 +143,3 @@ def earlier_revision(rollout: Rollout, name: str, variant: str) -> Revision:
 def variant_of(service: Mapping[str, Any]) -> str:
     """The variant of an InferenceService."""
     return str((service["metadata"].get("labels") or {}).get(VARIANT_LABEL, ""))
-
-
-def _read_caches(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) -> Snapshot:
-    cluster, previous = edges.cluster, edges.memory.reporter.before(manifest)
-    key = rollout.namespace, rollout.name
-    services = {
-        service["metadata"]["name"]: service
-        for service in cluster.services(*key)
-        if not service["metadata"].get("deletionTimestamp") and observe.owned(service, rollout.uid)
-    }
-    route = cluster.route(*key)
-    if route is not None and not observe.owned(route, rollout.uid):
-        route = None
-    planned = schedule(rollout.spec)
-    return Snapshot(
-        manifest=manifest,
-        rollout=rollout,
-        now=cluster.now(),
-        previous=previous,
-        schedule=planned,
-        run=read(previous.run) if planned else None,
-        specified=[Revision.of(rollout, variant) for variant in rollout.spec.all_variants],
-        services=services,
-        route=route,
-        hosts=settle(rollout, edges.platform, *cluster.claims(*key)),
-    )
-
-
-async def _observe_revisions(edges: Edges, snapshot: Snapshot) -> list[Observed]:
-    edges.memory.proofs.keep(snapshot.services)
-    revisions = snapshot.revisions(snapshot.run)
-    reached = observe.reached(edges.cluster.routes(snapshot.rollout.namespace, snapshot.rollout.name))
-    # at the same time, or one transformer that does not answer holds up the weights of all
-    names = snapshot.services
-    return list(
-        await asyncio.gather(*(_observe_revision(edges, snapshot, revisions, name, name in reached) for name in names))
-    )
-
-
-async def _observe_revision(
-    edges: Edges, snapshot: Snapshot, revisions: Sequence[Revision], name: str, reached: bool
-) -> Observed:
-    proofs = edges.memory.proofs
-    service, variant = snapshot.services[name], variant_of(snapshot.services[name])
-    pods = edges.cluster.pods(snapshot.rollout.namespace, name)
-    weight = observe.route_weights(snapshot.route).get(name, 0)
-    if (digest := pinned(service)) and not weight:
-        # the pods of before it was known serve on until these take their place
-        pods = [pod for pod in pods if takes(pod, digest)]
-    transformers, predictors = (observe.ready_pods(pods, component) for component in COMPONENTS)
-    required = any(revision.name == name for revision in revisions)
-    problem, fatal = observe.problem(service, pods)
-    if transformers and predictors:
-        problem, fatal = None, False
-        # of an earlier revision only the contract is of interest, as long as clients meet it
-        if weight or required:
-            revision = revision_of(snapshot.rollout, revisions, name, variant)
-            refutation = await proofs.ask(revision, observe.ready(pods), digest or "")
-            if refutation is not None:
-                problem, fatal = refutation, refutation.final
-    else:
-        proofs.stop(name)
-    proof = proofs.get(name)
-    if proof and not weight and _awaits_pin(edges.platform, snapshot, name):
-        proof = None
-    return Observed(
-        variant=variant,
-        name=name,
-        transformers=transformers,
-        predictors=predictors,
-        weight=weight,
-        reached=reached,
-        proof=proof,
-        problem=problem,
-        fatal=fatal,
-        retired_at=None if required else _retired_at(snapshot.previous, name),
-    )
-
-
-def _retired_at(previous: RolloutStatus, name: str) -> float | None:
-    """When an InferenceService lost its place, None if it has not."""
-    times = (variant.since for variant in previous.variants if variant.inference_service == name and variant.retired)
-    return next(map(epoch, times), None)
-
-
-def _awaits_pin(platform: Platform, snapshot: Snapshot, name: str) -> bool:
-    """Whether an InferenceService is going to be pinned to the digest that is known by now."""
-    live = snapshot.services[name]
-    revision = next((revision for revision in snapshot.specified if revision.name == name), None)
-    return pinned(live) == "" and revision is not None and freeze(inference_service(revision, platform), live)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.controller import observe
+from tandem_rollout.controller import objects
 from tandem_rollout.render.pin import pinned
 
 from .apiserver import FAULTS, Answer, Call, Fault
@@ -44,7 +44,7 @@ def no_step_twice(here: World) -> None:
     made: dict[str, list[str]] = {}
     for event, (plural, _, name), each in here.server.history:
         if (plural, name) == ("httproutes", "time-estimator"):
-            routed.append(observe.route_weights(each))
+            routed.append(objects.route_weights(each))
         if plural == "inferenceservices":
             made.setdefault(name, []).append(event)
             assert pinned(each) == "" or each["metadata"]["generation"] == 2

@@ -19,7 +19,7 @@ from tandem.contract import Contract
 from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.reading import Counted, Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
-from tandem_rollout.controller import observe
+from tandem_rollout.controller import objects
 from tandem_rollout.controller.analysts import Sources
 from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.interface import FINALIZER, Refutation, WriteError
@@ -143,7 +143,7 @@ class Counting:
         seconds, self._at = self._world.now - self._at, self._world.now
         routes = [each for each in self._world.server.all("httproutes") if "." not in each["metadata"]["name"]]
         for route in routes:
-            namespace, weights = route["metadata"]["namespace"], observe.route_weights(route)
+            namespace, weights = route["metadata"]["namespace"], objects.route_weights(route)
             whole = self._world.rate * seconds
             for service, weight in weights.items():
                 self._answer(service, namespace, whole * weight / sum(weights.values()))
@@ -250,7 +250,7 @@ class World:
 
     def weights(self, name: str = "time-estimator", namespace: str = "models") -> dict[str, int]:
         """Weights of the route, by the bundle's image."""
-        found = observe.route_weights(self.server.get("httproutes", name, namespace))
+        found = objects.route_weights(self.server.get("httproutes", name, namespace))
         return {self.image(service, namespace): weight for service, weight in found.items()}
 
     def events(self) -> list[str]:
@@ -268,7 +268,7 @@ class World:
             if each["metadata"]["labels"]["serving.kserve.io/inferenceservice"] == service
             and each["metadata"]["namespace"] == namespace
         ]
-        return all(observe.ready_pods(pods, half) for half in HALVES)
+        return all(objects.ready_pods(pods, half) for half in HALVES)
 
     def end_state(self) -> dict[str, Any]:
         """Everything that lasts, without what depends on the way to it."""
@@ -412,8 +412,8 @@ class _Guarded:
     async def apply(self, made: Object, *, uid: str = "") -> dict[str, Any]:
         if made["kind"] == "HTTPRoute":
             world, namespace = self._controller.world, made["metadata"]["namespace"]
-            before = observe.route_weights(world.server.get("httproutes", made["metadata"]["name"], namespace))
-            for service, weight in observe.route_weights(made).items():
+            before = objects.route_weights(world.server.get("httproutes", made["metadata"]["name"], namespace))
+            for service, weight in objects.route_weights(made).items():
                 kept = before.get(service) == weight
                 assert kept or world.ready(service, namespace), f"{service} gets weight {weight} without ready pods"
         applied: dict[str, Any] = await self._write(self._controller.cluster.apply(made, uid=uid))

@@ -9,7 +9,7 @@ import pytest
 from rollout.tests.rollouts import rollout
 from rollout.tests.specs import variants
 
-from tandem_rollout.controller.observe import leaving, route_weights
+from tandem_rollout.controller.objects import leaving, route_weights
 from tandem_rollout.render import Placed, render_rollout
 from tandem_rollout.revision import Revision
 

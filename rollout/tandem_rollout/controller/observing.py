@@ -103,22 +103,22 @@ def _read_caches(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) ->
 
 async def _observe_revisions(edges: Edges, snapshot: Snapshot) -> list[Observed]:
     edges.memory.proofs.keep(snapshot.services)
-    revisions = snapshot.revisions(snapshot.run)
+    revisions, weights = snapshot.revisions(snapshot.run), objects.route_weights(snapshot.route)
     reached = objects.reached(edges.cluster.routes(snapshot.rollout.namespace, snapshot.rollout.name))
     # at the same time, or one transformer that does not answer holds up the weights of all
-    names = snapshot.services
-    return list(
-        await asyncio.gather(*(_observe_revision(edges, snapshot, revisions, name, name in reached) for name in names))
+    observations = (
+        _observe_revision(edges, snapshot, revisions, name, weight=weights.get(name, 0), reached=name in reached)
+        for name in snapshot.services
     )
+    return list(await asyncio.gather(*observations))
 
 
 async def _observe_revision(
-    edges: Edges, snapshot: Snapshot, revisions: Sequence[Revision], name: str, reached: bool
+    edges: Edges, snapshot: Snapshot, revisions: Sequence[Revision], name: str, *, weight: int, reached: bool
 ) -> Observed:
     proofs = edges.memory.proofs
     service, variant = snapshot.services[name], variant_of(snapshot.services[name])
     pods = edges.cluster.pods(snapshot.rollout.namespace, name)
-    weight = objects.route_weights(snapshot.route).get(name, 0)
     if (digest := pinned(service)) and not weight:
         # the pods of before it was known serve on until these take their place
         pods = [pod for pod in pods if takes(pod, digest)]

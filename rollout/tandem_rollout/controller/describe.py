@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ from tandem_rollout.controller.decision import Decision
 from tandem_rollout.controller.guide import candidate
 from tandem_rollout.controller.hosts import Hosts
 from tandem_rollout.controller.interface import NameConflictError, WriteError
+from tandem_rollout.controller.resources import HTTPRoute
 from tandem_rollout.controller.snapshot import Snapshot
 from tandem_rollout.engine.decide import tried
 from tandem_rollout.engine.run import RETURNS, Run
@@ -63,7 +64,7 @@ def describe(
     observed: Sequence[Observed],
     plan: Plan,
     errors: Mapping[str, WriteError],
-    route: Mapping[str, Any] | None,
+    route: HTTPRoute | None,
     url: str,
     before: RolloutStatus,
     now: float,

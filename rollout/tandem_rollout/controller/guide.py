@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from tandem.telemetry import PREVIEW, WEIGHTED
 from tandem_rollout.cause import Cause
 from tandem_rollout.controller import objects
+from tandem_rollout.controller.resources import HTTPRoute, Pod
 from tandem_rollout.engine.run import RETURNS, Command, Run, State
 from tandem_rollout.engine.schedule import Schedule, plan_hash
 from tandem_rollout.engine.seen import Arm, Seen
@@ -141,7 +142,7 @@ def see(
     run: Run | None,
     verdicts: Verdicts,
     *,
-    route: Mapping[str, Any] | None,
+    route: HTTPRoute | None,
     command: Command | None,
     deleted: bool,
 ) -> Seen:
@@ -200,7 +201,7 @@ def arms(
     rollout: Rollout,
     schedule: Schedule,
     run: Run,
-    pods: Callable[[str], Iterable[Mapping[str, Any]]],
+    pods: Callable[[str], Iterable[Pod]],
     weights: Mapping[str, int],
     gateway: tuple[tuple[str, str], ...] = (),
 ) -> Arms:
@@ -254,10 +255,10 @@ def _share(rollout: Rollout, run: Run, weights: Mapping[str, int]) -> float:
     return canary / (stable + canary) if stable + canary else 0.0
 
 
-def _addresses(pods: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+def _addresses(pods: Iterable[Pod]) -> tuple[tuple[str, str], ...]:
     """Metrics of the transformers that run."""
     return tuple(
-        (pod["metadata"]["name"], f"http://{address}:{HTTP_PORT}/metrics")
+        (pod.metadata.name, f"http://{pod.status.pod_ip}:{HTTP_PORT}/metrics")
         for pod in pods
-        if objects.component(pod) == "transformer" and (address := (pod.get("status") or {}).get("podIP"))
+        if pod.component == "transformer" and pod.status.pod_ip
     )

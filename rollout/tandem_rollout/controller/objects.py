@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.cause import Cause, VariantReason
+from tandem_rollout.controller.resources import HTTPRoute, InferenceService, Pod, Terminated, Waiting
 from tandem_rollout.one_line import one_line
 from tandem_rollout.render.route import ARRIVING, LEAVING, OWN, PASSING_FACTOR, SPLIT, WEIGHTS
 from tandem_rollout.revision import Revision
@@ -34,17 +35,17 @@ def owned(plain: Plain, uid: str) -> bool:
     return any(reference["uid"] == uid for reference in plain["metadata"].get("ownerReferences") or ())
 
 
-def ready(pods: Iterable[Plain]) -> list[Plain]:
+def ready(pods: Iterable[Pod]) -> list[Pod]:
     """Pods that take calls."""
-    return [pod for pod in pods if pod["metadata"].get("deletionTimestamp") is None and _is_ready(pod)]
+    return [pod for pod in pods if pod.ready]
 
 
-def ready_pods(pods: Iterable[Plain], name: str) -> int:
-    """How many pods of a half take calls."""
-    return sum(component(pod) == name for pod in ready(pods))
+def ready_pods(pods: Iterable[Pod], component: str) -> int:
+    """How many pods of a component take calls."""
+    return sum(pod.component == component for pod in ready(pods))
 
 
-def problem(service: Plain, pods: Iterable[Plain]) -> tuple[Cause | None, bool]:
+def problem(service: InferenceService, pods: Iterable[Pod]) -> tuple[Cause | None, bool]:
     """Why a revision does not run, and whether it will not by itself; None where it only needs time.
 
     Args:
@@ -55,13 +56,13 @@ def problem(service: Plain, pods: Iterable[Plain]) -> tuple[Cause | None, bool]:
     if problems:
         fatal = [cause for cause, will_not in problems if will_not]
         return (fatal or [cause for cause, _ in problems])[0], bool(fatal)
-    for condition in (service.get("status") or {}).get("conditions") or ():
-        if condition["status"] == "False" and condition.get("message"):
-            return Cause("InferenceServiceNotReady", one_line(condition["message"])), False
+    for condition in service.status.conditions:
+        if condition.status == "False" and condition.message:
+            return Cause("InferenceServiceNotReady", one_line(condition.message)), False
     return None, False
 
 
-def route_weights(route: Plain | None) -> dict[str, int]:
+def route_weights(route: HTTPRoute | None) -> dict[str, int]:
     """Weights of a route, by InferenceService; what is leaving or arriving has none."""
     away = leaving(route) | arriving(route)
     factor = PASSING_FACTOR if LEAVING in _annotations(route) else 1
@@ -69,33 +70,32 @@ def route_weights(route: Plain | None) -> dict[str, int]:
     return {name: -(-weight // factor) for name, weight in _backends(route).items() if weight and name not in away}
 
 
-def leaving(route: Plain | None) -> dict[str, float]:
+def leaving(route: HTTPRoute | None) -> dict[str, float]:
     """InferenceServices that are leaving a route, and since when, in seconds since the epoch."""
     return _since(route, LEAVING)
 
 
-def arriving(route: Plain | None) -> dict[str, float]:
+def arriving(route: HTTPRoute | None) -> dict[str, float]:
     """InferenceServices that are about to get their first weight, and since when, in seconds since the epoch."""
     return _since(route, ARRIVING)
 
 
-def edited(route: Plain | None) -> bool:
+def edited(route: HTTPRoute | None) -> bool:
     """Whether somebody else has changed the weights of a route since they were written."""
     try:
         written = msgspec.json.decode(_annotations(route).get(WEIGHTS, "{}"), type=dict[str, int])
     except msgspec.DecodeError:
         return True
-    rules = route["spec"]["rules"] if route else ()
-    split = next((rule for rule in rules if rule.get("name") == SPLIT), {"backendRefs": ()})
-    return bool(written) and written != {backend["name"]: backend.get("weight", 1) for backend in split["backendRefs"]}
+    backends = route.backends(SPLIT) if route else ()
+    return bool(written) and written != {backend.name: backend.weight for backend in backends}
 
 
-def reached(routes: Iterable[Plain]) -> set[str]:
+def reached(routes: Iterable[HTTPRoute]) -> set[str]:
     """InferenceServices that those reach who ask for their variant."""
     return {name for route in routes for name in _backends(route, OWN)}
 
 
-def _since(route: Plain | None, annotation: str) -> dict[str, float]:
+def _since(route: HTTPRoute | None, annotation: str) -> dict[str, float]:
     try:
         since = msgspec.json.decode(_annotations(route).get(annotation, "{}"), type=dict[str, float])
     except msgspec.DecodeError:  # somebody has edited it
@@ -103,23 +103,22 @@ def _since(route: Plain | None, annotation: str) -> dict[str, float]:
     return {name: at for name, at in since.items() if name in _backends(route)}
 
 
-def _annotations(route: Plain | None) -> Mapping[str, str]:
-    return (route["metadata"].get("annotations") if route else None) or {}
+def _annotations(route: HTTPRoute | None) -> Mapping[str, str]:
+    return route.metadata.annotations if route else {}
 
 
-def _backends(route: Plain | None, name: str = SPLIT) -> dict[str, int]:
+def _backends(route: HTTPRoute | None, rule: str = SPLIT) -> dict[str, int]:
     """Weights as they stand in a rule of a route, by InferenceService."""
-    rules = route["spec"]["rules"] if route else ()
-    split = next((rule for rule in rules if rule.get("name") == name), {"backendRefs": ()})
-    return {backend["name"].removesuffix("-transformer"): backend.get("weight", 1) for backend in split["backendRefs"]}
+    backends = route.backends(rule) if route else ()
+    return {backend.name.removesuffix("-transformer"): backend.weight for backend in backends}
 
 
-def route_problem(route: Plain | None) -> Cause | None:
+def route_problem(route: HTTPRoute | None) -> Cause | None:
     """What the gateway says against a route; None for nothing."""
-    for parent in ((route or {}).get("status") or {}).get("parents") or ():
-        for condition in parent.get("conditions") or ():
-            if condition["status"] == "False" and condition["type"] in ("Accepted", "ResolvedRefs"):
-                words = f"the gateway does not take the route: {condition['reason']}: {condition['message']}"
+    for parent in route.status.parents if route else ():
+        for condition in parent.conditions:
+            if condition.status == "False" and condition.type in ("Accepted", "ResolvedRefs"):
+                words = f"the gateway does not take the route: {condition.reason}: {condition.message}"
                 return Cause("RouteNotAccepted", one_line(words))
     return None
 
@@ -146,42 +145,29 @@ def _too_long(revision: Revision) -> str:
     )
 
 
-def _is_ready(pod: Plain) -> bool:
-    return any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in (pod.get("status") or {}).get("conditions") or ()
-    )
-
-
-def component(pod: Plain) -> str:
-    """The half that a pod belongs to."""
-    labels = pod["metadata"].get("labels") or {}
-    return str(labels.get("component") or labels.get("app", "").rpartition("-")[2])
-
-
-def _pod_problems(pod: Plain) -> Iterator[tuple[Cause, bool]]:
-    if pod["metadata"].get("deletionTimestamp") is not None:
+def _pod_problems(pod: Pod) -> Iterator[tuple[Cause, bool]]:
+    if pod.deleted:
         return
-    status, half = pod.get("status") or {}, component(pod)
-    for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
-        state, last = container.get("state") or {}, container.get("lastState") or {}
-        waiting = state.get("waiting") or {}
-        ended = state.get("terminated") or last.get("terminated") or {}
-        where = half if container["name"] == "kserve-container" else f"{half}, container {container['name']}"
-        if (stuck := _STUCK.get(waiting.get("reason", ""))) is not None:
-            yield Cause(stuck, one_line(f"{where}: {stuck}: {waiting.get('message', '')}")), True
-        elif ended.get("exitCode") and not container.get("ready"):
+    for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):
+        waiting = container.state.waiting or Waiting()
+        terminated = container.state.terminated or container.last_state.terminated
+        where = (
+            pod.component if container.name == "kserve-container" else f"{pod.component}, container {container.name}"
+        )
+        if (stuck := _STUCK.get(waiting.reason)) is not None:
+            yield Cause(stuck, one_line(f"{where}: {stuck}: {waiting.message}")), True
+        elif terminated is not None and terminated.exit_code and not container.ready:
             # one end may be an accident; a container that is started again and ends again will go on so
-            again = waiting.get("reason") == "CrashLoopBackOff" or container.get("restartCount", 0) >= _ACCIDENTS
-            yield Cause("ContainerFailed", one_line(f"{where}: {_last_words(ended)}")), again
-    for condition in status.get("conditions") or ():
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            yield Cause("Unschedulable", one_line(f"{half}: no node: {condition.get('message', '')}")), False
+            again = waiting.reason == "CrashLoopBackOff" or container.restart_count >= _ACCIDENTS
+            yield Cause("ContainerFailed", one_line(f"{where}: {_last_words(terminated)}")), again
+    for condition in pod.status.conditions:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            yield Cause("Unschedulable", one_line(f"{pod.component}: no node: {condition.message}")), False
 
 
-def _last_words(ended: Plain) -> str:
+def _last_words(terminated: Terminated) -> str:
     """What a container said before it ended: the message of its last log line that is an error."""
-    text = (ended.get("message") or "").strip()
+    text = terminated.message.strip()
     for line in reversed(text.splitlines()):
         try:
             record = json.loads(line)
@@ -189,12 +175,11 @@ def _last_words(ended: Plain) -> str:
             continue
         if isinstance(record, dict) and str(record.get("level", "")).lower() == "error":
             return str(record.get("message", line))
-    last = text.splitlines()[-1] if text else ended.get("reason", "Error")
-    return f"ended with code {ended.get('exitCode')}: {last}"
+    last = text.splitlines()[-1] if text else terminated.reason
+    return f"ended with code {terminated.exit_code}: {last}"
 
 
 __all__ = [
-    "component",
     "edited",
     "leaving",
     "owned",

@@ -12,6 +12,7 @@ from tandem_rollout.controller.frozen import freeze
 from tandem_rollout.controller.hosts import settle
 from tandem_rollout.controller.interface import Cluster
 from tandem_rollout.controller.memory import Edges
+from tandem_rollout.controller.resources import HTTPRoute, InferenceService, Pod
 from tandem_rollout.controller.snapshot import Snapshot, revision_of, variant_of
 from tandem_rollout.driver import Locate, sample
 from tandem_rollout.engine.run import Run
@@ -62,6 +63,9 @@ def locator(cluster: Cluster, snapshot: Snapshot) -> Locate:
         snapshot: What there is; something is decided.
     """
 
+    def pods(name: str) -> list[Pod]:
+        return [Pod.of(pod) for pod in cluster.pods(snapshot.rollout.namespace, name)]
+
     async def locate(run: Run) -> Arms:
         rollout, planned = snapshot.rollout, snapshot.schedule
         if planned is None:
@@ -70,7 +74,7 @@ def locator(cluster: Cluster, snapshot: Snapshot) -> Locate:
         if rollout.spec.analysis is not None and rollout.spec.analysis.source == "pods":
             gateway = await cluster.proxies(rollout.spec.route.gateway)
         weights = objects.route_weights(snapshot.route)
-        return guide.arms(rollout, planned, run, lambda name: cluster.pods(rollout.namespace, name), weights, gateway)
+        return guide.arms(rollout, planned, run, pods, weights, gateway)
 
     return locate
 
@@ -96,7 +100,7 @@ def _read_caches(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) ->
         run=read(previous.run) if planned else None,
         specified=[Revision.of(rollout, variant) for variant in rollout.spec.all_variants],
         services=services,
-        route=route,
+        route=HTTPRoute.of(route) if route is not None else None,
         hosts=settle(rollout, edges.platform, *cluster.claims(*key)),
     )
 
@@ -104,7 +108,8 @@ def _read_caches(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) ->
 async def _observe_revisions(edges: Edges, snapshot: Snapshot) -> list[Observed]:
     edges.memory.proofs.keep(snapshot.services)
     revisions, weights = snapshot.revisions(snapshot.run), objects.route_weights(snapshot.route)
-    reached = objects.reached(edges.cluster.routes(snapshot.rollout.namespace, snapshot.rollout.name))
+    routes = edges.cluster.routes(snapshot.rollout.namespace, snapshot.rollout.name)
+    reached = objects.reached(map(HTTPRoute.of, routes))
     # at the same time, or one transformer that does not answer holds up the weights of all
     observations = (
         _observe_revision(edges, snapshot, revisions, name, weight=weights.get(name, 0), reached=name in reached)
@@ -118,13 +123,14 @@ async def _observe_revision(
 ) -> Observed:
     proofs = edges.memory.proofs
     service, variant = snapshot.services[name], variant_of(snapshot.services[name])
-    pods = edges.cluster.pods(snapshot.rollout.namespace, name)
+    plain = edges.cluster.pods(snapshot.rollout.namespace, name)
     if (digest := pinned(service)) and not weight:
         # the pods of before it was known serve on until these take their place
-        pods = [pod for pod in pods if takes(pod, digest)]
+        plain = [pod for pod in plain if takes(pod, digest)]
+    pods = [Pod.of(pod) for pod in plain]
     transformers, predictors = (objects.ready_pods(pods, component) for component in COMPONENTS)
     required = any(revision.name == name for revision in revisions)
-    problem, fatal = objects.problem(service, pods)
+    problem, fatal = objects.problem(InferenceService.of(service), pods)
     if transformers and predictors:
         problem, fatal = None, False
         # of an earlier revision only the contract is of interest, as long as clients meet it

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from tandem_rollout.controller.interface import Cluster, Refutation
+from tandem_rollout.controller.resources import Pod
 from tandem_rollout.observation import Proof
 from tandem_rollout.revision import Revision
 
@@ -52,7 +53,7 @@ class Proofs:
         """Nothing is to be asked of an InferenceService now: it does not run."""
         self._refuted.pop(name, None)
 
-    async def ask(self, revision: Revision, pods: Iterable[Mapping[str, Any]], digest: str = "") -> Refutation | None:
+    async def ask(self, revision: Revision, pods: Iterable[Pod], digest: str = "") -> Refutation | None:
         """Have a revision prove itself, unless it has or the same pods were asked not long ago; None if it has.
 
         Args:
@@ -79,10 +80,10 @@ class Proofs:
         return None
 
 
-def incarnations(pods: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+def incarnations(pods: Iterable[Pod]) -> frozenset[str]:
     """Pods, told apart from what they were before their containers started again."""
-    return frozenset(f"{pod['metadata'].get('uid') or pod['metadata']['name']}/{sum(_restarts(pod))}" for pod in pods)
+    return frozenset(f"{pod.metadata.uid or pod.metadata.name}/{_restarts(pod)}" for pod in pods)
 
 
-def _restarts(pod: Mapping[str, Any]) -> list[int]:
-    return [container.get("restartCount", 0) for container in (pod.get("status") or {}).get("containerStatuses") or ()]
+def _restarts(pod: Pod) -> int:
+    return sum(container.restart_count for container in pod.status.container_statuses)

@@ -10,6 +10,7 @@ import msgspec
 
 from tandem_rollout.controller import guide
 from tandem_rollout.controller.hosts import Hosts
+from tandem_rollout.controller.resources import HTTPRoute
 from tandem_rollout.driver import Sampled
 from tandem_rollout.engine.run import Command, Run
 from tandem_rollout.engine.schedule import Schedule
@@ -35,7 +36,7 @@ class Snapshot:
         schedule: What is planned; None where nothing is decided.
         run: The run, as it was written down; None before the first, and where nothing is decided.
         specified: The revisions that its spec asks for.
-        services: Its InferenceServices, by name.
+        services: Its InferenceServices, by name, as the API server has them.
         route: The HTTPRoute with the weights; None where there is none.
         hosts: Its hosts, and what is to be said about them.
         observed: All revisions that there are.
@@ -52,7 +53,7 @@ class Snapshot:
     run: Run | None
     specified: Sequence[Revision]
     services: Mapping[str, dict[str, Any]]
-    route: dict[str, Any] | None
+    route: HTTPRoute | None
     hosts: Hosts
     observed: Sequence[Observed] = ()
     proofs: Mapping[str, Proof] = field(default_factory=dict)

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.controller import objects
-
 from .apiserver import FAULTS, Call, Fault
-from .world import World, controller, world
+from .world import World, controller, route_weights, world
 
 Wait = Callable[[float], Awaitable[None]]
 Story = Callable[[World, Wait], Awaitable[None]]
@@ -136,9 +134,7 @@ def weights(here: World) -> list[dict[str, int]]:
     """Weights of the route, in order."""
     found: list[dict[str, int]] = []
     for _, (plural, _, name), each in here.server.history:
-        if (plural, name) == ("httproutes", "time-estimator") and (now := objects.route_weights(each)) not in found[
-            -1:
-        ]:
+        if (plural, name) == ("httproutes", "time-estimator") and (now := route_weights(each)) not in found[-1:]:
             found.append(now)
     return found
 

@@ -10,6 +10,7 @@ from rollout.tests.rollouts import manifest
 from tandem_rollout.controller.decision import PASSING_S, Decision, decide
 from tandem_rollout.controller.describe import build_status
 from tandem_rollout.controller.hosts import Hosts
+from tandem_rollout.controller.resources import HTTPRoute
 from tandem_rollout.controller.snapshot import Snapshot
 from tandem_rollout.driver import Sampled
 from tandem_rollout.engine.run import Run
@@ -54,7 +55,7 @@ def snapshot(spec: dict[str, Any], *observed: Observed, run: Run | None = None) 
         run=run,
         specified=specified,
         services=services,
-        route=route,
+        route=HTTPRoute.of(route) if route else None,
         hosts=Hosts(("model.example.com",)),
         observed=[*observed, *new],
     )
@@ -108,7 +109,7 @@ def test_what_gets_its_first_weight_waits_for_the_gateway_while_others_answer() 
     known = {"tandem-serving.io/arriving": f'{{"{new.name}": {NOW - PASSING_S}}}'}
     backends = [{"name": f"{name}-transformer", "weight": 100} for name in (STABLE.name, new.name)]
     route = {"metadata": {"annotations": known}, "spec": {"rules": [{"name": "split", "backendRefs": backends}]}}
-    decision = decide(replace(there, route=route))
+    decision = decide(replace(there, route=HTTPRoute.of(route)))
     assert (decision.plan.weights, decision.arriving) == ({new.name: 100}, {})
     assert decision.leaving == {STABLE.name: NOW}
 

@@ -10,6 +10,7 @@ from rollout.tests.rollouts import rollout
 from tandem_rollout.cause import Cause
 from tandem_rollout.controller.describe import describe, describe_invalid
 from tandem_rollout.controller.interface import WriteError
+from tandem_rollout.controller.resources import HTTPRoute
 from tandem_rollout.observation import Observed
 from tandem_rollout.plan import plan
 from tandem_rollout.revision import Revision
@@ -36,7 +37,17 @@ def said(
 ) -> RolloutStatus:
     wanted = [V1, V2]
     found = plan(OF, wanted, observed, now)
-    return describe(OF, wanted, observed, found, errors or {}, route, "http://u", before or RolloutStatus(), now)
+    return describe(
+        OF,
+        wanted,
+        observed,
+        found,
+        errors or {},
+        HTTPRoute.of(route) if route else None,
+        "http://u",
+        before or RolloutStatus(),
+        now,
+    )
 
 
 def condition(status: RolloutStatus, kind: str = "Ready") -> Any:

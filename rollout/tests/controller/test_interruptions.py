@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.controller import objects
 from tandem_rollout.render.pin import pinned
 
 from .apiserver import FAULTS, Answer, Call, Fault
-from .world import World, controller, world
+from .world import World, controller, route_weights, world
 
 Wait = Callable[[float], Awaitable[None]]
 
@@ -44,7 +43,7 @@ def no_step_twice(here: World) -> None:
     made: dict[str, list[str]] = {}
     for event, (plural, _, name), each in here.server.history:
         if (plural, name) == ("httproutes", "time-estimator"):
-            routed.append(objects.route_weights(each))
+            routed.append(route_weights(each))
         if plural == "inferenceservices":
             made.setdefault(name, []).append(event)
             assert pinned(each) == "" or each["metadata"]["generation"] == 2

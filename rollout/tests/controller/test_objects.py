@@ -10,6 +10,7 @@ from rollout.tests.rollouts import rollout
 
 from tandem_rollout.cause import Cause
 from tandem_rollout.controller import objects
+from tandem_rollout.controller.resources import HTTPRoute, InferenceService, Metadata, Pod
 from tandem_rollout.revision import Revision
 
 from .world import READY, Made, container, crashed, pod, without_image
@@ -27,21 +28,21 @@ def pods(made: Made = READY, count: int = 1) -> list[dict[str, Any]]:
 
 def problem(*made: dict[str, Any], **service: Any) -> tuple[str, str, bool]:
     """Reason and message, and whether it is fatal."""
-    cause, fatal = objects.problem({**SERVICE, **service}, made)
+    cause, fatal = objects.problem(InferenceService.of({**SERVICE, **service}), map(Pod.of, made))
     return (cause.reason, cause.message, fatal) if cause is not None else ("", "", fatal)
 
 
 def test_ready_pods_are_counted_by_half() -> None:
     some = [*pods(count=2), pod(SERVICE, "predictor", 7, container(ready=False))]
-    assert [objects.ready_pods(some, half) for half in ("transformer", "predictor")] == [2, 2]
+    assert [objects.ready_pods(map(Pod.of, some), half) for half in ("transformer", "predictor")] == [2, 2]
     some[0]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    assert objects.ready_pods(some, "transformer") == 1
+    assert objects.ready_pods(map(Pod.of, some), "transformer") == 1
 
 
 def test_the_half_of_a_pod_without_component_is_in_the_name_of_its_app() -> None:
     (first, _) = pods()
     del first["metadata"]["labels"]["component"]
-    assert objects.ready_pods([first], "transformer") == 1
+    assert objects.ready_pods([Pod.of(first)], "transformer") == 1
 
 
 def test_healthy_pods_have_no_problem() -> None:
@@ -113,8 +114,8 @@ def test_weights_are_those_of_the_split() -> None:
         {"name": "c-transformer"},
     ]
     rules = [{"name": "http-a", "backendRefs": backends[:1]}, {"name": "split", "backendRefs": backends}]
-    assert objects.route_weights({"metadata": {}, "spec": {"rules": rules}}) == {"a": 90, "c": 1}
-    assert objects.route_weights({"metadata": {}, "spec": {"rules": rules[:1]}}) == {}
+    assert objects.route_weights(HTTPRoute.of({"metadata": {}, "spec": {"rules": rules}})) == {"a": 90, "c": 1}
+    assert objects.route_weights(HTTPRoute.of({"metadata": {}, "spec": {"rules": rules[:1]}})) == {}
     assert objects.route_weights(None) == {}
 
 
@@ -122,10 +123,10 @@ def test_what_leaves_has_no_weight() -> None:
     backends = [{"name": "b-transformer", "weight": 90_000}, {"name": "a-transformer", "weight": 1}]
     metadata = {"annotations": {"tandem-serving.io/leaving": '{"a": 12.5, "gone": 3.0}'}}
     route = {"metadata": metadata, "spec": {"rules": [{"name": "split", "backendRefs": backends}]}}
-    assert objects.route_weights(route) == {"b": 90}
-    assert objects.leaving(route) == {"a": 12.5}
+    assert objects.route_weights(HTTPRoute.of(route)) == {"b": 90}
+    assert objects.leaving(HTTPRoute.of(route)) == {"a": 12.5}
     route["metadata"] = {"annotations": {"tandem-serving.io/leaving": "edited"}}
-    assert objects.leaving(route) == {}
+    assert objects.leaving(HTTPRoute.of(route)) == {}
 
 
 def test_what_the_gateway_says_against_a_route() -> None:
@@ -134,10 +135,10 @@ def test_what_the_gateway_says_against_a_route() -> None:
         return {"status": {"parents": [{"conditions": [condition]}]}}
 
     cause = Cause("RouteNotAccepted", "the gateway does not take the route: NoMatchingParent: no such gateway")
-    assert objects.route_problem(parent("Accepted", "False")) == cause
-    assert objects.route_problem(parent("ResolvedRefs", "False")) == cause
-    assert objects.route_problem(parent("Accepted", "True")) is None
-    assert objects.route_problem(parent("Programmed", "False")) is None
+    assert objects.route_problem(HTTPRoute.of(parent("Accepted", "False"))) == cause
+    assert objects.route_problem(HTTPRoute.of(parent("ResolvedRefs", "False"))) == cause
+    assert objects.route_problem(HTTPRoute.of(parent("Accepted", "True"))) is None
+    assert objects.route_problem(HTTPRoute.of(parent("Programmed", "False"))) is None
     assert objects.route_problem(None) is None
 
 
@@ -158,3 +159,8 @@ def test_names_for_which_kserve_makes_no_pods() -> None:
 
     assert "KServe" not in waits("n" * 24)
     assert "has 64 characters, and KServe makes no pods above 63" in waits("n" * 25)
+
+
+def test_fields_that_are_null_are_as_good_as_none() -> None:
+    assert Pod.of({"metadata": {"name": "p", "labels": None}, "status": None}) == Pod(Metadata(name="p"))
+    assert HTTPRoute.of({"metadata": {"annotations": None}, "spec": {"rules": None}, "status": None}) == HTTPRoute()

@@ -25,6 +25,7 @@ from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.interface import FINALIZER, Refutation, WriteError
 from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSIONS
 from tandem_rollout.controller.reconciler import Reconciler
+from tandem_rollout.controller.resources import HTTPRoute, Pod
 from tandem_rollout.gates import Metric
 from tandem_rollout.observation import Proof
 from tandem_rollout.platform import Platform
@@ -114,6 +115,11 @@ def pod(service: Object, half: str, number: int, status: Object) -> Object:
     }
 
 
+def route_weights(route: Object | None) -> dict[str, int]:
+    """Weights of a route as the API server has it."""
+    return objects.route_weights(HTTPRoute.of(route) if route is not None else None)
+
+
 class Counting:
     """A source of metrics that counts what clients would have met: by the route's weights, rates of errors by image.
 
@@ -143,7 +149,7 @@ class Counting:
         seconds, self._at = self._world.now - self._at, self._world.now
         routes = [each for each in self._world.server.all("httproutes") if "." not in each["metadata"]["name"]]
         for route in routes:
-            namespace, weights = route["metadata"]["namespace"], objects.route_weights(route)
+            namespace, weights = route["metadata"]["namespace"], route_weights(route)
             whole = self._world.rate * seconds
             for service, weight in weights.items():
                 self._answer(service, namespace, whole * weight / sum(weights.values()))
@@ -250,7 +256,7 @@ class World:
 
     def weights(self, name: str = "time-estimator", namespace: str = "models") -> dict[str, int]:
         """Weights of the route, by the bundle's image."""
-        found = objects.route_weights(self.server.get("httproutes", name, namespace))
+        found = route_weights(self.server.get("httproutes", name, namespace))
         return {self.image(service, namespace): weight for service, weight in found.items()}
 
     def events(self) -> list[str]:
@@ -268,7 +274,7 @@ class World:
             if each["metadata"]["labels"]["serving.kserve.io/inferenceservice"] == service
             and each["metadata"]["namespace"] == namespace
         ]
-        return all(objects.ready_pods(pods, half) for half in HALVES)
+        return all(objects.ready_pods(map(Pod.of, pods), half) for half in HALVES)
 
     def end_state(self) -> dict[str, Any]:
         """Everything that lasts, without what depends on the way to it."""
@@ -412,8 +418,8 @@ class _Guarded:
     async def apply(self, made: Object, *, uid: str = "") -> dict[str, Any]:
         if made["kind"] == "HTTPRoute":
             world, namespace = self._controller.world, made["metadata"]["namespace"]
-            before = objects.route_weights(world.server.get("httproutes", made["metadata"]["name"], namespace))
-            for service, weight in objects.route_weights(made).items():
+            before = route_weights(world.server.get("httproutes", made["metadata"]["name"], namespace))
+            for service, weight in route_weights(made).items():
                 kept = before.get(service) == weight
                 assert kept or world.ready(service, namespace), f"{service} gets weight {weight} without ready pods"
         applied: dict[str, Any] = await self._write(self._controller.cluster.apply(made, uid=uid))

@@ -10,6 +10,7 @@ from rollout.tests.rollouts import rollout
 from rollout.tests.specs import variants
 
 from tandem_rollout.controller.objects import leaving, route_weights
+from tandem_rollout.controller.resources import HTTPRoute
 from tandem_rollout.render import Placed, render_rollout
 from tandem_rollout.revision import Revision
 
@@ -138,7 +139,7 @@ def test_a_variant_may_be_called_like_a_rule() -> None:
     named = variants("split", "split-grpc", "preview")
     of = rollout(variants=named)
     route = one(objects(variants=named), "HTTPRoute", "time-estimator")
-    assert route_weights(route) == {Revision.of(of, each).name: 10 for each in of.spec.all_variants}
+    assert route_weights(HTTPRoute.of(route)) == {Revision.of(of, each).name: 10 for each in of.spec.all_variants}
 
 
 def test_what_leaves_keeps_next_to_nothing_and_moves_no_other_backend() -> None:
@@ -148,8 +149,8 @@ def test_what_leaves_keeps_next_to_nothing_and_moves_no_other_backend() -> None:
     route = one(made, "HTTPRoute", "time-estimator")
     split = route["spec"]["rules"][0]
     assert list(backends(split).items()) == [("v2", 99_999), ("v1", 1)]
-    assert route_weights(route) == {v2.name: 100}
-    assert leaving(route) == {v1.name: 12.5}
+    assert route_weights(HTTPRoute.of(route)) == {v2.name: 100}
+    assert leaving(HTTPRoute.of(route)) == {v1.name: 12.5}
     assert [each["metadata"]["name"] for each in of_kind(made, "HTTPRoute")] == ["time-estimator", "time-estimator.v2"]
 
 
@@ -185,7 +186,7 @@ def test_weights_are_read_back_as_they_were_placed() -> None:
     of = rollout()
     v1, v2 = (Revision.of(of, each) for each in of.spec.all_variants)
     made = render_rollout(of, [Placed(v1, 70), Placed(v2, 0)], PLATFORM)
-    assert route_weights(one(made, "HTTPRoute", "time-estimator")) == {v1.name: 70}
+    assert route_weights(HTTPRoute.of(one(made, "HTTPRoute", "time-estimator"))) == {v1.name: 70}
 
 
 def test_blue_green_has_a_preview_host_for_the_others() -> None:
@@ -268,7 +269,7 @@ def test_the_sum_of_sticky_weights_does_not_change_when_a_backend_leaves() -> No
     for made in (before, during):
         route = one(made, "HTTPRoute", "time-estimator")
         found.append([each["weight"] for each in route["spec"]["rules"][0]["backendRefs"]])
-        assert route_weights(route) == {v1.name: 90, (old if made is before else v2).name: 10}
+        assert route_weights(HTTPRoute.of(route)) == {v1.name: 90, (old if made is before else v2).name: 10}
     # Envoy takes the hash of a unit modulo the sum
     assert found == [[90_000, 10_000], [90_000, 9_999, 1]]
 

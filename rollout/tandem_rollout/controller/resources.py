@@ -1,0 +1,185 @@
+"""The part of Pods, HTTPRoutes and InferenceServices that is read. What is written stays as the API server has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import field
+
+S = TypeVar("S", bound="_Struct")
+
+
+class _Struct(msgspec.Struct, rename="camel", frozen=True):
+    @classmethod
+    def of(cls: type[S], plain: Mapping[str, Any]) -> S:
+        """The part of an object that is read.
+
+        Args:
+            plain: The object, as the API server has it; fields that are not read may be anything.
+
+        Raises:
+            msgspec.ValidationError: if a field that is read is not of its type.
+        """
+        try:
+            return msgspec.convert(plain, cls)
+        except msgspec.ValidationError:
+            # a field that is null is as good as none
+            return msgspec.convert(_without_nulls(plain), cls)
+
+
+class OwnerReference(_Struct, frozen=True):
+    """Who owns an object."""
+
+    uid: str = ""
+
+
+class Metadata(_Struct, frozen=True):
+    """Metadata of an object."""
+
+    name: str = ""
+    uid: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    deletion_timestamp: str | None = None
+    owner_references: tuple[OwnerReference, ...] = ()
+
+
+class ObjectCondition(_Struct, frozen=True):
+    """A condition, as in ``metav1.Condition``."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+class Waiting(_Struct, frozen=True):
+    """Why a container does not run yet."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class Terminated(_Struct, frozen=True):
+    """How a container has ended."""
+
+    exit_code: int = 0
+    reason: str = "Error"
+    message: str = ""
+
+
+class ContainerState(_Struct, frozen=True):
+    """What a container does."""
+
+    waiting: Waiting | None = None
+    terminated: Terminated | None = None
+
+
+class ContainerStatus(_Struct, frozen=True):
+    """Status of a container of a pod."""
+
+    name: str
+    ready: bool = False
+    restart_count: int = 0
+    state: ContainerState = ContainerState()
+    last_state: ContainerState = ContainerState()
+
+
+class PodStatus(_Struct, frozen=True):
+    """Status of a pod."""
+
+    pod_ip: str = field(default="", name="podIP")
+    conditions: tuple[ObjectCondition, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+
+
+class Pod(_Struct, frozen=True):
+    """A pod."""
+
+    metadata: Metadata = Metadata()
+    status: PodStatus = PodStatus()
+
+    @property
+    def component(self) -> str:
+        """The component of the pair that it belongs to."""
+        labels = self.metadata.labels
+        return labels.get("component") or labels.get("app", "").rpartition("-")[2]
+
+    @property
+    def deleted(self) -> bool:
+        """Whether it is being deleted."""
+        return self.metadata.deletion_timestamp is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes calls."""
+        conditions = self.status.conditions
+        return not self.deleted and any(entry.type == "Ready" and entry.status == "True" for entry in conditions)
+
+
+class BackendRef(_Struct, frozen=True):
+    """A backend of a rule."""
+
+    name: str
+    weight: int = 1
+
+
+class RouteRule(_Struct, frozen=True):
+    """A rule of a route."""
+
+    name: str = ""
+    backend_refs: tuple[BackendRef, ...] = ()
+
+
+class RouteSpec(_Struct, frozen=True):
+    """What a route is to be."""
+
+    rules: tuple[RouteRule, ...] = ()
+
+
+class RouteParent(_Struct, frozen=True):
+    """What a gateway says about a route."""
+
+    conditions: tuple[ObjectCondition, ...] = ()
+
+
+class RouteStatus(_Struct, frozen=True):
+    """Status of a route."""
+
+    parents: tuple[RouteParent, ...] = ()
+
+
+class HTTPRoute(_Struct, frozen=True):
+    """A route."""
+
+    metadata: Metadata = Metadata()
+    spec: RouteSpec = RouteSpec()
+    status: RouteStatus = RouteStatus()
+
+    def backends(self, rule: str) -> tuple[BackendRef, ...]:
+        """The backends of a rule; none where there is no such rule."""
+        return next((entry.backend_refs for entry in self.spec.rules if entry.name == rule), ())
+
+
+class ServiceStatus(_Struct, frozen=True):
+    """Status of an InferenceService."""
+
+    conditions: tuple[ObjectCondition, ...] = ()
+
+
+class InferenceService(_Struct, frozen=True):
+    """An InferenceService, which KServe makes pods of."""
+
+    metadata: Metadata = Metadata()
+    status: ServiceStatus = ServiceStatus()
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(entry) for name, entry in value.items() if entry is not None}
+    if isinstance(value, list):
+        return [_without_nulls(entry) for entry in value if entry is not None]
+    return value

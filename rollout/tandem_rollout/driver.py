@@ -59,7 +59,7 @@ class Sampled:
 
 
 @dataclass(frozen=True, slots=True)
-class Transition:
+class RunTransition:
     """One move of a run.
 
     Attributes:
@@ -105,7 +105,7 @@ async def sample(
     return Sampled(replace(seen, decision=judgement.decision, looks=judgement.looks), judgement, sampled)
 
 
-def move(schedule: Schedule, run: Run | None, sampled: Sampled, now: float) -> Transition | None:
+def move(schedule: Schedule, run: Run | None, sampled: Sampled, now: float) -> RunTransition | None:
     """Decide how a run goes on. Pure; None where there is no run, and none begins.
 
     Args:
@@ -118,13 +118,13 @@ def move(schedule: Schedule, run: Run | None, sampled: Sampled, now: float) -> T
     after = decide(schedule, run, seen, now)
     if after is None:
         return None
-    return Transition(
+    return RunTransition(
         run, after, desired(schedule, after, seen.stable, seen.canary), sampled.judgement, sampled.sampled
     )
 
 
 async def secure(
-    analyst: Analyst, schedule: Schedule, analysis: Analysis, transition: Transition, locate: Locate, now: float
+    analyst: Analyst, schedule: Schedule, analysis: Analysis, transition: RunTransition, locate: Locate, now: float
 ) -> None:
     """Secure the evidence that a transition would change, before it is written down.
 
@@ -146,7 +146,7 @@ async def secure(
         await analyst.read(analysis, run, await locate(run), now)
 
 
-async def note(analyst: Analyst, transition: Transition, now: float) -> None:
+async def note(analyst: Analyst, transition: RunTransition, now: float) -> None:
     """Note what has become of a run, when that is written down and made: what is not taken did not happen.
 
     Whoever moved it before may have come no further than to write it down; then that is noted too.

@@ -124,10 +124,10 @@ class LiveCluster(ApiServer):
         manifest = self.rollouts.get(namespace, name) or {"metadata": {"namespace": namespace, "name": name}}
         return claim(manifest, self._domain, self.routes(namespace, name))
 
-    async def same(self, kind: str, namespace: str, name: str, known: Mark | None, since: float) -> bool:
+    async def same(self, kind: str, namespace: str, name: str, mark: Mark | None, since: float) -> bool:
         """Whether an object that is not watched is as it was; False where that is not known."""
         inventory = self._inventories.get(kind)
-        return inventory is not None and await inventory.same(namespace, name, known, since)
+        return inventory is not None and await inventory.same(namespace, name, mark, since)
 
     async def proxies(self, gateway: GatewayRef) -> tuple[tuple[str, str], ...]:
         """Addresses of the statistics of a gateway's proxies, by the name of the pod; none where they are not found.

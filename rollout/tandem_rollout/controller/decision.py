@@ -10,7 +10,7 @@ from tandem_rollout.analyst import Judgement
 from tandem_rollout.cause import Cause
 from tandem_rollout.controller import guide, objects
 from tandem_rollout.controller.snapshot import Snapshot
-from tandem_rollout.driver import Sampled, Transition, move
+from tandem_rollout.driver import RunTransition, Sampled, move
 from tandem_rollout.engine.due import due
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.written import read
@@ -24,7 +24,7 @@ PASSING_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RecordedTransition:
     """A transition, and what is written down with it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Step:
         history: The runs that had ended before it, the latest first.
     """
 
-    transition: Transition
+    transition: RunTransition
     history: list[PastRun]
 
 
@@ -55,7 +55,7 @@ class Decision:
     plan: Plan
     revisions: Sequence[Revision]
     history: list[PastRun]
-    steps: Sequence[Step] = ()
+    steps: Sequence[RecordedTransition] = ()
     run: Run | None = None
     judgement: Judgement = field(default_factory=Judgement)
     due: float = float("inf")
@@ -95,11 +95,11 @@ def _decide_run(snapshot: Snapshot) -> Decision | None:
     before, now = snapshot.current, snapshot.whole_now
     past = _history(snapshot, snapshot.run, snapshot.previous.history)
     transition = move(planned, before, sampled, now)
-    steps = [Step(transition, past)] if transition else []
+    steps = [RecordedTransition(transition, past)] if transition else []
     judgement = sampled.judgement
     if transition and (following := _begin_deciding(snapshot, transition)):
         past = _history(snapshot, transition.run, past)
-        steps.append(Step(following, past))
+        steps.append(RecordedTransition(following, past))
         transition, judgement = following, following.judgement
     run = transition.run if transition and (steps[0].transition.moves or snapshot.run) else None
     revisions = snapshot.revisions(run)
@@ -121,7 +121,7 @@ def _decide_run(snapshot: Snapshot) -> Decision | None:
     )
 
 
-def _begin_deciding(snapshot: Snapshot, transition: Transition) -> Transition | None:
+def _begin_deciding(snapshot: Snapshot, transition: RunTransition) -> RunTransition | None:
     """The first transition after weights were observed as written; None where they were not, or still are.
 
     In the same pass, for until the next run begins nobody would say that weights stay what they are.

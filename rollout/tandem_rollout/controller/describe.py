@@ -60,7 +60,7 @@ def build_status(snapshot: Snapshot, decision: Decision, errors: Mapping[str, Wr
 
 def describe(
     rollout: Rollout,
-    wanted: Sequence[Revision],
+    revisions: Sequence[Revision],
     observed: Sequence[Observed],
     plan: Plan,
     errors: Mapping[str, WriteError],
@@ -73,7 +73,7 @@ def describe(
 
     Args:
         rollout: The rollout.
-        wanted: The revisions that the spec asks for.
+        revisions: The revisions that the spec asks for.
         observed: All revisions that there are.
         plan: What was decided.
         errors: What the API server did not take, by the name of the InferenceService or of the rollout.
@@ -82,12 +82,12 @@ def describe(
         before: The status until now.
         now: Seconds since the epoch.
     """
-    variants = _variants(wanted, observed, plan, errors, before, now)
-    ready = sum(variant.phase == "Ready" for variant in variants[: len(wanted)])
+    variants = _variants(revisions, observed, plan, errors, before, now)
+    ready = sum(variant.phase == "Ready" for variant in variants[: len(revisions)])
     error = errors.get(rollout.name)
     cause = error.cause if error is not None else objects.route_problem(route)
     reason, message = (cause.reason, cause.message) if cause is not None else _worst(variants)
-    complete = ready == len(wanted) and not reason
+    complete = ready == len(revisions) and not reason
     summary = "Complete" if complete else _reason(variants, errors)
     words = message if reason else "all variants serve"
     serves = condition(before, "Ready", complete, reason=summary, message=words, generation=rollout.generation, now=now)
@@ -104,7 +104,7 @@ def describe(
     weights = _weights({name: weight for name, weight in routed.items() if name in names}, names, before.run)
     return RolloutStatus(
         observed_generation=rollout.generation,
-        ready=f"{ready}/{len(wanted)}",
+        ready=f"{ready}/{len(revisions)}",
         weights=" ".join(f"{variant}={weight}" for variant, weight in weights.items()),
         url=url,
         reason=reason,
@@ -217,7 +217,7 @@ def _weights(routed: Mapping[str, int], variants: Mapping[str, str], run: RunSta
 
 
 def _variants(
-    wanted: Sequence[Revision],
+    revisions: Sequence[Revision],
     observed: Sequence[Observed],
     plan: Plan,
     errors: Mapping[str, WriteError],
@@ -227,7 +227,7 @@ def _variants(
     existing = {entry.name: entry for entry in observed}
     earlier = {entry.inference_service: entry for entry in before.variants}
     variants = []
-    for revision in wanted:
+    for revision in revisions:
         entry = existing.get(revision.name) or Observed(variant=revision.variant.name, name=revision.name)
         phase, cause = _phase(revision, entry, plan, errors.get(entry.name), revision.name in existing)
         variants.append(_variant_status(entry, phase, cause, plan, earlier, now))

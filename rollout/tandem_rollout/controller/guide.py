@@ -26,24 +26,28 @@ _RULES: Final = (0, 1)
 """REST and gRPC, as they stand in a route."""
 
 
-def candidate(rollout: Rollout, wanted: Sequence[Revision]) -> Revision:
+def candidate(rollout: Rollout, specified: Sequence[Revision]) -> Revision:
     """The revision that the spec wants to have the requests; of an A/B test or a shadow, what is compared."""
     strategy = rollout.spec.strategy
     name = strategy.blue_green.active if strategy.blue_green else strategy.shadow.variant if strategy.shadow else ""
     if name:
-        return next(revision for revision in wanted if revision.variant.name == name)
+        return next(revision for revision in specified if revision.variant.name == name)
     if strategy.ab_test:
-        return next(revision for revision in reversed(wanted) if revision.variant.weight)
-    return wanted[0]
+        return next(revision for revision in reversed(specified) if revision.variant.weight)
+    return specified[0]
 
 
-def baseline(rollout: Rollout, wanted: Sequence[Revision]) -> Revision:
+def baseline(rollout: Rollout, specified: Sequence[Revision]) -> Revision:
     """What an A/B test or a shadow compares with: the first revision that the spec gives any weight."""
-    return next(revision for revision in wanted if revision.variant.weight)
+    return next(revision for revision in specified if revision.variant.weight)
 
 
 def serving(
-    rollout: Rollout, schedule: Schedule, wanted: Sequence[Revision], observed: Sequence[Observed], verdicts: Verdicts
+    rollout: Rollout,
+    schedule: Schedule,
+    specified: Sequence[Revision],
+    observed: Sequence[Observed],
+    verdicts: Verdicts,
 ) -> str:
     """The revision that clients meet; empty if there is none.
 
@@ -56,7 +60,7 @@ def serving(
         )
         return best.name if best else ""
     by_name = {revision.name: revision for revision in observed}
-    stable, compared = by_name.get(baseline(rollout, wanted).name), by_name.get(candidate(rollout, wanted).name)
+    stable, compared = by_name.get(baseline(rollout, specified).name), by_name.get(candidate(rollout, specified).name)
     if stable is None or compared is None or not (stable.weight and stable.running):
         return ""
     shadow = rollout.spec.strategy.shadow is not None
@@ -77,33 +81,35 @@ def rules(schedule: Schedule | None, run: Run | None) -> bool:
     return not (schedule.observes and run.ended)
 
 
-def effective(wanted: Sequence[Revision], run: Run | None, earlier: Callable[[str], Revision | None]) -> list[Revision]:
+def effective(
+    specified: Sequence[Revision], run: Run | None, earlier: Callable[[str], Revision | None]
+) -> list[Revision]:
     """The revisions that must be there.
 
     Args:
-        wanted: What the spec asks for.
+        specified: What the spec asks for.
         run: The run that says which weights there are; None where the spec does.
         earlier: Finds the revision of an InferenceService of an earlier spec; None where it is gone.
     """
     if run is None:
-        return list(wanted)
+        return list(specified)
     names = {"Promoted": [run.canary], "Aborted": [run.stable], "RolledBack": [run.stable]}.get(
         run.state, [run.stable, run.canary]
     )
-    own = {revision.name: revision for revision in wanted}
+    own = {revision.name: revision for revision in specified}
     revisions = [revision for name in names if (revision := own.get(name) or earlier(name)) is not None]
     # variants beside the one that is decided about are served as they are written
     variants = {revision.variant.name for revision in revisions}
-    return revisions + [revision for revision in wanted if revision.variant.name not in variants]
+    return revisions + [revision for revision in specified if revision.variant.name not in variants]
 
 
-def given_up(run: Run | None, rollout: Rollout, wanted: Sequence[Revision], now: float) -> Run | None:
+def given_up(run: Run | None, rollout: Rollout, specified: Sequence[Revision], now: float) -> Run | None:
     """How a run ends whose spec decides nothing any more; None where none is on its way.
 
     Args:
         run: The run, as it was written down.
         rollout: The rollout.
-        wanted: What the spec asks for.
+        specified: What the spec asks for.
         now: Seconds since the epoch.
     """
     if run is None or run.ended:
@@ -116,7 +122,7 @@ def given_up(run: Run | None, rollout: Rollout, wanted: Sequence[Revision], now:
     reason, message = str(cause.reason), cause.message
     if run.returns:
         state, reason, message = RETURNS[run.state], run.reason, f"{run.message}; {message}"
-    elif run.state == "Baking" and any(revision.name == run.canary for revision in wanted):
+    elif run.state == "Baking" and any(revision.name == run.canary for revision in specified):
         state = "Promoted"
     return replace(run, state=state, since=now, reason=reason, message=message, before=None)
 
@@ -137,7 +143,7 @@ def counted(history: Sequence[PastRun], command: Command | None) -> Run | None:
 def see(
     rollout: Rollout,
     schedule: Schedule,
-    wanted: Sequence[Revision],
+    specified: Sequence[Revision],
     observed: Sequence[Observed],
     run: Run | None,
     verdicts: Verdicts,
@@ -151,7 +157,7 @@ def see(
     Args:
         rollout: The rollout.
         schedule: What is planned.
-        wanted: What the spec asks for.
+        specified: What the spec asks for.
         observed: All revisions that there are.
         run: The run so far.
         verdicts: What contracts say.
@@ -159,10 +165,10 @@ def see(
         command: What a person asks for.
         deleted: Whether the rollout is being deleted.
     """
-    target = candidate(rollout, wanted)
+    target = candidate(rollout, specified)
     on_its_way = run is not None and not run.ended
     stable = run.stable if run is not None and (on_its_way or run.state == "Promoted") else ""
-    serves = serving(rollout, schedule, wanted, observed, verdicts)
+    serves = serving(rollout, schedule, specified, observed, verdicts)
     stable = stable or serves
     canary = run.canary if run is not None and on_its_way else target.name
     weights = objects.route_weights(route)

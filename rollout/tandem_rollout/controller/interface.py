@@ -126,14 +126,14 @@ class Cluster(Protocol):
         """
         ...
 
-    async def same(self, kind: str, namespace: str, name: str, known: Mark | None, since: float) -> bool:
+    async def same(self, kind: str, namespace: str, name: str, mark: Mark | None, since: float) -> bool:
         """Whether an object that is not watched is as it was; False where that is not known.
 
         Args:
             kind: Its kind.
             namespace: Its namespace.
             name: Its name.
-            known: Its mark then; None if it was not there.
+            mark: Its mark then; None if it was not there.
             since: When that was, in seconds since the epoch.
         """
         ...

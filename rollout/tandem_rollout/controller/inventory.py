@@ -67,13 +67,13 @@ class Inventory:
         self._look: _Look | None = None
         self._looking: asyncio.Task[_Look] | None = None
 
-    async def same(self, namespace: str, name: str, known: Mark | None, since: float) -> bool:
+    async def same(self, namespace: str, name: str, mark: Mark | None, since: float) -> bool:
         """Whether an object is as it was.
 
         Args:
             namespace: Its namespace.
             name: Its name.
-            known: Its mark then; None if it was not there.
+            mark: Its mark then; None if it was not there.
             since: When that was, in seconds since the epoch. What was listed before says nothing about it, and next
                 time is soon enough.
 
@@ -83,7 +83,7 @@ class Inventory:
         look = await self._recent()
         if look.marks is None:
             return False
-        return look.began <= since or look.marks.get((namespace, name)) == known
+        return look.began <= since or look.marks.get((namespace, name)) == mark
 
     async def _recent(self) -> _Look:
         look, now = self._look, self._clock()

@@ -8,7 +8,7 @@ import msgspec
 
 from tandem_rollout import EVIDENCE_KIND
 from tandem_rollout.analyst import Analyst
-from tandem_rollout.controller.decision import Decision, Step
+from tandem_rollout.controller.decision import Decision, RecordedTransition
 from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.controller.memory import Edges
 from tandem_rollout.controller.observing import locator
@@ -39,7 +39,9 @@ async def record(edges: Edges, snapshot: Snapshot, decision: Decision) -> None:
     await _forget_evidence(edges, snapshot, decision.run)
 
 
-async def _record(edges: Edges, analyst: Analyst, snapshot: Snapshot, planned: Schedule, step: Step) -> None:
+async def _record(
+    edges: Edges, analyst: Analyst, snapshot: Snapshot, planned: Schedule, step: RecordedTransition
+) -> None:
     transition, now = step.transition, snapshot.whole_now
     run, judgement = transition.run, transition.judgement
     await secure(analyst, planned, snapshot.analysis, transition, locator(edges.cluster, snapshot), now)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.controller import reconciler
+from tandem_rollout.controller import convergence
 from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.platform import Platform
 from tandem_rollout.render import render_revision
@@ -425,7 +425,7 @@ async def test_pods_stay_what_they_were_under_a_controller_that_renders_otherwis
                 each["spec"]["transformer"]["containers"][0]["args"].append("--flag_of_the_future")
         return objects
 
-    monkeypatch.setattr(reconciler, "render_revision", newer_revision)
+    monkeypatch.setattr(convergence, "render_revision", newer_revision)
     async with controller(here) as newer:
         await newer.run(601)
         assert here.server.all("inferenceservices") == before

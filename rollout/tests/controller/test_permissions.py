@@ -16,9 +16,9 @@ from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSI
 
 from .world import World, controller, world
 
-NAME, APPLY, DELETE = "LiveCluster.uid_of", "LiveCluster._apply", "_delete_exactly"
+NAME, APPLY, DELETE = "ApiServer.uid_of", "ApiServer._apply", "_delete_exactly"
 LIST, WATCH, LOOK = "Cache._list", "Cache._watch", "Inventory._list"
-READ_BEFORE_DELETION = "LiveCluster.delete"
+READ_BEFORE_DELETION = "ApiServer.delete"
 APPLIED = {"get": {NAME}, "patch": {APPLY}, "create": {APPLY}}
 REMOVED = {**APPLIED, "get": {NAME, READ_BEFORE_DELETION}, "delete": {DELETE}}
 WATCHED = {**REMOVED, "list": {LIST}, "watch": {WATCH}}
@@ -27,10 +27,10 @@ NEEDED = {
     "tandem-serving.io/inferencerollouts": {
         "list": {LIST, "LiveCluster.is_up_to_date"},
         "watch": {WATCH},
-        "patch": {"LiveCluster.finalize"},
+        "patch": {"ApiServer.finalize"},
     },
-    "tandem-serving.io/inferencerollouts/status": {"patch": {"LiveCluster.set_status"}},
-    "tandem-serving.io/rolloutevidences": {**REMOVED, "get": {*REMOVED["get"], "LiveCluster.evidence"}},
+    "tandem-serving.io/inferencerollouts/status": {"patch": {"ApiServer.set_status"}},
+    "tandem-serving.io/rolloutevidences": {**REMOVED, "get": {*REMOVED["get"], "ApiServer.evidence"}},
     "serving.kserve.io/inferenceservices": WATCHED,
     "gateway.networking.k8s.io/httproutes": WATCHED,
     "gateway.envoyproxy.io/backendtrafficpolicies": {**REMOVED, "list": {LOOK}},
@@ -41,7 +41,7 @@ NEEDED = {
     "policy/poddisruptionbudgets": {**APPLIED, "list": {LOOK}},
     "/services": {**APPLIED, "list": {LOOK}},
     "/pods": {"list": {LIST, "LiveCluster.proxies"}, "watch": {WATCH}},
-    "/events": {"create": {"LiveCluster.tell"}},
+    "/events": {"create": {"ApiServer.tell"}},
 }
 """Which functions need which verbs, by group and resource."""
 

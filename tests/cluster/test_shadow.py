@@ -17,7 +17,7 @@ from .test_traffic import ROW
 NAME = "shadowed"
 RATE = 120
 PERCENT = 50
-ANALYSIS = {
+ANALYSIS: dict[str, Any] = {
     "interval": "5s",
     "metrics": [{"type": "errors"}, {"type": "errors", "where": "pods"}, {"type": "latency"}, {"type": "drift"}],
 }
@@ -36,7 +36,7 @@ def _rollout(cluster: Cluster) -> Iterator[None]:
 def test_a_shadow_is_compared_and_clients_never_meet_it(cluster: Cluster) -> None:
     with Load(f"{cluster.gateway}/v1/models/time-estimator:predict", cluster.host(NAME), [ROW], rate=RATE) as sent:
         sent.wait_until(lambda: _status(cluster).get("run", {}).get("state") == "Observing")
-        sent.wait_until(lambda: len(_counted(cluster)) == len(_status(cluster)["metrics"]))
+        sent.wait_until(lambda: len(_counted(cluster)) == len(ANALYSIS["metrics"]))
         assert set(sent.shares(0)) == {"v1"}
         run = _status(cluster)["run"]
         before = {arm: prometheus.requests(cluster, run[arm]) for arm in ("stable", "canary")}

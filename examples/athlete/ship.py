@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from tandem.telemetry import STAGES
 from tandem_cli.local import LocalStack
 from tandem_cli.local.progress import heading, verdicts
 from tandem_cli.local.runner import RolloutRunner
-from tandem_cli.local.scrape import STAGES
 
 from checks import REQUESTS, DemoError, check_answers, check_split, check_statuses
 from traffic import CONCURRENCY, Answer, Traffic

@@ -98,7 +98,7 @@ def test_waiting_ends_when_a_child_ends(tmp_path: Path) -> None:
 def test_waiting_ends_in_time(tmp_path: Path) -> None:
     child = python("worker", ENDLESS, tmp_path / "log")
     try:
-        with pytest.raises(StackError, match="waited 0 s for a miracle"):
+        with pytest.raises(StackError, match="timed out after 0 s waiting for a miracle"):
             processes.wait_until(lambda: False, [child], seconds=0, what="a miracle")
     finally:
         processes.stop([child])
@@ -113,3 +113,8 @@ def test_a_taken_port_is_recognised() -> None:
     assert ChildDied("x", 1, "[Errno 98] Address already in use").port_was_taken
     assert ChildDied("x", 1, "RuntimeError: Failed to bind to address 127.0.0.1:80").port_was_taken
     assert not ChildDied("x", 1, "no such file").port_was_taken
+
+
+def test_the_hint_of_a_process_that_ended_names_the_option_for_its_port() -> None:
+    assert "--port" in str(ChildDied("x", 1, "Address already in use").advice)
+    assert ChildDied("x", 1, "no such file").advice is None

@@ -22,12 +22,12 @@ from typing import Any
 from rich.console import Console
 from tandem import TandemError
 from tandem.package import ModelPackage
+from tandem_cli.commands.up import introduce
 from tandem_cli.features import materialize_tables, tables_of, views_of
 from tandem_cli.local import LocalStack, Variant
 from tandem_cli.local.live import watch
 from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.local.signals import until_interrupted
-from tandem_cli.up import introduce
 
 import faults
 from checks import REQUESTS

@@ -34,8 +34,8 @@ class Found:
     @property
     def vs_quantile(self) -> tuple[float, float, float] | None:
         """Canary requests over those with the true quantile as limit of latency, with the interval."""
-        known = self.others.get(QUANTILE)
-        return of_means(self.engine.requests, known.requests) if known is not None else None
+        quantile = self.others.get(QUANTILE)
+        return of_means(self.engine.requests, quantile.requests) if quantile is not None else None
 
     def wrong(self, outcomes: Outcomes) -> float | None:
         """Share of wrong decisions; None where none is wrong."""
@@ -103,8 +103,8 @@ def headline(found: Sequence[Found]) -> dict[str, float]:
 
 def outside(found: Sequence[Found]) -> list[str]:
     """The worst of what the last line leaves out, at weights that it is about; so that nobody takes it for all."""
-    told = []
-    for truth, what in (("good", "good canaries rolled back"), ("bad", "bad canaries promoted")):
+    lines = []
+    for truth, outcome in (("good", "good canaries rolled back"), ("bad", "bad canaries promoted")):
         left_out = [
             (wrong, each.scenario.name)
             for each in found
@@ -113,8 +113,10 @@ def outside(found: Sequence[Found]) -> list[str]:
             and max(step.weight for step in each.scenario.case.schedule.steps) <= _MAIN_WEIGHT
             and (wrong := each.wrong(each.engine)) is not None
         ]
-        told += [f"not in the last line: {wrong:.2%} of {what} in {name}" for wrong, name in sorted(left_out)[:-4:-1]]
-    return told
+        lines += [
+            f"not in the last line: {wrong:.2%} of {outcome} in {name}" for wrong, name in sorted(left_out)[:-4:-1]
+        ]
+    return lines
 
 
 def last_line(found: Sequence[Found]) -> str:
@@ -149,5 +151,5 @@ def _numbers(outcomes: Outcomes) -> dict[str, Any]:
         **{name: outcomes.count(how) for name, how in names.items()},
         "intervals": {name: wilson(outcomes.count(how), len(outcomes)) for name, how in names.items()},
         "rolled_back_unseen": int(outcomes.unseen.sum()),
-        **{name: asdict(each) if each else None for name, each in spreads.items()},
+        **{name: asdict(value) if value else None for name, value in spreads.items()},
     }

@@ -121,12 +121,12 @@ async def _run(arguments: argparse.Namespace, processes: Processes, folder: Path
 
 async def _prepare(api: Api, fleet: Fleet, console: Console) -> None:
     definitions = control_plane.definitions()
-    for each in definitions:
-        await api.create(DEFINITIONS, each)
-    for each in control_plane.grants():
-        await api.create((RBAC, f"{each['kind'].lower()}s"), each)
-    for each in definitions:
-        await api.served(each, within=60.0)
+    for manifest in definitions:
+        await api.create(DEFINITIONS, manifest)
+    for manifest in control_plane.grants():
+        await api.create((RBAC, f"{manifest['kind'].lower()}s"), manifest)
+    for manifest in definitions:
+        await api.served(manifest, within=60.0)
     console.print(f"making {len(fleet.followed)} rollouts …")
     await fleet.create()
 

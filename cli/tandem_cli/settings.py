@@ -46,7 +46,7 @@ def _paths(package: ModelPackage) -> Iterator[Finding]:
         if not isinstance(value, str):
             yield Finding(key, "failed", f'must be a path in quotes, such as {key} = "{_example(key)}"')
         elif key == "train" and value and not (package.path / value).is_file():
-            yield Finding(key, "failed", f"there is no file {package.path / value}")
+            yield Finding(key, "failed", f"{package.path / value} does not exist")
         elif key == "bundles" and (package.path / value).is_file():
             yield Finding(key, "failed", f"{package.path / value} is a file; it must be a directory")
 

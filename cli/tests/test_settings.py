@@ -62,7 +62,7 @@ def test_a_good_package_has_none(tmp_path: Path) -> None:
     [
         ({"buldes": "b"}, "buldes", "no setting 'buldes'; did you mean 'bundles'?"),
         ({"zzz": 1}, "zzz", "there are model, train, bundles"),
-        ({"train": "fit.py"}, "train", "there is no file"),
+        ({"train": "fit.py"}, "train", "fit.py does not exist"),
         ({"train": 5}, "train", 'such as train = "train.py"'),
         ({"bundles": "small.py"}, "bundles", "must be a directory"),
         ({"features": "x"}, "features", "must give a file to each view"),

@@ -99,8 +99,8 @@ def _check_version(trained: Trained, races: pd.DataFrame, predictions: list[dict
                 f"{races['athlete_id'][row]}: degraded is {prediction.get('degraded')}, not {degraded.get(row)}"
             )
     return (
-        f"{len(values):,} vectors equal those made offline bit for bit, predictions differ from scikit-learn's by at "
-        f"most {(differences / allowed).max():.0%} of the tolerance, {len(degraded)} rows are degraded as expected"
+        f"{len(values):,} vectors equal offline bit for bit, predictions differ from scikit-learn's by at most "
+        f"{(differences / allowed).max():.0%} of the tolerance, {len(degraded)} rows are degraded as expected"
     )
 
 

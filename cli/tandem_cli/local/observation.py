@@ -39,7 +39,7 @@ class PairObserver:
         """
         pair = self._stack.pairs.get(variant)
         if pair is None:
-            return Arm(refused=f"there is no pair of {variant}")
+            return Arm(refused=f"the stack has no pair of {variant}")
         pods = pair.count_ready()
         self._failed_probes[variant] = 0 if min(pods) else self._failed_probes[variant] + 1
         if pair.runs and not min(pods) and self._failed_probes[variant] < _FAILURE_THRESHOLD:

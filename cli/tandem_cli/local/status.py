@@ -12,7 +12,7 @@ from tandem_rollout.engine import written
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.spec import Rollout
-from tandem_rollout.status import Phase, RolloutStatus, VariantStatus
+from tandem_rollout.status import Condition, Phase, RolloutStatus, RunStatus, VariantStatus
 from tandem_rollout.times import stamp
 
 
@@ -74,33 +74,36 @@ def build_status(
         message=message,
         variants=statuses,
         progress=progress.progress(run, schedule),
-        run=written.write(
-            run,
-            steps=len(schedule.steps),
-            measured=judgement.measured,
-            verdict=judgement.decision.verdict.value if judgement.decision else "",
-        )
-        if run is not None
-        else None,
+        run=_run_status(run, schedule, judgement) if run is not None else None,
         metrics=[progress.metric_status(line) for line in judgement.lines],
         history=progress.history(
             previous.history, run, versions.get(run.canary, "") if run else "", limit=rollout.spec.history_limit
         ),
-        conditions=[
-            condition(
-                previous,
-                "Ready",
-                complete,
-                reason="Complete" if complete else "Refused",
-                message=message or "all variants serve",
-                generation=generation,
-                now=now,
-            ),
-            condition(
-                previous, "Valid", True, reason="Valid", message="the spec is valid", generation=generation, now=now
-            ),
-        ],
+        conditions=_conditions(previous, complete=complete, message=message, generation=generation, now=now),
     )
+
+
+def _run_status(run: Run, schedule: Schedule, judgement: Judgement) -> RunStatus:
+    verdict = judgement.decision.verdict.value if judgement.decision else ""
+    return written.write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict)
+
+
+def _conditions(
+    previous: RolloutStatus, *, complete: bool, message: str, generation: int, now: float
+) -> list[Condition]:
+    ready = condition(
+        previous,
+        "Ready",
+        complete,
+        reason="Complete" if complete else "Refused",
+        message=message or "all variants serve",
+        generation=generation,
+        now=now,
+    )
+    valid = condition(
+        previous, "Valid", True, reason="Valid", message="the spec is valid", generation=generation, now=now
+    )
+    return [ready, valid]
 
 
 def _variant_status(variant: VariantState, previous: RolloutStatus, now: float) -> VariantStatus:

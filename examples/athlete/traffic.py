@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import pandas as pd
 from tandem_cli.local import LocalStack
-from tandem_cli.local.envoy import VARIANT_HEADER
 from tandem_cli.requests import rows_of
+from tandem_rollout.render.route import PIN_HEADER
 
 from races import inputs_of
 
@@ -92,7 +92,7 @@ class Traffic:
                 body = await response.json() if response.status == 200 else {}
             answer = Answer(
                 race=number,
-                variant=response.headers.get(VARIANT_HEADER, ""),
+                variant=response.headers.get(PIN_HEADER, ""),
                 prediction=body["predictions"][0] if body else {},
                 status=response.status,
                 stages=_stages(response.headers.get("server-timing", "")),

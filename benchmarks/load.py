@@ -224,8 +224,8 @@ def summary(ordered: list[float]) -> dict[str, float]:
     if not ordered:
         return {}
     shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-    found = {name: ordered[min(int(share * len(ordered)), len(ordered) - 1)] for name, share in shares.items()}
-    return {name: 1e3 * value for name, value in (found | {"mean": sum(ordered) / len(ordered)}).items()}
+    quantiles = {name: ordered[min(int(share * len(ordered)), len(ordered) - 1)] for name, share in shares.items()}
+    return {name: 1e3 * value for name, value in (quantiles | {"mean": sum(ordered) / len(ordered)}).items()}
 
 
 if __name__ == "__main__":

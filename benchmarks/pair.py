@@ -122,10 +122,10 @@ def _start(only: Sequence[str], launcher: Launcher, case: Case, store: Store) ->
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, object]:
-    asked = {
+    options = {
         name: getattr(arguments, name) for name in ("rounds", "seconds", "warmup", "clients", "only", "stock_uvloop")
     }
-    return {**asked, "entities": ENTITIES, "requests": REQUESTS, "answers_compared_before": rounds.CHECKED}
+    return {**options, "entities": ENTITIES, "requests": REQUESTS, "answers_compared_before": rounds.CHECKED}
 
 
 def _progress(cell: rounds.Cell, console: Console) -> None:

@@ -54,13 +54,13 @@ class Findings:
 
     def headline(self) -> dict[str, float]:
         """The figures of the last line; NaN for what was not measured."""
-        found = self.medians
+        medians = self.medians
 
         def ratio(side: str, other: str) -> float:
-            over, under = found.get((side, 16)), found.get((other, 16))
+            over, under = medians.get((side, 16)), medians.get((other, 16))
             return over.qps / under.qps if over and under else float("nan")
 
-        at64 = found.get(("tandem-rest", 64))
+        at64 = medians.get(("tandem-rest", 64))
         return {
             "rest_ratio": ratio("tandem-rest", "stock-rest"),
             "grpc_ratio": ratio("tandem-grpc", "stock-grpc"),
@@ -117,17 +117,17 @@ def last_line(findings: Findings) -> str:
 
 
 def _plot(findings: Findings, path: Path) -> None:
-    found = findings.medians
-    sides = list(dict.fromkeys(side for side, _ in found))
-    clients = sorted({count for _, count in found})
+    medians = findings.medians
+    sides = list(dict.fromkeys(side for side, _ in medians))
+    clients = sorted({count for _, count in medians})
     figure, (throughput, latency, cpu) = plt.subplots(1, 3, figsize=(15, 4.5), layout="constrained")
     width = 0.8 / len(sides)
     for at, side in enumerate(sides):
         places = [group + (at - (len(sides) - 1) / 2) * width for group in range(len(clients))]
-        rates = [found[side, count].qps for count in clients]
+        rates = [medians[side, count].qps for count in clients]
         bars = throughput.bar(places, rates, width, label=side, color=COLOURS.get(side))
         throughput.bar_label(bars, fmt="{:,.0f}", fontsize=7, rotation=90, padding=2)
-        tails = [found[side, count].milliseconds["p99"] for count in clients]
+        tails = [medians[side, count].milliseconds["p99"] for count in clients]
         bars = latency.bar(places, tails, width, label=side, color=COLOURS.get(side))
         latency.bar_label(bars, fmt="{:.1f}", fontsize=7, rotation=90, padding=2)
     for axes, title in ((throughput, "answers per second"), (latency, "latency p99, ms (log)")):
@@ -136,7 +136,7 @@ def _plot(findings: Findings, path: Path) -> None:
         axes.margins(y=0.18)
     latency.set_yscale("log")
     throughput.legend(fontsize=8)
-    _plot_cpu(cpu, found, sides, 16 if 16 in clients else clients[-1])
+    _plot_cpu(cpu, medians, sides, 16 if 16 in clients else clients[-1])
     figure.suptitle(f"Pairs on {findings.machine['cpu']}, {findings.machine['cores']} cores", fontsize=10)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -147,7 +147,7 @@ def _plot_cpu(axes: Any, found: Mapping[tuple[str, int], Median], sides: Sequenc
     for role in ROLES:
         used = [found[side, clients].cpu_us.get(role, 0.0) for side in sides]
         axes.bar(sides, used, 0.6, bottom=bottom, label=role)
-        bottom = [low + more for low, more in zip(bottom, used, strict=True)]
+        bottom = [low + height for low, height in zip(bottom, used, strict=True)]
     axes.set_title(f"CPU µs per answer, {_clients(clients)}")
     axes.tick_params(axis="x", labelsize=8)
     axes.legend(fontsize=8)

@@ -89,13 +89,13 @@ def compare(side: Side, case: Case, index: int, text: str) -> None:
     Raises:
         WrongAnswerError: if they differ.
     """
-    (found,) = json.loads(text)["predictions"]
-    if isinstance(found, dict):
-        if "degraded" in found:
+    (value,) = json.loads(text)["predictions"]
+    if isinstance(value, dict):
+        if "degraded" in value:
             raise WrongAnswerError(f"{side.name} answers without stored features: {text}")
-        found = found[case.bundle.contract.prediction.name]
-    if not np.isclose(found, case.expected[index], rtol=RTOL, atol=0):
-        raise WrongAnswerError(f"{side.name} predicts {found} for request {index}; right is {case.expected[index]}")
+        value = value[case.bundle.contract.prediction.name]
+    if not np.isclose(value, case.expected[index], rtol=RTOL, atol=0):
+        raise WrongAnswerError(f"{side.name} predicts {value} for request {index}; right is {case.expected[index]}")
 
 
 def measure(

@@ -180,8 +180,8 @@ def _wait(label: str, process: subprocess.Popen[bytes], port: int, log: Path) ->
             urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=2).close()
             return
         time.sleep(0.1)
-    what = f"ended with {process.returncode}" if process.poll() is not None else f"not ready in {START_SECONDS:.0f} s"
-    raise StartError(f"{label} {what}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-30:]))
+    cause = f"ended with {process.returncode}" if process.poll() is not None else f"not ready in {START_SECONDS:.0f} s"
+    raise StartError(f"{label} {cause}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-30:]))
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -46,15 +46,15 @@ async def _lookup(url: str) -> dict[str, float]:
         layout = RowLayout(view)
         features = {feature.name: column for feature, column in zip(view.features, columns, strict=True)}
         await store.put(zip(layout.keys([request["id"]]), layout.pack(features, now), strict=True))
-    taken = []
+    milliseconds = []
     for _ in range(WARMUP + LOOKUPS):
         start = time.perf_counter()
-        found = plan.unpack(await store.get(plan.keys(request)), ROWS)
-        taken.append(1e3 * (time.perf_counter() - start))
+        batches = plan.unpack(await store.get(plan.keys(request)), ROWS)
+        milliseconds.append(1e3 * (time.perf_counter() - start))
     await store.close()
-    if not all(np.array_equal(view.columns[f"f{at}_3"], values[at, 3]) for at, view in enumerate(found)):
+    if not all(np.array_equal(view.columns[f"f{at}_3"], values[at, 3]) for at, view in enumerate(batches)):
         raise AssertionError("the lookup does not give back what was stored")
-    return _percentiles(taken)
+    return _percentiles(milliseconds)
 
 
 def embedded(case: Case) -> dict[str, float]:
@@ -64,13 +64,13 @@ def embedded(case: Case) -> dict[str, float]:
         ``p50`` and ``p99``.
     """
     model = case.embedded()
-    taken = []
+    microseconds = []
     for call in range(WARMUP + PREDICTIONS):
         row = [case.requests[call % len(case.requests)]]
         start = time.perf_counter()
         model.predict(row)
-        taken.append(1e6 * (time.perf_counter() - start))
-    return _percentiles(taken)
+        microseconds.append(1e6 * (time.perf_counter() - start))
+    return _percentiles(microseconds)
 
 
 def _percentiles(taken: list[float]) -> dict[str, float]:

@@ -64,11 +64,11 @@ class Transformer(kserve.Model):  # type: ignore[misc]
         instances = payload["instances"]
         keys = [f"courier:1:{row['courier_id']}" for row in instances]
         keys += [f"restaurant:1:{row['restaurant_id']}" for row in instances]
-        found: Any = await self._redis.mget(keys)
+        values: Any = await self._redis.mget(keys)
         vectors = self._vectors(
             instances,
-            np.frombuffer(b"".join(found[: len(instances)]), COURIER),
-            np.frombuffer(b"".join(found[len(instances) :]), RESTAURANT),
+            np.frombuffer(b"".join(values[: len(instances)]), COURIER),
+            np.frombuffer(b"".join(values[len(instances) :]), RESTAURANT),
         )
         tensor = InferInput("X", list(vectors.shape), "FP32")
         # its REST client sends binary tensors under two content types, which its own server refuses

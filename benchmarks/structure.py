@@ -81,10 +81,10 @@ def measure(packages: Iterable[Path]) -> Structure:
             name = str(path.relative_to(package.parent))
             if not GENERATED.search(name):
                 _add(structure, name, path.read_text())
-    known = set(structure.imports)
+    loaded = set(structure.imports)
     for name, imported in structure.imports.items():
-        modules = {_module(entry, known) for entry in imported}
-        structure.imports[name] = (modules & known) - {name}
+        modules = {_module(entry, loaded) for entry in imported}
+        structure.imports[name] = (modules & loaded) - {name}
     return structure
 
 

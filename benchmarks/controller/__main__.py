@@ -49,15 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not arguments.keep:
                 stack.enter_context(_removed(folder))
             processes = stack.enter_context(Processes(folder))
-            found = asyncio.run(_run(arguments, processes, folder, console))
+            findings = asyncio.run(_run(arguments, processes, folder, console))
     except (StartError, TimeoutError) as error:
         console.print(f"{type(error).__name__}: {error}", style="red", markup=False)
         return 1
     except KeyboardInterrupt:
         return 130
-    report.show(found, console)
-    report.write(found, arguments.results)
-    print(report.last_line(found))
+    report.show(findings, console)
+    report.write(findings, arguments.results)
+    print(report.last_line(findings))
     return 0
 
 
@@ -90,12 +90,12 @@ async def _run(arguments: argparse.Namespace, processes: Processes, folder: Path
         fleet = Fleet(api, arguments.idle, arguments.moving)
         await _prepare(api, fleet, console)
         async with _background(Surroundings(api, arguments.ready).run(), fleet.follow(), _checked(processes)):
-            others = {**plane.pids, "benchmark": os.getpid()}
+            pids = {**plane.pids, "benchmark": os.getpid()}
 
             def controller(profile: str = "") -> tuple[int, Meter]:
                 port = free_port()
                 pid = _start(processes, plane, address, port, profile)
-                return pid, Meter(pid, port, plane.audit, others, fleet)
+                return pid, Meter(pid, port, plane.audit, pids, fleet)
 
             windows: list[Window] = []
 
@@ -114,17 +114,19 @@ async def _run(arguments: argparse.Namespace, processes: Processes, folder: Path
             _, meter = controller()
             await measured(meter, "started again", asyncio.wait_for(_passed(meter, fleet), _LONGEST_START_S))
     settings = {name: value for name, value in vars(arguments).items() if name not in ("keep", "results", "profile")}
-    return report.Findings(arguments.idle, arguments.moving, settings, machine, {each.name: each for each in windows})
+    return report.Findings(
+        arguments.idle, arguments.moving, settings, machine, {window.name: window for window in windows}
+    )
 
 
 async def _prepare(api: Api, fleet: Fleet, console: Console) -> None:
     definitions = control_plane.definitions()
-    for each in definitions:
-        await api.create(DEFINITIONS, each)
-    for each in control_plane.grants():
-        await api.create((RBAC, f"{each['kind'].lower()}s"), each)
-    for each in definitions:
-        await api.served(each, within=60.0)
+    for manifest in definitions:
+        await api.create(DEFINITIONS, manifest)
+    for manifest in control_plane.grants():
+        await api.create((RBAC, f"{manifest['kind'].lower()}s"), manifest)
+    for manifest in definitions:
+        await api.served(manifest, within=60.0)
     console.print(f"making {len(fleet.followed)} rollouts …")
     await fleet.create()
 
@@ -159,7 +161,7 @@ async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Have something done meanwhile; if it fails, so does what is done with it."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(each) for each in work]
+            tasks = [group.create_task(coroutine) for coroutine in work]
             yield
             for task in tasks:
                 task.cancel()

@@ -73,13 +73,13 @@ class Api:
     ) -> None:
         await self._session.close()
 
-    async def create(self, kind: Kind, made: Plain, namespace: str = "") -> Plain:
+    async def create(self, kind: Kind, manifest: Plain, namespace: str = "") -> Plain:
         """Make an object.
 
         Raises:
             ApiError: if it is not taken.
         """
-        return await self._call("POST", _path(kind, namespace), made)
+        return await self._call("POST", _path(kind, namespace), manifest)
 
     async def patch(self, kind: Kind, namespace: str, name: str, change: Any, *, status: bool = False) -> Plain:
         """Change an object by a merge patch.
@@ -136,10 +136,10 @@ class Api:
 
     async def watch(self, kind: Kind) -> AsyncIterator[tuple[str, Plain]]:
         """Every object of a kind as it is, and every change from then on."""
-        found = json.loads(await self.get(_path(kind, "")))
-        for each in found["items"]:
-            yield "ADDED", each
-        version = found["metadata"]["resourceVersion"]
+        listing = json.loads(await self.get(_path(kind, "")))
+        for item in listing["items"]:
+            yield "ADDED", item
+        version = listing["metadata"]["resourceVersion"]
         while True:
             query = {"watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true"}
             async with self._session.get(self._url + _path(kind, ""), params=query) as response:
@@ -155,10 +155,10 @@ class Api:
     async def _call(self, verb: str, path: str, body: Any, kind: str = "application/json") -> Plain:
         data, headers = json.dumps(body).encode(), {"Content-Type": kind}
         async with self._calls, self._session.request(verb, self._url + path, data=data, headers=headers) as response:
-            answer: Plain = await response.json()
+            reply: Plain = await response.json()
         if response.status >= 300:
-            raise ApiError(f"{verb} {path}: {response.status} {answer.get('message')}", response.status)
-        return answer
+            raise ApiError(f"{verb} {path}: {response.status} {reply.get('message')}", response.status)
+        return reply
 
 
 def _path(kind: Kind, namespace: str) -> str:

@@ -57,10 +57,10 @@ def binary(name: str) -> str:
     Raises:
         StartError: if it is nowhere.
     """
-    found = shutil.which(name, path=os.environ.get(BINARIES)) or shutil.which(name)
-    if found is None:
+    path = shutil.which(name, path=os.environ.get(BINARIES)) or shutil.which(name)
+    if path is None:
         raise StartError(f"{name} is neither in the folder that {BINARIES} names nor on PATH")
-    return found
+    return path
 
 
 async def start(processes: Processes, folder: Path) -> ControlPlane:
@@ -118,10 +118,10 @@ async def start(processes: Processes, folder: Path) -> ControlPlane:
         ),
     }
     certificate = pki / "apiserver.crt"
-    found = ControlPlane(url, admin, certificate, folder / "kubeconfig", folder / "audit.log", pids)
-    _write(found.kubeconfig, json.dumps(_kubeconfig(url, certificate, controller)))
-    await _ready(processes, found)
-    return found
+    plane = ControlPlane(url, admin, certificate, folder / "kubeconfig", folder / "audit.log", pids)
+    _write(plane.kubeconfig, json.dumps(_kubeconfig(url, certificate, controller)))
+    await _ready(processes, plane)
+    return plane
 
 
 async def _ready(processes: Processes, plane: ControlPlane) -> None:
@@ -153,8 +153,8 @@ def _foreign(group: str) -> bool:
 def grants() -> list[Plain]:
     """What the chart lets the controller do."""
     rules = [
-        {"apiGroups": [each.group], "resources": [each.resource], "verbs": list(each.verbs)}
-        for each in (*PERMISSIONS, *ELECTION_PERMISSIONS)
+        {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)}
+        for rule in (*PERMISSIONS, *ELECTION_PERMISSIONS)
     ]
     rbac, metadata = "rbac.authorization.k8s.io", {"name": "tandem-controller"}
     return [

@@ -78,8 +78,10 @@ class Fleet:
         """Make them, and their namespaces."""
         for name in sorted({namespace for namespace, _ in self.followed}):
             await self._api.create(NAMESPACES, {"metadata": {"name": name}})
-        made = {**self._idle, **self._moving}
-        await asyncio.gather(*(self._api.create(ROLLOUTS, each, namespace) for (namespace, _), each in made.items()))
+        manifests = {**self._idle, **self._moving}
+        await asyncio.gather(
+            *(self._api.create(ROLLOUTS, manifest, namespace) for (namespace, _), manifest in manifests.items())
+        )
 
     async def follow(self) -> None:
         """Watch them, until it is cancelled."""
@@ -89,33 +91,33 @@ class Fleet:
 
     def _see(self, manifest: Plain) -> None:
         metadata, status = manifest["metadata"], manifest.get("status") or {}
-        each = self.followed[metadata["namespace"], metadata["name"]]
+        rollout = self.followed[metadata["namespace"], metadata["name"]]
         observed = status.get("observedGeneration", 0)
-        conditions = {found["type"]: found["status"] for found in status.get("conditions") or ()}
-        each.ready = observed == metadata["generation"] and conditions.get("Ready") == "True"
-        if each.asked is not None and observed >= each.generation:
-            self.tally.lags.append(time.monotonic() - each.asked)
-            each.asked = None
+        conditions = {entry["type"]: entry["status"] for entry in status.get("conditions") or ()}
+        rollout.ready = observed == metadata["generation"] and conditions.get("Ready") == "True"
+        if rollout.asked is not None and observed >= rollout.generation:
+            self.tally.lags.append(time.monotonic() - rollout.asked)
+            rollout.asked = None
         run = status.get("run")
         if run is None:
             return
-        seen = (run["state"], run["number"], run.get("step", 0), run.get("weight", 0))
-        if seen != each.run:
-            each.run = seen
+        progress = (run["state"], run["number"], run.get("step", 0), run.get("weight", 0))
+        if progress != rollout.run:
+            rollout.run = progress
             self.tally.transitions += 1
             if run["state"] in _ENDED:
                 self.tally.ended[run["state"]] = self.tally.ended.get(run["state"], 0) + 1
 
     async def all_ready(self) -> None:
         """Wait until every rollout serves."""
-        while not all(each.ready for each in self.followed.values()):
+        while not all(rollout.ready for rollout in self.followed.values()):
             self._news.clear()
             await self._news.wait()
 
     @property
     def ready(self) -> int:
         """How many serve."""
-        return sum(each.ready for each in self.followed.values())
+        return sum(rollout.ready for rollout in self.followed.values())
 
     async def move(self, spread: float) -> None:
         """Give each of the moving ones a new version, and another whenever it is done with one, until it is cancelled.
@@ -130,17 +132,17 @@ class Fleet:
 
     async def _move(self, key: Key, after: float) -> None:
         await asyncio.sleep(after)
-        each = self.followed[key]
+        rollout = self.followed[key]
         while True:
-            if each.resting:
-                each.version += 1
+            if rollout.resting:
+                rollout.version += 1
                 started = time.monotonic()
-                edited = await self._api.patch(ROLLOUTS, *key, {"spec": {"bundle": _bundle(key[1], each.version)}})
-                each.generation, each.asked = edited["metadata"]["generation"], started
+                edited = await self._api.patch(ROLLOUTS, *key, {"spec": {"bundle": _bundle(key[1], rollout.version)}})
+                rollout.generation, rollout.asked = edited["metadata"]["generation"], started
                 self.tally.edits += 1
                 # the answer may come after the status about it
-                if (edited.get("status") or {}).get("observedGeneration", 0) >= each.generation:
-                    each.asked = None
+                if (edited.get("status") or {}).get("observedGeneration", 0) >= rollout.generation:
+                    rollout.asked = None
             await asyncio.sleep(1.0)
 
 

@@ -70,20 +70,20 @@ def _proof(service: str) -> dict[str, Any]:
 
 async def _query(request: web.Request) -> web.Response:
     form, now = await request.post(), time.time()
-    found = [{"metric": each, "value": [now, _value(each, now)]} for each in _series(str(form["query"]))]
-    return _answer("vector", found)
+    samples = [{"metric": metric, "value": [now, _value(metric, now)]} for metric in _series(str(form["query"]))]
+    return _answer("vector", samples)
 
 
 async def _query_range(request: web.Request) -> web.Response:
     form = await request.post()
     start, end, step = (float(str(form[name])) for name in ("start", "end", "step"))
     moments = [start + step * at for at in range(int((end - start) / step) + 1)]
-    found = [
-        {"metric": each, "values": [[moment, _value(each, moment)] for moment in moments]}
-        for each in _series(str(form["query"]))
-        if _is_old(each)
+    samples = [
+        {"metric": metric, "values": [[moment, _value(metric, moment)] for moment in moments]}
+        for metric in _series(str(form["query"]))
+        if _is_old(metric)
     ]
-    return _answer("matrix", found)
+    return _answer("matrix", samples)
 
 
 def _answer(kind: str, result: list[dict[str, Any]]) -> web.Response:
@@ -97,16 +97,16 @@ def _is_old(metric: dict[str, str]) -> bool:
 
 def _series(query: str) -> Iterator[dict[str, str]]:
     """Series that a query of the controller finds, without their values."""
-    asked = {name: values.split("|") for name, values in _LISTED.findall(query)}
-    for cluster in asked.get("envoy_cluster_name", ()):
+    matchers = {name: values.split("|") for name, values in _LISTED.findall(query)}
+    for cluster in matchers.get("envoy_cluster_name", ()):
         for kind in ("2", "5"):
             labels = {"envoy_cluster_name": cluster, "envoy_response_code_class": kind}
             yield {"__name__": "envoy_cluster_upstream_rq_xx", "job": "gateway", "pod": "envoy-0", **labels}
-    for service in asked.get("inferenceservice", ()):
+    for service in matchers.get("inferenceservice", ()):
         for pod in range(PODS):
             own = {"job": "pods", "pod": f"{service}-{pod}", "instance": "10.0.0.1:8080", "inferenceservice": service}
-            for name in asked.get("__name__", ()):
-                yield from ({"__name__": name, **own, **more} for more in _labels(name))
+            for name in matchers.get("__name__", ()):
+                yield from ({"__name__": name, **own, **extra} for extra in _labels(name))
 
 
 def _labels(name: str) -> list[dict[str, str]]:
@@ -119,7 +119,7 @@ def _labels(name: str) -> list[dict[str, str]]:
         labels = [{"code": "200", "outcome": "answered"}, {"code": "500", "outcome": "failed"}]
     elif name == "tandem_degraded_total":
         labels = [{"reason": "timeout"}]
-    return [{**each, "traffic": "weighted"} for each in labels]
+    return [{**entry, "traffic": "weighted"} for entry in labels]
 
 
 def _value(metric: dict[str, str], moment: float) -> str:

@@ -43,7 +43,7 @@ class Processes:
         with self.log(label).open("ab") as output:
             # its own session: Ctrl-C reaches only us, and the order of stopping is ours
             process = subprocess.Popen(
-                [str(each) for each in command],
+                [str(part) for part in command],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -55,7 +55,7 @@ class Processes:
 
     def stop(self, pid: int) -> None:
         """End a process before the others."""
-        process = next(each for each in self._started if each.pid == pid)
+        process = next(candidate for candidate in self._started if candidate.pid == pid)
         self._started.remove(process)
         _stop(process)
 
@@ -77,9 +77,9 @@ class Processes:
 
 def free_port() -> int:
     """A port of the loopback interface that nobody uses now."""
-    with contextlib.closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    with contextlib.closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

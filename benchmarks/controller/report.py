@@ -53,26 +53,26 @@ def show(found: Findings, console: Console) -> None:
     for window in found.windows.values():
         table.add_column(window.name, justify="right", no_wrap=True)
     rows: dict[str, Callable[[Window], str]] = {
-        "seconds": lambda each: f"{each.seconds:,.0f}",
-        "CPU of the controller": lambda each: f"{each.cpu_percent:.1f}",
-        "its memory, MB": lambda each: f"{each.memory_mb:,.0f}",
-        "API calls per minute": lambda each: f"{each.calls_per_minute:,.0f}",
-        "passes per minute": lambda each: f"{each.passes * 60 / each.seconds:,.0f}",
-        "passes that failed": lambda each: str(each.errors),
-        "a pass, p50, s": lambda each: f"{each.reconcile_s['p50']:.3f}",
-        "a pass, p99, s": lambda each: f"{each.reconcile_s['p99']:.3f}",
-        "new versions": lambda each: str(each.tally.edits),
-        "transitions of runs": lambda each: str(each.tally.transitions),
-        "runs ended": lambda each: ", ".join(f"{count} {how}" for how, count in each.tally.ended.items()),
-        "edit to status, p50, s": lambda each: _lag(each, 0.5),
-        "edit to status, p99, s": lambda each: _lag(each, 0.99),
-        "CPU of the API server": lambda each: f"{each.others_percent['kube-apiserver']:.1f}",
-        "CPU of etcd": lambda each: f"{each.others_percent['etcd']:.1f}",
-        "CPU of the benchmark itself": lambda each: f"{each.others_percent['benchmark']:.1f}",
-        "CPU of all others here": lambda each: f"{each.strangers_percent:.1f}",
+        "seconds": lambda window: f"{window.seconds:,.0f}",
+        "CPU of the controller": lambda window: f"{window.cpu_percent:.1f}",
+        "its memory, MB": lambda window: f"{window.memory_mb:,.0f}",
+        "API calls per minute": lambda window: f"{window.calls_per_minute:,.0f}",
+        "passes per minute": lambda window: f"{window.passes * 60 / window.seconds:,.0f}",
+        "passes that failed": lambda window: str(window.errors),
+        "a pass, p50, s": lambda window: f"{window.reconcile_s['p50']:.3f}",
+        "a pass, p99, s": lambda window: f"{window.reconcile_s['p99']:.3f}",
+        "new versions": lambda window: str(window.tally.edits),
+        "transitions of runs": lambda window: str(window.tally.transitions),
+        "runs ended": lambda window: ", ".join(f"{count} {how}" for how, count in window.tally.ended.items()),
+        "edit to status, p50, s": lambda window: _lag(window, 0.5),
+        "edit to status, p99, s": lambda window: _lag(window, 0.99),
+        "CPU of the API server": lambda window: f"{window.others_percent['kube-apiserver']:.1f}",
+        "CPU of etcd": lambda window: f"{window.others_percent['etcd']:.1f}",
+        "CPU of the benchmark itself": lambda window: f"{window.others_percent['benchmark']:.1f}",
+        "CPU of all others here": lambda window: f"{window.strangers_percent:.1f}",
     }
     for name, cell in rows.items():
-        table.add_row(name, *(cell(each) for each in found.windows.values()))
+        table.add_row(name, *(cell(window) for window in found.windows.values()))
     console.print(table)
     calls = Table(title="API calls of the controller per minute")
     calls.add_column("", no_wrap=True)
@@ -92,7 +92,7 @@ def write(found: Findings, directory: Path) -> None:
         "headline": found.headline,
         "settings": dict(found.settings),
         "machine": dict(found.machine),
-        "windows": [each.as_json() for each in found.windows.values()],
+        "windows": [window.as_json() for window in found.windows.values()],
     }
     (directory / "controller.json").write_text(json.dumps(_rounded(content), indent=1) + "\n")
 
@@ -110,5 +110,5 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 4)
     if isinstance(value, dict):
-        return {key: _rounded(each) for key, each in value.items()}
-    return [_rounded(each) for each in value] if isinstance(value, list) else value
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value

@@ -80,9 +80,9 @@ class Surroundings:
         least = self._least.get(key, 1)
         while len(there) > least:
             await self._api.delete(PODS, key[0], there.pop())
-        more = [f"{key[1]}-{next(self._numbers):06d}" for _ in range(least - len(there))]
-        there += more
-        await asyncio.gather(*(self._run_pod(service, half, each) for each in more))
+        names = [f"{key[1]}-{next(self._numbers):06d}" for _ in range(least - len(there))]
+        there += names
+        await asyncio.gather(*(self._run_pod(service, half, pod) for pod in names))
 
     async def _run_pod(self, service: Plain, half: str, name: str) -> None:
         namespace = _key(service)[0]
@@ -108,13 +108,13 @@ class Surroundings:
                 raise
 
     async def _watch_routes(self) -> None:
-        seen: dict[Key, int] = {}
+        generations: dict[Key, int] = {}
         async for event, route in self._api.watch(ROUTES):
             key, generation = _key(route), route["metadata"]["generation"]
             if event == "DELETED":
-                seen.pop(key, None)
-            elif seen.get(key) != generation:
-                seen[key] = generation
+                generations.pop(key, None)
+            elif generations.get(key) != generation:
+                generations[key] = generation
                 self._soon(self._accept(key, generation))
 
     async def _accept(self, key: Key, generation: int) -> None:
@@ -150,7 +150,7 @@ def _pod(service: Plain, half: str, name: str) -> Plain:
     """A pod as KServe's Deployment makes it."""
     metadata = service["metadata"]
     deployment = f"{metadata['name']}-{half}"
-    spec = {key: each for key, each in service["spec"][half].items() if key not in _NOT_IN_A_POD}
+    spec = {key: value for key, value in service["spec"][half].items() if key not in _NOT_IN_A_POD}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -189,11 +189,11 @@ def _running(service: Plain, half: str, number: int, *, ready: bool) -> Plain:
         )
     ]
 
-    def container(each: Plain, state: Plain, is_ready: bool) -> Plain:
-        digest = f"{each['image'].partition(':')[0]}@sha256:{number:064x}"
+    def container(container_spec: Plain, state: Plain, is_ready: bool) -> Plain:
+        digest = f"{container_spec['image'].partition(':')[0]}@sha256:{number:064x}"
         return {
-            "name": each["name"],
-            "image": each["image"],
+            "name": container_spec["name"],
+            "image": container_spec["image"],
             "imageID": digest,
             "containerID": f"containerd://{number:064x}",
             "ready": is_ready,
@@ -212,9 +212,12 @@ def _running(service: Plain, half: str, number: int, *, ready: bool) -> Plain:
             "podIP": address,
             "podIPs": [{"ip": address}],
             "startTime": _AT,
-            "initContainerStatuses": [container(each, ended, True) for each in spec.get("initContainers") or ()],
+            "initContainerStatuses": [
+                container(container_spec, ended, True) for container_spec in spec.get("initContainers") or ()
+            ],
             "containerStatuses": [
-                container(each, {"running": {"startedAt": _AT}}, ready) for each in spec["containers"]
+                container(container_spec, {"running": {"startedAt": _AT}}, ready)
+                for container_spec in spec["containers"]
             ],
         }
     }

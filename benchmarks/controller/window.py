@@ -79,10 +79,10 @@ class Window:
 
     def by_verb(self) -> dict[str, float]:
         """Calls per minute, by verb."""
-        found: Counter[str] = Counter()
+        totals: Counter[str] = Counter()
         for (verb, _), count in self.calls.items():
-            found[verb] += count
-        return {verb: count * 60.0 / self.seconds for verb, count in found.most_common()}
+            totals[verb] += count
+        return {verb: count * 60.0 / self.seconds for verb, count in totals.most_common()}
 
     def as_json(self) -> dict[str, Any]:
         """For the file of raw numbers."""
@@ -142,12 +142,12 @@ class Meter:
         """
         pids = {"controller": self._pid, **self._others}
         self._fleet.tally = tally = Tally()
-        process, most = psutil.Process(self._pid), 0
+        process, peak = psutil.Process(self._pid), 0
         before, used, busy, at = await self.scrape(), cpu.seconds(pids), _busy(), self._size()
         started = time.monotonic()
         work = asyncio.ensure_future(until)
         while not work.done():
-            most = max(most, process.memory_info().rss)
+            peak = max(peak, process.memory_info().rss)
             await asyncio.wait([work], timeout=0.5)
         work.result()
         seconds = time.monotonic() - started
@@ -162,11 +162,11 @@ class Meter:
             cpu_percent=percent.pop("controller"),
             others_percent=percent,
             strangers_percent=max(100.0 * strangers / seconds, 0.0),
-            memory_mb=max(most, process.memory_info().rss) / 1e6,
+            memory_mb=max(peak, process.memory_info().rss) / 1e6,
             calls=_calls(self._audit, at, self._size()),
             passes=int(after.passes - before.passes),
             errors=int(after.errors - before.errors),
-            reconcile_s={f"p{round(100 * each)}": interpolated(buckets, each) for each in (0.5, 0.9, 0.99)},
+            reconcile_s={f"p{round(100 * quantile)}": interpolated(buckets, quantile) for quantile in (0.5, 0.9, 0.99)},
             tally=tally,
         )
 
@@ -208,9 +208,9 @@ def quantile(ordered: list[float], share: float) -> float:
 
 def _calls(audit: Path, begin: int, end: int) -> Counter[tuple[str, str]]:
     """Calls in a part of the log. A watch counts when it begins, anything else when it is answered."""
-    found: Counter[tuple[str, str]] = Counter()
+    calls: Counter[tuple[str, str]] = Counter()
     if end <= begin:
-        return found
+        return calls
     with audit.open("rb") as lines:
         lines.seek(begin)
         for line in lines.read(end - begin).splitlines():
@@ -219,8 +219,8 @@ def _calls(audit: Path, begin: int, end: int) -> Counter[tuple[str, str]]:
                 continue
             about = event.get("objectRef") or {}
             resource = about.get("resource", event["requestURI"].partition("?")[0])
-            found[event["verb"], f"{resource}/{about['subresource']}" if "subresource" in about else resource] += 1
-    return found
+            calls[event["verb"], f"{resource}/{about['subresource']}" if "subresource" in about else resource] += 1
+    return calls
 
 
 def _busy() -> float:

@@ -28,16 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Simulate rollouts; table, raw numbers, plots, and one line of figures."""
     arguments = _parse(argv)
     console = Console(width=220 if not sys.stdout.isatty() else None)
-    chosen = [each for each in scenarios() if arguments.only in each.name]
+    chosen = [scenario for scenario in scenarios() if arguments.only in scenario.name]
     if not chosen:
         console.print(f"no scenario has {arguments.only!r} in its name", markup=False)
         return 2
-    found = _run(chosen, arguments, console)
-    report.show(found, console)
-    report.write(found, arguments.results, cpu.machine())
-    for line in outside(found):
+    findings = _run(chosen, arguments, console)
+    report.show(findings, console)
+    report.write(findings, arguments.results, cpu.machine())
+    for line in outside(findings):
         print(line)
-    print(last_line(found))
+    print(last_line(findings))
     return 0
 
 
@@ -68,15 +68,15 @@ def _run(chosen: Sequence[Scenario], arguments: argparse.Namespace, console: Con
         for job, result in done(jobs, arguments.processes):
             results[job] = result
             progress.advance(task, job.size)
-    found = []
+    findings = []
     for scenario in chosen:
         parts = [results[job] for job in jobs if job.scenario == scenario.name]
-        others = {
-            name: joined([each for _, rules in parts for each in rules[at : at + 1]])
+        rivals = {
+            name: joined([outcomes for _, rules in parts for outcomes in rules[at : at + 1]])
             for at, name in enumerate(scenario.rules)
         }
-        found.append(Found(scenario, joined([engine for engine, _ in parts]), others))
-    return found
+        findings.append(Found(scenario, joined([engine for engine, _ in parts]), rivals))
+    return findings
 
 
 def _rollouts(scenario: Scenario, arguments: argparse.Namespace) -> int:

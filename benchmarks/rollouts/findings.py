@@ -34,8 +34,8 @@ class Found:
     @property
     def vs_quantile(self) -> tuple[float, float, float] | None:
         """Canary requests over those with the true quantile as limit of latency, with the interval."""
-        known = self.others.get(QUANTILE)
-        return of_means(self.engine.requests, known.requests) if known is not None else None
+        quantile = self.others.get(QUANTILE)
+        return of_means(self.engine.requests, quantile.requests) if quantile is not None else None
 
     def wrong(self, outcomes: Outcomes) -> float | None:
         """Share of wrong decisions; None where none is wrong."""
@@ -66,7 +66,7 @@ class Found:
             "pods": case.pods,
             "vs_sprt": self.vs_sprt,
             "vs_quantile": self.vs_quantile,
-            "rules": {name: _numbers(each) for name, each in {"tandem": self.engine, **self.others}.items()},
+            "rules": {name: _numbers(result) for name, result in {"tandem": self.engine, **self.others}.items()},
         }
 
 
@@ -77,44 +77,47 @@ _MAIN_WEIGHT = 10
 
 def headline(found: Sequence[Found]) -> dict[str, float]:
     """The figures of the last line: the worst main scenario, by the adverse end of its interval."""
-    main = [each for each in found if each.scenario.main]
-    good = [each for each in main if each.scenario.truth == "good"]
-    bad = [each for each in main if each.scenario.truth == "bad"]
-    lit = [each for each in good if not each.scenario.dark]
+    main = [result for result in found if result.scenario.main]
+    good = [result for result in main if result.scenario.truth == "good"]
+    bad = [result for result in main if result.scenario.truth == "bad"]
+    lit = [result for result in good if not result.scenario.dark]
     drifted = {
-        truth: [each for each in of if each.scenario.group == DRIFTED] for truth, of in (("good", good), ("bad", bad))
+        truth: [result for result in of if result.scenario.group == DRIFTED]
+        for truth, of in (("good", good), ("bad", bad))
     }
-    plain = [(each.scenario.ratio, each.vs_sprt[2]) for each in main if each.vs_sprt is not None]
+    plain = [(result.scenario.ratio, result.vs_sprt[2]) for result in main if result.vs_sprt is not None]
     return {
-        "false_rollback": max((_upper(each, *_BACK) for each in good), default=1.0),
-        "false_promote": max((_upper(each, *_THROUGH) for each in bad if each.scenario.margin), default=1.0),
-        "healthy_promoted": min((_lower(each, PROMOTED) for each in lit), default=0.0),
-        "bad_detected": min((_lower(each, ROLLED_BACK) for each in bad), default=0.0),
+        "false_rollback": max((_upper(result, *_BACK) for result in good), default=1.0),
+        "false_promote": max((_upper(result, *_THROUGH) for result in bad if result.scenario.margin), default=1.0),
+        "healthy_promoted": min((_lower(result, PROMOTED) for result in lit), default=0.0),
+        "bad_detected": min((_lower(result, ROLLED_BACK) for result in bad), default=0.0),
         "samples_vs_sprt": max((high for ratio, high in plain if ratio <= 2.0), default=float("inf")),
         "samples_vs_sprt_r5": max((high for ratio, high in plain if ratio > 2.0), default=float("inf")),
         "latency_vs_quantile": max(
-            (each.vs_quantile[2] for each in main if each.vs_quantile is not None), default=float("inf")
+            (result.vs_quantile[2] for result in main if result.vs_quantile is not None), default=float("inf")
         ),
-        "outage_rollbacks": sum(_owed_to_outage(each) for each in found if each.scenario.truth == "good"),
-        "drift_false_rollback": max((_upper(each, *_BACK) for each in drifted["good"]), default=1.0),
-        "drift_detected": min((_lower(each, ROLLED_BACK) for each in drifted["bad"]), default=0.0),
+        "outage_rollbacks": sum(_owed_to_outage(result) for result in found if result.scenario.truth == "good"),
+        "drift_false_rollback": max((_upper(result, *_BACK) for result in drifted["good"]), default=1.0),
+        "drift_detected": min((_lower(result, ROLLED_BACK) for result in drifted["bad"]), default=0.0),
     }
 
 
 def outside(found: Sequence[Found]) -> list[str]:
     """The worst of what the last line leaves out, at weights that it is about; so that nobody takes it for all."""
-    told = []
-    for truth, what in (("good", "good canaries rolled back"), ("bad", "bad canaries promoted")):
+    lines = []
+    for truth, outcome in (("good", "good canaries rolled back"), ("bad", "bad canaries promoted")):
         left_out = [
-            (wrong, each.scenario.name)
-            for each in found
-            if each.scenario.truth == truth
-            and not each.scenario.main
-            and max(step.weight for step in each.scenario.case.schedule.steps) <= _MAIN_WEIGHT
-            and (wrong := each.wrong(each.engine)) is not None
+            (wrong, result.scenario.name)
+            for result in found
+            if result.scenario.truth == truth
+            and not result.scenario.main
+            and max(step.weight for step in result.scenario.case.schedule.steps) <= _MAIN_WEIGHT
+            and (wrong := result.wrong(result.engine)) is not None
         ]
-        told += [f"not in the last line: {wrong:.2%} of {what} in {name}" for wrong, name in sorted(left_out)[:-4:-1]]
-    return told
+        lines += [
+            f"not in the last line: {wrong:.2%} of {outcome} in {name}" for wrong, name in sorted(left_out)[:-4:-1]
+        ]
+    return lines
 
 
 def last_line(found: Sequence[Found]) -> str:
@@ -149,5 +152,5 @@ def _numbers(outcomes: Outcomes) -> dict[str, Any]:
         **{name: outcomes.count(how) for name, how in names.items()},
         "intervals": {name: wilson(outcomes.count(how), len(outcomes)) for name, how in names.items()},
         "rolled_back_unseen": int(outcomes.unseen.sum()),
-        **{name: asdict(each) if each else None for name, each in spreads.items()},
+        **{name: asdict(value) if value else None for name, value in spreads.items()},
     }

@@ -46,15 +46,15 @@ def done(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Done]]:
 def _do(job: Job) -> Done:
     scenario = _by_name()[job.scenario]
     if scenario.against is not None:
-        ours, known = (
+        ours, rival = (
             simulate_batch(case, job.size, seed=scenario.seed, number=job.number)[0]
             for case in (scenario.case, scenario.against)
         )
-        return ours, [known]
+        return ours, [rival]
     rules = scenario.make if scenario.rules else None
     return simulate_batch(scenario.case, job.size, seed=scenario.seed, number=job.number, rules=rules)
 
 
 @cache
 def _by_name() -> dict[str, Scenario]:
-    return {each.name: each for each in scenarios()}
+    return {scenario.name: scenario for scenario in scenarios()}

@@ -43,11 +43,11 @@ def show(found: Sequence[Found], console: Console) -> None:
     for heading in (*headings, *_SHOWN):
         table.add_column(heading, justify="right", no_wrap=True)
     previous = None
-    for each in found:
-        if previous not in (None, each.scenario.group):
+    for result in found:
+        if previous not in (None, result.scenario.group):
             table.add_section()
-        previous = each.scenario.group
-        table.add_row(*_cells(each))
+        previous = result.scenario.group
+        table.add_row(*_cells(result))
     console.print(table)
 
 
@@ -56,17 +56,17 @@ def _cells(found: Found) -> list[str]:
     shares = [f"{engine.share(how):.2%}"[:-1] for how in (PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED)]
     cost = found.vs_sprt or found.vs_quantile
     decided = engine.ended != UNDECIDED
-    taken: list[str] = []
+    minutes: list[str] = []
     for values, unit in ((engine.requests, 1.0), (engine.seconds, 60.0)):
         ends = np.quantile(values[decided] / unit, [0.5, 0.9]) if decided.any() else []
-        taken += [f"{end:,.0f}" for end in ends] or ["", ""]
+        minutes += [f"{end:,.0f}" for end in ends] or ["", ""]
     wrong = [found.wrong(found.others[rule]) if rule in found.others else None for rule in _SHOWN]
     return [
         f"{found.scenario.name}{' *' if found.scenario.main else ''}",
         *shares,
         f"{cost[0]:.2f}" if cost else "",
-        *taken,
-        *("" if each is None else f"{each:.1%}"[:-1] for each in wrong),
+        *minutes,
+        *("" if share is None else f"{share:.1%}"[:-1] for share in wrong),
     ]
 
 
@@ -77,7 +77,7 @@ def write(found: Sequence[Found], directory: Path, machine: Mapping[str, object]
         "headline": headline(found),
         "settings": {"requests_per_second": PER_SECOND, "interval_s": INTERVAL, "horizon_s": HORIZON},
         "machine": dict(machine),
-        "scenarios": [each.as_json() for each in found],
+        "scenarios": [result.as_json() for result in found],
     }
     text = json.dumps(_plain(content), indent=1, allow_nan=False)
     (directory / "rollouts.json").write_text(text + "\n")
@@ -89,13 +89,15 @@ def _plot_wrong(found: Sequence[Found], path: Path) -> None:
     """Wrong decisions by rule, of what should be promoted and of what should not."""
     figure, axes = plt.subplots(1, 2, figsize=(15, 11), layout="constrained")
     for at, (truth, title) in enumerate((("good", "good canaries rolled back"), ("bad", "bad canaries promoted"))):
-        rows = [each for each in found if each.scenario.truth == truth and "argo" in each.others]
-        names = [each.scenario.name for each in rows]
+        rows = [result for result in found if result.scenario.truth == truth and "argo" in result.others]
+        names = [result.scenario.name for result in rows]
         for offset, (rule, colour) in enumerate(COLOURS.items()):
             if rule == "argo-early":
                 continue
             places = [row + 0.12 * (offset - 2) for row in range(len(rows))]
-            values = [each.wrong(each.engine if rule == "tandem" else each.others[rule]) or 0.0 for each in rows]
+            values = [
+                result.wrong(result.engine if rule == "tandem" else result.others[rule]) or 0.0 for result in rows
+            ]
             shown = [max(value, _LEAST) for value in values]
             axes[at].scatter(shown, places, s=36 if rule == "tandem" else 18, label=rule, color=colour)
         axes[at].set_yticks(range(len(rows)), names, fontsize=7)
@@ -113,18 +115,18 @@ _LEAST = 1e-5
 
 def _plot_cost(found: Sequence[Found], path: Path) -> None:
     """What a decision takes: requests over those of the SPRT, and minutes."""
-    rows = [each for each in found if each.vs_sprt is not None]
+    rows = [result for result in found if result.vs_sprt is not None]
     figure, (cost, time) = plt.subplots(1, 2, figsize=(15, 9), layout="constrained")
-    for at, each in enumerate(rows):
-        ratio, low, high = each.vs_sprt or (0.0, 0.0, 0.0)
+    for at, result in enumerate(rows):
+        ratio, low, high = result.vs_sprt or (0.0, 0.0, 0.0)
         cost.errorbar(ratio, at, xerr=[[ratio - low], [high - ratio]], fmt="o", color="#1f77b4", markersize=4)
-        decided = each.engine.ended != UNDECIDED
+        decided = result.engine.ended != UNDECIDED
         if decided.any():
-            low, middle, high = np.quantile(each.engine.seconds[decided] / 60.0, [0.1, 0.5, 0.9])
+            low, middle, high = np.quantile(result.engine.seconds[decided] / 60.0, [0.1, 0.5, 0.9])
             time.plot([low, high], [at, at], color="#9ecae1", linewidth=3)
             time.plot([middle], [at], "o", color="#1f77b4", markersize=4)
     for axes, title in ((cost, "canary requests over the SPRT's"), (time, "minutes to decision, p10 p50 p90 (log)")):
-        axes.set_yticks(range(len(rows)), [each.scenario.title for each in rows], fontsize=7)
+        axes.set_yticks(range(len(rows)), [result.scenario.title for result in rows], fontsize=7)
         axes.set_title(title)
         axes.invert_yaxis()
     time.set_xscale("log")

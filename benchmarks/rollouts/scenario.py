@@ -92,15 +92,15 @@ class Scenario:
 
     def make(self, rollouts: int) -> list[Rule]:
         """These rules, for so many rollouts."""
-        made: list[Rule] = []
+        rules: list[Rule] = []
         if not self.rules or self.against is not None:
-            return made
+            return rules
         rates = self.case.traffic.rates["errors"]
         if self.plain:
             bad = rates.canary if self.ratio > 1.0 else 2.0 * rates.stable
-            made.append(Sprt(rollouts, good=rates.stable, bad=bad))
+            rules.append(Sprt(rollouts, good=rates.stable, bad=bad))
         return [
-            *made,
+            *rules,
             Flagger(rollouts, threshold=1),
             Flagger(rollouts, threshold=5),
             Argo(rollouts),
@@ -242,7 +242,7 @@ def _above(median: float, edge: float) -> float:
 
 def _buckets(median: float) -> tuple[float, ...]:
     beyond = [1.0, *(_above(median, edge) for edge in _EDGES), 0.0]
-    return tuple(more - less for more, less in itertools.pairwise(beyond))
+    return tuple(upper - lower for upper, lower in itertools.pairwise(beyond))
 
 
 def _loads() -> Iterator[Scenario]:
@@ -255,12 +255,12 @@ def _loads() -> Iterator[Scenario]:
     step = _EDGES[21] / _EDGES[20]
     margin = step * math.exp((_Z95 - 1.2815515655446004) * _SIGMA)
     loads = (("too long ×3", 3.0), ("too long ×1.6", 1.6), ("right", 1.0), ("too short ×4", 0.25))
-    for weight, those in ((10, loads), (50, (loads[0], loads[-1]))):
-        for title, load in those:
+    for weight, factors in ((10, loads), (50, (loads[0], loads[-1]))):
+        for title, load in factors:
             for slower in (1.0, step, margin, 3.0):
                 share = _above(_MEDIAN * slower, _EDGES[21])
                 times = Times(_EDGES, _buckets(_MEDIAN), _buckets(_MEDIAN * slower), _buckets(_MEDIAN * load))
-                case, known = (
+                case, profile = (
                     Case(metrics=(of,), schedule=_at(weight), traffic=traffic, interval=INTERVAL)
                     for of, traffic in (
                         (metric, Traffic(requests_per_second=PER_SECOND, times=times)),
@@ -276,7 +276,7 @@ def _loads() -> Iterator[Scenario]:
                     share / 0.05,
                     main=weight <= 10,
                     margin=slower == margin,
-                    against=known,
+                    against=profile,
                 )
 
 
@@ -316,8 +316,8 @@ def _bursts() -> Iterator[Scenario]:
     yield from _each("one-arm bursts", (1.0, 2.0), "φ of halves", False, correlation=0.01, dispersion=None, pods=2)
     yield from _each("one-arm bursts", (1.0, 2.0), "φ not measured", False, correlation=0.01)
     yield from _each("no bursts", (1.0, 2.0), "φ measured", False, dispersion=None, pods=10)
-    one = Incidents(factor=10.0, every=1800.0, lasting=60.0, arms="one")
-    yield from _each("one-arm incidents", (1.0, 2.0), "×10 for 60 s in 30 min", False, incidents=one)
+    incidents = Incidents(factor=10.0, every=1800.0, lasting=60.0, arms="one")
+    yield from _each("one-arm incidents", (1.0, 2.0), "×10 for 60 s in 30 min", False, incidents=incidents)
 
 
 def _day() -> Iterator[Scenario]:

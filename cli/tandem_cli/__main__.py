@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from tandem_cli import bundle
-from tandem_cli.check import check_package
+from tandem_cli.commands import bundle
+from tandem_cli.commands.check import check_package
+from tandem_cli.commands.init import init
+from tandem_cli.commands.materialize import materialize_package
+from tandem_cli.commands.render import print_crd, render_rollouts
+from tandem_cli.commands.up import up
 from tandem_cli.errors import TellingGroup
-from tandem_cli.init import init
-from tandem_cli.materialize import materialize_package
-from tandem_cli.render import print_crd, render_rollouts
 from tandem_cli.rollout.commands import commands as rollout
-from tandem_cli.up import up
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"tandem {version_of('tandem-cli')}")
         raise typer.Exit
 

@@ -1,4 +1,4 @@
-"""Feature tables of a model package, and writing them to an online store while a person watches."""
+"""Feature tables of a model package, and writing them to an online store with progress on a terminal."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def materialize_tables(
         views: Feature views by name.
         tables: The table of each of them.
         store_url: The store.
-        console: Where to show progress and results.
+        console: The console that shows progress and results.
         overwrite: Replace newer values of the store too.
 
     Raises:
-        DefinitionError: if a view has no table, the table does not exist, or it does not fit.
+        DefinitionError: if a view has no table, the table does not exist, or it does not match the view.
         StoreError: if the store cannot be written.
     """
     for view in views:
@@ -61,7 +61,7 @@ def materialize_tables(
             raise DefinitionError(f"feature view {view!r} has no table; name one in [tool.tandem.features]")
         if not tables[view].exists():
             raise DefinitionError(
-                f"feature view {view!r}: {tables[view]} does not exist; make the package's data first"
+                f"feature view {view!r}: {tables[view]} does not exist; write the package's data first"
             )
     with _progress(console) as progress:
         summaries = asyncio.run(_materialize(views, tables, store_url, progress, overwrite))
@@ -75,7 +75,7 @@ def materialize_tables(
 async def _materialize(
     views: Mapping[str, FeatureView], tables: Mapping[str, Path], store_url: str, progress: Progress, overwrite: bool
 ) -> dict[str, Summary]:
-    # imported late: Arrow takes a second, which commands without tables need not wait for
+    # imported late: Arrow takes a second, and commands without tables need not wait
     from tandem.materialize import count_rows, materialize
 
     store = open_store(store_url)

@@ -1,4 +1,4 @@
-"""Output: for people to a terminal that obeys nobody else, for programs with ``-o json``."""
+"""Output: text for a terminal, safe from foreign escape sequences, and JSON with ``-o json``."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in CONTROLS}
 
 
 class Console(rich.console.Console):
-    """A console whose terminal sees no escape sequence but its own: what pods and clusters say is only shown."""
+    """A console that sends only its own escape sequences: those in messages of pods and clusters are made visible."""
 
     def render(
         self, renderable: rich.console.RenderableType, options: rich.console.ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Segments of something to be shown."""
+        """Segments of a renderable, without control codes."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 

@@ -1,4 +1,4 @@
-"""Rows as clients send them, made from columns."""
+"""Rows of a request, from columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tandem.contract import Column
 
 
 def rows_of(contract: Contract, columns: Mapping[str, Column]) -> list[dict[str, Any]]:
-    """JSON-encodable rows of a request; fields that are not given are left out.
+    """JSON-encodable rows of a request; missing values are left out.
 
     Args:
         contract: The deployment API.

@@ -1,6 +1,6 @@
-"""What `tandem check` finds out about ``[tool.tandem]``: everything that a later command would stumble over.
+"""The checks that `tandem check` makes of ``[tool.tandem]``: all that would stop a later command.
 
-Nothing is run and no row of a table is read: of a feature table, its schema says enough.
+Nothing is run, and of a feature table only the schema is read.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ SETTINGS: Final = ("model", "train", "bundles", "features", "weights", "rollout"
 
 
 def check_settings(package: ModelPackage) -> Iterator[Finding]:
-    """Look at ``[tool.tandem]`` of a model package.
+    """Check ``[tool.tandem]`` of a model package.
 
     Args:
-        package: The package. Where its model cannot be imported, what depends on it is left out.
+        package: The package. If its model cannot be imported, checks that depend on it are left out.
 
     Yields:
         Findings, named as in the file, such as ``features.training_load``.
@@ -46,7 +46,7 @@ def _paths(package: ModelPackage) -> Iterator[Finding]:
         if not isinstance(value, str):
             yield Finding(key, "failed", f'must be a path in quotes, such as {key} = "{_example(key)}"')
         elif key == "train" and value and not (package.path / value).is_file():
-            yield Finding(key, "failed", f"there is no file {package.path / value}")
+            yield Finding(key, "failed", f"{package.path / value} does not exist")
         elif key == "bundles" and (package.path / value).is_file():
             yield Finding(key, "failed", f"{package.path / value} is a file; it must be a directory")
 
@@ -64,7 +64,7 @@ def _features(package: ModelPackage) -> Iterator[Finding]:
     try:
         views = views_of(package.load())
     except TandemError:
-        return  # told already
+        return  # the check of the model reports it
     for name in tables:
         if name not in views:
             hint = did_you_mean(name, views) or f"; it has {', '.join(views) or 'none'}"
@@ -78,10 +78,10 @@ def _features(package: ModelPackage) -> Iterator[Finding]:
 
 
 def _table(name: str, view: FeatureView, table: Path) -> Finding:
-    from tandem.materialize import check_table  # Arrow takes a while, which packages without tables need not wait for
+    from tandem.materialize import check_table  # Arrow takes a second, and packages without tables need not wait
 
     if not table.exists():
-        return Finding(name, "warning", f"{table} does not exist yet; make it before `tandem up`")
+        return Finding(name, "warning", f"{table} does not exist yet; write it before `tandem up`")
     try:
         check_table(view, table)
     except DefinitionError as error:
@@ -106,8 +106,8 @@ def _rollout(package: ModelPackage) -> Iterator[Finding]:
     if "rollout" not in package.settings:
         return
     try:
-        manifest.make(package.settings, name="check", model="check", version="check")
+        manifest.build_manifest(package.settings, name="check", model="check", version="check")
     except StackError as error:
         yield Finding("rollout", "failed", str(error))
     else:
-        yield Finding("rollout", "ok", "strategy and analysis are as an InferenceRollout may have them")
+        yield Finding("rollout", "ok", "strategy and analysis are valid")

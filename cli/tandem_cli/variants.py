@@ -1,4 +1,4 @@
-"""Which versions the local stack serves, and with which weights."""
+"""The versions that a local stack serves, and their weights."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def parse_weights(texts: Sequence[str]) -> dict[str, int]:
     """Weights from options such as ``v1=90``.
 
     Raises:
-        typer.BadParameter: for anything else.
+        typer.BadParameter: if a text is not of this form.
     """
     weights = {}
     for text in texts:
         version, separator, weight = text.partition("=")
         if not (version and separator and weight.isdecimal()):
-            raise typer.BadParameter(f"{text!r} is no weight; write VERSION=NUMBER, such as v1=90")
+            raise typer.BadParameter(f"{text!r} is invalid; write VERSION=NUMBER, such as v1=90")
         weights[version] = int(weight)
     return weights
 
 
-def choose(
+def choose_variants(
     package: ModelPackage,
     *,
     weights: Mapping[str, int],
@@ -41,54 +41,61 @@ def choose(
 
     Args:
         package: The model package.
-        weights: By version; where empty, those of ``[tool.tandem.weights]``, else all versions alike.
+        weights: By version; if empty, those of ``[tool.tandem.weights]``, or else equal ones.
         bundles: Directory of bundles; by default the one that the package names.
-        stable: The version that has all the traffic, instead of weights; the others wait for theirs.
-        canary: A version that will get some; without ``stable``, what has the greatest weight besides is stable.
+        stable: The version that gets all the traffic, instead of weights.
+        canary: A version that starts without traffic; without ``stable``, the heaviest of the others is stable.
 
     Raises:
         StackError: if a bundle is missing, or two have the same version.
         BundleError: if one is damaged.
     """
     directory = bundles or package.path / str(package.settings.get("bundles", "bundles"))
-    found = _by_version(directory, package.load().name)
-    if not found:
-        raise StackError(f"there are no bundles of the model under {directory}; {_train(package)}")
+    bundles_by_version = _by_version(directory, package.load().name)
+    if not bundles_by_version:
+        raise StackError(f"{directory} has no bundle of the model", advice=_train(package))
     stated = stated_weights(package)
     if canary is not None and stable is None:
-        others = {version: stated.get(version, 0) for version in found if version != canary}
-        if not others:
-            raise StackError(f"{canary} needs another version beside it, to take the traffic from; {_train(package)}")
-        stable = max(others, key=lambda version: others[version])
-    wanted = dict(weights) or stated or dict.fromkeys(found, 1)
+        stable = _heaviest(stated, [version for version in bundles_by_version if version != canary])
+        if stable is None:
+            raise StackError(
+                f"{canary} needs a second version as stable, and {directory} has none", advice=_train(package)
+            )
+    variant_weights = dict(weights) or stated or dict.fromkeys(bundles_by_version, 1)
     if stable is not None:
-        wanted = {**dict.fromkeys([*found, canary or stable], 0), stable: 100}
-    if missing := sorted(set(wanted) - set(found)):
+        variant_weights = {**dict.fromkeys([*bundles_by_version, canary or stable], 0), stable: 100}
+    if missing := sorted(set(variant_weights) - set(bundles_by_version)):
         raise StackError(
-            f"{directory} has no bundle of {', '.join(missing)}, only of {', '.join(found)}; {_train(package)}"
+            f"{directory} has no bundle of {', '.join(missing)}, only of {', '.join(bundles_by_version)}",
+            advice=_train(package),
         )
-    return [Variant(version, found[version], weight) for version, weight in wanted.items()]
+    return [Variant(version, bundles_by_version[version], weight) for version, weight in variant_weights.items()]
+
+
+def _heaviest(weights: Mapping[str, int], versions: Sequence[str]) -> str | None:
+    """The first of some versions that has the greatest weight; None where there are none."""
+    return max(versions, key=lambda version: weights.get(version, 0), default=None)
 
 
 def _by_version(directory: Path, model: str) -> dict[str, Bundle]:
-    found: dict[str, Bundle] = {}
+    bundles: dict[str, Bundle] = {}
     for bundle in find(directory):
         if bundle.name != model:
             continue
-        if other := found.get(bundle.version):
+        if earlier := bundles.get(bundle.version):
             raise StackError(
-                f"{directory} has two bundles of version {bundle.version}, {other.hop_name} and {bundle.hop_name}; "
-                "remove one"
+                f"{directory} has two bundles of version {bundle.version}: {earlier.hop_name} and {bundle.hop_name}",
+                advice="remove one of them",
             )
-        found[bundle.version] = bundle
-    return found
+        bundles[bundle.version] = bundle
+    return bundles
 
 
 def stated_weights(package: ModelPackage) -> dict[str, int]:
     """Weights by version, as ``[tool.tandem.weights]`` has them.
 
     Raises:
-        StackError: if that is no table of whole numbers.
+        StackError: if that is not a table of whole numbers.
     """
     stated: Any = package.settings.get("weights", {})
     if not isinstance(stated, dict) or not all(type(weight) is int and weight >= 0 for weight in stated.values()):

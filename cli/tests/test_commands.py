@@ -206,7 +206,7 @@ def test_a_damaged_bundle_is_told_without_a_traceback(bundle: Bundle, tmp_path: 
     result = tandem("bundle", "verify", copy)
     assert result.exit_code == 1
     assert "model.onnx is damaged" in result.stderr
-    assert "next: " in result.stderr
+    assert "hint: " in result.stderr
     assert "Traceback" not in result.output
 
 

@@ -35,8 +35,8 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(temporary: Path) 
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", program], env={"TMPDIR": str(temporary)}, check=False)
-    (left,) = temporary.iterdir()
-    assert (left / "predictor.log").exists()
+    (directory,) = temporary.iterdir()
+    assert (directory / "predictor.log").exists()
     directory = Directory()
     assert list(temporary.iterdir()) == [directory.path]
     directory.remove()

@@ -32,7 +32,7 @@ def test_every_variant_has_a_cluster_for_each_protocol() -> None:
         for cluster in clusters
     }
     own = {"v1/http": [1001, 1003], "v1/grpc": [1002, 1004], "v2/http": [1005], "v2/grpc": [1006]}
-    assert ports == own | {f"{name}-pinned": each for name, each in own.items()}
+    assert ports == own | {f"{name}-pinned": numbers for name, numbers in own.items()}
 
 
 def test_what_a_client_pins_is_marked_and_counted_apart() -> None:
@@ -58,9 +58,9 @@ def test_only_the_loopback_interface_is_used() -> None:
             return own + [address for value in part.values() for address in addresses(value)]
         return [address for value in part for address in addresses(value)] if isinstance(part, list) else []
 
-    found = addresses(RENDERED["static_resources"])
-    assert len(found) > 4
-    assert set(found) == {"127.0.0.1"}
+    hosts = addresses(RENDERED["static_resources"])
+    assert len(hosts) > 4
+    assert set(hosts) == {"127.0.0.1"}
     # the admin interface stops Envoy and shows all that passes it
     assert RENDERED["admin"] == {"address": {"pipe": {"path": "a.sock", "mode": 0o600}}}
 

@@ -73,7 +73,7 @@ def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "fresh" / "train.py").write_text("mine")
     result = tandem("init", "fresh")
     assert result.exit_code == 1
-    assert "fresh exists already; nothing was written" in result.stderr
+    assert "fresh already exists; nothing was written" in result.stderr
     assert [file.name for file in (tmp_path / "fresh").iterdir()] == ["train.py"]
     (tmp_path / "empty").mkdir()
     assert tandem("init", "empty").exit_code == 0

@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem_cli.local import StackError
-from tandem_cli.local.manifest import make, rollout_name, with_version
+from tandem_cli.local.manifest import build_manifest, rollout_name, with_version
 from tandem_rollout.fields import RolloutName
 from tandem_rollout.manifest import parse
 
 
 def made(settings: dict[str, Any] | None = None) -> dict[str, Any]:
-    return make(settings or {}, name="estimator", model="Estimator", version="v1")
+    return build_manifest(settings or {}, name="estimator", model="Estimator", version="v1")
 
 
 def test_without_a_word_it_is_a_canary_for_people_in_a_hurry() -> None:

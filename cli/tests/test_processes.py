@@ -99,7 +99,7 @@ def test_waiting_ends_when_a_child_ends(tmp_path: Path) -> None:
 def test_waiting_ends_in_time(tmp_path: Path) -> None:
     child = python("worker", ENDLESS, tmp_path / "log")
     try:
-        with pytest.raises(StackError, match="waited 0 s for a miracle"):
+        with pytest.raises(StackError, match="timed out after 0 s waiting for a miracle"):
             processes.wait_until(lambda: False, [child], seconds=0, what="a miracle")
     finally:
         processes.stop([child])
@@ -122,3 +122,8 @@ def test_a_taken_port_is_recognised_whatever_the_log_says(tmp_path: Path, words:
     with pytest.raises(ChildDied) as caught:
         child.check()
     assert (caught.value.port_was_taken, caught.value.exit_code) == (False, 3)
+
+
+def test_the_hint_of_a_process_that_ended_names_the_option_for_its_port() -> None:
+    assert "--port" in str(ChildDied("x", 1, "Address already in use", port_was_taken=True).advice)
+    assert ChildDied("x", 1, "Address already in use").advice is None

@@ -1,4 +1,4 @@
-"""``tandem render``: what it prints, and what it says about manifests that make no sense."""
+"""``tandem render``: what it prints, and its errors for invalid manifests."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ spec: {bundle: {image: "athlete:v1"}}
 
 
 def test_all_rollouts_of_files_and_of_stdin() -> None:
-    found = CliRunner().invoke(app, ["render", "-n", "models", "-"], input=f"{GOOD}---\n{GOOD.replace('est}', 'two}')}")
-    assert found.exit_code == 0
-    objects = list(yaml.safe_load_all(found.stdout))
-    assert {each["metadata"]["namespace"] for each in objects} == {"models"}
-    assert {each["metadata"]["name"] for each in objects if each["kind"] == "PodMonitor"} == {"est", "two"}
+    result = CliRunner().invoke(
+        app, ["render", "-n", "models", "-"], input=f"{GOOD}---\n{GOOD.replace('est}', 'two}')}"
+    )
+    assert result.exit_code == 0
+    objects = list(yaml.safe_load_all(result.stdout))
+    assert {entry["metadata"]["namespace"] for entry in objects} == {"models"}
+    assert {entry["metadata"]["name"] for entry in objects if entry["kind"] == "PodMonitor"} == {"est", "two"}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (GOOD, "a: [1", "this is no YAML"),
-        (GOOD, "", "there is no InferenceRollout in it"),
-        (GOOD, "- a", "there is no InferenceRollout in it"),
+        (GOOD, "a: [1", "not valid YAML"),
+        (GOOD, "", "contains no InferenceRollout"),
+        (GOOD, "- a", "contains no InferenceRollout"),
         ("bundle:", "bundel:", "est: spec: unknown field 'bundel'; did you mean 'bundle'?"),
         ('"athlete:v1"', "6", "est: spec.bundle.image: must be a string, not a whole number; put it in quotes"),
         ("{name: est}", "est", "metadata: must be a map"),
@@ -44,14 +46,14 @@ def test_all_rollouts_of_files_and_of_stdin() -> None:
 def test_manifests_that_make_no_sense(tmp_path: Path, old: str, new: str, said: str) -> None:
     file = tmp_path / "rollout.yaml"
     file.write_text(GOOD.replace(old, new))
-    found = CliRunner().invoke(app, ["render", str(file)])
-    assert (found.exit_code, found.stdout) == (1, "")
-    assert found.stderr.startswith(f"error: {file}: ")
-    assert said in found.stderr
+    result = CliRunner().invoke(app, ["render", str(file)])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"error: {file}: ")
+    assert said in result.stderr
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     binary = tmp_path / "binary"
     binary.write_bytes(b"\x7fELF\xff\xfe")
-    assert "this is no YAML" in CliRunner().invoke(app, ["render", str(binary)]).stderr
+    assert "not valid YAML" in CliRunner().invoke(app, ["render", str(binary)]).stderr
     assert CliRunner().invoke(app, ["render", str(tmp_path / "nowhere.yaml")]).exit_code == 2

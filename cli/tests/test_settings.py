@@ -62,7 +62,7 @@ def test_a_good_package_has_none(tmp_path: Path) -> None:
     [
         ({"buldes": "b"}, "buldes", "no setting 'buldes'; did you mean 'bundles'?"),
         ({"zzz": 1}, "zzz", "there are model, train, bundles"),
-        ({"train": "fit.py"}, "train", "there is no file"),
+        ({"train": "fit.py"}, "train", "fit.py does not exist"),
         ({"train": 5}, "train", 'such as train = "train.py"'),
         ({"bundles": "small.py"}, "bundles", "must be a directory"),
         ({"features": "x"}, "features", "must give a file to each view"),
@@ -83,9 +83,9 @@ def test_a_good_package_has_none(tmp_path: Path) -> None:
 def test_what_a_later_command_would_stumble_over(
     tmp_path: Path, settings: dict[str, Any], name: str, message: str
 ) -> None:
-    found = findings(package(tmp_path, **settings))
-    assert message in found[name]
-    assert len(found) == 1
+    failures = findings(package(tmp_path, **settings))
+    assert message in failures[name]
+    assert len(failures) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_what_a_later_command_would_stumble_over(
     ],
 )
 def test_columns_of_tables(tmp_path: Path, columns: dict[str, Any], column: str) -> None:
-    found = findings(package(tmp_path, features={"load": table(tmp_path, **columns)}))
-    assert "load.parquet" in found["features.load"] and column in found["features.load"]
+    failures = findings(package(tmp_path, features={"load": table(tmp_path, **columns)}))
+    assert "load.parquet" in failures["features.load"] and column in failures["features.load"]
 
 
 def test_what_may_come_later_is_a_warning(tmp_path: Path) -> None:

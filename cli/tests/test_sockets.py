@@ -38,5 +38,6 @@ def test_valkey_has_no_port_and_its_socket_is_this_users(tmp_path: Path) -> None
 
 def test_a_socket_needs_a_short_path(tmp_path: Path) -> None:
     assert socket_path(Path("/run"), "valkey") == Path("/run/valkey.sock")
-    with pytest.raises(StackError, match="set TMPDIR to a shorter directory"):
+    with pytest.raises(StackError, match="the limit for a socket") as caught:
         socket_path(tmp_path / ("d" * 100), "valkey")
+    assert caught.value.advice == "set TMPDIR to a shorter directory"

@@ -1,4 +1,4 @@
-"""What the demo makes sure of: the split, every vector bit for bit, every prediction."""
+"""The checks of the demo: the split, every vector bit for bit, and every prediction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPLIT_TOLERANCE = 0.03
 
 
 class DemoError(TandemError):
-    """Something is not as it must be."""
+    """A check of the demo failed."""
 
 
 def check_split(weights: Mapping[str, int], answers: Sequence[Answer]) -> str:
@@ -32,30 +32,32 @@ def check_split(weights: Mapping[str, int], answers: Sequence[Answer]) -> str:
         DemoError: if they are three points apart or more; further for less than 3,000 requests, by chance alone.
     """
     tolerance = SPLIT_TOLERANCE * max(1.0, REQUESTS / len(answers)) ** 0.5
-    wanted = split(weights)
+    targets = split(weights)
     counts = Counter(answer.variant for answer in answers)
-    had = split({name: counts[name] for name in wanted})
-    text = ", ".join(f"{name} {share:.1%} set, {had[name]:.1%} measured" for name, share in wanted.items())
-    if any(abs(had[name] - share) > tolerance for name, share in wanted.items()):
-        raise DemoError(f"the split is not as set: {text}")
+    shares = split({name: counts[name] for name in targets})
+    text = ", ".join(f"{name} {share:.1%} set, {shares[name]:.1%} measured" for name, share in targets.items())
+    if any(abs(shares[name] - share) > tolerance for name, share in targets.items()):
+        raise DemoError(f"the split differs from the weights: {text}")
     return f"split of {len(answers):,} requests: {text}"
 
 
 def check_statuses(answers: Sequence[Answer], *, faulty: str = "") -> str:
-    """Make sure that every request is answered; by a faulty version not every one has to be.
+    """Check that every request is answered; those to a faulty version need not be.
 
     Raises:
-        DemoError: with a status that is not 200.
+        DemoError: if the status of a response is not 200.
     """
     failed = [answer for answer in answers if answer.status != 200]
-    if others := [answer for answer in failed if answer.variant != faulty]:
-        raise DemoError(f"status {others[0].status} of {others[0].variant or 'Envoy'}, {len(others):,} times")
-    told = f"{len(failed):,} of them with an error, all by {faulty}" if failed else "all with 200"
-    return f"{len(answers):,} requests answered, {told}"
+    if unexpected := [answer for answer in failed if answer.variant != faulty]:
+        raise DemoError(
+            f"status {unexpected[0].status} of {unexpected[0].variant or 'Envoy'}, {len(unexpected):,} times"
+        )
+    result = f"{len(failed):,} of them with an error, all by {faulty}" if failed else "all with 200"
+    return f"{len(answers):,} requests answered, {result}"
 
 
 def check_answers(trained: Mapping[str, Trained], races: pd.DataFrame, answers: Sequence[Answer]) -> list[str]:
-    """Compare every answer with what the tables and scikit-learn say.
+    """Compare every answer with the tables and with scikit-learn.
 
     Returns:
         A line for each version.
@@ -84,12 +86,12 @@ def _check_version(trained: Trained, races: pd.DataFrame, predictions: list[dict
         )
     tolerance = bundle.tolerance("CPUExecutionProvider")
     expected = trained.estimator.predict(offline)
-    found = np.array([prediction["predicted_time_s"] for prediction in predictions])
-    apart = np.abs(found - expected)
+    values = np.array([prediction["predicted_time_s"] for prediction in predictions])
+    differences = np.abs(values - expected)
     allowed = tolerance.atol + tolerance.rtol * np.abs(expected)
-    if (apart > allowed).any():
-        row = int(np.argmax(apart - allowed))
-        raise DemoError(f"{races['athlete_id'][row]}: {found[row]} s online, {expected[row]} s by scikit-learn")
+    if (differences > allowed).any():
+        row = int(np.argmax(differences - allowed))
+        raise DemoError(f"{races['athlete_id'][row]}: {values[row]} s online, {expected[row]} s by scikit-learn")
     degraded = pipeline.features(inputs).degraded
     for row, prediction in enumerate(predictions):
         if prediction.get("degraded", {}) != degraded.get(row, {}):
@@ -97,8 +99,8 @@ def _check_version(trained: Trained, races: pd.DataFrame, predictions: list[dict
                 f"{races['athlete_id'][row]}: degraded is {prediction.get('degraded')}, not {degraded.get(row)}"
             )
     return (
-        f"{len(found):,} vectors equal offline bit for bit, predictions at most {(apart / allowed).max():.0%} of the "
-        f"tolerance from scikit-learn's, {len(degraded)} degraded rows as expected"
+        f"{len(values):,} vectors equal offline bit for bit, predictions differ from scikit-learn's by at most "
+        f"{(differences / allowed).max():.0%} of the tolerance, {len(degraded)} rows are degraded as expected"
     )
 
 

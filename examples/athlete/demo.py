@@ -22,12 +22,12 @@ from typing import Any
 from rich.console import Console
 from tandem import TandemError
 from tandem.package import ModelPackage
+from tandem_cli.commands.up import introduce
 from tandem_cli.features import materialize_tables, tables_of, views_of
 from tandem_cli.local import LocalStack, Variant
 from tandem_cli.local.live import watch
 from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.local.signals import until_interrupted
-from tandem_cli.up import introduce
 
 import faults
 from checks import REQUESTS
@@ -49,36 +49,36 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=REQUESTS, help="how many answers to check (%(default)s)")
     options = parser.parse_args()
     console = Console(highlight=False)
-    done: list[str] = []
+    results: list[str] = []
     try:
         with until_interrupted(), TemporaryDirectory() as scratch:
             wait = console.is_terminal and not options.no_wait
-            run(console, Path(scratch), done, bad=options.bad, requests=options.requests, wait=wait)
+            run(console, Path(scratch), results, bad=options.bad, requests=options.requests, wait=wait)
     except TandemError as error:
         console.print("[bold red]failed:[/]", end=" ")
         console.print(str(error), markup=False, soft_wrap=True)
         return 1
-    if not done:
+    if not results:
         console.print("[bold]interrupted[/]: what was started is stopped")
         return INTERRUPTED
     return 0
 
 
 def run(
-    console: Console, scratch: Path, done: list[str], *, bad: faults.Kind | None, requests: int, wait: bool
+    console: Console, scratch: Path, results: list[str], *, bad: faults.Kind | None, requests: int, wait: bool
 ) -> None:
     """The demo from beginning to end.
 
     Args:
-        console: Where to tell.
+        console: The console that shows it.
         scratch: Where the bundle of a faulty version goes.
-        done: Receives how it ended, once all is well.
+        results: Receives a sentence about the result, if all checks passed.
         bad: The fault of the version that is shipped; None for a good one.
         requests: How many answers to check.
         wait: Whether to keep the stack up until Ctrl-C.
 
     Raises:
-        TandemError: if something is not as it must be.
+        TandemError: if a check fails.
     """
     console.rule("Train", align="left")
     data, canary = Data.make(), f"v2-{bad}" if bad else "v2"
@@ -99,15 +99,15 @@ def run(
         console.rule(f"All requests to {STABLE}", align="left")
         races = data.races.sample(frac=1, random_state=SEED, ignore_index=True)
         shipment = Shipment(stack, runner, races, console)
-        done.append(asyncio.run(shipment.ship(canary, trained, faulty=bool(bad), requests=requests)))
-        console.print(f"[bold green]{done[-1]}[/]", soft_wrap=True)
+        results.append(asyncio.run(shipment.ship(canary, trained, faulty=bool(bad), requests=requests)))
+        console.print(f"[bold green]{results[-1]}[/]", soft_wrap=True)
         if wait:
             console.print("Ctrl-C stops the stack")
             watch(stack, console, runner)
 
 
 def train(console: Console, data: Data, versions: list[str]) -> dict[str, Trained]:
-    """Train the good ones of some versions, and say how good."""
+    """Train those of some versions that are not faulty, and print their error."""
     trained = {
         version: train_version(data, version, estimator)
         for version, estimator in estimators().items()

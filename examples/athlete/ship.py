@@ -21,7 +21,7 @@ from traffic import CONCURRENCY, Answer, Traffic
 from train import Trained
 
 BEFORE: Final = 6_000
-"""Requests of stable alone: it takes 5,000 to tell what a slow one is."""
+"""Requests to stable alone: the latency threshold needs 5,000."""
 
 ROLLOUT: Final[dict[str, Any]] = {
     "strategy": {
@@ -33,7 +33,7 @@ ROLLOUT: Final[dict[str, Any]] = {
     },
     "analysis": {"interval": "1s", "warmup": "1s", "timeout": "2m", "onTimeout": "abort"},
 }
-"""The plan: nobody watches a demo for long."""
+"""The plan of the demo, shorter than a real one."""
 
 POLL_SECONDS: Final = 0.1
 
@@ -44,15 +44,15 @@ class Shipment:
     Args:
         stack: The stack, where stable has all the traffic.
         runner: Its rollout.
-        races: What is asked about.
-        console: Where to tell.
+        races: The rows of the requests.
+        console: The console that shows it.
     """
 
     def __init__(self, stack: LocalStack, runner: RolloutRunner, races: pd.DataFrame, console: Console) -> None:
         self.traffic = Traffic(stack, races)
         self._stack, self._runner, self._console = stack, runner, console
         self._races = races
-        self._told = ""
+        self._heading = ""
 
     async def ship(self, canary: str, trained: Mapping[str, Trained], *, faulty: bool, requests: int = REQUESTS) -> str:
         """Ship a version.
@@ -64,10 +64,10 @@ class Shipment:
             requests: How many answers to check.
 
         Returns:
-            How it ended.
+            A sentence about the result.
 
         Raises:
-            DemoError: if it should not have ended so, or an answer is wrong.
+            DemoError: if the result is not the expected one, or an answer is wrong.
         """
         console, runner = self._console, self._runner
         async with self.traffic.running():
@@ -78,7 +78,7 @@ class Shipment:
             runner.ask("start", version=canary, comment="make demo")
             await self._until(lambda: self._state in ("Gated", "Promoted", "Aborted"))
             if self._state == "Gated":
-                await self._look_closer(trained, requests)
+                await self._check_answers(trained, requests)
             await self._until(lambda: self._state in ("Promoted", "Aborted"))
         console.print(check_statuses(self.traffic.answers, faulty=canary if faulty else ""), soft_wrap=True)
         reason = runner.now.run.message if runner.now.run else ""
@@ -88,8 +88,8 @@ class Shipment:
             return f"{canary} was caught and rolled back: {reason}"
         return f"everything is as it must be, {canary} is promoted: {reason}"
 
-    async def _look_closer(self, trained: Mapping[str, Trained], requests: int) -> None:
-        """What a person does at a gate: check answers, and let the run go on."""
+    async def _check_answers(self, trained: Mapping[str, Trained], requests: int) -> None:
+        """The work of a person at a gate: check the answers, then resume the run."""
         weights = self._stack.weights
 
         def answers() -> list[Answer]:
@@ -98,39 +98,39 @@ class Shipment:
         await self._until(lambda: self._state != "Gated" or len(answers()) >= requests)
         if self._state != "Gated":
             return
-        console, found = self._console, answers()
-        console.print(examples(self._races, found))
+        console, sample = self._console, answers()
+        console.print(examples(self._races, sample))
         console.print(
             "(decode to post: milliseconds in each stage of the transformer, of the batch that the row was in)"
         )
-        for told in (
-            latencies(found),
-            check_split(weights, found),
-            *check_answers(trained, self._races, found),
+        for line in (
+            latencies(sample),
+            check_split(weights, sample),
+            *check_answers(trained, self._races, sample),
             f"$ tandem rollout resume {self._runner.name} --reason 'the answers are right'",
         ):
-            console.print(told, soft_wrap=True, markup=False)
+            console.print(line, soft_wrap=True, markup=False)
         self._runner.ask("resume", comment="the answers are right")
 
     async def _until(self, holds: Callable[[], bool]) -> None:
-        """Wait, and tell what happens to the rollout meanwhile."""
+        """Wait for a condition, and print each change of the rollout meanwhile."""
         while True:
             self._stack.check()
             self._runner.check()
             self.traffic.check()
-            self._tell()
+            self._print_heading()
             if holds():
                 return
             await asyncio.sleep(POLL_SECONDS)
 
-    def _tell(self) -> None:
+    def _print_heading(self) -> None:
         moment = self._runner.now
-        told = heading(moment)
-        if told == self._told:
+        text = heading(moment)
+        if text == self._heading:
             return
-        self._told = told
-        self._console.print(told, soft_wrap=True, markup=False)
-        # where stable has nothing any more, nothing is compared
+        self._heading = text
+        self._console.print(text, soft_wrap=True, markup=False)
+        # once stable gets no requests, there is no comparison
         if moment.run is not None and moment.run.state in ("Gated", "Scaling", "Aborting") and moment.judgement.lines:
             self._console.print(verdicts(moment.judgement.lines))
 
@@ -144,10 +144,10 @@ def examples(races: pd.DataFrame, answers: Sequence[Answer], count: int = 5) -> 
     table = Table("athlete", "by", "predicted", "real", "degraded", box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for stage in STAGES:
         table.add_column(stage, justify="right")
-    wanted = list(range(count - 2))
-    wanted += [i for i, answer in enumerate(answers) if answer.variant != answers[0].variant][:1]
-    wanted += [i for i, answer in enumerate(answers) if "degraded" in answer.prediction][:1]
-    for index in dict.fromkeys(wanted):
+    indices = list(range(count - 2))
+    indices += [i for i, answer in enumerate(answers) if answer.variant != answers[0].variant][:1]
+    indices += [i for i, answer in enumerate(answers) if "degraded" in answer.prediction][:1]
+    for index in dict.fromkeys(indices):
         answer = answers[index]
         if answer.status != 200:
             continue
@@ -161,7 +161,7 @@ def examples(races: pd.DataFrame, answers: Sequence[Answer], count: int = 5) -> 
 
 
 def latencies(answers: Sequence[Answer]) -> str:
-    """Quantiles of what the client saw."""
+    """Quantiles of the latency at the client."""
     quantiles = np.quantile([answer.milliseconds for answer in answers], [0.5, 0.95, 0.99])
     p50, p95, p99 = (f"{value:.1f}" for value in quantiles)
     return f"seen by the client, {CONCURRENCY} at a time: p50 {p50} ms, p95 {p95} ms, p99 {p99} ms"

@@ -9,7 +9,7 @@ import pytest
 
 from tandem.package import ModelPackage
 from tandem_cli.local import LocalStack
-from tandem_cli.variants import choose
+from tandem_cli.variants import choose_variants
 
 ATHLETE = Path(__file__).parents[2] / "examples" / "athlete"
 sys.path.insert(0, str(ATHLETE))
@@ -32,6 +32,6 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def stack(bundles: Path) -> Iterator[LocalStack]:
     """A running stack with two variants and an empty store."""
-    variants = choose(ModelPackage.read(ATHLETE), weights={"v1": 70, "v2": 30}, bundles=bundles)
+    variants = choose_variants(ModelPackage.read(ATHLETE), weights={"v1": 70, "v2": 30}, bundles=bundles)
     with LocalStack(variants) as stack:
         yield stack

@@ -25,7 +25,7 @@ from tandem_cli.features import materialize_tables, tables_of, views_of
 from tandem_cli.local import LocalStack, Variant
 from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.rollout.state import StackFiles, stacks
-from tandem_cli.variants import choose
+from tandem_cli.variants import choose_variants
 from tandem_rollout.analysis.latency import LEAST_REQUESTS
 from tandem_rollout.status import RolloutStatus
 
@@ -39,7 +39,7 @@ def served(package: Path, bundles: Path, tmp_path_factory: pytest.TempPathFactor
     """A stack with a pair of each version, good and faulty, and the features in its store."""
     directory = tmp_path_factory.mktemp("faulty")
     subprocess.run([sys.executable, package / "faults.py", directory, *KINDS], check=True, capture_output=True)
-    good = choose(ModelPackage.read(package), weights={}, stable="v1", bundles=bundles)
+    good = choose_variants(ModelPackage.read(package), weights={}, stable="v1", bundles=bundles)
     faulty = [Variant(bundle.version, bundle, 0) for bundle in find(directory)]
     with filled(package, [*good, *faulty]) as stack:
         yield stack
@@ -192,7 +192,7 @@ def test_a_second_stack_of_a_model_has_a_name_of_its_own(stack: LocalStack, sett
 async def test_a_canary_whose_predictor_dies_is_let_go_and_the_stack_goes_on(
     package: Path, bundles: Path, settings: dict[str, Any]
 ) -> None:
-    variants = choose(ModelPackage.read(package), weights={}, canary="v2", bundles=bundles)
+    variants = choose_variants(ModelPackage.read(package), weights={}, canary="v2", bundles=bundles)
     assert {variant.name: variant.weight for variant in variants} == {"v1": 100, "v2": 0}
     with LocalStack(variants) as stack, RolloutRunner(stack, settings, canary="v2") as runner:
         await until(lambda: stack.weights["v2"] == 20)

@@ -9,12 +9,12 @@ import pytest
 from tandem.package import ModelPackage
 from tandem_cli.local import ChildDied, LocalStack, StackError, Variant
 from tandem_cli.local import pair as pairs
-from tandem_cli.variants import choose
+from tandem_cli.variants import choose_variants
 
 
 @pytest.fixture
 def variants(package: Path, bundles: Path) -> list[Variant]:
-    return choose(ModelPackage.read(package), weights={"v1": 1}, bundles=bundles)
+    return choose_variants(ModelPackage.read(package), weights={"v1": 1}, bundles=bundles)
 
 
 @pytest.fixture

@@ -20,15 +20,13 @@ from tandem_cli.local.ports import socket_path
 from tandem_cli.local.processes import LOOPBACK, Child, StackError
 from tandem_rollout.render.route import PIN_HEADER
 
-"""Sent by a client, it pins the variant; in an answer, it tells which variant gave it."""
-
 ADMIN_URL = "http://envoy-admin"
-"""Stands for the admin interface where an address is asked for; its requests go to the Unix socket."""
+"""URL of the admin interface, for clients that send its requests to the Unix socket."""
 
 ROUTES_NAME = "model"
 ROUTE_TIMEOUT = "30s"
 IDLE_TIMEOUT = "3s"
-"""Less than the transformers keep an idle connection, so that no request is sent into one that is being closed."""
+"""Shorter than the keep-alive of transformers, so that no request is sent on a connection that is being closed."""
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TYPE = "type.googleapis.com/"
@@ -55,8 +53,8 @@ def bootstrap(upstreams: Sequence[Upstream], *, port: int, routes_file: Path, ad
     Args:
         upstreams: The variants.
         port: Port of the one listener, for HTTP/1.1 and HTTP/2 alike; 0 for any free one.
-        routes_file: File with what :func:`routes` gives.
-        admin_socket: Unix socket of the admin interface, which can read all and stop Envoy: this user's only.
+        routes_file: File with the result of :func:`routes`.
+        admin_socket: Unix socket of the admin interface, which can stop Envoy: accessible for this user only.
     """
     connection_manager = {
         "@type": _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -88,7 +86,7 @@ def bootstrap(upstreams: Sequence[Upstream], *, port: int, routes_file: Path, ad
                 {
                     "name": "ingress",
                     "address": _address(port),
-                    # another process at the same port is a mistake, not a second worker
+                    # a second process with the same port is an error, not a worker
                     "enable_reuse_port": False,
                     "filter_chains": [
                         {
@@ -108,10 +106,11 @@ def bootstrap(upstreams: Sequence[Upstream], *, port: int, routes_file: Path, ad
 
 
 def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) -> dict[str, Any]:
-    """The content of the routes file, which gives every variant its share of the traffic.
+    """The content of the routes file, which gives each variant its share of the traffic.
 
-    Requests with a version in their path, or pinned by :data:`PIN_HEADER`, go where they say, whatever the weights.
-    They have clusters and a mark of their own: what decides about a version is what the weights sent there.
+    Requests with a version in their path, or pinned by :data:`PIN_HEADER`, go to that
+    variant, whatever the weights. They have clusters and a label of their own: metrics that decide about a version
+    count only requests that the weights sent to it.
 
     Args:
         model: Name of the model.
@@ -119,8 +118,7 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) 
         weights: Parts of the traffic, by variant; at least one is positive.
 
     Returns:
-        With a ``version_info`` that stands for the content: Envoy shows it once the routes are in force, and keeps the
-        old one when only that changes.
+        The content, with its hash as ``version_info``, which Envoy reports once the routes are in force.
     """
     check_weights(weights, versions)
     by_path = [
@@ -133,10 +131,12 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) 
         for variant in versions
         for grpc in (True, False)
     ]
-    served = ", ".join(sorted(set(versions.values())))
+    served_versions = ", ".join(sorted(set(versions.values())))
     unknown_versions = [
         _not_found(
-            {"prefix": f"/{api}/models/{model}/versions/"}, f"no such version; there are {served}", "version_not_found"
+            {"prefix": f"/{api}/models/{model}/versions/"},
+            f"no such version; there are {served_versions}",
+            "version_not_found",
         )
         for api in ("v1", "v2")
     ]
@@ -162,13 +162,13 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) 
 
 
 def check_weights(weights: Mapping[str, int], variants: Mapping[str, Any] | Sequence[str]) -> None:
-    """Refuse weights that name no or another variant, are negative, or are all zero.
+    """Check that weights name known variants, are not negative, and not all zero.
 
     Raises:
-        StackError: saying which.
+        StackError: if they do not.
     """
-    if strange := sorted(set(weights) - set(variants)):
-        raise StackError(f"no variant is called {', '.join(strange)}; there are {', '.join(variants)}")
+    if unknown := sorted(set(weights) - set(variants)):
+        raise StackError(f"unknown variant {', '.join(unknown)}; there are {', '.join(variants)}")
     if any(weight < 0 for weight in weights.values()):
         raise StackError("a weight must not be negative")
     if not sum(weights.values()):
@@ -204,7 +204,7 @@ class Envoy:
 
         self._model, self._versions = model, dict(versions)
         self.admin_socket = socket_path(directory, "envoy")
-        # a directory that nothing else writes to, since Envoy reads the file again after each change in it
+        # a directory of its own, since Envoy reads the file again after each change in the directory
         self._routes_file = directory / "routes" / "routes.json"
         self._routes_file.parent.mkdir()
         self._write_routes(weights)
@@ -216,7 +216,7 @@ class Envoy:
         self.child: Child = processes.start("envoy", [*command, *options], log=directory / "envoy.log", ports=[port])
 
     def ready(self) -> bool:
-        """Whether it takes requests."""
+        """Whether it accepts requests."""
         try:
             return bool(get_text_at(self.admin_socket, "/ready").strip() == "LIVE")
         except OSError:
@@ -235,15 +235,15 @@ class Envoy:
             seconds: How long to wait at most.
 
         Raises:
-            StackError: if the weights make no sense, or Envoy does not take them.
+            StackError: if the weights are invalid, or not in force in time.
         """
         revision = self._write_routes(weights)
         processes.wait_until(
-            lambda: self.revision() == revision, [self.child], seconds=seconds, what="Envoy to take the new weights"
+            lambda: self.revision() == revision, [self.child], seconds=seconds, what="Envoy to apply the weights"
         )
 
     def revision(self) -> str:
-        """Name of the routes that are in force; empty where there are none."""
+        """``version_info`` of the routes that are in force; empty if there are none."""
         try:
             dump = self._admin("/config_dump?resource=dynamic_route_configs")
         except OSError:
@@ -251,23 +251,23 @@ class Envoy:
         return next((str(config.get("version_info", "")) for config in dump.get("configs", [])), "")
 
     def answered(self) -> dict[str, dict[str, int]]:
-        """How many answers came from each variant since the start: class of the status (``2xx``), by variant."""
+        """Number of responses of each variant since the start, by variant, then class of the status (``2xx``)."""
         stats = self._admin("/stats?format=json&filter=/(http|grpc)(-pinned)?\\.upstream_rq_[1-5]xx$")["stats"]
-        answered: dict[str, dict[str, int]] = {variant: {} for variant in self._versions}
+        responses: dict[str, dict[str, int]] = {variant: {} for variant in self._versions}
         for stat in stats:
             cluster, _, counter = stat.get("name", "").removeprefix("cluster.").rpartition(".")
             variant, _, _ = cluster.rpartition("/")
-            if variant in answered:
+            if variant in responses:
                 status = counter.removeprefix("upstream_rq_")
-                answered[variant][status] = answered[variant].get(status, 0) + stat["value"]
-        return answered
+                responses[variant][status] = responses[variant].get(status, 0) + stat["value"]
+        return responses
 
     def _admin(self, target: str) -> Any:
         return json.loads(get_text_at(self.admin_socket, target))
 
     def _write_routes(self, weights: Mapping[str, int]) -> str:
         rendered = routes(self._model, self._versions, weights)
-        # Envoy reads the file when another is moved into its place, and so never half of it
+        # the file is replaced in one step, so that Envoy never reads a part of it
         scratch = self._routes_file.with_suffix(".new")
         scratch.write_text(json.dumps(rendered, indent=2))
         scratch.replace(self._routes_file)
@@ -338,7 +338,7 @@ def _route(match: dict[str, Any], variant: str, *, grpc: bool) -> dict[str, Any]
         "match": _matching(match, grpc=grpc),
         "route": {"cluster": cluster_name(variant, grpc=grpc, pinned=True), "timeout": ROUTE_TIMEOUT},
         "request_headers_to_add": [_header(TRAFFIC_HEADER, PINNED)],
-        "response_headers_to_add": [_told(variant)],
+        "response_headers_to_add": [_variant_header(variant)],
     }
 
 
@@ -348,7 +348,7 @@ def _weighted(weights: Mapping[str, int], *, grpc: bool) -> dict[str, Any]:
             "name": cluster_name(variant, grpc=grpc),
             "weight": weight,
             "request_headers_to_add": [_header(TRAFFIC_HEADER, WEIGHTED)],
-            "response_headers_to_add": [_told(variant)],
+            "response_headers_to_add": [_variant_header(variant)],
         }
         for variant, weight in weights.items()
     ]
@@ -363,7 +363,7 @@ def _pin(variant: str) -> dict[str, Any]:
     return {"name": PIN_HEADER, "string_match": {"exact": variant}}
 
 
-def _told(variant: str) -> dict[str, Any]:
+def _variant_header(variant: str) -> dict[str, Any]:
     return _header(PIN_HEADER, variant)
 
 

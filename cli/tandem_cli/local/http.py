@@ -10,49 +10,49 @@ from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 _TIMEOUT_SECONDS = 5.0
-# a proxy that is set for the world outside must not be asked for 127.0.0.1
+# without a proxy: one that the environment names cannot reach this loopback interface
 _opener = build_opener(ProxyHandler({}))
 
 
 def get_text(url: str) -> str:
-    """Body of an answer.
+    """Body of the response to a GET.
 
     Raises:
-        OSError: if there is none, or its status is an error.
+        OSError: if the server does not respond, or with an error.
     """
     try:
-        with _opener.open(url, timeout=_TIMEOUT_SECONDS) as answer:
-            return str(answer.read(), "utf-8")
+        with _opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
+            return str(response.read(), "utf-8")
     except HTTPException as error:
         raise OSError(f"{url}: {error}") from error
 
 
 def get_json(url: str) -> Any:
-    """Body of an answer, which is JSON.
+    """Body of the response to a GET, parsed as JSON.
 
     Raises:
-        OSError: if there is none, or its status is an error.
+        OSError: if the server does not respond, or with an error.
     """
     return json.loads(get_text(url))
 
 
 def get_text_at(path: Path, target: str) -> str:
-    """Body of an answer over a Unix socket.
+    """Body of the response to a GET over a Unix socket.
 
     Args:
         path: The socket.
         target: Path and query of the request.
 
     Raises:
-        OSError: if there is none, or its status is an error.
+        OSError: if the server does not respond, or with an error.
     """
     connection = _UnixConnection(path)
     try:
         connection.request("GET", target)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise OSError(f"{path}: {target}: status {answer.status}")
-        return str(answer.read(), "utf-8")
+        response = connection.getresponse()
+        if response.status != 200:
+            raise OSError(f"{path}: {target}: status {response.status}")
+        return str(response.read(), "utf-8")
     except HTTPException as error:
         raise OSError(f"{path}: {error}") from error
     finally:
@@ -60,7 +60,7 @@ def get_text_at(path: Path, target: str) -> str:
 
 
 def is_ready(port: int) -> bool:
-    """Whether the server of the Open Inference Protocol on a local port says that it is ready."""
+    """Whether the server of the Open Inference Protocol on a local port is ready."""
     try:
         get_text(f"http://127.0.0.1:{port}/v2/health/ready")
     except OSError:

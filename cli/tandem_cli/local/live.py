@@ -1,4 +1,4 @@
-"""A table of what the local stack does at present, and the same as plain lines where there is no terminal."""
+"""A live table of what the local stack does, and plain lines instead where there is no terminal."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from tandem_cli.local.stack import LocalStack
 from tandem_cli.output import Console
 
 WINDOW_SECONDS = 10.0
-"""The table tells about this last stretch of time."""
+"""The table shows this last period."""
 
 REFRESH_SECONDS = 1.0
 LINE_SECONDS = 10.0
 CHECK_SECONDS = 0.2
-"""How soon the end of a process is told."""
+"""From one check of the processes to the next."""
 
 
 @dataclass(frozen=True)
 class Scraped:
-    """All variants at one moment.
+    """What all variants measured up to one moment.
 
     Attributes:
         at: Seconds on a monotonic clock.
-        variants: By variant, since its start.
+        variants: What each variant measured since its start.
     """
 
     at: float
@@ -44,23 +44,23 @@ class Scraped:
 
     @classmethod
     def now(cls, stack: LocalStack) -> Scraped:
-        """Scrape all transformers of a stack, but those of pairs that have ended.
+        """Scrape the transformers of a stack, except those of variants with one that has ended.
 
         Raises:
-            OSError: if one cannot be reached.
+            OSError: if a transformer cannot be reached.
         """
         running = {name for name, pair in stack.pairs.items() if all(child.runs for child in pair.transformers)}
-        urls = {variant: urls for variant, urls in stack.metrics_urls.items() if variant in running}
-        return cls(time.monotonic(), {variant: scrape(each) for variant, each in urls.items()})
+        variants = {variant: scrape(urls) for variant, urls in stack.metrics_urls.items() if variant in running}
+        return cls(time.monotonic(), variants)
 
 
 @dataclass(frozen=True)
 class Window:
-    """What happened between two scrapes.
+    """What all variants measured between two scrapes.
 
     Attributes:
         seconds: Time between them.
-        variants: By variant.
+        variants: What each variant measured.
     """
 
     seconds: float
@@ -68,7 +68,7 @@ class Window:
 
     @classmethod
     def between(cls, earlier: Scraped, later: Scraped) -> Window:
-        """The stretch from one scrape to another."""
+        """The window from one scrape to a later one."""
         variants = {name: measured - earlier.variants[name] for name, measured in later.variants.items()}
         return cls(later.at - earlier.at, variants)
 
@@ -82,45 +82,45 @@ def table(window: Window, weights: Mapping[str, int]) -> Table:
     """A table that fits a terminal of 80 columns.
 
     Args:
-        window: What to show.
+        window: The window to show.
         weights: The weights that are set, by variant.
     """
-    shown = Table(caption="milliseconds: p50 / p95 / p99 of the last seconds", caption_justify="left")
-    shown.add_column("")
+    grid = Table(caption="milliseconds: p50 / p95 / p99 of the last seconds", caption_justify="left")
+    grid.add_column("")
     for variant in window.variants:
-        shown.add_column(variant, justify="right")
-    wanted, had = split(weights), window.shares
+        grid.add_column(variant, justify="right")
+    targets, shares = split(weights), window.shares
     columns = [(name, measured) for name, measured in window.variants.items()]
-    shown.add_row("share set / had", *(f"{_percent(wanted[name])} / {_percent(had[name])}" for name, _ in columns))
-    shown.add_row("requests per second", *(f"{_rate(measured, window):.1f}" for _, measured in columns))
-    shown.add_row("errors", *(_alarming(measured.errors) for _, measured in columns))
-    shown.add_row("degraded rows", *(f"{sum(measured.degraded.values()):.0f}" for _, measured in columns))
-    shown.add_section()
+    grid.add_row("share set / had", *(f"{_percent(targets[name])} / {_percent(shares[name])}" for name, _ in columns))
+    grid.add_row("requests per second", *(f"{_rate(measured, window):.1f}" for _, measured in columns))
+    grid.add_row("errors", *(_alarming(measured.errors) for _, measured in columns))
+    grid.add_row("degraded rows", *(f"{sum(measured.degraded.values()):.0f}" for _, measured in columns))
+    grid.add_section()
     for stage in (TOTAL, *STAGES):
-        shown.add_row(stage, *(_quantiles(measured.seconds.get(stage, Histogram())) for _, measured in columns))
-    return shown
+        grid.add_row(stage, *(_quantiles(measured.seconds.get(stage, Histogram())) for _, measured in columns))
+    return grid
 
 
 def line(window: Window, weights: Mapping[str, int]) -> str:
-    """The same on one line."""
-    wanted, had = split(weights), window.shares
+    """The same on one line of text."""
+    targets, shares = split(weights), window.shares
     return "; ".join(
-        f"{name} {_percent(wanted[name])} set, {_percent(had[name])} had, {_rate(measured, window):.1f} req/s, "
+        f"{name} {_percent(targets[name])} set, {_percent(shares[name])} had, {_rate(measured, window):.1f} req/s, "
         f"{_quantiles(measured.seconds.get(TOTAL, Histogram()))} ms, {measured.errors:.0f} errors"
         for name, measured in window.variants.items()
     )
 
 
 def watch(stack: LocalStack, console: Console, runner: RolloutRunner | None = None) -> NoReturn:
-    """Show what a stack does, until interrupted.
+    """Show what a stack does, until an interruption.
 
     Args:
         stack: The stack.
-        console: Where.
-        runner: Of its rollout, which is shown too.
+        console: The console that shows it.
+        runner: The runner of its rollout, which is shown too.
 
     Raises:
-        ChildDied: if a process of the stack ends that is needed.
+        ChildDied: if a process ends that the stack needs.
         KeyboardInterrupt: on Ctrl-C.
     """
     notices = _Notices(stack, console, runner)
@@ -128,18 +128,21 @@ def watch(stack: LocalStack, console: Console, runner: RolloutRunner | None = No
         with Live(console=console, auto_refresh=False, transient=True) as live:
             live.update(table(Window.between(*[Scraped.now(stack)] * 2), stack.weights), refresh=True)
             _watch(
-                stack, REFRESH_SECONDS, lambda window: live.update(_shown(window, stack, runner), refresh=True), notices
+                stack,
+                REFRESH_SECONDS,
+                lambda window: live.update(_renderable(window, stack, runner), refresh=True),
+                notices,
             )
     _watch(stack, LINE_SECONDS, lambda window: _print_line(window, stack, console), notices)
 
 
 class _Notices:
-    """Tells once what has happened: to processes that are spared, and to the rollout."""
+    """Prints each event once: the end of a variant that the stack can lose, and changes of the rollout."""
 
     def __init__(self, stack: LocalStack, console: Console, runner: RolloutRunner | None) -> None:
         self._stack, self._console, self._runner = stack, console, runner
         self._ended: set[str] = set()
-        self._told = ""
+        self._heading = ""
 
     def check(self) -> None:
         for variant, died in self._stack.check().items():
@@ -148,17 +151,17 @@ class _Notices:
                 self._print(f"{died}\n{variant} is out of service; the stack goes on without it")
         if self._runner is not None:
             self._runner.check()
-            told = heading(self._runner.now)
-            if told != self._told:
-                self._told = told
-                self._print(told)
+            current = heading(self._runner.now)
+            if current != self._heading:
+                self._heading = current
+                self._print(current)
 
     def _print(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _watch(stack: LocalStack, interval: float, show: Callable[[Window], None], notices: _Notices) -> NoReturn:
-    """Call ``show`` with the last stretch of time, again and again."""
+    """Call ``show`` with the last window at each interval."""
     history = deque([Scraped.now(stack)])
     due = time.monotonic() + interval
     while True:
@@ -170,18 +173,18 @@ def _watch(stack: LocalStack, interval: float, show: Callable[[Window], None], n
         try:
             history.append(Scraped.now(stack))
         except OSError:
-            continue  # one that is ending: the next check says which
+            continue  # a transformer is ending: the next check reports it
         while history[-1].at - history[0].at > max(WINDOW_SECONDS, 1.5 * interval):
             history.popleft()
         show(Window.between(history[0], history[-1]))
 
 
-def _shown(window: Window, stack: LocalStack, runner: RolloutRunner | None) -> RenderableType:
-    shown = table(window, stack.weights)
+def _renderable(window: Window, stack: LocalStack, runner: RolloutRunner | None) -> RenderableType:
+    grid = table(window, stack.weights)
     moment = runner.now if runner is not None else Moment()
     if not moment.judgement.lines:
-        return shown
-    return Group(shown, verdicts(moment.judgement.lines))
+        return grid
+    return Group(grid, verdicts(moment.judgement.lines))
 
 
 def _print_line(window: Window, stack: LocalStack, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""The InferenceRollout of a local stack: what a model package says of rollouts, as a manifest for a cluster."""
+"""The InferenceRollout of a local stack: the rollout settings of a model package, as a manifest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CANARY: Final[dict[str, Any]] = {
     "bake": "10s",
     "progressDeadline": "1m",
 }
-"""Nobody waits for minutes at a laptop."""
+"""Shorter than on a cluster, for a person who waits at a laptop."""
 
 ANALYSIS: Final[dict[str, Any]] = {"interval": "2s", "warmup": "2s", "timeout": "15m", "source": "pods"}
 
@@ -32,18 +32,18 @@ def rollout_name(model: str) -> str:
     return (plain if plain[:1].isalpha() else f"m-{plain}")[:_LONGEST_NAME].strip("-")
 
 
-def make(settings: Mapping[str, Any], *, name: str, model: str, version: str) -> dict[str, Any]:
+def build_manifest(settings: Mapping[str, Any], *, name: str, model: str, version: str) -> dict[str, Any]:
     """The manifest of a package's rollout.
 
     Args:
-        settings: ``[tool.tandem]`` of the package. Its table ``rollout`` may have ``strategy`` and ``analysis``, in the
-            words of an InferenceRollout; what it leaves out is as in :data:`CANARY` and :data:`ANALYSIS`.
+        settings: ``[tool.tandem]`` of the package. Its table ``rollout`` may have ``strategy`` and ``analysis``, as
+            in the spec of an InferenceRollout; their defaults are :data:`CANARY` and :data:`ANALYSIS`.
         name: Name of the rollout.
         model: Name of the model.
-        version: The version that is wanted.
+        version: The desired version.
 
     Raises:
-        StackError: if the table makes no sense.
+        StackError: if the table is invalid.
     """
     table = _table(settings.get("rollout", {}), "rollout", {"strategy", "analysis"})
     strategy = _table(table.get("strategy", {}), "rollout.strategy", {"canary"})
@@ -70,19 +70,19 @@ def make(settings: Mapping[str, Any], *, name: str, model: str, version: str) ->
 
 
 def with_version(manifest: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """A manifest that asks for another version, as a further generation; the same one where it asks for it already."""
+    """A manifest with another desired version, as the next generation; unchanged if it has this version already."""
     if manifest["spec"]["bundle"]["image"] == version:
         return dict(manifest)
     metadata = {**manifest["metadata"], "generation": manifest["metadata"]["generation"] + 1}
     return {**manifest, "metadata": metadata, "spec": {**manifest["spec"], "bundle": {"image": version}}}
 
 
-def _table(value: Any, name: str, known: set[str] | None = None) -> Mapping[str, Any]:
-    """A table of the settings, with no other keys than those that are known here."""
+def _table(value: Any, name: str, keys: set[str] | None = None) -> Mapping[str, Any]:
+    """A table of the settings, which may have only some keys."""
     if not isinstance(value, Mapping):
         raise StackError(f"[tool.tandem.{name}] must be a table")
-    if known is not None and (strange := sorted(set(value) - known)):
-        hint = did_you_mean(strange[0], known)
-        names = " and ".join(sorted(known))
-        raise StackError(f"[tool.tandem.{name}] may have {names} here, not {', '.join(strange)}{hint}")
+    if keys is not None and (unknown := sorted(set(value) - keys)):
+        hint = did_you_mean(unknown[0], keys)
+        names = " and ".join(sorted(keys))
+        raise StackError(f"[tool.tandem.{name}] may have {names} here, not {', '.join(unknown)}{hint}")
     return value

@@ -1,4 +1,4 @@
-"""The pair of one variant: a predictor and its transformers, as the processes that their images run."""
+"""The pair of one variant: a predictor and its transformers, started as their images start them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,23 @@ from tandem_cli.local.processes import LOOPBACK, Child
 
 
 @dataclass(frozen=True)
+class Variant:
+    """One version with a share of the traffic.
+
+    Attributes:
+        name: Name of the variant, as in the header ``x-model-variant``.
+        bundle: The version that it serves.
+        weight: Its part of the traffic, relative to the sum of all weights.
+    """
+
+    name: str
+    bundle: Bundle
+    weight: int
+
+
+@dataclass(frozen=True)
 class Pair:
-    """The running processes of one variant; made by :func:`start`.
+    """The processes of one variant; started by :func:`start`.
 
     Attributes:
         predictor: The predictor.
@@ -36,6 +51,11 @@ class Pair:
     def children(self) -> tuple[Child, ...]:
         """All its processes."""
         return (*self.transformers, self.predictor)
+
+    @property
+    def runs(self) -> bool:
+        """Whether none of its processes has ended."""
+        return all(child.runs for child in self.children)
 
     def ready(self) -> bool:
         """Whether all its processes are ready."""
@@ -59,7 +79,7 @@ def start(
     protocol: str = "v2",
     processes_per_variant: int = 1,
 ) -> Pair:
-    """Start the processes of a variant; they are not ready yet when this returns.
+    """Start the processes of a variant, without waiting until they are ready.
 
     Args:
         variant: Name of the variant.
@@ -74,8 +94,8 @@ def start(
     predictor = _start(
         "tandem_predictor", f"predictor-{variant}", bundle, directory, [predictor_port, predictor_grpc_port], []
     )
-    own_port = predictor_grpc_port if protocol == "grpc-v2" else predictor_port
-    flags = ["--predictor_host", f"{LOOPBACK}:{own_port}", "--predictor_protocol", protocol]
+    port = predictor_grpc_port if protocol == "grpc-v2" else predictor_port
+    flags = ["--predictor_host", f"{LOOPBACK}:{port}", "--predictor_protocol", protocol]
     flags += ["--store", store_url, "--explain"]
     transformers, pairs_of_ports = [], [(next(ports), next(ports)) for _ in range(processes_per_variant)]
     for number, (http_port, grpc_port) in enumerate(pairs_of_ports, 1):
@@ -91,7 +111,7 @@ def _start(
     http_port, grpc_port = map(str, ports)
     command = [sys.executable, "-m", module, "--model_dir", str(bundle.path.resolve()), "--host", LOOPBACK]
     command += ["--http_port", http_port, "--grpc_port", grpc_port, *flags]
-    # what a library leaves among temporary files goes with the stack
+    # temporary files that a library leaves behind are removed with the stack
     return processes.start(
         name, command, log=directory / f"{name}.log", environment={"TMPDIR": str(directory)}, ports=ports
     )

@@ -10,36 +10,39 @@ from pathlib import Path
 from tandem_cli.local.processes import LOOPBACK, StackError
 
 _LONGEST_PATH = 107 if sys.platform == "linux" else 103
-"""Bytes of a socket's path."""
+"""Maximum length of a socket's path in bytes."""
 
-_given: set[int] = set()
+_returned: set[int] = set()
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, none of which this process was given before.
+    """Ports that no process listens on, and that this function has not returned before.
 
-    Another process can still take one before it is used: whoever starts a server there must be ready to try again.
+    Another process can still take one before it is used, so a caller that starts a server must be able to try again.
     """
-    with ExitStack() as held:
+    with ExitStack() as listeners:
         ports: list[int] = []
         while len(ports) < count:
-            # held until all are found, so that the kernel gives each only once
-            listener = held.enter_context(socket.socket())
+            # all stay open until the last, so that the kernel returns each port once
+            listener = listeners.enter_context(socket.socket())
             listener.bind((LOOPBACK, 0))
             port: int = listener.getsockname()[1]
-            if port not in _given:
+            if port not in _returned:
                 ports.append(port)
-        _given.update(ports)
+        _returned.update(ports)
         return ports
 
 
 def socket_path(directory: Path, name: str) -> Path:
-    """Path of a Unix socket that only those reach who may enter the directory.
+    """Path of a Unix socket, reachable only for those who may enter the directory.
 
     Raises:
-        StackError: The path is longer than one of a socket may be.
+        StackError: if the path is too long for a socket.
     """
     path = directory / f"{name}.sock"
     if len(str(path).encode()) > _LONGEST_PATH:
-        raise StackError(f"{path} is too long for a socket, {_LONGEST_PATH} bytes: set TMPDIR to a shorter directory")
+        raise StackError(
+            f"{path} is longer than {_LONGEST_PATH} bytes, the limit for a socket",
+            advice="set TMPDIR to a shorter directory",
+        )
     return path

@@ -1,4 +1,4 @@
-"""Child processes that are watched, stopped in order, and never outlive their parent."""
+"""Child processes: watched, stopped in order, and never left behind by their parent."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tandem import TandemError
+from tandem_cli.errors import AdvisedError
 
 GRACE_SECONDS = 10.0
 LOOPBACK = "127.0.0.1"
 TAIL_LINES = 20
 POLL_SECONDS = 0.02
+_PORT_HINT = "another program has the port; choose a different one with --port, or omit --port"
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-class StackError(TandemError):
-    """The local stack cannot be started or has come apart; the message says what to do."""
+class StackError(AdvisedError):
+    """The local stack cannot be started, or a part of it has failed."""
 
 
 class ChildDied(StackError):
-    """A process of the stack ended by itself.
+    """A process of the stack ended unexpectedly.
 
     Attributes:
-        name: Which one.
+        name: Name of the process.
         exit_code: Its exit code, negative for a signal.
         log_tail: The last lines of its log.
         port_was_taken: Whether another process has a port that it was to listen on.
@@ -42,7 +43,7 @@ class ChildDied(StackError):
     def __init__(self, name: str, exit_code: int, log_tail: str, *, port_was_taken: bool = False) -> None:
         how = f"was ended by {_signal_name(-exit_code)}" if exit_code < 0 else f"ended with exit code {exit_code}"
         tail = f"; the end of its log:\n{log_tail}" if log_tail else "; its log is empty"
-        super().__init__(f"{name} {how}{tail}")
+        super().__init__(f"{name} {how}{tail}", advice=_PORT_HINT if port_was_taken else None)
         self.name = name
         self.exit_code = exit_code
         self.log_tail = log_tail
@@ -51,10 +52,10 @@ class ChildDied(StackError):
 
 @dataclass
 class Child:
-    """One process of the stack; made by :func:`start`.
+    """One process of the stack; started by :func:`start`.
 
     Attributes:
-        name: What it is called in messages.
+        name: Its name in messages.
         process: The process.
         log: File with its standard output and error.
         ports: Ports of the loopback interface that it listens on.
@@ -77,10 +78,10 @@ class Child:
         return self.process.poll() is None
 
     def check(self) -> None:
-        """Make sure that it runs.
+        """Check that it runs.
 
         Raises:
-            ChildDied: if it has ended without being told to.
+            ChildDied: if it has ended, and was not stopped.
         """
         exit_code = self.process.poll()
         if exit_code is not None and not self._stopping:
@@ -93,18 +94,18 @@ class Child:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def terminate(self) -> None:
-        """Ask it to stop, without waiting."""
+        """Send it SIGTERM, without waiting."""
         self._stopping = True
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once, with all processes that it started itself."""
+        """Kill it, with all processes that it started itself."""
         self._stopping = True
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
         try:
-            # its whole group, which it leads
+            # the group that it leads: itself and all that it started
             os.killpg(self.process.pid, number)
         except ProcessLookupError:
             return
@@ -118,16 +119,16 @@ def start(
     environment: Mapping[str, str] | None = None,
     ports: Iterable[int] = (),
 ) -> Child:
-    """Start a process that dies with the calling thread, so call this from the main thread.
+    """Start a process that ends with the calling thread, so call this from the main thread.
 
     It leads a process group of its own: Ctrl-C in a terminal reaches the parent only, which then stops its children
     in order.
 
     Args:
-        name: What it is called in messages.
+        name: Its name in messages.
         command: Program and arguments.
         log: File that receives its standard output and error.
-        environment: Variables to set besides the parent's own.
+        environment: Variables to set in addition to those of the parent.
         ports: Ports of the loopback interface that it is going to listen on.
 
     Raises:
@@ -165,14 +166,14 @@ def wait_until(condition: Callable[[], bool], children: Iterable[Child], *, seco
     """Wait for a condition while all children run.
 
     Args:
-        condition: Asked again and again.
-        children: Processes whose end is the end of waiting.
+        condition: Evaluated every :data:`POLL_SECONDS`.
+        children: Processes that must run meanwhile.
         seconds: How long to wait at most.
-        what: What is waited for, for the message.
+        what: Name of the condition in the message.
 
     Raises:
         ChildDied: if a child ends before.
-        StackError: if the condition does not come true in time.
+        StackError: if the condition is not true in time.
     """
     watched = list(children)
     deadline = time.monotonic() + seconds
@@ -181,7 +182,9 @@ def wait_until(condition: Callable[[], bool], children: Iterable[Child], *, seco
             child.check()
         if time.monotonic() > deadline:
             tails = "\n".join(f"{child.name}: {tail}" for child in watched if (tail := child.log_tail(5)))
-            raise StackError(f"waited {seconds:g} s for {what}, in vain{'; logs end with' if tails else ''}\n{tails}")
+            raise StackError(
+                f"timed out after {seconds:g} s waiting for {what}{'; the logs end with' if tails else ''}\n{tails}"
+            )
         time.sleep(POLL_SECONDS)
 
 
@@ -201,20 +204,20 @@ def stop(children: Sequence[Child], *, grace: float = GRACE_SECONDS) -> None:
         except subprocess.TimeoutExpired:
             child.kill()
             child.process.wait()
-        # what it started itself may have stayed behind
+        # processes that it started itself may still run
         child.kill()
 
 
 def _dying_with(parent: int, libc: ctypes.CDLL) -> Callable[[], Any]:
-    """What runs in the child between fork and exec: ask the kernel for SIGKILL when the parent ends."""
+    """The function that runs in the child between fork and exec: it requests SIGKILL for when the parent ends."""
     prctl = libc.prctl
 
-    def ask() -> None:
+    def request_signal() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-        if os.getppid() != parent:  # ended before the kernel was asked
+        if os.getppid() != parent:  # the parent ended before the request
             os._exit(1)
 
-    return ask
+    return request_signal
 
 
 def _signal_name(number: int) -> str:

@@ -1,4 +1,4 @@
-"""How a rollout of the local stack is told: a line for each move, a table of what the metrics say."""
+"""How a rollout of the local stack is shown: a line for each change, and a table of its metrics."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.PROVIDER_ERR
 
 
 def heading(moment: Moment) -> str:
-    """Where a run stands, with the weights that are set, and why; empty before the first."""
+    """The progress of a run, with its weights and reason, on one line; empty before the first run."""
     run, status = moment.run, moment.status
     if run is None:
         return f"rollout: {status.message}" if status.reason else ""
-    told = f"rollout {run.number}, {run.stable} to {run.canary}: {status.progress} ({status.weights})"
-    return f"{told}: {run.message}" if run.message else told
+    text = f"rollout {run.number}, {run.stable} to {run.canary}: {status.progress} ({status.weights})"
+    return f"{text}: {run.message}" if run.message else text
 
 
 def verdicts(lines: Sequence[Line]) -> Table:
@@ -47,5 +47,5 @@ def verdicts(lines: Sequence[Line]) -> Table:
             Text(line.verdict.value, style=_STYLES.get(line.verdict, "")),
         )
     if any(not line.gate for line in lines):
-        table.caption, table.caption_justify = "* only reported, decides nothing", "left"
+        table.caption, table.caption_justify = "* informational, not a gate", "left"
     return table

@@ -1,4 +1,4 @@
-"""Moves the rollout of a local stack along, beside whatever else is done."""
+"""Runs the rollout of a local stack, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from tandem_rollout.sources.open import open_source
 from tandem_rollout.sources.scrape import ScrapeSource
 from tandem_rollout.status import RolloutStatus
 
-MOVE_SECONDS: Final = 0.25
-"""From one move to the next."""
+RECONCILE_SECONDS: Final = 0.25
+"""From one reconciliation to the next."""
 
 SCRAPE_SECONDS: Final = 2.0
-"""Longest time of a read of counters."""
+"""Timeout of a scrape of counters."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """How a rollout stands.
+    """The state of a rollout at one moment.
 
     Attributes:
         run: The run; None before the first.
-        judgement: What the metrics said when they were looked at last.
-        status: The same as it was written down.
+        judgement: What the metrics said at the last sample.
+        status: The status as it was written last.
     """
 
     run: Run | None = None
@@ -54,13 +54,13 @@ class Moment:
 
 
 class RolloutRunner:
-    """The rollout of a stack that runs; a context manager, inside that of the stack.
+    """The rollout of a running stack; a context manager, to be entered inside that of the stack.
 
     Args:
         stack: The stack.
         settings: ``[tool.tandem]`` of its package.
-        canary: Version to begin with; None to wait until a person starts one.
-        source: What reads the counters; by default what the analysis names.
+        canary: Version to start with; None to wait until a person starts one.
+        source: Reads the counters; by default the source that the analysis names.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class RolloutRunner:
     ) -> None:
         weights = stack.weights
         version = canary or max(weights, key=lambda name: weights[name])
-        self.name = _free(manifests.rollout_name(stack.model))
+        self.name = _free_name(manifests.rollout_name(stack.model))
         self._files = StackFiles(self.name)
-        self._manifest = manifests.make(settings, name=self.name, model=stack.model, version=version)
+        self._manifest = manifests.build_manifest(settings, name=self.name, model=stack.model, version=version)
         self._backend = LocalBackend(stack, self._files, self._manifest)
-        self._told = Stack(
+        self._description = Stack(
             pid=os.getpid(),
             url=stack.url,
             admin_socket=str(stack.admin_socket),
@@ -93,10 +93,10 @@ class RolloutRunner:
         self._now = Moment()
         self._failure: BaseException | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="rollout", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
 
     def __enter__(self) -> Self:
-        self._files.begin(self._told, self._manifest)
+        self._files.begin(self._description, self._manifest)
         self._thread.start()
         return self
 
@@ -109,42 +109,42 @@ class RolloutRunner:
 
     @property
     def now(self) -> Moment:
-        """How the rollout stands."""
+        """The present state of the rollout."""
         return self._now
 
     def ask(self, verb: Verb, *, version: str = "", comment: str = "") -> None:
-        """Ask for something, as ``tandem rollout`` does.
+        """Send a command, as ``tandem rollout`` does.
 
         Args:
-            verb: What to do.
-            version: With ``start``, the version that is to follow.
-            comment: Why, in the words of whoever asks.
+            verb: The command.
+            version: With ``start``, the version to start.
+            comment: Why, in the user's own words, for the history.
         """
         self._files.ask(Asked(id=uuid.uuid4().hex, verb=verb, by=here(), comment=comment, version=version))
 
     def check(self) -> None:
-        """Make sure that it goes on.
+        """Check that the rollout still runs.
 
         Raises:
-            BaseException: what has ended it.
+            BaseException: the exception that ended its thread.
         """
         if self._failure is not None:
             raise self._failure
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         try:
-            asyncio.run(self._move_on())
+            asyncio.run(self._reconcile_all())
         except BaseException as error:
-            # check() raises it where somebody sees it
+            # check() raises it in the main thread
             self._failure = error
 
-    async def _move_on(self) -> None:
+    async def _reconcile_all(self) -> None:
         source = self._source or self._open_source()
         analyst = Analyst(source, StateKeeper(self._files))
         try:
             while not self._stopping.is_set():
-                await self._move(analyst)
-                await asyncio.to_thread(self._stopping.wait, MOVE_SECONDS)
+                await self._reconcile(analyst)
+                await asyncio.to_thread(self._stopping.wait, RECONCILE_SECONDS)
         finally:
             await source.close()
 
@@ -153,20 +153,20 @@ class RolloutRunner:
             return open_source(self._backend.analysis)
         return ScrapeSource(client=open_client(seconds=SCRAPE_SECONDS, sockets=self._sockets))
 
-    async def _move(self, analyst: Analyst) -> None:
+    async def _reconcile(self, analyst: Analyst) -> None:
         backend, run, now = self._backend, self._now.run, time.time()
-        judgement, trouble = Judgement(), None
+        judgement, problem = Judgement(), None
         try:
             run, judgement = await advance(backend, analyst, backend.schedule, backend.analysis, run, now)
         except (TandemError, OSError) as error:
-            # what was written is made so with the next move; the stack's own check tells of a process that has ended
-            run, trouble = backend.written or run, Cause("StackError", str(error))
-        backend.tell(run, judgement, now, trouble)
+            # the next reconciliation applies what was written; the check of the stack reports a process that has ended
+            run, problem = backend.written or run, Cause("StackError", str(error))
+        backend.tell(run, judgement, now, problem)
         self._now = Moment(run, backend.judgement, backend.status)
 
 
-def _free(name: str) -> str:
-    """A name that no other stack has."""
-    taken = set(stacks())
-    others = (f"{name[:19].rstrip('-')}-{number}" for number in itertools.count(2))
-    return next(free for free in itertools.chain([name], others) if free not in taken)
+def _free_name(name: str) -> str:
+    """A name that no stack has."""
+    names = set(stacks())
+    numbered = (f"{name[:19].rstrip('-')}-{number}" for number in itertools.count(2))
+    return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in names)

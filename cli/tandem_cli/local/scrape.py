@@ -1,4 +1,4 @@
-"""What the transformers of a variant measured, read from their Prometheus metrics. Pure but for :func:`scrape`."""
+"""What the transformers of a variant measured, parsed from their Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from prometheus_client.parser import text_string_to_metric_families
 from tandem_cli.local.http import get_text
 
 TOTAL = "total"
-"""Stands among the stages for the whole request: ``tandem_request_seconds``."""
+"""Name of the whole request among the stages: ``tandem_request_seconds``."""
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Observations counted into buckets.
+    """Observations, counted in buckets.
 
     Attributes:
-        buckets: How many observations are at most so large, by upper edge, ascending; the last edge is infinite.
+        buckets: Number of observations up to an upper edge, by that edge, ascending; the last edge is infinite.
     """
 
     buckets: Mapping[float, float] = field(default_factory=dict)
 
     @property
     def count(self) -> float:
-        """How many observations there are."""
+        """Number of observations."""
         return max(self.buckets.values(), default=0.0)
 
-    def __add__(self, other: Histogram) -> Histogram:
-        return self._combined(other, 1.0)
+    def __add__(self, summand: Histogram) -> Histogram:
+        return self._combined(summand, 1.0)
 
     def __sub__(self, earlier: Histogram) -> Histogram:
         return self._combined(earlier, -1.0)
 
     def quantile(self, q: float) -> float:
-        """Value below which a share ``q`` of the observations lies, as Prometheus' ``histogram_quantile`` estimates it.
+        """The q-quantile, estimated like ``histogram_quantile`` of Prometheus.
 
-        Within a bucket, observations count as evenly spread; beyond the last finite edge, that edge is given.
+        Observations are assumed to be evenly spread within a bucket; the result is at most the last finite edge.
 
         Args:
             q: Between 0 and 1.
 
         Returns:
-            NaN where nothing was observed.
+            The quantile; NaN without observations.
         """
         rank = q * self.count
         if not self.count:
@@ -59,9 +59,9 @@ class Histogram:
             lower, below = (lower if math.isinf(edge) else edge), cumulative
         return lower
 
-    def _combined(self, other: Histogram, sign: float) -> Histogram:
-        edges = sorted({*self.buckets, *other.buckets})
-        return Histogram({edge: self.buckets.get(edge, 0.0) + sign * other.buckets.get(edge, 0.0) for edge in edges})
+    def _combined(self, operand: Histogram, sign: float) -> Histogram:
+        edges = sorted({*self.buckets, *operand.buckets})
+        return Histogram({edge: self.buckets.get(edge, 0.0) + sign * operand.buckets.get(edge, 0.0) for edge in edges})
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ class Measured:
     """What one variant measured: since its start, or between two scrapes.
 
     Attributes:
-        codes: Answers by HTTP status.
+        codes: Responses by HTTP status.
         seconds: Durations by stage, :data:`TOTAL` included.
-        degraded: Rows answered without all stored values, by reason.
+        degraded: Rows predicted without all stored values, by reason.
     """
 
     codes: Mapping[str, float] = field(default_factory=dict)
@@ -80,21 +80,21 @@ class Measured:
 
     @property
     def requests(self) -> float:
-        """Answers of any status."""
+        """Number of responses."""
         return sum(self.codes.values())
 
     @property
     def errors(self) -> float:
-        """Answers that say that something is wrong on this side: 5xx, and 429."""
+        """Number of responses with a status that the server is to blame for: 5xx and 429."""
         return sum(count for code, count in self.codes.items() if code.startswith("5") or code == "429")
 
-    def __add__(self, other: Measured) -> Measured:
-        stages = {*self.seconds, *other.seconds}
+    def __add__(self, summand: Measured) -> Measured:
+        stages = {*self.seconds, *summand.seconds}
         none = Histogram()
         return Measured(
-            _sum(self.codes, other.codes, 1.0),
-            {stage: self.seconds.get(stage, none) + other.seconds.get(stage, none) for stage in stages},
-            _sum(self.degraded, other.degraded, 1.0),
+            _sum(self.codes, summand.codes, 1.0),
+            {stage: self.seconds.get(stage, none) + summand.seconds.get(stage, none) for stage in stages},
+            _sum(self.degraded, summand.degraded, 1.0),
         )
 
     def __sub__(self, earlier: Measured) -> Measured:
@@ -107,7 +107,7 @@ class Measured:
 
 
 def parse(text: str) -> Measured:
-    """Read one transformer's metrics.
+    """Parse the metrics of one transformer.
 
     Args:
         text: In Prometheus' text format.
@@ -128,16 +128,16 @@ def parse(text: str) -> Measured:
 
 
 def scrape(urls: Iterable[str]) -> Measured:
-    """What the transformers at the given URLs measured since their start, together.
+    """What some transformers measured since their start, summed.
 
     Raises:
-        OSError: if one cannot be reached.
+        OSError: if a transformer cannot be reached.
     """
     return sum((parse(get_text(url)) for url in urls), Measured())
 
 
 def split(counts: Mapping[str, float]) -> dict[str, float]:
-    """Share of each variant, given how much traffic each had; NaN where there was none."""
+    """Share of each variant in a sum of counts; NaN if the sum is 0."""
     total = sum(counts.values())
     return {variant: count / total if total else math.nan for variant, count in counts.items()}
 

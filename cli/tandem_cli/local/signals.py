@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP as one interruption, after which nothing disturbs the stopping."""
+"""Ctrl-C, SIGTERM and SIGHUP as one interruption, after which further ones are ignored."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_AGAIN_S = 0.01
+_RESEND_SECONDS = 0.01
 
 
 @contextmanager
 def until_interrupted() -> Iterator[None]:
-    """Run the body until one of these signals, the first of which raises ``KeyboardInterrupt`` in it and ends here.
+    """Run the body until one of these signals; the first raises ``KeyboardInterrupt`` in it, which is caught here.
 
-    Further ones are ignored, so that the body's own ``finally`` runs to its end. For the main thread.
+    Further ones are ignored, so that each ``finally`` of the body is completed. For the main thread.
     """
     interrupted: int | None = None
 
@@ -28,22 +28,22 @@ def until_interrupted() -> Iterator[None]:
             interrupted = number
             raise KeyboardInterrupt
 
-    def lost(unraisable: sys.UnraisableHookArgs) -> None:
-        """Python drops what is raised while it throws an object away: then the signal has to come again."""
+    def resend(unraisable: sys.UnraisableHookArgs) -> None:
+        """Python drops an exception that is raised in a finalizer: then the signal is sent again."""
         nonlocal interrupted
         if interrupted is None or unraisable.exc_type is not KeyboardInterrupt:
             hook(unraisable)
             return
         number, interrupted = interrupted, None
-        threading.Timer(_AGAIN_S, os.kill, (os.getpid(), number)).start()
+        threading.Timer(_RESEND_SECONDS, os.kill, (os.getpid(), number)).start()
 
-    before = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    hook, sys.unraisablehook = sys.unraisablehook, lost
+    previous = {number: signal.signal(number, interrupt) for number in _SIGNALS}
+    hook, sys.unraisablehook = sys.unraisablehook, resend
     try:
         yield
     except KeyboardInterrupt:
         return
     finally:
         sys.unraisablehook = hook
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,62 +1,26 @@
-"""The local stack: started as a whole, watched as a whole, stopped as a whole."""
+"""The local stack: started, watched and stopped as a whole."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tandem import Bundle
-from tandem_cli.local import pair as pairs
-from tandem_cli.local import processes, valkey
-from tandem_cli.local.directory import Directory
-from tandem_cli.local.envoy import Envoy, Upstream, check_weights
-from tandem_cli.local.pair import Pair
+from tandem_cli.local.envoy import Envoy, check_weights
+from tandem_cli.local.pair import Pair, Variant
 from tandem_cli.local.processes import LOOPBACK, Child, ChildDied, StackError
+from tandem_cli.local.running import RunningStack
 from tandem_cli.local.scrape import split
 
-START_SECONDS = 90.0
 TRIES = 3
-"""How often the stack is started anew when another process takes one of its ports."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One version with a share of the traffic.
-
-    Attributes:
-        name: Name of the variant, as in the header ``x-model-variant``.
-        bundle: The version that it serves.
-        weight: Its part of the traffic, relative to the sum of all weights.
-    """
-
-    name: str
-    bundle: Bundle
-    weight: int
-
-
-@dataclass
-class _Running:
-    """What runs, and where its files are."""
-
-    directory: Directory
-    valkey: Child
-    store_url: str
-    pairs: dict[str, Pair] = field(default_factory=dict)
-    envoy: Envoy | None = None
-
-    @property
-    def children(self) -> list[Child]:
-        own = [self.envoy.child] if self.envoy else []
-        return [*own, *(child for pair in self.pairs.values() for child in pair.children), self.valkey]
+"""How often the stack is started when another process takes one of its ports."""
 
 
 class LocalStack:
     """Valkey, one pair per variant, and Envoy, all on the loopback interface; a context manager.
 
-    Start it from the main thread: its processes end with the thread that started them, however that ends.
+    Start it from the main thread: its processes end with the thread that started them, even if that is killed.
 
     Args:
         variants: Versions of one model; their weights are the first split.
@@ -66,7 +30,7 @@ class LocalStack:
         fill: Called with the store's URL while the pairs start, to write the features.
 
     Raises:
-        StackError: if the variants are no versions of one model, or their weights make no sense.
+        StackError: if the variants are not versions of one model, or their weights are invalid.
     """
 
     def __init__(
@@ -86,7 +50,7 @@ class LocalStack:
         self._weights = {variant.name: variant.weight for variant in variants}
         self._protocol, self._processes, self._port = protocol, processes, port
         self._fill = fill
-        self._running: _Running | None = None
+        self._running: RunningStack | None = None
         self._spare: frozenset[str] = frozenset()
 
     def __enter__(self) -> Self:
@@ -143,15 +107,15 @@ class LocalStack:
 
     @property
     def children(self) -> list[Child]:
-        """All processes; empty where the stack does not run."""
+        """All processes; empty if the stack does not run."""
         return self._running.children if self._running else []
 
     def start(self) -> None:
-        """Start everything and wait until all of it is ready.
+        """Start all processes and wait until they are ready.
 
         Raises:
             ChildDied: if a process ends instead.
-            StackError: if the stack does not get ready in time.
+            StackError: if a process is not ready in time.
             TandemError: of ``fill``.
         """
         for tries_left in reversed(range(TRIES)):
@@ -164,33 +128,27 @@ class LocalStack:
                     raise
 
     def stop(self) -> None:
-        """Stop everything, the front first, and remove its files; nothing happens where nothing runs."""
+        """Stop all processes, Envoy first, and remove their files; does nothing if the stack does not run."""
         running, self._running = self._running, None
-        if running is None:
-            return
-        if running.envoy is not None:
-            processes.stop([running.envoy.child])
-        processes.stop([child for pair in running.pairs.values() for child in pair.transformers])
-        processes.stop([pair.predictor for pair in running.pairs.values()])
-        processes.stop([running.valkey])
-        running.directory.remove()
+        if running is not None:
+            running.stop()
 
     def spare(self, variants: Iterable[str]) -> None:
-        """Say without which variants the stack goes on: those that a rollout can take the traffic from.
+        """Set the variants that the stack can lose: those from which a rollout can take the traffic.
 
         Args:
-            variants: Their names; the others are needed.
+            variants: Their names; the stack needs the others.
         """
         self._spare = frozenset(variants)
 
     def check(self) -> dict[str, ChildDied]:
-        """Make sure that every process runs that is needed.
+        """Check that every process runs that the stack needs.
 
         Returns:
-            By variant, what has ended of those that are spared.
+            By variant that the stack can lose, the first of its processes that has ended.
 
         Raises:
-            ChildDied: naming a needed one that does not, with the end of its log.
+            ChildDied: if a process that the stack needs has ended; with the end of its log.
         """
         if self._running is None:
             return {}
@@ -213,56 +171,30 @@ class LocalStack:
             weights: By variant; variants left out get none.
 
         Raises:
-            StackError: if they make no sense, or do not come into force.
+            StackError: if they are invalid, or do not come into force.
         """
         self._envoy.set_weights(weights)
         self._weights = {variant.name: weights.get(variant.name, 0) for variant in self.variants}
 
     def answered(self) -> dict[str, dict[str, int]]:
-        """Answers that came from each variant since the start, as Envoy counts them: by variant, then ``2xx`` etc."""
+        """Responses of each variant since the start, as Envoy counts them: by variant, then ``2xx`` etc."""
         return self._envoy.answered()
 
     def measured_split(self) -> dict[str, float]:
-        """Share of each variant in all answers since the start, pinned requests included; NaN before the first."""
+        """Share of each variant in all responses since the start, of pinned requests too; NaN before the first."""
         return split({variant: sum(classes.values()) for variant, classes in self.answered().items()})
 
     def _start(self) -> None:
-        place = Directory()
-        try:
-            running = self._running = _Running(place, valkey.start(place.path), valkey.url(place.path))
-        except BaseException:
-            place.remove()
-            raise
-        directory = place.path
-        for variant in self.variants:
-            running.pairs[variant.name] = pairs.start(
-                variant.name,
-                variant.bundle,
-                store_url=running.store_url,
-                directory=directory,
-                protocol=self._protocol,
-                processes_per_variant=self._processes,
-            )
-        running.envoy = Envoy(
-            [Upstream(name, pair.http_ports, pair.grpc_ports) for name, pair in running.pairs.items()],
-            model=self.model,
-            versions={variant.name: variant.bundle.version for variant in self.variants},
-            weights=self._weights,
-            port=self._port,
-            directory=directory,
-        )
-        self._wait(lambda: valkey.answers(directory), "valkey")
+        running = self._running = RunningStack.begin()
+        running.start_pairs(self.variants, protocol=self._protocol, processes_per_variant=self._processes)
+        running.start_envoy(self.variants, self._weights, port=self._port)
+        running.wait_for_store()
         if self._fill is not None:
             self._fill(running.store_url)
-        for name, pair in running.pairs.items():
-            self._wait(pair.ready, f"the pair of {name}")
-        self._wait(running.envoy.ready, "envoy")
-
-    def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        processes.wait_until(condition, self.children, seconds=START_SECONDS, what=what)
+        running.wait_for_pairs()
 
     @property
-    def _up(self) -> _Running:
+    def _up(self) -> RunningStack:
         if self._running is None:
             raise StackError("the stack does not run")
         return self._running

@@ -13,7 +13,7 @@ _NAME = "valkey"
 
 
 def start(directory: Path) -> Child:
-    """Start Valkey on a Unix socket in a directory; it has no port, and nothing is kept on disk.
+    """Start Valkey on a Unix socket in a directory; it has no port, and writes nothing to disk.
 
     Raises:
         StackError: if there is no server for this platform, or the directory's path is too long for a socket.

@@ -1,26 +1,30 @@
-"""``tandem bundle``: look at a bundle, and prove that it is whole."""
+"""``tandem bundle``: show a bundle, verify it, and build an image of it."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 
 from tandem import Bundle, EmbeddedModel
-from tandem_cli.image import image
+from tandem_cli.errors import FAILED, AdvisedError
+from tandem_cli.image import BASE, write_context
 from tandem_cli.output import Console, Format, OutputOption, print_json
 
-commands = typer.Typer(no_args_is_help=True, help="Look at a bundle, prove that it is whole, ship it.")
+commands = typer.Typer(no_args_is_help=True, help="Show a bundle, verify it, build an image of it.")
 
-commands.command("image")(image)
-
-PROOFS = {
+PROOFS: Final = {
     "training": "training: outputs are those of the training framework",
     "transport": "transport only: outputs are those of ONNX Runtime when the bundle was written",
 }
 """What replaying golden rows proves, by ``proof`` of the manifest."""
+
+_BUILDERS: Final = ("docker", "podman", "buildah")
 
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", exists=True, file_okay=False, help="Directory of a bundle.")
@@ -29,9 +33,9 @@ BundleArgument = Annotated[
 
 @commands.command()
 def show(path: BundleArgument, output: OutputOption = Format.TABLE) -> None:
-    """Show what a bundle is: version, deployment API, and the order of the model's columns.
+    """Show a bundle: its version, deployment API, and the order of the model's columns.
 
-    Exit codes: 0 shown, 1 the bundle is refused, 2 the command line is invalid.
+    Exit codes: 0 shown, 1 the bundle is invalid, 2 the command line is invalid.
     """
     bundle = Bundle.open(path)
     if output is Format.JSON:
@@ -41,7 +45,7 @@ def show(path: BundleArgument, output: OutputOption = Format.TABLE) -> None:
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
         table.add_row(name, value)
-    # a digest in two pieces cannot be copied: on a narrow terminal the line goes on, as any other
+    # a digest in two pieces cannot be copied: on a narrow terminal the line wraps
     console = Console(highlight=False)
     console.width = max(console.width, max(map(len, facts)) + 4 + len(bundle.digest))
     console.print(table)
@@ -57,6 +61,50 @@ def verify(path: BundleArgument) -> None:
     rows = len(model.bundle.golden_inputs().inputs or ())
     proof = "" if model.bundle.manifest.proof == "training" else ", which prove transport only"
     typer.echo(f"{model.bundle.hop_name} is whole: {rows} golden rows replayed{proof}, digest {model.bundle.digest}")
+
+
+@commands.command()
+def image(
+    path: BundleArgument,
+    tag: Annotated[str | None, typer.Option("--tag", "-t", help="Name of the image; default: NAME:DIGEST8.")] = None,
+    base: Annotated[str, typer.Option(help="Base image; it must contain `cp`.")] = BASE,
+    builder: Annotated[
+        str | None,
+        typer.Option(help=f"Program that builds: {', '.join(_BUILDERS)}. Default: the first that is installed."),
+    ] = None,
+    context: Annotated[
+        Path | None, typer.Option(help="Write Dockerfile and files to this directory instead of building.")
+    ] = None,
+) -> None:
+    """Build an OCI image of a bundle, after verifying every byte of it.
+
+    Exit codes: 0 built or written, 1 the bundle is invalid or the builder failed, 2 the command line is invalid.
+    """
+    bundle = Bundle.open(path)
+    name = tag or f"{bundle.name}:{bundle.digest[:8]}"
+    if context is not None:
+        if context.resolve().is_relative_to(bundle.path.resolve()):
+            raise typer.BadParameter(f"{context} is in the bundle", param_hint="--context")
+        try:
+            if context.exists() and any(context.iterdir()):
+                raise typer.BadParameter(f"{context} is not empty", param_hint="--context")
+            write_context(bundle, context, base)
+        except OSError as error:
+            raise typer.BadParameter(f"{context}: {error.strerror}", param_hint="--context") from None
+        typer.echo(f"wrote {context}; build it: docker build -t {name} {context}")
+        return
+    program = builder or next(filter(shutil.which, _BUILDERS), None)
+    if program is None:
+        raise AdvisedError(
+            f"none of {', '.join(_BUILDERS)} is installed", advice="write the build context with --context"
+        )
+    if shutil.which(program) is None:
+        raise typer.BadParameter(f"{program} is not installed", param_hint="--builder")
+    with tempfile.TemporaryDirectory() as directory:
+        write_context(bundle, Path(directory), base)
+        if subprocess.run([program, "build", "-t", name, directory], check=False).returncode:
+            raise typer.Exit(FAILED)
+    typer.echo(f"built {name} of {bundle.hop_name}")
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:

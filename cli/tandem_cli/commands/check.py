@@ -1,4 +1,4 @@
-"""``tandem check``: what is wrong with a model package, before it is trained or served."""
+"""``tandem check``: find the mistakes of a model package before it is trained or served."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_package(
 ) -> None:
     """Check a model package: declaration, transforms, settings, and what a new version would break for clients.
 
-    Exit codes: 0 all is well, 1 a finding failed, 2 the command line is invalid.
+    Exit codes: 0 no check failed, 1 a check failed, 2 the command line is invalid.
     """
     findings = _findings(path, against)
     if output is Format.JSON:

@@ -1,4 +1,4 @@
-"""``tandem up``: everything that serves a model, on this machine."""
+"""``tandem up``: serve a model on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.local.signals import until_interrupted
 from tandem_cli.output import Console, Format, OutputOption, print_json
 from tandem_cli.requests import example_row
-from tandem_cli.variants import choose, parse_weights
+from tandem_cli.variants import choose_variants, parse_weights
 
 
 class Protocol(StrEnum):
@@ -32,13 +32,15 @@ def up(
     path: Annotated[Path, typer.Argument(metavar="PATH", exists=True, file_okay=False, help="A model package.")],
     weight: Annotated[
         list[str] | None,
-        typer.Option(metavar="VERSION=NUMBER", help="Part of the traffic; by default as in \\[tool.tandem.weights]."),
+        typer.Option(metavar="VERSION=NUMBER", help="Weight of a version; by default as in \\[tool.tandem.weights]."),
     ] = None,
     stable: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="The version that has all the traffic; the others wait.")
+        str | None,
+        typer.Option(metavar="VERSION", help="The version that gets all the traffic; the others get none yet."),
     ] = None,
     canary: Annotated[
-        str | None, typer.Option(metavar="VERSION", help="Begin a canary of this version at once, judged by metrics.")
+        str | None,
+        typer.Option(metavar="VERSION", help="Start a canary of this version at once; metrics decide about it."),
     ] = None,
     protocol: Annotated[Protocol, typer.Option(help="How transformer and predictor talk.")] = Protocol.V2,
     processes: Annotated[int, typer.Option(min=1, help="Transformers for each version.")] = 1,
@@ -46,21 +48,21 @@ def up(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")] = 0,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Serve a model here: Valkey with its features, a pair for each version, and Envoy in front.
+    """Serve a model on this machine: Valkey with its features, a pair for each version, and Envoy in front.
 
-    Runs until Ctrl-C or SIGTERM, then stops everything that it started.
+    Runs until Ctrl-C or SIGTERM, then stops all its processes.
 
-    Exit codes: 0 stopped when asked to, 1 something failed, 2 the command line is invalid.
+    Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 a process or the store failed, 2 the command line is invalid.
     """
     console = Console()
-    told = Console(stderr=True) if output is Format.JSON else console
+    messages = Console(stderr=True) if output is Format.JSON else console
     if weight and (stable or canary):
-        raise typer.BadParameter("give either --weight, or --stable and --canary")
+        raise typer.BadParameter("--weight cannot be combined with --stable or --canary")
     if canary and canary == stable:
-        raise typer.BadParameter("--canary and --stable must be two versions")
+        raise typer.BadParameter("--canary and --stable must be different versions")
     package = ModelPackage.read(path)
     weights = parse_weights(weight or [])
-    variants = choose(package, weights=weights, bundles=bundles, stable=stable, canary=canary)
+    variants = choose_variants(package, weights=weights, bundles=bundles, stable=stable, canary=canary)
     with (
         until_interrupted(),
         LocalStack(
@@ -68,41 +70,43 @@ def up(
             protocol=protocol.value,
             processes=processes,
             port=port,
-            fill=lambda url: _fill(package, url, told),
+            fill=lambda url: _fill(package, url, messages),
         ) as stack,
         RolloutRunner(stack, package.settings, canary=canary) as runner,
     ):
         if output is Format.JSON:
-            print_json({**description(stack), "rollout": runner.name})
+            print_json({**describe(stack), "rollout": runner.name})
         else:
             introduce(stack, console)
             console.print(f"rollout: {runner.name}", highlight=False)
-        watch(stack, told, runner)
-    told.print("stopped")
+        watch(stack, messages, runner)
+    messages.print("stopped")
 
 
 def introduce(stack: LocalStack, console: Console) -> None:
     """Print where a stack listens, and a request to begin with."""
     shares = ", ".join(f"{variant.name} {variant.weight}" for variant in stack.variants)
     console.print(f"[bold]{stack.model}[/] is served at [bold]{stack.url}[/] (weights: {shares})", soft_wrap=True)
-    console.print(f"HTTP and gRPC alike; Envoy's admin interface is at the socket {stack.admin_socket}", soft_wrap=True)
-    console.print(curl(stack), soft_wrap=True, highlight=False, markup=False)
+    console.print(
+        f"It takes HTTP and gRPC. Envoy's admin interface is at the socket {stack.admin_socket}", soft_wrap=True
+    )
+    console.print(curl_command(stack), soft_wrap=True, highlight=False, markup=False)
 
 
-def description(stack: LocalStack) -> dict[str, object]:
-    """The same for programs."""
+def describe(stack: LocalStack) -> dict[str, object]:
+    """The same as JSON-encodable values."""
     return {
         "model": stack.model,
         "url": stack.url,
         "admin_socket": str(stack.admin_socket),
         "store_url": stack.store_url,
-        "variants": [_described(variant) for variant in stack.variants],
+        "variants": [_describe_variant(variant) for variant in stack.variants],
         "processes": {child.name: child.pid for child in stack.children},
     }
 
 
-def curl(stack: LocalStack) -> str:
-    """A command that asks for a prediction."""
+def curl_command(stack: LocalStack) -> str:
+    """A curl command that requests a prediction."""
     body = json.dumps({"instances": [example_row(stack.variants[0].bundle)]})
     url = f"{stack.url}/v1/models/{stack.model}:predict"
     return f"curl -s {url} -H 'content-type: application/json' -d {shlex.quote(body)}"
@@ -112,7 +116,7 @@ def _fill(package: ModelPackage, store_url: str, console: Console) -> None:
     materialize_tables(views_of(package.load()), tables_of(package), store_url, console)
 
 
-def _described(variant: Variant) -> dict[str, object]:
+def _describe_variant(variant: Variant) -> dict[str, object]:
     return {
         "name": variant.name,
         "version": variant.bundle.version,

@@ -1,4 +1,4 @@
-"""``tandem init``: a new model package, small and complete, to be changed into one's own."""
+"""``tandem init``: write a new model package, small and complete, to start from."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ _TAKEN: Final = sys.stdlib_module_names | {"numpy", "onnx", "pyarrow", "tandem",
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the model, such as delivery-time.")],
     directory: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to write it; by default NAME in this directory.")
+        Path | None, typer.Option(metavar="DIR", help="Directory to write to; by default NAME in this directory.")
     ] = None,
 ) -> None:
     """Write a new model package: a declaration, a training script and settings, with comments.
 
     It passes `tandem check`, trains in seconds and is served by `tandem up`.
 
-    Exit codes: 0 written, 1 it cannot be written, 2 the command line is invalid.
+    Exit codes: 0 written, 1 the package cannot be written, 2 the command line is invalid.
     """
     check_name(name)
     path = directory or Path(name)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise AdvisedError(f"{path} exists already; nothing was written", advice="choose another name, or --directory")
+        raise AdvisedError(f"{path} already exists; nothing was written", advice="choose another name, or --directory")
     try:
         write(path, name)
     except OSError as error:
         raise AdvisedError(f"{path} cannot be written: {error.strerror}", advice="choose another --directory") from None
-    typer.echo(f"wrote {path}: a model that predicts how long a delivery takes, to be changed into yours")
-    typer.echo("next:")
+    typer.echo(f"wrote {path}: a model that predicts how long a delivery takes; change it into yours")
+    typer.echo("next steps:")
     for command in (f"cd {path}", "tandem check .", "python train.py", "tandem up . --port 8080"):
         typer.echo(f"  {command}")
 
@@ -57,7 +57,7 @@ def check_name(name: str) -> None:
     """Check the name of a new model.
 
     Raises:
-        typer.BadParameter: naming the rule that it breaks.
+        typer.BadParameter: if it is invalid, with the rule that it breaks.
     """
     schema = msgspec.json.schema(RolloutName)
     if not re.fullmatch(schema["pattern"], name) or len(name) > schema["maxLength"]:
@@ -65,7 +65,7 @@ def check_name(name: str) -> None:
     module = _module(name)
     if keyword.iskeyword(module) or module in _TAKEN:
         raise typer.BadParameter(
-            f"{name!r} would be the Python module {module!r}, which there is already", param_hint="NAME"
+            f"{name!r} would be the Python module {module!r}, which already exists", param_hint="NAME"
         )
 
 
@@ -73,11 +73,11 @@ def write(path: Path, name: str) -> None:
     """Write a model package.
 
     Args:
-        path: Its directory, which is made where it is missing.
-        name: Name of the model, which :func:`check_name` has let pass.
+        path: Its directory, which is created if it does not exist.
+        name: Name of the model, which :func:`check_name` accepts.
 
     Raises:
-        OSError: if that cannot be done.
+        OSError: if a file cannot be written.
     """
     for source, target in _FILES.items():
         file = path / target.replace("my_model", _module(name))

@@ -1,4 +1,4 @@
-"""``tandem materialize``: feature tables to an online store."""
+"""``tandem materialize``: write feature tables to an online store."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from tandem_cli.output import Console
 def materialize_package(
     path: Annotated[Path, typer.Argument(metavar="PATH", exists=True, file_okay=False, help="A model package.")],
     store: Annotated[str, typer.Option(metavar="URL", help="Online store, such as redis://localhost:6379/0.")],
-    view: Annotated[str | None, typer.Option(help="Only this feature view; by default all of the model's.")] = None,
+    view: Annotated[str | None, typer.Option(help="Only this feature view; by default all views of the model.")] = None,
     source: Annotated[
         Path | None,
         typer.Option(metavar="FILE", exists=True, help="Parquet file; by default the one in \\[tool.tandem.features]."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace values of the store that have a later event time, too.")
+        bool, typer.Option("--overwrite", help="Also replace values of the store that have a later event time.")
     ] = False,
 ) -> None:
     """Write the newest features of every entity to the online store, where it has no newer ones.
 
-    Exit codes: 0 all is written, 1 something failed, 2 the command line is invalid. Running it again is safe.
+    Exit codes: 0 all tables are written, 1 a table or the store failed, 2 the command line is
+    invalid. Running it again is safe.
     """
     if store.startswith("memory:"):
         raise typer.BadParameter(
-            "memory:// is gone when this command ends: name the store that transformers read", param_hint="--store"
+            "memory:// ends with this command; name the store that transformers read", param_hint="--store"
         )
     package = ModelPackage.read(path)
     views = views_of(package.load())
@@ -40,7 +41,7 @@ def materialize_package(
         views = {view: views[view]}
     if source is not None and len(views) != 1:
         raise typer.BadParameter(
-            f"say with --view which one the file is for: {', '.join(views)}", param_hint="--source"
+            f"the file is for one view; choose it with --view: {', '.join(views)}", param_hint="--source"
         )
     tables = dict.fromkeys(views, source) if source is not None else tables_of(package)
     materialize_tables(views, tables, store, Console(), overwrite=overwrite)

@@ -8,10 +8,10 @@ from typing import Final, Protocol
 
 import msgspec
 
-from tandem_rollout.analysis.clients import with_client_shares
 from tandem_rollout.analysis.counts import NOTHING
-from tandem_rollout.analysis.gather import gather, prepare
+from tandem_rollout.analysis.gather import gather, with_client_shares
 from tandem_rollout.analysis.judge import Line, judge, promoted
+from tandem_rollout.analysis.prepare import prepare
 from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.analysis.record import Note, Record, noted
 from tandem_rollout.analysis.verdict import Decision
@@ -180,8 +180,8 @@ class Analyst:
         empty = Record(run=run.number, plan=run.plan, started=float(int(run.started)))
         if self._record is not None and _same(self._record, empty):
             return self._record
-        kept = await self._keeper.load(run.number)
-        record = kept if kept is not None and _same(kept, empty) else empty
+        stored = await self._keeper.load(run.number)
+        record = stored if stored is not None and _same(stored, empty) else empty
         self._record = self._kept = record
         self._read, self._due, self._turn, self._tried = None, 0.0, 0.0, -math.inf
         self._windows, self._arms, self._weight, self._earlier = {}, None, None, {}
@@ -201,13 +201,15 @@ class Analyst:
         """Which other weights requests may have been shared out by, and until when."""
         if weight != self._weight:
             self._changed = now
-        others = {self._weight} if routed is None or now >= self._changed + _LATEST_S else {self._weight, routed}
-        for other in others - {weight, None}:
-            if other is not None:
-                self._earlier[other] = now + FOLLOWS_S
-                self._due = now + FOLLOWS_S if other == self._weight else min(self._due, now + FOLLOWS_S)
+        weights = {self._weight} if routed is None or now >= self._changed + _LATEST_S else {self._weight, routed}
+        for percentage in weights - {weight, None}:
+            if percentage is not None:
+                self._earlier[percentage] = now + FOLLOWS_S
+                self._due = now + FOLLOWS_S if percentage == self._weight else min(self._due, now + FOLLOWS_S)
         self._earlier = {
-            other: until for other, until in self._earlier.items() if other != weight and until > now - _FORGOTTEN_S
+            percentage: until
+            for percentage, until in self._earlier.items()
+            if percentage != weight and until > now - _FORGOTTEN_S
         }
         self._weight = weight
 

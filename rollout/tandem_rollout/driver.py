@@ -51,16 +51,16 @@ async def advance(
     Returns:
         The run as it is from now on, and what the metrics say.
     """
-    seen = backend.seen(run)
+    snapshot = backend.seen(run)
     judgement = Judgement()
     looked = False
     if run is not None and not run.ended and not run.returns:
         # where the canary has weight and no pods there is nothing to ask first
-        looked = not run.weight or seen.canary.running
+        looked = not run.weight or snapshot.canary.running
         if looked:
-            judgement = await analyst.look(analysis, run, await backend.arms(run), now, routed=seen.routed)
-        seen = replace(seen, decision=judgement.decision, looks=judgement.looks)
-    after = decide(schedule, run, seen, now)
+            judgement = await analyst.look(analysis, run, await backend.arms(run), now, routed=snapshot.routed)
+        snapshot = replace(snapshot, decision=judgement.decision, looks=judgement.looks)
+    after = decide(schedule, run, snapshot, now)
     if after is None:
         return None, judgement
     if run is not None and looked and run.step < len(schedule.steps) <= after.step:
@@ -70,7 +70,7 @@ async def advance(
         await analyst.read(analysis, run, await backend.arms(run), now)
     if after is not run:
         await backend.write(after, judgement)
-    await backend.make(after, desired(schedule, after, seen.stable, seen.canary))
+    await backend.make(after, desired(schedule, after, snapshot.stable, snapshot.canary))
     if after is not run:
         await _tell(analyst, run, after, now)
     return after, judgement

@@ -160,7 +160,7 @@ def measure(sums: Sums, dispersion: float | Floats = 1.0) -> Measured:
     log, over, under = np.log(p_safe / q_safe), np.where(hit, q / p_safe, 0.0), np.where(hit, p / q_safe, 0.0)
     raw = ((p - q) * log).sum(axis=-1)
     bins = hit.sum(axis=-1)
-    biases = [np.maximum(bins - 2.0 + each.sum(axis=-1), 0.0) / 2.0 for each in (over, under)]
+    biases = [np.maximum(bins - 2.0 + ratio.sum(axis=-1), 0.0) / 2.0 for ratio in (over, under)]
     bias = (1.0 - share) * biases[0] + share * biases[1]
     variance = (1.0 - share) * _variance(p, log - over) + share * _variance(q, -log - under)
     far = np.maximum(variance / np.maximum(4.0 * raw, 1e-9), 1.0)
@@ -217,7 +217,7 @@ def information_to_decide(distance: float, *, limit: float, error: float, freedo
         return math.inf
     evidence = log_below if distance < limit else log_above
 
-    def known(information: Floats) -> Bools:
+    def decides(information: Floats) -> Bools:
         same = np.ones_like(information)
         expected = Measured(
             distance=same * distance,
@@ -230,7 +230,7 @@ def information_to_decide(distance: float, *, limit: float, error: float, freedo
         )
         return evidence(expected, limit) >= -math.log(error)
 
-    return _first(known, 1.0, _MOST)
+    return _first(decides, 1.0, _MOST)
 
 
 def psi(canary: npt.ArrayLike, stable: npt.ArrayLike) -> float:
@@ -273,7 +273,7 @@ def _first(holds: Callable[[Floats], Bools], low: float, high: float) -> float:
     """The least number of a range from which on something holds; ``inf`` where it does nowhere."""
     for _ in range(_ROUNDS):
         numbers = np.geomspace(low, high, _CUTS)
-        at = int(np.argmax(held)) if (held := holds(numbers)).any() else _CUTS
+        at = int(np.argmax(mask)) if (mask := holds(numbers)).any() else _CUTS
         if at == _CUTS:
             return math.inf
         low, high = float(numbers[max(at - 1, 0)]), float(numbers[at])

@@ -62,7 +62,7 @@ def update(evidence: Evidence, canary: Sequence[float], stable: Sequence[float])
         raise ValueError("rows are counted in other bins than the evidence")
     more = distance.tick(np.asarray(canary, np.float64), np.asarray(stable, np.float64))
     *by_bin, share, ticks = (before + after for before, after in zip(_arrays(evidence), astuple(more), strict=True))
-    canary_, stable_, ours, theirs, squares = (tuple(each.tolist()) for each in by_bin)
+    canary_, stable_, ours, theirs, squares = (tuple(values.tolist()) for values in by_bin)
     return Evidence(canary_, stable_, ours, theirs, squares, float(share), float(ticks))
 
 
@@ -82,7 +82,7 @@ def estimate(evidence: Evidence, dispersion: float = 1.0) -> float:
 
 
 def _arrays(evidence: Evidence) -> list[Floats]:
-    return [np.asarray(each, np.float64) for each in astuple(evidence)]
+    return [np.asarray(value, np.float64) for value in astuple(evidence)]
 
 
 def rows(canary: Arm, stable: Arm) -> tuple[tuple[float, ...], tuple[float, ...]] | NoData:

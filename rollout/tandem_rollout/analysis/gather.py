@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from tandem_rollout.analysis import drift, latency, ratio, sequential
 from tandem_rollout.analysis.absolute import absolute
-from tandem_rollout.analysis.counts import NOTHING, Counters, NoData, Scrape, Tick, Values, increase, tick, totals
-from tandem_rollout.analysis.dispersion import Dispersion, dispersion
-from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading, Readings
+from tandem_rollout.analysis.counts import NOTHING, NoData, Tick, Values, totals
+from tandem_rollout.analysis.prepare import with_limit
+from tandem_rollout.analysis.reading import Counted, Readings
 from tandem_rollout.analysis.record import MOST_SAMPLES, MOST_TRANSITIONS, Counts, Gathered, Record, Sample
 from tandem_rollout.analysis.sequential import RatioTest, Shares
 from tandem_rollout.analysis.verdict import ProviderError, Trouble
@@ -32,58 +31,6 @@ QUIET = frozenset({_NO_ROWS.reason, _COLD.reason, *(quiet.reason for quiet in _Q
 def ratio_test(metric: Metric, phi: float = 1.0) -> RatioTest:
     """The test of a metric."""
     return RatioTest(metric.margin, metric.tolerated, metric.alpha, metric.beta, phi)
-
-
-def prepare(
-    metrics: Sequence[Metric], record: Record, history: Sequence[Readings], *, dispersion_given: float | None = None
-) -> Record:
-    """What is frozen before the canary has weight: limits of latency, and how bursty events are.
-
-    Args:
-        metrics: The metrics.
-        record: The record so far.
-        history: Readings of the time before, in order, the last one of now. One is enough for limits of latency: they
-            are then taken from all that the pods have counted.
-        dispersion_given: Dispersion, where the spec has it.
-
-    Returns:
-        The record; it is not prepared where the time before could not be read, so that it is tried again.
-    """
-    made = {}
-    for metric in metrics:
-        gathered = record.metrics.get(metric.called, Gathered())
-        troubles = [each for readings in history if isinstance(each := readings.get(metric.called), ProviderError)]
-        own = [each for readings in history if isinstance(each := readings.get(metric.called), Counted | Binned)]
-        if metric.type == "latency" and gathered.limit is None:
-            gathered = _with_limit(metric, gathered, [each for each in own if isinstance(each, Binned)])
-        if dispersion_given is not None:
-            gathered = msgspec.structs.replace(gathered, phi=dispersion_given)
-        elif metric.type != "drift":
-            scrapes = [scrape for each in own if (scrape := _stable(each, gathered.limit)) is not None]
-            measured = dispersion(against_itself(scrapes))
-            if isinstance(measured, Dispersion):
-                gathered, troubles = msgspec.structs.replace(gathered, phi=measured.phi), []
-        # of drift nothing is frozen, and where all is given or frozen already nothing is missing
-        frozen = dispersion_given is not None and (metric.type != "latency" or gathered.limit is not None)
-        unmeasured = "" if metric.type == "drift" or frozen or not troubles else troubles[0].reason
-        made[metric.called] = msgspec.structs.replace(gathered, unmeasured=unmeasured)
-    prepared = not any(each.unmeasured for each in made.values())
-    return msgspec.structs.replace(record, metrics=made, prepared=prepared)
-
-
-def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:
-    """Ticks of stable against itself: its first target in the canary's place. None where it has one target only."""
-    ticks = []
-    for earlier, later in itertools.pairwise(scrapes):
-        targets = sorted(later)
-        if len(targets) < 2:
-            continue
-        first = {target: later[target] for target in targets[:1]}
-        others = {target: later[target] for target in targets[1:]}
-        found = tick(canary=(earlier, first), stable=(earlier, others))
-        if isinstance(found, Tick):
-            ticks.append(found)
-    return ticks
 
 
 def gather(
@@ -134,20 +81,40 @@ def gather(
             gathered[name] = _unplaced(gathered[name], window)
             after[name] = closed(window)
             low, high = min(low, look.shares.low), max(high, look.shares.high)
-    changed = low < high
-    sample = Sample(now, weight, counts, reported, low if changed else None, high if changed else None)
-    looked = bool(counts)
-    same = weight == record.weight
-    crossed = changed or reported
+    sample = Sample(now, weight, counts, reported, *((low, high) if low < high else (None, None)))
+    return _with_sample(msgspec.structs.replace(record, metrics=gathered), sample), after
+
+
+def _with_sample(record: Record, sample: Sample) -> Record:
+    """The record with one more sample."""
+    changed, counted = sample.low is not None, bool(sample.counts)
+    same = sample.weight == record.weight
+    transitions = (*record.transitions, sample)[-MOST_TRANSITIONS:]
     return msgspec.structs.replace(
         record,
-        looks=(record.looks if same else 0) + (looked and not changed),
-        ticks=record.ticks + looked,
-        weight=weight,
-        metrics=gathered,
+        looks=(record.looks if same else 0) + (counted and not changed),
+        ticks=record.ticks + counted,
+        weight=sample.weight,
         samples=(*record.samples, sample)[-MOST_SAMPLES:],
-        transitions=(*record.transitions, sample)[-MOST_TRANSITIONS:] if crossed else record.transitions,
-    ), after
+        transitions=transitions if changed or sample.reported else record.transitions,
+    )
+
+
+def with_client_shares(record: Record, readings: Readings) -> Record:
+    """The record with the part of the canary's failures that came from one client, where the last reading has it.
+
+    The gateway knows clients; their part decides nothing.
+
+    Args:
+        record: The record.
+        readings: What was read last.
+    """
+    shares = {
+        name: msgspec.structs.replace(record.metrics.get(name, Gathered()), client_share=reading.client_share)
+        for name, reading in readings.items()
+        if isinstance(reading, Counted) and reading.client_share is not None
+    }
+    return msgspec.structs.replace(record, metrics={**record.metrics, **shares}) if shares else record
 
 
 class _Look(NamedTuple):
@@ -210,10 +177,10 @@ def _buckets(values: Values) -> tuple[float, float]:
 def _timed(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _Judged:
     """Evidence of a tick of latencies: at the limit that the ticks before it say."""
     if gathered.frozen is None:
-        gathered = _frozen(metric, gathered, [latency.before(window.stable)])
-    held, own = look.alone or look.baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
+        gathered = with_limit(metric, gathered, [latency.before(window.stable)])
+    is_fixed, own = look.alone or look.baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
     chosen = own if isinstance(own, latency.Limit) else None
-    limit = latency.longest(gathered.frozen, gathered.limit) if held else chosen or gathered.limit
+    limit = latency.longest(gathered.frozen, gathered.limit) if is_fixed else chosen or gathered.limit
     recent = latency.remember(gathered.recent, latency.buckets(window.stable), metric.quantile)
     if limit is None:
         missing = latency.choose(recent, metric.quantile, metric.slowdown)
@@ -224,7 +191,7 @@ def _timed(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _
     tick = latency.tick(window.canary, window.stable, limit)
     if isinstance(tick, NoData):
         return _troubled(gathered, tick), None, None
-    if look.cold and not held:
+    if look.cold and not is_fixed:
         return _troubled(msgspec.structs.replace(gathered, recent=recent), _COLD), None, _four(tick)
     # where no edge is near the quantile, what was frozen is the best there is
     recently = gathered.recent.requests
@@ -233,10 +200,10 @@ def _timed(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _
         gathered,
         tick,
         look,
-        speaks_for=held or recently >= latency.least_recent(metric.quantile, latency.SURE),
-        chosen=held or recently >= latency.least_recent(metric.quantile),
+        speaks_for=is_fixed or recently >= latency.least_recent(metric.quantile, latency.SURE),
+        chosen=is_fixed or recently >= latency.least_recent(metric.quantile),
     )
-    if counts is None or held:  # what was not counted is part of the next tick
+    if counts is None or is_fixed:  # what was not counted is part of the next tick
         return after, counts, None
     return msgspec.structs.replace(after, recent=recent), counts, None
 
@@ -284,10 +251,10 @@ def _rated(
 
 def _alone(metric: Metric, gathered: Gathered, tick: Tick) -> _Judged:
     """A tick in which the canary has all requests: there is only the floor to hold it against."""
-    seen = msgspec.structs.replace(gathered, trouble="", missing="")
+    evidence = msgspec.structs.replace(gathered, trouble="", missing="")
     counts = (tick.canary_requests, tick.canary_events, 0.0, 0.0)
     # of latency nothing is said then: load changes it, and there is nobody who has any of it
-    return (seen if metric.type == "latency" else _held(metric, seen, tick)), counts, None
+    return (evidence if metric.type == "latency" else _held(metric, evidence, tick)), counts, None
 
 
 def _baked(metric: Metric, gathered: Gathered, tick: Tick, bounds: Shares | None) -> Gathered:
@@ -360,58 +327,3 @@ def _four(tick: Tick) -> Counts:
 def _troubled(gathered: Gathered, trouble: Trouble) -> Gathered:
     missing = "provider-error" if isinstance(trouble, ProviderError) else "no-data"
     return msgspec.structs.replace(gathered, trouble=trouble.reason, missing=missing)
-
-
-def _with_limit(metric: Metric, gathered: Gathered, readings: Sequence[Binned]) -> Gathered:
-    """The limit of latency: from the time between the first reading and the last, or from all that was counted."""
-    tries = [_all(readings[-1].stable)] if readings else []
-    if len(readings) > 1:
-        tries.insert(0, _between(readings[0].stable, readings[-1].stable))
-    return _frozen(metric, gathered, tries)
-
-
-def _frozen(metric: Metric, gathered: Gathered, histograms: Sequence[Mapping[float, float]]) -> Gathered:
-    """The limit of latency, from the first histogram that has one."""
-    for buckets in histograms:
-        limit = latency.freeze(buckets, metric.quantile, metric.slowdown)
-        if isinstance(limit, latency.Limit):
-            return msgspec.structs.replace(gathered, limit=limit, frozen=limit)
-    return gathered
-
-
-def _stable(reading: Counted | Binned, limit: latency.Limit | None) -> Scrape | None:
-    if isinstance(reading, Binned) and limit is None:
-        return None
-    return _counted(reading, limit).stable
-
-
-def _counted(reading: Reading, limit: latency.Limit | None) -> Counted:
-    """Counters, out of histograms where there is a limit."""
-    if isinstance(reading, Counted):
-        return reading
-    if isinstance(reading, Binned) and limit is not None:
-        return Counted(_slow(reading.stable, limit.seconds), _slow(reading.canary, limit.canary_seconds))
-    raise TypeError("neither counters nor histograms with a limit")
-
-
-def _slow(histograms: Histograms, limit: float) -> dict[str, Counters]:
-    return {target: latency.counters(series, limit) for target, series in histograms.items()}
-
-
-def _all(histograms: Histograms) -> dict[float, float]:
-    return _sum(buckets for series in histograms.values() for buckets in series.values())
-
-
-def _between(earlier: Histograms, later: Histograms) -> dict[float, float]:
-    """What was counted between two readings, by targets that are in both."""
-    before, after = ({target: _sum(series.values()) for target, series in each.items()} for each in (earlier, later))
-    increases = (increase(before[target], buckets) for target, buckets in after.items() if target in before)
-    return _sum(buckets for buckets in increases if buckets is not None)
-
-
-def _sum(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:
-    total: dict[float, float] = {}
-    for buckets in histograms:
-        for edge, count in buckets.items():
-            total[edge] = total.get(edge, 0.0) + count
-    return total

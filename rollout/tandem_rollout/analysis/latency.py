@@ -68,8 +68,8 @@ def freeze(
     if not least <= total < math.inf:
         return NoData(f"a limit of latency takes {least} requests of stable, there are {max(total, 0.0):g}")
     shares = {edge: 1.0 - count / total for edge, count in buckets.items() if math.isfinite(edge)}
-    wanted = 1.0 - quantile
-    far = {edge: abs(math.log(share / wanted)) for edge, share in shares.items() if share > 0.0}
+    expected = 1.0 - quantile
+    far = {edge: abs(math.log(share / expected)) for edge, share in shares.items() if share > 0.0}
     if not far or min(far.values()) > math.log(FARTHEST):
         return NoData(f"no bucket edge is near the quantile {quantile:g} of stable: its histogram needs finer buckets")
     nearest = min(far, key=lambda edge: (far[edge], edge))
@@ -106,9 +106,11 @@ def remember(recent: Recent, buckets: Mapping[float, float], quantile: float) ->
     edges = tuple(sorted(edge for edge in buckets if math.isfinite(edge)))
     before = recent if recent.edges == edges else Recent(edges, (0.0,) * len(edges))
     requests = before.requests + total
-    kept = min(1.0, most_recent(quantile) / requests)
-    slower = (kept * (old + max(total - buckets[edge], 0.0)) for edge, old in zip(edges, before.slower, strict=True))
-    return Recent(edges, tuple(slower), kept * requests)
+    fraction = min(1.0, most_recent(quantile) / requests)
+    slower = (
+        fraction * (old + max(total - buckets[edge], 0.0)) for edge, old in zip(edges, before.slower, strict=True)
+    )
+    return Recent(edges, tuple(slower), fraction * requests)
 
 
 def least_recent(quantile: float, slow: float = LEAST_SLOW) -> float:
@@ -181,9 +183,9 @@ def tick(canary: Arm, stable: Arm, limit: Limit) -> Tick | NoData:
     """
     counts = []
     for name, arm, edge in (("canary", canary, limit.canary_seconds), ("stable", stable, limit.seconds)):
-        known = [values for values in arm.counted.values() if edge in values or not values]
-        if not known:
+        histograms = [values for values in arm.counted.values() if edge in values or not values]
+        if not histograms:
             return NoData(f"{name}: no histogram has a bucket up to {edge:g} s")
-        requests = math.fsum(values.get(math.inf, 0.0) for values in known)
-        counts += [requests, requests - math.fsum(values.get(edge, 0.0) for values in known)]
+        requests = math.fsum(values.get(math.inf, 0.0) for values in histograms)
+        counts += [requests, requests - math.fsum(values.get(edge, 0.0) for values in histograms)]
     return Tick(*counts)

@@ -171,6 +171,6 @@ def _most_likely(logs: Floats) -> float:
         return 0.0
     if at == len(logs) - 1:
         return math.inf
-    left, top, right = (float(each) for each in logs[at - 1 : at + 2])
-    shift = 0.5 * (left - right) / (left - 2.0 * top + right)
+    lower, top, upper = (float(value) for value in logs[at - 1 : at + 2])
+    shift = 0.5 * (lower - upper) / (lower - 2.0 * top + upper)
     return float(_GRID[at] * (_GRID[1] / _GRID[0]) ** shift)

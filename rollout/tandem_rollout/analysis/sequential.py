@@ -97,9 +97,9 @@ seventh more requests than without a floor, with 1/5 a twentieth. One without er
 
 def good_below(margin: float) -> Prior:
     """The part of :data:`GOOD` that lies below a margin, weights scaled to sum to 1."""
-    kept = [(value, weight) for value, weight in zip(GOOD.values, GOOD.weights, strict=True) if value < margin]
-    total = math.fsum(weight for _, weight in kept)
-    return Prior(tuple(value for value, _ in kept), tuple(weight / total for _, weight in kept))
+    components = [(value, weight) for value, weight in zip(GOOD.values, GOOD.weights, strict=True) if value < margin]
+    total = math.fsum(weight for _, weight in components)
+    return Prior(tuple(value for value, _ in components), tuple(weight / total for _, weight in components))
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,12 +313,12 @@ def ratio_increments(
         The shape of the counts, and one axis more for the ratios. Zero for ticks without events.
     """
     n_c, k_c, n_s, k_s = (
-        np.asarray(each, np.float64)[..., None]
-        for each in (canary_requests, canary_events, stable_requests, stable_events)
+        np.asarray(counts, np.float64)[..., None]
+        for counts in (canary_requests, canary_events, stable_requests, stable_events)
     )
     ratios = np.asarray(prior.values)
-    some = n_c + n_s > 0
-    shift = np.log(np.where(some, n_c * null + n_s, 1.0) / np.where(some, n_c * ratios + n_s, 1.0))
+    has_requests = n_c + n_s > 0
+    shift = np.log(np.where(has_requests, n_c * null + n_s, 1.0) / np.where(has_requests, n_c * ratios + n_s, 1.0))
     return np.asarray(k_c * np.log(ratios / null) + (k_c + k_s) * shift, np.float64)
 
 
@@ -328,7 +328,7 @@ def floor_increments(canary_requests: npt.ArrayLike, canary_events: npt.ArrayLik
     Returns:
         f (1 − ρ) n_c + k_c ln ρ: the shape of the counts, and one axis more for the values of ρ.
     """
-    n_c, k_c = (np.asarray(each, np.float64)[..., None] for each in (canary_requests, canary_events))
+    n_c, k_c = (np.asarray(counts, np.float64)[..., None] for counts in (canary_requests, canary_events))
     rho = np.asarray(BELOW_FLOOR.values)
     return np.asarray(floor * (1.0 - rho) * n_c + k_c * np.log(rho), np.float64)
 

@@ -164,10 +164,10 @@ def combine(judged: Mapping[str, Judged], *, mismatched: bool = False) -> Decisi
         mismatched: Whether units do not fall to the arms as configured. Nothing passes then: the arms are not
             comparable, though a canary that fails may still be rolled back.
     """
-    gates = {name: each for name, each in judged.items() if each.policy.gate}
-    ignored = tuple(name for name, each in gates.items() if _means(each) == "ignore")
+    gates = {name: judgement for name, judgement in judged.items() if judgement.policy.gate}
+    ignored = tuple(name for name, judgement in gates.items() if _means(judgement) == "ignore")
     for verdict in (Verdict.FAIL, Verdict.PROVIDER_ERROR, Verdict.NO_DATA, Verdict.INCONCLUSIVE):
-        due = tuple(name for name, each in gates.items() if name not in ignored and _read(each) is verdict)
+        due = tuple(name for name, judgement in gates.items() if name not in ignored and _read(judgement) is verdict)
         if due:
             return Decision(verdict, due, ignored)
     passed = tuple(name for name in gates if name not in ignored)

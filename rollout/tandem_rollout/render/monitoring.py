@@ -7,7 +7,7 @@ from typing import Final
 from tandem_rollout.engine.schedule import schedule
 from tandem_rollout.fields import seconds
 from tandem_rollout.gates import Analysis
-from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.render.metadata import Object, build
 from tandem_rollout.revision import REVISION_LABEL, ROLLOUT_LABEL, VARIANT_LABEL, rollout_labels
 from tandem_rollout.spec import Rollout, RolloutSpec
 
@@ -31,7 +31,7 @@ def pod_monitors(rollout: Rollout) -> list[Object]:
     ]
     interval = _interval(rollout.spec)
     return [
-        made(
+        build(
             "monitoring.coreos.com/v1",
             "PodMonitor",
             rollout.name,
@@ -40,8 +40,8 @@ def pod_monitors(rollout: Rollout) -> list[Object]:
             spec={
                 "selector": {"matchLabels": {ROLLOUT_LABEL: rollout.name}},
                 "podMetricsEndpoints": [
-                    {"port": port, "path": "/metrics", **interval, "relabelings": [*kept, *relabelings]}
-                    for port, kept in _ports(rollout)
+                    {"port": port, "path": "/metrics", **interval, "relabelings": [*filters, *relabelings]}
+                    for port, filters in _ports(rollout)
                 ],
             },
         )

@@ -88,15 +88,15 @@ def forecast(
         seed: Of chance.
         tell: Told how many rollouts have been simulated more.
     """
-    made = []
+    forecasts = []
     for number, ratio in enumerate(ratios or kinds(metric)):
         outcomes = simulate(
             replace(case, traffic=worse(case.traffic, metric, ratio)), rollouts=rollouts, seed=seed + number, tell=tell
         )
         decided = outcomes.ended != UNDECIDED
         requests, minutes = spread(outcomes.requests[decided]), spread(outcomes.seconds[decided] / 60.0)
-        made.append(Forecast(ratio, outcomes, requests, minutes))
-    return made
+        forecasts.append(Forecast(ratio, outcomes, requests, minutes))
+    return forecasts
 
 
 def predicted_requests(

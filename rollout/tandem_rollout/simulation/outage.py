@@ -55,14 +55,14 @@ class Blackouts:
 
     def look(self) -> Codes:
         """What is the matter at this look; the next one is another."""
-        seen, outage = self._now, self._outage
+        codes, outage = self._now, self._outage
         if outage.share < 1.0:
-            chance = self._random.random(len(seen))
+            chance = self._random.random(len(codes))
             begins = chance < outage.share / (1.0 - outage.share) / outage.lasting
             goes_on = chance >= 1.0 / outage.lasting
-            kinds = self._kinds(len(seen))
-            self._now = np.where(seen, np.where(goes_on, seen, SEEN), np.where(begins, kinds, SEEN)).astype(np.int8)
-        return seen
+            kinds = self._kinds(len(codes))
+            self._now = np.where(codes, np.where(goes_on, codes, SEEN), np.where(begins, kinds, SEEN)).astype(np.int8)
+        return codes
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Go on with these rollouts only."""

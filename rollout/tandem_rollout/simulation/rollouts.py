@@ -17,7 +17,8 @@ from tandem_rollout.simulation.fleet import Fleet
 from tandem_rollout.simulation.lies import Liars, Lies
 from tandem_rollout.simulation.outage import SEEN, Blackouts, Codes, Outage
 from tandem_rollout.simulation.outcome import Outcomes, joined
-from tandem_rollout.simulation.traffic import Counts, Stream, Traffic
+from tandem_rollout.simulation.stream import Counts, Stream
+from tandem_rollout.simulation.traffic import Traffic
 
 BATCH: Final = 5000
 """Rollouts that are simulated at once, from a seed of their own."""
@@ -118,60 +119,71 @@ def simulate_batch(
     Returns:
         Outcomes of the engine and of each rule.
     """
-    sources = [np.random.default_rng(each) for each in np.random.SeedSequence([seed, number]).spawn(4)]
+    sources = [np.random.default_rng(sequence) for sequence in np.random.SeedSequence([seed, number]).spawn(4)]
     stream = Stream(case.traffic, sources[0], rollouts, case.interval)
-    fleet = Fleet(
-        case.metrics,
-        case.schedule,
-        case.traffic,
-        rollouts,
-        warmup=case.warmup,
-        phi=_dispersion(case, sources[1], rollouts),
-    )
-    others = list(rules(rollouts)) if rules is not None else []
-    metrics = _Metrics(case, sources[2], rollouts)
-    everything: list[_Kept] = [stream, fleet, metrics, *others]
-    key = case.traffic.key(case.metrics[0]) if others else ""
-    fixed = case.schedule.steps[0].weight / 100.0
+    phi = _dispersion(case, sources[1], rollouts)
+    fleet = Fleet(case.metrics, case.schedule, case.traffic, rollouts, warmup=case.warmup, phi=phi)
+    rivals = list(rules(rollouts)) if rules is not None else []
+    scrapes = _Scrapes(case, sources[2], rollouts)
+    parts: list[_Part] = [stream, fleet, scrapes, *rivals]
+    key = case.traffic.key(case.metrics[0]) if rivals else ""
+    fixed = case.schedule.steps[0].weight / 100.0 if rivals else None
     horizon = case.schedule.timeout + case.schedule.bake + 2.0 * case.interval
-    fleet.look(0.0, _NOTHING, metrics.trouble(rollouts))
+    fleet.look(0.0, _NOTHING, scrapes.trouble(rollouts))
     now, before = 0.0, np.zeros(rollouts)
     while now < horizon:
         now += case.interval
-        going = np.logical_or.reduce([fleet.running, *(rule.running for rule in others)])
-        if not going.any():
+        running = np.logical_or.reduce([fleet.running, *(rule.running for rule in rivals)])
+        if not running.any():
             break
-        if going.mean() <= _SHRINK:
-            for each in everything:
-                each.keep(going)
-            before = before[going]
+        if running.mean() <= _SHRINK:
+            for part in parts:
+                part.keep(running)
+            before = before[running]
         shares = fleet.shares
-        if others:
-            weight = np.full(len(shares), fixed)
-            # the rules' weight stays, and before the first tick there was none
-            common = counts = stream.draw(now, weight, before=weight if now > case.interval else np.zeros(len(shares)))
-            at = np.flatnonzero(fleet.running & (shares != fixed))
-            if len(at):
-                counts = common.replaced(at, stream.draw(now, shares[at], before=before[at], at=at))
-        else:
-            common = counts = stream.draw(now, shares, before=before)
+        common, counts = _draw(stream, fleet, now, before, fixed, first=now <= case.interval)
         before = shares
-        counts, trouble = metrics.scrape(counts)
+        counts, trouble = scrapes.scrape(counts)
         fleet.look(now, counts, trouble)
-        for rule in others:
+        for rule in rivals:
             if rule.running.any():
                 rule.look(now, common.canary, common.events[key][0], trouble)
     fleet.give_up(now)
-    for rule in others:
+    for rule in rivals:
         rule.give_up(now)
-    return fleet.outcomes, [each.outcomes for each in others]
+    return fleet.outcomes, [rule.outcomes for rule in rivals]
 
 
-class _Kept(Protocol):
+def _draw(
+    stream: Stream, fleet: Fleet, now: float, before: Floats, fixed: float | None, *, first: bool
+) -> tuple[Counts, Counts]:
+    """The sample that ends now, as other rules see it and as the engine does.
+
+    Args:
+        stream: The traffic.
+        fleet: The rollouts under the engine.
+        now: Seconds since the first weight.
+        before: The canary's share in the sample before, by rollout.
+        fixed: The canary's share under the other rules, which stays; None where there are none.
+        first: Whether this is the first sample: there was no weight before it.
+    """
+    shares = fleet.shares
+    if fixed is None:
+        counts = stream.draw(now, shares, before=before)
+        return counts, counts
+    weight = np.full(len(shares), fixed)
+    common = stream.draw(now, weight, before=np.zeros(len(shares)) if first else weight)
+    at = np.flatnonzero(fleet.running & (shares != fixed))
+    if not len(at):
+        return common, common
+    return common, common.replaced(at, stream.draw(now, shares[at], before=before[at], at=at))
+
+
+class _Part(Protocol):
     def keep(self, kept: Bools) -> None: ...
 
 
-class _Metrics:
+class _Scrapes:
     """What is known of the traffic."""
 
     def __init__(self, case: Case, random: np.random.Generator, rollouts: int) -> None:
@@ -189,19 +201,25 @@ class _Metrics:
         trouble = self.trouble(len(counts.canary))
         for key, liars in self._liars.items():
             ours, theirs = counts.events[key]
-            (canary, events, stable, others), lost = liars.scrape((counts.canary, ours, counts.stable, theirs))
+            (canary, canary_events, stable, stable_events), lost = liars.scrape(
+                (counts.canary, ours, counts.stable, theirs)
+            )
             # counters that lie are read once a tick
             counts = replace(
-                counts, canary=canary, stable=stable, events=counts.events | {key: (events, others)}, early=None
+                counts,
+                canary=canary,
+                stable=stable,
+                events=counts.events | {key: (canary_events, stable_events)},
+                early=None,
             )
             trouble = np.where(trouble == SEEN, lost, trouble).astype(np.int8)
         return counts, trouble
 
     def keep(self, kept: Bools) -> None:
         """Go on with these rollouts only."""
-        for each in (self._blackouts, *self._liars.values()):
-            if each is not None:
-                each.keep(kept)
+        for part in (self._blackouts, *self._liars.values()):
+            if part is not None:
+                part.keep(kept)
 
 
 _NOTHING: Final = Counts(np.zeros(0), np.zeros(0), {})
@@ -225,12 +243,12 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
             deviation, tells = _deviation(counts.canary, counts.stable, *counts.events[key])
             total[key] += deviation
             ticks[key] += tells
-    made = {}
+    dispersions = {}
     for name, metric in names.items():
         key = case.traffic.key(metric)
         phi = np.maximum(total[key] / np.maximum(ticks[key], 1.0), 1.0)
-        made[name] = np.where(ticks[key] >= LEAST_TICKS, phi, 1.0)
-    return made
+        dispersions[name] = np.where(ticks[key] >= LEAST_TICKS, phi, 1.0)
+    return dispersions
 
 
 def _deviation(first: Floats, second: Floats, events: Floats, others: Floats) -> tuple[Floats, Bools]:

@@ -1,4 +1,4 @@
-"""Looks at the metrics of one rollout's run from time to time, and keeps what it has gathered."""
+"""Takes samples of the metrics of one rollout's run, and keeps the evidence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tandem_rollout.gates import Analysis
 from tandem_rollout.sources import Arms, Source
 
 HISTORY_S: Final = 1800.0
-"""How far back stable is looked at before a run."""
+"""Seconds of stable's history that are read before a run."""
 
 _LATEST_S: Final = 60.0
 """Seconds after which a route that still has another weight is taken to keep it."""
@@ -49,9 +49,9 @@ class Judgement:
 
     Attributes:
         lines: One for each metric.
-        decision: What follows; None before anything was looked at.
-        looks: Ticks counted at the present weight.
-        measured: Percentage of the requests that the canary had in the last tick; None where it was not counted.
+        decision: What follows; None before the first sample.
+        looks: Samples counted at the present weight.
+        measured: Percentage of the requests that the canary had in the last sample; None where it was not counted.
     """
 
     lines: tuple[Line, ...] = ()
@@ -84,18 +84,18 @@ class Analyst:
 
     @property
     def due(self) -> float:
-        """When to look again, in seconds since the epoch; infinite where nothing is to be looked at."""
+        """When the next sample is due, in seconds since the epoch; infinite where there is none."""
         return self._due if self._record is not None else math.inf
 
     @property
     def record(self) -> Record | None:
-        """The evidence so far; None before the first look."""
+        """The evidence so far; None before the first sample."""
         return self._record
 
     async def look(
         self, analysis: Analysis, run: Run, arms: Arms, now: float, *, routed: int | None = None
     ) -> Judgement:
-        """Look at the metrics, if it is time, and judge.
+        """Take a sample of the metrics, if one is due, and judge.
 
         Args:
             analysis: What is looked at.
@@ -117,7 +117,7 @@ class Analyst:
             record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
         if run.state == "Preparing":
             self._due = now + interval
-        # the first look comes with the first weight, and a clock that was set back is no reason to wait for it
+        # the first sample comes with the first weight, and a clock that was set back is no reason to wait for it
         elif self._read is None or self._moved(arms) or not self._due - interval <= now < self._due:
             record = await self._tick(analysis, run, arms, record, now)
             # and when the route has followed, so that what may have come before it is no more than that
@@ -157,7 +157,7 @@ class Analyst:
             return Judgement()
         lines, decision = judge(analysis.all_metrics, record)
         looks = record.looks if record.weight == run.weight else 0
-        # before the first tick nothing is missing either
+        # before the first sample nothing is missing either
         return Judgement(tuple(lines), decision if record.samples else None, looks, _measured(record))
 
     async def note(self, run: Run, now: float) -> None:
@@ -188,7 +188,7 @@ class Analyst:
         return record
 
     def _in_turn(self, interval: float, now: float) -> float:
-        """When it is the turn of the next look, whatever looks there are in between."""
+        """When the next regular sample is due, whatever samples there are in between."""
         if not self._turn - interval <= now < self._turn:
             self._turn = now + interval
         return self._turn
@@ -280,7 +280,7 @@ def _as_before(arms: Arms, before: Arms) -> Arms:
 
 
 def _measured(record: Record) -> float | None:
-    """The canary's part of the last tick's requests, by the first metric that counts some."""
+    """The canary's part of the last sample's requests, by the first metric that counts some."""
     for sample in reversed(record.samples[-1:]):
         for canary, _, stable, _ in sample.counts.values():
             if canary + stable > 0:

@@ -42,7 +42,7 @@ async def advance(
 
     Args:
         backend: What the run happens on.
-        analyst: Looks at the metrics.
+        analyst: Takes samples of the metrics.
         schedule: What is planned.
         analysis: What is looked at.
         run: The run so far, as it was written down.
@@ -53,19 +53,19 @@ async def advance(
     """
     snapshot = backend.seen(run)
     judgement = Judgement()
-    looked = False
+    sampled = False
     if run is not None and not run.ended and not run.returns:
         # where the canary has weight and no pods there is nothing to ask first
-        looked = not run.weight or snapshot.canary.running
-        if looked:
+        sampled = not run.weight or snapshot.canary.running
+        if sampled:
             judgement = await analyst.look(analysis, run, await backend.arms(run), now, routed=snapshot.routed)
         snapshot = replace(snapshot, decision=judgement.decision, looks=judgement.looks)
     after = decide(schedule, run, snapshot, now)
     if after is None:
         return None, judgement
-    if run is not None and looked and run.step < len(schedule.steps) <= after.step:
+    if run is not None and sampled and run.step < len(schedule.steps) <= after.step:
         await analyst.promote(analysis, run)
-    if run is not None and looked and after.weight != run.weight and not (after.returns or after.ended):
+    if run is not None and sampled and after.weight != run.weight and not (after.returns or after.ended):
         # what comes before the change of the weight is told from what comes after it
         await analyst.read(analysis, run, await backend.arms(run), now)
     if after is not run:

@@ -97,5 +97,5 @@ def history(before: Sequence[PastRun], run: Run | None, version: str, *, limit: 
 
 
 def _short(value: float | None) -> float | None:
-    """A number as it is read, so that a status does not change with digits that nobody looks at."""
+    """A number as it is read, so that a status does not change with digits that nobody reads."""
     return None if value is None else float(f"{value:.4g}")

@@ -25,11 +25,11 @@ class Evidence:
     Attributes:
         canary: Rows of the canary by bin.
         stable: Rows of stable by bin.
-        ours: Shares of the canary's rows, weighted tick by tick, by bin.
+        ours: Shares of the canary's rows, weighted sample by sample, by bin.
         theirs: Those of stable's.
         squares: Squared differences of the two, weighted likewise.
-        share: The canary's shares of the ticks, weighted likewise.
-        ticks: Ticks with rows of both arms.
+        share: The canary's shares of the samples, weighted likewise.
+        ticks: Samples with rows of both arms.
     """
 
     canary: tuple[float, ...]
@@ -42,13 +42,13 @@ class Evidence:
 
 
 def start(bins: int) -> Evidence:
-    """Evidence of no tick."""
+    """Evidence of no sample."""
     nothing = (0.0,) * bins
     return Evidence(nothing, nothing, nothing, nothing, nothing, 0.0, 0.0)
 
 
 def update(evidence: Evidence, canary: Sequence[float], stable: Sequence[float]) -> Evidence:
-    """Evidence with one more tick. A tick in which one arm has no rows says nothing.
+    """Evidence with one more sample. A sample in which one arm has no rows says nothing.
 
     Args:
         evidence: Evidence so far.
@@ -70,7 +70,7 @@ def measure(evidence: Evidence, dispersion: float = 1.0) -> Measured:
     """What the evidence says of the distance.
 
     Args:
-        evidence: Evidence of at least one tick.
+        evidence: Evidence of at least one sample.
         dispersion: φ at least.
     """
     return distance.measure(Sums(*_arrays(evidence)), dispersion)

@@ -1,4 +1,4 @@
-"""From readings to evidence: one tick of all metrics."""
+"""From readings to evidence: one sample of all metrics."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def gather(
     baking: bool = False,
     cold: bool = False,
 ) -> tuple[Record, dict[str, Window]]:
-    """The record with one more tick, and the windows that go on.
+    """The record with one more sample, and the windows that go on.
 
     Where the weight changed within a window, errors and other rates are counted with the bounds of the canary's share:
     see :mod:`.sequential`. Predictions and units are reported and not judged, as that takes shares that are known. So
@@ -71,8 +71,8 @@ def gather(
         name = metric.called
         window = windows.get(name, Window(trouble=NOTHING))
         shares = possible(window, weight, earlier or {})
-        look = _Look(shares if share is None else Shares(share, share), alone=weight >= 100, baking=baking, cold=cold)
-        gathered[name], judged, unjudged = _one(metric, record.metrics.get(name, Gathered()), window, look)
+        terms = _Terms(shares if share is None else Shares(share, share), alone=weight >= 100, baking=baking, cold=cold)
+        gathered[name], judged, unjudged = _one(metric, record.metrics.get(name, Gathered()), window, terms)
         if judged is not None:
             counts[name] = judged
         if unjudged is not None:
@@ -80,7 +80,7 @@ def gather(
         if judged is not None or unjudged is not None:
             gathered[name] = _unplaced(gathered[name], window)
             after[name] = closed(window)
-            low, high = min(low, look.shares.low), max(high, look.shares.high)
+            low, high = min(low, terms.shares.low), max(high, terms.shares.high)
     sample = Sample(now, weight, counts, reported, *((low, high) if low < high else (None, None)))
     return _with_sample(msgspec.structs.replace(record, metrics=gathered), sample), after
 
@@ -117,8 +117,8 @@ def with_client_shares(record: Record, readings: Readings) -> Record:
     return msgspec.structs.replace(record, metrics={**record.metrics, **shares}) if shares else record
 
 
-class _Look(NamedTuple):
-    """What a tick is judged by, beside its counts."""
+class _Terms(NamedTuple):
+    """What a sample is judged by, beside its counts."""
 
     shares: Shares
     alone: bool
@@ -132,25 +132,25 @@ class _Look(NamedTuple):
 
 
 _Judged = tuple[Gathered, Counts | None, Counts | None]
-"""Evidence after a tick, what was judged in it, and what was only reported."""
+"""Evidence after a sample, what was judged in it, and what was only reported."""
 
 
-def _one(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _Judged:
-    """Evidence of one metric after a tick."""
-    if look.alone and metric.type in ("drift", "assignment"):
+def _one(metric: Metric, gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
+    """Evidence of one metric after a sample."""
+    if terms.alone and metric.type in ("drift", "assignment"):
         return gathered, None, None  # there is nobody to compare with
     missing = window.missing
-    if look.alone and window.trouble is None:  # whether stable answers does not matter
+    if terms.alone and window.trouble is None:  # whether stable answers does not matter
         missing = NoData(f"canary: {window.canary.trouble}") if window.canary.trouble else None
     if missing is not None:
         return _troubled(gathered, missing), None, None
     if metric.type == "drift":
-        return _drifted(gathered, window, look)
+        return _drifted(gathered, window, terms)
     if metric.type == "assignment":
-        return _assigned(gathered, window, look)
+        return _assigned(gathered, window, terms)
     if metric.type == "latency" and window.binned:
-        return _timed(metric, gathered, window, look)
-    return _rated(metric, gathered, window.tick, look)
+        return _timed(metric, gathered, window, terms)
+    return _rated(metric, gathered, window.tick, terms)
 
 
 def _unplaced(gathered: Gathered, window: Window) -> Gathered:
@@ -174,11 +174,11 @@ def _buckets(values: Values) -> tuple[float, float]:
     return values.get(math.inf, 0.0), 0.0
 
 
-def _timed(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _Judged:
-    """Evidence of a tick of latencies: at the limit that the ticks before it say."""
+def _timed(metric: Metric, gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
+    """Evidence of a sample of latencies: at the limit that the samples before it say."""
     if gathered.frozen is None:
         gathered = with_limit(metric, gathered, [latency.before(window.stable)])
-    is_fixed, own = look.alone or look.baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
+    is_fixed, own = terms.alone or terms.baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
     chosen = own if isinstance(own, latency.Limit) else None
     limit = latency.longest(gathered.frozen, gathered.limit) if is_fixed else chosen or gathered.limit
     recent = latency.remember(gathered.recent, latency.buckets(window.stable), metric.quantile)
@@ -191,7 +191,7 @@ def _timed(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _
     tick = latency.tick(window.canary, window.stable, limit)
     if isinstance(tick, NoData):
         return _troubled(gathered, tick), None, None
-    if look.cold and not is_fixed:
+    if terms.cold and not is_fixed:
         return _troubled(msgspec.structs.replace(gathered, recent=recent), _COLD), None, _four(tick)
     # where no edge is near the quantile, what was frozen is the best there is
     recently = gathered.recent.requests
@@ -199,48 +199,48 @@ def _timed(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _
         metric,
         gathered,
         tick,
-        look,
+        terms,
         speaks_for=is_fixed or recently >= latency.least_recent(metric.quantile, latency.SURE),
         chosen=is_fixed or recently >= latency.least_recent(metric.quantile),
     )
-    if counts is None or is_fixed:  # what was not counted is part of the next tick
+    if counts is None or is_fixed:  # what was not counted is part of the next sample
         return after, counts, None
     return msgspec.structs.replace(after, recent=recent), counts, None
 
 
 def _rated(
-    metric: Metric, gathered: Gathered, tick: Tick, look: _Look, *, speaks_for: bool = True, chosen: bool = False
+    metric: Metric, gathered: Gathered, tick: Tick, terms: _Terms, *, speaks_for: bool = True, chosen: bool = False
 ) -> _Judged:
-    """Evidence of a tick of counters.
+    """Evidence of a sample of counters.
 
     Args:
         metric: The metric.
         gathered: Evidence so far.
-        tick: The tick.
-        look: What it is judged by.
-        speaks_for: Whether the tick may speak for the canary, and not only against it.
+        tick: The sample.
+        terms: What it is judged by.
+        speaks_for: Whether the sample may speak for the canary, and not only against it.
         chosen: Whether its limit was chosen in the run.
     """
-    if look.alone:
+    if terms.alone:
         return _alone(metric, gathered, tick)
     counts = _four(tick)
     # where the shares are bounded it does not matter whether both arms have requests
-    if look.shares.known and not (tick.canary_requests and tick.stable_requests):
+    if terms.shares.known and not (tick.canary_requests and tick.stable_requests):
         quiet = "the canary" if not tick.canary_requests else "stable"
         return _troubled(gathered, _QUIET[quiet]), None, None
     test = ratio_test(metric, gathered.phi)
-    if look.baking:
-        gathered = _baked(metric, gathered, tick, look.bounds)
+    if terms.baking:
+        gathered = _baked(metric, gathered, tick, terms.bounds)
     if chosen:
-        gathered = msgspec.structs.replace(gathered, chosen=sequential.worse(test, gathered.chosen, tick, look.bounds))
-    if look.shares.known:  # an interval takes one share
+        gathered = msgspec.structs.replace(gathered, chosen=sequential.worse(test, gathered.chosen, tick, terms.bounds))
+    if terms.shares.known:  # an interval takes one share
         likelihood = ratio.observed(gathered.likelihood or ratio.Likelihood(), tick, dispersion=gathered.phi)
         gathered = msgspec.structs.replace(gathered, likelihood=likelihood)
     before = gathered.ratio or sequential.start(test)
     return (
         msgspec.structs.replace(
             gathered,
-            ratio=sequential.update(test, before, tick, speaks_for=speaks_for, shares=look.bounds),
+            ratio=sequential.update(test, before, tick, speaks_for=speaks_for, shares=terms.bounds),
             trouble="",
             missing="",
         ),
@@ -250,7 +250,7 @@ def _rated(
 
 
 def _alone(metric: Metric, gathered: Gathered, tick: Tick) -> _Judged:
-    """A tick in which the canary has all requests: there is only the floor to hold it against."""
+    """A sample in which the canary has all requests: there is only the floor to hold it against."""
     evidence = msgspec.structs.replace(gathered, trouble="", missing="")
     counts = (tick.canary_requests, tick.canary_events, 0.0, 0.0)
     # of latency nothing is said then: load changes it, and there is nobody who has any of it
@@ -258,7 +258,7 @@ def _alone(metric: Metric, gathered: Gathered, tick: Tick) -> _Judged:
 
 
 def _baked(metric: Metric, gathered: Gathered, tick: Tick, bounds: Shares | None) -> Gathered:
-    """Evidence of a tick since promotion, beside that of all ticks.
+    """Evidence of a sample since promotion, beside that of all samples.
 
     Stable is made for all requests and has a few: its pods are idle, and by comparison alone a canary that bears the
     load would look slow. It must also be slower than stable was when it bore it.
@@ -269,7 +269,7 @@ def _baked(metric: Metric, gathered: Gathered, tick: Tick, bounds: Shares | None
 
 
 def _held(metric: Metric, gathered: Gathered, tick: Tick) -> Gathered:
-    """Evidence of a tick against the bound, where there is one."""
+    """Evidence of a sample against the bound, where there is one."""
     bound = _bound(metric, gathered)
     if not bound:
         return gathered
@@ -288,7 +288,7 @@ def _bound(metric: Metric, gathered: Gathered) -> float:
     return min(max(metric.tolerated, metric.margin * rate), 1.0)
 
 
-def _drifted(gathered: Gathered, window: Window, look: _Look) -> _Judged:
+def _drifted(gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
     rows = drift.rows(window.canary, window.stable)
     if isinstance(rows, NoData):
         return _troubled(gathered, rows), None, None
@@ -297,7 +297,7 @@ def _drifted(gathered: Gathered, window: Window, look: _Look) -> _Judged:
     if len(evidence.canary) != len(ours):
         return _troubled(gathered, NoData("the histogram of predictions has other bins than before")), None, None
     total = math.fsum(ours), math.fsum(theirs)
-    if not look.shares.known:
+    if not terms.shares.known:
         return gathered, None, (total[0], 0.0, total[1], 0.0)
     if not (total[0] and total[1]):
         return _troubled(gathered, _NO_ROWS), None, None
@@ -306,16 +306,16 @@ def _drifted(gathered: Gathered, window: Window, look: _Look) -> _Judged:
     return msgspec.structs.replace(gathered, drift=evidence, trouble="", missing=""), counts, None
 
 
-def _assigned(gathered: Gathered, window: Window, look: _Look) -> _Judged:
+def _assigned(gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
     tick = window.tick
     counts = (tick.canary_requests, 0.0, tick.stable_requests, 0.0)
-    if not look.shares.known:
+    if not terms.shares.known:
         return gathered, None, counts
     assigned = ratio.assigned(
         gathered.assignment or ratio.Assignment(),
         canary=tick.canary_requests,
         stable=tick.stable_requests,
-        share=look.shares.low,
+        share=terms.shares.low,
     )
     return msgspec.structs.replace(gathered, assignment=assigned, trouble="", missing=""), counts, None
 

@@ -55,7 +55,7 @@ def prepare(
 
 
 def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:
-    """Ticks of stable against itself: its first target in the canary's place. None where it has one target only."""
+    """Samples of stable against itself: its first target in the canary's place; none where it has one target only."""
     samples = []
     for earlier, later in itertools.pairwise(scrapes):
         targets = sorted(later)

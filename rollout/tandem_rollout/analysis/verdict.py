@@ -41,7 +41,7 @@ class ProviderError:
 
 
 Trouble = NoData | ProviderError
-"""Why the present tick brought nothing."""
+"""Why the present sample brought nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def judge_ratio(
         chosen: Of latency, evidence at limits that were chosen in the run, by components.
         metrics: Metrics that may each roll back.
         least_requests: Canary requests without which it does not pass.
-        trouble: Why the present tick brought nothing.
+        trouble: Why the present sample brought nothing.
     """
     if sequential.rolls_back(test, evidence, baking=baking, chosen=chosen, metrics=metrics):
         return Verdict.FAIL
@@ -132,8 +132,8 @@ def judge_drift(
 ) -> Verdict:
     """Verdict by the distribution of predictions.
 
-    It fails where the distance is above the limit, and passes where it is below it, at any look, with the errors asked
-    for. Neither comes before the least rows: what the evidence is made of is then near enough to normal.
+    It fails where the distance is above the limit, and passes where it is below it, at any sample, with the errors
+    asked for. Neither comes before the least rows: what the evidence is made of is then near enough to normal.
 
     Args:
         evidence: Evidence so far.
@@ -143,7 +143,7 @@ def judge_drift(
         metrics: Metrics that may each roll back.
         least_rows: Independent rows of the canary without which nothing is said.
         dispersion: How much burstier than independent ones rows come, at least.
-        trouble: Why the present tick brought nothing.
+        trouble: Why the present sample brought nothing.
     """
     if not evidence.ticks:
         return unknown(trouble)

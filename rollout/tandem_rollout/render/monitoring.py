@@ -12,7 +12,7 @@ from tandem_rollout.revision import REVISION_LABEL, ROLLOUT_LABEL, VARIANT_LABEL
 from tandem_rollout.spec import Rollout, RolloutSpec
 
 _MOST_S: Final = 15.0
-"""Scraping is not made rarer than is usual for an analysis with long ticks: what scales pods looks at a minute."""
+"""Most seconds between scrapes, also where an analysis has a longer interval: autoscaling averages over a minute."""
 
 _POD_LABEL: Final = "__meta_kubernetes_pod_label_"
 
@@ -49,7 +49,7 @@ def pod_monitors(rollout: Rollout) -> list[Object]:
 
 
 def _interval(spec: RolloutSpec) -> Object:
-    """How often pods are scraped where runs are decided on Prometheus' counters: at least once in each tick."""
+    """How often pods are scraped where runs are decided on Prometheus' counters: at least once in each sample."""
     analysis = spec.analysis or Analysis()
     if schedule(spec) is None or analysis.source != "prometheus":
         return {}

@@ -37,11 +37,11 @@ class Drifts:
         self._fails, self._passes = np.zeros(rollouts, np.bool_), np.zeros(rollouts, np.bool_)
         self._missing = np.full(rollouts, ABSENT, np.int8)
 
-    def add(self, looked: Bools, trouble: Codes, canary: Floats, stable: Floats) -> Bools:
-        """One more tick.
+    def add(self, sampled: Bools, trouble: Codes, canary: Floats, stable: Floats) -> Bools:
+        """One more sample.
 
         Args:
-            looked: Where a tick was looked at.
+            sampled: Where a sample was taken.
             trouble: What was the matter.
             canary: Rows of the canary by bin.
             stable: Rows of stable by bin.
@@ -50,8 +50,8 @@ class Drifts:
             Where something was counted.
         """
         quiet = (canary.sum(axis=1) == 0.0) | (stable.sum(axis=1) == 0.0)
-        counted: Bools = looked & (trouble == SEEN) & ~quiet
-        self._missing = np.where(looked, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
+        counted: Bools = sampled & (trouble == SEEN) & ~quiet
+        self._missing = np.where(sampled, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
         mask = counted[:, None]
         more = distance.tick(np.where(mask, canary, 0.0), np.where(mask, stable, 0.0))
         self._sums = Sums(*(before + after for before, after in zip(_arrays(self._sums), _arrays(more), strict=True)))

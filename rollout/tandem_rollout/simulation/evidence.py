@@ -1,6 +1,6 @@
 """What the metrics of many rollouts say, in the arithmetic of :mod:`tandem_rollout.analysis`.
 
-One rollout in here says at each tick what :func:`~tandem_rollout.analysis.gather.gather` and
+One rollout in here says at each sample what :func:`~tandem_rollout.analysis.gather.gather` and
 :func:`~tandem_rollout.analysis.judge.judge` say of the same counts; a test holds them together.
 """
 
@@ -82,7 +82,7 @@ class Ratios:
 
     def add(
         self,
-        looked: Bools,
+        sampled: Bools,
         trouble: Codes,
         canary: Floats,
         events: Floats,
@@ -95,19 +95,19 @@ class Ratios:
         bounds: tuple[Floats, Floats] | None = None,
         cold: bool | Bools = False,
     ) -> Bools:
-        """One more tick, in which both arms have requests.
+        """One more sample, in which both arms have requests.
 
         Args:
-            looked: Where a tick was looked at.
+            sampled: Where a sample was taken.
             trouble: What was the matter.
             canary: Requests of the canary.
             events: Events among them.
             stable: Requests of stable.
             others: Events among them.
             baking: Where the canary is promoted, and what it is compared with is held back; nowhere by default.
-            speaks_for: Where the tick may speak for the canary, and not only against it; everywhere by default.
+            speaks_for: Where the sample may speak for the canary, and not only against it; everywhere by default.
             chosen: Where its limit was chosen in the run; of latency where stable's requests are enough by default.
-            bounds: Least and greatest share of the canary; where they differ its weight changed in the tick.
+            bounds: Least and greatest share of the canary; where they differ its weight changed in the sample.
             cold: Where the caches of the canary are cold, so that latency is not judged.
 
         Returns:
@@ -119,8 +119,8 @@ class Ratios:
         quiet = ((canary <= 0.0) | (stable <= 0.0)) & ~crossed
         if self._metric.type == "latency":
             quiet |= cold if baking is None else cold & ~baking
-        counted: Bools = looked & (trouble == SEEN) & ~quiet
-        self._missing = np.where(looked, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
+        counted: Bools = sampled & (trouble == SEEN) & ~quiet
+        self._missing = np.where(sampled, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
         n_c, k_c, n_s, k_s = (np.where(counted, values, 0.0) for values in (canary, events, stable, others))
         # a sample without events says nothing of the ratio
         at = np.flatnonzero(k_c + k_s)
@@ -173,21 +173,21 @@ class Ratios:
         return worse
 
     def _enough(self, stable: Floats, baking: Bools | None) -> tuple[Bools, Bools]:
-        """Where a tick may speak for the canary, and where its limit is chosen, of so many requests of stable."""
+        """Where a sample may speak for the canary, and where its limit is chosen, of so many requests of stable."""
         speaks, chosen = (stable >= least_recent(self._metric.quantile, slow) for slow in (SURE, LEAST_SLOW))
         return (speaks, chosen) if baking is None else (speaks | baking, chosen | baking)
 
-    def add_alone(self, looked: Bools, trouble: Codes, canary: Floats, events: Floats) -> Bools:
-        """One more tick, in which the canary has all requests."""
-        counted: Bools = looked & (trouble == SEEN)
-        self._missing = np.where(looked, trouble, self._missing)
+    def add_alone(self, sampled: Bools, trouble: Codes, canary: Floats, events: Floats) -> Bools:
+        """One more sample, in which the canary has all requests."""
+        counted: Bools = sampled & (trouble == SEEN)
+        self._missing = np.where(sampled, trouble, self._missing)
         if self._metric.type != "latency" and counted.any():
             self._alone = True
             self._hold(counted, canary, events, self._bound())
         return counted
 
     def _hold(self, counted: Bools, canary: Floats, events: Floats, bounds: Floats) -> None:
-        """A tick against the bound, where there is one."""
+        """A sample against the bound, where there is one."""
         n_c, k_c = (np.where(counted, values, 0.0)[:, None] for values in (canary, events))
         ratios, bound = np.asarray(BAD.values), bounds[:, None]
         added = (k_c * np.log(ratios) - bound * (ratios - 1.0) * n_c) / self._phi

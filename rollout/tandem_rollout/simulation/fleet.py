@@ -1,9 +1,9 @@
 """Many rollouts at once, each moved by the engine that moves real ones.
 
 What a rollout does next is a function of its run, what is seen and the time; so rollouts that agree in these are asked
-about once. Looks come as an analyst's do: the first with the first weight, then one each interval, and one when the
+about once. Samples come as an analyst's do: the first with the first weight, then one each interval, and one when the
 route has followed a change of weight. What comes until then is counted with the bounds of the canary's share, and what
-a look does not see belongs to the next one.
+a sample does not see belongs to the next one.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Fleet:
     """Rollouts under the engine.
 
     Args:
-        metrics: What is looked at; metrics of type assignment are left out.
+        metrics: The metrics; those of type assignment are left out.
         schedule: What is planned.
         traffic: What happens, as far as it says which metric counts what.
         rollouts: How many.
-        warmup: Seconds after the first look in which nothing is counted.
+        warmup: Seconds after the first sample in which latency is not judged.
         phi: Dispersion by metric and rollout; 1 where there is none.
     """
 
@@ -69,7 +69,7 @@ class Fleet:
         self._read = np.ones(rollouts, np.bool_)
         self._low, self._high, self._since = np.zeros(rollouts), np.zeros(rollouts), np.zeros(rollouts)
         self._pending: Counts | None = None
-        self._looked, self._changed = 0.0, np.ones(rollouts, np.bool_)
+        self._sampled, self._changed = 0.0, np.ones(rollouts, np.bool_)
         self._requests, self._samples = np.zeros(rollouts), np.zeros(rollouts)
         self.outcomes: Outcomes = blank(rollouts)
         """How they have ended so far."""
@@ -85,12 +85,12 @@ class Fleet:
         return self._running
 
     def look(self, now: float, counts: Counts, trouble: Codes | None = None) -> None:
-        """One tick more, and what follows. The first look, at 0, comes before any tick and has no counts to speak of.
+        """One more sample, and what follows. The first one, at 0, only begins the counters: its counts are not used.
 
         Args:
             now: Seconds since the first weight.
-            counts: What the tick brought.
-            trouble: What was the matter with metrics at this look.
+            counts: What the sample brought.
+            trouble: What was the matter with the metrics in this sample.
         """
         trouble = np.zeros(len(self._at), np.int8) if trouble is None else trouble
         if not now:
@@ -99,25 +99,25 @@ class Fleet:
         undecided = self._running & self._undecided
         self._requests += np.where(undecided, counts.canary, 0.0)
         if counts.early is not None:
-            # one looks when the route has followed, too
-            self._take(self._looked + FOLLOWS_S, counts.early, trouble, self._changed)
+            # there is a sample when the route has followed, too
+            self._take(self._sampled + FOLLOWS_S, counts.early, trouble, self._changed)
         counted = self._take(now, counts.later, trouble, np.ones(len(self._at), np.bool_))
-        self._looked, self._changed = now, np.zeros(len(self._at), np.bool_)
+        self._sampled, self._changed = now, np.zeros(len(self._at), np.bool_)
         self._move(now, undecided, counted)
 
-    def _take(self, now: float, counts: Counts, trouble: Codes, looked: Bools) -> Bools:
+    def _take(self, now: float, counts: Counts, trouble: Codes, sampled: Bools) -> Bools:
         """Take evidence from some counts; where something was counted."""
         share = self._weight / _WHOLE
         self._low, self._high = np.minimum(self._low, share), np.maximum(self._high, share)
         # what was counted before the first reading is not known, and that reading says nothing yet
         total = (counts if self._pending is None else self._pending.plus(counts)).where(self._read)
-        looked = looked & self._running
-        begins = looked & (trouble == SEEN) & ~self._read
+        sampled = sampled & self._running
+        begins = sampled & (trouble == SEEN) & ~self._read
         trouble = np.where(begins, ABSENT, trouble).astype(np.int8)
         self._read |= begins
         crossed = self._low < self._high
         counted = self._metrics.add(
-            looked,
+            sampled,
             trouble,
             total,
             alone=share >= 1.0,
@@ -128,7 +128,7 @@ class Fleet:
         self._samples += np.where(self._undecided & counted, total.canary, 0.0)
         self._looks += counted & ~crossed
         complete = crossed | (share >= 1.0) | ((total.canary > 0.0) & (total.stable > 0.0))
-        closed = begins | looked & (trouble == SEEN) & complete
+        closed = begins | sampled & (trouble == SEEN) & complete
         self._pending = total.where(~closed)
         self._low, self._high = np.where(closed, share, self._low), np.where(closed, share, self._high)
         self._since = np.where(closed, now, self._since)

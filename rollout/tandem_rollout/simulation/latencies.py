@@ -40,7 +40,7 @@ class Latencies(Ratios):
 
     def add_times(
         self,
-        looked: Bools,
+        sampled: Bools,
         trouble: Codes,
         canary: Floats,
         stable: Floats,
@@ -49,15 +49,15 @@ class Latencies(Ratios):
         bounds: tuple[Floats, Floats] | None = None,
         cold: bool | Bools = False,
     ) -> Bools:
-        """One more tick, in which both arms have requests.
+        """One more sample, in which both arms have requests.
 
         Args:
-            looked: Where a tick was looked at.
+            sampled: Where a sample was taken.
             trouble: What was the matter.
             canary: Requests of the canary, by bucket.
             stable: Requests of stable, by bucket.
             baking: Where the canary is promoted.
-            bounds: Least and greatest share of the canary; where they differ its weight changed in the tick.
+            bounds: Least and greatest share of the canary; where they differ its weight changed in the sample.
             cold: Where the caches of the canary are cold, so that latency is not judged.
 
         Returns:
@@ -67,11 +67,11 @@ class Latencies(Ratios):
         slow_canary, slow_stable = (
             buckets.sum(axis=1, keepdims=True) - np.cumsum(buckets, axis=1)[:, :-1] for buckets in (canary, stable)
         )
-        speaks_for, chosen = self._choose(baking, looked & (trouble == SEEN))
+        speaks_for, chosen = self._choose(baking, sampled & (trouble == SEEN))
         none = self._limit < 0
         rows, limit = np.arange(len(ours)), np.maximum(self._limit, 0)
         counted = self.add(
-            looked,
+            sampled,
             np.where((trouble == SEEN) & none, ABSENT, trouble).astype(np.int8),
             ours,
             slow_canary[rows, self._own[limit]],
@@ -83,7 +83,7 @@ class Latencies(Ratios):
             bounds=bounds,
             cold=cold,
         )
-        remembered = (counted | (looked & (trouble == SEEN) & (none | cold))) & ~baking
+        remembered = (counted | (sampled & (trouble == SEEN) & (none | cold))) & ~baking
         self._seen += np.where(remembered, theirs, 0.0)
         self._slower += np.where(remembered[:, None], slow_stable, 0.0)
         fraction = np.minimum(1.0, most_recent(self._metric.quantile) / np.maximum(self._seen, 1.0))
@@ -92,7 +92,7 @@ class Latencies(Ratios):
         return counted
 
     def _choose(self, baking: Bools, read: Bools) -> tuple[Bools, Bools]:
-        """Limits of this tick; where it may speak for the canary, and where they are stable's quantile in the run."""
+        """Limits of this sample; where it may speak for the canary, and where they are stable's quantile in the run."""
         speaks_for, enough = self._enough(self._seen, baking)
         shares = self._slower / np.maximum(self._seen, 1.0)[:, None]
         far = np.where(shares > 0.0, np.abs(np.log(np.maximum(shares, 1e-12) / (1.0 - self._metric.quantile))), np.inf)

@@ -43,7 +43,7 @@ class Lies:
 
 
 class Liars:
-    """Counters of many rollouts, scrape by scrape. They are scraped once before the first tick.
+    """Counters of many rollouts, scrape by scrape. They are scraped once before the first sample.
 
     Args:
         lies: How often they lie.
@@ -64,7 +64,7 @@ class Liars:
         self._touched = np.zeros(rollouts, np.bool_)
 
     def scrape(self, counts: Four) -> tuple[Four, Codes]:
-        """What is counted of a tick by each arm, and whether one of them says nothing."""
+        """What is counted of a sample by each arm, and whether one of them says nothing."""
         added = np.stack(counts, axis=1)
         shown, touched = self._export(added)
         suspect = touched | self._touched
@@ -92,7 +92,7 @@ class Liars:
             setattr(self, name, getattr(self, name)[kept])
 
     def _export(self, added: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        """What the scrape shows, and in which rollouts that is anything but one more honest tick."""
+        """What the scrape shows, and in which rollouts that is anything but one more honest sample."""
         hung = self._hangs > 0
         begins = self._random.random((len(added), 2)) < self._share
         kinds = self._random.integers(0, 3, begins.shape)
@@ -107,14 +107,14 @@ class Liars:
         return np.asarray(shown, np.float64), np.asarray((hung | begins).any(axis=1), np.bool_)
 
     def _after_restart(self, added: Floats) -> Floats:
-        """Requests and events since a moment within the tick."""
+        """Requests and events since a moment within the sample."""
         share = self._random.random()
         events = self._random.binomial(int(added[1]), share)
         return np.array([events + self._random.binomial(int(added[0] - added[1]), share), events], np.float64)
 
 
 def _last(shown: Floats, true: Floats, added: Floats) -> Floats:
-    """What a hanging exporter repeats: the last values, or, where those were wrong, the true ones before the tick."""
+    """What a hanging exporter repeats: the last values, or, where those were wrong, the true ones before the sample."""
     sane = np.isfinite(shown) & (shown >= 0.0) & (shown <= true)
     return np.where(sane, shown, true - added)
 

@@ -60,7 +60,7 @@ class Metrics:
 
     def add(
         self,
-        looked: Bools,
+        sampled: Bools,
         trouble: Codes,
         counts: Counts,
         *,
@@ -72,7 +72,7 @@ class Metrics:
         """One more sample.
 
         Args:
-            looked: Where a sample was taken.
+            sampled: Where a sample was taken.
             trouble: What was the matter with the metrics.
             counts: What was counted.
             alone: Where the canary has all requests.
@@ -83,12 +83,12 @@ class Metrics:
         Returns:
             Where any metric counted something.
         """
-        counted = np.zeros(len(looked), np.bool_)
+        counted = np.zeros(len(sampled), np.bool_)
         changed = (bounds[0] < bounds[1]) & (trouble == SEEN)
         for key, ratios in self._ratios.values():
             ours, theirs = counts.events[key]
             counted |= ratios.add(
-                looked & ~alone,
+                sampled & ~alone,
                 trouble,
                 counts.canary,
                 ours,
@@ -99,15 +99,15 @@ class Metrics:
                 cold=cold,
             )
             if alone.any():
-                counted |= ratios.add_alone(looked & alone, trouble, counts.canary, ours)
+                counted |= ratios.add_alone(sampled & alone, trouble, counts.canary, ours)
         for latencies in self._latencies.values():
             if counts.times is not None:
                 counted |= latencies.add_times(
-                    looked & ~alone, trouble, *counts.times, baking=baking, bounds=bounds, cold=cold
+                    sampled & ~alone, trouble, *counts.times, baking=baking, bounds=bounds, cold=cold
                 )
         for drifts in self._drifts.values():
             if counts.rows is not None:
-                counted |= drifts.add(looked & ~changed, trouble, *counts.rows)
+                counted |= drifts.add(sampled & ~changed, trouble, *counts.rows)
         return counted
 
     def verdicts(self) -> npt.NDArray[np.int64]:

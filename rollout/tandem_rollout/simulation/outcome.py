@@ -30,7 +30,7 @@ class Outcomes:
             counted.
         requests: Requests that the canary answered until then.
         samples: Those of them that evidence was taken from.
-        unseen: Whether it was rolled back at a look that counted nothing.
+        unseen: Whether it was rolled back at a sample that counted nothing.
     """
 
     ended: npt.NDArray[np.int8]

@@ -23,7 +23,7 @@ from tandem_rollout.simulation.traffic import Traffic
 BATCH: Final = 5000
 """Rollouts that are simulated at once, from a seed of their own."""
 _HISTORY_S: Final = 1800.0
-"""How far back stable is looked at to measure dispersion, as an analyst does."""
+"""How long before the run dispersion of stable is measured, as an analyst does."""
 _SHRINK: Final = 0.8
 """What has ended is dropped once no more than so much goes on."""
 
@@ -39,7 +39,7 @@ class Rule(Protocol):
         ...
 
     def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
-        """One tick more: requests and events of the canary, and what is the matter with metrics."""
+        """One more sample: requests and events of the canary, and what is the matter with metrics."""
         ...
 
     def keep(self, kept: Bools) -> None:
@@ -56,11 +56,11 @@ class Case:
     """What is simulated.
 
     Attributes:
-        metrics: What is looked at.
+        metrics: The metrics.
         schedule: What is planned; its timeout is the horizon.
         traffic: What happens.
-        interval: Seconds between looks.
-        warmup: Seconds after the first look in which nothing is counted.
+        interval: Seconds between samples.
+        warmup: Seconds after the first sample in which latency is not judged.
         outage: When metrics are missing.
         lies: How often counters lie.
         dispersion: How bursty events are taken to be; None to measure it before, as an analyst does, on stable's pods.
@@ -193,18 +193,18 @@ class _Scrapes:
         )
 
     def trouble(self, rollouts: int) -> Codes:
-        """What is the matter with them at this look."""
+        """What is the matter with them in this sample."""
         return self._blackouts.look() if self._blackouts else np.zeros(rollouts, np.int8)
 
     def scrape(self, counts: Counts) -> tuple[Counts, Codes]:
-        """What is counted of a tick, and what is the matter."""
+        """What is counted of a sample, and what is the matter."""
         trouble = self.trouble(len(counts.canary))
         for key, liars in self._liars.items():
             ours, theirs = counts.events[key]
             (canary, canary_events, stable, stable_events), lost = liars.scrape(
                 (counts.canary, ours, counts.stable, theirs)
             )
-            # counters that lie are read once a tick
+            # counters that lie are read once a sample
             counts = replace(
                 counts,
                 canary=canary,
@@ -252,7 +252,7 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
 
 
 def _deviation(first: Floats, second: Floats, events: Floats, others: Floats) -> tuple[Floats, Bools]:
-    """Squared deviation of a tick of stable against itself, by its variance, and where there is one to speak of."""
+    """Squared deviation of a sample of stable against itself, by its variance, and where there is one to speak of."""
     all_events = events + others
     tells = (first > 0.0) & (second > 0.0) & (all_events > 0.0)
     theta = np.where(tells, first / np.maximum(first + second, 1.0), 0.5)

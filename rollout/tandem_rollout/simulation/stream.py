@@ -21,13 +21,13 @@ _HALF = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What one tick or several brought, by rollout.
+    """What one sample or several brought, by rollout.
 
     Attributes:
         canary: Requests of the canary.
         stable: Requests of stable.
         events: Events of both, canary first, by the keys of the traffic.
-        rows: Predictions of both by bin, canary first; None where nobody looks at them.
+        rows: Predictions of both by bin, canary first; None where no metric counts them.
         times: Requests of both by bucket of their latency, likewise.
         early: Those of them that came before the route had followed a change of the weight; None where none changed.
     """
@@ -132,10 +132,10 @@ def _replaced(values: Floats, at: npt.NDArray[np.intp], by: Floats) -> Floats:
 
 
 class _Part(NamedTuple):
-    """A part of a tick in which the weight changed, by rollout.
+    """A part of a sample in which the weight changed, by rollout.
 
     Attributes:
-        lasts: Part of the tick.
+        lasts: Part of the sample.
         share: The canary's share of the requests.
         changing: Whether that is just after the change.
     """
@@ -146,13 +146,13 @@ class _Part(NamedTuple):
 
 
 class Stream:
-    """Traffic of many rollouts, tick by tick.
+    """Traffic of many rollouts, sample by sample.
 
     Args:
         traffic: What happens.
         random: Where chance comes from.
         rollouts: How many.
-        interval: Seconds of a tick.
+        interval: Seconds of a sample.
     """
 
     def __init__(self, traffic: Traffic, random: np.random.Generator, rollouts: int, interval: float) -> None:
@@ -171,13 +171,13 @@ class Stream:
         at: npt.NDArray[np.intp] | None = None,
         alike: bool = False,
     ) -> Counts:
-        """The tick that ends now.
+        """The sample that ends now.
 
         Args:
             now: Seconds since the beginning.
             share: The canary's share of the requests, by rollout.
-            before: That of the tick before, which the route takes a moment to leave; by default the same.
-            at: Places of the rollouts to draw it for; None for all, which is the next tick.
+            before: That of the sample before, which the route takes a moment to leave; by default the same.
+            at: Places of the rollouts to draw it for; None for all, which is the next sample.
             alike: Whether the canary is stable itself.
         """
         traffic = self._traffic
@@ -189,7 +189,7 @@ class Stream:
         if before is None or not (changed := before != share).any():
             whole = np.ones(len(share))
             return self._part(load, wave, _Part(whole, share, False), share, within, alike=alike)
-        # the route follows late, and then something happens; whoever looks does so when it has followed
+        # the route follows late, and then something happens; the analyst takes a sample when it has followed
         follows = np.where(changed, min(FOLLOWS_S / self._interval, 0.5), 0.0)
         late = follows * self._random.random(len(share))
         first, early, rest, last = (
@@ -207,7 +207,7 @@ class Stream:
     def _part(
         self, load: float, wave: float, part: _Part, share: Floats, within: npt.NDArray[np.int8], *, alike: bool
     ) -> Counts:
-        """What a part of a tick brings; the burden is that of the whole tick."""
+        """What a part of a sample brings; the burden is that of the whole sample."""
         traffic = self._traffic
         canary = self._random.poisson(load * part.lasts * part.share)
         stable = self._random.poisson(load * part.lasts * (1.0 - part.share))

@@ -24,7 +24,7 @@ class ExpositionError(ValueError):
 
 
 def parse(text: str, names: Collection[str], most: int = MOST_SERIES) -> list[Series]:
-    """Series of some names. Of the other lines only the beginning is looked at: a page of HTML is refused.
+    """Series of some names. Of the other lines only the beginning is read: a page of HTML is refused.
 
     Args:
         text: What was answered.

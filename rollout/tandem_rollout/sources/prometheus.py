@@ -101,8 +101,8 @@ class PrometheusSource:
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         """The counters as they were, in order, the last ones of now.
 
-        A metric whose past cannot be read, or is too long, begins with why, and has only now's. Nobody looks at how
-        predictions drifted.
+        A metric whose past cannot be read, or is too long, begins with why, and has only now's. History of drift is not
+        read.
         """
         now, past = await asyncio.gather(
             self.read(metrics, arms),

@@ -50,7 +50,7 @@ class Argo(Tally):
         self._errors, self._measured = np.zeros(rollouts, np.int64), np.zeros(rollouts, np.int64)
 
     def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
-        """One tick more."""
+        """Take one more sample."""
         self.spend(canary, canary)
         self._window += np.stack([canary, events], axis=1)
         if not self._count:

@@ -38,7 +38,7 @@ class Flagger(Tally):
         self._failed, self._passed = np.zeros(rollouts, np.int64), np.zeros(rollouts, np.int64)
 
     def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
-        """One tick more."""
+        """Take one more sample."""
         self.spend(canary, canary)
         self._window += np.stack([canary, events], axis=1)
         if now < self._due:

@@ -39,7 +39,7 @@ class Sprt(Tally):
         self._log = np.zeros(rollouts)
 
     def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
-        """One tick more."""
+        """Take one more sample."""
         counted = trouble == SEEN
         self.spend(canary, np.where(counted, canary, 0.0))
         self._log += np.where(counted, events * self._event + (canary - events) * self._other, 0.0)

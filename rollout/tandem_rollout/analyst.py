@@ -119,7 +119,7 @@ class Analyst:
             self._due = now + interval
         # the first sample comes with the first weight, and a clock that was set back is no reason to wait for it
         elif self._read is None or self._moved(arms) or not self._due - interval <= now < self._due:
-            record = await self._tick(analysis, run, arms, record, now)
+            record = await self._sample(analysis, run, arms, record, now)
             # and when the route has followed, so that what may have come before it is no more than that
             followed = min((until for until in self._earlier.values() if until > now), default=math.inf)
             self._due = min(self._in_turn(interval, now), followed)
@@ -138,7 +138,7 @@ class Analyst:
         """
         if self._read != now:
             self._in_turn(seconds(analysis.interval), now)
-            self._record = await self._tick(analysis, run, arms, await self._of(run), now)
+            self._record = await self._sample(analysis, run, arms, await self._of(run), now)
             await self.keep()
 
     async def promote(self, analysis: Analysis, run: Run) -> None:
@@ -213,7 +213,7 @@ class Analyst:
         }
         self._weight = weight
 
-    async def _tick(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
+    async def _sample(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
         first = self._read is None
         readings = await self._count(analysis, arms, now)
         if first:

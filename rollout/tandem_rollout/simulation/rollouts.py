@@ -234,7 +234,7 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
         return {name: np.ones(rollouts) for name in names}
     keys = {case.traffic.key(metric) for metric in names.values()}
     total = {key: np.zeros(rollouts) for key in keys}
-    ticks = {key: np.zeros(rollouts) for key in keys}
+    samples = {key: np.zeros(rollouts) for key in keys}
     stream = Stream(case.traffic, random, rollouts, case.interval)
     share = np.full(rollouts, 1.0 / case.pods)
     for number in range(int(_HISTORY_S // case.interval)):
@@ -242,12 +242,12 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
         for key in keys:
             deviation, tells = _deviation(counts.canary, counts.stable, *counts.events[key])
             total[key] += deviation
-            ticks[key] += tells
+            samples[key] += tells
     dispersions = {}
     for name, metric in names.items():
         key = case.traffic.key(metric)
-        phi = np.maximum(total[key] / np.maximum(ticks[key], 1.0), 1.0)
-        dispersions[name] = np.where(ticks[key] >= LEAST_TICKS, phi, 1.0)
+        phi = np.maximum(total[key] / np.maximum(samples[key], 1.0), 1.0)
+        dispersions[name] = np.where(samples[key] >= LEAST_TICKS, phi, 1.0)
     return dispersions
 
 

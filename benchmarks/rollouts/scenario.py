@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, Unpack
 
+from benchmarks.rollouts.argo import Argo
+from benchmarks.rollouts.flagger import Flagger
+from benchmarks.rollouts.sprt import Sprt
 from tandem_rollout.engine.schedule import Schedule, Step
 from tandem_rollout.fields import seconds
 from tandem_rollout.gates import DEFAULT_METRICS, Metric
-from tandem_rollout.simulation.argo import Argo
-from tandem_rollout.simulation.flagger import Flagger
 from tandem_rollout.simulation.lies import Lies
 from tandem_rollout.simulation.outage import Outage
 from tandem_rollout.simulation.rollouts import Case, Rule
-from tandem_rollout.simulation.sprt import Sprt
 from tandem_rollout.simulation.traffic import Bins, Change, Incidents, Rates, Times, Traffic, tilted
 from tandem_rollout.strategy import Canary
 

@@ -1,4 +1,4 @@
-"""Looks at the metrics of one rollout's run from time to time, and keeps what it has gathered."""
+"""Takes samples of the metrics of one rollout's run, and keeps the evidence."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final, Protocol
 
 import msgspec
 
-from tandem_rollout.analysis.clients import with_client_shares
 from tandem_rollout.analysis.counts import NOTHING
-from tandem_rollout.analysis.gather import gather, prepare
+from tandem_rollout.analysis.gather import gather, with_client_shares
 from tandem_rollout.analysis.judge import Line, judge, promoted
+from tandem_rollout.analysis.prepare import prepare
 from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.analysis.record import Note, Record, noted
 from tandem_rollout.analysis.verdict import Decision
@@ -22,7 +22,7 @@ from tandem_rollout.gates import Analysis
 from tandem_rollout.sources import Arms, Source
 
 HISTORY_S: Final = 1800.0
-"""How far back stable is looked at before a run."""
+"""Seconds of stable's history that are read before a run."""
 
 _LATEST_S: Final = 60.0
 """Seconds after which a route that still has another weight is taken to keep it."""
@@ -49,9 +49,9 @@ class Judgement:
 
     Attributes:
         lines: One for each metric.
-        decision: What follows; None before anything was looked at.
-        looks: Ticks counted at the present weight.
-        measured: Percentage of the requests that the canary had in the last tick; None where it was not counted.
+        decision: What follows; None before the first sample.
+        looks: Samples counted at the present weight.
+        measured: Percentage of the requests that the canary had in the last sample; None where it was not counted.
     """
 
     lines: tuple[Line, ...] = ()
@@ -84,18 +84,18 @@ class Analyst:
 
     @property
     def due(self) -> float:
-        """When to look again, in seconds since the epoch; infinite where nothing is to be looked at."""
+        """When the next sample is due, in seconds since the epoch; infinite where there is none."""
         return self._due if self._record is not None else math.inf
 
     @property
     def record(self) -> Record | None:
-        """The evidence so far; None before the first look."""
+        """The evidence so far; None before the first sample."""
         return self._record
 
     async def look(
         self, analysis: Analysis, run: Run, arms: Arms, now: float, *, routed: int | None = None
     ) -> Judgement:
-        """Look at the metrics, if it is time, and judge.
+        """Take a sample of the metrics, if one is due, and judge.
 
         Args:
             analysis: What is looked at.
@@ -117,9 +117,9 @@ class Analyst:
             record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
         if run.state == "Preparing":
             self._due = now + interval
-        # the first look comes with the first weight, and a clock that was set back is no reason to wait for it
+        # the first sample comes with the first weight, and a clock that was set back is no reason to wait for it
         elif self._read is None or self._moved(arms) or not self._due - interval <= now < self._due:
-            record = await self._tick(analysis, run, arms, record, now)
+            record = await self._sample(analysis, run, arms, record, now)
             # and when the route has followed, so that what may have come before it is no more than that
             followed = min((until for until in self._earlier.values() if until > now), default=math.inf)
             self._due = min(self._in_turn(interval, now), followed)
@@ -138,7 +138,7 @@ class Analyst:
         """
         if self._read != now:
             self._in_turn(seconds(analysis.interval), now)
-            self._record = await self._tick(analysis, run, arms, await self._of(run), now)
+            self._record = await self._sample(analysis, run, arms, await self._of(run), now)
             await self.keep()
 
     async def promote(self, analysis: Analysis, run: Run) -> None:
@@ -157,7 +157,7 @@ class Analyst:
             return Judgement()
         lines, decision = judge(analysis.all_metrics, record)
         looks = record.looks if record.weight == run.weight else 0
-        # before the first tick nothing is missing either
+        # before the first sample nothing is missing either
         return Judgement(tuple(lines), decision if record.samples else None, looks, _measured(record))
 
     async def note(self, run: Run, now: float) -> None:
@@ -180,15 +180,15 @@ class Analyst:
         empty = Record(run=run.number, plan=run.plan, started=float(int(run.started)))
         if self._record is not None and _same(self._record, empty):
             return self._record
-        kept = await self._keeper.load(run.number)
-        record = kept if kept is not None and _same(kept, empty) else empty
+        stored = await self._keeper.load(run.number)
+        record = stored if stored is not None and _same(stored, empty) else empty
         self._record = self._kept = record
         self._read, self._due, self._turn, self._tried = None, 0.0, 0.0, -math.inf
         self._windows, self._arms, self._weight, self._earlier = {}, None, None, {}
         return record
 
     def _in_turn(self, interval: float, now: float) -> float:
-        """When it is the turn of the next look, whatever looks there are in between."""
+        """When the next regular sample is due, whatever samples there are in between."""
         if not self._turn - interval <= now < self._turn:
             self._turn = now + interval
         return self._turn
@@ -201,17 +201,19 @@ class Analyst:
         """Which other weights requests may have been shared out by, and until when."""
         if weight != self._weight:
             self._changed = now
-        others = {self._weight} if routed is None or now >= self._changed + _LATEST_S else {self._weight, routed}
-        for other in others - {weight, None}:
-            if other is not None:
-                self._earlier[other] = now + FOLLOWS_S
-                self._due = now + FOLLOWS_S if other == self._weight else min(self._due, now + FOLLOWS_S)
+        weights = {self._weight} if routed is None or now >= self._changed + _LATEST_S else {self._weight, routed}
+        for percentage in weights - {weight, None}:
+            if percentage is not None:
+                self._earlier[percentage] = now + FOLLOWS_S
+                self._due = now + FOLLOWS_S if percentage == self._weight else min(self._due, now + FOLLOWS_S)
         self._earlier = {
-            other: until for other, until in self._earlier.items() if other != weight and until > now - _FORGOTTEN_S
+            percentage: until
+            for percentage, until in self._earlier.items()
+            if percentage != weight and until > now - _FORGOTTEN_S
         }
         self._weight = weight
 
-    async def _tick(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
+    async def _sample(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
         first = self._read is None
         readings = await self._count(analysis, arms, now)
         if first:
@@ -287,7 +289,7 @@ def _as_before(arms: Arms, before: Arms) -> Arms:
 
 
 def _measured(record: Record) -> float | None:
-    """The canary's part of the last tick's requests, by the first metric that counts some."""
+    """The canary's part of the last sample's requests, by the first metric that counts some."""
     for sample in reversed(record.samples[-1:]):
         for canary, _, stable, _ in sample.counts.values():
             if canary + stable > 0:

@@ -83,26 +83,26 @@ class RunTransition:
 
 
 async def sample(
-    analyst: Analyst, analysis: Analysis, run: Run | None, seen: Seen, locate: Locate, now: float
+    analyst: Analyst, analysis: Analysis, run: Run | None, snapshot: Seen, locate: Locate, now: float
 ) -> Sampled:
     """Ask the metrics of a run, where there is anything to ask.
 
     Args:
-        analyst: Looks at the metrics.
+        analyst: Takes samples of the metrics.
         analysis: What is looked at.
         run: The run so far.
-        seen: What there is.
+        snapshot: What there is.
         locate: Finds where the two revisions of the run are counted.
         now: Seconds since the epoch.
     """
     if run is None or run.ended or run.returns:
-        return Sampled(seen)
+        return Sampled(snapshot)
     judgement = Judgement()
     # where the canary has weight and no pods there is nothing to ask first
-    sampled = not run.weight or seen.canary.running
+    sampled = not run.weight or snapshot.canary.running
     if sampled:
-        judgement = await analyst.look(analysis, run, await locate(run), now, routed=seen.routed)
-    return Sampled(replace(seen, decision=judgement.decision, looks=judgement.looks), judgement, sampled)
+        judgement = await analyst.look(analysis, run, await locate(run), now, routed=snapshot.routed)
+    return Sampled(replace(snapshot, decision=judgement.decision, looks=judgement.looks), judgement, sampled)
 
 
 def move(schedule: Schedule, run: Run | None, sampled: Sampled, now: float) -> RunTransition | None:
@@ -114,12 +114,12 @@ def move(schedule: Schedule, run: Run | None, sampled: Sampled, now: float) -> R
         sampled: What it is decided by.
         now: Seconds since the epoch.
     """
-    seen = sampled.seen
-    after = decide(schedule, run, seen, now)
+    snapshot = sampled.seen
+    after = decide(schedule, run, snapshot, now)
     if after is None:
         return None
     return RunTransition(
-        run, after, desired(schedule, after, seen.stable, seen.canary), sampled.judgement, sampled.sampled
+        run, after, desired(schedule, after, snapshot.stable, snapshot.canary), sampled.judgement, sampled.sampled
     )
 
 
@@ -129,7 +129,7 @@ async def secure(
     """Secure the evidence that a transition would change, before it is written down.
 
     Args:
-        analyst: Looks at the metrics.
+        analyst: Takes samples of the metrics.
         schedule: What is planned.
         analysis: What is looked at.
         transition: The move.
@@ -170,7 +170,7 @@ async def advance(
 
     Args:
         backend: What the run happens on.
-        analyst: Looks at the metrics.
+        analyst: Takes samples of the metrics.
         schedule: What is planned.
         analysis: What is looked at.
         run: The run so far, as it was written down.

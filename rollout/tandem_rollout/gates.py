@@ -133,9 +133,7 @@ class Analysis(Struct, frozen=True):
             "is only reported.",
         ),
     ] = field(default_factory=list)
-    interval: Annotated[Duration, Meta(description="Window of one tick: time between two looks at the counters.")] = (
-        "10s"
-    )
+    interval: Annotated[Duration, Meta(description="Time between two samples of the counters.")] = "10s"
     warmup: Annotated[
         Duration,
         Meta(description="So soon after its first request latencies of the canary are not judged: caches are cold."),
@@ -178,4 +176,4 @@ DEFAULT_METRICS: tuple[Metric, ...] = (
     Metric(type="degraded"),
     Metric(type="drift", gate=False),
 )
-"""What is looked at where nothing is said. How far predictions may be apart only the model's owner can say."""
+"""The metrics of an analysis that names none. How far predictions may be apart only the model's owner can say."""

@@ -57,12 +57,12 @@ class Contest:
     lost: bool
 
     def __str__(self) -> str:
-        other = f"{self.rival[0]}/{self.rival[1]}"
+        rival = f"{self.rival[0]}/{self.rival[1]}"
         if self.lost:
             return (
-                f"{self.host} is claimed by InferenceRollout {other}, too, which has it: there is no route at it here"
+                f"{self.host} is claimed by InferenceRollout {rival}, too, which has it: there is no route at it here"
             )
-        return f"{self.host} is claimed by InferenceRollout {other}, too, which gets no route at it"
+        return f"{self.host} is claimed by InferenceRollout {rival}, too, which gets no route at it"
 
 
 def default_host(name: str, namespace: str, domain: str) -> str:
@@ -88,8 +88,8 @@ def claim(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> Claim:
     spec = _map(manifest.get("spec"))
     route = _map(spec.get("route"))
     gateway = _map(route.get("gateway"))
-    given = route.get("hostnames")
-    hosts = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+    hostnames = route.get("hostnames")
+    hosts = [host for host in hostnames if isinstance(host, str)] if isinstance(hostnames, list) else []
     hosts = hosts or [default_host(metadata["name"], metadata["namespace"], domain)]
     blue_green = _map(spec.get("strategy")).get("blueGreen")
     if isinstance(blue_green, Mapping):
@@ -100,7 +100,7 @@ def claim(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> Claim:
         gateway=(str(gateway.get("namespace") or _GATEWAY[0]), str(gateway.get("name") or _GATEWAY[1])),
         hosts=tuple(dict.fromkeys(hosts)),
         created=str(metadata.get("creationTimestamp") or ""),
-        held=frozenset(host for each in routes for host in each["spec"].get("hostnames") or ()),
+        held=frozenset(host for http_route in routes for host in http_route["spec"].get("hostnames") or ()),
     )
 
 
@@ -115,16 +115,16 @@ def contests(own: Claim, rivals: Iterable[Claim]) -> list[Contest]:
         rivals: The others.
     """
     lost: dict[str, Contest] = {}
-    kept: dict[str, Contest] = {}
-    for rival in sorted(rivals, key=lambda each: (each.created, each.namespace, each.name)):
+    won: dict[str, Contest] = {}
+    for rival in sorted(rivals, key=lambda rival: (rival.created, rival.namespace, rival.name)):
         if rival.gateway != own.gateway or (rival.namespace, rival.name) == (own.namespace, own.name):
             continue
         for host in own.hosts:
-            for other in rival.hosts:
-                if host == other or (rival.namespace != own.namespace and overlap(host, other)):
-                    contest = Contest(host, (rival.namespace, rival.name), rival.rank(other) < own.rank(host))
-                    (lost if contest.lost else kept).setdefault(host, contest)
-    return [found for host in own.hosts if (found := lost.get(host) or kept.get(host))]
+            for rival_host in rival.hosts:
+                if host == rival_host or (rival.namespace != own.namespace and overlap(host, rival_host)):
+                    contest = Contest(host, (rival.namespace, rival.name), rival.rank(rival_host) < own.rank(host))
+                    (lost if contest.lost else won).setdefault(host, contest)
+    return [contested for host in own.hosts if (contested := lost.get(host) or won.get(host))]
 
 
 def overlap(one: str, other: str) -> bool:
@@ -154,7 +154,7 @@ def permitted(host: str, namespace: str, domain: str, allowed: Mapping[str, Coll
     if not allowed:
         return True
     domains: Sequence[str] = [f"{namespace}.{domain}", *allowed.get(namespace, allowed.get(ANY, ()))]
-    return any(each == ANY or host == each or host.endswith(f".{each}") for each in domains)
+    return any(suffix == ANY or host == suffix or host.endswith(f".{suffix}") for suffix in domains)
 
 
 def _map(value: object) -> Mapping[str, Any]:

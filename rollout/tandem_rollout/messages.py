@@ -39,7 +39,7 @@ _QUANTITY: Final = "a whole number, or a string such as 500m or 2Gi"
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint to add to a message about an unknown name; empty where no known one is like it."""
     # case aside, since "minreplicas" is nearer to "minReplicas" than its letters say
-    plain = {each.lower(): each for each in known}
+    plain = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(name.lower(), plain, n=1)
     return f"; did you mean {plain[near[0]]!r}?" if near else ""
 
@@ -96,10 +96,10 @@ def rule(schema: Schema) -> str:
 
 def _fault(value: Any, schema: Schema) -> str:
     if isinstance(value, dict) and "properties" in schema:
-        known = schema["properties"]
+        properties = schema["properties"]
         for name in value:
-            if name not in known:
-                return f"unknown field {name!r}{did_you_mean(str(name), known)}"
+            if name not in properties:
+                return f"unknown field {name!r}{did_you_mean(str(name), properties)}"
         for name in schema.get("required", ()):
             if name not in value:
                 return f"{name} is required"

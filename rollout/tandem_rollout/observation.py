@@ -54,7 +54,7 @@ class Observed:
 
     @property
     def running(self) -> bool:
-        """Whether both halves have a pod that takes calls."""
+        """Whether both components have a pod that takes calls."""
         return self.transformers > 0 and self.predictors > 0
 
     @property

@@ -57,7 +57,7 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
         observed: All revisions that there are.
         now: Seconds since the epoch.
     """
-    seen = {each.name: each for each in observed}
+    states = {state.name: state for state in observed}
     against = verdicts(rollout, wanted, observed)
     refused, waits = against.refused, dict(against.waits)
     part = shares(rollout)
@@ -70,7 +70,7 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
     weights: dict[str, int] = {}
     own: dict[str, str] = {}
     for revision in wanted:
-        variant, new, old = revision.variant.name, seen.get(revision.name), carriers[revision.name]
+        variant, new, old = revision.variant.name, states.get(revision.name), carriers[revision.name]
         fit = new is not None and new.usable and new.name not in refused and new.name not in waits
         small = new is not None and new.usable and _fewer(new, floors.get(new.name, (0, 0)))
         if small:
@@ -88,18 +88,18 @@ def plan(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observ
         elif there := _within_reach(revision, observed):
             own[variant] = there.name
     if not weights:
-        weights = {each.name: each.weight for each in observed if each.weight}
+        weights = {state.name: state.weight for state in observed if state.weight}
     reachable = tuple(dict.fromkeys([*weights, *own.values()]))
     names = {revision.name for revision in wanted}
-    retired = [each for each in observed if each.name not in names and each.name not in reachable]
+    retired = [state for state in observed if state.name not in names and state.name not in reachable]
     return Plan(
         weights,
         reachable,
         refused,
         waits,
         floors,
-        tuple(each.name for each in retired),
-        tuple(each.name for each in retired if _expired(rollout, each, now)),
+        tuple(state.name for state in retired),
+        tuple(state.name for state in retired if _expired(rollout, state, now)),
     )
 
 
@@ -121,24 +121,24 @@ def plan_run(
         verdicts: What keeps wanted revisions from being served.
         now: Seconds since the epoch.
     """
-    seen = {each.name: each for each in observed}
-    weights = {name: weight for name, weight in desired.weights.items() if name in seen}
+    states = {state.name: state for state in observed}
+    weights = {name: weight for name, weight in desired.weights.items() if name in states}
     fit = [
         revision.name
         for revision in wanted
-        if (each := seen.get(revision.name)) and each.usable and not verdicts.against(revision.name)
+        if (state := states.get(revision.name)) and state.usable and not verdicts.against(revision.name)
     ]
     reachable = tuple(dict.fromkeys([*weights, *fit]))
     names = {revision.name for revision in wanted}
-    retired = [each for each in observed if each.name not in names and each.name not in reachable]
+    retired = [state for state in observed if state.name not in names and state.name not in reachable]
     return Plan(
         weights,
         reachable,
         verdicts.refused,
         verdicts.waits,
         desired.floors,
-        tuple(each.name for each in retired),
-        tuple(each.name for each in retired if _expired(rollout, each, now)),
+        tuple(state.name for state in retired),
+        tuple(state.name for state in retired if _expired(rollout, state, now)),
     )
 
 
@@ -163,28 +163,30 @@ def verdicts(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Ob
     """What their contracts say against wanted revisions."""
     if rollout.spec.allow_breaking_contract:
         return Verdicts({}, {})
-    seen = {each.name: each for each in observed}
-    return Verdicts(_breaking(wanted, seen), _uncompared(wanted, seen))
+    states = {state.name: state for state in observed}
+    return Verdicts(_breaking(wanted, states), _uncompared(wanted, states))
 
 
-def _expired(rollout: Rollout, each: Observed, now: float) -> bool:
+def _expired(rollout: Rollout, state: Observed, now: float) -> bool:
     """Whether a revision that is not wanted any more may be deleted."""
     return (
-        not each.weight and each.retired_at is not None and each.retired_at + seconds(rollout.spec.keep_old_for) <= now
+        not state.weight
+        and state.retired_at is not None
+        and state.retired_at + seconds(rollout.spec.keep_old_for) <= now
     )
 
 
 def _serving(revision: Revision, observed: Sequence[Observed]) -> Observed | None:
     """The revision that serves a variant now; what is wanted and refuted does not."""
     own = [
-        each
-        for each in observed
-        if each.variant == revision.variant.name
-        and each.weight
-        and each.running
-        and not (each.fatal and each.name == revision.name)
+        state
+        for state in observed
+        if state.variant == revision.variant.name
+        and state.weight
+        and state.running
+        and not (state.fatal and state.name == revision.name)
     ]
-    return max(own, key=lambda each: each.weight, default=None)
+    return max(own, key=lambda state: state.weight, default=None)
 
 
 def _carrier(
@@ -199,18 +201,20 @@ def _carrier(
         return own
     if not share:
         return None
-    names = {each.variant.name for each in wanted}
+    names = {wanted_revision.variant.name for wanted_revision in wanted}
     switches = revision.rollout.spec.strategy.blue_green is not None
-    serving = [each for each in observed if each.weight and each.running and (switches or each.variant not in names)]
-    return max(serving, key=lambda each: each.weight, default=None)
+    serving = [
+        state for state in observed if state.weight and state.running and (switches or state.variant not in names)
+    ]
+    return max(serving, key=lambda state: state.weight, default=None)
 
 
 def _within_reach(revision: Revision, observed: Sequence[Observed]) -> Observed | None:
     """The revision that those reach who ask for a variant without weight, until the wanted one can answer them."""
     own = [
-        each
-        for each in observed
-        if each.variant == revision.variant.name and each.reached and each.running and not each.fatal
+        state
+        for state in observed
+        if state.variant == revision.variant.name and state.reached and state.running and not state.fatal
     ]
     return next(iter(own), None)
 
@@ -229,33 +233,37 @@ def _floors(rollout: Rollout, old: Observed, portion: float) -> tuple[int, int]:
     )
 
 
-def _fewer(each: Observed, floors: tuple[int, int]) -> bool:
-    return each.transformers < floors[0] or each.predictors < floors[1]
+def _fewer(state: Observed, floors: tuple[int, int]) -> bool:
+    return state.transformers < floors[0] or state.predictors < floors[1]
 
 
-def _uncompared(wanted: Sequence[Revision], seen: Mapping[str, Observed]) -> dict[str, Cause]:
+def _uncompared(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
     """Wanted revisions that cannot be compared yet: a new controller does not know the contract of what serves."""
-    unknown = [each for each in seen.values() if each.weight and each.running and not each.proof and not each.fatal]
+    unknown = [
+        state for state in states.values() if state.weight and state.running and not state.proof and not state.fatal
+    ]
     if not unknown:
         return {}
-    candidates = [each for revision in wanted if (each := seen.get(revision.name)) and each.proof and not each.weight]
+    candidates = [
+        state for revision in wanted if (state := states.get(revision.name)) and state.proof and not state.weight
+    ]
     cause = Cause("ContractUnknown", f"waits for the contract of {unknown[0].name}, which serves")
-    return {each.name: cause for each in candidates}
+    return {state.name: cause for state in candidates}
 
 
-def _breaking(wanted: Sequence[Revision], seen: Mapping[str, Observed]) -> dict[str, Cause]:
+def _breaking(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
     """Wanted revisions whose contract would break clients of what serves now, and how."""
-    known = [each for each in seen.values() if each.weight and each.proof]
-    if not known:
+    serving = [state for state in states.values() if state.weight and state.proof]
+    if not serving:
         # nobody serves yet: the first variant of the spec sets the contract
-        first = seen.get(wanted[0].name) if wanted else None
-        known = [first] if first and first.proof else []
+        first = states.get(wanted[0].name) if wanted else None
+        serving = [first] if first and first.proof else []
     refused = {}
     for revision in wanted:
-        candidate = seen.get(revision.name)
+        candidate = states.get(revision.name)
         if candidate is None or candidate.proof is None or candidate.weight:
             continue
-        cause = next(filter(None, (_breaks(old, candidate) for old in known if old is not candidate)), None)
+        cause = next(filter(None, (_breaks(old, candidate) for old in serving if old is not candidate)), None)
         if cause is not None:
             refused[revision.name] = cause
     return refused

@@ -56,4 +56,4 @@ class Platform:
     def allows(self, prometheus: str) -> bool:
         """Whether a spec may have the controller or KEDA ask this address: both reach more than who writes the spec."""
         own = (self.prometheus, *self.allowed_prometheus.split(","))
-        return prometheus.rstrip("/") in {each.strip().rstrip("/") for each in own} - {""}
+        return prometheus.rstrip("/") in {address.strip().rstrip("/") for address in own} - {""}

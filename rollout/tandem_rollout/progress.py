@@ -43,9 +43,9 @@ def metric_status(line: Line) -> MetricStatus:
 
 def summary(line: Line) -> str:
     """Rates, their ratio with its interval, and numbers of requests, in one line; and where it decides nothing."""
-    told = _said(line)
+    text = _said(line)
     # of units nobody thinks that they decide
-    return told if line.gate or line.type == "assignment" else f"only reported{f': {told}' if told else ''}"
+    return text if line.gate or line.type == "assignment" else f"only reported{f': {text}' if text else ''}"
 
 
 def _said(line: Line) -> str:
@@ -94,10 +94,10 @@ def history(before: Sequence[PastRun], run: Run | None, version: str, *, limit: 
     """
     if run is None:
         return list(before[:limit])
-    others = [each for each in before if each.number != run.number]
-    return ([past_run(run, version), *others] if run.ended else others)[:limit]
+    earlier = [past for past in before if past.number != run.number]
+    return ([past_run(run, version), *earlier] if run.ended else earlier)[:limit]
 
 
 def _short(value: float | None) -> float | None:
-    """A number as it is read, so that a status does not change with digits that nobody looks at."""
+    """A number as it is read, so that a status does not change with digits that nobody reads."""
     return None if value is None else float(f"{value:.4g}")

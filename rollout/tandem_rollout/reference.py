@@ -44,24 +44,24 @@ def reference() -> str:
     parts = [_INTRODUCTION, metadata]
     for kind, path in ((RolloutSpec, "spec"), (RolloutStatus, "status")):
         schema = msgspec.json.schema(kind)
-        found = list(_sections(schema["$defs"], kind.__name__, path, set()))
-        paths = {each.schema["title"]: each.path for each in found}
-        parts += [_table(each, schema["$defs"], paths) for each in found]
+        sections = list(_sections(schema["$defs"], kind.__name__, path, set()))
+        paths = {section.schema["title"]: section.path for section in sections}
+        parts += [_table(section, schema["$defs"], paths) for section in sections]
         if kind is RolloutSpec:
             parts.append(_rules())
     return "\n".join(parts)
 
 
-def _sections(defs: dict[str, Schema], name: str, path: str, seen: set[str]) -> Iterator[_Section]:
+def _sections(defs: dict[str, Schema], name: str, path: str, names: set[str]) -> Iterator[_Section]:
     """A struct and those that it is made of, each once."""
-    if name in seen:
+    if name in names:
         return
-    seen.add(name)
+    names.add(name)
     yield _Section(path, defs[name])
     for field, schema in defs[name]["properties"].items():
         inner, suffix = _struct(schema)
         if inner:
-            yield from _sections(defs, inner, f"{path}.{field}{suffix}", seen)
+            yield from _sections(defs, inner, f"{path}.{field}{suffix}", names)
 
 
 def _struct(schema: Schema) -> tuple[str, str]:
@@ -95,8 +95,8 @@ def _type(schema: Schema, paths: dict[str, str]) -> str:
         path = paths[inner]
         anchor = "".join(char for char in path.lower() if char.isalnum())
         return f"{'list of ' if suffix else ''}[`{path.removesuffix('[]')}`](#{anchor})"
-    own, *others = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
-    if others:
+    own, *alternatives = [choice for choice in schema.get("anyOf", [schema]) if choice.get("type") != "null"]
+    if alternatives:
         return "quantity"
     if "enum" in own:
         return "string"
@@ -121,8 +121,8 @@ def _default(name: str, schema: Schema, required: Any) -> str:
 
 def _what(schema: Schema, defs: dict[str, Schema]) -> str:
     inner, _ = _struct(schema)
-    said = schema.get("description") or defs.get(inner, {}).get("description", "")
-    return " ".join([_plain(said), *_bounds(schema)]).replace("|", "\\|").strip()
+    description = schema.get("description") or defs.get(inner, {}).get("description", "")
+    return " ".join([_plain(description), *_bounds(schema)]).replace("|", "\\|").strip()
 
 
 def _bounds(schema: Schema) -> Iterator[str]:

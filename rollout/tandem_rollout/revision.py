@@ -67,8 +67,8 @@ class Revision:
     @property
     def templates(self) -> tuple[Template, ...]:
         """Overrides, in the order in which they are merged."""
-        given = (self.rollout.spec.template, self.variant.template)
-        return tuple(template for template in given if template is not None)
+        overrides = (self.rollout.spec.template, self.variant.template)
+        return tuple(template for template in overrides if template is not None)
 
 
 def rollout_labels(rollout: Rollout) -> dict[str, str]:

@@ -39,11 +39,11 @@ def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
         target = defs[schema["$ref"].rpartition("/")[2]]
         schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
     if "anyOf" in schema:
-        some, *others = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
-        if others:  # of a quantity
-            kept = {key: schema[key] for key in ("description", "default") if schema.get(key)}
-            return {**kept, "x-kubernetes-int-or-string": True}
-        schema = {**some, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
+        first, *alternatives = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
+        if alternatives:  # of a quantity
+            annotations = {key: schema[key] for key in ("description", "default") if schema.get(key)}
+            return {**annotations, "x-kubernetes-int-or-string": True}
+        schema = {**first, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
         return _convert(schema, defs)
     converted = {key: value for key, value in schema.items() if key not in _DROPPED and not _is_empty(key, value)}
     for bound in ("minimum", "maximum"):

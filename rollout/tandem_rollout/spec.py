@@ -45,7 +45,7 @@ class Claim(Struct, frozen=True):
 
 
 class Bundle(Struct, frozen=True):
-    """Where both halves of a version take their bundle from: exactly one of image, pvc and uri."""
+    """Where both components of a version take their bundle from: exactly one of image, pvc and uri."""
 
     image: Annotated[str, Meta(description="OCI image that has the bundle under /models.")] = ""
     modelcar: Annotated[
@@ -132,7 +132,7 @@ class Volumes(Struct, frozen=True):
 
 
 class Transformer(Struct, frozen=True):
-    """The half that clients talk to."""
+    """The component that clients talk to."""
 
     image: Annotated[str, Meta(description="Default: the image that the controller was installed with.")] = ""
     resources: Annotated[Resources | None, Meta(description="Default: 500m and 512Mi, limit 1Gi.")] = None
@@ -150,7 +150,7 @@ class Gpu(Struct, frozen=True):
 
 
 class Predictor(Struct, frozen=True):
-    """The half that runs the model."""
+    """The component that runs the model."""
 
     runtime: Annotated[
         Literal["onnxruntime", "triton"], Meta(description="Tandem's server over ONNX Runtime, or Triton.")
@@ -193,7 +193,7 @@ class Store(Struct, frozen=True):
 
 
 class Scaling(Struct, frozen=True):
-    """How one half scales: on requests in flight."""
+    """How one component scales: on requests in flight."""
 
     min_replicas: Annotated[Replicas, Meta(description="Fewest pods of a variant.")] = 1
     max_replicas: Annotated[Replicas, Meta(description="Most pods of a variant.")] = 4
@@ -214,7 +214,7 @@ class PredictorScaling(Scaling, frozen=True):
 
 
 class Autoscaling(Struct, frozen=True):
-    """KEDA ScaledObjects for both halves of each variant."""
+    """KEDA ScaledObjects for both components of each variant."""
 
     transformer: Scaling = field(default_factory=Scaling)
     predictor: PredictorScaling = field(default_factory=PredictorScaling)

@@ -107,10 +107,10 @@ class Strategy(Struct, frozen=True):
     @property
     def name(self) -> str:
         """``static``, ``abTest``, ``blueGreen``, ``canary`` or ``shadow``."""
-        given = {
+        strategies = {
             "abTest": self.ab_test,
             "blueGreen": self.blue_green,
             "canary": self.canary,
             "shadow": self.shadow,
         }
-        return next((name for name, each in given.items() if each is not None), "static")
+        return next((name for name, strategy in strategies.items() if strategy is not None), "static")

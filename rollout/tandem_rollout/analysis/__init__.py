@@ -2,7 +2,7 @@
 
 From the counters of two scrapes to a decision:
 
-- :mod:`.counts`: two scrapes to one tick, the requests and events of each arm, or to no data.
+- :mod:`.counts`: two scrapes to one sample, the requests and events of each arm, or to no data.
 - :mod:`.sequential`: the conditional sequential test of the ratio of two rates; :mod:`.latency` brings latencies to it.
 - :mod:`.drift`: how far apart the arms' predictions are; :mod:`.distance` is its arithmetic.
 - :mod:`.dispersion`: how much burstier than Poisson events come, from stable against itself.

@@ -19,11 +19,11 @@ from tandem_rollout.analysis.sequential import BAD, log_mixture
 def absolute(
     so_far: tuple[float, ...], requests: float, events: float, floor: float, dispersion: float = 1.0
 ) -> tuple[float, ...]:
-    """Evidence with one more tick, by components of the prior.
+    """Evidence with one more sample, by components of the prior.
 
     Args:
         so_far: Evidence so far; empty for none.
-        requests: Requests of the tick.
+        requests: Requests of the sample.
         events: Events among them.
         floor: f, above 0.
         dispersion: φ, which divides counts.

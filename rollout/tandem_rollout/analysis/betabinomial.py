@@ -4,8 +4,8 @@ Of m rows, c fell on the canary; each should with probability w. Against that st
 
     log E = log B(a + c, b + s) − log B(a, b) − c log w − s log(1 − w),   s = m − c
 
-With a and b known before the rows were, exp of it has mean 1 if w is true, and products over ticks are a martingale.
-With a and b raised by the rows of each tick, the product does not depend on how the rows are cut into ticks.
+With a and b known before the rows were, exp of it has mean 1 if w is true, and products over samples are a martingale.
+With a and b raised by the rows of each sample, the product does not depend on how the rows are cut into samples.
 
 Source: the two-category case of Lindon and Malek, arXiv 2011.03567, section 3.
 """
@@ -16,7 +16,7 @@ from math import lgamma, log
 
 
 def log_evidence(canary: float, stable: float, *, share: float, a: float, b: float) -> float:
-    """Log E of one tick.
+    """Log E of one sample.
 
     Args:
         canary: Rows of the canary, c.

@@ -1,4 +1,4 @@
-"""What the targets of one arm have counted, scrape by scrape, and one tick of both arms.
+"""What the targets of one arm have counted, scrape by scrape, and one sample of both arms.
 
 Counters belong to a *target*, the process that exports them. What a target has counted between two scrapes:
 
@@ -199,7 +199,7 @@ def totals(values: Iterable[Values]) -> tuple[float, float]:
 def tick(
     *, canary: tuple[Scrape, Scrape], stable: tuple[Scrape, Scrape], events_required: bool = False
 ) -> Tick | NoData:
-    """The tick between two scrapes.
+    """The sample between two scrapes.
 
     Events are never more than requests: two counters of one process are not read at one instant, and an event that was
     counted before its request is left out.

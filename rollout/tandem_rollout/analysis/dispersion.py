@@ -1,16 +1,16 @@
 """How much burstier events come than independent requests would make them.
 
-Stable against stable, two groups of its pods: nothing differs but chance. Of the k events of a tick a share
+Stable against stable, two groups of its pods: nothing differs but chance. Of the k events of a sample a share
 θ = n_a / (n_a + n_b) should fall on the first group, with the variance of a binomial. Conditional Pearson dispersion is
 
     φ = max(1, 1/T Σ_t (k_a,t − k_t θ_t)² / (k_t θ_t (1 − θ_t)))
 
-over the T ticks that have events. Bursts that hit both groups do not raise it; those in one group do, and they are what
-inflates the errors of :mod:`.sequential`, which divides its counts by φ. Bursts weigh more in larger groups and longer
-ticks: φ is that of the rollout where the first group has the canary's share; of equal halves it is higher, on the safe
-side.
+over the T samples that have events. Bursts that hit both groups do not raise it; those in one group do, and they are
+what inflates the errors of :mod:`.sequential`, which divides its counts by φ. Bursts weigh more in larger groups and
+longer samples: φ is that of the rollout where the first group has the canary's share; of two equal groups it is higher,
+on the safe side.
 
-An incident of many ticks in one arm cannot be told from a bad canary, with φ or without.
+An incident of many samples in one arm cannot be told from a bad canary, with φ or without.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from tandem_rollout.analysis.counts import NoData, Tick
 
 LEAST_TICKS = 30
-"""Ticks with events that it takes: the standard error is then a quarter, without bursts."""
+"""Samples with events that it takes: the standard error is then a quarter, without bursts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Dispersion:
 
     Attributes:
         phi: φ, 1 or more.
-        ticks: Ticks with events that it was measured on.
+        ticks: Samples with events that it was measured on.
     """
 
     phi: float
@@ -44,9 +44,9 @@ def dispersion(
     """Dispersion of stable against itself.
 
     Args:
-        ticks: Ticks before the rollout, with the first group of pods in the canary's place.
-        least: Ticks with events that it takes.
-        leave_out_worst: Leave out the tick with the greatest deviation, so that one incident does not blunt the test.
+        ticks: Samples before the rollout, with the first group of pods in the canary's place.
+        least: Samples with events that it takes.
+        leave_out_worst: Leave out the sample with the greatest deviation, so that one incident does not blunt the test.
     """
     deviations = sorted(_deviation(tick) for tick in ticks if _tells(tick))
     if leave_out_worst:

@@ -1,4 +1,4 @@
-"""How far two distributions over bins are apart, and whether that is more or less than a limit, at any look.
+"""How far two distributions over bins are apart, and whether that is more or less than a limit, at any sample.
 
 The distance is the population stability index, which is Jeffreys' divergence of canary p and stable q:
 
@@ -7,10 +7,10 @@ The distance is the population stability index, which is Jeffreys' divergence of
 Two models always differ, so nothing here asks whether they do. What is asked is on which side of the limit d0 the true
 distance is.
 
-**Weights.** In tick t the arms have c_t and s_t rows. The difference of their shares p̂_t − q̂_t is known as well as
+**Weights.** In sample t the arms have c_t and s_t rows. The difference of their shares p̂_t − q̂_t is known as well as
 h_t = c_t s_t / (c_t + s_t) rows tell. Both arms get these weights, Mantel's and Haenszel's: p̂ = Σ h_t p̂_t / H and
-q̂ = Σ h_t q̂_t / H with H = Σ h_t. Traffic that changes while the canary's share rises changes both alike, and no tick
-makes less of what is known.
+q̂ = Σ h_t q̂_t / H with H = Σ h_t. Traffic that changes while the canary's share rises changes both alike, and no
+sample makes less of what is known.
 
 **Estimate.** The PSI of p̂ and q̂ is too high by k φ / H, by the delta method with
 
@@ -28,15 +28,15 @@ sequential χ² test of Jackson and Bradley, same journal 32, 1961). So its like
 
 is a nonnegative martingale where d0 is the truth. Where the truth is below d0, the norm is smaller path by path, by the
 comparison theorem for diffusions, and with it E for d1 > d0; likewise above d0, for d1 < d0. Mixtures over d1 reach 1/α
-with a chance of α at most, at any look (Ville). The degrees of freedom are part of the likelihood: that an estimate is
-too high is nothing that could be taken for evidence.
+with a chance of α at most, at any sample (Ville). The degrees of freedom are part of the likelihood: that an estimate
+is too high is nothing that could be taken for evidence.
 
 Far from p = q the variance of the PSI is not 4 d φ / H. H and k are divided by κ = V H / 4 φ PSI where that is above 1,
 with V the variance by the delta method: evidence is then that of the normal approximation.
 
 **Dispersion.** Rows of one request are alike, and come together. φ is measured in the run itself: the squared
-differences of p̂_t − q̂_t from their mean, over what independent rows would have. What changes in both arms is in none of
-them.
+differences of p̂_t − q̂_t from their mean, over what independent rows would have. What changes in both arms is in none
+of them.
 
 **Simulated before it was chosen.** Limit 0.1, α = β = 0.8 %, w = 10 %, 10 and 16 bins; canary rows until 99 % of the
 canaries are decided whose distance is 0.6 and 2 times the limit: 7,000 and 2,400 by this test. A confidence sequence by
@@ -79,7 +79,7 @@ _ROUNDS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What ticks have added up to. Arrays of bins, the last axis, and of whatever stands before it.
+    """What samples have added up to. Arrays of bins, the last axis, and of whatever stands before it.
 
     Attributes:
         canary: Rows of the canary by bin.
@@ -88,7 +88,7 @@ class Sums:
         theirs: Σ h q̂, by bin.
         squares: Σ h (p̂ − q̂)², by bin.
         share: Σ h w.
-        ticks: Ticks with rows of both arms.
+        ticks: Samples with rows of both arms.
     """
 
     canary: Floats
@@ -124,7 +124,7 @@ class Measured:
 
 
 def tick(canary: Floats, stable: Floats) -> Sums:
-    """The sums of one tick; nothing where an arm has no rows.
+    """The sums of one sample; nothing where an arm has no rows.
 
     Args:
         canary: Rows of the canary by bin.
@@ -141,11 +141,11 @@ def tick(canary: Floats, stable: Floats) -> Sums:
 
 
 def measure(sums: Sums, dispersion: float | Floats = 1.0) -> Measured:
-    """What the ticks say of the distance.
+    """What the samples say of the distance.
 
     Args:
         sums: What they add up to.
-        dispersion: φ at least; what the ticks themselves show is taken where it is more.
+        dispersion: φ at least; what the samples themselves show is taken where it is more.
     """
     total = np.maximum(sums.ours.sum(axis=-1), 1e-9)
     n = sums.canary.sum(axis=-1)
@@ -160,7 +160,7 @@ def measure(sums: Sums, dispersion: float | Floats = 1.0) -> Measured:
     log, over, under = np.log(p_safe / q_safe), np.where(hit, q / p_safe, 0.0), np.where(hit, p / q_safe, 0.0)
     raw = ((p - q) * log).sum(axis=-1)
     bins = hit.sum(axis=-1)
-    biases = [np.maximum(bins - 2.0 + each.sum(axis=-1), 0.0) / 2.0 for each in (over, under)]
+    biases = [np.maximum(bins - 2.0 + ratio.sum(axis=-1), 0.0) / 2.0 for ratio in (over, under)]
     bias = (1.0 - share) * biases[0] + share * biases[1]
     variance = (1.0 - share) * _variance(p, log - over) + share * _variance(q, -log - under)
     far = np.maximum(variance / np.maximum(4.0 * raw, 1e-9), 1.0)
@@ -217,7 +217,7 @@ def information_to_decide(distance: float, *, limit: float, error: float, freedo
         return math.inf
     evidence = log_below if distance < limit else log_above
 
-    def known(information: Floats) -> Bools:
+    def decides(information: Floats) -> Bools:
         same = np.ones_like(information)
         expected = Measured(
             distance=same * distance,
@@ -230,7 +230,7 @@ def information_to_decide(distance: float, *, limit: float, error: float, freedo
         )
         return evidence(expected, limit) >= -math.log(error)
 
-    return _first(known, 1.0, _MOST)
+    return _first(decides, 1.0, _MOST)
 
 
 def psi(canary: npt.ArrayLike, stable: npt.ArrayLike) -> float:
@@ -259,7 +259,7 @@ def _variance(shares: Floats, influence: Floats) -> Floats:
 
 
 def _dispersion(sums: Sums, p: Floats, q: Floats, share: Floats, total: Floats) -> Floats:
-    """How much more the ticks differ from each other than those of independent rows."""
+    """How much more the samples differ from each other than those of independent rows."""
     w = share[..., None]
     expected = (1.0 - w) * p * (1.0 - p) + w * q * (1.0 - q)
     observed = np.maximum(sums.squares - (sums.ours - sums.theirs) ** 2 / total[..., None], 0.0)
@@ -273,7 +273,7 @@ def _first(holds: Callable[[Floats], Bools], low: float, high: float) -> float:
     """The least number of a range from which on something holds; ``inf`` where it does nowhere."""
     for _ in range(_ROUNDS):
         numbers = np.geomspace(low, high, _CUTS)
-        at = int(np.argmax(held)) if (held := holds(numbers)).any() else _CUTS
+        at = int(np.argmax(mask)) if (mask := holds(numbers)).any() else _CUTS
         if at == _CUTS:
             return math.inf
         low, high = float(numbers[max(at - 1, 0)]), float(numbers[at])

@@ -25,11 +25,11 @@ class Evidence:
     Attributes:
         canary: Rows of the canary by bin.
         stable: Rows of stable by bin.
-        ours: Shares of the canary's rows, weighted tick by tick, by bin.
+        ours: Shares of the canary's rows, weighted sample by sample, by bin.
         theirs: Those of stable's.
         squares: Squared differences of the two, weighted likewise.
-        share: The canary's shares of the ticks, weighted likewise.
-        ticks: Ticks with rows of both arms.
+        share: The canary's shares of the samples, weighted likewise.
+        ticks: Samples with rows of both arms.
     """
 
     canary: tuple[float, ...]
@@ -42,13 +42,13 @@ class Evidence:
 
 
 def start(bins: int) -> Evidence:
-    """Evidence of no tick."""
+    """Evidence of no sample."""
     nothing = (0.0,) * bins
     return Evidence(nothing, nothing, nothing, nothing, nothing, 0.0, 0.0)
 
 
 def update(evidence: Evidence, canary: Sequence[float], stable: Sequence[float]) -> Evidence:
-    """Evidence with one more tick. A tick in which one arm has no rows says nothing.
+    """Evidence with one more sample. A sample in which one arm has no rows says nothing.
 
     Args:
         evidence: Evidence so far.
@@ -62,7 +62,7 @@ def update(evidence: Evidence, canary: Sequence[float], stable: Sequence[float])
         raise ValueError("rows are counted in other bins than the evidence")
     more = distance.tick(np.asarray(canary, np.float64), np.asarray(stable, np.float64))
     *by_bin, share, ticks = (before + after for before, after in zip(_arrays(evidence), astuple(more), strict=True))
-    canary_, stable_, ours, theirs, squares = (tuple(each.tolist()) for each in by_bin)
+    canary_, stable_, ours, theirs, squares = (tuple(values.tolist()) for values in by_bin)
     return Evidence(canary_, stable_, ours, theirs, squares, float(share), float(ticks))
 
 
@@ -70,7 +70,7 @@ def measure(evidence: Evidence, dispersion: float = 1.0) -> Measured:
     """What the evidence says of the distance.
 
     Args:
-        evidence: Evidence of at least one tick.
+        evidence: Evidence of at least one sample.
         dispersion: φ at least.
     """
     return distance.measure(Sums(*_arrays(evidence)), dispersion)
@@ -82,7 +82,7 @@ def estimate(evidence: Evidence, dispersion: float = 1.0) -> float:
 
 
 def _arrays(evidence: Evidence) -> list[Floats]:
-    return [np.asarray(each, np.float64) for each in astuple(evidence)]
+    return [np.asarray(value, np.float64) for value in astuple(evidence)]
 
 
 def rows(canary: Arm, stable: Arm) -> tuple[tuple[float, ...], tuple[float, ...]] | NoData:

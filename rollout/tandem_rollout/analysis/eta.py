@@ -6,7 +6,8 @@ on average by
     g(r_j) = p0/φ [ r ln(r_j/r0) + (r + (1 − w)/w) ln((w r0 + 1 − w) / (w r_j + 1 − w)) ]
 
 and that of the floor by [f (1 − ρ) + p0 r ln ρ] / φ. The answer is the n at which log Σ π exp(n g) reaches the
-threshold. It is about the mean: random walks overshoot, and looks are a tick apart. Tests compare it with simulation.
+threshold. It is about the mean: random walks overshoot, and samples come an interval apart. Tests compare it with
+simulation.
 """
 
 from __future__ import annotations

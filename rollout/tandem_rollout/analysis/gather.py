@@ -1,31 +1,19 @@
-"""From readings to evidence: one tick of all metrics."""
+"""From readings to evidence: one sample of all metrics."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from tandem_rollout.analysis import drift, latency, ratio, sequential
 from tandem_rollout.analysis.absolute import absolute
-from tandem_rollout.analysis.counts import (
-    NOTHING,
-    Counters,
-    NoData,
-    Scrape,
-    Tick,
-    Values,
-    increase,
-    of_arm,
-    tick,
-    totals,
-)
-from tandem_rollout.analysis.dispersion import Dispersion, dispersion
-from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading, Readings
-from tandem_rollout.analysis.record import MOST_SAMPLES, MOST_TRANSITIONS, Counts, Failure, Gathered, Record, Sample
+from tandem_rollout.analysis.counts import NOTHING, NoData, Tick, Values, of_arm, totals
+from tandem_rollout.analysis.prepare import with_limit
+from tandem_rollout.analysis.reading import Counted, Readings
+from tandem_rollout.analysis.record import MOST_SAMPLES, MOST_TRANSITIONS, Counts, Gathered, Record, Sample, failure
 from tandem_rollout.analysis.sequential import RatioTest, Shares
 from tandem_rollout.analysis.verdict import ProviderError, Trouble
 from tandem_rollout.analysis.window import Window, closed, possible
@@ -48,58 +36,6 @@ def ratio_test(metric: Metric, phi: float = 1.0) -> RatioTest:
     return RatioTest(metric.margin, metric.tolerated, metric.alpha, metric.beta, phi)
 
 
-def prepare(
-    metrics: Sequence[Metric], record: Record, history: Sequence[Readings], *, dispersion_given: float | None = None
-) -> Record:
-    """What is frozen before the canary has weight: limits of latency, and how bursty events are.
-
-    Args:
-        metrics: The metrics.
-        record: The record so far.
-        history: Readings of the time before, in order, the last one of now. One is enough for limits of latency: they
-            are then taken from all that the pods have counted.
-        dispersion_given: Dispersion, where the spec has it.
-
-    Returns:
-        The record; it is not prepared where the time before could not be read, so that it is tried again.
-    """
-    made = {}
-    for metric in metrics:
-        gathered = record.metrics.get(metric.called, Gathered())
-        troubles = [each for readings in history if isinstance(each := readings.get(metric.called), ProviderError)]
-        own = [each for readings in history if isinstance(each := readings.get(metric.called), Counted | Binned)]
-        if metric.type == "latency" and gathered.limit is None:
-            gathered = _with_limit(metric, gathered, [each for each in own if isinstance(each, Binned)])
-        if dispersion_given is not None:
-            gathered = msgspec.structs.replace(gathered, phi=dispersion_given)
-        elif metric.type != "drift":
-            scrapes = [scrape for each in own if (scrape := _stable(each, gathered.limit)) is not None]
-            measured = dispersion(against_itself(scrapes))
-            if isinstance(measured, Dispersion):
-                gathered, troubles = msgspec.structs.replace(gathered, phi=measured.phi), []
-        # of drift nothing is frozen, and where all is given or frozen already nothing is missing
-        frozen = dispersion_given is not None and (metric.type != "latency" or gathered.limit is not None)
-        unmeasured = None if metric.type == "drift" or frozen or not troubles else _kept(troubles[0])
-        made[metric.called] = msgspec.structs.replace(gathered, unmeasured=unmeasured)
-    prepared = not any(each.unmeasured is not None for each in made.values())
-    return msgspec.structs.replace(record, metrics=made, prepared=prepared)
-
-
-def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:
-    """Ticks of stable against itself: its first target in the canary's place. None where it has one target only."""
-    ticks = []
-    for earlier, later in itertools.pairwise(scrapes):
-        targets = sorted(later)
-        if len(targets) < 2:
-            continue
-        first = {target: later[target] for target in targets[:1]}
-        others = {target: later[target] for target in targets[1:]}
-        found = tick(canary=(earlier, first), stable=(earlier, others))
-        if isinstance(found, Tick):
-            ticks.append(found)
-    return ticks
-
-
 def gather(
     metrics: Sequence[Metric],
     record: Record,
@@ -112,7 +48,7 @@ def gather(
     baking: bool = False,
     cold: bool = False,
 ) -> tuple[Record, dict[str, Window]]:
-    """The record with one more tick, and the windows that go on.
+    """The record with one more sample, and the windows that go on.
 
     Where the weight changed within a window, errors and other rates are counted with the bounds of the canary's share:
     see :mod:`.sequential`. Predictions and units are reported and not judged, as that takes shares that are known. So
@@ -138,8 +74,8 @@ def gather(
         name = metric.called
         window = windows.get(name, Window(trouble=NOTHING))
         shares = possible(window, weight, earlier or {})
-        look = _Look(shares if share is None else Shares(share, share), alone=weight >= 100, baking=baking, cold=cold)
-        gathered[name], judged, unjudged = _one(metric, record.metrics.get(name, Gathered()), window, look)
+        terms = _Terms(shares if share is None else Shares(share, share), alone=weight >= 100, baking=baking, cold=cold)
+        gathered[name], judged, unjudged = _one(metric, record.metrics.get(name, Gathered()), window, terms)
         if judged is not None:
             counts[name] = judged
         if unjudged is not None:
@@ -147,25 +83,45 @@ def gather(
         if judged is not None or unjudged is not None:
             gathered[name] = _unplaced(gathered[name], window)
             after[name] = closed(window)
-            low, high = min(low, look.shares.low), max(high, look.shares.high)
-    changed = low < high
-    sample = Sample(now, weight, counts, reported, low if changed else None, high if changed else None)
-    looked = bool(counts)
-    same = weight == record.weight
-    crossed = changed or reported
+            low, high = min(low, terms.shares.low), max(high, terms.shares.high)
+    sample = Sample(now, weight, counts, reported, *((low, high) if low < high else (None, None)))
+    return _with_sample(msgspec.structs.replace(record, metrics=gathered), sample), after
+
+
+def _with_sample(record: Record, sample: Sample) -> Record:
+    """The record with one more sample."""
+    changed, counted = sample.low is not None, bool(sample.counts)
+    same = sample.weight == record.weight
+    transitions = (*record.transitions, sample)[-MOST_TRANSITIONS:]
     return msgspec.structs.replace(
         record,
-        looks=(record.looks if same else 0) + (looked and not changed),
-        ticks=record.ticks + looked,
-        weight=weight,
-        metrics=gathered,
+        looks=(record.looks if same else 0) + (counted and not changed),
+        ticks=record.ticks + counted,
+        weight=sample.weight,
         samples=(*record.samples, sample)[-MOST_SAMPLES:],
-        transitions=(*record.transitions, sample)[-MOST_TRANSITIONS:] if crossed else record.transitions,
-    ), after
+        transitions=transitions if changed or sample.reported else record.transitions,
+    )
 
 
-class _Look(NamedTuple):
-    """What a tick is judged by, beside its counts."""
+def with_client_shares(record: Record, readings: Readings) -> Record:
+    """The record with the part of the canary's failures that came from one client, where the last reading has it.
+
+    The gateway knows clients; their part decides nothing.
+
+    Args:
+        record: The record.
+        readings: What was read last.
+    """
+    shares = {
+        name: msgspec.structs.replace(record.metrics.get(name, Gathered()), client_share=reading.client_share)
+        for name, reading in readings.items()
+        if isinstance(reading, Counted) and reading.client_share is not None
+    }
+    return msgspec.structs.replace(record, metrics={**record.metrics, **shares}) if shares else record
+
+
+class _Terms(NamedTuple):
+    """What a sample is judged by, beside its counts."""
 
     shares: Shares
     alone: bool
@@ -179,25 +135,25 @@ class _Look(NamedTuple):
 
 
 _Judged = tuple[Gathered, Counts | None, Counts | None]
-"""Evidence after a tick, what was judged in it, and what was only reported."""
+"""Evidence after a sample, what was judged in it, and what was only reported."""
 
 
-def _one(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _Judged:
-    """Evidence of one metric after a tick."""
-    if look.alone and metric.type in ("drift", "assignment"):
+def _one(metric: Metric, gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
+    """Evidence of one metric after a sample."""
+    if terms.alone and metric.type in ("drift", "assignment"):
         return gathered, None, None  # there is nobody to compare with
     missing = window.missing
-    if look.alone and window.trouble is None:  # whether stable answers does not matter
+    if terms.alone and window.trouble is None:  # whether stable answers does not matter
         missing = of_arm("canary", window.canary.trouble) if window.canary.trouble is not None else None
     if missing is not None:
         return _troubled(gathered, missing), None, None
     if metric.type == "drift":
-        return _drifted(gathered, window, look)
+        return _drifted(gathered, window, terms)
     if metric.type == "assignment":
-        return _assigned(gathered, window, look)
+        return _assigned(gathered, window, terms)
     if metric.type == "latency" and window.binned:
-        return _timed(metric, gathered, window, look)
-    return _rated(metric, gathered, window.tick, look)
+        return _timed(metric, gathered, window, terms)
+    return _rated(metric, gathered, window.tick, terms)
 
 
 def _unplaced(gathered: Gathered, window: Window) -> Gathered:
@@ -221,13 +177,13 @@ def _buckets(values: Values) -> tuple[float, float]:
     return values.get(math.inf, 0.0), 0.0
 
 
-def _timed(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _Judged:
-    """Evidence of a tick of latencies: at the limit that the ticks before it say."""
+def _timed(metric: Metric, gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
+    """Evidence of a sample of latencies: at the limit that the samples before it say."""
     if gathered.frozen is None:
-        gathered = _frozen(metric, gathered, [latency.before(window.stable)])
-    held, own = look.alone or look.baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
+        gathered = with_limit(metric, gathered, [latency.before(window.stable)])
+    is_fixed, own = terms.alone or terms.baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
     chosen = own if isinstance(own, latency.Limit) else None
-    limit = latency.longest(gathered.frozen, gathered.limit) if held else chosen or gathered.limit
+    limit = latency.longest(gathered.frozen, gathered.limit) if is_fixed else chosen or gathered.limit
     recent = latency.remember(gathered.recent, latency.buckets(window.stable), metric.quantile)
     if limit is None:
         missing = latency.choose(recent, metric.quantile, metric.slowdown)
@@ -238,7 +194,7 @@ def _timed(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _
     tick = latency.tick(window.canary, window.stable, limit)
     if isinstance(tick, NoData):
         return _troubled(gathered, tick), None, None
-    if look.cold and not held:
+    if terms.cold and not is_fixed:
         return _troubled(msgspec.structs.replace(gathered, recent=recent), _COLD), None, _four(tick)
     # where no edge is near the quantile, what was frozen is the best there is
     recently = gathered.recent.requests
@@ -246,48 +202,48 @@ def _timed(metric: Metric, gathered: Gathered, window: Window, look: _Look) -> _
         metric,
         gathered,
         tick,
-        look,
-        speaks_for=held or recently >= latency.least_recent(metric.quantile, latency.SURE),
-        chosen=held or recently >= latency.least_recent(metric.quantile),
+        terms,
+        speaks_for=is_fixed or recently >= latency.least_recent(metric.quantile, latency.SURE),
+        chosen=is_fixed or recently >= latency.least_recent(metric.quantile),
     )
-    if counts is None or held:  # what was not counted is part of the next tick
+    if counts is None or is_fixed:  # what was not counted is part of the next sample
         return after, counts, None
     return msgspec.structs.replace(after, recent=recent), counts, None
 
 
 def _rated(
-    metric: Metric, gathered: Gathered, tick: Tick, look: _Look, *, speaks_for: bool = True, chosen: bool = False
+    metric: Metric, gathered: Gathered, tick: Tick, terms: _Terms, *, speaks_for: bool = True, chosen: bool = False
 ) -> _Judged:
-    """Evidence of a tick of counters.
+    """Evidence of a sample of counters.
 
     Args:
         metric: The metric.
         gathered: Evidence so far.
-        tick: The tick.
-        look: What it is judged by.
-        speaks_for: Whether the tick may speak for the canary, and not only against it.
+        tick: The sample.
+        terms: What it is judged by.
+        speaks_for: Whether the sample may speak for the canary, and not only against it.
         chosen: Whether its limit was chosen in the run.
     """
-    if look.alone:
+    if terms.alone:
         return _alone(metric, gathered, tick)
     counts = _four(tick)
     # where the shares are bounded it does not matter whether both arms have requests
-    if look.shares.known and not (tick.canary_requests and tick.stable_requests):
+    if terms.shares.known and not (tick.canary_requests and tick.stable_requests):
         quiet = "the canary" if not tick.canary_requests else "stable"
         return _troubled(gathered, _QUIET[quiet]), None, None
     test = ratio_test(metric, gathered.phi)
-    if look.baking:
-        gathered = _baked(metric, gathered, tick, look.bounds)
+    if terms.baking:
+        gathered = _baked(metric, gathered, tick, terms.bounds)
     if chosen:
-        gathered = msgspec.structs.replace(gathered, chosen=sequential.worse(test, gathered.chosen, tick, look.bounds))
-    if look.shares.known:  # an interval takes one share
+        gathered = msgspec.structs.replace(gathered, chosen=sequential.worse(test, gathered.chosen, tick, terms.bounds))
+    if terms.shares.known:  # an interval takes one share
         likelihood = ratio.observed(gathered.likelihood or ratio.Likelihood(), tick, dispersion=gathered.phi)
         gathered = msgspec.structs.replace(gathered, likelihood=likelihood)
     before = gathered.ratio or sequential.start(test)
     return (
         msgspec.structs.replace(
             gathered,
-            ratio=sequential.update(test, before, tick, speaks_for=speaks_for, shares=look.bounds),
+            ratio=sequential.update(test, before, tick, speaks_for=speaks_for, shares=terms.bounds),
             trouble=None,
             missing="",
         ),
@@ -297,15 +253,15 @@ def _rated(
 
 
 def _alone(metric: Metric, gathered: Gathered, tick: Tick) -> _Judged:
-    """A tick in which the canary has all requests: there is only the floor to hold it against."""
-    seen = msgspec.structs.replace(gathered, trouble=None, missing="")
+    """A sample in which the canary has all requests: there is only the floor to hold it against."""
+    evidence = msgspec.structs.replace(gathered, trouble=None, missing="")
     counts = (tick.canary_requests, tick.canary_events, 0.0, 0.0)
     # of latency nothing is said then: load changes it, and there is nobody who has any of it
-    return (seen if metric.type == "latency" else _held(metric, seen, tick)), counts, None
+    return (evidence if metric.type == "latency" else _held(metric, evidence, tick)), counts, None
 
 
 def _baked(metric: Metric, gathered: Gathered, tick: Tick, bounds: Shares | None) -> Gathered:
-    """Evidence of a tick since promotion, beside that of all ticks.
+    """Evidence of a sample since promotion, beside that of all samples.
 
     Stable is made for all requests and has a few: its pods are idle, and by comparison alone a canary that bears the
     load would look slow. It must also be slower than stable was when it bore it.
@@ -316,7 +272,7 @@ def _baked(metric: Metric, gathered: Gathered, tick: Tick, bounds: Shares | None
 
 
 def _held(metric: Metric, gathered: Gathered, tick: Tick) -> Gathered:
-    """Evidence of a tick against the bound, where there is one."""
+    """Evidence of a sample against the bound, where there is one."""
     bound = _bound(metric, gathered)
     if not bound:
         return gathered
@@ -335,7 +291,7 @@ def _bound(metric: Metric, gathered: Gathered) -> float:
     return min(max(metric.tolerated, metric.margin * rate), 1.0)
 
 
-def _drifted(gathered: Gathered, window: Window, look: _Look) -> _Judged:
+def _drifted(gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
     rows = drift.rows(window.canary, window.stable)
     if isinstance(rows, NoData):
         return _troubled(gathered, rows), None, None
@@ -345,7 +301,7 @@ def _drifted(gathered: Gathered, window: Window, look: _Look) -> _Judged:
         other = NoData("DifferentBins", "the histogram of predictions has other bins than before")
         return _troubled(gathered, other), None, None
     total = math.fsum(ours), math.fsum(theirs)
-    if not look.shares.known:
+    if not terms.shares.known:
         return gathered, None, (total[0], 0.0, total[1], 0.0)
     if not (total[0] and total[1]):
         return _troubled(gathered, _NO_ROWS), None, None
@@ -354,16 +310,16 @@ def _drifted(gathered: Gathered, window: Window, look: _Look) -> _Judged:
     return msgspec.structs.replace(gathered, drift=evidence, trouble=None, missing=""), counts, None
 
 
-def _assigned(gathered: Gathered, window: Window, look: _Look) -> _Judged:
+def _assigned(gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
     tick = window.tick
     counts = (tick.canary_requests, 0.0, tick.stable_requests, 0.0)
-    if not look.shares.known:
+    if not terms.shares.known:
         return gathered, None, counts
     assigned = ratio.assigned(
         gathered.assignment or ratio.Assignment(),
         canary=tick.canary_requests,
         stable=tick.stable_requests,
-        share=look.shares.low,
+        share=terms.shares.low,
     )
     return msgspec.structs.replace(gathered, assignment=assigned, trouble=None, missing=""), counts, None
 
@@ -374,64 +330,4 @@ def _four(tick: Tick) -> Counts:
 
 def _troubled(gathered: Gathered, trouble: Trouble) -> Gathered:
     missing = "provider-error" if isinstance(trouble, ProviderError) else "no-data"
-    return msgspec.structs.replace(gathered, trouble=_kept(trouble), missing=missing)
-
-
-def _kept(trouble: Trouble) -> Failure:
-    """A trouble as it is kept; which of the two it was is kept beside it."""
-    return Failure(trouble.reason, trouble.message)
-
-
-def _with_limit(metric: Metric, gathered: Gathered, readings: Sequence[Binned]) -> Gathered:
-    """The limit of latency: from the time between the first reading and the last, or from all that was counted."""
-    tries = [_all(readings[-1].stable)] if readings else []
-    if len(readings) > 1:
-        tries.insert(0, _between(readings[0].stable, readings[-1].stable))
-    return _frozen(metric, gathered, tries)
-
-
-def _frozen(metric: Metric, gathered: Gathered, histograms: Sequence[Mapping[float, float]]) -> Gathered:
-    """The limit of latency, from the first histogram that has one."""
-    for buckets in histograms:
-        limit = latency.freeze(buckets, metric.quantile, metric.slowdown)
-        if isinstance(limit, latency.Limit):
-            return msgspec.structs.replace(gathered, limit=limit, frozen=limit)
-    return gathered
-
-
-def _stable(reading: Counted | Binned, limit: latency.Limit | None) -> Scrape | None:
-    if isinstance(reading, Binned) and limit is None:
-        return None
-    return _counted(reading, limit).stable
-
-
-def _counted(reading: Reading, limit: latency.Limit | None) -> Counted:
-    """Counters, out of histograms where there is a limit."""
-    if isinstance(reading, Counted):
-        return reading
-    if isinstance(reading, Binned) and limit is not None:
-        return Counted(_slow(reading.stable, limit.seconds), _slow(reading.canary, limit.canary_seconds))
-    raise TypeError("neither counters nor histograms with a limit")
-
-
-def _slow(histograms: Histograms, limit: float) -> dict[str, Counters]:
-    return {target: latency.counters(series, limit) for target, series in histograms.items()}
-
-
-def _all(histograms: Histograms) -> dict[float, float]:
-    return _sum(buckets for series in histograms.values() for buckets in series.values())
-
-
-def _between(earlier: Histograms, later: Histograms) -> dict[float, float]:
-    """What was counted between two readings, by targets that are in both."""
-    before, after = ({target: _sum(series.values()) for target, series in each.items()} for each in (earlier, later))
-    increases = (increase(before[target], buckets) for target, buckets in after.items() if target in before)
-    return _sum(buckets for buckets in increases if buckets is not None)
-
-
-def _sum(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:
-    total: dict[float, float] = {}
-    for buckets in histograms:
-        for edge, count in buckets.items():
-            total[edge] = total.get(edge, 0.0) + count
-    return total
+    return msgspec.structs.replace(gathered, trouble=failure(trouble), missing=missing)

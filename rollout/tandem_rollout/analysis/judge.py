@@ -10,11 +10,10 @@ import msgspec
 
 from tandem_rollout.analysis import distance, drift, eta, ratio, sequential
 from tandem_rollout.analysis.absolute import above
-from tandem_rollout.analysis.clients import client_share
 from tandem_rollout.analysis.counts import NOTHING, NoData
 from tandem_rollout.analysis.distance import Measured
 from tandem_rollout.analysis.gather import QUIET, ratio_test
-from tandem_rollout.analysis.record import Failure, Gathered, Record
+from tandem_rollout.analysis.record import Failure, Gathered, Record, failure
 from tandem_rollout.analysis.verdict import (
     Decision,
     Judged,
@@ -89,8 +88,8 @@ def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[Line], Decisi
         record: Evidence so far.
     """
     gates = max(sum(metric.gate and metric.type != "assignment" for metric in metrics), 1)
-    known = [_line(metric, record.metrics.get(metric.called, Gathered()), gates) for metric in metrics]
-    lines = _of_many_clients(metrics, record, known)
+    lines = [_line(metric, record.metrics.get(metric.called, Gathered()), gates) for metric in metrics]
+    lines = _of_many_clients(metrics, record, lines)
     judged, mismatched = {}, False
     for metric, line in zip(metrics, lines, strict=True):
         gathered = record.metrics.get(metric.called, Gathered())
@@ -172,12 +171,12 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
     elif verdict is Verdict.FAIL and gathered.baking and not high:
         verdict = unknown(trouble) if trouble else Verdict.INCONCLUSIVE
     verdict = _standing(verdict, gathered)
-    why = gathered.trouble or _unmeasured(metric, gathered) or client_share(gathered) or _SILENT
+    why = gathered.trouble or _unmeasured(metric, gathered) or _client_share(gathered) or _SILENT
     interval = ratio.interval(gathered.likelihood or ratio.Likelihood())
     limit = f"x{metric.margin:g}"
     if gathered.limit is not None:
         edges = dict.fromkeys((gathered.limit.seconds, gathered.limit.canary_seconds))  # one, where both are the same
-        limit += f" > {'/'.join(f'{each * 1000:g}' for each in edges)} ms"
+        limit += f" > {'/'.join(f'{edge * 1000:g}' for edge in edges)} ms"
     return Line(
         name=metric.called,
         type=metric.type,
@@ -248,8 +247,8 @@ def _rows_needed(metric: Metric, measured: Measured | None, least: float) -> int
         apart, limit=metric.limit, error=metric.beta, freedom=float(measured.freedom)
     )
     total = max(information * float(measured.rows / measured.information), least)
-    left = (total - float(measured.rows)) * float(measured.dispersion)
-    return max(1, math.ceil(left)) if math.isfinite(left) else None
+    remaining = (total - float(measured.rows)) * float(measured.dispersion)
+    return max(1, math.ceil(remaining)) if math.isfinite(remaining) else None
 
 
 def _assignment(metric: Metric, gathered: Gathered) -> Line:
@@ -285,24 +284,30 @@ def _needed(metric: Metric, gathered: Gathered, evidence: sequential.Evidence) -
     rate = (evidence.stable_events + 0.5) / (evidence.stable_requests + 1.0)
     share = evidence.canary_requests / requests
     total = eta.to_promotion(ratio_test(metric, gathered.phi), rate=min(rate, 0.999), share=share)
-    left = max(total, metric.least_requests) - evidence.canary_requests
-    return max(1, math.ceil(left)) if math.isfinite(left) else None
+    remaining = max(total, metric.least_requests) - evidence.canary_requests
+    return max(1, math.ceil(remaining)) if math.isfinite(remaining) else None
 
 
 def _unmeasured(metric: Metric, gathered: Gathered) -> Cause | None:
     """What was not measured before the run, as the source could not be read; None where nothing is missing."""
     if gathered.unmeasured is None:
         return None
-    what = "limit and dispersion were" if metric.type == "latency" else "dispersion was"
-    return Cause("NotMeasured", f"{what} not measured before the run: {gathered.unmeasured.message}")
+    subject = "limit and dispersion were" if metric.type == "latency" else "dispersion was"
+    return Cause("NotMeasured", f"{subject} not measured before the run: {gathered.unmeasured.message}")
+
+
+def _client_share(gathered: Gathered) -> Cause | None:
+    """Which part of the canary's failures came from one client, in words; None where that is not known."""
+    share = gathered.client_share
+    return None if share is None else Cause("OneClient", f"{share:.0%} of the canary's failures came from one client")
 
 
 def _trouble(gathered: Gathered) -> Trouble | None:
     if not gathered.missing:
         return None
-    failure = gathered.trouble or Failure(NOTHING.reason, NOTHING.message)
+    kept = gathered.trouble or failure(NOTHING)
     kind = ProviderError if gathered.missing == "provider-error" else NoData
-    return kind(cast(Reason, failure.reason), failure.message)
+    return kind(cast(Reason, kept.reason), kept.message)
 
 
 def _rate(events: float, requests: float) -> float | None:

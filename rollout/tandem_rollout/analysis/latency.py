@@ -6,13 +6,14 @@ little slower would else be many more slow requests. Limits are bucket edges: st
 requests is nearest to the quantile's, the canary's the first that is long enough.
 
 Load before the run may have been another one, and then few of stable's requests are slow, or most of them: neither says
-much of the canary. So the limit of a tick is chosen from stable's requests in the ticks of the run before it. A choice
-that is known before the tick leaves each factor of E with mean 1 at most, whatever the limit is: chances of error stay
-what they are at any time, and nothing is shared out among limits. They are those of a canary that is no worse, or worse
-by the margin, at the limits that were chosen. Until enough of stable's requests were counted, the limit is the one that
-was frozen before the run, and what is counted can only speak against the canary: at a limit that is far too short a
-bad version looks good. What is counted at chosen limits is weighed by itself too, beside that of all ticks, so that it
-has not to outweigh the first ones. While it bakes the limit stays: stable has few requests then, and its pods are idle.
+much of the canary. So the limit of a sample is chosen from stable's requests in the samples of the run before it. A
+choice that is known before the sample leaves each factor of E with mean 1 at most, whatever the limit is: chances of
+error stay what they are at any time, and nothing is shared out among limits. They are those of a canary that is no
+worse, or worse by the margin, at the limits that were chosen. Until enough of stable's requests were counted, the limit
+is the one that was frozen before the run, and what is counted can only speak against the canary: at a limit that is far
+too short a bad version looks good. What is counted at chosen limits is weighed by itself too, beside that of all
+samples, so that it has not to outweigh the first ones. While it bakes the limit stays: stable has few requests then,
+and its pods are idle.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ def freeze(
             "TooFewRequests", f"a limit of latency takes {least} requests of stable, there are {max(total, 0.0):g}"
         )
     shares = {edge: 1.0 - count / total for edge, count in buckets.items() if math.isfinite(edge)}
-    wanted = 1.0 - quantile
-    far = {edge: abs(math.log(share / wanted)) for edge, share in shares.items() if share > 0.0}
+    expected = 1.0 - quantile
+    far = {edge: abs(math.log(share / expected)) for edge, share in shares.items() if share > 0.0}
     if not far or min(far.values()) > math.log(FARTHEST):
         return NoData(
             "NoBucketNear",
@@ -98,11 +99,11 @@ class Recent:
 
 
 def remember(recent: Recent, buckets: Mapping[float, float], quantile: float) -> Recent:
-    """Recent requests with those of one more tick; older ones fade, so that the limit follows the load.
+    """Recent requests with those of one more sample; older ones fade, so that the limit follows the load.
 
     Args:
         recent: Those before.
-        buckets: Requests of the tick by upper edge, cumulative; empty where nothing was counted.
+        buckets: Requests of the sample by upper edge, cumulative; empty where nothing was counted.
         quantile: Like 0.95: the rarer slow requests are, the more of them are remembered.
     """
     total = buckets.get(math.inf, 0.0)
@@ -111,9 +112,11 @@ def remember(recent: Recent, buckets: Mapping[float, float], quantile: float) ->
     edges = tuple(sorted(edge for edge in buckets if math.isfinite(edge)))
     before = recent if recent.edges == edges else Recent(edges, (0.0,) * len(edges))
     requests = before.requests + total
-    kept = min(1.0, most_recent(quantile) / requests)
-    slower = (kept * (old + max(total - buckets[edge], 0.0)) for edge, old in zip(edges, before.slower, strict=True))
-    return Recent(edges, tuple(slower), kept * requests)
+    fraction = min(1.0, most_recent(quantile) / requests)
+    slower = (
+        fraction * (old + max(total - buckets[edge], 0.0)) for edge, old in zip(edges, before.slower, strict=True)
+    )
+    return Recent(edges, tuple(slower), fraction * requests)
 
 
 def least_recent(quantile: float, slow: float = LEAST_SLOW) -> float:
@@ -127,7 +130,7 @@ def most_recent(quantile: float) -> float:
 
 
 def choose(recent: Recent, quantile: float, slowdown: float) -> Limit | NoData:
-    """The limit of the next tick, from stable's requests in the ticks before it.
+    """The limit of the next sample, from stable's requests in the samples before it.
 
     Args:
         recent: Those requests.
@@ -186,9 +189,9 @@ def tick(canary: Arm, stable: Arm, limit: Limit) -> Tick | NoData:
     """
     counts = []
     for name, arm, edge in (("canary", canary, limit.canary_seconds), ("stable", stable, limit.seconds)):
-        known = [values for values in arm.counted.values() if edge in values or not values]
-        if not known:
+        histograms = [values for values in arm.counted.values() if edge in values or not values]
+        if not histograms:
             return NoData("NoBucketBelow", f"{name}: no histogram has a bucket up to {edge:g} s")
-        requests = math.fsum(values.get(math.inf, 0.0) for values in known)
-        counts += [requests, requests - math.fsum(values.get(edge, 0.0) for values in known)]
+        requests = math.fsum(values.get(math.inf, 0.0) for values in histograms)
+        counts += [requests, requests - math.fsum(values.get(edge, 0.0) for values in histograms)]
     return Tick(*counts)

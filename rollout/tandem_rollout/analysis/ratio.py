@@ -2,9 +2,9 @@
 
 **Sample-ratio mismatch.** Units, like athletes or sessions, are assigned by hash; requests are not independent. If the
 canary's share of new units is not what was configured, the arms are not comparable. :func:`assigned` gathers
-anytime-valid evidence (:mod:`.betabinomial`), :func:`chi_square` is the p-value for one look at a fixed end.
+anytime-valid evidence (:mod:`.betabinomial`), :func:`chi_square` is the p-value for one test at a fixed end.
 
-**Interval of the rate ratio.** All ratios that the test of :mod:`.sequential` does not reject, at any look:
+**Interval of the rate ratio.** All ratios that the test of :mod:`.sequential` does not reject, at any sample:
 
     {r0 : E(r0, π) < 1/α},   log E(r0, π) = log Σ_r π(r) exp L(r) − L(r0)
 
@@ -51,7 +51,7 @@ class Assignment:
 
 
 def assigned(so_far: Assignment, *, canary: float, stable: float, share: float) -> Assignment:
-    """Evidence with the units of one more tick.
+    """Evidence with the units of one more sample.
 
     Args:
         so_far: Evidence so far.
@@ -75,12 +75,12 @@ def assigned(so_far: Assignment, *, canary: float, stable: float, share: float) 
 
 
 def mismatched(assignment: Assignment, *, alpha: float = 0.001) -> bool:
-    """Whether units do not fall to the arms as configured; wrong with probability alpha at most, over all looks."""
+    """Whether units do not fall to the arms as configured; wrong with probability alpha at most, over all samples."""
     return assignment.log_e >= -math.log(alpha)
 
 
 def chi_square(*, canary: float, stable: float, share: float) -> float:
-    """P-value of Pearson's χ² with one degree of freedom, for one look that was fixed beforehand.
+    """P-value of Pearson's χ² with one degree of freedom, for one test that was fixed beforehand.
 
     Args:
         canary: Units of the canary.
@@ -99,7 +99,7 @@ class Likelihood:
 
     Attributes:
         logs: L at each ratio of :data:`GRID`, relative to L(1).
-        events: Events in all ticks in which both arms had requests.
+        events: Events in all samples in which both arms had requests.
     """
 
     logs: tuple[float, ...] = (0.0,) * len(GRID.values)
@@ -122,11 +122,11 @@ class Interval:
 
 
 def observed(so_far: Likelihood, tick: Tick, *, dispersion: float = 1.0) -> Likelihood:
-    """Likelihood with one more tick. A tick in which one arm has no requests says nothing.
+    """Likelihood with one more sample. A sample in which one arm has no requests says nothing.
 
     Args:
         so_far: Likelihood so far.
-        tick: The tick.
+        tick: The sample.
         dispersion: φ, which divides counts.
     """
     if tick.canary_requests <= 0 or tick.stable_requests <= 0:
@@ -142,7 +142,7 @@ def interval(likelihood: Likelihood, *, alpha: float = 0.05) -> Interval:
     """Anytime-valid interval of the ratio of rates.
 
     Args:
-        likelihood: Likelihood of all ticks so far.
+        likelihood: Likelihood of all samples so far.
         alpha: Chance at most that the true ratio is ever outside.
     """
     logs = np.asarray(likelihood.logs)
@@ -171,6 +171,6 @@ def _most_likely(logs: Floats) -> float:
         return 0.0
     if at == len(logs) - 1:
         return math.inf
-    left, top, right = (float(each) for each in logs[at - 1 : at + 2])
-    shift = 0.5 * (left - right) / (left - 2.0 * top + right)
+    lower, top, upper = (float(value) for value in logs[at - 1 : at + 2])
+    shift = 0.5 * (lower - upper) / (lower - 2.0 * top + upper)
     return float(_GRID[at] * (_GRID[1] / _GRID[0]) ** shift)

@@ -20,7 +20,7 @@ class Counted:
     """Counters of a metric of type errors, degraded, ratio or assignment.
 
     Attributes:
-        stable: Of stable; for assignment only requests are looked at.
+        stable: Of stable; for assignment only requests count.
         canary: Of the canary.
         born: Whether no series of events means no events: true where events are a label of the requests' own metric.
         scraped: When targets were scraped, in seconds since the epoch, where that was before they were read.

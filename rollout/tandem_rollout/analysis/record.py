@@ -9,6 +9,7 @@ from msgspec import field
 
 from tandem_rollout.analysis import drift, latency, sequential
 from tandem_rollout.analysis.ratio import Assignment, Likelihood
+from tandem_rollout.cause import Cause
 from tandem_rollout.status import LastCommand
 
 SCHEMA = "tandem-serving.io/evidence/v1"
@@ -35,6 +36,11 @@ class Failure(msgspec.Struct, frozen=True):
     message: str
 
 
+def failure(cause: Cause) -> Failure:
+    """A cause as it is kept; whether it was the source's trouble or data that are missing is kept beside it."""
+    return Failure(cause.reason, cause.message)
+
+
 class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
     """Evidence of one metric.
 
@@ -43,16 +49,16 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
         likelihood: For its interval.
         drift: Of the distributions.
         assignment: Of units.
-        limit: The limit of latency in the last tick; before the first one that which was frozen.
+        limit: The limit of latency in the last sample; before the first one that which was frozen.
         frozen: The limit of latency that was frozen before the run.
-        recent: Stable's last requests by their latency: what the limit of the next tick is chosen from.
-        chosen: Log evidence, by components, that the canary is worse, of the ticks whose limit was chosen in the run.
+        recent: Stable's last requests by their latency: what the limit of the next sample is chosen from.
+        chosen: Log evidence, by components, that the canary is worse, of the samples whose limit was chosen in the run.
         phi: Dispersion; 1 where it was not measured.
         unmeasured: Why what is frozen before the run could not be read; None where nothing is missing.
-        baking: Log evidence, by components, that the canary is worse, of the ticks since promotion.
+        baking: Log evidence, by components, that the canary is worse, of the samples since promotion.
         absolute: Log evidence, by components, that the canary is above a bound: when it has all requests and, of
             latency, since promotion.
-        trouble: Why the last tick brought nothing.
+        trouble: Why the last sample brought nothing.
         missing: What kind of trouble that was.
         unplaced: Requests and events of the canary, then of stable, that are not in the evidence: counters that
             restarted in part show them, and some may have been counted before.
@@ -80,7 +86,7 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One tick.
+    """One sample.
 
     Attributes:
         at: When it ended, in seconds since the epoch.
@@ -89,7 +95,7 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
             distance so far in place of the canary's events.
         reported: Likewise, of metrics that were not judged in it: predictions and units while the weight changed,
             latencies while the canary was cold or had no limit yet.
-        low: The least share that the canary may have had, where the weight changed in the tick.
+        low: The least share that the canary may have had, where the weight changed in the sample.
         high: The greatest.
     """
 
@@ -130,14 +136,14 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         run: Number of the run.
         plan: Hash of its plan.
         started: When it began, in whole seconds since the epoch.
-        looks: Ticks counted at the present weight.
-        ticks: Ticks counted in all.
+        looks: Samples counted at the present weight.
+        ticks: Samples counted in all.
         weight: The present weight.
         began: When the canary was first seen with traffic, in seconds since the epoch.
         prepared: Whether limits were frozen and dispersion measured, as far as that was possible.
         metrics: By name.
-        samples: The last ticks.
-        transitions: Of the ticks those in which the weight changed or something was not judged.
+        samples: The last samples.
+        transitions: Of the samples those in which the weight changed or something was not judged.
         notes: The last things that happened.
         schema: Form of the record.
     """

@@ -1,18 +1,18 @@
 """The conditional sequential test of the ratio of two rates.
 
-Given that an event happened in tick t, it fell on the canary with probability θ_t(r) = n_c r / (n_c r + n_s), where n
-are the requests of the tick in each arm and r is the canary's rate over stable's. The rate itself, and whatever moves
-it in both arms, has gone. With k the events of the tick,
+Given that an event happened in sample t, it fell on the canary with probability θ_t(r) = n_c r / (n_c r + n_s), where n
+are the requests of the sample in each arm and r is the canary's rate over stable's. The rate itself, and whatever moves
+it in both arms, has gone. With k the events of the sample,
 
     E(r0, π) = Σ_r π(r) Π_t [θ_t(r) / θ_t(r0)]^{k_c,t} [(1 − θ_t(r)) / (1 − θ_t(r0))]^{k_s,t}
 
 is a martingale of mean 1 if r0 is true. If π lies above r0 it is a supermartingale for every r ≤ r0, and if π lies
 below for every r ≥ r0 (monotone likelihood ratio). By Ville's inequality it ever reaches 1/α with probability α at
-most: one may look at any time.
+most: the test may be read at any time.
 
-- Roll back when (1 − δ) E(1, π_bad) + δ E_bake(1, π_bad) ≥ k/α, for k metrics, δ = 1/10. E_bake is E of the ticks since
-  promotion only, and 1 until then. What spoke for a canary before it was promoted says little of how it bears the whole
-  load, and would have to be outweighed first; both are martingales, so the chance stays α over the whole run.
+- Roll back when (1 − δ) E(1, π_bad) + δ E_bake(1, π_bad) ≥ k/α, for k metrics, δ = 1/10. E_bake is E of the samples
+  since promotion only, and 1 until then. What spoke for a canary before it was promoted says little of how it bears the
+  whole load, and would have to be outweighed first; both are martingales, so the chance stays α over the whole run.
 - Promote when E(R, π_good) ≥ 1/β; with a floor f, when (1 − ω) E(R, π_good) + ω E_floor ≥ 1/β, ω = 1/5, where
 
       E_floor = Σ_ρ π(ρ) Π_t exp(f (1 − ρ) n_c,t) ρ^{k_c,t},   ρ < 1
@@ -21,12 +21,12 @@ most: one may look at any time.
   canary whose rate is both ≥ R times stable's and ≥ f; ω is small as most promotions come by the ratio. Without a
   floor, two arms without events are never told apart.
 
-Where the weight changes in a tick, its requests had one share before and another after, and which of them an event
+Where the weight changes in a sample, its requests had one share before and another after, and which of them an event
 fell among is not known. Both factors of an event of E(1, π_bad) fall as the canary's share rises, those of E(R, π_good)
 rise. So with the greatest share that the canary may have had E(1, π_bad) is no more than with the true ones, and with
 the least E(R, π_good) is: both stay supermartingales, whatever befell both arms at the change. E_floor has no shares.
 
-Ticks are never pooled: their shares differ, and weight and rate may rise together. Bursts in one arm are answered by
+Samples are never pooled: their shares differ, and weight and rate may rise together. Bursts in one arm are answered by
 dividing counts by their dispersion (:mod:`.dispersion`).
 
 Source: Lindon and Malek, Anytime-Valid Inference for Multinomial Count Data, NeurIPS 2022, arXiv 2011.03567, the
@@ -82,12 +82,12 @@ BELOW_FLOOR = Prior((0.01, 0.1, 0.25, 0.5), (0.7, 0.15, 0.1, 0.05))
 
 
 BAKE_WEIGHT = 0.1
-"""δ, the weight of the ticks since promotion beside that of all. Until promotion it takes a fiftieth more requests, and
-after it half as many again as a test of its own would."""
+"""δ, the weight of the samples since promotion beside that of all. Until promotion it takes a fiftieth more requests,
+and after it half as many again as a test of its own would."""
 
 CHOSEN_WEIGHT = 0.5
-"""Of latency: the weight of the ticks whose limit was chosen in the run, beside that of all. Where both are the same
-ticks nothing is lost; where the limit was frozen well before the run, a decision takes a seventh more requests, and
+"""Of latency: the weight of the samples whose limit was chosen in the run, beside that of all. Where both are the same
+samples nothing is lost; where the limit was frozen well before the run, a decision takes a seventh more requests, and
 where it was frozen badly, what was counted at it is soon outweighed."""
 
 FLOOR_WEIGHT = 0.2
@@ -97,14 +97,14 @@ seventh more requests than without a floor, with 1/5 a twentieth. One without er
 
 def good_below(margin: float) -> Prior:
     """The part of :data:`GOOD` that lies below a margin, weights scaled to sum to 1."""
-    kept = [(value, weight) for value, weight in zip(GOOD.values, GOOD.weights, strict=True) if value < margin]
-    total = math.fsum(weight for _, weight in kept)
-    return Prior(tuple(value for value, _ in kept), tuple(weight / total for _, weight in kept))
+    components = [(value, weight) for value, weight in zip(GOOD.values, GOOD.weights, strict=True) if value < margin]
+    total = math.fsum(weight for _, weight in components)
+    return Prior(tuple(value for value, _ in components), tuple(weight / total for _, weight in components))
 
 
 @dataclass(frozen=True, slots=True)
 class RatioTest:
-    """What is tested. It is fixed before the first tick and stays while its evidence is kept.
+    """What is tested. It is fixed before the first sample and stays while its evidence is kept.
 
     Attributes:
         margin: R: a canary with this many times stable's rate must not be promoted.
@@ -164,8 +164,8 @@ class Evidence:
         bad: Of :data:`BAD`, against a ratio of 1.
         good: Of the test's good ratios, against its margin.
         floor: Of :data:`BELOW_FLOOR`, against the floor.
-        ticks: Ticks counted.
-        canary_requests: Requests of the canary in all ticks; so with the others.
+        ticks: Samples counted.
+        canary_requests: Requests of the canary in all samples; so with the others.
         canary_events: Events of the canary.
         stable_requests: Requests of stable.
         stable_events: Events of stable.
@@ -182,21 +182,21 @@ class Evidence:
 
 
 def start(test: RatioTest) -> Evidence:
-    """Evidence of no tick."""
+    """Evidence of no sample."""
     return Evidence((0.0,) * len(BAD.values), (0.0,) * len(test.good.values), (0.0,) * len(BELOW_FLOOR.values))
 
 
 def update(
     test: RatioTest, evidence: Evidence, tick: Tick, *, speaks_for: bool = True, shares: Shares | None = None
 ) -> Evidence:
-    """Evidence with one more tick.
+    """Evidence with one more sample.
 
     Args:
         test: What is tested.
         evidence: Evidence so far.
-        tick: The tick.
-        speaks_for: Whether it may speak for the canary; otherwise only against it. To be known before the tick is.
-        shares: Bounds of the canary's share where its weight changed in the tick; None where it did not.
+        tick: The sample.
+        speaks_for: Whether it may speak for the canary; otherwise only against it. To be known before the sample is.
+        shares: Bounds of the canary's share where its weight changed in the sample; None where it did not.
 
     Raises:
         ValueError: The evidence is of another test.
@@ -221,13 +221,13 @@ def update(
 
 
 def worse(test: RatioTest, so_far: tuple[float, ...], tick: Tick, shares: Shares | None = None) -> tuple[float, ...]:
-    """Log E(1, π_bad) with one more tick, by components: :attr:`Evidence.bad`.
+    """Log E(1, π_bad) with one more sample, by components: :attr:`Evidence.bad`.
 
     Args:
         test: What is tested.
-        so_far: The same before; empty for no tick.
-        tick: The tick.
-        shares: Bounds of the canary's share where its weight changed in the tick; None where it did not.
+        so_far: The same before; empty for no sample.
+        tick: The sample.
+        shares: Bounds of the canary's share where its weight changed in the sample; None where it did not.
     """
     _, greatest = _bounds(tick, shares)
     counts = _counts(tick, greatest)
@@ -235,7 +235,7 @@ def worse(test: RatioTest, so_far: tuple[float, ...], tick: Tick, shares: Shares
 
 
 def _bounds(tick: Tick, shares: Shares | None) -> tuple[float | None, float | None]:
-    """Least and greatest share of the canary; None where it is that of the tick's requests."""
+    """Least and greatest share of the canary; None where it is that of the sample's requests."""
     if shares is None:
         return None, None
     requests = tick.canary_requests + tick.stable_requests
@@ -244,7 +244,7 @@ def _bounds(tick: Tick, shares: Shares | None) -> tuple[float | None, float | No
 
 
 def _counts(tick: Tick, share: float | None) -> tuple[float, float, float, float]:
-    """Requests and events for :func:`ratio_increments`, which only looks at the share of the requests."""
+    """Requests and events for :func:`ratio_increments`, which takes only the share of the requests."""
     if share is None:
         return tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events
     return share, tick.canary_events, 1.0 - share, tick.stable_events
@@ -272,7 +272,7 @@ def rolls_back(
 
     Args:
         test: What is tested.
-        evidence: Evidence of all ticks.
+        evidence: Evidence of all samples.
         baking: :func:`worse` of those since promotion; empty before.
         chosen: :func:`worse` of those whose limit was chosen in the run; empty before, None where there are no limits.
         metrics: Metrics that may each say so.
@@ -297,12 +297,12 @@ def ratio_increments(
     prior: Prior,
     null: float,
 ) -> Floats:
-    """Log likelihood ratio of ticks, for each ratio of a prior against the null.
+    """Log likelihood ratio of samples, for each ratio of a prior against the null.
 
     With θ written out it is k_c ln(r/r0) + (k_c + k_s) ln((n_c r0 + n_s) / (n_c r + n_s)).
 
     Args:
-        canary_requests: n_c of one or many ticks, of any shape; so with the others.
+        canary_requests: n_c of one or many samples, of any shape; so with the others.
         canary_events: k_c.
         stable_requests: n_s.
         stable_events: k_s.
@@ -310,25 +310,25 @@ def ratio_increments(
         null: Ratio r0.
 
     Returns:
-        The shape of the counts, and one axis more for the ratios. Zero for ticks without events.
+        The shape of the counts, and one axis more for the ratios. Zero for samples without events.
     """
     n_c, k_c, n_s, k_s = (
-        np.asarray(each, np.float64)[..., None]
-        for each in (canary_requests, canary_events, stable_requests, stable_events)
+        np.asarray(counts, np.float64)[..., None]
+        for counts in (canary_requests, canary_events, stable_requests, stable_events)
     )
     ratios = np.asarray(prior.values)
-    some = n_c + n_s > 0
-    shift = np.log(np.where(some, n_c * null + n_s, 1.0) / np.where(some, n_c * ratios + n_s, 1.0))
+    has_requests = n_c + n_s > 0
+    shift = np.log(np.where(has_requests, n_c * null + n_s, 1.0) / np.where(has_requests, n_c * ratios + n_s, 1.0))
     return np.asarray(k_c * np.log(ratios / null) + (k_c + k_s) * shift, np.float64)
 
 
 def floor_increments(canary_requests: npt.ArrayLike, canary_events: npt.ArrayLike, floor: float) -> Floats:
-    """Log evidence of ticks that the canary's rate is below the floor, for each value of :data:`BELOW_FLOOR`.
+    """Log evidence of samples that the canary's rate is below the floor, for each value of :data:`BELOW_FLOOR`.
 
     Returns:
         f (1 − ρ) n_c + k_c ln ρ: the shape of the counts, and one axis more for the values of ρ.
     """
-    n_c, k_c = (np.asarray(each, np.float64)[..., None] for each in (canary_requests, canary_events))
+    n_c, k_c = (np.asarray(counts, np.float64)[..., None] for counts in (canary_requests, canary_events))
     rho = np.asarray(BELOW_FLOOR.values)
     return np.asarray(floor * (1.0 - rho) * n_c + k_c * np.log(rho), np.float64)
 
@@ -352,12 +352,12 @@ def log_with_floor(ratio: Floats, floor: Floats) -> Floats:
 
 
 def log_with_chosen(whole: Floats, chosen: Floats) -> Floats:
-    """Log evidence for rollback by all ticks and by those whose limit was chosen in the run, of the logs of both."""
+    """Log evidence for rollback by all samples and by those whose limit was chosen in the run, of the logs of both."""
     return np.asarray(np.logaddexp(whole + math.log1p(-CHOSEN_WEIGHT), chosen + math.log(CHOSEN_WEIGHT)), np.float64)
 
 
 def log_with_bake(whole: Floats, baking: Floats) -> Floats:
-    """Log evidence for rollback by all ticks and by those since promotion together, of the logs of both."""
+    """Log evidence for rollback by all samples and by those since promotion together, of the logs of both."""
     return np.asarray(np.logaddexp(whole + math.log1p(-BAKE_WEIGHT), baking + math.log(BAKE_WEIGHT)), np.float64)
 
 

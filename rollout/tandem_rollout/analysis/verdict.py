@@ -37,7 +37,7 @@ class ProviderError(Cause):
 
 
 Trouble = NoData | ProviderError
-"""Why the present tick brought nothing."""
+"""Why the present sample brought nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def judge_ratio(
         chosen: Of latency, evidence at limits that were chosen in the run, by components.
         metrics: Metrics that may each roll back.
         least_requests: Canary requests without which it does not pass.
-        trouble: Why the present tick brought nothing.
+        trouble: Why the present sample brought nothing.
     """
     if sequential.rolls_back(test, evidence, baking=baking, chosen=chosen, metrics=metrics):
         return Verdict.FAIL
@@ -128,8 +128,8 @@ def judge_drift(
 ) -> Verdict:
     """Verdict by the distribution of predictions.
 
-    It fails where the distance is above the limit, and passes where it is below it, at any look, with the errors asked
-    for. Neither comes before the least rows: what the evidence is made of is then near enough to normal.
+    It fails where the distance is above the limit, and passes where it is below it, at any sample, with the errors
+    asked for. Neither comes before the least rows: what the evidence is made of is then near enough to normal.
 
     Args:
         evidence: Evidence so far.
@@ -139,7 +139,7 @@ def judge_drift(
         metrics: Metrics that may each roll back.
         least_rows: Independent rows of the canary without which nothing is said.
         dispersion: How much burstier than independent ones rows come, at least.
-        trouble: Why the present tick brought nothing.
+        trouble: Why the present sample brought nothing.
     """
     if not evidence.ticks:
         return unknown(trouble)
@@ -160,10 +160,10 @@ def combine(judged: Mapping[str, Judged], *, mismatched: bool = False) -> Decisi
         mismatched: Whether units do not fall to the arms as configured. Nothing passes then: the arms are not
             comparable, though a canary that fails may still be rolled back.
     """
-    gates = {name: each for name, each in judged.items() if each.policy.gate}
-    ignored = tuple(name for name, each in gates.items() if _means(each) == "ignore")
+    gates = {name: judgement for name, judgement in judged.items() if judgement.policy.gate}
+    ignored = tuple(name for name, judgement in gates.items() if _means(judgement) == "ignore")
     for verdict in (Verdict.FAIL, Verdict.PROVIDER_ERROR, Verdict.NO_DATA, Verdict.INCONCLUSIVE):
-        due = tuple(name for name, each in gates.items() if name not in ignored and _read(each) is verdict)
+        due = tuple(name for name, judgement in gates.items() if name not in ignored and _read(judgement) is verdict)
         if due:
             return Decision(verdict, due, ignored)
     passed = tuple(name for name in gates if name not in ignored)

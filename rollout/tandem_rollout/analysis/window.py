@@ -76,8 +76,9 @@ class Window:
         Events are never more than requests: two counters of one process are not read at one instant, and an event whose
         request is not counted yet waits for it.
         """
-        (canary, events), (stable, others) = totals(self.canary.counted.values()), totals(self.stable.counted.values())
-        return Tick(canary, min(events, canary), stable, min(others, stable))
+        canary, canary_events = totals(self.canary.counted.values())
+        stable, stable_events = totals(self.stable.counted.values())
+        return Tick(canary, min(canary_events, canary), stable, min(stable_events, stable))
 
 
 def extended(window: Window, reading: Reading, now: float) -> Window:
@@ -144,7 +145,7 @@ def possible(window: Window, weight: int, earlier: Mapping[int, float]) -> Share
         weight: The canary's percentage now.
         earlier: Other percentages that it had, and until when, in seconds since the epoch.
     """
-    weights = [weight, *(other for other, until in earlier.items() if until > window.begins)]
+    weights = [weight, *(percentage for percentage, until in earlier.items() if until > window.begins)]
     return Shares(min(weights) / 100.0, max(weights) / 100.0)
 
 

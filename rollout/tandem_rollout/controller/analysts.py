@@ -13,7 +13,7 @@ from tandem_rollout.controller.interface import Cluster
 from tandem_rollout.controller.records import Records
 from tandem_rollout.gates import Analysis, Metric
 from tandem_rollout.sources import Arms, Source
-from tandem_rollout.sources.refused import Refused
+from tandem_rollout.sources.open import Refused
 from tandem_rollout.spec import Rollout
 
 _READS: Final = 4

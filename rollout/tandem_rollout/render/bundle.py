@@ -1,4 +1,4 @@
-"""How the bundle gets to ``/mnt/models`` of both halves."""
+"""How the bundle gets to ``/mnt/models`` of both components."""
 
 from __future__ import annotations
 

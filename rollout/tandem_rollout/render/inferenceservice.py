@@ -11,7 +11,7 @@ from tandem_rollout.fields import Quantity, seconds
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.bundle import BUNDLE_LIMIT, Delivery, delivery
 from tandem_rollout.render.merge import merge
-from tandem_rollout.render.metadata import Object, empty_dir, made
+from tandem_rollout.render.metadata import Object, build, empty_dir
 from tandem_rollout.render.pin import CONTAINER, REPOSITORY, pin
 from tandem_rollout.render.security import restricted_container, restricted_pod, scratch
 from tandem_rollout.revision import Revision
@@ -39,7 +39,7 @@ def inference_service(revision: Revision, platform: Platform) -> Object:
     """The InferenceService: Standard mode, reached inside the cluster only, scaled by us."""
     spec = revision.rollout.spec
     bundle = delivery(revision.variant.bundle, spec.volumes)
-    service = made(
+    service = build(
         "serving.kserve.io/v1beta1",
         "InferenceService",
         revision.name,

@@ -21,8 +21,8 @@ def merge(base: Any, over: Any) -> Any:
         return merged
     if _named(base) and _named(over):
         overrides = {element["name"]: element for element in over}
-        kept = [merge(element, overrides.pop(element["name"], {})) for element in base]
-        return kept + list(overrides.values())
+        elements = [merge(element, overrides.pop(element["name"], {})) for element in base]
+        return elements + list(overrides.values())
     return over
 
 

@@ -9,11 +9,11 @@ Object = dict[str, Any]
 """A manifest, as in YAML."""
 
 
-def made(api_version: str, kind: str, name: str, namespace: str, labels: Mapping[str, str], **fields: Any) -> Object:
-    """A manifest.
+def build(api_version: str, kind: str, name: str, namespace: str, labels: Mapping[str, str], **fields: Any) -> Object:
+    """Build a manifest.
 
     Args:
-        api_version: Of the kind.
+        api_version: API version of the kind.
         kind: Kind of the object.
         name: Its name.
         namespace: Its namespace.

@@ -7,12 +7,12 @@ from typing import Final
 from tandem_rollout.engine.schedule import schedule
 from tandem_rollout.fields import seconds
 from tandem_rollout.gates import Analysis
-from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.render.metadata import Object, build
 from tandem_rollout.revision import REVISION_LABEL, ROLLOUT_LABEL, VARIANT_LABEL, rollout_labels
 from tandem_rollout.spec import Rollout, RolloutSpec
 
 _MOST_S: Final = 15.0
-"""Scraping is not made rarer than is usual for an analysis with long ticks: what scales pods looks at a minute."""
+"""Most seconds between scrapes, also where an analysis has a longer interval: autoscaling averages over a minute."""
 
 _POD_LABEL: Final = "__meta_kubernetes_pod_label_"
 
@@ -31,7 +31,7 @@ def pod_monitors(rollout: Rollout) -> list[Object]:
     ]
     interval = _interval(rollout.spec)
     return [
-        made(
+        build(
             "monitoring.coreos.com/v1",
             "PodMonitor",
             rollout.name,
@@ -40,8 +40,8 @@ def pod_monitors(rollout: Rollout) -> list[Object]:
             spec={
                 "selector": {"matchLabels": {ROLLOUT_LABEL: rollout.name}},
                 "podMetricsEndpoints": [
-                    {"port": port, "path": "/metrics", **interval, "relabelings": [*kept, *relabelings]}
-                    for port, kept in _ports(rollout)
+                    {"port": port, "path": "/metrics", **interval, "relabelings": [*filters, *relabelings]}
+                    for port, filters in _ports(rollout)
                 ],
             },
         )
@@ -49,7 +49,7 @@ def pod_monitors(rollout: Rollout) -> list[Object]:
 
 
 def _interval(spec: RolloutSpec) -> Object:
-    """How often pods are scraped where runs are decided on Prometheus' counters: at least once in each tick."""
+    """How often pods are scraped where runs are decided on Prometheus' counters: at least once in each sample."""
     analysis = spec.analysis or Analysis()
     if schedule(spec) is None or analysis.source != "prometheus":
         return {}

@@ -1,4 +1,4 @@
-"""NetworkPolicies: who may talk to the pods of a variant, and to whom they may."""
+"""The network of a variant: the Service of its predictor's pods, and who may talk to the pods and to whom they may."""
 
 from __future__ import annotations
 
@@ -7,10 +7,32 @@ from typing import Any
 
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.inferenceservice import GRPC_PORT, HTTP_PORT, TRITON_METRICS_PORT
-from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.render.metadata import Object, build
 from tandem_rollout.revision import Revision
 
 _DNS: Object = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+
+
+def predictor_pods(revision: Revision) -> Object:
+    """A name with an address for each predictor pod that is ready.
+
+    KServe's own Service has one address, through which kept-alive connections stay with the pods that they met first.
+    """
+    return build(
+        "v1",
+        "Service",
+        revision.pods,
+        revision.rollout.namespace,
+        revision.labels,
+        spec={
+            "clusterIP": "None",
+            "selector": {"app": f"isvc.{revision.predictor}"},
+            "ports": [
+                {"name": "http1", "port": HTTP_PORT, "targetPort": HTTP_PORT, "protocol": "TCP"},
+                {"name": "h2c", "port": GRPC_PORT, "targetPort": GRPC_PORT, "protocol": "TCP"},
+            ],
+        },
+    )
 
 
 def network_policies(revision: Revision, platform: Platform) -> list[Object]:
@@ -56,7 +78,7 @@ def _store_port(revision: Revision) -> int | None:
 
 
 def _policy(revision: Revision, name: str, ingress: list[Object], egress: list[Object]) -> Object:
-    return made(
+    return build(
         "networking.k8s.io/v1",
         "NetworkPolicy",
         name,

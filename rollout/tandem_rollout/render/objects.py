@@ -8,14 +8,12 @@ from typing import Any
 import msgspec
 
 from tandem_rollout.platform import Platform
-from tandem_rollout.render.disruption import disruption_budgets
 from tandem_rollout.render.inferenceservice import inference_service
 from tandem_rollout.render.metadata import Object
 from tandem_rollout.render.monitoring import pod_monitors
-from tandem_rollout.render.network import network_policies
+from tandem_rollout.render.network import network_policies, predictor_pods
 from tandem_rollout.render.route import Placed, pin_policy, policies, routes
-from tandem_rollout.render.scaling import scaled_objects
-from tandem_rollout.render.service import predictor_pods
+from tandem_rollout.render.scaling import disruption_budgets, scaled_objects
 from tandem_rollout.revision import Revision, shares
 from tandem_rollout.spec import Rollout
 
@@ -31,8 +29,8 @@ def render(rollout: Rollout, platform: Platform) -> list[Object]:
     """
     revisions = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
     part = shares(rollout)
-    placed = [Placed(each, part[each.variant.name], each.variant.bundle.version) for each in revisions]
-    objects = [made for revision in revisions for made in render_revision(revision, platform)]
+    placed = [Placed(revision, part[revision.variant.name], revision.variant.bundle.version) for revision in revisions]
+    objects = [manifest for revision in revisions for manifest in render_revision(revision, platform)]
     return objects + render_rollout(rollout, placed, platform)
 
 
@@ -47,14 +45,14 @@ def render_revision(
         floors: Fewest pods of transformer and predictor, where that is more than the spec says.
         owner: Owner reference of the objects.
     """
-    made = [
+    objects = [
         *network_policies(revision, platform),
         predictor_pods(revision),
         inference_service(revision, platform),
         *scaled_objects(revision, platform, floors),
         *disruption_budgets(revision),
     ]
-    return _owned(made, owner)
+    return _owned(objects, owner)
 
 
 def render_rollout(
@@ -76,8 +74,8 @@ def render_rollout(
         fine: Multiply the route's weights even if no backend leaves.
         withheld: Hosts at which there is to be no route.
     """
-    made = routes(rollout, placed, platform, fine=fine, withheld=withheld)
-    return _owned([*pod_monitors(rollout), *made, *policies(rollout, placed)], owner)
+    http_routes = routes(rollout, placed, platform, fine=fine, withheld=withheld)
+    return _owned([*pod_monitors(rollout), *http_routes, *policies(rollout, placed)], owner)
 
 
 def optional(rollout: Rollout) -> list[tuple[str, str]]:
@@ -93,7 +91,7 @@ def optional(rollout: Rollout) -> list[tuple[str, str]]:
 def _owned(objects: list[Object], owner: dict[str, Any] | None) -> list[Object]:
     """The objects with their owner; copies, which share nothing with each other, with the spec or with later ones."""
     if owner is not None:
-        for made in objects:
-            made["metadata"]["ownerReferences"] = [owner]
+        for manifest in objects:
+            manifest["metadata"]["ownerReferences"] = [owner]
     copies: list[Object] = msgspec.to_builtins(objects)
     return copies

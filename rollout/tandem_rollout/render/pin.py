@@ -39,8 +39,8 @@ def pin(service: Object, digest: str) -> None:
         rendered = service["spec"][component]
         for container in [*rendered.get("initContainers", ()), *rendered["containers"]]:
             if container["name"] in (CONTAINER, REPOSITORY):
-                others = [variable for variable in container.get("env", ()) if variable["name"] != DIGEST_VARIABLE]
-                container["env"] = [*others, {"name": DIGEST_VARIABLE, "value": digest}]
+                variables = [variable for variable in container.get("env", ()) if variable["name"] != DIGEST_VARIABLE]
+                container["env"] = [*variables, {"name": DIGEST_VARIABLE, "value": digest}]
 
 
 def pinned(service: Mapping[str, Any] | None) -> str | None:

@@ -18,7 +18,7 @@ from tandem_rollout import GROUP
 from tandem_rollout.hosts import default_host, preview_host
 from tandem_rollout.platform import Platform
 from tandem_rollout.render.inferenceservice import GRPC_PORT
-from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.render.metadata import Object, build
 from tandem_rollout.revision import Revision, rollout_labels
 from tandem_rollout.spec import Auth, Rollout
 
@@ -112,12 +112,12 @@ def routes(
         withheld: Hosts at which there is to be no route: another rollout has them, or the installation forbids them.
     """
     all_hosts = hostnames(rollout, platform)
-    hosts = [each for each in all_hosts if each not in withheld]
-    if not hosts or not any(each.weight for each in placed):
+    hosts = [host for host in all_hosts if host not in withheld]
+    if not hosts or not any(backend.weight for backend in placed):
         return []
-    there = [each for each in placed if each.leaving is None]
-    leaving = {each.revision.name: each.leaving for each in placed if each.leaving is not None}
-    arriving = {each.revision.name: each.arriving for each in placed if each.arriving is not None}
+    there = [backend for backend in placed if backend.leaving is None]
+    leaving = {backend.revision.name: backend.leaving for backend in placed if backend.leaving is not None}
+    arriving = {backend.revision.name: backend.arriving for backend in placed if backend.arriving is not None}
     is_fine = bool(leaving or arriving) or fine
     main = _route(rollout, rollout.name, hosts, _split(rollout, placed, PASSING_FACTOR if is_fine else 1, WEIGHTED))
     annotations = {WEIGHTS: msgspec.json.encode(_written(main), order="sorted").decode()}
@@ -127,17 +127,22 @@ def routes(
         annotations[ARRIVING] = msgspec.json.encode(arriving, order="sorted").decode()
     main["metadata"]["annotations"] = annotations
     # where two are of one variant the later is the one that clients who choose it are to get
-    own = list({each.pinned: each for each in there}.values())
+    own = list({backend.pinned: backend for backend in there}.values())
     made_routes = [main]
     made_routes += [
-        _route(rollout, variant_route(rollout, each.pinned), hosts, _own_rules(rollout, each, _versioned(own, each)))
-        for each in own
+        _route(
+            rollout,
+            variant_route(rollout, backend.pinned),
+            hosts,
+            _own_rules(rollout, backend, _versioned(own, backend)),
+        )
+        for backend in own
         if rollout.spec.route.pin.enabled
     ]
     blue_green = rollout.spec.strategy.blue_green
     # what is judged on the preview host is alone there
-    preview = [each for each in there if not each.weight and each.pin == CANARY] or there
-    preview = [Placed(each.revision, 1, pin=each.pin) for each in preview if not each.weight]
+    preview = [backend for backend in there if not backend.weight and backend.pin == CANARY] or there
+    preview = [Placed(backend.revision, 1, pin=backend.pin) for backend in preview if not backend.weight]
     host = (blue_green.preview_hostname if blue_green else "") or preview_host(all_hosts[0])
     if blue_green and preview and host not in withheld:
         made_routes.append(_route(rollout, preview_route(rollout), [host], _split(rollout, preview, 1, PREVIEW)))
@@ -146,7 +151,7 @@ def routes(
 
 def _written(route: Object) -> dict[str, int]:
     """Weights as they stand in a route, by Service."""
-    return {each["name"]: each["weight"] for each in route["spec"]["rules"][0]["backendRefs"]}
+    return {backend["name"]: backend["weight"] for backend in route["spec"]["rules"][0]["backendRefs"]}
 
 
 def variant_route(rollout: Rollout, variant: str) -> str:
@@ -166,13 +171,13 @@ def policies(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
         rollout: The rollout.
         placed: The revisions that may be reached: some may be of variants that the spec does not have any more.
     """
-    found = []
+    objects = []
     target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": rollout.name}
     labels = rollout_labels(rollout)
     if sticky := rollout.spec.strategy.ab_test:
         balancer = {"type": "ConsistentHash", "consistentHash": {"type": "Header", "header": {"name": sticky.header}}}
         spec: Object = {"targetRefs": [target], "loadBalancer": balancer}
-        found.append(made(_ENVOY_API, "BackendTrafficPolicy", rollout.name, rollout.namespace, labels, spec=spec))
+        objects.append(build(_ENVOY_API, "BackendTrafficPolicy", rollout.name, rollout.namespace, labels, spec=spec))
     route = rollout.spec.route
     own = [{**target, "name": name} for name in _own_routes(rollout, placed)]
     targets = {rollout.name: [target], pin_policy(rollout): own} if route.pin.auth else {rollout.name: [target, *own]}
@@ -180,8 +185,8 @@ def policies(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
         security = _security(route.auth if name == rollout.name else route.pin.auth)
         if security and refs:
             spec = {"targetRefs": refs, **security}
-            found.append(made(_ENVOY_API, "SecurityPolicy", name, rollout.namespace, labels, spec=spec))
-    return found
+            objects.append(build(_ENVOY_API, "SecurityPolicy", name, rollout.namespace, labels, spec=spec))
+    return objects
 
 
 def pin_policy(rollout: Rollout) -> str:
@@ -193,8 +198,9 @@ def _own_routes(rollout: Rollout, placed: Sequence[Placed]) -> list[str]:
     """Names of the routes by which clients choose a variant, those of the preview host included."""
     names: list[str] = []
     if rollout.spec.route.pin.enabled:
-        names += [each.name for each in rollout.spec.all_variants] + [each.revision.variant.name for each in placed]
-        names += [each.pinned for each in placed]
+        names += [variant.name for variant in rollout.spec.all_variants]
+        names += [backend.revision.variant.name for backend in placed]
+        names += [backend.pinned for backend in placed]
     routes = [variant_route(rollout, name) for name in dict.fromkeys(names)]
     return [*routes, preview_route(rollout)] if rollout.spec.strategy.blue_green else routes
 
@@ -216,11 +222,11 @@ def _security(auth: Auth | None) -> Object:
 def _split(rollout: Rollout, placed: Sequence[Placed], factor: int, traffic: str) -> list[Object]:
     """Rules that share requests out by weight, and mark them."""
     # clusters are named by position: those that leave come last, so that no other one moves when they are gone
-    passing = [each for each in placed if each.arriving is not None]
-    passing += [each for each in placed if each.leaving is not None]
-    backends = [replace(each, weight=each.weight * factor) for each in placed if each.weight]
+    passing = [backend for backend in placed if backend.arriving is not None]
+    passing += [backend for backend in placed if backend.leaving is not None]
+    backends = [replace(backend, weight=backend.weight * factor) for backend in placed if backend.weight]
     last = backends.pop()
-    backends += [replace(last, weight=last.weight - len(passing)), *(replace(each, weight=1) for each in passing)]
+    backends += [replace(last, weight=last.weight - len(passing)), *(replace(backend, weight=1) for backend in passing)]
     copies = _copies(rollout, placed)
     return [
         _rule(rollout, SPLIT, [_path(path) for path in _HTTP_PATHS], backends, _SERVICE_PORT, traffic, copies),
@@ -233,8 +239,10 @@ def _copies(rollout: Rollout, placed: Sequence[Placed]) -> Revision | None:
     shadow = rollout.spec.strategy.shadow
     if shadow is None:
         return None
-    found = (each for each in placed if each.revision.variant.name == shadow.variant and not each.weight)
-    return next((each.revision for each in found if each.leaving is None), None)
+    candidates = (
+        backend for backend in placed if backend.revision.variant.name == shadow.variant and not backend.weight
+    )
+    return next((backend.revision for backend in candidates if backend.leaving is None), None)
 
 
 def _route(rollout: Rollout, name: str, hosts: list[str], rules: list[Object]) -> Object:
@@ -251,7 +259,7 @@ def _route(rollout: Rollout, name: str, hosts: list[str], rules: list[Object]) -
         "hostnames": hosts,
         "rules": rules,
     }
-    return made(_GATEWAY_API, "HTTPRoute", name, rollout.namespace, rollout_labels(rollout), spec=spec)
+    return build(_GATEWAY_API, "HTTPRoute", name, rollout.namespace, rollout_labels(rollout), spec=spec)
 
 
 def _versioned(own: Sequence[Placed], placed: Placed) -> bool:
@@ -260,8 +268,8 @@ def _versioned(own: Sequence[Placed], placed: Placed) -> bool:
     Of several variants of one version they are for the one with the most weight, the first of equal ones: two routes
     with one path would leave it to the gateway, which takes the older one, whatever their weights.
     """
-    alike = [each for each in own if each.version == placed.version]
-    return bool(placed.version) and placed is max(alike, key=lambda each: each.weight)
+    alike = [backend for backend in own if backend.version == placed.version]
+    return bool(placed.version) and placed is max(alike, key=lambda backend: backend.weight)
 
 
 def _own_rules(rollout: Rollout, placed: Placed, versioned: bool) -> list[Object]:
@@ -292,7 +300,7 @@ def _rule(
         "name": name,
         "matches": matches,
         "timeouts": {"request": rollout.spec.route.timeout},
-        "backendRefs": [_backend(rollout, each, port, traffic) for each in placed],
+        "backendRefs": [_backend(rollout, backend, port, traffic) for backend in placed],
     }
     shadow = rollout.spec.strategy.shadow
     if copies is not None and shadow is not None:
@@ -314,7 +322,7 @@ def _backend(rollout: Rollout, placed: Placed, port: int, traffic: str) -> Objec
         # nobody but the gateway says who a client is
         modifier["remove"] = [UNIT_HEADER]
     # clients are told too: of an error they could not tell otherwise whose it is
-    told: list[dict[str, Any]] = [{"name": PIN_HEADER, "value": placed.pinned}]
+    response_headers: list[dict[str, Any]] = [{"name": PIN_HEADER, "value": placed.pinned}]
     return {
         "group": "",
         "kind": "Service",
@@ -323,7 +331,7 @@ def _backend(rollout: Rollout, placed: Placed, port: int, traffic: str) -> Objec
         "weight": placed.weight,
         "filters": [
             {"type": "RequestHeaderModifier", "requestHeaderModifier": modifier},
-            {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": told}},
+            {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": response_headers}},
         ],
     }
 

@@ -1,4 +1,4 @@
-"""KEDA ScaledObjects: each half of a variant scales on what is in flight at it."""
+"""How many pods each component of a variant has: KEDA ScaledObjects on the requests in flight, PodDisruptionBudgets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from tandem.telemetry import PREDICT
 from tandem_rollout.fields import seconds
 from tandem_rollout.platform import Platform
-from tandem_rollout.render.metadata import Object, made
+from tandem_rollout.render.metadata import Object, build
 from tandem_rollout.revision import Revision
 from tandem_rollout.spec import Scaling
 
@@ -55,7 +55,7 @@ def _scaled_object(revision: Revision, platform: Platform, component: str, scali
         "ignoreNullValues": "false",
         "timeout": "3000",
     }
-    return made(
+    return build(
         "keda.sh/v1alpha1",
         "ScaledObject",
         name,
@@ -98,3 +98,21 @@ def _behaviour(scaling: Scaling) -> Object:
             ],
         },
     }
+
+
+def disruption_budgets(revision: Revision) -> list[Object]:
+    """Budgets of transformer and predictor: a drained node takes one pod of a component at a time.
+
+    They say how many pods may be missing, so that a single pod can be moved too.
+    """
+    return [
+        build(
+            "policy/v1",
+            "PodDisruptionBudget",
+            name,
+            revision.rollout.namespace,
+            revision.labels,
+            spec={"maxUnavailable": 1, "selector": {"matchLabels": {"app": f"isvc.{name}"}}},
+        )
+        for name in (revision.transformer, revision.predictor)
+    ]

@@ -88,15 +88,15 @@ def forecast(
         seed: Of chance.
         tell: Told how many rollouts have been simulated more.
     """
-    made = []
+    forecasts = []
     for number, ratio in enumerate(ratios or kinds(metric)):
         outcomes = simulate(
             replace(case, traffic=worse(case.traffic, metric, ratio)), rollouts=rollouts, seed=seed + number, tell=tell
         )
         decided = outcomes.ended != UNDECIDED
         requests, minutes = spread(outcomes.requests[decided]), spread(outcomes.seconds[decided] / 60.0)
-        made.append(Forecast(ratio, outcomes, requests, minutes))
-    return made
+        forecasts.append(Forecast(ratio, outcomes, requests, minutes))
+    return forecasts
 
 
 def predicted_requests(
@@ -113,11 +113,11 @@ def predicted_requests(
     """Requests that a bad canary answers until it is rolled back, those of the warm-up among them.
 
     Args:
-        metrics: What is looked at; the threshold rises with the number of gates.
+        metrics: The metrics; the threshold rises with the number of gates.
         traffic: What happens, with the canary's rates.
         weight: The canary's percentage of the requests.
-        interval: Seconds between looks.
-        warmup: Seconds in which nothing is counted.
+        interval: Seconds between samples.
+        warmup: Seconds in which latency is not judged.
         timeout: Most seconds.
         rollouts: How many are simulated.
         seed: Of chance.

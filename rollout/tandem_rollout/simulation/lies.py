@@ -43,7 +43,7 @@ class Lies:
 
 
 class Liars:
-    """Counters of many rollouts, scrape by scrape. They are scraped once before the first tick.
+    """Counters of many rollouts, scrape by scrape. They are scraped once before the first sample.
 
     Args:
         lies: How often they lie.
@@ -58,41 +58,41 @@ class Liars:
         self._true = np.zeros((rollouts, 4))
         self._true[:, 2] = served
         self._shown = self._true.copy()
-        self._known = self._true.copy()
+        self._accepted = self._true.copy()
         self._late = np.zeros((rollouts, 2))
         self._hangs = np.zeros((rollouts, 2), np.int8)
         self._touched = np.zeros(rollouts, np.bool_)
 
     def scrape(self, counts: Four) -> tuple[Four, Codes]:
-        """What is counted of a tick by each arm, and whether one of them says nothing."""
+        """What is counted of a sample by each arm, and whether one of them says nothing."""
         added = np.stack(counts, axis=1)
         shown, touched = self._export(added)
-        asked = touched | self._touched
+        suspect = touched | self._touched
         with np.errstate(invalid="ignore"):
-            counted = shown - self._known
+            counted = shown - self._accepted
         codes = np.zeros(len(added), np.int8)
-        known = shown.copy()
-        for row, arm in np.argwhere(np.repeat(asked[:, None], 2, axis=1)):
+        accepted = shown.copy()
+        for row, arm in np.argwhere(np.repeat(suspect[:, None], 2, axis=1)):
             cut = slice(2 * arm, 2 * arm + 2)
-            before = Arm(scraped={_TARGET: 0.0}, shown={_TARGET: _values(self._known[row, cut])})
+            before = Arm(scraped={_TARGET: 0.0}, shown={_TARGET: _values(self._accepted[row, cut])})
             after = extend(before, {_TARGET: _values(shown[row, cut])}, {_TARGET: 1.0})
             counted[row, cut] = totals(after.counted.values())
-            known[row, cut] = tuple(after.shown[_TARGET].values())
+            accepted[row, cut] = tuple(after.shown[_TARGET].values())
             codes[row] = ABSENT if after.trouble else codes[row]
         # an event whose request is not counted yet waits for it
         events = counted[:, 1::2] + self._late
         counted[:, 1::2] = np.minimum(events, counted[:, ::2])
         self._late = events - counted[:, 1::2]
-        self._known, self._shown, self._touched = known, shown, touched
+        self._accepted, self._shown, self._touched = accepted, shown, touched
         return (counted[:, 0], counted[:, 1], counted[:, 2], counted[:, 3]), codes
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Go on with these rollouts only."""
-        for name in ("_true", "_shown", "_known", "_late", "_hangs", "_touched"):
+        for name in ("_true", "_shown", "_accepted", "_late", "_hangs", "_touched"):
             setattr(self, name, getattr(self, name)[kept])
 
     def _export(self, added: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        """What the scrape shows, and in which rollouts that is anything but one more honest tick."""
+        """What the scrape shows, and in which rollouts that is anything but one more honest sample."""
         hung = self._hangs > 0
         begins = self._random.random((len(added), 2)) < self._share
         kinds = self._random.integers(0, 3, begins.shape)
@@ -107,14 +107,14 @@ class Liars:
         return np.asarray(shown, np.float64), np.asarray((hung | begins).any(axis=1), np.bool_)
 
     def _after_restart(self, added: Floats) -> Floats:
-        """Requests and events since a moment within the tick."""
-        left = self._random.random()
-        events = self._random.binomial(int(added[1]), left)
-        return np.array([events + self._random.binomial(int(added[0] - added[1]), left), events], np.float64)
+        """Requests and events since a moment within the sample."""
+        share = self._random.random()
+        events = self._random.binomial(int(added[1]), share)
+        return np.array([events + self._random.binomial(int(added[0] - added[1]), share), events], np.float64)
 
 
 def _last(shown: Floats, true: Floats, added: Floats) -> Floats:
-    """What a hanging exporter repeats: the last values, or, where those were wrong, the true ones before the tick."""
+    """What a hanging exporter repeats: the last values, or, where those were wrong, the true ones before the sample."""
     sane = np.isfinite(shown) & (shown >= 0.0) & (shown <= true)
     return np.where(sane, shown, true - added)
 

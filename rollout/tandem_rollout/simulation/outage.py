@@ -24,8 +24,8 @@ class Outage:
 
     Attributes:
         what: ``absent``: no data; ``unreadable``: the source does not answer; ``either``: by chance.
-        share: Share of the looks; 1 for all.
-        lasting: Looks that an outage lasts, on average.
+        share: Share of the samples; 1 for all.
+        lasting: Samples that an outage lasts, on average.
     """
 
     what: Literal["absent", "unreadable", "either"]
@@ -34,13 +34,13 @@ class Outage:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share <= 1.0 or self.lasting < 1.0:
-            raise ValueError("an outage has a share above 0 and lasts one look at least")
+            raise ValueError("an outage has a share above 0 and lasts one sample at least")
         if self.share < 1.0 and self.share / (1.0 - self.share) > self.lasting:
             raise ValueError("outages of so large a share last longer")
 
 
 class Blackouts:
-    """Outages of many rollouts, look by look.
+    """Outages of many rollouts, sample by sample.
 
     Args:
         outage: When.
@@ -54,15 +54,15 @@ class Blackouts:
         self._now = np.where(random.random(rollouts) < outage.share, self._kinds(rollouts), SEEN).astype(np.int8)
 
     def look(self) -> Codes:
-        """What is the matter at this look; the next one is another."""
-        seen, outage = self._now, self._outage
+        """What is the matter in this sample; the next call is about the next one."""
+        codes, outage = self._now, self._outage
         if outage.share < 1.0:
-            chance = self._random.random(len(seen))
+            chance = self._random.random(len(codes))
             begins = chance < outage.share / (1.0 - outage.share) / outage.lasting
             goes_on = chance >= 1.0 / outage.lasting
-            kinds = self._kinds(len(seen))
-            self._now = np.where(seen, np.where(goes_on, seen, SEEN), np.where(begins, kinds, SEEN)).astype(np.int8)
-        return seen
+            kinds = self._kinds(len(codes))
+            self._now = np.where(codes, np.where(goes_on, codes, SEEN), np.where(begins, kinds, SEEN)).astype(np.int8)
+        return codes
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
         """Go on with these rollouts only."""

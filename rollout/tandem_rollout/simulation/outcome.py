@@ -30,7 +30,7 @@ class Outcomes:
             counted.
         requests: Requests that the canary answered until then.
         samples: Those of them that evidence was taken from.
-        unseen: Whether it was rolled back at a look that counted nothing.
+        unseen: Whether it was rolled back at a sample that counted nothing.
     """
 
     ended: npt.NDArray[np.int8]
@@ -88,5 +88,5 @@ def spread(values: Floats) -> Spread | None:
     """How numbers spread; None where there are none."""
     if not len(values):
         return None
-    median, p90, p99 = (float(each) for each in np.quantile(values, [0.5, 0.9, 0.99]))
+    median, p90, p99 = (float(quantile) for quantile in np.quantile(values, [0.5, 0.9, 0.99]))
     return Spread(float(values.mean()), median, p90, p99)

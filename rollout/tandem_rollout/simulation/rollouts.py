@@ -17,12 +17,13 @@ from tandem_rollout.simulation.fleet import Fleet
 from tandem_rollout.simulation.lies import Liars, Lies
 from tandem_rollout.simulation.outage import SEEN, Blackouts, Codes, Outage
 from tandem_rollout.simulation.outcome import Outcomes, joined
-from tandem_rollout.simulation.traffic import Counts, Stream, Traffic
+from tandem_rollout.simulation.stream import Counts, Stream
+from tandem_rollout.simulation.traffic import Traffic
 
 BATCH: Final = 5000
 """Rollouts that are simulated at once, from a seed of their own."""
 _HISTORY_S: Final = 1800.0
-"""How far back stable is looked at to measure dispersion, as an analyst does."""
+"""How long before the run dispersion of stable is measured, as an analyst does."""
 _SHRINK: Final = 0.8
 """What has ended is dropped once no more than so much goes on."""
 
@@ -38,7 +39,7 @@ class Rule(Protocol):
         ...
 
     def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
-        """One tick more: requests and events of the canary, and what is the matter with metrics."""
+        """One more sample: requests and events of the canary, and what is the matter with metrics."""
         ...
 
     def keep(self, kept: Bools) -> None:
@@ -55,11 +56,11 @@ class Case:
     """What is simulated.
 
     Attributes:
-        metrics: What is looked at.
+        metrics: The metrics.
         schedule: What is planned; its timeout is the horizon.
         traffic: What happens.
-        interval: Seconds between looks.
-        warmup: Seconds after the first look in which nothing is counted.
+        interval: Seconds between samples.
+        warmup: Seconds after the first sample in which latency is not judged.
         outage: When metrics are missing.
         lies: How often counters lie.
         dispersion: How bursty events are taken to be; None to measure it before, as an analyst does, on stable's pods.
@@ -118,60 +119,71 @@ def simulate_batch(
     Returns:
         Outcomes of the engine and of each rule.
     """
-    sources = [np.random.default_rng(each) for each in np.random.SeedSequence([seed, number]).spawn(4)]
+    sources = [np.random.default_rng(sequence) for sequence in np.random.SeedSequence([seed, number]).spawn(4)]
     stream = Stream(case.traffic, sources[0], rollouts, case.interval)
-    fleet = Fleet(
-        case.metrics,
-        case.schedule,
-        case.traffic,
-        rollouts,
-        warmup=case.warmup,
-        phi=_dispersion(case, sources[1], rollouts),
-    )
-    others = list(rules(rollouts)) if rules is not None else []
-    metrics = _Metrics(case, sources[2], rollouts)
-    everything: list[_Kept] = [stream, fleet, metrics, *others]
-    key = case.traffic.key(case.metrics[0]) if others else ""
-    fixed = case.schedule.steps[0].weight / 100.0
+    phi = _dispersion(case, sources[1], rollouts)
+    fleet = Fleet(case.metrics, case.schedule, case.traffic, rollouts, warmup=case.warmup, phi=phi)
+    rivals = list(rules(rollouts)) if rules is not None else []
+    scrapes = _Scrapes(case, sources[2], rollouts)
+    parts: list[_Part] = [stream, fleet, scrapes, *rivals]
+    key = case.traffic.key(case.metrics[0]) if rivals else ""
+    fixed = case.schedule.steps[0].weight / 100.0 if rivals else None
     horizon = case.schedule.timeout + case.schedule.bake + 2.0 * case.interval
-    fleet.look(0.0, _NOTHING, metrics.trouble(rollouts))
+    fleet.look(0.0, _NOTHING, scrapes.trouble(rollouts))
     now, before = 0.0, np.zeros(rollouts)
     while now < horizon:
         now += case.interval
-        going = np.logical_or.reduce([fleet.running, *(rule.running for rule in others)])
-        if not going.any():
+        running = np.logical_or.reduce([fleet.running, *(rule.running for rule in rivals)])
+        if not running.any():
             break
-        if going.mean() <= _SHRINK:
-            for each in everything:
-                each.keep(going)
-            before = before[going]
+        if running.mean() <= _SHRINK:
+            for part in parts:
+                part.keep(running)
+            before = before[running]
         shares = fleet.shares
-        if others:
-            weight = np.full(len(shares), fixed)
-            # the rules' weight stays, and before the first tick there was none
-            common = counts = stream.draw(now, weight, before=weight if now > case.interval else np.zeros(len(shares)))
-            at = np.flatnonzero(fleet.running & (shares != fixed))
-            if len(at):
-                counts = common.replaced(at, stream.draw(now, shares[at], before=before[at], at=at))
-        else:
-            common = counts = stream.draw(now, shares, before=before)
+        common, counts = _draw(stream, fleet, now, before, fixed, first=now <= case.interval)
         before = shares
-        counts, trouble = metrics.scrape(counts)
+        counts, trouble = scrapes.scrape(counts)
         fleet.look(now, counts, trouble)
-        for rule in others:
+        for rule in rivals:
             if rule.running.any():
                 rule.look(now, common.canary, common.events[key][0], trouble)
     fleet.give_up(now)
-    for rule in others:
+    for rule in rivals:
         rule.give_up(now)
-    return fleet.outcomes, [each.outcomes for each in others]
+    return fleet.outcomes, [rule.outcomes for rule in rivals]
 
 
-class _Kept(Protocol):
+def _draw(
+    stream: Stream, fleet: Fleet, now: float, before: Floats, fixed: float | None, *, first: bool
+) -> tuple[Counts, Counts]:
+    """The sample that ends now, as other rules see it and as the engine does.
+
+    Args:
+        stream: The traffic.
+        fleet: The rollouts under the engine.
+        now: Seconds since the first weight.
+        before: The canary's share in the sample before, by rollout.
+        fixed: The canary's share under the other rules, which stays; None where there are none.
+        first: Whether this is the first sample: there was no weight before it.
+    """
+    shares = fleet.shares
+    if fixed is None:
+        counts = stream.draw(now, shares, before=before)
+        return counts, counts
+    weight = np.full(len(shares), fixed)
+    common = stream.draw(now, weight, before=np.zeros(len(shares)) if first else weight)
+    at = np.flatnonzero(fleet.running & (shares != fixed))
+    if not len(at):
+        return common, common
+    return common, common.replaced(at, stream.draw(now, shares[at], before=before[at], at=at))
+
+
+class _Part(Protocol):
     def keep(self, kept: Bools) -> None: ...
 
 
-class _Metrics:
+class _Scrapes:
     """What is known of the traffic."""
 
     def __init__(self, case: Case, random: np.random.Generator, rollouts: int) -> None:
@@ -181,27 +193,33 @@ class _Metrics:
         )
 
     def trouble(self, rollouts: int) -> Codes:
-        """What is the matter with them at this look."""
+        """What is the matter with them in this sample."""
         return self._blackouts.look() if self._blackouts else np.zeros(rollouts, np.int8)
 
     def scrape(self, counts: Counts) -> tuple[Counts, Codes]:
-        """What is counted of a tick, and what is the matter."""
+        """What is counted of a sample, and what is the matter."""
         trouble = self.trouble(len(counts.canary))
         for key, liars in self._liars.items():
             ours, theirs = counts.events[key]
-            (canary, events, stable, others), lost = liars.scrape((counts.canary, ours, counts.stable, theirs))
-            # counters that lie are read once a tick
+            (canary, canary_events, stable, stable_events), lost = liars.scrape(
+                (counts.canary, ours, counts.stable, theirs)
+            )
+            # counters that lie are read once a sample
             counts = replace(
-                counts, canary=canary, stable=stable, events=counts.events | {key: (events, others)}, early=None
+                counts,
+                canary=canary,
+                stable=stable,
+                events=counts.events | {key: (canary_events, stable_events)},
+                early=None,
             )
             trouble = np.where(trouble == SEEN, lost, trouble).astype(np.int8)
         return counts, trouble
 
     def keep(self, kept: Bools) -> None:
         """Go on with these rollouts only."""
-        for each in (self._blackouts, *self._liars.values()):
-            if each is not None:
-                each.keep(kept)
+        for part in (self._blackouts, *self._liars.values()):
+            if part is not None:
+                part.keep(kept)
 
 
 _NOTHING: Final = Counts(np.zeros(0), np.zeros(0), {})
@@ -216,7 +234,7 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
         return {name: np.ones(rollouts) for name in names}
     keys = {case.traffic.key(metric) for metric in names.values()}
     total = {key: np.zeros(rollouts) for key in keys}
-    ticks = {key: np.zeros(rollouts) for key in keys}
+    samples = {key: np.zeros(rollouts) for key in keys}
     stream = Stream(case.traffic, random, rollouts, case.interval)
     share = np.full(rollouts, 1.0 / case.pods)
     for number in range(int(_HISTORY_S // case.interval)):
@@ -224,17 +242,17 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
         for key in keys:
             deviation, tells = _deviation(counts.canary, counts.stable, *counts.events[key])
             total[key] += deviation
-            ticks[key] += tells
-    made = {}
+            samples[key] += tells
+    dispersions = {}
     for name, metric in names.items():
         key = case.traffic.key(metric)
-        phi = np.maximum(total[key] / np.maximum(ticks[key], 1.0), 1.0)
-        made[name] = np.where(ticks[key] >= LEAST_TICKS, phi, 1.0)
-    return made
+        phi = np.maximum(total[key] / np.maximum(samples[key], 1.0), 1.0)
+        dispersions[name] = np.where(samples[key] >= LEAST_TICKS, phi, 1.0)
+    return dispersions
 
 
 def _deviation(first: Floats, second: Floats, events: Floats, others: Floats) -> tuple[Floats, Bools]:
-    """Squared deviation of a tick of stable against itself, by its variance, and where there is one to speak of."""
+    """Squared deviation of a sample of stable against itself, by its variance, and where there is one to speak of."""
     all_events = events + others
     tells = (first > 0.0) & (second > 0.0) & (all_events > 0.0)
     theta = np.where(tells, first / np.maximum(first + second, 1.0), 0.5)

@@ -24,7 +24,7 @@ class ExpositionError(ValueError):
 
 
 def parse(text: str, names: Collection[str], most: int = MOST_SERIES) -> list[Series]:
-    """Series of some names. Of the other lines only the beginning is looked at: a page of HTML is refused.
+    """Series of some names. Of the other lines only the beginning is read: a page of HTML is refused.
 
     Args:
         text: What was answered.
@@ -35,12 +35,12 @@ def parse(text: str, names: Collection[str], most: int = MOST_SERIES) -> list[Se
         ExpositionError: A line cannot be read, or there are more series.
     """
     lines = enumerate(text.split("\n"), 1)
-    wanted = list(itertools.islice((line for number, line in lines if _name(line, number) in names), most + 1))
-    if len(wanted) > most:
+    matches = list(itertools.islice((line for number, line in lines if _name(line, number) in names), most + 1))
+    if len(matches) > most:
         raise ExpositionError(f"it has more than {most} series of {' or '.join(sorted(names))}")
     try:
         # without a last line break the library drops what is behind the last one
-        families = list(text_string_to_metric_families("\n".join([*wanted, ""])))
+        families = list(text_string_to_metric_families("\n".join([*matches, ""])))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         why = " ".join(str(error).split())[:_LONGEST]
         raise ExpositionError(f"a line of {' or '.join(sorted(names))} cannot be read: {why}") from error
@@ -56,8 +56,8 @@ def _name(line: str, number: int) -> str:
     stripped = line.strip()
     if not stripped or stripped.startswith("#"):
         return ""
-    if found := _NAME.match(stripped):
-        return found.group()
+    if match := _NAME.match(stripped):
+        return match.group()
     if _QUOTED.match(stripped):
         return ""
     raise ExpositionError(f"line {number} is not in Prometheus' text format")

@@ -1,9 +1,13 @@
-"""The source that an analysis names."""
+"""The source that an analysis names, or one that stands for a source that must not be read."""
 
 from __future__ import annotations
 
-from tandem_rollout.gates import Analysis
-from tandem_rollout.sources import Source
+from collections.abc import Sequence
+
+from tandem_rollout.analysis.reading import Readings
+from tandem_rollout.analysis.verdict import ProviderError
+from tandem_rollout.gates import Analysis, Metric
+from tandem_rollout.sources import Arms, Source
 from tandem_rollout.sources.prometheus import PrometheusSource
 from tandem_rollout.sources.scrape import ScrapeSource
 
@@ -18,3 +22,25 @@ def open_source(analysis: Analysis, platform_prometheus: str = "") -> Source:
     if analysis.source == "pods":
         return ScrapeSource()
     return PrometheusSource(analysis.prometheus or platform_prometheus)
+
+
+class Refused:
+    """Stands for a source that must not be read: no metric can be, and each says why.
+
+    Args:
+        error: Why.
+    """
+
+    def __init__(self, error: ProviderError) -> None:
+        self._error = error
+
+    async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
+        """The error, for each metric."""
+        return {metric.called: self._error for metric in metrics}
+
+    async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
+        """The same."""
+        return [await self.read(metrics, arms)]
+
+    async def close(self) -> None:
+        """Nothing is open."""

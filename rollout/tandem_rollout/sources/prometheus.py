@@ -85,15 +85,15 @@ class PrometheusSource:
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         """The counters of all metrics as they are now."""
-        asked = {metric.called: promql(metric, arms) for metric in metrics}
+        queries = {metric.called: promql(metric, arms) for metric in metrics}
         times = {metric.called: scraped(metric, arms) for metric in metrics}
         now = self._clock()
         # first: a scrape that comes between the two makes counters younger than is said, never older
-        scrapes = await _each(dict.fromkeys(filter(None, times.values())), self._now)
-        answers = await _each(_texts(asked.values()), self._now)
+        scrapes = await _ask_all(dict.fromkeys(filter(None, times.values())), self._now)
+        answers = await _ask_all(_texts(queries.values()), self._now)
         return {
             metric.called: _timed(
-                _reading(metric, arms, asked[metric.called], answers), scrapes.get(times[metric.called], []), now
+                _reading(metric, arms, queries[metric.called], answers), scrapes.get(times[metric.called], []), now
             )
             for metric in metrics
         }
@@ -101,8 +101,8 @@ class PrometheusSource:
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         """The counters as they were, in order, the last ones of now.
 
-        A metric whose past cannot be read, or is too long, begins with why, and has only now's. Nobody looks at how
-        predictions drifted.
+        A metric whose past cannot be read, or is too long, begins with why, and has only now's. History of drift is not
+        read.
         """
         now, past = await asyncio.gather(
             self.read(metrics, arms),
@@ -115,35 +115,35 @@ class PrometheusSource:
         await self._client.aclose()
 
     async def _past(self, metrics: Sequence[Metric], arms: Arms, seconds: float, step: float) -> list[Readings]:
-        asked = {metric.called: promql(metric, arms) for metric in metrics}
+        by_metric = {metric.called: promql(metric, arms) for metric in metrics}
         end = self._clock()
         times = {"start": f"{end - seconds:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
-        answers = await _each(_texts(asked.values()), lambda query, most: self._range(query, times, most))
-        found: dict[float, dict[str, Reading]] = {}
+        answers = await _ask_all(_texts(by_metric.values()), lambda query, most: self._range(query, times, most))
+        history: dict[float, dict[str, Reading]] = {}
         for metric in metrics:
-            queries = asked[metric.called]
+            queries = by_metric[metric.called]
             if isinstance(queries, NoData | ProviderError):
                 continue
-            known = [answer for query in queries if not isinstance(answer := answers[query], ProviderError)]
-            if len(known) < len(queries):
-                why = next(each for query in queries if isinstance(each := answers[query], ProviderError))
-                found.setdefault(end - seconds, {})[metric.called] = why
+            usable = [answer for query in queries if not isinstance(answer := answers[query], ProviderError)]
+            if len(usable) < len(queries):
+                why = next(error for query in queries if isinstance(error := answers[query], ProviderError))
+                history.setdefault(end - seconds, {})[metric.called] = why
                 continue
-            for moment in set().union(*known):
-                reading = answered(metric, arms, [answer.get(moment, []) for answer in known])
-                found.setdefault(moment, {})[metric.called] = reading
-        return [found[moment] for moment in sorted(found)]
+            for moment in set().union(*usable):
+                reading = answered(metric, arms, [answer.get(moment, []) for answer in usable])
+                history.setdefault(moment, {})[metric.called] = reading
+        return [history[moment] for moment in sorted(history)]
 
     async def _now(self, query: str, most: int) -> list[Series]:
         data = await self._ask("query", {"query": query, "limit": str(_MOST_SERIES + 1)}, "vector", most)
         samples = _decoded(data, list[_Sample])
         _check(len(samples), _MOST_SERIES, "series")
-        found = []
+        series = []
         for sample in samples:
             if sample.value is None:
                 raise _ReadError("answers with native histograms, which are not read")
-            found.append(_series(sample.metric, sample.value[1]))
-        return found
+            series.append(_series(sample.metric, sample.value[1]))
+        return series
 
     async def _range(self, query: str, times: _Form, most: int) -> dict[float, list[Series]]:
         form = {"query": query, "limit": str(_MOST_SERIES + 1), **times}
@@ -177,23 +177,23 @@ class PrometheusSource:
         return answer.data.result
 
 
-async def _each(queries: Iterable[str], ask: Callable[[str, int], Awaitable[_T]]) -> dict[str, _T | ProviderError]:
+async def _ask_all(queries: Iterable[str], ask: Callable[[str, int], Awaitable[_T]]) -> dict[str, _T | ProviderError]:
     """Answers to queries that are asked at once, and share what they may have in bytes."""
-    wanted = list(queries)
-    most = _LONGEST // max(1, len(wanted))
+    texts = list(queries)
+    most = _LONGEST // max(1, len(texts))
 
-    async def one(query: str) -> _T | ProviderError:
+    async def answer(query: str) -> _T | ProviderError:
         try:
             return await ask(query, most)
         except _ReadError as error:
             return ProviderError("PrometheusUnreachable", f"Prometheus {error}")
 
-    return dict(zip(wanted, await asyncio.gather(*map(one, wanted)), strict=True))
+    return dict(zip(texts, await asyncio.gather(*map(answer, texts)), strict=True))
 
 
-def _texts(asked: Iterable[tuple[str, ...] | NoData | ProviderError]) -> list[str]:
+def _texts(by_metric: Iterable[tuple[str, ...] | NoData | ProviderError]) -> list[str]:
     """All queries, each once."""
-    return list(dict.fromkeys(query for queries in asked if isinstance(queries, tuple) for query in queries))
+    return list(dict.fromkeys(query for queries in by_metric if isinstance(queries, tuple) for query in queries))
 
 
 def _reading(
@@ -204,22 +204,22 @@ def _reading(
 ) -> Reading:
     if isinstance(queries, NoData | ProviderError):
         return queries
-    found = []
+    results = []
     for query in queries:
         answer = answers[query]
         if isinstance(answer, ProviderError):
             return answer
-        found.append(answer)
-    return answered(metric, arms, found)
+        results.append(answer)
+    return answered(metric, arms, results)
 
 
 def _timed(reading: Reading, times: list[Series] | ProviderError, now: float) -> Reading:
     """A reading with the times at which its targets were scraped; where they are not known, long ago."""
     if isinstance(reading, NoData | ProviderError):
         return reading
-    known = {} if isinstance(times, ProviderError) else by_target(times)
+    scrapes = {} if isinstance(times, ProviderError) else by_target(times)
     scraped_at = {
-        target: min((sample.value for sample in known.get(target, ())), default=now - _SELDOM_S)
+        target: min((sample.value for sample in scrapes.get(target, ())), default=now - _SELDOM_S)
         for target in [*reading.stable, *reading.canary]
     }
     return replace(reading, scraped=scraped_at)
@@ -247,12 +247,12 @@ def _decoded(data: msgspec.Raw, kind: type[_T]) -> _T:
 def _by_time(data: msgspec.Raw) -> dict[float, list[Series]]:
     samples = _decoded(data, list[_Samples])
     _check(len(samples), _MOST_SERIES, "series")
-    _check(sum(len(each.values) for each in samples), _MOST_SAMPLES, "samples")
-    found: dict[float, list[Series]] = {}
-    for each in samples:
-        for moment, value in each.values:
-            found.setdefault(moment, []).append(_series(each.metric, value))
-    return found
+    _check(sum(len(sample.values) for sample in samples), _MOST_SAMPLES, "samples")
+    by_time: dict[float, list[Series]] = {}
+    for sample in samples:
+        for moment, value in sample.values:
+            by_time.setdefault(moment, []).append(_series(sample.metric, value))
+    return by_time
 
 
 def _series(metric: dict[str, str], value: str) -> Series:

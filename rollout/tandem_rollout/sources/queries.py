@@ -94,18 +94,18 @@ def scraped(metric: Metric, arms: Arms) -> str:
 
     It is of one series of each target: without their names, which is how times come, two could be taken for one.
     """
-    wanted = (ANSWERS,) if at_gateway(metric) else (PRESENT,)
-    selector = "" if own_promql(metric) else _selector(metric, arms, wanted)
+    series = (ANSWERS,) if at_gateway(metric) else (PRESENT,)
+    selector = "" if own_promql(metric) else _selector(metric, arms, series)
     return f"min by ({', '.join(_TARGET_LABELS)}) (timestamp({selector}))" if selector else ""
 
 
-def _selector(metric: Metric, arms: Arms, wanted: Collection[str]) -> str:
+def _selector(metric: Metric, arms: Arms, series: Collection[str]) -> str:
     """Series of both versions by some names; empty where neither version has a cluster at the gateway."""
     if at_gateway(metric):
         clusters = [*arms.stable.clusters, *arms.canary.clusters]
         return f"{ANSWERS}{{{CLUSTER}=~{_any(clusters)}}}" if clusters else ""
     matchers = [
-        f"__name__=~{_any(sorted(wanted))}",
+        f"__name__=~{_any(sorted(series))}",
         f"namespace={quoted(arms.namespace)}",
         f"{SERVICE}=~{_any([arms.stable.service, arms.canary.service])}",
         # requests in flight are not told apart
@@ -130,12 +130,12 @@ def substituted(text: str, place: Place, namespace: str) -> str:
     for value in values.values():
         if not _PLAIN.fullmatch(value):
             raise ValueError(f"{value!r} cannot stand in PromQL")
-    return _VARIABLE.sub(lambda found: values[found.group(1)], text)
+    return _VARIABLE.sub(lambda match: values[match.group(1)], text)
 
 
 def envoy_filter(clusters: Iterable[str]) -> str:
     """Regular expression of Envoy's own names of the counters of some clusters."""
-    return rf"^cluster\.({'|'.join(literal(each) for each in clusters)})\.upstream_rq_[1-5]xx$"
+    return rf"^cluster\.({'|'.join(literal(cluster) for cluster in clusters)})\.upstream_rq_[1-5]xx$"
 
 
 def literal(text: str) -> str:
@@ -154,17 +154,17 @@ def _any(texts: Iterable[str]) -> str:
 
 
 def _own(metric: Metric, arms: Arms) -> tuple[str, ...] | ProviderError:
-    wanted = [metric.requests, metric.events] if metric.type == "ratio" else [metric.requests]
+    texts = [metric.requests, metric.events] if metric.type == "ratio" else [metric.requests]
     try:
-        asked = [
+        queries = [
             confined(substituted(text, place, arms.namespace), arms.namespace)
-            for text in wanted
+            for text in texts
             for place in (arms.stable, arms.canary)
         ]
     except ValueError as error:
         return ProviderError("PromqlRejected", str(error))
-    if any(stable == canary for stable, canary in zip(asked[::2], asked[1::2], strict=True)):
+    if any(stable == canary for stable, canary in zip(queries[::2], queries[1::2], strict=True)):
         return ProviderError(
             "PromqlRejected", "its PromQL asks the same of both versions: it should say $inferenceservice"
         )
-    return tuple(asked)
+    return tuple(queries)

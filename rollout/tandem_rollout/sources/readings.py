@@ -51,7 +51,7 @@ def at_gateways(metric: Metric, arms: Arms, gateways: Targets) -> Reading:
     """What Envoys say of both arms. One that has no answer of an arm yet has counted none."""
     stable, canary = (
         {
-            target: [each for each in series if each.labels.get(CLUSTER) in place.clusters]
+            target: [entry for entry in series if entry.labels.get(CLUSTER) in place.clusters]
             for target, series in gateways.items()
         }
         for place in (arms.stable, arms.canary)
@@ -62,14 +62,14 @@ def at_gateways(metric: Metric, arms: Arms, gateways: Targets) -> Reading:
 def answered(metric: Metric, arms: Arms, answers: Sequence[Sequence[Series]]) -> Reading:
     """What Prometheus' answers to the queries of a metric say, in their order."""
     if not any(answers):
-        wanted = "series for its PromQL" if own_promql(metric) else f"series {' or '.join(sorted(names(metric)))}"
-        return NoData("NoSeries", f"Prometheus has no {wanted} of either version")
+        subject = "series for its PromQL" if own_promql(metric) else f"series {' or '.join(sorted(names(metric)))}"
+        return NoData("NoSeries", f"Prometheus has no {subject} of either version")
     if own_promql(metric):
         return _own(metric, answers)
     if at_gateway(metric):
         return at_gateways(metric, arms, by_target(chain.from_iterable(answers)))
     stable, canary = (
-        by_target(each for answer in answers for each in answer if each.labels.get(SERVICE) == place.service)
+        by_target(entry for answer in answers for entry in answer if entry.labels.get(SERVICE) == place.service)
         for place in (arms.stable, arms.canary)
     )
     return reading(metric, arms, stable, canary)
@@ -90,13 +90,13 @@ def _evidence(metric: Metric, targets: Targets, place: Place) -> dict[str, list[
         ours = series.name in own and series.labels.get(TRAFFIC) == place.traffic
         return ours and series.labels.get(OUTCOME) not in clients.get(series.name, ())
 
-    return {target: [each for each in series if counts(each)] for target, series in targets.items()}
+    return {target: [entry for entry in series if counts(entry)] for target, series in targets.items()}
 
 
 def _client_share(targets: Targets) -> float | None:
     """Part of the failures that came from one client at most: another one may have failed most in each pod."""
     totals = {
-        name: math.fsum(each.value for series in targets.values() for each in series if each.name == name)
+        name: math.fsum(entry.value for series in targets.values() for entry in series if entry.name == name)
         for name in (UNIT_FAILURES, MOST_UNIT_FAILURES)
     }
     failures, most = totals[UNIT_FAILURES], totals[MOST_UNIT_FAILURES]
@@ -104,11 +104,11 @@ def _client_share(targets: Targets) -> float | None:
 
 
 def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> Counted:
-    targets = [by_target(each) for each in answers] + [{}, {}]
+    targets = [by_target(answer) for answer in answers] + [{}, {}]
     stable, canary = (
         {
             target: Counters(_summed(requests.get(target, ())), _summed(events.get(target, ())))
-            for target in [*requests, *(each for each in events if each not in requests)]
+            for target in [*requests, *(name for name in events if name not in requests)]
         }
         for requests, events in ((targets[0], targets[2]), (targets[1], targets[3]))
     )
@@ -119,8 +119,8 @@ def _counters(metric: Metric, targets: Targets) -> dict[str, Counters]:
     requests = {"errors": ANSWERS if metric.where == "gateway" else REQUESTS, "degraded": ROWS}[metric.type]
     return {
         target: Counters(
-            requests=_summed(each for each in series if each.name == requests),
-            events=_summed(each for each in series if _is_event(each)),
+            requests=_summed(entry for entry in series if entry.name == requests),
+            events=_summed(entry for entry in series if _is_event(entry)),
         )
         for target, series in targets.items()
     }
@@ -135,11 +135,11 @@ def _is_event(series: Series) -> bool:
 
 
 def _summed(series: Iterable[Series]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for each in series:
-        key = identity(each.labels)
-        found[key] = found.get(key, 0.0) + each.value
-    return found
+    totals: dict[str, float] = {}
+    for entry in series:
+        key = identity(entry.labels)
+        totals[key] = totals.get(key, 0.0) + entry.value
+    return totals
 
 
 def _histograms(targets: Targets) -> dict[str, dict[str, dict[float, float]]]:
@@ -148,13 +148,13 @@ def _histograms(targets: Targets) -> dict[str, dict[str, dict[float, float]]]:
 
 def _histogram(series: Iterable[Series]) -> dict[str, dict[float, float]]:
     """Buckets by series. A bucket without an edge that is a number is none."""
-    found: dict[str, dict[float, float]] = {}
-    for each in series:
-        edge = _edge(each.labels.get("le", ""))
+    histograms: dict[str, dict[float, float]] = {}
+    for entry in series:
+        edge = _edge(entry.labels.get("le", ""))
         if not math.isnan(edge):
-            buckets = found.setdefault(identity(each.labels, "le", OUTCOME), {})
-            buckets[edge] = buckets.get(edge, 0.0) + each.value
-    return found
+            buckets = histograms.setdefault(identity(entry.labels, "le", OUTCOME), {})
+            buckets[edge] = buckets.get(edge, 0.0) + entry.value
+    return histograms
 
 
 def _edge(text: str) -> float:

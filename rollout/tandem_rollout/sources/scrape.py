@@ -45,10 +45,10 @@ class ScrapeSource:
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         """The counters of all metrics as they are now."""
         scraped = [metric for metric in metrics if not own_promql(metric)]
-        wanted = frozenset().union(*(names(metric) for metric in scraped if not at_gateway(metric)))
+        series = frozenset().union(*(names(metric) for metric in scraped if not at_gateway(metric)))
         stable, canary, gateways = await asyncio.gather(
-            self._pods(arms.stable, wanted),
-            self._pods(arms.canary, wanted),
+            self._pods(arms.stable, series),
+            self._pods(arms.canary, series),
             self._gateways(arms, needed=any(at_gateway(metric) for metric in scraped)),
         )
         return {metric.called: _reading(metric, arms, stable, canary, gateways) for metric in metrics}
@@ -61,8 +61,8 @@ class ScrapeSource:
         """Close its connections."""
         await self._client.aclose()
 
-    async def _pods(self, place: Place, wanted: Collection[str]) -> _Answers:
-        return await self._all(place.pods if wanted else (), _METRICS, wanted)
+    async def _pods(self, place: Place, series: Collection[str]) -> _Answers:
+        return await self._all(place.pods if series else (), _METRICS, series)
 
     async def _gateways(self, arms: Arms, *, needed: bool) -> _Answers:
         clusters = dict.fromkeys([*arms.stable.clusters, *arms.canary.clusters])
@@ -75,19 +75,19 @@ class ScrapeSource:
         self,
         targets: Iterable[tuple[str, str]],
         path: str,
-        wanted: Collection[str],
+        series: Collection[str],
         params: Mapping[str, str] | None = None,
     ) -> _Answers:
         addresses = dict(targets)
         # each page gets the same share, or one pod could take the place of the others
         most = MOST_SERIES // max(1, len(addresses))
         answers = await asyncio.gather(
-            *(self._one(address, path, wanted, params, most) for address in addresses.values())
+            *(self._one(address, path, series, params, most) for address in addresses.values())
         )
         return dict(zip(addresses, answers, strict=True))
 
     async def _one(
-        self, address: str, path: str, wanted: Collection[str], params: Mapping[str, str] | None, most: int
+        self, address: str, path: str, series: Collection[str], params: Mapping[str, str] | None, most: int
     ) -> list[Series] | str:
         try:
             url = _complete(address, path)
@@ -95,7 +95,7 @@ class ScrapeSource:
             if fetched.status != 200:
                 return f"it answers {fetched.status}"
             # a page of a hostile pod may take a second, in which others are to be served
-            return await asyncio.to_thread(_parsed, fetched.body, wanted, most)
+            return await asyncio.to_thread(_parsed, fetched.body, series, most)
         except (FetchError, ExpositionError) as error:
             return str(error)
         except UnicodeDecodeError:
@@ -109,13 +109,13 @@ def _reading(metric: Metric, arms: Arms, stable: _Answers, canary: _Answers, gat
         return ProviderError("PrometheusNeeded", f"type {metric.type} is PromQL: it needs source: prometheus")
     if at_gateway(metric):
         return _at_gateways(metric, arms, gateways)
-    known = {**stable, **canary}
-    if not known:
+    answers = {**stable, **canary}
+    if not answers:
         return NoData("NoPods", "neither version has a pod")
     ours, theirs = _answered(canary), _answered(stable)
     if not ours and not theirs:
         # a canary that is dead is told from stable's answers; where nobody answers, it is not known who is dead
-        return ProviderError("PodsUnreachable", f"no pod of either version answers; {_why(known)}")
+        return ProviderError("PodsUnreachable", f"no pod of either version answers; {_why(answers)}")
     return reading(metric, arms, theirs, ours)
 
 
@@ -124,10 +124,10 @@ def _at_gateways(metric: Metric, arms: Arms, gateways: _Answers) -> Reading:
         return NoData("NoClusters", "neither version has a cluster at the gateway")
     if not gateways:
         return ProviderError("NoProxies", "no proxy of the gateway is known")
-    known = _answered(gateways)
-    if not known:
+    proxies = _answered(gateways)
+    if not proxies:
         return ProviderError("ProxiesUnreachable", f"no proxy of the gateway answers; {_why(gateways)}")
-    return at_gateways(metric, arms, known)
+    return at_gateways(metric, arms, proxies)
 
 
 def _answered(answers: _Answers) -> dict[str, list[Series]]:
@@ -139,8 +139,8 @@ def _why(answers: _Answers) -> str:
     return next(f"{target}: {answer}" for target, answer in sorted(answers.items()) if isinstance(answer, str))
 
 
-def _parsed(body: bytes, wanted: Collection[str], most: int) -> list[Series]:
-    return parse(body.decode(), wanted, most)
+def _parsed(body: bytes, series: Collection[str], most: int) -> list[Series]:
+    return parse(body.decode(), series, most)
 
 
 def _complete(address: str, path: str) -> str:

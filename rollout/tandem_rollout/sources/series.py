@@ -38,14 +38,14 @@ def by_target(series: Iterable[Series]) -> dict[str, list[Series]]:
     A pod that is scraped by two jobs is taken from one of them, always the same: another one's scrape may be older, and
     counters that fall tell of a restart.
     """
-    known = list(series)
-    pods = {each.labels["instance"]: pod for each in known if (pod := each.labels.get("pod")) and _instance(each)}
-    found: dict[str, dict[str, list[Series]]] = {}
-    for each in known:
-        instance = _instance(each)
-        target = each.labels.get("pod") or pods.get(instance, instance) or WHOLE
-        found.setdefault(target, {}).setdefault(each.labels.get("job", ""), []).append(each)
-    return {target: jobs[min(jobs)] for target, jobs in found.items()}
+    entries = list(series)
+    pods = {entry.labels["instance"]: pod for entry in entries if (pod := entry.labels.get("pod")) and _instance(entry)}
+    targets: dict[str, dict[str, list[Series]]] = {}
+    for entry in entries:
+        instance = _instance(entry)
+        target = entry.labels.get("pod") or pods.get(instance, instance) or WHOLE
+        targets.setdefault(target, {}).setdefault(entry.labels.get("job", ""), []).append(entry)
+    return {target: jobs[min(jobs)] for target, jobs in targets.items()}
 
 
 def identity(labels: Mapping[str, str], *without: str) -> str:
@@ -55,8 +55,8 @@ def identity(labels: Mapping[str, str], *without: str) -> str:
         labels: Its labels.
         without: Labels that do not count.
     """
-    kept = sorted(name for name in labels if name not in _ABOUT_TARGET and name not in without)
-    return ",".join(f"{name}={labels[name]!r}" for name in kept)
+    names = sorted(name for name in labels if name not in _ABOUT_TARGET and name not in without)
+    return ",".join(f"{name}={labels[name]!r}" for name in names)
 
 
 def _instance(series: Series) -> str:

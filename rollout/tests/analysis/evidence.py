@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from tandem_rollout.analysis.counts import Counters, NoData
-from tandem_rollout.analysis.gather import gather, prepare
+from tandem_rollout.analysis.gather import gather
 from tandem_rollout.analysis.judge import Line, judge
+from tandem_rollout.analysis.prepare import prepare
 from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import Decision

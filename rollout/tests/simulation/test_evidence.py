@@ -19,7 +19,9 @@ from tandem_rollout.analysis.record import Gathered, Record
 from tandem_rollout.analysis.verdict import ProviderError, Verdict
 from tandem_rollout.analysis.window import FOLLOWS_S, Window, extended
 from tandem_rollout.gates import Metric
-from tandem_rollout.simulation.evidence import VERDICTS, Drifts, Ratios, Timed
+from tandem_rollout.simulation.drifts import Drifts
+from tandem_rollout.simulation.evidence import VERDICTS, Ratios
+from tandem_rollout.simulation.latencies import Latencies
 from tandem_rollout.simulation.outage import ABSENT, SEEN
 from tandem_rollout.simulation.traffic import Times
 
@@ -186,7 +188,7 @@ def test_latencies_tick_by_tick(
     limit = frozen if isinstance(frozen, Limit) else None
     gathered = Gathered(limit=limit, frozen=limit)
     record = Record(run=1, plan="", prepared=True, metrics={metric.called: gathered})
-    many = Timed(metric, 1, gates=1, times=times)
+    many = Latencies(metric, 1, gates=1, times=times)
     totals = np.zeros((2, len(edges) + 1))
     windows = {metric.called: extended(Window(), _timed(metric, edges, totals, SEEN)[metric.called], 0.0)}
     earlier, weight, pending = dict[int, float](), 0, Pending(totals[0], totals[1])

@@ -23,7 +23,8 @@ from tandem_rollout.gates import Analysis, Metric
 from tandem_rollout.simulation.fleet import Fleet
 from tandem_rollout.simulation.outage import Blackouts, Outage
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED
-from tandem_rollout.simulation.traffic import Counts, Rates, Stream, Traffic
+from tandem_rollout.simulation.stream import Counts, Stream
+from tandem_rollout.simulation.traffic import Rates, Traffic
 from tandem_rollout.sources import Arms, Place
 
 EPOCH = 1_700_000_000.0

@@ -13,7 +13,6 @@ from tandem_rollout.analysis.dispersion import Dispersion, dispersion
 from tandem_rollout.engine.schedule import Schedule, Step
 from tandem_rollout.gates import Metric
 from tandem_rollout.simulation import rollouts as module
-from tandem_rollout.simulation.flagger import Flagger
 from tandem_rollout.simulation.forecast import forecast, predicted_requests, steady, worse
 from tandem_rollout.simulation.lies import Lies
 from tandem_rollout.simulation.outage import Outage
@@ -23,12 +22,13 @@ from tandem_rollout.simulation.outcome import (
     TAKEN_BACK,
     UNDECIDED,
     Outcomes,
+    blank,
     joined,
     spread,
 )
 from tandem_rollout.simulation.rollouts import Case, simulate, simulate_batch
-from tandem_rollout.simulation.sprt import Sprt
-from tandem_rollout.simulation.traffic import Bins, Change, Incidents, Rates, Stream, Traffic
+from tandem_rollout.simulation.stream import Stream
+from tandem_rollout.simulation.traffic import Bins, Change, Incidents, Rates, Traffic
 
 SCHEDULE = Schedule(steps=(Step(weight=10, hold=10.0),), timeout=4 * 3600.0, bake=60.0)
 
@@ -65,16 +65,24 @@ def test_outcomes_do_not_depend_on_who_simulates_which_batch(monkeypatch: pytest
     assert same(whole, joined(parts[::-1]))
 
 
-class Recorder(Flagger):
+class Recorder:
     """Writes down the canary's requests so far, and never decides."""
 
     def __init__(self, rollouts: int) -> None:
-        super().__init__(rollouts)
+        self.outcomes = blank(rollouts)
+        self.running = np.ones(rollouts, np.bool_)
         self.totals: dict[float, np.ndarray] = {}
+        self._requests = np.zeros(rollouts)
 
     def look(self, now: float, canary: np.ndarray, events: np.ndarray, trouble: np.ndarray) -> None:
-        self.spend(canary, canary)
-        self.totals[now] = self._requests.copy()
+        self._requests = self._requests + canary
+        self.totals[now] = self._requests
+
+    def keep(self, kept: np.ndarray) -> None:
+        self.running, self._requests = self.running[kept], self._requests[kept]
+
+    def give_up(self, now: float) -> None:
+        """It has decided nothing."""
 
 
 def test_other_rules_see_the_traffic_that_the_engine_sees() -> None:
@@ -221,15 +229,6 @@ def test_one_pod_or_few_events_measure_nothing() -> None:
         simulate(given, rollouts=100, seed=1).samples.mean()
         > 2.0 * simulate(case(), rollouts=100, seed=1).samples.mean()
     )
-
-
-@pytest.mark.parametrize("ratio", [1.0, 2.0])
-def test_decisions_take_little_more_than_those_of_one_who_knows_both_rates(ratio: float) -> None:
-    def known(rollouts: int) -> list[Sprt]:
-        return [Sprt(rollouts, good=0.02, bad=0.02 * max(ratio, 2.0))]
-
-    ours, (theirs,) = simulate_batch(case(ratio), 1000, seed=1, number=0, rules=known)
-    assert 1.1 < ours.samples.mean() / theirs.samples.mean() < 1.6
 
 
 def test_forecast_tells_good_canaries_from_bad_ones() -> None:

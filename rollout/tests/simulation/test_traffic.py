@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tandem_rollout.gates import Metric
-from tandem_rollout.simulation.traffic import DAY, Bins, Incidents, Rates, Stream, Traffic
+from tandem_rollout.simulation.stream import Stream
+from tandem_rollout.simulation.traffic import DAY, Bins, Incidents, Rates, Traffic
 
 ROLLOUTS = 4000
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 from aiohttp import web
 
-from tandem_rollout.analysis.clients import with_client_shares
-from tandem_rollout.analysis.gather import gather, prepare
+from tandem_rollout.analysis.gather import gather, with_client_shares
 from tandem_rollout.analysis.judge import judge
+from tandem_rollout.analysis.prepare import prepare
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.window import Window, extended
 from tandem_rollout.gates import DEFAULT_METRICS, Metric

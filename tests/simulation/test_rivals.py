@@ -1,15 +1,18 @@
-"""Other rules do what their documentation says."""
+"""Other rules do what their documentation says, and how many more requests the engine takes than the best of them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from benchmarks.rollouts.argo import Argo
+from benchmarks.rollouts.flagger import Flagger
+from benchmarks.rollouts.sprt import Sprt
 
-from tandem_rollout.simulation.argo import Argo
-from tandem_rollout.simulation.flagger import Flagger
+from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, UNDECIDED
-from tandem_rollout.simulation.rollouts import Rule
-from tandem_rollout.simulation.sprt import Sprt
+from tandem_rollout.simulation.rollouts import Case, Rule, simulate_batch
+from tandem_rollout.simulation.traffic import Rates, Traffic
 
 OK, BAD, QUIET, ABSENT, DOWN = "ok", "bad", "quiet", "absent", "down"
 MEANS = {
@@ -96,3 +99,18 @@ def test_what_is_not_decided_at_the_end_stays_so() -> None:
     rule.give_up(10.0)
     assert rule.outcomes.count(UNDECIDED) == 2
     assert (rule.outcomes.requests == 7.0).all()
+
+
+@pytest.mark.parametrize("ratio", [1.0, 2.0])
+def test_decisions_take_little_more_than_those_of_one_who_knows_both_rates(ratio: float) -> None:
+    case = Case(
+        metrics=[Metric(type="errors")],
+        schedule=Schedule(steps=(Step(weight=10, hold=10.0),), timeout=4 * 3600.0, bake=60.0),
+        traffic=Traffic(rates={"errors": Rates(0.02, 0.02 * ratio)}),
+    )
+
+    def rivals(rollouts: int) -> list[Sprt]:
+        return [Sprt(rollouts, good=0.02, bad=0.02 * max(ratio, 2.0))]
+
+    ours, (theirs,) = simulate_batch(case, 1000, seed=1, number=0, rules=rivals)
+    assert 1.1 < ours.samples.mean() / theirs.samples.mean() < 1.6

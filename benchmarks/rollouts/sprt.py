@@ -14,11 +14,11 @@ import math
 
 import numpy as np
 
+from benchmarks.rollouts.tally import Tally
 from tandem_rollout.analysis.sequential import Floats
 from tandem_rollout.simulation.evidence import Bools
 from tandem_rollout.simulation.outage import SEEN, Codes
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, UNDECIDED
-from tandem_rollout.simulation.tally import Tally
 
 
 class Sprt(Tally):
@@ -39,10 +39,10 @@ class Sprt(Tally):
         self._log = np.zeros(rollouts)
 
     def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
-        """One tick more."""
-        seen = trouble == SEEN
-        self.spend(canary, np.where(seen, canary, 0.0))
-        self._log += np.where(seen, events * self._event + (canary - events) * self._other, 0.0)
+        """Take one more sample."""
+        counted = trouble == SEEN
+        self.spend(canary, np.where(counted, canary, 0.0))
+        self._log += np.where(counted, events * self._event + (canary - events) * self._other, 0.0)
         self.end(
             now, np.where(self._log >= self._high, ROLLED_BACK, np.where(self._log <= self._low, PROMOTED, UNDECIDED))
         )

@@ -30,7 +30,7 @@ class Tally:
         return self._running
 
     def spend(self, requests: Floats, samples: Floats) -> None:
-        """Requests of the canary in a tick, and those of them that were counted."""
+        """Requests of the canary in a sample, and those of them that were counted."""
         self._requests += requests
         self._samples += samples
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmarks.rollouts.tally import Tally
 from tandem_rollout.analysis.sequential import Floats
 from tandem_rollout.simulation.evidence import Bools
 from tandem_rollout.simulation.outage import SEEN, Codes
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, UNDECIDED
-from tandem_rollout.simulation.tally import Tally
 
 _RETRY_S = 10.0
 _ERRORS = 5
@@ -50,7 +50,7 @@ class Argo(Tally):
         self._errors, self._measured = np.zeros(rollouts, np.int64), np.zeros(rollouts, np.int64)
 
     def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
-        """One tick more."""
+        """Take one more sample."""
         self.spend(canary, canary)
         self._window += np.stack([canary, events], axis=1)
         if not self._count:
@@ -69,8 +69,8 @@ class Argo(Tally):
         self._window[measured] = 0.0
         failed = (measured & (rate < self._failure)) | (self._errors >= _ERRORS)
         unclear = measured & ~failed & (rate < self._success)
-        done = ~unclear & (self._measured >= self._count)
-        self.end(now, np.where(failed, ROLLED_BACK, np.where(done, PROMOTED, UNDECIDED)), held=unclear)
+        complete = ~unclear & (self._measured >= self._count)
+        self.end(now, np.where(failed, ROLLED_BACK, np.where(complete, PROMOTED, UNDECIDED)), held=unclear)
 
     def keep(self, kept: Bools) -> None:
         """Go on with these rollouts only."""

@@ -1,0 +1,132 @@
+"""What is measured before a canary has weight: limits of latency, and how bursty events are."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from tandem_rollout.analysis import latency
+from tandem_rollout.analysis.counts import Counters, Scrape, Tick, increase, tick
+from tandem_rollout.analysis.dispersion import Dispersion, dispersion
+from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading, Readings
+from tandem_rollout.analysis.record import Gathered, Record, failure
+from tandem_rollout.analysis.verdict import ProviderError
+from tandem_rollout.gates import Metric
+
+
+def prepare(
+    metrics: Sequence[Metric], record: Record, history: Sequence[Readings], *, dispersion_given: float | None = None
+) -> Record:
+    """What is frozen before the canary has weight: limits of latency, and how bursty events are.
+
+    Args:
+        metrics: The metrics.
+        record: The record so far.
+        history: Readings of the time before, in order, the last one of now. One is enough for limits of latency: they
+            are then taken from all that the pods have counted.
+        dispersion_given: Dispersion, where the spec has it.
+
+    Returns:
+        The record; it is not prepared where the time before could not be read, so that it is tried again.
+    """
+    evidence = {}
+    for metric in metrics:
+        gathered = record.metrics.get(metric.called, Gathered())
+        readings_of = [readings.get(metric.called) for readings in history]
+        troubles = [reading for reading in readings_of if isinstance(reading, ProviderError)]
+        own = [reading for reading in readings_of if isinstance(reading, Counted | Binned)]
+        if metric.type == "latency" and gathered.limit is None:
+            gathered = _with_first_limit(metric, gathered, [reading for reading in own if isinstance(reading, Binned)])
+        if dispersion_given is not None:
+            gathered = msgspec.structs.replace(gathered, phi=dispersion_given)
+        elif metric.type != "drift":
+            scrapes = [scrape for reading in own if (scrape := _stable(reading, gathered.limit)) is not None]
+            measured = dispersion(against_itself(scrapes))
+            if isinstance(measured, Dispersion):
+                gathered, troubles = msgspec.structs.replace(gathered, phi=measured.phi), []
+        # of drift nothing is frozen, and where all is given or frozen already nothing is missing
+        frozen = dispersion_given is not None and (metric.type != "latency" or gathered.limit is not None)
+        unmeasured = None if metric.type == "drift" or frozen or not troubles else failure(troubles[0])
+        evidence[metric.called] = msgspec.structs.replace(gathered, unmeasured=unmeasured)
+    prepared = not any(gathered.unmeasured is not None for gathered in evidence.values())
+    return msgspec.structs.replace(record, metrics=evidence, prepared=prepared)
+
+
+def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:
+    """Samples of stable against itself: its first target in the canary's place; none where it has one target only."""
+    samples = []
+    for earlier, later in itertools.pairwise(scrapes):
+        targets = sorted(later)
+        if len(targets) < 2:
+            continue
+        first = {target: later[target] for target in targets[:1]}
+        rest = {target: later[target] for target in targets[1:]}
+        sample = tick(canary=(earlier, first), stable=(earlier, rest))
+        if isinstance(sample, Tick):
+            samples.append(sample)
+    return samples
+
+
+def with_limit(metric: Metric, gathered: Gathered, histograms: Sequence[Mapping[float, float]]) -> Gathered:
+    """The evidence with the limit of latency of the first histogram that has one.
+
+    Args:
+        metric: A metric of type latency.
+        gathered: Its evidence so far.
+        histograms: Requests of stable by upper edge in seconds, cumulative.
+    """
+    for buckets in histograms:
+        limit = latency.freeze(buckets, metric.quantile, metric.slowdown)
+        if isinstance(limit, latency.Limit):
+            return msgspec.structs.replace(gathered, limit=limit, frozen=limit)
+    return gathered
+
+
+def _with_first_limit(metric: Metric, gathered: Gathered, readings: Sequence[Binned]) -> Gathered:
+    """The limit of latency: from the time between the first reading and the last, or from all that was counted."""
+    tries = [_all(readings[-1].stable)] if readings else []
+    if len(readings) > 1:
+        tries.insert(0, _between(readings[0].stable, readings[-1].stable))
+    return with_limit(metric, gathered, tries)
+
+
+def _stable(reading: Counted | Binned, limit: latency.Limit | None) -> Scrape | None:
+    if isinstance(reading, Binned) and limit is None:
+        return None
+    return _counted(reading, limit).stable
+
+
+def _counted(reading: Reading, limit: latency.Limit | None) -> Counted:
+    """Counters, out of histograms where there is a limit."""
+    if isinstance(reading, Counted):
+        return reading
+    if isinstance(reading, Binned) and limit is not None:
+        return Counted(_slow(reading.stable, limit.seconds), _slow(reading.canary, limit.canary_seconds))
+    raise TypeError("neither counters nor histograms with a limit")
+
+
+def _slow(histograms: Histograms, limit: float) -> dict[str, Counters]:
+    return {target: latency.counters(series, limit) for target, series in histograms.items()}
+
+
+def _all(histograms: Histograms) -> dict[float, float]:
+    return _sum(buckets for series in histograms.values() for buckets in series.values())
+
+
+def _between(earlier: Histograms, later: Histograms) -> dict[float, float]:
+    """What was counted between two readings, by targets that are in both."""
+    before, after = (
+        {target: _sum(series.values()) for target, series in histograms.items()} for histograms in (earlier, later)
+    )
+    increases = (increase(before[target], buckets) for target, buckets in after.items() if target in before)
+    return _sum(buckets for buckets in increases if buckets is not None)
+
+
+def _sum(histograms: Iterable[Mapping[float, float]]) -> dict[float, float]:
+    total: dict[float, float] = {}
+    for buckets in histograms:
+        for edge, count in buckets.items():
+            total[edge] = total.get(edge, 0.0) + count
+    return total

@@ -1,0 +1,124 @@
+"""Evidence of all metrics of many rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.gates import Metric
+from tandem_rollout.simulation.drifts import Drifts
+from tandem_rollout.simulation.evidence import VERDICTS, Bools, Evidence, Ratios
+from tandem_rollout.simulation.latencies import Latencies
+from tandem_rollout.simulation.outage import SEEN, Codes
+from tandem_rollout.simulation.stream import Counts
+from tandem_rollout.simulation.traffic import Traffic
+
+
+class Metrics:
+    """Evidence of all metrics.
+
+    Args:
+        metrics: The metrics, of which none is of type assignment.
+        traffic: What happens, as far as it says which metric counts what.
+        rollouts: How many.
+        phi: Dispersion by metric and rollout; 1 where there is none.
+
+    Raises:
+        ValueError: The traffic has nothing that a metric counts.
+    """
+
+    def __init__(
+        self, metrics: Sequence[Metric], traffic: Traffic, rollouts: int, phi: Mapping[str, Floats] | None = None
+    ) -> None:
+        gates = max(sum(metric.gate for metric in metrics), 1)
+        self._rollouts = rollouts
+        self._ratios: dict[str, tuple[str, Ratios]] = {}
+        self._latencies: dict[str, Latencies] = {}
+        self._drifts: dict[str, Drifts] = {}
+        for metric in metrics:
+            name = metric.called
+            dispersion = (phi or {}).get(name)
+            if metric.type == "drift":
+                if traffic.bins is None:
+                    raise ValueError(f"the traffic has no predictions for the metric {name}")
+                bins = len(traffic.bins.stable)
+                self._drifts[name] = Drifts(metric, rollouts, gates=gates, bins=bins, phi=dispersion)
+            elif metric.type == "latency" and traffic.times is not None:
+                self._latencies[name] = Latencies(metric, rollouts, gates=gates, times=traffic.times, phi=dispersion)
+            else:
+                ratios = Ratios(metric, rollouts, gates=gates, phi=dispersion)
+                self._ratios[name] = traffic.key(metric), ratios
+        by_name: dict[str, Evidence] = {
+            **{name: ratios for name, (_, ratios) in self._ratios.items()},
+            **self._latencies,
+            **self._drifts,
+        }
+        self._evidence = [by_name[metric.called] for metric in metrics]
+
+    def add(
+        self,
+        sampled: Bools,
+        trouble: Codes,
+        counts: Counts,
+        *,
+        alone: Bools,
+        bounds: tuple[Floats, Floats],
+        baking: Bools,
+        cold: Bools,
+    ) -> Bools:
+        """One more sample.
+
+        Args:
+            sampled: Where a sample was taken.
+            trouble: What was the matter with the metrics.
+            counts: What was counted.
+            alone: Where the canary has all requests.
+            bounds: Least and greatest share of the canary; where they differ its weight changed in the sample.
+            baking: Where the canary is promoted.
+            cold: Where the caches of the canary are cold, so that latency is not judged.
+
+        Returns:
+            Where any metric counted something.
+        """
+        counted = np.zeros(len(sampled), np.bool_)
+        changed = (bounds[0] < bounds[1]) & (trouble == SEEN)
+        for key, ratios in self._ratios.values():
+            ours, theirs = counts.events[key]
+            counted |= ratios.add(
+                sampled & ~alone,
+                trouble,
+                counts.canary,
+                ours,
+                counts.stable,
+                theirs,
+                baking=baking,
+                bounds=bounds,
+                cold=cold,
+            )
+            if alone.any():
+                counted |= ratios.add_alone(sampled & alone, trouble, counts.canary, ours)
+        for latencies in self._latencies.values():
+            if counts.times is not None:
+                counted |= latencies.add_times(
+                    sampled & ~alone, trouble, *counts.times, baking=baking, bounds=bounds, cold=cold
+                )
+        for drifts in self._drifts.values():
+            if counts.rows is not None:
+                counted |= drifts.add(sampled & ~changed, trouble, *counts.rows)
+        return counted
+
+    def verdicts(self) -> npt.NDArray[np.int64]:
+        """Verdicts of all metrics by rollout, as one number: a digit for each metric, the last one's is the lowest."""
+        total = np.zeros(self._rollouts, np.int64)
+        for evidence in self._evidence:
+            total = total * len(VERDICTS) + evidence.codes()
+        return total
+
+    def keep(self, kept: Bools) -> None:
+        """Go on with these rollouts only."""
+        self._rollouts = int(kept.sum())
+        for evidence in dict.fromkeys(self._evidence):
+            evidence.keep(kept)

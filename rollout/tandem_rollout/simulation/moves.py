@@ -1,0 +1,150 @@
+"""Moves of runs by the engine, which is asked once about rollouts that agree in run, evidence and time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tandem_rollout.analysis.verdict import Decision, Judged, Policy, combine
+from tandem_rollout.engine.decide import decide
+from tandem_rollout.engine.run import Run
+from tandem_rollout.engine.schedule import Schedule
+from tandem_rollout.engine.seen import Arm, Seen
+from tandem_rollout.gates import Metric
+from tandem_rollout.simulation.evidence import VERDICTS
+from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED
+
+_READY: Final = Arm(pods=(1, 1), fit=True)
+_MOVES: Final = 10
+"""More moves than a run can make at one time."""
+_STABLE: Final = "stable"
+_CANARY: Final = "canary"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A run that some rollouts have, and what simulation needs of it.
+
+    Attributes:
+        run: The run.
+        weight: The canary's percentage.
+        ended: How the run ended; None where it goes on by itself.
+        decided: Whether the canary is promoted, be it that it bakes yet.
+        bakes: Whether it bakes.
+    """
+
+    run: Run
+    weight: float
+    ended: int | None
+    decided: bool
+    bakes: bool
+
+
+class Moves:
+    """Runs that rollouts come to, each with a number, and the moves between them.
+
+    Args:
+        schedule: What is planned.
+        metrics: The metrics, in the order of their verdicts.
+
+    Raises:
+        ValueError: The schedule is not that of a canary.
+    """
+
+    def __init__(self, schedule: Schedule, metrics: Sequence[Metric]) -> None:
+        self._schedule = schedule
+        self._metrics = tuple(metrics)
+        self._policies = [
+            Policy(metric.no_data, metric.provider_error, metric.inconclusive, metric.gate) for metric in metrics
+        ]
+        self._decisions: dict[int, Decision] = {}
+        self._places: list[Place] = []
+        self._numbers: dict[Run, int] = {}
+        self.first = self.settle(self._number(_begin(schedule)), None, 0, 0.0)
+        """Number of the run that all rollouts begin with."""
+
+    def __getitem__(self, number: int) -> Place:
+        return self._places[number]
+
+    def decision(self, code: int) -> Decision:
+        """The decision of verdicts, by the policies.
+
+        Args:
+            code: The verdicts as one number: that of :meth:`.metrics.Metrics.verdicts`.
+        """
+        if code not in self._decisions:
+            rest, judged = code, {}
+            for metric, policy in zip(reversed(self._metrics), reversed(self._policies), strict=True):
+                rest, place = divmod(rest, len(VERDICTS))
+                judged[metric.called] = Judged(VERDICTS[place], policy)
+            self._decisions[code] = combine(dict(reversed(judged.items())))
+        return self._decisions[code]
+
+    def settle(self, number: int, decision: Decision | None, looks: int, now: float) -> int:
+        """Number of the run after all moves that it makes now.
+
+        Args:
+            number: Number of the run.
+            decision: What the metrics say; None before anything was counted.
+            looks: Samples counted at the present weight.
+            now: Seconds since the first weight.
+        """
+        run = self._places[number].run
+        for _ in range(_MOVES):
+            snapshot = Seen(
+                wanted=_CANARY,
+                plan=run.plan,
+                serving=_STABLE,
+                stable=_READY,
+                canary=_READY,
+                decision=decision,
+                looks=looks,
+                routed=run.weight,
+            )
+            after = decide(self._schedule, run, snapshot, now)
+            if after is None or after is run or after.ended:
+                run = after or run
+                break
+            looks = looks if after.weight == run.weight else 0
+            run = after
+        return self._number(run)
+
+    def _number(self, run: Run) -> int:
+        if run not in self._numbers:
+            self._numbers[run] = len(self._places)
+            self._places.append(
+                Place(
+                    run,
+                    float(run.weight),
+                    _ended(self._schedule, run),
+                    _decided(self._schedule, run),
+                    run.state == "Baking",
+                )
+            )
+        return self._numbers[run]
+
+
+def _begin(schedule: Schedule) -> Run:
+    """A run before its first weight."""
+    if schedule.observes or not all(step.weight for step in schedule.steps):
+        raise ValueError("only canaries are simulated: a schedule of weights above 0")
+    snapshot = Seen(wanted=_CANARY, plan="", serving=_STABLE, stable=_READY, canary=_READY)
+    run = decide(schedule, None, snapshot, 0.0)
+    if run is None:
+        raise ValueError("the engine begins no run")
+    return run
+
+
+def _decided(schedule: Schedule, run: Run) -> bool:
+    """Whether it is promoted, be it that it bakes yet."""
+    return run.step >= len(schedule.steps)
+
+
+def _ended(schedule: Schedule, run: Run) -> int | None:
+    """How it ended; None where it goes on by itself."""
+    if run.returns or run.state == "Aborted":
+        return TAKEN_BACK if _decided(schedule, run) else ROLLED_BACK
+    if run.state == "Promoted":
+        return PROMOTED
+    return UNDECIDED if run.state in ("Paused", "Gated") else None

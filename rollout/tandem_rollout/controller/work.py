@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from typing import Final, Generic, TypeVar
@@ -90,8 +91,8 @@ class Work(Generic[K]):
             self._release(self._group(key))
         if key in self._again:
             self._again.discard(key)
-            self.add(key)
-        elif key in self._due:
+            self._due[key] = min(self._due.get(key, math.inf), self._clock())
+        if key in self._due:
             self._queue(key)
 
     def _queue(self, key: K) -> None:

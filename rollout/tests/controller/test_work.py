@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tandem_rollout.controller.work import Work
@@ -220,7 +220,12 @@ def test_it_is_what_a_list_of_all_keys_would_be(steps: list[tuple[str, str, floa
     asyncio.run(run())
 
 
+ASKED_FOR_TWICE = [("add", "a", 0.0), ("take", "", 0.0), ("add", "a", 0.0), ("add", "a", 1.0), ("pass", "", 1.0)]
+"""A key that somebody is busy with is wanted at once, and later, and it is given back after both."""
+
+
 @given(_STEPS)
+@example(ASKED_FOR_TWICE)
 def test_no_group_has_more_than_its_share_and_none_starves(steps: list[tuple[str, str, float]]) -> None:
     async def run() -> None:
         clock = Clock()

@@ -148,5 +148,5 @@ def _say(
     show(form, screen.answer(form), output)
     if wait and not form.heard:
         typer.echo(f"{verb} was sent and not heard within {patience:g} s", err=True)
-        typer.echo(f"next: see `tandem rollout explain {name}`, and that the controller runs", err=True)
+        typer.echo(f"hint: see `tandem rollout explain {name}`, and that the controller runs", err=True)
     raise typer.Exit(form.exit_code)

@@ -58,7 +58,7 @@ def test_it_waits_until_it_is_heard(tandem: Tandem, target: FakeTarget, clock: C
 def test_a_command_that_nobody_hears(tandem: Tandem, clock: Clock) -> None:
     found = tandem("pause", "est", "--timeout", "5s")
     assert (found.exit_code, clock.now - NOW) == (4, 5)
-    assert "not heard within 5 s\nnext: see `tandem rollout explain est`" in found.stderr
+    assert "not heard within 5 s\nhint: see `tandem rollout explain est`" in found.stderr
 
 
 def test_what_another_person_is_answered_is_no_answer(tandem: Tandem, target: FakeTarget) -> None:
@@ -153,7 +153,7 @@ def test_starting_what_serves_already(tandem: Tandem, target: FakeTarget) -> Non
     found = tandem("start", "est")
     assert (found.exit_code, target.asked) == (1, [])
     assert "there is nothing to start: v2 serves already" in found.stderr
-    assert "next: name another one: `tandem rollout start est --bundle IMAGE -n models`" in found.stderr
+    assert "hint: name another one: `tandem rollout start est --bundle IMAGE -n models`" in found.stderr
 
 
 @pytest.mark.parametrize("images", [True, False])
@@ -193,7 +193,7 @@ def test_starting_stable_in_mid_run(tandem: Tandem, target: FakeTarget, state: s
     found = tandem("start", "est", "--bundle", "a:v1")
     assert (found.exit_code, target.asked, target.bundles) == (1, [], [])
     assert f"a:v1 serves already: it is stable in run 1, which is {state}" in found.stderr
-    assert "next: to give it all requests back, `tandem rollout abort est -n models`" in found.stderr
+    assert "hint: to give it all requests back, `tandem rollout abort est -n models`" in found.stderr
 
 
 def test_starting_the_canary_in_mid_run(tandem: Tandem, target: FakeTarget) -> None:

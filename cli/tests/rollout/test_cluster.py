@@ -171,7 +171,7 @@ def test_advice_leads_to_the_same_cluster(server: ApiServer) -> None:
 def test_a_rollout_that_is_not_there(server: ApiServer) -> None:
     found = run("status", "nobody")
     assert found.exit_code == 1
-    assert found.stderr.startswith("error: there is no InferenceRollout 'nobody' in namespace models\nnext: ")
+    assert found.stderr.startswith("error: there is no InferenceRollout 'nobody' in namespace models\nhint: ")
     with pytest.raises(NoRolloutError):
         ClusterTarget.open(context="elsewhere").get("est")
 
@@ -190,13 +190,13 @@ def test_a_cluster_without_the_kind(server: ApiServer) -> None:
     server.refusal, server.plain = (404, "404 page not found\n"), True
     for words in (("status",), ("status", "est")):
         found = run(*words)
-        assert (found.exit_code, "next: install the chart tandem" in found.stderr) == (1, True)
+        assert (found.exit_code, "hint: install the chart tandem" in found.stderr) == (1, True)
 
 
 def test_no_such_context(server: ApiServer) -> None:
     found = run("status", "est", "--context", "nowhere")
     assert found.exit_code == 1
-    assert "'nowhere' not found\nnext: set KUBECONFIG" in found.stderr
+    assert "'nowhere' not found\nhint: set KUBECONFIG" in found.stderr
 
 
 def test_a_cluster_that_does_not_answer(server: ApiServer) -> None:
@@ -210,4 +210,4 @@ def test_no_kubeconfig(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     found = run("status", "est")
-    assert (found.exit_code, "next: set KUBECONFIG" in found.stderr) == (1, True)
+    assert (found.exit_code, "hint: set KUBECONFIG" in found.stderr) == (1, True)

@@ -217,7 +217,7 @@ def test_other_strategies_that_decide(tandem: Tandem, target: FakeTarget) -> Non
 def test_there_is_nothing_to_plan(tandem: Tandem, target: FakeTarget, made: dict[str, Any], said: str) -> None:
     target.manifests["est"] = manifest(spec=made)
     found = tandem("plan", "est")
-    assert (found.exit_code, said in found.stderr, "next: " in found.stderr) == (1, True, True)
+    assert (found.exit_code, said in found.stderr, "hint: " in found.stderr) == (1, True, True)
 
 
 def test_a_plan_for_people_fits_100_columns(tandem: Tandem) -> None:

@@ -243,9 +243,9 @@ def test_a_run_of_the_history(tandem: Tandem, target: FakeTarget) -> None:
 
 def test_a_run_that_never_was(tandem: Tandem, target: FakeTarget) -> None:
     found = tandem("report", "est", "9")
-    assert (found.exit_code, found.stderr) == (1, "error: est has no run 9\nnext: choose one of 1\n")
+    assert (found.exit_code, found.stderr) == (1, "error: est has no run 9\nhint: choose one of 1\n")
     target.manifests["est"] = manifest()
-    assert "next: wait for the first run" in tandem("report", "est").stderr
+    assert "hint: wait for the first run" in tandem("report", "est").stderr
 
 
 def test_it_says_that_the_plan_is_another_now(tandem: Tandem, target: FakeTarget) -> None:

@@ -89,7 +89,7 @@ def test_a_status_that_makes_no_sense(tandem: Tandem, target: FakeTarget) -> Non
     found = tandem("status", "est")
     assert found.exit_code == 1
     assert found.stderr.startswith("error: the status of est makes no sense")
-    assert "next: " in found.stderr
+    assert "hint: " in found.stderr
 
 
 def test_an_old_status_is_told(tandem: Tandem, target: FakeTarget) -> None:
@@ -200,7 +200,7 @@ def test_the_exit_code_tells_the_state_when_asked_to(tandem: Tandem, target: Fak
 
 def test_a_rollout_that_is_not_there(tandem: Tandem) -> None:
     found = tandem("status", "nobody")
-    assert (found.exit_code, found.stderr) == (1, "error: there is no nobody\nnext: look elsewhere\n")
+    assert (found.exit_code, found.stderr) == (1, "error: there is no nobody\nhint: look elsewhere\n")
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_a_plan_of_a_version_that_does_not_exist(tmp_path: Path, monkeypatch: py
     StackFiles("est").begin(Stack(os.getpid(), "http://127.0.0.1:1", versions=("v1",)), made)
     found = CliRunner().invoke(app, ["rollout", "plan", "est", "--version", "v9", "--rps", "10"])
     assert found.exit_code == 1
-    assert "the stack 'est' has no version 'v9'\nnext: choose one of v1" in found.stderr
+    assert "the stack 'est' has no version 'v9'\nhint: choose one of v1" in found.stderr
     assert CliRunner().invoke(app, ["rollout", "plan", "est", "--version", "v1", "--rps", "10"]).exit_code == 0
 
 

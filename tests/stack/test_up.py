@@ -178,8 +178,8 @@ def wait_for(holds: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--stable", "v1", "--weight", "v1=1"], "either --weight, or --stable and --canary"),
-        (["--stable", "v1", "--canary", "v1"], "two versions"),
+        (["--stable", "v1", "--weight", "v1=1"], "cannot be combined with --stable or --canary"),
+        (["--stable", "v1", "--canary", "v1"], "must be different versions"),
         (["--stable", "v9"], "no bundle of v9"),
         (["--stable", "v1", "--canary", "v9"], "no bundle of v9"),
     ],

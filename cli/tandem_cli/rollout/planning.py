@@ -18,7 +18,7 @@ from tandem_cli.rollout.lateness import lateness
 from tandem_cli.rollout.training import Expected, Predictions, expected
 from tandem_rollout.cause import Cause
 from tandem_rollout.engine.run import ENDS
-from tandem_rollout.engine.schedule import Schedule
+from tandem_rollout.engine.schedule import Schedule, Step
 from tandem_rollout.engine.schedule import schedule as schedule_of
 from tandem_rollout.fields import seconds
 from tandem_rollout.gates import Analysis
@@ -68,15 +68,7 @@ def planned(current: Current, traffic: Traffic, *, image: str = "") -> Plan:
         requests_per_second=rps,
         rate_from=None if rps is None else "given" if traffic.requests_per_second is not None else "measured",
         share=share,
-        steps=[
-            PlannedStep(
-                weight=step.weight,
-                hold_seconds=step.hold,
-                gate=step.gate,
-                canary_requests=None if rps is None or not step.weight else rps * step.weight / 100.0 * step.hold,
-            )
-            for step in schedule.steps
-        ],
+        steps=[_planned_step(step, rps) for step in schedule.steps],
         metrics=metrics,
         minutes=minutes,
         in_time=None if minutes is None or timeout is None else minutes * 60.0 <= timeout,
@@ -87,6 +79,11 @@ def planned(current: Current, traffic: Traffic, *, image: str = "") -> Plan:
         ],
         diff=diff,
     )
+
+
+def _planned_step(step: Step, rps: float | None) -> PlannedStep:
+    requests = None if rps is None or not step.weight else rps * step.weight / 100.0 * step.hold
+    return PlannedStep(weight=step.weight, hold_seconds=step.hold, gate=step.gate, canary_requests=requests)
 
 
 def expected_of(current: Current, known: Mapping[str, Predictions], canary: str) -> Expected | None:

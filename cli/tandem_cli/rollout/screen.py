@@ -235,7 +235,7 @@ def plan(form: Plan) -> RenderableType:
     if form.timeout_seconds is not None:
         facts.add_row("time-out", Text(f"{words.span(form.timeout_seconds)}, then {form.on_timeout}"))
     for index, warning in enumerate(form.warnings):
-        facts.add_row("" if index else "beware", Text(warning.message, "yellow"))
+        facts.add_row("" if index else "warning", Text(warning.message, "yellow"))
     steps = _table(">step", ">weight", ">hold", "then", ">canary requests")
     for number, step in enumerate(form.steps, 1):
         then = "waits for a person" if step.gate else "promoted" if number == len(form.steps) else "next"

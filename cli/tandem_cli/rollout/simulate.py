@@ -151,33 +151,37 @@ def simulate(
         dispersion=analysis.dispersion,
         pods=pods,
     )
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("rollouts", total=rollouts * len(kinds(bad)))
-        found = forecast(
-            case,
-            bad,
-            rollouts=rollouts,
-            seed=seed,
-            tell=lambda done: progress.advance(task, done),
-        )
-    form = Simulation(
-        name=name,
-        requests_per_second=rps,
-        rates={each.called: traffic.rates[traffic.key(each)].stable for each in metrics if each.type != "drift"},
-        worse=bad.called,
-        decides=bad.gate,
-        limit=bad.limit if bad.type == "drift" else None,
-        weights=[step.weight for step in planned.steps],
-        timeout_seconds=planned.timeout,
-        on_timeout=planned.on_timeout,
-        seed=seed,
-        canaries=[_canaries(each) for each in found],
-    )
+    form = _simulation(name, case, bad, rollouts, seed, rps)
     if output.for_programs:
         document(form, output)
         return
     _console().print(table(form))
+
+
+def _simulation(name: str, case: Case, bad: Metric, rollouts: int, seed: int, rps: float) -> Simulation:
+    """Simulate, with a progress bar in a terminal."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("rollouts", total=rollouts * len(kinds(bad)))
+        outcomes = forecast(case, bad, rollouts=rollouts, seed=seed, tell=lambda done: progress.advance(task, done))
+    traffic, schedule = case.traffic, case.schedule
+    return Simulation(
+        name=name,
+        requests_per_second=rps,
+        rates={
+            metric.called: traffic.rates[traffic.key(metric)].stable
+            for metric in case.metrics
+            if metric.type != "drift"
+        },
+        worse=bad.called,
+        decides=bad.gate,
+        limit=bad.limit if bad.type == "drift" else None,
+        weights=[step.weight for step in schedule.steps],
+        timeout_seconds=schedule.timeout,
+        on_timeout=schedule.on_timeout,
+        seed=seed,
+        canaries=[_canaries(outcome) for outcome in outcomes],
+    )
 
 
 def table(form: Simulation) -> Table:

@@ -99,7 +99,7 @@ def _start(
     check_version(target, bundle, version)
     what = bundle or version
     for said in _lateness(target, name):
-        typer.echo(f"beware: {said.message}", err=True)
+        typer.echo(f"warning: {said.message}", err=True)
     _say(setting, target, name, "start", reason=reason, timeout=timeout, wait=wait, output=output, bundle=what)
 
 

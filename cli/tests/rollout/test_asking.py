@@ -215,10 +215,10 @@ def test_starting_what_will_not_be_decided_in_time(tandem: Tandem, target: FakeT
     target.records["est", 1] = record(target.manifests["est"], requests=20)
     found = tandem("start", "est", "-o", "json")
     assert (found.exit_code, json.loads(found.stdout)["heard"]) == (0, True)
-    assert "beware: at 2 requests/s a good version takes about " in found.stderr
-    assert "beware: what would help: analysis.timeout: " in found.stderr
+    assert "warning: at 2 requests/s a good version takes about " in found.stderr
+    assert "warning: what would help: analysis.timeout: " in found.stderr
     target.records["est", 1] = record(target.manifests["est"], requests=20_000)
-    assert "beware" not in tandem("start", "est").stderr
+    assert "warning" not in tandem("start", "est").stderr
 
 
 def test_starting_without_a_look_at_the_evidence(

@@ -61,7 +61,7 @@ class Lifecycle(Protocol):
         """Whether all ports answer; told about once a second."""
 
     def drain(self) -> None:
-        """Not be ready any more. What comes all the same is answered."""
+        """Turn readiness off. Requests that still arrive are answered."""
 
     async def close(self) -> None:
         """Let go of what is held: nothing is served any more."""

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tandem.errors import NotFound
 from tandem.oip import grpc_messages, http2
-from tandem.oip.budgets import Allowance, Backlog
-from tandem.oip.grpc_connection import MAX_STREAMS, ServingConnection, shared_overhead
+from tandem.oip.budgets import Allowance, Backlog, shared_overhead
+from tandem.oip.grpc_connection import MAX_STREAMS, ServingConnection
 from tandem.oip.grpc_methods import AUXILIARY_BYTES, CallContext, Method
 from tandem.oip.header_blocks import NO_TABLE, indexed, literal
 from tandem.oip.http2 import frame

@@ -193,7 +193,5 @@ def header_fragment(flags: int, payload: bytes) -> bytes:
     Raises:
         ProtocolError: There is more padding than payload.
     """
-    if not flags & (PADDED | PRIORITY):
-        return payload
     fragment = unpadded(flags, payload)
     return fragment[5:] if flags & PRIORITY else fragment

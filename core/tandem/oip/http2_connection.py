@@ -25,12 +25,29 @@ from hpack import HPACKError
 from tandem.oip import http2
 from tandem.oip.budgets import SHORT_DATA, STREAMS_PER_UNIT, WINDOW_COST
 from tandem.oip.header_blocks import LONGEST, HeaderBlocks
-from tandem.oip.http2 import LARGEST_STREAM, LARGEST_WINDOW, ProtocolError
+from tandem.oip.http2 import (
+    ACK,
+    DATA,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    LARGEST_STREAM,
+    LARGEST_WINDOW,
+    PADDED,
+    PING,
+    PRIORITY,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    ProtocolError,
+)
 from tandem.oip.http2_events import ConnectionEvents
 from tandem.oip.http2_sender import Sender
 
 _UNREADABLE = (ProtocolError, HPACKError, struct.error, IndexError, ValueError)
 _MAX_SETTINGS = 32
+_PREFIXED = PADDED | PRIORITY
 
 
 class Http2Connection(ConnectionEvents, asyncio.Protocol):
@@ -55,7 +72,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
         )
         self._greeting = (
             greeting
-            + http2.frame(http2.SETTINGS, 0, 0, b"".join(struct.pack(">HI", *setting) for setting in announced))
+            + http2.frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", *setting) for setting in announced))
             + http2.window_update(0, LARGEST_WINDOW - http2.DEFAULT_WINDOW)
         )
         self.sender = Sender()
@@ -117,23 +134,24 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
     # frames that come in
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if kind == http2.DATA:
+        if kind == DATA:
             self._take_data(flags, number, payload)
-        elif kind == http2.HEADERS:
-            self._take_headers(flags, number, http2.header_fragment(flags, payload))
-        elif kind == http2.WINDOW_UPDATE:
+        elif kind == HEADERS:
+            block = http2.header_fragment(flags, payload) if flags & _PREFIXED else payload
+            self._take_headers(flags, number, block)
+        elif kind == WINDOW_UPDATE:
             self._take_window(number, payload)
-        elif kind == http2.SETTINGS:
+        elif kind == SETTINGS:
             self._take_settings(flags, payload)
-        elif kind == http2.PING:
+        elif kind == PING:
             self._take_ping(flags, payload)
-        elif kind == http2.RST_STREAM:
+        elif kind == RST_STREAM:
             if number == 0 or self.is_idle(number) or len(payload) != 4:
                 raise ProtocolError("a stream that was never opened is reset")
             self.given_up(number, int.from_bytes(payload, "big"))
-        elif kind == http2.GOAWAY:
+        elif kind == GOAWAY:
             self.leaving(int.from_bytes(payload[:4], "big") & LARGEST_STREAM)
-        elif kind == http2.PUSH_PROMISE:
+        elif kind == PUSH_PROMISE:
             raise ProtocolError("nothing may be pushed here")
         else:
             self.spend()
@@ -152,9 +170,12 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
         if stream.ended:
             self.violated(stream, http2.STREAM_CLOSED)
             return
-        content = http2.unpadded(flags, payload)
-        stream.receive(content)
-        if flags & http2.END_STREAM:
+        content = http2.unpadded(flags, payload) if flags & PADDED else payload
+        if stream.content:
+            stream.receive(content)
+        else:
+            stream.content = content
+        if flags & END_STREAM:
             stream.ended = True
             self.finished(stream)
         else:
@@ -171,7 +192,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
             self.violated(stream, http2.STREAM_CLOSED)
         elif headers is None:
             self.refused(number, len(block))
-        elif (stream := self.opened(number, headers, len(block))) is not None and flags & http2.END_STREAM:
+        elif (stream := self.opened(number, headers, len(block))) is not None and flags & END_STREAM:
             stream.ended = True
             self.finished(stream)
 
@@ -194,20 +215,20 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
         if len(payload) > 6 * _MAX_SETTINGS:
             raise ProtocolError("too many settings", http2.ENHANCE_YOUR_CALM)
         self.spend(1 + len(self.streams) // STREAMS_PER_UNIT)
-        if flags & http2.ACK:
+        if flags & ACK:
             return
         self.sender.adopt(payload, self.streams)
-        self.sender.write(http2.frame(http2.SETTINGS, http2.ACK, 0, b""))
+        self.sender.write(http2.frame(SETTINGS, ACK, 0, b""))
         self._resume_all()
 
     def _take_ping(self, flags: int, payload: bytes) -> None:
         if len(payload) != 8:
             raise ProtocolError("a ping has 8 bytes", http2.FRAME_SIZE_ERROR)
         self.spend()
-        if flags & http2.ACK:
+        if flags & ACK:
             self.pinged_back()
         else:
-            self.sender.write(http2.frame(http2.PING, http2.ACK, 0, payload))
+            self.sender.write(http2.frame(PING, ACK, 0, payload))
 
     def _resume_all(self) -> None:
         for stream in self.sender.resume_all(self.streams):

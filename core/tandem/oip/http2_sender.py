@@ -82,7 +82,8 @@ class Sender:
 
     def uncork(self) -> None:
         """Send what was kept."""
-        self._flush()
+        if self._corked:
+            self._flush()
         self._corked = None
 
     def close(self) -> None:

@@ -42,9 +42,6 @@ class Stream:
 
     def receive(self, content: bytes) -> None:
         """Add to what was received."""
-        if not self.content:
-            self.content = content
-        else:
-            if isinstance(self.content, bytes):
-                self.content = bytearray(self.content)
-            self.content += content
+        if isinstance(self.content, bytes):
+            self.content = bytearray(self.content)
+        self.content += content

@@ -5,6 +5,8 @@
     grpc_calls            calls under way, and how they end                Calls
     budgets               what a client may cost, and what it may hold     Overhead, Backlog
     http2_connection      HTTP/2                                           Http2Connection
+
+What belongs to the connection as a whole is here: its beginning and end, and what a client leaves lying on it.
 """
 
 from __future__ import annotations
@@ -141,7 +143,7 @@ class ServingConnection(Http2Connection):
     # what its client costs
 
     def spend(self, cost: int = 1) -> None:
-        """Bear with a client's overhead up to its allowance; what is beyond that waits, and so does all that follows."""
+        """Bear with a client's overhead up to its allowance; beyond that it waits, and so does all that follows."""
         seconds = self._overhead.charge(cost)
         if seconds and not self.reader.paused:
             self.reader.paused = True

@@ -4,26 +4,26 @@ A client may take its time with a request, and that is nobody's load: a request 
 its last byte on. Until then it costs what :class:`~tandem.oip.uploads.Uploads` allows: it has a deadline, and its bytes
 have a budget. A request that is refused before its end is answered at once, and what follows of it is dropped.
 
-    uploads          what requests on their way may cost      Uploads, Upload
-    http1_heads      heads of requests
-    http1_answers    errors, and whether clients read answers
+    http1_connection    uvicorn's protocol, without upgrades        Http1Connection
+    uploads             what requests on their way may cost         Uploads, Upload
+    http1_heads         heads of requests
+    http1_answers       errors, and whether clients read answers    AnswerWatch
 
 Needs the packages uvicorn and httptools, which the containers have.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tandem.errors import MalformedRequest, RequestError, UploadTimeout
 from tandem.oip import http1_answers, http1_heads
-from tandem.oip.http1_answers import AnswerWatch, Application, Refusal
+from tandem.oip.http1_answers import Application, Refusal
+from tandem.oip.http1_connection import Http1Connection
 from tandem.oip.uploads import MAX_HEAD_BYTES, Upload, Uploads
 
 _UNSTARTABLE: Final = (httptools.HttpParserError, UnicodeError)
@@ -33,26 +33,18 @@ _BETWEEN, _HEAD, _BODY, _REFUSED = range(4)
 """Where in a request a connection is: between two, in the head, in the body, in what follows of one that is refused."""
 
 
-class Http1Protocol(HttpToolsProtocol):
-    """uvicorn's protocol for one connection, without upgrades.
+class Http1Protocol(Http1Connection):
+    """A connection whose requests start once they are there as a whole.
 
     Args:
         uploads: Limits of the process.
         options: Those of uvicorn's protocol.
-
-    Attributes:
-        idle_since: When the last answer was complete, on the event loop's clock.
-        is_last: Whether the server stops, and takes no request after the one that is on its way.
     """
 
     def __init__(self, uploads: Uploads, **options: Any) -> None:
-        super().__init__(**options)
-        self.idle_since = self.loop.time()
-        self.is_last = False
+        super().__init__(uploads, **options)
         self.headers = []
-        self._uploads = uploads
         self._upload = Upload(uploads)
-        self._watch = AnswerWatch(uploads.timeout_s)
         self._place = _BETWEEN
         self._read_size = 0
         self._unread = 0
@@ -60,53 +52,23 @@ class Http1Protocol(HttpToolsProtocol):
 
     # what the transport calls
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected."""
-        super().connection_made(transport)
-        if len(self.connections) > self._uploads.max_connections:
-            protocols = [protocol for protocol in self.connections if isinstance(protocol, Http1Protocol)]
-            idle = [protocol for protocol in protocols if protocol.is_idle()]
-            min(idle, key=lambda protocol: protocol.idle_since).transport.close()
-
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone, or was told to go."""
         super().connection_lost(exc)
         self._forget()
-        self._watch.stop()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived; a request whose framing is wrong ends the connection."""
         self._unset_keepalive_if_required()
         self._read_size = len(data)
-        rest = memoryview(data)
-        while rest:
-            try:
-                self.parser.feed_data(rest)
-            except httptools.HttpParserUpgrade as offer:
-                self._parse_without_offer()
-                rest = rest[offer.args[0] :]
-            except httptools.HttpParserError:
-                self._refuse()
-                return
-            else:
-                break
+        try:
+            self.parse(data)
+        except httptools.HttpParserError:
+            self._refuse()
+            return
         if self._place != _BETWEEN:
             self._unread += self._read_size
             self._or_end(self._wait_for_rest)
-
-    def pause_writing(self) -> None:
-        """The client does not read its answers: read no more requests of it, nor wait for it forever."""
-        super().pause_writing()
-        if not self.transport.is_closing():
-            self.flow.pause_reading()
-        self._watch.start(self.transport, self.loop)
-
-    def resume_writing(self) -> None:
-        """The client has read most of its answers."""
-        super().resume_writing()
-        self._watch.stop()
-        if not self.pipeline and not self.transport.is_closing():
-            self.flow.resume_reading()
 
     def shutdown(self) -> None:
         """The server stops: a request of which something has arrived is the last one."""
@@ -117,7 +79,7 @@ class Http1Protocol(HttpToolsProtocol):
 
     def is_idle(self) -> bool:
         """Whether there is neither a request on its way nor an answer."""
-        return self._place == _BETWEEN and (self.cycle is None or self.cycle.response_complete)
+        return self._place == _BETWEEN and self.has_answered
 
     # what httptools calls while it reads a request
 
@@ -155,14 +117,19 @@ class Http1Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of its body is there."""
         self._unread = -self._read_size
-        if self._place == _BODY:
+        if self._place != _BODY:
+            return
+        if self._upload.body:
             self._upload.add(body)
+        else:
+            self._upload.body = body
 
     def on_message_complete(self) -> None:
         """A request is there as a whole."""
         if self.parser.should_upgrade():
             return
-        self._upload.stop_waiting()
+        if self._upload.deadline is not None:
+            self._upload.stop_waiting()
         place, self._place = self._place, _BETWEEN
         if place == _REFUSED:
             self.cycle.more_body = False
@@ -188,7 +155,7 @@ class Http1Protocol(HttpToolsProtocol):
         run: Application = self.app
         if held:
             run = http1_answers.releasing(run, self._uploads, held)
-        self._start(run)
+        self.start(run)
         self.cycle.body = body  # type: ignore[assignment]
         self.cycle.more_body = False
         self.cycle.message_event.set()
@@ -200,25 +167,6 @@ class Http1Protocol(HttpToolsProtocol):
             error: Why.
         """
         return http1_answers.refusal_of(error)
-
-    def on_response_complete(self) -> None:
-        """A request is answered."""
-        self.idle_since = self.loop.time()
-        super().on_response_complete()
-
-    def _start(self, run: Application) -> None:
-        """Let an application answer, after those of earlier requests on this connection."""
-        url, headers = self.url, self.headers
-        super().on_message_begin()
-        self.url = url
-        self.scope["headers"] = self.headers = headers
-        own, self.app = self.app, run
-        try:
-            super().on_headers_complete()
-        finally:
-            self.app = own
-        if self.is_last:
-            self.cycle.keep_alive = False
 
     def _wait_for_rest(self) -> None:
         """A request has arrived in part: see that the rest comes in time, and that it does not become too much."""
@@ -243,13 +191,13 @@ class Http1Protocol(HttpToolsProtocol):
         """
         self._announced = True
         self._uploads.check_length(http1_heads.content_length(self.headers))
-        if self.expect_100_continue and (self.cycle is None or self.cycle.response_complete):
+        if self.expect_100_continue and self.has_answered:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _refuse_rest(self, error: RequestError, *, keep_alive: bool = True) -> None:
         """Answer a request before its end, and drop what follows of it."""
         self._upload.drop()
-        self._start(http1_answers.refusing(error.status, self.refusal(error)))
+        self.start(http1_answers.refusing(error.status, self.refusal(error)))
         self._place = _REFUSED
         if not keep_alive:
             self.cycle.keep_alive = False
@@ -275,20 +223,12 @@ class Http1Protocol(HttpToolsProtocol):
         self._upload.stop_waiting()
         self._upload.drop()
 
-    def _parse_without_offer(self) -> None:
-        method, version = self.parser.get_method(), self.parser.get_http_version()
-        head = http1_heads.without_offer(method, self.url, version, self.headers)
-        self.parser = httptools.HttpRequestParser(self)
-        # as uvicorn sets its own parser: what follows the last request of a connection is not an error of it
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self.parser.feed_data(head)
-
     def _refuse(self) -> None:
         self._end(MalformedRequest("the request is not valid HTTP/1.1"))
 
     def _end(self, error: RequestError) -> None:
         """Answer with an error and close; only close where the answer could be taken for that of another request."""
-        if self._place != _REFUSED and (self.cycle is None or self.cycle.response_complete):
+        if self._place != _REFUSED and self.has_answered:
             self.transport.write(http1_answers.last_response(error.status, self.refusal(error)))
         self.transport.close()
         self._place = _REFUSED

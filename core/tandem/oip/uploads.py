@@ -86,13 +86,10 @@ class Upload:
         self._held = 0
 
     def add(self, part: bytes) -> None:
-        """A part of the body has come."""
-        if not self.body:
-            self.body = part
-        elif isinstance(self.body, bytes):
-            self.body = bytearray(self.body) + part
-        else:
-            self.body += part
+        """A further part of the body has come."""
+        if isinstance(self.body, bytes):
+            self.body = bytearray(self.body)
+        self.body += part
 
     def wait(self, loop: asyncio.AbstractEventLoop, expire: Callable[[], None]) -> None:
         """The rest comes later: see that it comes in time.

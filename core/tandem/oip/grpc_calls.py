@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from tandem.errors import DeadlineExceeded, Overloaded, RequestError, UploadTimeout
+from tandem.errors import DeadlineExceeded, Overloaded, RequestError
 from tandem.oip import grpc_headers, grpc_messages, http2
 from tandem.oip.budgets import Backlog
 from tandem.oip.http2_sender import Sender
@@ -112,7 +112,7 @@ class Calls:
 
     def hold(self, stream: Stream, size: int) -> None:
         """Count what a call holds while it waits for its client: bytes of requests, or of an answer."""
-        self._backlog.hold(stream, size, lambda: self._drop(stream))
+        self._backlog.hold(stream, size, lambda: self.drop(stream, _overloaded()))
 
     def release(self, stream: Stream) -> None:
         """A call waits for its client no longer."""
@@ -196,12 +196,12 @@ class Calls:
         for number in list(self.streams):
             self._forget(number)
 
-    def overdue(self, stream: Stream) -> None:
-        """A client has not sent its request, or not taken its answer, for too long."""
+    def drop(self, stream: Stream, error: RequestError) -> None:
+        """Give up a call that waits for its client: one whose answer is not taken, or else with an error."""
         if stream.left:
             self.reset(stream, http2.CANCEL)
         else:
-            self.refuse(stream, UploadTimeout("the request did not arrive in time"))
+            self.refuse(stream, error)
 
     def settle(self) -> None:
         """No new call comes: ask for no further requests, and close the connection once all calls are answered."""
@@ -210,14 +210,6 @@ class Calls:
             if requests is not None:
                 requests.put_nowait(None)
         self._close_if_done()
-
-    def _drop(self, stream: Stream) -> None:
-        """Make room for others."""
-        if stream.left:
-            self.reset(stream, http2.CANCEL)
-        else:
-            error = Overloaded("too many bytes of other requests are held already", code="too_many_uploads")
-            self.refuse(stream, error)
 
     def _expire(self, stream: Stream) -> None:
         self.refuse(stream, DeadlineExceeded("no answer within the time that the call had"))
@@ -240,3 +232,7 @@ class Calls:
         if self._settled and not self.streams and self._sender.connected:
             self._sender.write(http2.goaway(self.last, http2.NO_ERROR))
             self._sender.close()
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("too many bytes of other requests are held already", code="too_many_uploads")

@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from tandem.errors import UploadTimeout
 from tandem.oip import grpc_headers, http2
 from tandem.oip.budgets import FREE_HEADERS, RESET_COST, Allowance, Backlog, Overhead, headers_cost
 from tandem.oip.grpc_calls import Calls
@@ -104,7 +105,7 @@ class ServingConnection(Http2Connection):
                 stream.waits += 1
                 is_conversing = not stream.left and self._calls.requests(stream) is not None
                 if stream.waits > (_LOOKS_IDLE_STREAM if is_conversing else _LOOKS_WAITED):
-                    self._calls.overdue(stream)
+                    self._calls.drop(stream, UploadTimeout("the request did not arrive in time"))
         if not self.streams and self.quiet_looks >= idle_looks:
             self.retire()
 

@@ -345,10 +345,10 @@ def _read_manifest(text: bytes) -> Manifest:
 
 def _verify(file: Path, expected: str) -> None:
     try:
-        found = _sha256(file)
+        digest = _sha256(file)
     except OSError as error:
         raise BundleError(f"{file.parent}: {file.name}: {error.strerror}") from error
-    if found != expected:
+    if digest != expected:
         raise _damaged(file, file.stat().st_size)
 
 

@@ -157,12 +157,14 @@ class _Trial:
     def _columns(self, inputs: Inputs) -> Columns:
         """Columns of the rows that can be answered, with a prediction made up for each."""
         refused = self.pipeline.given(inputs).refused
-        kept = np.array([row for row in range(len(inputs)) if row not in refused], int)
-        if not len(kept):
+        accepted_rows = np.array([row for row in range(len(inputs)) if row not in refused], int)
+        if not len(accepted_rows):
             inputs = random_inputs(self.model, len(inputs), self.rng, missing=0.0, stale=0.0)
-            kept = np.arange(len(inputs))
-        columns = self.pipeline.given(inputs.take(kept)).columns
-        columns[self.model.contract.prediction.name] = _made_up_predictions(self.model.contract, len(kept), self.rng)
+            accepted_rows = np.arange(len(inputs))
+        columns = self.pipeline.given(inputs.take(accepted_rows)).columns
+        columns[self.model.contract.prediction.name] = _made_up_predictions(
+            self.model.contract, len(accepted_rows), self.rng
+        )
         return columns
 
     def _not_yet(self, step: Postprocess) -> str | None:
@@ -194,9 +196,9 @@ class _Trial:
         for columns in (self.many, self.bare):
             row = _first_not_finite(columns[step.name])
             if row is not None:
-                given = ", ".join(f"{name}={columns[name][row]}" for name in step.inputs)
+                arguments = ", ".join(f"{name}={columns[name][row]}" for name in step.inputs)
                 status: Status = "failed" if isinstance(step, Postprocess) else "warning"
-                return Finding(step.name, status, f"gives {columns[step.name][row]} for {given}")
+                return Finding(step.name, status, f"gives {columns[step.name][row]} for {arguments}")
         shape = "" if result.ndim == 1 else f", {result.shape[1]} elements per row"
         return Finding(step.name, "ok", f"{result.dtype}{shape}; each row by itself")
 

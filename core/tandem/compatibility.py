@@ -32,8 +32,8 @@ def compare(old: Contract, new: Contract) -> list[Change]:
     changes += _compare_inputs(old.inputs, new.inputs)
     changes += _compare_answers(old.answers, new.answers)
     if old.prediction.buckets != new.prediction.buckets:
-        what = "histogram buckets changed: predictions of the two versions cannot be compared"
-        changes.append(Change(old.prediction.name, False, what))
+        description = "histogram buckets changed: predictions of the two versions cannot be compared"
+        changes.append(Change(old.prediction.name, False, description))
     return changes
 
 

@@ -72,12 +72,14 @@ def bundle_from_onnx(
 
 
 def _with_state(model: Model, inputs: Inputs, state: Mapping[str, Mapping[str, Any]]) -> Pipeline:
-    known = {transform.name: transform for transform in (*model.model_dependent, *model.postprocess)}
+    transforms = {transform.name: transform for transform in (*model.model_dependent, *model.postprocess)}
     own: dict[str, State] = {}
     for name, values in state.items():
-        names = known[name].state_names if name in known else ()
+        names = transforms[name].state_names if name in transforms else ()
         if strange := values.keys() - set(names):
-            have = "; ".join(f"{n}: {', '.join(t.state_names)}" for n, t in known.items() if t.state_names) or "none"
+            have = (
+                "; ".join(f"{n}: {', '.join(t.state_names)}" for n, t in transforms.items() if t.state_names) or "none"
+            )
             raise DefinitionError(f"state: nothing reads {', '.join(sorted(strange))} of {name!r}; there is {have}")
         own[name] = {key: _finite(name, key, plain_state(name, key, value)) for key, value in values.items()}
     stateful = Pipeline(model, Signature((), ()), own)

@@ -348,9 +348,9 @@ class LookupPlan:
     def keys(self, request: Mapping[str, Column]) -> list[bytes]:
         """Store keys, view after view, of the rows whose serving-key columns are given."""
         keys: list[bytes] = []
-        found = {names: entities([request[name] for name in names]) for names in self._serving_keys}
+        entities_of = {names: entities([request[name] for name in names]) for names in self._serving_keys}
         for use, prefix in self._prefixes:
-            keys += [prefix + entity for entity in found[use.serving_keys]]
+            keys += [prefix + entity for entity in entities_of[use.serving_keys]]
         return keys
 
     def unpack(self, values: Sequence[bytes | None], rows: int) -> tuple[ViewColumns, ...]:
@@ -424,8 +424,10 @@ def _packed(type_: FieldType, count: int) -> tuple[str, tuple[int, ...]]:
 
 def _packable(column: Column, null: Column | None, dtype: np.dtype[Any]) -> Column:
     """The column without what stands at its nulls, so that equal values give equal rows."""
-    kept = column if null is None else np.where(null if column.ndim == 1 else null[:, None], np.zeros(1, dtype), column)
-    return np.ascontiguousarray(kept, dtype=dtype)
+    values = (
+        column if null is None else np.where(null if column.ndim == 1 else null[:, None], np.zeros(1, dtype), column)
+    )
+    return np.ascontiguousarray(values, dtype=dtype)
 
 
 def _encode(column: Column, null: Column | None) -> list[bytes]:

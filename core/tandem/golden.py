@@ -158,17 +158,19 @@ def check_outputs(found: Tensors, expected: Tensors, tolerance: Tolerance) -> No
     Raises:
         BundleError: naming the tensor, the row and both values where they are furthest apart.
     """
-    for name, wanted in expected.items():
-        if found[name].size != wanted.size:
-            raise BundleError(f"golden replay: output {name!r} has shape {found[name].shape}, not {wanted.shape}")
-        got = found[name].reshape(wanted.shape)
-        row = worst_row(got, wanted, tolerance)
+    for name, reference in expected.items():
+        if found[name].size != reference.size:
+            raise BundleError(f"golden replay: output {name!r} has shape {found[name].shape}, not {reference.shape}")
+        actual = found[name].reshape(reference.shape)
+        row = worst_row(actual, reference, tolerance)
         if row is not None:
             allowed = (
-                f"; allowed are rtol {tolerance.rtol:g} and atol {tolerance.atol:g}" if wanted.dtype.kind == "f" else ""
+                f"; allowed are rtol {tolerance.rtol:g} and atol {tolerance.atol:g}"
+                if reference.dtype.kind == "f"
+                else ""
             )
             raise BundleError(
-                f"golden replay: row {row} of output {name!r} is {got[row]}, training says {wanted[row]}{allowed}"
+                f"golden replay: row {row} of output {name!r} is {actual[row]}, training says {reference[row]}{allowed}"
             )
 
 
@@ -236,20 +238,20 @@ def as_outputs(
     Raises:
         DefinitionError: naming the output whose expected values are missing or have another shape.
     """
-    given = expected if isinstance(expected, Mapping) else {prediction_tensor: expected}
+    outputs = expected if isinstance(expected, Mapping) else {prediction_tensor: expected}
     specs = {spec.name: spec for spec in signature.outputs}
-    if strange := given.keys() - specs.keys():
+    if strange := outputs.keys() - specs.keys():
         raise DefinitionError(
             f"expected: the model has no output {', '.join(sorted(strange))}; it has {', '.join(specs)}"
         )
-    if prediction_tensor not in given:
+    if prediction_tensor not in outputs:
         raise DefinitionError(f"expected: the values of output {prediction_tensor!r} are missing")
     for name, step in (readers or {}).items():
-        if name not in given:
+        if name not in outputs:
             raise DefinitionError(
                 f"expected: the values of output {name!r} are missing, which {step} reads; give a dict by output"
             )
-    return {name: _as_output(specs[name], values, rows) for name, values in given.items()}
+    return {name: _as_output(specs[name], values, rows) for name, values in outputs.items()}
 
 
 def _as_output(spec: TensorSpec, values: Any, rows: int) -> NDArray[Any]:
@@ -257,11 +259,11 @@ def _as_output(spec: TensorSpec, values: Any, rows: int) -> NDArray[Any]:
     if array.ndim in (1, 2) and len(spec.shape) in (1, 2) and array.size == len(array):
         # one value per row, with or without an axis of its own
         array = array.reshape((len(array), 1)[: len(spec.shape)])
-    wanted = (rows, *spec.shape[1:]) if spec.shape else (rows, *array.shape[1:])
-    fits = array.ndim == len(wanted) and all(size in (-1, have) for size, have in zip(wanted, array.shape, strict=True))
+    shape = (rows, *spec.shape[1:]) if spec.shape else (rows, *array.shape[1:])
+    fits = array.ndim == len(shape) and all(size in (-1, have) for size, have in zip(shape, array.shape, strict=True))
     if not fits:
         raise DefinitionError(
-            f"expected: output {spec.name!r} has shape {np.shape(values)}; for {rows} golden rows it must be {wanted}"
+            f"expected: output {spec.name!r} has shape {np.shape(values)}; for {rows} golden rows it must be {shape}"
         )
     return array.astype(np.dtype(spec.dtype))
 

@@ -79,27 +79,30 @@ async def materialize(
         source = _open(table)
         _check_columns(view, source.schema, event_time)
     layout = RowLayout(view)
-    seen: dict[bytes, int] = {}
+    latest: dict[bytes, int] = {}
     newer: set[bytes] = set()
-    done = Summary(0, 0, np.datetime64("NaT", "us"))
+    summary = Summary(0, 0, np.datetime64("NaT", "us"))
     names = [*view.keys, *(feature.name for feature in view.features), event_time]
     for batch in map(_without_views, source.to_batches(columns=names, batch_size=ROWS_PER_BATCH)):
         if not batch.num_rows:
             continue
         with _naming(table):
-            times = _event_times(batch, event_time, done.rows_read)
-            keys = layout.keys([_key(batch, name, done.rows_read) for name in view.keys])
-            newest = _newest(keys, times, seen)
-            packed = _pack(layout, batch, times, newest, done.rows_read)
+            times = _event_times(batch, event_time, summary.rows_read)
+            keys = layout.keys([_key(batch, name, summary.rows_read) for name in view.keys])
+            newest = _newest(keys, times, latest)
+            packed = _pack(layout, batch, times, newest, summary.rows_read)
         written = [keys[index] for index in newest]
         newer.difference_update(written)
         newer.update(await store.put(zip(written, packed, strict=True), overwrite=overwrite))
-        done = Summary(
-            done.rows_read + batch.num_rows, len(seen) - len(newer), np.fmax(done.newest, times.max()), len(newer)
+        summary = Summary(
+            summary.rows_read + batch.num_rows,
+            len(latest) - len(newer),
+            np.fmax(summary.newest, times.max()),
+            len(newer),
         )
         if progress is not None:
-            progress(done)
-    return done
+            progress(summary)
+    return summary
 
 
 def check_table(view: FeatureView, table: Source, *, event_time: str = EVENT_TIME) -> None:
@@ -226,13 +229,13 @@ def _newest(keys: Sequence[bytes], times: Column, seen: dict[bytes, int]) -> lis
 
     Of rows with the same event time the last one counts.
     """
-    found: dict[bytes, int] = {}
+    newest_rows: dict[bytes, int] = {}
     for index, (key, time) in enumerate(zip(keys, times.astype(np.int64).tolist(), strict=True)):
         # 0 is 1970 and as good as any time: absence must be told from it
         if (before := seen.get(key)) is None or time >= before:
             seen[key] = time
-            found[key] = index
-    return list(found.values())
+            newest_rows[key] = index
+    return list(newest_rows.values())
 
 
 def _key(batch: pa.RecordBatch, name: str, first: int) -> Column:

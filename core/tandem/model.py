@@ -134,9 +134,9 @@ class Model:
         for use in self.views:
             for key in use.serving_keys:
                 if key not in self.contract.serving_keys:
-                    known = ", ".join(self.contract.serving_keys) or "none"
+                    serving_keys = ", ".join(self.contract.serving_keys) or "none"
                     raise DefinitionError(
-                        f"feature view {use.view.name!r} needs the serving key {key!r}; the model has {known}"
+                        f"feature view {use.view.name!r} needs the serving key {key!r}; the model has {serving_keys}"
                     )
         names = [use.name for use in self.views]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
@@ -147,15 +147,15 @@ class Model:
     def _check_inputs(self) -> None:
         if not self._input_list():
             raise DefinitionError(f"model {self.name!r} has no inputs")
-        known = self.given_columns | {transform.name for transform in self.on_demand}
+        columns = self.given_columns | {transform.name for transform in self.on_demand}
         for source in self._input_list():
             missing = [source] if isinstance(source, str) else [] if isinstance(source, OnDemand) else source.inputs
             for name in missing:
-                if name not in known:
+                if name not in columns:
                     raise DefinitionError(f"model {self.name!r} reads {name!r}, which nothing provides")
             check_name(input_name(source), "model input")
-        given = [input_name(source) for source in self._input_list()]
-        if repeated := sorted({name for name in given if given.count(name) > 1}):
+        input_names = [input_name(source) for source in self._input_list()]
+        if repeated := sorted({name for name in input_names if input_names.count(name) > 1}):
             raise DefinitionError(f"model {self.name!r} has {', '.join(repeated)} twice among its inputs")
 
 
@@ -174,8 +174,8 @@ def _fields(fields: Mapping[str, Field | FieldType]) -> dict[str, Field]:
 
 
 def _unique(transforms: Iterable[Any]) -> list[Any]:
-    found: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for transform in transforms:
-        if found.setdefault(transform.name, transform) is not transform and found[transform.name] != transform:
+        if by_name.setdefault(transform.name, transform) is not transform and by_name[transform.name] != transform:
             raise DefinitionError(f"two transforms are called {transform.name!r}")
-    return list(found.values())
+    return list(by_name.values())

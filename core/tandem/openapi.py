@@ -187,11 +187,11 @@ def _tensor_schemas(contract: Contract) -> dict[str, Any]:
     inputs = [_tensor(name, field, datatypes(field.type)) for name, field in contract.inputs.items()]
     outputs = [_tensor(name, field, datatypes(field.type)[:1]) for name, field in contract.answers.items()]
     text = {"type": "string"}
-    asked = _object({"name": {"enum": [*contract.answers, "degraded"]}})
+    output = _object({"name": {"enum": [*contract.answers, "degraded"]}})
     return {
         "InferRequest": _object(
             {"inputs": {"type": "array", "minItems": 1, "items": {"oneOf": inputs}}},
-            {"id": text, "parameters": {"type": "object"}, "outputs": {"type": "array", "items": asked}},
+            {"id": text, "parameters": {"type": "object"}, "outputs": {"type": "array", "items": output}},
         ),
         "InferResponse": _object(
             {

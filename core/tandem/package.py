@@ -114,7 +114,7 @@ def import_model(location: Path, entry_point: str) -> Model:
     module_name, _, attribute = entry_point.partition(":")
     top = module_name.partition(".")[0]
     with _importing:
-        others = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == top}
+        earlier_modules = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == top}
         sys.path.insert(0, str(location))
         importlib.invalidate_caches()
         try:
@@ -126,7 +126,7 @@ def import_model(location: Path, entry_point: str) -> Model:
             for name in list(sys.modules):
                 if name.partition(".")[0] == top:
                     del sys.modules[name]
-            sys.modules.update(others)
+            sys.modules.update(earlier_modules)
     if not isinstance(model, Model):
         raise DefinitionError(
             f"{entry_point} is {'missing' if model is None else f'a {type(model).__name__}'}, not a tandem.Model"

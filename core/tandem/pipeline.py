@@ -252,8 +252,8 @@ class _Filler:
             return
         for (name, own), filler in zip(self.names, self.fillers, strict=True):
             null = view.nulls.get(own)
-            kept = usable if null is None else usable & ~null
-            filled = np.where(kept[:, None] if filler.ndim else kept, view.columns[own], filler)
+            present = usable if null is None else usable & ~null
+            filled = np.where(present[:, None] if filler.ndim else present, view.columns[own], filler)
             features.columns[name] = np.ascontiguousarray(filled)
         if not all_usable:
             self._report(features, np.flatnonzero(~usable).tolist(), np.isnat(view.event_time), request)
@@ -285,9 +285,9 @@ class _Filler:
     def _refusal(self, row: int, reason: Reason, request: Columns) -> NotFound:
         keys = self.use.serving_keys
         entity = ", ".join(f"{name}={request[name][row]}" for name in keys)
-        found = "nothing" if reason == "missing" else "only outdated values"
+        content = "nothing" if reason == "missing" else "only outdated values"
         return NotFound(
-            f"feature view {self.use.name!r} has {found} for {entity}, and no default for {self.required[0]!r}",
+            f"feature view {self.use.name!r} has {content} for {entity}, and no default for {self.required[0]!r}",
             code="entity_not_found" if reason == "missing" else "entity_stale",
             details=[{"row": row, "field": name, "rule": f"must be known to {self.use.name}"} for name in keys],
         )
@@ -356,12 +356,12 @@ class _Assembly:
 
 def widths(model: Model, columns: Columns) -> dict[str, int | None]:
     """For each model input, its number of elements per row; None for a plain column."""
-    found: dict[str, int | None] = {}
+    width_of: dict[str, int | None] = {}
     for inputs in model.inputs.values():
         for source in inputs:
             column = columns[input_name(source)]
-            found[input_name(source)] = None if column.ndim == 1 else column.shape[1]
-    return found
+            width_of[input_name(source)] = None if column.ndim == 1 else column.shape[1]
+    return width_of
 
 
 def _chosen(prediction: Prediction, output: NDArray[Any]) -> NDArray[Any]:

@@ -61,7 +61,7 @@ class RowReader:
         """A column for each field of the contract; where a client left it out, its filler."""
         values = zip(*map(self._values, rows), strict=True)
         return {
-            name: reader.column(given) for name, reader, given in zip(self._names, self._readers, values, strict=True)
+            name: reader.column(cells) for name, reader, cells in zip(self._names, self._readers, values, strict=True)
         }
 
     def plain(self, row: Any) -> Any:
@@ -90,12 +90,12 @@ class RowReader:
         Args:
             rows: Rows as JSON has them.
         """
-        found: list[Violation] = []
+        violations: list[Violation] = []
         for index, row in enumerate(rows):
-            found += self._row_violations(index, row)
-            if len(found) >= MAX_VIOLATIONS:
+            violations += self._row_violations(index, row)
+            if len(violations) >= MAX_VIOLATIONS:
                 break
-        return found[:MAX_VIOLATIONS]
+        return violations[:MAX_VIOLATIONS]
 
     def as_of(self, columns: Mapping[str, Column], now: np.datetime64) -> Column:
         """The as-of column: the contract's field, and the time of arrival where there is none."""
@@ -103,9 +103,9 @@ class RowReader:
             arrival = np.empty(len(next(iter(columns.values()))), "datetime64[us]")
             arrival.fill(now)
             return arrival
-        given = columns[self.contract.as_of]
-        absent = np.isnat(given)
-        return np.where(absent, now, given) if np.count_nonzero(absent) else given
+        times = columns[self.contract.as_of]
+        absent = np.isnat(times)
+        return np.where(absent, now, times) if np.count_nonzero(absent) else times
 
     def _row_violations(self, index: int, row: Any) -> Iterable[Violation]:
         if not isinstance(row, Mapping):
@@ -178,12 +178,12 @@ def check_columns(contract: Contract, columns: Mapping[str, Column]) -> None:
     Raises:
         ContractViolation: with the first hundred broken rules.
     """
-    found: list[Violation] = []
+    violations: list[Violation] = []
     for name, field in contract.inputs.items():
         for rule, wrong in _broken(field, columns[name]):
-            found += [Violation(int(row), name, rule) for row in np.flatnonzero(wrong)[:MAX_VIOLATIONS]]
-    if found:
-        raise ContractViolation(sorted(found, key=lambda violation: violation.row or 0)[:MAX_VIOLATIONS])
+            violations += [Violation(int(row), name, rule) for row in np.flatnonzero(wrong)[:MAX_VIOLATIONS]]
+    if violations:
+        raise ContractViolation(sorted(violations, key=lambda violation: violation.row or 0)[:MAX_VIOLATIONS])
 
 
 def json_values(column: Column) -> list[Any]:

@@ -162,12 +162,12 @@ def prediction_tensor(model: Model, outputs: Sequence[TensorSpec]) -> str:
     prediction = model.contract.prediction
     if prediction.tensor is None and len(names) == 1:
         return names[0]
-    wanted = prediction.tensor or prediction.name
-    if wanted not in names:
+    target = prediction.tensor or prediction.name
+    if target not in names:
         raise DefinitionError(
             f"prediction {prediction.name!r}: name its output with tensor=, one of {', '.join(names)}"
         )
-    return wanted
+    return target
 
 
 def column_names(name: str, width: int | None) -> tuple[str, ...]:
@@ -177,13 +177,17 @@ def column_names(name: str, width: int | None) -> tuple[str, ...]:
 
 def _fill(tensor: TensorSpec, columns: tuple[str, ...]) -> TensorSpec:
     """An input of the graph with its columns, if these fit it."""
-    what = f"input {tensor.name!r} of the ONNX model"
+    subject = f"input {tensor.name!r} of the ONNX model"
     if len(tensor.shape) not in (1, 2) or tensor.width not in (None, -1, len(columns)):
-        raise DefinitionError(f"{what} has shape {tensor.shape}, the model package gives it {len(columns)} column(s)")
+        raise DefinitionError(
+            f"{subject} has shape {tensor.shape}, the model package gives it {len(columns)} column(s)"
+        )
     if tensor.shape[0] != -1:
-        raise DefinitionError(f"{what} takes exactly {tensor.shape[0]} row(s); export it with a free first dimension")
+        raise DefinitionError(
+            f"{subject} takes exactly {tensor.shape[0]} row(s); export it with a free first dimension"
+        )
     if tensor.width is None and len(columns) != 1:
-        raise DefinitionError(f"{what} takes one column, not {len(columns)}")
+        raise DefinitionError(f"{subject} takes one column, not {len(columns)}")
     return TensorSpec(tensor.name, tensor.dtype, columns, (-1,) if tensor.width is None else (-1, len(columns)))
 
 

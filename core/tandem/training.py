@@ -114,16 +114,16 @@ def fit_state(transform: BoundTransform, columns: Mapping[str, Column]) -> State
     """
     if transform.fit is None:
         return {}
-    found = transform.fit(*(columns[name] for name in transform.inputs))
-    if not isinstance(found, Mapping):
-        raise DefinitionError(f"{transform.name}: fit must return a dict of state, not {type(found).__name__}")
-    if strange := found.keys() - set(transform.state_names):
+    result = transform.fit(*(columns[name] for name in transform.inputs))
+    if not isinstance(result, Mapping):
+        raise DefinitionError(f"{transform.name}: fit must return a dict of state, not {type(result).__name__}")
+    if strange := result.keys() - set(transform.state_names):
         raise DefinitionError(
             f"{transform.name}: fit returns {', '.join(sorted(strange))}, which the transform does not read"
         )
-    if lacking := transform.required_state - found.keys():
+    if lacking := transform.required_state - result.keys():
         raise DefinitionError(f"{transform.name}: fit does not return {', '.join(sorted(lacking))}")
-    state = {name: plain_state(transform.name, name, value) for name, value in found.items()}
+    state = {name: plain_state(transform.name, name, value) for name, value in result.items()}
     try:
         check_finite(transform.name, state)
     except DefinitionError as error:
@@ -222,7 +222,7 @@ def _as_of(model: Model, request: Columns, columns: Mapping[str, Any]) -> Column
 def _view_columns(use: ViewUse, columns: Mapping[str, Any], as_of: Column) -> ViewColumns:
     time = f"{use.name}_event_time"
     event_time = _moments(time, columns[time]) if time in columns else as_of
-    known = ~np.isnat(event_time)
+    has_time = ~np.isnat(event_time)
     features: Columns = {}
     nulls: Columns = {}
     for feature in use.view.features:
@@ -231,7 +231,7 @@ def _view_columns(use: ViewUse, columns: Mapping[str, Any], as_of: Column) -> Vi
             raise DefinitionError(missing_column(name, columns, of=f" of feature view {use.name!r}"))
         features[feature.name], null = read_column(name, columns[name], feature.type)
         # of an entity without a row nothing is stored, not even a null
-        if null is None or not (null := null & known).any():
+        if null is None or not (null := null & has_time).any():
             continue
         if not feature.nullable:
             raise DefinitionError(

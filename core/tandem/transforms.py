@@ -208,21 +208,21 @@ def order(transforms: Sequence[T], given: frozenset[str] | set[str]) -> list[T]:
     Raises:
         DefinitionError: naming the transform and the input that nothing provides, or the transforms in a circle.
     """
-    known = set(given)
-    left = list(transforms)
+    available = set(given)
+    pending = list(transforms)
     ordered: list[T] = []
-    while left:
-        ready = [transform for transform in left if known.issuperset(transform.inputs)]
+    while pending:
+        ready = [transform for transform in pending if available.issuperset(transform.inputs)]
         if not ready:
-            names = {transform.name for transform in left}
-            for transform in left:
+            names = {transform.name for transform in pending}
+            for transform in pending:
                 for missing in transform.inputs:
-                    if missing not in known | names:
+                    if missing not in available | names:
                         raise DefinitionError(f"{transform.name} reads {missing!r}, which nothing provides")
             raise DefinitionError(f"transforms read each other in a circle: {', '.join(sorted(names))}")
         ordered += ready
-        known |= {transform.name for transform in ready}
-        left = [transform for transform in left if transform not in ready]
+        available |= {transform.name for transform in ready}
+        pending = [transform for transform in pending if transform not in ready]
     return ordered
 
 
@@ -274,8 +274,8 @@ def checked(name: str, result: Any, rows: int) -> Any:
     # subclasses such as masked arrays would not reach the model as they are
     if type(result) is np.ndarray and result.ndim and len(result) == rows:
         return result
-    found = f"{type(result).__name__} {getattr(result, 'shape', '')}".rstrip()
-    raise DefinitionError(f"{name} must return an array of {rows} rows, not {found}")
+    outcome = f"{type(result).__name__} {getattr(result, 'shape', '')}".rstrip()
+    raise DefinitionError(f"{name} must return an array of {rows} rows, not {outcome}")
 
 
 def check_row_independence(transform: Transform, columns: Mapping[str, Column], state: Mapping[str, Any]) -> None:
@@ -300,8 +300,8 @@ def check_row_independence(transform: Transform, columns: Mapping[str, Column], 
         for selection in selections:
             if not len(selection):
                 continue
-            given = {name: np.ascontiguousarray(columns[name][selection]) for name in transform.inputs}
-            differs = ~_equal(call(transform, given, state), whole[selection])
+            arguments = {name: np.ascontiguousarray(columns[name][selection]) for name in transform.inputs}
+            differs = ~_equal(call(transform, arguments, state), whole[selection])
             if differs.any():
                 row = int(selection[np.flatnonzero(differs)[0]])
                 raise DefinitionError(

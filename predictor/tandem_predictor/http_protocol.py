@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from tandem.errors import RequestError
-from tandem.oip.http1 import Http1Protocol, Refusal
+from tandem.oip.http1 import Http1Protocol
+from tandem.oip.http1_answers import Refusal
 from tandem.oip.uploads import Uploads
 
 

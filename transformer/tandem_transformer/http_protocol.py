@@ -14,7 +14,8 @@ from http import HTTPStatus
 from typing import Any
 
 from tandem.errors import RequestError
-from tandem.oip.http1 import Http1Protocol, Refusal
+from tandem.oip.http1 import Http1Protocol
+from tandem.oip.http1_answers import Refusal
 from tandem.oip.uploads import Uploads
 from tandem_transformer.exchange import Exchange, Headers, HttpResponse, error_reply, log_error, request_id_of
 from tandem_transformer.http import PredictEndpoint

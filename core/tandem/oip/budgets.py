@@ -1,8 +1,42 @@
-"""What one connection may cost a server, and all connections together."""
+"""What one connection may cost a server, and all connections together.
+
+Costs are counted in units of about 3 µs, which is what a control frame takes. A call that is given up takes thirty; a
+byte of headers in Huffman's code takes 0.19 µs. An answer pays for ten calls that are given up, and for its own
+headers: so a gateway whose clients give up calls goes on, as does a client with long headers. What a connection has not
+earned comes out of a budget that all connections share, a hundredth of the processor.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
+
+WINDOW_COST: Final = 3
+"""Of a frame that makes room for one stream."""
+
+STREAMS_PER_UNIT: Final = 16
+"""How many streams a frame that concerns all of them looks at for the cost of one unit."""
+
+SHORT_DATA: Final = 2**8
+"""Bytes below which a frame of data brings its call no further."""
+
+RESET_COST: Final = 30
+"""Of a call that is given up."""
+
+ANSWER_EARNS: Final = 300
+"""What an answer pays for, besides its own headers."""
+
+FREE_HEADERS: Final = 2**9
+"""Bytes of a header block that cost nothing; of a longer one all do."""
+
+_HEADERS_PER_UNIT: Final = 16
+_FIRST: Final = 200
+_MOST_SAVED: Final = 30_000
+_PER_S: Final = 100
+_SHARED: Final = 600
+_SHARED_PER_S: Final = 3000
+_LEAST_WAIT_S: Final = 0.02
+_LONGEST_WAIT_S: Final = 1.0
 
 
 class Allowance:
@@ -28,8 +62,8 @@ class Allowance:
 
     def earn(self, amount: float) -> None:
         """Useful work has been done."""
-        left = self._left + amount
-        self._left = left if left < self._capacity else self._capacity
+        balance = self._left + amount
+        self._left = balance if balance < self._capacity else self._capacity
 
     def spend(self, amount: float) -> float:
         """Spend as much of an amount as there is, and return the rest; the clock is read only where there is one."""
@@ -51,6 +85,47 @@ class Allowance:
         now = self._clock()
         self._left = min(self._capacity, self._left + (now - self._since) * self._per_second)
         self._since = now
+
+
+class Overhead(Allowance):
+    """What a client's frames may cost that bring no call forward.
+
+    Args:
+        shared: From :func:`shared_overhead`, of all connections.
+        clock: Seconds.
+    """
+
+    __slots__ = ("_shared",)
+
+    def __init__(self, shared: Allowance, clock: Callable[[], float]) -> None:
+        super().__init__(_MOST_SAVED, _PER_S, clock, first=_FIRST)
+        self._shared = shared
+
+    def charge(self, cost: float) -> float:
+        """Spend what the connection has earned, and what is beyond that of what all share.
+
+        Returns:
+            Seconds for which no more is to be taken of this connection. It is not cut off: its client would come back
+            with a new one.
+        """
+        missing = self.spend(cost)
+        if missing and (seconds := self._shared.owe(missing)):
+            return min(max(seconds, _LEAST_WAIT_S), _LONGEST_WAIT_S)
+        return 0.0
+
+
+def shared_overhead(clock: Callable[[], float]) -> Allowance:
+    """What the connections of a server may cost together beyond what each has earned.
+
+    Args:
+        clock: Seconds.
+    """
+    return Allowance(_SHARED, _SHARED_PER_S, clock)
+
+
+def headers_cost(size: int) -> int:
+    """Cost of reading a header block of so many bytes."""
+    return size // _HEADERS_PER_UNIT if size > FREE_HEADERS else 0
 
 
 class Backlog:
@@ -90,5 +165,5 @@ class Backlog:
 
     def release(self, holder: object) -> None:
         """A holder has nothing any more."""
-        if (held := self._holders.pop(holder, None)) is not None:
-            self.size -= held[0]
+        if (entry := self._holders.pop(holder, None)) is not None:
+            self.size -= entry[0]

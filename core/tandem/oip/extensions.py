@@ -50,7 +50,7 @@ class Statistics:
         of requests, so a batch counts once for each of its requests, of which all batches are taken to have the same
         number.
         """
-        each = self.answered / self.executions if self.executions else 0.0
+        batch_size = self.answered / self.executions if self.executions else 0.0
         return {
             "name": name,
             "version": version if version.isdecimal() else "1",
@@ -61,9 +61,9 @@ class Statistics:
                 "success": _duration(self.answered, self.answered_s),
                 "fail": _duration(self.refused, self.refused_s),
                 "queue": _duration(self.answered, self.queue_s),
-                "compute_input": _duration(self.answered, self.input_s * each),
-                "compute_infer": _duration(self.answered, self.infer_s * each),
-                "compute_output": _duration(self.answered, self.output_s * each),
+                "compute_input": _duration(self.answered, self.input_s * batch_size),
+                "compute_infer": _duration(self.answered, self.infer_s * batch_size),
+                "compute_output": _duration(self.answered, self.output_s * batch_size),
                 "cache_hit": _duration(0, 0.0),
                 "cache_miss": _duration(0, 0.0),
             },

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from tandem.oip import protobuf
-from tandem.oip.budgets import Allowance, Backlog
-from tandem.oip.grpc_connection import ServingConnection, shared_overhead
+from tandem.oip.budgets import Allowance, Backlog, shared_overhead
+from tandem.oip.grpc_connection import ServingConnection
 from tandem.oip.grpc_methods import CallContext, Method, StreamHandler
 from tandem.oip.health import SERVICE as HEALTH
 from tandem.oip.health import Health

@@ -74,16 +74,16 @@ class Health:
             MalformedRequest: The message is none.
         """
         name = protobuf.parse(pb.HealthCheckRequest, await anext(messages, b"")).service
-        told = None
+        last_status = None
         while not self._closed:
             change = self._change
             status = self._status(name)
-            if status != told:
-                told = status
+            if status != last_status:
+                last_status = status
                 yield _response(status)
             else:
                 await change.wait()
-        if told != self._status(name):
+        if last_status != self._status(name):
             yield _response(self._status(name))
         raise Unavailable("the server is stopping")
 

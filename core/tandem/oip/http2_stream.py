@@ -20,7 +20,7 @@ class Stream:
         content: Received so far.
         ended: The other end has said all.
         waits: How often it has been seen to wait for the other end.
-        cost: What reading its headers has cost, in units of :mod:`tandem.oip.grpc_connection`.
+        cost: What reading its headers has cost, in units of :mod:`tandem.oip.budgets`.
     """
 
     number: int
@@ -39,3 +39,9 @@ class Stream:
     def left(self) -> int:
         """Bytes that have not been sent."""
         return len(self.unsent) - self.offset
+
+    def receive(self, content: bytes) -> None:
+        """Add to what was received."""
+        if isinstance(self.content, bytes):
+            self.content = bytearray(self.content)
+        self.content += content

@@ -240,8 +240,8 @@ def _drop_escaped(quotes: Flags, slash: Flags, before: int) -> int:
     """
     places = np.arange(len(slash))
     # the last place up to each that has no backslash
-    other = np.maximum.accumulate(np.where(slash, -1 - before, places))
-    run = places - other
+    breaks = np.maximum.accumulate(np.where(slash, -1 - before, places))
+    run = places - breaks
     preceding: Any = np.concatenate(([before], run[:-1]))
     quotes &= (preceding & 1) == 0
     return int(run[-1])

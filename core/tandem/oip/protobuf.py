@@ -172,9 +172,9 @@ def _decode_contents(header: Any) -> Tensor:
     field = _CONTENTS.get(datatype)
     if field is None:
         raise malformed(name, f"{datatype} has no typed contents; send raw contents")
-    for other, _ in header.contents.ListFields():
-        if other.name != field:
-            raise malformed(name, f"{datatype} belongs into {field}, not into {other.name}")
+    for tensor_field, _ in header.contents.ListFields():
+        if tensor_field.name != field:
+            raise malformed(name, f"{datatype} belongs into {field}, not into {tensor_field.name}")
     values = getattr(header.contents, field)
     if len(values) != count:
         raise malformed(name, f"{len(values)} values, shape {list(shape)} takes {count}")

@@ -46,8 +46,8 @@ def _answer(request: pb.ServerReflectionRequest) -> dict[str, Any]:
         return _error(_NOT_FOUND, "nothing is extended here")
     if kind == "all_extension_numbers_of_type":
         name = request.all_extension_numbers_of_type
-        known = name in _BY_SYMBOL
-        return {"all_extension_numbers_response": {"base_type_name": name}} if known else _error(_NOT_FOUND, name)
+        is_message = name in _BY_SYMBOL
+        return {"all_extension_numbers_response": {"base_type_name": name}} if is_message else _error(_NOT_FOUND, name)
     return _error(_INVALID_ARGUMENT, "the request asks nothing that is known here")
 
 

@@ -191,9 +191,9 @@ def _binary_outputs(request: InferRequest | None) -> bool | Collection[str]:
     default = bool(request.parameters.get("binary_data_output"))
     if not request.outputs:
         return default
-    wanted = {output.name for output in request.outputs if output.parameters.get("binary_data", default)}
+    binary = {output.name for output in request.outputs if output.parameters.get("binary_data", default)}
     # an output that comes unasked takes the form of the others: some clients cannot read both forms in one body
-    return len(wanted) == len(request.outputs) or wanted
+    return len(binary) == len(request.outputs) or binary
 
 
 def _decode_header(

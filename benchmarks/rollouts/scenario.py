@@ -12,14 +12,14 @@ from typing import Literal, TypedDict, Unpack
 from benchmarks.rollouts.argo import Argo
 from benchmarks.rollouts.flagger import Flagger
 from benchmarks.rollouts.sprt import Sprt
+from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
+from tandem_rollout.api.fields import seconds
+from tandem_rollout.api.strategy import Canary
 from tandem_rollout.engine.schedule import Schedule, Step
-from tandem_rollout.fields import seconds
-from tandem_rollout.gates import DEFAULT_METRICS, Metric
 from tandem_rollout.simulation.lies import Lies
 from tandem_rollout.simulation.outage import Outage
 from tandem_rollout.simulation.rollouts import Case, Rule
 from tandem_rollout.simulation.traffic import Bins, Change, Incidents, Rates, Times, Traffic, tilted
-from tandem_rollout.strategy import Canary
 
 Truth = Literal["good", "between", "bad"]
 
@@ -181,7 +181,7 @@ def _case(
 
 
 def _at(weight: int, timeout: float = HORIZON, holdback: int = HOLDBACK) -> Schedule:
-    steps = (Step(weight=weight, hold=INTERVAL),)
+    steps = (Step(weight=weight, min_duration=INTERVAL),)
     return Schedule(steps=steps, timeout=timeout, bake=BAKE, holdback=holdback)
 
 
@@ -356,7 +356,7 @@ def _together() -> Iterator[Scenario]:
 
 def _steps() -> Iterator[Scenario]:
     """Steps of 1, 5, 20 and 50 %, five minutes each at least."""
-    steps = tuple(Step(weight=weight, hold=300.0) for weight in (1, 5, 20, 50))
+    steps = tuple(Step(weight=weight, min_duration=300.0) for weight in (1, 5, 20, 50))
     for ratio in (1.0, 2.0, 5.0):
         plain = _case(0.005, ratio)
         case = Case(
@@ -371,7 +371,7 @@ def _steps() -> Iterator[Scenario]:
 
 def _changes() -> Iterator[Scenario]:
     """What happens in the three seconds after a change of the weight, and at no other time; steps of a minute."""
-    steps = tuple(Step(weight=weight, hold=60.0) for weight in (5, 20, 50))
+    steps = tuple(Step(weight=weight, min_duration=60.0) for weight in (5, 20, 50))
     schedule = Schedule(steps=steps, timeout=HORIZON, bake=BAKE, holdback=HOLDBACK)
     kinds: tuple[tuple[str, Truth, Change], ...] = (
         ("the canary fails for 3 s", "bad", Change(rate=1.0, arms="canary")),

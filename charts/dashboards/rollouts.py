@@ -50,14 +50,14 @@ _ROLLOUTS: Final = (
         width=12,
     ),
 )
-_UNDER_WAY: Final = f'tandem_rollout_run_state{{{_WHERE},state!~"Promoted|Aborted|RolledBack|Concluded"}} == 1'
+_UNDER_WAY: Final = f'tandem_rollout_run_state{{{_WHERE},state!~"Promoted|Aborted|RolledBack|Completed"}} == 1'
 _RUNS: Final = (
     Panel("Under way", ((f"count ({_UNDER_WAY}) or vector(0)", "under way"),), kind="stat", width=4),
     Panel(
         "Wait for a person",
         (
             (
-                f'count (tandem_rollout_run_state{{{_WHERE},state=~"Gated|Paused"}} == 1) or vector(0)',
+                f'count (tandem_rollout_run_state{{{_WHERE},state=~"AwaitingApproval|Paused"}} == 1) or vector(0)',
                 "wait",
             ),
         ),

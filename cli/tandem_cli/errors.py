@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from tandem import BundleError, DefinitionError, StoreError, TandemError
 from tandem_cli.output import Console
-from tandem_rollout.fields import InvalidSpecError
+from tandem_rollout.api.fields import InvalidSpecError
 
 FAILED = 1
 """Exit code: a check failed, or an error occurred."""

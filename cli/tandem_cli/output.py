@@ -11,7 +11,7 @@ import rich.console
 import typer
 from rich.segment import Segment
 
-from tandem_rollout.one_line import CONTROLS, printable
+from tandem_rollout.api.text import CONTROLS, printable
 
 
 class Format(StrEnum):

@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from tandem_rollout import API_VERSION, KIND
-from tandem_rollout.fields import InvalidSpecError
+from tandem_rollout.api.fields import InvalidSpecError
 
 
 class _Dumper(yaml.SafeDumper):

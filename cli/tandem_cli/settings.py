@@ -15,7 +15,7 @@ from tandem.package import ModelPackage
 from tandem_cli.features import tables_of, views_of
 from tandem_cli.local import StackError, manifest
 from tandem_cli.variants import stated_weights
-from tandem_rollout.messages import did_you_mean
+from tandem_rollout.api.messages import did_you_mean
 
 SETTINGS: Final = ("model", "train", "bundles", "features", "weights", "rollout")
 """Keys of ``[tool.tandem]``."""

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tandem_cli.local import StackError
 from tandem_cli.local.manifest import build_manifest, rollout_name, with_version
-from tandem_rollout.fields import RolloutName
-from tandem_rollout.manifest import parse
+from tandem_rollout.api.fields import RolloutName
+from tandem_rollout.api.manifest import parse
 
 
 def made(settings: dict[str, Any] | None = None) -> dict[str, Any]:

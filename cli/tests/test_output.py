@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from tandem_cli.output import Console, print_json
-from tandem_rollout.one_line import CONTROLS
+from tandem_rollout.api.text import CONTROLS
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202ereversed\r"
 

@@ -6,8 +6,8 @@ from tandem_cli.local.progress import heading, verdicts
 from tandem_cli.local.runner import Moment
 from tandem_rollout.analysis.judge import Line
 from tandem_rollout.analysis.verdict import Verdict
+from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.engine.run import Run
-from tandem_rollout.status import RolloutStatus
 
 LINES = (
     Line(

@@ -26,7 +26,7 @@ BEFORE: Final = 6_000
 ROLLOUT: Final[dict[str, Any]] = {
     "strategy": {
         "canary": {
-            "steps": [{"weight": 10, "hold": "3s", "pause": True}, {"weight": 50, "hold": "3s"}],
+            "steps": [{"weight": 10, "minDuration": "3s", "pause": True}, {"weight": 50, "minDuration": "3s"}],
             "bake": "3s",
             "progressDeadline": "30s",
         }
@@ -76,8 +76,8 @@ class Shipment:
             console.rule(f"Canary of {canary}", align="left")
             console.print(f"$ tandem rollout start {runner.name} --version {canary}", markup=False)
             runner.ask("start", version=canary, comment="make demo")
-            await self._until(lambda: self._state in ("Gated", "Promoted", "Aborted"))
-            if self._state == "Gated":
+            await self._until(lambda: self._state in ("AwaitingApproval", "Promoted", "Aborted"))
+            if self._state == "AwaitingApproval":
                 await self._check_answers(trained, requests)
             await self._until(lambda: self._state in ("Promoted", "Aborted"))
         console.print(check_statuses(self.traffic.answers, faulty=canary if faulty else ""), soft_wrap=True)
@@ -95,8 +95,8 @@ class Shipment:
         def answers() -> list[Answer]:
             return [answer for answer in self.traffic.answers if answer.weights == weights]
 
-        await self._until(lambda: self._state != "Gated" or len(answers()) >= requests)
-        if self._state != "Gated":
+        await self._until(lambda: self._state != "AwaitingApproval" or len(answers()) >= requests)
+        if self._state != "AwaitingApproval":
             return
         console, sample = self._console, answers()
         console.print(examples(self._races, sample))
@@ -131,7 +131,11 @@ class Shipment:
         self._heading = text
         self._console.print(text, soft_wrap=True, markup=False)
         # once stable gets no requests, there is no comparison
-        if moment.run is not None and moment.run.state in ("Gated", "Scaling", "Aborting") and moment.judgement.lines:
+        if (
+            moment.run is not None
+            and moment.run.state in ("AwaitingApproval", "Scaling", "Aborting")
+            and moment.judgement.lines
+        ):
             self._console.print(verdicts(moment.judgement.lines))
 
     @property

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from tandem import logs
-from tandem_rollout.platform import Platform
+from tandem_rollout.render.platform import Platform
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tandem_rollout.cause import Cause, Reason
+from tandem_rollout.api.cause import Cause, Reason
 
 WORDS: Final = frozenset({"message", "summary"})
 """Names of fields that only people read."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tandem_rollout.manifest import parse
-from tandem_rollout.spec import Rollout
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.api.spec import Rollout
 
 
 def manifest(**spec: Any) -> dict[str, Any]:

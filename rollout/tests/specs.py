@@ -222,7 +222,7 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
         "spec.autoscaling.predictor.scaleDownAfter: must be 1h at most",
     ),
     "duration without unit": (bundled(route={"timeout": "10"}), "spec.route.timeout: "),
-    "duration in days": (bundled(keepOldFor="1d"), "spec.keepOldFor: "),
+    "duration in days": (bundled(scaleDownDelay="1d"), "spec.scaleDownDelay: "),
     "no time to answer": (bundled(route={"timeout": "99ms"}), "spec.route.timeout: must be 100ms or more"),
     "host with a path": (bundled(route={"hostnames": ["models.example/v1"]}), "spec.route.hostnames[0]: "),
     "host in capitals": (bundled(route={"hostnames": ["Models.example"]}), "spec.route.hostnames[0]: "),

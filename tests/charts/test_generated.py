@@ -17,7 +17,7 @@ from tests.charts.rendered import CHARTS, MANIFESTS, ROOT, Objects, kustomize, o
 
 from tandem_cli.render import dump
 from tandem_rollout import KIND
-from tandem_rollout.crd import crds
+from tandem_rollout.api.crd import build_crds
 
 
 def script(path: Path) -> ModuleType:
@@ -42,7 +42,7 @@ def without_helm(each: Any) -> Any:
 
 
 def test_the_crd() -> None:
-    assert (CHARTS / "tandem" / "files" / "crd.yaml").read_text() == dump(crds()), "run make manifests"
+    assert (CHARTS / "tandem" / "files" / "crd.yaml").read_text() == dump(build_crds()), "run make manifests"
 
 
 def test_the_schema_of_the_model() -> None:

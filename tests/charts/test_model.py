@@ -18,10 +18,10 @@ import pytest
 import yaml
 from tests.charts.rendered import CHARTS, Objects, charts, one, template
 
-from tandem_rollout.fields import RolloutName
-from tandem_rollout.manifest import parse
-from tandem_rollout.platform import Platform
+from tandem_rollout.api.fields import RolloutName
+from tandem_rollout.api.manifest import parse
 from tandem_rollout.render import render
+from tandem_rollout.render.platform import Platform
 
 BUNDLE = {"image": "registry.example.com/athlete/time-estimator:v1"}
 PASSWORD = "redis://tandem:example-password@valkey.stores:6379/0"
@@ -292,7 +292,7 @@ def test_the_test_fails_with_what_the_gateway_says() -> None:
         ({"spec": {"variants": [{"name": "V1", "bundle": BUNDLE}]}}, "/spec/variants/0/name"),
         ({"spec": {"variants": [{"name": "v1"}]}}, "/spec/variants/0"),
         ({"spec": {"variants": [{"name": "v1", "bundle": BUNDLE, "weight": 0.5}]}}, "/spec/variants/0/weight"),
-        ({"spec": {"bundle": BUNDLE, "keepOldFor": "long"}}, "/spec/keepOldFor"),
+        ({"spec": {"bundle": BUNDLE, "scaleDownDelay": "long"}}, "/spec/scaleDownDelay"),
         ({"spec": {"bundle": BUNDLE, "autoscaling": {"transformer": {"replicas": 1}}}}, "'replicas'"),
         ({"bundle": BUNDLE}, "'bundle'"),
         ({"name": "Time"}, "/name"),

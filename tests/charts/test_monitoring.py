@@ -10,10 +10,10 @@ import helm_python
 import pytest
 from tests.charts.rendered import CHARTS, ROOT, charts, one, template
 
+from tandem_rollout.api.manifest import parse
 from tandem_rollout.controller.metrics import Metrics
-from tandem_rollout.manifest import parse
-from tandem_rollout.platform import Platform
 from tandem_rollout.render import render
+from tandem_rollout.render.platform import Platform
 
 _METRIC = re.compile(r"\b(?:tandem|nv|process|up)(?:_[a-z_]+)?\b(?=[{\[ )]|$)", re.MULTILINE)
 _LABELS = re.compile(r"(?:by|on|ignoring) \(([a-z_, ]+)\)")

@@ -12,11 +12,11 @@ import yaml
 from tests.charts.rendered import MANIFESTS, Objects, kustomize, one, overlays
 
 from tandem_rollout import KIND
-from tandem_rollout.engine.schedule import schedule
-from tandem_rollout.manifest import parse
-from tandem_rollout.platform import Platform
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.api.spec import Rollout
+from tandem_rollout.engine.schedule import build_schedule
 from tandem_rollout.render import render
-from tandem_rollout.spec import Rollout
+from tandem_rollout.render.platform import Platform
 
 COMPONENTS = sorted(path.name for path in (MANIFESTS / "components").iterdir())
 
@@ -77,7 +77,7 @@ def test_strategies() -> None:
 
 def test_the_canary_is_decided_on_evidence_and_by_a_person() -> None:
     spec = only("canary").spec
-    planned = schedule(spec)
+    planned = build_schedule(spec)
     assert planned is not None and spec.analysis is not None
     assert [(step.weight, step.gate) for step in planned.steps] == [(5, False), (25, True), (50, False)]
     assert planned.on_timeout == "pause"

@@ -12,9 +12,9 @@ import helm_python
 import pytest
 from tests.charts.rendered import CHARTS, Objects, charts, one, template, values_files
 
+from tandem_rollout.api.crd import build_crds
 from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSIONS, Permission
-from tandem_rollout.crd import crds
-from tandem_rollout.platform import Platform
+from tandem_rollout.render.platform import Platform
 from tandem_transformer.config import Config
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
@@ -131,7 +131,7 @@ def test_whoever_may_view_or_edit_a_namespace_may_do_so_with_rollouts() -> None:
 
 
 def test_the_crd_is_that_of_the_code() -> None:
-    for definition in crds():
+    for definition in build_crds():
         name = definition["metadata"]["name"]
         assert one(template("tandem"), "CustomResourceDefinition", name)["spec"] == definition["spec"]
 

@@ -21,7 +21,7 @@ from faults import SLOW_FINISH_S
 
 from tandem import Bundle
 from tandem_rollout.analysis.window import FOLLOWS_S
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.forecast import predicted_requests
 from tandem_rollout.simulation.traffic import Rates, Traffic, tilted
 
@@ -41,7 +41,7 @@ KNOWN = 6_000
 """Requests of stable that Prometheus has counted before a version is shipped: 5,000 tell what a slow one is."""
 
 FIRST, SECOND = 10, 50
-STEPS = [{"weight": FIRST, "hold": "45s"}, {"weight": SECOND, "hold": "15s"}]
+STEPS = [{"weight": FIRST, "minDuration": "45s"}, {"weight": SECOND, "minDuration": "15s"}]
 INTERVAL_S, WARMUP_S = 5.0, 10.0
 SCRAPES_S = 5.0
 """Seconds between two scrapes of the cluster's Prometheus."""
@@ -52,7 +52,7 @@ GATES: list[dict[str, Any]] = [
     {"type": "latency"},
     {"type": "degraded"},
     # by default it takes 1,000 rows, of which there are fewer before the second step: the first is to find it
-    {"type": "drift", "leastRequests": 300},
+    {"type": "drift", "minRequests": 300},
 ]
 ANALYSIS = {
     "interval": f"{INTERVAL_S:g}s",
@@ -85,7 +85,7 @@ def put(cluster: Cluster, version: str, gates: list[dict[str, Any]] = GATES) -> 
         "strategy": STRATEGY,
         "analysis": {**ANALYSIS, "metrics": gates},
         "autoscaling": SCALING,
-        "keepOldFor": "5s",
+        "scaleDownDelay": "5s",
     }
     apply([manifest(NAME, cluster.namespace, **spec)], cluster.namespace)
 
@@ -245,7 +245,7 @@ def ship(
         sent.wait_until(lambda: not items("pods", "monitoring", "app.kubernetes.io/managed-by=prometheus-operator"))
     put(cluster, version, gates)
     sent.wait_until(lambda: watched.run.get("number") == number + 1)
-    watched.until("Analysing")
+    watched.until("Analyzing")
     held(cluster, service, None)
     return watched
 
@@ -380,7 +380,7 @@ def test_without_prometheus_it_holds_and_without_a_controller_traffic_goes_on(
             sent.wait_until(functools.partial(_says, cluster, "provider-error"))
             sent.wait(RATE * 60)  # longer than the hold of its step
             assert watched.look()["weight"] == FIRST
-            assert watched.run["state"] == "Analysing"
+            assert watched.run["state"] == "Analyzing"
             controller(cluster, 0)
             sent.wait_until(lambda: not items("pods", SYSTEM, "app.kubernetes.io/component=controller"))
             sent.wait(RATE * 20)

@@ -39,7 +39,7 @@ def _rollout(cluster: Cluster) -> Iterator[None]:
 
 
 def put(cluster: Cluster, of: list[dict[str, Any]], **spec: Any) -> None:
-    apply([manifest(NAME, cluster.namespace, variants=of, keepOldFor="5s", **spec)], cluster.namespace)
+    apply([manifest(NAME, cluster.namespace, variants=of, scaleDownDelay="5s", **spec)], cluster.namespace)
 
 
 def kill() -> None:
@@ -144,8 +144,8 @@ def next_leader(process: str) -> str:
 
 
 def test_a_leader_that_is_killed_in_mid_promotion(cluster: Cluster, two: None) -> None:
-    steps = [{"weight": 10, "hold": "15s"}, {"weight": 50, "hold": "15s"}]
-    spec = {"keepOldFor": "5s", "strategy": {"canary": {"steps": steps, "bake": "15s"}}}
+    steps = [{"weight": 10, "minDuration": "15s"}, {"weight": 50, "minDuration": "15s"}]
+    spec = {"scaleDownDelay": "5s", "strategy": {"canary": {"steps": steps, "bake": "15s"}}}
 
     def ship(version: str) -> None:
         bundle = {"image": f"athlete:{version}"}

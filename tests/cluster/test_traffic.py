@@ -28,7 +28,7 @@ def load(cluster: Cluster, **options: Any) -> Load:
 
 
 def put(cluster: Cluster, **spec: Any) -> None:
-    apply([manifest(NAME, cluster.namespace, keepOldFor="15s", autoscaling=SCALING, **spec)], cluster.namespace)
+    apply([manifest(NAME, cluster.namespace, scaleDownDelay="15s", autoscaling=SCALING, **spec)], cluster.namespace)
 
 
 def nothing_lost(what: str, sent: Load) -> None:

@@ -16,11 +16,11 @@ import pytest
 import yaml
 
 from tandem_rollout import KIND
-from tandem_rollout.cause import Reason
+from tandem_rollout.api.cause import Reason
+from tandem_rollout.api.crd import build_crd
+from tandem_rollout.api.manifest import parse
 from tandem_rollout.controller.metrics import Metrics
-from tandem_rollout.crd import crd
-from tandem_rollout.manifest import parse
-from tandem_rollout.platform import Platform
+from tandem_rollout.render.platform import Platform
 
 from .blocks import PAGES, ROOT, Block, blocks
 
@@ -43,7 +43,7 @@ def test_a_manifest_is_an_inferencerollout(block: Block, manifest: dict[str, Any
     """Whole, or a part of a spec that is merged into one."""
     if "kind" in manifest:
         assert manifest["kind"] == KIND
-        assert manifest["apiVersion"] == f"{crd()['spec']['group']}/v1alpha1"
+        assert manifest["apiVersion"] == f"{build_crd()['spec']['group']}/v1alpha1"
         parse(manifest)
         return
     assert manifest.keys() == {"spec"}, block
@@ -63,7 +63,7 @@ def test_the_manifest_of_the_readme_has_fifteen_lines_and_is_that_of_the_tutoria
 @cache
 def fields() -> frozenset[str]:
     """Paths of all fields of a spec."""
-    schema = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    schema = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
 
     def below(own: Mapping[str, Any], path: str) -> Iterator[str]:
         yield path
@@ -154,7 +154,7 @@ def test_every_alert_is_listed_with_its_severity() -> None:
 
 def test_phases_conditions_and_reasons_are_those_of_the_code() -> None:
     text = section("The status")
-    status = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    status = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
     for phase in status["variants"]["items"]["properties"]["phase"]["enum"]:
         assert f"| `{phase}` |" in text
     described = (ROOT / "rollout/tandem_rollout/controller/describe.py").read_text()

@@ -8,8 +8,8 @@ from benchmarks.rollouts.argo import Argo
 from benchmarks.rollouts.flagger import Flagger
 from benchmarks.rollouts.sprt import Sprt
 
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.schedule import Schedule, Step
-from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, UNDECIDED
 from tandem_rollout.simulation.rollouts import Case, Rule, simulate_batch
 from tandem_rollout.simulation.traffic import Rates, Traffic
@@ -105,7 +105,7 @@ def test_what_is_not_decided_at_the_end_stays_so() -> None:
 def test_decisions_take_little_more_than_those_of_one_who_knows_both_rates(ratio: float) -> None:
     case = Case(
         metrics=[Metric(type="errors")],
-        schedule=Schedule(steps=(Step(weight=10, hold=10.0),), timeout=4 * 3600.0, bake=60.0),
+        schedule=Schedule(steps=(Step(weight=10, min_duration=10.0),), timeout=4 * 3600.0, bake=60.0),
         traffic=Traffic(rates={"errors": Rates(0.02, 0.02 * ratio)}),
     )
 

@@ -17,7 +17,7 @@ from tandem_cli.local.envoy import ADMIN_URL, Envoy, Upstream, cluster_name
 from tandem_cli.local.ports import free_ports
 from tandem_cli.local.processes import stop, wait_until
 from tandem_rollout.analysis.reading import Counted
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.render.route import PIN_HEADER
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.fetch import open_client

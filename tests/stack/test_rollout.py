@@ -27,10 +27,10 @@ from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.rollout.state import StackFiles, stacks
 from tandem_cli.variants import choose_variants
 from tandem_rollout.analysis.latency import LEAST_REQUESTS
-from tandem_rollout.status import RolloutStatus
+from tandem_rollout.api.status import RolloutStatus
 
 LONGEST = 60.0
-STEPS = [{"weight": 20, "hold": "1s"}, {"weight": 50, "hold": "1s"}]
+STEPS = [{"weight": 20, "minDuration": "1s"}, {"weight": 50, "minDuration": "1s"}]
 CANARY = {"steps": STEPS, "bake": "1s", "progressDeadline": "30s"}
 
 
@@ -123,7 +123,7 @@ async def test_a_good_version_is_promoted_once_every_metric_passes(stack: LocalS
     record = StackFiles(runner.name).record(1)
     assert record is not None
     assert [note.state for note in record.notes] == [
-        *("Preparing", "Analysing", "Scaling", "Analysing", "Scaling", "Baking", "Promoted")
+        *("Preparing", "Analyzing", "Scaling", "Analyzing", "Scaling", "Baking", "Promoted")
     ]
     # what no pod has counted is not evidence: some rows are degraded, and no answer was an error
     counted = {name: gathered.ratio for name, gathered in record.metrics.items() if gathered.ratio is not None}

@@ -154,7 +154,7 @@ def test_a_canary_begins_at_once_and_its_end_is_not_the_end_of_the_stack(
         assert not any(map(runs, up.pids))
         assert not state.alive
         assert run_of(state)["state"] == "Aborted"
-    assert "v1 to v2: Analysing 10%" in told(files)
+    assert "v1 to v2: Analyzing 10%" in told(files)
     assert "transformer-v2 was ended by SIGKILL" in told(files)
     assert "v2 is out of service; the stack goes on without it" in told(files)
 

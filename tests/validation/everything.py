@@ -7,7 +7,7 @@ from functools import cache
 from tests.charts.rendered import charts, overlays
 
 from tandem_rollout import KIND
-from tandem_rollout.manifest import parse
+from tandem_rollout.api.manifest import parse
 from tandem_rollout.render import render
 
 from .kinds import Manifest

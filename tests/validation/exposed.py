@@ -13,7 +13,7 @@ from rollout.tests.rollouts import rollout
 import tandem_predictor.metrics
 import tandem_rollout.controller.metrics
 import tandem_transformer.metrics
-from tandem_rollout.render.monitoring import pod_monitors
+from tandem_rollout.render.monitoring import build_pod_monitors
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def exposed() -> dict[str, Series]:
 
 
 def _relabelled() -> set[str]:
-    (monitor,) = pod_monitors(rollout())
+    (monitor,) = build_pod_monitors(rollout())
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     return {each["targetLabel"] for each in endpoint["relabelings"]}
 

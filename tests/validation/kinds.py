@@ -16,7 +16,7 @@ from referencing import Registry, Resource
 from rollout.tests.structural import violations
 
 from tandem_rollout import GROUP
-from tandem_rollout.crd import crds
+from tandem_rollout.api.crd import build_crds
 
 KUBERNETES: Final = "1.34"
 SCHEMAS: Final = Path(__file__).parent / "schemas"
@@ -86,7 +86,7 @@ def custom_schema(api_version: str, kind: str) -> Manifest | None:
     """Schema of a custom resource; None where it is none."""
     group, _, version = api_version.rpartition("/")
     if group == GROUP:
-        (definition,) = (each for each in crds() if each["spec"]["names"]["kind"] == kind)
+        (definition,) = (each for each in build_crds() if each["spec"]["names"]["kind"] == kind)
         (served,) = definition["spec"]["versions"]
         own: Manifest = served["schema"]["openAPIV3Schema"]
         return own

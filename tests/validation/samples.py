@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.manifest import parse
-from tandem_rollout.platform import Platform
+from tandem_rollout.api.manifest import parse
 from tandem_rollout.render import render
+from tandem_rollout.render.platform import Platform
 
 Spec = dict[str, Any]
 
@@ -91,7 +91,7 @@ SPECS: Final[dict[str, Spec]] = {
         "nodeSelector": {"kubernetes.io/arch": "amd64"},
         "tolerations": [{"key": "models", "operator": "Exists"}],
         "allowBreakingContract": True,
-        "keepOldFor": "10m",
+        "scaleDownDelay": "10m",
     },
     "nothing but serving": {
         "bundle": _IMAGE,

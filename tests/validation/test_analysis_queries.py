@@ -7,7 +7,7 @@ import re
 import promql_parser
 import pytest
 
-from tandem_rollout.gates import DEFAULT_METRICS, Metric
+from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.queries import names, promql
 

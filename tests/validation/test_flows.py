@@ -9,7 +9,7 @@ from rollout.tests.rollouts import rollout
 from tests.charts.rendered import charts
 
 from tandem_rollout.render import render
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.revision import Revision
 
 from .flows import End, Outside, Pod, passes
 from .samples import PLATFORM

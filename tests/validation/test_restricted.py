@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tandem_rollout.crd import crd
+from tandem_rollout.api.crd import build_crd
 
 from .everything import everything
 from .restricted import pod_specs, violations
@@ -41,7 +41,7 @@ def _is_modelcar(pod: dict[str, Any]) -> bool:
 def test_modelcars_are_the_only_exception_asked_for_by_name_and_documented() -> None:
     exceptions = {where.partition(": InferenceService")[0] for where, pod in PODS if _is_modelcar(pod)}
     assert exceptions == {"renderer: bundle by modelcar"}
-    spec = crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     assert "restricted" in spec["properties"]["bundle"]["properties"]["modelcar"]["description"]
 
 

@@ -103,7 +103,7 @@ TandemRunWaits:
   severity: warning
   for: {{ $r.waitsFor }}
   expr: |-
-    max {{ $of }} (tandem_rollout_run_state{state=~"Gated|Paused"}) == 1
+    max {{ $of }} (tandem_rollout_run_state{state=~"AwaitingApproval|Paused"}) == 1
   summary: >-
     The run of {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }} waits for a person
   description: >-

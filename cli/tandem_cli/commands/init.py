@@ -13,8 +13,8 @@ import msgspec
 import typer
 
 from tandem_cli.errors import AdvisedError
-from tandem_rollout.fields import RolloutName
-from tandem_rollout.messages import rule
+from tandem_rollout.api.fields import RolloutName
+from tandem_rollout.api.messages import rule
 
 _FILES: Final = {
     "pyproject.toml.txt": "pyproject.toml",

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from tandem_cli.render import dump, read_rollouts
-from tandem_rollout.crd import crds
-from tandem_rollout.fields import InvalidSpecError
-from tandem_rollout.manifest import parse
-from tandem_rollout.platform import Platform
+from tandem_rollout.api.crd import build_crds
+from tandem_rollout.api.fields import InvalidSpecError
+from tandem_rollout.api.manifest import parse
 from tandem_rollout.render import render
+from tandem_rollout.render.platform import Platform
 
 _DEFAULT = Platform()
 
@@ -68,4 +68,4 @@ def render_rollouts(
 
 def print_crd() -> None:
     """Print the CustomResourceDefinitions as YAML."""
-    typer.echo(dump(crds()), nl=False)
+    typer.echo(dump(build_crds()), nl=False)

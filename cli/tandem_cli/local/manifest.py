@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from tandem_cli.local.processes import StackError
 from tandem_rollout import API_VERSION, KIND
-from tandem_rollout.fields import InvalidSpecError
-from tandem_rollout.manifest import parse
-from tandem_rollout.messages import did_you_mean
+from tandem_rollout.api.fields import InvalidSpecError
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.api.messages import did_you_mean
 
 NAMESPACE: Final = "local"
 
 CANARY: Final[dict[str, Any]] = {
-    "steps": [{"weight": 10, "hold": "10s"}, {"weight": 50, "hold": "10s"}],
+    "steps": [{"weight": 10, "minDuration": "10s"}, {"weight": 50, "minDuration": "10s"}],
     "bake": "10s",
     "progressDeadline": "1m",
 }

@@ -10,9 +10,9 @@ from urllib.error import HTTPError
 from tandem_cli.local.http import get_json
 from tandem_cli.local.processes import LOOPBACK
 from tandem_cli.local.stack import LocalStack
-from tandem_rollout.cause import Cause
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.engine.inputs import Arm
 from tandem_rollout.engine.run import Pods
-from tandem_rollout.engine.seen import Arm
 
 _FAILURE_THRESHOLD: Final = 3
 """A pair whose processes run is not ready after so many failed probes in a row, as on a cluster."""

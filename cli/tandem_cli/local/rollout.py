@@ -14,17 +14,17 @@ from tandem_cli.local.stack import LocalStack
 from tandem_cli.local.status import VariantState, build_status
 from tandem_cli.rollout.state import Asked, StackFiles
 from tandem_rollout.analysis.record import Record
-from tandem_rollout.analyst import Judgement
-from tandem_rollout.cause import Cause
+from tandem_rollout.api.analysis import Analysis
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.api.spec import Rollout
+from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.engine.desired import WHOLE, Desired
+from tandem_rollout.engine.inputs import Inputs
 from tandem_rollout.engine.run import Run
-from tandem_rollout.engine.schedule import Schedule, plan_hash, schedule
-from tandem_rollout.engine.seen import Seen
-from tandem_rollout.gates import Analysis
-from tandem_rollout.manifest import parse
+from tandem_rollout.engine.schedule import Schedule, build_schedule, plan_hash
+from tandem_rollout.runner.analyst import Judgement
 from tandem_rollout.sources import Arms, Place
-from tandem_rollout.spec import Rollout
-from tandem_rollout.status import RolloutStatus
 
 
 class StateKeeper:
@@ -81,7 +81,7 @@ class LocalBackend:
         """The schedule of the spec."""
         return self._schedule
 
-    def seen(self, run: Run | None) -> Seen:
+    def inputs(self, run: Run | None) -> Inputs:
         """The observed state of the stack, without metrics.
 
         A version that a person starts becomes the desired version of the rollout.
@@ -95,7 +95,7 @@ class LocalBackend:
         stable, canary = (run.stable, run.canary) if run is not None and not run.ended else (serving, version)
         if run is not None and run.state == "Promoted" and (request is not None and request.verb == "rollback"):
             stable, canary = run.stable, run.canary
-        return Seen(
+        return Inputs(
             wanted=version,
             plan=plan_hash(self._rollout.spec, version),
             serving=serving,
@@ -153,7 +153,7 @@ class LocalBackend:
     def _use(self, manifest: Mapping[str, Any]) -> None:
         self._manifest = dict(manifest)
         self._rollout: Rollout = parse(manifest)
-        steps = schedule(self._rollout.spec)
+        steps = build_schedule(self._rollout.spec)
         if steps is None:
             raise ValueError("the strategy of a local stack must have steps")
         self._schedule = steps

@@ -21,15 +21,15 @@ from tandem_cli.local.stack import LocalStack
 from tandem_cli.rollout.local import here
 from tandem_cli.rollout.state import Asked, Stack, StackFiles, stacks
 from tandem_cli.rollout.training import predictions
-from tandem_rollout.analyst import Analyst, Judgement
-from tandem_rollout.cause import Cause
-from tandem_rollout.driver import advance
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.engine.run import Run, Verb
+from tandem_rollout.runner.analyst import Analyst, Judgement
+from tandem_rollout.runner.driver import advance
 from tandem_rollout.sources import Source
 from tandem_rollout.sources.fetch import open_client
 from tandem_rollout.sources.open import open_source
 from tandem_rollout.sources.scrape import ScrapeSource
-from tandem_rollout.status import RolloutStatus
 
 RECONCILE_SECONDS: Final = 0.25
 """From one reconciliation to the next."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tandem_rollout import progress
-from tandem_rollout.analyst import Judgement
-from tandem_rollout.cause import Cause
-from tandem_rollout.conditions import condition
-from tandem_rollout.engine import written
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.api.conditions import set_condition
+from tandem_rollout.api.spec import Rollout
+from tandem_rollout.api.status import Condition, Phase, RolloutStatus, RunStatus, VariantStatus
+from tandem_rollout.api.times import stamp
+from tandem_rollout.engine import serialization
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.spec import Rollout
-from tandem_rollout.status import Condition, Phase, RolloutStatus, RunStatus, VariantStatus
-from tandem_rollout.times import stamp
+from tandem_rollout.runner import progress
+from tandem_rollout.runner.analyst import Judgement
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def build_status(
         reason=cause.reason if cause else "",
         message=cause.message if cause else "",
         variants=statuses,
-        progress=progress.progress(run, schedule),
+        progress=progress.describe_progress(run, schedule),
         run=_run_status(run, schedule, judgement) if run is not None else None,
         metrics=[progress.metric_status(line) for line in judgement.lines],
         history=progress.history(
@@ -89,29 +89,29 @@ def build_status(
 
 def _run_status(run: Run, schedule: Schedule, judgement: Judgement) -> RunStatus:
     verdict = judgement.decision.verdict.value if judgement.decision else ""
-    return written.write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict)
+    return serialization.write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict)
 
 
 def _conditions(
     previous: RolloutStatus, cause: Cause | None, *, complete: bool, generation: int, now: float
 ) -> list[Condition]:
-    ready = condition(
+    ready = set_condition(
         previous,
         "Ready",
         complete,
-        reason="Complete" if complete else "Refused",
+        reason="Complete" if complete else "Rejected",
         message=cause.message if cause else "all variants serve",
         generation=generation,
         now=now,
     )
-    valid = condition(
+    valid = set_condition(
         previous, "Valid", True, reason="Valid", message="the spec is valid", generation=generation, now=now
     )
     return [ready, valid]
 
 
 def _variant_status(variant: VariantState, previous: RolloutStatus, now: float) -> VariantStatus:
-    phase: Phase = "Refused" if variant.problem else "Ready"
+    phase: Phase = "Rejected" if variant.problem else "Ready"
     cause = variant.problem or Cause("Proven" if variant.verified else "AwaitingProof", "")
     earlier = next((status for status in previous.variants if status.name == variant.name), None)
     return VariantStatus(

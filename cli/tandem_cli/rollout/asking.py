@@ -8,8 +8,8 @@ from tandem_cli.rollout.forms import Answer
 from tandem_cli.rollout.polling import looks
 from tandem_cli.rollout.setting import Setting
 from tandem_cli.rollout.target import Target, TargetError
+from tandem_rollout.api.status import LastCommand
 from tandem_rollout.engine.run import ENDS, Command, Verb
-from tandem_rollout.status import LastCommand
 
 
 def ask(

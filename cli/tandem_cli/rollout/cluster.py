@@ -21,14 +21,14 @@ from tandem_cli.rollout.target import Manifest, NoRolloutError, TargetError
 from tandem_cli.rollout.training import Predictions
 from tandem_rollout import KIND
 from tandem_rollout.analysis.record import Record
-from tandem_rollout.controller.guide import candidate
+from tandem_rollout.api.fields import InvalidSpecError
+from tandem_rollout.api.manifest import parse
 from tandem_rollout.controller.kinds import InferenceRollout, RolloutEvidence
 from tandem_rollout.controller.records import name_of, record_of
+from tandem_rollout.controller.run_inputs import candidate
 from tandem_rollout.engine.run import Command
-from tandem_rollout.engine.written import COMMAND, command_text
-from tandem_rollout.fields import InvalidSpecError
-from tandem_rollout.manifest import parse
-from tandem_rollout.revision import Revision
+from tandem_rollout.engine.serialization import COMMAND, command_text
+from tandem_rollout.render.revision import Revision
 
 _TIMEOUT: Final = httpx2.Timeout(15.0)
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._/:@]*")

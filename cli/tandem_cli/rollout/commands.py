@@ -46,8 +46,8 @@ from tandem_cli.rollout.verbs import add_verbs
 from tandem_cli.rollout.watching import Goal, wait
 from tandem_cli.rollout.watching import watch as watch_until_it_ends
 from tandem_rollout.analysis.record import Record
-from tandem_rollout.fields import seconds
-from tandem_rollout.one_line import printable
+from tandem_rollout.api.fields import seconds
+from tandem_rollout.api.text import printable
 
 
 class ReportFormat(StrEnum):

@@ -14,9 +14,9 @@ from tandem_rollout.analysis import eta
 from tandem_rollout.analysis.distance import information_to_decide
 from tandem_rollout.analysis.gather import ratio_test
 from tandem_rollout.analysis.record import Gathered, Record
+from tandem_rollout.api.analysis import LEAST_ROWS, Analysis, Metric
+from tandem_rollout.api.fields import seconds
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.fields import seconds
-from tandem_rollout.gates import LEAST_ROWS, Analysis, Metric
 
 ASSUMED_RATE: Final = 0.001
 """Of events, where nothing was given or measured."""
@@ -113,7 +113,7 @@ def _metric(
     if known is not None:
         test = ratio_test(metric, traffic.dispersion(metric, analysis))
         rate = known[0]
-        to_pass = max(eta.to_promotion(test, rate=rate, share=share), metric.least_requests)
+        to_pass = max(eta.to_promotion(test, rate=rate, share=share), metric.min_requests)
         to_fail = eta.to_rollback(test, rate=rate, share=share, ratio=metric.margin, metrics=gates)
     return PlannedMetric(
         name=metric.called,
@@ -138,7 +138,7 @@ def _rows(metric: Metric, traffic: Traffic, share: float, gates: int) -> tuple[f
     """Rows of the canary until drift passes, and until it fails; of them one at the distance that is to be expected."""
     known = traffic.expected
     freedom = float(max((known.bins if known else _BINS) - 1, 1))
-    least = float(metric.least_requests or LEAST_ROWS)
+    least = float(metric.min_requests or LEAST_ROWS)
 
     def rows(distance: float, error: float) -> float:
         information = information_to_decide(distance, limit=metric.limit, error=error, freedom=freedom)
@@ -162,7 +162,7 @@ def _minutes(
     spent, gathered = seconds(analysis.warmup), 0.0
     for index, step in enumerate(schedule.steps):
         per_second = rps * step.weight / 100.0
-        stay = max(step.hold, seconds(analysis.interval))
+        stay = max(step.min_duration, seconds(analysis.interval))
         if index == len(schedule.steps) - 1 and per_second > 0:
             stay = max(stay, (most - gathered) / per_second)
         spent, gathered = spent + stay, gathered + stay * per_second

@@ -14,12 +14,12 @@ from tandem_cli.rollout.target import Target
 from tandem_rollout.analysis.judge import Line, judge
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import Decision
-from tandem_rollout.engine.schedule import Schedule, schedule
-from tandem_rollout.fields import InvalidSpecError
-from tandem_rollout.gates import Analysis, Metric
-from tandem_rollout.manifest import parse
-from tandem_rollout.spec import RolloutSpec
-from tandem_rollout.status import PastRun, RolloutStatus, RunStatus
+from tandem_rollout.api.analysis import Analysis, Metric
+from tandem_rollout.api.fields import InvalidSpecError
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.api.spec import RolloutSpec
+from tandem_rollout.api.status import PastRun, RolloutStatus, RunStatus
+from tandem_rollout.engine.schedule import Schedule, build_schedule
 
 _RUNS_TO_ASK: Final = 3
 """How many runs are looked through for evidence."""
@@ -59,7 +59,7 @@ class Current:
     def serving(self) -> str:
         """The revision that clients meet, or met before a run that is on its way; empty where there is none."""
         run = self.run
-        if run is not None and run.state != "Concluded":
+        if run is not None and run.state != "Completed":
             return run.canary if run.state == "Promoted" else run.stable
         served = max(self.status.variants, key=lambda each: each.weight, default=None)
         return served.inference_service if served is not None and served.weight else ""
@@ -67,7 +67,7 @@ class Current:
     @property
     def schedule(self) -> Schedule | None:
         """What is planned; None where nothing is decided, or the spec is not understood."""
-        return schedule(self.spec) if self.spec else None
+        return build_schedule(self.spec) if self.spec else None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -24,13 +24,13 @@ PAUSED: Final = 5
 
 _BY_STATE: Final = {
     "Promoted": DONE,
-    "Concluded": DONE,
+    "Completed": DONE,
     "Aborting": ABORTED,
     "Aborted": ABORTED,
     "RollingBack": ABORTED,
     "RolledBack": ABORTED,
     "Paused": PAUSED,
-    "Gated": PAUSED,
+    "AwaitingApproval": PAUSED,
 }
 
 

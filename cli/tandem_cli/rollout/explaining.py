@@ -12,16 +12,16 @@ from tandem_cli.rollout.forms import Advice, Explanation, Metric, Said
 from tandem_cli.rollout.screen import ratio
 from tandem_cli.rollout.standing import metrics
 from tandem_rollout.analysis.record import Record
+from tandem_rollout.api.fields import seconds
+from tandem_rollout.api.status import RunStatus
+from tandem_rollout.api.times import epoch
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.fields import seconds
-from tandem_rollout.status import RunStatus
-from tandem_rollout.times import epoch
 
 _RULES: Final = {
     "Preparing": "The canary gets its first weight when it has proved itself and has the pods for it.",
-    "Analysing": "A step is over when its hold is over, counters were read, and no metric fails or lacks data; after "
-    "the last step every deciding metric has to pass. One that fails aborts at once.",
-    "Gated": "The step pauses: somebody has to say that it goes on. A metric that fails aborts all the same.",
+    "Analyzing": "A step ends when its minimum duration is over, counters were read, and no metric fails or lacks "
+    "data; after the last step every deciding metric has to pass. One that fails aborts at once.",
+    "AwaitingApproval": "The step waits for `tandem rollout resume`. A failing canary is still rolled back.",
     "Scaling": "The next weight is set when the canary has the pods for it.",
     "Paused": "Weights stay until somebody resumes. A metric that fails aborts all the same.",
     "Baking": "The canary has all requests but what is held back: the version before keeps its pods, and that part "
@@ -33,7 +33,7 @@ _RULES: Final = {
     "RolledBack": "The version was promoted and taken back, and is not tried again until the spec asks for something "
     "else or somebody starts it.",
     "Observing": "Weights stay as written; the report is final at the horizon.",
-    "Concluded": "The run is over; the next one begins with another plan.",
+    "Completed": "The run is over; the next one begins with another plan.",
 }
 
 
@@ -167,9 +167,11 @@ def _evidence(
     said = []
     last = bool(run.steps) and run.step == run.steps - 1
     if schedule is not None and run.step < len(schedule.steps):
-        left = epoch(run.since) + schedule.steps[run.step].hold - now
+        left = epoch(run.since) + schedule.steps[run.step].min_duration - now
         if left > 0:
-            said.append(Said(reason="StepHold", message=f"the hold of step {run.step + 1}: {words.span(left)} more"))
+            said.append(
+                Said(reason="StepHold", message=f"the minimum duration of step {run.step + 1}: {words.span(left)} more")
+            )
     said += [
         _missing(form)
         for form in forms
@@ -216,9 +218,9 @@ def _stable(
 ) -> list[Said]:
     if not run.weight:
         return [Said(reason="RouteNotUpdated", message="the route to let go of the canary")]
-    if run.hurried or len(run.floor) != 2:
+    if run.immediate_rollback or len(run.min_pods) != 2:
         return [Said(reason="StableNotReady", message="a ready pod of stable")]
-    message = f"stable to have {run.floor[0]} transformers and {run.floor[1]} predictors again"
+    message = f"stable to have {run.min_pods[0]} transformers and {run.min_pods[1]} predictors again"
     return [Said(reason="StableNotReady", message=message)]
 
 
@@ -233,8 +235,8 @@ def _horizon(
 _WAITS: Final[dict[str, _Waits]] = {
     "Preparing": _pods,
     "Scaling": _pods,
-    "Analysing": _evidence,
-    "Gated": _person,
+    "Analyzing": _evidence,
+    "AwaitingApproval": _person,
     "Paused": _person,
     "Baking": _bake,
     "Aborting": _stable,
@@ -271,9 +273,9 @@ def _advise(current: Current, run: RunStatus | None, commands: Commands) -> list
     again = [start] if current.seen and commands.wanted not in ("", current.serving) else []
     by_state = {
         "Preparing": [watch, abort],
-        "Analysing": [watch, advice("pause", "holds it"), abort, promote],
+        "Analyzing": [watch, advice("pause", "holds it"), abort, promote],
         "Scaling": [watch, abort],
-        "Gated": [resume, abort],
+        "AwaitingApproval": [resume, abort],
         "Paused": [resume, abort, promote],
         "Baking": [watch, abort],
         "Promoted": [report, *([rollback] if _kept(current, run) else [])],
@@ -282,7 +284,7 @@ def _advise(current: Current, run: RunStatus | None, commands: Commands) -> list
         "RollingBack": [watch],
         "RolledBack": [report, *again],
         "Observing": [report],
-        "Concluded": [report],
+        "Completed": [report],
     }
     if run is not None and not commands.heard:
         return [report]
@@ -293,8 +295,8 @@ def _advise(current: Current, run: RunStatus | None, commands: Commands) -> list
 
 def _kept(current: Current, run: RunStatus | None) -> bool:
     """Whether the version before still has its pods."""
-    kept = current.spec is not None and seconds(current.spec.keep_old_for) > 0
+    kept = current.spec is not None and seconds(current.spec.scale_down_delay) > 0
     return kept and any(
-        run is not None and each.inference_service == run.stable and each.phase != "Refused" and each.reason in _STANDS
+        run is not None and each.inference_service == run.stable and each.phase != "Rejected" and each.reason in _STANDS
         for each in current.status.variants
     )

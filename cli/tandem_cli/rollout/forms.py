@@ -78,7 +78,7 @@ class Run(Form, frozen=True, kw_only=True):
         started: When it began.
         since: When the state began.
         deadline: When the analysis is over at the latest.
-        before: State that a pause came from.
+        paused_from: State that a pause came from.
         verdict: What the metrics say together.
         reason: Why the state is what it is, as a code.
         message: The same in words.
@@ -100,7 +100,7 @@ class Run(Form, frozen=True, kw_only=True):
     started: str
     since: str
     deadline: str | None
-    before: str | None
+    paused_from: str | None
     verdict: str | None
     reason: str
     message: str
@@ -282,13 +282,13 @@ class PlannedStep(Form, frozen=True, kw_only=True):
 
     Attributes:
         weight: Percentage of the requests.
-        hold_seconds: Least time at it.
+        min_duration_seconds: Least time at it.
         gate: Whether it waits for a person.
         canary_requests: Requests of the canary in the hold; null where the rate is not known.
     """
 
     weight: int
-    hold_seconds: float
+    min_duration_seconds: float
     gate: bool
     canary_requests: float | None
 

@@ -14,8 +14,8 @@ from tandem_cli.rollout.course import Traffic, course
 from tandem_cli.rollout.current import Current
 from tandem_cli.rollout.forms import PlannedMetric, Said
 from tandem_rollout.analysis.record import Record
+from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.gates import Analysis
 
 _SPARE: Final = 1.5
 """Times are means: of a time-out that is not so many times as long, too few good versions are decided in time."""

@@ -15,7 +15,7 @@ from tandem_cli.rollout import screen
 from tandem_cli.rollout.choose import Where
 from tandem_cli.rollout.setting import Setting
 from tandem_cli.rollout.target import Target
-from tandem_rollout.fields import Duration
+from tandem_rollout.api.fields import Duration
 
 
 class Format(StrEnum):

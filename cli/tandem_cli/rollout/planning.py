@@ -16,14 +16,14 @@ from tandem_cli.rollout.current import Current
 from tandem_cli.rollout.forms import Plan, PlannedMetric, PlannedStep, Said
 from tandem_cli.rollout.lateness import lateness
 from tandem_cli.rollout.training import Expected, Predictions, expected
-from tandem_rollout.cause import Cause
+from tandem_rollout.api.analysis import Analysis
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.api.fields import seconds
+from tandem_rollout.api.spec import Bundle, RolloutSpec
 from tandem_rollout.engine.run import ENDS
 from tandem_rollout.engine.schedule import Schedule, Step
-from tandem_rollout.engine.schedule import schedule as schedule_of
-from tandem_rollout.fields import seconds
-from tandem_rollout.gates import Analysis
-from tandem_rollout.progress import TRIED
-from tandem_rollout.spec import Bundle, RolloutSpec
+from tandem_rollout.engine.schedule import build_schedule as schedule_of
+from tandem_rollout.runner.progress import TRIED
 
 
 def planned(current: Current, traffic: Traffic, *, image: str = "") -> Plan:
@@ -82,8 +82,10 @@ def planned(current: Current, traffic: Traffic, *, image: str = "") -> Plan:
 
 
 def _planned_step(step: Step, rps: float | None) -> PlannedStep:
-    requests = None if rps is None or not step.weight else rps * step.weight / 100.0 * step.hold
-    return PlannedStep(weight=step.weight, hold_seconds=step.hold, gate=step.gate, canary_requests=requests)
+    requests = None if rps is None or not step.weight else rps * step.weight / 100.0 * step.min_duration
+    return PlannedStep(
+        weight=step.weight, min_duration_seconds=step.min_duration, gate=step.gate, canary_requests=requests
+    )
 
 
 def expected_of(current: Current, known: Mapping[str, Predictions], canary: str) -> Expected | None:

@@ -13,7 +13,7 @@ from rich.text import Text
 from tandem_cli.output import Console
 from tandem_cli.rollout import words
 from tandem_cli.rollout.forms import Answer, Arm, Explanation, History, Metric, Past, Plan, Run, Status
-from tandem_rollout.times import epoch
+from tandem_rollout.api.times import epoch
 
 WIDTH: Final = 100
 """Columns that everything but ``-o wide`` fits."""
@@ -23,14 +23,14 @@ WIDE: Final = 200
 _COLOURS: Final = {
     "pass": "green",
     "Promoted": "green",
-    "Concluded": "green",
+    "Completed": "green",
     "fail": "red",
     "Aborting": "red",
     "Aborted": "red",
     "RollingBack": "red",
     "RolledBack": "red",
     "Paused": "yellow",
-    "Gated": "yellow",
+    "AwaitingApproval": "yellow",
     "no-data": "yellow",
     "provider-error": "yellow",
 }
@@ -240,7 +240,7 @@ def plan(form: Plan) -> RenderableType:
     for number, step in enumerate(form.steps, 1):
         then = "waits for a person" if step.gate else "promoted" if number == len(form.steps) else "next"
         requests = "?" if step.canary_requests is None else words.count(step.canary_requests)
-        steps.add_row(str(number), f"{step.weight}%", words.span(step.hold_seconds), then, requests)
+        steps.add_row(str(number), f"{step.weight}%", words.span(step.min_duration_seconds), then, requests)
     metrics = _table("metric", "limit", ">alpha", ">beta", ">rate", ">to pass", ">takes", ">to fail", ">takes")
     for each in form.metrics:
         limit = f"PSI {each.limit:g}" if each.limit is not None else f"x{each.margin:g}" if each.margin else ""

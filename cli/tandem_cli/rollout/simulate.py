@@ -15,10 +15,10 @@ from tandem_cli.output import Console
 from tandem_cli.render import read_rollouts
 from tandem_cli.rollout.forms import SCHEMA, Form
 from tandem_cli.rollout.options import Format, OutputOption, document
-from tandem_rollout.engine.schedule import Schedule, Step, schedule
-from tandem_rollout.fields import InvalidSpecError, seconds
-from tandem_rollout.gates import Analysis, Metric
-from tandem_rollout.manifest import parse
+from tandem_rollout.api.analysis import Analysis, Metric
+from tandem_rollout.api.fields import InvalidSpecError, seconds
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.engine.schedule import Schedule, Step, build_schedule
 from tandem_rollout.simulation.forecast import Forecast, forecast, kinds, steady
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED, Spread
 from tandem_rollout.simulation.rollouts import Case
@@ -224,12 +224,16 @@ def _shown(amount: Amount | None, form: str) -> list[str]:
 def _planned(file: Path | None, weight: int) -> tuple[str, Schedule, Analysis]:
     if file is None:
         analysis = Analysis()
-        return "", Schedule(steps=(Step(weight=weight, hold=60.0),), timeout=seconds(analysis.timeout)), analysis
+        return (
+            "",
+            Schedule(steps=(Step(weight=weight, min_duration=60.0),), timeout=seconds(analysis.timeout)),
+            analysis,
+        )
     manifests = read_rollouts(file)
     if len(manifests) > 1:
         raise InvalidSpecError(f"{file}: there are {len(manifests)} rollouts in it; simulate one at a time")
     rollout = parse(manifests[0])
-    planned = schedule(rollout.spec)
+    planned = build_schedule(rollout.spec)
     if rollout.spec.strategy.canary is None or planned is None:
         raise InvalidSpecError(f"{file}: {rollout.name}: only the strategy canary is simulated")
     # somebody says go on, sooner or later

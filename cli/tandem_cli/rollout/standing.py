@@ -7,10 +7,10 @@ from tandem_cli.rollout.current import Current
 from tandem_cli.rollout.forms import Arm, History, LastCommand, Metric, Past, Run, Status
 from tandem_rollout.analysis.judge import Line
 from tandem_rollout.analysis.record import Record
+from tandem_rollout.api.status import LastCommand as Answered
+from tandem_rollout.api.status import PastRun, RunStatus
+from tandem_rollout.api.times import epoch
 from tandem_rollout.engine.run import ENDS
-from tandem_rollout.status import LastCommand as Answered
-from tandem_rollout.status import PastRun, RunStatus
-from tandem_rollout.times import epoch
 
 
 def standing(current: Current, record: Record | None) -> Status:
@@ -89,7 +89,7 @@ def _run(current: Current, run: RunStatus) -> Run:
         started=run.started,
         since=run.since,
         deadline=run.deadline or None,
-        before=run.before or None,
+        paused_from=run.paused_from or None,
         verdict=run.verdict or None,
         reason=run.reason,
         message=run.message,

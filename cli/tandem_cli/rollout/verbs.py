@@ -29,8 +29,8 @@ from tandem_cli.rollout.options import (
 )
 from tandem_cli.rollout.setting import Setting
 from tandem_cli.rollout.target import Target
+from tandem_rollout.api.fields import seconds
 from tandem_rollout.engine.run import Verb
-from tandem_rollout.fields import seconds
 
 _EXITS: Final = "Exit codes: 0 heard, 1 refused, 2 the command line is invalid, 4 not heard in time."
 

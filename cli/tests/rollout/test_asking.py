@@ -9,13 +9,13 @@ import msgspec
 import pytest
 
 from tandem_cli.rollout.target import TargetError
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.api.status import RunStatus
 from tandem_rollout.engine.decide import decide
+from tandem_rollout.engine.inputs import Arm, Inputs
 from tandem_rollout.engine.run import Command
-from tandem_rollout.engine.schedule import schedule
-from tandem_rollout.engine.seen import Arm, Seen
-from tandem_rollout.engine.written import read, write
-from tandem_rollout.manifest import parse
-from tandem_rollout.status import RunStatus
+from tandem_rollout.engine.schedule import build_schedule
+from tandem_rollout.engine.serialization import read, write
 
 from .conftest import Tandem
 from .world import CANARY, NOW, STABLE, Clock, FakeTarget, Manifest, manifest, record, spec
@@ -73,9 +73,9 @@ def test_nobody_waits_who_does_not_want_to(tandem: Tandem, target: FakeTarget, c
 
 
 def test_a_command_that_is_not_obeyed(tandem: Tandem, target: FakeTarget) -> None:
-    target.hears = becoming("cannot resume while Analysing")
+    target.hears = becoming("cannot resume while Analyzing")
     found = tandem("resume", "est")
-    assert (found.exit_code, found.stdout) == (1, "refused: cannot resume while Analysing\n")
+    assert (found.exit_code, found.stdout) == (1, "refused: cannot resume while Analyzing\n")
 
 
 def test_the_document(tandem: Tandem, target: FakeTarget) -> None:
@@ -109,7 +109,7 @@ def test_promotion_without_evidence_takes_a_reason(tandem: Tandem, target: FakeT
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("state", ["Promoted", "Aborted", "RolledBack", "Concluded"])
+@pytest.mark.parametrize("state", ["Promoted", "Aborted", "RolledBack", "Completed"])
 def test_a_run_that_has_ended(tandem: Tandem, target: FakeTarget, verb: str, state: str) -> None:
     target.manifests["est"] = manifest(run={"state": state})
     target.hears = becoming(state="Aborting")
@@ -180,13 +180,15 @@ def test_starting_what_only_watches(tandem: Tandem, target: FakeTarget) -> None:
         {"name": "a", "weight": 50, "bundle": {"image": "a:v1"}},
         {"name": "b", "weight": 50, "bundle": {"image": "a:v2"}},
     ]
-    target.manifests["est"] = manifest(spec=made, run={"state": "Concluded"})
+    target.manifests["est"] = manifest(spec=made, run={"state": "Completed"})
     found = tandem("start", "est")
     assert (found.exit_code, target.asked) == (1, [])
     assert "est only watches" in found.stderr
 
 
-@pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling", "Paused", "Baking", "Aborting"])
+@pytest.mark.parametrize(
+    "state", ["Preparing", "Analyzing", "AwaitingApproval", "Scaling", "Paused", "Baking", "Aborting"]
+)
 def test_starting_stable_in_mid_run(tandem: Tandem, target: FakeTarget, state: str) -> None:
     target.manifests["est"] = manifest(run={"state": state})
     target.revisions["a:v1"] = STABLE
@@ -198,9 +200,9 @@ def test_starting_stable_in_mid_run(tandem: Tandem, target: FakeTarget, state: s
 
 def test_starting_the_canary_in_mid_run(tandem: Tandem, target: FakeTarget) -> None:
     target.revisions["a:v2"] = CANARY
-    target.hears = becoming("cannot start while Analysing")
+    target.hears = becoming("cannot start while Analyzing")
     found = tandem("start", "est", "--bundle", "a:v2")
-    assert (found.exit_code, found.stdout) == (1, "refused: cannot start while Analysing\n")
+    assert (found.exit_code, found.stdout) == (1, "refused: cannot start while Analyzing\n")
 
 
 def test_starting_another_bundle(tandem: Tandem, target: FakeTarget) -> None:
@@ -263,14 +265,14 @@ def test_variants_are_said_in_the_spec(tandem: Tandem, target: FakeTarget) -> No
 @pytest.mark.parametrize(
     ("state", "verb", "becomes"),
     [
-        ("Analysing", "pause", "Paused"),
-        ("Analysing", "abort", "Aborting"),
-        ("Analysing", "promote", "Scaling"),
-        ("Paused", "resume", "Analysing"),
-        ("Gated", "resume", "Scaling"),
+        ("Analyzing", "pause", "Paused"),
+        ("Analyzing", "abort", "Aborting"),
+        ("Analyzing", "promote", "Scaling"),
+        ("Paused", "resume", "Analyzing"),
+        ("AwaitingApproval", "resume", "Scaling"),
         ("Baking", "rollback", "Aborting"),
         ("Promoted", "rollback", "RollingBack"),
-        ("Analysing", "resume", None),
+        ("Analyzing", "resume", None),
         ("Baking", "pause", None),
         ("Aborting", "abort", None),
     ],
@@ -278,15 +280,15 @@ def test_variants_are_said_in_the_spec(tandem: Tandem, target: FakeTarget) -> No
 def test_what_the_engine_answers_is_understood(
     tandem: Tandem, target: FakeTarget, state: str, verb: str, becomes: str | None
 ) -> None:
-    target.manifests["est"] = manifest(run={"state": state, "before": "Analysing" if state == "Paused" else ""})
+    target.manifests["est"] = manifest(run={"state": state, "pausedFrom": "Analyzing" if state == "Paused" else ""})
 
     def hears(made: Manifest, command: Command) -> None:
         rollout = parse(made)
-        planned = schedule(rollout.spec)
+        planned = build_schedule(rollout.spec)
         run = read(msgspec.convert(made["status"]["run"], RunStatus))
         assert planned is not None and run is not None
         arm = Arm(pods=(2, 2), fit=True)
-        seen = Seen(wanted=run.canary, plan=run.plan, serving=run.stable, stable=arm, canary=arm, command=command)
+        seen = Inputs(wanted=run.canary, plan=run.plan, serving=run.stable, stable=arm, canary=arm, command=command)
         after = decide(planned, run, seen, NOW)
         assert after is not None
         made["status"]["run"] = msgspec.to_builtins(write(after, steps=2))

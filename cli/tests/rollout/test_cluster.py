@@ -19,10 +19,10 @@ from tandem_cli.rollout.cluster import ClusterTarget
 from tandem_cli.rollout.setting import Setting
 from tandem_cli.rollout.target import NoRolloutError, TargetError
 from tandem_rollout.analysis.packing import pack
+from tandem_rollout.api.manifest import parse
 from tandem_rollout.engine.run import Command
-from tandem_rollout.engine.written import COMMAND, command
-from tandem_rollout.manifest import parse
-from tandem_rollout.revision import Revision
+from tandem_rollout.engine.serialization import COMMAND, command
+from tandem_rollout.render.revision import Revision
 
 from .apiserver import EVIDENCE, ROLLOUTS, ApiServer, serving
 from .world import manifest, record

@@ -11,13 +11,13 @@ import pytest
 
 from tandem_rollout.analysis import drift
 from tandem_rollout.analysis.record import Gathered, Record
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.api.status import RunStatus
 from tandem_rollout.engine.decide import decide
+from tandem_rollout.engine.inputs import Arm, Inputs
 from tandem_rollout.engine.run import ENDS, Command, State
-from tandem_rollout.engine.schedule import schedule
-from tandem_rollout.engine.seen import Arm, Seen
-from tandem_rollout.engine.written import read, write
-from tandem_rollout.manifest import parse
-from tandem_rollout.status import RunStatus
+from tandem_rollout.engine.schedule import build_schedule
+from tandem_rollout.engine.serialization import read, write
 
 from .conftest import Tandem
 from .world import CANARY, NOW, STABLE, FakeTarget, Manifest, manifest, record, spec
@@ -62,21 +62,21 @@ def test_what_is_advised_is_what_is_obeyed(tandem: Tandem, target: FakeTarget, s
 
     def hears(made: Manifest, command: Command) -> None:
         rollout, run = parse(made), read(msgspec.convert(made["status"]["run"], RunStatus))
-        planned = schedule(rollout.spec)
+        planned = build_schedule(rollout.spec)
         assert planned is not None and run is not None
         serving = run.canary if run.state == "Promoted" else run.stable
         arm = Arm(pods=(2, 2), fit=True)
-        seen = Seen(wanted=CANARY, plan=run.plan, serving=serving, stable=arm, canary=arm, command=command)
+        seen = Inputs(wanted=CANARY, plan=run.plan, serving=serving, stable=arm, canary=arm, command=command)
         after = decide(planned, run, seen, NOW)
         assert after is not None
         obeyed.append((after.number, after.state) != (run.number, run.state))
         made["status"]["run"] = msgspec.to_builtins(write(after, steps=2))
 
-    before = {"Paused": "Analysing"}.get(state, "")
+    before = {"Paused": "Analyzing"}.get(state, "")
     target.hears = hears
-    target.manifests["est"] = manifest(run={"state": state, "step": 1, "before": before})
+    target.manifests["est"] = manifest(run={"state": state, "step": 1, "pausedFrom": before})
     for each in explain(tandem)["next"]:
-        target.manifests["est"] = manifest(run={"state": state, "step": 1, "before": before})
+        target.manifests["est"] = manifest(run={"state": state, "step": 1, "pausedFrom": before})
         words = each["command"].split()[2:]
         if words[0] in ("watch", "report", "plan"):
             continue
@@ -160,9 +160,9 @@ def test_the_reason_comes_first(tandem: Tandem, target: FakeTarget) -> None:
 
 
 def test_stable_is_waited_for_when_its_pods_are_gone(tandem: Tandem, target: FakeTarget) -> None:
-    target.manifests["est"] = manifest(run={"state": "Aborting", "floor": [3, 2]})
+    target.manifests["est"] = manifest(run={"state": "Aborting", "minPods": [3, 2]})
     assert words(explain(tandem), "waitsFor") == ["stable to have 3 transformers and 2 predictors again"]
-    target.manifests["est"] = manifest(run={"state": "Aborting", "hurried": True})
+    target.manifests["est"] = manifest(run={"state": "Aborting", "immediateRollback": True})
     assert words(explain(tandem), "waitsFor") == ["a ready pod of stable"]
     target.manifests["est"] = manifest(run={"state": "Aborting", "weight": 0})
     assert words(explain(tandem), "waitsFor") == ["the route to let go of the canary"]

@@ -11,20 +11,20 @@ import pytest
 from rollout.tests.nonsense import garbled, silent
 
 from tandem_rollout.analysis.record import Failure, Gathered, Note, Record, noted
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.api.status import LastCommand, RunStatus
 from tandem_rollout.engine.decide import decide
+from tandem_rollout.engine.inputs import Arm, Inputs
 from tandem_rollout.engine.run import Command, State, Verb
-from tandem_rollout.engine.schedule import schedule
-from tandem_rollout.engine.seen import Arm, Seen
-from tandem_rollout.engine.written import read, write
-from tandem_rollout.manifest import parse
-from tandem_rollout.progress import TRIED
-from tandem_rollout.status import LastCommand, RunStatus
+from tandem_rollout.engine.schedule import build_schedule
+from tandem_rollout.engine.serialization import read, write
+from tandem_rollout.runner.progress import TRIED
 
 from .conftest import Tandem
 from .world import CANARY, NOW, STABLE, Clock, FakeTarget, Manifest, manifest, record
 
 REJECTED = LastCommand(
-    id="7", verb="resume", by="bob", result="Rejected", reason="InvalidState", message="cannot resume while Analysing"
+    id="7", verb="resume", by="bob", result="Rejected", reason="InvalidState", message="cannot resume while Analyzing"
 )
 SHOWN = (
     ("status", "est", "-o", "json"),
@@ -43,7 +43,7 @@ def talkative(state: str) -> tuple[Manifest, Record]:
     made = manifest(
         run={
             "state": state,
-            "before": "Analysing" if state == "Paused" else "",
+            "pausedFrom": "Analyzing" if state == "Paused" else "",
             "reason": "MetricsFailed",
             "message": "cannot start while Paused; failed by errors",
             "lastCommand": msgspec.to_builtins(REJECTED),
@@ -51,7 +51,7 @@ def talkative(state: str) -> tuple[Manifest, Record]:
     )
     status = made["status"]
     status |= {"reason": TRIED.reason, "message": f"run 1: {state}: failed by errors; {TRIED.message}"}
-    status["variants"][0] |= {"phase": "Refused", "reason": "ProofFailed", "message": "row 3 differs"}
+    status["variants"][0] |= {"phase": "Rejected", "reason": "ProofFailed", "message": "row 3 differs"}
     status["variants"][1] |= {"phase": "Retired", "reason": "NoReadyPods", "message": "has no ready pods"}
     status["metrics"] = [
         {"name": "errors", "verdict": "provider-error", "reason": "PrometheusUnreachable", "summary": "no answer"}
@@ -92,10 +92,10 @@ def test_what_is_answered(tandem: Tandem, target: FakeTarget, state: str, verb: 
     for rewritten in (copy.deepcopy, garbled):
 
         def hears(plain: Manifest, command: Command, rewritten: Any = rewritten) -> None:
-            planned, run = schedule(parse(plain).spec), read(msgspec.convert(plain["status"]["run"], RunStatus))
+            planned, run = build_schedule(parse(plain).spec), read(msgspec.convert(plain["status"]["run"], RunStatus))
             assert planned is not None and run is not None
             arm = Arm(pods=(2, 2), fit=True)
-            seen = Seen(wanted=CANARY, plan=run.plan, serving=STABLE, stable=arm, canary=arm, command=command)
+            seen = Inputs(wanted=CANARY, plan=run.plan, serving=STABLE, stable=arm, canary=arm, command=command)
             after = decide(planned, run, seen, NOW)
             assert after is not None
             plain["status"]["run"] = rewritten(msgspec.to_builtins(write(after, steps=2)))

@@ -11,9 +11,9 @@ import pytest
 
 from tandem_cli.rollout.training import Predictions
 from tandem_cli.rollout.words import span
+from tandem_rollout.api.manifest import parse
 from tandem_rollout.engine.schedule import plan_hash
-from tandem_rollout.manifest import parse
-from tandem_rollout.progress import TRIED
+from tandem_rollout.runner.progress import TRIED
 
 from .conftest import Tandem
 from .world import CANARY, FakeTarget, manifest, record, spec
@@ -68,7 +68,7 @@ def test_rarer_events_and_thinner_traffic_take_longer(tandem: Tandem) -> None:
     assert not any("time-out" in each for each in warnings(fast))
 
 
-SMALL = {"canary": {"steps": [{"weight": 10, "hold": "1m"}]}}
+SMALL = {"canary": {"steps": [{"weight": 10, "minDuration": "1m"}]}}
 
 
 def warned(found: dict[str, Any], said: str) -> str:
@@ -100,7 +100,7 @@ def test_what_would_help_helps(tandem: Tandem, target: FakeTarget) -> None:
     help_ = warned(before, "what would help")
     hours = help_.partition("analysis.timeout: ")[2].partition("h")[0]
     changes: list[dict[str, Any]] = [
-        {"strategy": {"canary": {"steps": [{"weight": 50, "hold": "1m"}]}}},
+        {"strategy": {"canary": {"steps": [{"weight": 50, "minDuration": "1m"}]}}},
         {"analysis": {"metrics": [{"type": "errors", "margin": 3}]}},
         {"analysis": {"metrics": [{"type": "errors", "floor": 0.01}]}},
     ]
@@ -165,7 +165,7 @@ def test_a_metric_that_can_never_pass(tandem: Tandem, target: FakeTarget) -> Non
 
 def test_the_least_number_of_requests_counts(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(
-        spec=spec(analysis={"metrics": [{"type": "errors", "leastRequests": 10**6}, {"type": "drift"}]})
+        spec=spec(analysis={"metrics": [{"type": "errors", "minRequests": 10**6}, {"type": "drift"}]})
     )
     found = plan(tandem, "--rps", "100", "--error-rate", "0.05")
     assert (metric(found, "errors")["toPass"], metric(found, "drift")["toPass"]) == (10**6, 1000)
@@ -185,7 +185,7 @@ def test_another_bundle_is_a_diff(tandem: Tandem, target: FakeTarget) -> None:
 
 def test_a_run_on_its_way_would_end(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={})
-    assert any("run 1 is Analysing" in each for each in warnings(plan(tandem)))
+    assert any("run 1 is Analyzing" in each for each in warnings(plan(tandem)))
 
 
 def test_gates_and_promotion_without_evidence_are_pointed_out(tandem: Tandem, target: FakeTarget) -> None:
@@ -229,7 +229,7 @@ def test_a_plan_for_people_fits_100_columns(tandem: Tandem) -> None:
 
 def test_a_default_that_was_written_down_is_no_other_plan() -> None:
     said = spec(strategy={"canary": {"steps": [{"weight": 10}], "bake": "".join(("5", "m"))}}, analysis=None)
-    left_out = spec(strategy={"canary": {"steps": [{"weight": 10, "hold": "".join(("1", "m"))}]}}, analysis=None)
+    left_out = spec(strategy={"canary": {"steps": [{"weight": 10, "minDuration": "".join(("1", "m"))}]}}, analysis=None)
     plans = {plan_hash(parse(manifest(spec=each)).spec, CANARY) for each in (said, left_out)}
     assert len(plans) == 1
     other = spec(strategy={"canary": {"steps": [{"weight": 10}], "bake": "6m"}}, analysis=None)

@@ -237,7 +237,7 @@ def test_a_run_of_the_history(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"number": 2}, status={"history": [past]})
     assert "# Rollout est, run 1: Promoted" in tandem("report", "est", "1").stdout
     shown = tandem("report", "est").stdout
-    assert "# Rollout est, run 2: Analysing" in shown
+    assert "# Rollout est, run 2: Analyzing" in shown
     assert "There is no evidence of this run" in shown
 
 
@@ -303,7 +303,7 @@ def test_weights_as_set_and_as_counted() -> None:
 def test_the_weight_that_was_set_has_no_spike_where_a_decision_and_a_tick_fall_into_one_second() -> None:
     """Where the canary has its pods already, the next weight is set in the second in which scaling begins."""
     evidence = record(manifest(run={}), ticks=3, weight=25)
-    evidence = noted(noted(evidence, Note(NOW, "Scaling", 25)), Note(NOW, "Analysing", 50))
+    evidence = noted(noted(evidence, Note(NOW, "Scaling", 25)), Note(NOW, "Analyzing", 50))
     drawn = [value for _, value in weights(evidence).set]
     assert drawn == sorted(drawn) == [0, 25, 25, 25, 25, 25, 50]
 

@@ -25,7 +25,7 @@ MANIFEST: dict[str, Any] = {
     "metadata": {"name": "est"},
     "spec": {
         "bundle": {"image": "athlete:v1"},
-        "strategy": {"canary": {"steps": [{"weight": 5, "hold": "30s"}, {"weight": 20, "pause": True}]}},
+        "strategy": {"canary": {"steps": [{"weight": 5, "minDuration": "30s"}, {"weight": 20, "pause": True}]}},
         "analysis": {"metrics": [{"type": "errors"}], "timeout": "6h", "onTimeout": "abort"},
     },
 }

@@ -37,7 +37,7 @@ def test_where_a_run_stands(tandem: Tandem) -> None:
     for said in (
         "models/est",
         "v1 -> v2",
-        "Analysing, step 1 of 2, 2m ago",
+        "Analyzing, step 1 of 2, 2m ago",
         "set to 10 % of the requests, measured 9.8 %",
         "2027-01-15T08:51:00Z, in 51m",
     ):
@@ -81,7 +81,7 @@ def test_evidence_for_other_margins_is_not_judged_by_the_present_ones(tandem: Ta
 def test_a_rollout_of_a_newer_version_is_shown_all_the_same(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"]["spec"]["novel"] = {}
     found = tandem("status", "est")
-    assert (found.exit_code, "novel" in found.stdout, "Analysing" in found.stdout) == (0, True, True)
+    assert (found.exit_code, "novel" in found.stdout, "Analyzing" in found.stdout) == (0, True, True)
 
 
 def test_a_status_that_makes_no_sense(tandem: Tandem, target: FakeTarget) -> None:
@@ -139,7 +139,7 @@ def test_the_document(tandem: Tandem) -> None:
     found = json.loads(tandem("status", "est", "-o", "json").stdout)
     assert found.keys() == STATUS_KEYS
     assert (found["apiVersion"], found["kind"]) == ("cli.tandem-serving.io/v1", "RolloutStatus")
-    assert (found["run"]["state"], found["run"]["step"], found["run"]["weight"]) == ("Analysing", 1, 10)
+    assert (found["run"]["state"], found["run"]["step"], found["run"]["weight"]) == ("Analyzing", 1, 10)
     assert found["run"]["canary"] == {"service": "est-main-2222", "version": "v2"}
     errors = found["metrics"][0]
     assert (errors["name"], errors["verdict"], errors["canaryRequests"]) == ("errors", "pass", 8000)
@@ -157,7 +157,7 @@ def test_what_is_not_known_is_null(tandem: Tandem, target: FakeTarget) -> None:
 def test_all_rollouts(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["other"] = manifest(metadata={"name": "other", "namespace": "models"})
     found = tandem("status")
-    assert row(found.stdout, "est").split()[1:6] == ["1", "Analysing", "1/2", "10%", "9.8%"]
+    assert row(found.stdout, "est").split()[1:6] == ["1", "Analyzing", "1/2", "10%", "9.8%"]
     assert "other" in found.stdout
     listed = json.loads(tandem("status", "-o", "json").stdout)
     assert (listed["kind"], len(listed["items"])) == ("RolloutStatusList", 2)
@@ -177,18 +177,18 @@ def test_no_rollouts(tandem: Tandem, target: FakeTarget) -> None:
     ("state", "code"),
     [
         ("Promoted", 0),
-        ("Concluded", 0),
+        ("Completed", 0),
         ("Aborting", 3),
         ("Aborted", 3),
         ("RollingBack", 3),
         ("RolledBack", 3),
         ("Preparing", 4),
-        ("Analysing", 4),
+        ("Analyzing", 4),
         ("Scaling", 4),
         ("Baking", 4),
         ("Observing", 4),
         ("Paused", 5),
-        ("Gated", 5),
+        ("AwaitingApproval", 5),
     ],
 )
 def test_the_exit_code_tells_the_state_when_asked_to(tandem: Tandem, target: FakeTarget, state: str, code: int) -> None:
@@ -240,19 +240,19 @@ def later(target: FakeTarget, clock: Clock, **run: Any) -> None:
         ("rolled-back", "Aborted", 3),
         ("ended", "RolledBack", 3),
         ("promoted", "Paused", 5),
-        ("promoted", "Gated", 5),
+        ("promoted", "AwaitingApproval", 5),
         ("promoted", "Scaling", 4),
         ("promoted", "Baking", 4),
-        ("promoted", "Concluded", 1),
+        ("promoted", "Completed", 1),
         ("baking", "Baking", 0),
         ("baking", "Promoted", 0),
         ("aborted", "Aborted", 0),
         ("aborted", "Promoted", 1),
         ("paused", "Paused", 0),
-        ("gated", "Gated", 0),
+        ("gated", "AwaitingApproval", 0),
         ("ended", "Promoted", 0),
         ("ended", "Aborted", 3),
-        ("concluded", "Concluded", 0),
+        ("concluded", "Completed", 0),
     ],
 )
 def test_waiting_for_a_state(
@@ -310,7 +310,7 @@ def test_history(tandem: Tandem, target: FakeTarget) -> None:
     }
     target.manifests["est"] = manifest(run={"number": 2}, status={"history": [past]})
     lines = tandem("history", "est").stdout.splitlines()
-    assert lines[1].split()[:4] == ["2", "Analysing", "v1", "v2"]
+    assert lines[1].split()[:4] == ["2", "Analyzing", "v1", "v2"]
     assert lines[2].split()[:4] == ["1", "Aborted", "v1", "v1.5"]
     assert "5m" in lines[2] and "aborted by ann: it is slow" in lines[2]
     found = json.loads(tandem("history", "est", "-o", "json").stdout)

@@ -31,14 +31,14 @@ def test_each_change_is_a_line(tandem: Tandem, target: FakeTarget, clock: Clock)
     found = tandem("watch", "est")
     assert found.exit_code == 0
     assert [line.partition(";")[0] for line in found.stdout.splitlines()] == [
-        "est run 1: Analysing, step 1 of 2, weight 10 %",
+        "est run 1: Analyzing, step 1 of 2, weight 10 %",
         "est run 1: Scaling, step 2 of 2, weight 10 %",
         "est run 1: Promoted, weight 100 % (passed by errors)",
     ]
     assert "errors pass, latency pass" in found.stdout
 
 
-@pytest.mark.parametrize(("state", "code"), [("Promoted", 0), ("Concluded", 0), ("Aborted", 3)])
+@pytest.mark.parametrize(("state", "code"), [("Promoted", 0), ("Completed", 0), ("Aborted", 3)])
 def test_the_exit_code_is_how_the_run_ended(
     tandem: Tandem, target: FakeTarget, clock: Clock, state: str, code: int
 ) -> None:
@@ -46,7 +46,7 @@ def test_the_exit_code_is_how_the_run_ended(
     assert tandem("watch", "est").exit_code == code
 
 
-@pytest.mark.parametrize(("state", "code"), [("Analysing", 4), ("Paused", 5), ("Gated", 5), ("Baking", 4)])
+@pytest.mark.parametrize(("state", "code"), [("Analyzing", 4), ("Paused", 5), ("AwaitingApproval", 5), ("Baking", 4)])
 def test_when_the_time_is_over(tandem: Tandem, target: FakeTarget, clock: Clock, state: str, code: int) -> None:
     later(target, clock, 5, state=state)
     assert tandem("watch", "est", "--timeout", "1m").exit_code == code
@@ -93,5 +93,5 @@ def test_a_terminal_shows_the_table_as_it_changes(target: FakeTarget, clock: Clo
     console = Console(file=out, force_terminal=True, width=100, height=40)
     assert watch(target, "est", clock.setting(target), console, timeout=600, every=2) == 3
     shown = out.getvalue()
-    assert shown.index("Analysing") < shown.index("Aborted")
+    assert shown.index("Analyzing") < shown.index("Aborted")
     assert "failed by errors" in shown and "ratio (95 %)" in shown

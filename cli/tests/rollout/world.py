@@ -18,9 +18,9 @@ from tandem_rollout.analysis.latency import Limit
 from tandem_rollout.analysis.reading import Binned, Counted, Reading
 from tandem_rollout.analysis.record import Gathered, Note, Record, noted
 from tandem_rollout.analysis.window import Window, extended
+from tandem_rollout.api.manifest import parse
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.schedule import plan_hash
-from tandem_rollout.manifest import parse
 
 NOW = 1_800_000_000.0
 STABLE, CANARY = "est-main-1111", "est-main-2222"
@@ -39,7 +39,7 @@ def spec(**more: Any) -> dict[str, Any]:
     """A canary of two steps."""
     return {
         "bundle": {"image": "registry.example.com/est:v2"},
-        "strategy": {"canary": {"steps": [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "5m"}]}},
+        "strategy": {"canary": {"steps": [{"weight": 10, "minDuration": "1m"}, {"weight": 50, "minDuration": "5m"}]}},
         "analysis": ANALYSIS,
         **more,
     }
@@ -80,7 +80,7 @@ def manifest(*, run: dict[str, Any] | None = None, status: dict[str, Any] | None
 def running(made: Manifest, **more: Any) -> dict[str, Any]:
     return {
         "number": 1,
-        "state": "Analysing",
+        "state": "Analyzing",
         "stable": STABLE,
         "canary": CANARY,
         "plan": plan_hash(parse(made).spec, CANARY),
@@ -91,7 +91,7 @@ def running(made: Manifest, **more: Any) -> dict[str, Any]:
         "weight": 10,
         "measured": 9.8,
         "deadline": "2027-01-15T08:51:00Z",
-        "floor": [2, 2],
+        "minPods": [2, 2],
         "reason": "StepStarted",
         "message": "",
         "by": "",
@@ -136,7 +136,7 @@ def record(
     found = Record(run=number, plan=plan_hash(rollout.spec, CANARY), prepared=True, metrics=limited)
     began = NOW - every * ticks
     found = noted(found, Note(began, "Preparing", 0))
-    found = noted(found, Note(began, "Analysing", weight))
+    found = noted(found, Note(began, "Analyzing", weight))
     canary, stable = requests * weight // 100, requests * (100 - weight) // 100
     windows: dict[str, Window] = {}
     for tick in range(ticks + 1):

@@ -16,7 +16,7 @@ import numpy as np
 from tandem_rollout.analysis.sequential import BAD, log_mixture
 
 
-def absolute(
+def update_absolute(
     so_far: tuple[float, ...], requests: float, events: float, floor: float, dispersion: float = 1.0
 ) -> tuple[float, ...]:
     """Evidence with one more sample, by components of the prior.
@@ -35,6 +35,6 @@ def absolute(
     )
 
 
-def above(evidence: tuple[float, ...], *, alpha: float, metrics: int = 1) -> bool:
+def is_above_floor(evidence: tuple[float, ...], *, alpha: float, metrics: int = 1) -> bool:
     """Whether the rate is above the floor, where so many metrics may each say so."""
     return bool(evidence) and float(log_mixture(np.asarray(evidence), BAD)) >= math.log(metrics / alpha)

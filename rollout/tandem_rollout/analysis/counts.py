@@ -20,7 +20,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
-from tandem_rollout.cause import Cause
+from tandem_rollout.api.cause import Cause
 
 _Key = TypeVar("_Key", bound=Hashable)
 

@@ -38,7 +38,7 @@ class Dispersion:
     ticks: int
 
 
-def dispersion(
+def estimate_dispersion(
     ticks: Iterable[Tick], *, least: int = LEAST_TICKS, leave_out_worst: bool = False
 ) -> Dispersion | NoData:
     """Dispersion of stable against itself.

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tandem_rollout.analysis import drift, latency, ratio, sequential
-from tandem_rollout.analysis.absolute import absolute
+from tandem_rollout.analysis.absolute import update_absolute
 from tandem_rollout.analysis.counts import NOTHING, NoData, Tick, Values, of_arm, totals
 from tandem_rollout.analysis.prepare import with_limit
 from tandem_rollout.analysis.reading import Counted, Readings
@@ -17,8 +17,8 @@ from tandem_rollout.analysis.record import MOST_SAMPLES, MOST_TRANSITIONS, Count
 from tandem_rollout.analysis.sequential import RatioTest, Shares
 from tandem_rollout.analysis.verdict import ProviderError, Trouble
 from tandem_rollout.analysis.window import Window, closed, possible
-from tandem_rollout.cause import Reason
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
+from tandem_rollout.api.cause import Reason
 
 _COLD = NoData("CachesCold", "caches of the canary are cold")
 _CHOSEN = NoData(
@@ -95,7 +95,7 @@ def _with_sample(record: Record, sample: Sample) -> Record:
     transitions = (*record.transitions, sample)[-MOST_TRANSITIONS:]
     return msgspec.structs.replace(
         record,
-        looks=(record.looks if same else 0) + (counted and not changed),
+        samples_at_weight=(record.samples_at_weight if same else 0) + (counted and not changed),
         ticks=record.ticks + counted,
         weight=sample.weight,
         samples=(*record.samples, sample)[-MOST_SAMPLES:],
@@ -276,7 +276,7 @@ def _held(metric: Metric, gathered: Gathered, tick: Tick) -> Gathered:
     bound = _bound(metric, gathered)
     if not bound:
         return gathered
-    evidence = absolute(gathered.absolute, tick.canary_requests, tick.canary_events, bound, gathered.phi)
+    evidence = update_absolute(gathered.absolute, tick.canary_requests, tick.canary_events, bound, gathered.phi)
     return msgspec.structs.replace(gathered, absolute=evidence)
 
 

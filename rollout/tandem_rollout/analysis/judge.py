@@ -9,7 +9,7 @@ from typing import Final, cast
 import msgspec
 
 from tandem_rollout.analysis import distance, drift, eta, ratio, sequential
-from tandem_rollout.analysis.absolute import above
+from tandem_rollout.analysis.absolute import is_above_floor
 from tandem_rollout.analysis.counts import NOTHING, NoData
 from tandem_rollout.analysis.distance import Measured
 from tandem_rollout.analysis.gather import QUIET, ratio_test
@@ -26,8 +26,8 @@ from tandem_rollout.analysis.verdict import (
     judge_ratio,
     unknown,
 )
-from tandem_rollout.cause import Cause, Reason
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
+from tandem_rollout.api.cause import Cause, Reason
 
 _MOST_OF_ONE = 0.5
 """Part of the failures above which they are one client's."""
@@ -162,10 +162,10 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
         baking=gathered.baking,
         chosen=gathered.chosen if metric.type == "latency" else None,
         metrics=gates,
-        least_requests=metric.least_requests,
+        min_requests=metric.min_requests,
         trouble=trouble,
     )
-    high = above(gathered.absolute, alpha=metric.alpha, metrics=gates)
+    high = is_above_floor(gathered.absolute, alpha=metric.alpha, metrics=gates)
     if metric.type != "latency":
         verdict = Verdict.FAIL if high else verdict
     elif verdict is Verdict.FAIL and gathered.baking and not high:
@@ -284,7 +284,7 @@ def _needed(metric: Metric, gathered: Gathered, evidence: sequential.Evidence) -
     rate = (evidence.stable_events + 0.5) / (evidence.stable_requests + 1.0)
     share = evidence.canary_requests / requests
     total = eta.to_promotion(ratio_test(metric, gathered.phi), rate=min(rate, 0.999), share=share)
-    remaining = max(total, metric.least_requests) - evidence.canary_requests
+    remaining = max(total, metric.min_requests) - evidence.canary_requests
     return max(1, math.ceil(remaining)) if math.isfinite(remaining) else None
 
 

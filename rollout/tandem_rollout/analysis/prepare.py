@@ -9,11 +9,11 @@ import msgspec
 
 from tandem_rollout.analysis import latency
 from tandem_rollout.analysis.counts import Counters, Scrape, Tick, increase, tick
-from tandem_rollout.analysis.dispersion import Dispersion, dispersion
+from tandem_rollout.analysis.dispersion import Dispersion, estimate_dispersion
 from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading, Readings
 from tandem_rollout.analysis.record import Gathered, Record, failure
 from tandem_rollout.analysis.verdict import ProviderError
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 
 
 def prepare(
@@ -43,7 +43,7 @@ def prepare(
             gathered = msgspec.structs.replace(gathered, phi=dispersion_given)
         elif metric.type != "drift":
             scrapes = [scrape for reading in own if (scrape := _stable(reading, gathered.limit)) is not None]
-            measured = dispersion(against_itself(scrapes))
+            measured = estimate_dispersion(against_itself(scrapes))
             if isinstance(measured, Dispersion):
                 gathered, troubles = msgspec.structs.replace(gathered, phi=measured.phi), []
         # of drift nothing is frozen, and where all is given or frozen already nothing is missing

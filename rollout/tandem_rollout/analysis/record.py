@@ -9,8 +9,8 @@ from msgspec import field
 
 from tandem_rollout.analysis import drift, latency, sequential
 from tandem_rollout.analysis.ratio import Assignment, Likelihood
-from tandem_rollout.cause import Cause
-from tandem_rollout.status import LastCommand
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.api.status import LastCommand
 
 SCHEMA = "tandem-serving.io/evidence/v1"
 """Version of the form; a record of another one is not read."""
@@ -136,7 +136,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         run: Number of the run.
         plan: Hash of its plan.
         started: When it began, in whole seconds since the epoch.
-        looks: Samples counted at the present weight.
+        samples_at_weight: Samples counted at the present weight.
         ticks: Samples counted in all.
         weight: The present weight.
         began: When the canary was first seen with traffic, in seconds since the epoch.
@@ -151,7 +151,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     run: int
     plan: str
     started: float = 0.0
-    looks: int = 0
+    samples_at_weight: int = 0
     ticks: int = 0
     weight: int = 0
     began: float | None = None

@@ -17,8 +17,8 @@ from typing import Literal
 from tandem_rollout.analysis import distance, drift, sequential
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.sequential import RatioTest
-from tandem_rollout.cause import Cause
-from tandem_rollout.gates import LEAST_ROWS
+from tandem_rollout.api.analysis import LEAST_ROWS
+from tandem_rollout.api.cause import Cause
 
 
 class Verdict(StrEnum):
@@ -92,7 +92,7 @@ def judge_ratio(
     baking: tuple[float, ...] = (),
     chosen: tuple[float, ...] | None = None,
     metrics: int = 1,
-    least_requests: float = 0.0,
+    min_requests: float = 0.0,
     trouble: Trouble | None = None,
 ) -> Verdict:
     """Verdict by a ratio of rates.
@@ -103,14 +103,14 @@ def judge_ratio(
         baking: Evidence since promotion, by components; empty before.
         chosen: Of latency, evidence at limits that were chosen in the run, by components.
         metrics: Metrics that may each roll back.
-        least_requests: Canary requests without which it does not pass.
+        min_requests: Canary requests without which it does not pass.
         trouble: Why the present sample brought nothing.
     """
     if sequential.rolls_back(test, evidence, baking=baking, chosen=chosen, metrics=metrics):
         return Verdict.FAIL
     if trouble is not None or not evidence.canary_requests:
         return unknown(trouble)
-    if evidence.canary_requests >= least_requests and sequential.promotes(test, evidence):
+    if evidence.canary_requests >= min_requests and sequential.promotes(test, evidence):
         return Verdict.PASS
     return Verdict.INCONCLUSIVE
 

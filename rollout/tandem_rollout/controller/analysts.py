@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.analysis.verdict import ProviderError
-from tandem_rollout.analyst import Analyst
+from tandem_rollout.api.analysis import Analysis, Metric
+from tandem_rollout.api.spec import Rollout
 from tandem_rollout.controller.interface import Cluster
 from tandem_rollout.controller.records import Records
-from tandem_rollout.gates import Analysis, Metric
+from tandem_rollout.runner.analyst import Analyst
 from tandem_rollout.sources import Arms, Source
-from tandem_rollout.sources.open import Refused
-from tandem_rollout.spec import Rollout
+from tandem_rollout.sources.open import RejectedSource
 
 _READS: Final = 4
 """Reads at a time: as many as the workers of one namespace."""
@@ -23,7 +23,7 @@ Open = Callable[[Analysis, str], Source]
 """Opens the source that an analysis asks for; the second argument is the installation's Prometheus."""
 
 
-_NOT_ALLOWED: Final = Refused(
+_NOT_ALLOWED: Final = RejectedSource(
     ProviderError(
         "AddressNotAllowed",
         "spec.analysis.prometheus: must be an address that the installation allows, by its prometheus or "

@@ -14,10 +14,10 @@ from lightkube.resources.core_v1 import Event
 from lightkube.types import PatchType
 
 from tandem_rollout import API_VERSION, EVIDENCE_KIND, KIND
+from tandem_rollout.api.text import one_line
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.interface import FINALIZER, NameConflictError, WriteError
 from tandem_rollout.controller.objects import owned
-from tandem_rollout.one_line import one_line
 from tandem_rollout.render import Object
 
 FIELD_MANAGER: Final = "tandem-controller"

@@ -14,7 +14,7 @@ import httpx2
 import msgspec
 from lightkube import ApiError, AsyncClient
 
-from tandem_rollout.controller.weight import weight
+from tandem_rollout.controller.object_size import estimate_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class _Store:
         """Add an object that is not there."""
         key = _key(plain)
         self.objects[key] = plain
-        self._weigh(key, weight(plain))
+        self._weigh(key, estimate_bytes(plain))
         if value := (plain["metadata"].get("labels") or {}).get(self._index):
             self.indexed.setdefault((key[0], value), {})[key[1]] = plain
         while self._total > self._most:

@@ -11,17 +11,17 @@ from typing import Any, Final, Protocol
 import httpx2
 from lightkube import AsyncClient
 
+from tandem_rollout.api.spec import GatewayRef
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.api_server import ApiServer, write_error
 from tandem_rollout.controller.cache import Cache
-from tandem_rollout.controller.hosts import HostIndex
+from tandem_rollout.controller.host_claims import HostIndex
 from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.controller.inventory import Inventory, Mark
-from tandem_rollout.hosts import Claim, claim
-from tandem_rollout.observation import Proof
-from tandem_rollout.platform import Platform
-from tandem_rollout.revision import MANAGED_BY, ROLLOUT_LABEL, Revision
-from tandem_rollout.spec import GatewayRef
+from tandem_rollout.controller.observation import Proof
+from tandem_rollout.render.hosts import Claim, claim
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.revision import MANAGED_BY, ROLLOUT_LABEL, Revision
 
 _SERVICE_LABEL: Final = "serving.kserve.io/inferenceservice"
 

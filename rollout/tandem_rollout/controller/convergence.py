@@ -8,16 +8,16 @@ from typing import Any
 from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.controller import objects
 from tandem_rollout.controller.decision import Decision
-from tandem_rollout.controller.frozen import freeze
 from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.controller.memory import Edges
 from tandem_rollout.controller.names import first_error, owner_reference
+from tandem_rollout.controller.revision_spec import freeze
 from tandem_rollout.controller.routing import apply_route
 from tandem_rollout.controller.snapshot import Snapshot
 from tandem_rollout.render import Object, render_revision
 from tandem_rollout.render.pin import pin, pinned
-from tandem_rollout.render.scaling import scaled_objects
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.revision import Revision
+from tandem_rollout.render.scaling import build_scaled_objects
 
 
 async def converge(edges: Edges, snapshot: Snapshot, decision: Decision) -> dict[str, WriteError]:
@@ -119,6 +119,6 @@ async def _scale_earlier(edges: Edges, snapshot: Snapshot, revision: Revision, f
     if live is None:
         return
     owner = owner_reference(live["apiVersion"], "InferenceService", revision.name, live["metadata"]["uid"])
-    for scaled in scaled_objects(revision, edges.platform, floors):
+    for scaled in build_scaled_objects(revision, edges.platform, floors):
         scaled["metadata"]["ownerReferences"] = [owner]
         await edges.memory.applied.apply(scaled)

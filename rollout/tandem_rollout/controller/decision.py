@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from tandem_rollout.analyst import Judgement
-from tandem_rollout.cause import Cause
-from tandem_rollout.controller import guide, objects
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.api.status import PastRun
+from tandem_rollout.controller import objects, run_inputs
 from tandem_rollout.controller.snapshot import Snapshot
-from tandem_rollout.driver import RunTransition, Sampled, move
-from tandem_rollout.engine.due import due
+from tandem_rollout.controller.weights import Plan, plan_run, plan_weights
+from tandem_rollout.engine.due import compute_due
 from tandem_rollout.engine.run import Run
-from tandem_rollout.engine.written import read
-from tandem_rollout.plan import Plan, plan, plan_run
-from tandem_rollout.progress import history
-from tandem_rollout.revision import Revision
-from tandem_rollout.status import PastRun
+from tandem_rollout.engine.serialization import read
+from tandem_rollout.render.revision import Revision
+from tandem_rollout.runner.analyst import Judgement
+from tandem_rollout.runner.driver import RunTransition, Sampled, move
+from tandem_rollout.runner.progress import history
 
 PASSING_S: Final = 5.0
 """How long a backend that comes or goes has next to no weight: longer than the gateway takes to hear of it."""
@@ -79,9 +79,9 @@ def decide(snapshot: Snapshot) -> Decision:
 def _decide_as_written(snapshot: Snapshot) -> Decision:
     """Weights as the spec has them, where nothing is decided; a run that was on its way ends."""
     rollout, previous = snapshot.rollout, snapshot.previous
-    ended = guide.given_up(read(previous.run), rollout, snapshot.specified, snapshot.whole_now)
+    ended = run_inputs.given_up(read(previous.run), rollout, snapshot.specified, snapshot.whole_now)
     return Decision(
-        plan=plan(rollout, snapshot.specified, snapshot.observed, snapshot.now),
+        plan=plan_weights(rollout, snapshot.specified, snapshot.observed, snapshot.now),
         revisions=snapshot.specified,
         history=_history(snapshot, ended, previous.history),
     )
@@ -103,12 +103,12 @@ def _decide_run(snapshot: Snapshot) -> Decision | None:
         transition, judgement = following, following.judgement
     run = transition.run if transition and (steps[0].transition.moves or snapshot.run) else None
     revisions = snapshot.revisions(run)
-    if transition and guide.rules(planned, run):
+    if transition and run_inputs.rules(planned, run):
         weights = plan_run(
             snapshot.rollout, revisions, snapshot.observed, transition.desired, snapshot.verdicts, snapshot.now
         )
     else:
-        weights = plan(snapshot.rollout, revisions, snapshot.observed, snapshot.now)
+        weights = plan_weights(snapshot.rollout, revisions, snapshot.observed, snapshot.now)
     underway = run is not None and not run.ended
     return Decision(
         plan=weights,
@@ -117,7 +117,7 @@ def _decide_run(snapshot: Snapshot) -> Decision | None:
         steps=steps,
         run=run,
         judgement=judgement,
-        due=due(planned, run, snapshot.now) if run is not None and underway else float("inf"),
+        due=compute_due(planned, run, snapshot.now) if run is not None and underway else float("inf"),
     )
 
 
@@ -129,7 +129,7 @@ def _begin_deciding(snapshot: Snapshot, transition: RunTransition) -> RunTransit
     planned, observing = snapshot.schedule, snapshot.run is not None and snapshot.run.state == "Observing"
     if planned is None or planned.observes or not observing or not transition.moves:
         return None
-    return move(planned, transition.run, Sampled(snapshot.seen(transition.run)), snapshot.whole_now)
+    return move(planned, transition.run, Sampled(snapshot.inputs(transition.run)), snapshot.whole_now)
 
 
 def _history(snapshot: Snapshot, run: Run | None, past: Sequence[PastRun]) -> list[PastRun]:

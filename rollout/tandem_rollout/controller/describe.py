@@ -8,27 +8,27 @@ from typing import Final
 
 import msgspec
 
-from tandem_rollout.analyst import Judgement
-from tandem_rollout.cause import Cause
-from tandem_rollout.conditions import condition
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.api.conditions import set_condition
+from tandem_rollout.api.spec import Rollout
+from tandem_rollout.api.status import Condition, Phase, RolloutStatus, RunStatus, VariantStatus
+from tandem_rollout.api.times import stamp
 from tandem_rollout.controller import objects
 from tandem_rollout.controller.decision import Decision
-from tandem_rollout.controller.guide import candidate
-from tandem_rollout.controller.hosts import Hosts
+from tandem_rollout.controller.host_claims import Hosts
 from tandem_rollout.controller.interface import NameConflictError, WriteError
+from tandem_rollout.controller.observation import Observed
 from tandem_rollout.controller.resources import HTTPRoute
+from tandem_rollout.controller.run_inputs import candidate
 from tandem_rollout.controller.snapshot import Snapshot
+from tandem_rollout.controller.weights import Plan
 from tandem_rollout.engine.decide import tried
 from tandem_rollout.engine.run import RETURNS, Run
 from tandem_rollout.engine.schedule import Schedule, plan_hash
-from tandem_rollout.engine.written import write
-from tandem_rollout.observation import Observed
-from tandem_rollout.plan import Plan
-from tandem_rollout.progress import TRIED, history, metric_status, progress
-from tandem_rollout.revision import Revision
-from tandem_rollout.spec import Rollout
-from tandem_rollout.status import Condition, Phase, RolloutStatus, RunStatus, VariantStatus
-from tandem_rollout.times import stamp
+from tandem_rollout.engine.serialization import write
+from tandem_rollout.render.revision import Revision
+from tandem_rollout.runner.analyst import Judgement
+from tandem_rollout.runner.progress import TRIED, describe_progress, history, metric_status
 
 _PROVEN: Final = Cause("Proven", "")
 _SERVES: Final = Cause("SuccessorNotReady", "serves until its successor is ready")
@@ -90,8 +90,10 @@ def describe(
     complete = ready == len(revisions) and not reason
     summary = "Complete" if complete else _reason(variants, errors)
     words = message if reason else "all variants serve"
-    serves = condition(before, "Ready", complete, reason=summary, message=words, generation=rollout.generation, now=now)
-    valid = condition(
+    serves = set_condition(
+        before, "Ready", complete, reason=summary, message=words, generation=rollout.generation, now=now
+    )
+    valid = set_condition(
         before, "Valid", True, reason="Valid", message="the spec is valid", generation=rollout.generation, now=now
     )
     names = {revision.name: revision.variant for revision in observed}
@@ -145,14 +147,14 @@ def describe_run(
     reason = run.reason
     if run.state in RETURNS.values() and _asked_for(rollout, run):
         reason, words = TRIED.reason, f"{words}; {TRIED.message}"
-    moves = condition(
+    moves = set_condition(
         before, "Progressing", moving, reason=run.state, message=words, generation=rollout.generation, now=now
     )
-    if not status.reason and run.state in ("Gated", "Paused", *RETURNS, *RETURNS.values()):
+    if not status.reason and run.state in ("AwaitingApproval", "Paused", *RETURNS, *RETURNS.values()):
         status = msgspec.structs.replace(status, reason=reason, message=words)
     return msgspec.structs.replace(
         status,
-        progress=progress(run, schedule),
+        progress=describe_progress(run, schedule),
         run=write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
         metrics=[metric_status(line) for line in judgement.lines] if judgement.lines else metrics,
         history=history(before.history, run, status.version_of(run.canary), limit=rollout.spec.history_limit),
@@ -174,7 +176,7 @@ def describe_hosts(
         return status
 
     def untrue(kind: str, cause: Cause) -> Condition:
-        return condition(
+        return set_condition(
             before,
             kind,
             False,
@@ -198,7 +200,7 @@ def describe_hosts(
 
 def describe_invalid(before: RolloutStatus, message: str, generation: int, now: float) -> RolloutStatus:
     """The status of a rollout whose spec makes no sense; all else stays as it is."""
-    valid = condition(before, "Valid", False, reason="Invalid", message=message, generation=generation, now=now)
+    valid = set_condition(before, "Valid", False, reason="Invalid", message=message, generation=generation, now=now)
     conditions = [entry for entry in before.conditions if entry.type != "Valid"]
     return msgspec.structs.replace(
         before, observed_generation=generation, reason=valid.reason, message=message, conditions=[*conditions, valid]
@@ -246,15 +248,15 @@ def _phase(
 ) -> tuple[Phase, Cause]:
     """How far a wanted revision is, and what it waits for or why it is refused."""
     if observed.name in plan.refused:
-        return "Refused", plan.refused[observed.name]
+        return "Rejected", plan.refused[observed.name]
     if observed.name in plan.waits:
         return "Pending", plan.waits[observed.name]
     if observed.phase == "Ready":
         return "Ready", error.cause if error is not None else _PROVEN
     if error is not None:
-        return ("Refused" if error.refused or observed.fatal else "Pending"), error.cause
+        return ("Rejected" if error.refused or observed.fatal else "Pending"), error.cause
     waits = objects.waits_for(revision, observed.transformers, observed.predictors, exists)
-    return ("Refused" if observed.fatal else "Pending"), observed.problem or waits
+    return ("Rejected" if observed.fatal else "Pending"), observed.problem or waits
 
 
 def _variant_status(
@@ -276,7 +278,7 @@ def _variant_status(
 
 def _worst(variants: Sequence[VariantStatus]) -> tuple[str, str]:
     """Reason and message of what is worst off; empty where all is as it should be."""
-    for phase in ("Refused", "Pending", "Ready"):
+    for phase in ("Rejected", "Pending", "Ready"):
         for variant in variants:
             if variant.phase == phase and variant.reason not in _QUIET:
                 return variant.reason, f"{variant.name}: {variant.message}"
@@ -287,8 +289,8 @@ def _reason(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError])
     """Why a rollout is not complete."""
     if any(isinstance(error, NameConflictError) for error in errors.values()):
         return "NameConflict"
-    return "Refused" if _any_refused(variants, errors) else "Waiting"
+    return "Rejected" if _any_refused(variants, errors) else "Waiting"
 
 
 def _any_refused(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> bool:
-    return any(error.refused for error in errors.values()) or any(variant.phase == "Refused" for variant in variants)
+    return any(error.refused for error in errors.values()) or any(variant.phase == "Rejected" for variant in variants)

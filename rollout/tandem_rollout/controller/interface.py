@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from tandem_rollout import GROUP
-from tandem_rollout.cause import Cause
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.api.spec import GatewayRef
 from tandem_rollout.controller.inventory import Mark
-from tandem_rollout.hosts import Claim
-from tandem_rollout.observation import Proof
+from tandem_rollout.controller.observation import Proof
 from tandem_rollout.render import Object
-from tandem_rollout.revision import Revision
-from tandem_rollout.spec import GatewayRef
+from tandem_rollout.render.hosts import Claim
+from tandem_rollout.render.revision import Revision
 
 FINALIZER: Final = f"{GROUP}/restore-stable"
 """On a rollout while a run is on its way: it is not gone before stable has all requests again."""

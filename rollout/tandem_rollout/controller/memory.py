@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tandem_rollout.analyst import Analyst
 from tandem_rollout.controller.analysts import Seat
-from tandem_rollout.controller.applied import Applied
+from tandem_rollout.controller.apply import Applied
 from tandem_rollout.controller.interface import Cluster
 from tandem_rollout.controller.proofs import Proofs
 from tandem_rollout.controller.report import Reporter
-from tandem_rollout.platform import Platform
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.runner.analyst import Analyst
 
 
 @dataclass(frozen=True, slots=True)

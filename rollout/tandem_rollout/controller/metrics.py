@@ -10,9 +10,9 @@ from msgspec import field
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from tandem_rollout.analysis.verdict import Verdict
+from tandem_rollout.api.status import MetricStatus, PastRun, RunStatus
+from tandem_rollout.api.times import epoch
 from tandem_rollout.engine.run import ENDS, State
-from tandem_rollout.status import MetricStatus, PastRun, RunStatus
-from tandem_rollout.times import epoch
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STATES: Final = get_args(State)
@@ -21,7 +21,7 @@ _RESULTS: Final = {
     "Promoted": "promoted",
     "Aborted": "aborted",
     "RolledBack": "rolled_back",
-    "Concluded": "concluded",
+    "Completed": "concluded",
 }
 
 Where = tuple[str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tandem_rollout.controller.applied import Applied
+from tandem_rollout.controller.apply import Applied
 from tandem_rollout.controller.interface import NameConflictError, WriteError
 from tandem_rollout.render import Object
 

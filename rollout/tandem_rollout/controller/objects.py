@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from tandem_rollout.cause import Cause, VariantReason
+from tandem_rollout.api.cause import Cause, VariantReason
+from tandem_rollout.api.text import one_line
 from tandem_rollout.controller.resources import HTTPRoute, InferenceService, Pod, Terminated, Waiting
-from tandem_rollout.one_line import one_line
+from tandem_rollout.render.revision import Revision
 from tandem_rollout.render.route import ARRIVING, LEAVING, OWN, PASSING_FACTOR, SPLIT, WEIGHTS
-from tandem_rollout.revision import Revision
 
 Plain = Mapping[str, Any]
 

@@ -7,27 +7,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from tandem_rollout.controller import guide, objects
-from tandem_rollout.controller.frozen import freeze
-from tandem_rollout.controller.hosts import settle
+from tandem_rollout.api.spec import Rollout
+from tandem_rollout.api.status import RolloutStatus
+from tandem_rollout.api.times import epoch
+from tandem_rollout.controller import objects, run_inputs
+from tandem_rollout.controller.host_claims import settle
 from tandem_rollout.controller.interface import Cluster
 from tandem_rollout.controller.memory import Edges
+from tandem_rollout.controller.observation import Observed
 from tandem_rollout.controller.resources import HTTPRoute, InferenceService, Pod
+from tandem_rollout.controller.revision_spec import freeze
 from tandem_rollout.controller.snapshot import Snapshot, revision_of, variant_of
-from tandem_rollout.driver import Locate, sample
+from tandem_rollout.controller.weights import verdicts
 from tandem_rollout.engine.run import Run
-from tandem_rollout.engine.schedule import schedule
-from tandem_rollout.engine.written import read
-from tandem_rollout.observation import Observed
-from tandem_rollout.plan import verdicts
-from tandem_rollout.platform import Platform
-from tandem_rollout.render.inferenceservice import inference_service
+from tandem_rollout.engine.schedule import build_schedule
+from tandem_rollout.engine.serialization import read
+from tandem_rollout.render.inferenceservice import build_inference_service
 from tandem_rollout.render.pin import pinned, takes
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.revision import Revision
+from tandem_rollout.runner.driver import Locate, sample
 from tandem_rollout.sources import Arms
-from tandem_rollout.spec import Rollout
-from tandem_rollout.status import RolloutStatus
-from tandem_rollout.times import epoch
 
 COMPONENTS: Final = ("transformer", "predictor")
 
@@ -51,7 +51,7 @@ async def observe(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) -
         return snapshot
     snapshot = replace(snapshot, verdicts=verdicts(rollout, snapshot.revisions(snapshot.run), observed))
     run, locate = snapshot.current, locator(edges.cluster, snapshot)
-    sampled = await sample(edges.analyst, snapshot.analysis, run, snapshot.seen(run), locate, snapshot.whole_now)
+    sampled = await sample(edges.analyst, snapshot.analysis, run, snapshot.inputs(run), locate, snapshot.whole_now)
     return replace(snapshot, sampled=sampled)
 
 
@@ -74,7 +74,7 @@ def locator(cluster: Cluster, snapshot: Snapshot) -> Locate:
         if rollout.spec.analysis is not None and rollout.spec.analysis.source == "pods":
             gateway = await cluster.proxies(rollout.spec.route.gateway)
         weights = objects.route_weights(snapshot.route)
-        return guide.arms(rollout, planned, run, pods, weights, gateway)
+        return run_inputs.locate_arms(rollout, planned, run, pods, weights, gateway)
 
     return locate
 
@@ -90,7 +90,7 @@ def _read_caches(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) ->
     route = cluster.route(*key)
     if route is not None and not objects.owned(route, rollout.uid):
         route = None
-    planned = schedule(rollout.spec)
+    planned = build_schedule(rollout.spec)
     return Snapshot(
         manifest=manifest,
         rollout=rollout,
@@ -168,4 +168,4 @@ def _awaits_pin(platform: Platform, snapshot: Snapshot, name: str) -> bool:
     """Whether an InferenceService is going to be pinned to the digest that is known by now."""
     live = snapshot.services[name]
     revision = next((revision for revision in snapshot.specified if revision.name == name), None)
-    return pinned(live) == "" and revision is not None and freeze(inference_service(revision, platform), live)
+    return pinned(live) == "" and revision is not None and freeze(build_inference_service(revision, platform), live)

@@ -8,11 +8,11 @@ from typing import Final
 import msgspec
 
 from tandem.contract import Contract
-from tandem_rollout.cause import VariantReason
+from tandem_rollout.api.cause import VariantReason
+from tandem_rollout.api.text import one_line
 from tandem_rollout.controller.interface import Refutation
-from tandem_rollout.observation import Proof
-from tandem_rollout.one_line import one_line
-from tandem_rollout.revision import Revision
+from tandem_rollout.controller.observation import Proof
+from tandem_rollout.render.revision import Revision
 from tandem_rollout.sources.fetch import Fetched, FetchError, fetch, open_client
 
 _TIMEOUT_S: Final = 15.0
@@ -26,7 +26,7 @@ _LONGEST: Final = 256 << 10
 _REFUTED: Final[Mapping[str, VariantReason]] = {
     "proof_failed": "ProofFailed",
     "predictor_mismatch": "PredictorMismatch",
-    "predictor_refused": "PredictorRefused",
+    "predictor_refused": "PredictorRejected",
 }
 """Codes of an answer that says that this pair will never be right; others say that it is not yet."""
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tandem_rollout.controller.interface import Cluster, Refutation
+from tandem_rollout.controller.observation import Proof
 from tandem_rollout.controller.resources import Pod
-from tandem_rollout.observation import Proof
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.revision import Revision
 
 _AGAIN_S: Final = 5.0
 _FINAL_AGAIN_S: Final = 600.0

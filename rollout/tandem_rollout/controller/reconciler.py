@@ -6,26 +6,26 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tandem_rollout import API_VERSION, KIND
+from tandem_rollout.api.analysis import Analysis
+from tandem_rollout.api.fields import InvalidSpecError, seconds
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.api.spec import Rollout
+from tandem_rollout.api.status import RolloutStatus
+from tandem_rollout.api.times import epoch
 from tandem_rollout.controller.analysts import Sources
-from tandem_rollout.controller.applied import RESYNC_S, RETRY_S
+from tandem_rollout.controller.apply import RESYNC_S, RETRY_S
 from tandem_rollout.controller.convergence import converge, restore_stable
 from tandem_rollout.controller.decision import PASSING_S, Decision, decide
 from tandem_rollout.controller.describe import build_status, describe_invalid
 from tandem_rollout.controller.interface import FINALIZER, Cluster
 from tandem_rollout.controller.memory import Edges, Memory
 from tandem_rollout.controller.names import owner_reference
+from tandem_rollout.controller.object_size import estimate_bytes
 from tandem_rollout.controller.observing import observe
 from tandem_rollout.controller.recording import record
-from tandem_rollout.controller.weight import weight
-from tandem_rollout.engine.schedule import schedule
-from tandem_rollout.fields import InvalidSpecError, seconds
-from tandem_rollout.gates import Analysis
-from tandem_rollout.manifest import parse
-from tandem_rollout.platform import Platform
+from tandem_rollout.engine.schedule import build_schedule
+from tandem_rollout.render.platform import Platform
 from tandem_rollout.sources.open import open_source
-from tandem_rollout.spec import Rollout
-from tandem_rollout.status import RolloutStatus
-from tandem_rollout.times import epoch
 
 LATER_S: Final = RESYNC_S
 """When to look again at a rollout about which nothing else is to be done: watches tell of all changes."""
@@ -111,7 +111,7 @@ class Reconciler:
 
     def _edges(self, rollout: Rollout, memory: Memory) -> Edges:
         analyst = None
-        if schedule(rollout.spec) is not None:
+        if build_schedule(rollout.spec) is not None:
             owner = owner_reference(API_VERSION, KIND, rollout.name, rollout.uid)
             source = self._sources.of(rollout.spec.analysis or Analysis())
             analyst = memory.seat.analyst(rollout, source, owner)
@@ -129,7 +129,7 @@ class Reconciler:
 
 def _check_size(manifest: Mapping[str, Any]) -> None:
     """A spec is parsed, hashed and merged into what each variant consists of: all of that is a multiple of it."""
-    if weight(manifest.get("spec")) > _LARGEST:
+    if estimate_bytes(manifest.get("spec")) > _LARGEST:
         raise InvalidSpecError(
             f"spec: must take {_LARGEST >> 20} MiB in memory at most; each map in it takes 100 bytes"
         )
@@ -137,7 +137,7 @@ def _check_size(manifest: Mapping[str, Any]) -> None:
 
 def _due(edges: Edges, decision: Decision, status: RolloutStatus, rollout: Rollout) -> float:
     """When to look again, in seconds since the epoch."""
-    delay = seconds(rollout.spec.keep_old_for)
+    delay = seconds(rollout.spec.scale_down_delay)
     times = [edges.memory.applied.due, edges.memory.proofs.due, decision.due]
     times += [epoch(variant.since) + delay for variant in status.variants if variant.retired]
     times += [since + PASSING_S for since in (*decision.arriving.values(), *decision.leaving.values())]

@@ -7,17 +7,17 @@ import contextlib
 import msgspec
 
 from tandem_rollout import EVIDENCE_KIND
-from tandem_rollout.analyst import Analyst
 from tandem_rollout.controller.decision import Decision, RecordedTransition
 from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.controller.memory import Edges
 from tandem_rollout.controller.observing import locator
 from tandem_rollout.controller.records import name_of
 from tandem_rollout.controller.snapshot import Snapshot
-from tandem_rollout.driver import note, secure
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.engine.written import write
+from tandem_rollout.engine.serialization import write
+from tandem_rollout.runner.analyst import Analyst
+from tandem_rollout.runner.driver import note, secure
 
 
 async def record(edges: Edges, snapshot: Snapshot, decision: Decision) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 from tandem_rollout import API_VERSION, EVIDENCE_KIND
 from tandem_rollout.analysis.packing import pack, unpack
 from tandem_rollout.analysis.record import Record
+from tandem_rollout.api.spec import Rollout
 from tandem_rollout.controller.interface import Cluster, WriteError
 from tandem_rollout.controller.objects import owned
 from tandem_rollout.render import Object
-from tandem_rollout.revision import rollout_labels
-from tandem_rollout.spec import Rollout
+from tandem_rollout.render.revision import rollout_labels
 
 logger = logging.getLogger(__name__)
 

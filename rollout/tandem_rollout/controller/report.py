@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.controller.interface import Cluster
-from tandem_rollout.status import RolloutStatus
 
 
 class Reporter:
@@ -53,7 +53,7 @@ def news(before: RolloutStatus, status: RolloutStatus) -> list[tuple[str, str, b
     for entry in status.variants:
         if (entry.inference_service, entry.phase, entry.reason, entry.message) not in earlier:
             message = f"{entry.inference_service}: {entry.message or entry.phase.lower()}"
-            events.append((entry.phase, message, entry.phase == "Refused"))
+            events.append((entry.phase, message, entry.phase == "Rejected"))
     invalid = any(entry.type == "Valid" and entry.status == "False" for entry in status.conditions)
     if status.reason and (status.reason, status.message) != (before.reason, before.message):
         if invalid:

@@ -20,7 +20,7 @@ from tandem_rollout.controller.metrics import Metrics
 from tandem_rollout.controller.prober import Prober
 from tandem_rollout.controller.reconciler import Reconciler
 from tandem_rollout.controller.term import Term, queue
-from tandem_rollout.platform import Platform
+from tandem_rollout.render.platform import Platform
 
 logger = logging.getLogger(__name__)
 

@@ -8,20 +8,20 @@ from typing import Any
 
 import msgspec
 
-from tandem_rollout.controller import guide
-from tandem_rollout.controller.hosts import Hosts
+from tandem_rollout.api.analysis import Analysis
+from tandem_rollout.api.spec import Rollout
+from tandem_rollout.api.status import RolloutStatus
+from tandem_rollout.controller import run_inputs
+from tandem_rollout.controller.host_claims import Hosts
+from tandem_rollout.controller.observation import Observed, Proof
 from tandem_rollout.controller.resources import HTTPRoute
-from tandem_rollout.driver import Sampled
+from tandem_rollout.controller.weights import Verdicts
+from tandem_rollout.engine.inputs import Inputs
 from tandem_rollout.engine.run import Command, Run
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.engine.seen import Seen
-from tandem_rollout.engine.written import COMMAND, command
-from tandem_rollout.gates import Analysis
-from tandem_rollout.observation import Observed, Proof
-from tandem_rollout.plan import Verdicts
-from tandem_rollout.revision import VARIANT_LABEL, Revision
-from tandem_rollout.spec import Rollout
-from tandem_rollout.status import RolloutStatus
+from tandem_rollout.engine.serialization import COMMAND, command
+from tandem_rollout.render.revision import VARIANT_LABEL, Revision
+from tandem_rollout.runner.driver import Sampled
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +83,19 @@ class Snapshot:
     @property
     def current(self) -> Run | None:
         """The run, or where there is none what says which number comes next."""
-        return self.run or guide.counted(self.previous.history, self.command)
+        return self.run or run_inputs.counted(self.previous.history, self.command)
 
     def revisions(self, run: Run | None) -> list[Revision]:
         """The revisions that must be there while a run stands as it does."""
-        ruling = run if guide.rules(self.schedule, run) else None
-        return guide.effective(self.specified, ruling, self._earlier)
+        ruling = run if run_inputs.rules(self.schedule, run) else None
+        return run_inputs.effective(self.specified, ruling, self._earlier)
 
     def version(self, revision: Revision) -> str:
         """Version of a revision's bundle, as far as it is known."""
         proof = self.proofs.get(revision.name)
         return proof.version if proof else self.previous.version_of(revision.name) or revision.variant.bundle.version
 
-    def seen(self, run: Run | None) -> Seen:
+    def inputs(self, run: Run | None) -> Inputs:
         """What there is, as far as it matters to a run; of the metrics it says nothing.
 
         Raises:
@@ -103,7 +103,7 @@ class Snapshot:
         """
         if self.schedule is None:
             raise ValueError("nothing is decided")
-        return guide.see(
+        return run_inputs.build_inputs(
             self.rollout,
             self.schedule,
             self.specified,

@@ -7,12 +7,12 @@ import logging
 import time
 from typing import Final
 
-from tandem_rollout.controller.applied import backoff
+from tandem_rollout.controller.apply import backoff
 from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.controller.metrics import Metrics
 from tandem_rollout.controller.reconciler import Key, Reconciler
-from tandem_rollout.controller.work import Work
+from tandem_rollout.controller.work_queue import WorkQueue
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +31,9 @@ def namespace_of(key: Key) -> str:
     return key[0]
 
 
-def queue() -> Work[Key]:
+def queue() -> WorkQueue[Key]:
     """A queue of rollouts in which no namespace keeps all workers busy."""
-    return Work(group=namespace_of, share=SHARE)
+    return WorkQueue(group=namespace_of, share=SHARE)
 
 
 class Term:
@@ -46,7 +46,7 @@ class Term:
         metrics: Show rollouts meanwhile.
     """
 
-    def __init__(self, work: Work[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics) -> None:
+    def __init__(self, work: WorkQueue[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics) -> None:
         self._work = work
         self._cluster = cluster
         self._reconciler = reconciler

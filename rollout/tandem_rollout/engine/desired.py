@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tandem_rollout.engine.inputs import Arm
 from tandem_rollout.engine.run import Pods, Run
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.engine.seen import Arm
 
 WHOLE = 100
 
@@ -28,7 +28,7 @@ class Desired:
     kept: bool
 
 
-def desired(schedule: Schedule, run: Run, stable: Arm, canary: Arm) -> Desired:
+def derive_desired(schedule: Schedule, run: Run, stable: Arm, canary: Arm) -> Desired:
     """What the world must look like.
 
     Args:
@@ -37,7 +37,7 @@ def desired(schedule: Schedule, run: Run, stable: Arm, canary: Arm) -> Desired:
         stable: Its stable, as it is.
         canary: Its canary, as it is.
     """
-    if run.state in ("Observing", "Concluded"):
+    if run.state in ("Observing", "Completed"):
         return Desired(weights={}, floors={}, kept=not run.ended)
     weights = {run.stable: WHOLE - run.weight, run.canary: run.weight}
     weights = {name: weight for name, weight in weights.items() if weight}
@@ -46,7 +46,7 @@ def desired(schedule: Schedule, run: Run, stable: Arm, canary: Arm) -> Desired:
     return Desired(
         weights=weights,
         floors={
-            run.stable: run.floor,
+            run.stable: run.min_pods,
             run.canary: pods_for(size(schedule, run), run, stable, canary),
         },
         kept=True,
@@ -81,6 +81,6 @@ def pods_for(weight: int, run: Run, stable: Arm, canary: Arm) -> Pods:
     """Pods that the canary needs for a weight: its part of what stable has, or had before the run."""
     needed = [
         max(min(math.ceil(max(now, before) * weight / WHOLE), most), 1)
-        for now, before, most in zip(stable.pods, run.floor, canary.most, strict=True)
+        for now, before, most in zip(stable.pods, run.min_pods, canary.most, strict=True)
     ]
     return needed[0], needed[1]

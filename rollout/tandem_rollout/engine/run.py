@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from tandem_rollout.cause import Cause
-from tandem_rollout.status import LastCommand
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.api.status import LastCommand
 
 State = Literal[
     "Preparing",
-    "Analysing",
-    "Gated",
+    "Analyzing",
+    "AwaitingApproval",
     "Scaling",
     "Paused",
     "Baking",
@@ -21,15 +21,15 @@ State = Literal[
     "RollingBack",
     "RolledBack",
     "Observing",
-    "Concluded",
+    "Completed",
 ]
 
-ENDS: Final[frozenset[State]] = frozenset({"Promoted", "Aborted", "RolledBack", "Concluded"})
+ENDS: Final[frozenset[State]] = frozenset({"Promoted", "Aborted", "RolledBack", "Completed"})
 
 RETURNS: Final[dict[State, State]] = {"Aborting": "Aborted", "RollingBack": "RolledBack"}
 """States in which stable gets all requests back, and how they end: what was promoted before is rolled back."""
 
-MOST_HEARD: Final = 15
+MOST_PREVIOUS_COMMANDS: Final = 15
 """Commands that are remembered beside the last one."""
 
 Verb = Literal["start", "promote", "pause", "resume", "abort", "rollback"]
@@ -53,17 +53,18 @@ class Run:
         started: When the run began.
         since: When the state began.
         deadline: When the analysis is over at the latest; None before the canary has had any weight.
-        floor: Pods that stable had when the canary got its first weight; it keeps them until the end.
-        before: The state that a pause came from.
-        hurried: Whether the canary loses its weight before stable has its pods back.
+        min_pods: Pods that stable had when the canary got its first weight; it keeps them until the end.
+        paused_from: The state that a pause came from.
+        immediate_rollback: Whether the canary loses its weight before stable has its pods back.
         reason: Why the state is what it is, for programs; empty for a run that was written by another version.
         message: The same for people.
         by: Who wanted it; empty for the engine itself.
         started_by: Who started it; empty where the spec did, without a command.
         start_comment: Why, in the words of that person.
         last_command: The last command, and what became of it; None before the first.
-        heard: Identities of those before it, the latest first, so that an old one that is applied again says nothing.
-        pending: The last ``start`` that was heard and that the next run carries out; empty where there is none.
+        previous_commands: Identities of those before it, the latest first: an old one that is applied again has no
+            effect.
+        pending: The last ``start`` that was answered and that the next run carries out; empty where there is none.
     """
 
     number: int
@@ -76,16 +77,16 @@ class Run:
     step: int = 0
     weight: int = 0
     deadline: float | None = None
-    floor: Pods = (0, 0)
-    before: State | None = None
-    hurried: bool = False
+    min_pods: Pods = (0, 0)
+    paused_from: State | None = None
+    immediate_rollback: bool = False
     reason: str = ""
     message: str = ""
     by: str = ""
     started_by: str = ""
     start_comment: str = ""
     last_command: LastCommand | None = None
-    heard: tuple[str, ...] = ()
+    previous_commands: tuple[str, ...] = ()
     pending: str = ""
 
     @property
@@ -99,8 +100,8 @@ class Run:
         return self.state in RETURNS
 
     def knows(self, command: str) -> bool:
-        """Whether a command was heard, by its identity."""
-        return command in self.heard or (self.last_command is not None and command == self.last_command.id)
+        """Whether a command was answered, by its identity."""
+        return command in self.previous_commands or (self.last_command is not None and command == self.last_command.id)
 
     def answering(self, command: Command, rejection: Cause | None = None) -> Run:
         """The run after it has answered a command; only the last ones are remembered.
@@ -117,8 +118,10 @@ class Run:
             reason="" if rejection is None else rejection.reason,
             message="" if rejection is None else rejection.message,
         )
-        heard = (self.last_command.id, *self.heard) if self.last_command is not None else self.heard
-        return replace(self, last_command=answer, heard=heard[:MOST_HEARD])
+        previous = (
+            (self.last_command.id, *self.previous_commands) if self.last_command is not None else self.previous_commands
+        )
+        return replace(self, last_command=answer, previous_commands=previous[:MOST_PREVIOUS_COMMANDS])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +129,7 @@ class Command:
     """What a person asks for.
 
     Attributes:
-        id: Tells commands apart; each is heard once.
+        id: Tells commands apart; each is answered once.
         verb: What to do.
         by: Who asks.
         comment: Why, in the words of that person.

@@ -10,9 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from tandem_rollout.fields import seconds
-from tandem_rollout.gates import Analysis
-from tandem_rollout.spec import RolloutSpec
+from tandem_rollout.api.analysis import Analysis
+from tandem_rollout.api.fields import seconds
+from tandem_rollout.api.spec import RolloutSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +21,12 @@ class Step:
 
     Attributes:
         weight: Percentage of the requests; 0 for the preview host of blue/green.
-        hold: Least seconds at it.
+        min_duration: Least seconds at it.
         gate: Whether somebody has to say that it goes on.
     """
 
     weight: int
-    hold: float
+    min_duration: float
     gate: bool = False
 
 
@@ -58,7 +58,7 @@ class Schedule:
         return not self.steps
 
 
-def schedule(spec: RolloutSpec) -> Schedule | None:
+def build_schedule(spec: RolloutSpec) -> Schedule | None:
     """The schedule of a spec; None where nothing is decided.
 
     A canary has its steps. Blue/green with analysis has one step without weight: what is judged is the preview host.
@@ -70,7 +70,8 @@ def schedule(spec: RolloutSpec) -> Schedule | None:
     if strategy.canary:
         return Schedule(
             steps=tuple(
-                Step(weight=step.weight, hold=seconds(step.hold), gate=step.pause) for step in strategy.canary.steps
+                Step(weight=step.weight, min_duration=seconds(step.min_duration), gate=step.pause)
+                for step in strategy.canary.steps
             ),
             bake=seconds(strategy.canary.bake),
             holdback=strategy.canary.holdback,
@@ -83,7 +84,7 @@ def schedule(spec: RolloutSpec) -> Schedule | None:
         return None
     if strategy.blue_green:
         return Schedule(
-            steps=(Step(weight=0, hold=seconds(strategy.blue_green.hold)),),
+            steps=(Step(weight=0, min_duration=seconds(strategy.blue_green.min_duration)),),
             bake=seconds(strategy.blue_green.bake),
             progress_deadline=seconds(strategy.blue_green.progress_deadline),
             timeout=timeout,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tandem.bundle import MODEL_DIR
+from tandem_rollout.api.spec import Bundle, Volumes
 from tandem_rollout.render.metadata import Object, empty_dir
 from tandem_rollout.render.security import restricted_container
-from tandem_rollout.spec import Bundle, Volumes
 
 BUNDLE_LIMIT: Final = "20Gi"
 """Default limit of volumes with a copy of the bundle."""

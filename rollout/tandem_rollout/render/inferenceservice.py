@@ -7,15 +7,15 @@ from typing import Any, Final
 import msgspec
 
 from tandem.bundle import MODEL_DIR
-from tandem_rollout.fields import Quantity, seconds
-from tandem_rollout.platform import Platform
+from tandem_rollout.api.fields import Quantity, seconds
+from tandem_rollout.api.spec import EnvVar, Resources
 from tandem_rollout.render.bundle import BUNDLE_LIMIT, Delivery, delivery
 from tandem_rollout.render.merge import merge
 from tandem_rollout.render.metadata import Object, build, empty_dir
 from tandem_rollout.render.pin import CONTAINER, REPOSITORY, pin
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.revision import Revision
 from tandem_rollout.render.security import restricted_container, restricted_pod, scratch
-from tandem_rollout.revision import Revision
-from tandem_rollout.spec import EnvVar, Resources
 
 HTTP_PORT: Final = 8080
 GRPC_PORT: Final = 8081
@@ -35,7 +35,7 @@ _PREDICTOR_RESOURCES: Final = Resources(
 )
 
 
-def inference_service(revision: Revision, platform: Platform) -> Object:
+def build_inference_service(revision: Revision, platform: Platform) -> Object:
     """The InferenceService: Standard mode, reached inside the cluster only, scaled by us."""
     spec = revision.rollout.spec
     bundle = delivery(revision.variant.bundle, spec.volumes)

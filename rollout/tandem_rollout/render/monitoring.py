@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from tandem_rollout.engine.schedule import schedule
-from tandem_rollout.fields import seconds
-from tandem_rollout.gates import Analysis
+from tandem_rollout.api.analysis import Analysis
+from tandem_rollout.api.fields import seconds
+from tandem_rollout.api.spec import Rollout, RolloutSpec
+from tandem_rollout.engine.schedule import build_schedule
 from tandem_rollout.render.metadata import Object, build
-from tandem_rollout.revision import REVISION_LABEL, ROLLOUT_LABEL, VARIANT_LABEL, rollout_labels
-from tandem_rollout.spec import Rollout, RolloutSpec
+from tandem_rollout.render.revision import REVISION_LABEL, ROLLOUT_LABEL, VARIANT_LABEL, rollout_labels
 
 _MOST_S: Final = 15.0
 """Most seconds between scrapes, also where an analysis has a longer interval: autoscaling averages over a minute."""
@@ -17,7 +17,7 @@ _MOST_S: Final = 15.0
 _POD_LABEL: Final = "__meta_kubernetes_pod_label_"
 
 
-def pod_monitors(rollout: Rollout) -> list[Object]:
+def build_pod_monitors(rollout: Rollout) -> list[Object]:
     """One PodMonitor for all pods of a rollout; series get the labels by which queries tell variants apart."""
     monitoring = rollout.spec.monitoring
     if not monitoring.pod_monitors:
@@ -51,7 +51,7 @@ def pod_monitors(rollout: Rollout) -> list[Object]:
 def _interval(spec: RolloutSpec) -> Object:
     """How often pods are scraped where runs are decided on Prometheus' counters: at least once in each sample."""
     analysis = spec.analysis or Analysis()
-    if schedule(spec) is None or analysis.source != "prometheus":
+    if build_schedule(spec) is None or analysis.source != "prometheus":
         return {}
     every = min(seconds(analysis.interval), _MOST_S)
     return {"interval": f"{every:g}s" if every.is_integer() else f"{every * 1000:.0f}ms"}

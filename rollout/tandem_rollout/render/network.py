@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tandem_rollout.platform import Platform
 from tandem_rollout.render.inferenceservice import GRPC_PORT, HTTP_PORT, TRITON_METRICS_PORT
 from tandem_rollout.render.metadata import Object, build
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.revision import Revision
 
 _DNS: Object = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 
 
-def predictor_pods(revision: Revision) -> Object:
+def build_predictor_service(revision: Revision) -> Object:
     """A name with an address for each predictor pod that is ready.
 
     KServe's own Service has one address, through which kept-alive connections stay with the pods that they met first.
@@ -35,7 +35,7 @@ def predictor_pods(revision: Revision) -> Object:
     )
 
 
-def network_policies(revision: Revision, platform: Platform) -> list[Object]:
+def build_network_policies(revision: Revision, platform: Platform) -> list[Object]:
     """Policies of transformer and predictor. What they do not name is forbidden; probes of the kubelet always pass."""
     network = revision.rollout.spec.network
     if not network.policies:

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 
-from tandem_rollout.platform import Platform
-from tandem_rollout.render.inferenceservice import inference_service
+from tandem_rollout.api.spec import Rollout
+from tandem_rollout.render.inferenceservice import build_inference_service
 from tandem_rollout.render.metadata import Object
-from tandem_rollout.render.monitoring import pod_monitors
-from tandem_rollout.render.network import network_policies, predictor_pods
-from tandem_rollout.render.route import Placed, pin_policy, policies, routes
-from tandem_rollout.render.scaling import disruption_budgets, scaled_objects
-from tandem_rollout.revision import Revision, shares
-from tandem_rollout.spec import Rollout
+from tandem_rollout.render.monitoring import build_pod_monitors
+from tandem_rollout.render.network import build_network_policies, build_predictor_service
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.revision import Revision, shares
+from tandem_rollout.render.route import Placed, build_routes, pin_policy, policies
+from tandem_rollout.render.scaling import build_disruption_budgets, build_scaled_objects
 
 __all__ = ["Object", "Placed", "render", "render_revision", "render_rollout"]
 
@@ -46,11 +46,11 @@ def render_revision(
         owner: Owner reference of the objects.
     """
     objects = [
-        *network_policies(revision, platform),
-        predictor_pods(revision),
-        inference_service(revision, platform),
-        *scaled_objects(revision, platform, floors),
-        *disruption_budgets(revision),
+        *build_network_policies(revision, platform),
+        build_predictor_service(revision),
+        build_inference_service(revision, platform),
+        *build_scaled_objects(revision, platform, floors),
+        *build_disruption_budgets(revision),
     ]
     return _owned(objects, owner)
 
@@ -74,8 +74,8 @@ def render_rollout(
         fine: Multiply the route's weights even if no backend leaves.
         withheld: Hosts at which there is to be no route.
     """
-    http_routes = routes(rollout, placed, platform, fine=fine, withheld=withheld)
-    return _owned([*pod_monitors(rollout), *http_routes, *policies(rollout, placed)], owner)
+    http_routes = build_routes(rollout, placed, platform, fine=fine, withheld=withheld)
+    return _owned([*build_pod_monitors(rollout), *http_routes, *policies(rollout, placed)], owner)
 
 
 def optional(rollout: Rollout) -> list[tuple[str, str]]:

@@ -15,12 +15,12 @@ import msgspec
 
 from tandem.telemetry import PINNED, PREVIEW, TRAFFIC_HEADER, UNIT_HEADER, WEIGHTED
 from tandem_rollout import GROUP
-from tandem_rollout.hosts import default_host, preview_host
-from tandem_rollout.platform import Platform
+from tandem_rollout.api.spec import Auth, Rollout
+from tandem_rollout.render.hosts import default_host, preview_host
 from tandem_rollout.render.inferenceservice import GRPC_PORT
 from tandem_rollout.render.metadata import Object, build
-from tandem_rollout.revision import Revision, rollout_labels
-from tandem_rollout.spec import Auth, Rollout
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.revision import Revision, rollout_labels
 
 PIN_HEADER: Final = "x-model-variant"
 """With this header a client chooses the variant, where the spec lets it."""
@@ -94,7 +94,7 @@ def hostnames(rollout: Rollout, platform: Platform) -> list[str]:
     return list(rollout.spec.route.hostnames) or [own]
 
 
-def routes(
+def build_routes(
     rollout: Rollout,
     placed: Sequence[Placed],
     platform: Platform,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from tandem.telemetry import PREDICT
-from tandem_rollout.fields import seconds
-from tandem_rollout.platform import Platform
+from tandem_rollout.api.fields import seconds
+from tandem_rollout.api.spec import Scaling
 from tandem_rollout.render.metadata import Object, build
-from tandem_rollout.revision import Revision
-from tandem_rollout.spec import Scaling
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.revision import Revision
 
 _DURATIONS: Final = {
     "transformer": "tandem_request_seconds_sum{%s}",
@@ -18,7 +18,7 @@ _DURATIONS: Final = {
 }
 
 
-def scaled_objects(revision: Revision, platform: Platform, floors: tuple[int, int] = (0, 0)) -> list[Object]:
+def build_scaled_objects(revision: Revision, platform: Platform, floors: tuple[int, int] = (0, 0)) -> list[Object]:
     """ScaledObjects of transformer and predictor.
 
     Args:
@@ -100,7 +100,7 @@ def _behaviour(scaling: Scaling) -> Object:
     }
 
 
-def disruption_budgets(revision: Revision) -> list[Object]:
+def build_disruption_budgets(revision: Revision) -> list[Object]:
     """Budgets of transformer and predictor: a drained node takes one pod of a component at a time.
 
     They say how many pods may be missing, so that a single pod can be moved too.

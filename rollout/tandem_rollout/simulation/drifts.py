@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tandem_rollout.analysis import distance
 from tandem_rollout.analysis.distance import Measured, Sums
 from tandem_rollout.analysis.sequential import Floats
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.evidence import Bools, judged
 from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes
 

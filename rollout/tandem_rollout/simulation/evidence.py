@@ -30,7 +30,7 @@ from tandem_rollout.analysis.sequential import (
     ratio_increments,
 )
 from tandem_rollout.analysis.verdict import Verdict
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.outage import ABSENT, SEEN, UNREADABLE, Codes
 
 Bools = npt.NDArray[np.bool_]
@@ -221,7 +221,7 @@ class Ratios:
         if self._test.floor:
             promotion = log_with_floor(promotion, log_mixture(self._floor, BELOW_FLOOR))
         passes = promotion >= -math.log(self._test.beta)
-        passes &= self._canary >= self._metric.least_requests
+        passes &= self._canary >= self._metric.min_requests
         return judged(fails, passes, self._missing, self._canary > 0.0)
 
     def keep(self, kept: Bools) -> None:

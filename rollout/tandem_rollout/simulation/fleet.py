@@ -15,8 +15,8 @@ import numpy as np
 
 from tandem_rollout.analysis.sequential import Floats
 from tandem_rollout.analysis.window import FOLLOWS_S
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.evidence import Bools
 from tandem_rollout.simulation.metrics import Metrics
 from tandem_rollout.simulation.moves import Moves, Place
@@ -159,8 +159,8 @@ class Fleet:
         after = np.empty(len(groups), np.int64)
         for group, key in enumerate(groups.tolist()):
             key, place = divmod(key, len(codes))
-            at, looks = divmod(key, span)
-            after[group] = self._moves.settle(at, self._moves.decision(int(codes[place])), looks, now)
+            at, samples_at_weight = divmod(key, span)
+            after[group] = self._moves.settle(at, self._moves.decision(int(codes[place])), samples_at_weight, now)
         numbers = after[members.reshape(-1)]
         moved = numbers != self._at[rows]
         for row, at in zip(rows[moved].tolist(), numbers[moved].tolist(), strict=True):

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.schedule import Schedule, Step
-from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.outcome import ROLLED_BACK, UNDECIDED, Outcomes, Spread, spread
 from tandem_rollout.simulation.rollouts import Case, simulate
 from tandem_rollout.simulation.traffic import Bins, Rates, Traffic, tilted
@@ -127,7 +127,7 @@ def predicted_requests(
     """
     case = Case(
         metrics=metrics,
-        schedule=Schedule(steps=(Step(weight=weight, hold=interval),), timeout=timeout),
+        schedule=Schedule(steps=(Step(weight=weight, min_duration=interval),), timeout=timeout),
         traffic=traffic,
         interval=interval,
         warmup=warmup,

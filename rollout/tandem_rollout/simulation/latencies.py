@@ -8,7 +8,7 @@ import numpy as np
 
 from tandem_rollout.analysis.latency import FARTHEST, LEAST_REQUESTS, Limit, freeze, most_recent
 from tandem_rollout.analysis.sequential import Floats
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.evidence import Bools, Ratios
 from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes
 from tandem_rollout.simulation.traffic import Times

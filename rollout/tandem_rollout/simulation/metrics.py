@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_rollout.analysis.sequential import Floats
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.drifts import Drifts
 from tandem_rollout.simulation.evidence import VERDICTS, Bools, Evidence, Ratios
 from tandem_rollout.simulation.latencies import Latencies

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from tandem_rollout.analysis.verdict import Decision, Judged, Policy, combine
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.decide import decide
+from tandem_rollout.engine.inputs import Arm, Inputs
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.engine.seen import Arm, Seen
-from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.evidence import VERDICTS
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED
 
@@ -81,32 +81,32 @@ class Moves:
             self._decisions[code] = combine(dict(reversed(judged.items())))
         return self._decisions[code]
 
-    def settle(self, number: int, decision: Decision | None, looks: int, now: float) -> int:
+    def settle(self, number: int, decision: Decision | None, samples_at_weight: int, now: float) -> int:
         """Number of the run after all moves that it makes now.
 
         Args:
             number: Number of the run.
             decision: What the metrics say; None before anything was counted.
-            looks: Samples counted at the present weight.
+            samples_at_weight: Samples counted at the present weight.
             now: Seconds since the first weight.
         """
         run = self._places[number].run
         for _ in range(_MOVES):
-            snapshot = Seen(
+            snapshot = Inputs(
                 wanted=_CANARY,
                 plan=run.plan,
                 serving=_STABLE,
                 stable=_READY,
                 canary=_READY,
                 decision=decision,
-                looks=looks,
+                samples_at_weight=samples_at_weight,
                 routed=run.weight,
             )
             after = decide(self._schedule, run, snapshot, now)
             if after is None or after is run or after.ended:
                 run = after or run
                 break
-            looks = looks if after.weight == run.weight else 0
+            samples_at_weight = samples_at_weight if after.weight == run.weight else 0
             run = after
         return self._number(run)
 
@@ -129,7 +129,7 @@ def _begin(schedule: Schedule) -> Run:
     """A run before its first weight."""
     if schedule.observes or not all(step.weight for step in schedule.steps):
         raise ValueError("only canaries are simulated: a schedule of weights above 0")
-    snapshot = Seen(wanted=_CANARY, plan="", serving=_STABLE, stable=_READY, canary=_READY)
+    snapshot = Inputs(wanted=_CANARY, plan="", serving=_STABLE, stable=_READY, canary=_READY)
     run = decide(schedule, None, snapshot, 0.0)
     if run is None:
         raise ValueError("the engine begins no run")
@@ -147,4 +147,4 @@ def _ended(schedule: Schedule, run: Run) -> int | None:
         return TAKEN_BACK if _decided(schedule, run) else ROLLED_BACK
     if run.state == "Promoted":
         return PROMOTED
-    return UNDECIDED if run.state in ("Paused", "Gated") else None
+    return UNDECIDED if run.state in ("Paused", "AwaitingApproval") else None

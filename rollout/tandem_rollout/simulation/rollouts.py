@@ -10,8 +10,8 @@ import numpy as np
 
 from tandem_rollout.analysis.dispersion import LEAST_TICKS
 from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.gates import Metric
 from tandem_rollout.simulation.evidence import Bools
 from tandem_rollout.simulation.fleet import Fleet
 from tandem_rollout.simulation.lies import Liars, Lies

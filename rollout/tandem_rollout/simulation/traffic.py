@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 
 DAY = 86400.0
 """Seconds of a day."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tandem.telemetry import WEIGHTED
 from tandem_rollout.analysis.reading import Readings
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx2
 
-from tandem_rollout.one_line import one_line
+from tandem_rollout.api.text import one_line
 
 LONGEST_REASON: Final = 200
 """Characters of what others say, as it may stand in a reason."""

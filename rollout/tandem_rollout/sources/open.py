@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.analysis.verdict import ProviderError
-from tandem_rollout.gates import Analysis, Metric
+from tandem_rollout.api.analysis import Analysis, Metric
 from tandem_rollout.sources import Arms, Source
 from tandem_rollout.sources.prometheus import PrometheusSource
 from tandem_rollout.sources.scrape import ScrapeSource
@@ -24,7 +24,7 @@ def open_source(analysis: Analysis, platform_prometheus: str = "") -> Source:
     return PrometheusSource(analysis.prometheus or platform_prometheus)
 
 
-class Refused:
+class RejectedSource:
     """Stands for a source that must not be read: no metric can be, and each says why.
 
     Args:

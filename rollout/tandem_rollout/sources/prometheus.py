@@ -14,8 +14,8 @@ import msgspec
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.reading import Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
-from tandem_rollout.gates import Metric
-from tandem_rollout.one_line import one_line
+from tandem_rollout.api.analysis import Metric
+from tandem_rollout.api.text import one_line
 from tandem_rollout.sources import Arms
 from tandem_rollout.sources.fetch import LONGEST_REASON, Fetched, FetchError, fetch, open_client
 from tandem_rollout.sources.queries import promql, scraped

@@ -8,9 +8,9 @@ from typing import Final
 
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.verdict import ProviderError
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.sources import Arms, Place
-from tandem_rollout.sources.confined import confined
+from tandem_rollout.sources.promql import confine
 
 ANSWERS: Final = "envoy_cluster_upstream_rq_xx"
 """Envoy's answers by cluster and class of the status."""
@@ -157,7 +157,7 @@ def _own(metric: Metric, arms: Arms) -> tuple[str, ...] | ProviderError:
     texts = [metric.requests, metric.events] if metric.type == "ratio" else [metric.requests]
     try:
         queries = [
-            confined(substituted(text, place, arms.namespace), arms.namespace)
+            confine(substituted(text, place, arms.namespace), arms.namespace)
             for text in texts
             for place in (arms.stable, arms.canary)
         ]

@@ -9,7 +9,7 @@ from itertools import chain
 from tandem.telemetry import EXPIRED, REFUSED
 from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.reading import Binned, Counted, Reading
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.queries import (
     ANSWERS,
@@ -31,7 +31,7 @@ from tandem_rollout.sources.queries import (
 from tandem_rollout.sources.series import Series, Targets, by_target, identity
 
 
-def reading(metric: Metric, arms: Arms, stable: Targets, canary: Targets) -> Reading:
+def build_reading(metric: Metric, arms: Arms, stable: Targets, canary: Targets) -> Reading:
     """What a metric's series say, of what is evidence.
 
     Args:
@@ -56,7 +56,7 @@ def at_gateways(metric: Metric, arms: Arms, gateways: Targets) -> Reading:
         }
         for place in (arms.stable, arms.canary)
     )
-    return reading(metric, arms, stable, canary)
+    return build_reading(metric, arms, stable, canary)
 
 
 def answered(metric: Metric, arms: Arms, answers: Sequence[Sequence[Series]]) -> Reading:
@@ -72,7 +72,7 @@ def answered(metric: Metric, arms: Arms, answers: Sequence[Sequence[Series]]) ->
         by_target(entry for answer in answers for entry in answer if entry.labels.get(SERVICE) == place.service)
         for place in (arms.stable, arms.canary)
     )
-    return reading(metric, arms, stable, canary)
+    return build_reading(metric, arms, stable, canary)
 
 
 def _evidence(metric: Metric, targets: Targets, place: Place) -> dict[str, list[Series]]:

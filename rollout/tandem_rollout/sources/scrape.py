@@ -12,12 +12,12 @@ import httpx2
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.reading import Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.exposition import MOST_SERIES, ExpositionError, parse
 from tandem_rollout.sources.fetch import FetchError, fetch, open_client
 from tandem_rollout.sources.queries import ANSWERS, at_gateway, envoy_filter, names, own_promql
-from tandem_rollout.sources.readings import at_gateways, reading
+from tandem_rollout.sources.readings import at_gateways, build_reading
 from tandem_rollout.sources.series import Series
 
 _LONGEST: Final = 1 << 20
@@ -116,7 +116,7 @@ def _reading(metric: Metric, arms: Arms, stable: _Answers, canary: _Answers, gat
     if not ours and not theirs:
         # a canary that is dead is told from stable's answers; where nobody answers, it is not known who is dead
         return ProviderError("PodsUnreachable", f"no pod of either version answers; {_why(answers)}")
-    return reading(metric, arms, theirs, ours)
+    return build_reading(metric, arms, theirs, ours)
 
 
 def _at_gateways(metric: Metric, arms: Arms, gateways: _Answers) -> Reading:

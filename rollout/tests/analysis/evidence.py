@@ -17,7 +17,7 @@ from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import Decision
 from tandem_rollout.analysis.window import Window, extended
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 
 EMPTY = Record(run=1, plan="p")
 EDGES = (0.05, 0.1, 0.5, math.inf)

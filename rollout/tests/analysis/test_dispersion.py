@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tandem_rollout.analysis.counts import NoData, Tick
-from tandem_rollout.analysis.dispersion import Dispersion, dispersion
+from tandem_rollout.analysis.dispersion import Dispersion, estimate_dispersion
 
 
 def simulated(seed: int, *, correlation: float, shared: bool = False, ticks: int = 2000) -> list[Tick]:
@@ -20,15 +20,15 @@ def simulated(seed: int, *, correlation: float, shared: bool = False, ticks: int
 
 def test_by_hand() -> None:
     """4 events, halves of one size: (4 − 2)² / (4 · 1/4) = 4 where all fell on one, 0 where two fell on each."""
-    assert dispersion([Tick(50, 4, 50, 0), Tick(50, 2, 50, 2)], least=2) == Dispersion(2.0, 2)
+    assert estimate_dispersion([Tick(50, 4, 50, 0), Tick(50, 2, 50, 2)], least=2) == Dispersion(2.0, 2)
 
 
 def test_it_is_never_below_one() -> None:
-    assert dispersion([Tick(50, 2, 50, 2)] * 40) == Dispersion(1.0, 40)
+    assert estimate_dispersion([Tick(50, 2, 50, 2)] * 40) == Dispersion(1.0, 40)
 
 
 def test_independent_errors_have_none_and_bursts_in_one_half_have() -> None:
-    calm, bursty = (dispersion(simulated(1, correlation=icc)) for icc in (1e-6, 0.02))
+    calm, bursty = (estimate_dispersion(simulated(1, correlation=icc)) for icc in (1e-6, 0.02))
     assert isinstance(calm, Dispersion)
     assert isinstance(bursty, Dispersion)
     assert calm.phi == pytest.approx(1.0, abs=0.1)
@@ -36,14 +36,14 @@ def test_independent_errors_have_none_and_bursts_in_one_half_have() -> None:
 
 
 def test_bursts_that_hit_both_halves_do_not_raise_it() -> None:
-    shared = dispersion(simulated(2, correlation=0.02, shared=True))
+    shared = estimate_dispersion(simulated(2, correlation=0.02, shared=True))
     assert isinstance(shared, Dispersion)
     assert shared.phi == pytest.approx(1.0, abs=0.1)
 
 
 def test_one_incident_can_be_left_out() -> None:
     ticks = [Tick(50, 1, 50, 1)] * 40 + [Tick(50, 50, 50, 0)]
-    with_it, without = dispersion(ticks), dispersion(ticks, leave_out_worst=True)
+    with_it, without = estimate_dispersion(ticks), estimate_dispersion(ticks, leave_out_worst=True)
     assert isinstance(with_it, Dispersion)
     assert with_it.phi > 1.2
     assert without == Dispersion(1.0, 40)
@@ -51,5 +51,5 @@ def test_one_incident_can_be_left_out() -> None:
 
 def test_too_few_ticks_with_events_are_no_data() -> None:
     quiet, one_armed = Tick(50, 0, 50, 0), Tick(0, 0, 50, 3)
-    assert isinstance(dispersion([Tick(50, 1, 50, 0)] * 29 + [quiet, one_armed] * 100), NoData)
-    assert isinstance(dispersion([], least=0), NoData)
+    assert isinstance(estimate_dispersion([Tick(50, 1, 50, 0)] * 29 + [quiet, one_armed] * 100), NoData)
+    assert isinstance(estimate_dispersion([], least=0), NoData)

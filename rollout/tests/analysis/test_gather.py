@@ -18,7 +18,7 @@ from tandem_rollout.analysis.judge import Line
 from tandem_rollout.analysis.reading import Binned, Counted, Reading
 from tandem_rollout.analysis.record import MOST_SAMPLES
 from tandem_rollout.analysis.verdict import Decision, ProviderError, Verdict
-from tandem_rollout.gates import DEFAULT_METRICS, Metric
+from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 
 from .evidence import EMPTY, Looking, binned, counted, counters, every, gathered, histogram, rising, stored, ticks
 
@@ -161,10 +161,10 @@ def test_a_tick_after_a_change_of_weights_begins_the_looks_anew_and_keeps_the_ev
     one = looking(ERRORS)
     readings = rising(10, (1000, 5), (9000, 45))
     ticks(one, "errors", readings[:6])
-    assert (one.record.looks, one.record.ticks) == (5, 5)
+    assert (one.record.samples_at_weight, one.record.ticks) == (5, 5)
     one.weight = 25
     ticks(one, "errors", readings[6:])
-    assert (one.record.looks, one.record.ticks) == (5, 10)
+    assert (one.record.samples_at_weight, one.record.ticks) == (5, 10)
     assert one.judged()[0]["errors"].canary_requests == 10_000
 
 
@@ -575,7 +575,7 @@ ALL = (
     UNITS,
     RATIO,
     Metric(type="ratio", name="none", requests="a", events="b", floor=0.0, margin=1.0001),
-    Metric(type="errors", name="strict", where="pods", floor=0.999, margin=100.0, least_requests=10**9),
+    Metric(type="errors", name="strict", where="pods", floor=0.999, margin=100.0, min_requests=10**9),
 )
 WORLDS = st.lists(
     st.tuples(

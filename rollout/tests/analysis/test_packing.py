@@ -18,7 +18,7 @@ records = st.builds(
     Record,
     run=st.integers(1, 1000),
     plan=st.text(),
-    looks=st.integers(0, 1000),
+    samples_at_weight=st.integers(0, 1000),
     metrics=st.dictionaries(
         st.text(), st.builds(Gathered, phi=finite, trouble=st.none() | st.builds(Failure, st.text(), st.text()))
     ),

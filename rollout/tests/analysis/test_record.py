@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tandem_rollout.analysis.record import MOST_NOTES, MOST_SAMPLES, SCHEMA, Note, Record, noted
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 
 from .evidence import EMPTY, Looking, binned, counted, stored
 

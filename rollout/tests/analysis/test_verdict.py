@@ -47,8 +47,8 @@ def test_a_good_canary_passes_and_a_bad_one_fails() -> None:
 
 
 def test_the_least_sample_holds_back_a_pass_only() -> None:
-    assert judge_ratio(TEST, GOOD, least_requests=10_001) is INCONCLUSIVE
-    assert judge_ratio(TEST, BAD, least_requests=10_001) is FAIL
+    assert judge_ratio(TEST, GOOD, min_requests=10_001) is INCONCLUSIVE
+    assert judge_ratio(TEST, BAD, min_requests=10_001) is FAIL
 
 
 @TROUBLES

@@ -14,7 +14,7 @@ from tandem_rollout.analysis.reading import Binned, Counted, Reading
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.analysis.window import FOLLOWS_S, Window, begun_at, closed, extended, possible
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 
 EMPTY = Record(run=1, plan="p")
 ERRORS = Metric(type="errors")

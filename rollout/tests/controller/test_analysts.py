@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.platform import Platform
-from tandem_rollout.spec import GatewayRef
+from tandem_rollout.api.spec import GatewayRef
+from tandem_rollout.render.platform import Platform
 
 from .world import World, controller
 

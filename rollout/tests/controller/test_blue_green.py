@@ -22,7 +22,7 @@ def here(here: World) -> World:
 def put(here: World, active: str, **more: Any) -> None:
     """Make the rollout, or have another colour take the requests."""
     variants = [{"name": name, "bundle": {"image": f"athlete:{name}"}} for name in ("blue", "green")]
-    strategy = {"blueGreen": {"active": active, "hold": "1m", "bake": "5m"}}
+    strategy = {"blueGreen": {"active": active, "minDuration": "1m", "bake": "5m"}}
     made = manifest(**{"variants": variants, "strategy": strategy, "analysis": ANALYSIS, **more})
     if here.server.get("inferencerollouts", "time-estimator") is None:
         here.server.put("inferencerollouts", made)
@@ -66,7 +66,7 @@ async def test_it_is_judged_on_the_preview_host_then_switched_then_promoted(here
     async with controller(here) as ctl:
         await switched(here, ctl, 40)
         assert here.weights() == {BLUE: 100}
-        assert here.status().progress == "Analysing 0% 1/1"
+        assert here.status().progress == "Analyzing 0% 1/1"
         preview = here.server.get("httproutes", "time-estimator-preview")
         assert preview is not None
         assert preview["spec"]["hostnames"] == ["preview-time-estimator.models.example.com"]
@@ -76,7 +76,7 @@ async def test_it_is_judged_on_the_preview_host_then_switched_then_promoted(here
         assert here.status().progress == "Baking 100%"
         await ctl.run(600)
     assert here.weights() == {GREEN: 100}
-    assert states(here) == ["Preparing 0", "Analysing 0", "Scaling 0", "Baking 100", "Promoted 100"]
+    assert states(here) == ["Preparing 0", "Analyzing 0", "Scaling 0", "Baking 100", "Promoted 100"]
     assert routed(here) == [[BLUE], [GREEN]]
     assert [(each.outcome, each.reason) for each in here.status().history] == [("Promoted", "MetricsPassed")]
 
@@ -87,7 +87,7 @@ async def test_one_that_fails_on_the_preview_host_never_gets_a_request_of_client
         await switched(here, ctl, 900)
     assert here.weights() == {BLUE: 100}
     assert routed(here) == [[BLUE]]
-    assert states(here) == ["Preparing 0", "Analysing 0", "Aborted 0"]
+    assert states(here) == ["Preparing 0", "Analyzing 0", "Aborted 0"]
     assert here.status().history[0].reason == "MetricsFailed"
 
 
@@ -141,4 +141,4 @@ async def test_without_analysis_any_more_the_run_ends_and_the_switch_is_made(her
         await ctl.run(60)
     assert here.weights() == {GREEN: 100}
     (past,) = here.status().history
-    assert (past.outcome, past.reason) == ("Concluded", "AnalysisRemoved")
+    assert (past.outcome, past.reason) == ("Completed", "AnalysisRemoved")

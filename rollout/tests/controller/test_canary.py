@@ -9,7 +9,7 @@ from rollout.tests.rollouts import manifest
 from .world import Controller, World, controller
 
 V1, V2, V3 = ({"image": f"athlete:v{number}"} for number in (1, 2, 3))
-STEPS = [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}]
+STEPS = [{"weight": 10, "minDuration": "30s"}, {"weight": 50, "minDuration": "30s"}]
 METRICS = [{"type": "errors"}]
 
 
@@ -54,15 +54,15 @@ async def test_a_good_canary_is_promoted(here: World) -> None:
         edit(here, bundle=V2)
         await ctl.run(20)
         assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
-        assert here.status().progress == "Analysing 10% 1/2"
+        assert here.status().progress == "Analyzing 10% 1/2"
         await ctl.run(3600)
         assert here.weights() == {"athlete:v2": 100}
         status = here.status()
     assert states(here) == [
         "Preparing 0",
-        "Analysing 10",
+        "Analyzing 10",
         "Scaling 10",
-        "Analysing 50",
+        "Analyzing 50",
         "Scaling 50",
         "Baking 95",
         "Promoted 100",
@@ -123,7 +123,7 @@ async def test_a_canary_with_errors_is_aborted(here: World) -> None:
         edit(here, bundle=V2)
         await ctl.run(600)
     assert here.weights() == {"athlete:v1": 100}
-    assert states(here) == ["Preparing 0", "Analysing 10", "Aborting 0", "Aborted 0"]
+    assert states(here) == ["Preparing 0", "Analyzing 10", "Aborting 0", "Aborted 0"]
     status = here.status()
     assert status.history[0].reason == "MetricsFailed"
     assert "failed by errors" in status.message
@@ -195,7 +195,7 @@ async def test_a_newer_version_supersedes(here: World) -> None:
 
 async def test_a_rollback_while_the_old_version_is_there(here: World) -> None:
     async with controller(here) as ctl:
-        await started(here, ctl, keepOldFor="10m")
+        await started(here, ctl, scaleDownDelay="10m")
         edit(here, bundle=V2)
         await ctl.run(400)
         assert here.status().progress == "Promoted"
@@ -220,7 +220,7 @@ async def test_who_started_a_run_and_why_is_in_its_status_and_in_the_history(her
         await ctl.run(100)
         run = here.status().run
         assert run is not None
-        assert (run.state, run.started_by, run.start_comment) == ("Analysing", "somebody", "new features")
+        assert (run.state, run.started_by, run.start_comment) == ("Analyzing", "somebody", "new features")
         # in mid-run: what this one says is for the run that follows
         command(here, "start", number=2, comment="a correction")
         edit(here, bundle=V3)

@@ -17,7 +17,9 @@ Wait = Callable[[float], Awaitable[None]]
 Story = Callable[[World, Wait], Awaitable[None]]
 
 ANALYSIS = {"metrics": [{"type": "errors"}], "warmup": "0s", "interval": "30s"}
-CANARY = {"canary": {"steps": [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}], "bake": "60s"}}
+CANARY = {
+    "canary": {"steps": [{"weight": 10, "minDuration": "30s"}, {"weight": 50, "minDuration": "30s"}], "bake": "60s"}
+}
 COLOURS = [{"name": name, "bundle": {"image": f"athlete:{name}"}} for name in ("v1", "v2")]
 BUSY = 2000.0
 """Requests per second; so that one tick has evidence enough."""
@@ -27,7 +29,7 @@ def put(here: World, **spec: Any) -> None:
     """Make the rollout, or give it another spec."""
     # the objects that these are about come and go in test_interruptions
     few = {"monitoring": {"podMonitors": False}, "network": {"policies": False}}
-    made = manifest(**{"analysis": ANALYSIS, "keepOldFor": "30s", **few, **spec})
+    made = manifest(**{"analysis": ANALYSIS, "scaleDownDelay": "30s", **few, **spec})
     if here.server.get("inferencerollouts", "time-estimator") is None:
         here.server.put("inferencerollouts", made)
     else:
@@ -39,7 +41,7 @@ def bundle(version: str) -> dict[str, Any]:
 
 
 def coloured(active: str) -> dict[str, Any]:
-    return {"variants": COLOURS, "strategy": {"blueGreen": {"active": active, "hold": "30s", "bake": "60s"}}}
+    return {"variants": COLOURS, "strategy": {"blueGreen": {"active": active, "minDuration": "30s", "bake": "60s"}}}
 
 
 async def promotion(here: World, wait: Wait) -> None:
@@ -94,29 +96,29 @@ async def static(here: World, wait: Wait) -> None:
 STORIES: dict[str, tuple[Story, list[str], dict[str, int]]] = {
     "promotion": (
         promotion,
-        ["Preparing 0", "Analysing 10", "Scaling 10", "Analysing 50", "Scaling 50", "Baking 95", "Promoted 100"],
+        ["Preparing 0", "Analyzing 10", "Scaling 10", "Analyzing 50", "Scaling 50", "Baking 95", "Promoted 100"],
         {"athlete:v2": 100},
     ),
-    "abort": (abort, ["Preparing 0", "Analysing 10", "Aborting 0", "Aborted 0"], {"athlete:v1": 100}),
+    "abort": (abort, ["Preparing 0", "Analyzing 10", "Aborting 0", "Aborted 0"], {"athlete:v1": 100}),
     "supersession": (
         supersession,
         [
-            *("Preparing 0", "Analysing 10", "Aborting 0", "Aborted 0"),
-            *("Preparing 0", "Analysing 10", "Scaling 10", "Analysing 50", "Scaling 50", "Baking 95", "Promoted 100"),
+            *("Preparing 0", "Analyzing 10", "Aborting 0", "Aborted 0"),
+            *("Preparing 0", "Analyzing 10", "Scaling 10", "Analyzing 50", "Scaling 50", "Baking 95", "Promoted 100"),
         ],
         {"athlete:v3": 100},
     ),
     "blue/green": (
         blue_green,
-        ["Preparing 0", "Analysing 0", "Scaling 0", "Baking 100", "Promoted 100"],
+        ["Preparing 0", "Analyzing 0", "Scaling 0", "Baking 100", "Promoted 100"],
         {"athlete:v2": 100},
     ),
     "A/B": (
         ab_test,
-        ["Observing 0", "Concluded 0", "Observing 0", "Concluded 0"],
+        ["Observing 0", "Completed 0", "Observing 0", "Completed 0"],
         {"athlete:v1": 20, "athlete:v2": 80},
     ),
-    "static in mid-run": (static, ["Preparing 0", "Analysing 10"], {"athlete:v2": 100}),
+    "static in mid-run": (static, ["Preparing 0", "Analyzing 10"], {"athlete:v2": 100}),
 }
 
 

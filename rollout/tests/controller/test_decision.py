@@ -7,18 +7,18 @@ from typing import Any
 
 from rollout.tests.rollouts import manifest
 
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.controller.decision import PASSING_S, Decision, decide
 from tandem_rollout.controller.describe import build_status
-from tandem_rollout.controller.hosts import Hosts
+from tandem_rollout.controller.host_claims import Hosts
+from tandem_rollout.controller.observation import Observed
 from tandem_rollout.controller.resources import HTTPRoute
 from tandem_rollout.controller.snapshot import Snapshot
-from tandem_rollout.driver import Sampled
 from tandem_rollout.engine.run import Run
-from tandem_rollout.engine.schedule import schedule
-from tandem_rollout.manifest import parse
-from tandem_rollout.observation import Observed
-from tandem_rollout.revision import Revision
-from tandem_rollout.status import RolloutStatus
+from tandem_rollout.engine.schedule import build_schedule
+from tandem_rollout.render.revision import Revision
+from tandem_rollout.runner.driver import Sampled
 
 from .world import proof
 
@@ -45,7 +45,7 @@ def snapshot(spec: dict[str, Any], *observed: Observed, run: Run | None = None) 
         name: {"metadata": {"labels": {"tandem-serving.io/variant": variant}}}
         for name, variant in ((entry.name, entry.variant) for entry in observed)
     }
-    planned = schedule(rollout.spec)
+    planned = build_schedule(rollout.spec)
     unsampled = Snapshot(
         manifest=of,
         rollout=rollout,
@@ -59,7 +59,7 @@ def snapshot(spec: dict[str, Any], *observed: Observed, run: Run | None = None) 
         hosts=Hosts(("model.example.com",)),
         observed=[*observed, *new],
     )
-    return replace(unsampled, sampled=Sampled(unsampled.seen(unsampled.current))) if planned else unsampled
+    return replace(unsampled, sampled=Sampled(unsampled.inputs(unsampled.current))) if planned else unsampled
 
 
 def states(decision: Decision) -> list[str]:
@@ -91,7 +91,7 @@ def test_after_weights_were_observed_the_next_run_begins_in_the_same_pass() -> N
     )
     there = snapshot(CANARY, STABLE, run=observing)
     decision = decide(there)
-    assert states(decision)[0] == "Concluded"
+    assert states(decision)[0] == "Completed"
     assert [step.transition.before for step in decision.steps] == [observing, decision.steps[0].transition.run]
     assert decision.run is not None and not decision.run.ended
     assert decision.run.number == 4

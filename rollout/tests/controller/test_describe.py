@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 from rollout.tests.rollouts import rollout
 
-from tandem_rollout.cause import Cause
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.api.status import RolloutStatus, RunStatus
 from tandem_rollout.controller.describe import describe, describe_invalid
 from tandem_rollout.controller.interface import WriteError
+from tandem_rollout.controller.observation import Observed
 from tandem_rollout.controller.resources import HTTPRoute
-from tandem_rollout.observation import Observed
-from tandem_rollout.plan import plan
-from tandem_rollout.revision import Revision
-from tandem_rollout.status import RolloutStatus, RunStatus
+from tandem_rollout.controller.weights import plan_weights
+from tandem_rollout.render.revision import Revision
 
 from .world import digest, proof
 
@@ -36,7 +36,7 @@ def said(
     now: float = NOW,
 ) -> RolloutStatus:
     wanted = [V1, V2]
-    found = plan(OF, wanted, observed, now)
+    found = plan_weights(OF, wanted, observed, now)
     return describe(
         OF,
         wanted,
@@ -78,7 +78,7 @@ def test_times_are_those_of_the_change() -> None:
 def test_the_worst_comes_first() -> None:
     status = said(seen(V1, proof=None), seen(V2, proof=None, fatal=True, problem=Cause("ProofFailed", "row 3 differs")))
     assert (status.reason, status.message) == ("ProofFailed", "v2: row 3 differs")
-    assert condition(status).reason == "Refused"
+    assert condition(status).reason == "Rejected"
     assert said(seen(V1, proof=None)).message == f"v1: waits for its proof: golden rows through {V1.name}"
     assert condition(said()).reason == "Waiting"
 
@@ -91,7 +91,7 @@ def test_a_version_that_is_known_is_not_forgotten_by_a_new_controller() -> None:
 
 def test_a_write_that_is_refused_and_one_that_failed() -> None:
     refused, failed = WriteError("denied", refused=True), WriteError("timed out", refused=False)
-    assert [each.phase for each in said(errors={V1.name: refused, V2.name: failed}).variants] == ["Refused", "Pending"]
+    assert [each.phase for each in said(errors={V1.name: refused, V2.name: failed}).variants] == ["Rejected", "Pending"]
     serving = said(seen(V1, weight=90), seen(V2, weight=10), errors={V2.name: refused})
     assert [(each.phase, each.weight) for each in serving.variants] == [("Ready", 90), ("Ready", 10)]
     assert (serving.message, condition(serving).status) == ("v2: denied", "False")
@@ -128,10 +128,10 @@ def test_two_revisions_of_one_variant_are_told_apart_by_their_part_in_the_run() 
     old = Observed(variant="main", name="time-estimator-main-old", weight=90, proof=proof("v1"))
     new = Observed(variant="main", name=wanted.name, weight=10, proof=proof("v2"))
     run = RunStatus(
-        number=1, state="Analysing", stable=old.name, canary=new.name, plan="", started="", since="", weight=10
+        number=1, state="Analyzing", stable=old.name, canary=new.name, plan="", started="", since="", weight=10
     )
     error = {of.name: WriteError("denied", refused=True)}  # so that the route stays as it is
-    found = plan(of, [wanted], [old, new], NOW)
+    found = plan_weights(of, [wanted], [old, new], NOW)
 
     def weights(before: RolloutStatus, *observed: Observed) -> str:
         return describe(of, [wanted], observed, found, error, None, "http://u", before, NOW).weights

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.controller.applied import RESYNC_S
+from tandem_rollout.controller.apply import RESYNC_S
 
 from .world import Controller, World, controller
 

@@ -69,7 +69,7 @@ def test_passes_are_timed_and_failures_counted() -> None:
 # runs
 
 
-def running(number: int = 1, state: str = "Analysing", **more: Any) -> dict[str, Any]:
+def running(number: int = 1, state: str = "Analyzing", **more: Any) -> dict[str, Any]:
     """A rollout with a run; fields of the run, and ``metrics``, ``history`` and ``uid``."""
     made = manifest("a", "True", main=100)
     made["metadata"]["uid"] = more.pop("uid", "u-1")
@@ -117,7 +117,7 @@ def runs(metrics: Metrics) -> dict[str, float]:
 def test_where_a_run_stands() -> None:
     metrics = Metrics()
     metrics.observe(running(measured=9.5))
-    assert on(metrics, "tandem_rollout_run_state") == {("Analysing",)}
+    assert on(metrics, "tandem_rollout_run_state") == {("Analyzing",)}
     assert len(samples(metrics, "tandem_rollout_run_state")) == len(get_args(State))
     assert samples(metrics, "tandem_rollout_run_state_since_timestamp_seconds") == {(): 1_767_225_700}
     assert samples(metrics, "tandem_rollout_canary_weight_ratio") == {(): 0.1}

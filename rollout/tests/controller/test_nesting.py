@@ -10,8 +10,8 @@ from lightkube.core import decoders
 
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.nesting import DEEPEST, allow_deep_objects
-from tandem_rollout.manifest import parse
-from tandem_rollout.platform import Platform
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.render.platform import Platform
 from tandem_rollout.render import render
 
 allow_deep_objects()

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from rollout.tests.rollouts import rollout
 
-from tandem_rollout.cause import Cause
+from tandem_rollout.api.cause import Cause
 from tandem_rollout.controller import objects
 from tandem_rollout.controller.resources import HTTPRoute, InferenceService, Metadata, Pod
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.revision import Revision
 
 from .world import READY, Made, container, crashed, pod, without_image
 

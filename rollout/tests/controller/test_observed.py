@@ -99,9 +99,9 @@ async def test_an_ab_test_watches_and_reports(here: World) -> None:
         await ctl.run(2 * HALF)
         ended = here.status()
     assert here.weights() == {"athlete:v1": 50, "athlete:v2": 50}
-    assert states(here) == ["1 Observing", "1 Concluded"]
-    assert past(here) == [(1, "Concluded", "HorizonReached")]
-    assert ended.progress == "Concluded"
+    assert states(here) == ["1 Observing", "1 Completed"]
+    assert past(here) == [(1, "Completed", "HorizonReached")]
+    assert ended.progress == "Completed"
     # the report's last numbers are those of the whole horizon
     assert ended.metrics[1].summary == f"50.0% of {here.rate * 2 * HALF:,.0f} units"
     assert here.condition("Ready") == ("True", "all variants serve")
@@ -118,7 +118,7 @@ async def test_a_variant_that_fails_its_ab_test_keeps_its_share(here: World) -> 
         assert verdicts(here)["errors"] == "fail"
         await ctl.run(2 * HALF)
     assert here.weights() == {"athlete:v1": 50, "athlete:v2": 50}
-    assert states(here) == ["1 Observing", "1 Concluded"]
+    assert states(here) == ["1 Observing", "1 Completed"]
     assert verdicts(here)["errors"] == "fail"
 
 
@@ -175,8 +175,8 @@ async def test_another_spec_in_the_middle_is_another_test(here: World, change: s
         await ctl.run(HALF)
         put(here, **CHANGES[change])
         await ctl.run(3 * HALF)
-    assert states(here) == ["1 Observing", "1 Concluded", "2 Observing", "2 Concluded"]
-    assert past(here)[0] == (2, "Concluded", "HorizonReached")
+    assert states(here) == ["1 Observing", "1 Completed", "2 Observing", "2 Completed"]
+    assert past(here)[0] == (2, "Completed", "HorizonReached")
     assert past(here)[1][2] in ("Superseded", "PlanChanged")
     # units were held against the shares of their own test
     assert verdicts(here) == {"errors": "pass", "assignment": "pass"}
@@ -186,7 +186,7 @@ async def test_what_says_nothing_about_the_test_does_not_end_it(here: World) -> 
     async with controller(here) as ctl:
         put(here, **ab_test())
         await ctl.run(HALF)
-        put(here, **ab_test(keepOldFor="20m", historyLimit=3))
+        put(here, **ab_test(scaleDownDelay="20m", historyLimit=3))
         await ctl.run(HALF / 2)
     assert states(here) == ["1 Observing"]
 
@@ -202,7 +202,7 @@ async def test_another_controller_goes_on_with_the_same_evidence(here: World) ->
         # all but the tick in which it was started again
         assert units > 0.9 * here.rate * 1.5 * HALF
         await ctl.run(HALF)
-    assert past(here) == [(1, "Concluded", "HorizonReached")]
+    assert past(here) == [(1, "Completed", "HorizonReached")]
 
 
 async def test_without_metrics_a_test_says_so_and_ends_on_time(here: World) -> None:
@@ -211,7 +211,7 @@ async def test_without_metrics_a_test_says_so_and_ends_on_time(here: World) -> N
         put(here, **ab_test())
         await ctl.run(3 * HALF)
     assert here.weights() == {"athlete:v1": 50, "athlete:v2": 50}
-    assert past(here) == [(1, "Concluded", "HorizonReached")]
+    assert past(here) == [(1, "Completed", "HorizonReached")]
     assert set(verdicts(here).values()) == {"provider-error"}
 
 
@@ -241,7 +241,7 @@ async def test_a_variant_without_pods_loses_its_share_and_the_test_goes_on(here:
         assert here.weights() == {"athlete:v1": 50, "athlete:v2": 50}
         assert verdicts(here) == {"errors": "pass", "assignment": "pass"}
         await ctl.run(HALF)
-    assert states(here) == ["1 Observing", "1 Concluded"]
+    assert states(here) == ["1 Observing", "1 Completed"]
 
 
 # shadows
@@ -302,7 +302,7 @@ async def test_another_shadow_is_another_run(here: World) -> None:
         put(here, **shadow(images="v1 v3"))
         await ctl.run(HALF)
         assert mirrored(here) == [("athlete:v3", 100)] * 2
-    assert states(here) == ["1 Observing", "1 Concluded", "2 Observing"]
+    assert states(here) == ["1 Observing", "1 Completed", "2 Observing"]
     assert here.weights() == {"athlete:v1": 100}
 
 
@@ -310,7 +310,7 @@ async def test_another_shadow_is_another_run(here: World) -> None:
 
 
 def canary(version: str) -> Spec:
-    steps = [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s", "pause": True}]
+    steps = [{"weight": 10, "minDuration": "30s"}, {"weight": 50, "minDuration": "30s", "pause": True}]
     analysis = {"metrics": [{"type": "errors"}], "interval": "30s", "warmup": "0s"}
     bundle = {"bundle": {"image": f"athlete:{version}"}}
     return {**bundle, "strategy": {"canary": {"steps": steps, "bake": "1m"}}, "analysis": analysis}
@@ -323,7 +323,7 @@ async def half_way(here: World, ctl: Controller) -> None:
     put(here, **canary("v2"))
     await ctl.run(HALF)
     assert here.weights() == {"athlete:v1": 50, "athlete:v2": 50}
-    assert here.status().progress == "Gated 50% 2/2"
+    assert here.status().progress == "AwaitingApproval 50% 2/2"
 
 
 async def test_an_ab_test_in_the_middle_of_a_canary(here: World) -> None:
@@ -335,7 +335,7 @@ async def test_an_ab_test_in_the_middle_of_a_canary(here: World) -> None:
         assert here.status().progress == "Observing"
         assert here.status().history[0].outcome == "Aborted"
         await ctl.run(2 * HALF)
-    assert here.status().progress == "Concluded"
+    assert here.status().progress == "Completed"
 
 
 async def test_a_canary_after_an_ab_test(here: World) -> None:
@@ -344,11 +344,11 @@ async def test_a_canary_after_an_ab_test(here: World) -> None:
         await ctl.run(HALF)
         put(here, **canary("v3"))
         await ctl.run(10)
-        assert here.status().progress == "Analysing 10% 1/2"
+        assert here.status().progress == "Analyzing 10% 1/2"
         assert here.weights()["athlete:v3"] == 10
         await ctl.run(HALF)
-        assert here.status().progress == "Gated 50% 2/2"
-    assert [line for line in states(here) if line.startswith("1")] == ["1 Observing", "1 Concluded"]
+        assert here.status().progress == "AwaitingApproval 50% 2/2"
+    assert [line for line in states(here) if line.startswith("1")] == ["1 Observing", "1 Completed"]
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -363,7 +363,7 @@ async def test_a_static_spec_ends_a_run_and_says_so(here: World, name: str, vers
         put(here, bundle={"image": f"athlete:{version}"}, strategy={"static": {}})
         await ctl.run(60)
         assert here.weights() == {f"athlete:{version}": 100}
-        assert past(here)[0] == (1, "Concluded", "StrategyChanged")
+        assert past(here)[0] == (1, "Completed", "StrategyChanged")
         assert here.status().run is None
         # nothing holds up a deletion
         here.server.remove("inferencerollouts", "time-estimator")
@@ -373,13 +373,13 @@ async def test_a_static_spec_ends_a_run_and_says_so(here: World, name: str, vers
 async def test_runs_are_counted_on_after_a_static_spec(here: World) -> None:
     async with controller(here) as ctl:
         await half_way(here, ctl)
-        put(here, bundle={"image": "athlete:v2"}, keepOldFor="2h")
+        put(here, bundle={"image": "athlete:v2"}, scaleDownDelay="2h")
         await ctl.run(60)
-        put(here, **canary("v2"), keepOldFor="2h")
+        put(here, **canary("v2"), scaleDownDelay="2h")
         await ctl.run(60)
         # nothing that was decided before is decided again
         assert here.weights() == {"athlete:v2": 100}
-        put(here, **canary("v3"), keepOldFor="2h")
+        put(here, **canary("v3"), scaleDownDelay="2h")
         await ctl.run(60)
         run = here.status().run
         assert run is not None
@@ -393,5 +393,5 @@ async def test_analysis_that_is_taken_away_ends_an_ab_test(here: World) -> None:
         await ctl.run(HALF)
         put(here, **{**ab_test(), "analysis": None})
         await ctl.run(60)
-    assert past(here) == [(1, "Concluded", "AnalysisRemoved")]
+    assert past(here) == [(1, "Completed", "AnalysisRemoved")]
     assert here.weights() == {"athlete:v1": 50, "athlete:v2": 50}

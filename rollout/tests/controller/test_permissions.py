@@ -68,7 +68,7 @@ SPECS = (
     *(
         {
             "bundle": {"image": image},
-            "strategy": {"canary": {"steps": [{"weight": 10, "hold": "1s"}], "bake": "1s"}},
+            "strategy": {"canary": {"steps": [{"weight": 10, "minDuration": "1s"}], "bake": "1s"}},
             "analysis": {"metrics": [{"type": "errors", "floor": 0.01}], "warmup": "0s", "source": "pods"},
             "historyLimit": 1,
         }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.controller.frozen import RENDERED
+from tandem_rollout.controller.revision_spec import RENDERED
 from tandem_rollout.render.pin import DIGEST, pinned
 
 from .world import READY, STARTING, Controller, World, controller, digest, proof

@@ -15,9 +15,9 @@ from rollout.tests.rollouts import rollout
 from rollout.tests.sources.servers import serving
 
 from tandem_rollout.controller.interface import Refutation
+from tandem_rollout.controller.observation import Proof
 from tandem_rollout.controller.prober import Prober, service_address
-from tandem_rollout.observation import Proof
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.revision import Revision
 
 from .world import contract
 

@@ -11,8 +11,8 @@ from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller import convergence
 from tandem_rollout.controller.interface import Refutation
-from tandem_rollout.platform import Platform
 from tandem_rollout.render import render_revision
+from tandem_rollout.render.platform import Platform
 
 from .apiserver import Answer
 from .world import (
@@ -74,11 +74,11 @@ async def test_a_change_of_weights_moves_weights_only(here: World, ctl: Controll
 
 
 async def test_a_new_bundle_replaces_the_old_one_when_it_is_ready_and_proven(here: World, ctl: Controller) -> None:
-    given(here, bundle={"image": "athlete:v1"}, keepOldFor="2m")
+    given(here, bundle={"image": "athlete:v1"}, scaleDownDelay="2m")
     await ctl.run()
     here.pods["athlete:v2"] = STARTING
     here.answers["athlete:v2"] = Refutation("ProofUnavailable", "the predictor does not answer", final=False)
-    given(here, bundle={"image": "athlete:v2"}, keepOldFor="2m")
+    given(here, bundle={"image": "athlete:v2"}, scaleDownDelay="2m")
     await ctl.run(60)
     new, old = here.status().variants
     assert here.weights() == {"athlete:v1": 100}
@@ -239,7 +239,7 @@ LOGGED = "\n".join(
 )
 
 
-def said(here: World, why: str, *, phase: str = "Refused") -> None:
+def said(here: World, why: str, *, phase: str = "Rejected") -> None:
     """Status, printer columns and an event say in one line why v2 gets no weight; v1 keeps its own."""
     assert here.weights() == {"athlete:v1": 90}
     status = here.status()
@@ -599,18 +599,18 @@ async def test_what_gets_its_first_weight_comes_into_the_route_in_two_steps(here
 
 
 async def test_what_no_other_can_answer_for_comes_into_the_route_at_once(here: World, ctl: Controller) -> None:
-    given(here, bundle={"image": "athlete:v1"}, keepOldFor="0s")
+    given(here, bundle={"image": "athlete:v1"}, scaleDownDelay="0s")
     await ctl.run()
     here.pods["athlete:v1"] = NONE
-    given(here, bundle={"image": "athlete:v2"}, keepOldFor="0s")
+    given(here, bundle={"image": "athlete:v2"}, scaleDownDelay="0s")
     await ctl.run()
     assert backends(here) == {"athlete:v2": 100}
 
 
 async def test_what_is_replaced_leaves_the_route_in_two_steps_and_goes_after_that(here: World, ctl: Controller) -> None:
-    given(here, bundle={"image": "athlete:v1"}, keepOldFor="0s")
+    given(here, bundle={"image": "athlete:v1"}, scaleDownDelay="0s")
     await ctl.run()
-    given(here, bundle={"image": "athlete:v2"}, keepOldFor="0s")
+    given(here, bundle={"image": "athlete:v2"}, scaleDownDelay="0s")
     await ctl.run(9)
     assert backends(here) == {"athlete:v2": 99_999, "athlete:v1": 1}
     assert here.status().weights == "main=100"

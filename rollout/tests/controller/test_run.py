@@ -18,13 +18,13 @@ from rollout.tests.rollouts import manifest
 from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.controller.metrics import Metrics
+from tandem_rollout.controller.observation import Proof
 from tandem_rollout.controller.reconciler import Key, Reconciler
 from tandem_rollout.controller.run import unready
 from tandem_rollout.controller.term import SHARE, Term, namespace_of
-from tandem_rollout.controller.work import Work
-from tandem_rollout.observation import Proof
-from tandem_rollout.platform import Platform
-from tandem_rollout.revision import Revision
+from tandem_rollout.controller.work_queue import WorkQueue
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.revision import Revision
 
 from .apiserver import ApiServer, Call, Fault, Lost
 from .world import World, world
@@ -42,7 +42,7 @@ async def until(here: World, holds: Callable[[], bool]) -> None:
             await here.server.changed.wait()
 
 
-class Hasty(Work[Key]):
+class Hasty(WorkQueue[Key]):
     """A queue in which what comes within a minute comes within a moment."""
 
     def add(self, key: Key, after: float = 0.0) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.crd import crd
+from tandem_rollout.api.crd import build_crd
 
 from .world import World, controller
 
 V1, V2 = ({"image": f"athlete:v{number}"} for number in (1, 2))
 CANARY = {
-    "strategy": {"canary": {"steps": [{"weight": 10, "hold": "30s"}, {"weight": 50, "hold": "30s"}], "bake": "1m"}},
+    "strategy": {
+        "canary": {"steps": [{"weight": 10, "minDuration": "30s"}, {"weight": 50, "minDuration": "30s"}], "bake": "1m"}
+    },
     "analysis": {"warmup": "0s"},
 }
 
@@ -23,7 +25,7 @@ def table(each: dict[str, Any], *, wide: bool = False) -> tuple[dict[str, str], 
     """Cells by the names of their columns as kubectl prints them, without dates, and the width of all."""
     cells = {"NAME": each["metadata"]["name"]}
     dates = 0
-    for column in crd()["spec"]["versions"][0]["additionalPrinterColumns"]:
+    for column in build_crd()["spec"]["versions"][0]["additionalPrinterColumns"]:
         if column["priority"] and not wide:
             continue
         if column["type"] == "date":
@@ -57,7 +59,7 @@ async def test_a_run_from_its_table(here: World) -> None:
             **served,
             "READY": "2/2",
             "WEIGHTS": "stable=90 canary=10",
-            "PROGRESS": "Analysing 10% 1/2",
+            "PROGRESS": "Analyzing 10% 1/2",
             "VERDICT": "inconclusive",
         }
         while not (cells := shown(here))["PROGRESS"].startswith("Promoted"):

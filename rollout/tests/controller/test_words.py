@@ -12,10 +12,10 @@ from rollout.tests.rollouts import manifest
 
 from tandem_rollout.analysis.packing import pack
 from tandem_rollout.analysis.record import Record
+from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.controller import records
 from tandem_rollout.controller.interface import Refutation
 from tandem_rollout.controller.report import Reporter
-from tandem_rollout.status import RolloutStatus
 
 from .test_canary import V1, V2, V3, command, edit, started
 from .world import Controller, World, controller, crashed, proof, world
@@ -25,7 +25,7 @@ Story = Callable[[World, Controller], Awaitable[None]]
 
 async def promoted_by_hand(here: World, ctl: Controller) -> None:
     """Commands that are rejected in between, a restart, a roll-back."""
-    steps = [{"weight": 10, "hold": "30s", "pause": True}, {"weight": 50, "hold": "30s"}]
+    steps = [{"weight": 10, "minDuration": "30s", "pause": True}, {"weight": 50, "minDuration": "30s"}]
     await started(here, ctl, strategy={"canary": {"steps": steps, "bake": "1m"}})
     edit(here, bundle=V2)
     await ctl.run(100)

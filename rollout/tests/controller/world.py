@@ -19,21 +19,21 @@ from tandem.contract import Contract
 from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.reading import Counted, Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
+from tandem_rollout.api.analysis import Metric
+from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.controller import objects
 from tandem_rollout.controller.analysts import Sources
 from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.interface import FINALIZER, Refutation, WriteError
+from tandem_rollout.controller.observation import Proof
 from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSIONS
 from tandem_rollout.controller.reconciler import Reconciler
 from tandem_rollout.controller.resources import HTTPRoute, Pod
-from tandem_rollout.gates import Metric
-from tandem_rollout.observation import Proof
-from tandem_rollout.platform import Platform
 from tandem_rollout.render import Object
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.revision import Revision
 from tandem_rollout.sources import Arms
 from tandem_rollout.sources.queries import at_gateway
-from tandem_rollout.status import RolloutStatus
 
 from .apiserver import ApiServer, serving
 

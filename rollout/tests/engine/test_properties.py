@@ -1,4 +1,4 @@
-"""What holds of runs whatever is seen, in whatever order."""
+"""What holds of runs whatever is inputs, in whatever order."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from rollout.tests.nonsense import nonsense
 
 from tandem_rollout.analysis.verdict import Decision, Verdict
-from tandem_rollout.cause import Cause
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.api.status import LastCommand
 from tandem_rollout.engine.decide import decide
-from tandem_rollout.engine.desired import WHOLE, desired, pods_for
-from tandem_rollout.engine.due import due
-from tandem_rollout.engine.run import ENDS, MOST_HEARD, RETURNS, Command, Run, State, Verb
+from tandem_rollout.engine.desired import WHOLE, derive_desired, pods_for
+from tandem_rollout.engine.due import compute_due
+from tandem_rollout.engine.inputs import Arm, Inputs
+from tandem_rollout.engine.run import ENDS, MOST_PREVIOUS_COMMANDS, RETURNS, Command, Run, State, Verb
 from tandem_rollout.engine.schedule import Schedule, Step
-from tandem_rollout.engine.seen import Arm, Seen
-from tandem_rollout.engine.written import read, write
-from tandem_rollout.status import LastCommand
+from tandem_rollout.engine.serialization import read, write
 
 from .walk import START, garbled, last
 
@@ -40,7 +40,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
         "observe": [],
     }[kind]
     return Schedule(
-        steps=tuple(Step(weight=weight, hold=draw(TIMES), gate=draw(st.booleans())) for weight in weights),
+        steps=tuple(Step(weight=weight, min_duration=draw(TIMES), gate=draw(st.booleans())) for weight in weights),
         bake=draw(TIMES),
         holdback=draw(st.sampled_from([0, 5, 50])) if kind == "canary" else 0,
         progress_deadline=draw(TIMES),
@@ -58,14 +58,14 @@ ARMS = st.builds(
     Arm, pods=PODS, most=PODS, fit=st.booleans(), refused=st.sampled_from([None, None, BREAKS]), problem=st.none()
 )
 SEEN = st.builds(
-    Seen,
+    Inputs,
     wanted=st.sampled_from(["a", "b", "c", ""]),
     plan=st.sampled_from("pq"),
     serving=st.sampled_from(["a", "b", "c", ""]),
     stable=ARMS,
     canary=ARMS,
     decision=DECISIONS,
-    looks=st.integers(0, 2),
+    samples_at_weight=st.integers(0, 2),
     routed=st.none() | st.integers(0, 100),
     edited=st.booleans(),
     command=COMMANDS,
@@ -84,9 +84,9 @@ RUNS = st.none() | st.builds(
     step=st.integers(0, 6),
     weight=st.integers(0, 100),
     deadline=st.none() | st.sampled_from([START, START - 60, START + 60]),
-    floor=PODS,
-    before=st.none() | STATES.filter(lambda state: state not in ENDS),
-    hurried=st.booleans(),
+    min_pods=PODS,
+    paused_from=st.none() | STATES.filter(lambda state: state not in ENDS),
+    immediate_rollback=st.booleans(),
     reason=st.sampled_from(["", "MetricsFailed"]),
     message=st.sampled_from(["", "x", "cannot resume while Aborting; x"]),
     by=st.sampled_from(["", "ann"]),
@@ -94,12 +94,12 @@ RUNS = st.none() | st.builds(
     start_comment=st.sampled_from(["", "monday"]),
     last_command=st.none() | st.builds(LastCommand, st.sampled_from("12"), st.just("pause"), st.just("Accepted")),
     pending=st.sampled_from(["", "2", "3"]),
-    heard=st.lists(st.sampled_from("345"), max_size=3, unique=True).map(tuple),
+    previous_commands=st.lists(st.sampled_from("345"), max_size=3, unique=True).map(tuple),
 )
 
 
-def garbled_seen(seen: Seen) -> Seen:
-    """The same things seen, in other words."""
+def garbled_seen(inputs: Inputs) -> Inputs:
+    """The same things inputs, in other words."""
 
     def other(arm: Arm) -> Arm:
         causes = {
@@ -109,7 +109,7 @@ def garbled_seen(seen: Seen) -> Seen:
         }
         return replace(arm, **causes)
 
-    return replace(seen, stable=other(seen.stable), canary=other(seen.canary))
+    return replace(inputs, stable=other(inputs.stable), canary=other(inputs.canary))
 
 
 def silent(run: Run | None) -> Run | None:
@@ -120,10 +120,10 @@ def silent(run: Run | None) -> Run | None:
     return replace(run, message="", last_command=answer and msgspec.structs.replace(answer, message=""))
 
 
-def settled(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run | None:
+def settled(schedule: Schedule, run: Run | None, inputs: Inputs, now: float) -> Run | None:
     """The run when nothing more happens; it must come to that soon."""
     for _ in range(3 * len(schedule.steps) + 16):
-        after = decide(schedule, run, seen, now)
+        after = decide(schedule, run, inputs, now)
         if after == run:
             return run
         run = after
@@ -133,68 +133,70 @@ def settled(schedule: Schedule, run: Run | None, seen: Seen, now: float) -> Run 
 @given(schedules(), RUNS, SEEN)
 @settings(max_examples=500, deadline=None)
 def test_whatever_is_written_and_whatever_is_seen_there_is_one_answer(
-    schedule: Schedule, run: Run | None, seen: Seen
+    schedule: Schedule, run: Run | None, inputs: Inputs
 ) -> None:
-    assert decide(schedule, run, seen, START) == decide(schedule, run, seen, START)
-    at_rest = settled(schedule, run, seen, START)
-    assert decide(schedule, at_rest, seen, START) == at_rest
+    assert decide(schedule, run, inputs, START) == decide(schedule, run, inputs, START)
+    at_rest = settled(schedule, run, inputs, START)
+    assert decide(schedule, at_rest, inputs, START) == at_rest
     if at_rest is not None:
-        world = desired(schedule, at_rest, seen.stable, seen.canary)
+        world = derive_desired(schedule, at_rest, inputs.stable, inputs.canary)
         assert sum(world.weights.values()) in (0, WHOLE)
         assert at_rest.ended is not world.kept
 
 
 @given(schedules(), RUNS, SEEN)
 @settings(max_examples=300, deadline=None)
-def test_a_run_that_is_written_down_and_read_is_decided_alike(schedule: Schedule, run: Run | None, seen: Seen) -> None:
-    after = decide(schedule, run, seen, START)
+def test_a_run_that_is_written_down_and_read_is_decided_alike(
+    schedule: Schedule, run: Run | None, inputs: Inputs
+) -> None:
+    after = decide(schedule, run, inputs, START)
     if run is not None and after is not None:
         again = read(write(run, steps=len(schedule.steps)))
         assert again == run
-        assert decide(schedule, again, seen, START) == after
+        assert decide(schedule, again, inputs, START) == after
 
 
 @given(schedules(), RUNS, SEEN, st.floats(0.0, 0.999))
 @settings(max_examples=300, deadline=None)
-def test_nobody_has_to_look_before_it_is_due(schedule: Schedule, run: Run | None, seen: Seen, part: float) -> None:
-    at_rest = settled(schedule, run, seen, START)
+def test_nobody_has_to_look_before_it_is_due(schedule: Schedule, run: Run | None, inputs: Inputs, part: float) -> None:
+    at_rest = settled(schedule, run, inputs, START)
     if at_rest is not None and not at_rest.ended:
-        then = due(schedule, at_rest, START)
+        then = compute_due(schedule, at_rest, START)
         assert then > START
         later = START + part * (min(then, START + 1e9) - START)
-        assert decide(schedule, at_rest, seen, later) == at_rest
+        assert decide(schedule, at_rest, inputs, later) == at_rest
 
 
 @given(schedules(), RUNS.filter(lambda run: run is not None and not run.ended), SEEN)
 @settings(max_examples=300, deadline=None)
-def test_whatever_is_under_way_can_be_ended_by_a_person(schedule: Schedule, run: Run, seen: Seen) -> None:
+def test_whatever_is_under_way_can_be_ended_by_a_person(schedule: Schedule, run: Run, inputs: Inputs) -> None:
     """In a few moves, if the route follows and stable runs."""
     order = Command(id="end", verb="abort", by="ann")
-    seen = replace(seen, command=order, stable=replace(seen.stable, pods=(99, 99)), edited=False)
+    inputs = replace(inputs, command=order, stable=replace(inputs.stable, pods=(99, 99)), edited=False)
     states = []
     for _ in range(6):
-        after = decide(schedule, run, seen, START)
+        after = decide(schedule, run, inputs, START)
         assert after is not None
         states.append(after.state)
         if after.ended:
             break
-        run, seen = after, replace(seen, routed=after.weight)
+        run, inputs = after, replace(inputs, routed=after.weight)
     if "Observing" in states:
         assert states[0] == "Observing"
     else:
         assert states[-1] == ("RolledBack" if states[0] in ("RollingBack", "RolledBack") else "Aborted")
 
 
-def may_abort(schedule: Schedule, run: Run, seen: Seen, now: float) -> bool:
+def may_abort(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> bool:
     """Whether there is reason to take a canary back, reckoned once more and from what people are told."""
-    command = seen.command
+    command = inputs.command
     told = command is not None and not run.knows(command.id) and command.verb in ("abort", "rollback")
-    spec = seen.deleted or seen.wanted != run.canary or seen.plan != run.plan
-    failed = seen.decision is not None and seen.decision.verdict is Verdict.FAIL
-    dead = run.weight > 0 and not seen.canary.running
-    late = run.state == "Analysing" and schedule.on_timeout == "abort" and now >= (run.deadline or now)
+    spec = inputs.deleted or inputs.wanted != run.canary or inputs.plan != run.plan
+    failed = inputs.decision is not None and inputs.decision.verdict is Verdict.FAIL
+    dead = run.weight > 0 and not inputs.canary.running
+    late = run.state == "Analyzing" and schedule.on_timeout == "abort" and now >= (run.deadline or now)
     unready = run.state in ("Preparing", "Scaling") and not run.weight and now >= run.since + schedule.progress_deadline
-    return told or spec or failed or dead or late or unready or seen.canary.refused is not None
+    return told or spec or failed or dead or late or unready or inputs.canary.refused is not None
 
 
 class Runs(RuleBasedStateMachine):
@@ -205,7 +207,7 @@ class Runs(RuleBasedStateMachine):
         self.schedule = Schedule(steps=())
         self.run: Run | None = None
         self.now = START
-        self.seen = Seen(wanted="b", plan="p", serving="a")
+        self.inputs = Inputs(wanted="b", plan="p", serving="a")
         self.given = 0
         self.obeyed: list[str] = []
 
@@ -214,57 +216,57 @@ class Runs(RuleBasedStateMachine):
         self.schedule = schedule
         if good:
             well = Arm(pods=(9, 9), fit=True)
-            self.seen = replace(self.seen, stable=well, canary=well, routed=0, looks=1)
+            self.inputs = replace(self.inputs, stable=well, canary=well, routed=0, samples_at_weight=1)
 
     # what befalls it
 
     @rule(pods=PODS)
     def pods_of_stable(self, pods: tuple[int, int]) -> None:
-        self.seen = replace(self.seen, stable=replace(self.seen.stable, pods=pods))
+        self.inputs = replace(self.inputs, stable=replace(self.inputs.stable, pods=pods))
 
     @rule(pods=PODS)
     def pods_of_the_canary(self, pods: tuple[int, int]) -> None:
-        self.seen = replace(self.seen, canary=replace(self.seen.canary, pods=pods))
+        self.inputs = replace(self.inputs, canary=replace(self.inputs.canary, pods=pods))
 
     @rule(fit=st.booleans(), refused=st.sampled_from([None, None, None, BREAKS]))
     def proof(self, fit: bool, refused: Cause | None) -> None:
-        self.seen = replace(self.seen, canary=replace(self.seen.canary, fit=fit, refused=refused))
+        self.inputs = replace(self.inputs, canary=replace(self.inputs.canary, fit=fit, refused=refused))
 
-    @rule(decision=DECISIONS, looks=st.integers(0, 2))
-    def metrics(self, decision: Decision | None, looks: int) -> None:
-        self.seen = replace(self.seen, decision=decision, looks=looks)
+    @rule(decision=DECISIONS, samples_at_weight=st.integers(0, 2))
+    def metrics(self, decision: Decision | None, samples_at_weight: int) -> None:
+        self.inputs = replace(self.inputs, decision=decision, samples_at_weight=samples_at_weight)
 
     @rule(verb=st.sampled_from(get_args(Verb)))
     def person(self, verb: Any) -> None:
         self.given += 1
-        self.seen = replace(self.seen, command=Command(id=str(self.given), verb=verb, by="ann"))
+        self.inputs = replace(self.inputs, command=Command(id=str(self.given), verb=verb, by="ann"))
 
     @precondition(lambda self: self.obeyed)
-    @rule(verb=st.sampled_from(get_args(Verb)), back=st.integers(1, MOST_HEARD))
+    @rule(verb=st.sampled_from(get_args(Verb)), back=st.integers(1, MOST_PREVIOUS_COMMANDS))
     def somebody_applies_an_old_command_again(self, verb: Any, back: int) -> None:
         old = self.obeyed[-min(back, len(self.obeyed))]
-        self.seen = replace(self.seen, command=Command(id=old, verb=verb, by="git"))
+        self.inputs = replace(self.inputs, command=Command(id=old, verb=verb, by="git"))
 
     @rule(routed=st.none() | st.integers(0, 100))
     def somebody_edits_the_route(self, routed: int | None) -> None:
-        self.seen = replace(self.seen, routed=routed, edited=True)
+        self.inputs = replace(self.inputs, routed=routed, edited=True)
 
     @precondition(lambda self: self.run is not None)
     @rule()
     def route_follows(self) -> None:
         assert self.run is not None
-        world = desired(self.schedule, self.run, self.seen.stable, self.seen.canary)
-        self.seen = replace(self.seen, routed=world.weights.get(self.run.canary, 0), edited=False)
+        world = derive_desired(self.schedule, self.run, self.inputs.stable, self.inputs.canary)
+        self.inputs = replace(self.inputs, routed=world.weights.get(self.run.canary, 0), edited=False)
         if self.run.ended and world.weights:
-            self.seen = replace(self.seen, serving=next(iter(world.weights)))
+            self.inputs = replace(self.inputs, serving=next(iter(world.weights)))
 
     @rule(wanted=st.sampled_from("abc"), plan=st.sampled_from("pq"))
     def spec(self, wanted: str, plan: str) -> None:
-        self.seen = replace(self.seen, wanted=wanted, plan=plan)
+        self.inputs = replace(self.inputs, wanted=wanted, plan=plan)
 
     @rule(deleted=st.sampled_from([False, False, True]))
     def deletion(self, deleted: bool) -> None:
-        self.seen = replace(self.seen, deleted=deleted)
+        self.inputs = replace(self.inputs, deleted=deleted)
 
     @rule(seconds=st.sampled_from([1.0, 30.0, 60.0, 60.0, 600.0, 600.0, 1e8, -30.0, -600.0, -1e6]))
     def clock(self, seconds: float) -> None:
@@ -282,10 +284,10 @@ class Runs(RuleBasedStateMachine):
     def move(self, moves: int) -> None:
         for _ in range(moves):
             before = self.run
-            after = decide(self.schedule, before, self.seen, self.now)
-            assert decide(self.schedule, before, self.seen, self.now) == after
-            settled(self.schedule, after, self.seen, self.now)
-            other = decide(self.schedule, garbled(before), garbled_seen(self.seen), self.now)
+            after = decide(self.schedule, before, self.inputs, self.now)
+            assert decide(self.schedule, before, self.inputs, self.now) == after
+            settled(self.schedule, after, self.inputs, self.now)
+            other = decide(self.schedule, garbled(before), garbled_seen(self.inputs), self.now)
             assert silent(other) == silent(after), "a message has decided something"
             self._check(before, after)
             self.run = after
@@ -305,10 +307,10 @@ class Runs(RuleBasedStateMachine):
         else:
             self._check_weight(before, after)
             if after.state == "Aborting" != before.state or (after.state == "Aborted" and before.state != "Aborting"):
-                assert may_abort(self.schedule, before, self.seen, self.now), (before, after)
+                assert may_abort(self.schedule, before, self.inputs, self.now), (before, after)
         if last(after) != last(before):
-            assert self.seen.command is not None
-            assert last(after) == self.seen.command.id
+            assert self.inputs.command is not None
+            assert last(after) == self.inputs.command.id
             assert last(after) not in self.obeyed
             self.obeyed.append(last(after))
 
@@ -317,15 +319,15 @@ class Runs(RuleBasedStateMachine):
         assert after.number == (before.number + 1 if before else 1)
         assert after.state in ("Preparing", "Observing")
         assert after.weight == 0
-        assert not self.seen.deleted
+        assert not self.inputs.deleted
         assert after.stable != after.canary
         if before is not None and (before.canary, before.plan) == (after.canary, after.plan):
-            command = self.seen.command
+            command = self.inputs.command
             assert command is not None
             assert (command.verb, command.id) == ("start", last(after))
             assert not before.knows(command.id)
         if after.started_by:
-            command = self.seen.command
+            command = self.inputs.command
             assert command is not None
             assert (command.verb, command.by) == ("start", after.started_by)
             assert before is None or not before.knows(command.id) or before.pending == command.id
@@ -336,42 +338,46 @@ class Runs(RuleBasedStateMachine):
         if after.state == before.state:
             assert after.weight == before.weight
             return
-        command = self.seen.command
+        command = self.inputs.command
         assert (before.state, after.state) == ("Promoted", "RollingBack")
         assert command is not None
         assert command.verb == "rollback"
-        assert self.seen.stable.running
+        assert self.inputs.stable.running
 
     def _check_weight(self, before: Run, after: Run) -> None:
-        adopted = self.seen.edited and self.schedule.weight_drift == "adopt" and after.weight == self.seen.routed
+        adopted = self.inputs.edited and self.schedule.weight_drift == "adopt" and after.weight == self.inputs.routed
         if adopted and after.state == before.state and after.weight != before.weight:
             assert 0 < after.weight < WHOLE
             return
         if after.weight < before.weight:
             assert after.weight == 0
             assert after.state in RETURNS
-            assert self.seen.stable.running
+            assert self.inputs.stable.running
         if after.weight > before.weight:
             assert (before.state in ("Preparing", "Scaling")) or (before.state, after.state) == ("Baking", "Promoted")
-            assert self.seen.canary.running
+            assert self.inputs.canary.running
             if before.state != "Baking":
                 # for all of the requests before it bakes, so that what was held back follows without another wait
                 whole = WHOLE if after.state == "Baking" else after.weight
-                assert self.seen.canary.fit
-                assert self.seen.canary.has(pods_for(whole, before, self.seen.stable, self.seen.canary))
+                assert self.inputs.canary.fit
+                assert self.inputs.canary.has(pods_for(whole, before, self.inputs.stable, self.inputs.canary))
         last = before.step < len(self.schedule.steps) <= after.step
         if last:  # from here on nothing but pods is waited for
-            command = self.seen.command
+            command = self.inputs.command
             assert (
-                (self.seen.decision is not None and self.seen.decision.verdict is Verdict.PASS and self.seen.looks > 0)
-                or (before.state == "Gated" and command is not None and command.verb == "resume")
+                (
+                    self.inputs.decision is not None
+                    and self.inputs.decision.verdict is Verdict.PASS
+                    and self.inputs.samples_at_weight > 0
+                )
+                or (before.state == "AwaitingApproval" and command is not None and command.verb == "resume")
                 or (command is not None and command.verb == "promote" and command.id == last(after))
                 or (self.schedule.on_timeout == "promote" and self.now >= (before.deadline or self.now))
             ), (before, after)
-        if after.state == "Gated" != before.state and before.state != "Paused":
-            assert self.seen.decision is not None
-            assert self.seen.decision.verdict is Verdict.PASS or (
-                self.seen.decision.verdict is Verdict.INCONCLUSIVE and before.step < len(self.schedule.steps) - 1
+        if after.state == "AwaitingApproval" != before.state and before.state != "Paused":
+            assert self.inputs.decision is not None
+            assert self.inputs.decision.verdict is Verdict.PASS or (
+                self.inputs.decision.verdict is Verdict.INCONCLUSIVE and before.step < len(self.schedule.steps) - 1
             )
         if after.weight == WHOLE != before.weight:
             assert after.step == len(self.schedule.steps)
@@ -401,42 +407,42 @@ EVENTS = st.lists(
 )
 
 
-def followed(schedule: Schedule, run: Run | None, seen: Seen) -> Seen:
-    """What is seen when the route is as a run wants it."""
+def followed(schedule: Schedule, run: Run | None, inputs: Inputs) -> Inputs:
+    """What is observed when the route is as a run wants it."""
     if run is None:
-        return seen
-    weights = desired(schedule, run, seen.stable, seen.canary).weights
-    serving = max(weights, key=lambda name: weights[name]) if weights else seen.serving
-    return replace(seen, routed=weights.get(run.canary, 0), serving=serving)
+        return inputs
+    weights = derive_desired(schedule, run, inputs.stable, inputs.canary).weights
+    serving = max(weights, key=lambda name: weights[name]) if weights else inputs.serving
+    return replace(inputs, routed=weights.get(run.canary, 0), serving=serving)
 
 
 def lived(schedule: Schedule, events: list[tuple[str, Any]], crashes: frozenset[int]) -> list[Run | None]:
     """The runs as they were after each event, with what decides starting anew at some moves."""
     well = Arm(pods=(9, 9), fit=True)
-    seen = Seen(wanted="b", plan="p", serving="a", stable=well, canary=well, routed=0, looks=1)
+    inputs = Inputs(wanted="b", plan="p", serving="a", stable=well, canary=well, routed=0, samples_at_weight=1)
     run: Run | None = None
     now, moves, given, found = START, 0, 0, []
     for what, value in [("wait", 0.0), *events]:
         if what == "pods":
-            seen = replace(seen, canary=replace(seen.canary, pods=value))
+            inputs = replace(inputs, canary=replace(inputs.canary, pods=value))
         elif what == "verb":
             given += 1
-            seen = replace(seen, command=Command(id=str(given), verb=value))
+            inputs = replace(inputs, command=Command(id=str(given), verb=value))
         elif what == "wait":
             now += value
         else:
-            seen = replace(seen, **{what: value})
+            inputs = replace(inputs, **{what: value})
         for _ in range(40):
-            after = decide(schedule, run, seen, now)
+            after = decide(schedule, run, inputs, now)
             moves += 1
             if moves in crashes and after is not None and after != run:
                 # this is written down, and the world is not yet as it says
                 run = read(write(after, steps=len(schedule.steps)))
                 continue
-            made = followed(schedule, after, seen)
-            if (after, made) == (run, seen):
+            made = followed(schedule, after, inputs)
+            if (after, made) == (run, inputs):
                 break
-            run, seen = after, made
+            run, inputs = after, made
         found.append(run)
     return found
 

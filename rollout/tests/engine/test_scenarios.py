@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tandem_rollout.cause import Cause
-from tandem_rollout.engine.desired import desired
-from tandem_rollout.engine.run import MOST_HEARD, Command, Verb
+from tandem_rollout.api.cause import Cause
+from tandem_rollout.engine.desired import derive_desired
+from tandem_rollout.engine.run import MOST_PREVIOUS_COMMANDS, Command, Verb
 from tandem_rollout.engine.schedule import Schedule, Step
 
 from .walk import (
@@ -28,24 +28,24 @@ from .walk import (
     rejection,
 )
 
-UNDER_WAY = ("Preparing", "Analysing", "Gated", "Scaling", "Paused", "Baking")
-WITH_WEIGHT = ("Analysing", "Gated", "Scaling", "Paused", "Baking")
+UNDER_WAY = ("Preparing", "Analyzing", "AwaitingApproval", "Scaling", "Paused", "Baking")
+WITH_WEIGHT = ("Analyzing", "AwaitingApproval", "Scaling", "Paused", "Baking")
 
 
 # what goes well
 
 
 def test_a_good_canary_goes_through_its_steps_and_its_gate() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.wait(60)
     walk.wait(60)
-    walk.at("Gated", 25)
+    walk.at("AwaitingApproval", 25)
     walk.wait(86400)
-    walk.at("Gated", 25)
+    walk.at("AwaitingApproval", 25)
     walk.says("resume")
-    walk.at("Analysing", 50)
+    walk.at("Analyzing", 50)
     walk.wait(60)
-    walk.at("Analysing", 50)
+    walk.at("Analyzing", 50)
     walk.sees(decision=PASS)
     walk.at("Baking", 100)
     walk.wait(299)
@@ -53,12 +53,12 @@ def test_a_good_canary_goes_through_its_steps_and_its_gate() -> None:
     walk.wait(1)
     assert walk.history == [
         ("Preparing", 0),
-        ("Analysing", 10),
+        ("Analyzing", 10),
         ("Scaling", 10),
-        ("Analysing", 25),
-        ("Gated", 25),
+        ("Analyzing", 25),
+        ("AwaitingApproval", 25),
         ("Scaling", 25),
-        ("Analysing", 50),
+        ("Analyzing", 50),
         ("Scaling", 50),
         ("Baking", 100),
         ("Promoted", 100),
@@ -67,10 +67,10 @@ def test_a_good_canary_goes_through_its_steps_and_its_gate() -> None:
 
 
 def test_blue_green_is_judged_on_its_preview_and_then_gets_all() -> None:
-    walk = Walk(schedule=PREVIEW).to("Analysing")
-    walk.at("Analysing", 0)
+    walk = Walk(schedule=PREVIEW).to("Analyzing")
+    walk.at("Analyzing", 0)
     walk.wait(60)
-    walk.at("Analysing", 0)
+    walk.at("Analyzing", 0)
     walk.sees(decision=PASS)
     walk.at("Baking", 100)
     walk.wait(300)
@@ -78,7 +78,7 @@ def test_blue_green_is_judged_on_its_preview_and_then_gets_all() -> None:
 
 
 def test_blue_green_that_fails_never_meets_a_client() -> None:
-    walk = Walk(schedule=PREVIEW).to("Analysing")
+    walk = Walk(schedule=PREVIEW).to("Analyzing")
     walk.sees(decision=FAIL)
     assert [weight for _, weight in walk.history] == [0] * len(walk.history)
     walk.at("Aborted", 0)
@@ -91,10 +91,10 @@ def test_an_ab_test_ends_at_its_horizon_and_stays_ended() -> None:
     walk.wait(999)
     walk.at("Observing", 0)
     walk.wait(1)
-    walk.at("Concluded", 0)
+    walk.at("Completed", 0)
     walk.says("start")
     walk.wait(1e6)
-    walk.at("Concluded", 0)
+    walk.at("Completed", 0)
     walk.sees(plan="q")
     walk.at("Observing", 0)
     assert walk.here.number == 2
@@ -111,7 +111,7 @@ def test_an_ab_test_has_nothing_that_a_person_could_move() -> None:
 
 def test_one_version_alone_is_no_ab_test() -> None:
     walk = Walk(schedule=WATCHED)
-    walk.seen = replace(walk.seen, wanted="a")
+    walk.inputs = replace(walk.inputs, wanted="a")
     assert not walk.move()
     assert walk.run is None
 
@@ -120,9 +120,9 @@ def test_one_version_alone_is_no_ab_test() -> None:
 
 
 def test_while_it_bakes_a_part_is_held_back_and_then_it_has_all() -> None:
-    walk = Walk(schedule=HELD).to("Analysing")
+    walk = Walk(schedule=HELD).to("Analyzing")
     walk.wait(60)
-    walk.seen = replace(walk.seen, decision=PASS)
+    walk.inputs = replace(walk.inputs, decision=PASS)
     walk.wait(60)
     walk.at("Baking", 95)
     walk.wait(299)
@@ -134,42 +134,42 @@ def test_while_it_bakes_a_part_is_held_back_and_then_it_has_all() -> None:
 
 def test_what_fails_against_what_is_held_back_goes_back_at_once() -> None:
     walk = Walk(schedule=HELD).to("Baking")
-    floors = desired(HELD, walk.here, walk.seen.stable, walk.seen.canary).floors
+    floors = derive_desired(HELD, walk.here, walk.inputs.stable, walk.inputs.canary).floors
     assert floors == {"a": (4, 2), "b": (4, 2)}
     walk.sees(decision=FAIL)
     walk.at("Aborted", 0)
 
 
 def test_who_is_to_have_all_soon_has_the_pods_for_it_before_it_bakes() -> None:
-    walk = Walk(schedule=replace(HELD, holdback=50)).to("Analysing")
-    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(4, 4)))
-    walk.sees(canary=replace(walk.seen.canary, pods=(2, 2)))
+    walk = Walk(schedule=replace(HELD, holdback=50)).to("Analyzing")
+    walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(4, 4)))
+    walk.sees(canary=replace(walk.inputs.canary, pods=(2, 2)))
     walk.says("promote")
     walk.at("Scaling", 10)
-    assert desired(walk.schedule, walk.here, walk.seen.stable, walk.seen.canary).floors["b"] == (4, 4)
-    walk.sees(canary=replace(walk.seen.canary, pods=(4, 4)))
+    assert derive_desired(walk.schedule, walk.here, walk.inputs.stable, walk.inputs.canary).floors["b"] == (4, 4)
+    walk.sees(canary=replace(walk.inputs.canary, pods=(4, 4)))
     walk.at("Baking", 50)
 
 
 def test_no_bake_time_holds_nothing_back() -> None:
-    walk = Walk(schedule=replace(HELD, bake=0)).to("Analysing")
+    walk = Walk(schedule=replace(HELD, bake=0)).to("Analyzing")
     walk.says("promote")
     assert walk.history[-2:] == [("Baking", 100), ("Promoted", 100)]
 
 
 def test_a_weight_that_is_higher_already_is_kept_while_it_bakes() -> None:
-    walk = Walk(schedule=replace(HELD, steps=(Step(weight=97, hold=60),))).to("Baking")
+    walk = Walk(schedule=replace(HELD, steps=(Step(weight=97, min_duration=60),))).to("Baking")
     walk.at("Baking", 97)
-    adopting = Walk(schedule=replace(HELD, weight_drift="adopt")).to("Analysing")
+    adopting = Walk(schedule=replace(HELD, weight_drift="adopt")).to("Analyzing")
     adopting.sees(routed=98, edited=True)
-    adopting.at("Analysing", 98)
+    adopting.at("Analyzing", 98)
     adopting.says("promote")
     adopting.at("Baking", 98)
 
 
 def test_another_version_that_is_wanted_while_it_bakes_finds_it_promoted_with_all() -> None:
     walk = Walk(schedule=HELD).to("Baking")
-    walk.seen = replace(walk.seen, wanted="c")
+    walk.inputs = replace(walk.inputs, wanted="c")
     walk.move()
     walk.at("Promoted", 100)
     walk.settle()
@@ -181,29 +181,29 @@ def test_another_version_that_is_wanted_while_it_bakes_finds_it_promoted_with_al
 
 def test_an_old_command_that_is_applied_again_says_nothing() -> None:
     """From a backup, or from a repository that has an annotation of last month."""
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.says("pause")
     walk.says("resume")
     walk.says("abort")
     walk.at("Aborted", 0)
     walk.says("start")
-    walk.at("Analysing", 10)
+    walk.at("Analyzing", 10)
     for old, verb in (("1", "pause"), ("3", "abort"), ("2", "resume"), ("4", "start")):
         walk.sees(command=Command(id=old, verb=verb, by="git"))
-        walk.at("Analysing", 10)
+        walk.at("Analyzing", 10)
         assert walk.here.number == 2
     walk.says("pause")
     walk.at("Paused", 10)
 
 
 def test_commands_are_remembered_beyond_a_crash_and_not_without_end() -> None:
-    walk = Walk(crashing=True).to("Analysing")
+    walk = Walk(crashing=True).to("Analyzing")
     for _ in range(20):
         walk.says("pause")
         walk.says("resume")
-    assert len(walk.here.heard) == MOST_HEARD
-    walk.sees(command=Command(id=str(40 - MOST_HEARD), verb="abort", by="git"))
-    walk.at("Analysing", 10)
+    assert len(walk.here.previous_commands) == MOST_PREVIOUS_COMMANDS
+    walk.sees(command=Command(id=str(40 - MOST_PREVIOUS_COMMANDS), verb="abort", by="git"))
+    walk.at("Analyzing", 10)
 
 
 # what waits
@@ -211,58 +211,58 @@ def test_commands_are_remembered_beyond_a_crash_and_not_without_end() -> None:
 
 @pytest.mark.parametrize("decision", [None, NO_DATA, PROVIDER_ERROR])
 def test_a_canary_of_which_nothing_is_known_stays_where_it_is(decision: Any) -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.sees(decision=decision)
     walk.wait(3599)
-    walk.at("Analysing", 10)
+    walk.at("Analyzing", 10)
 
 
 def test_a_step_lasts_until_counters_were_read_at_its_weight() -> None:
-    walk = Walk().to("Analysing")
-    walk.seen = replace(walk.seen, looks=0)
+    walk = Walk().to("Analyzing")
+    walk.inputs = replace(walk.inputs, samples_at_weight=0)
     walk.wait(600)
-    walk.at("Analysing", 10)
-    walk.sees(looks=1)
-    walk.at("Analysing", 25)
+    walk.at("Analyzing", 10)
+    walk.sees(samples_at_weight=1)
+    walk.at("Analyzing", 25)
 
 
 def test_the_last_step_takes_a_pass() -> None:
-    walk = Walk(schedule=ONE).to("Analysing")
+    walk = Walk(schedule=ONE).to("Analyzing")
     for decision in (INCONCLUSIVE, NO_DATA, PROVIDER_ERROR):
-        walk.seen = replace(walk.seen, decision=decision)
+        walk.inputs = replace(walk.inputs, decision=decision)
         walk.wait(60)
-        walk.at("Analysing", 20)
+        walk.at("Analyzing", 20)
     walk.sees(decision=PASS)
     walk.at("Baking", 100)
 
 
 def test_a_canary_has_its_pods_before_it_has_weight() -> None:
     walk = Walk()
-    walk.sees(canary=replace(walk.seen.canary, pods=(0, 0)))
+    walk.sees(canary=replace(walk.inputs.canary, pods=(0, 0)))
     walk.at("Preparing", 0)
-    walk.sees(canary=replace(walk.seen.canary, pods=(1, 0)))
+    walk.sees(canary=replace(walk.inputs.canary, pods=(1, 0)))
     walk.at("Preparing", 0)
-    walk.sees(canary=replace(walk.seen.canary, pods=(1, 1)))
-    walk.at("Analysing", 10)
-    walk.sees(stable=replace(walk.seen.stable, pods=(20, 2)))
+    walk.sees(canary=replace(walk.inputs.canary, pods=(1, 1)))
+    walk.at("Analyzing", 10)
+    walk.sees(stable=replace(walk.inputs.stable, pods=(20, 2)))
     walk.wait(60)
     walk.at("Scaling", 10)
-    walk.sees(canary=replace(walk.seen.canary, pods=(5, 1)))
-    walk.at("Analysing", 25)
+    walk.sees(canary=replace(walk.inputs.canary, pods=(5, 1)))
+    walk.at("Analyzing", 25)
 
 
 def test_a_canary_that_may_have_fewer_pods_needs_no_more() -> None:
     walk = Walk()
     walk.sees(
-        stable=replace(walk.seen.stable, pods=(40, 40)),
-        canary=replace(walk.seen.canary, pods=(3, 2), most=(3, 2)),
+        stable=replace(walk.inputs.stable, pods=(40, 40)),
+        canary=replace(walk.inputs.canary, pods=(3, 2), most=(3, 2)),
     )
-    walk.at("Analysing", 10)
+    walk.at("Analyzing", 10)
 
 
 def test_no_autoscaling_is_no_leave_to_have_no_pods() -> None:
     walk = Walk()
-    walk.sees(canary=replace(walk.seen.canary, pods=(0, 0), most=(0, 0)))
+    walk.sees(canary=replace(walk.inputs.canary, pods=(0, 0), most=(0, 0)))
     walk.at("Preparing", 0)
 
 
@@ -283,7 +283,7 @@ def test_a_canary_that_fails_goes_back_from_everywhere(state: str) -> None:
 def test_a_canary_without_ready_endpoints_goes_back_at_once(state: str, pods: tuple[int, int]) -> None:
     walk = Walk().to(state)
     # stable has lost pods too: what is harmful does not wait for them
-    walk.sees(canary=replace(walk.seen.canary, pods=pods), stable=replace(walk.seen.stable, pods=(1, 1)))
+    walk.sees(canary=replace(walk.inputs.canary, pods=pods), stable=replace(walk.inputs.stable, pods=(1, 1)))
     walk.at("Aborted", 0)
     assert walk.here.message == "the canary has weight and no ready pods"
 
@@ -291,7 +291,7 @@ def test_a_canary_without_ready_endpoints_goes_back_at_once(state: str, pods: tu
 def test_a_canary_that_dies_while_it_is_aborted_does_not_wait_for_pods_of_stable() -> None:
     walk = Walk().to("Aborting")
     walk.at("Aborting", 10)
-    walk.sees(canary=replace(walk.seen.canary, pods=(0, 1)))
+    walk.sees(canary=replace(walk.inputs.canary, pods=(0, 1)))
     walk.at("Aborted", 0)
 
 
@@ -304,17 +304,17 @@ def test_a_rollout_that_is_deleted_while_aborting_does_not_wait_for_pods_of_stab
 @pytest.mark.parametrize("state", UNDER_WAY)
 def test_a_canary_that_is_refused_goes_back(state: str) -> None:
     walk = Walk().to(state)
-    walk.sees(canary=replace(walk.seen.canary, refused=Cause("ContractBroken", "its contract breaks")))
+    walk.sees(canary=replace(walk.inputs.canary, refused=Cause("ContractBroken", "its contract breaks")))
     walk.at("Aborted", 0)
     assert walk.here.message == "its contract breaks"
 
 
 def test_nothing_goes_back_to_a_stable_without_pods() -> None:
-    walk = Walk().to("Analysing")
-    walk.sees(stable=replace(walk.seen.stable, pods=(0, 2)), decision=FAIL)
+    walk = Walk().to("Analyzing")
+    walk.sees(stable=replace(walk.inputs.stable, pods=(0, 2)), decision=FAIL)
     walk.wait(1e6)
     walk.at("Aborting", 10)
-    walk.sees(stable=replace(walk.seen.stable, pods=(1, 2)))
+    walk.sees(stable=replace(walk.inputs.stable, pods=(1, 2)))
     walk.at("Aborted", 0)
 
 
@@ -327,7 +327,7 @@ def test_an_abort_waits_for_the_pods_that_stable_had_but_not_for_ever() -> None:
 
 
 def test_an_abort_is_over_when_the_route_has_let_go() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.stuck = True
     walk.says("abort")
     walk.at("Aborting", 0)
@@ -351,8 +351,8 @@ def test_a_canary_that_gets_no_more_pods_keeps_the_weight_it_has() -> None:
     assert "within 600 s: it has not 2 and 2 pods" in walk.here.message
     walk.says("resume")
     walk.at("Scaling", 10)
-    walk.sees(canary=replace(walk.seen.canary, pods=(2, 2)))
-    walk.at("Analysing", 25)
+    walk.sees(canary=replace(walk.inputs.canary, pods=(2, 2)))
+    walk.at("Analyzing", 25)
 
 
 @pytest.mark.parametrize(
@@ -362,10 +362,10 @@ def test_a_canary_that_gets_no_more_pods_keeps_the_weight_it_has() -> None:
 def test_without_a_decision_in_time_the_policy_says_what_happens(
     policy: Any, state: str, weight: int, decision: Any
 ) -> None:
-    walk = Walk(schedule=replace(THREE, on_timeout=policy)).to("Analysing")
+    walk = Walk(schedule=replace(THREE, on_timeout=policy)).to("Analyzing")
     walk.sees(decision=decision)
     walk.wait(3599)
-    walk.at("Analysing", 10)
+    walk.at("Analyzing", 10)
     walk.wait(1)
     walk.at(state, weight)
     verdict = "no-data" if decision is None else decision.verdict.value
@@ -373,12 +373,12 @@ def test_without_a_decision_in_time_the_policy_says_what_happens(
 
 
 def test_time_is_up_for_a_canary_that_is_neither_good_nor_bad() -> None:
-    walk = Walk(schedule=ONE).to("Analysing")
+    walk = Walk(schedule=ONE).to("Analyzing")
     walk.wait(3600)
     walk.at("Paused", 20)
     walk.says("resume")
     walk.wait(3599)
-    walk.at("Analysing", 20)
+    walk.at("Analyzing", 20)
     walk.wait(1)
     walk.at("Paused", 20)
 
@@ -387,33 +387,33 @@ def test_time_is_up_for_a_canary_that_is_neither_good_nor_bad() -> None:
 
 
 def test_a_pause_keeps_the_step_and_the_time_that_is_left() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.wait(60)
-    walk.at("Analysing", 25)
+    walk.at("Analyzing", 25)
     walk.sees(decision=NO_DATA)
     walk.wait(940)
     walk.says("pause")
     walk.wait(1e6)
     walk.at("Paused", 25)
     walk.says("resume")
-    walk.at("Analysing", 25)
+    walk.at("Analyzing", 25)
     walk.wait(2599)
-    walk.at("Analysing", 25)
+    walk.at("Analyzing", 25)
     walk.wait(1)
     walk.at("Paused", 25)
 
 
 @pytest.mark.parametrize("policy", ["pause", "abort", "promote"])
 def test_the_time_that_a_person_takes_at_a_gate_does_not_count(policy: Any) -> None:
-    walk = Walk(schedule=replace(THREE, on_timeout=policy)).to("Gated")
+    walk = Walk(schedule=replace(THREE, on_timeout=policy)).to("AwaitingApproval")
     walk.wait(7 * 86400)
     walk.says("resume")
-    walk.at("Analysing", 50)
+    walk.at("Analyzing", 50)
     walk.wait(3600 - 120 - 1)
-    walk.at("Analysing", 50)
+    walk.at("Analyzing", 50)
 
 
-@pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling"])
+@pytest.mark.parametrize("state", ["Preparing", "Analyzing", "AwaitingApproval", "Scaling"])
 def test_a_pause_goes_back_to_where_it_came_from(state: str) -> None:
     walk = Walk().to(state)
     step, weight = walk.here.step, walk.here.weight
@@ -430,20 +430,20 @@ def test_a_pause_goes_back_to_where_it_came_from(state: str) -> None:
 @pytest.mark.parametrize("verb", ["abort", "rollback"])
 def test_a_person_can_end_it_everywhere(state: str, verb: Any) -> None:
     walk = Walk().to(state)
-    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(9, 9)))
+    walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(9, 9)))
     walk.says(verb, comment="no")
     walk.at("Aborted", 0)
     assert (walk.here.message, walk.here.by) == ("aborted by ann: no", "ann")
 
 
-@pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling", "Paused"])
+@pytest.mark.parametrize("state", ["Preparing", "Analyzing", "AwaitingApproval", "Scaling", "Paused"])
 def test_a_person_can_promote_without_evidence_but_not_without_pods(state: str) -> None:
     walk = Walk().to(state)
     weight = walk.here.weight
-    walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, pods=(1, 1), fit=True))
+    walk.inputs = replace(walk.inputs, canary=replace(walk.inputs.canary, pods=(1, 1), fit=True))
     walk.says("promote")
     walk.at("Scaling", weight)
-    walk.sees(canary=replace(walk.seen.canary, pods=(8, 8)))
+    walk.sees(canary=replace(walk.inputs.canary, pods=(8, 8)))
     walk.at("Baking", 100)
     walk.wait(300)
     walk.at("Promoted", 100)
@@ -451,7 +451,7 @@ def test_a_person_can_promote_without_evidence_but_not_without_pods(state: str) 
 
 
 def test_what_the_engine_does_is_not_said_to_be_a_persons_doing() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.says("pause")
     walk.says("resume")
     assert walk.here.by == "ann"
@@ -464,11 +464,11 @@ def test_an_order_from_before_the_run_is_not_said_to_have_begun_it() -> None:
     walk.says("abort")
     assert (walk.here.by, last(walk.here)) == ("", "1")
     assert rejection(walk.here) == ("InvalidState", "cannot abort while Preparing")
-    walk.at("Analysing", 10)
+    walk.at("Analyzing", 10)
 
 
 def test_why_a_run_ended_is_not_forgotten_for_an_order_that_makes_no_sense() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.stuck = True
     walk.sees(decision=FAIL)
     walk.at("Aborting", 0)
@@ -482,9 +482,9 @@ def test_why_a_run_ended_is_not_forgotten_for_an_order_that_makes_no_sense() -> 
 
 
 def test_a_message_that_looks_like_an_answer_is_kept() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     message = "cannot start while Paused; the volume is gone"
-    walk.sees(canary=replace(walk.seen.canary, refused=Cause("ProofFailed", message)))
+    walk.sees(canary=replace(walk.inputs.canary, refused=Cause("ProofFailed", message)))
     walk.at("Aborted", 0)
     assert (walk.here.reason, walk.here.message, walk.here.last_command) == ("ProofFailed", message, None)
 
@@ -493,10 +493,10 @@ def test_a_message_that_looks_like_an_answer_is_kept() -> None:
     ("state", "verb"),
     [
         ("Preparing", "resume"),
-        ("Analysing", "resume"),
-        ("Analysing", "start"),
+        ("Analyzing", "resume"),
+        ("Analyzing", "start"),
         ("Scaling", "resume"),
-        ("Gated", "start"),
+        ("AwaitingApproval", "start"),
         ("Paused", "pause"),
         ("Baking", "promote"),
         ("Baking", "pause"),
@@ -515,12 +515,12 @@ def test_orders_that_make_no_sense_change_nothing_and_are_answered(state: str, v
 
 
 def test_an_order_is_obeyed_once() -> None:
-    walk = Walk().to("Gated")
+    walk = Walk().to("AwaitingApproval")
     walk.says("resume")
-    walk.at("Analysing", 50)
+    walk.at("Analyzing", 50)
     walk.says("pause")
     walk.says("resume")
-    order = walk.seen.command
+    order = walk.inputs.command
     walk.says("pause")
     walk.at("Paused", 50)
     walk.wait(1000)
@@ -533,19 +533,19 @@ def test_an_order_is_obeyed_once() -> None:
 
 
 def test_a_version_that_failed_is_not_tried_again_unasked() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.sees(decision=FAIL)
     walk.sees(decision=INCONCLUSIVE)
     walk.wait(1e6)
     walk.at("Aborted", 0)
     walk.says("start", by="bob")
-    walk.at("Analysing", 10)
+    walk.at("Analyzing", 10)
     assert (walk.here.number, walk.here.stable, walk.here.canary) == (2, "a", "b")
 
 
 def test_who_starts_again_is_written_down() -> None:
     walk = Walk().to("Aborted")
-    walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, fit=False))
+    walk.inputs = replace(walk.inputs, canary=replace(walk.inputs.canary, fit=False))
     walk.says("start", by="bob", comment="store is back")
     walk.at("Preparing", 0)
     assert (walk.here.message, walk.here.by) == ("started again by bob: store is back", "bob")
@@ -555,7 +555,7 @@ def test_who_starts_again_is_written_down() -> None:
 def test_who_started_it_and_why_is_known_until_its_end(end: Any) -> None:
     walk = Walk()
     walk.says("start", by="bob", comment="new features")
-    assert (walk.here.state, walk.here.message, walk.here.by) == ("Analysing", "", "")
+    assert (walk.here.state, walk.here.message, walk.here.by) == ("Analyzing", "", "")
     walk.says(end)
     walk.wait(300)
     assert walk.here.ended
@@ -566,10 +566,12 @@ def test_who_started_it_and_why_is_known_until_its_end(end: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling", "Paused", "Baking", "Aborting"])
+@pytest.mark.parametrize(
+    "state", ["Preparing", "Analyzing", "AwaitingApproval", "Scaling", "Paused", "Baking", "Aborting"]
+)
 def test_who_starts_another_version_in_mid_run_is_known_in_the_next_run(state: str) -> None:
     walk = Walk(crashing=True).to(state)
-    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(4, 2)), wanted="c")
+    walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(4, 2)), wanted="c")
     walk.says("start", by="bob", comment="new features")
     assert (walk.here.number, walk.here.canary) == (2, "c")
     assert (walk.here.started_by, walk.here.start_comment) == ("bob", "new features")
@@ -579,26 +581,26 @@ def test_who_starts_another_version_in_mid_run_is_known_in_the_next_run(state: s
 
 
 def test_a_start_that_was_refused_begins_nothing_later() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.says("start", by="bob", comment="more")
-    assert rejection(walk.here) == ("InvalidState", "cannot start while Analysing")
+    assert rejection(walk.here) == ("InvalidState", "cannot start while Analyzing")
     walk.sees(wanted="c")
     assert (walk.here.number, walk.here.canary, walk.here.started_by) == (2, "c", "")
 
 
 def test_an_ab_test_that_a_person_starts_says_who_and_why() -> None:
-    walk = Walk(schedule=WATCHED).to("Concluded")
+    walk = Walk(schedule=WATCHED).to("Completed")
     walk.says("start")
     assert (walk.here.reason, walk.here.message) == ("HorizonReached", "the horizon is over")
-    assert rejection(walk.here) == ("InvalidState", "cannot start while Concluded")
-    walk.seen = replace(walk.seen, plan="q")
+    assert rejection(walk.here) == ("InvalidState", "cannot start while Completed")
+    walk.inputs = replace(walk.inputs, plan="q")
     walk.says("start", by="bob", comment="again")
     assert (walk.here.number, walk.here.state, walk.here.started_by) == (2, "Observing", "bob")
 
 
 def test_what_was_never_tried_is_not_started_again() -> None:
     walk = Walk()
-    walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, fit=False))
+    walk.inputs = replace(walk.inputs, canary=replace(walk.inputs.canary, fit=False))
     walk.says("start", by="bob", comment="monday")
     assert (walk.here.message, walk.here.by) == ("started by bob: monday", "bob")
 
@@ -606,7 +608,7 @@ def test_what_was_never_tried_is_not_started_again() -> None:
 def test_another_plan_for_a_version_that_failed_is_another_run() -> None:
     walk = Walk().to("Aborted")
     walk.sees(plan="q")
-    walk.at("Analysing", 10)
+    walk.at("Analyzing", 10)
     assert walk.here.number == 2
 
 
@@ -632,16 +634,16 @@ def test_a_version_that_serves_is_left_alone(verb: Any) -> None:
 
 def test_a_promoted_version_can_be_rolled_back_while_the_old_one_is_there() -> None:
     walk = Walk().to("Promoted")
-    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(1, 1)))
+    walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(1, 1)))
     walk.says("rollback", comment="complaints")
     walk.at("RollingBack", 100)
-    walk.sees(stable=replace(walk.seen.stable, pods=(4, 2)))
+    walk.sees(stable=replace(walk.inputs.stable, pods=(4, 2)))
     walk.at("RolledBack", 0)
     assert (walk.here.message, walk.here.by) == ("rolled back by ann: complaints", "ann")
     walk.wait(1e6)
     walk.at("RolledBack", 0)
     walk.says("start", by="bob")
-    walk.at("Analysing", 10)
+    walk.at("Analyzing", 10)
     assert (walk.here.number, walk.here.stable, walk.here.canary) == (2, "a", "b")
 
 
@@ -655,18 +657,18 @@ def test_another_version_waits_until_the_one_before_is_rolled_back() -> None:
     walk = Walk().to("RollingBack")
     walk.sees(wanted="c")
     walk.at("RollingBack", 100)
-    walk.sees(stable=replace(walk.seen.stable, pods=(4, 2)))
+    walk.sees(stable=replace(walk.inputs.stable, pods=(4, 2)))
     assert ("RolledBack", 0) in walk.history
     assert (walk.here.number, walk.here.stable, walk.here.canary) == (2, "a", "c")
 
 
 def test_a_promoted_version_cannot_be_rolled_back_to_nothing() -> None:
     walk = Walk().to("Promoted")
-    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(0, 0)))
+    walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(0, 0)))
     walk.says("rollback")
     walk.at("Promoted", 100)
     assert rejection(walk.here) == ("StableGone", "cannot be rolled back: a is gone")
-    walk.sees(stable=replace(walk.seen.stable, pods=(4, 2)))
+    walk.sees(stable=replace(walk.inputs.stable, pods=(4, 2)))
     walk.at("Promoted", 100)
 
 
@@ -683,24 +685,24 @@ def test_after_a_promotion_nothing_begins_before_the_route_has_followed() -> Non
 def test_the_pods_that_stable_keeps_are_those_of_the_stable_of_this_run() -> None:
     walk = Walk().to("Promoted")
     # after a promotion it is the version before that is looked at as stable: somebody may want it back
-    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(0, 0)), wanted="c", serving="b")
+    walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(0, 0)), wanted="c", serving="b")
     walk.move()
     walk.at("Preparing", 0)
-    walk.sees(stable=replace(walk.seen.stable, pods=(7, 3)))
-    walk.at("Analysing", 10)
-    assert walk.here.floor == (7, 3)
+    walk.sees(stable=replace(walk.inputs.stable, pods=(7, 3)))
+    walk.at("Analyzing", 10)
+    assert walk.here.min_pods == (7, 3)
 
 
 # other specs
 
 
-@pytest.mark.parametrize("state", ["Preparing", "Analysing", "Gated", "Scaling", "Paused", "Aborting"])
+@pytest.mark.parametrize("state", ["Preparing", "Analyzing", "AwaitingApproval", "Scaling", "Paused", "Aborting"])
 @pytest.mark.parametrize("change", [{"wanted": "c"}, {"plan": "q"}])
 def test_a_newer_spec_aborts_and_then_starts(state: str, change: dict[str, Any]) -> None:
     walk = Walk().to(state)
     before = len(walk.history)
-    walk.seen = replace(walk.seen, stable=replace(walk.seen.stable, pods=(4, 2)))
-    walk.seen = replace(walk.seen, canary=replace(walk.seen.canary, fit=False), **change)
+    walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(4, 2)))
+    walk.inputs = replace(walk.inputs, canary=replace(walk.inputs.canary, fit=False), **change)
     walk.settle()
     assert ("Aborted", 0) in walk.history[before:]
     walk.at("Preparing", 0)
@@ -719,7 +721,7 @@ def test_a_newer_spec_promotes_what_was_found_good_and_then_starts(change: dict[
 @pytest.mark.parametrize("state", UNDER_WAY)
 def test_a_spec_that_asks_for_stable_again_ends_the_run(state: str) -> None:
     walk = Walk().to(state)
-    walk.sees(wanted="a", plan="q", stable=replace(walk.seen.stable, pods=(9, 9)))
+    walk.sees(wanted="a", plan="q", stable=replace(walk.inputs.stable, pods=(9, 9)))
     walk.at("Aborted", 0)
     assert walk.here.message == "the spec asks for a again"
     walk.wait(1e6)
@@ -729,7 +731,7 @@ def test_a_spec_that_asks_for_stable_again_ends_the_run(state: str) -> None:
 @pytest.mark.parametrize("state", UNDER_WAY)
 def test_deletion_gives_stable_its_weight_back(state: str) -> None:
     walk = Walk().to(state)
-    walk.sees(deleted=True, stable=replace(walk.seen.stable, pods=(1, 1)))
+    walk.sees(deleted=True, stable=replace(walk.inputs.stable, pods=(1, 1)))
     walk.at("Aborted", 0)
     walk.wait(1e6)
     walk.sees(wanted="c")
@@ -738,19 +740,19 @@ def test_deletion_gives_stable_its_weight_back(state: str) -> None:
 
 def test_nothing_begins_that_is_being_deleted() -> None:
     walk = Walk()
-    walk.seen = replace(walk.seen, deleted=True)
+    walk.inputs = replace(walk.inputs, deleted=True)
     assert not walk.move()
 
 
 @pytest.mark.parametrize("change", [{"serving": ""}, {"wanted": ""}, {"wanted": "a"}])
 def test_the_first_version_is_no_canary(change: dict[str, Any]) -> None:
     walk = Walk()
-    walk.seen = replace(walk.seen, **change)
+    walk.inputs = replace(walk.inputs, **change)
     assert not walk.move()
 
 
 def test_a_canary_whose_strategy_becomes_an_ab_test_goes_back_first() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.schedule = WATCHED
     walk.sees(plan="q")
     assert walk.history[-2:] == [("Aborted", 0), ("Observing", 0)]
@@ -759,14 +761,14 @@ def test_a_canary_whose_strategy_becomes_an_ab_test_goes_back_first() -> None:
 def test_an_ab_test_whose_strategy_becomes_a_canary_is_concluded_first() -> None:
     walk = Walk(schedule=WATCHED).to("Observing")
     walk.schedule = ONE
-    walk.sees(plan="q", canary=replace(walk.seen.canary, fit=True))
-    assert walk.history[-3:] == [("Concluded", 0), ("Preparing", 0), ("Analysing", 20)]
+    walk.sees(plan="q", canary=replace(walk.inputs.canary, fit=True))
+    assert walk.history[-3:] == [("Completed", 0), ("Preparing", 0), ("Analyzing", 20)]
 
 
 # somebody else's hands
 
 
-def edited(policy: Any, weight: int, state: str = "Analysing", schedule: Schedule = THREE) -> Walk:
+def edited(policy: Any, weight: int, state: str = "Analyzing", schedule: Schedule = THREE) -> Walk:
     walk = Walk(schedule=replace(schedule, weight_drift=policy)).to(state)
     walk.stuck = True
     walk.sees(routed=weight, edited=True)
@@ -777,10 +779,10 @@ def edited(policy: Any, weight: int, state: str = "Analysing", schedule: Schedul
 @pytest.mark.parametrize("weight", [0, 5, 40, 100])
 def test_weights_of_others_are_set_right(weight: int) -> None:
     walk = edited("enforce", weight)
-    walk.at("Analysing", 10)
+    walk.at("Analyzing", 10)
 
 
-@pytest.mark.parametrize("state", ["Analysing", "Gated"])
+@pytest.mark.parametrize("state", ["Analyzing", "AwaitingApproval"])
 def test_weights_of_others_are_taken_over(state: str) -> None:
     walk = edited("adopt", 40, state)
     walk.at(state, 40)
@@ -791,18 +793,18 @@ def test_weights_of_others_are_taken_over(state: str) -> None:
 def test_a_weight_that_was_taken_over_does_not_fall_at_the_next_step() -> None:
     walk = edited("adopt", 40)
     walk.wait(60)
-    walk.at("Analysing", 40)
+    walk.at("Analyzing", 40)
     walk.wait(60)
-    walk.at("Gated", 40)
+    walk.at("AwaitingApproval", 40)
     walk.says("resume")
-    walk.at("Analysing", 50)
+    walk.at("Analyzing", 50)
 
 
 def test_a_lower_weight_that_was_taken_over_rises_at_the_next_step() -> None:
     walk = edited("adopt", 5)
-    walk.at("Analysing", 5)
+    walk.at("Analyzing", 5)
     walk.wait(60)
-    walk.at("Analysing", 25)
+    walk.at("Analyzing", 25)
 
 
 @pytest.mark.parametrize("weight", [0, 100])
@@ -811,12 +813,12 @@ def test_all_or_nothing_is_not_taken_over(weight: int) -> None:
     walk.at("Paused", 10)
 
 
-@pytest.mark.parametrize("state", ["Analysing", "Gated"])
+@pytest.mark.parametrize("state", ["Analyzing", "AwaitingApproval"])
 def test_weights_of_others_hold_the_run(state: str) -> None:
     walk = edited("pause", 40, state)
-    weight = 10 if state == "Analysing" else 25
+    weight = 10 if state == "Analyzing" else 25
     walk.at("Paused", weight)
-    walk.seen = replace(walk.seen, routed=weight, edited=False)
+    walk.inputs = replace(walk.inputs, routed=weight, edited=False)
     walk.says("resume")
     walk.at(state, weight)
 
@@ -825,7 +827,7 @@ def test_weights_of_others_hold_the_run(state: str) -> None:
 
 
 def test_a_clock_that_jumps_back_makes_nothing_happen_twice() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.wait(60)
     history = list(walk.history)
     walk.wait(-7200)
@@ -833,7 +835,7 @@ def test_a_clock_that_jumps_back_makes_nothing_happen_twice() -> None:
 
 
 def test_a_clock_that_jumps_far_ahead_promotes_nothing_unseen() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.sees(decision=PROVIDER_ERROR)
     walk.wait(1e9)
     walk.at("Paused", 10)
@@ -843,8 +845,8 @@ def test_a_clock_that_jumps_far_ahead_promotes_nothing_unseen() -> None:
 
 
 def test_a_run_that_was_changed_by_hand_is_no_crash() -> None:
-    walk = Walk().to("Analysing")
+    walk = Walk().to("Analyzing")
     walk.run = replace(walk.here, step=17)
     walk.wait(60)
     walk.sees(decision=PASS)
-    assert walk.here.state in ("Analysing", "Scaling", "Baking")
+    assert walk.here.state in ("Analyzing", "Scaling", "Baking")

@@ -8,36 +8,39 @@ from typing import Any
 import pytest
 from rollout.tests.rollouts import rollout
 
-from tandem_rollout.engine.schedule import Step, plan_hash, schedule
+from tandem_rollout.engine.schedule import Step, build_schedule, plan_hash
 
 V1 = {"image": "athlete:v1"}
 VARIANTS = [
     {"name": "v1", "bundle": V1, "weight": 100},
     {"name": "v2", "bundle": {"image": "athlete:v2"}, "weight": 0},
 ]
-CANARY = {"steps": [{"weight": 5, "hold": "90s"}, {"weight": 20, "hold": "1h", "pause": True}], "bake": "10m"}
+CANARY = {
+    "steps": [{"weight": 5, "minDuration": "90s"}, {"weight": 20, "minDuration": "1h", "pause": True}],
+    "bake": "10m",
+}
 
 
 def test_a_canary_has_its_steps() -> None:
-    found = schedule(rollout(bundle=V1, strategy={"canary": CANARY}, analysis={"timeout": "2h"}).spec)
+    found = build_schedule(rollout(bundle=V1, strategy={"canary": CANARY}, analysis={"timeout": "2h"}).spec)
     assert found is not None
-    assert found.steps == (Step(weight=5, hold=90), Step(weight=20, hold=3600, gate=True))
+    assert found.steps == (Step(weight=5, min_duration=90), Step(weight=20, min_duration=3600, gate=True))
     assert (found.bake, found.holdback, found.progress_deadline, found.timeout) == (600, 5, 600, 7200)
     assert not found.observes
 
 
 def test_a_canary_needs_no_word_about_analysis() -> None:
-    found = schedule(rollout(bundle=V1, strategy={"canary": {}}).spec)
+    found = build_schedule(rollout(bundle=V1, strategy={"canary": {}}).spec)
     assert found is not None
     assert [step.weight for step in found.steps] == [10]
     assert (found.timeout, found.on_timeout) == (3600, "pause")
 
 
 def test_blue_green_has_one_step_without_weight() -> None:
-    given = {"active": "v1", "hold": "2m", "bake": "3m", "progressDeadline": "4m"}
-    found = schedule(rollout(variants=VARIANTS, strategy={"blueGreen": given}, analysis={}).spec)
+    given = {"active": "v1", "minDuration": "2m", "bake": "3m", "progressDeadline": "4m"}
+    found = build_schedule(rollout(variants=VARIANTS, strategy={"blueGreen": given}, analysis={}).spec)
     assert found is not None
-    assert found.steps == (Step(weight=0, hold=120),)
+    assert found.steps == (Step(weight=0, min_duration=120),)
     assert (found.bake, found.holdback, found.progress_deadline) == (180, 0, 240)
 
 
@@ -45,7 +48,7 @@ def test_blue_green_has_one_step_without_weight() -> None:
     ("strategy", "horizon"), [({"abTest": {"horizon": "24h"}}, 86400.0), ({"shadow": {"variant": "v2"}}, math.inf)]
 )
 def test_what_only_observes_has_a_horizon(strategy: dict[str, Any], horizon: float) -> None:
-    found = schedule(rollout(variants=VARIANTS, strategy=strategy, analysis={}).spec)
+    found = build_schedule(rollout(variants=VARIANTS, strategy=strategy, analysis={}).spec)
     assert found is not None
     assert found.observes
     assert found.timeout == horizon
@@ -55,7 +58,7 @@ def test_what_only_observes_has_a_horizon(strategy: dict[str, Any], horizon: flo
     "strategy", [{}, {"static": {}}, {"abTest": {}}, {"blueGreen": {"active": "v1"}}, {"shadow": {"variant": "v2"}}]
 )
 def test_nothing_is_decided_where_nobody_asks_for_it(strategy: dict[str, Any]) -> None:
-    assert schedule(rollout(variants=VARIANTS, strategy=strategy).spec) is None
+    assert build_schedule(rollout(variants=VARIANTS, strategy=strategy).spec) is None
 
 
 def plan(canary: str = "b", **spec: Any) -> str:
@@ -77,7 +80,7 @@ def test_another_canary_schedule_or_analysis_is_another_plan() -> None:
 
 def test_what_a_run_is_not_decided_by_is_no_other_plan() -> None:
     base: dict[str, Any] = {"strategy": {"canary": CANARY}}
-    assert plan(**base) == plan(**base, historyLimit=3) == plan(**base, keepOldFor="1h")
+    assert plan(**base) == plan(**base, historyLimit=3) == plan(**base, scaleDownDelay="1h")
 
 
 def test_another_preview_host_is_no_other_plan() -> None:

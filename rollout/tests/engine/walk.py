@@ -1,4 +1,4 @@
-"""A run that is walked through what is seen, with a world that follows at once."""
+"""A run that is walked through what is inputs, with a world that follows at once."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ from rollout.tests.nonsense import nonsense
 
 from tandem_rollout.analysis.verdict import Decision, Verdict
 from tandem_rollout.engine.decide import decide
-from tandem_rollout.engine.desired import desired
+from tandem_rollout.engine.desired import derive_desired
+from tandem_rollout.engine.inputs import Arm, Inputs
 from tandem_rollout.engine.run import Command, Run, Verb
 from tandem_rollout.engine.schedule import Schedule, Step
-from tandem_rollout.engine.seen import Arm, Seen
-from tandem_rollout.engine.written import read, write
+from tandem_rollout.engine.serialization import read, write
 
 START = 1_700_000_000.0
 MOST_MOVES = 60
 
 THREE = Schedule(
-    steps=(Step(weight=10, hold=60), Step(weight=25, hold=60, gate=True), Step(weight=50, hold=60)),
+    steps=(
+        Step(weight=10, min_duration=60),
+        Step(weight=25, min_duration=60, gate=True),
+        Step(weight=50, min_duration=60),
+    ),
     bake=300,
     progress_deadline=600,
     timeout=3600,
 )
 """Three steps with a gate at the second one."""
 
-HELD = Schedule(steps=(Step(weight=10, hold=60), Step(weight=50, hold=60)), bake=300, holdback=5)
+HELD = Schedule(steps=(Step(weight=10, min_duration=60), Step(weight=50, min_duration=60)), bake=300, holdback=5)
 """Two steps, and a twentieth that is held back while it bakes."""
 
-ONE = Schedule(steps=(Step(weight=20, hold=60),))
-PREVIEW = Schedule(steps=(Step(weight=0, hold=60),))
+ONE = Schedule(steps=(Step(weight=20, min_duration=60),))
+PREVIEW = Schedule(steps=(Step(weight=0, min_duration=60),))
 """Blue/green with analysis."""
 
 WATCHED = Schedule(steps=(), timeout=1000)
@@ -46,14 +50,14 @@ def says(verdict: Verdict) -> Decision:
 PASS, FAIL, INCONCLUSIVE, NO_DATA, PROVIDER_ERROR = map(says, Verdict)
 
 
-FRESH = Seen(
+FRESH = Inputs(
     wanted="b",
     plan="p",
     serving="a",
     stable=Arm(pods=(4, 2), fit=True),
     canary=Arm(pods=(4, 2), fit=True),
     decision=INCONCLUSIVE,
-    looks=1,
+    samples_at_weight=1,
     routed=0,
 )
 
@@ -84,7 +88,7 @@ class Walk:
     """A run and what it sees. The route follows unless it is stuck; pods come when the test says so."""
 
     schedule: Schedule = THREE
-    seen: Seen = field(default_factory=lambda: FRESH)
+    inputs: Inputs = field(default_factory=lambda: FRESH)
     now: float = START
     run: Run | None = None
     stuck: bool = False
@@ -104,7 +108,7 @@ class Walk:
 
     def move(self) -> bool:
         """One decision; whether it changed anything."""
-        after = decide(self.schedule, self.run, self.seen, self.now)
+        after = decide(self.schedule, self.run, self.inputs, self.now)
         if after == self.run:
             return False
         assert after is not None
@@ -114,12 +118,12 @@ class Walk:
             after = read(write(after, steps=len(self.schedule.steps)))
             assert after is not None
         self.run = after
-        weights = desired(self.schedule, after, self.seen.stable, self.seen.canary).weights
-        serving = self.seen.serving
+        weights = derive_desired(self.schedule, after, self.inputs.stable, self.inputs.canary).weights
+        serving = self.inputs.serving
         if weights:
             serving = max(weights, key=lambda name: weights[name])
         if not self.stuck:
-            self.seen = replace(self.seen, routed=after.weight, edited=False, serving=serving)
+            self.inputs = replace(self.inputs, routed=after.weight, edited=False, serving=serving)
         return True
 
     def settle(self) -> Run:
@@ -130,8 +134,8 @@ class Walk:
         raise AssertionError(f"it does not come to rest: {self.history[-8:]}")
 
     def sees(self, **changes: Any) -> Run:
-        """Other things are seen."""
-        self.seen = replace(self.seen, **changes)
+        """Other things are inputs."""
+        self.inputs = replace(self.inputs, **changes)
         return self.settle()
 
     def wait(self, seconds: float) -> Run:
@@ -147,11 +151,11 @@ class Walk:
     def to(self, state: str) -> Walk:
         """Walk a good canary until it comes to a state."""
         if self.run is None:
-            self.sees(canary=replace(self.seen.canary, fit=False))
+            self.sees(canary=replace(self.inputs.canary, fit=False))
         steps = {
             "Preparing": [],
-            "Analysing": [("fit", 0)],
-            "Gated": [("fit", 0), ("", 60), ("", 60)],
+            "Analyzing": [("fit", 0)],
+            "AwaitingApproval": [("fit", 0), ("", 60), ("", 60)],
             "Scaling": [("fit", 0), ("short", 60)],
             "Paused": [("fit", 0), ("pause", 0)],
             "Baking": [("fit", 0), ("promote", 0)],
@@ -161,16 +165,18 @@ class Walk:
             "RollingBack": [("fit", 0), ("promote", 0), ("", 300), ("fewer", 0), ("rollback", 0)],
             "RolledBack": [("fit", 0), ("promote", 0), ("", 300), ("rollback", 0)],
             "Observing": [],
-            "Concluded": [("", 1000)],
+            "Completed": [("", 1000)],
         }
         for what, seconds in steps[state]:
             self.now += seconds
             if what == "fit":
-                self.sees(canary=replace(self.seen.canary, fit=True))
+                self.sees(canary=replace(self.inputs.canary, fit=True))
             elif what == "short":
-                self.sees(canary=replace(self.seen.canary, pods=(1, 1)), stable=replace(self.seen.stable, pods=(8, 8)))
+                self.sees(
+                    canary=replace(self.inputs.canary, pods=(1, 1)), stable=replace(self.inputs.stable, pods=(8, 8))
+                )
             elif what == "fewer":
-                self.sees(stable=replace(self.seen.stable, pods=(1, 1)))
+                self.sees(stable=replace(self.inputs.stable, pods=(1, 1)))
             elif what:
                 self.says(msgspec.convert(what, Verb))
             else:

@@ -6,8 +6,8 @@ from typing import Any
 
 from rollout.tests.rollouts import rollout
 
-from tandem_rollout.platform import Platform
 from tandem_rollout.render import render
+from tandem_rollout.render.platform import Platform
 
 Object = dict[str, Any]
 

@@ -10,12 +10,12 @@ import pytest
 from rollout.tests.rollouts import rollout
 from rollout.tests.specs import GOOD
 
-from tandem_rollout.platform import Platform
+from tandem_rollout.api.spec import Rollout
 from tandem_rollout.render import Placed, render, render_revision, render_rollout
 from tandem_rollout.render.objects import optional
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.revision import Revision
 from tandem_rollout.render.route import variant_route
-from tandem_rollout.revision import Revision
-from tandem_rollout.spec import Rollout
 
 from .made import PLATFORM, Object, objects
 

@@ -5,19 +5,19 @@ from typing import Any
 import pytest
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.fields import InvalidSpecError
-from tandem_rollout.manifest import parse
-from tandem_rollout.platform import Platform
-from tandem_rollout.render.inferenceservice import inference_service
+from tandem_rollout.api.fields import InvalidSpecError
+from tandem_rollout.api.manifest import parse
+from tandem_rollout.render.inferenceservice import build_inference_service
 from tandem_rollout.render.pin import pin, pinned, takes
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.revision import Revision
 
 DIGEST = "ab" * 32
 
 
 def service(**spec: Any) -> dict[str, Any]:
     rollout = parse(manifest(**spec))
-    return inference_service(Revision.of(rollout, rollout.spec.all_variants[0]), Platform())
+    return build_inference_service(Revision.of(rollout, rollout.spec.all_variants[0]), Platform())
 
 
 def pins(rendered: dict[str, Any]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from rollout.tests.specs import variants
 from tandem_rollout.controller.objects import leaving, route_weights
 from tandem_rollout.controller.resources import HTTPRoute
 from tandem_rollout.render import Placed, render_rollout
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.revision import Revision
 
 from .made import PLATFORM, Object, bundled, objects, of_kind, one
 

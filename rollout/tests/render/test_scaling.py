@@ -8,7 +8,7 @@ import pytest
 from rollout.tests.rollouts import rollout
 
 from tandem_rollout.render import render_revision
-from tandem_rollout.revision import Revision
+from tandem_rollout.render.revision import Revision
 
 from .made import PLATFORM, Object, bundled, objects, of_kind, one
 

@@ -18,7 +18,7 @@ from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
 from tandem_rollout.analysis.record import Gathered, Record
 from tandem_rollout.analysis.verdict import ProviderError, Verdict
 from tandem_rollout.analysis.window import FOLLOWS_S, Window, extended
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.drifts import Drifts
 from tandem_rollout.simulation.evidence import VERDICTS, Ratios
 from tandem_rollout.simulation.latencies import Latencies
@@ -119,7 +119,7 @@ class One:
 
 METRICS = [
     Metric(type="errors"),
-    Metric(type="errors", margin=1.5, floor=0.0, least_requests=300, alpha=0.05, beta=0.05),
+    Metric(type="errors", margin=1.5, floor=0.0, min_requests=300, alpha=0.05, beta=0.05),
     Metric(type="latency", beta=0.05),
     Metric(type="degraded", floor=0.02),
 ]
@@ -234,7 +234,7 @@ def _timed(metric: Metric, edges: tuple[float, ...], totals: Any, trouble: int) 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.2, 0.8]), st.integers(10, 40))
 def test_drift_tick_by_tick(seed: int, tilt: float, ticks: int) -> None:
     random = np.random.default_rng(seed)
-    metric = Metric(type="drift", least_requests=300)
+    metric = Metric(type="drift", min_requests=300)
     one, many = One(metric, 1.0), Drifts(metric, 1, gates=1, bins=5)
     weights = np.exp(tilt * np.arange(5))
     pending = Pending([0.0] * 5, [0.0] * 5)

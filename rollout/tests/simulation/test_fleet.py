@@ -13,13 +13,13 @@ from tandem_rollout.analysis.reading import Counted, Reading, Readings
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.analysis.window import FOLLOWS_S
-from tandem_rollout.analyst import Analyst, Judgement
-from tandem_rollout.driver import advance
+from tandem_rollout.api.analysis import Analysis, Metric
 from tandem_rollout.engine.desired import Desired
+from tandem_rollout.engine.inputs import Arm, Inputs
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule, Step
-from tandem_rollout.engine.seen import Arm, Seen
-from tandem_rollout.gates import Analysis, Metric
+from tandem_rollout.runner.analyst import Analyst, Judgement
+from tandem_rollout.runner.driver import advance
 from tandem_rollout.simulation.fleet import Fleet
 from tandem_rollout.simulation.outage import Blackouts, Outage
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED
@@ -31,7 +31,9 @@ EPOCH = 1_700_000_000.0
 READY = Arm(pods=(1, 1), fit=True)
 METRICS = [Metric(type="errors", no_data="hold"), Metric(type="degraded")]
 STEPS = Schedule(
-    steps=(Step(weight=5, hold=30.0), Step(weight=20, hold=45.0), Step(weight=50, hold=20.0)), timeout=1500.0, bake=60.0
+    steps=(Step(weight=5, min_duration=30.0), Step(weight=20, min_duration=45.0), Step(weight=50, min_duration=20.0)),
+    timeout=1500.0,
+    bake=60.0,
 )
 
 
@@ -42,9 +44,9 @@ class World:
     totals: dict[str, list[float]]
     trouble: int = 0
 
-    def seen(self, run: Run | None) -> Seen:
+    def inputs(self, run: Run | None) -> Inputs:
         routed = run.weight if run else 0
-        return Seen(wanted="canary", plan="", serving="stable", stable=READY, canary=READY, routed=routed)
+        return Inputs(wanted="canary", plan="", serving="stable", stable=READY, canary=READY, routed=routed)
 
     async def arms(self, run: Run) -> Arms:
         return Arms(namespace="models", stable=Place(service=run.stable), canary=Place(service=run.canary))
@@ -145,7 +147,7 @@ async def test_each_rollout_is_moved_as_the_driver_moves_it(ratio: float, outage
 
 
 def test_only_canaries_are_simulated() -> None:
-    for schedule in (Schedule(steps=()), Schedule(steps=(Step(weight=0, hold=10.0),))):
+    for schedule in (Schedule(steps=()), Schedule(steps=(Step(weight=0, min_duration=10.0),))):
         with pytest.raises(ValueError, match="only canaries"):
             Fleet(METRICS, schedule, Traffic(rates={"errors": Rates(0, 0), "degraded": Rates(0, 0)}), 3)
 
@@ -158,7 +160,7 @@ def test_traffic_must_have_what_the_metrics_count() -> None:
 
 
 def test_a_gate_leaves_the_rollout_to_a_person() -> None:
-    gated = replace(STEPS, steps=(Step(weight=10, hold=10.0, gate=True), Step(weight=50, hold=10.0)))
+    gated = replace(STEPS, steps=(Step(weight=10, min_duration=10.0, gate=True), Step(weight=50, min_duration=10.0)))
     traffic = Traffic(rates={"errors": Rates(0.01, 0.01), "degraded": Rates(0.01, 0.01)})
     fleet = Fleet(METRICS, gated, traffic, 3)
     stream = Stream(traffic, np.random.default_rng(1), 3, 10.0)

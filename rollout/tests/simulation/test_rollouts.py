@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tandem_rollout.analysis.counts import Tick
-from tandem_rollout.analysis.dispersion import Dispersion, dispersion
+from tandem_rollout.analysis.dispersion import Dispersion, estimate_dispersion
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.schedule import Schedule, Step
-from tandem_rollout.gates import Metric
 from tandem_rollout.simulation import rollouts as module
 from tandem_rollout.simulation.forecast import forecast, predicted_requests, steady, worse
 from tandem_rollout.simulation.lies import Lies
@@ -30,7 +30,7 @@ from tandem_rollout.simulation.rollouts import Case, simulate, simulate_batch
 from tandem_rollout.simulation.stream import Stream
 from tandem_rollout.simulation.traffic import Bins, Change, Incidents, Rates, Traffic
 
-SCHEDULE = Schedule(steps=(Step(weight=10, hold=10.0),), timeout=4 * 3600.0, bake=60.0)
+SCHEDULE = Schedule(steps=(Step(weight=10, min_duration=10.0),), timeout=4 * 3600.0, bake=60.0)
 
 
 def case(ratio: float = 1.0, rate: float = 0.02) -> Case:
@@ -175,7 +175,7 @@ def test_errors_of_the_warm_up_count() -> None:
     assert (warm.samples == warm.requests).all()
 
 
-STEPS = replace(SCHEDULE, holdback=5, steps=tuple(Step(weight=weight, hold=60.0) for weight in (5, 25, 50)))
+STEPS = replace(SCHEDULE, holdback=5, steps=tuple(Step(weight=weight, min_duration=60.0) for weight in (5, 25, 50)))
 
 
 def test_what_only_fails_while_the_weight_changes_is_seen() -> None:
@@ -199,7 +199,7 @@ def test_drift_is_found_and_its_absence_promoted() -> None:
 
 
 def test_steps_rise_and_end_with_the_decision() -> None:
-    steps = tuple(Step(weight=weight, hold=60.0) for weight in (5, 25, 50))
+    steps = tuple(Step(weight=weight, min_duration=60.0) for weight in (5, 25, 50))
     outcomes = simulate(replace(case(), schedule=replace(SCHEDULE, steps=steps)), rollouts=200, seed=1)
     assert outcomes.share(PROMOTED) > 0.97
     assert outcomes.seconds[outcomes.ended == PROMOTED].min() >= 180.0
@@ -212,7 +212,7 @@ def test_dispersion_is_measured_as_the_analysis_does() -> None:
     stream = Stream(bursty.traffic, np.random.default_rng(5), 3, 10.0)
     ticks = [stream.draw(-1800.0 + 10.0 * (at + 1), np.full(3, 0.25), alike=True) for at in range(180)]
     for row in range(3):
-        found = dispersion(
+        found = estimate_dispersion(
             Tick(each.canary[row], each.events["errors"][0][row], each.stable[row], each.events["errors"][1][row])
             for each in ticks
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.stream import Stream
 from tandem_rollout.simulation.traffic import DAY, Bins, Incidents, Rates, Traffic
 

@@ -14,7 +14,7 @@ from tandem_rollout.analysis.judge import judge
 from tandem_rollout.analysis.prepare import prepare
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.window import Window, extended
-from tandem_rollout.gates import DEFAULT_METRICS, Metric
+from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 from tandem_rollout.sources import Source
 from tandem_rollout.sources.prometheus import PrometheusSource
 from tandem_rollout.sources.scrape import ScrapeSource

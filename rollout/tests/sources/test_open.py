@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tandem_rollout.gates import Analysis, Metric
+from tandem_rollout.api.analysis import Analysis, Metric
 from tandem_rollout.sources.open import open_source
 
 from .counted import pod, scraped

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.verdict import ProviderError
-from tandem_rollout.gates import DEFAULT_METRICS, Metric
+from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.queries import envoy_filter, literal, promql, quoted, substituted
 

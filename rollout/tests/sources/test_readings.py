@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from tandem_rollout.analysis.counts import Scrape
 from tandem_rollout.analysis.reading import Binned, Counted, Reading
-from tandem_rollout.gates import DEFAULT_METRICS, Metric
+from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 from tandem_rollout.sources.exposition import parse
 from tandem_rollout.sources.queries import at_gateway, names, promql
-from tandem_rollout.sources.readings import answered, at_gateways, reading
+from tandem_rollout.sources.readings import answered, at_gateways, build_reading
 from tandem_rollout.sources.series import Series
 
 from .counted import envoy, pod, proxied, scraped
@@ -88,7 +88,7 @@ def test_scraped_directly_or_by_prometheus_and_once_or_twice(
             {f"{prefix}{name}": parse(exposition(series), names(metric)) for name, series in of.items()}
             for prefix, of in ((f"{STABLE}-", stable), (f"{CANARY}-", canary), ("", envoys))
         )
-        direct = at_gateways(metric, arms(), at) if at_gateway(metric) else reading(metric, arms(), theirs, ours)
+        direct = at_gateways(metric, arms(), at) if at_gateway(metric) else build_reading(metric, arms(), theirs, ours)
         if metric.type == "drift" and not any(each for each in [*theirs.values(), *ours.values()]):
             continue
         assert plain(by_prometheus(metric, samples)) == plain(direct)

@@ -14,7 +14,7 @@ from aiohttp import web
 from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
-from tandem_rollout.gates import DEFAULT_METRICS, Metric
+from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.scrape import ScrapeSource
 

@@ -89,7 +89,7 @@ def steps(report: Report) -> list[list[str]]:
         [
             str(number),
             f"{step.weight} %",
-            words.span(step.hold_seconds),
+            words.span(step.min_duration_seconds),
             "waits for a person" if step.gate else "promoted when every metric passes" if number == last else "next",
         ]
         for number, step in enumerate(report.steps, 1)
@@ -108,8 +108,8 @@ def asked(question: Question) -> str:
     elif question.limit is not None:
         said.append(f"limit {question.limit:g}")
     said.append(f"alpha {question.alpha:g}, beta {question.beta:g}, dispersion {question.dispersion:.3g}")
-    if question.least_requests:
-        said.append(f"{question.least_requests:,} requests of the canary at least")
+    if question.min_requests:
+        said.append(f"{question.min_requests:,} requests of the canary at least")
     return "; ".join(said) + ("." if question.gate else ". It is only reported.")
 
 

@@ -17,12 +17,12 @@ from tandem_cli.rollout.standing import last_command, metric, metrics
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.record import Counts, Gathered, Note, Record, Sample
 from tandem_rollout.analysis.verdict import ProviderError
+from tandem_rollout.api.analysis import Metric as Asked
+from tandem_rollout.api.status import LastCommand as Answered
+from tandem_rollout.api.times import stamp
 from tandem_rollout.engine.schedule import plan_hash
-from tandem_rollout.gates import Metric as Asked
 from tandem_rollout.sources import Arms, Place
 from tandem_rollout.sources.queries import at_gateway, names, own_promql, promql
-from tandem_rollout.status import LastCommand as Answered
-from tandem_rollout.times import stamp
 
 _WORDS = {
     "latency": "requests slower than a quantile of stable's, of all requests, as the pods count them",
@@ -49,7 +49,7 @@ class Question(Form, frozen=True, kw_only=True):
         alpha: Chance at most to roll back a version that is no worse.
         beta: Chance at most to promote a version at the margin.
         dispersion: How many times burstier than independent requests events came.
-        least_requests: Requests of the canary without which it does not pass.
+        min_requests: Requests of the canary without which it does not pass.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Question(Form, frozen=True, kw_only=True):
     alpha: float
     beta: float
     dispersion: float
-    least_requests: int
+    min_requests: int
 
 
 class Decided(Form, frozen=True, kw_only=True):
@@ -213,7 +213,9 @@ def report(current: Current, number: int | None, record: Record | None, now: flo
         evidence=hashlib.sha256(msgspec.json.encode(record)).hexdigest() if record else None,
         verdict=judged[1].verdict.value if judged else None,
         steps=[
-            PlannedStep(weight=step.weight, hold_seconds=step.hold, gate=step.gate, canary_requests=None)
+            PlannedStep(
+                weight=step.weight, min_duration_seconds=step.min_duration, gate=step.gate, canary_requests=None
+            )
             for step in (schedule.steps if schedule else ())
         ],
         metrics=[metric(line) for line in judged[0]] if judged else metrics(current, None) if present else [],
@@ -248,7 +250,7 @@ def _question(current: Current, metric: Asked, past: Past, record: Record | None
         alpha=metric.alpha,
         beta=metric.beta,
         dispersion=gathered.phi,
-        least_requests=metric.least_requests,
+        min_requests=metric.min_requests,
     )
 
 

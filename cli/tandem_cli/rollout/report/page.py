@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST_SAMPLES: Final = 500
 """Rows of samples that are shown."""
 
-_MARKED: Final = frozenset({"pass", "fail", "Promoted", "Concluded", *RETURNS, *RETURNS.values()})
+_MARKED: Final = frozenset({"pass", "fail", "Promoted", "Completed", *RETURNS, *RETURNS.values()})
 """What a cell says that has a style of its own."""
 
 

@@ -10,7 +10,7 @@ from tandem_rollout.analysis import ratio
 from tandem_rollout.analysis.counts import Tick
 from tandem_rollout.analysis.ratio import GRID, Likelihood
 from tandem_rollout.analysis.record import Gathered, Record, Sample
-from tandem_rollout.gates import Metric
+from tandem_rollout.api.analysis import Metric
 
 Points = tuple[tuple[float, float], ...]
 """Seconds since the epoch, and a value."""

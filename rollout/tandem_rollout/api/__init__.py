@@ -1,0 +1,1 @@
+"""The API: what a person writes, what the controller says, and what the API server checks. Pure."""

@@ -1,0 +1,90 @@
+"""Structural schemas, as Kubernetes takes them, of the structs that a person's manifest is made of."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from tandem_rollout.api.rules import RULES
+from tandem_rollout.api.spec import RolloutSpec
+
+Schema = dict[str, Any]
+
+_DROPPED: Final = ("title", "$defs", "additionalProperties")
+_FREE: Final[Schema] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def spec_schema() -> Schema:
+    """The schema of the spec with its rules in CEL. Patterns are patterns."""
+    schema = structural(RolloutSpec)
+    for own in RULES:
+        place = _at(schema, own.where)
+        validation = {"rule": own.expression, "message": own.message}
+        if own.field:
+            validation["fieldPath"] = f".{own.field}"
+        place.setdefault("x-kubernetes-validations", []).append(validation)
+    return schema
+
+
+def structural(kind: type) -> Schema:
+    """The structural schema of a struct, without rules of CEL."""
+    schema = msgspec.json.schema(kind)
+    return _convert(schema, schema["$defs"])
+
+
+def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
+    """A JSON Schema of msgspec's as Kubernetes takes it: no references, no unions with null, no closed objects."""
+    if "$ref" in schema:
+        target = defs[schema["$ref"].rpartition("/")[2]]
+        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    if "anyOf" in schema:
+        first, *alternatives = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
+        if alternatives:  # of a quantity
+            annotations = {key: schema[key] for key in ("description", "default") if schema.get(key)}
+            return {**annotations, "x-kubernetes-int-or-string": True}
+        schema = {**first, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
+        return _convert(schema, defs)
+    converted = {key: value for key, value in schema.items() if key not in _DROPPED and not _is_empty(key, value)}
+    for bound in ("minimum", "maximum"):
+        exclusive = f"exclusive{bound.capitalize()}"
+        if exclusive in schema:  # Kubernetes has the form of JSON Schema's fourth draft
+            converted[bound], converted[exclusive] = schema[exclusive], True
+    if "enum" in schema:
+        converted["type"] = "string"
+    if schema.get("type") == "integer":
+        converted["format"] = "int64"
+    if "properties" in schema:
+        converted["properties"] = {name: _convert(own, defs) for name, own in schema["properties"].items()}
+    elif schema.get("type") == "object":
+        values = schema.get("additionalProperties")
+        if values:
+            converted["additionalProperties"] = _convert(values, defs)
+        else:
+            converted["x-kubernetes-preserve-unknown-fields"] = True
+    if "items" in schema:
+        converted["items"] = _convert(schema["items"], defs) if schema["items"] else _FREE
+        if key := _key(converted["items"]):
+            converted["x-kubernetes-list-type"], converted["x-kubernetes-list-map-keys"] = "map", [key]
+    return converted
+
+
+def _key(items: Schema) -> str | None:
+    """The property by which elements of a list are told apart."""
+    required = items.get("required", ())
+    # a type tells conditions apart; there may be several metrics of one
+    keys = ("type",) if "status" in required else ("inferenceService", "name")
+    return next((key for key in keys if key in required and items.get("type") == "object"), None)
+
+
+def _is_empty(key: str, value: Any) -> bool:
+    return key in ("default", "description", "required") and value is not False and not value
+
+
+def _at(schema: Schema, path: str) -> Schema:
+    """The schema at a path such as ``variants[].bundle``."""
+    for part in filter(None, path.split(".")):
+        schema = schema["properties"][part.removesuffix("[]")]
+        if part.endswith("[]"):
+            schema = schema["items"]
+    return schema

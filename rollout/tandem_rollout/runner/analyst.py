@@ -1,0 +1,297 @@
+"""Takes samples of the metrics of one rollout's run, and keeps the evidence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import msgspec
+
+from tandem_rollout.analysis.counts import NOTHING
+from tandem_rollout.analysis.gather import gather, with_client_shares
+from tandem_rollout.analysis.judge import Line, judge, promoted
+from tandem_rollout.analysis.prepare import prepare
+from tandem_rollout.analysis.reading import Readings
+from tandem_rollout.analysis.record import Note, Record, noted
+from tandem_rollout.analysis.verdict import Decision
+from tandem_rollout.analysis.window import FOLLOWS_S, Window, begun_at, extended
+from tandem_rollout.api.analysis import Analysis
+from tandem_rollout.api.fields import seconds
+from tandem_rollout.engine.run import Run
+from tandem_rollout.sources import Arms, Source
+
+HISTORY_S: Final = 1800.0
+"""Seconds of stable's history that are read before a run."""
+
+_LATEST_S: Final = 60.0
+"""Seconds after which a route that still has another weight is taken to keep it."""
+
+_FORGOTTEN_S: Final = 600.0
+"""Seconds after which no scrape is held against one of before."""
+
+
+class Keeper(Protocol):
+    """Where records are kept."""
+
+    async def load(self, run: int) -> Record | None:
+        """The record of a run; None where there is none that can be read."""
+        ...
+
+    async def keep(self, record: Record) -> None:
+        """Keep a record in the place of the one of the same run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the metrics say.
+
+    Attributes:
+        lines: One for each metric.
+        decision: What follows; None before the first sample.
+        samples_at_weight: Samples counted at the present weight.
+        measured: Percentage of the requests that the canary had in the last sample; None where it was not counted.
+    """
+
+    lines: tuple[Line, ...] = ()
+    decision: Decision | None = None
+    samples_at_weight: int = 0
+    measured: float | None = None
+
+
+class Analyst:
+    """Gathers the evidence of one rollout.
+
+    Args:
+        source: Where counters come from.
+        keeper: Where records are kept.
+    """
+
+    def __init__(self, source: Source, keeper: Keeper) -> None:
+        self._source = source
+        self._keeper = keeper
+        self._record: Record | None = None
+        self._kept: Record | None = None
+        self._windows: dict[str, Window] = {}
+        self._read: float | None = None
+        self._arms: Arms | None = None
+        self._weight: int | None = None
+        self._changed = -math.inf
+        self._earlier: dict[int, float] = {}
+        self._due = self._turn = 0.0
+        self._tried = -math.inf
+
+    @property
+    def due(self) -> float:
+        """When the next sample is due, in seconds since the epoch; infinite where there is none."""
+        return self._due if self._record is not None else math.inf
+
+    @property
+    def record(self) -> Record | None:
+        """The evidence so far; None before the first sample."""
+        return self._record
+
+    async def look(
+        self, analysis: Analysis, run: Run, arms: Arms, now: float, *, routed: int | None = None
+    ) -> Judgement:
+        """Take a sample of the metrics, if one is due, and judge.
+
+        Args:
+            analysis: What is looked at.
+            run: The run, before its end.
+            arms: Where both arms are counted.
+            now: Seconds since the epoch.
+            routed: Percentage that the route gives the canary; None where it is not known.
+        """
+        record = await self._of(run)
+        if run.weight and record.began is None:
+            record = msgspec.structs.replace(record, began=now)
+        self._follow(run.weight, routed if arms.share is None else None, now)
+        metrics = analysis.all_metrics
+        interval = seconds(analysis.interval)
+        # once something is counted it is too late: what was not measured then is taken as it is
+        if not record.prepared and not record.ticks and not self._tried <= now < self._tried + interval:
+            self._tried = now
+            history = await self._source.history(metrics, arms, seconds=HISTORY_S, step=max(interval, 5.0))
+            record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
+        if run.state == "Preparing":
+            self._due = now + interval
+        # the first sample comes with the first weight, and a clock that was set back is no reason to wait for it
+        elif self._read is None or self._moved(arms) or not self._due - interval <= now < self._due:
+            record = await self._sample(analysis, run, arms, record, now)
+            # and when the route has followed, so that what may have come before it is no more than that
+            followed = min((until for until in self._earlier.values() if until > now), default=math.inf)
+            self._due = min(self._in_turn(interval, now), followed)
+        self._record = record
+        await self.keep()
+        return self.judgement(analysis, run)
+
+    async def read(self, analysis: Analysis, run: Run, arms: Arms, now: float) -> None:
+        """Read the counters just before the weight changes.
+
+        Args:
+            analysis: What is looked at.
+            run: The run, with the weight that it still has.
+            arms: Where both arms are counted.
+            now: Seconds since the epoch.
+        """
+        if self._read != now:
+            self._in_turn(seconds(analysis.interval), now)
+            self._record = await self._sample(analysis, run, arms, await self._of(run), now)
+            await self.keep()
+
+    async def promote(self, analysis: Analysis, run: Run) -> None:
+        """Hold on to what the evidence says now, as the run is promoted on it.
+
+        Args:
+            analysis: What is looked at.
+            run: The run, before it is promoted.
+        """
+        self._record = promoted(analysis.all_metrics, await self._of(run))
+
+    def judgement(self, analysis: Analysis, run: Run) -> Judgement:
+        """What the evidence so far says of a run."""
+        record = self._record
+        if record is None:
+            return Judgement()
+        lines, decision = judge(analysis.all_metrics, record)
+        samples_at_weight = record.samples_at_weight if record.weight == run.weight else 0
+        # before the first sample nothing is missing either
+        return Judgement(tuple(lines), decision if record.samples else None, samples_at_weight, _measured(record))
+
+    async def note(self, run: Run, now: float) -> None:
+        """Write down what has become of a run, unless that is the last thing that was written."""
+        record = await self._of(run)
+        note = Note(now, run.state, run.weight, run.reason, run.message, run.by, run.last_command)
+        if not record.notes or not _same_note(record.notes[-1], note):
+            self._record = noted(record, note)
+        if run.ended or run.returns:
+            self._due = math.inf
+
+    async def keep(self) -> None:
+        """Keep the evidence, if there is more of it."""
+        if self._record is not None and self._record is not self._kept:
+            await self._keeper.keep(self._record)
+            self._kept = self._record
+
+    async def _of(self, run: Run) -> Record:
+        """The record of a run, whoever has begun it."""
+        empty = Record(run=run.number, plan=run.plan, started=float(int(run.started)))
+        if self._record is not None and _same(self._record, empty):
+            return self._record
+        stored = await self._keeper.load(run.number)
+        record = stored if stored is not None and _same(stored, empty) else empty
+        self._record = self._kept = record
+        self._read, self._due, self._turn, self._tried = None, 0.0, 0.0, -math.inf
+        self._windows, self._arms, self._weight, self._earlier = {}, None, None, {}
+        return record
+
+    def _in_turn(self, interval: float, now: float) -> float:
+        """When the next regular sample is due, whatever samples there are in between."""
+        if not self._turn - interval <= now < self._turn:
+            self._turn = now + interval
+        return self._turn
+
+    def _moved(self, arms: Arms) -> bool:
+        """Whether an arm is counted under other names than when it was read last."""
+        return self._arms is not None and _names(self._arms) != _names(arms)
+
+    def _follow(self, weight: int, routed: int | None, now: float) -> None:
+        """Which other weights requests may have been shared out by, and until when."""
+        if weight != self._weight:
+            self._changed = now
+        weights = {self._weight} if routed is None or now >= self._changed + _LATEST_S else {self._weight, routed}
+        for percentage in weights - {weight, None}:
+            if percentage is not None:
+                self._earlier[percentage] = now + FOLLOWS_S
+                self._due = now + FOLLOWS_S if percentage == self._weight else min(self._due, now + FOLLOWS_S)
+        self._earlier = {
+            percentage: until
+            for percentage, until in self._earlier.items()
+            if percentage != weight and until > now - _FORGOTTEN_S
+        }
+        self._weight = weight
+
+    async def _sample(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
+        first = self._read is None
+        readings = await self._count(analysis, arms, now)
+        if first:
+            return record
+        begins = min((window.begins for window in self._windows.values()), default=math.inf)
+        record, self._windows = gather(
+            analysis.all_metrics,
+            record,
+            self._windows,
+            now=now,
+            weight=run.weight,
+            earlier=self._earlier,
+            share=arms.share,
+            baking=run.state == "Baking",
+            cold=run.weight < 100 and begins < (record.began or 0.0) + seconds(analysis.warmup),
+        )
+        return with_client_shares(record, readings)
+
+    async def _count(self, analysis: Analysis, arms: Arms, now: float) -> Readings:
+        """Read the counters."""
+        metrics, before, moved = analysis.all_metrics, self._arms, self._moved(arms)
+        self._arms, self._read = arms, now
+        readings = await self._source.read(metrics, _as_before(arms, before) if before and moved else arms)
+        self._windows = {
+            metric.called: extended(
+                self._windows.get(metric.called, Window()), readings.get(metric.called, NOTHING), now
+            )
+            for metric in metrics
+        }
+        if moved:
+            # under a name that is new to an arm others may have been counted before
+            readings = await self._source.read(metrics, arms)
+            self._windows = {
+                # series of histograms are merged: those of other traffic cannot be told apart
+                name: extended(Window(), readings.get(name, NOTHING), now)
+                if window.binned and before and _traffic(before) != _traffic(arms)
+                else begun_at(window, readings.get(name, NOTHING), now)
+                for name, window in self._windows.items()
+            }
+        return readings
+
+
+def _same(record: Record, other: Record) -> bool:
+    """Whether two records are of the same run: a rollout that is made anew counts its runs from 1 again."""
+    return (record.run, record.plan, record.started) == (other.run, other.plan, other.started)
+
+
+def _names(arms: Arms) -> list[tuple[tuple[str, ...], str]]:
+    """What tells both arms' counters from others: clusters of the gateway, and a label of the pods."""
+    return [(place.clusters, place.traffic) for place in (arms.stable, arms.canary)]
+
+
+def _traffic(arms: Arms) -> tuple[str, str]:
+    return arms.stable.traffic, arms.canary.traffic
+
+
+def _same_note(note: Note, other: Note) -> bool:
+    """Whether two notes say the same, whenever and in whatever words."""
+
+    def codes(note: Note) -> tuple[str, int, str, str, str]:
+        return note.state, note.weight, note.reason, note.by, note.command.id if note.command else ""
+
+    return codes(note) == codes(other)
+
+
+def _as_before(arms: Arms, before: Arms) -> Arms:
+    """Where both arms are counted, under the names that they had before."""
+    stable, canary = (
+        replace(place, clusters=earlier.clusters, traffic=earlier.traffic)
+        for place, earlier in ((arms.stable, before.stable), (arms.canary, before.canary))
+    )
+    return replace(arms, stable=stable, canary=canary)
+
+
+def _measured(record: Record) -> float | None:
+    """The canary's part of the last sample's requests, by the first metric that counts some."""
+    for sample in reversed(record.samples[-1:]):
+        for canary, _, stable, _ in sample.counts.values():
+            if canary + stable > 0:
+                return 100.0 * canary / (canary + stable)
+    return None

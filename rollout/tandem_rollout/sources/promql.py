@@ -1,0 +1,147 @@
+"""A person's PromQL, confined to the series of one namespace. Pure.
+
+Every selector gets a matcher of the namespace, as prom-label-proxy does it. The text is read with the rules of
+Prometheus' own lexer; what these rules do not know, such as what other databases add to the language, is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+_TOKEN: Final = re.compile(
+    r"""
+    (?P<space>[ \t\r\n]+)
+  | (?P<string>"(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' | `[^`]*`)
+  | (?P<number>[0-9][0-9A-Za-z_.]* | \.[0-9][0-9A-Za-z_.]*)
+  | (?P<word>[A-Za-z_:][A-Za-z0-9_:]*)
+  | (?P<range>\[[0-9A-Za-z_.:\ \t\r\n]*\])
+  | (?P<symbol>==|!=|=~|!~|<=|>=|[-+*/%^<>@,(){}=])
+    """,
+    re.VERBOSE,
+)
+_MATCHERS: Final = frozenset({"=", "!=", "=~", "!~"})
+_LISTS: Final = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
+"""What is in parentheses behind these are labels."""
+
+_BINARY: Final = frozenset({"and", "or", "unless", "atan2", "offset"})
+_NUMBERS: Final = frozenset({"inf", "nan"})
+_COMPARISONS: Final = frozenset({"==", "!=", "<", ">", "<=", ">="})
+"""Words of the language are names of metrics, too, where a value is expected."""
+
+_UNCONFINED: Final = frozenset({"info"})
+"""Functions that select series by themselves."""
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    end: int
+
+
+_END: Final = _Token("end", "", -1)
+
+
+def confine(text: str, namespace: str) -> str:
+    """PromQL that asks the same of the series of one namespace only.
+
+    Args:
+        text: PromQL.
+        namespace: A name that needs no escapes in a string.
+
+    Raises:
+        ValueError: The text has something that Prometheus' language does not have, a comment, or a function that
+            selects series by itself.
+    """
+    matcher = f'namespace="{namespace}"'
+    tokens = [*_tokens(text), _END]
+    inserted: list[tuple[int, str]] = []
+    at, before = 0, _END
+    while tokens[at] is not _END:
+        token, after = tokens[at], tokens[at + 1]
+        word = token.text.lower() if token.kind == "word" else ""
+        if token.text == "{":
+            inserted.append((token.end, f"{matcher},"))
+            at = _selector(tokens, at + 1)
+        elif word in _LISTS and after.text == "(":
+            at = _labels(tokens, at + 2)
+            before = token
+            at += 1
+            continue
+        elif word and after.text not in ("(", "{") and not _is_of_the_language(word, before, after):
+            inserted.append((token.end, f"{{{matcher}}}"))
+        elif word in _UNCONFINED:
+            raise ValueError(f"{token.text}() selects series by itself: it may not stand in PromQL here")
+        elif token.text in ("=", "=~", "!~"):
+            raise ValueError(f"{token.text} may stand in braces only")
+        before = tokens[at]
+        at += 1
+    for end, part in reversed(inserted):
+        text = text[:end] + part + text[end:]
+    return text
+
+
+def _tokens(text: str) -> list[_Token]:
+    tokens, at = [], 0
+    while at < len(text):
+        token = _TOKEN.match(text, at)
+        if token is None:
+            raise ValueError(f"{text[at]!r} cannot stand at character {at + 1} of PromQL here")
+        if token.lastgroup != "space":
+            tokens.append(_Token(str(token.lastgroup), token.group(), token.end()))
+        at = token.end()
+    return tokens
+
+
+def _is_of_the_language(word: str, before: _Token, after: _Token) -> bool:
+    """Whether a word without parentheses or braces behind it is no metric.
+
+    Args:
+        word: The word, in lower case.
+        before: What is before it; of a list of labels, the word that the list belongs to.
+        after: What is behind it.
+    """
+    if word in _BINARY:
+        return _ends_value(before)
+    if word == "bool":
+        return before.text in _COMPARISONS
+    if word in ("group_left", "group_right"):
+        return before.text.lower() in ("on", "ignoring")
+    return word in _NUMBERS or after.text.lower() in ("by", "without")
+
+
+def _ends_value(token: _Token) -> bool:
+    """Whether an operator may be behind a token."""
+    if token.kind != "word":
+        return token.kind in ("number", "range", "string") or token.text in (")", "}")
+    return token.text.lower() not in (_LISTS | _BINARY | {"bool"}) - {"by", "without"}
+
+
+def _selector(tokens: Sequence[_Token], at: int) -> int:
+    """Where the brace is that closes a selector."""
+    while tokens[at].text != "}":
+        label = tokens[at]
+        if label.kind not in ("word", "string"):
+            raise ValueError('a selector of PromQL must be a list of matchers, such as label="value"')
+        if label.text.strip("\"'`").startswith("__") and label.text.strip("\"'`") != "__name__":
+            raise ValueError(f"the label {label.text} may not stand in PromQL here")
+        at += 1
+        if tokens[at].text in _MATCHERS and tokens[at + 1].kind == "string":
+            at += 2
+        elif label.kind == "word":
+            raise ValueError(f"the label {label.text} of a selector needs an operator and a string")
+        if tokens[at].text == ",":
+            at += 1
+        elif tokens[at].text != "}":
+            raise ValueError("matchers of a selector must be separated by commas")
+    return at
+
+
+def _labels(tokens: Sequence[_Token], at: int) -> int:
+    """Where the parenthesis is that closes a list of labels."""
+    while tokens[at].text != ")":
+        if tokens[at].kind not in ("word", "string") and tokens[at].text != ",":
+            raise ValueError("a list of labels of PromQL must have labels and commas only")
+        at += 1
+    return at

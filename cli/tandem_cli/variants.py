@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from tandem import Bundle
-from tandem.bundle import find
+from tandem.bundle_directory import find
 from tandem.package import ModelPackage
 from tandem_cli.local import StackError, Variant
 

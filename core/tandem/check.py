@@ -11,24 +11,20 @@ import numpy as np
 
 from tandem.bundle import Bundle
 from tandem.compatibility import compare
-from tandem.contract import Column, Columns, Contract
+from tandem.contract import Contract
+from tandem.dtypes import Column, Columns
 from tandem.errors import TandemError
+from tandem.evaluation import as_answer_column, call
+from tandem.inputs import Inputs
 from tandem.model import Model, age_column, input_name
 from tandem.package import ModelPackage
-from tandem.pipeline import Inputs, Pipeline
+from tandem.pipeline import Pipeline
+from tandem.row_independence import check_row_independence
 from tandem.rows import RowReader
 from tandem.sampling import random_inputs, random_rows
 from tandem.signature import Signature
 from tandem.training import fit_state, provisional
-from tandem.transforms import (
-    BoundTransform,
-    Postprocess,
-    State,
-    Transform,
-    as_answer_column,
-    call,
-    check_row_independence,
-)
+from tandem.transforms import BoundTransform, Postprocess, State, Transform
 
 Status = Literal["ok", "warning", "failed"]
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from tandem.contract import Contract, Field
+from tandem.contract import Contract
+from tandem.fields import Field
 
 
 class Change(msgspec.Struct, frozen=True):

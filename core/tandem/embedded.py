@@ -11,14 +11,16 @@ import msgspec
 import numpy as np
 
 from tandem.bundle import Bundle
-from tandem.contract import Columns
+from tandem.dtypes import Columns
 from tandem.errors import ContractViolation, Violation
-from tandem.features import LookupPlan
 from tandem.golden import replay_vectors
+from tandem.inputs import Inputs
+from tandem.lookup import LookupPlan
 from tandem.onnx_model import OnnxModel
-from tandem.pipeline import Inputs, Pipeline
+from tandem.pipeline import Pipeline
 from tandem.replay import replay
-from tandem.rows import RowReader, json_values, read_rows
+from tandem.request_tables import read_rows
+from tandem.rows import RowReader, json_values
 from tandem.tables import Table, is_table
 from tandem.training import as_inputs
 

@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 
 from tandem import export
 from tandem.bundle import Bundle
+from tandem.comparison import Tolerance
 from tandem.errors import DefinitionError
-from tandem.golden import Tolerance
+from tandem.inputs import Inputs
 from tandem.model import Model
 from tandem.package import ModelPackage
-from tandem.pipeline import Inputs, Pipeline
+from tandem.pipeline import Pipeline
 from tandem.signature import Signature
 from tandem.tables import Table
 from tandem.training import as_inputs, plain_state, provisional
@@ -50,7 +51,7 @@ def bundle_from_onnx(
             served until now: shape ``(rows,)``, or by output tensor. It proves state, order of columns and export. None
             if nothing is left but the file: the bundle then says that its golden rows prove transport only.
         training_predictions: Predictions for all training data, for the contract's histogram.
-        tolerances: Where they differ from :data:`~tandem.golden.DEFAULT_TOLERANCES`, by execution provider.
+        tolerances: Where they differ from :data:`~tandem.comparison.DEFAULT_TOLERANCES`, by execution provider.
 
     Raises:
         DefinitionError: if state is missing or of no transform, or graph and model package do not fit.

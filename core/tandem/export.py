@@ -10,20 +10,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tandem import bundle as bundles
+from tandem import bundle_directory
 from tandem import golden as golden_rows
-from tandem.bundle import FORMAT, GOLDEN, MANIFEST, MODEL, Bundle, Manifest, is_file_name
+from tandem.assembly import widths
+from tandem.bundle import Bundle
+from tandem.comparison import DEFAULT_TOLERANCES, Tolerance
 from tandem.errors import BundleError, DefinitionError
-from tandem.golden import DEFAULT_TOLERANCES, Golden, Tolerance
+from tandem.expected_outputs import as_outputs
+from tandem.golden import Golden
+from tandem.inputs import Inputs, Tensors
+from tandem.manifest import FORMAT, GOLDEN, MANIFEST, MODEL, Manifest, is_file_name
 from tandem.onnx_files import external_files, missing_files
 from tandem.onnx_model import OnnxModel
 from tandem.package import ModelPackage, wheel_requirements
-from tandem.pipeline import Inputs, Pipeline, Tensors, widths
+from tandem.pipeline import Pipeline
 from tandem.replay import replay
+from tandem.row_independence import check_row_independence
 from tandem.signature import Signature, bind, check_prediction, check_types, prediction_tensor, with_rows
 from tandem.tables import Table
 from tandem.training import as_inputs
-from tandem.transforms import State, check_row_independence
+from tandem.transforms import State
 
 
 def write_bundle(
@@ -52,7 +58,7 @@ def write_bundle(
         expected: The training framework's own predictions for these rows: shape ``(rows,)``, or by output tensor.
         postprocess_state: State of post-processing steps, by step.
         training_predictions: Predictions for all training data, for the contract's histogram.
-        tolerances: Where they differ from :data:`~tandem.golden.DEFAULT_TOLERANCES`, by execution provider.
+        tolerances: Where they differ from :data:`~tandem.comparison.DEFAULT_TOLERANCES`, by execution provider.
 
     Raises:
         DefinitionError: if graph and model package do not fit, a transform leaks across rows, or state is missing.
@@ -120,7 +126,7 @@ def write(
             files={},
             proof="training" if expected is not None else "transport",
         )
-        return bundles.write(parent, manifest, files, prove=_prove)
+        return bundle_directory.write(parent, manifest, files, prove=_prove)
 
 
 def _prove(bundle: Bundle) -> None:
@@ -175,7 +181,7 @@ def _as_outputs(pipeline: Pipeline, expected: ArrayLike | Mapping[str, ArrayLike
     readers = {name: step.name for step in pipeline.model.postprocess for name in step.inputs}
     readers = {spec.name: readers[spec.name] for spec in outputs if spec.name in readers}
     tensor = prediction_tensor(pipeline.model, outputs)
-    return golden_rows.as_outputs(pipeline.signature, expected, tensor, rows, readers=readers)
+    return as_outputs(pipeline.signature, expected, tensor, rows, readers=readers)
 
 
 def _run(graph: OnnxModel, vectors: Tensors) -> Tensors:

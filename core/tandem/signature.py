@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from tandem.contract import Columns
+from tandem.dtypes import Columns
 from tandem.errors import DefinitionError
 from tandem.model import Model, input_name
 

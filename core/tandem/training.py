@@ -9,15 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tandem.assembly import widths
 from tandem.columns import read_column, rows_named
-from tandem.contract import Column, Columns, Field
+from tandem.dtypes import Column, Columns, nan_rows
 from tandem.errors import DefinitionError
-from tandem.features import ViewColumns, ViewUse, nan_rows
+from tandem.evaluation import check_finite
+from tandem.features import ViewUse
+from tandem.fields import Field
+from tandem.inputs import Inputs
 from tandem.model import Model, input_name
-from tandem.pipeline import Inputs, Pipeline, widths
+from tandem.packed_rows import ViewColumns
+from tandem.pipeline import Pipeline
 from tandem.signature import Signature, TensorSpec, column_names, holds_strings
 from tandem.tables import Table, columns_of, missing_column
-from tandem.transforms import BoundTransform, State, check_finite
+from tandem.transforms import BoundTransform, State
 
 
 def inputs_from_table(model: Model, table: Table) -> Inputs:

@@ -10,15 +10,13 @@ Every transform must treat each row by itself: :func:`check_row_independence` re
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
-import numpy as np
-
-from tandem.contract import NUMPY_DTYPES, Column, Field, FieldType, array_length, check_name
+from tandem.dtypes import Column, FieldType, array_length
 from tandem.errors import DefinitionError
+from tandem.fields import Field, check_name
 
 Function = Callable[..., Any]
 State = dict[str, Any]
@@ -224,116 +222,6 @@ def order(transforms: Sequence[T], given: frozenset[str] | set[str]) -> list[T]:
         available |= {transform.name for transform in ready}
         pending = [transform for transform in pending if transform not in ready]
     return ordered
-
-
-def call(transform: Transform, columns: Mapping[str, Column], state: Mapping[str, Any]) -> Any:
-    """Result of a transform, checked for its shape.
-
-    Raises:
-        DefinitionError: if it is not an array with one entry per row.
-    """
-    inputs = [columns[name] for name in transform.inputs]
-    rows = len(inputs[0]) if inputs else len(next(iter(columns.values())))
-    return checked(transform.name, transform.function(*inputs, **as_arrays(state)), rows)
-
-
-def as_arrays(state: Mapping[str, Any]) -> State:
-    """Fitted state as a transform gets it: lists as arrays."""
-    return {name: np.asarray(value) if isinstance(value, list) else value for name, value in state.items()}
-
-
-def check_finite(name: str, state: Mapping[str, Any]) -> None:
-    """Refuse fitted state with a NaN or an infinity: JSON has none, and whatever is computed with it is lost.
-
-    Args:
-        name: Of the transform.
-        state: Its state.
-
-    Raises:
-        DefinitionError: naming the transform and the state.
-    """
-    for key, value in state.items():
-        if not _is_finite(value):
-            raise DefinitionError(f"{name}: state {key!r} is not finite: {value!r:.80}")
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def checked(name: str, result: Any, rows: int) -> Any:
-    """The result of a transform, if it is an array with one entry per row.
-
-    Raises:
-        DefinitionError: if it is not.
-    """
-    # subclasses such as masked arrays would not reach the model as they are
-    if type(result) is np.ndarray and result.ndim and len(result) == rows:
-        return result
-    outcome = f"{type(result).__name__} {getattr(result, 'shape', '')}".rstrip()
-    raise DefinitionError(f"{name} must return an array of {rows} rows, not {outcome}")
-
-
-def check_row_independence(transform: Transform, columns: Mapping[str, Column], state: Mapping[str, Any]) -> None:
-    """Reject a transform whose result for a row depends on the other rows.
-
-    The transform runs on all rows, on each of up to 16 rows alone, on halves, and in reverse; all results must be
-    equal bit for bit.
-
-    Args:
-        transform: The transform.
-        columns: Sample of its inputs; at least two rows.
-        state: Its state.
-
-    Raises:
-        DefinitionError: naming the transform and a row that changes with its neighbours.
-    """
-    with np.errstate(all="ignore"):
-        whole = call(transform, columns, state)
-        rows = len(whole)
-        selections = [np.array([row]) for row in range(0, rows, max(1, rows // 16))]
-        selections += [np.arange(rows // 2), np.arange(rows // 2, rows), np.arange(rows)[::-1]]
-        for selection in selections:
-            if not len(selection):
-                continue
-            arguments = {name: np.ascontiguousarray(columns[name][selection]) for name in transform.inputs}
-            differs = ~_equal(call(transform, arguments, state), whole[selection])
-            if differs.any():
-                row = int(selection[np.flatnonzero(differs)[0]])
-                raise DefinitionError(
-                    f"{transform.name} is not row-independent: row {row} of {rows} gets another value when computed "
-                    f"among {len(selection)} row(s); a transform must not use mean, std, sort, cumulative sums … "
-                    "across rows"
-                )
-
-
-def _equal(left: Any, right: Any) -> Any:
-    """Rows that are equal bit for bit, NaN equal to NaN; ``bool``, shape ``(rows,)``."""
-    if left.shape != right.shape or left.dtype != right.dtype:
-        return np.zeros(len(left), bool)
-    same = left == right
-    if left.dtype.kind in "fmM":
-        same |= np.isnan(left) & np.isnan(right) if left.dtype.kind == "f" else np.isnat(left) & np.isnat(right)
-    return same.reshape(len(left), -1).all(axis=1)
-
-
-def as_answer_column(values: Column, type_: FieldType) -> Column:
-    """A prediction or post-processing result in the dtype of its declared type.
-
-    Raises:
-        TypeError: if that would change values, such as numbers to strings or fractions to whole numbers.
-    """
-    dtype = NUMPY_DTYPES[type_]
-    if type_ == "string":
-        texts = values.astype(object) if values.dtype.kind == "U" else values
-        if texts.dtype != dtype or set(map(type, texts.tolist())) - {str}:
-            raise TypeError(f"values of dtype {values.dtype} are no strings")
-        return texts
-    return values if values.dtype is dtype else values.astype(dtype, casting="same_kind", copy=False)
 
 
 def _parameters(function: Function) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tandem import Bundle, BundleError, EmbeddedModel
-from tandem import bundle as bundles
-from tandem.bundle import GOLDEN, MANIFEST, MODEL, find
+from tandem import Bundle, BundleError, EmbeddedModel, bundle_directory
+from tandem.bundle_directory import find
+from tandem.manifest import GOLDEN, MANIFEST, MODEL
 
 Trained = Any
 
@@ -46,9 +46,9 @@ def test_bundle_that_is_there_already_is_left_alone(trained: Trained, tmp_path: 
 def test_nothing_is_left_of_a_write_that_fails(bundle: Bundle, tmp_path: Path) -> None:
     files = {name: bundle.path / name for name in bundle.manifest.files}
     with pytest.raises(FileNotFoundError):
-        bundles.write(tmp_path, bundle.manifest, files | {"x": tmp_path / "nowhere"})
+        bundle_directory.write(tmp_path, bundle.manifest, files | {"x": tmp_path / "nowhere"})
     with pytest.raises(FileNotFoundError, match="sub/file"):
-        bundles.write(tmp_path, bundle.manifest, {**files, "sub/file": bundle.path / MODEL})
+        bundle_directory.write(tmp_path, bundle.manifest, {**files, "sub/file": bundle.path / MODEL})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tandem import Contract, DefinitionError, Field, Prediction
-from tandem.contract import check_name, naive_utc, parse_timestamp
+from tandem.dtypes import naive_utc, parse_timestamp
+from tandem.fields import check_name
 
 
 @pytest.mark.parametrize(

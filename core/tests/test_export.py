@@ -11,7 +11,7 @@ from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
 from tandem import Bundle, BundleError, DefinitionError, EmbeddedModel, Inputs, Tolerance, fit, inputs_from_table
-from tandem.golden import check_outputs
+from tandem.comparison import check_outputs
 
 Trained = Any
 PACKAGE = """

@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem import DefinitionError, Feature, FeatureView, StoreError
-from tandem.features import LookupPlan, RowLayout, entities, parse_duration
+from tandem.features import parse_duration
+from tandem.lookup import LookupPlan
+from tandem.packed_rows import RowLayout
+from tandem.store_keys import entities
 
 INSTANTS = st.integers(-(2**52), 2**52).map(lambda us: np.datetime64(us, "us"))
 VALUES: dict[Any, st.SearchStrategy[Any]] = {

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from tandem import Bundle, BundleError, DefinitionError
-from tandem.bundle import GOLDEN
-from tandem.golden import Golden, first_difference, replay_vectors
+from tandem.comparison import first_difference
+from tandem.golden import Golden, replay_vectors
+from tandem.manifest import GOLDEN
 
 
 def test_what_is_saved_is_loaded(bundle: Bundle, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from tandem import Field
 from tandem.errors import RequestError
-from tandem.openapi import ERROR_CODES, TENSOR_DATATYPES, example_row, example_value, openapi
+from tandem.examples import TENSOR_DATATYPES, example_row, example_value
+from tandem.openapi import openapi
+from tandem.openapi_schemas import ERROR_CODES
 from tandem.rows import RowReader
 
 TYPES = {"object", "array", "string", "number", "integer", "boolean", "null"}

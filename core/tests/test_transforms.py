@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from tandem import DefinitionError, model_dependent, on_demand, postprocess
-from tandem.transforms import as_answer_column, call, check_row_independence, order
+from tandem.evaluation import as_answer_column, call
+from tandem.row_independence import check_row_independence
+from tandem.transforms import order
 
 X = {"x": np.random.default_rng(1).normal(size=40), "y": np.arange(40.0)}
 

@@ -15,7 +15,7 @@ from skl2onnx import to_onnx
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from tandem import Bundle, Inputs, Pipeline, fit, matrix, write_bundle
-from tandem.bundle import find
+from tandem.bundle_directory import find
 from tandem.package import ModelPackage
 
 from races import inputs_of, read_races

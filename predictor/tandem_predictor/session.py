@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tandem.bundle import MODEL
 from tandem.errors import BundleError, Internal, MalformedRequest
+from tandem.manifest import MODEL
 from tandem.oip import DATATYPES, datatype_of
 from tandem.oip.tensors import Array, bytes_array
 from tandem.onnx_files import Graph, missing_files

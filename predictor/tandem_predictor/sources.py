@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tandem.bundle import MANIFEST, MODEL, Bundle
+from tandem.bundle import Bundle
 from tandem.errors import BundleError
+from tandem.manifest import MANIFEST, MODEL
 
 _FIRST_VERSION: Final = "1"
 

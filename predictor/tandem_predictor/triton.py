@@ -23,8 +23,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tandem.bundle import DIGEST_VARIABLE, MODEL, Bundle
+from tandem.bundle import DIGEST_VARIABLE, Bundle
 from tandem.errors import BundleError
+from tandem.manifest import MODEL
 from tandem.oip.tensors import Array
 from tandem.onnx_files import Graph
 from tandem_predictor.session import Session, TensorInfo

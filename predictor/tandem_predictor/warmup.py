@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 
+from tandem.comparison import DEFAULT_TOLERANCES, Tolerance
 from tandem.errors import RequestError
-from tandem.golden import DEFAULT_TOLERANCES, Tolerance
+from tandem.inputs import Tensors
 from tandem.oip.tensors import Array
-from tandem.pipeline import Tensors
 from tandem.replay import miscounted, rows_apart
 from tandem_predictor.golden import named
 from tandem_predictor.session import Feeds, Session, TensorInfo

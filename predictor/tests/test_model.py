@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from tandem.bundle import MANIFEST, MODEL
 from tandem.errors import BundleError, MalformedRequest, RequestError
+from tandem.manifest import MANIFEST, MODEL
 from tandem.oip import InferRequest, RequestedOutput, Tensor
 from tandem_predictor.config import Config
 from tandem_predictor.metrics import Metrics

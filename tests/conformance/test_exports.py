@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tandem import Bundle
-from tandem.golden import check_outputs
+from tandem.comparison import check_outputs
 from tandem_predictor.triton import write_model_repository
 from tandem_transformer.config import Config
 from tandem_transformer.predictors import connect

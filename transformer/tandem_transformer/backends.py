@@ -11,9 +11,10 @@ import asyncio
 import numpy as np
 
 from tandem.bundle import Bundle
-from tandem.contract import Columns
+from tandem.dtypes import Columns
 from tandem.errors import DeadlineExceeded, StoreError, Unavailable
-from tandem.features import LookupPlan, ViewColumns
+from tandem.lookup import LookupPlan
+from tandem.packed_rows import ViewColumns
 from tandem.stores import OnlineStore
 from tandem_transformer.config import Config
 from tandem_transformer.predictors import Predictor

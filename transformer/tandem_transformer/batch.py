@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tandem.contract import Columns
+from tandem.dtypes import Columns
+from tandem.inputs import Tensors
 from tandem.oip import InferRequest
-from tandem.pipeline import Tensors
 from tandem.rows import Row, RowReader, json_values
 from tandem_transformer.traffic import DIRECT
 

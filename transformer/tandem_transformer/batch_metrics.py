@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from prometheus_client import CollectorRegistry, Counter
 
 from tandem.bundle import Bundle
-from tandem.contract import Column
-from tandem.features import ViewColumns
+from tandem.dtypes import Column
+from tandem.packed_rows import ViewColumns
 from tandem.telemetry import STAGES
 from tandem_transformer.batch import BatchAnswer
 from tandem_transformer.traffic import TRAFFIC, WEIGHTED

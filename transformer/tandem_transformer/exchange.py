@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from tandem.contract import Columns
+from tandem.dtypes import Columns
 from tandem.errors import DeadlineExceeded, Internal, MalformedRequest, Overloaded, RequestError, UnsupportedMedia
 from tandem.oip import InferRequest, encoding, rest
 from tandem.oip.jsonscan import LONG

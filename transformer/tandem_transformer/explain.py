@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from tandem.errors import Internal, RequestError
-from tandem.pipeline import Tensors
+from tandem.inputs import Tensors
 from tandem.signature import Signature
 
 MAX_VECTORS: Final = 100

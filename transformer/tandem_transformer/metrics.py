@@ -18,9 +18,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from tandem.bundle import Bundle
-from tandem.contract import Column
-from tandem.features import ViewColumns
+from tandem.dtypes import Column
 from tandem.oip.extensions import Statistics
+from tandem.packed_rows import ViewColumns
 from tandem.telemetry import DECODE, LOOKUP, MODEL_DEPENDENT, ON_DEMAND, POST, PREDICT
 from tandem_transformer.batch import BatchAnswer, Call
 from tandem_transformer.batch_metrics import Batch, BatchMetrics, Histogram

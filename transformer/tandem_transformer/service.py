@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from tandem.bundle import Bundle
+from tandem.comparison import check_outputs
 from tandem.errors import (
     BundleError,
     DeadlineExceeded,
@@ -19,8 +20,8 @@ from tandem.errors import (
     RequestError,
     Unavailable,
 )
-from tandem.golden import check_outputs, replay_vectors
-from tandem.pipeline import Features, Inputs
+from tandem.golden import replay_vectors
+from tandem.inputs import Features, Inputs
 from tandem.rows import RowReader
 from tandem.stores import OnlineStore
 from tandem_transformer.backends import Backends

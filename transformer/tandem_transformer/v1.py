@@ -7,10 +7,11 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from tandem.column_rules import MAX_VIOLATIONS
 from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge, Violation
 from tandem.oip import jsonscan
 from tandem.oip.jsontext import check_keys, not_json, refuse_repeated_keys
-from tandem.rows import MAX_VIOLATIONS, Row, RowReader
+from tandem.rows import Row, RowReader
 from tandem.signature import Signature
 from tandem_transformer.batch import Answer
 from tandem_transformer.explain import vector

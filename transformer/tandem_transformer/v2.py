@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tandem.contract import Column, Columns, Contract, Field, parse_timestamp
+from tandem.column_rules import MAX_VIOLATIONS, check_columns, fill_nulls
+from tandem.contract import Contract
+from tandem.dtypes import Column, Columns, parse_timestamp
 from tandem.errors import ContractViolation, RequestTooLarge, Violation
+from tandem.examples import datatypes
+from tandem.fields import Field
 from tandem.oip import InferRequest, InferResponse, Tensor
 from tandem.oip.extensions import model_config
-from tandem.openapi import datatypes
-from tandem.rows import MAX_VIOLATIONS, check_columns, fill_nulls, json_values
+from tandem.rows import json_values
 from tandem_transformer.batch import Answer
 
 

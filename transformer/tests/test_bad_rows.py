@@ -14,7 +14,7 @@ import pytest
 
 from tandem import Bundle, EmbeddedModel
 from tandem.errors import DeadlineExceeded, Internal, Overloaded, RequestError, Unavailable
-from tandem.pipeline import Tensors
+from tandem.inputs import Tensors
 from tandem_transformer.batch import Answer
 from tandem_transformer.config import Config
 from tandem_transformer.predictors import Predictor, connect
@@ -68,7 +68,7 @@ def damaged_store() -> Any:
 
 
 def customer_prefix() -> bytes:
-    from tandem.features import RowLayout
+    from tandem.packed_rows import RowLayout
 
     return next(RowLayout(use.view).key_prefix for use in world.model().views if use.view.name == "customer")
 

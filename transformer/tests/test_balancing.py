@@ -18,9 +18,9 @@ import pytest
 
 from tandem import Bundle
 from tandem.errors import Unavailable
+from tandem.inputs import Tensors
 from tandem.oip import InferResponse, Tensor, http2, protobuf, rest
 from tandem.oip.header_blocks import NO_TABLE, literal
-from tandem.pipeline import Tensors
 from tandem_transformer.config import Config
 from tandem_transformer.predictors import Predictor, connect
 from tandem_transformer.predictors.address import Address

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tandem.contract import Columns
+from tandem.dtypes import Columns
 from tandem.rows import Row, RowReader
 from tandem_transformer.batch import Answer, BatchAnswer, Call, merge
 

@@ -15,9 +15,9 @@ import pytest
 
 from tandem import Bundle, BundleError
 from tandem.errors import DeadlineExceeded, Internal, Overloaded, RequestError, Unavailable
+from tandem.inputs import Tensors
 from tandem.onnx_files import Graph
 from tandem.onnx_model import OnnxModel
-from tandem.pipeline import Tensors
 from tandem_transformer.config import Config
 from tandem_transformer.predictors import Predictor, connect
 from tandem_transformer.predictors.address import Address

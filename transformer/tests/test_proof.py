@@ -6,7 +6,7 @@ import pytest
 
 from tandem import Bundle
 from tandem.errors import Unavailable
-from tandem.pipeline import Tensors
+from tandem.inputs import Tensors
 from tandem_transformer.app import App
 from tandem_transformer.config import parse
 from tandem_transformer.predictors.inprocess import InProcessPredictor

@@ -13,7 +13,7 @@ import pytest
 
 from tandem import Bundle, StoreError
 from tandem.errors import DeadlineExceeded, RequestError
-from tandem.pipeline import Tensors
+from tandem.inputs import Tensors
 from tandem.stores.memory import MemoryStore
 from tandem_transformer.batch import Answer
 from tandem_transformer.predictors.inprocess import InProcessPredictor

@@ -8,8 +8,8 @@ import pytest
 
 from tandem import Contract, Field, Prediction
 from tandem.errors import ContractViolation, RequestTooLarge
+from tandem.examples import TENSOR_DATATYPES
 from tandem.oip import DATATYPES, InferRequest, RequestedOutput, Tensor
-from tandem.openapi import TENSOR_DATATYPES
 from tandem.rows import RowReader
 from tandem_transformer.batch import Answer, BatchAnswer
 from tandem_transformer.v2 import V2

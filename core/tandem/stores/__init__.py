@@ -19,7 +19,7 @@ HEAD = LAYOUT + 8
 
 
 class OnlineStore(Protocol):
-    """What a store must do; keys and rows are made by :class:`tandem.features.LookupPlan`."""
+    """What a store must do; keys and rows are made by :class:`tandem.lookup.LookupPlan`."""
 
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Rows of the given keys in one round trip, None where there is none.

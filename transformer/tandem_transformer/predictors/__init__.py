@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from tandem.bundle import Bundle
-from tandem.pipeline import Tensors
+from tandem.inputs import Tensors
 from tandem_transformer.config import Config
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tandem.errors import Internal, Unavailable
-from tandem.pipeline import Tensors
+from tandem.inputs import Tensors
 from tandem_transformer.predictors import Predictor
 from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.resolution import Resolution

@@ -7,8 +7,8 @@ import ssl
 
 from tandem.bundle import Bundle
 from tandem.errors import MalformedRequest, RequestTooLarge, Unavailable
+from tandem.inputs import Tensors
 from tandem.oip import protobuf
-from tandem.pipeline import Tensors
 from tandem_transformer.predictors.address import CONNECT_S, Address
 from tandem_transformer.predictors.http2_connection import CallingConnection, GrpcResponse
 from tandem_transformer.predictors.tensors import GRPC_STATUS, to_error, to_request, to_tensors

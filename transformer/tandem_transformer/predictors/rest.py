@@ -8,9 +8,9 @@ import msgspec
 
 from tandem.bundle import Bundle
 from tandem.errors import Internal, MalformedRequest, RequestError, RequestTooLarge, Unavailable
+from tandem.inputs import Tensors
 from tandem.oip import rest
 from tandem.oip.rest import HEADER_LENGTH_KEY
-from tandem.pipeline import Tensors
 from tandem_transformer.predictors.address import CONNECT_S, Address
 from tandem_transformer.predictors.http_connection import HttpPool, HttpResponse
 from tandem_transformer.predictors.tensors import to_error, to_request, to_tensors

@@ -9,8 +9,8 @@ import numpy as np
 
 from tandem.bundle import Bundle
 from tandem.errors import Internal, MalformedRequest, NotFound, Overloaded, RequestError, Unavailable
+from tandem.inputs import Tensors
 from tandem.oip import InferRequest, InferResponse, Tensor, datatype_of
-from tandem.pipeline import Tensors
 
 _batch_ids = itertools.count(1)
 

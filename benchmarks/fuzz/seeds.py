@@ -12,6 +12,7 @@ from transformer.tests import ask, world
 
 from tandem import Bundle
 from tandem.oip import InferRequest, RequestedOutput, Tensor, protobuf, rest
+from tandem.oip.rest import HEADER_LENGTH_KEY
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -118,7 +119,10 @@ def _oip(message: InferRequest, path: bytes) -> list[Request]:
 
 
 def _binary(length: int) -> Headers:
-    return ((b"content-type", b"application/octet-stream"), (rest.HEADER_LENGTH.lower().encode(), b"%d" % length))
+    return (
+        (b"content-type", b"application/octet-stream"),
+        (HEADER_LENGTH_KEY, b"%d" % length),
+    )
 
 
 def _asked(*models: bytes) -> list[Request]:

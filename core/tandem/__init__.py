@@ -6,6 +6,7 @@ What a model package needs is here; see ``docs/authoring.md``.
 from tandem.bundle import Bundle
 from tandem.comparison import Tolerance
 from tandem.contract import Contract, Prediction
+from tandem.decorators import model_dependent, on_demand, postprocess
 from tandem.embedded import EmbeddedModel
 from tandem.errors import BundleError, DefinitionError, RequestError, StoreError, TandemError
 from tandem.existing import bundle_from_onnx
@@ -15,8 +16,8 @@ from tandem.fields import Field
 from tandem.inputs import Inputs
 from tandem.model import Model
 from tandem.pipeline import Pipeline
-from tandem.training import fit, inputs_from_table, matrix
-from tandem.transforms import model_dependent, on_demand, postprocess
+from tandem.table_inputs import inputs_from_table
+from tandem.training import fit, matrix
 
 __all__ = [
     "Bundle",

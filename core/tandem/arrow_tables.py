@@ -57,6 +57,11 @@ def naming_file(table: TableSource) -> Iterator[None]:
 
 
 def open_table(table: TableSource) -> dataset.Dataset:
+    """The table as an Arrow dataset.
+
+    Raises:
+        DefinitionError: if it is no table, or cannot be read.
+    """
     if isinstance(table, dataset.Dataset):
         return table
     if isinstance(table, str | Path):
@@ -96,6 +101,11 @@ def _arrow_ready(values: Any) -> Any:
 
 
 def check_schema(view: FeatureView, schema: pa.Schema, event_time: str) -> None:
+    """Check that a schema has a column of the right type for each key, each feature and the event time.
+
+    Raises:
+        DefinitionError: naming the column that is missing or of another type.
+    """
     for name in (*view.keys, *(feature.name for feature in view.features), event_time):
         if schema.get_field_index(name) < 0:
             twice = f"the table has two columns {name!r}"

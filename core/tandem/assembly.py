@@ -30,6 +30,12 @@ class Assembly:
         self.plain = list(sources) if list(sources) == list(tensor.columns) and self.dtype != object else []
 
     def assemble(self, columns: Columns) -> NDArray[Any]:
+        """The tensor, C-contiguous.
+
+        Raises:
+            ContractViolation: for values that its element type cannot hold.
+            Internal: ``transform_failed`` if a column has another width than the signature.
+        """
         if self.is_float:
             tensor = self._fill(columns)
             if np.count_nonzero(np.isinf(tensor)):

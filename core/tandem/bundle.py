@@ -21,12 +21,12 @@ from tandem.comparison import DEFAULT_TOLERANCES, Tolerance
 from tandem.contract import Contract
 from tandem.errors import BundleError, DefinitionError
 from tandem.golden import Golden
+from tandem.importing import import_wheel
 from tandem.manifest import GOLDEN, MANIFEST, MODEL, Manifest, is_wheel, read_manifest
 from tandem.model import Model
 from tandem.onnx_files import Graph
-from tandem.package import import_wheel
 from tandem.pipeline import Pipeline
-from tandem.requirements import describe_unmet
+from tandem.requirements import unmet_requirements
 from tandem.signature import Signature
 
 DIGEST_VARIABLE = "TANDEM_BUNDLE_DIGEST"
@@ -170,8 +170,7 @@ class Bundle:
         Raises:
             BundleError: naming every requirement and what is installed instead.
         """
-        unmet = [reason for text in self.manifest.requirements if (reason := describe_unmet(text))]
-        if unmet:
+        if unmet := unmet_requirements(self.manifest.requirements):
             raise BundleError(f"bundle {self.hop_name} does not fit this image: {'; '.join(unmet)}")
 
     @cached_property

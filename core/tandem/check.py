@@ -15,6 +15,7 @@ from tandem.contract import Contract
 from tandem.dtypes import Column, Columns
 from tandem.errors import TandemError
 from tandem.evaluation import as_answer_column, call
+from tandem.fitting import fit_state
 from tandem.inputs import Inputs
 from tandem.model import Model, age_column, input_name
 from tandem.package import ModelPackage
@@ -23,7 +24,7 @@ from tandem.row_independence import check_row_independence
 from tandem.rows import RowReader
 from tandem.sampling import random_inputs, random_rows
 from tandem.signature import Signature
-from tandem.training import fit_state, provisional
+from tandem.training import provisional
 from tandem.transforms import BoundTransform, Postprocess, State, Transform
 
 Status = Literal["ok", "warning", "failed"]

@@ -13,13 +13,15 @@ from tandem import export
 from tandem.bundle import Bundle
 from tandem.comparison import Tolerance
 from tandem.errors import DefinitionError
+from tandem.fitting import plain_state
 from tandem.inputs import Inputs
 from tandem.model import Model
 from tandem.package import ModelPackage
 from tandem.pipeline import Pipeline
 from tandem.signature import Signature
+from tandem.table_inputs import as_inputs
 from tandem.tables import Table
-from tandem.training import as_inputs, plain_state, provisional
+from tandem.training import provisional
 from tandem.transforms import State
 
 
@@ -43,7 +45,7 @@ def bundle_from_onnx(
         version: Name of the version: letters, digits, dots, dashes, underscores.
         onnx: The graph, or its path where it keeps weights in files beside it.
         golden: Some tens or hundreds of rows, typical and odd ones: inputs, or a table as for
-            :func:`~tandem.training.inputs_from_table`.
+            :func:`~tandem.table_inputs.inputs_from_table`.
         state: The state that training used, by transform or post-processing step and name:
             ``{"standardize_ctl_42d": {"mean": 41.2, "std": 9.8}}``. It is taken as it is: with the ``ddof`` of whatever
             computed it (NumPy and scikit-learn 0, pandas 1).

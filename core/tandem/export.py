@@ -11,13 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tandem import bundle_directory
-from tandem import golden as golden_rows
-from tandem.assembly import widths
 from tandem.bundle import Bundle
 from tandem.comparison import DEFAULT_TOLERANCES, Tolerance
-from tandem.errors import BundleError, DefinitionError
+from tandem.errors import DefinitionError
 from tandem.expected_outputs import as_outputs
-from tandem.golden import Golden
+from tandem.golden import Golden, make_golden, replay_vectors
 from tandem.inputs import Inputs, Tensors
 from tandem.manifest import FORMAT, GOLDEN, MANIFEST, MODEL, Manifest, is_file_name
 from tandem.onnx_files import external_files, missing_files
@@ -25,10 +23,10 @@ from tandem.onnx_model import OnnxModel
 from tandem.package import ModelPackage, wheel_requirements
 from tandem.pipeline import Pipeline
 from tandem.replay import replay
-from tandem.row_independence import check_row_independence
-from tandem.signature import Signature, bind, check_prediction, check_types, prediction_tensor, with_rows
+from tandem.signature import prediction_tensor
+from tandem.signing import check_postprocess, sign
+from tandem.table_inputs import as_inputs
 from tandem.tables import Table
-from tandem.training import as_inputs
 from tandem.transforms import State
 
 
@@ -100,11 +98,11 @@ def write(
     with tempfile.TemporaryDirectory() as scratch:
         files = {**_model_files(onnx, Path(scratch)), GOLDEN: Path(scratch, GOLDEN)}
         graph = OnnxModel(files[MODEL])
-        signed, results = _sign(pipeline, graph, golden)
+        signed, results = sign(pipeline, graph, golden)
         outputs = results if expected is None else _as_outputs(signed, expected, len(golden))
-        rows = golden_rows.make(signed, golden, outputs)
+        rows = make_golden(signed, golden, outputs)
         tolerances = {**DEFAULT_TOLERANCES, **(tolerances or {})}
-        _check_postprocess(signed, rows)
+        check_postprocess(signed, rows)
         replay(graph.run, rows.vectors, rows.outputs, tolerances["CPUExecutionProvider"], singles=None)
         rows.save(files[GOLDEN], signed.model)
         model_package = ModelPackage.read(package)
@@ -130,7 +128,7 @@ def write(
 
 
 def _prove(bundle: Bundle) -> None:
-    golden_rows.replay_vectors(bundle.pipeline(), bundle.golden_inputs())
+    replay_vectors(bundle.pipeline(), bundle.golden_inputs())
 
 
 def _model_files(onnx: bytes | Path | str, scratch: Path) -> dict[str, Path]:
@@ -159,43 +157,12 @@ def _model_files(onnx: bytes | Path | str, scratch: Path) -> dict[str, Path]:
     return {MODEL: path, **{name: path.parent / name for name in names}}
 
 
-def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs) -> tuple[Pipeline, Tensors]:
-    """The pipeline with the graph's tensors bound, its transforms shown to be row-independent; and the outputs."""
-    pipeline.check_state()
-    model = pipeline.model
-    columns = pipeline.features(golden).columns
-    pipeline.tensors(columns)
-    signature = bind(model, widths(model, columns), graph.inputs, graph.outputs)
-    check_types(signature, columns)
-    results = _run(graph, Pipeline(model, signature, pipeline.state).tensors(columns))
-    signature = Signature(signature.inputs, with_rows(graph.outputs, results, len(golden)))
-    check_prediction(model, results[prediction_tensor(model, graph.outputs)])
-    signed = Pipeline(model, signature, pipeline.state)
-    for transform in (*model.on_demand, *model.model_dependent):
-        check_row_independence(transform, columns, signed.state.get(transform.name, {}))
-    return signed, results
-
-
 def _as_outputs(pipeline: Pipeline, expected: ArrayLike | Mapping[str, ArrayLike], rows: int) -> Tensors:
     outputs = pipeline.signature.outputs
     readers = {name: step.name for step in pipeline.model.postprocess for name in step.inputs}
     readers = {spec.name: readers[spec.name] for spec in outputs if spec.name in readers}
     tensor = prediction_tensor(pipeline.model, outputs)
     return as_outputs(pipeline.signature, expected, tensor, rows, readers=readers)
-
-
-def _run(graph: OnnxModel, vectors: Tensors) -> Tensors:
-    try:
-        return graph.run(vectors)
-    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
-        raise BundleError(f"ONNX Runtime fails on the golden rows: {error}") from error
-
-
-def _check_postprocess(pipeline: Pipeline, rows: Golden) -> None:
-    columns = pipeline.features(rows.known_inputs).columns
-    pipeline.predictions(rows.outputs, columns)
-    for step in pipeline.model.ordered_postprocess:
-        check_row_independence(step, columns, pipeline.state.get(step.name, {}))
 
 
 def _histogram(pipeline: Pipeline, rows: Golden, predictions: ArrayLike | None) -> tuple[int, ...]:

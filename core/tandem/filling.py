@@ -23,6 +23,7 @@ class Filler:
         self.fillers = [np.array(feature.filler, numpy_dtype(feature.type)) for feature in use.view.features]
 
     def fill(self, features: Features, view: ViewColumns, as_of: Column, request: Columns) -> None:
+        """Add the view's columns to the features, with the reasons for which defaults are used or rows refused."""
         # NaT compares as False: an age that is not known is not young enough
         usable = ~np.isnat(view.event_time) if self.max_age is None else as_of - view.event_time <= self.max_age
         all_usable = np.count_nonzero(usable) == len(usable)

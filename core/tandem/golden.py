@@ -131,7 +131,7 @@ def replay_vectors(pipeline: Pipeline, golden: Golden) -> None:
             raise BundleError(f"golden replay: {name!r} of the answer differs from training in row {difference[0]}")
 
 
-def make(pipeline: Pipeline, inputs: Inputs, outputs: Tensors) -> Golden:
+def make_golden(pipeline: Pipeline, inputs: Inputs, outputs: Tensors) -> Golden:
     """Golden rows of the given inputs and the training framework's outputs for them."""
     features = pipeline.features(inputs)
     if features.refused:

@@ -66,6 +66,11 @@ def is_file_name(name: str) -> bool:
 
 
 def read_manifest(text: bytes) -> Manifest:
+    """The manifest in the content of a ``tandem.json``.
+
+    Raises:
+        BundleError: if it is not valid.
+    """
     try:
         format_ = msgspec.json.decode(text).get("format")
     except (msgspec.DecodeError, AttributeError):
@@ -91,4 +96,5 @@ def read_manifest(text: bytes) -> Manifest:
 
 
 def is_wheel(name: str) -> bool:
+    """Whether a file of a bundle is the wheel of the model package."""
     return name.endswith(".whl")

@@ -48,6 +48,7 @@ _TENSOR_JSON: dict[str, dict[str, Any]] = {
 
 
 def component_schemas(contract: Contract) -> dict[str, Any]:
+    """The schemas of a document by name, as ``#/components/schemas`` has them."""
     return {
         "Instance": contract.row_schema(),
         "Prediction": contract.answer_schema(),

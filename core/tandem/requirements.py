@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Iterable
 
 from packaging.requirements import InvalidRequirement, Requirement
 
 
-def describe_unmet(text: str) -> str | None:
+def unmet_requirements(requirements: Iterable[str]) -> list[str]:
+    """For each requirement that the environment does not meet, the requirement and what is installed instead.
+
+    Args:
+        requirements: Requirements as a wheel states them; ``python`` is Python itself.
+    """
+    return [reason for text in requirements if (reason := _describe_unmet(text))]
+
+
+def _describe_unmet(text: str) -> str | None:
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:

@@ -1,4 +1,8 @@
-"""Keys under which an online store keeps the rows of a feature view: ``VIEW:VERSION:ENTITY``."""
+"""Keys under which an online store keeps the rows of a feature view.
+
+VIEW:VERSION:VALUE                  the value of the key of a view that has one key
+VIEW:VERSION:LENGTH:VALUE…VALUE     of several, each but the last has its length in bytes in front
+"""
 
 from __future__ import annotations
 

@@ -207,7 +207,7 @@ def test_what_is_in_use_does_not_change_with_the_directory(copied: Path) -> None
 
 
 def test_a_wheel_that_would_be_too_large_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tandem.package.MAX_UNPACKED_BYTES", 100)
+    monkeypatch.setattr("tandem.importing.MAX_UNPACKED_BYTES", 100)
     with pytest.raises(BundleError, match=r"rides-1\.0-py3-none-any\.whl: .* at most 100 are taken"):
         _ = Bundle.open(copied).model
 

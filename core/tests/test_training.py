@@ -20,8 +20,8 @@ from tandem import (
     inputs_from_table,
     matrix,
 )
+from tandem.decorators import model_dependent
 from tandem.signature import Signature
-from tandem.transforms import model_dependent
 
 VIEW = FeatureView("v", keys=["id"], max_age="1h", features=[Feature("speed", default=1.0)])
 

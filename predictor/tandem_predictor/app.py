@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tandem.errors import Internal, MalformedRequest, MethodNotAllowed, RequestError, RequestTooLarge
-from tandem.oip import InferRequest, encoding, rest
+from tandem.oip import InferRequest, encoding, rest, rest_header
 from tandem.oip.jsonscan import LONG
 from tandem.oip.rest import HEADER_LENGTH_KEY
 from tandem_predictor.admission import Admission
@@ -113,7 +113,7 @@ class App:
         header_length, content_encoding, accepted = None, b"", b""
         for name, value in headers:
             if name == HEADER_LENGTH_KEY:
-                header_length = _integer(rest.HEADER_LENGTH, value)
+                header_length = _integer(rest_header.HEADER_LENGTH, value)
             elif name == b"content-length":
                 if _integer("Content-Length", value) > self._max_body_bytes:
                     raise self._too_large()

@@ -17,8 +17,10 @@ from tandem.errors import RequestError
 from tandem.oip.http1 import Http1Protocol
 from tandem.oip.http1_answers import Refusal
 from tandem.oip.uploads import Uploads
-from tandem_transformer.exchange import Exchange, Headers, HttpResponse, error_reply, log_error, request_id_of
+from tandem_transformer.exchange import Exchange
+from tandem_transformer.headers import Headers, request_id_of
 from tandem_transformer.http import PredictEndpoint
+from tandem_transformer.http_responses import HttpResponse, error_reply, log_error
 from tandem_transformer.metrics import Recorder
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -25,7 +24,8 @@ from tandem.inputs import Features, Inputs
 from tandem.rows import RowReader
 from tandem.stores import OnlineStore
 from tandem_transformer.backends import Backends
-from tandem_transformer.batch import Answer, BatchAnswer, Call, merge
+from tandem_transformer.batch import BatchAnswer, Call, merge
+from tandem_transformer.call_results import count_from, divide, expire, fail, resolve
 from tandem_transformer.coalescer import Coalescer
 from tandem_transformer.config import Config
 from tandem_transformer.explain import name_causes
@@ -111,7 +111,7 @@ class Service:
         seconds = timeout if own and timeout is not None else self.request_timeout
         call = Call(size, (self._loop.time() if arrived is None else arrived) + seconds, self._loop.create_future())
         if own:
-            timer = self._loop.call_at(call.deadline, _expire, call)
+            timer = self._loop.call_at(call.deadline, expire, call)
             call.answer.add_done_callback(lambda _: timer.cancel())
         return call
 
@@ -130,24 +130,24 @@ class Service:
         now = self._loop.time()
         late = [call for call in calls if call.deadline <= now]
         for call in late:
-            _expire(call)
+            expire(call)
         calls = [call for call in calls if not call.answer.done()] if late else calls
         if not calls:
             return
         try:
             await self._run(calls)
         except _SHARED as error:
-            _fail(calls, error)
+            fail(calls, error)
         except Exception as error:
             if len(calls) > 1:
-                await asyncio.gather(*map(self.answer, _apart(calls, error)))
+                await asyncio.gather(*map(self.answer, divide(calls, error)))
             elif isinstance(error, RequestError):
                 tensors = calls[0].tensors
-                _fail(calls, name_causes(error, self.bundle.signature, tensors) if tensors else error)
+                fail(calls, name_causes(error, self.bundle.signature, tensors) if tensors else error)
             else:
                 request_id = calls[0].request_id.decode("latin-1")
                 log.exception("a request failed", extra={"request_id": request_id})
-                _fail(calls, Internal("internal error"))
+                fail(calls, Internal("internal error"))
 
     async def replay(self, provider: str) -> int:
         """Prove the pair: golden vectors through the predictor must come to what the training framework made of them.
@@ -182,7 +182,7 @@ class Service:
         now = self._loop.time()
         for call in calls:
             if call.deadline <= now:
-                _expire(call)
+                expire(call)
 
     async def _run(self, calls: list[Call]) -> None:
         clock = time.perf_counter
@@ -226,7 +226,7 @@ class Service:
         )
         batch = BatchAnswer(answers, tensors, features.degraded, stages)
         self.recorder.batch(batch, calls, views, as_of)
-        _resolve(calls, batch)
+        resolve(calls, batch)
 
     async def _refuse(self, calls: list[Call], features: Features) -> None:
         """Tell the calls whose rows cannot be answered, and answer the others without them."""
@@ -235,58 +235,9 @@ class Service:
         for call in calls:
             refused = [features.refused[row] for row in range(start, start + call.size) if row in features.refused]
             if refused:
-                _fail([call], _counted_from(refused[0], start))
+                fail([call], count_from(refused[0], start))
             else:
                 others.append(call)
             start += call.size
         if others:
             await self.answer(others)
-
-
-def _apart(calls: list[Call], error: Exception) -> list[list[Call]]:
-    """Smaller batches of the calls of one that failed: each call whose rows the error names alone, else halves.
-
-    So one bad call among ``n`` costs ``2 log2(n)`` further batches at most, and all of them ``2 n - 2``.
-    """
-    rows = {detail["row"] for detail in error.details} if isinstance(error, RequestError) else set()
-    named: list[list[Call]] = []
-    others: list[Call] = []
-    start = 0
-    for call in calls:
-        stop = start + call.size
-        if rows.isdisjoint(range(start, stop)):
-            others.append(call)
-        else:
-            named.append([call])
-        start = stop
-    if not named:
-        half = len(calls) // 2
-        return [calls[:half], calls[half:]]
-    return [*named, others] if others else named
-
-
-def _counted_from(error: RequestError, start: int) -> RequestError:
-    """The same error with rows counted from the first row of the call."""
-    for detail in error.details:
-        detail["row"] -= start
-    return error
-
-
-def _resolve(calls: Sequence[Call], batch: BatchAnswer) -> None:
-    start = 0
-    for call in calls:
-        stop = start + call.size
-        if not call.answer.done():
-            call.answer.set_result(Answer(batch, start, stop))
-        start = stop
-
-
-def _fail(calls: Sequence[Call], error: RequestError) -> None:
-    for call in calls:
-        if not call.answer.done():
-            call.answer.set_exception(error)
-
-
-def _expire(call: Call) -> None:
-    if not call.answer.done():
-        call.answer.set_exception(DeadlineExceeded("no answer within the time that the request had"))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tandem import Bundle
-from tandem.oip import rest
+from tandem.oip import rest, rest_header
 from tandem.oip.jsonscan import LONG
 from tandem.rows import Row
 from tandem_transformer import v1
@@ -43,10 +43,10 @@ async def test_both_protocols_say_the_same(client: Client) -> None:
     rows = [good_row(), good_row(parts=7, customer_id="nobody"), good_row(depot_id=3)]
     predictions = (await client.predict(*rows)).json()["predictions"]
     body, length = rest.encode_request(ask.infer_request(rows, "r7"))
-    reply = await client.post(V2, content=body, headers={rest.HEADER_LENGTH: str(length)})
+    reply = await client.post(V2, content=body, headers={rest_header.HEADER_LENGTH: str(length)})
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/octet-stream"
-    response = rest.decode_response(reply.content, int(reply.headers[rest.HEADER_LENGTH]))
+    response = rest.decode_response(reply.content, int(reply.headers[rest_header.HEADER_LENGTH]))
     assert (response.id, response.model_name, response.model_version) == ("r7", "parcels", "v1")
     found = ask.columns(response)
     for name in ("minutes", "eta", "promised", "slow"):
@@ -148,7 +148,7 @@ async def test_compressed_bodies_are_read(client: Client, encoding: Callable[[by
     reply = await client.post(V1, content=body, headers={"content-encoding": name})
     assert len(reply.json()["predictions"]) == 50
     tensors, length = rest.encode_request(ask.infer_request([good_row()] * 50))
-    headers = {"content-encoding": name, rest.HEADER_LENGTH: str(length)}
+    headers = {"content-encoding": name, rest_header.HEADER_LENGTH: str(length)}
     assert (await client.post(V2, content=encoding(tensors), headers=headers)).status_code == 200
 
 
@@ -248,7 +248,7 @@ async def test_a_time_that_is_none(client: Client, wait: str) -> None:
 @pytest.mark.parametrize("length", ["x", "-1", "1.5", "²", "99999999", "9" * 5000])
 async def test_a_header_length_that_is_none(client: Client, length: str) -> None:
     body, _ = rest.encode_request(ask.infer_request([good_row()]))
-    reply = await client.post(V2, content=body, headers={rest.HEADER_LENGTH: length.encode()})
+    reply = await client.post(V2, content=body, headers={rest_header.HEADER_LENGTH: length.encode()})
     assert (reply.status_code, reply.json()["code"]) == (400, "malformed_request")
 
 

@@ -1,7 +1,7 @@
 """Online stores: where packed feature rows live. A store knows bytes, not features.
 
 All that it knows of a row is its head, by which it tells newer values from older ones: four bytes of layout, then
-eight of event time, a little-endian signed number; see :mod:`tandem.features`.
+eight of event time, a little-endian signed number; see :mod:`tandem.packed_rows`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import msgspec
 from tandem.bundle import Bundle
 from tandem.errors import Internal, MalformedRequest, RequestError, RequestTooLarge, Unavailable
 from tandem.inputs import Tensors
-from tandem.oip import rest
+from tandem.oip import rest, rest_header
 from tandem.oip.rest import HEADER_LENGTH_KEY
 from tandem_transformer.predictors.address import CONNECT_S, Address
 from tandem_transformer.predictors.http_connection import HttpPool, HttpResponse
@@ -33,7 +33,7 @@ class RestPredictor:
         self._pool = HttpPool(address, tls, connect_s)
         self._head = (
             f"POST /v2/models/{bundle.hop_name}/infer HTTP/1.1\r\nHost: {address.host}\r\n"
-            f"Content-Type: application/octet-stream\r\n{rest.HEADER_LENGTH}: "
+            f"Content-Type: application/octet-stream\r\n{rest_header.HEADER_LENGTH}: "
         ).encode()
 
     async def infer(self, tensors: Tensors) -> Tensors:

@@ -78,7 +78,9 @@ def of_transformer() -> Seeds:
     message = ask.infer_request(rows, "an id")
     requests += _oip(message, b"/v2/models/parcels/infer") + _oip(message, b"/v2/models/parcels/versions/v1/infer")
     requests += _asked(b"/v2/models/parcels", b"/v2/models/parcels/versions/v1")
-    requests += [Request(b"GET", path) for path in (b"/v1/models", b"/v1/models/parcels", b"/docs", b"/tandem/proof")]
+    requests += [
+        Request(b"GET", path) for path in (b"/v1/models", b"/v1/models/parcels", b"/docs", b"/tandem/verification")
+    ]
     return Seeds((*_inferences(requests), *requests), _calls(message, b"parcels", b"v1"))
 
 

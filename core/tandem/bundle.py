@@ -30,7 +30,7 @@ from tandem.requirements import unmet_requirements
 from tandem.signature import Signature
 
 DIGEST_VARIABLE = "TANDEM_BUNDLE_DIGEST"
-"""Environment variable of both halves with the digest that their bundle must have, or its beginning."""
+"""Environment variable of both components with the digest that their bundle must have, or its beginning."""
 
 MODEL_DIR = "/mnt/models"
 """Where KServe puts a bundle into the containers of both."""
@@ -104,7 +104,7 @@ class Bundle:
         return self.manifest.version
 
     @property
-    def hop_name(self) -> str:
+    def wire_name(self) -> str:
         """What the model is called between transformer and predictor: ``NAME-DIGEST8``."""
         return f"{self.name}-{self.digest[:8]}"
 
@@ -171,7 +171,7 @@ class Bundle:
             BundleError: naming every requirement and what is installed instead.
         """
         if unmet := unmet_requirements(self.manifest.requirements):
-            raise BundleError(f"bundle {self.hop_name} does not fit this image: {'; '.join(unmet)}")
+            raise BundleError(f"bundle {self.wire_name} does not fit this image: {'; '.join(unmet)}")
 
     @cached_property
     def model(self) -> Model:
@@ -185,9 +185,9 @@ class Bundle:
         try:
             model = import_wheel(wheel, self.read(wheel), self.manifest.entry_point)
         except DefinitionError as error:
-            raise BundleError(f"bundle {self.hop_name}: {error}") from error
+            raise BundleError(f"bundle {self.wire_name}: {error}") from error
         if model.contract != self.contract or model.views != self.manifest.views:
-            raise BundleError(f"bundle {self.hop_name}: the contract or views in its code are not those in {MANIFEST}")
+            raise BundleError(f"bundle {self.wire_name}: the contract or views in its code are not those in {MANIFEST}")
         return model
 
     def pipeline(self) -> Pipeline:
@@ -200,7 +200,7 @@ class Bundle:
         try:
             pipeline.check_state()
         except DefinitionError as error:
-            raise BundleError(f"bundle {self.hop_name}: {error}") from error
+            raise BundleError(f"bundle {self.wire_name}: {error}") from error
         return pipeline
 
 

@@ -20,7 +20,7 @@ Trained = Any
 def test_holds_all_that_serving_takes(bundle: Bundle) -> None:
     names = {file.name for file in bundle.path.iterdir()}
     assert names == {MANIFEST, MODEL, GOLDEN, "rides-1.0-py3-none-any.whl"}
-    assert bundle.path.name == bundle.hop_name == f"rides-{bundle.digest[:8]}"
+    assert bundle.path.name == bundle.wire_name == f"rides-{bundle.digest[:8]}"
     assert bundle.digest == hashlib.sha256((bundle.path / MANIFEST).read_bytes()).hexdigest()
     assert bundle.contract == bundle.model.contract
     assert bundle.signature.columns == bundle.pipeline().signature.columns

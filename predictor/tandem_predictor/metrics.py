@@ -69,9 +69,9 @@ class Metrics:
 
     def of(self, model: str) -> ModelMetrics:
         """The metrics of one model; the empty name stands for models that there are not."""
-        found = self._models.get(model)
-        if found is None:
-            found = self._models[model] = ModelMetrics(
+        metrics = self._models.get(model)
+        if metrics is None:
+            metrics = self._models[model] = ModelMetrics(
                 model,
                 self._requests,
                 self._request_seconds.labels(model),
@@ -81,7 +81,7 @@ class Metrics:
                 self._queue_rows.labels(model),
                 self._queue_seconds.labels(model),
             )
-        return found
+        return metrics
 
     def statistics(self, model: str) -> Statistics:
         """What a model has done, as its metrics have it."""

@@ -135,10 +135,10 @@ class Model:
 
     def _feeds(self, inputs: Sequence[Tensor]) -> tuple[Feeds, int]:
         """Arrays for the session in the order of the model's inputs, and the number of rows."""
-        given = {tensor.name: tensor for tensor in inputs}
-        if given.keys() != self._inputs.keys():
-            self._refuse_names(given.keys() - self._inputs.keys(), self._inputs.keys() - given.keys())
-        feeds = {name: self._array(given[name]) for name in self._inputs}
+        tensors = {tensor.name: tensor for tensor in inputs}
+        if tensors.keys() != self._inputs.keys():
+            self._refuse_names(tensors.keys() - self._inputs.keys(), self._inputs.keys() - tensors.keys())
+        feeds = {name: self._array(tensors[name]) for name in self._inputs}
         if not self._batchable:
             return feeds, 1
         rows = {len(array) for array in feeds.values()}

@@ -86,11 +86,11 @@ class Repository:
         Raises:
             BundleError: One cannot be loaded, or there is none and none could be loaded later.
         """
-        own, others = await asyncio.to_thread(self._find)
+        own, managed = await asyncio.to_thread(self._find)
         if not own and self._config.model_dir is not None:
             raise BundleError(f"no model in {self._config.model_dir}")
         self._own = frozenset(source.name for source in own)
-        for source in (*own, *others):
+        for source in (*own, *managed):
             await self._load(source)
         self.started = True
         self.changed()
@@ -106,8 +106,8 @@ class Repository:
             MalformedRequest: It is there but refused; the message says why.
         """
         async with self._changing:
-            own, others = await asyncio.to_thread(self._find)
-            for source in (*own, *others):
+            own, managed = await asyncio.to_thread(self._find)
+            for source in (*own, *managed):
                 if source.name == name:
                     try:
                         return await self._load(source)
@@ -139,8 +139,8 @@ class Repository:
             for name, model in self._models.items()
         }
         if not ready_only:
-            own, others = await asyncio.to_thread(self._find)
-            for source in (*own, *others):
+            own, managed = await asyncio.to_thread(self._find)
+            for source in (*own, *managed):
                 reason = source.defect or self._reasons.get(source.name, "")
                 entry = {"name": source.name, "version": source.version, "state": "UNAVAILABLE", "reason": reason}
                 entries.setdefault(source.name, entry)

@@ -47,7 +47,7 @@ class TensorInfo:
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether a tensor of this shape can be it."""
         return len(shape) == len(self.shape) and all(
-            given == own or own < 0 for given, own in zip(shape, self.shape, strict=True)
+            size == declared or declared < 0 for size, declared in zip(shape, self.shape, strict=True)
         )
 
 

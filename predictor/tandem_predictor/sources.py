@@ -44,8 +44,8 @@ class Source:
         """The same, with a defect if it is not the bundle with this digest, or a digest that begins so."""
         if self.defect or (self.digest and self.digest.startswith(digest)):
             return self
-        what = f"bundle {self.digest[:8]}" if self.digest else "no bundle"
-        return replace(self, defect=f"{self.onnx.parent} is {what}, not {digest[:8]}")
+        identity = f"bundle {self.digest[:8]}" if self.digest else "no bundle"
+        return replace(self, defect=f"{self.onnx.parent} is {identity}, not {digest[:8]}")
 
     def bundle(self) -> Bundle | None:
         """The bundle that it comes from, verified; None for a plain model.
@@ -74,8 +74,8 @@ def find(directory: Path, name: str | None = None) -> list[Source]:
         children = sorted(child for child in directory.iterdir() if child.is_dir() and not child.name.startswith("."))
     except OSError as error:
         raise BundleError(f"model directory {directory}: {error.strerror}") from None
-    found = [source for child in children if (source := _open(child, child.name))]
-    return sorted(found, key=lambda source: source.name)
+    models = [source for child in children if (source := _open(child, child.name))]
+    return sorted(models, key=lambda source: source.name)
 
 
 def _open(directory: Path, name: str) -> Source | None:
@@ -103,4 +103,4 @@ def _bundle(directory: Path, name: str) -> Source:
         bundle = Bundle.peek(directory)
     except BundleError as error:
         return Source(name, "", directory / MODEL, defect=str(error))
-    return Source(bundle.hop_name, bundle.version, bundle.model_path, bundle.digest)
+    return Source(bundle.wire_name, bundle.version, bundle.model_path, bundle.digest)

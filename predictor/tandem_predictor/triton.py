@@ -50,7 +50,7 @@ def write_model_repository(bundle: Bundle, out_dir: Path, settings: TritonSettin
     graph = bundle.graph()
     session = Session(graph)
     settings = settings or TritonSettings()
-    target = out_dir / bundle.hop_name
+    target = out_dir / bundle.wire_name
     if target.resolve() == bundle.path.resolve():
         raise BundleError(f"{out_dir} has the bundle itself: the model repository must be another directory")
     for own in (_VERSION, _WARMUP):
@@ -62,7 +62,7 @@ def write_model_repository(bundle: Bundle, out_dir: Path, settings: TritonSettin
     signed = {spec.name: spec.shape for spec in bundle.signature.outputs}
     # a graph may leave open how many dimensions an output has
     outputs = [replace(info, shape=info.shape or signed.get(info.name, ())) for info in session.outputs]
-    text = build_config(bundle.hop_name, session.inputs, outputs, settings, row=first)
+    text = build_config(bundle.wire_name, session.inputs, outputs, settings, row=first)
     (target / _CONFIG).write_text(text)
     return target
 

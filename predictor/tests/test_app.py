@@ -59,8 +59,8 @@ async def test_requested_output_in_binary_form(client: httpx.AsyncClient) -> Non
 
 async def test_a_bundle_answers_to_its_own_name_only(client: httpx.AsyncClient, models: Models) -> None:
     bundle = models.bundle
-    assert (await infer(client, bundle.hop_name, {"inputs": [ROW]})).json()["model_version"] == "v1"
-    assert (await infer(client, f"{bundle.hop_name}/versions/v1", {"inputs": [ROW]})).status_code == 200
+    assert (await infer(client, bundle.wire_name, {"inputs": [ROW]})).json()["model_version"] == "v1"
+    assert (await infer(client, f"{bundle.wire_name}/versions/v1", {"inputs": [ROW]})).status_code == 200
     assert (await infer(client, "linear-00000000", {"inputs": [ROW]})).status_code == 404
 
 

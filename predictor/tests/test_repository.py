@@ -63,7 +63,7 @@ async def test_a_pinned_digest_takes_no_other_bundle(tmp_path: Path) -> None:
     for digest in (pinned.digest, pinned.digest[:8]):
         repository = Repository(Config(model_dir=pinned.path, bundle_digest=digest), Metrics())
         await repository.start()
-        assert repository.has(pinned.hop_name)
+        assert repository.has(pinned.wire_name)
         refused = Repository(Config(model_dir=other.path, bundle_digest=digest), Metrics())
         with pytest.raises(BundleError, match=f"is bundle {other.digest[:8]}, not {pinned.digest[:8]}"):
             await refused.start()
@@ -80,14 +80,14 @@ async def test_a_pinned_digest_takes_no_other_bundle_later(tmp_path: Path) -> No
     shutil.rmtree(pinned.path)
     other.path.rename(pinned.path)
     with pytest.raises(MalformedRequest, match=f"is bundle {other.digest[:8]}, not"):
-        await repository.load(other.hop_name)
-    assert repository.has(pinned.hop_name)
+        await repository.load(other.wire_name)
+    assert repository.has(pinned.wire_name)
 
 
 async def test_the_name_flag_names_a_plain_model_only(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path / "bundles")
     graphs.linear(tmp_path / "plain" / "model.onnx")
-    for directory, name in ((bundle.path, bundle.hop_name), (tmp_path / "plain", "flag")):
+    for directory, name in ((bundle.path, bundle.wire_name), (tmp_path / "plain", "flag")):
         repository = Repository(Config(model_dir=directory, model_name="flag"), Metrics())
         await repository.start()
         assert repository.get(name).name == name

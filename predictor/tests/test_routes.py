@@ -127,7 +127,7 @@ async def test_index(client: httpx.AsyncClient, models: Models) -> None:
     index = {entry["name"]: entry for entry in (await client.post("/v2/repository/index")).json()}
     assert index["text"] == {"name": "text", "version": "3", "state": "READY", "reason": ""}
     assert index["half"] == {"name": "half", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"}
-    assert index[models.bundle.hop_name]["version"] == "v1"
+    assert index[models.bundle.wire_name]["version"] == "v1"
     ready = (await client.post("/v2/repository/index", json={"ready": True})).json()
     assert {entry["name"] for entry in ready} == index.keys() - {"half"}
 
@@ -183,7 +183,7 @@ async def test_without_repository_or_token_nothing_is_managed(config: dict[str, 
 
 
 async def test_the_index_reads_no_more_of_a_bundle_than_its_manifest(models: Models, client: httpx.AsyncClient) -> None:
-    name = models.bundle.hop_name
+    name = models.bundle.wire_name
     await client.post(f"/v2/repository/models/{name}/unload")
     hidden = models.bundle.model_path.rename(models.path / "hidden.onnx")
     try:

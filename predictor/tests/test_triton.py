@@ -77,9 +77,9 @@ def test_refused_settings(settings: dict[str, object], rule: str) -> None:
 def test_repository_of_a_bundle(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path / "bundles")
     written = write_model_repository(bundle, tmp_path / "out")
-    assert written == tmp_path / "out" / bundle.hop_name
+    assert written == tmp_path / "out" / bundle.wire_name
     assert (written / "1" / "model.onnx").read_bytes() == bundle.model_path.read_bytes()
-    assert f'name: "{bundle.hop_name}"' in (written / "config.pbtxt").read_text()
+    assert f'name: "{bundle.wire_name}"' in (written / "config.pbtxt").read_text()
 
 
 def test_a_golden_row_warms_the_model_up(tmp_path: Path) -> None:
@@ -121,6 +121,6 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     bundle = graphs.linear_bundle(tmp_path / "bundles")
     out = tmp_path / "out"
     assert main([str(bundle.path), str(out), "--preferred_batch_sizes", "2", "4"]) == 0
-    assert capsys.readouterr().out == f"{out / bundle.hop_name}\n"
+    assert capsys.readouterr().out == f"{out / bundle.wire_name}\n"
     assert main([str(bundle.path), str(out), "--tensorrt"]) == 1
     assert main([str(tmp_path), str(out)]) == 1

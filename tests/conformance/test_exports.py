@@ -33,7 +33,7 @@ def predictor(bundles: dict[str, Bundle], directory: Path) -> Iterator[Server]:
     http, rpc = free_ports(2)
     parent = next(iter(bundles.values())).path.parent
     flags = [f"--model_dir={parent}", "--host=127.0.0.1", f"--http_port={http}", f"--grpc_port={rpc}"]
-    samples = tuple(Sample(bundle.hop_name, (), ()) for bundle in bundles.values())
+    samples = tuple(Sample(bundle.wire_name, (), ()) for bundle in bundles.values())
     server = Server(f"http://127.0.0.1:{http}", f"127.0.0.1:{rpc}", samples)
     with running([sys.executable, "-m", "tandem_predictor", *flags], server):
         yield server

@@ -18,19 +18,19 @@ def divide(calls: list[Call], error: Exception) -> list[list[Call]]:
     """
     rows = {detail["row"] for detail in error.details} if isinstance(error, RequestError) else set()
     named: list[list[Call]] = []
-    others: list[Call] = []
+    unnamed: list[Call] = []
     start = 0
     for call in calls:
         stop = start + call.size
         if rows.isdisjoint(range(start, stop)):
-            others.append(call)
+            unnamed.append(call)
         else:
             named.append([call])
         start = stop
     if not named:
         half = len(calls) // 2
         return [calls[:half], calls[half:]]
-    return [*named, others] if others else named
+    return [*named, unnamed] if unnamed else named
 
 
 def count_from(error: RequestError, start: int) -> RequestError:

@@ -66,10 +66,10 @@ class Exchange:
         if workers and self._service.recorder.inflight > workers:
             raise Overloaded(f"{workers} requests are in flight already", retry_after=1)
         content_type = self._headers.get(b"content-type")
-        known = self._codec.content_types
-        if content_type is not None and media_type(content_type) not in known:
-            got, wanted = content_type.decode("latin-1"), " or ".join(kind.decode() for kind in known)
-            raise UnsupportedMedia(f"content type {got!r} is not read here; send {wanted}")
+        media_types = self._codec.content_types
+        if content_type is not None and media_type(content_type) not in media_types:
+            stated, accepted = content_type.decode("latin-1"), " or ".join(name.decode() for name in media_types)
+            raise UnsupportedMedia(f"content type {stated!r} is not read here; send {accepted}")
 
     def ask(self, body: bytes) -> Call:
         """Read the body and put its rows on their way.

@@ -51,8 +51,8 @@ def name_causes(error: RequestError, signature: Signature, tensors: Tensors) -> 
     columns = _not_finite(signature, tensors, rows)
     if not columns:
         return error
-    said = ", ".join(f"{name!r} is {value}" for name, value in columns.items())
-    return Internal(f"{error}; in the vector of row {rows[0]}, {said}", code=error.code, details=error.details)
+    values = ", ".join(f"{name!r} is {value}" for name, value in columns.items())
+    return Internal(f"{error}; in the vector of row {rows[0]}, {values}", code=error.code, details=error.details)
 
 
 def _not_finite(signature: Signature, tensors: Tensors, rows: Sequence[int]) -> dict[str, float]:

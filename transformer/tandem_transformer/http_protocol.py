@@ -95,11 +95,11 @@ class PredictProtocol(Http1Protocol):
         self._uploads.release(held)
 
     def _close_if_idle(self) -> None:
-        left: float = self.timeout_keep_alive
+        remaining_s: float = self.timeout_keep_alive
         if self.is_idle():
-            left += self.idle_since - self.loop.time()
-        if left > 0:
-            self._idle_timer = self.loop.call_later(left, self._close_if_idle)
+            remaining_s += self.idle_since - self.loop.time()
+        if remaining_s > 0:
+            self._idle_timer = self.loop.call_later(remaining_s, self._close_if_idle)
         else:
             self.timeout_keep_alive_handler()
 

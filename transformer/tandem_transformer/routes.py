@@ -77,7 +77,7 @@ def add_own_routes(app: FastAPI, service: Service) -> None:
     """Routes of no protocol: what a rollout verifies a version by, metrics, and the page of documentation."""
     bundle = service.bundle
 
-    @app.get("/tandem/proof", include_in_schema=False)
+    @app.get("/tandem/verification", include_in_schema=False)
     async def proof(provider: str = "CPUExecutionProvider") -> Response:
         described = {
             "name": bundle.name,

@@ -53,7 +53,7 @@ class _Lifecycle:
     async def start(self) -> None:
         bundle, config = self._service.bundle, self._service.config
         ports = {"http_port": config.http_port, "grpc_port": config.grpc_port}
-        log.info("ready", extra={"bundle": bundle.hop_name, "version": bundle.version, **ports})
+        log.info("ready", extra={"bundle": bundle.wire_name, "version": bundle.version, **ports})
 
     def set_listening(self, listening: bool) -> None:
         if self._service.listening != listening:

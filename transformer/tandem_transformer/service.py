@@ -163,9 +163,9 @@ class Service:
             RequestError: as a request would see it, where the predictor cannot be asked.
         """
         golden = self.bundle.golden()
-        found = await self._backends.predict(dict(golden.vectors))
+        outputs = await self._backends.predict(dict(golden.vectors))
         try:
-            check_outputs(found, dict(golden.outputs), self.bundle.tolerance(provider))
+            check_outputs(outputs, dict(golden.outputs), self.bundle.tolerance(provider))
         except BundleError as error:
             raise Internal(str(error), code="proof_failed") from error
         return len(next(iter(golden.vectors.values())))
@@ -231,13 +231,13 @@ class Service:
     async def _refuse(self, calls: list[Call], features: Features) -> None:
         """Tell the calls whose rows cannot be answered, and answer the others without them."""
         start = 0
-        others = []
+        remaining = []
         for call in calls:
             refused = [features.refused[row] for row in range(start, start + call.size) if row in features.refused]
             if refused:
                 fail([call], count_from(refused[0], start))
             else:
-                others.append(call)
+                remaining.append(call)
             start += call.size
-        if others:
-            await self.answer(others)
+        if remaining:
+            await self.answer(remaining)

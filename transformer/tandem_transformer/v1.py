@@ -101,7 +101,7 @@ class V1:
                         detail["row"] += piece.first
                 if not isinstance(error, ContractViolation):
                     raise
-                violations += [replace(one, row=piece.first + (one.row or 0)) for one in error.violations]
+                violations += [_move(violation, piece.first) for violation in error.violations]
                 if len(violations) >= MAX_VIOLATIONS:
                     break
         if violations:
@@ -190,3 +190,8 @@ class V1:
             return MalformedRequest('"instances" is empty')
         violations = self._reader.violations(parsed["instances"])
         return ContractViolation(violations) if violations else MalformedRequest(str(error))
+
+
+def _move(violation: Violation, first: int) -> Violation:
+    """A violation with its row counted from the first row of the request, not of the piece."""
+    return replace(violation, row=first + (violation.row or 0))

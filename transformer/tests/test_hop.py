@@ -222,7 +222,7 @@ async def test_the_hop_speaks_the_pairs_own_name(bundle: Bundle) -> None:
         predictor = RestPredictor(Address(host), bundle)
         await predictor.infer(vectors(bundle, 1))
         await predictor.close()
-    assert heads[0].startswith(f"post /v2/models/{bundle.hop_name}/infer http/1.1\r\n")
+    assert heads[0].startswith(f"post /v2/models/{bundle.wire_name}/infer http/1.1\r\n")
     assert "authorization" not in heads[0]
 
 

@@ -28,7 +28,7 @@ class Gone(InProcessPredictor):
 
 
 async def test_a_pair_proves_itself(client: Client) -> None:
-    reply = await client.get("/tandem/proof")
+    reply = await client.get("/tandem/verification")
     bundle = client.service.bundle
     body = reply.json()
     assert reply.status_code == 200
@@ -46,7 +46,7 @@ async def test_a_pair_that_is_not_right_says_why(
 ) -> None:
     service = make_service(bundle, predictor=predictor(bundle))
     async with Client(App(service), service) as client:
-        reply = await client.get("/tandem/proof")
+        reply = await client.get("/tandem/verification")
     assert (reply.status_code, reply.json()["code"]) == (status, code)
     assert says in reply.json()["error"]
 

@@ -32,7 +32,7 @@ class RestPredictor:
         self._bundle = bundle
         self._pool = HttpPool(address, tls, connect_s)
         self._head = (
-            f"POST /v2/models/{bundle.hop_name}/infer HTTP/1.1\r\nHost: {address.host}\r\n"
+            f"POST /v2/models/{bundle.wire_name}/infer HTTP/1.1\r\nHost: {address.host}\r\n"
             f"Content-Type: application/octet-stream\r\n{rest_header.HEADER_LENGTH}: "
         ).encode()
 

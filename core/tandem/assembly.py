@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tandem.dtypes import Columns
-from tandem.elements import misfits, rule
+from tandem.elements import describe_rule, find_misfits
 from tandem.errors import ContractViolation, Internal, Violation
 from tandem.model import Model, input_name
 from tandem.signature import TensorSpec
@@ -49,10 +49,10 @@ class Assembly:
         """Refuse values that the element type cannot hold."""
         violations = []
         for source, _ in self.sources:
-            wrong = misfits(columns[source], self.dtype)
+            wrong = find_misfits(columns[source], self.dtype)
             for row, *element in np.argwhere(wrong).tolist() if wrong.any() else ():
                 name = f"{source}[{element[0]}]" if element else source
-                violations.append(Violation(row, name, rule(self.dtype)))
+                violations.append(Violation(row, name, describe_rule(self.dtype)))
         if violations:
             raise ContractViolation(sorted(violations, key=lambda violation: violation.row or 0))
 
@@ -81,7 +81,7 @@ class Assembly:
         return tensor
 
 
-def widths(model: Model, columns: Columns) -> dict[str, int | None]:
+def measure_widths(model: Model, columns: Columns) -> dict[str, int | None]:
     """For each model input, its number of elements per row; None for a plain column."""
     width_of: dict[str, int | None] = {}
     for inputs in model.inputs.values():

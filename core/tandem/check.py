@@ -14,7 +14,7 @@ from tandem.compatibility import compare
 from tandem.contract import Contract
 from tandem.dtypes import Column, Columns
 from tandem.errors import TandemError
-from tandem.evaluation import as_answer_column, call
+from tandem.evaluation import as_answer_column, evaluate
 from tandem.fitting import fit_state
 from tandem.inputs import Inputs
 from tandem.model import Model, age_column, input_name
@@ -24,7 +24,7 @@ from tandem.row_independence import check_row_independence
 from tandem.rows import RowReader
 from tandem.sampling import random_inputs, random_rows
 from tandem.signature import Signature
-from tandem.training import provisional
+from tandem.training import draft_signature
 from tandem.transforms import BoundTransform, Postprocess, State, Transform
 
 Status = Literal["ok", "warning", "failed"]
@@ -176,8 +176,8 @@ class _Trial:
                     self.state[step.name] = fit_state(step, _finite_rows(self.many, step.inputs))
                 state = self.state.get(step.name, {})
                 check_row_independence(step, self.many, state)
-                self.many[step.name] = call(step, self.many, state)
-                self.bare[step.name] = call(step, self.bare, state)
+                self.many[step.name] = evaluate(step, self.many, state)
+                self.bare[step.name] = evaluate(step, self.bare, state)
                 if isinstance(step, Postprocess):
                     for columns in (self.many, self.bare):
                         columns[step.name] = as_answer_column(columns[step.name], step.answer.type)
@@ -206,7 +206,7 @@ def _check_signature(unfitted: Pipeline, state: Mapping[str, State], rng: np.ran
     try:
         columns = unfitted.features(inputs).columns
         Pipeline(model, Signature((), ()), state).tensors(columns)
-        signature = provisional(model, columns)
+        signature = draft_signature(model, columns)
     except TandemError as error:
         return Finding("signature", "failed", str(error))
     names = ", ".join(signature.columns)

@@ -13,7 +13,7 @@ from tandem.errors import DefinitionError
 from tandem.transforms import State, Transform
 
 
-def call(transform: Transform, columns: Mapping[str, Column], state: Mapping[str, Any]) -> Any:
+def evaluate(transform: Transform, columns: Mapping[str, Column], state: Mapping[str, Any]) -> Any:
     """Result of a transform, checked for its shape.
 
     Raises:
@@ -21,7 +21,7 @@ def call(transform: Transform, columns: Mapping[str, Column], state: Mapping[str
     """
     inputs = [columns[name] for name in transform.inputs]
     rows = len(inputs[0]) if inputs else len(next(iter(columns.values())))
-    return checked(transform.name, transform.function(*inputs, **as_arrays(state)), rows)
+    return check_result(transform.name, transform.function(*inputs, **as_arrays(state)), rows)
 
 
 def as_arrays(state: Mapping[str, Any]) -> State:
@@ -52,7 +52,7 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def checked(name: str, result: Any, rows: int) -> Any:
+def check_result(name: str, result: Any, rows: int) -> Any:
     """The result of a transform, if it is an array with one entry per row.
 
     Raises:

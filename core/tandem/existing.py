@@ -21,7 +21,7 @@ from tandem.pipeline import Pipeline
 from tandem.signature import Signature
 from tandem.table_inputs import as_inputs
 from tandem.tables import Table
-from tandem.training import provisional
+from tandem.training import draft_signature
 from tandem.transforms import State
 
 
@@ -89,7 +89,7 @@ def _with_state(model: Model, inputs: Inputs, state: Mapping[str, Mapping[str, A
     stateful.check_state()
     columns = stateful.features(inputs).columns
     stateful.tensors(columns)
-    return Pipeline(model, provisional(model, columns), own)
+    return Pipeline(model, draft_signature(model, columns), own)
 
 
 def _finite(transform: str, name: str, value: Any) -> Any:

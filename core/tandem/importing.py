@@ -33,7 +33,7 @@ def import_model(location: Path, entry_point: str) -> Model:
         entry_point: ``module:attribute``.
 
     Raises:
-        DefinitionError: if that fails, or what is found is no :class:`~tandem.model.Model`.
+        DefinitionError: if that fails, or what is found is no :class:`~tandem.model.ServedModel`.
     """
     module_name, _, attribute = entry_point.partition(":")
     top = module_name.partition(".")[0]

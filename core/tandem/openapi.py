@@ -9,7 +9,7 @@ from tandem.examples import example_row, example_tensors
 from tandem.openapi_schemas import ERROR_CODES, component_schemas
 
 
-def openapi(contract: Contract, *, model_name: str | None = None, version: str) -> dict[str, Any]:
+def build_openapi(contract: Contract, *, model_name: str | None = None, version: str) -> dict[str, Any]:
     """OpenAPI 3.1 document of one version.
 
     Args:

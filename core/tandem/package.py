@@ -27,7 +27,7 @@ class ModelPackage:
 
     Attributes:
         path: Its directory.
-        entry_point: ``module:attribute`` of the :class:`~tandem.model.Model`.
+        entry_point: ``module:attribute`` of the :class:`~tandem.model.ServedModel`.
         settings: All of ``[tool.tandem]``.
     """
 
@@ -58,7 +58,7 @@ class ModelPackage:
         """Import the model from the directory.
 
         Raises:
-            DefinitionError: if it cannot be imported, or is no :class:`~tandem.model.Model`.
+            DefinitionError: if it cannot be imported, or is no :class:`~tandem.model.ServedModel`.
         """
         source = self.path / "src"
         return import_model(source if source.is_dir() else self.path, self.entry_point)

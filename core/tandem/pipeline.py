@@ -17,7 +17,7 @@ from tandem.answers import check_answer, flatten, select_prediction
 from tandem.assembly import Assembly
 from tandem.dtypes import Columns
 from tandem.errors import DefinitionError, Internal
-from tandem.evaluation import as_arrays, check_finite, checked
+from tandem.evaluation import as_arrays, check_finite, check_result
 from tandem.features import ViewUse
 from tandem.filling import Filler
 from tandem.inputs import Features, Inputs, Tensors
@@ -183,7 +183,7 @@ class _Step:
 
     def run(self, columns: Columns, rows: int) -> Any:
         try:
-            return checked(self.name, self.function(*[columns[name] for name in self.inputs]), rows)
+            return check_result(self.name, self.function(*[columns[name] for name in self.inputs]), rows)
         except DefinitionError as error:
             raise Internal(str(error), code="transform_failed") from error
         except Exception as error:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tandem.dtypes import Column
 from tandem.errors import DefinitionError
-from tandem.evaluation import call
+from tandem.evaluation import evaluate
 from tandem.transforms import Transform
 
 
@@ -28,7 +28,7 @@ def check_row_independence(transform: Transform, columns: Mapping[str, Column], 
         DefinitionError: naming the transform and a row that changes with its neighbours.
     """
     with np.errstate(all="ignore"):
-        whole = call(transform, columns, state)
+        whole = evaluate(transform, columns, state)
         rows = len(whole)
         selections = [np.array([row]) for row in range(0, rows, max(1, rows // 16))]
         selections += [np.arange(rows // 2), np.arange(rows // 2, rows), np.arange(rows)[::-1]]
@@ -36,7 +36,7 @@ def check_row_independence(transform: Transform, columns: Mapping[str, Column], 
             if not len(selection):
                 continue
             arguments = {name: np.ascontiguousarray(columns[name][selection]) for name in transform.inputs}
-            differs = ~_equal(call(transform, arguments, state), whole[selection])
+            differs = ~_equal(evaluate(transform, arguments, state), whole[selection])
             if differs.any():
                 row = int(selection[np.flatnonzero(differs)[0]])
                 raise DefinitionError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tandem.assembly import widths
+from tandem.assembly import measure_widths
 from tandem.binding import bind, check_prediction, with_rows
 from tandem.errors import BundleError
 from tandem.golden import Golden
@@ -19,7 +19,7 @@ def sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs) -> tuple[Pipeline
     model = pipeline.model
     columns = pipeline.features(golden).columns
     pipeline.tensors(columns)
-    signature = bind(model, widths(model, columns), graph.inputs, graph.outputs)
+    signature = bind(model, measure_widths(model, columns), graph.inputs, graph.outputs)
     check_types(signature, columns)
     results = _run(graph, Pipeline(model, signature, pipeline.state).tensors(columns))
     signature = Signature(signature.inputs, with_rows(graph.outputs, results, len(golden)))

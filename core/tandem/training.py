@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tandem.assembly import widths
+from tandem.assembly import measure_widths
 from tandem.dtypes import Columns
 from tandem.errors import DefinitionError
 from tandem.fitting import fit_state
@@ -43,7 +43,7 @@ def fit(model: Model, inputs: Inputs | Table) -> Pipeline:
     }
     fitted = Pipeline(model, Signature((), ()), state)
     fitted.tensors(columns)
-    return Pipeline(model, provisional(model, columns), state)
+    return Pipeline(model, draft_signature(model, columns), state)
 
 
 def matrix(pipeline: Pipeline, inputs: Inputs | Table) -> NDArray[Any]:
@@ -62,13 +62,13 @@ def matrix(pipeline: Pipeline, inputs: Inputs | Table) -> NDArray[Any]:
     return next(iter(tensors.values()))
 
 
-def provisional(model: Model, columns: Columns) -> Signature:
+def draft_signature(model: Model, columns: Columns) -> Signature:
     """Input tensors as far as they are known without a graph; see :func:`fit`.
 
     Raises:
         DefinitionError: for a model input that is no number, boolean or string, or a tensor with strings and numbers.
     """
-    sizes = widths(model, columns)
+    sizes = measure_widths(model, columns)
     tensors = []
     for tensor, inputs in model.inputs.items():
         sources = [input_name(source) for source in inputs]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tandem import DefinitionError, model_dependent, on_demand, postprocess
-from tandem.evaluation import as_answer_column, call
+from tandem.evaluation import as_answer_column, evaluate
 from tandem.row_independence import check_row_independence
 from tandem.transforms import order
 
@@ -106,7 +106,7 @@ def test_result_must_have_a_row_for_each(result: Any) -> None:
         return result
 
     with pytest.raises(DefinitionError, match="odd must return an array of 40 rows, not "):
-        call(odd, X, {})
+        evaluate(odd, X, {})
 
 
 def test_declarations_are_checked() -> None:

@@ -27,7 +27,7 @@ def _providers(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ServerSettings):
+class PredictorConfig(ServerSettings):
     """Settings of one predictor.
 
     Attributes:
@@ -84,12 +84,12 @@ class Config(ServerSettings):
     shutdown_grace_s: float = 30.0
 
 
-def parse(argv: Sequence[str] | None = None) -> Config:
+def parse(argv: Sequence[str] | None = None) -> PredictorConfig:
     """Flags to a configuration; unknown flags end the program with a message that names them."""
     values = vars(command_line().parse_args(argv))
     if values["model_dir"] is None and values["model_repository"] is None:
         values["model_dir"] = Path(MODEL_DIR)
-    return Config(
+    return PredictorConfig(
         **values,
         bundle_digest=os.environ.get(DIGEST_VARIABLE, ""),
         repository_token=os.environ.get(TOKEN_VARIABLE, ""),
@@ -99,5 +99,5 @@ def parse(argv: Sequence[str] | None = None) -> Config:
 def command_line() -> argparse.ArgumentParser:
     """The parser of the command line."""
     return parser_of(
-        Config, program="tandem_predictor", description="ONNX Runtime behind the Open Inference Protocol v2"
+        PredictorConfig, program="tandem_predictor", description="ONNX Runtime behind the Open Inference Protocol v2"
     )

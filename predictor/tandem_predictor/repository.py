@@ -10,10 +10,10 @@ from typing import Any
 
 from tandem.errors import BundleError, MalformedRequest, NotFound, Unauthenticated, Unavailable
 from tandem_predictor import sources
-from tandem_predictor.config import TOKEN_VARIABLE, Config
-from tandem_predictor.metrics import Metrics
-from tandem_predictor.model import Model
-from tandem_predictor.sources import Source
+from tandem_predictor.config import TOKEN_VARIABLE, PredictorConfig
+from tandem_predictor.metrics import PredictorMetrics
+from tandem_predictor.model import ServedModel
+from tandem_predictor.sources import ModelSource
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +33,10 @@ class Repository:
         managed: Whether clients that have the token may list, load and unload models.
     """
 
-    def __init__(self, config: Config, metrics: Metrics) -> None:
+    def __init__(self, config: PredictorConfig, metrics: PredictorMetrics) -> None:
         self._config = config
         self._metrics = metrics
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, ServedModel] = {}
         self._reasons: dict[str, str] = {}
         self._own: frozenset[str] = frozenset()
         self._changing = asyncio.Lock()
@@ -51,7 +51,7 @@ class Repository:
         """Whether the server should get traffic: not without a model, nor with a port that does not answer."""
         return self.started and self.listening and not self.stopping and bool(self._models)
 
-    def get(self, name: str, version: str = "") -> Model:
+    def get(self, name: str, version: str = "") -> ServedModel:
         """The model of this name and, if given, version.
 
         Raises:
@@ -168,7 +168,7 @@ class Repository:
         if not self.started or self.stopping:
             raise Unavailable("the server is starting or stopping")
 
-    def _find(self) -> tuple[list[Source], list[Source]]:
+    def _find(self) -> tuple[list[ModelSource], list[ModelSource]]:
         """The models of ``model_dir``, and those of ``model_repository``."""
         config = self._config
         own = [] if config.model_dir is None else sources.find(config.model_dir, config.model_name)
@@ -176,9 +176,9 @@ class Repository:
             own = [source.pinned(config.bundle_digest) for source in own]
         return own, [] if config.model_repository is None else sources.find(config.model_repository)
 
-    async def _load(self, source: Source) -> None:
+    async def _load(self, source: ModelSource) -> None:
         try:
-            model = await asyncio.to_thread(Model, source, self._config, self._metrics.of(source.name))
+            model = await asyncio.to_thread(ServedModel, source, self._config, self._metrics.of(source.name))
         except BundleError as error:
             self._reasons[source.name] = str(error)
             raise

@@ -23,7 +23,7 @@ _FIRST_VERSION: Final = "1"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ModelSource:
     """A model on disk.
 
     Attributes:
@@ -40,7 +40,7 @@ class Source:
     digest: str = ""
     defect: str = ""
 
-    def pinned(self, digest: str) -> Source:
+    def pinned(self, digest: str) -> ModelSource:
         """The same, with a defect if it is not the bundle with this digest, or a digest that begins so."""
         if self.defect or (self.digest and self.digest.startswith(digest)):
             return self
@@ -58,7 +58,7 @@ class Source:
         return Bundle.open(self.onnx.parent, digest=self.digest) if self.digest else None
 
 
-def find(directory: Path, name: str | None = None) -> list[Source]:
+def find(directory: Path, name: str | None = None) -> list[ModelSource]:
     """All models of a directory: itself, or its subdirectories, by name.
 
     Args:
@@ -78,18 +78,18 @@ def find(directory: Path, name: str | None = None) -> list[Source]:
     return sorted(models, key=lambda source: source.name)
 
 
-def _open(directory: Path, name: str) -> Source | None:
+def _open(directory: Path, name: str) -> ModelSource | None:
     if (directory / MANIFEST).is_file():
         return _bundle(directory, name)
     if file := _model_file(directory):
-        return Source(name, _FIRST_VERSION, file)
+        return ModelSource(name, _FIRST_VERSION, file)
     versions = {
         int(child.name): file
         for child in directory.glob("*")
         if child.name.isdecimal() and (file := _model_file(child)) is not None
     }
     if versions:
-        return Source(name, str(max(versions)), versions[max(versions)])
+        return ModelSource(name, str(max(versions)), versions[max(versions)])
     return None
 
 
@@ -98,9 +98,9 @@ def _model_file(directory: Path) -> Path | None:
     return next((file for file in (directory / MODEL, directory / MODEL / MODEL) if file.is_file()), None)
 
 
-def _bundle(directory: Path, name: str) -> Source:
+def _bundle(directory: Path, name: str) -> ModelSource:
     try:
         bundle = Bundle.peek(directory)
     except BundleError as error:
-        return Source(name, "", directory / MODEL, defect=str(error))
-    return Source(bundle.wire_name, bundle.version, bundle.model_path, bundle.digest)
+        return ModelSource(name, "", directory / MODEL, defect=str(error))
+    return ModelSource(bundle.wire_name, bundle.version, bundle.model_path, bundle.digest)

@@ -13,7 +13,7 @@ import pytest
 
 from tandem.oip import InferRequest, Tensor, rest, rest_header
 from tandem_predictor.admission import Admission
-from tandem_predictor.app import App
+from tandem_predictor.app import PredictorApp
 
 from .conftest import Models, Parts
 
@@ -156,7 +156,7 @@ async def test_a_client_that_goes_away(parts: Parts) -> None:
     assert parts.admission.inflight == 0
 
 
-async def call(app: App, headers: list[tuple[bytes, bytes]], messages: list[dict[str, Any]]) -> list[Any]:
+async def call(app: PredictorApp, headers: list[tuple[bytes, bytes]], messages: list[dict[str, Any]]) -> list[Any]:
     waiting, sent = iter(messages), []
 
     async def receive() -> dict[str, Any]:
@@ -171,7 +171,7 @@ async def call(app: App, headers: list[tuple[bytes, bytes]], messages: list[dict
 
 
 async def test_more_in_flight_than_allowed(parts: Parts) -> None:
-    app = App(parts.repository, Admission(1, parts.metrics), parts.metrics, 4096)
+    app = PredictorApp(parts.repository, Admission(1, parts.metrics), parts.metrics, 4096)
     arrived, more = asyncio.Event(), asyncio.Event()
 
     async def slow_body() -> AsyncIterator[bytes]:

@@ -24,7 +24,7 @@ from tandem_transformer.v2 import V2
 _PREDICT_PATH = re.compile(r"/v[12]/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[^/:]+))?(?::predict|/infer)")
 
 
-class App:
+class TransformerApp:
     """The ASGI application of one process.
 
     Args:
@@ -98,10 +98,10 @@ def _document(app: FastAPI, service: Service) -> None:
     generated = app.openapi
 
     def documentation() -> dict[str, Any]:
-        from tandem.openapi import openapi
+        from tandem.openapi import build_openapi
 
         bundle = service.bundle
-        described = openapi(bundle.contract, model_name=service.model_name, version=bundle.version)
+        described = build_openapi(bundle.contract, model_name=service.model_name, version=bundle.version)
         own = generated()
         schemas = {**own.get("components", {}).get("schemas", {}), **described["components"]["schemas"]}
         return {

@@ -35,7 +35,7 @@ class Call:
 
     size: int
     deadline: float
-    answer: asyncio.Future[Answer]
+    answer: asyncio.Future[CallAnswer]
     rows: Sequence[Row] | None = None
     columns: Columns | None = None
     decode_s: float = 0.0
@@ -68,7 +68,7 @@ class BatchAnswer:
 
 
 @dataclass(slots=True)
-class Answer:
+class CallAnswer:
     """One call's rows of a batch's answer: from ``start`` up to ``stop``."""
 
     batch: BatchAnswer

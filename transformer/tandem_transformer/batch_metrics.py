@@ -29,7 +29,7 @@ Batch = tuple[BatchAnswer, list[int], list[int], Sequence[ViewColumns], Column]
 """Answer of a batch, rows and index of the traffic of each of its calls, what was looked up, and time of each row."""
 
 
-class Histogram(prometheus_client.Histogram):
+class BulkHistogram(prometheus_client.Histogram):
     """A histogram that takes many observations at once."""
 
     def observe_many(self, values: ArrayLike) -> None:
@@ -56,14 +56,14 @@ class BatchMetrics:
     def __init__(self, registry: CollectorRegistry, bundle: Bundle, own: tuple[str, str]) -> None:
         self._registry = registry
         self._own = own
-        self._rows_per_batch = Histogram(
+        self._rows_per_batch = BulkHistogram(
             "tandem_rows_per_batch",
             "Rows that travelled in one batch.",
             ("model", "version"),
             buckets=_ROWS,
             registry=registry,
         ).labels(*own)
-        stages = Histogram(
+        stages = BulkHistogram(
             "tandem_stage_seconds",
             "Time of one batch in each stage.",
             ("model", "version", "stage"),
@@ -97,7 +97,7 @@ class BatchMetrics:
             {feature.name: nulls.labels(*self._own, use.name, feature.name) for feature in use.view.features}
             for use in views
         ]
-        ages = Histogram(
+        ages = BulkHistogram(
             "tandem_feature_age_seconds",
             "Age of the stored values that were looked up.",
             ("model", "version", "view"),
@@ -106,12 +106,12 @@ class BatchMetrics:
         )
         self._ages = [ages.labels(*self._own, use.name) for use in views]
 
-    def _predictions(self, bundle: Bundle) -> Histogram | None:
+    def _predictions(self, bundle: Bundle) -> BulkHistogram | None:
         """The predictions; None where the contract has no buckets for them."""
         prediction = bundle.contract.prediction
         if not prediction.buckets:
             return None
-        histogram = Histogram(
+        histogram = BulkHistogram(
             "tandem_prediction",
             f"Predictions, {prediction.unit or 'no unit'}.",
             ("model", "version", "traffic"),

@@ -8,7 +8,7 @@ from tandem.errors import (
     DeadlineExceeded,
     RequestError,
 )
-from tandem_transformer.batch import Answer, BatchAnswer, Call
+from tandem_transformer.batch import BatchAnswer, Call, CallAnswer
 
 
 def divide(calls: list[Call], error: Exception) -> list[list[Call]]:
@@ -46,7 +46,7 @@ def resolve(calls: Sequence[Call], batch: BatchAnswer) -> None:
     for call in calls:
         stop = start + call.size
         if not call.answer.done():
-            call.answer.set_result(Answer(batch, start, stop))
+            call.answer.set_result(CallAnswer(batch, start, stop))
         start = stop
 
 

@@ -28,7 +28,7 @@ def _hosts(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ServerSettings):
+class TransformerConfig(ServerSettings):
     """Settings of one transformer.
 
     The bundle must have ``bundle_digest``, or a digest that begins so; empty for any.
@@ -79,17 +79,17 @@ class Config(ServerSettings):
     docs: Annotated[bool, Flag("serve the page /docs and its OpenAPI description; false for neither", boolean)] = True
 
 
-def parse(arguments: Sequence[str] | None = None) -> Config:
+def parse(arguments: Sequence[str] | None = None) -> TransformerConfig:
     """Settings from command-line arguments; ends the process with code 2 and a message if they are invalid."""
     parser = command_line()
     # the help shows the default, not a URL that may have a password
-    parser.set_defaults(store=os.environ.get(STORE_VARIABLE, Config.store))
+    parser.set_defaults(store=os.environ.get(STORE_VARIABLE, TransformerConfig.store))
     values = vars(parser.parse_args(arguments))
     if values["predictor_protocol"] != "inprocess" and not values["predictor_host"]:
         parser.error("--predictor_host is required unless --predictor_protocol is inprocess")
-    return Config(**values, bundle_digest=os.environ.get(DIGEST_VARIABLE, ""))
+    return TransformerConfig(**values, bundle_digest=os.environ.get(DIGEST_VARIABLE, ""))
 
 
 def command_line() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    return parser_of(Config, program="tandem-transformer", description=__doc__)
+    return parser_of(TransformerConfig, program="tandem-transformer", description=__doc__)

@@ -13,7 +13,7 @@ from tandem.oip import encoding
 from tandem.oip.jsonscan import LONG
 from tandem.telemetry import TRAFFIC_HEADER
 from tandem_transformer.batch import Call
-from tandem_transformer.explain import vectors
+from tandem_transformer.explain import describe_vectors
 from tandem_transformer.headers import HeaderList, Headers, explains, media_type, request_id_of, timeout_of
 from tandem_transformer.http_codecs import Codec, Content
 from tandem_transformer.http_responses import HttpResponse, error_reply, log_error, server_timing
@@ -151,7 +151,7 @@ class Exchange:
         """What the model was given for the rows of a call that failed, if the client asks for it and it is known."""
         if self._call is None or self._call.tensors is None or not explains(self._service.config, self._headers):
             return []
-        return vectors(self._service.bundle.signature, self._call.tensors)
+        return describe_vectors(self._service.bundle.signature, self._call.tensors)
 
     def abandon(self) -> None:
         """The client is gone."""

@@ -16,7 +16,7 @@ MAX_VECTORS: Final = 100
 """An error shows the vectors of at most so many rows."""
 
 
-def vector(signature: Signature, tensors: Tensors, row: int) -> dict[str, Any]:
+def describe_vector(signature: Signature, tensors: Tensors, row: int) -> dict[str, Any]:
     """The values that went into the model for one row, by column; JSON has ``"NaN"`` and ``"Infinity"`` as strings.
 
     Args:
@@ -31,10 +31,10 @@ def vector(signature: Signature, tensors: Tensors, row: int) -> dict[str, Any]:
     }
 
 
-def vectors(signature: Signature, tensors: Tensors) -> list[dict[str, Any]]:
+def describe_vectors(signature: Signature, tensors: Tensors) -> list[dict[str, Any]]:
     """The vectors of the rows, the first hundred."""
     rows = len(next(iter(tensors.values())))
-    return [vector(signature, tensors, row) for row in range(min(rows, MAX_VECTORS))]
+    return [describe_vector(signature, tensors, row) for row in range(min(rows, MAX_VECTORS))]
 
 
 def name_causes(error: RequestError, signature: Signature, tensors: Tensors) -> RequestError:

@@ -6,7 +6,7 @@ import itertools
 import secrets
 
 from tandem.errors import MalformedRequest
-from tandem_transformer.config import Config
+from tandem_transformer.config import TransformerConfig
 
 Headers = dict[bytes, bytes]
 """Headers by lower-case name."""
@@ -36,7 +36,7 @@ def request_id_of(headers: Headers) -> bytes:
     return headers.get(b"x-request-id") or b"%s-%x" % (_id_start.encode(), next(_id_numbers))
 
 
-def explains(config: Config, headers: Headers) -> bool:
+def explains(config: TransformerConfig, headers: Headers) -> bool:
     """Whether vectors are asked for and may be shown."""
     return config.explain and headers.get(b"x-explain") == b"vector"
 

@@ -10,7 +10,7 @@ from tandem.errors import MalformedRequest
 from tandem.oip import InferRequest, rest, rest_header
 from tandem.oip.rest import HEADER_LENGTH_KEY
 from tandem.rows import Row
-from tandem_transformer.batch import Answer, Call
+from tandem_transformer.batch import Call, CallAnswer
 from tandem_transformer.headers import HeaderList, Headers, explains, is_number
 from tandem_transformer.http_responses import JSON
 from tandem_transformer.service import Service
@@ -50,7 +50,7 @@ class Codec(Protocol):
         """
         ...
 
-    def write(self, call: Call, answer: Answer, headers: Headers) -> tuple[bytes, HeaderList]:
+    def write(self, call: Call, answer: CallAnswer, headers: Headers) -> tuple[bytes, HeaderList]:
         """Body of the response, and the headers that belong to it."""
         ...
 
@@ -69,7 +69,7 @@ class V1Codec:
         rows = self._v1.decode(body)
         return Content(len(rows), rows=rows)
 
-    def write(self, call: Call, answer: Answer, headers: Headers) -> tuple[bytes, HeaderList]:
+    def write(self, call: Call, answer: CallAnswer, headers: Headers) -> tuple[bytes, HeaderList]:
         """Body and headers of the response."""
         return self._v1.encode(answer, explains(self._service.config, headers)), [JSON]
 
@@ -92,7 +92,7 @@ class V2Codec:
         columns = self._v2.decode(request)
         return Content(len(next(iter(columns.values()))), columns=columns, request=request)
 
-    def write(self, call: Call, answer: Answer, headers: Headers) -> tuple[bytes, HeaderList]:
+    def write(self, call: Call, answer: CallAnswer, headers: Headers) -> tuple[bytes, HeaderList]:
         """Body and headers of the response."""
         assert call.request is not None  # noqa: S101 (read put it there)
         response = rest.encode_response(self._v2.encode(answer, call.request), call.request)

@@ -10,7 +10,7 @@ import msgspec
 
 from tandem.errors import RequestError
 from tandem.telemetry import STAGES
-from tandem_transformer.batch import Answer
+from tandem_transformer.batch import CallAnswer
 from tandem_transformer.headers import HeaderList
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ class HttpResponse(NamedTuple):
     content: bytes
 
 
-def server_timing(answer: Answer, total_s: float) -> bytes:
+def server_timing(answer: CallAnswer, total_s: float) -> bytes:
     """Value of ``Server-Timing`` (W3C): milliseconds of the batch's stages, and of the request as a whole."""
     stages: Sequence[tuple[str, float]] = (*zip(STAGES, answer.batch.stages, strict=True), ("total", total_s))
     return ", ".join(f"{stage};dur={seconds * 1000:.3f}" for stage, seconds in stages).encode()

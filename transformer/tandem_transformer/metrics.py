@@ -23,7 +23,7 @@ from tandem.oip.extensions import Statistics
 from tandem.packed_rows import ViewColumns
 from tandem.telemetry import DECODE, LOOKUP, MODEL_DEPENDENT, ON_DEMAND, POST, PREDICT
 from tandem_transformer.batch import BatchAnswer, Call
-from tandem_transformer.batch_metrics import Batch, BatchMetrics, Histogram
+from tandem_transformer.batch_metrics import Batch, BatchMetrics, BulkHistogram
 from tandem_transformer.traffic import DIRECT, SURPLUS, TRAFFIC, WEIGHTED, outcome_of
 from tandem_transformer.units import Units
 
@@ -57,7 +57,7 @@ class Recorder:
             ("model", "version", "code", "traffic", "outcome"),
             registry=registry,
         )
-        self._request_seconds = Histogram(
+        self._request_seconds = BulkHistogram(
             "tandem_request_seconds",
             "From a request's arrival to its answer.",
             ("model", "version", "traffic", "outcome"),

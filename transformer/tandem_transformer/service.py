@@ -27,10 +27,10 @@ from tandem_transformer.backends import Backends
 from tandem_transformer.batch import BatchAnswer, Call, merge
 from tandem_transformer.call_results import count_from, divide, expire, fail, resolve
 from tandem_transformer.coalescer import Coalescer
-from tandem_transformer.config import Config
+from tandem_transformer.config import TransformerConfig
 from tandem_transformer.explain import name_causes
 from tandem_transformer.metrics import Recorder
-from tandem_transformer.predictors import Predictor
+from tandem_transformer.predictors import PredictorClient
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,12 @@ class Service:
     """
 
     def __init__(
-        self, bundle: Bundle, store: OnlineStore, predictor: Predictor, config: Config, recorder: Recorder
+        self,
+        bundle: Bundle,
+        store: OnlineStore,
+        predictor: PredictorClient,
+        config: TransformerConfig,
+        recorder: Recorder,
     ) -> None:
         self.bundle = bundle
         self.config = config

@@ -13,8 +13,8 @@ from tandem.oip import jsonscan
 from tandem.oip.jsontext import check_keys, not_json, refuse_repeated_keys
 from tandem.rows import Row, RowReader
 from tandem.signature import Signature
-from tandem_transformer.batch import Answer
-from tandem_transformer.explain import vector
+from tandem_transformer.batch import CallAnswer
+from tandem_transformer.explain import describe_vector
 
 _encode = msgspec.json.Encoder().encode
 
@@ -128,7 +128,7 @@ class V1:
         check_keys(body, 1 + self._reader.given(rows))
         return rows
 
-    def encode(self, answer: Answer, explain: bool) -> bytes:
+    def encode(self, answer: CallAnswer, explain: bool) -> bytes:
         """Body of an answer.
 
         Args:
@@ -145,7 +145,7 @@ class V1:
             predictions[row]["degraded"] = reasons
         if explain:
             for row, prediction in enumerate(predictions, start):
-                prediction["vector"] = vector(self._signature, answer.batch.tensors, row)
+                prediction["vector"] = describe_vector(self._signature, answer.batch.tensors, row)
         return b'{"predictions":' + _encode(predictions) + self._end
 
     def _decode_slowly(self, body: bytes, error: Exception) -> list[Row]:

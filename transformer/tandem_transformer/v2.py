@@ -17,7 +17,7 @@ from tandem.fields import Field
 from tandem.oip import InferRequest, InferResponse, Tensor
 from tandem.oip.extensions import model_config
 from tandem.rows import json_values
-from tandem_transformer.batch import Answer
+from tandem_transformer.batch import CallAnswer
 
 
 class V2:
@@ -77,7 +77,7 @@ class V2:
         check_columns(self._contract, columns)
         return columns
 
-    def encode(self, answer: Answer, request: InferRequest) -> InferResponse:
+    def encode(self, answer: CallAnswer, request: InferRequest) -> InferResponse:
         """Answer to a request: the outputs it asks for, or all; and ``degraded`` if asked for or not empty."""
         requested = [output.name for output in request.outputs]
         outputs = [

@@ -16,7 +16,7 @@ from tandem.oip import rest, rest_header
 from tandem.oip.jsonscan import LONG
 from tandem.rows import Row
 from tandem_transformer import v1
-from tandem_transformer.app import App
+from tandem_transformer.app import TransformerApp
 
 from . import ask
 from .client import Client
@@ -106,7 +106,7 @@ async def test_vectors_are_not_shown_unless_the_server_allows_it(client: Client)
 
 async def test_vectors(bundle: Bundle) -> None:
     service = make_service(bundle, explain=True)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         asked = await client.predict(good_row(), x_explain="vector")
         assert list(asked.json()["predictions"][0]["vector"]) == list(bundle.signature.inputs[0].columns)
         for headers in ({}, {"x_explain": "no"}):
@@ -202,7 +202,7 @@ async def test_a_body_in_pieces(client: Client) -> None:
 
 async def test_a_body_that_is_too_long(bundle: Bundle) -> None:
     service = make_service(bundle, max_body_bytes=1000)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         fitting = json.dumps({"instances": [good_row()]}).encode().ljust(1000)
         assert (await client.post(V1, content=fitting)).status_code == 200
         assert (await client.post(V1, content=chunks(fitting[:500], fitting[500:]))).status_code == 200
@@ -216,7 +216,7 @@ async def test_more_requests_at_once_than_allowed(bundle: Bundle) -> None:
     import asyncio
 
     service = make_service(bundle, workers=2)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         service.recorder.inflight = 2  # two are being answered
         refused = await client.predict(good_row())
         assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
@@ -271,7 +271,7 @@ async def test_faults_of_the_model_package(client: Client) -> None:
 
 async def test_an_error_shows_the_vectors_if_asked_and_names_columns_that_are_not_finite(bundle: Bundle) -> None:
     service = make_service(bundle, explain=True)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         asked = (await client.predict(good_row(), good_row(depot_id=STANDING_DEPOT), x_explain="vector")).json()
         alone = (await client.predict(good_row(depot_id=STANDING_DEPOT))).json()
         others = (await client.predict(good_row(postcode="none"), x_explain="vector")).json()
@@ -325,7 +325,7 @@ async def test_a_body_that_takes_too_long_to_read_is_refused_in_time(
     read_on = threading.Event()
     monkeypatch.setattr(v1.V1, "decode", lambda self, body: read_on.wait() and [])
     service = make_service(bundle, request_timeout_ms=20)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         reply = await client.predict(*[good_row()] * 500)
         read_on.set()
     await service.close()

@@ -7,7 +7,7 @@ import pytest
 from tandem import Bundle
 from tandem.errors import Unavailable
 from tandem.inputs import Tensors
-from tandem_transformer.app import App
+from tandem_transformer.app import TransformerApp
 from tandem_transformer.config import parse
 from tandem_transformer.predictors.inprocess import InProcessPredictor
 
@@ -45,7 +45,7 @@ async def test_a_pair_that_is_not_right_says_why(
     predictor: type[InProcessPredictor], status: int, code: str, says: str, bundle: Bundle
 ) -> None:
     service = make_service(bundle, predictor=predictor(bundle))
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         reply = await client.get("/tandem/verification")
     assert (reply.status_code, reply.json()["code"]) == (status, code)
     assert says in reply.json()["error"]

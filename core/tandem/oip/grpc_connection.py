@@ -23,7 +23,7 @@ from tandem.oip.grpc_calls import Calls
 from tandem.oip.grpc_dispatch import Dispatcher
 from tandem.oip.grpc_methods import Method, StreamHandler
 from tandem.oip.http2_connection import Http2Connection
-from tandem.oip.http2_stream import Stream
+from tandem.oip.http2_stream import Http2Stream
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class ServingConnection(Http2Connection):
         """Whether a stream has not been opened yet."""
         return number > self._calls.last or number % 2 == 0
 
-    def opened(self, number: int, headers: dict[str, str], size: int) -> Stream | None:
+    def opened(self, number: int, headers: dict[str, str], size: int) -> Http2Stream | None:
         """A new call, or the client's trailers of one under way."""
         cost = headers_cost(size) if size > FREE_HEADERS else 0
         if cost:
@@ -192,20 +192,20 @@ class ServingConnection(Http2Connection):
         elif (stream := self.opened(number, {}, size)) is not None:
             self._calls.reject(stream, grpc_headers.LONG_HEADERS)
 
-    def violated(self, stream: Stream, code: int) -> None:
+    def violated(self, stream: Http2Stream, code: int) -> None:
         """Give up one stream."""
         self._calls.reset(stream, code)
         self.spend(RESET_COST)
 
-    def grown(self, stream: Stream) -> None:
+    def grown(self, stream: Http2Stream) -> None:
         """A request is on its way."""
         self._dispatcher.grown(stream)
 
-    def finished(self, stream: Stream) -> None:
+    def finished(self, stream: Http2Stream) -> None:
         """A request is complete."""
         self._dispatcher.finished(stream)
 
-    def progressed(self, stream: Stream) -> None:
+    def progressed(self, stream: Http2Stream) -> None:
         """The client takes some more of an answer."""
         self._calls.progressed(stream)
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from tandem.bundle import Bundle
 from tandem.inputs import Tensors
-from tandem_transformer.config import Config
+from tandem_transformer.config import TransformerConfig
 
 if TYPE_CHECKING:
     from tandem_transformer.predictors.resolution import Resolution
 
 
-class Predictor(Protocol):
+class PredictorClient(Protocol):
     """What turns a batch of vectors into the model's output tensors."""
 
     async def infer(self, tensors: Tensors) -> Tensors:
@@ -35,11 +35,11 @@ class Predictor(Protocol):
 
 def connect(
     bundle: Bundle,
-    config: Config,
+    config: TransformerConfig,
     *,
     resolution: Resolution | None = None,
     counted: Callable[[int], object] = lambda _: None,
-) -> Predictor:
+) -> PredictorClient:
     """The predictor that the configuration names.
 
     Args:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tandem.errors import Internal, Unavailable
 from tandem.inputs import Tensors
-from tandem_transformer.predictors import Predictor
+from tandem_transformer.predictors import PredictorClient
 from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.resolution import Resolution
 
@@ -24,7 +24,7 @@ SUSPICION_S = 10.0
 @dataclass(slots=True, eq=False)
 class _Endpoint:
     address: Address
-    predictor: Predictor
+    predictor: PredictorClient
     outstanding: int = 0
     turn: int = 0
     out_until: float = float("-inf")
@@ -46,7 +46,7 @@ class Endpoints:
 
     def __init__(
         self,
-        connect: Callable[[Address], Predictor],
+        connect: Callable[[Address], PredictorClient],
         resolution: Resolution,
         *,
         counted: Callable[[int], object] = lambda _: None,

@@ -26,11 +26,11 @@ DEFAULT_TOLERANCES = {
 }
 
 
-def check_outputs(found: Tensors, expected: Tensors, tolerance: Tolerance) -> None:
+def check_outputs(outputs: Tensors, expected: Tensors, tolerance: Tolerance) -> None:
     """Compare output tensors with those of the training framework.
 
     Args:
-        found: Output tensors of the serving runtime.
+        outputs: Output tensors of the serving runtime.
         expected: The golden outputs; tensors without one are not compared.
         tolerance: How far numbers may be apart; everything else must be equal.
 
@@ -38,37 +38,32 @@ def check_outputs(found: Tensors, expected: Tensors, tolerance: Tolerance) -> No
         BundleError: naming the tensor, the row and both values where they are furthest apart.
     """
     for name, reference in expected.items():
-        if found[name].size != reference.size:
-            raise BundleError(f"golden replay: output {name!r} has shape {found[name].shape}, not {reference.shape}")
-        actual = found[name].reshape(reference.shape)
+        if outputs[name].size != reference.size:
+            raise BundleError(f"golden replay: output {name!r} has shape {outputs[name].shape}, not {reference.shape}")
+        actual = outputs[name].reshape(reference.shape)
         row = worst_row(actual, reference, tolerance)
         if row is not None:
-            allowed = (
-                f"; allowed are rtol {tolerance.rtol:g} and atol {tolerance.atol:g}"
-                if reference.dtype.kind == "f"
-                else ""
-            )
-            raise BundleError(
-                f"golden replay: row {row} of output {name!r} is {actual[row]}, training says {reference[row]}{allowed}"
-            )
+            limits = f"; allowed are rtol {tolerance.rtol:g} and atol {tolerance.atol:g}"
+            values = f"is {actual[row]}, training says {reference[row]}{limits if reference.dtype.kind == 'f' else ''}"
+            raise BundleError(f"golden replay: row {row} of output {name!r} {values}")
 
 
-def worst_row(found: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance) -> int | None:
+def worst_row(actual: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance) -> int | None:
     """The row that is furthest out of tolerance; None if all rows are within it.
 
     Args:
-        found: A tensor of the shape of ``expected``.
+        actual: A tensor of the shape of ``expected``.
         expected: What it should be, rows along the first axis.
         tolerance: How far numbers may be apart; everything else must be equal, and NaN is equal to NaN.
     """
-    if found.shape != expected.shape:
+    if actual.shape != expected.shape:
         return 0
     if expected.dtype.kind != "f":
-        wrong = np.flatnonzero((found != expected).reshape(len(expected), -1).any(axis=1))
+        wrong = np.flatnonzero((actual != expected).reshape(len(expected), -1).any(axis=1))
         return int(wrong[0]) if len(wrong) else None
     with np.errstate(invalid="ignore"):
-        excess = np.abs(found - expected) - (tolerance.atol + tolerance.rtol * np.abs(expected))
-    same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+        excess = np.abs(actual - expected) - (tolerance.atol + tolerance.rtol * np.abs(expected))
+    same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     excess = np.where(same, -np.inf, np.where(np.isnan(excess), np.inf, excess))
     if excess.max(initial=-np.inf) <= 0:
         return None

@@ -61,10 +61,16 @@ def example_value(name: str, field: Field) -> Any:
             return "2026-05-01T08:00:00Z"
     if field.length is not None:
         return [example_value(name, field.number)] * field.length
+    value = _middle(field)
+    return int(value) if field.type == "int64" else float(value)
+
+
+def _middle(field: Field) -> float:
+    """The middle of a field's range; one away from its end where it has only one, and 1 where it has none."""
     lower = field.gt if field.ge is None else field.ge
     upper = field.lt if field.le is None else field.le
-    if lower is None or upper is None:
-        value: float = 1 if lower is None and upper is None else (lower or 0) + 1 if upper is None else upper - 1
-    else:
-        value = lower + (upper - lower) / 2
-    return int(value) if field.type == "int64" else float(value)
+    if lower is not None and upper is not None:
+        return lower + (upper - lower) / 2
+    if lower is not None:
+        return lower + 1
+    return 1 if upper is None else upper - 1

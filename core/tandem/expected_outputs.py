@@ -30,18 +30,25 @@ def as_outputs(
     """
     outputs = expected if isinstance(expected, Mapping) else {prediction_tensor: expected}
     specs = {spec.name: spec for spec in signature.outputs}
+    _check_names(outputs, specs, prediction_tensor, readers or {})
+    return {name: _as_output(specs[name], values, rows) for name, values in outputs.items()}
+
+
+def _check_names(
+    outputs: Mapping[str, Any], specs: Mapping[str, TensorSpec], prediction_tensor: str, readers: Mapping[str, str]
+) -> None:
+    """Refuse outputs that the model does not have, and the lack of those that are read."""
     if strange := outputs.keys() - specs.keys():
         raise DefinitionError(
             f"expected: the model has no output {', '.join(sorted(strange))}; it has {', '.join(specs)}"
         )
     if prediction_tensor not in outputs:
         raise DefinitionError(f"expected: the values of output {prediction_tensor!r} are missing")
-    for name, step in (readers or {}).items():
+    for name, step in readers.items():
         if name not in outputs:
             raise DefinitionError(
                 f"expected: the values of output {name!r} are missing, which {step} reads; give a dict by output"
             )
-    return {name: _as_output(specs[name], values, rows) for name, values in outputs.items()}
 
 
 def _as_output(spec: TensorSpec, values: Any, rows: int) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -146,15 +146,19 @@ def _model_files(onnx: bytes | Path | str, scratch: Path) -> dict[str, Path]:
         names = external_files(path)
     except OSError as error:
         raise DefinitionError(f"onnx: {path}: {error.strerror}") from error
+    _check_weight_names(path, names)
+    if missing := missing_files(path):
+        raise DefinitionError(f"{path} keeps weights in {', '.join(missing)}, which is not beside it")
+    return {MODEL: path, **{name: path.parent / name for name in names}}
+
+
+def _check_weight_names(path: Path, names: Iterable[str]) -> None:
     for name in names:
         if not is_file_name(name) or name in (MODEL, GOLDEN, MANIFEST) or name.endswith(".whl"):
             raise DefinitionError(
                 f"{path} keeps weights in {name!r}, which cannot be the name of a file in a bundle; save it with "
                 'onnx.save_model(…, save_as_external_data=True, location="model.onnx.data")'
             )
-    if missing := missing_files(path):
-        raise DefinitionError(f"{path} keeps weights in {', '.join(missing)}, which is not beside it")
-    return {MODEL: path, **{name: path.parent / name for name in names}}
 
 
 def _as_outputs(pipeline: Pipeline, expected: ArrayLike | Mapping[str, ArrayLike], rows: int) -> Tensors:

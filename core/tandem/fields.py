@@ -93,6 +93,14 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
             )
         if isinstance(self.default, list):
             msgspec.structs.force_setattr(self, "default", tuple(self.default))
+        self._check_bounds()
+        if self.enum is not None:
+            # lists read better in a model package; tuples keep the field hashable
+            msgspec.structs.force_setattr(self, "enum", tuple(self.enum))
+            self._check_enum(tuple(self.enum))
+        self._check_default()
+
+    def _check_bounds(self) -> None:
         if self.bounds and self.scalar not in ("float64", "int64"):
             raise DefinitionError(f"a {self.type} has no range; {', '.join(self.bounds)} must go")
         for rule, bound in self.bounds.items():
@@ -100,24 +108,25 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
                 raise DefinitionError(f"{rule}={bound!r} is no bound of a {self.type}")
         if {"ge", "gt"} <= self.bounds.keys() or {"le", "lt"} <= self.bounds.keys():
             raise DefinitionError("give one lower and one upper bound at most")
-        if self.enum is not None:
-            if self.type not in ("string", "int64"):
-                raise DefinitionError(f"enum is for string and int64, not {self.type}")
-            # lists read better in a model package; tuples keep the field hashable
-            msgspec.structs.force_setattr(self, "enum", tuple(self.enum))
-            if not self.enum:
-                raise DefinitionError("enum must list at least one value")
-            for value in self.enum:
-                if broken := self.broken_rule(value):
-                    raise DefinitionError(f"enum value {value!r} {broken}")
+
+    def _check_enum(self, values: tuple[str | int, ...]) -> None:
+        if self.type not in ("string", "int64"):
+            raise DefinitionError(f"enum is for string and int64, not {self.type}")
+        if not values:
+            raise DefinitionError("enum must list at least one value")
+        for value in values:
+            if rule := self.broken_rule(value):
+                raise DefinitionError(f"enum value {value!r} {rule}")
+
+    def _check_default(self) -> None:
         if self.optional and self.default is None and self.scalar not in ("float64", "timestamp"):
             raise DefinitionError(
                 f"an optional {self.type} needs a default: it has no value that stands for 'not given'"
             )
         if isinstance(self.default, datetime):
             raise DefinitionError("write a default timestamp in RFC 3339, as a string")
-        if self.default is not None and (broken := self.broken_rule(self.default)):
-            raise DefinitionError(f"default {self.default!r} {broken}")
+        if self.default is not None and (rule := self.broken_rule(self.default)):
+            raise DefinitionError(f"default {self.default!r} {rule}")
 
     @property
     def bounds(self) -> dict[str, float | int]:

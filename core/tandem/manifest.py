@@ -81,6 +81,12 @@ def read_manifest(text: bytes) -> Manifest:
         manifest = msgspec.json.decode(text, type=Manifest)
     except (msgspec.ValidationError, TypeError, DefinitionError) as error:
         raise BundleError(f"{MANIFEST}: {error}") from None
+    _check(manifest)
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    """Refuse a manifest whose parts contradict each other."""
     missing = {MODEL, GOLDEN} - manifest.files.keys()
     if missing or not any(map(is_wheel, manifest.files)):
         raise BundleError(f"{MANIFEST} lists no {', '.join(sorted(missing)) or 'wheel'}")
@@ -91,8 +97,7 @@ def read_manifest(text: bytes) -> Manifest:
     if manifest.name != manifest.contract.model:
         raise BundleError(f"{MANIFEST} is of {manifest.name!r}, its contract of {manifest.contract.model!r}")
     if manifest.signature.hash != manifest.signature_hash:
-        raise BundleError(f"{MANIFEST}: the signature has not the hash that is stated")
-    return manifest
+        raise BundleError(f"{MANIFEST}: the signature does not have the stated hash")
 
 
 def is_wheel(name: str) -> bool:

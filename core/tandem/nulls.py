@@ -31,22 +31,10 @@ def drop_nulls(values: Any) -> tuple[Any, Column | None]:
 
 def _split(values: Any) -> tuple[Any, Column | None]:
     """The same by what each library says; NaN and NaT may be left."""
-    if hasattr(values, "is_null"):  # Arrow; polars
-        if str(getattr(values, "type", "")) == "string_view":
-            # of polars; Arrow cannot leave nulls out of it
-            values = values.cast("string")
-        drop = values.drop_null if hasattr(values, "drop_null") else values.drop_nulls
-        null = np.array(values.is_null())
-        present = np.asarray(drop())
-        if present.dtype.kind == "U":
-            # polars gives texts of fixed width, which lose a NUL at their end
-            present = _array_of(drop().to_list())
-        return present, null if null.any() else None
-    if hasattr(values, "isna"):  # pandas
-        if getattr(values.dtype, "tz", None) is not None:
-            values = values.dt.tz_convert("UTC").dt.tz_localize(None)
-        null = np.array(values.isna())
-        return np.asarray(values.dropna()), null if null.any() else None
+    if hasattr(values, "is_null"):
+        return _split_arrow(values)
+    if hasattr(values, "isna"):
+        return _split_pandas(values)
     if isinstance(values, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(values)
         null = mask if mask.ndim == 1 else np.any(mask, axis=1)
@@ -59,6 +47,27 @@ def _split(values: Any) -> tuple[Any, Column | None]:
         return array, None
     null = np.array([is_null(value) for value in objects], bool)
     return (array[~null], null) if null.any() else (array, None)
+
+
+def _split_arrow(values: Any) -> tuple[Any, Column | None]:
+    """The same for Arrow and polars."""
+    if str(getattr(values, "type", "")) == "string_view":
+        # of polars; Arrow cannot leave nulls out of it
+        values = values.cast("string")
+    drop = values.drop_null if hasattr(values, "drop_null") else values.drop_nulls
+    null = np.array(values.is_null())
+    present = np.asarray(drop())
+    if present.dtype.kind == "U":
+        # polars gives texts of fixed width, which lose a NUL at their end
+        present = _array_of(drop().to_list())
+    return present, null if null.any() else None
+
+
+def _split_pandas(values: Any) -> tuple[Any, Column | None]:
+    if getattr(values.dtype, "tz", None) is not None:
+        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+    null = np.array(values.isna())
+    return np.asarray(values.dropna()), null if null.any() else None
 
 
 def _array_of(values: Any) -> Any:

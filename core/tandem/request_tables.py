@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from tandem.column_rules import MAX_VIOLATIONS, check_columns
@@ -21,14 +24,7 @@ def read_rows(contract: Contract, table: Table) -> Columns:
     """
     columns = columns_of(table)
     rows = len(next(iter(columns.values())))
-    violations = [Violation(None, str(name), "unknown field") for name in columns if name not in contract.inputs]
-    violations += [
-        Violation(None, name, "is required")
-        for name, field in contract.inputs.items()
-        if field.required and name not in columns
-    ]
-    if not rows:
-        violations.append(Violation(None, "rows", "must have at least one row"))
+    violations = _shape_violations(contract, columns, rows)
     request: Columns = {name: field.filling(rows) for name, field in contract.inputs.items() if not field.required}
     for name, field in contract.inputs.items():
         if name not in columns:
@@ -46,3 +42,16 @@ def read_rows(contract: Contract, table: Table) -> Columns:
         raise ContractViolation(violations[:MAX_VIOLATIONS])
     check_columns(contract, request)
     return request
+
+
+def _shape_violations(contract: Contract, columns: Mapping[str, Any], rows: int) -> list[Violation]:
+    """Fields that the table has and the contract does not, required fields that it lacks, and the lack of rows."""
+    violations = [Violation(None, str(name), "unknown field") for name in columns if name not in contract.inputs]
+    violations += [
+        Violation(None, name, "is required")
+        for name, field in contract.inputs.items()
+        if field.required and name not in columns
+    ]
+    if not rows:
+        violations.append(Violation(None, "rows", "must have at least one row"))
+    return violations

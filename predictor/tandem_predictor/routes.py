@@ -105,36 +105,49 @@ def build_routes(repository: Repository, metrics: PredictorMetrics) -> Starlette
         repository: The models.
         metrics: Metrics.
     """
-    at = _Endpoints(repository, metrics)
-    model = "/v2/models/{name}"
-    managing = [
-        Route("/v2/repository/index", at.index, methods=["POST"]),
-        Route("/v2/repository/models/{name}/load", at.load, methods=["POST"]),
-        Route("/v2/repository/models/{name}/unload", at.unload, methods=["POST"]),
-    ]
+    endpoints = _Endpoints(repository, metrics)
+    managing = _managing_routes(endpoints) if repository.managed else []
     app = Starlette(
-        routes=[
-            Route("/v2", at.server),
-            Route("/v2/health/live", at.live),
-            Route("/v2/health/ready", at.ready),
-            Route("/v2/models/stats", at.statistics),
-            Route(model, at.model),
-            Route(f"{model}/config", at.config),
-            Route(f"{model}/stats", at.statistics),
-            Route(f"{model}/versions/{{version}}/config", at.config),
-            Route(f"{model}/versions/{{version}}/stats", at.statistics),
-            Route(f"{model}/ready", at.model_ready),
-            Route(f"{model}/versions/{{version}}", at.model),
-            Route(f"{model}/versions/{{version}}/ready", at.model_ready),
-            *(managing if repository.managed else ()),
-            Route("/metrics", at.metrics),
-        ],
+        routes=[*_server_routes(endpoints), *_model_routes(endpoints), *managing],
         middleware=[Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=1)],
         exception_handlers={RequestError: _refuse, 404: _no_route, 405: _no_method, Exception: _unexpected},
     )
     # a redirect would lead to whatever host the client names
     app.router.redirect_slashes = False
     return app
+
+
+def _server_routes(endpoints: _Endpoints) -> list[Route]:
+    return [
+        Route("/v2", endpoints.server),
+        Route("/v2/health/live", endpoints.live),
+        Route("/v2/health/ready", endpoints.ready),
+        Route("/metrics", endpoints.metrics),
+    ]
+
+
+def _model_routes(endpoints: _Endpoints) -> list[Route]:
+    model = "/v2/models/{name}"
+    return [
+        # ahead of the next, which takes any name
+        Route("/v2/models/stats", endpoints.statistics),
+        Route(model, endpoints.model),
+        Route(f"{model}/config", endpoints.config),
+        Route(f"{model}/stats", endpoints.statistics),
+        Route(f"{model}/versions/{{version}}/config", endpoints.config),
+        Route(f"{model}/versions/{{version}}/stats", endpoints.statistics),
+        Route(f"{model}/ready", endpoints.model_ready),
+        Route(f"{model}/versions/{{version}}", endpoints.model),
+        Route(f"{model}/versions/{{version}}/ready", endpoints.model_ready),
+    ]
+
+
+def _managing_routes(endpoints: _Endpoints) -> list[Route]:
+    return [
+        Route("/v2/repository/index", endpoints.index, methods=["POST"]),
+        Route("/v2/repository/models/{name}/load", endpoints.load, methods=["POST"]),
+        Route("/v2/repository/models/{name}/unload", endpoints.unload, methods=["POST"]),
+    ]
 
 
 def _target(request: Request) -> dict[str, str]:

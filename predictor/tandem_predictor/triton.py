@@ -88,8 +88,7 @@ def _wire(array: Array) -> bytes:
     return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; returns the exit code."""
+def _command_line() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tandem_predictor.triton", description="A bundle as a Triton model repository"
     )
@@ -102,7 +101,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--tensorrt", action="store_true")
     parser.add_argument("--no_warmup", dest="warmup", action="store_false")
-    values = vars(parser.parse_args(argv))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    values = vars(_command_line().parse_args(argv))
     path, out = values.pop("bundle"), values.pop("out")
     try:
         settings = TritonSettings(**values | {"preferred_batch_sizes": tuple(values["preferred_batch_sizes"])})

@@ -47,18 +47,7 @@ def add_model_routes(app: FastAPI, service: Service, v2: V2) -> None:
         check_model(service, model, None)
         return {"name": name, "ready": service.ready}
 
-    @app.get("/v2/models/stats", tags=["metadata"])
-    @app.get("/v2/models/{model}/stats", tags=["metadata"])
-    @app.get("/v2/models/{model}/versions/{version}/stats", tags=["metadata"])
-    async def statistics(model: str | None = None, version: str | None = None) -> dict[str, Any]:
-        check_model(service, name if model is None else model, version)
-        return {"model_stats": [service.recorder.statistics().as_dict(name, service.bundle.version)]}
-
-    @app.get("/v2/models/{model}/config", tags=["metadata"])
-    @app.get("/v2/models/{model}/versions/{version}/config", tags=["metadata"])
-    async def configuration(model: str, version: str | None = None) -> dict[str, Any]:
-        check_model(service, model, version)
-        return v2.configuration()
+    _add_extension_routes(app, service, v2)
 
     @app.get("/v2/models/{model}", tags=["metadata"])
     @app.get("/v2/models/{model}/versions/{version}", tags=["metadata"])
@@ -73,12 +62,30 @@ def add_model_routes(app: FastAPI, service: Service, v2: V2) -> None:
         return JSONResponse({"name": name, "ready": service.ready}, 200 if service.ready else 503)
 
 
+def _add_extension_routes(app: FastAPI, service: Service, v2: V2) -> None:
+    """Statistics and configuration of the model, of Triton's extensions."""
+    name = service.model_name
+
+    @app.get("/v2/models/stats", tags=["metadata"])
+    @app.get("/v2/models/{model}/stats", tags=["metadata"])
+    @app.get("/v2/models/{model}/versions/{version}/stats", tags=["metadata"])
+    async def statistics(model: str | None = None, version: str | None = None) -> dict[str, Any]:
+        check_model(service, name if model is None else model, version)
+        return {"model_stats": [service.recorder.statistics().as_dict(name, service.bundle.version)]}
+
+    @app.get("/v2/models/{model}/config", tags=["metadata"])
+    @app.get("/v2/models/{model}/versions/{version}/config", tags=["metadata"])
+    async def configuration(model: str, version: str | None = None) -> dict[str, Any]:
+        check_model(service, model, version)
+        return v2.configuration()
+
+
 def add_own_routes(app: FastAPI, service: Service) -> None:
     """Routes of no protocol: what a rollout verifies a version by, metrics, and the page of documentation."""
     bundle = service.bundle
 
     @app.get("/tandem/verification", include_in_schema=False)
-    async def proof(provider: str = "CPUExecutionProvider") -> Response:
+    async def verification(provider: str = "CPUExecutionProvider") -> Response:
         described = {
             "name": bundle.name,
             "version": bundle.version,
@@ -93,11 +100,15 @@ def add_own_routes(app: FastAPI, service: Service) -> None:
         return Response(service.recorder.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     if service.config.docs:
-        page = (files("tandem_transformer") / "docs.html").read_bytes()
+        _add_docs_page(app)
 
-        @app.get("/docs", include_in_schema=False)
-        async def docs() -> Response:
-            return Response(page, media_type="text/html", headers={"content-security-policy": _DOCS_POLICY})
+
+def _add_docs_page(app: FastAPI) -> None:
+    page = (files("tandem_transformer") / "docs.html").read_bytes()
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(page, media_type="text/html", headers={"content-security-policy": _DOCS_POLICY})
 
 
 def check_model(service: Service, model: str, version: str | None) -> None:

@@ -39,6 +39,7 @@ def check_answer(name: str, values: Column, type_: FieldType) -> Column:
         column = as_answer_column(values, type_)
     except (TypeError, ValueError) as error:
         raise Internal(f"{name} must be of type {type_}: {error}", code="transform_failed") from error
+    # count_nonzero is faster than all() on short columns
     if type_ == "float64" and np.count_nonzero(np.isfinite(column)) < len(column):
         rows = np.flatnonzero(~np.isfinite(column)).tolist()
         more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""

@@ -60,7 +60,7 @@ def open_table(table: TableSource) -> dataset.Dataset:
     """The table as an Arrow dataset.
 
     Raises:
-        DefinitionError: if it is no table, or cannot be read.
+        DefinitionError: if it is not a table, or cannot be read.
     """
     if isinstance(table, dataset.Dataset):
         return table
@@ -70,7 +70,7 @@ def open_table(table: TableSource) -> dataset.Dataset:
         except (OSError, pa.ArrowException) as error:
             raise DefinitionError(f"cannot be read as Parquet: {error}") from error
     if not is_table(table):
-        raise DefinitionError(f"{type(table).__name__} is no table")
+        raise DefinitionError(f"{type(table).__name__} is not a table")
     try:
         return dataset.dataset(_arrow(table))
     except (pa.ArrowException, TypeError, ValueError) as error:

@@ -37,6 +37,7 @@ class Assembly:
             Internal: ``transform_failed`` if a column has another width than the signature.
         """
         if self.is_float:
+            # the cast shows an overflow as an infinity: one check of the result replaces one of each column
             tensor = self._fill(columns)
             if np.count_nonzero(np.isinf(tensor)):
                 self._check(columns)
@@ -62,6 +63,7 @@ class Assembly:
         if len(self.tensor.shape) == 1:
             return np.ascontiguousarray(first, dtype=self.dtype)
         plain = [columns[source] for source in self.plain]
+        # one call of NumPy for all columns, where each is a plain one: faster than a loop over a tensor
         if plain and all(column.ndim == 1 for column in plain):
             return np.ascontiguousarray(np.array(plain, self.dtype).T)
         tensor = np.empty((len(first), len(self.tensor.columns)), self.dtype)

@@ -34,7 +34,7 @@ def bind(
         names = tuple(part for column in columns for part in column_names(column, widths[column]))
         bound.append(_fill(tensors.pop(tensor_name), names))
     if tensors:
-        raise DefinitionError(f"nothing is given to input {', '.join(map(repr, tensors))} of the ONNX model")
+        raise DefinitionError(f"no column goes into input {', '.join(map(repr, tensors))} of the ONNX model")
     prediction_tensor(model, outputs)
     return Signature(tuple(bound), tuple(outputs))
 

@@ -61,7 +61,7 @@ class Bundle:
             digest: The digest that it must have, or its beginning.
 
         Raises:
-            BundleError: if it is no bundle, or incomplete, damaged, or another one than asked for.
+            BundleError: if it is not a bundle, or incomplete, damaged, or another one than asked for.
         """
         bundle = cls.peek(path)
         if digest is not None and not bundle.digest.startswith(digest):
@@ -81,14 +81,14 @@ class Bundle:
             path: The directory.
 
         Raises:
-            BundleError: if it is no bundle.
+            BundleError: if it is not a bundle.
         """
         directory = Path(path)
         try:
             with (directory / MANIFEST).open("rb") as stream:
                 text = stream.read(_MAX_MANIFEST_BYTES + 1)
         except OSError as error:
-            raise BundleError(f"{directory} is no bundle: {MANIFEST}: {error.strerror}") from error
+            raise BundleError(f"{directory} is not a bundle: {MANIFEST}: {error.strerror}") from error
         if len(text) > _MAX_MANIFEST_BYTES:
             raise BundleError(f"{directory}: {MANIFEST} is larger than {_MAX_MANIFEST_BYTES} bytes")
         return cls(directory, read_manifest(text), hashlib.sha256(text).hexdigest())

@@ -1,4 +1,4 @@
-"""What `tandem check` finds out about a model package before anything is trained or served."""
+"""The checks of `tandem check` on a model package, before anything is trained or served."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: What was looked at: ``package``, ``contract``, ``signature``, the name of a transform or of a field.
+        name: What was checked: ``package``, ``contract``, ``signature``, the name of a transform or of a field.
         status: A package with a finding that is ``failed`` must not be trained or served.
-        message: What was found, in words.
+        message: The result, in words.
     """
 
     name: str
@@ -49,11 +49,11 @@ class Finding:
 
 
 def check(package: ModelPackage, *, against: Bundle | None = None, seed: int = 0) -> list[Finding]:
-    """Look at a model package from all sides.
+    """Check a model package.
 
     Args:
         package: The package.
-        against: The version that is served at present, whose clients must notice nothing.
+        against: The version that is served at present, whose clients must not be affected.
         seed: Of the random rows.
 
     Returns:
@@ -76,7 +76,7 @@ def check_model(
     postprocess_state: Mapping[str, State] | None = None,
     seed: int = 0,
 ) -> list[Finding]:
-    """Look at a model that is imported already; see :func:`check`.
+    """Check a model that is imported already; see :func:`check`.
 
     Args:
         model: The model.
@@ -110,7 +110,7 @@ def _check_contract(model: Model, rng: np.random.Generator) -> Finding:
 
 
 def _unused(model: Model) -> Iterator[Finding]:
-    """Warnings about what is asked for or looked up in vain."""
+    """Warnings about fields and features that nothing reads."""
     transforms: list[Transform] = [*model.on_demand, *model.model_dependent, *model.postprocess]
     read = {name for transform in transforms for name in transform.inputs}
     read |= {input_name(source) for inputs in model.inputs.values() for source in inputs}

@@ -12,7 +12,7 @@ from tandem.errors import ContractViolation, Violation
 from tandem.fields import HOLDS, SIGNS, Field
 
 MAX_VIOLATIONS = 100
-"""A client is told of at most this many broken rules."""
+"""An error lists at most this many broken rules."""
 
 
 def fill_nulls(contract: Contract, columns: Mapping[str, Column]) -> Columns:

@@ -1,7 +1,7 @@
 """One column of one type, from whatever a table of any library has in its place.
 
 One rule says what is a null, whatever the library: None, NaN, NaT, pandas' NA, an Arrow null, a masked value, an array
-with a NaN. What becomes of it is up to whoever reads the column: the default, else NaN or NaT, else it is refused.
+with a NaN. What becomes of it is up to the reader of the column: the default, else NaN or NaT, else it is refused.
 """
 
 from __future__ import annotations
@@ -134,10 +134,10 @@ def _texts(name: str, values: Any, rows: Column) -> Column:
         # ids: a key is the same whether its column is of text or of integers
         values = values.astype(str)
     if len(values) and (values.dtype.kind not in "OUT" or values.ndim != 1):
-        raise DefinitionError(f"column {name!r} has values that are no strings: they are {values.dtype}")
+        raise DefinitionError(f"column {name!r} has values that are not strings: they are {values.dtype}")
     texts = values.tolist()
     if wrong := [at for at, text in enumerate(texts) if not isinstance(text, str)]:
-        raise DefinitionError(f"column {name!r} has values that are no strings in {rows_named(rows[wrong])}")
+        raise DefinitionError(f"column {name!r} has values that are not strings in {rows_named(rows[wrong])}")
     column = np.empty(len(texts), object)
     column[:] = texts
     return column
@@ -153,7 +153,7 @@ def _timestamps(name: str, values: Any, rows: Column) -> Column:
 
 
 def _moment(value: Any) -> datetime | date | np.datetime64 | None:
-    """A moment in UTC without its zone; None for what is none."""
+    """A moment in UTC without its zone; None for any other value."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)

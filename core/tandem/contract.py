@@ -25,7 +25,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
             predictions of two versions can be compared.
         tensor: Name of the model's output tensor; needed only when the model has more than one.
         column: Which column of that tensor, from 0, where it has several: 1 for the probability of the second class.
-        description: For people, in the API's documentation.
+        description: Free text, in the API's documentation.
     """
 
     name: str

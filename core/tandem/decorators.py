@@ -69,7 +69,7 @@ def postprocess(type: FieldType, *, unit: str = "", description: str = "") -> Ca
     Args:
         type: Type of the result: a single value, not an array.
         unit: Its unit.
-        description: For people.
+        description: Free text.
 
     Raises:
         DefinitionError: if it is an array.

@@ -1,7 +1,7 @@
 """Which values the element type of a tensor can hold: a column is cast to it, and a cast must not change a value.
 
-Rounding to fewer digits is no change: training saw the same. A number that becomes infinite, wraps around or loses its
-fraction is one.
+Rounding to fewer digits is not a change: training saw the same. A number that becomes infinite, wraps around or loses
+its fraction is one.
 """
 
 from __future__ import annotations

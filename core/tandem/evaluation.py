@@ -75,6 +75,6 @@ def as_answer_column(values: Column, type_: FieldType) -> Column:
     if type_ == "string":
         texts = values.astype(object) if values.dtype.kind == "U" else values
         if texts.dtype != dtype or set(map(type, texts.tolist())) - {str}:
-            raise TypeError(f"values of dtype {values.dtype} are no strings")
+            raise TypeError(f"values of dtype {values.dtype} are not strings")
         return texts
     return values if values.dtype is dtype else values.astype(dtype, casting="same_kind", copy=False)

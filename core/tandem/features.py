@@ -22,7 +22,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         default: Taken when the entity has no row, when the row is too old, or when the value is null. A view whose
             features all have a default answers for every entity; otherwise an unknown entity is refused with 404.
         unit: Its unit.
-        description: For people.
+        description: Free text.
     """
 
     name: str
@@ -65,7 +65,7 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
         features: The features, in the order in which they are packed.
         version: Raised whenever the meaning of a feature changes; two versions are stored side by side.
         max_age: Older values count as missing: a number and one of ``s m h d w``, as ``"2d"``; None for no limit.
-        description: For people.
+        description: Free text.
     """
 
     name: str

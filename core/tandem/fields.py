@@ -68,7 +68,7 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
         default: Taken when a client leaves the field out or sends null.
         optional: May be left out without a default.
         unit: Unit in which the value is given, such as ``"s/km"``.
-        description: For people, in the API's documentation.
+        description: Free text, in the API's documentation.
 
     Raises:
         DefinitionError: if these contradict each other.
@@ -102,10 +102,10 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def _check_bounds(self) -> None:
         if self.bounds and self.scalar not in ("float64", "int64"):
-            raise DefinitionError(f"a {self.type} has no range; {', '.join(self.bounds)} must go")
+            raise DefinitionError(f"a {self.type} has no range; remove {', '.join(self.bounds)}")
         for rule, bound in self.bounds.items():
             if not _has_type(bound, self.scalar) or not math.isfinite(bound):
-                raise DefinitionError(f"{rule}={bound!r} is no bound of a {self.type}")
+                raise DefinitionError(f"{rule}={bound!r} is not a valid bound of a {self.type}")
         if {"ge", "gt"} <= self.bounds.keys() or {"le", "lt"} <= self.bounds.keys():
             raise DefinitionError("give one lower and one upper bound at most")
 

@@ -27,6 +27,7 @@ class Filler:
         # NaT compares as False: an age that is not known is not young enough
         usable = ~np.isnat(view.event_time) if self.max_age is None else as_of - view.event_time <= self.max_age
         all_usable = np.count_nonzero(usable) == len(usable)
+        # the usual case: nothing to fill, so the columns are taken as they are
         if all_usable and not view.nulls:
             for name, own in self.names:
                 features.columns[name] = np.ascontiguousarray(view.columns[own])

@@ -33,7 +33,7 @@ def import_model(location: Path, entry_point: str) -> Model:
         entry_point: ``module:attribute``.
 
     Raises:
-        DefinitionError: if that fails, or what is found is no :class:`~tandem.model.ServedModel`.
+        DefinitionError: if that fails, or what is found is not a :class:`~tandem.model.Model`.
     """
     module_name, _, attribute = entry_point.partition(":")
     top = module_name.partition(".")[0]
@@ -59,7 +59,7 @@ def import_model(location: Path, entry_point: str) -> Model:
 
 
 def import_wheel(name: str, content: bytes, entry_point: str) -> Model:
-    """Import a model from a wheel in memory: it is unpacked where nobody else can change it, and imported from there.
+    """Import a model from a wheel in memory, unpacked into a directory that only this user can write to.
 
     Args:
         name: Name of the wheel, for errors.

@@ -48,8 +48,8 @@ class Features:
     Attributes:
         columns: Request fields, features, on-demand features, ``as_of``.
         degraded: For each row with a stored value that was not used: the reason, by view; where a default stands for a
-            null, by ``view.feature``. Empty in good times.
-        refused: For each row that cannot be answered: what to tell the client.
+            null, by ``view.feature``. Usually empty.
+        refused: For each row that cannot be answered: the error for the client.
     """
 
     columns: Columns

@@ -104,7 +104,7 @@ def _newest(keys: Sequence[bytes], times: Column, seen: dict[bytes, int]) -> lis
     """
     newest_rows: dict[bytes, int] = {}
     for index, (key, time) in enumerate(zip(keys, times.astype(np.int64).tolist(), strict=True)):
-        # 0 is 1970 and as good as any time: absence must be told from it
+        # 0 is 1970 and as good as any time: absence must be distinguished from it
         if (before := seen.get(key)) is None or time >= before:
             seen[key] = time
             newest_rows[key] = index

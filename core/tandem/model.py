@@ -35,7 +35,7 @@ class Model:
         as_of: Name of the request parameter that tells when the question is asked; None for the time of arrival.
 
     Raises:
-        DefinitionError: naming what is wrong.
+        DefinitionError: naming what is not valid.
     """
 
     def __init__(

@@ -120,7 +120,7 @@ def _degraded_tensor() -> dict[str, Any]:
 def _error_schema(codes: tuple[str, ...]) -> dict[str, Any]:
     return _object(
         {
-            "error": {"type": "string", "description": "For people."},
+            "error": {"type": "string", "description": "The message."},
             "code": {"type": "string", "examples": list(codes)},
         },
         {

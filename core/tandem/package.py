@@ -27,7 +27,7 @@ class ModelPackage:
 
     Attributes:
         path: Its directory.
-        entry_point: ``module:attribute`` of the :class:`~tandem.model.ServedModel`.
+        entry_point: ``module:attribute`` of the :class:`~tandem.model.Model`.
         settings: All of ``[tool.tandem]``.
     """
 
@@ -46,7 +46,7 @@ class ModelPackage:
         try:
             settings = tomllib.loads(file.read_text()).get("tool", {}).get("tandem", {})
         except FileNotFoundError:
-            raise DefinitionError(f"{path} is no model package: it has no pyproject.toml") from None
+            raise DefinitionError(f"{path} is not a model package: it has no pyproject.toml") from None
         except tomllib.TOMLDecodeError as error:
             raise DefinitionError(f"{file}: {error}") from None
         entry_point = settings.get("model")
@@ -58,7 +58,7 @@ class ModelPackage:
         """Import the model from the directory.
 
         Raises:
-            DefinitionError: if it cannot be imported, or is no :class:`~tandem.model.ServedModel`.
+            DefinitionError: if it cannot be imported, or is not a :class:`~tandem.model.Model`.
         """
         source = self.path / "src"
         return import_model(source if source.is_dir() else self.path, self.entry_point)

@@ -9,7 +9,7 @@ The layout is fixed, little-endian:
              float64[n] as n × float64;
              string as u4 length, its UTF-8 bytes following all fixed values in order
 
-A NaN among the values counts as null too, whoever wrote it; so does an array with a NaN.
+A NaN among the values counts as null too, whichever program wrote it; so does an array with a NaN.
 """
 
 from __future__ import annotations
@@ -138,17 +138,20 @@ class RowLayout:
 
     def _unpack(self, rows: Sequence[bytes | None]) -> ViewColumns:
         whole, absent = self._fill(rows)
+        # one buffer for all rows: NumPy reads a whole batch from it at the cost of one row
         heads = [row[: self._size] for row in whole] if self._strings else whole
         packed = b"".join(heads)
         # join alone would not see one row too long beside one too short
         if len(packed) != self._size * len(rows) or (not self._strings and len(set(map(len, whole))) > 1):
             raise self._unreadable("a stored row has the wrong length")
+        # no copy: the columns are made of this view
         table = np.frombuffer(packed, self._fixed)
         event_time = table["time"].astype("datetime64[us]")
         layout = table["layout"]
         if absent is not None:
             event_time[absent] = np.datetime64("NaT")
             layout = layout[~absent]
+        # count_nonzero is several times faster than any() on the few rows of a batch
         if np.count_nonzero(layout != self.checksum):
             raise self._unreadable("stored with other features")
         columns: Columns = {}
@@ -158,8 +161,10 @@ class RowLayout:
             if is_array:
                 columns.update((name, np.ascontiguousarray(values[:, at])) for at, name in enumerate(names))
             else:
+                # one transposition for all features of the type; each then is a contiguous column
                 values = np.ascontiguousarray(values.T).view(dtype)
                 columns.update(zip(names, values, strict=True))
+            # once for the block: masks by feature are needed only where there is a NaN
             if dtype is _FLOAT64 and np.count_nonzero(np.isnan(values)):
                 nan = True
         if self._strings:
@@ -169,6 +174,7 @@ class RowLayout:
 
     def _fill(self, rows: Sequence[bytes | None]) -> tuple[Sequence[bytes], Column | None]:
         """Rows with an empty one for each that is absent, and where these are; None if there are none."""
+        # the usual case, without a second list
         if None not in rows:
             return rows, None  # type: ignore[return-value]
         absent = np.array([row is None for row in rows], bool)
@@ -188,6 +194,7 @@ class RowLayout:
         return columns
 
     def _nulls(self, bits: Any) -> dict[str, Column]:
+        # most batches have no null at all, and need no mask
         if not np.count_nonzero(bits):
             return {}
         masks = {

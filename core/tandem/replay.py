@@ -30,7 +30,7 @@ class Dependence:
 
     Attributes:
         reason: ``RowsDependOnEachOther``, ``OtherNumberOfRows`` than went in, or ``RowsFailApart``.
-        message: The same with output, row and values, for people.
+        message: The same with output, row and values, in words.
     """
 
     reason: Literal["RowsDependOnEachOther", "OtherNumberOfRows", "RowsFailApart"]

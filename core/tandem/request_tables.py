@@ -20,7 +20,7 @@ def read_rows(contract: Contract, table: Table) -> Columns:
 
     Raises:
         ContractViolation: naming field and rule, and the row where there is one.
-        DefinitionError: if it is no table.
+        DefinitionError: if it is not a table.
     """
     columns = columns_of(table)
     rows = len(next(iter(columns.values())))

@@ -49,14 +49,17 @@ class RowReader:
                 for name, field in ordered
             ],
             forbid_unknown_fields=True,
+            # rows hold no cycles; without tracking the collector does not walk thousands of them
             gc=False,
         )
+        # attrgetter reads all fields of a row in one call into C; with one name it gives no tuple
         self._values = (
             operator.attrgetter(*self._names) if len(self._names) > 1 else lambda row: (getattr(row, self._names[0]),)
         )
 
     def columns(self, rows: Sequence[Row]) -> Columns:
         """A column for each field of the contract; where a client left it out, its filler."""
+        # transposed in C: rows to columns without a loop over the fields of each row
         values = zip(*map(self._values, rows), strict=True)
         return {
             name: reader.column(cells) for name, reader, cells in zip(self._names, self._readers, values, strict=True)
@@ -103,6 +106,7 @@ class RowReader:
             return arrival
         times = columns[self.contract.as_of]
         absent = np.isnat(times)
+        # no copy where every row has its time
         return np.where(absent, now, times) if np.count_nonzero(absent) else times
 
     def _row_violations(self, index: int, row: Any) -> Iterable[Violation]:

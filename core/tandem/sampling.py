@@ -88,7 +88,7 @@ def _random_value(name: str, field: Field, rng: np.random.Generator) -> Any:
 
 def _random_float(field: Field, rng: np.random.Generator) -> float:
     lower, upper = _range(field)
-    # now and then the edge itself, where faults are
+    # sometimes the edge itself, where faults are likely
     share = rng.choice([0.0, 1.0]) if rng.random() < 0.05 else rng.random()
     value = lower + (upper - lower) * share
     if field.gt is not None:

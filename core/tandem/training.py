@@ -66,7 +66,8 @@ def draft_signature(model: Model, columns: Columns) -> Signature:
     """Input tensors as far as they are known without a graph; see :func:`fit`.
 
     Raises:
-        DefinitionError: for a model input that is no number, boolean or string, or a tensor with strings and numbers.
+        DefinitionError: for a model input that is not a number, a boolean or a string, or a tensor with strings and
+            numbers.
     """
     sizes = measure_widths(model, columns)
     tensors = []

@@ -126,7 +126,7 @@ REFUSED = [
     (total(shape=(1, 2)), {}, "takes exactly 1 row"),
     (total(), {"inputs": '["a"]'}, r"has shape \(-1, 2\), the model package gives it 1 column"),
     (ADD, {"inputs": '["a", "b"]'}, "name its output with tensor=, one of sum, difference"),
-    (ADD, {"inputs": '["a"]', "prediction": 'Prediction("y", tensor="sum")'}, "nothing is given to input 'b'"),
+    (ADD, {"inputs": '["a"]', "prediction": 'Prediction("y", tensor="sum")'}, "no column goes into input 'b'"),
     (ADD, {"prediction": 'Prediction("y", tensor="z")'}, "one of sum, difference"),
     (ADD, {"inputs": '{"a": ["a", "b"], "b": ["b"]}'}, "twice among its inputs"),
 ]

@@ -67,7 +67,7 @@ def test_event_times_make_values_stale_as_online() -> None:
         ({"as_of": None}, "no column 'as_of'; it has id, x, speed, v_event_time; when was the question"),
         ({"x": ["a", "b"]}, "column 'x' cannot be read as float64"),
         ({"n": [1.5, 2.0]}, "column 'n' cannot be read as int64"),
-        ({"id": np.array([1, None], object)}, "column 'id' has values that are no strings"),
+        ({"id": np.array([1, None], object)}, "column 'id' has values that are not strings"),
         ({"x": [1.0]}, "column 'x' has 1 rows, the table has 2"),
     ],
 )
@@ -138,8 +138,8 @@ def test_tables_of_any_library(form: Any) -> None:
     [
         (pd.DataFrame([[1, 2]], columns=["x", "x"]), "the table has two columns 'x'"),
         (pa.table([[1], [2]], names=["x", "x"]), "the table has two columns 'x'"),
-        (pl.LazyFrame({"x": [1]}), "LazyFrame is no table"),
-        ([{"x": 1}], "list is no table: give a pandas or polars frame"),
+        (pl.LazyFrame({"x": [1]}), "LazyFrame is not a table"),
+        ([{"x": 1}], "list is not a table: give a pandas or polars frame"),
         ({}, "the table has no columns"),
         (pd.DataFrame({"x": [1.0]}), "no column 'id'; it has x"),
     ],

@@ -32,7 +32,7 @@ class PredictorConfig(ServerSettings):
 
     Attributes:
         bundle_digest: The digest that the one bundle of ``model_dir`` must have, or its beginning; empty for any model.
-        repository_token: What clients must show to list, load and unload models; nobody may without it.
+        repository_token: What clients must show to list, load and unload models; without it nobody may.
     """
 
     model_name: Annotated[

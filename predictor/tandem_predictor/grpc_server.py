@@ -38,7 +38,7 @@ class GrpcInferenceService:
         """A serialised ``ModelInferResponse`` to a serialised ``ModelInferRequest``.
 
         Raises:
-            RequestError: What the client is told.
+            RequestError: The error for the client.
         """
         start = time.perf_counter()
         metrics, code = self._unknown, "ok"

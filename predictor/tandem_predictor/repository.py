@@ -29,7 +29,7 @@ class Repository:
         started: Whether the models that were there at the start are all loaded.
         listening: Whether all ports of the server answer.
         stopping: Whether the server is about to end.
-        changed: Is told when :attr:`ready` may have changed.
+        changed: Called when :attr:`ready` may have changed.
         managed: Whether clients that have the token may list, load and unload models.
     """
 
@@ -147,7 +147,7 @@ class Repository:
         return [entries[name] for name in sorted(entries)]
 
     def authorize(self, authorization: str) -> None:
-        """Refuse whoever may not manage the models.
+        """Refuse clients that may not manage the models.
 
         Args:
             authorization: The header or metadata of that name.

@@ -177,5 +177,5 @@ async def _no_route(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    """What the client is told; uvicorn logs the traceback."""
+    """The answer to the client; uvicorn logs the traceback."""
     return _JsonResponse(Internal("internal error").body(), Internal.status)

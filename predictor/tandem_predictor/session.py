@@ -61,7 +61,7 @@ class Session:
 
     Raises:
         BundleError: The file cannot be loaded, an execution provider is not there, or the model takes or gives
-            something that is no tensor.
+            something that is not a tensor.
 
     Attributes:
         provider: The execution provider that runs the model.

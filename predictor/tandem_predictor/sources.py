@@ -31,7 +31,7 @@ class ModelSource:
         version: Its version.
         onnx: The model file.
         digest: Of the bundle that it comes from, not verified yet; empty for a plain model.
-        defect: Why it cannot be served; empty where nothing is known against it.
+        defect: Why it cannot be served; empty where it has none.
     """
 
     name: str
@@ -44,7 +44,7 @@ class ModelSource:
         """The same, with a defect if it is not the bundle with this digest, or a digest that begins so."""
         if self.defect or (self.digest and self.digest.startswith(digest)):
             return self
-        identity = f"bundle {self.digest[:8]}" if self.digest else "no bundle"
+        identity = f"bundle {self.digest[:8]}" if self.digest else "not a bundle"
         return replace(self, defect=f"{self.onnx.parent} is {identity}, not {digest[:8]}")
 
     def bundle(self) -> Bundle | None:

@@ -1,4 +1,4 @@
-"""First runs of a model: they take longer, so no client pays for them, and they say how long a batch takes.
+"""First runs of a model: they take longer, so no client has to wait for them, and they measure how long a batch takes.
 
 They also say whether rows of different requests may run together: a plain model has no golden rows that would.
 """
@@ -42,7 +42,7 @@ class WarmUp:
             dimension of an input is fixed; ``OtherNumberOfRows`` comes out than went in; ``RowsDependOnEachOther``;
             ``RowsFailApart``: rows that the model takes together it refuses alone; ``NotCompared``: it takes no
             made-up input whose rows differ, so nothing is known.
-        message: The same for people.
+        message: The same in words.
     """
 
     seconds: float

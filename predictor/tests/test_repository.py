@@ -71,7 +71,7 @@ async def test_a_pinned_digest_takes_no_other_bundle(tmp_path: Path) -> None:
             await refused.start()
     graphs.linear(tmp_path / "plain" / "model.onnx")
     plain = Repository(PredictorConfig(model_dir=tmp_path / "plain", bundle_digest=pinned.digest), PredictorMetrics())
-    with pytest.raises(BundleError, match=f"is no bundle, not {pinned.digest[:8]}"):
+    with pytest.raises(BundleError, match=f"is not a bundle, not {pinned.digest[:8]}"):
         await plain.start()
 
 

@@ -123,5 +123,5 @@ async def _answer_error(request: Any, error: Any) -> Response:
 
 
 async def _answer_unexpected(request: Any, error: Exception) -> Response:
-    """What the client is told; uvicorn logs the traceback."""
+    """The answer to the client; uvicorn logs the traceback."""
     return await _answer_error(request, Internal("internal error"))

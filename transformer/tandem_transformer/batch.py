@@ -90,10 +90,12 @@ def merge(reader: RowReader, calls: list[Call]) -> Columns:
         reader: Of the contract.
         calls: At least one; calls with rows are put in front of calls with columns.
     """
+    # in place: the caller slices the answer by the same order
     calls.sort(key=_has_columns)
     rows = [row for call in calls if call.rows is not None for row in call.rows]
     parts = [reader.columns(rows)] if rows else []
     parts += [call.columns for call in calls if call.columns is not None]
+    # a concatenation would copy what is whole already
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

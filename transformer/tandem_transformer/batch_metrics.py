@@ -38,6 +38,7 @@ class BulkHistogram(prometheus_client.Histogram):
         array = array[~np.isnan(array)]
         if not len(array):
             return
+        # one lock for each bucket that changes, not one for each observation
         counts = np.bincount(np.searchsorted(self._upper_bounds, array, side="left"), minlength=len(self._buckets))
         for index in np.flatnonzero(counts):
             self._buckets[index].inc(int(counts[index]))

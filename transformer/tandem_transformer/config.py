@@ -23,7 +23,7 @@ def _hosts(text: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError("needs at least one host")
     hosts = tuple(host if ":" in host else f"{host}:80" for host in hosts)
     if wrong := [host for host in hosts if not host.rpartition(":")[2].isdecimal()]:
-        raise argparse.ArgumentTypeError(f"the port of {wrong[0]} is no number")
+        raise argparse.ArgumentTypeError(f"the port of {wrong[0]} is not a number")
     return hosts
 
 
@@ -66,7 +66,7 @@ class TransformerConfig(ServerSettings):
         float, Flag("how long a request waits at most for others to share its batch", span)
     ] = 2.0
     max_batches: Annotated[int, Flag("batches on their way at once; more requests wait and coalesce", positive)] = 8
-    max_queued_rows: Annotated[int, Flag("rows that may wait before clients are told 429", positive)] = 20_000
+    max_queued_rows: Annotated[int, Flag("rows that may wait; more are answered with 429", positive)] = 20_000
     max_request_rows: Annotated[int, Flag("most rows of one request", positive)] = 10_000
     unit_header: Annotated[
         str,

@@ -1,4 +1,4 @@
-"""One predict request over HTTP, from its headers to its response, whoever carries the bytes."""
+"""One predict request over HTTP, from its headers to its response, whichever server carries the bytes."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Exchange:
         return encoding.compress(content, chosen)
 
     def refuse(self, error: Exception) -> HttpResponse:
-        """The response that tells a client of an error; one that is not meant for clients is logged in full."""
+        """The response for an error; an internal error is logged in full and answered without its message."""
         if not isinstance(error, RequestError):
             log.error("a request failed", exc_info=error, extra={"request_id": self._request_id.decode("latin-1")})
             error = Internal("internal error")

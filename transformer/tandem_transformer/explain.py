@@ -41,7 +41,7 @@ def name_causes(error: RequestError, signature: Signature, tensors: Tensors) -> 
     """The same error; one about a prediction that is not finite names the columns of the vector that are not either.
 
     Args:
-        error: What a client is told.
+        error: The error for the client.
         signature: Names the columns.
         tensors: The model's inputs, of the rows that ``error`` counts.
     """

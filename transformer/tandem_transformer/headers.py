@@ -32,7 +32,7 @@ def timeout_of(headers: Headers) -> float | None:
 
 
 def request_id_of(headers: Headers) -> bytes:
-    """The client's own name for its request, or one of ours."""
+    """The client's id of its request, or a new one."""
     return headers.get(b"x-request-id") or b"%s-%x" % (_id_start.encode(), next(_id_numbers))
 
 

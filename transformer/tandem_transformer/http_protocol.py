@@ -49,7 +49,7 @@ class PredictProtocol(Http1Protocol):
         self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, or was told to go."""
+        """The connection is closed, by the client or by the server."""
         super().connection_lost(exc)
         self._idle_timer.cancel()
 
@@ -105,7 +105,7 @@ class PredictProtocol(Http1Protocol):
 
 
 class _NoEvent:
-    """uvicorn tells a cycle's task of news by an event; here no task waits."""
+    """uvicorn notifies the task of a cycle by an event; here no task waits."""
 
     def set(self) -> None:
         pass
@@ -155,6 +155,7 @@ class _Cycle:
             self._protocol.release(self._held)
         if self.disconnected:
             return
+        # head and body in one write: one system call, and one packet for a small answer
         lines = [_STATUS_LINES[response.status]]
         lines += [b"%b: %b\r\n" % header for header in response.headers]
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")

@@ -38,7 +38,7 @@ def error_reply(
     """Body and headers of an error.
 
     Args:
-        error: What the client is told.
+        error: The error.
         request_id: Of the request.
         vectors: What the model was given, row by row, if the client is to see it.
     """
@@ -51,7 +51,7 @@ def error_reply(
 
 
 def log_error(error: RequestError, request_id: bytes) -> None:
-    """Log what a client was told: our faults as warnings, its own only at debug level."""
+    """Log an error: faults of the server as warnings, faults of the client at debug level."""
     level = logging.WARNING if error.status >= 500 else logging.DEBUG
     if log.isEnabledFor(level):
         extra = {"code": error.code, "status": error.status, "request_id": request_id.decode("latin-1")}

@@ -32,7 +32,7 @@ FLUSH_S = 0.25
 
 _DECADE = (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8)
 _SECONDS = (0.0005, *(round(each * unit, 6) for unit in (0.001, 0.01, 0.1) for each in _DECADE), 1, 2, 5, 10)
-"""Ten to a decade, so that a version that is a quarter slower than another is told from it."""
+"""Ten to a decade, so that a version that is a quarter slower than another can be distinguished from it."""
 
 _Kind = tuple[int, int, bool]
 """Status, index of the traffic, and whether the client set the deadline."""

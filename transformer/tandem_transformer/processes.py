@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def supervise(arguments: Sequence[str], processes: int) -> int:
     """Run the given number of processes until one ends or a signal asks to stop; then stop all.
 
-    A process that dies takes the others with it: whoever started the container starts it again, and sees that it died.
+    A process that dies takes the others with it: the container is then restarted, and the failure is visible.
     The processes share a directory in which their metrics meet.
 
     Args:
@@ -58,5 +58,5 @@ def supervise(arguments: Sequence[str], processes: int) -> int:
         codes = [code, *(child.wait() for child in children if child.pid != pid)]
         if not signals:
             return code or 1
-        # one that was told to stop before it could listen had nothing to finish
+        # a process that was stopped before it could listen had nothing to finish
         return max((0 if code == -signal.SIGTERM else code for code in codes), key=abs)

@@ -15,7 +15,7 @@ from tandem_transformer.service import Service
 from tandem_transformer.v2 import V2
 
 _DOCS_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
-"""The page of documentation asks nobody but this server."""
+"""The documentation page connects to this server only."""
 
 
 def add_server_routes(app: FastAPI, service: Service) -> None:

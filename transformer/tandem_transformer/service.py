@@ -35,12 +35,12 @@ from tandem_transformer.predictors import PredictorClient
 log = logging.getLogger(__name__)
 
 MANY_ROWS = 1000
-"""A batch of more rows gives way to other requests between its stages, which take some milliseconds each."""
+"""A batch of more rows yields to other requests between its stages, which take some milliseconds each."""
 
 EXPIRY_S = 0.02
 """A call is ended at most so much after its deadline."""
 
-# Nothing that a row could be the cause of: a second try in parts would only add to the load.
+# No row can be the cause of these: a second try in parts would only add to the load.
 _SHARED = (Overloaded, Unavailable, DeadlineExceeded)
 
 
@@ -116,6 +116,7 @@ class Service:
         seconds = timeout if own and timeout is not None else self.request_timeout
         call = Call(size, (self._loop.time() if arrived is None else arrived) + seconds, self._loop.create_future())
         if own:
+            # a timer of its own only where a client asks for less time; the others share one
             timer = self._loop.call_at(call.deadline, expire, call)
             call.answer.add_done_callback(lambda _: timer.cancel())
         return call
@@ -190,6 +191,7 @@ class Service:
                 expire(call)
 
     async def _run(self, calls: list[Call]) -> None:
+        # one function for the whole path: each further await would cost a coroutine per batch
         clock = time.perf_counter
         started = clock()
         request = merge(self.reader, calls)
@@ -211,6 +213,7 @@ class Service:
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
         tensors = self.pipeline.tensors(features.columns)
+        # only a call that is alone can be shown which vectors made it fail
         if len(calls) == 1:
             calls[0].tensors = tensors
         assembled = clock()

@@ -131,7 +131,7 @@ def headers_cost(size: int) -> int:
 class Backlog:
     """Bytes of unfinished requests and of answers that are not taken, by what holds them.
 
-    When there are more than the limit, the oldest holders are dropped: whoever is slow gives way to whoever is not.
+    When there are more than the limit, the oldest holders are dropped: slow clients give way to others.
 
     Args:
         limit: Most bytes.

@@ -192,7 +192,7 @@ class Calls:
         self._close_if_done()
 
     def give_up_all(self) -> None:
-        """Nobody waits for the answers any more."""
+        """Drop the calls: their client is gone."""
         for number in list(self.streams):
             self._forget(number)
 

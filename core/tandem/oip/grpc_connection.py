@@ -43,7 +43,7 @@ class ServingConnection(Http2Connection):
         streams: What answers other calls, by the full path of the method.
         backlog: Shared by all connections.
         overhead: From :func:`~tandem.oip.budgets.shared_overhead`, likewise.
-        closed: Is told when the connection is over.
+        closed: Called when the connection is over.
 
     Attributes:
         quiet_looks: How many looks in a row have seen that no frame had come.
@@ -130,7 +130,7 @@ class ServingConnection(Http2Connection):
         super().data_received(data)
 
     def pause_writing(self) -> None:
-        """The client does not read: nor do we, or what we have to tell it would pile up."""
+        """The client does not read: nor does the server, or its answers would pile up."""
         super().pause_writing()
         if self.sender.transport is not None:
             self.sender.transport.pause_reading()
@@ -221,7 +221,7 @@ class ServingConnection(Http2Connection):
             self._calls.settle()
 
     def broken_off(self, error: Exception) -> None:
-        """Nobody waits for the answers any more."""
+        """Drop the calls: their client is gone."""
         self._calls.give_up_all()
         self._closed(self)
 

@@ -63,7 +63,7 @@ class GrpcServer:
         self._look()
 
     async def stop(self, grace: float) -> None:
-        """Let calls under way end, for at most ``grace`` seconds; clients are told to call elsewhere."""
+        """Let calls under way end, for at most ``grace`` seconds; clients are asked to connect elsewhere."""
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):

@@ -101,7 +101,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
     # what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected: say how we speak."""
+        """Connected: send the settings."""
         self.sender.transport = transport  # type: ignore[assignment]
         self.sender.write(self._greeting)
 

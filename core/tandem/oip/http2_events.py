@@ -19,7 +19,7 @@ class ConnectionEvents:
     # of a stream
 
     def opened(self, number: int, headers: dict[str, str], size: int) -> Http2Stream | None:
-        """The stream that headers arrive for, which it has from now on; None if they concern nobody any more.
+        """The stream that headers arrive for, which it has from now on; None if the stream has ended.
 
         Args:
             number: Of the stream.

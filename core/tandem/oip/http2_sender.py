@@ -156,7 +156,7 @@ class Sender:
                 self._send([], stream)
                 yield stream
 
-    # what the other end says of its windows
+    # window updates of the other end
 
     def widen(self, increment: int) -> None:
         """The other end takes more on the whole connection.
@@ -169,7 +169,7 @@ class Sender:
             raise ProtocolError("a window is too large, or is not enlarged", FLOW_CONTROL_ERROR)
 
     def adopt(self, settings: bytes, streams: Mapping[int, Http2Stream]) -> None:
-        """Do as the other end's settings say.
+        """Apply the other end's settings.
 
         Args:
             settings: Payload of a frame.

@@ -154,7 +154,7 @@ def _binary_outputs(request: InferRequest | None) -> bool | Collection[str]:
     if not request.outputs:
         return default
     binary = {output.name for output in request.outputs if output.parameters.get("binary_data", default)}
-    # an output that comes unasked takes the form of the others: some clients cannot read both forms in one body
+    # an output that was not requested takes the form of the others: some clients cannot read both forms in one body
     return len(binary) == len(request.outputs) or binary
 
 
@@ -179,5 +179,6 @@ def _join(header: dict[str, Any], parts: list[bytes]) -> Body:
     text = _ENCODER.encode(header)
     if not parts:
         return Body(text, None)
+    # blanks after JSON are allowed; with them the receiver need not copy the numbers
     text += b" " * (-len(text) % _ALIGNMENT)
     return Body(b"".join((text, *parts)), len(text))

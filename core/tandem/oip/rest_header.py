@@ -62,6 +62,7 @@ def decode_header(decoder: msgspec.json.Decoder[Any], body: bytes, header_length
         header_length = len(body)
     elif not 0 <= header_length <= len(body):
         raise MalformedRequest(f"{HEADER_LENGTH} is {header_length}, the body has {len(body)} bytes")
+    # a slice of bytes is a copy
     text = body if header_length == len(body) else body[:header_length]
     if len(text) > jsonscan.LONG:
         text = text.strip()

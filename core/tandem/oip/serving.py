@@ -58,7 +58,7 @@ class Lifecycle(Protocol):
         """
 
     def set_listening(self, listening: bool) -> None:
-        """Whether all ports answer; told about once a second."""
+        """Called about once a second with whether all ports answer."""
 
     def drain(self) -> None:
         """Turn readiness off. Requests that still arrive are answered."""

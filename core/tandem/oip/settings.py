@@ -120,7 +120,7 @@ def boolean(text: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """What every server of the Open Inference Protocol is told.
+    """Settings of every server of the Open Inference Protocol.
 
     Attributes whose names end in ``_ms`` are milliseconds, in ``_s`` seconds.
     """

@@ -76,7 +76,7 @@ def split(message: bytes, layout: Layout) -> tuple[bytes, list[Raw]]:
 
     Raises:
         RequestTooLarge: ``too_many_parts``: it has too many, or would take too much memory.
-        MalformedRequest: It is no protobuf, or a tensor has too many dimensions.
+        MalformedRequest: It is not valid protobuf, or a tensor has too many dimensions.
     """
     if len(message) <= SMALL:
         return message, []
@@ -187,4 +187,4 @@ def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _cut_off() -> MalformedRequest:
-    return MalformedRequest("the message is no protobuf: it ends within a field")
+    return MalformedRequest("the message is not valid protobuf: it ends within a field")

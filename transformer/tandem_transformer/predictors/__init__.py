@@ -46,7 +46,7 @@ def connect(
         bundle: The version whose model is asked for.
         config: Where the predictor is, and how to call it.
         resolution: Finds its addresses; None for what the configuration says.
-        counted: Is told their number whenever they change.
+        counted: Called with their number whenever they change.
     """
     if config.predictor_protocol == "inprocess":
         from tandem_transformer.predictors.inprocess import InProcessPredictor

@@ -41,7 +41,7 @@ class Endpoints:
     Args:
         connect: Makes what calls one endpoint; connections are made when there is something to ask.
         resolution: Finds the endpoints.
-        counted: Is told their number whenever they change.
+        counted: Called with their number whenever they change.
     """
 
     def __init__(

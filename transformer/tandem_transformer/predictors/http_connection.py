@@ -68,6 +68,7 @@ class HttpPool:
 
     def _take(self) -> _Connection | None:
         while self._idle:
+            # the one used last: it is least likely to have been closed by the server
             connection = self._idle.pop()
             if not connection.transport.is_closing():
                 return connection
@@ -140,6 +141,7 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._used = True
         self.reusable = self._parser.should_keep_alive()
+        # most answers arrive in one piece, which is then not copied
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(ReceivedResponse(self._parser.get_status_code(), self._headers, body))

@@ -19,7 +19,7 @@ LookUp = Callable[[str], Awaitable[Collection[str]]]
 """From a name to its addresses; an ``OSError`` or none at all mean that it is not found."""
 
 Use = Callable[[Sequence[Address]], Awaitable[None]]
-"""Is told all addresses whenever they have changed."""
+"""Called with all addresses whenever they change."""
 
 
 class Resolution:
@@ -53,7 +53,7 @@ class Resolution:
         self._tasks = [asyncio.create_task(self._follow(host, use)) for host in self._found]
 
     async def tried(self) -> None:
-        """Wait until an address has been found, or every name has been looked up in vain."""
+        """Wait until an address has been found, or every name has been looked up without a result."""
         await self._tried.wait()
 
     async def close(self) -> None:

@@ -31,6 +31,7 @@ class RestPredictor:
     ) -> None:
         self._bundle = bundle
         self._pool = HttpPool(address, tls, connect_s)
+        # all of the head that does not change, encoded once
         self._head = (
             f"POST /v2/models/{bundle.wire_name}/infer HTTP/1.1\r\nHost: {address.host}\r\n"
             f"Content-Type: application/octet-stream\r\n{rest_header.HEADER_LENGTH}: "

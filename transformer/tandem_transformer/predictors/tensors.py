@@ -54,7 +54,7 @@ def to_tensors(bundle: Bundle, response: InferResponse, rows: int) -> Tensors:
 
 
 def to_error(bundle: Bundle, status: int, message: str) -> RequestError:
-    """What a client is told when the predictor answers with an error.
+    """The error for the client when the predictor answers with an error.
 
     Args:
         bundle: The version that was asked for.

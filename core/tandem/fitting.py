@@ -24,6 +24,17 @@ def fit_state(transform: BoundTransform, columns: Mapping[str, Column]) -> State
     if transform.fit is None:
         return {}
     result = transform.fit(*(columns[name] for name in transform.inputs))
+    _check_names(transform, result)
+    state = {name: plain_state(transform.name, name, value) for name, value in result.items()}
+    try:
+        check_finite(transform.name, state)
+    except DefinitionError as error:
+        raise DefinitionError(f"{error}{_where_nan(transform, columns)}") from None
+    return state
+
+
+def _check_names(transform: BoundTransform, result: Any) -> None:
+    """Refuse a result of ``fit`` that is not the state that the transform reads."""
     if not isinstance(result, Mapping):
         raise DefinitionError(f"{transform.name}: fit must return a dict of state, not {type(result).__name__}")
     if strange := result.keys() - set(transform.state_names):
@@ -32,12 +43,6 @@ def fit_state(transform: BoundTransform, columns: Mapping[str, Column]) -> State
         )
     if lacking := transform.required_state - result.keys():
         raise DefinitionError(f"{transform.name}: fit does not return {', '.join(sorted(lacking))}")
-    state = {name: plain_state(transform.name, name, value) for name, value in result.items()}
-    try:
-        check_finite(transform.name, state)
-    except DefinitionError as error:
-        raise DefinitionError(f"{error}{_where_nan(transform, columns)}") from None
-    return state
 
 
 def plain_state(transform: str, name: str, value: Any) -> Any:

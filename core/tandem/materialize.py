@@ -7,17 +7,13 @@ simply repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from tandem.arrow_tables import EVENT_TIME, TableSource, check_schema, naming_file, open_table, without_string_views
-from tandem.columns import read_column, rows_named
-from tandem.dtypes import Column, Columns
-from tandem.errors import DefinitionError
+from tandem.feature_batches import pack_rows, read_event_times, read_key, select_newest
 from tandem.features import FeatureView
 from tandem.packed_rows import RowLayout
 from tandem.stores import OnlineStore
@@ -79,10 +75,10 @@ async def materialize(
         if not batch.num_rows:
             continue
         with naming_file(table):
-            times = _event_times(batch, event_time, summary.rows_read)
-            keys = layout.keys([_key(batch, name, summary.rows_read) for name in view.keys])
-            newest = _newest(keys, times, latest)
-            packed = _pack(layout, batch, times, newest, summary.rows_read)
+            times = read_event_times(batch, event_time, summary.rows_read)
+            keys = layout.keys([read_key(batch, name, summary.rows_read) for name in view.keys])
+            newest = select_newest(keys, times, latest)
+            packed = pack_rows(layout, batch, times, newest, summary.rows_read)
         written = [keys[index] for index in newest]
         newer.difference_update(written)
         newer.update(await store.put(zip(written, packed, strict=True), overwrite=overwrite))
@@ -95,54 +91,3 @@ async def materialize(
         if progress is not None:
             progress(summary)
     return summary
-
-
-def _newest(keys: Sequence[bytes], times: Column, seen: dict[bytes, int]) -> list[int]:
-    """Rows of a batch that are newer than all of their entity before; each entity once.
-
-    Of rows with the same event time the last one counts.
-    """
-    newest_rows: dict[bytes, int] = {}
-    for index, (key, time) in enumerate(zip(keys, times.astype(np.int64).tolist(), strict=True)):
-        # 0 is 1970 and as good as any time: absence must be distinguished from it
-        if (before := seen.get(key)) is None or time >= before:
-            seen[key] = time
-            newest_rows[key] = index
-    return list(newest_rows.values())
-
-
-def _key(batch: pa.RecordBatch, name: str, first: int) -> Column:
-    column = batch.column(name)
-    if column.null_count:
-        raise DefinitionError(f"column {name!r} has nulls in {_null_rows(column, first)}; a key must always be given")
-    return np.array(column.to_pylist(), object)
-
-
-def _event_times(batch: pa.RecordBatch, name: str, first: int) -> Column:
-    column = batch.column(name)
-    if column.null_count:
-        raise DefinitionError(f"column {name!r} has nulls in {_null_rows(column, first)}; each row needs an event time")
-    return read_column(name, column, "timestamp")[0]
-
-
-def _null_rows(column: pa.Array[Any], first: int) -> str:
-    return rows_named(first + np.flatnonzero(np.asarray(column.is_null())))
-
-
-def _pack(layout: RowLayout, batch: pa.RecordBatch, times: Column, rows: list[int], first: int) -> list[bytes]:
-    """Packed rows of the given rows of a batch; ``first`` is the table's row with which the batch begins."""
-    chosen = batch if len(rows) == batch.num_rows else batch.take(pa.array(rows, pa.int64()))
-    places = first + np.array(rows, np.int64)
-    columns: Columns = {}
-    nulls: Columns = {}
-    for feature in layout.view.features:
-        columns[feature.name], null = read_column(feature.name, chosen.column(feature.name), feature.type, places)
-        if null is None:
-            continue
-        if not feature.nullable:
-            raise DefinitionError(
-                f"column {feature.name!r} has nulls in {rows_named(places[null])}; the feature is {feature.type} and "
-                "has no default"
-            )
-        nulls[feature.name] = null
-    return layout.pack(columns, times[rows], nulls)

@@ -139,16 +139,21 @@ def order(transforms: Sequence[T], given: frozenset[str] | set[str]) -> list[T]:
     while pending:
         ready = [transform for transform in pending if available.issuperset(transform.inputs)]
         if not ready:
-            names = {transform.name for transform in pending}
-            for transform in pending:
-                for missing in transform.inputs:
-                    if missing not in available | names:
-                        raise DefinitionError(f"{transform.name} reads {missing!r}, which nothing provides")
-            raise DefinitionError(f"transforms read each other in a circle: {', '.join(sorted(names))}")
+            raise _unordered(pending, available)
         ordered += ready
         available |= {transform.name for transform in ready}
         pending = [transform for transform in pending if transform not in ready]
     return ordered
+
+
+def _unordered(pending: Sequence[Transform], available: set[str]) -> DefinitionError:
+    """Why transforms have no order: an input is missing, or they form a circle."""
+    names = {transform.name for transform in pending}
+    for transform in pending:
+        for missing in transform.inputs:
+            if missing not in available | names:
+                return DefinitionError(f"{transform.name} reads {missing!r}, which nothing provides")
+    return DefinitionError(f"transforms read each other in a circle: {', '.join(sorted(names))}")
 
 
 def parameter_names(function: Function) -> tuple[tuple[str, ...], tuple[str, ...]]:

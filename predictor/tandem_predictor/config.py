@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from tandem.bundle import DIGEST_VARIABLE, MODEL_DIR
-from tandem.oip.settings import Flag, ServerSettings, parser_of, positive, span
+from tandem.oip.flags import Flag, parser_of, positive, span
+from tandem.oip.settings import ServerSettings
 
 TOKEN_VARIABLE: Final = "TANDEM_REPOSITORY_TOKEN"  # noqa: S105 - the name, no token
 """Environment variable with the token of the repository API; a flag would show among the processes."""

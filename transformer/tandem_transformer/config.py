@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 from tandem.bundle import DIGEST_VARIABLE, MODEL_DIR
-from tandem.oip.settings import Flag, ServerSettings, boolean, duration, natural, parser_of, positive, span
+from tandem.oip.flags import Flag, boolean, duration, natural, parser_of, positive, span
+from tandem.oip.settings import ServerSettings
 from tandem.telemetry import UNIT_HEADER
 
 PROTOCOLS = ("v2", "grpc-v2", "inprocess")

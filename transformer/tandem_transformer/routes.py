@@ -19,7 +19,7 @@ _DOCS_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsaf
 
 
 def add_server_routes(app: FastAPI, service: Service) -> None:
-    """Health and metadata of the server."""
+    """Health and metadata of the server, and all metadata of V1."""
 
     @app.get("/v2/health/live", tags=["health"])
     async def live() -> dict[str, bool]:
@@ -37,15 +37,15 @@ def add_server_routes(app: FastAPI, service: Service) -> None:
     async def models() -> dict[str, list[str]]:
         return {"models": [service.model_name]}
 
-
-def add_model_routes(app: FastAPI, service: Service, v2: V2) -> None:
-    """Health and metadata of the model, in both protocols."""
-    name = service.model_name
-
     @app.get("/v1/models/{model}", tags=["metadata"])
     async def model_v1(model: str) -> dict[str, Any]:
         check_model(service, model, None)
-        return {"name": name, "ready": service.ready}
+        return {"name": model, "ready": service.ready}
+
+
+def add_model_routes(app: FastAPI, service: Service, v2: V2) -> None:
+    """Health and metadata of the model in the Open Inference Protocol v2."""
+    name = service.model_name
 
     _add_extension_routes(app, service, v2)
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -86,24 +85,6 @@ def test_column_that_the_model_lacks(bundle: Bundle, tmp_path: Path) -> None:
     np.savez(tmp_path / "g.npz", as_of=np.zeros(1, "datetime64[us]"))
     with pytest.raises(BundleError, match="no 'speed' among the golden rows"):
         Golden.load(tmp_path / "g.npz", bundle.model)
-
-
-@pytest.mark.parametrize(
-    ("left", "right", "difference"),
-    [
-        (np.array([[1.0, 2.0]]), np.array([[1.0, 2.0]]), None),
-        (np.array([np.nan]), np.array([np.nan]), None),
-        (np.array([0.0]), np.array([-0.0]), (0, 0)),
-        (np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [3.0, 5.0]]), (1, 1)),
-        (np.array([1.0]), np.array([1.0], np.float32), (0, 0)),
-        (np.array([1.0]), np.array([[1.0]]), (0, 0)),
-        (np.array(["a", "b"], object), np.array(["a", "c"], object), (1, 0)),
-        (np.zeros((0, 2)), np.zeros((0, 2)), None),
-        (np.zeros((2, 0)), np.zeros((2, 0)), None),
-    ],
-)
-def test_first_difference(left: Any, right: Any, difference: Any) -> None:
-    assert first_difference(left, right) == difference
 
 
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:

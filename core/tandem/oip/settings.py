@@ -1,4 +1,4 @@
-"""Settings that both servers of the Open Inference Protocol have; see :mod:`tandem.oip.flags` for their command line."""
+"""Settings that both servers have; see :mod:`tandem.oip.flags` for how they become a command line."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class Bundle:
     def read(self, name: str) -> bytes:
         """Content of a file, verified after it is read: what is used is what has been verified.
 
-        A directory that others can write to may change after :meth:`open`, between a look and a read.
+        A directory that others can write to may change after :meth:`open`, between the verification and a read.
 
         Args:
             name: One of the manifest's files.

@@ -1,6 +1,6 @@
 """The only code that turns a request and its features into the model's tensors, and tensors into predictions.
 
-A :class:`Pipeline` is pure: it reads no store, calls no model and never looks at the clock. Whoever uses it does the
+A :class:`Pipeline` is pure: it reads no store, calls no model and never reads the clock. Whoever uses it does the
 lookup and the model call: online, in batch, in a stream, or embedded. So training and serving cannot skew.
 """
 

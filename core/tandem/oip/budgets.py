@@ -15,7 +15,7 @@ WINDOW_COST: Final = 3
 """Of a frame that makes room for one stream."""
 
 STREAMS_PER_UNIT: Final = 16
-"""How many streams a frame that concerns all of them looks at for the cost of one unit."""
+"""How many streams a frame that concerns all of them may visit for the cost of one unit."""
 
 SHORT_DATA: Final = 2**8
 """Bytes below which a frame of data brings its call no further."""

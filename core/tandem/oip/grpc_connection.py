@@ -46,7 +46,7 @@ class ServingConnection(Http2Connection):
         closed: Called when the connection is over.
 
     Attributes:
-        quiet_looks: How many looks in a row have seen that no frame had come.
+        quiet_checks: How many checks in a row have seen no frame.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ServingConnection(Http2Connection):
         self._preface: bytes | None = b""
         self._draining = False
         self._frames_seen = 0
-        self.quiet_looks = 0
+        self.quiet_checks = 0
 
     # what a server does with it
 
@@ -84,16 +84,16 @@ class ServingConnection(Http2Connection):
         self.sender.write(farewell + http2.frame(http2.PING, 0, 0, b"\0" * 8))
         self._loop.call_later(_SETTLED_S, self.pinged_back)
 
-    def look(self, idle_looks: int) -> None:
+    def check(self, idle_checks: int) -> None:
         """Give up what a client has left lying. To be called every few seconds.
 
         Args:
-            idle_looks: An idle connection is closed when so many looks have seen it idle.
+            idle_checks: An idle connection is closed when so many checks have seen it idle.
         """
-        self.quiet_looks = self.quiet_looks + 1 if self.reader.count == self._frames_seen else 0
+        self.quiet_checks = self.quiet_checks + 1 if self.reader.count == self._frames_seen else 0
         self._frames_seen = self.reader.count
         is_awaited = self.reader.within_frame or self._preface is not None or not self.connected
-        waits = self.quiet_looks if is_awaited else 0
+        waits = self.quiet_checks if is_awaited else 0
         if self.reader.block is not None:
             self.reader.block.waits += 1
             waits = max(waits, self.reader.block.waits)
@@ -106,7 +106,7 @@ class ServingConnection(Http2Connection):
                 is_conversing = not stream.left and self._calls.requests(stream) is not None
                 if stream.waits > (_LOOKS_IDLE_STREAM if is_conversing else _LOOKS_WAITED):
                     self._calls.drop(stream, UploadTimeout("the request did not arrive in time"))
-        if not self.streams and self.quiet_looks >= idle_looks:
+        if not self.streams and self.quiet_checks >= idle_checks:
             self.retire()
 
     def retire(self) -> None:

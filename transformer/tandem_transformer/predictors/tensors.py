@@ -1,4 +1,4 @@
-"""The hop's own form of a batch: pipeline tensors as an Open Inference Protocol request, and its answer as tensors."""
+"""The wire form of a batch: pipeline tensors as an Open Inference Protocol request, and its answer as tensors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _batch_ids = itertools.count(1)
 
 
 def to_request(bundle: Bundle, tensors: Tensors) -> InferRequest:
-    """A request for the bundle's model under its name on the hop, with an id of its own."""
+    """A request for the bundle's model under its wire name, with an id of its own."""
     return InferRequest(
         model_name=bundle.wire_name,
         id=f"b{next(_batch_ids)}",

@@ -90,11 +90,11 @@ def write(
     """As :func:`write_bundle`, with all state in the pipeline; without ``expected`` the outputs are ONNX Runtime's."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
         raise DefinitionError(
-            f"version {version!r}: a version has letters, digits, dots, dashes, underscores; the first two come first"
+            f"version {version!r}: use letters, digits, dots, dashes, underscores, and begin with a letter or a digit"
         )
     golden = as_inputs(pipeline.model, golden)
     if not len(golden):
-        raise DefinitionError("golden has no rows: some tens or hundreds are needed, typical and odd ones")
+        raise DefinitionError("golden has no rows: tens or hundreds are needed, typical ones and edge cases")
     with tempfile.TemporaryDirectory() as scratch:
         files = {**_model_files(onnx, Path(scratch)), GOLDEN: Path(scratch, GOLDEN)}
         graph = OnnxModel(files[MODEL])

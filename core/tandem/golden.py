@@ -102,7 +102,7 @@ class Golden:
             arrays = {key: _from_file(array) for key, array in read_arrays(content, MAX_UNPACKED_BYTES).items()}
             parts = {part: _under(arrays, f"{part}/") for part in ("vector", "output", "answer")}
             if not all(len(tensor) for tensor in parts["vector"].values()):
-                raise BundleError(f"{name} has no rows: it would prove nothing")
+                raise BundleError(f"{name} has no rows: a replay needs at least one")
             return cls(_inputs(arrays, model) if model else None, parts["vector"], parts["output"], parts["answer"])
         except KeyError as error:
             raise BundleError(f"{name}: no {error} among the golden rows") from error

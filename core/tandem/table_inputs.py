@@ -80,11 +80,13 @@ def _request_column(name: str, field: Field, columns: Mapping[str, Any], rows: i
 def _as_of(model: Model, request: Columns, columns: Mapping[str, Any]) -> Column:
     name = model.contract.as_of or "as_of"
     if name not in columns and (name not in request or np.isnat(request[name]).any()):
-        raise DefinitionError(f"{missing_column(name, columns)}; when was the question of each row asked?")
+        raise DefinitionError(f"{missing_column(name, columns)}; it must hold the time of each row's request")
     as_of = request[name] if name in request else _moments(name, columns[name])
     unknown = np.flatnonzero(np.isnat(as_of))
     if len(unknown):
-        raise DefinitionError(f"column {name!r} is null in {rows_named(unknown)}; when was the question asked?")
+        raise DefinitionError(
+            f"column {name!r} is null in {rows_named(unknown)}; it must hold the time of each row's request"
+        )
     return as_of
 
 

@@ -153,7 +153,7 @@ def _unordered(pending: Sequence[Transform], available: set[str]) -> DefinitionE
         for missing in transform.inputs:
             if missing not in available | names:
                 return DefinitionError(f"{transform.name} reads {missing!r}, which nothing provides")
-    return DefinitionError(f"transforms read each other in a circle: {', '.join(sorted(names))}")
+    return DefinitionError(f"transforms form a cycle: {', '.join(sorted(names))}")
 
 
 def parameter_names(function: Function) -> tuple[tuple[str, ...], tuple[str, ...]]:

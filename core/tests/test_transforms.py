@@ -31,7 +31,7 @@ def test_circle_is_named() -> None:
     def b(a):
         return a
 
-    with pytest.raises(DefinitionError, match="in a circle: a, b"):
+    with pytest.raises(DefinitionError, match="form a cycle: a, b"):
         order([a, b], set())
 
 

@@ -135,7 +135,7 @@ class PredictorApp:
         while message.get("more_body", False) and length <= self._max_body_bytes:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise MalformedRequest("the client went away before the end of the body", code="client_gone")
+                raise MalformedRequest("the client disconnected before the end of the body", code="client_gone")
             chunks.append(message.get("body", b""))
             length += len(chunks[-1])
         if length > self._max_body_bytes:

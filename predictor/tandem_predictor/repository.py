@@ -126,7 +126,9 @@ class Repository:
         async with self._changing:
             self.get(name)
             if name in self._own:
-                raise MalformedRequest(f"model {name!r} is of --model_dir; only models of --model_repository can go")
+                raise MalformedRequest(
+                    f"model {name!r} is of --model_dir; only models of --model_repository can be unloaded"
+                )
             del self._models[name]
             self._reasons[name] = "unloaded"
             self.changed()

@@ -52,7 +52,7 @@ def write_model_repository(bundle: Bundle, out_dir: Path, settings: TritonSettin
     settings = settings or TritonSettings()
     target = out_dir / bundle.wire_name
     if target.resolve() == bundle.path.resolve():
-        raise BundleError(f"{out_dir} has the bundle itself: the model repository must be another directory")
+        raise BundleError(f"{out_dir} holds the bundle itself: the model repository must be another directory")
     for own in (_VERSION, _WARMUP):
         shutil.rmtree(target / own, ignore_errors=True)
     _write_model(graph, target / _VERSION)

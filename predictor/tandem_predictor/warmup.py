@@ -80,7 +80,7 @@ def warm_up(session: Session, rows: int, sample: Mapping[str, Array] | None = No
     logger.warning("no warm-up: %s", error)
     if sample is not None or fixed:
         return fixed or WarmUp(float("inf"))
-    return WarmUp(float("inf"), "NotCompared", f"the model refuses made-up input: {error}")
+    return WarmUp(float("inf"), "NotCompared", f"the model refuses generated input: {error}")
 
 
 def _count(whole: Tensors, rows: int) -> WarmUp:
@@ -97,7 +97,7 @@ def _compare(session: Session, feeds: Feeds, whole: Tensors, different: bool) ->
     if dependence := rows_apart(run, feeds, whole, tolerances):
         return WarmUp(0, dependence.reason, dependence.message)
     if not different:
-        return WarmUp(0, "NotCompared", "the model takes no made-up input whose rows differ")
+        return WarmUp(0, "NotCompared", "the model takes no generated input whose rows differ")
     return WarmUp(0)
 
 

@@ -60,4 +60,4 @@ def fail(calls: Sequence[Call], error: RequestError) -> None:
 def expire(call: Call) -> None:
     """End a call at its deadline, if it has no result yet."""
     if not call.answer.done():
-        call.answer.set_exception(DeadlineExceeded("no answer within the time that the request had"))
+        call.answer.set_exception(DeadlineExceeded("no answer before the deadline of the request"))

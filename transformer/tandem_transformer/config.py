@@ -55,7 +55,7 @@ class TransformerConfig(ServerSettings):
         str,
         Flag(
             "online store: redis://host:port/db, rediss://… or memory://; without the flag the variable "
-            f"{STORE_VARIABLE} counts, where a password does not show among the processes"
+            f"{STORE_VARIABLE} counts, which keeps a password out of the list of processes"
         ),
     ] = "memory://"
     processes: Annotated[int, Flag("server processes that share the ports", positive)] = 1

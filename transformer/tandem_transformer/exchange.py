@@ -69,7 +69,7 @@ class Exchange:
         media_types = self._codec.content_types
         if content_type is not None and media_type(content_type) not in media_types:
             stated, accepted = content_type.decode("latin-1"), " or ".join(name.decode() for name in media_types)
-            raise UnsupportedMedia(f"content type {stated!r} is not read here; send {accepted}")
+            raise UnsupportedMedia(f"content type {stated!r} is not supported; send {accepted}")
 
     def ask(self, body: bytes) -> Call:
         """Read the body and put its rows on their way.
@@ -95,7 +95,7 @@ class Exchange:
         try:
             content = await asyncio.wait_for(reading, limit)
         except TimeoutError:
-            raise DeadlineExceeded("the request could not be read within the time that it had") from None
+            raise DeadlineExceeded("the request could not be read before its deadline") from None
         return self._submit(content, arrived)
 
     def _read_long(self, body: bytes) -> Content:

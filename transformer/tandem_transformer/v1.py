@@ -185,7 +185,7 @@ class V1:
         if not isinstance(parsed, dict) or not isinstance(parsed.get("instances"), list):
             return MalformedRequest('the body must be an object with a list of "instances"')
         if unknown := sorted(parsed.keys() - {"instances", *_IGNORED}):
-            return MalformedRequest(f'the body has the unknown key {unknown[0]!r}; rows belong into "instances"')
+            return MalformedRequest(f'the body has the unknown key {unknown[0]!r}; rows belong in "instances"')
         if not parsed["instances"]:
             return MalformedRequest('"instances" is empty')
         violations = self._reader.violations(parsed["instances"])

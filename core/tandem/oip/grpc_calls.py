@@ -212,7 +212,7 @@ class Calls:
         self._close_if_done()
 
     def _expire(self, stream: Http2Stream) -> None:
-        self.refuse(stream, DeadlineExceeded("no answer within the time that the call had"))
+        self.refuse(stream, DeadlineExceeded("no answer before the deadline of the call"))
 
     def _forget(self, number: int) -> None:
         """Let go of a stream and of all that it has."""

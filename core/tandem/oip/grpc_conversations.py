@@ -57,7 +57,7 @@ class Conversations:
             stream.waits = 0
             requests.add(message)
         if requests.qsize() > _MAX_WAITING:
-            self._calls.refuse(stream, Overloaded("more requests have come than could be answered"))
+            self._calls.refuse(stream, Overloaded("requests arrive faster than they are answered"))
             return
         self._calls.hold(stream, len(stream.content) + requests.size)
         if stream.ended:

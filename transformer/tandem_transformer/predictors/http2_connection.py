@@ -122,7 +122,7 @@ class CallingConnection(Http2Connection):
         """The server will not answer a call."""
         if self.streams.pop(number, None) is None:
             return
-        self._fail(number, ConnectionError(f"the server gave up the call with code {code}"))
+        self._fail(number, ConnectionError(f"the server cancelled the call with code {code}"))
 
     def leaving(self, last: int) -> None:
         """The server answers no calls after the one of stream ``last``."""

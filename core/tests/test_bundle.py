@@ -108,7 +108,7 @@ def changed(manifest: Path, **changes: Any) -> None:
         ({"format": "tandem-bundle/2"}, "has format 'tandem-bundle/2'; this version reads 'tandem-bundle/1'"),
         ({"format": None}, "has format None"),
         ({"name": 5}, r"Expected `str`, got `int` - at `\$.name`"),
-        ({"signature_hash": "0"}, "has not the hash that is stated"),
+        ({"signature_hash": "0"}, "does not have the stated hash"),
         ({"files": lambda files: files | {"../x": "0" * 64}}, "outside the bundle"),
         ({"files": lambda files: files | {"a/b": "0" * 64}}, "outside the bundle"),
         ({"files": lambda files: files | {"..": "0" * 64}}, "outside the bundle"),

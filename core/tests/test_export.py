@@ -178,7 +178,7 @@ def test_expected_predictions_of_another_shape_are_refused(small: Any, expected:
 
 @pytest.mark.parametrize("version", ["", "a/b", "..", "a b", ".hidden"])
 def test_version_that_would_be_no_path(trained: Trained, tmp_path: Any, version: str) -> None:
-    with pytest.raises(DefinitionError, match="a version has"):
+    with pytest.raises(DefinitionError, match="use letters"):
         trained.write(tmp_path, version=version)
 
 

@@ -112,7 +112,7 @@ def test_labels_of_any_number_are_declared_so_and_not_batched() -> None:
 
 def test_the_bundle_itself_is_no_repository(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path)
-    with pytest.raises(BundleError, match="has the bundle itself"):
+    with pytest.raises(BundleError, match="holds the bundle itself"):
         write_model_repository(bundle, tmp_path)
     assert Bundle.open(bundle.path) == bundle
 

@@ -15,8 +15,8 @@ from skl2onnx import to_onnx
 from sklearn.ensemble import GradientBoostingRegressor
 
 import tandem
-from tandem.features import RowLayout
 from tandem.package import ModelPackage
+from tandem.packed_rows import RowLayout
 from tandem.stores.memory import MemoryStore
 
 PACKAGE = Path(__file__).parent / "model"

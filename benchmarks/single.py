@@ -9,7 +9,9 @@ import numpy as np
 import uvloop
 
 from benchmarks.case import SEED, Case
-from tandem.features import Feature, FeatureView, LookupPlan, RowLayout
+from tandem.features import Feature, FeatureView
+from tandem.lookup import LookupPlan
+from tandem.packed_rows import RowLayout
 from tandem.stores.redis import RedisStore
 
 VIEWS = 5

@@ -40,7 +40,7 @@ async def serving(proof_after: float) -> AsyncIterator[str]:
         return web.json_response(_proof(request.match_info["service"]))
 
     app = web.Application()
-    app.router.add_get("/pairs/{namespace}/{service}/tandem/proof", prove)
+    app.router.add_get("/pairs/{namespace}/{service}/tandem/verification", prove)
     app.router.add_post("/api/v1/query", _query)
     app.router.add_post("/api/v1/query_range", _query_range)
     runner = web.AppRunner(app, access_log=None)

@@ -12,6 +12,7 @@ from transformer.tests import ask, world
 
 from tandem import Bundle
 from tandem.oip import InferRequest, RequestedOutput, Tensor, protobuf, rest
+from tandem.oip.rest import HEADER_LENGTH_KEY
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -77,7 +78,9 @@ def of_transformer() -> Seeds:
     message = ask.infer_request(rows, "an id")
     requests += _oip(message, b"/v2/models/parcels/infer") + _oip(message, b"/v2/models/parcels/versions/v1/infer")
     requests += _asked(b"/v2/models/parcels", b"/v2/models/parcels/versions/v1")
-    requests += [Request(b"GET", path) for path in (b"/v1/models", b"/v1/models/parcels", b"/docs", b"/tandem/proof")]
+    requests += [
+        Request(b"GET", path) for path in (b"/v1/models", b"/v1/models/parcels", b"/docs", b"/tandem/verification")
+    ]
     return Seeds((*_inferences(requests), *requests), _calls(message, b"parcels", b"v1"))
 
 
@@ -118,7 +121,10 @@ def _oip(message: InferRequest, path: bytes) -> list[Request]:
 
 
 def _binary(length: int) -> Headers:
-    return ((b"content-type", b"application/octet-stream"), (rest.HEADER_LENGTH.lower().encode(), b"%d" % length))
+    return (
+        (b"content-type", b"application/octet-stream"),
+        (HEADER_LENGTH_KEY, b"%d" % length),
+    )
 
 
 def _asked(*models: bytes) -> list[Request]:

@@ -76,7 +76,8 @@ async def _materialize(
     views: Mapping[str, FeatureView], tables: Mapping[str, Path], store_url: str, progress: Progress, overwrite: bool
 ) -> dict[str, Summary]:
     # imported late: Arrow takes a second, and commands without tables need not wait
-    from tandem.materialize import count_rows, materialize
+    from tandem.arrow_tables import count_rows
+    from tandem.materialize import materialize
 
     store = open_store(store_url)
     summaries = {}

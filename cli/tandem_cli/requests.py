@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tandem import Bundle, Contract
-from tandem.contract import Column
+from tandem.dtypes import Column
 
 
 def rows_of(contract: Contract, columns: Mapping[str, Column]) -> list[dict[str, Any]]:

@@ -78,7 +78,7 @@ def _features(package: ModelPackage) -> Iterator[Finding]:
 
 
 def _table(name: str, view: FeatureView, table: Path) -> Finding:
-    from tandem.materialize import check_table  # Arrow takes a second, and packages without tables need not wait
+    from tandem.arrow_tables import check_table
 
     if not table.exists():
         return Finding(name, "warning", f"{table} does not exist yet; write it before `tandem up`")

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from tandem import Bundle
-from tandem.bundle import find
+from tandem.bundle_directory import find
 from tandem.package import ModelPackage
 from tandem_cli.local import StackError, Variant
 
@@ -84,7 +84,7 @@ def _by_version(directory: Path, model: str) -> dict[str, Bundle]:
             continue
         if earlier := bundles.get(bundle.version):
             raise StackError(
-                f"{directory} has two bundles of version {bundle.version}: {earlier.hop_name} and {bundle.hop_name}",
+                f"{directory} has two bundles of version {bundle.version}: {earlier.wire_name} and {bundle.wire_name}",
                 advice="remove one of them",
             )
         bundles[bundle.version] = bundle

@@ -4,17 +4,20 @@ What a model package needs is here; see ``docs/authoring.md``.
 """
 
 from tandem.bundle import Bundle
-from tandem.contract import Contract, Field, Prediction
+from tandem.comparison import Tolerance
+from tandem.contract import Contract, Prediction
+from tandem.decorators import model_dependent, on_demand, postprocess
 from tandem.embedded import EmbeddedModel
 from tandem.errors import BundleError, DefinitionError, RequestError, StoreError, TandemError
 from tandem.existing import bundle_from_onnx
 from tandem.export import write_bundle
 from tandem.features import Feature, FeatureView
-from tandem.golden import Tolerance
+from tandem.fields import Field
+from tandem.inputs import Inputs
 from tandem.model import Model
-from tandem.pipeline import Inputs, Pipeline
-from tandem.training import fit, inputs_from_table, matrix
-from tandem.transforms import model_dependent, on_demand, postprocess
+from tandem.pipeline import Pipeline
+from tandem.table_inputs import inputs_from_table
+from tandem.training import fit, matrix
 
 __all__ = [
     "Bundle",

@@ -28,7 +28,7 @@ def unpack(content: bytes, directory: Path, max_bytes: int) -> None:
 
     Raises:
         ValueError: There are more, or too many files.
-        zipfile.BadZipFile: It is no archive, or damaged, or a file has more bytes than it says.
+        zipfile.BadZipFile: It is not an archive, or damaged, or a file has more bytes than it says.
     """
     with _opened(content, max_bytes) as (archive, members):
         for member in members:
@@ -43,8 +43,8 @@ def read_arrays(content: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:
         max_bytes: Most bytes of all arrays together.
 
     Raises:
-        ValueError: There are more, or too many arrays, or one is no array.
-        zipfile.BadZipFile: It is no archive, or damaged, or an array has more bytes than it says.
+        ValueError: There are more, or too many arrays, or one is not an array.
+        zipfile.BadZipFile: It is not an archive, or damaged, or an array has more bytes than it says.
     """
     with _opened(content, max_bytes) as (archive, members):
         return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}

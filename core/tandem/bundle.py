@@ -13,83 +13,29 @@ The digest is the SHA-256 of ``tandem.json``, which holds the SHA-256 of every o
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import os
-import platform
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
 
-import msgspec
-from packaging.requirements import InvalidRequirement, Requirement
-
+from tandem.comparison import DEFAULT_TOLERANCES, Tolerance
 from tandem.contract import Contract
 from tandem.errors import BundleError, DefinitionError
-from tandem.features import ViewUse
-from tandem.golden import DEFAULT_TOLERANCES, Golden, Tolerance
+from tandem.golden import Golden
+from tandem.importing import import_wheel
+from tandem.manifest import GOLDEN, MANIFEST, MODEL, Manifest, is_wheel, read_manifest
 from tandem.model import Model
 from tandem.onnx_files import Graph
-from tandem.package import import_wheel
 from tandem.pipeline import Pipeline
+from tandem.requirements import unmet_requirements
 from tandem.signature import Signature
 
-FORMAT = "tandem-bundle/1"
-MANIFEST = "tandem.json"
-MODEL = "model.onnx"
-GOLDEN = "golden.npz"
 DIGEST_VARIABLE = "TANDEM_BUNDLE_DIGEST"
-"""Environment variable of both halves with the digest that their bundle must have, or its beginning."""
+"""Environment variable of both components with the digest that their bundle must have, or its beginning."""
 
 MODEL_DIR = "/mnt/models"
 """Where KServe puts a bundle into the containers of both."""
 
 _MAX_MANIFEST_BYTES = 64 * 2**20
-
-
-Proof = Literal["training", "transport"]
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Content of ``tandem.json``.
-
-    Attributes:
-        format: :data:`FORMAT`.
-        name: Name of the model.
-        version: The author's name for the version, as in ``/versions/{version}``.
-        entry_point: Where the model is declared within the wheel.
-        contract: The deployment API.
-        views: Feature views that the model looks up.
-        signature: Tensors and the order of the columns.
-        signature_hash: Its hash.
-        state: Fitted state, by transform.
-        tolerances: By execution provider.
-        requirements: What the image must have installed (PEP 508), and ``python`` itself.
-        proof: What the golden outputs are: ``training``, of the training framework, so that a replay proves that export
-            and runtime predict what was trained; or ``transport``, of ONNX Runtime itself, so that a replay proves that
-            all arrives and runs as when the bundle was written, and nothing about training.
-        training_histogram: How many training predictions fell into each bucket of the contract, the last open-ended.
-        files: SHA-256 of each other file, by name.
-    """
-
-    format: str
-    name: str
-    version: str
-    entry_point: str
-    contract: Contract
-    views: tuple[ViewUse, ...]
-    signature: Signature
-    signature_hash: str
-    state: dict[str, dict[str, Any]]
-    tolerances: dict[str, Tolerance]
-    requirements: tuple[str, ...]
-    training_histogram: tuple[int, ...]
-    files: dict[str, str]
-    proof: Proof = "training"
 
 
 @dataclass(frozen=True)
@@ -115,7 +61,7 @@ class Bundle:
             digest: The digest that it must have, or its beginning.
 
         Raises:
-            BundleError: if it is no bundle, or incomplete, damaged, or another one than asked for.
+            BundleError: if it is not a bundle, or incomplete, damaged, or another one than asked for.
         """
         bundle = cls.peek(path)
         if digest is not None and not bundle.digest.startswith(digest):
@@ -135,17 +81,17 @@ class Bundle:
             path: The directory.
 
         Raises:
-            BundleError: if it is no bundle.
+            BundleError: if it is not a bundle.
         """
         directory = Path(path)
         try:
             with (directory / MANIFEST).open("rb") as stream:
                 text = stream.read(_MAX_MANIFEST_BYTES + 1)
         except OSError as error:
-            raise BundleError(f"{directory} is no bundle: {MANIFEST}: {error.strerror}") from error
+            raise BundleError(f"{directory} is not a bundle: {MANIFEST}: {error.strerror}") from error
         if len(text) > _MAX_MANIFEST_BYTES:
             raise BundleError(f"{directory}: {MANIFEST} is larger than {_MAX_MANIFEST_BYTES} bytes")
-        return cls(directory, _read_manifest(text), hashlib.sha256(text).hexdigest())
+        return cls(directory, read_manifest(text), hashlib.sha256(text).hexdigest())
 
     @property
     def name(self) -> str:
@@ -158,7 +104,7 @@ class Bundle:
         return self.manifest.version
 
     @property
-    def hop_name(self) -> str:
+    def wire_name(self) -> str:
         """What the model is called between transformer and predictor: ``NAME-DIGEST8``."""
         return f"{self.name}-{self.digest[:8]}"
 
@@ -184,7 +130,7 @@ class Bundle:
     def read(self, name: str) -> bytes:
         """Content of a file, verified after it is read: what is used is what has been verified.
 
-        A directory that others can write to may change after :meth:`open`, between a look and a read.
+        A directory that others can write to may change after :meth:`open`, between the verification and a read.
 
         Args:
             name: One of the manifest's files.
@@ -207,7 +153,7 @@ class Bundle:
         Raises:
             BundleError: as :meth:`read`.
         """
-        weights = [name for name in self.manifest.files if name not in (MODEL, GOLDEN) and not _is_wheel(name)]
+        weights = [name for name in self.manifest.files if name not in (MODEL, GOLDEN) and not is_wheel(name)]
         return Graph(self.read(MODEL), {name: self.read(name) for name in weights})
 
     def golden(self) -> Golden:
@@ -224,9 +170,8 @@ class Bundle:
         Raises:
             BundleError: naming every requirement and what is installed instead.
         """
-        unmet = [reason for text in self.manifest.requirements if (reason := _unmet(text))]
-        if unmet:
-            raise BundleError(f"bundle {self.hop_name} does not fit this image: {'; '.join(unmet)}")
+        if unmet := unmet_requirements(self.manifest.requirements):
+            raise BundleError(f"bundle {self.wire_name} does not fit this image: {'; '.join(unmet)}")
 
     @cached_property
     def model(self) -> Model:
@@ -236,13 +181,13 @@ class Bundle:
             BundleError: if the requirements are not met, or the code does not fit the manifest.
         """
         self.check_requirements()
-        wheel = next(filter(_is_wheel, self.manifest.files))
+        wheel = next(filter(is_wheel, self.manifest.files))
         try:
             model = import_wheel(wheel, self.read(wheel), self.manifest.entry_point)
         except DefinitionError as error:
-            raise BundleError(f"bundle {self.hop_name}: {error}") from error
+            raise BundleError(f"bundle {self.wire_name}: {error}") from error
         if model.contract != self.contract or model.views != self.manifest.views:
-            raise BundleError(f"bundle {self.hop_name}: the contract or views in its code are not those in {MANIFEST}")
+            raise BundleError(f"bundle {self.wire_name}: the contract or views in its code are not those in {MANIFEST}")
         return model
 
     def pipeline(self) -> Pipeline:
@@ -255,92 +200,8 @@ class Bundle:
         try:
             pipeline.check_state()
         except DefinitionError as error:
-            raise BundleError(f"bundle {self.hop_name}: {error}") from error
+            raise BundleError(f"bundle {self.wire_name}: {error}") from error
         return pipeline
-
-
-def write(
-    parent: Path | str,
-    manifest: Manifest,
-    files: Mapping[str, Path],
-    *,
-    prove: Callable[[Bundle], None] = lambda bundle: None,
-) -> Bundle:
-    """Write a bundle, all or nothing.
-
-    Args:
-        parent: Directory in which ``NAME-DIGEST8`` is made. A bundle that is there already is left alone.
-        manifest: Its manifest, as yet without checksums.
-        files: The other files by the names they get.
-        prove: Called with the bundle before it gets its place; what it raises, no bundle is left of.
-    """
-    parent = Path(parent)
-    is_new = not parent.exists()
-    parent.mkdir(parents=True, exist_ok=True)
-    sums = {name: _sha256(file) for name, file in sorted(files.items())}
-    text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=sums)), indent=2)
-    digest = hashlib.sha256(text).hexdigest()
-    target = parent / f"{manifest.name}-{digest[:8]}"
-    # a sibling, so that the rename below stays within one file system
-    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=parent))
-    try:
-        for name, file in files.items():
-            _copy_durably(file, scratch / name)
-        (scratch / MANIFEST).write_bytes(text)
-        _flush(scratch / MANIFEST)
-        scratch.chmod(0o755)
-        bundle = Bundle.open(scratch)
-        prove(bundle)
-        try:
-            scratch.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
-            return Bundle.open(target)
-        # not opened again: every byte has been verified, and there may be gigabytes of them
-        return Bundle(target, bundle.manifest, bundle.digest)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if is_new and not any(parent.iterdir()):
-            parent.rmdir()
-
-
-def is_file_name(name: str) -> bool:
-    """Whether a file of a bundle can be called so: letters, digits, ``_``, then also ``.``, ``+``, ``-``."""
-    return re.fullmatch(r"\w[\w.+-]*", name, re.ASCII) is not None
-
-
-def find(parent: Path | str) -> list[Bundle]:
-    """All bundles directly under a directory, by version and digest."""
-    bundles = [
-        Bundle.open(file.parent) for file in Path(parent).glob(f"*/{MANIFEST}") if not file.parent.name.startswith(".")
-    ]
-    return sorted(bundles, key=lambda bundle: (bundle.name, bundle.version, bundle.digest))
-
-
-def _read_manifest(text: bytes) -> Manifest:
-    try:
-        format_ = msgspec.json.decode(text).get("format")
-    except (msgspec.DecodeError, AttributeError):
-        raise BundleError(f"{MANIFEST} is damaged: not a JSON object") from None
-    if format_ != FORMAT:
-        raise BundleError(f"{MANIFEST} has format {format_!r}; this version reads {FORMAT!r}")
-    try:
-        manifest = msgspec.json.decode(text, type=Manifest)
-    except (msgspec.ValidationError, TypeError, DefinitionError) as error:
-        raise BundleError(f"{MANIFEST}: {error}") from None
-    missing = {MODEL, GOLDEN} - manifest.files.keys()
-    if missing or not any(map(_is_wheel, manifest.files)):
-        raise BundleError(f"{MANIFEST} lists no {', '.join(sorted(missing)) or 'wheel'}")
-    if not all(map(is_file_name, manifest.files)):
-        raise BundleError(f"{MANIFEST} lists a file outside the bundle")
-    if MANIFEST in manifest.files:
-        raise BundleError(f"{MANIFEST} lists itself")
-    if manifest.name != manifest.contract.model:
-        raise BundleError(f"{MANIFEST} is of {manifest.name!r}, its contract of {manifest.contract.model!r}")
-    if manifest.signature.hash != manifest.signature_hash:
-        raise BundleError(f"{MANIFEST}: the signature has not the hash that is stated")
-    return manifest
 
 
 def _verify(file: Path, expected: str) -> None:
@@ -356,39 +217,6 @@ def _damaged(file: Path, size: int) -> BundleError:
     return BundleError(f"{file.parent}: {file.name} is damaged: {size} bytes with another checksum than stated")
 
 
-def _is_wheel(name: str) -> bool:
-    return name.endswith(".whl")
-
-
-def _unmet(text: str) -> str | None:
-    try:
-        requirement = Requirement(text)
-    except InvalidRequirement as error:
-        return f"{text!r} cannot be read: {error}"
-    if requirement.marker is not None and not requirement.marker.evaluate():
-        return None
-    if requirement.name == "python":
-        installed = platform.python_version()
-    else:
-        try:
-            installed = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
-            return f"{text} is not installed"
-    if requirement.specifier.contains(installed, prereleases=True):
-        return None
-    return f"needs {text}, has {installed}"
-
-
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _copy_durably(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
-    _flush(target)
-
-
-def _flush(file: Path) -> None:
-    with file.open("rb+") as stream:
-        os.fsync(stream.fileno())

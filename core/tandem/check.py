@@ -1,4 +1,4 @@
-"""What `tandem check` finds out about a model package before anything is trained or served."""
+"""The checks of `tandem check` on a model package, before anything is trained or served."""
 
 from __future__ import annotations
 
@@ -11,24 +11,21 @@ import numpy as np
 
 from tandem.bundle import Bundle
 from tandem.compatibility import compare
-from tandem.contract import Column, Columns, Contract
+from tandem.contract import Contract
+from tandem.dtypes import Column, Columns
 from tandem.errors import TandemError
+from tandem.evaluation import as_answer_column, evaluate
+from tandem.fitting import fit_state
+from tandem.inputs import Inputs
 from tandem.model import Model, age_column, input_name
 from tandem.package import ModelPackage
-from tandem.pipeline import Inputs, Pipeline
+from tandem.pipeline import Pipeline
+from tandem.row_independence import check_row_independence
 from tandem.rows import RowReader
 from tandem.sampling import random_inputs, random_rows
 from tandem.signature import Signature
-from tandem.training import fit_state, provisional
-from tandem.transforms import (
-    BoundTransform,
-    Postprocess,
-    State,
-    Transform,
-    as_answer_column,
-    call,
-    check_row_independence,
-)
+from tandem.training import draft_signature
+from tandem.transforms import BoundTransform, Postprocess, State, Transform
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -38,12 +35,12 @@ ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: What was looked at: ``package``, ``contract``, ``signature``, the name of a transform or of a field.
+        name: What was checked: ``package``, ``contract``, ``signature``, the name of a transform or of a field.
         status: A package with a finding that is ``failed`` must not be trained or served.
-        message: What was found, in words.
+        message: The result, in words.
     """
 
     name: str
@@ -52,11 +49,11 @@ class Finding:
 
 
 def check(package: ModelPackage, *, against: Bundle | None = None, seed: int = 0) -> list[Finding]:
-    """Look at a model package from all sides.
+    """Check a model package.
 
     Args:
         package: The package.
-        against: The version that is served at present, whose clients must notice nothing.
+        against: The version that is served at present, whose clients must not be affected.
         seed: Of the random rows.
 
     Returns:
@@ -79,7 +76,7 @@ def check_model(
     postprocess_state: Mapping[str, State] | None = None,
     seed: int = 0,
 ) -> list[Finding]:
-    """Look at a model that is imported already; see :func:`check`.
+    """Check a model that is imported already; see :func:`check`.
 
     Args:
         model: The model.
@@ -113,7 +110,7 @@ def _check_contract(model: Model, rng: np.random.Generator) -> Finding:
 
 
 def _unused(model: Model) -> Iterator[Finding]:
-    """Warnings about what is asked for or looked up in vain."""
+    """Warnings about fields and features that nothing reads."""
     transforms: list[Transform] = [*model.on_demand, *model.model_dependent, *model.postprocess]
     read = {name for transform in transforms for name in transform.inputs}
     read |= {input_name(source) for inputs in model.inputs.values() for source in inputs}
@@ -179,8 +176,8 @@ class _Trial:
                     self.state[step.name] = fit_state(step, _finite_rows(self.many, step.inputs))
                 state = self.state.get(step.name, {})
                 check_row_independence(step, self.many, state)
-                self.many[step.name] = call(step, self.many, state)
-                self.bare[step.name] = call(step, self.bare, state)
+                self.many[step.name] = evaluate(step, self.many, state)
+                self.bare[step.name] = evaluate(step, self.bare, state)
                 if isinstance(step, Postprocess):
                     for columns in (self.many, self.bare):
                         columns[step.name] = as_answer_column(columns[step.name], step.answer.type)
@@ -209,7 +206,7 @@ def _check_signature(unfitted: Pipeline, state: Mapping[str, State], rng: np.ran
     try:
         columns = unfitted.features(inputs).columns
         Pipeline(model, Signature((), ()), state).tensors(columns)
-        signature = provisional(model, columns)
+        signature = draft_signature(model, columns)
     except TandemError as error:
         return Finding("signature", "failed", str(error))
     names = ", ".join(signature.columns)

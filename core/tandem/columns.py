@@ -1,21 +1,20 @@
 """One column of one type, from whatever a table of any library has in its place.
 
 One rule says what is a null, whatever the library: None, NaN, NaT, pandas' NA, an Arrow null, a masked value, an array
-with a NaN. What becomes of it is up to whoever reads the column: the default, else NaN or NaT, else it is refused.
+with a NaN. What becomes of it is up to the reader of the column: the default, else NaN or NaT, else it is refused.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any
 
 import numpy as np
 
-from tandem.contract import Column, FieldType, array_length, naive_utc, numpy_dtype
+from tandem.dtypes import Column, FieldType, array_length, naive_utc, nan_rows, numpy_dtype
 from tandem.errors import DefinitionError
-from tandem.features import nan_rows
+from tandem.nulls import drop_nulls, is_null
 
 _ROWS_NAMED = 5
 _EXACT = 2**53
@@ -38,7 +37,7 @@ def read_column(name: str, values: Any, type_: FieldType, places: Column | None 
         DefinitionError: naming column and row of a value that is infinite, of another type, or cannot be kept without
             loss.
     """
-    present, null = _without_nulls(values)
+    present, null = drop_nulls(values)
     rows = np.arange(len(present)) if null is None else np.flatnonzero(~null)
     named = rows if places is None else places[rows]
     length = array_length(type_)
@@ -63,75 +62,6 @@ def rows_named(rows: Sequence[int] | Column) -> str:
     numbers = [str(int(row)) for row in rows[:_ROWS_NAMED]]
     more = f" and {len(rows) - _ROWS_NAMED} more" if len(rows) > _ROWS_NAMED else ""
     return f"row{'s' if len(rows) > 1 else ''} {', '.join(numbers)}{more}"
-
-
-def _without_nulls(values: Any) -> tuple[Any, Column | None]:
-    """The values that are there, as an array, and a mask of those that are not; None where all are."""
-    present, null = _split(values)
-    if present.ndim != 1 or present.dtype.kind not in "fM":
-        return present, null
-    nan = np.isnan(present) if present.dtype.kind == "f" else np.isnat(present)
-    if not nan.any():
-        return present, null
-    if null is None:
-        return present[~nan], nan
-    null = np.array(null)
-    null[np.flatnonzero(~null)[nan]] = True
-    return present[~nan], null
-
-
-def _split(values: Any) -> tuple[Any, Column | None]:
-    """The same by what each library says; NaN and NaT may be left."""
-    if hasattr(values, "is_null"):  # Arrow; polars
-        if str(getattr(values, "type", "")) == "string_view":
-            # of polars; Arrow cannot leave nulls out of it
-            values = values.cast("string")
-        drop = values.drop_null if hasattr(values, "drop_null") else values.drop_nulls
-        null = np.array(values.is_null())
-        present = np.asarray(drop())
-        if present.dtype.kind == "U":
-            # polars gives texts of fixed width, which lose a NUL at their end
-            present = _array_of(drop().to_list())
-        return present, null if null.any() else None
-    if hasattr(values, "isna"):  # pandas
-        if getattr(values.dtype, "tz", None) is not None:
-            values = values.dt.tz_convert("UTC").dt.tz_localize(None)
-        null = np.array(values.isna())
-        return np.asarray(values.dropna()), null if null.any() else None
-    if isinstance(values, np.ma.MaskedArray):
-        mask = np.ma.getmaskarray(values)
-        null = mask if mask.ndim == 1 else np.any(mask, axis=1)
-        return np.asarray(values)[~null], null if null.any() else None
-    array = values if isinstance(values, np.ndarray) else _array_of(values)
-    if array.dtype.kind not in "OT" or array.ndim != 1:
-        return array, None
-    objects = array.tolist()
-    if set(map(type, objects)) <= {str, int, bool}:
-        return array, None
-    null = np.array([is_null(value) for value in objects], bool)
-    return (array[~null], null) if null.any() else (array, None)
-
-
-def _array_of(values: Any) -> Any:
-    """An array of a list; of objects where NumPy would turn one type into another, or lists are of different length."""
-    try:
-        array = np.asarray(values) if len(set(map(type, values))) < 2 else None
-    except ValueError:
-        array = None
-    if array is not None and array.dtype.kind not in "US":
-        return array
-    objects = np.empty(len(values), object)
-    objects[:] = list(values)
-    return objects
-
-
-def is_null(value: Any) -> bool:
-    """Whether one Python value stands for none: None, NaN, NaT, pandas' NA."""
-    pandas = sys.modules.get("pandas")
-    if value is None or (pandas is not None and value is pandas.NA):
-        return True
-    # only NaN and NaT differ from themselves
-    return isinstance(value, float | np.floating | np.datetime64 | datetime) and bool(value != value)
 
 
 def _objects(name: str, values: Any, rows: Column, type_: FieldType, is_one: Callable[[Any], bool]) -> list[Any]:
@@ -204,10 +134,10 @@ def _texts(name: str, values: Any, rows: Column) -> Column:
         # ids: a key is the same whether its column is of text or of integers
         values = values.astype(str)
     if len(values) and (values.dtype.kind not in "OUT" or values.ndim != 1):
-        raise DefinitionError(f"column {name!r} has values that are no strings: they are {values.dtype}")
+        raise DefinitionError(f"column {name!r} has values that are not strings: they are {values.dtype}")
     texts = values.tolist()
     if wrong := [at for at, text in enumerate(texts) if not isinstance(text, str)]:
-        raise DefinitionError(f"column {name!r} has values that are no strings in {rows_named(rows[wrong])}")
+        raise DefinitionError(f"column {name!r} has values that are not strings in {rows_named(rows[wrong])}")
     column = np.empty(len(texts), object)
     column[:] = texts
     return column
@@ -223,7 +153,7 @@ def _timestamps(name: str, values: Any, rows: Column) -> Column:
 
 
 def _moment(value: Any) -> datetime | date | np.datetime64 | None:
-    """A moment in UTC without its zone; None for what is none."""
+    """A moment in UTC without its zone; None for any other value."""
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from tandem.contract import Contract, Field
+from tandem.contract import Contract
+from tandem.fields import Field
 
 
-class Change(msgspec.Struct, frozen=True):
+class ContractChange(msgspec.Struct, frozen=True):
     """One difference between the contracts of two versions.
 
     Attributes:
@@ -24,73 +25,81 @@ class Change(msgspec.Struct, frozen=True):
     what: str
 
 
-def compare(old: Contract, new: Contract) -> list[Change]:
+def compare(old: Contract, new: Contract) -> list[ContractChange]:
     """Differences from ``old`` to ``new``, field by field, as a client of the old version meets them."""
     changes = []
     if old.model != new.model:
-        changes.append(Change("model", True, f"renamed from {old.model} to {new.model}"))
+        changes.append(ContractChange("model", True, f"renamed from {old.model} to {new.model}"))
     changes += _compare_inputs(old.inputs, new.inputs)
     changes += _compare_answers(old.answers, new.answers)
     if old.prediction.buckets != new.prediction.buckets:
         description = "histogram buckets changed: predictions of the two versions cannot be compared"
-        changes.append(Change(old.prediction.name, False, description))
+        changes.append(ContractChange(old.prediction.name, False, description))
     return changes
 
 
-def _compare_inputs(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[Change]:
-    changes = [Change(name, True, "removed: requests that have it are refused") for name in old if name not in new]
+def _compare_inputs(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[ContractChange]:
+    changes = [
+        ContractChange(name, True, "removed: requests that have it are refused") for name in old if name not in new
+    ]
     for name, field in new.items():
         if name not in old:
             changes.append(
-                Change(name, field.required, "added, required" if field.required else "added, may be left out")
+                ContractChange(name, field.required, "added, required" if field.required else "added, may be left out")
             )
             continue
         before = old[name]
         if before.type != field.type:
             widened = (before.type, field.type) == ("int64", "float64")
-            changes.append(Change(name, not widened, f"type changed from {before.type} to {field.type}"))
+            changes.append(ContractChange(name, not widened, f"type changed from {before.type} to {field.type}"))
         if before.unit != field.unit:
-            changes.append(Change(name, True, f"unit changed from {before.unit or 'none'} to {field.unit or 'none'}"))
+            changes.append(
+                ContractChange(name, True, f"unit changed from {before.unit or 'none'} to {field.unit or 'none'}")
+            )
         if before.required != field.required:
-            changes.append(Change(name, field.required, "now required" if field.required else "may now be left out"))
+            changes.append(
+                ContractChange(name, field.required, "now required" if field.required else "may now be left out")
+            )
         elif before.default != field.default:
-            changes.append(Change(name, False, f"default changed from {before.default!r} to {field.default!r}"))
+            changes.append(ContractChange(name, False, f"default changed from {before.default!r} to {field.default!r}"))
         changes += _compare_ranges(name, before, field)
         changes += _compare_enums(name, before, field)
     return changes
 
 
-def _compare_ranges(name: str, old: Field, new: Field) -> list[Change]:
+def _compare_ranges(name: str, old: Field, new: Field) -> list[ContractChange]:
     changes = []
     for side, old_edge, new_edge in (("lower", _lower(old), _lower(new)), ("upper", _upper(old), _upper(new))):
         if old_edge != new_edge:
             narrowed = new_edge > old_edge
-            changes.append(Change(name, narrowed, f"{side} bound {'narrowed' if narrowed else 'widened'}"))
+            changes.append(ContractChange(name, narrowed, f"{side} bound {'narrowed' if narrowed else 'widened'}"))
     return changes
 
 
-def _compare_enums(name: str, old: Field, new: Field) -> list[Change]:
+def _compare_enums(name: str, old: Field, new: Field) -> list[ContractChange]:
     if old.enum == new.enum:
         return []
     if new.enum is None:
-        return [Change(name, False, "any value is allowed now")]
+        return [ContractChange(name, False, "any value is allowed now")]
     if old.enum is None:
-        return [Change(name, True, f"only {', '.join(map(str, new.enum))} allowed now")]
+        return [ContractChange(name, True, f"only {', '.join(map(str, new.enum))} allowed now")]
     gone = [str(value) for value in old.enum if value not in new.enum]
     came = [str(value) for value in new.enum if value not in old.enum]
-    changes = [Change(name, True, f"no longer allowed: {', '.join(gone)}")] if gone else []
-    return changes + ([Change(name, False, f"also allowed: {', '.join(came)}")] if came else [])
+    changes = [ContractChange(name, True, f"no longer allowed: {', '.join(gone)}")] if gone else []
+    return changes + ([ContractChange(name, False, f"also allowed: {', '.join(came)}")] if came else [])
 
 
-def _compare_answers(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[Change]:
-    changes = [Change(name, True, "removed from answers") for name in old if name not in new]
-    changes += [Change(name, False, "added to answers") for name in new if name not in old]
+def _compare_answers(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[ContractChange]:
+    changes = [ContractChange(name, True, "removed from answers") for name in old if name not in new]
+    changes += [ContractChange(name, False, "added to answers") for name in new if name not in old]
     for name in old.keys() & new.keys():
         if old[name].type != new[name].type:
-            changes.append(Change(name, True, f"type in answers changed from {old[name].type} to {new[name].type}"))
+            changes.append(
+                ContractChange(name, True, f"type in answers changed from {old[name].type} to {new[name].type}")
+            )
         if old[name].unit != new[name].unit:
             changes.append(
-                Change(
+                ContractChange(
                     name, True, f"unit in answers changed from {old[name].unit or 'none'} to {new[name].unit or 'none'}"
                 )
             )

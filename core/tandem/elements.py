@@ -1,7 +1,7 @@
 """Which values the element type of a tensor can hold: a column is cast to it, and a cast must not change a value.
 
-Rounding to fewer digits is no change: training saw the same. A number that becomes infinite, wraps around or loses its
-fraction is one.
+Rounding to fewer digits is not a change: training saw the same. A number that becomes infinite, wraps around or loses
+its fraction is one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def misfits(column: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+def find_misfits(column: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Elements that the type cannot hold: ``bool``, shape of ``column``.
 
     Args:
@@ -36,7 +36,7 @@ def misfits(column: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     return ~fitting
 
 
-def rule(dtype: np.dtype[Any]) -> str:
+def describe_rule(dtype: np.dtype[Any]) -> str:
     """What an element type demands, as a broken rule says it."""
     if dtype.kind == "f":
         largest = np.finfo(dtype).max

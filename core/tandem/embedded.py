@@ -11,16 +11,18 @@ import msgspec
 import numpy as np
 
 from tandem.bundle import Bundle
-from tandem.contract import Columns
+from tandem.dtypes import Columns
 from tandem.errors import ContractViolation, Violation
-from tandem.features import LookupPlan
 from tandem.golden import replay_vectors
+from tandem.inputs import Inputs
+from tandem.lookup import LookupPlan
 from tandem.onnx_model import OnnxModel
-from tandem.pipeline import Inputs, Pipeline
+from tandem.pipeline import Pipeline
 from tandem.replay import replay
-from tandem.rows import RowReader, json_values, read_rows
+from tandem.request_tables import read_rows
+from tandem.rows import RowReader, json_values
+from tandem.table_inputs import as_inputs
 from tandem.tables import Table, is_table
-from tandem.training import as_inputs
 
 Get = Callable[[Sequence[bytes]], Sequence[bytes | None]]
 """Reads packed rows by key: ``MemoryStore.get_now``, or ``mget`` of a Redis client."""
@@ -91,7 +93,7 @@ class EmbeddedModel:
         """Answers, as columns, for inputs whose features are looked up already.
 
         Args:
-            inputs: Inputs, or a table as :func:`~tandem.training.inputs_from_table` takes it.
+            inputs: Inputs, or a table as :func:`~tandem.table_inputs.inputs_from_table` takes it.
 
         Raises:
             NotFound: for a row that lacks a feature without default.

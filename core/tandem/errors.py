@@ -1,11 +1,11 @@
 """Every error that Tandem raises on purpose.
 
 TandemError
-├── DefinitionError        a model package says something impossible; found at import or by `tandem check`
+├── DefinitionError        a declaration in a model package is not valid; found at import or by `tandem check`
 ├── BundleError            a bundle is corrupt, truncated, foreign, or does not fit this image
 ├── StoreError             an online store cannot be written or read
 │   └── UnreadableRows     some of the rows that it holds cannot be read
-└── RequestError           something that a client is told, with a status and a code
+└── RequestError           an error in the answer to a client, with a status and a code
     ├── MalformedRequest   400  cannot be parsed
     ├── Unauthenticated    401  no token, or another one
     ├── NotFound           404  no such model, version or entity
@@ -76,7 +76,7 @@ class Violation:
 
 
 class RequestError(TandemError):
-    """What a client is told. Subclasses fix the HTTP status; ``code`` is stable and documented.
+    """An error in the answer to a client. Subclasses fix the HTTP status; ``code`` is stable and documented.
 
     Attributes:
         status: HTTP status.
@@ -168,7 +168,7 @@ class RequestTooLarge(RequestError):
 
 
 class UnsupportedMedia(RequestError):
-    """The content type is none that this endpoint reads."""
+    """This endpoint does not read the content type."""
 
     status = 415
     grpc_status = "INVALID_ARGUMENT"
@@ -210,7 +210,7 @@ class HeadTooLarge(RequestError):
 
 
 class Internal(RequestError):
-    """A fault of ours or of the model package."""
+    """A fault of the server or of the model package."""
 
 
 class Unavailable(RequestError):

@@ -11,14 +11,17 @@ from numpy.typing import ArrayLike
 
 from tandem import export
 from tandem.bundle import Bundle
+from tandem.comparison import Tolerance
 from tandem.errors import DefinitionError
-from tandem.golden import Tolerance
+from tandem.fitting import plain_state
+from tandem.inputs import Inputs
 from tandem.model import Model
 from tandem.package import ModelPackage
-from tandem.pipeline import Inputs, Pipeline
+from tandem.pipeline import Pipeline
 from tandem.signature import Signature
+from tandem.table_inputs import as_inputs
 from tandem.tables import Table
-from tandem.training import as_inputs, plain_state, provisional
+from tandem.training import draft_signature
 from tandem.transforms import State
 
 
@@ -42,7 +45,7 @@ def bundle_from_onnx(
         version: Name of the version: letters, digits, dots, dashes, underscores.
         onnx: The graph, or its path where it keeps weights in files beside it.
         golden: Some tens or hundreds of rows, typical and odd ones: inputs, or a table as for
-            :func:`~tandem.training.inputs_from_table`.
+            :func:`~tandem.table_inputs.inputs_from_table`.
         state: The state that training used, by transform or post-processing step and name:
             ``{"standardize_ctl_42d": {"mean": 41.2, "std": 9.8}}``. It is taken as it is: with the ``ddof`` of whatever
             computed it (NumPy and scikit-learn 0, pandas 1).
@@ -50,7 +53,7 @@ def bundle_from_onnx(
             served until now: shape ``(rows,)``, or by output tensor. It proves state, order of columns and export. None
             if nothing is left but the file: the bundle then says that its golden rows prove transport only.
         training_predictions: Predictions for all training data, for the contract's histogram.
-        tolerances: Where they differ from :data:`~tandem.golden.DEFAULT_TOLERANCES`, by execution provider.
+        tolerances: Where they differ from :data:`~tandem.comparison.DEFAULT_TOLERANCES`, by execution provider.
 
     Raises:
         DefinitionError: if state is missing or of no transform, or graph and model package do not fit.
@@ -86,7 +89,7 @@ def _with_state(model: Model, inputs: Inputs, state: Mapping[str, Mapping[str, A
     stateful.check_state()
     columns = stateful.features(inputs).columns
     stateful.tensors(columns)
-    return Pipeline(model, provisional(model, columns), own)
+    return Pipeline(model, draft_signature(model, columns), own)
 
 
 def _finite(transform: str, name: str, value: Any) -> Any:

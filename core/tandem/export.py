@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tandem import bundle as bundles
-from tandem import golden as golden_rows
-from tandem.bundle import FORMAT, GOLDEN, MANIFEST, MODEL, Bundle, Manifest, is_file_name
-from tandem.errors import BundleError, DefinitionError
-from tandem.golden import DEFAULT_TOLERANCES, Golden, Tolerance
+from tandem import bundle_directory
+from tandem.bundle import Bundle
+from tandem.comparison import DEFAULT_TOLERANCES, Tolerance
+from tandem.errors import DefinitionError
+from tandem.expected_outputs import as_outputs
+from tandem.golden import Golden, make_golden, replay_vectors
+from tandem.inputs import Inputs, Tensors
+from tandem.manifest import FORMAT, GOLDEN, MANIFEST, MODEL, Manifest, is_file_name
 from tandem.onnx_files import external_files, missing_files
 from tandem.onnx_model import OnnxModel
 from tandem.package import ModelPackage, wheel_requirements
-from tandem.pipeline import Inputs, Pipeline, Tensors, widths
+from tandem.pipeline import Pipeline
 from tandem.replay import replay
-from tandem.signature import Signature, bind, check_prediction, check_types, prediction_tensor, with_rows
+from tandem.signature import prediction_tensor
+from tandem.signing import check_postprocess, sign
+from tandem.table_inputs import as_inputs
 from tandem.tables import Table
-from tandem.training import as_inputs
-from tandem.transforms import State, check_row_independence
+from tandem.transforms import State
 
 
 def write_bundle(
@@ -52,7 +56,7 @@ def write_bundle(
         expected: The training framework's own predictions for these rows: shape ``(rows,)``, or by output tensor.
         postprocess_state: State of post-processing steps, by step.
         training_predictions: Predictions for all training data, for the contract's histogram.
-        tolerances: Where they differ from :data:`~tandem.golden.DEFAULT_TOLERANCES`, by execution provider.
+        tolerances: Where they differ from :data:`~tandem.comparison.DEFAULT_TOLERANCES`, by execution provider.
 
     Raises:
         DefinitionError: if graph and model package do not fit, a transform leaks across rows, or state is missing.
@@ -86,19 +90,19 @@ def write(
     """As :func:`write_bundle`, with all state in the pipeline; without ``expected`` the outputs are ONNX Runtime's."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
         raise DefinitionError(
-            f"version {version!r}: a version has letters, digits, dots, dashes, underscores; the first two come first"
+            f"version {version!r}: use letters, digits, dots, dashes, underscores, and begin with a letter or a digit"
         )
     golden = as_inputs(pipeline.model, golden)
     if not len(golden):
-        raise DefinitionError("golden has no rows: some tens or hundreds are needed, typical and odd ones")
+        raise DefinitionError("golden has no rows: tens or hundreds are needed, typical ones and edge cases")
     with tempfile.TemporaryDirectory() as scratch:
         files = {**_model_files(onnx, Path(scratch)), GOLDEN: Path(scratch, GOLDEN)}
         graph = OnnxModel(files[MODEL])
-        signed, results = _sign(pipeline, graph, golden)
+        signed, results = sign(pipeline, graph, golden)
         outputs = results if expected is None else _as_outputs(signed, expected, len(golden))
-        rows = golden_rows.make(signed, golden, outputs)
+        rows = make_golden(signed, golden, outputs)
         tolerances = {**DEFAULT_TOLERANCES, **(tolerances or {})}
-        _check_postprocess(signed, rows)
+        check_postprocess(signed, rows)
         replay(graph.run, rows.vectors, rows.outputs, tolerances["CPUExecutionProvider"], singles=None)
         rows.save(files[GOLDEN], signed.model)
         model_package = ModelPackage.read(package)
@@ -120,11 +124,11 @@ def write(
             files={},
             proof="training" if expected is not None else "transport",
         )
-        return bundles.write(parent, manifest, files, prove=_prove)
+        return bundle_directory.write(parent, manifest, files, prove=_prove)
 
 
 def _prove(bundle: Bundle) -> None:
-    golden_rows.replay_vectors(bundle.pipeline(), bundle.golden_inputs())
+    replay_vectors(bundle.pipeline(), bundle.golden_inputs())
 
 
 def _model_files(onnx: bytes | Path | str, scratch: Path) -> dict[str, Path]:
@@ -142,32 +146,19 @@ def _model_files(onnx: bytes | Path | str, scratch: Path) -> dict[str, Path]:
         names = external_files(path)
     except OSError as error:
         raise DefinitionError(f"onnx: {path}: {error.strerror}") from error
+    _check_weight_names(path, names)
+    if missing := missing_files(path):
+        raise DefinitionError(f"{path} keeps weights in {', '.join(missing)}, which is not beside it")
+    return {MODEL: path, **{name: path.parent / name for name in names}}
+
+
+def _check_weight_names(path: Path, names: Iterable[str]) -> None:
     for name in names:
         if not is_file_name(name) or name in (MODEL, GOLDEN, MANIFEST) or name.endswith(".whl"):
             raise DefinitionError(
                 f"{path} keeps weights in {name!r}, which cannot be the name of a file in a bundle; save it with "
                 'onnx.save_model(…, save_as_external_data=True, location="model.onnx.data")'
             )
-    if missing := missing_files(path):
-        raise DefinitionError(f"{path} keeps weights in {', '.join(missing)}, which is not beside it")
-    return {MODEL: path, **{name: path.parent / name for name in names}}
-
-
-def _sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs) -> tuple[Pipeline, Tensors]:
-    """The pipeline with the graph's tensors bound, its transforms shown to be row-independent; and the outputs."""
-    pipeline.check_state()
-    model = pipeline.model
-    columns = pipeline.features(golden).columns
-    pipeline.tensors(columns)
-    signature = bind(model, widths(model, columns), graph.inputs, graph.outputs)
-    check_types(signature, columns)
-    results = _run(graph, Pipeline(model, signature, pipeline.state).tensors(columns))
-    signature = Signature(signature.inputs, with_rows(graph.outputs, results, len(golden)))
-    check_prediction(model, results[prediction_tensor(model, graph.outputs)])
-    signed = Pipeline(model, signature, pipeline.state)
-    for transform in (*model.on_demand, *model.model_dependent):
-        check_row_independence(transform, columns, signed.state.get(transform.name, {}))
-    return signed, results
 
 
 def _as_outputs(pipeline: Pipeline, expected: ArrayLike | Mapping[str, ArrayLike], rows: int) -> Tensors:
@@ -175,21 +166,7 @@ def _as_outputs(pipeline: Pipeline, expected: ArrayLike | Mapping[str, ArrayLike
     readers = {name: step.name for step in pipeline.model.postprocess for name in step.inputs}
     readers = {spec.name: readers[spec.name] for spec in outputs if spec.name in readers}
     tensor = prediction_tensor(pipeline.model, outputs)
-    return golden_rows.as_outputs(pipeline.signature, expected, tensor, rows, readers=readers)
-
-
-def _run(graph: OnnxModel, vectors: Tensors) -> Tensors:
-    try:
-        return graph.run(vectors)
-    except Exception as error:  # ONNX Runtime's exceptions have no common base of their own
-        raise BundleError(f"ONNX Runtime fails on the golden rows: {error}") from error
-
-
-def _check_postprocess(pipeline: Pipeline, rows: Golden) -> None:
-    columns = pipeline.features(rows.known_inputs).columns
-    pipeline.predictions(rows.outputs, columns)
-    for step in pipeline.model.ordered_postprocess:
-        check_row_independence(step, columns, pipeline.state.get(step.name, {}))
+    return as_outputs(pipeline.signature, expected, tensor, rows, readers=readers)
 
 
 def _histogram(pipeline: Pipeline, rows: Golden, predictions: ArrayLike | None) -> tuple[int, ...]:

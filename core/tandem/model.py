@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from tandem.contract import Contract, Field, FieldType, Prediction, as_field, check_name
+from tandem.contract import Contract, Prediction
+from tandem.dtypes import FieldType
 from tandem.errors import DefinitionError
 from tandem.features import FeatureView, ViewUse
+from tandem.fields import Field, as_field, check_name
 from tandem.transforms import BoundTransform, OnDemand, Postprocess, order
 
 ModelInput = str | OnDemand | BoundTransform
@@ -33,7 +35,7 @@ class Model:
         as_of: Name of the request parameter that tells when the question is asked; None for the time of arrival.
 
     Raises:
-        DefinitionError: naming what is wrong.
+        DefinitionError: naming what is not valid.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ def external_files(path: Path) -> tuple[str, ...]:
     """Names of the files that a graph reads weights from, as it states them, relative to its own directory.
 
     Args:
-        path: The ``.onnx`` file; what is no ONNX model has none.
+        path: The ``.onnx`` file; a file that is not an ONNX model has none.
 
     Raises:
         OSError: if it cannot be read.

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tandem.errors import DefinitionError, Internal
+from tandem.inputs import Tensors
 from tandem.onnx_files import Graph
-from tandem.pipeline import Tensors
 from tandem.signature import TensorSpec
 
 DTYPES = {

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
+from tandem.comparison import Tolerance, check_outputs, worst_row
 from tandem.errors import BundleError
-from tandem.golden import Tolerance, check_outputs, worst_row
-from tandem.pipeline import Tensors
+from tandem.inputs import Tensors
 
 Run = Callable[[Tensors], Tensors]
 """Calls a graph: input tensors to all output tensors, by name."""
@@ -30,7 +30,7 @@ class Dependence:
 
     Attributes:
         reason: ``RowsDependOnEachOther``, ``OtherNumberOfRows`` than went in, or ``RowsFailApart``.
-        message: The same with output, row and values, for people.
+        message: The same with output, row and values, in words.
     """
 
     reason: Literal["RowsDependOnEachOther", "OtherNumberOfRows", "RowsFailApart"]

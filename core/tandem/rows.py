@@ -10,14 +10,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 import numpy as np
 
-from tandem.columns import is_null, read_column
-from tandem.contract import HOLDS, SIGNS, Column, Columns, Contract, Field, ZonedDatetime, naive_utc
-from tandem.errors import ContractViolation, DefinitionError, Violation
-from tandem.features import nan_rows
-from tandem.tables import Table, columns_of
-
-MAX_VIOLATIONS = 100
-"""A client is told of at most this many broken rules."""
+from tandem.column_rules import MAX_VIOLATIONS
+from tandem.contract import Contract
+from tandem.dtypes import Column, Columns, ZonedDatetime, naive_utc
+from tandem.errors import Violation
+from tandem.fields import Field
+from tandem.nulls import is_null
 
 Row = msgspec.Struct
 """One instance of a request, an object of :attr:`RowReader.row_type`."""
@@ -51,14 +49,17 @@ class RowReader:
                 for name, field in ordered
             ],
             forbid_unknown_fields=True,
+            # rows hold no cycles; without tracking the collector does not walk thousands of them
             gc=False,
         )
+        # attrgetter reads all fields of a row in one call into C; with one name it gives no tuple
         self._values = (
             operator.attrgetter(*self._names) if len(self._names) > 1 else lambda row: (getattr(row, self._names[0]),)
         )
 
     def columns(self, rows: Sequence[Row]) -> Columns:
         """A column for each field of the contract; where a client left it out, its filler."""
+        # transposed in C: rows to columns without a loop over the fields of each row
         values = zip(*map(self._values, rows), strict=True)
         return {
             name: reader.column(cells) for name, reader, cells in zip(self._names, self._readers, values, strict=True)
@@ -105,6 +106,7 @@ class RowReader:
             return arrival
         times = columns[self.contract.as_of]
         absent = np.isnat(times)
+        # no copy where every row has its time
         return np.where(absent, now, times) if np.count_nonzero(absent) else times
 
     def _row_violations(self, index: int, row: Any) -> Iterable[Violation]:
@@ -120,70 +122,6 @@ class RowReader:
                     yield Violation(index, name, "is required" if name not in row else "must not be null")
             elif rule := field.broken_rule(row[name]):
                 yield Violation(index, name, rule)
-
-
-def read_rows(contract: Contract, table: Table) -> Columns:
-    """Request columns of a table with a column for each field, which those that may be left out may lack.
-
-    Raises:
-        ContractViolation: naming field and rule, and the row where there is one.
-        DefinitionError: if it is no table.
-    """
-    columns = columns_of(table)
-    rows = len(next(iter(columns.values())))
-    violations = [Violation(None, str(name), "unknown field") for name in columns if name not in contract.inputs]
-    violations += [
-        Violation(None, name, "is required")
-        for name, field in contract.inputs.items()
-        if field.required and name not in columns
-    ]
-    if not rows:
-        violations.append(Violation(None, "rows", "must have at least one row"))
-    request: Columns = {name: field.filling(rows) for name, field in contract.inputs.items() if not field.required}
-    for name, field in contract.inputs.items():
-        if name not in columns:
-            continue
-        try:
-            request[name], null = read_column(name, columns[name], field.type)
-        except DefinitionError as error:
-            violations.append(Violation(None, name, str(error)))
-            continue
-        if null is not None and field.required:
-            violations += [Violation(int(row), name, "must not be null") for row in np.flatnonzero(null)]
-        elif null is not None:
-            request[name][null] = field.filler
-    if violations:
-        raise ContractViolation(violations[:MAX_VIOLATIONS])
-    check_columns(contract, request)
-    return request
-
-
-def fill_nulls(contract: Contract, columns: Mapping[str, Column]) -> Columns:
-    """Columns that came as tensors, with the filler of the field where they have a null: a NaN or NaT.
-
-    Args:
-        contract: The contract.
-        columns: A column of the right dtype for each field. A required field is left as it is.
-    """
-    return {name: _filled(contract.inputs[name], column) for name, column in columns.items()}
-
-
-def check_columns(contract: Contract, columns: Mapping[str, Column]) -> None:
-    """Check columns that came as tensors against the contract.
-
-    Args:
-        contract: The contract.
-        columns: A column of the right dtype for each field.
-
-    Raises:
-        ContractViolation: with the first hundred broken rules.
-    """
-    violations: list[Violation] = []
-    for name, field in contract.inputs.items():
-        for rule, wrong in _broken(field, columns[name]):
-            violations += [Violation(int(row), name, rule) for row in np.flatnonzero(wrong)[:MAX_VIOLATIONS]]
-    if violations:
-        raise ContractViolation(sorted(violations, key=lambda violation: violation.row or 0)[:MAX_VIOLATIONS])
 
 
 def json_values(column: Column) -> list[Any]:
@@ -204,45 +142,6 @@ def _plain(value: Any, *, keep_nan: bool) -> Any:
         # a subclass, such as pandas' Timestamp
         return datetime.combine(value.date(), value.timetz())
     return value
-
-
-def _filled(field: Field, column: Column) -> Column:
-    if field.required or column.dtype.kind not in "fM":
-        return column
-    null = nan_rows(column) if column.dtype.kind == "f" else np.isnat(column)
-    if not np.count_nonzero(null):
-        return column
-    return np.where(null if column.ndim == 1 else null[:, None], np.array(field.filler, field.dtype), column)
-
-
-def _broken(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
-    """Broken rules with the rows that break them."""
-    absent = np.zeros(len(column), bool)
-    if column.ndim == 2:
-        yield from _broken_by_arrays(field, column)
-        return
-    if field.type == "float64":
-        not_given_allowed = field.optional and field.default is None
-        absent = np.isnan(column) if not_given_allowed else absent
-        wrong = ~np.isfinite(column) & ~absent
-        if wrong.any():
-            yield "must be finite", wrong
-            absent = absent | wrong
-    if field.type == "timestamp" and not field.optional:
-        yield "must be given", np.isnat(column)
-    for rule, bound in field.bounds.items():
-        wrong = ~HOLDS[rule](column, bound) & ~absent
-        if wrong.any():
-            yield f"must be {SIGNS[rule]} {bound}", wrong
-    if field.enum is not None:
-        yield f"must be one of {', '.join(map(str, field.enum))}", ~np.isin(column, np.array(field.enum, field.dtype))
-
-
-def _broken_by_arrays(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
-    """The same for arrays, number by number."""
-    for index, values in enumerate(column.T):
-        for rule, wrong in _broken(field.number, values):
-            yield f"number {index} {rule}", wrong
 
 
 class _Reader:

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tandem.contract import Column, Field, array_length, numpy_dtype
-from tandem.features import Feature, FeatureView, ViewColumns, parse_duration
+from tandem.dtypes import Column, array_length, numpy_dtype
+from tandem.features import Feature, FeatureView, parse_duration
+from tandem.fields import Field
+from tandem.inputs import Inputs
 from tandem.model import Model
-from tandem.pipeline import Inputs
+from tandem.packed_rows import ViewColumns
 from tandem.rows import RowReader
 
 NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
@@ -86,7 +88,7 @@ def _random_value(name: str, field: Field, rng: np.random.Generator) -> Any:
 
 def _random_float(field: Field, rng: np.random.Generator) -> float:
     lower, upper = _range(field)
-    # now and then the edge itself, where faults are
+    # sometimes the edge itself, where faults are likely
     share = rng.choice([0.0, 1.0]) if rng.random() < 0.05 else rng.random()
     value = lower + (upper - lower) * share
     if field.gt is not None:

@@ -25,7 +25,7 @@ def columns_of(table: Table) -> Mapping[str, Any]:
     """The columns of a table by name, as its library has them.
 
     Raises:
-        DefinitionError: if it is no table, has two columns of one name, or columns of different length.
+        DefinitionError: if it is not a table, has two columns of one name, or columns of different length.
     """
     columns = table if isinstance(table, Mapping) else dict(_frame_columns(table))
     rows = {name: len(values) for name, values in columns.items()}
@@ -58,7 +58,7 @@ def _frame_columns(table: Any) -> list[tuple[str, Any]]:
             ) from None
         return _frame_columns(pa.table(table))
     raise DefinitionError(
-        f"{type(table).__name__} is no table: give a pandas or polars frame, an Arrow table, or a dict of arrays"
+        f"{type(table).__name__} is not a table: give a pandas or polars frame, an Arrow table, or a dict of arrays"
     )
 
 

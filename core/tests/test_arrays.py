@@ -30,7 +30,7 @@ from tandem.check import check_model
 from tandem.compatibility import compare
 from tandem.errors import ContractViolation
 from tandem.materialize import materialize
-from tandem.openapi import openapi
+from tandem.openapi import build_openapi
 from tandem.package import ModelPackage
 from tandem.stores.memory import MemoryStore
 
@@ -108,7 +108,7 @@ def test_tandem_check_and_the_api_know_arrays(package: Path) -> None:
     schema = model.contract.row_schema()["properties"]["query"]
     number = {"type": "number", "minimum": -1, "maximum": 1}
     assert schema == {"type": "array", "items": number, "minItems": 3, "maxItems": 3}
-    document = openapi(model.contract, version="v1")
+    document = build_openapi(model.contract, version="v1")
     example = document["paths"]["/v1/models/rides:predict"]["post"]["requestBody"]["content"]["application/json"]
     assert example["example"]["instances"] == [{"item_id": "item_id-1", "query": [0.0] * 3, "context": [0.5, 0.25]}]
     tensors = document["paths"]["/v2/models/rides/infer"]["post"]["requestBody"]["content"]["application/json"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tandem import Bundle, BundleError, EmbeddedModel
-from tandem import bundle as bundles
-from tandem.bundle import GOLDEN, MANIFEST, MODEL, find
+from tandem import Bundle, BundleError, EmbeddedModel, bundle_directory
+from tandem.bundle_directory import find
+from tandem.manifest import GOLDEN, MANIFEST, MODEL
 
 Trained = Any
 
@@ -20,7 +20,7 @@ Trained = Any
 def test_holds_all_that_serving_takes(bundle: Bundle) -> None:
     names = {file.name for file in bundle.path.iterdir()}
     assert names == {MANIFEST, MODEL, GOLDEN, "rides-1.0-py3-none-any.whl"}
-    assert bundle.path.name == bundle.hop_name == f"rides-{bundle.digest[:8]}"
+    assert bundle.path.name == bundle.wire_name == f"rides-{bundle.digest[:8]}"
     assert bundle.digest == hashlib.sha256((bundle.path / MANIFEST).read_bytes()).hexdigest()
     assert bundle.contract == bundle.model.contract
     assert bundle.signature.columns == bundle.pipeline().signature.columns
@@ -46,9 +46,9 @@ def test_bundle_that_is_there_already_is_left_alone(trained: Trained, tmp_path: 
 def test_nothing_is_left_of_a_write_that_fails(bundle: Bundle, tmp_path: Path) -> None:
     files = {name: bundle.path / name for name in bundle.manifest.files}
     with pytest.raises(FileNotFoundError):
-        bundles.write(tmp_path, bundle.manifest, files | {"x": tmp_path / "nowhere"})
+        bundle_directory.write(tmp_path, bundle.manifest, files | {"x": tmp_path / "nowhere"})
     with pytest.raises(FileNotFoundError, match="sub/file"):
-        bundles.write(tmp_path, bundle.manifest, {**files, "sub/file": bundle.path / MODEL})
+        bundle_directory.write(tmp_path, bundle.manifest, {**files, "sub/file": bundle.path / MODEL})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,9 +83,9 @@ def test_foreign_file_is_named(copied: Path) -> None:
 
 
 def test_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         Bundle.open(tmp_path)
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         Bundle.open(tmp_path / "nowhere")
 
 
@@ -108,7 +108,7 @@ def changed(manifest: Path, **changes: Any) -> None:
         ({"format": "tandem-bundle/2"}, "has format 'tandem-bundle/2'; this version reads 'tandem-bundle/1'"),
         ({"format": None}, "has format None"),
         ({"name": 5}, r"Expected `str`, got `int` - at `\$.name`"),
-        ({"signature_hash": "0"}, "has not the hash that is stated"),
+        ({"signature_hash": "0"}, "does not have the stated hash"),
         ({"files": lambda files: files | {"../x": "0" * 64}}, "outside the bundle"),
         ({"files": lambda files: files | {"a/b": "0" * 64}}, "outside the bundle"),
         ({"files": lambda files: files | {"..": "0" * 64}}, "outside the bundle"),
@@ -207,7 +207,7 @@ def test_what_is_in_use_does_not_change_with_the_directory(copied: Path) -> None
 
 
 def test_a_wheel_that_would_be_too_large_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tandem.package.MAX_UNPACKED_BYTES", 100)
+    monkeypatch.setattr("tandem.importing.MAX_UNPACKED_BYTES", 100)
     with pytest.raises(BundleError, match=r"rides-1\.0-py3-none-any\.whl: .* at most 100 are taken"):
         _ = Bundle.open(copied).model
 

@@ -142,7 +142,7 @@ def test_postprocessing_is_tried_on_made_up_predictions() -> None:
 
     found = findings(postprocess=[wrong_type, not_finite, fine, fine_too, unknown])
     assert found["wrong_type"].status == "failed"
-    assert "are no strings" in found["wrong_type"].message
+    assert "are not strings" in found["wrong_type"].message
     assert found["not_finite"].status == "failed"
     assert found["fine"].status == found["fine_too"].status == "ok"
     assert found["unknown"] == Finding("unknown", "warning", "not run, since it reads probabilities")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tandem import Contract, Field, Prediction
-from tandem.compatibility import Change, compare
+from tandem.compatibility import ContractChange, compare
 
 
 def contract(**changes: Any) -> Contract:
@@ -57,7 +57,7 @@ INPUTS = [
 
 @pytest.mark.parametrize(("old", "new", "breaking", "what"), INPUTS)
 def test_change_of_a_request_field(old: Field, new: Field, breaking: bool | None, what: str) -> None:
-    expected = [] if breaking is None else [Change("x", breaking, what)]
+    expected = [] if breaking is None else [ContractChange("x", breaking, what)]
     assert compare(passing(old), passing(new)) == expected
 
 
@@ -81,7 +81,7 @@ OTHERS = [
 
 @pytest.mark.parametrize(("changes", "field", "breaking", "what"), OTHERS)
 def test_other_changes(changes: dict[str, Any], field: str, breaking: bool, what: str) -> None:
-    assert compare(contract(), contract(**changes)) == [Change(field, breaking, what)]
+    assert compare(contract(), contract(**changes)) == [ContractChange(field, breaking, what)]
 
 
 def test_moving_a_field_between_its_groups_changes_nothing_for_clients() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.elements import misfits, rule
+from tandem.elements import describe_rule, find_misfits
 
 WHOLE = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"]
 NUMBERS = st.one_of(
@@ -32,14 +32,14 @@ def holds(value: Any, dtype: str) -> bool:
 def test_fractions_in_whole_numbers(dtype: str, values: list[float], source: str) -> None:
     with np.errstate(over="ignore"):
         column = np.array(values).astype(source)
-    assert misfits(column, np.dtype(dtype)).tolist() == [not holds(value, dtype) for value in column.tolist()]
+    assert find_misfits(column, np.dtype(dtype)).tolist() == [not holds(value, dtype) for value in column.tolist()]
 
 
 @pytest.mark.parametrize("dtype", WHOLE)
 @given(values=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=30))
 def test_whole_numbers_in_others(dtype: str, values: list[int]) -> None:
     column = np.array(values)
-    wrong = misfits(column, np.dtype(dtype))
+    wrong = find_misfits(column, np.dtype(dtype))
     assert wrong.tolist() == [not holds(value, dtype) for value in values]
     kept = column[~wrong]
     assert kept.astype(dtype).astype(object).tolist() == kept.astype(object).tolist()
@@ -50,14 +50,14 @@ def test_whole_numbers_in_others(dtype: str, values: list[int]) -> None:
 def test_floats_in_others(dtype: str, values: list[float]) -> None:
     column = np.array(values)
     largest = float(np.finfo(dtype).max)
-    wrong = misfits(column, np.dtype(dtype))
+    wrong = find_misfits(column, np.dtype(dtype))
     with np.errstate(over="ignore"):
         assert wrong.tolist() == (np.isfinite(column) & np.isinf(column.astype(dtype))).tolist()
     # what is refused is beyond the largest number, and what rounds to it is not
     assert (np.abs(column[wrong]) > largest).all()
-    assert f"{largest:.8g}" in rule(np.dtype(dtype))
+    assert f"{largest:.8g}" in describe_rule(np.dtype(dtype))
 
 
 def test_booleans_are_numbers() -> None:
     for dtype in (*WHOLE, "float32"):
-        assert not misfits(np.array([True, False]), np.dtype(dtype)).any()
+        assert not find_misfits(np.array([True, False]), np.dtype(dtype)).any()

@@ -11,7 +11,7 @@ import pytest
 
 from tandem import Bundle, EmbeddedModel
 from tandem.errors import ContractViolation, Internal
-from tandem.features import RowLayout
+from tandem.packed_rows import RowLayout
 from tandem.stores.memory import MemoryStore
 from tandem.stores.redis import RedisStore
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tandem import Bundle, BundleError, DefinitionError, EmbeddedModel, bundle_from_onnx
-from tandem.bundle import MANIFEST
+from tandem.manifest import MANIFEST
 
 Trained = Any
 ROWS = 40

@@ -11,7 +11,7 @@ from skl2onnx import to_onnx
 from sklearn.linear_model import LogisticRegression
 
 from tandem import Bundle, BundleError, DefinitionError, EmbeddedModel, Inputs, Tolerance, fit, inputs_from_table
-from tandem.golden import check_outputs
+from tandem.comparison import check_outputs
 
 Trained = Any
 PACKAGE = """
@@ -126,7 +126,7 @@ REFUSED = [
     (total(shape=(1, 2)), {}, "takes exactly 1 row"),
     (total(), {"inputs": '["a"]'}, r"has shape \(-1, 2\), the model package gives it 1 column"),
     (ADD, {"inputs": '["a", "b"]'}, "name its output with tensor=, one of sum, difference"),
-    (ADD, {"inputs": '["a"]', "prediction": 'Prediction("y", tensor="sum")'}, "nothing is given to input 'b'"),
+    (ADD, {"inputs": '["a"]', "prediction": 'Prediction("y", tensor="sum")'}, "no column goes into input 'b'"),
     (ADD, {"prediction": 'Prediction("y", tensor="z")'}, "one of sum, difference"),
     (ADD, {"inputs": '{"a": ["a", "b"], "b": ["b"]}'}, "twice among its inputs"),
 ]
@@ -178,7 +178,7 @@ def test_expected_predictions_of_another_shape_are_refused(small: Any, expected:
 
 @pytest.mark.parametrize("version", ["", "a/b", "..", "a b", ".hidden"])
 def test_version_that_would_be_no_path(trained: Trained, tmp_path: Any, version: str) -> None:
-    with pytest.raises(DefinitionError, match="a version has"):
+    with pytest.raises(DefinitionError, match="use letters"):
         trained.write(tmp_path, version=version)
 
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tandem import Bundle, BundleError, DefinitionError
-from tandem.bundle import GOLDEN
-from tandem.golden import Golden, first_difference, replay_vectors
+from tandem.comparison import first_difference
+from tandem.golden import Golden, replay_vectors
+from tandem.manifest import GOLDEN
 
 
 def test_what_is_saved_is_loaded(bundle: Bundle, tmp_path: Path) -> None:
@@ -85,24 +85,6 @@ def test_column_that_the_model_lacks(bundle: Bundle, tmp_path: Path) -> None:
     np.savez(tmp_path / "g.npz", as_of=np.zeros(1, "datetime64[us]"))
     with pytest.raises(BundleError, match="no 'speed' among the golden rows"):
         Golden.load(tmp_path / "g.npz", bundle.model)
-
-
-@pytest.mark.parametrize(
-    ("left", "right", "difference"),
-    [
-        (np.array([[1.0, 2.0]]), np.array([[1.0, 2.0]]), None),
-        (np.array([np.nan]), np.array([np.nan]), None),
-        (np.array([0.0]), np.array([-0.0]), (0, 0)),
-        (np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.0], [3.0, 5.0]]), (1, 1)),
-        (np.array([1.0]), np.array([1.0], np.float32), (0, 0)),
-        (np.array([1.0]), np.array([[1.0]]), (0, 0)),
-        (np.array(["a", "b"], object), np.array(["a", "c"], object), (1, 0)),
-        (np.zeros((0, 2)), np.zeros((0, 2)), None),
-        (np.zeros((2, 0)), np.zeros((2, 0)), None),
-    ],
-)
-def test_first_difference(left: Any, right: Any, difference: Any) -> None:
-    assert first_difference(left, right) == difference
 
 
 def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:

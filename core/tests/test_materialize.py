@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tandem import DefinitionError, Feature, FeatureView
-from tandem.features import LookupPlan, ViewColumns
-from tandem.materialize import ROWS_PER_BATCH, Summary, count_rows, materialize
+from tandem.arrow_tables import count_rows
+from tandem.lookup import LookupPlan
+from tandem.materialize import ROWS_PER_BATCH, Summary, materialize
+from tandem.packed_rows import ViewColumns
 from tandem.stores.memory import MemoryStore
 
 VIEW = FeatureView(

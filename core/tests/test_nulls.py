@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tandem import Feature, FeatureView, Field, Inputs, Model, Pipeline, Prediction, inputs_from_table, on_demand
-from tandem.features import LookupPlan, RowLayout, ViewColumns
-from tandem.golden import first_difference
+from tandem.comparison import first_difference
+from tandem.lookup import LookupPlan
 from tandem.materialize import materialize
+from tandem.packed_rows import RowLayout, ViewColumns
 from tandem.rows import RowReader
 from tandem.signature import Signature, TensorSpec
 from tandem.stores.memory import MemoryStore

@@ -9,7 +9,9 @@ import pytest
 
 from tandem import Field
 from tandem.errors import RequestError
-from tandem.openapi import ERROR_CODES, TENSOR_DATATYPES, example_row, example_value, openapi
+from tandem.examples import TENSOR_DATATYPES, example_row, example_value
+from tandem.openapi import build_openapi
+from tandem.openapi_schemas import ERROR_CODES
 from tandem.rows import RowReader
 
 TYPES = {"object", "array", "string", "number", "integer", "boolean", "null"}
@@ -17,7 +19,7 @@ TYPES = {"object", "array", "string", "number", "integer", "boolean", "null"}
 
 @pytest.fixture(scope="module")
 def document(trained: Any) -> dict[str, Any]:
-    return openapi(trained.model.contract, version="v1")
+    return build_openapi(trained.model.contract, version="v1")
 
 
 def everything(node: Any) -> Iterator[dict[str, Any]]:
@@ -114,5 +116,5 @@ def test_tensors_state_the_usual_datatype_first(document: dict[str, Any]) -> Non
 
 
 def test_name_under_which_the_model_is_served(trained: Any) -> None:
-    paths = openapi(trained.model.contract, model_name="taxis", version="7")["paths"]
+    paths = build_openapi(trained.model.contract, model_name="taxis", version="7")["paths"]
     assert "/v1/models/taxis:predict" in paths

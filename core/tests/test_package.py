@@ -33,7 +33,7 @@ def test_package_that_names_no_model(make_package: Any, pyproject: str, reason: 
 
 
 def test_no_package(tmp_path: Path) -> None:
-    with pytest.raises(DefinitionError, match="is no model package"):
+    with pytest.raises(DefinitionError, match="is not a model package"):
         ModelPackage.read(tmp_path)
 
 

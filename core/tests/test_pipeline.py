@@ -21,9 +21,9 @@ from tandem import (
     on_demand,
     postprocess,
 )
+from tandem.comparison import first_difference
 from tandem.errors import ContractViolation, Internal, NotFound
-from tandem.features import ViewColumns
-from tandem.golden import first_difference
+from tandem.packed_rows import ViewColumns
 from tandem.sampling import random_inputs
 from tandem.signature import Signature, TensorSpec
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem import BundleError, Tolerance
-from tandem.pipeline import Tensors
+from tandem.inputs import Tensors
 from tandem.replay import MOST_SINGLES, replay, rows_apart
 
 EXACT = {"y": Tolerance(0, 0)}

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tandem import Contract, Field, Prediction
+from tandem.column_rules import MAX_VIOLATIONS, check_columns
 from tandem.errors import ContractViolation
-from tandem.rows import MAX_VIOLATIONS, RowReader, check_columns, json_values
+from tandem.rows import RowReader, json_values
 
 
 def contract(as_of: str | None = None, **fields: Field) -> Contract:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem import Field, Model, Prediction
-from tandem.rows import RowReader, check_columns
+from tandem.column_rules import check_columns
+from tandem.rows import RowReader
 from tandem.sampling import random_inputs, random_rows
 
 BOUNDS = st.integers(-(2**31), 2**31)

@@ -20,8 +20,8 @@ from tandem import (
     inputs_from_table,
     matrix,
 )
+from tandem.decorators import model_dependent
 from tandem.signature import Signature
-from tandem.transforms import model_dependent
 
 VIEW = FeatureView("v", keys=["id"], max_age="1h", features=[Feature("speed", default=1.0)])
 
@@ -64,10 +64,10 @@ def test_event_times_make_values_stale_as_online() -> None:
         ({"x": [1.0, None]}, "column 'x' is null in row 1; the field is required"),
         ({"speed": [1.0, np.inf]}, "column 'speed' is infinite in row 1; values must be finite"),
         ({"n": [True, False]}, "column 'n' cannot be read as int64: its values are bool"),
-        ({"as_of": None}, "no column 'as_of'; it has id, x, speed, v_event_time; when was the question"),
+        ({"as_of": None}, "no column 'as_of'; it has id, x, speed, v_event_time; it must hold the time"),
         ({"x": ["a", "b"]}, "column 'x' cannot be read as float64"),
         ({"n": [1.5, 2.0]}, "column 'n' cannot be read as int64"),
-        ({"id": np.array([1, None], object)}, "column 'id' has values that are no strings"),
+        ({"id": np.array([1, None], object)}, "column 'id' has values that are not strings"),
         ({"x": [1.0]}, "column 'x' has 1 rows, the table has 2"),
     ],
 )
@@ -78,9 +78,9 @@ def test_table_that_does_not_fit(changes: dict[str, Any], reason: str) -> None:
 
 def test_moment_of_the_question_may_not_be_missing() -> None:
     asked = model(request_parameters={"ts": Field("timestamp", optional=True)}, as_of="ts")
-    with pytest.raises(DefinitionError, match="no column 'ts'; it has id, x, speed, as_of, v_event_time; when was"):
+    with pytest.raises(DefinitionError, match="no column 'ts'; it has id, x, speed, as_of, v_event_time; it must hold"):
         inputs_from_table(asked, table())
-    with pytest.raises(DefinitionError, match="column 'ts' is null in row 1; when was the question asked"):
+    with pytest.raises(DefinitionError, match="column 'ts' is null in row 1; it must hold the time"):
         inputs_from_table(asked, table(ts=np.array(["2026-05-01", "NaT"], "M8[s]")))
     given = table(ts=np.array(["2026-05-01", "2026-05-02"], "M8[s]"))
     assert inputs_from_table(asked, given).as_of.tolist() == given["ts"].tolist()
@@ -138,8 +138,8 @@ def test_tables_of_any_library(form: Any) -> None:
     [
         (pd.DataFrame([[1, 2]], columns=["x", "x"]), "the table has two columns 'x'"),
         (pa.table([[1], [2]], names=["x", "x"]), "the table has two columns 'x'"),
-        (pl.LazyFrame({"x": [1]}), "LazyFrame is no table"),
-        ([{"x": 1}], "list is no table: give a pandas or polars frame"),
+        (pl.LazyFrame({"x": [1]}), "LazyFrame is not a table"),
+        ([{"x": 1}], "list is not a table: give a pandas or polars frame"),
         ({}, "the table has no columns"),
         (pd.DataFrame({"x": [1.0]}), "no column 'id'; it has x"),
     ],

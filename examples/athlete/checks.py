@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from tandem import Pipeline, TandemError
-from tandem.golden import first_difference
+from tandem.comparison import first_difference
 from tandem_cli.local.scrape import split
 
 from races import inputs_of

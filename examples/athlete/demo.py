@@ -86,7 +86,7 @@ def run(
     bundles = {version: result.bundle for version, result in trained.items()}
     if bad:
         bundles[canary] = faults.build(bad, scratch, data=data)
-        console.print(f"{canary}: has a fault, {bundles[canary].hop_name}")
+        console.print(f"{canary}: has a fault, {bundles[canary].wire_name}")
     console.rule("Start", align="left")
     started = time.monotonic()
     package = ModelPackage.read(HERE)
@@ -114,7 +114,7 @@ def train(console: Console, data: Data, versions: list[str]) -> dict[str, Traine
         if version in versions
     }
     for version, result in trained.items():
-        console.print(f"{version}: mean absolute error {result.mean_absolute_error:.0f} s, {result.bundle.hop_name}")
+        console.print(f"{version}: mean absolute error {result.mean_absolute_error:.0f} s, {result.bundle.wire_name}")
     return trained
 
 

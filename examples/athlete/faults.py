@@ -101,7 +101,7 @@ def main() -> None:
     data = Data.make()
     for kind in options.kinds:
         bundle = build(kind, options.bundles, data=data, delay_s=options.delay_s)
-        print(f"{bundle.version}: bundle {bundle.hop_name}")
+        print(f"{bundle.version}: bundle {bundle.wire_name}")
 
 
 if __name__ == "__main__":

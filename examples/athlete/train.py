@@ -15,7 +15,7 @@ from skl2onnx import to_onnx
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 from tandem import Bundle, Inputs, Pipeline, fit, matrix, write_bundle
-from tandem.bundle import find
+from tandem.bundle_directory import find
 from tandem.package import ModelPackage
 
 from races import inputs_of, read_races
@@ -196,7 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundles", type=Path, nargs="?", default=BUNDLES, help="where the bundles go")
     for version, trained in train(parser.parse_args().bundles).items():
-        print(f"{version}: mean absolute error {trained.mean_absolute_error:.0f} s, bundle {trained.bundle.hop_name}")
+        print(f"{version}: mean absolute error {trained.mean_absolute_error:.0f} s, bundle {trained.bundle.wire_name}")
 
 
 if __name__ == "__main__":

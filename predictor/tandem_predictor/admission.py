@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tandem.errors import Overloaded
-from tandem_predictor.metrics import Metrics
+from tandem_predictor.metrics import PredictorMetrics
 
 _RETRY_AFTER_S: Final = 1.0
 
@@ -18,7 +18,7 @@ class Admission:
         metrics: Shows the count.
     """
 
-    def __init__(self, limit: int, metrics: Metrics) -> None:
+    def __init__(self, limit: int, metrics: PredictorMetrics) -> None:
         self._limit = limit
         self.inflight = 0
         metrics.inflight.set_function(lambda: self.inflight)

@@ -12,14 +12,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tandem.errors import Internal, MalformedRequest, MethodNotAllowed, RequestError, RequestTooLarge
-from tandem.oip import InferRequest, encoding, rest
+from tandem.oip import InferRequest, encoding, rest, rest_header
 from tandem.oip.jsonscan import LONG
 from tandem.oip.rest import HEADER_LENGTH_KEY
 from tandem_predictor.admission import Admission
-from tandem_predictor.metrics import Metrics
-from tandem_predictor.model import Model
+from tandem_predictor.metrics import PredictorMetrics
+from tandem_predictor.model import ServedModel
 from tandem_predictor.repository import Repository
-from tandem_predictor.routes import routes
+from tandem_predictor.routes import build_routes
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class _Head(NamedTuple):
     accepted: bytes = b""
 
 
-class App:
+class PredictorApp:
     """The ASGI application.
 
     Args:
@@ -53,13 +53,15 @@ class App:
         max_body_bytes: Longest body.
     """
 
-    def __init__(self, repository: Repository, admission: Admission, metrics: Metrics, max_body_bytes: int) -> None:
+    def __init__(
+        self, repository: Repository, admission: Admission, metrics: PredictorMetrics, max_body_bytes: int
+    ) -> None:
         self._repository = repository
         self._admission = admission
         self._metrics = metrics
         self._unknown = metrics.of("")
         self._max_body_bytes = max_body_bytes
-        self._routes = routes(repository, metrics)
+        self._routes = build_routes(repository, metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -89,11 +91,11 @@ class App:
             await _respond(send, 200, content, headers)
         metrics.answered(code, time.perf_counter() - start)
 
-    def _model(self, target: str) -> Model:
+    def _model(self, target: str) -> ServedModel:
         name, _, version = target.partition("/versions/")
         return self._repository.get(name, version)
 
-    async def _answer(self, model: Model, head: _Head, receive: Receive) -> rest.Body:
+    async def _answer(self, model: ServedModel, head: _Head, receive: Receive) -> rest.Body:
         content = await self._read(receive)
         if len(content) > LONG or head.encoding:
             request = await asyncio.get_running_loop().run_in_executor(_reader, self._decode, content, model, head)
@@ -104,7 +106,7 @@ class App:
             return await asyncio.get_running_loop().run_in_executor(_writer, rest.encode_response, response, request)
         return rest.encode_response(response, request)
 
-    def _decode(self, content: bytes, model: Model, head: _Head) -> InferRequest:
+    def _decode(self, content: bytes, model: ServedModel, head: _Head) -> InferRequest:
         if head.encoding:
             content = encoding.decompress(content, head.encoding, self._max_body_bytes)
         return rest.decode_request(content, head.header_length, model_name=model.name, model_version=model.version)
@@ -113,7 +115,7 @@ class App:
         header_length, content_encoding, accepted = None, b"", b""
         for name, value in headers:
             if name == HEADER_LENGTH_KEY:
-                header_length = _integer(rest.HEADER_LENGTH, value)
+                header_length = _integer(rest_header.HEADER_LENGTH, value)
             elif name == b"content-length":
                 if _integer("Content-Length", value) > self._max_body_bytes:
                     raise self._too_large()
@@ -133,7 +135,7 @@ class App:
         while message.get("more_body", False) and length <= self._max_body_bytes:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise MalformedRequest("the client went away before the end of the body", code="client_gone")
+                raise MalformedRequest("the client disconnected before the end of the body", code="client_gone")
             chunks.append(message.get("body", b""))
             length += len(chunks[-1])
         if length > self._max_body_bytes:

@@ -106,6 +106,7 @@ class Batcher:
             DeadlineExceeded: No result within the timeout.
             RequestError: What the session raises.
         """
+        # no task, future or timer: the model is faster than any of them
         if self._inline and rows <= self._max_rows:
             self._observe(rows)
             return self._run(feeds, outputs)
@@ -119,6 +120,7 @@ class Batcher:
         if self._timeout:
             expiry = loop.call_later(self._timeout, self._expire, job)
             job.result.add_done_callback(lambda _: expiry.cancel())
+        # only requests of equal shapes and outputs can be concatenated
         key = (outputs, *(array.shape[1:] for array in feeds.values()))
         lane = self._lanes.setdefault(key, _Lane(outputs))
         lane.jobs.append(job)

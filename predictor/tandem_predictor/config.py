@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from tandem.bundle import DIGEST_VARIABLE, MODEL_DIR
-from tandem.oip.settings import Flag, ServerSettings, parser_of, positive, span
+from tandem.oip.flags import Flag, parser_of, positive, span
+from tandem.oip.settings import ServerSettings
 
 TOKEN_VARIABLE: Final = "TANDEM_REPOSITORY_TOKEN"  # noqa: S105 - the name, no token
 """Environment variable with the token of the repository API; a flag would show among the processes."""
@@ -27,12 +28,12 @@ def _providers(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ServerSettings):
+class PredictorConfig(ServerSettings):
     """Settings of one predictor.
 
     Attributes:
         bundle_digest: The digest that the one bundle of ``model_dir`` must have, or its beginning; empty for any model.
-        repository_token: What clients must show to list, load and unload models; nobody may without it.
+        repository_token: What clients must show to list, load and unload models; without it nobody may.
     """
 
     model_name: Annotated[
@@ -84,12 +85,12 @@ class Config(ServerSettings):
     shutdown_grace_s: float = 30.0
 
 
-def parse(argv: Sequence[str] | None = None) -> Config:
+def parse(argv: Sequence[str] | None = None) -> PredictorConfig:
     """Flags to a configuration; unknown flags end the program with a message that names them."""
     values = vars(command_line().parse_args(argv))
     if values["model_dir"] is None and values["model_repository"] is None:
         values["model_dir"] = Path(MODEL_DIR)
-    return Config(
+    return PredictorConfig(
         **values,
         bundle_digest=os.environ.get(DIGEST_VARIABLE, ""),
         repository_token=os.environ.get(TOKEN_VARIABLE, ""),
@@ -99,5 +100,5 @@ def parse(argv: Sequence[str] | None = None) -> Config:
 def command_line() -> argparse.ArgumentParser:
     """The parser of the command line."""
     return parser_of(
-        Config, program="tandem_predictor", description="ONNX Runtime behind the Open Inference Protocol v2"
+        PredictorConfig, program="tandem_predictor", description="ONNX Runtime behind the Open Inference Protocol v2"
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tandem import replay as replays
-from tandem.golden import Tolerance
+from tandem.comparison import Tolerance
+from tandem.inputs import Tensors
 from tandem.oip.tensors import Array, str_array
-from tandem.pipeline import Tensors
 
 Run = Callable[[dict[str, Array], Sequence[str]], Sequence[Array]]
 

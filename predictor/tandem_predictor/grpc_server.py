@@ -13,14 +13,14 @@ from tandem.oip import protobuf
 from tandem.oip.grpc_methods import CallContext, Method
 from tandem.oip.grpc_server import method
 from tandem_predictor.admission import Admission
-from tandem_predictor.metrics import Metrics
+from tandem_predictor.metrics import PredictorMetrics
 from tandem_predictor.repository import Repository
-from tandem_predictor.routes import NAME, VERSION, extensions
+from tandem_predictor.routes import NAME, VERSION, list_extensions
 
 logger = logging.getLogger(__name__)
 
 
-class Service:
+class GrpcInferenceService:
     """Answers calls of ``inference.GRPCInferenceService``.
 
     Args:
@@ -29,7 +29,7 @@ class Service:
         metrics: Metrics.
     """
 
-    def __init__(self, repository: Repository, admission: Admission, metrics: Metrics) -> None:
+    def __init__(self, repository: Repository, admission: Admission, metrics: PredictorMetrics) -> None:
         self._repository = repository
         self._admission = admission
         self._unknown = metrics.of("")
@@ -38,7 +38,7 @@ class Service:
         """A serialised ``ModelInferResponse`` to a serialised ``ModelInferRequest``.
 
         Raises:
-            RequestError: What the client is told.
+            RequestError: The error for the client.
         """
         start = time.perf_counter()
         metrics, code = self._unknown, "ok"
@@ -65,7 +65,7 @@ class Service:
 
     async def server(self, request: pb.ServerMetadataRequest) -> pb.ServerMetadataResponse:
         """Server metadata."""
-        return pb.ServerMetadataResponse(name=NAME, version=VERSION, extensions=extensions(self._repository))
+        return pb.ServerMetadataResponse(name=NAME, version=VERSION, extensions=list_extensions(self._repository))
 
     async def model_ready(self, request: pb.ModelReadyRequest) -> pb.ModelReadyResponse:
         """Whether a model is served; like Triton, no error if it is not."""

@@ -16,7 +16,7 @@ _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-class Metrics:
+class PredictorMetrics:
     """All metrics, in a registry of their own.
 
     Attributes:
@@ -69,9 +69,9 @@ class Metrics:
 
     def of(self, model: str) -> ModelMetrics:
         """The metrics of one model; the empty name stands for models that there are not."""
-        found = self._models.get(model)
-        if found is None:
-            found = self._models[model] = ModelMetrics(
+        metrics = self._models.get(model)
+        if metrics is None:
+            metrics = self._models[model] = ModelMetrics(
                 model,
                 self._requests,
                 self._request_seconds.labels(model),
@@ -81,7 +81,7 @@ class Metrics:
                 self._queue_rows.labels(model),
                 self._queue_seconds.labels(model),
             )
-        return found
+        return metrics
 
     def statistics(self, model: str) -> Statistics:
         """What a model has done, as its metrics have it."""

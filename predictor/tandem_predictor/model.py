@@ -15,10 +15,10 @@ from tandem.oip.extensions import model_config
 from tandem.oip.tensors import Array, malformed
 from tandem_predictor import golden
 from tandem_predictor.batcher import Batcher
-from tandem_predictor.config import Config
+from tandem_predictor.config import PredictorConfig
 from tandem_predictor.metrics import ModelMetrics
 from tandem_predictor.session import Feeds, Session, TensorInfo
-from tandem_predictor.sources import Source
+from tandem_predictor.sources import ModelSource
 from tandem_predictor.warmup import warm_up
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 PLATFORM: Final = "onnxruntime_onnx"
 
 
-class Model:
+class ServedModel:
     """A model that is ready: golden rows replayed, warmed up.
 
     Args:
@@ -44,7 +44,7 @@ class Model:
         metrics: Its metrics.
     """
 
-    def __init__(self, source: Source, config: Config, metrics: ModelMetrics) -> None:
+    def __init__(self, source: ModelSource, config: PredictorConfig, metrics: ModelMetrics) -> None:
         self.name = source.name
         self.version = source.version
         self.metrics = metrics
@@ -135,10 +135,10 @@ class Model:
 
     def _feeds(self, inputs: Sequence[Tensor]) -> tuple[Feeds, int]:
         """Arrays for the session in the order of the model's inputs, and the number of rows."""
-        given = {tensor.name: tensor for tensor in inputs}
-        if given.keys() != self._inputs.keys():
-            self._refuse_names(given.keys() - self._inputs.keys(), self._inputs.keys() - given.keys())
-        feeds = {name: self._array(given[name]) for name in self._inputs}
+        tensors = {tensor.name: tensor for tensor in inputs}
+        if tensors.keys() != self._inputs.keys():
+            self._refuse_names(tensors.keys() - self._inputs.keys(), self._inputs.keys() - tensors.keys())
+        feeds = {name: self._array(tensors[name]) for name in self._inputs}
         if not self._batchable:
             return feeds, 1
         rows = {len(array) for array in feeds.values()}

@@ -10,10 +10,10 @@ from typing import Any
 
 from tandem.errors import BundleError, MalformedRequest, NotFound, Unauthenticated, Unavailable
 from tandem_predictor import sources
-from tandem_predictor.config import TOKEN_VARIABLE, Config
-from tandem_predictor.metrics import Metrics
-from tandem_predictor.model import Model
-from tandem_predictor.sources import Source
+from tandem_predictor.config import TOKEN_VARIABLE, PredictorConfig
+from tandem_predictor.metrics import PredictorMetrics
+from tandem_predictor.model import ServedModel
+from tandem_predictor.sources import ModelSource
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +29,14 @@ class Repository:
         started: Whether the models that were there at the start are all loaded.
         listening: Whether all ports of the server answer.
         stopping: Whether the server is about to end.
-        changed: Is told when :attr:`ready` may have changed.
+        changed: Called when :attr:`ready` may have changed.
         managed: Whether clients that have the token may list, load and unload models.
     """
 
-    def __init__(self, config: Config, metrics: Metrics) -> None:
+    def __init__(self, config: PredictorConfig, metrics: PredictorMetrics) -> None:
         self._config = config
         self._metrics = metrics
-        self._models: dict[str, Model] = {}
+        self._models: dict[str, ServedModel] = {}
         self._reasons: dict[str, str] = {}
         self._own: frozenset[str] = frozenset()
         self._changing = asyncio.Lock()
@@ -51,7 +51,7 @@ class Repository:
         """Whether the server should get traffic: not without a model, nor with a port that does not answer."""
         return self.started and self.listening and not self.stopping and bool(self._models)
 
-    def get(self, name: str, version: str = "") -> Model:
+    def get(self, name: str, version: str = "") -> ServedModel:
         """The model of this name and, if given, version.
 
         Raises:
@@ -86,11 +86,11 @@ class Repository:
         Raises:
             BundleError: One cannot be loaded, or there is none and none could be loaded later.
         """
-        own, others = await asyncio.to_thread(self._find)
+        own, managed = await asyncio.to_thread(self._find)
         if not own and self._config.model_dir is not None:
             raise BundleError(f"no model in {self._config.model_dir}")
         self._own = frozenset(source.name for source in own)
-        for source in (*own, *others):
+        for source in (*own, *managed):
             await self._load(source)
         self.started = True
         self.changed()
@@ -106,8 +106,8 @@ class Repository:
             MalformedRequest: It is there but refused; the message says why.
         """
         async with self._changing:
-            own, others = await asyncio.to_thread(self._find)
-            for source in (*own, *others):
+            own, managed = await asyncio.to_thread(self._find)
+            for source in (*own, *managed):
                 if source.name == name:
                     try:
                         return await self._load(source)
@@ -126,7 +126,9 @@ class Repository:
         async with self._changing:
             self.get(name)
             if name in self._own:
-                raise MalformedRequest(f"model {name!r} is of --model_dir; only models of --model_repository can go")
+                raise MalformedRequest(
+                    f"model {name!r} is of --model_dir; only models of --model_repository can be unloaded"
+                )
             del self._models[name]
             self._reasons[name] = "unloaded"
             self.changed()
@@ -139,15 +141,15 @@ class Repository:
             for name, model in self._models.items()
         }
         if not ready_only:
-            own, others = await asyncio.to_thread(self._find)
-            for source in (*own, *others):
+            own, managed = await asyncio.to_thread(self._find)
+            for source in (*own, *managed):
                 reason = source.defect or self._reasons.get(source.name, "")
                 entry = {"name": source.name, "version": source.version, "state": "UNAVAILABLE", "reason": reason}
                 entries.setdefault(source.name, entry)
         return [entries[name] for name in sorted(entries)]
 
     def authorize(self, authorization: str) -> None:
-        """Refuse whoever may not manage the models.
+        """Refuse clients that may not manage the models.
 
         Args:
             authorization: The header or metadata of that name.
@@ -168,7 +170,7 @@ class Repository:
         if not self.started or self.stopping:
             raise Unavailable("the server is starting or stopping")
 
-    def _find(self) -> tuple[list[Source], list[Source]]:
+    def _find(self) -> tuple[list[ModelSource], list[ModelSource]]:
         """The models of ``model_dir``, and those of ``model_repository``."""
         config = self._config
         own = [] if config.model_dir is None else sources.find(config.model_dir, config.model_name)
@@ -176,9 +178,9 @@ class Repository:
             own = [source.pinned(config.bundle_digest) for source in own]
         return own, [] if config.model_repository is None else sources.find(config.model_repository)
 
-    async def _load(self, source: Source) -> None:
+    async def _load(self, source: ModelSource) -> None:
         try:
-            model = await asyncio.to_thread(Model, source, self._config, self._metrics.of(source.name))
+            model = await asyncio.to_thread(ServedModel, source, self._config, self._metrics.of(source.name))
         except BundleError as error:
             self._reasons[source.name] = str(error)
             raise

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from tandem.errors import Internal, MalformedRequest, MethodNotAllowed, NotFound, RequestError
 from tandem.oip.encoding import MIN_COMPRESSED_BYTES
 from tandem.oip.extensions import EXTENSIONS as SHARED
-from tandem_predictor.metrics import Metrics
+from tandem_predictor.metrics import PredictorMetrics
 from tandem_predictor.repository import Repository
 
 NAME: Final = "tandem-predictor"
@@ -26,7 +26,7 @@ VERSION: Final = version(NAME)
 _MANAGED: Final = (*SHARED, "model_repository")
 
 
-class _Answer(Response):
+class _JsonResponse(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
@@ -34,37 +34,37 @@ class _Answer(Response):
 
 
 class _Endpoints:
-    def __init__(self, repository: Repository, metrics: Metrics) -> None:
+    def __init__(self, repository: Repository, metrics: PredictorMetrics) -> None:
         self._repository = repository
         self._metrics = metrics
 
     async def server(self, request: Request) -> Response:
-        return _Answer({"name": NAME, "version": VERSION, "extensions": extensions(self._repository)})
+        return _JsonResponse({"name": NAME, "version": VERSION, "extensions": list_extensions(self._repository)})
 
     async def live(self, request: Request) -> Response:
-        return _Answer({"live": True})
+        return _JsonResponse({"live": True})
 
     async def ready(self, request: Request) -> Response:
         ready = self._repository.ready
-        return _Answer({"ready": ready}, 200 if ready else 503)
+        return _JsonResponse({"ready": ready}, 200 if ready else 503)
 
     async def model(self, request: Request) -> Response:
-        return _Answer(self._repository.get(**_target(request)).metadata())
+        return _JsonResponse(self._repository.get(**_target(request)).metadata())
 
     async def model_ready(self, request: Request) -> Response:
         model = self._repository.get(**_target(request))
-        return _Answer({"name": model.name, "ready": True})
+        return _JsonResponse({"name": model.name, "ready": True})
 
     async def config(self, request: Request) -> Response:
-        return _Answer(self._repository.get(**_target(request)).configuration())
+        return _JsonResponse(self._repository.get(**_target(request)).configuration())
 
     async def statistics(self, request: Request) -> Response:
-        return _Answer(self._repository.statistics(**_target(request)))
+        return _JsonResponse(self._repository.statistics(**_target(request)))
 
     async def index(self, request: Request) -> Response:
         self._authorize(request)
         options = await _json(request)
-        return _Answer(await self._repository.index(ready_only=bool(options.get("ready"))))
+        return _JsonResponse(await self._repository.index(ready_only=bool(options.get("ready"))))
 
     async def load(self, request: Request) -> Response:
         self._authorize(request)
@@ -76,14 +76,14 @@ class _Endpoints:
         if overrides:
             raise MalformedRequest(f"parameters {', '.join(overrides)} are not served: a model is loaded as it is")
         await self._repository.load(name)
-        return _Answer({"name": name, "load": True})
+        return _JsonResponse({"name": name, "load": True})
 
     async def unload(self, request: Request) -> Response:
         self._authorize(request)
         self._repository.check_serving()
         name = request.path_params["name"]
         await self._repository.unload(name)
-        return _Answer({"name": name, "unload": True})
+        return _JsonResponse({"name": name, "unload": True})
 
     def _authorize(self, request: Request) -> None:
         self._repository.authorize(request.headers.get("authorization", ""))
@@ -93,48 +93,61 @@ class _Endpoints:
         return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
 
-def extensions(repository: Repository) -> tuple[str, ...]:
+def list_extensions(repository: Repository) -> tuple[str, ...]:
     """Extensions of the protocol that are served."""
     return _MANAGED if repository.managed else SHARED
 
 
-def routes(repository: Repository, metrics: Metrics) -> Starlette:
+def build_routes(repository: Repository, metrics: PredictorMetrics) -> Starlette:
     """All of REST but inference.
 
     Args:
         repository: The models.
         metrics: Metrics.
     """
-    at = _Endpoints(repository, metrics)
-    model = "/v2/models/{name}"
-    managing = [
-        Route("/v2/repository/index", at.index, methods=["POST"]),
-        Route("/v2/repository/models/{name}/load", at.load, methods=["POST"]),
-        Route("/v2/repository/models/{name}/unload", at.unload, methods=["POST"]),
-    ]
+    endpoints = _Endpoints(repository, metrics)
+    managing = _managing_routes(endpoints) if repository.managed else []
     app = Starlette(
-        routes=[
-            Route("/v2", at.server),
-            Route("/v2/health/live", at.live),
-            Route("/v2/health/ready", at.ready),
-            Route("/v2/models/stats", at.statistics),
-            Route(model, at.model),
-            Route(f"{model}/config", at.config),
-            Route(f"{model}/stats", at.statistics),
-            Route(f"{model}/versions/{{version}}/config", at.config),
-            Route(f"{model}/versions/{{version}}/stats", at.statistics),
-            Route(f"{model}/ready", at.model_ready),
-            Route(f"{model}/versions/{{version}}", at.model),
-            Route(f"{model}/versions/{{version}}/ready", at.model_ready),
-            *(managing if repository.managed else ()),
-            Route("/metrics", at.metrics),
-        ],
+        routes=[*_server_routes(endpoints), *_model_routes(endpoints), *managing],
         middleware=[Middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=1)],
         exception_handlers={RequestError: _refuse, 404: _no_route, 405: _no_method, Exception: _unexpected},
     )
     # a redirect would lead to whatever host the client names
     app.router.redirect_slashes = False
     return app
+
+
+def _server_routes(endpoints: _Endpoints) -> list[Route]:
+    return [
+        Route("/v2", endpoints.server),
+        Route("/v2/health/live", endpoints.live),
+        Route("/v2/health/ready", endpoints.ready),
+        Route("/metrics", endpoints.metrics),
+    ]
+
+
+def _model_routes(endpoints: _Endpoints) -> list[Route]:
+    model = "/v2/models/{name}"
+    return [
+        # ahead of the next, which takes any name
+        Route("/v2/models/stats", endpoints.statistics),
+        Route(model, endpoints.model),
+        Route(f"{model}/config", endpoints.config),
+        Route(f"{model}/stats", endpoints.statistics),
+        Route(f"{model}/versions/{{version}}/config", endpoints.config),
+        Route(f"{model}/versions/{{version}}/stats", endpoints.statistics),
+        Route(f"{model}/ready", endpoints.model_ready),
+        Route(f"{model}/versions/{{version}}", endpoints.model),
+        Route(f"{model}/versions/{{version}}/ready", endpoints.model_ready),
+    ]
+
+
+def _managing_routes(endpoints: _Endpoints) -> list[Route]:
+    return [
+        Route("/v2/repository/index", endpoints.index, methods=["POST"]),
+        Route("/v2/repository/models/{name}/load", endpoints.load, methods=["POST"]),
+        Route("/v2/repository/models/{name}/unload", endpoints.unload, methods=["POST"]),
+    ]
 
 
 def _target(request: Request) -> dict[str, str]:
@@ -150,19 +163,19 @@ async def _json(request: Request) -> dict[str, Any]:
 
 
 async def _refuse(request: Request, error: Any) -> Response:
-    return _Answer(error.body(), error.status)
+    return _JsonResponse(error.body(), error.status)
 
 
 async def _no_method(request: Request, error: Exception) -> Response:
     allowed = ((error.headers or {}) if isinstance(error, HTTPException) else {}).get("Allow", "")
     refused = MethodNotAllowed(request.method, ", ".join(sorted(allowed.split(", "))))
-    return _Answer(refused.body(), refused.status, {"allow": refused.allowed})
+    return _JsonResponse(refused.body(), refused.status, {"allow": refused.allowed})
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
-    return _Answer(NotFound(f"nothing is served at {request.url.path}", code="not_found").body(), 404)
+    return _JsonResponse(NotFound(f"nothing is served at {request.url.path}", code="not_found").body(), 404)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    """What the client is told; uvicorn logs the traceback."""
-    return _Answer(Internal("internal error").body(), Internal.status)
+    """The answer to the client; uvicorn logs the traceback."""
+    return _JsonResponse(Internal("internal error").body(), Internal.status)

@@ -9,16 +9,16 @@ from tandem.oip.grpc_server import health_methods, stream_handlers
 from tandem.oip.health import Health
 from tandem.oip.serving import FrontEnds
 from tandem_predictor.admission import Admission
-from tandem_predictor.app import App
-from tandem_predictor.config import Config
-from tandem_predictor.grpc_server import Service
+from tandem_predictor.app import PredictorApp
+from tandem_predictor.config import PredictorConfig
+from tandem_predictor.grpc_server import GrpcInferenceService
 from tandem_predictor.http_protocol import CorkedProtocol
-from tandem_predictor.metrics import Metrics
+from tandem_predictor.metrics import PredictorMetrics
 from tandem_predictor.repository import Repository
 from tandem_predictor.session import check_providers
 
 
-async def serve(config: Config) -> None:
+async def serve(config: PredictorConfig) -> None:
     """Serve until SIGTERM or SIGINT, which first turns readiness off, then lets requests in flight end.
 
     Both front ends answer health checks while models load: readiness comes when all are loaded.
@@ -28,24 +28,24 @@ async def serve(config: Config) -> None:
         OSError: if it cannot listen, or a port does not answer any more.
     """
     check_providers(config.execution_providers)
-    metrics = Metrics()
+    metrics = PredictorMetrics()
     repository = Repository(config, metrics)
     admission = Admission(config.workers, metrics)
     health = Health([protobuf.SERVICE], lambda: repository.ready)
     repository.changed = health.changed
     front_ends = FrontEnds(
-        app=App(repository, admission, metrics, config.max_body_bytes),
+        app=PredictorApp(repository, admission, metrics, config.max_body_bytes),
         protocol=partial(CorkedProtocol, config.uploads(), metrics.of("").refused),
         methods={
-            **Service(repository, admission, metrics).methods(config.max_body_bytes),
+            **GrpcInferenceService(repository, admission, metrics).methods(config.max_body_bytes),
             **health_methods(health),
         },
         streams=stream_handlers(health),
     )
-    await serving.serve(config, front_ends, _Lifecycle(repository, health))
+    await serving.serve(config, front_ends, _PredictorLifecycle(repository, health))
 
 
-class _Lifecycle:
+class _PredictorLifecycle:
     """How the repository starts and stops."""
 
     def __init__(self, repository: Repository, health: Health) -> None:

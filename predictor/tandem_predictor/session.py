@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from tandem.bundle import MODEL
 from tandem.errors import BundleError, Internal, MalformedRequest
+from tandem.manifest import MODEL
 from tandem.oip import DATATYPES, datatype_of
 from tandem.oip.tensors import Array, bytes_array
 from tandem.onnx_files import Graph, missing_files
@@ -47,7 +47,7 @@ class TensorInfo:
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether a tensor of this shape can be it."""
         return len(shape) == len(self.shape) and all(
-            given == own or own < 0 for given, own in zip(shape, self.shape, strict=True)
+            size == declared or declared < 0 for size, declared in zip(shape, self.shape, strict=True)
         )
 
 
@@ -61,7 +61,7 @@ class Session:
 
     Raises:
         BundleError: The file cannot be loaded, an execution provider is not there, or the model takes or gives
-            something that is no tensor.
+            something that is not a tensor.
 
     Attributes:
         provider: The execution provider that runs the model.
@@ -79,15 +79,8 @@ class Session:
         if providers[0] != "CPUExecutionProvider":
             # CUDA and cuDNN come in wheels of their own, where the dynamic linker does not look
             onnxruntime.preload_dlls()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = intra_op_threads
-        options.inter_op_num_threads = 1
-        # A refused request is answered, not also written to standard error in a form of its own.
-        options.log_severity_level = _FATAL
-        # Threads that spin between requests take the CPU that the event loop needs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = open_session(model, options, providers)
+            self._session = open_session(model, _options(intra_op_threads), providers)
         except Exception as error:  # ONNX Runtime's exceptions have no common root
             if missing := model.missing if isinstance(model, Graph) else path.is_file() and missing_files(path):
                 raise BundleError(f"{path} keeps weights in {', '.join(missing)}, which is not beside it") from None
@@ -119,6 +112,17 @@ class Session:
                 for name, result in zip(outputs, results, strict=True)
             ]
         return list(results)
+
+
+def _options(intra_op_threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = intra_op_threads
+    options.inter_op_num_threads = 1
+    # A refused request is answered, not also written to standard error in a form of its own.
+    options.log_severity_level = _FATAL
+    # Threads that spin between requests take the CPU that the event loop needs.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def check_providers(providers: Sequence[str]) -> None:

@@ -15,14 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tandem.bundle import MANIFEST, MODEL, Bundle
+from tandem.bundle import Bundle
 from tandem.errors import BundleError
+from tandem.manifest import MANIFEST, MODEL
 
 _FIRST_VERSION: Final = "1"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ModelSource:
     """A model on disk.
 
     Attributes:
@@ -30,7 +31,7 @@ class Source:
         version: Its version.
         onnx: The model file.
         digest: Of the bundle that it comes from, not verified yet; empty for a plain model.
-        defect: Why it cannot be served; empty where nothing is known against it.
+        defect: Why it cannot be served; empty where it has none.
     """
 
     name: str
@@ -39,12 +40,12 @@ class Source:
     digest: str = ""
     defect: str = ""
 
-    def pinned(self, digest: str) -> Source:
+    def pinned(self, digest: str) -> ModelSource:
         """The same, with a defect if it is not the bundle with this digest, or a digest that begins so."""
         if self.defect or (self.digest and self.digest.startswith(digest)):
             return self
-        what = f"bundle {self.digest[:8]}" if self.digest else "no bundle"
-        return replace(self, defect=f"{self.onnx.parent} is {what}, not {digest[:8]}")
+        identity = f"bundle {self.digest[:8]}" if self.digest else "not a bundle"
+        return replace(self, defect=f"{self.onnx.parent} is {identity}, not {digest[:8]}")
 
     def bundle(self) -> Bundle | None:
         """The bundle that it comes from, verified; None for a plain model.
@@ -57,7 +58,7 @@ class Source:
         return Bundle.open(self.onnx.parent, digest=self.digest) if self.digest else None
 
 
-def find(directory: Path, name: str | None = None) -> list[Source]:
+def find(directory: Path, name: str | None = None) -> list[ModelSource]:
     """All models of a directory: itself, or its subdirectories, by name.
 
     Args:
@@ -73,22 +74,22 @@ def find(directory: Path, name: str | None = None) -> list[Source]:
         children = sorted(child for child in directory.iterdir() if child.is_dir() and not child.name.startswith("."))
     except OSError as error:
         raise BundleError(f"model directory {directory}: {error.strerror}") from None
-    found = [source for child in children if (source := _open(child, child.name))]
-    return sorted(found, key=lambda source: source.name)
+    models = [source for child in children if (source := _open(child, child.name))]
+    return sorted(models, key=lambda source: source.name)
 
 
-def _open(directory: Path, name: str) -> Source | None:
+def _open(directory: Path, name: str) -> ModelSource | None:
     if (directory / MANIFEST).is_file():
         return _bundle(directory, name)
     if file := _model_file(directory):
-        return Source(name, _FIRST_VERSION, file)
+        return ModelSource(name, _FIRST_VERSION, file)
     versions = {
         int(child.name): file
         for child in directory.glob("*")
         if child.name.isdecimal() and (file := _model_file(child)) is not None
     }
     if versions:
-        return Source(name, str(max(versions)), versions[max(versions)])
+        return ModelSource(name, str(max(versions)), versions[max(versions)])
     return None
 
 
@@ -97,9 +98,9 @@ def _model_file(directory: Path) -> Path | None:
     return next((file for file in (directory / MODEL, directory / MODEL / MODEL) if file.is_file()), None)
 
 
-def _bundle(directory: Path, name: str) -> Source:
+def _bundle(directory: Path, name: str) -> ModelSource:
     try:
         bundle = Bundle.peek(directory)
     except BundleError as error:
-        return Source(name, "", directory / MODEL, defect=str(error))
-    return Source(bundle.hop_name, bundle.version, bundle.model_path, bundle.digest)
+        return ModelSource(name, "", directory / MODEL, defect=str(error))
+    return ModelSource(bundle.wire_name, bundle.version, bundle.model_path, bundle.digest)

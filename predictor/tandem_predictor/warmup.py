@@ -1,4 +1,4 @@
-"""First runs of a model: they take longer, so no client pays for them, and they say how long a batch takes.
+"""First runs of a model: they take longer, so no client has to wait for them, and they measure how long a batch takes.
 
 They also say whether rows of different requests may run together: a plain model has no golden rows that would.
 """
@@ -14,10 +14,10 @@ from typing import Literal
 
 import numpy as np
 
+from tandem.comparison import DEFAULT_TOLERANCES, Tolerance
 from tandem.errors import RequestError
-from tandem.golden import DEFAULT_TOLERANCES, Tolerance
+from tandem.inputs import Tensors
 from tandem.oip.tensors import Array
-from tandem.pipeline import Tensors
 from tandem.replay import miscounted, rows_apart
 from tandem_predictor.golden import named
 from tandem_predictor.session import Feeds, Session, TensorInfo
@@ -42,7 +42,7 @@ class WarmUp:
             dimension of an input is fixed; ``OtherNumberOfRows`` comes out than went in; ``RowsDependOnEachOther``;
             ``RowsFailApart``: rows that the model takes together it refuses alone; ``NotCompared``: it takes no
             made-up input whose rows differ, so nothing is known.
-        message: The same for people.
+        message: The same in words.
     """
 
     seconds: float
@@ -80,7 +80,7 @@ def warm_up(session: Session, rows: int, sample: Mapping[str, Array] | None = No
     logger.warning("no warm-up: %s", error)
     if sample is not None or fixed:
         return fixed or WarmUp(float("inf"))
-    return WarmUp(float("inf"), "NotCompared", f"the model refuses made-up input: {error}")
+    return WarmUp(float("inf"), "NotCompared", f"the model refuses generated input: {error}")
 
 
 def _count(whole: Tensors, rows: int) -> WarmUp:
@@ -97,7 +97,7 @@ def _compare(session: Session, feeds: Feeds, whole: Tensors, different: bool) ->
     if dependence := rows_apart(run, feeds, whole, tolerances):
         return WarmUp(0, dependence.reason, dependence.message)
     if not different:
-        return WarmUp(0, "NotCompared", "the model takes no made-up input whose rows differ")
+        return WarmUp(0, "NotCompared", "the model takes no generated input whose rows differ")
     return WarmUp(0)
 
 

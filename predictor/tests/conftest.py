@@ -11,9 +11,9 @@ from onnx import TensorProto
 
 from tandem.bundle import Bundle
 from tandem_predictor.admission import Admission
-from tandem_predictor.app import App
-from tandem_predictor.config import Config
-from tandem_predictor.metrics import Metrics
+from tandem_predictor.app import PredictorApp
+from tandem_predictor.config import PredictorConfig
+from tandem_predictor.metrics import PredictorMetrics
 from tandem_predictor.repository import Repository
 
 from . import graphs
@@ -35,8 +35,8 @@ class Parts:
 
     repository: Repository
     admission: Admission
-    metrics: Metrics
-    app: App
+    metrics: PredictorMetrics
+    app: PredictorApp
 
 
 @pytest.fixture(scope="session")
@@ -52,12 +52,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 
 @pytest_asyncio.fixture
 async def parts(models: Models) -> Parts:
-    metrics = Metrics()
-    config = Config(model_repository=models.path, repository_token="secret", max_batch_size=8)
+    metrics = PredictorMetrics()
+    config = PredictorConfig(model_repository=models.path, repository_token="secret", max_batch_size=8)
     repository = Repository(config, metrics)
     await repository.start()
     admission = Admission(0, metrics)
-    return Parts(repository, admission, metrics, App(repository, admission, metrics, max_body_bytes=4096))
+    return Parts(repository, admission, metrics, PredictorApp(repository, admission, metrics, max_body_bytes=4096))
 
 
 @pytest_asyncio.fixture

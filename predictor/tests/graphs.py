@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tandem import bundle as bundles
-from tandem.bundle import FORMAT, GOLDEN, MODEL, Bundle, Manifest
+from tandem import bundle_directory
+from tandem.bundle import Bundle
+from tandem.comparison import Tolerance
 from tandem.contract import Contract, Prediction
-from tandem.golden import Tolerance
+from tandem.manifest import FORMAT, GOLDEN, MODEL, Manifest
 from tandem.onnx_files import external_files
 from tandem.signature import Signature, TensorSpec
 
@@ -185,4 +186,4 @@ def linear_bundle(
             training_histogram=(),
             files={},
         )
-        return bundles.write(parent, manifest, files)
+        return bundle_directory.write(parent, manifest, files)

@@ -11,9 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
-from tandem.oip import InferRequest, Tensor, rest
+from tandem.oip import InferRequest, Tensor, rest, rest_header
 from tandem_predictor.admission import Admission
-from tandem_predictor.app import App
+from tandem_predictor.app import PredictorApp
 
 from .conftest import Models, Parts
 
@@ -42,25 +42,25 @@ async def test_json(client: httpx.AsyncClient) -> None:
 async def test_binary(model: str, data: Any, client: httpx.AsyncClient) -> None:
     sent = Tensor.of("x", data)
     content, length = rest.encode_request(InferRequest("", [sent]))
-    headers = {rest.HEADER_LENGTH: str(length)}
+    headers = {rest_header.HEADER_LENGTH: str(length)}
     response = await client.post(f"/v2/models/{model}/infer", content=content, headers=headers)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/octet-stream"
-    (received,) = rest.decode_response(response.content, int(response.headers[rest.HEADER_LENGTH])).outputs
+    (received,) = rest.decode_response(response.content, int(response.headers[rest_header.HEADER_LENGTH])).outputs
     np.testing.assert_array_equal(received.data, sent.data)
 
 
 async def test_requested_output_in_binary_form(client: httpx.AsyncClient) -> None:
     body = {"inputs": [ROW], "outputs": [{"name": "y", "parameters": {"binary_data": True}}]}
     response = await infer(client, "linear", body)
-    decoded = rest.decode_response(response.content, int(response.headers[rest.HEADER_LENGTH]))
+    decoded = rest.decode_response(response.content, int(response.headers[rest_header.HEADER_LENGTH]))
     assert decoded.output("y").data.tolist() == [[6]]
 
 
 async def test_a_bundle_answers_to_its_own_name_only(client: httpx.AsyncClient, models: Models) -> None:
     bundle = models.bundle
-    assert (await infer(client, bundle.hop_name, {"inputs": [ROW]})).json()["model_version"] == "v1"
-    assert (await infer(client, f"{bundle.hop_name}/versions/v1", {"inputs": [ROW]})).status_code == 200
+    assert (await infer(client, bundle.wire_name, {"inputs": [ROW]})).json()["model_version"] == "v1"
+    assert (await infer(client, f"{bundle.wire_name}/versions/v1", {"inputs": [ROW]})).status_code == 200
     assert (await infer(client, "linear-00000000", {"inputs": [ROW]})).status_code == 404
 
 
@@ -85,9 +85,9 @@ async def test_refused(model: str, body: Any, status: int, code: str, message: s
 @pytest.mark.parametrize(
     ("headers", "status", "message"),
     [
-        ({rest.HEADER_LENGTH: "x"}, 400, "must be a number of bytes, not 'x'"),
-        ({rest.HEADER_LENGTH: "-1"}, 400, "must be a number of bytes"),
-        ({rest.HEADER_LENGTH: "9" * 30}, 400, "the body has 2 bytes"),
+        ({rest_header.HEADER_LENGTH: "x"}, 400, "must be a number of bytes, not 'x'"),
+        ({rest_header.HEADER_LENGTH: "-1"}, 400, "must be a number of bytes"),
+        ({rest_header.HEADER_LENGTH: "9" * 30}, 400, "the body has 2 bytes"),
         ({"content-encoding": "br"}, 415, "content encoding 'br'"),
         ({"content-encoding": "gzip"}, 400, "not valid gzip"),
         ({"content-length": "4097"}, 413, "more than 4096 bytes"),
@@ -156,7 +156,7 @@ async def test_a_client_that_goes_away(parts: Parts) -> None:
     assert parts.admission.inflight == 0
 
 
-async def call(app: App, headers: list[tuple[bytes, bytes]], messages: list[dict[str, Any]]) -> list[Any]:
+async def call(app: PredictorApp, headers: list[tuple[bytes, bytes]], messages: list[dict[str, Any]]) -> list[Any]:
     waiting, sent = iter(messages), []
 
     async def receive() -> dict[str, Any]:
@@ -171,7 +171,7 @@ async def call(app: App, headers: list[tuple[bytes, bytes]], messages: list[dict
 
 
 async def test_more_in_flight_than_allowed(parts: Parts) -> None:
-    app = App(parts.repository, Admission(1, parts.metrics), parts.metrics, 4096)
+    app = PredictorApp(parts.repository, Admission(1, parts.metrics), parts.metrics, 4096)
     arrived, more = asyncio.Event(), asyncio.Event()
 
     async def slow_body() -> AsyncIterator[bytes]:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tandem_predictor.config import Config, parse
+from tandem_predictor.config import PredictorConfig, parse
 
 
 def test_defaults() -> None:
-    assert parse([]) == Config(model_dir=Path("/mnt/models"))
+    assert parse([]) == PredictorConfig(model_dir=Path("/mnt/models"))
 
 
 def test_flags_of_kserve() -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from tandem.comparison import Tolerance
 from tandem.errors import BundleError
-from tandem.golden import Tolerance
 from tandem.oip.tensors import Array
 from tandem_predictor import golden
 

@@ -12,14 +12,14 @@ import pytest_asyncio
 from tandem.oip import InferRequest, Tensor, protobuf
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip.grpc_server import GrpcServer
-from tandem_predictor.grpc_server import Service
+from tandem_predictor.grpc_server import GrpcInferenceService
 
 from .conftest import TOKEN, Parts
 
 
 @pytest_asyncio.fixture
 async def channel(parts: Parts) -> AsyncIterator[grpc.aio.Channel]:
-    server = GrpcServer(Service(parts.repository, parts.admission, parts.metrics).methods(4096))
+    server = GrpcServer(GrpcInferenceService(parts.repository, parts.admission, parts.metrics).methods(4096))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     await server.start(listener)

@@ -12,21 +12,21 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from tandem.bundle import MANIFEST, MODEL
 from tandem.errors import BundleError, MalformedRequest, RequestError
+from tandem.manifest import MANIFEST, MODEL
 from tandem.oip import InferRequest, RequestedOutput, Tensor
-from tandem_predictor.config import Config
-from tandem_predictor.metrics import Metrics
-from tandem_predictor.model import Model
+from tandem_predictor.config import PredictorConfig
+from tandem_predictor.metrics import PredictorMetrics
+from tandem_predictor.model import ServedModel
 from tandem_predictor.sources import find
 
 from . import graphs
 from .conftest import Models
 
 
-def load(directory: Path, **flags: Any) -> Model:
+def load(directory: Path, **flags: Any) -> ServedModel:
     (source,) = find(directory)
-    return Model(source, Config(**flags), Metrics().of(source.name))
+    return ServedModel(source, PredictorConfig(**flags), PredictorMetrics().of(source.name))
 
 
 def request(*tensors: Tensor, **rest: Any) -> InferRequest:
@@ -103,8 +103,8 @@ def test_inline_is_decided_by_measurement(inline_below_ms: float, inline: bool, 
 
 def test_metrics_do_not_keep_a_model(models: Models) -> None:
     (source,) = find(models.path / "linear")
-    metrics = Metrics()
-    model = weakref.ref(Model(source, Config(), metrics.of("linear")))
+    metrics = PredictorMetrics()
+    model = weakref.ref(ServedModel(source, PredictorConfig(), metrics.of("linear")))
     gc.collect()
     assert model() is None
 
@@ -147,7 +147,7 @@ def test_a_bundle_whose_rows_depend_on_each_other_is_refused(tmp_path: Path) -> 
     (bundle.path / MANIFEST).write_bytes(msgspec.json.encode(manifest))  # as if it had been written so
     (source,) = find(bundle.path)
     with pytest.raises(BundleError, match=r"among 4 rows and .*depend on each other"):
-        Model(source, Config(), Metrics().of("m"))
+        ServedModel(source, PredictorConfig(), PredictorMetrics().of("m"))
 
 
 async def test_labels_that_claim_to_be_one_are_batched_and_described_as_they_are(tmp_path: Path) -> None:

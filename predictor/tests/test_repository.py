@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tandem.errors import BundleError, MalformedRequest
-from tandem_predictor.config import Config
-from tandem_predictor.metrics import Metrics
+from tandem_predictor.config import PredictorConfig
+from tandem_predictor.metrics import PredictorMetrics
 from tandem_predictor.repository import Repository
 
 from . import graphs
@@ -15,11 +15,11 @@ from . import graphs
 
 async def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no model in"):
-        await Repository(Config(model_dir=tmp_path), Metrics()).start()
+        await Repository(PredictorConfig(model_dir=tmp_path), PredictorMetrics()).start()
 
 
 async def test_an_empty_repository_can_be_filled_later(tmp_path: Path) -> None:
-    repository = Repository(Config(model_repository=tmp_path), Metrics())
+    repository = Repository(PredictorConfig(model_repository=tmp_path), PredictorMetrics())
     assert not repository.ready
     told: list[bool] = []
     repository.changed = lambda: told.append(repository.ready)
@@ -37,7 +37,9 @@ async def test_an_empty_repository_can_be_filled_later(tmp_path: Path) -> None:
 async def test_the_model_that_a_server_is_there_for_cannot_be_unloaded(tmp_path: Path) -> None:
     graphs.linear(tmp_path / "own" / "model.onnx")
     graphs.linear(tmp_path / "others" / "other" / "model.onnx")
-    repository = Repository(Config(model_dir=tmp_path / "own", model_repository=tmp_path / "others"), Metrics())
+    repository = Repository(
+        PredictorConfig(model_dir=tmp_path / "own", model_repository=tmp_path / "others"), PredictorMetrics()
+    )
     await repository.start()
     with pytest.raises(MalformedRequest, match="model 'own' is of --model_dir"):
         await repository.unload("own")
@@ -49,7 +51,7 @@ async def test_the_model_that_a_server_is_there_for_cannot_be_unloaded(tmp_path:
 async def test_one_refused_model_refuses_the_start(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path)
     bundle.model_path.write_bytes(b"")
-    repository = Repository(Config(model_repository=tmp_path), Metrics())
+    repository = Repository(PredictorConfig(model_repository=tmp_path), PredictorMetrics())
     with pytest.raises(BundleError, match=r"model\.onnx is damaged"):
         await repository.start()
     assert not repository.ready
@@ -61,33 +63,33 @@ async def test_one_refused_model_refuses_the_start(tmp_path: Path) -> None:
 async def test_a_pinned_digest_takes_no_other_bundle(tmp_path: Path) -> None:
     pinned, other = (graphs.linear_bundle(tmp_path / name, name=name) for name in ("first", "second"))
     for digest in (pinned.digest, pinned.digest[:8]):
-        repository = Repository(Config(model_dir=pinned.path, bundle_digest=digest), Metrics())
+        repository = Repository(PredictorConfig(model_dir=pinned.path, bundle_digest=digest), PredictorMetrics())
         await repository.start()
-        assert repository.has(pinned.hop_name)
-        refused = Repository(Config(model_dir=other.path, bundle_digest=digest), Metrics())
+        assert repository.has(pinned.wire_name)
+        refused = Repository(PredictorConfig(model_dir=other.path, bundle_digest=digest), PredictorMetrics())
         with pytest.raises(BundleError, match=f"is bundle {other.digest[:8]}, not {pinned.digest[:8]}"):
             await refused.start()
     graphs.linear(tmp_path / "plain" / "model.onnx")
-    plain = Repository(Config(model_dir=tmp_path / "plain", bundle_digest=pinned.digest), Metrics())
-    with pytest.raises(BundleError, match=f"is no bundle, not {pinned.digest[:8]}"):
+    plain = Repository(PredictorConfig(model_dir=tmp_path / "plain", bundle_digest=pinned.digest), PredictorMetrics())
+    with pytest.raises(BundleError, match=f"is not a bundle, not {pinned.digest[:8]}"):
         await plain.start()
 
 
 async def test_a_pinned_digest_takes_no_other_bundle_later(tmp_path: Path) -> None:
     pinned, other = (graphs.linear_bundle(tmp_path / name, name=name) for name in ("first", "second"))
-    repository = Repository(Config(model_dir=pinned.path, bundle_digest=pinned.digest), Metrics())
+    repository = Repository(PredictorConfig(model_dir=pinned.path, bundle_digest=pinned.digest), PredictorMetrics())
     await repository.start()
     shutil.rmtree(pinned.path)
     other.path.rename(pinned.path)
     with pytest.raises(MalformedRequest, match=f"is bundle {other.digest[:8]}, not"):
-        await repository.load(other.hop_name)
-    assert repository.has(pinned.hop_name)
+        await repository.load(other.wire_name)
+    assert repository.has(pinned.wire_name)
 
 
 async def test_the_name_flag_names_a_plain_model_only(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path / "bundles")
     graphs.linear(tmp_path / "plain" / "model.onnx")
-    for directory, name in ((bundle.path, bundle.hop_name), (tmp_path / "plain", "flag")):
-        repository = Repository(Config(model_dir=directory, model_name="flag"), Metrics())
+    for directory, name in ((bundle.path, bundle.wire_name), (tmp_path / "plain", "flag")):
+        repository = Repository(PredictorConfig(model_dir=directory, model_name="flag"), PredictorMetrics())
         await repository.start()
         assert repository.get(name).name == name

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from tandem_predictor.admission import Admission
-from tandem_predictor.app import App
-from tandem_predictor.config import Config
-from tandem_predictor.metrics import Metrics
+from tandem_predictor.app import PredictorApp
+from tandem_predictor.config import PredictorConfig
+from tandem_predictor.metrics import PredictorMetrics
 from tandem_predictor.repository import Repository
 
 from . import graphs
@@ -127,7 +127,7 @@ async def test_index(client: httpx.AsyncClient, models: Models) -> None:
     index = {entry["name"]: entry for entry in (await client.post("/v2/repository/index")).json()}
     assert index["text"] == {"name": "text", "version": "3", "state": "READY", "reason": ""}
     assert index["half"] == {"name": "half", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"}
-    assert index[models.bundle.hop_name]["version"] == "v1"
+    assert index[models.bundle.wire_name]["version"] == "v1"
     ready = (await client.post("/v2/repository/index", json={"ready": True})).json()
     assert {entry["name"] for entry in ready} == index.keys() - {"half"}
 
@@ -170,10 +170,10 @@ async def test_models_are_managed_with_the_token_only(path: str, authorization: 
 async def test_without_repository_or_token_nothing_is_managed(config: dict[str, Any], models: Models) -> None:
     own = models.path / "linear"
     flags = {"model_dir": own, "model_repository": models.path / "text", "repository_token": "secret", **config}
-    metrics = Metrics()
-    repository = Repository(Config(**flags), metrics)
+    metrics = PredictorMetrics()
+    repository = Repository(PredictorConfig(**flags), metrics)
     await repository.start()
-    app = App(repository, Admission(0, metrics), metrics, 4096)
+    app = PredictorApp(repository, Admission(0, metrics), metrics, 4096)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://predictor") as client:
         for headers in ({}, TOKEN):
             for path in ("index", "models/linear/load", "models/linear/unload"):
@@ -183,7 +183,7 @@ async def test_without_repository_or_token_nothing_is_managed(config: dict[str, 
 
 
 async def test_the_index_reads_no_more_of_a_bundle_than_its_manifest(models: Models, client: httpx.AsyncClient) -> None:
-    name = models.bundle.hop_name
+    name = models.bundle.wire_name
     await client.post(f"/v2/repository/models/{name}/unload")
     hidden = models.bundle.model_path.rename(models.path / "hidden.onnx")
     try:
@@ -202,10 +202,10 @@ async def test_no_change_while_stopping(client: httpx.AsyncClient, parts: Parts)
 
 async def test_a_refused_model_leaves_the_old_one(tmp_path: Path) -> None:
     graphs.linear(tmp_path / "m" / "model.onnx")
-    metrics = Metrics()
-    repository = Repository(Config(model_repository=tmp_path, repository_token="secret"), metrics)
+    metrics = PredictorMetrics()
+    repository = Repository(PredictorConfig(model_repository=tmp_path, repository_token="secret"), metrics)
     await repository.start()
-    app = App(repository, Admission(0, metrics), metrics, 4096)
+    app = PredictorApp(repository, Admission(0, metrics), metrics, 4096)
     (tmp_path / "m" / "model.onnx").write_bytes(b"nonsense")
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://predictor", headers=TOKEN

@@ -30,7 +30,7 @@ def test_the_highest_version_counts(tmp_path: Path) -> None:
 def test_a_bundle_keeps_its_name(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path)
     (source,) = find(bundle.path, "other")
-    assert (source.name, source.version, source.bundle()) == (bundle.hop_name, "v1", bundle)
+    assert (source.name, source.version, source.bundle()) == (bundle.wire_name, "v1", bundle)
 
 
 def test_several_models(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_several_models(tmp_path: Path) -> None:
     graphs.linear(tmp_path / "a" / "model.onnx")
     graphs.linear(tmp_path / "c" / "1" / "model.onnx")
     (tmp_path / "empty").mkdir()
-    assert [source.name for source in find(tmp_path)] == ["a", bundle.hop_name, "c"]
+    assert [source.name for source in find(tmp_path)] == ["a", bundle.wire_name, "c"]
 
 
 def test_a_damaged_bundle_says_so(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from tandem import Bundle, BundleError
 from tandem_predictor.session import Session, TensorInfo
-from tandem_predictor.triton import Settings, configuration, main, write_model_repository
+from tandem_predictor.triton import main, write_model_repository
+from tandem_predictor.triton_config import TritonSettings, build_config
 
 from . import graphs
 
@@ -28,8 +29,8 @@ def parse(text: str) -> None:
 
 
 def test_batched_model() -> None:
-    settings = Settings(max_batch_size=8, preferred_batch_sizes=(4, 8), max_queue_delay_us=100, instance_count=2)
-    text = configuration("m", [X, TensorInfo("s", "BYTES", (-1, -1))], [TensorInfo("y", "FP32", (-1, 1))], settings)
+    settings = TritonSettings(max_batch_size=8, preferred_batch_sizes=(4, 8), max_queue_delay_us=100, instance_count=2)
+    text = build_config("m", [X, TensorInfo("s", "BYTES", (-1, -1))], [TensorInfo("y", "FP32", (-1, 1))], settings)
     parse(text)
     assert text == (
         'name: "m"\n'
@@ -50,7 +51,7 @@ def test_batched_model() -> None:
 
 
 def test_a_column_without_width_keeps_its_shape_and_is_not_batched() -> None:
-    text = configuration("m", [TensorInfo("x", "INT64", (-1,))], [X], Settings())
+    text = build_config("m", [TensorInfo("x", "INT64", (-1,))], [X], TritonSettings())
     parse(text)
     assert "max_batch_size: 0\n" in text
     assert "dims: [ -1 ] }" in text
@@ -60,7 +61,7 @@ def test_a_column_without_width_keeps_its_shape_and_is_not_batched() -> None:
 
 
 def test_gpu_with_tensorrt() -> None:
-    text = configuration("m", [X], [X], Settings(kind="gpu", tensorrt=True, warmup=False))
+    text = build_config("m", [X], [X], TritonSettings(kind="gpu", tensorrt=True, warmup=False))
     parse(text)
     assert "KIND_GPU" in text
     assert '"tensorrt"' in text
@@ -70,15 +71,15 @@ def test_gpu_with_tensorrt() -> None:
 @pytest.mark.parametrize(("settings", "rule"), [({"kind": "tpu"}, "cpu or gpu"), ({"tensorrt": True}, "GPU only")])
 def test_refused_settings(settings: dict[str, object], rule: str) -> None:
     with pytest.raises(ValueError, match=rule):
-        Settings(**settings)  # type: ignore[arg-type]
+        TritonSettings(**settings)  # type: ignore[arg-type]
 
 
 def test_repository_of_a_bundle(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path / "bundles")
     written = write_model_repository(bundle, tmp_path / "out")
-    assert written == tmp_path / "out" / bundle.hop_name
+    assert written == tmp_path / "out" / bundle.wire_name
     assert (written / "1" / "model.onnx").read_bytes() == bundle.model_path.read_bytes()
-    assert f'name: "{bundle.hop_name}"' in (written / "config.pbtxt").read_text()
+    assert f'name: "{bundle.wire_name}"' in (written / "config.pbtxt").read_text()
 
 
 def test_a_golden_row_warms_the_model_up(tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_a_golden_row_warms_the_model_up(tmp_path: Path) -> None:
     parse(text)
     assert 'inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 3 ] input_data_file: "input-0" } }' in text
     assert np.frombuffer((written / "warmup" / "input-0").read_bytes(), "<f4").tolist() == [0, 1, 2]
-    write_model_repository(bundle, tmp_path / "out", Settings(warmup=False))
+    write_model_repository(bundle, tmp_path / "out", TritonSettings(warmup=False))
     assert not (written / "warmup").exists()
 
 
@@ -102,7 +103,7 @@ def test_weights_beside_the_model(tmp_path: Path) -> None:
 
 def test_labels_of_any_number_are_declared_so_and_not_batched() -> None:
     outputs = [TensorInfo("label", "INT64", (1,)), TensorInfo("probabilities", "FP32", (1, 2))]
-    text = configuration("m", [X], outputs, Settings())
+    text = build_config("m", [X], outputs, TritonSettings())
     parse(text)
     assert 'output { name: "label" data_type: TYPE_INT64 dims: [ -1 ] }' in text
     assert 'output { name: "probabilities" data_type: TYPE_FP32 dims: [ -1, 2 ] }' in text
@@ -111,7 +112,7 @@ def test_labels_of_any_number_are_declared_so_and_not_batched() -> None:
 
 def test_the_bundle_itself_is_no_repository(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path)
-    with pytest.raises(BundleError, match="has the bundle itself"):
+    with pytest.raises(BundleError, match="holds the bundle itself"):
         write_model_repository(bundle, tmp_path)
     assert Bundle.open(bundle.path) == bundle
 
@@ -120,6 +121,6 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     bundle = graphs.linear_bundle(tmp_path / "bundles")
     out = tmp_path / "out"
     assert main([str(bundle.path), str(out), "--preferred_batch_sizes", "2", "4"]) == 0
-    assert capsys.readouterr().out == f"{out / bundle.hop_name}\n"
+    assert capsys.readouterr().out == f"{out / bundle.wire_name}\n"
     assert main([str(bundle.path), str(out), "--tensorrt"]) == 1
     assert main([str(tmp_path), str(out)]) == 1

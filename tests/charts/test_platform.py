@@ -15,7 +15,7 @@ from tests.charts.rendered import CHARTS, Objects, charts, one, template, values
 from tandem_rollout.api.crd import build_crds
 from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSIONS, Permission
 from tandem_rollout.render.platform import Platform
-from tandem_transformer.config import Config
+from tandem_transformer.config import TransformerConfig
 
 DIGEST = f"sha256:{'0123456789abcdef' * 4}"
 
@@ -155,7 +155,10 @@ def test_uploads_and_connections_are_bounded_at_the_gateway() -> None:
     assert (target["kind"], target["name"]) == ("Gateway", "eg")
     assert policy["spec"]["connection"]["connectionLimit"]["value"] > 0
     # sooner than the pods, which would be taken for the cause
-    assert int(policy["spec"]["timeout"]["http"]["requestReceivedTimeout"].removesuffix("s")) < Config.upload_timeout_s
+    assert (
+        int(policy["spec"]["timeout"]["http"]["requestReceivedTimeout"].removesuffix("s"))
+        < TransformerConfig.upload_timeout_s
+    )
 
 
 @pytest.mark.parametrize("values", [{"gateway": {"clientTraffic": {"create": False}}}, {"rbac": {"namespaced": True}}])

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tandem import Bundle
-from tandem.golden import check_outputs
+from tandem.comparison import check_outputs
 from tandem_predictor.triton import write_model_repository
-from tandem_transformer.config import Config
+from tandem_transformer.config import TransformerConfig
 from tandem_transformer.predictors import connect
 
 from . import triton_repository
@@ -33,7 +33,7 @@ def predictor(bundles: dict[str, Bundle], directory: Path) -> Iterator[Server]:
     http, rpc = free_ports(2)
     parent = next(iter(bundles.values())).path.parent
     flags = [f"--model_dir={parent}", "--host=127.0.0.1", f"--http_port={http}", f"--grpc_port={rpc}"]
-    samples = tuple(Sample(bundle.hop_name, (), ()) for bundle in bundles.values())
+    samples = tuple(Sample(bundle.wire_name, (), ()) for bundle in bundles.values())
     server = Server(f"http://127.0.0.1:{http}", f"127.0.0.1:{rpc}", samples)
     with running([sys.executable, "-m", "tandem_predictor", *flags], server):
         yield server
@@ -66,7 +66,7 @@ async def test_golden_rows_through_the_hop(
     bundle = bundles[name]
     golden = bundle.golden()
     host = served.grpc_address if protocol == "grpc-v2" else served.base_url.removeprefix("http://")
-    hop = connect(bundle, Config(model_dir=bundle.path, predictor_protocol=protocol, predictor_host=(host,)))
+    hop = connect(bundle, TransformerConfig(model_dir=bundle.path, predictor_protocol=protocol, predictor_host=(host,)))
     rows = len(next(iter(golden.vectors.values())))
     parts = [slice(0, rows), *(slice(row, row + 1) for row in range(8)), slice(3, 10)]
     asked = [hop.infer({key: tensor[part] for key, tensor in golden.vectors.items()}) for part in parts]

@@ -15,7 +15,7 @@ import tandem_predictor.triton
 import tandem_transformer.app
 import tandem_transformer.config
 from tandem.errors import RequestError
-from tandem.openapi import TENSOR_DATATYPES
+from tandem.examples import TENSOR_DATATYPES
 
 from .blocks import PAGES, ROOT
 

@@ -17,7 +17,7 @@ from transformer.tests import ask
 from transformer.tests.servers import Reply, Server
 from transformer.tests.world import STALE_DEPOT, STANDING_DEPOT, good_row
 
-from tandem.oip import InferRequest, RequestedOutput, Tensor, protobuf, rest
+from tandem.oip import InferRequest, RequestedOutput, Tensor, protobuf, rest, rest_header
 from tandem.oip import grpc_predict_v2_pb2 as pb
 
 from .conftest import MAX_BODY, MAX_ROWS
@@ -74,7 +74,7 @@ def v2(request: InferRequest, *, binary: bool = True, path: str = V2) -> Callabl
 
 
 def v2_body(body: bytes, length: Any = None, path: str = V2) -> Callable[[Server], Reply]:
-    headers = {} if length is None else {rest.HEADER_LENGTH: str(length)}
+    headers = {} if length is None else {rest_header.HEADER_LENGTH: str(length)}
     return lambda server: server.request("POST", path, body, headers)
 
 

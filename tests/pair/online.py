@@ -15,7 +15,7 @@ import grpc
 from transformer.tests import ask
 from transformer.tests.servers import Server
 
-from tandem.oip import protobuf, rest
+from tandem.oip import protobuf, rest, rest_header
 
 WIRES = ("v1", "v2", "grpc")
 
@@ -69,8 +69,8 @@ class Online:
 
     def _ask_v2(self, rows: Sequence[dict[str, Any]]) -> Told:
         body, length = rest.encode_request(ask.infer_request(rows))
-        headers, content = self._post("/v2/models/parcels/infer", body, {rest.HEADER_LENGTH: str(length)})
-        found = headers.get(rest.HEADER_LENGTH)
+        headers, content = self._post("/v2/models/parcels/infer", body, {rest_header.HEADER_LENGTH: str(length)})
+        found = headers.get(rest_header.HEADER_LENGTH)
         return self._told(rest.decode_response(content, int(found) if found else None), len(rows))
 
     def _ask_grpc(self, rows: Sequence[dict[str, Any]]) -> Told:

@@ -101,7 +101,7 @@ def front(request: pytest.FixtureRequest, pair: Server, real_predictor: Server, 
         return Front(pair, "/v1/models/parcels:predict", json.dumps({"instances": [good_row()]}).encode(), 200)
     if request.param == "OIP":
         return Front(pair, "/v2/models/parcels/infer", b'{"inputs":[]}', 422)
-    return Front(real_predictor, f"/v2/models/{bundle.hop_name}/infer", b'{"inputs":[]}', 400)
+    return Front(real_predictor, f"/v2/models/{bundle.wire_name}/infer", b'{"inputs":[]}', 400)
 
 
 @pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS)

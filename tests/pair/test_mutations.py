@@ -16,7 +16,7 @@ from transformer.tests import ask
 from transformer.tests.servers import Reply, Server
 from transformer.tests.world import good_row
 
-from tandem.oip import rest
+from tandem.oip import rest, rest_header
 
 V1 = "/v1/models/parcels:predict"
 V2 = "/v2/models/parcels/infer"
@@ -150,11 +150,11 @@ def test_bytes_of_v2(check: Check, body: bytes) -> None:
 @given(changed_bytes(BINARY), st.integers(-20, 20) | st.integers(0, 2**40))
 def test_bytes_of_binary_v2(check: Check, body: bytes, by: int) -> None:
     assert HEADER is not None
-    check(V2, body, {rest.HEADER_LENGTH: str(HEADER)})
-    check(V2, BINARY, {rest.HEADER_LENGTH: str(HEADER + by)})
+    check(V2, body, {rest_header.HEADER_LENGTH: str(HEADER)})
+    check(V2, BINARY, {rest_header.HEADER_LENGTH: str(HEADER + by)})
 
 
 @EFFORT
 @given(changed_values(json.loads(BINARY[:HEADER])))
 def test_header_of_binary_v2(check: Check, header: bytes) -> None:
-    check(V2, header + BINARY[HEADER:], {rest.HEADER_LENGTH: str(len(header))})
+    check(V2, header + BINARY[HEADER:], {rest_header.HEADER_LENGTH: str(len(header))})

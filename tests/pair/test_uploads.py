@@ -110,7 +110,7 @@ def fronts(kind: str, bundle: Bundle, valkey: ValkeyServer, *flags: object) -> I
             data = {"name": tensor.name, "datatype": "FP32", "shape": [1, width], "data": [0.5] * width}
             yield Front(
                 server,
-                f"/v2/models/{bundle.hop_name}/infer",
+                f"/v2/models/{bundle.wire_name}/infer",
                 json.dumps({"inputs": [data]}).encode(),
                 "tandem_predictor_requests_total",
                 "tandem_predictor_inflight_requests",

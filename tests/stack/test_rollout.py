@@ -19,7 +19,7 @@ from races import read_races
 from rich.console import Console
 from traffic import Traffic
 
-from tandem.bundle import find
+from tandem.bundle_directory import find
 from tandem.package import ModelPackage
 from tandem_cli.features import materialize_tables, tables_of, views_of
 from tandem_cli.local import LocalStack, Variant

@@ -70,7 +70,7 @@ def exposed() -> dict[str, Series]:
     found = {name: Series(frozenset(labels | pods)) for name, labels in _OTHERS.items()}
     for registry, target in (
         (_transformer(), pods),
-        (tandem_predictor.metrics.Metrics().registry, pods),
+        (tandem_predictor.metrics.PredictorMetrics().registry, pods),
         (tandem_rollout.controller.metrics.Metrics().registry, _TARGET),
     ):
         for name, series in _series(registry, target).items():

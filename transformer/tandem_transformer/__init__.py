@@ -5,5 +5,5 @@ The path of a request::
     http_protocol  a plain predict POST, straight from the parser ─┐
     http           every other one, through ASGI ──────────────────┴─ exchange ─ v1, v2 ─┐
     grpc_server    Open Inference Protocol over gRPC ─ v2 ───────────────────────────────┴─ coalescer
-    coalescer ─ service (lookup, pipeline, predictors, pipeline) ─ back to whoever asked
+    coalescer ─ service (lookup, pipeline, predictors, pipeline) ─ back to the client
 """

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from tandem.errors import Internal, MethodNotAllowed, NotFound, RequestError
 from tandem.oip.encoding import MIN_COMPRESSED_BYTES
-from tandem.oip.extensions import EXTENSIONS
-from tandem_transformer.exchange import V1Codec, V2Codec, error_reply, request_id_of
+from tandem_transformer.headers import request_id_of
 from tandem_transformer.http import PredictEndpoint
+from tandem_transformer.http_codecs import V1Codec, V2Codec
+from tandem_transformer.http_responses import error_reply
+from tandem_transformer.routes import add_model_routes, add_own_routes, add_server_routes, check_model
 from tandem_transformer.service import Service
 from tandem_transformer.v1 import V1
 from tandem_transformer.v2 import V2
 
 _PREDICT_PATH = re.compile(r"/v[12]/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[^/:]+))?(?::predict|/infer)")
 
-_DOCS_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
-"""The page of documentation asks nobody but this server."""
 
-
-class App:
+class TransformerApp:
     """The ASGI application of one process.
 
     Args:
@@ -73,94 +69,12 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     app.add_exception_handler(RequestError, _answer_error)
     app.add_exception_handler(Exception, _answer_unexpected)
     app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=1)
-    _add_server_routes(app, service)
-    _add_model_routes(app, service, v2)
-    _add_own_routes(app, service)
+    add_server_routes(app, service)
+    add_model_routes(app, service, v2)
+    add_own_routes(app, service)
     _answer_other_paths(app, service)
     _document(app, service)
     return app
-
-
-def _add_server_routes(app: FastAPI, service: Service) -> None:
-    """Health and metadata of the server."""
-
-    @app.get("/v2/health/live", tags=["health"])
-    async def live() -> dict[str, bool]:
-        return {"live": True}
-
-    @app.get("/v2/health/ready", tags=["health"])
-    async def ready() -> JSONResponse:
-        return JSONResponse({"ready": service.ready}, 200 if service.ready else 503)
-
-    @app.get("/v2", tags=["metadata"])
-    async def server() -> dict[str, Any]:
-        return {"name": "tandem-transformer", "version": _version(), "extensions": EXTENSIONS}
-
-    @app.get("/v1/models", tags=["metadata"])
-    async def models() -> dict[str, list[str]]:
-        return {"models": [service.model_name]}
-
-
-def _add_model_routes(app: FastAPI, service: Service, v2: V2) -> None:
-    """Health and metadata of the model, in both protocols."""
-    name = service.model_name
-
-    @app.get("/v1/models/{model}", tags=["metadata"])
-    async def model_v1(model: str) -> dict[str, Any]:
-        _check(service, model, None)
-        return {"name": name, "ready": service.ready}
-
-    @app.get("/v2/models/stats", tags=["metadata"])
-    @app.get("/v2/models/{model}/stats", tags=["metadata"])
-    @app.get("/v2/models/{model}/versions/{version}/stats", tags=["metadata"])
-    async def statistics(model: str | None = None, version: str | None = None) -> dict[str, Any]:
-        _check(service, name if model is None else model, version)
-        return {"model_stats": [service.recorder.statistics().as_dict(name, service.bundle.version)]}
-
-    @app.get("/v2/models/{model}/config", tags=["metadata"])
-    @app.get("/v2/models/{model}/versions/{version}/config", tags=["metadata"])
-    async def configuration(model: str, version: str | None = None) -> dict[str, Any]:
-        _check(service, model, version)
-        return v2.configuration()
-
-    @app.get("/v2/models/{model}", tags=["metadata"])
-    @app.get("/v2/models/{model}/versions/{version}", tags=["metadata"])
-    async def metadata(model: str, version: str | None = None) -> dict[str, Any]:
-        _check(service, model, version)
-        return v2.metadata()
-
-    @app.get("/v2/models/{model}/ready", tags=["health"])
-    @app.get("/v2/models/{model}/versions/{version}/ready", tags=["health"])
-    async def model_ready(model: str, version: str | None = None) -> JSONResponse:
-        _check(service, model, version)
-        return JSONResponse({"name": name, "ready": service.ready}, 200 if service.ready else 503)
-
-
-def _add_own_routes(app: FastAPI, service: Service) -> None:
-    """Routes of no protocol: what a rollout verifies a version by, metrics, and the page of documentation."""
-    bundle = service.bundle
-
-    @app.get("/tandem/proof", include_in_schema=False)
-    async def proof(provider: str = "CPUExecutionProvider") -> Response:
-        described = {
-            "name": bundle.name,
-            "version": bundle.version,
-            "digest": bundle.digest,
-            "rows": await service.replay(provider),
-            "contract": bundle.contract,
-        }
-        return Response(msgspec.json.encode(described), media_type="application/json")
-
-    @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
-        return Response(service.recorder.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    if service.config.docs:
-        page = (files("tandem_transformer") / "docs.html").read_bytes()
-
-        @app.get("/docs", include_in_schema=False)
-        async def docs() -> Response:
-            return Response(page, media_type="text/html", headers={"content-security-policy": _DOCS_POLICY})
 
 
 def _answer_other_paths(app: FastAPI, service: Service) -> None:
@@ -170,7 +84,7 @@ def _answer_other_paths(app: FastAPI, service: Service) -> None:
     async def elsewhere(request: Request, error: HTTPException) -> Response:
         try:
             if match := _PREDICT_PATH.fullmatch(request.url.path):
-                _check(service, match["model"], match["version"])
+                check_model(service, match["model"], match["version"])
             if error.status_code == MethodNotAllowed.status:
                 allowed = (error.headers or {})["Allow"]
                 raise MethodNotAllowed(request.method, allowed.replace("GET", "GET, HEAD"))
@@ -184,10 +98,10 @@ def _document(app: FastAPI, service: Service) -> None:
     generated = app.openapi
 
     def documentation() -> dict[str, Any]:
-        from tandem.openapi import openapi
+        from tandem.openapi import build_openapi
 
         bundle = service.bundle
-        described = openapi(bundle.contract, model_name=service.model_name, version=bundle.version)
+        described = build_openapi(bundle.contract, model_name=service.model_name, version=bundle.version)
         own = generated()
         schemas = {**own.get("components", {}).get("schemas", {}), **described["components"]["schemas"]}
         return {
@@ -199,15 +113,6 @@ def _document(app: FastAPI, service: Service) -> None:
     app.openapi = documentation  # type: ignore[method-assign]
 
 
-def _check(service: Service, model: str, version: str | None) -> None:
-    if model != service.model_name:
-        raise NotFound(f"there is no model {model!r} here, only {service.model_name!r}")
-    if version is not None and version != service.bundle.version:
-        raise NotFound(
-            f"version {version!r} is not served here, only {service.bundle.version!r}", code="version_not_found"
-        )
-
-
 async def _answer_error(request: Any, error: Any) -> Response:
     request_id = request_id_of(dict(request.scope["headers"]))
     content, headers = error_reply(error, request_id)
@@ -217,12 +122,6 @@ async def _answer_error(request: Any, error: Any) -> Response:
     return Response(content, error.status, {name.decode(): value.decode("latin-1") for name, value in headers})
 
 
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("tandem-transformer")
-
-
 async def _answer_unexpected(request: Any, error: Exception) -> Response:
-    """What the client is told; uvicorn logs the traceback."""
+    """The answer to the client; uvicorn logs the traceback."""
     return await _answer_error(request, Internal("internal error"))

@@ -11,12 +11,13 @@ import asyncio
 import numpy as np
 
 from tandem.bundle import Bundle
-from tandem.contract import Columns
+from tandem.dtypes import Columns
 from tandem.errors import DeadlineExceeded, StoreError, Unavailable
-from tandem.features import LookupPlan, ViewColumns
+from tandem.lookup import LookupPlan
+from tandem.packed_rows import ViewColumns
 from tandem.stores import OnlineStore
-from tandem_transformer.config import Config
-from tandem_transformer.predictors import Predictor
+from tandem_transformer.config import TransformerConfig
+from tandem_transformer.predictors import PredictorClient
 
 
 class Backends:
@@ -29,7 +30,9 @@ class Backends:
         config: Time limits.
     """
 
-    def __init__(self, bundle: Bundle, store: OnlineStore, predictor: Predictor, config: Config) -> None:
+    def __init__(
+        self, bundle: Bundle, store: OnlineStore, predictor: PredictorClient, config: TransformerConfig
+    ) -> None:
         self._store = store
         self._predictor = predictor
         self._plan = LookupPlan(bundle.model.views)

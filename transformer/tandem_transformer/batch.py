@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tandem.contract import Columns
+from tandem.dtypes import Columns
+from tandem.inputs import Tensors
 from tandem.oip import InferRequest
-from tandem.pipeline import Tensors
 from tandem.rows import Row, RowReader, json_values
 from tandem_transformer.traffic import DIRECT
 
@@ -35,7 +35,7 @@ class Call:
 
     size: int
     deadline: float
-    answer: asyncio.Future[Answer]
+    answer: asyncio.Future[CallAnswer]
     rows: Sequence[Row] | None = None
     columns: Columns | None = None
     decode_s: float = 0.0
@@ -68,7 +68,7 @@ class BatchAnswer:
 
 
 @dataclass(slots=True)
-class Answer:
+class CallAnswer:
     """One call's rows of a batch's answer: from ``start`` up to ``stop``."""
 
     batch: BatchAnswer
@@ -90,10 +90,12 @@ def merge(reader: RowReader, calls: list[Call]) -> Columns:
         reader: Of the contract.
         calls: At least one; calls with rows are put in front of calls with columns.
     """
+    # in place: the caller slices the answer by the same order
     calls.sort(key=_has_columns)
     rows = [row for call in calls if call.rows is not None for row in call.rows]
     parts = [reader.columns(rows)] if rows else []
     parts += [call.columns for call in calls if call.columns is not None]
+    # a concatenation would copy what is whole already
     if len(parts) == 1:
         return parts[0]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

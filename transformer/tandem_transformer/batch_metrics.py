@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from prometheus_client import CollectorRegistry, Counter
 
 from tandem.bundle import Bundle
-from tandem.contract import Column
-from tandem.features import ViewColumns
+from tandem.dtypes import Column
+from tandem.packed_rows import ViewColumns
 from tandem.telemetry import STAGES
 from tandem_transformer.batch import BatchAnswer
 from tandem_transformer.traffic import TRAFFIC, WEIGHTED
@@ -29,7 +29,7 @@ Batch = tuple[BatchAnswer, list[int], list[int], Sequence[ViewColumns], Column]
 """Answer of a batch, rows and index of the traffic of each of its calls, what was looked up, and time of each row."""
 
 
-class Histogram(prometheus_client.Histogram):
+class BulkHistogram(prometheus_client.Histogram):
     """A histogram that takes many observations at once."""
 
     def observe_many(self, values: ArrayLike) -> None:
@@ -38,6 +38,7 @@ class Histogram(prometheus_client.Histogram):
         array = array[~np.isnan(array)]
         if not len(array):
             return
+        # one lock for each bucket that changes, not one for each observation
         counts = np.bincount(np.searchsorted(self._upper_bounds, array, side="left"), minlength=len(self._buckets))
         for index in np.flatnonzero(counts):
             self._buckets[index].inc(int(counts[index]))
@@ -56,14 +57,14 @@ class BatchMetrics:
     def __init__(self, registry: CollectorRegistry, bundle: Bundle, own: tuple[str, str]) -> None:
         self._registry = registry
         self._own = own
-        self._rows_per_batch = Histogram(
+        self._rows_per_batch = BulkHistogram(
             "tandem_rows_per_batch",
             "Rows that travelled in one batch.",
             ("model", "version"),
             buckets=_ROWS,
             registry=registry,
         ).labels(*own)
-        stages = Histogram(
+        stages = BulkHistogram(
             "tandem_stage_seconds",
             "Time of one batch in each stage.",
             ("model", "version", "stage"),
@@ -97,7 +98,7 @@ class BatchMetrics:
             {feature.name: nulls.labels(*self._own, use.name, feature.name) for feature in use.view.features}
             for use in views
         ]
-        ages = Histogram(
+        ages = BulkHistogram(
             "tandem_feature_age_seconds",
             "Age of the stored values that were looked up.",
             ("model", "version", "view"),
@@ -106,12 +107,12 @@ class BatchMetrics:
         )
         self._ages = [ages.labels(*self._own, use.name) for use in views]
 
-    def _predictions(self, bundle: Bundle) -> Histogram | None:
+    def _predictions(self, bundle: Bundle) -> BulkHistogram | None:
         """The predictions; None where the contract has no buckets for them."""
         prediction = bundle.contract.prediction
         if not prediction.buckets:
             return None
-        histogram = Histogram(
+        histogram = BulkHistogram(
             "tandem_prediction",
             f"Predictions, {prediction.unit or 'no unit'}.",
             ("model", "version", "traffic"),

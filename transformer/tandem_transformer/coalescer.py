@@ -59,6 +59,7 @@ class Coalescer:
         Raises:
             Overloaded: if too many rows are waiting.
         """
+        # an empty queue takes a call of any size: otherwise a large one would never be answered
         if self._waiting and self._queued_rows + call.size > self._max_queued_rows:
             raise Overloaded(f"{self._queued_rows} rows are waiting already", retry_after=1)
         self._waiting.append(call)
@@ -82,6 +83,7 @@ class Coalescer:
         """Let a batch leave now, or set the time at which it leaves."""
         if not self._max_wait or self._expected < FEW or len(self._waiting) >= self._expected:
             self._leaving = True
+            # at the end of this turn of the loop, so that calls which arrive in it still join
             self._loop.call_soon(self._leave)
         elif self._timer is None:
             self._timer = self._loop.call_later(self._max_wait, self._leave)
@@ -91,6 +93,7 @@ class Coalescer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        # as many calls as are open now are likely to come again together
         self._expected = len(self._waiting) + sum(map(len, self._running.values()))
         while self._waiting and len(self._running) < self._max_batches:
             calls = self._take()

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 from tandem.bundle import DIGEST_VARIABLE, MODEL_DIR
-from tandem.oip.settings import Flag, ServerSettings, boolean, duration, natural, parser_of, positive, span
+from tandem.oip.flags import Flag, boolean, duration, natural, parser_of, positive, span
+from tandem.oip.settings import ServerSettings
 from tandem.telemetry import UNIT_HEADER
 
 PROTOCOLS = ("v2", "grpc-v2", "inprocess")
@@ -23,12 +24,12 @@ def _hosts(text: str) -> tuple[str, ...]:
         raise argparse.ArgumentTypeError("needs at least one host")
     hosts = tuple(host if ":" in host else f"{host}:80" for host in hosts)
     if wrong := [host for host in hosts if not host.rpartition(":")[2].isdecimal()]:
-        raise argparse.ArgumentTypeError(f"the port of {wrong[0]} is no number")
+        raise argparse.ArgumentTypeError(f"the port of {wrong[0]} is not a number")
     return hosts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ServerSettings):
+class TransformerConfig(ServerSettings):
     """Settings of one transformer.
 
     The bundle must have ``bundle_digest``, or a digest that begins so; empty for any.
@@ -54,7 +55,7 @@ class Config(ServerSettings):
         str,
         Flag(
             "online store: redis://host:port/db, rediss://… or memory://; without the flag the variable "
-            f"{STORE_VARIABLE} counts, where a password does not show among the processes"
+            f"{STORE_VARIABLE} counts, which keeps a password out of the list of processes"
         ),
     ] = "memory://"
     processes: Annotated[int, Flag("server processes that share the ports", positive)] = 1
@@ -66,7 +67,7 @@ class Config(ServerSettings):
         float, Flag("how long a request waits at most for others to share its batch", span)
     ] = 2.0
     max_batches: Annotated[int, Flag("batches on their way at once; more requests wait and coalesce", positive)] = 8
-    max_queued_rows: Annotated[int, Flag("rows that may wait before clients are told 429", positive)] = 20_000
+    max_queued_rows: Annotated[int, Flag("rows that may wait; more are answered with 429", positive)] = 20_000
     max_request_rows: Annotated[int, Flag("most rows of one request", positive)] = 10_000
     unit_header: Annotated[
         str,
@@ -79,17 +80,17 @@ class Config(ServerSettings):
     docs: Annotated[bool, Flag("serve the page /docs and its OpenAPI description; false for neither", boolean)] = True
 
 
-def parse(arguments: Sequence[str] | None = None) -> Config:
+def parse(arguments: Sequence[str] | None = None) -> TransformerConfig:
     """Settings from command-line arguments; ends the process with code 2 and a message if they are invalid."""
     parser = command_line()
     # the help shows the default, not a URL that may have a password
-    parser.set_defaults(store=os.environ.get(STORE_VARIABLE, Config.store))
+    parser.set_defaults(store=os.environ.get(STORE_VARIABLE, TransformerConfig.store))
     values = vars(parser.parse_args(arguments))
     if values["predictor_protocol"] != "inprocess" and not values["predictor_host"]:
         parser.error("--predictor_host is required unless --predictor_protocol is inprocess")
-    return Config(**values, bundle_digest=os.environ.get(DIGEST_VARIABLE, ""))
+    return TransformerConfig(**values, bundle_digest=os.environ.get(DIGEST_VARIABLE, ""))
 
 
 def command_line() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    return parser_of(Config, program="tandem-transformer", description=__doc__)
+    return parser_of(TransformerConfig, program="tandem-transformer", description=__doc__)

@@ -9,14 +9,14 @@ from typing import Any, Final
 import numpy as np
 
 from tandem.errors import Internal, RequestError
-from tandem.pipeline import Tensors
+from tandem.inputs import Tensors
 from tandem.signature import Signature
 
 MAX_VECTORS: Final = 100
 """An error shows the vectors of at most so many rows."""
 
 
-def vector(signature: Signature, tensors: Tensors, row: int) -> dict[str, Any]:
+def describe_vector(signature: Signature, tensors: Tensors, row: int) -> dict[str, Any]:
     """The values that went into the model for one row, by column; JSON has ``"NaN"`` and ``"Infinity"`` as strings.
 
     Args:
@@ -31,17 +31,17 @@ def vector(signature: Signature, tensors: Tensors, row: int) -> dict[str, Any]:
     }
 
 
-def vectors(signature: Signature, tensors: Tensors) -> list[dict[str, Any]]:
+def describe_vectors(signature: Signature, tensors: Tensors) -> list[dict[str, Any]]:
     """The vectors of the rows, the first hundred."""
     rows = len(next(iter(tensors.values())))
-    return [vector(signature, tensors, row) for row in range(min(rows, MAX_VECTORS))]
+    return [describe_vector(signature, tensors, row) for row in range(min(rows, MAX_VECTORS))]
 
 
 def name_causes(error: RequestError, signature: Signature, tensors: Tensors) -> RequestError:
     """The same error; one about a prediction that is not finite names the columns of the vector that are not either.
 
     Args:
-        error: What a client is told.
+        error: The error for the client.
         signature: Names the columns.
         tensors: The model's inputs, of the rows that ``error`` counts.
     """
@@ -51,8 +51,8 @@ def name_causes(error: RequestError, signature: Signature, tensors: Tensors) -> 
     columns = _not_finite(signature, tensors, rows)
     if not columns:
         return error
-    said = ", ".join(f"{name!r} is {value}" for name, value in columns.items())
-    return Internal(f"{error}; in the vector of row {rows[0]}, {said}", code=error.code, details=error.details)
+    values = ", ".join(f"{name!r} is {value}" for name, value in columns.items())
+    return Internal(f"{error}; in the vector of row {rows[0]}, {values}", code=error.code, details=error.details)
 
 
 def _not_finite(signature: Signature, tensors: Tensors, rows: Sequence[int]) -> dict[str, float]:

@@ -16,7 +16,8 @@ from tandem.oip.grpc_methods import CallContext, Method, StreamHandler
 from tandem.oip.grpc_server import health_methods, method, stream_handlers
 from tandem.oip.health import Health
 from tandem.telemetry import TRAFFIC_HEADER
-from tandem_transformer.exchange import log, log_error
+from tandem_transformer.exchange import log
+from tandem_transformer.http_responses import log_error
 from tandem_transformer.service import Service
 from tandem_transformer.traffic import traffic_of
 from tandem_transformer.v2 import V2

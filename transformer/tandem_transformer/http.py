@@ -10,7 +10,9 @@ import asyncio
 from starlette.types import Receive, Scope, Send
 
 from tandem.errors import MethodNotAllowed, RequestTooLarge
-from tandem_transformer.exchange import Codec, Exchange, Headers
+from tandem_transformer.exchange import Exchange
+from tandem_transformer.headers import Headers
+from tandem_transformer.http_codecs import Codec
 from tandem_transformer.service import Service
 
 

@@ -17,8 +17,10 @@ from tandem.errors import RequestError
 from tandem.oip.http1 import Http1Protocol
 from tandem.oip.http1_answers import Refusal
 from tandem.oip.uploads import Uploads
-from tandem_transformer.exchange import Exchange, Headers, HttpResponse, error_reply, log_error, request_id_of
+from tandem_transformer.exchange import Exchange
+from tandem_transformer.headers import Headers, request_id_of
 from tandem_transformer.http import PredictEndpoint
+from tandem_transformer.http_responses import HttpResponse, error_reply, log_error
 from tandem_transformer.metrics import Recorder
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
@@ -47,7 +49,7 @@ class PredictProtocol(Http1Protocol):
         self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, or was told to go."""
+        """The connection is closed, by the client or by the server."""
         super().connection_lost(exc)
         self._idle_timer.cancel()
 
@@ -93,17 +95,17 @@ class PredictProtocol(Http1Protocol):
         self._uploads.release(held)
 
     def _close_if_idle(self) -> None:
-        left: float = self.timeout_keep_alive
+        remaining_s: float = self.timeout_keep_alive
         if self.is_idle():
-            left += self.idle_since - self.loop.time()
-        if left > 0:
-            self._idle_timer = self.loop.call_later(left, self._close_if_idle)
+            remaining_s += self.idle_since - self.loop.time()
+        if remaining_s > 0:
+            self._idle_timer = self.loop.call_later(remaining_s, self._close_if_idle)
         else:
             self.timeout_keep_alive_handler()
 
 
 class _NoEvent:
-    """uvicorn tells a cycle's task of news by an event; here no task waits."""
+    """uvicorn notifies the task of a cycle by an event; here no task waits."""
 
     def set(self) -> None:
         pass
@@ -153,6 +155,7 @@ class _Cycle:
             self._protocol.release(self._held)
         if self.disconnected:
             return
+        # head and body in one write: one system call, and one packet for a small answer
         lines = [_STATUS_LINES[response.status]]
         lines += [b"%b: %b\r\n" % header for header in response.headers]
         lines.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")

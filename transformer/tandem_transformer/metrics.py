@@ -18,12 +18,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from tandem.bundle import Bundle
-from tandem.contract import Column
-from tandem.features import ViewColumns
+from tandem.dtypes import Column
 from tandem.oip.extensions import Statistics
+from tandem.packed_rows import ViewColumns
 from tandem.telemetry import DECODE, LOOKUP, MODEL_DEPENDENT, ON_DEMAND, POST, PREDICT
 from tandem_transformer.batch import BatchAnswer, Call
-from tandem_transformer.batch_metrics import Batch, BatchMetrics, Histogram
+from tandem_transformer.batch_metrics import Batch, BatchMetrics, BulkHistogram
 from tandem_transformer.traffic import DIRECT, SURPLUS, TRAFFIC, WEIGHTED, outcome_of
 from tandem_transformer.units import Units
 
@@ -32,7 +32,7 @@ FLUSH_S = 0.25
 
 _DECADE = (1, 1.25, 1.6, 2, 2.5, 3.15, 4, 5, 6.3, 8)
 _SECONDS = (0.0005, *(round(each * unit, 6) for unit in (0.001, 0.01, 0.1) for each in _DECADE), 1, 2, 5, 10)
-"""Ten to a decade, so that a version that is a quarter slower than another is told from it."""
+"""Ten to a decade, so that a version that is a quarter slower than another can be distinguished from it."""
 
 _Kind = tuple[int, int, bool]
 """Status, index of the traffic, and whether the client set the deadline."""
@@ -57,7 +57,7 @@ class Recorder:
             ("model", "version", "code", "traffic", "outcome"),
             registry=registry,
         )
-        self._request_seconds = Histogram(
+        self._request_seconds = BulkHistogram(
             "tandem_request_seconds",
             "From a request's arrival to its answer.",
             ("model", "version", "traffic", "outcome"),

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 def supervise(arguments: Sequence[str], processes: int) -> int:
     """Run the given number of processes until one ends or a signal asks to stop; then stop all.
 
-    A process that dies takes the others with it: whoever started the container starts it again, and sees that it died.
+    A process that dies takes the others with it: the container is then restarted, and the failure is visible.
     The processes share a directory in which their metrics meet.
 
     Args:
@@ -38,10 +38,10 @@ def supervise(arguments: Sequence[str], processes: int) -> int:
             "--one_of_many",
         ]
         children = [subprocess.Popen(command, env=environment) for _ in range(processes)]
-        asked: list[int] = []
+        signals: list[int] = []
 
         def stop(number: int, _: object) -> None:
-            asked.append(number)
+            signals.append(number)
             for child in children:
                 child.terminate()
 
@@ -49,14 +49,14 @@ def supervise(arguments: Sequence[str], processes: int) -> int:
         signal.signal(signal.SIGINT, stop)
         pid, status = os.wait()
         code = os.waitstatus_to_exitcode(status)
-        if not asked:
+        if not signals:
             log.error("a server process ended", extra={"pid": pid, "exit_code": code})
-            # those that were asked are not asked twice: at its very end a process no longer listens to signals
+            # after a signal the children have been terminated already; at its very end a process ignores signals
             for child in children:
                 if child.pid != pid:
                     child.terminate()
         codes = [code, *(child.wait() for child in children if child.pid != pid)]
-        if not asked:
+        if not signals:
             return code or 1
-        # one that was told to stop before it could listen had nothing to finish
+        # a process that was stopped before it could listen had nothing to finish
         return max((0 if code == -signal.SIGTERM else code for code in codes), key=abs)

@@ -9,8 +9,8 @@ from tandem.bundle import Bundle
 from tandem.oip import serving
 from tandem.oip.serving import FrontEnds
 from tandem.stores import open_store
-from tandem_transformer.app import App
-from tandem_transformer.config import Config
+from tandem_transformer.app import TransformerApp
+from tandem_transformer.config import TransformerConfig
 from tandem_transformer.grpc_server import GrpcService
 from tandem_transformer.http_protocol import PredictProtocol
 from tandem_transformer.metrics import Recorder
@@ -20,7 +20,7 @@ from tandem_transformer.service import Service
 log = logging.getLogger(__name__)
 
 
-async def serve(config: Config) -> None:
+async def serve(config: TransformerConfig) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
 
     Raises:
@@ -33,17 +33,19 @@ async def serve(config: Config) -> None:
     service = Service(bundle, open_store(config.store), predictor, config, recorder)
     service.prove()
     recorder.keep_flushing()
-    app, grpc_service = App(service), GrpcService(service)
+    app, grpc_service = TransformerApp(service), GrpcService(service)
     front_ends = FrontEnds(
         app=app,
         protocol=partial(PredictProtocol, app.endpoints, config.uploads(), recorder),
         methods=grpc_service.methods(),
         streams=grpc_service.streams(),
     )
-    await serving.serve(config, front_ends, _Lifecycle(service, grpc_service), reuse_port=config.processes > 1)
+    await serving.serve(
+        config, front_ends, _TransformerLifecycle(service, grpc_service), reuse_port=config.processes > 1
+    )
 
 
-class _Lifecycle:
+class _TransformerLifecycle:
     """How the service starts and stops."""
 
     def __init__(self, service: Service, grpc_service: GrpcService) -> None:
@@ -53,7 +55,7 @@ class _Lifecycle:
     async def start(self) -> None:
         bundle, config = self._service.bundle, self._service.config
         ports = {"http_port": config.http_port, "grpc_port": config.grpc_port}
-        log.info("ready", extra={"bundle": bundle.hop_name, "version": bundle.version, **ports})
+        log.info("ready", extra={"bundle": bundle.wire_name, "version": bundle.version, **ports})
 
     def set_listening(self, listening: bool) -> None:
         if self._service.listening != listening:

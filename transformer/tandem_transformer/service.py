@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 
 from tandem.bundle import Bundle
+from tandem.comparison import check_outputs
 from tandem.errors import (
     BundleError,
     DeadlineExceeded,
@@ -19,27 +19,28 @@ from tandem.errors import (
     RequestError,
     Unavailable,
 )
-from tandem.golden import check_outputs, replay_vectors
-from tandem.pipeline import Features, Inputs
+from tandem.golden import replay_vectors
+from tandem.inputs import Features, Inputs
 from tandem.rows import RowReader
 from tandem.stores import OnlineStore
 from tandem_transformer.backends import Backends
-from tandem_transformer.batch import Answer, BatchAnswer, Call, merge
+from tandem_transformer.batch import BatchAnswer, Call, merge
+from tandem_transformer.call_results import count_from, divide, expire, fail, resolve
 from tandem_transformer.coalescer import Coalescer
-from tandem_transformer.config import Config
+from tandem_transformer.config import TransformerConfig
 from tandem_transformer.explain import name_causes
 from tandem_transformer.metrics import Recorder
-from tandem_transformer.predictors import Predictor
+from tandem_transformer.predictors import PredictorClient
 
 log = logging.getLogger(__name__)
 
 MANY_ROWS = 1000
-"""A batch of more rows gives way to other requests between its stages, which take some milliseconds each."""
+"""A batch of more rows yields to other requests between its stages, which take some milliseconds each."""
 
 EXPIRY_S = 0.02
 """A call is ended at most so much after its deadline."""
 
-# Nothing that a row could be the cause of: a second try in parts would only add to the load.
+# No row can be the cause of these: a second try in parts would only add to the load.
 _SHARED = (Overloaded, Unavailable, DeadlineExceeded)
 
 
@@ -55,7 +56,12 @@ class Service:
     """
 
     def __init__(
-        self, bundle: Bundle, store: OnlineStore, predictor: Predictor, config: Config, recorder: Recorder
+        self,
+        bundle: Bundle,
+        store: OnlineStore,
+        predictor: PredictorClient,
+        config: TransformerConfig,
+        recorder: Recorder,
     ) -> None:
         self.bundle = bundle
         self.config = config
@@ -110,7 +116,8 @@ class Service:
         seconds = timeout if own and timeout is not None else self.request_timeout
         call = Call(size, (self._loop.time() if arrived is None else arrived) + seconds, self._loop.create_future())
         if own:
-            timer = self._loop.call_at(call.deadline, _expire, call)
+            # a timer of its own only where a client asks for less time; the others share one
+            timer = self._loop.call_at(call.deadline, expire, call)
             call.answer.add_done_callback(lambda _: timer.cancel())
         return call
 
@@ -129,24 +136,24 @@ class Service:
         now = self._loop.time()
         late = [call for call in calls if call.deadline <= now]
         for call in late:
-            _expire(call)
+            expire(call)
         calls = [call for call in calls if not call.answer.done()] if late else calls
         if not calls:
             return
         try:
             await self._run(calls)
         except _SHARED as error:
-            _fail(calls, error)
+            fail(calls, error)
         except Exception as error:
             if len(calls) > 1:
-                await asyncio.gather(*map(self.answer, _apart(calls, error)))
+                await asyncio.gather(*map(self.answer, divide(calls, error)))
             elif isinstance(error, RequestError):
                 tensors = calls[0].tensors
-                _fail(calls, name_causes(error, self.bundle.signature, tensors) if tensors else error)
+                fail(calls, name_causes(error, self.bundle.signature, tensors) if tensors else error)
             else:
                 request_id = calls[0].request_id.decode("latin-1")
                 log.exception("a request failed", extra={"request_id": request_id})
-                _fail(calls, Internal("internal error"))
+                fail(calls, Internal("internal error"))
 
     async def replay(self, provider: str) -> int:
         """Prove the pair: golden vectors through the predictor must come to what the training framework made of them.
@@ -162,9 +169,9 @@ class Service:
             RequestError: as a request would see it, where the predictor cannot be asked.
         """
         golden = self.bundle.golden()
-        found = await self._backends.predict(dict(golden.vectors))
+        outputs = await self._backends.predict(dict(golden.vectors))
         try:
-            check_outputs(found, dict(golden.outputs), self.bundle.tolerance(provider))
+            check_outputs(outputs, dict(golden.outputs), self.bundle.tolerance(provider))
         except BundleError as error:
             raise Internal(str(error), code="proof_failed") from error
         return len(next(iter(golden.vectors.values())))
@@ -181,9 +188,10 @@ class Service:
         now = self._loop.time()
         for call in calls:
             if call.deadline <= now:
-                _expire(call)
+                expire(call)
 
     async def _run(self, calls: list[Call]) -> None:
+        # one function for the whole path: each further await would cost a coroutine per batch
         clock = time.perf_counter
         started = clock()
         request = merge(self.reader, calls)
@@ -205,6 +213,7 @@ class Service:
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
         tensors = self.pipeline.tensors(features.columns)
+        # only a call that is alone can be shown which vectors made it fail
         if len(calls) == 1:
             calls[0].tensors = tensors
         assembled = clock()
@@ -225,67 +234,18 @@ class Service:
         )
         batch = BatchAnswer(answers, tensors, features.degraded, stages)
         self.recorder.batch(batch, calls, views, as_of)
-        _resolve(calls, batch)
+        resolve(calls, batch)
 
     async def _refuse(self, calls: list[Call], features: Features) -> None:
         """Tell the calls whose rows cannot be answered, and answer the others without them."""
         start = 0
-        others = []
+        remaining = []
         for call in calls:
             refused = [features.refused[row] for row in range(start, start + call.size) if row in features.refused]
             if refused:
-                _fail([call], _counted_from(refused[0], start))
+                fail([call], count_from(refused[0], start))
             else:
-                others.append(call)
+                remaining.append(call)
             start += call.size
-        if others:
-            await self.answer(others)
-
-
-def _apart(calls: list[Call], error: Exception) -> list[list[Call]]:
-    """Smaller batches of the calls of one that failed: each call whose rows the error names alone, else halves.
-
-    So one bad call among ``n`` costs ``2 log2(n)`` further batches at most, and all of them ``2 n - 2``.
-    """
-    rows = {detail["row"] for detail in error.details} if isinstance(error, RequestError) else set()
-    named: list[list[Call]] = []
-    others: list[Call] = []
-    start = 0
-    for call in calls:
-        stop = start + call.size
-        if rows.isdisjoint(range(start, stop)):
-            others.append(call)
-        else:
-            named.append([call])
-        start = stop
-    if not named:
-        half = len(calls) // 2
-        return [calls[:half], calls[half:]]
-    return [*named, others] if others else named
-
-
-def _counted_from(error: RequestError, start: int) -> RequestError:
-    """The same error with rows counted from the first row of the call."""
-    for detail in error.details:
-        detail["row"] -= start
-    return error
-
-
-def _resolve(calls: Sequence[Call], batch: BatchAnswer) -> None:
-    start = 0
-    for call in calls:
-        stop = start + call.size
-        if not call.answer.done():
-            call.answer.set_result(Answer(batch, start, stop))
-        start = stop
-
-
-def _fail(calls: Sequence[Call], error: RequestError) -> None:
-    for call in calls:
-        if not call.answer.done():
-            call.answer.set_exception(error)
-
-
-def _expire(call: Call) -> None:
-    if not call.answer.done():
-        call.answer.set_exception(DeadlineExceeded("no answer within the time that the request had"))
+        if remaining:
+            await self.answer(remaining)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 _FEW: Final = 3
-"""With fewer units than this there is nobody to hold one against."""
+"""With fewer units than this there is no basis for a comparison."""
 
 _FREE: Final = 100
 """Requests of a unit that count whatever the others do: at the start somebody has to be first."""
@@ -32,7 +32,7 @@ class Units:
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
-        # by hash: names may be long, and nobody needs them
+        # by hash: names may be long, and are not needed
         self._requests: dict[int, int] = {}
         self._failures: dict[int, int] = {}
         self._all_failures: dict[int, int] = {}

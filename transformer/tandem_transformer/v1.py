@@ -7,13 +7,14 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from tandem.column_rules import MAX_VIOLATIONS
 from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge, Violation
 from tandem.oip import jsonscan
 from tandem.oip.jsontext import check_keys, not_json, refuse_repeated_keys
-from tandem.rows import MAX_VIOLATIONS, Row, RowReader
+from tandem.rows import Row, RowReader
 from tandem.signature import Signature
-from tandem_transformer.batch import Answer
-from tandem_transformer.explain import vector
+from tandem_transformer.batch import CallAnswer
+from tandem_transformer.explain import describe_vector
 
 _encode = msgspec.json.Encoder().encode
 
@@ -100,7 +101,7 @@ class V1:
                         detail["row"] += piece.first
                 if not isinstance(error, ContractViolation):
                     raise
-                violations += [replace(one, row=piece.first + (one.row or 0)) for one in error.violations]
+                violations += [_move(violation, piece.first) for violation in error.violations]
                 if len(violations) >= MAX_VIOLATIONS:
                     break
         if violations:
@@ -127,7 +128,7 @@ class V1:
         check_keys(body, 1 + self._reader.given(rows))
         return rows
 
-    def encode(self, answer: Answer, explain: bool) -> bytes:
+    def encode(self, answer: CallAnswer, explain: bool) -> bytes:
         """Body of an answer.
 
         Args:
@@ -144,7 +145,7 @@ class V1:
             predictions[row]["degraded"] = reasons
         if explain:
             for row, prediction in enumerate(predictions, start):
-                prediction["vector"] = vector(self._signature, answer.batch.tensors, row)
+                prediction["vector"] = describe_vector(self._signature, answer.batch.tensors, row)
         return b'{"predictions":' + _encode(predictions) + self._end
 
     def _decode_slowly(self, body: bytes, error: Exception) -> list[Row]:
@@ -184,8 +185,13 @@ class V1:
         if not isinstance(parsed, dict) or not isinstance(parsed.get("instances"), list):
             return MalformedRequest('the body must be an object with a list of "instances"')
         if unknown := sorted(parsed.keys() - {"instances", *_IGNORED}):
-            return MalformedRequest(f'the body has the unknown key {unknown[0]!r}; rows belong into "instances"')
+            return MalformedRequest(f'the body has the unknown key {unknown[0]!r}; rows belong in "instances"')
         if not parsed["instances"]:
             return MalformedRequest('"instances" is empty')
         violations = self._reader.violations(parsed["instances"])
         return ContractViolation(violations) if violations else MalformedRequest(str(error))
+
+
+def _move(violation: Violation, first: int) -> Violation:
+    """A violation with its row counted from the first row of the request, not of the piece."""
+    return replace(violation, row=first + (violation.row or 0))

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from tandem.contract import Column, Columns, Contract, Field, parse_timestamp
+from tandem.column_rules import MAX_VIOLATIONS, check_columns, fill_nulls
+from tandem.contract import Contract
+from tandem.dtypes import Column, Columns, parse_timestamp
 from tandem.errors import ContractViolation, RequestTooLarge, Violation
+from tandem.examples import datatypes
+from tandem.fields import Field
 from tandem.oip import InferRequest, InferResponse, Tensor
 from tandem.oip.extensions import model_config
-from tandem.openapi import datatypes
-from tandem.rows import MAX_VIOLATIONS, check_columns, fill_nulls, json_values
-from tandem_transformer.batch import Answer
+from tandem.rows import json_values
+from tandem_transformer.batch import CallAnswer
 
 
 class V2:
@@ -74,16 +77,16 @@ class V2:
         check_columns(self._contract, columns)
         return columns
 
-    def encode(self, answer: Answer, request: InferRequest) -> InferResponse:
+    def encode(self, answer: CallAnswer, request: InferRequest) -> InferResponse:
         """Answer to a request: the outputs it asks for, or all; and ``degraded`` if asked for or not empty."""
-        wanted = [output.name for output in request.outputs]
+        requested = [output.name for output in request.outputs]
         outputs = [
             _tensor(name, field, answer.batch.columns[name][answer.start : answer.stop])
             for name, field in self._contract.answers.items()
-            if not wanted or name in wanted
+            if not requested or name in requested
         ]
         degraded = answer.degraded
-        if degraded or "degraded" in wanted:
+        if degraded or "degraded" in requested:
             texts = np.empty(answer.stop - answer.start, object)
             texts[:] = [
                 ",".join(f"{view}:{reason}" for view, reason in degraded.get(row, {}).items()).encode()
@@ -93,26 +96,28 @@ class V2:
         return InferResponse(self._model_name, outputs, model_version=self._version, id=request.id)
 
     def _violations(self, tensors: dict[str, Tensor], request: InferRequest) -> Sequence[Violation]:
-        found = [Violation(None, name, "unknown field") for name in tensors if name not in self._contract.inputs]
+        violations = [Violation(None, name, "unknown field") for name in tensors if name not in self._contract.inputs]
         for name, field in self._contract.inputs.items():
             tensor = tensors.get(name)
             if tensor is None:
-                found += [Violation(None, name, "is required")] if field.required else []
+                violations += [Violation(None, name, "is required")] if field.required else []
                 continue
             if tensor.datatype not in datatypes(field.type):
-                found.append(Violation(None, name, f"must have datatype {' or '.join(datatypes(field.type))}"))
+                violations.append(Violation(None, name, f"must have datatype {' or '.join(datatypes(field.type))}"))
             if not _has_shape(tensor.shape, field.length):
                 shapes = "[rows] or [rows, 1]" if field.length is None else f"[rows, {field.length}]"
-                found.append(Violation(None, name, f"must have shape {shapes}, not {list(tensor.shape)}"))
+                violations.append(Violation(None, name, f"must have shape {shapes}, not {list(tensor.shape)}"))
             elif tensor.shape[0] == 0:
-                found.append(Violation(None, name, "must have at least one row"))
-        if not found:
-            found += _uneven(tensors)
-        known = self._contract.answers.keys() | {"degraded"}
-        found += [
-            Violation(None, output.name, "unknown output") for output in request.outputs if output.name not in known
+                violations.append(Violation(None, name, "must have at least one row"))
+        if not violations:
+            violations += _uneven(tensors)
+        output_names = self._contract.answers.keys() | {"degraded"}
+        violations += [
+            Violation(None, output.name, "unknown output")
+            for output in request.outputs
+            if output.name not in output_names
         ]
-        return found
+        return violations
 
 
 def _uneven(tensors: Mapping[str, Tensor]) -> list[Violation]:

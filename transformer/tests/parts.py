@@ -7,9 +7,9 @@ from typing import Any
 
 from tandem import Bundle
 from tandem.stores import OnlineStore
-from tandem_transformer.config import Config
+from tandem_transformer.config import TransformerConfig
 from tandem_transformer.metrics import Recorder
-from tandem_transformer.predictors import Predictor
+from tandem_transformer.predictors import PredictorClient
 from tandem_transformer.predictors.inprocess import InProcessPredictor
 from tandem_transformer.service import Service
 
@@ -17,10 +17,10 @@ from . import world
 
 
 def make_service(
-    bundle: Bundle, *, store: OnlineStore | None = None, predictor: Predictor | None = None, **settings: Any
+    bundle: Bundle, *, store: OnlineStore | None = None, predictor: PredictorClient | None = None, **settings: Any
 ) -> Service:
     """A service; its store is in memory and its predictor in this process, unless others are given."""
-    config = Config(model_dir=Path(bundle.path), predictor_protocol="inprocess", **settings)
+    config = TransformerConfig(model_dir=Path(bundle.path), predictor_protocol="inprocess", **settings)
     return Service(
         bundle,
         store or world.memory_store(),

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tandem import Bundle
-from tandem_transformer.app import App
+from tandem_transformer.app import TransformerApp
 
 from .client import Client
 from .parts import make_service
@@ -158,7 +158,7 @@ async def test_documentation_asks_no_other_host(client: Client) -> None:
 async def test_a_fault_is_an_error_of_the_same_form(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     service = make_service(bundle)
     monkeypatch.setattr(service.recorder, "exposition", lambda: 1 / 0)
-    transport = httpx.ASGITransport(App(service), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(TransformerApp(service), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://transformer") as client:
         reply = await client.get("/metrics")
     await service.close()
@@ -168,7 +168,7 @@ async def test_a_fault_is_an_error_of_the_same_form(bundle: Bundle, monkeypatch:
 
 async def test_documentation_can_be_switched_off(bundle: Bundle) -> None:
     service = make_service(bundle, docs=False)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         for path in ("/docs", "/openapi.json"):
             reply = await client.get(path)
             assert (reply.status_code, reply.json()["code"]) == (404, "path_not_found")

@@ -14,10 +14,10 @@ import pytest
 
 from tandem import Bundle, EmbeddedModel
 from tandem.errors import DeadlineExceeded, Internal, Overloaded, RequestError, Unavailable
-from tandem.pipeline import Tensors
-from tandem_transformer.batch import Answer
-from tandem_transformer.config import Config
-from tandem_transformer.predictors import Predictor, connect
+from tandem.inputs import Tensors
+from tandem_transformer.batch import CallAnswer
+from tandem_transformer.config import TransformerConfig
+from tandem_transformer.predictors import PredictorClient, connect
 from tandem_transformer.predictors.inprocess import InProcessPredictor
 from tandem_transformer.service import Service
 
@@ -50,13 +50,14 @@ def predictors(picky: Bundle) -> Iterator[list[Server]]:
         yield [stack.enter_context(predictor(picky.path)) for _ in range(2)]
 
 
-def connected(bundle: Bundle, place: str, servers: Sequence[Server]) -> Predictor:
+def connected(bundle: Bundle, place: str, servers: Sequence[Server]) -> PredictorClient:
     protocol = place.rpartition(" ")[2]
     used = servers if place.startswith("two") else servers[:1]
     hosts = tuple(server.grpc_address if protocol == "grpc-v2" else server.address for server in used)
     patience = {"predictor_timeout_ms": 20_000.0}
     return connect(
-        bundle, Config(model_dir=Path(bundle.path), predictor_protocol=protocol, predictor_host=hosts, **patience)
+        bundle,
+        TransformerConfig(model_dir=Path(bundle.path), predictor_protocol=protocol, predictor_host=hosts, **patience),
     )
 
 
@@ -68,12 +69,12 @@ def damaged_store() -> Any:
 
 
 def customer_prefix() -> bytes:
-    from tandem.features import RowLayout
+    from tandem.packed_rows import RowLayout
 
     return next(RowLayout(use.view).key_prefix for use in world.model().views if use.view.name == "customer")
 
 
-def submit(service: Service, *rows: dict[str, Any]) -> asyncio.Future[Answer]:
+def submit(service: Service, *rows: dict[str, Any]) -> asyncio.Future[CallAnswer]:
     call = service.call(len(rows), None)
     call.rows = msgspec.convert(rows, list[service.reader.row_type])  # type: ignore[name-defined]
     service.submit(call)

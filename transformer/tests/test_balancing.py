@@ -18,11 +18,11 @@ import pytest
 
 from tandem import Bundle
 from tandem.errors import Unavailable
+from tandem.inputs import Tensors
 from tandem.oip import InferResponse, Tensor, http2, protobuf, rest
 from tandem.oip.header_blocks import NO_TABLE, literal
-from tandem.pipeline import Tensors
-from tandem_transformer.config import Config
-from tandem_transformer.predictors import Predictor, connect
+from tandem_transformer.config import TransformerConfig
+from tandem_transformer.predictors import PredictorClient, connect
 from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.grpc import GrpcPredictor
 from tandem_transformer.predictors.rest import RestPredictor
@@ -94,7 +94,7 @@ class World:
 
     pods: list[Pod]
     names: Names
-    predictor: Predictor
+    predictor: PredictorClient
     counts: list[int]
 
     async def ask(self, calls: int = 1) -> list[int]:
@@ -106,8 +106,8 @@ def vectors() -> Tensors:
     return {"x": np.ones((1, 6), np.float32)}
 
 
-def connected(bundle: Bundle, hop: str, host: str, names: Names, **options: Any) -> Predictor:
-    config = Config(model_dir=Path(bundle.path), predictor_protocol=hop, predictor_timeout_ms=20_000)
+def connected(bundle: Bundle, hop: str, host: str, names: Names, **options: Any) -> PredictorClient:
+    config = TransformerConfig(model_dir=Path(bundle.path), predictor_protocol=hop, predictor_timeout_ms=20_000)
     return connect(bundle, config, resolution=names.resolution(host), **options)
 
 
@@ -213,7 +213,9 @@ async def test_an_address_that_answers_nothing_leaves_time_for_another(bundle: B
         for kind, hop in ((RestPredictor, "v2"), (GrpcPredictor, "grpc-v2")):
             async with serving(Pod(1), hop, port):
                 names = Names(*IPS[:2])
-                config = Config(model_dir=Path(bundle.path), predictor_protocol=hop, predictor_timeout_ms=600)
+                config = TransformerConfig(
+                    model_dir=Path(bundle.path), predictor_protocol=hop, predictor_timeout_ms=600
+                )
                 host = f"pods.test:{port}"
                 predictor = connect(bundle, config, resolution=names.resolution(host))
                 answers = await asyncio.gather(*(predictor.infer(vectors()) for _ in range(8)))
@@ -228,7 +230,7 @@ async def test_a_predictor_that_ends_in_an_orderly_way_costs_no_call(bundle: Bun
     host = f"pods.test:{ports['grpc_port' if hop == 'grpc-v2' else 'port']}"
     answered, enough = 0, asyncio.Semaphore(0)
 
-    async def keep_asking(predictor: Predictor) -> None:
+    async def keep_asking(predictor: PredictorClient) -> None:
         nonlocal answered
         while True:
             await predictor.infer({"x": np.ones((1, len(bundle.signature.inputs[0].columns)), np.float32)})

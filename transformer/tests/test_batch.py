@@ -6,9 +6,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from tandem.contract import Columns
+from tandem.dtypes import Columns
 from tandem.rows import Row, RowReader
-from tandem_transformer.batch import Answer, BatchAnswer, Call, merge
+from tandem_transformer.batch import BatchAnswer, Call, CallAnswer, merge
 
 from . import world
 
@@ -55,7 +55,7 @@ async def test_one_call_with_columns_is_not_copied(reader: RowReader) -> None:
 def test_an_answer_counts_degraded_rows_from_its_own_first_row() -> None:
     columns = {"minutes": np.arange(6.0)}
     batch = BatchAnswer(columns, {}, {0: {"a": "stale"}, 3: {"b": "missing"}, 5: {"c": "stale"}}, (0.0,) * 6)
-    assert Answer(batch, 0, 3).degraded == {0: {"a": "stale"}}
-    assert Answer(batch, 3, 5).degraded == {0: {"b": "missing"}}
-    assert Answer(batch, 1, 3).degraded == {}
-    assert Answer(BatchAnswer(columns, {}, {}, (0.0,) * 6), 1, 3).degraded == {}
+    assert CallAnswer(batch, 0, 3).degraded == {0: {"a": "stale"}}
+    assert CallAnswer(batch, 3, 5).degraded == {0: {"b": "missing"}}
+    assert CallAnswer(batch, 1, 3).degraded == {}
+    assert CallAnswer(BatchAnswer(columns, {}, {}, (0.0,) * 6), 1, 3).degraded == {}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tandem_transformer.config import Config, parse
+from tandem_transformer.config import TransformerConfig, parse
 
 
 def test_the_flags_that_kserve_appends() -> None:
@@ -26,7 +26,9 @@ def test_the_flags_that_kserve_appends() -> None:
 
 
 def test_defaults() -> None:
-    assert parse(["--predictor_host", "p"]) == Config(model_dir=Path("/mnt/models"), predictor_host=("p:80",))
+    assert parse(["--predictor_host", "p"]) == TransformerConfig(
+        model_dir=Path("/mnt/models"), predictor_host=("p:80",)
+    )
 
 
 @pytest.mark.parametrize(

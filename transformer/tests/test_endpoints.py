@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tandem.errors import Internal, RequestError, Unavailable
-from tandem.pipeline import Tensors
+from tandem.inputs import Tensors
 from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.endpoints import Endpoints
 from tandem_transformer.predictors.resolution import Resolution

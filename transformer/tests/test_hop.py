@@ -15,11 +15,11 @@ import pytest
 
 from tandem import Bundle, BundleError
 from tandem.errors import DeadlineExceeded, Internal, Overloaded, RequestError, Unavailable
+from tandem.inputs import Tensors
 from tandem.onnx_files import Graph
 from tandem.onnx_model import OnnxModel
-from tandem.pipeline import Tensors
-from tandem_transformer.config import Config
-from tandem_transformer.predictors import Predictor, connect
+from tandem_transformer.config import TransformerConfig
+from tandem_transformer.predictors import PredictorClient, connect
 from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.grpc import GrpcPredictor
 from tandem_transformer.predictors.inprocess import InProcessPredictor
@@ -33,9 +33,12 @@ from .world import good_row
 PROTOCOLS = ["v2", "grpc-v2", "inprocess"]
 
 
-def connected(bundle: Bundle, protocol: str, *hosts: str) -> Predictor:
+def connected(bundle: Bundle, protocol: str, *hosts: str) -> PredictorClient:
     return connect(
-        bundle, Config(model_dir=Path(bundle.path), predictor_protocol=protocol, predictor_host=hosts or ("unused:1",))
+        bundle,
+        TransformerConfig(
+            model_dir=Path(bundle.path), predictor_protocol=protocol, predictor_host=hosts or ("unused:1",)
+        ),
     )
 
 
@@ -64,7 +67,7 @@ async def test_predictions(bundle: Bundle, real_predictor: Server, protocol: str
 async def test_a_name_that_the_system_knows(bundle: Bundle, real_predictor: Server, protocol: str) -> None:
     counts: list[int] = []
     host = f"localhost:{address(real_predictor, protocol).rpartition(':')[2]}"
-    config = Config(model_dir=Path(bundle.path), predictor_protocol=protocol, predictor_host=(host,))
+    config = TransformerConfig(model_dir=Path(bundle.path), predictor_protocol=protocol, predictor_host=(host,))
     predictor = connect(bundle, config, counted=counts.append)
     for rows in (1, 2):
         assert len((await predictor.infer(vectors(bundle, rows)))["y"]) == rows
@@ -222,7 +225,7 @@ async def test_the_hop_speaks_the_pairs_own_name(bundle: Bundle) -> None:
         predictor = RestPredictor(Address(host), bundle)
         await predictor.infer(vectors(bundle, 1))
         await predictor.close()
-    assert heads[0].startswith(f"post /v2/models/{bundle.hop_name}/infer http/1.1\r\n")
+    assert heads[0].startswith(f"post /v2/models/{bundle.wire_name}/infer http/1.1\r\n")
     assert "authorization" not in heads[0]
 
 
@@ -280,7 +283,7 @@ async def test_statuses_over_grpc(bundle: Bundle, status: str, kind: type, code:
         await predictor.close()
 
 
-async def answered(bundle: Bundle, predictor: Predictor, **settings: Any) -> Any:
+async def answered(bundle: Bundle, predictor: PredictorClient, **settings: Any) -> Any:
     """What a service with this predictor makes of one good row."""
     service = make_service(bundle, predictor=predictor, **settings)
     call = service.call(1, None)

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tandem import Bundle
-from tandem.oip import rest
+from tandem.oip import rest, rest_header
 from tandem.oip.jsonscan import LONG
 from tandem.rows import Row
 from tandem_transformer import v1
-from tandem_transformer.app import App
+from tandem_transformer.app import TransformerApp
 
 from . import ask
 from .client import Client
@@ -43,10 +43,10 @@ async def test_both_protocols_say_the_same(client: Client) -> None:
     rows = [good_row(), good_row(parts=7, customer_id="nobody"), good_row(depot_id=3)]
     predictions = (await client.predict(*rows)).json()["predictions"]
     body, length = rest.encode_request(ask.infer_request(rows, "r7"))
-    reply = await client.post(V2, content=body, headers={rest.HEADER_LENGTH: str(length)})
+    reply = await client.post(V2, content=body, headers={rest_header.HEADER_LENGTH: str(length)})
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "application/octet-stream"
-    response = rest.decode_response(reply.content, int(reply.headers[rest.HEADER_LENGTH]))
+    response = rest.decode_response(reply.content, int(reply.headers[rest_header.HEADER_LENGTH]))
     assert (response.id, response.model_name, response.model_version) == ("r7", "parcels", "v1")
     found = ask.columns(response)
     for name in ("minutes", "eta", "promised", "slow"):
@@ -106,7 +106,7 @@ async def test_vectors_are_not_shown_unless_the_server_allows_it(client: Client)
 
 async def test_vectors(bundle: Bundle) -> None:
     service = make_service(bundle, explain=True)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         asked = await client.predict(good_row(), x_explain="vector")
         assert list(asked.json()["predictions"][0]["vector"]) == list(bundle.signature.inputs[0].columns)
         for headers in ({}, {"x_explain": "no"}):
@@ -148,7 +148,7 @@ async def test_compressed_bodies_are_read(client: Client, encoding: Callable[[by
     reply = await client.post(V1, content=body, headers={"content-encoding": name})
     assert len(reply.json()["predictions"]) == 50
     tensors, length = rest.encode_request(ask.infer_request([good_row()] * 50))
-    headers = {"content-encoding": name, rest.HEADER_LENGTH: str(length)}
+    headers = {"content-encoding": name, rest_header.HEADER_LENGTH: str(length)}
     assert (await client.post(V2, content=encoding(tensors), headers=headers)).status_code == 200
 
 
@@ -202,7 +202,7 @@ async def test_a_body_in_pieces(client: Client) -> None:
 
 async def test_a_body_that_is_too_long(bundle: Bundle) -> None:
     service = make_service(bundle, max_body_bytes=1000)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         fitting = json.dumps({"instances": [good_row()]}).encode().ljust(1000)
         assert (await client.post(V1, content=fitting)).status_code == 200
         assert (await client.post(V1, content=chunks(fitting[:500], fitting[500:]))).status_code == 200
@@ -216,7 +216,7 @@ async def test_more_requests_at_once_than_allowed(bundle: Bundle) -> None:
     import asyncio
 
     service = make_service(bundle, workers=2)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         service.recorder.inflight = 2  # two are being answered
         refused = await client.predict(good_row())
         assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
@@ -248,7 +248,7 @@ async def test_a_time_that_is_none(client: Client, wait: str) -> None:
 @pytest.mark.parametrize("length", ["x", "-1", "1.5", "²", "99999999", "9" * 5000])
 async def test_a_header_length_that_is_none(client: Client, length: str) -> None:
     body, _ = rest.encode_request(ask.infer_request([good_row()]))
-    reply = await client.post(V2, content=body, headers={rest.HEADER_LENGTH: length.encode()})
+    reply = await client.post(V2, content=body, headers={rest_header.HEADER_LENGTH: length.encode()})
     assert (reply.status_code, reply.json()["code"]) == (400, "malformed_request")
 
 
@@ -271,7 +271,7 @@ async def test_faults_of_the_model_package(client: Client) -> None:
 
 async def test_an_error_shows_the_vectors_if_asked_and_names_columns_that_are_not_finite(bundle: Bundle) -> None:
     service = make_service(bundle, explain=True)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         asked = (await client.predict(good_row(), good_row(depot_id=STANDING_DEPOT), x_explain="vector")).json()
         alone = (await client.predict(good_row(depot_id=STANDING_DEPOT))).json()
         others = (await client.predict(good_row(postcode="none"), x_explain="vector")).json()
@@ -325,7 +325,7 @@ async def test_a_body_that_takes_too_long_to_read_is_refused_in_time(
     read_on = threading.Event()
     monkeypatch.setattr(v1.V1, "decode", lambda self, body: read_on.wait() and [])
     service = make_service(bundle, request_timeout_ms=20)
-    async with Client(App(service), service) as client:
+    async with Client(TransformerApp(service), service) as client:
         reply = await client.predict(*[good_row()] * 500)
         read_on.set()
     await service.close()

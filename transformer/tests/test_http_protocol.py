@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 from tandem import Bundle
 from tandem.oip.uploads import Uploads
 from tandem_transformer import exchange
-from tandem_transformer.app import App
+from tandem_transformer.app import TransformerApp
 from tandem_transformer.http_protocol import PredictProtocol
 from tandem_transformer.service import Service
 
@@ -30,7 +30,7 @@ HEALTH = b"GET /v2/health/live HTTP/1.1\r\nHost: t\r\n\r\n"
 
 
 def protocol_of(service: Service, keep_alive: float = 60, upload_timeout: float = 60) -> partial[PredictProtocol]:
-    app = App(service)
+    app = TransformerApp(service)
     config = uvicorn.Config(app, timeout_keep_alive=keep_alive, lifespan="off", log_config=None)  # type: ignore[arg-type]
     config.load()
     uploads = Uploads(max_body_bytes=service.config.max_body_bytes, timeout_s=upload_timeout)

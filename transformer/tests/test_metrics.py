@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from tandem import Bundle
-from tandem_transformer.batch_metrics import Histogram
+from tandem_transformer.batch_metrics import BulkHistogram
 from tandem_transformer.metrics import Recorder
 from tandem_transformer.traffic import WEIGHTED
 
@@ -33,7 +33,7 @@ def samples(histogram: prometheus_client.Histogram) -> dict[tuple[str, tuple[tup
 @given(st.lists(st.lists(st.sampled_from(EDGES) | st.floats(-100, 100) | st.just(float("nan")))))
 def test_many_observations_at_once_count_like_one_by_one(batches: list[list[float]]) -> None:
     one = prometheus_client.Histogram("h", "h", buckets=EDGES, registry=CollectorRegistry())
-    many = Histogram("h", "h", buckets=EDGES, registry=CollectorRegistry())
+    many = BulkHistogram("h", "h", buckets=EDGES, registry=CollectorRegistry())
     for batch in batches:
         many.observe_many(batch)
         for value in batch:

@@ -6,8 +6,8 @@ import pytest
 
 from tandem import Bundle
 from tandem.errors import Unavailable
-from tandem.pipeline import Tensors
-from tandem_transformer.app import App
+from tandem.inputs import Tensors
+from tandem_transformer.app import TransformerApp
 from tandem_transformer.config import parse
 from tandem_transformer.predictors.inprocess import InProcessPredictor
 
@@ -28,7 +28,7 @@ class Gone(InProcessPredictor):
 
 
 async def test_a_pair_proves_itself(client: Client) -> None:
-    reply = await client.get("/tandem/proof")
+    reply = await client.get("/tandem/verification")
     bundle = client.service.bundle
     body = reply.json()
     assert reply.status_code == 200
@@ -45,8 +45,8 @@ async def test_a_pair_that_is_not_right_says_why(
     predictor: type[InProcessPredictor], status: int, code: str, says: str, bundle: Bundle
 ) -> None:
     service = make_service(bundle, predictor=predictor(bundle))
-    async with Client(App(service), service) as client:
-        reply = await client.get("/tandem/proof")
+    async with Client(TransformerApp(service), service) as client:
+        reply = await client.get("/tandem/verification")
     assert (reply.status_code, reply.json()["code"]) == (status, code)
     assert says in reply.json()["error"]
 

@@ -86,7 +86,7 @@ def test_a_damaged_bundle_ends_the_server(bundle: Bundle, tmp_path: Path) -> Non
 def test_no_bundle_ends_the_server(tmp_path: Path) -> None:
     code, log = ends(tmp_path)
     assert code == 1
-    assert "is no bundle" in log[-1]["message"]
+    assert "is not a bundle" in log[-1]["message"]
 
 
 def test_a_store_that_nobody_knows_ends_the_server(bundle: Bundle) -> None:

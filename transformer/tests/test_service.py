@@ -13,9 +13,9 @@ import pytest
 
 from tandem import Bundle, StoreError
 from tandem.errors import DeadlineExceeded, RequestError
-from tandem.pipeline import Tensors
+from tandem.inputs import Tensors
 from tandem.stores.memory import MemoryStore
-from tandem_transformer.batch import Answer
+from tandem_transformer.batch import CallAnswer
 from tandem_transformer.predictors.inprocess import InProcessPredictor
 from tandem_transformer.service import Service
 
@@ -24,7 +24,7 @@ from .parts import make_service
 from .world import STALE_DEPOT, STANDING_DEPOT, good_row
 
 
-async def ask(service: Service, *rows: dict[str, Any], seconds: float | None = None) -> Answer:
+async def ask(service: Service, *rows: dict[str, Any], seconds: float | None = None) -> CallAnswer:
     call = service.call(len(rows), seconds)
     call.rows = msgspec.convert(rows, list[service.reader.row_type])  # type: ignore[name-defined]
     service.submit(call)
@@ -36,7 +36,7 @@ async def ask_all(service: Service, requests: Sequence[Sequence[dict[str, Any]]]
     return await asyncio.gather(*(ask(service, *rows) for rows in requests), return_exceptions=True)
 
 
-def minutes(answer: Answer) -> list[float]:
+def minutes(answer: CallAnswer) -> list[float]:
     return [float(value) for value in answer.batch.columns["minutes"][answer.start : answer.stop]]
 
 

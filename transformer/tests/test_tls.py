@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from tandem import Bundle
 from tandem.errors import Unavailable
-from tandem_transformer.config import Config
+from tandem_transformer.config import TransformerConfig
 from tandem_transformer.predictors import connect
 from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.grpc import GrpcPredictor
@@ -67,7 +67,7 @@ async def test_the_certificate_is_that_of_the_name_at_whichever_address(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     async with broken.listening(Pod(7).serve_rest, IP, ssl=server_side(certificate)) as at:
         host = f"pods.test:{at.rpartition(':')[2]}"
-        config = Config(model_dir=Path(bundle.path), predictor_use_ssl=True)
+        config = TransformerConfig(model_dir=Path(bundle.path), predictor_use_ssl=True)
         predictor = connect(bundle, config, resolution=Names(IP).resolution(host))
         assert (await predictor.infer(vectors()))["y"].tolist() == [[7.0]]
         await predictor.close()
@@ -85,7 +85,7 @@ async def test_grpc_is_spoken_over_tls_as_http2(
 
     async with broken.listening(listen, IP, ssl=server_side(certificate)) as at:
         host = f"pods.test:{at.rpartition(':')[2]}"
-        config = Config(model_dir=Path(bundle.path), predictor_use_ssl=True, predictor_protocol="grpc-v2")
+        config = TransformerConfig(model_dir=Path(bundle.path), predictor_use_ssl=True, predictor_protocol="grpc-v2")
         predictor = connect(bundle, config, resolution=Names(IP).resolution(host))
         with pytest.raises(Unavailable):
             await predictor.infer(vectors())

@@ -17,7 +17,7 @@ from tandem.errors import ContractViolation, MalformedRequest, RequestError, Req
 from tandem.oip import jsonscan
 from tandem.rows import RowReader
 from tandem.signature import Signature, TensorSpec
-from tandem_transformer.batch import Answer, BatchAnswer
+from tandem_transformer.batch import BatchAnswer, CallAnswer
 from tandem_transformer.v1 import V1
 
 from . import world
@@ -149,21 +149,21 @@ def test_an_answer(start: int, stop: int) -> None:
         {"minutes": 0.1, "eta": "ü", "promised": 2, "slow": False},
         {"minutes": 3.0, "eta": '"', "promised": 3, "slow": True},
     ]
-    answer = json.loads(v1().encode(Answer(batch(), start, stop), explain=False))
+    answer = json.loads(v1().encode(CallAnswer(batch(), start, stop), explain=False))
     assert answer == {"predictions": predictions[start:stop], "model_name": "parcels", "model_version": "v1"}
 
 
 def test_an_answer_with_reasons_and_vectors() -> None:
-    answer = json.loads(v1().encode(Answer(batch({1: {"route": "missing"}}), 1, 3), explain=True))
+    answer = json.loads(v1().encode(CallAnswer(batch({1: {"route": "missing"}}), 1, 3), explain=True))
     assert [prediction.get("degraded") for prediction in answer["predictions"]] == [{"route": "missing"}, None]
     assert [prediction["vector"] for prediction in answer["predictions"]] == [{"a": 2, "b": 3}, {"a": 4, "b": 5}]
 
 
 def test_encoding_an_answer_leaves_the_batch_as_it_is() -> None:
     shared = batch()
-    first = v1().encode(Answer(shared, 0, 1), explain=True)
-    assert v1().encode(Answer(shared, 0, 1), explain=True) == first
-    assert b"vector" not in v1().encode(Answer(shared, 0, 1), explain=False)
+    first = v1().encode(CallAnswer(shared, 0, 1), explain=True)
+    assert v1().encode(CallAnswer(shared, 0, 1), explain=True) == first
+    assert b"vector" not in v1().encode(CallAnswer(shared, 0, 1), explain=False)
 
 
 def test_arrays_are_lists_of_numbers() -> None:

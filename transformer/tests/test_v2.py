@@ -8,10 +8,10 @@ import pytest
 
 from tandem import Contract, Field, Prediction
 from tandem.errors import ContractViolation, RequestTooLarge
+from tandem.examples import TENSOR_DATATYPES
 from tandem.oip import DATATYPES, InferRequest, RequestedOutput, Tensor
-from tandem.openapi import TENSOR_DATATYPES
 from tandem.rows import RowReader
-from tandem_transformer.batch import Answer, BatchAnswer
+from tandem_transformer.batch import BatchAnswer, CallAnswer
 from tandem_transformer.v2 import V2
 
 from . import world
@@ -187,14 +187,14 @@ def test_too_many_rows() -> None:
         v2(max_rows=2).decode(request(*tensors([good_row()] * 3)))
 
 
-def answer(degraded: dict[int, dict[str, Any]] | None = None) -> Answer:
+def answer(degraded: dict[int, dict[str, Any]] | None = None) -> CallAnswer:
     columns = {
         "minutes": np.array([1.5, 0.1, 3.0]),
         "eta": np.array(["a", "ü", ""], object),
         "promised": np.array([1, 2, 3]),
         "slow": np.array([True, False, True]),
     }
-    return Answer(BatchAnswer(columns, {}, degraded or {}, (0.0,) * 6), 1, 3)
+    return CallAnswer(BatchAnswer(columns, {}, degraded or {}, (0.0,) * 6), 1, 3)
 
 
 def test_an_answer() -> None:

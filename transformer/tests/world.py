@@ -14,11 +14,12 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from tandem import Bundle, Inputs, fit, matrix, write_bundle
-from tandem.contract import Columns
-from tandem.features import LookupPlan, RowLayout
+from tandem.dtypes import Columns
+from tandem.inputs import Tensors
+from tandem.lookup import LookupPlan
 from tandem.onnx_model import OnnxModel
 from tandem.package import ModelPackage
-from tandem.pipeline import Tensors
+from tandem.packed_rows import RowLayout
 from tandem.rows import RowReader
 from tandem.sampling import random_rows
 from tandem.stores import open_store

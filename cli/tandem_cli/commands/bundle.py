@@ -39,7 +39,7 @@ def show(path: BundleArgument, output: OutputOption = Format.TABLE) -> None:
     """
     bundle = Bundle.open(path)
     if output is Format.JSON:
-        print_json({"digest": bundle.digest, "hop_name": bundle.hop_name, "manifest": bundle.manifest})
+        print_json({"digest": bundle.digest, "wire_name": bundle.wire_name, "manifest": bundle.manifest})
         return
     facts = _facts(bundle)
     table = Table.grid(padding=(0, 2))
@@ -60,7 +60,7 @@ def verify(path: BundleArgument) -> None:
     model = EmbeddedModel.open(path)
     rows = len(model.bundle.golden_inputs().inputs or ())
     proof = "" if model.bundle.manifest.proof == "training" else ", which prove transport only"
-    typer.echo(f"{model.bundle.hop_name} is whole: {rows} golden rows replayed{proof}, digest {model.bundle.digest}")
+    typer.echo(f"{model.bundle.wire_name} is whole: {rows} golden rows replayed{proof}, digest {model.bundle.digest}")
 
 
 @commands.command()
@@ -104,7 +104,7 @@ def image(
         write_context(bundle, Path(directory), base)
         if subprocess.run([program, "build", "-t", name, directory], check=False).returncode:
             raise typer.Exit(FAILED)
-    typer.echo(f"built {name} of {bundle.hop_name}")
+    typer.echo(f"built {name} of {bundle.wire_name}")
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:

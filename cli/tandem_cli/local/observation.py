@@ -74,7 +74,7 @@ class PairObserver:
         digest = next(entry.bundle.digest for entry in self._stack.variants if entry.name == variant)
         for port in self._stack.pairs[variant].http_ports:
             try:
-                proof = get_json(f"http://{LOOPBACK}:{port}/tandem/proof")
+                proof = get_json(f"http://{LOOPBACK}:{port}/tandem/verification")
             except HTTPError as error:
                 body = _error_body(error)
                 if body.get("code") == "proof_failed":

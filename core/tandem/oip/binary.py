@@ -42,9 +42,12 @@ def decode_tensor(
         return Tensor(name, datatype, tuple(shape), data.reshape(shape))
     if size != count * dtype.itemsize:
         raise malformed(name, f"{size} bytes given, {datatype} of shape {list(shape)} takes {count * dtype.itemsize}")
+    # a view of the body; frombuffer refuses an empty one
     data = np.frombuffer(body, dtype, count, offset) if count else np.empty(0, dtype)
+    # NumPy would take any byte for a truth value, and compare it with True as unequal
     if datatype == "BOOL" and count and data.view(np.uint8).max() > 1:
         raise malformed(name, "a BOOL is neither 0 nor 1")
+    # ONNX Runtime and NumPy are slower, or fail, on numbers that are not aligned
     if not data.flags.aligned:
         data = data.copy()
     return Tensor(name, datatype, tuple(shape), data.reshape(shape))

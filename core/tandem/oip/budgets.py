@@ -15,7 +15,7 @@ WINDOW_COST: Final = 3
 """Of a frame that makes room for one stream."""
 
 STREAMS_PER_UNIT: Final = 16
-"""How many streams a frame that concerns all of them looks at for the cost of one unit."""
+"""How many streams a frame that concerns all of them may visit for the cost of one unit."""
 
 SHORT_DATA: Final = 2**8
 """Bytes below which a frame of data brings its call no further."""
@@ -131,7 +131,7 @@ def headers_cost(size: int) -> int:
 class Backlog:
     """Bytes of unfinished requests and of answers that are not taken, by what holds them.
 
-    When there are more than the limit, the oldest holders are dropped: whoever is slow gives way to whoever is not.
+    When there are more than the limit, the oldest holders are dropped: slow clients give way to others.
 
     Args:
         limit: Most bytes.

@@ -44,7 +44,7 @@ def decompress(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
     else:
         text = encoding.decode("latin-1")
         raise UnsupportedMedia(
-            f"content encoding {text!r} is not read; send gzip, deflate or none", code="unsupported_encoding"
+            f"content encoding {text!r} is not supported; send gzip, deflate or none", code="unsupported_encoding"
         )
     parts, size, rest = [], 0, body
     while rest:

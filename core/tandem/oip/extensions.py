@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "statistics")
-"""Names of the extensions that every server of ours speaks."""
+"""Names of the extensions that every server of Tandem supports."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def model_config(
     Args:
         metadata: Answer to the metadata request of the same model.
         backend: Triton's name for what runs the model, or a name that it does not know.
-        max_batch_size: Most rows of a request; 0 where the first dimension is no batch.
+        max_batch_size: Most rows of a request; 0 where the first dimension is not a batch.
         optional: Inputs that may be left out.
         dynamic_batching: How requests are merged; None if they are not.
         instances: What runs the model.

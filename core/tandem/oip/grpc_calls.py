@@ -14,7 +14,7 @@ from tandem.errors import DeadlineExceeded, Overloaded, RequestError
 from tandem.oip import grpc_headers, grpc_messages, http2
 from tandem.oip.budgets import Backlog
 from tandem.oip.http2_sender import Sender
-from tandem.oip.http2_stream import Stream
+from tandem.oip.http2_stream import Http2Stream
 
 
 class Requests(asyncio.Queue[bytes | None]):
@@ -50,7 +50,7 @@ class Calls:
         last: Highest number of a stream so far.
     """
 
-    def __init__(self, streams: dict[int, Stream], sender: Sender, backlog: Backlog) -> None:
+    def __init__(self, streams: dict[int, Http2Stream], sender: Sender, backlog: Backlog) -> None:
         self.streams = streams
         self.last = 0
         self._sender = sender
@@ -62,7 +62,7 @@ class Calls:
 
     # what a call has
 
-    def open(self, number: int, headers: dict[str, str], cost: int) -> Stream:
+    def open(self, number: int, headers: dict[str, str], cost: int) -> Http2Stream:
         """A new call.
 
         Args:
@@ -71,13 +71,13 @@ class Calls:
             cost: What reading them has cost.
         """
         self.last = number
-        stream = self.streams[number] = Stream(number, self._sender.stream_window, headers=headers, cost=cost)
+        stream = self.streams[number] = Http2Stream(number, self._sender.stream_window, headers=headers, cost=cost)
         if (timeout := headers.get("grpc-timeout")) and (seconds := grpc_headers.timeout_of(timeout)) is not None:
             self._timers[number] = self._loop.call_later(seconds, self._expire, stream)
         return stream
 
     def begin(
-        self, stream: Stream, answering: Coroutine[Any, Any, None], size: int, requests: Requests | None = None
+        self, stream: Http2Stream, answering: Coroutine[Any, Any, None], size: int, requests: Requests | None = None
     ) -> None:
         """Let a call be answered; what answers it ends in :meth:`done`.
 
@@ -100,25 +100,25 @@ class Calls:
         if cancel and task is not asyncio.current_task():
             task.cancel()
 
-    def requests(self, stream: Stream) -> Requests | None:
+    def requests(self, stream: Http2Stream) -> Requests | None:
         """Where the requests of a call wait that streams; None for another, or before it begins."""
         running = self._tasks.get(stream.number)
         return None if running is None else running[2]
 
-    def deadline(self, stream: Stream) -> float | None:
+    def deadline(self, stream: Http2Stream) -> float | None:
         """When a client gives up its call, on the event loop's clock; None for never."""
         timer = self._timers.get(stream.number)
         return None if timer is None else timer.when()
 
-    def hold(self, stream: Stream, size: int) -> None:
+    def hold(self, stream: Http2Stream, size: int) -> None:
         """Count what a call holds while it waits for its client: bytes of requests, or of an answer."""
         self._backlog.hold(stream, size, lambda: self.drop(stream, _overloaded()))
 
-    def release(self, stream: Stream) -> None:
+    def release(self, stream: Http2Stream) -> None:
         """A call waits for its client no longer."""
         self._backlog.release(stream)
 
-    def unpacked(self, stream: Stream, framed: bytes | bytearray, limit: int) -> bytes | None:
+    def unpacked(self, stream: Http2Stream, framed: bytes | bytearray, limit: int) -> bytes | None:
         """A serialised request; None if it was refused.
 
         Args:
@@ -137,7 +137,7 @@ class Calls:
 
     # how it ends
 
-    def progressed(self, stream: Stream) -> None:
+    def progressed(self, stream: Http2Stream) -> None:
         """The client takes some more of an answer, or none for now."""
         if stream.left:
             self.hold(stream, stream.left)
@@ -146,14 +146,14 @@ class Calls:
             if not stream.open:
                 self.answered(stream)
 
-    def answered(self, stream: Stream) -> None:
+    def answered(self, stream: Http2Stream) -> None:
         """All of an answer has been sent."""
         self.streams.pop(stream.number, None)
         if self._timers:
             self._cancel_timer(stream.number)
         self._close_if_done()
 
-    def end(self, stream: Stream, trailers: bytes) -> None:
+    def end(self, stream: Http2Stream, trailers: bytes) -> None:
         """End a call with its status, and let go of what answers it. Without a message head and trailers are one."""
         if stream.number not in self.streams:
             return
@@ -168,11 +168,11 @@ class Calls:
         else:
             self.reject(stream, grpc_headers.HEAD + trailers)
 
-    def refuse(self, stream: Stream, error: RequestError) -> None:
+    def refuse(self, stream: Http2Stream, error: RequestError) -> None:
         """End a call with an error."""
         self.end(stream, grpc_headers.refusal(error))
 
-    def reject(self, stream: Stream, block: bytes) -> None:
+    def reject(self, stream: Http2Stream, block: bytes) -> None:
         """End a call of which nothing was sent with a header block alone."""
         self._forget(stream.number)
         self._sender.write(http2.frame(http2.HEADERS, http2.END_HEADERS | http2.END_STREAM, stream.number, block))
@@ -180,7 +180,7 @@ class Calls:
             self._sender.write(http2.reset(stream.number, http2.NO_ERROR))
         self._close_if_done()
 
-    def reset(self, stream: Stream, code: int) -> None:
+    def reset(self, stream: Http2Stream, code: int) -> None:
         """Give up a call without a status."""
         self._forget(stream.number)
         self._sender.write(http2.reset(stream.number, code))
@@ -192,11 +192,11 @@ class Calls:
         self._close_if_done()
 
     def give_up_all(self) -> None:
-        """Nobody waits for the answers any more."""
+        """Drop the calls: their client is gone."""
         for number in list(self.streams):
             self._forget(number)
 
-    def drop(self, stream: Stream, error: RequestError) -> None:
+    def drop(self, stream: Http2Stream, error: RequestError) -> None:
         """Give up a call that waits for its client: one whose answer is not taken, or else with an error."""
         if stream.left:
             self.reset(stream, http2.CANCEL)
@@ -211,8 +211,8 @@ class Calls:
                 requests.put_nowait(None)
         self._close_if_done()
 
-    def _expire(self, stream: Stream) -> None:
-        self.refuse(stream, DeadlineExceeded("no answer within the time that the call had"))
+    def _expire(self, stream: Http2Stream) -> None:
+        self.refuse(stream, DeadlineExceeded("no answer before the deadline of the call"))
 
     def _forget(self, number: int) -> None:
         """Let go of a stream and of all that it has."""

@@ -23,7 +23,7 @@ from tandem.oip.grpc_calls import Calls
 from tandem.oip.grpc_dispatch import Dispatcher
 from tandem.oip.grpc_methods import Method, StreamHandler
 from tandem.oip.http2_connection import Http2Connection
-from tandem.oip.http2_stream import Stream
+from tandem.oip.http2_stream import Http2Stream
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +43,10 @@ class ServingConnection(Http2Connection):
         streams: What answers other calls, by the full path of the method.
         backlog: Shared by all connections.
         overhead: From :func:`~tandem.oip.budgets.shared_overhead`, likewise.
-        closed: Is told when the connection is over.
+        closed: Called when the connection is over.
 
     Attributes:
-        quiet_looks: How many looks in a row have seen that no frame had come.
+        quiet_checks: How many checks in a row have seen no frame.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ServingConnection(Http2Connection):
         self._preface: bytes | None = b""
         self._draining = False
         self._frames_seen = 0
-        self.quiet_looks = 0
+        self.quiet_checks = 0
 
     # what a server does with it
 
@@ -84,16 +84,16 @@ class ServingConnection(Http2Connection):
         self.sender.write(farewell + http2.frame(http2.PING, 0, 0, b"\0" * 8))
         self._loop.call_later(_SETTLED_S, self.pinged_back)
 
-    def look(self, idle_looks: int) -> None:
+    def check(self, idle_checks: int) -> None:
         """Give up what a client has left lying. To be called every few seconds.
 
         Args:
-            idle_looks: An idle connection is closed when so many looks have seen it idle.
+            idle_checks: An idle connection is closed when so many checks have seen it idle.
         """
-        self.quiet_looks = self.quiet_looks + 1 if self.reader.count == self._frames_seen else 0
+        self.quiet_checks = self.quiet_checks + 1 if self.reader.count == self._frames_seen else 0
         self._frames_seen = self.reader.count
         is_awaited = self.reader.within_frame or self._preface is not None or not self.connected
-        waits = self.quiet_looks if is_awaited else 0
+        waits = self.quiet_checks if is_awaited else 0
         if self.reader.block is not None:
             self.reader.block.waits += 1
             waits = max(waits, self.reader.block.waits)
@@ -106,7 +106,7 @@ class ServingConnection(Http2Connection):
                 is_conversing = not stream.left and self._calls.requests(stream) is not None
                 if stream.waits > (_LOOKS_IDLE_STREAM if is_conversing else _LOOKS_WAITED):
                     self._calls.drop(stream, UploadTimeout("the request did not arrive in time"))
-        if not self.streams and self.quiet_looks >= idle_looks:
+        if not self.streams and self.quiet_checks >= idle_checks:
             self.retire()
 
     def retire(self) -> None:
@@ -130,7 +130,7 @@ class ServingConnection(Http2Connection):
         super().data_received(data)
 
     def pause_writing(self) -> None:
-        """The client does not read: nor do we, or what we have to tell it would pile up."""
+        """The client does not read: nor does the server, or its answers would pile up."""
         super().pause_writing()
         if self.sender.transport is not None:
             self.sender.transport.pause_reading()
@@ -166,7 +166,7 @@ class ServingConnection(Http2Connection):
         """Whether a stream has not been opened yet."""
         return number > self._calls.last or number % 2 == 0
 
-    def opened(self, number: int, headers: dict[str, str], size: int) -> Stream | None:
+    def opened(self, number: int, headers: dict[str, str], size: int) -> Http2Stream | None:
         """A new call, or the client's trailers of one under way."""
         cost = headers_cost(size) if size > FREE_HEADERS else 0
         if cost:
@@ -192,20 +192,20 @@ class ServingConnection(Http2Connection):
         elif (stream := self.opened(number, {}, size)) is not None:
             self._calls.reject(stream, grpc_headers.LONG_HEADERS)
 
-    def violated(self, stream: Stream, code: int) -> None:
+    def violated(self, stream: Http2Stream, code: int) -> None:
         """Give up one stream."""
         self._calls.reset(stream, code)
         self.spend(RESET_COST)
 
-    def grown(self, stream: Stream) -> None:
+    def grown(self, stream: Http2Stream) -> None:
         """A request is on its way."""
         self._dispatcher.grown(stream)
 
-    def finished(self, stream: Stream) -> None:
+    def finished(self, stream: Http2Stream) -> None:
         """A request is complete."""
         self._dispatcher.finished(stream)
 
-    def progressed(self, stream: Stream) -> None:
+    def progressed(self, stream: Http2Stream) -> None:
         """The client takes some more of an answer."""
         self._calls.progressed(stream)
 
@@ -221,7 +221,7 @@ class ServingConnection(Http2Connection):
             self._calls.settle()
 
     def broken_off(self, error: Exception) -> None:
-        """Nobody waits for the answers any more."""
+        """Drop the calls: their client is gone."""
         self._calls.give_up_all()
         self._closed(self)
 

@@ -11,7 +11,7 @@ from tandem.oip.budgets import ANSWER_EARNS, Overhead
 from tandem.oip.grpc_calls import Calls, Requests
 from tandem.oip.grpc_methods import AUXILIARY_BYTES, StreamHandler
 from tandem.oip.http2_sender import Sender
-from tandem.oip.http2_stream import Stream
+from tandem.oip.http2_stream import Http2Stream
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Conversations:
         self._sender = sender
         self._overhead = overhead
 
-    def receive(self, stream: Stream, handler: StreamHandler) -> None:
+    def receive(self, stream: Http2Stream, handler: StreamHandler) -> None:
         """Hand over the requests that have come in a stream.
 
         Args:
@@ -57,13 +57,13 @@ class Conversations:
             stream.waits = 0
             requests.add(message)
         if requests.qsize() > _MAX_WAITING:
-            self._calls.refuse(stream, Overloaded("more requests have come than could be answered"))
+            self._calls.refuse(stream, Overloaded("requests arrive faster than they are answered"))
             return
         self._calls.hold(stream, len(stream.content) + requests.size)
         if stream.ended:
             requests.put_nowait(None)
 
-    async def _answer(self, stream: Stream, handler: StreamHandler, requests: Requests) -> None:
+    async def _answer(self, stream: Http2Stream, handler: StreamHandler, requests: Requests) -> None:
         end = grpc_headers.OK
         try:
             async for content in handler(aiter(requests)):

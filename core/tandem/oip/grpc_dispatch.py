@@ -12,7 +12,7 @@ from tandem.oip.grpc_calls import Calls
 from tandem.oip.grpc_conversations import Conversations
 from tandem.oip.grpc_methods import CallContext, Handler, Method, StreamHandler
 from tandem.oip.http2_sender import Sender
-from tandem.oip.http2_stream import Stream
+from tandem.oip.http2_stream import Http2Stream
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Dispatcher:
         self._overhead = overhead
         self._conversations = Conversations(calls, sender, overhead)
 
-    def grown(self, stream: Stream) -> None:
+    def grown(self, stream: Http2Stream) -> None:
         """A request is on its way; one that is too long need not come to its end."""
         path = stream.headers.get(":path", "")
         method = self._methods.get(path)
@@ -61,7 +61,7 @@ class Dispatcher:
         else:
             self._calls.hold(stream, len(content))
 
-    def finished(self, stream: Stream) -> None:
+    def finished(self, stream: Http2Stream) -> None:
         """A request is complete."""
         self._backlog.release(stream)
         headers = stream.headers
@@ -80,7 +80,7 @@ class Dispatcher:
         else:
             self._calls.end(stream, grpc_headers.status("UNIMPLEMENTED", f"there is no method {path[:200]}"))
 
-    def _begin(self, stream: Stream, method: Method) -> None:
+    def _begin(self, stream: Http2Stream, method: Method) -> None:
         content, stream.content = stream.content, b""
         message = self._calls.unpacked(stream, content, method.max_bytes)
         if message is None:
@@ -91,7 +91,7 @@ class Dispatcher:
         else:
             self._calls.begin(stream, self._answer(stream, method.handler, message), len(message))
 
-    async def _answer(self, stream: Stream, handler: Handler, message: bytes) -> None:
+    async def _answer(self, stream: Http2Stream, handler: Handler, message: bytes) -> None:
         try:
             content = await handler(message, CallContext(stream.headers, self._calls.deadline(stream)))
         except RequestError as error:
@@ -105,7 +105,7 @@ class Dispatcher:
         finally:
             self._calls.done(stream.number)
 
-    def _send(self, stream: Stream, content: bytes) -> None:
+    def _send(self, stream: Http2Stream, content: bytes) -> None:
         encoding = "identity"
         if "grpc-encoding" in stream.headers:
             encoding = grpc_messages.answer_encoding(stream.headers)

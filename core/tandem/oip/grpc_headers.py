@@ -50,11 +50,11 @@ def status(status: str, message: str) -> bytes:
 
 
 def refusal(error: RequestError) -> bytes:
-    """Trailers that tell a client of an error, with its code."""
+    """Trailers of an error, with its code."""
     return status(error.grpc_status, str(error)) + literal("tandem-error-code", error.code)
 
 
 def timeout_of(text: str) -> float | None:
-    """Seconds that a ``grpc-timeout`` gives; None if it is none."""
+    """Seconds that a ``grpc-timeout`` gives; None if it is not valid."""
     parsed = _TIMEOUT.fullmatch(text)
     return int(parsed[1]) * _UNITS[parsed[2]] if parsed else None

@@ -51,7 +51,7 @@ def unpack(framed: bytes | bytearray, encoding: str, limit: int) -> bytes:
         limit: Longest message, in bytes; what is compressed is unpacked up to it and no further.
 
     Raises:
-        BadFraming: It is not one whole message, or says that it is compressed and not how.
+        BadFraming: It is not one whole message, or says that it is compressed and not by which method.
         MalformedRequest: It is not in this encoding.
         RequestTooLarge: It is longer.
     """
@@ -84,7 +84,7 @@ def answer_encoding(headers: Mapping[str, str]) -> str:
 
 
 def too_large(limit: int) -> RequestTooLarge:
-    """What a client is told whose message is longer than ``limit`` bytes."""
+    """The error for a message that is longer than ``limit`` bytes."""
     return RequestTooLarge(f"the message is larger than {limit} bytes")
 
 

@@ -34,7 +34,7 @@ class CallContext:
 
     @property
     def expired(self) -> bool:
-        """Whether its time is over. A client whose clock says so may tell before ours does."""
+        """Whether its time is over. The client may notice that earlier by its own clock."""
         remaining = self.remaining
         return remaining is not None and remaining < _CLOCKS_DIFFER_S
 

@@ -20,7 +20,7 @@ from tandem.oip.reflection import reflect
 IDLE_S: Final = 3700
 """An idle connection is closed after this time, later than any gateway in front would do it (Envoy: an hour)."""
 
-_LOOKS: Final = 6
+_CHECKS: Final = 6
 
 
 class GrpcServer:
@@ -47,23 +47,23 @@ class GrpcServer:
     ) -> None:
         self._methods = methods
         self._streams = streams
-        self._look_s = max(timeout_s / _LOOKS, 0.1)
+        self._check_s = max(timeout_s / _CHECKS, 0.1)
         self._max_connections = max_connections
         self._backlog = Backlog(max_buffered_bytes)
         self._connections: dict[ServingConnection, None] = {}  # the oldest first
         self._overhead: Allowance
         self._server: asyncio.Server | None = None
-        self._looking: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._all_closed = asyncio.Event()
 
     async def start(self, listener: socket.socket) -> None:
         """Serve the connections that a listening socket accepts."""
         self._overhead = shared_overhead(asyncio.get_running_loop().time)
         self._server = await asyncio.get_running_loop().create_server(self._connection, sock=listener)
-        self._look()
+        self._check_connections()
 
     async def stop(self, grace: float) -> None:
-        """Let calls under way end, for at most ``grace`` seconds; clients are told to call elsewhere."""
+        """Let calls under way end, for at most ``grace`` seconds; clients are asked to connect elsewhere."""
         if self._server is not None:
             self._server.close()
         for connection in list(self._connections):
@@ -74,13 +74,13 @@ class GrpcServer:
             except TimeoutError:
                 for connection in list(self._connections):
                     connection.abort()
-        if self._looking is not None:
-            self._looking.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _look(self) -> None:
+    def _check_connections(self) -> None:
         for connection in list(self._connections):
-            connection.look(int(IDLE_S / self._look_s))
-        self._looking = asyncio.get_running_loop().call_later(self._look_s, self._look)
+            connection.check(int(IDLE_S / self._check_s))
+        self._timer = asyncio.get_running_loop().call_later(self._check_s, self._check_connections)
 
     def _connection(self) -> ServingConnection:
         connection = ServingConnection(self._methods, self._streams, self._backlog, self._overhead, self._closed)
@@ -93,7 +93,7 @@ class GrpcServer:
     def _make_room(self, newcomer: ServingConnection) -> None:
         idle = [connection for connection in self._connections if connection.connected and not connection.streams]
         if idle:
-            max(idle, key=lambda connection: connection.quiet_looks).retire()
+            max(idle, key=lambda connection: connection.quiet_checks).retire()
         else:
             asyncio.get_running_loop().call_soon(newcomer.retire)
 

@@ -20,8 +20,8 @@ _LONGEST_KNOWN: Final = 1024
 class HeaderBlocks:
     """Reads the blocks of one connection, whose header table has the size that clients take for granted: 4096.
 
-    Peers say the same thing again and again. While the table stays as it is, equal blocks mean equal headers, which are
-    then not decoded again.
+    Peers send the same headers again and again. While the table stays as it is, equal blocks mean equal headers,
+    which are then not decoded again.
     """
 
     def __init__(self) -> None:

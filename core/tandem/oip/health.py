@@ -48,7 +48,7 @@ class Health:
 
         Raises:
             NotFound: ``service_not_found``.
-            MalformedRequest: The message is none.
+            MalformedRequest: The message is not valid.
         """
         name = protobuf.parse(pb.HealthCheckRequest, message).service
         status = self._status(name)
@@ -71,7 +71,7 @@ class Health:
 
         Raises:
             Unavailable: The server ends.
-            MalformedRequest: The message is none.
+            MalformedRequest: The message is not valid.
         """
         name = protobuf.parse(pb.HealthCheckRequest, await anext(messages, b"")).service
         last_status = None

@@ -1,8 +1,8 @@
 """HTTP/1 as both containers serve it: uvicorn's protocol, which starts a request once it is there as a whole.
 
-A client may take its time with a request, and that is nobody's load: a request counts, is admitted and is measured from
-its last byte on. Until then it costs what :class:`~tandem.oip.uploads.Uploads` allows: it has a deadline, and its bytes
-have a budget. A request that is refused before its end is answered at once, and what follows of it is dropped.
+A slow upload is not load: a request counts, is admitted and is measured from its last byte on. Until then it costs
+what :class:`~tandem.oip.uploads.Uploads` allows: it has a deadline, and its bytes have a budget. A request that is
+refused before its end is answered at once, and what follows of it is dropped.
 
     http1_connection    uvicorn's protocol, without upgrades        Http1Connection
     uploads             what requests on their way may cost         Uploads, Upload
@@ -27,7 +27,7 @@ from tandem.oip.http1_connection import Http1Connection
 from tandem.oip.uploads import MAX_HEAD_BYTES, Upload, Uploads
 
 _UNSTARTABLE: Final = (httptools.HttpParserError, UnicodeError)
-"""What uvicorn raises for a head that the parser has taken, such as a target that is no URL."""
+"""What uvicorn raises for a head that the parser has taken, such as a target that is not a URL."""
 
 _BETWEEN, _HEAD, _BODY, _REFUSED = range(4)
 """Where in a request a connection is: between two, in the head, in the body, in what follows of one that is refused."""
@@ -53,7 +53,7 @@ class Http1Protocol(Http1Connection):
     # what the transport calls
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, or was told to go."""
+        """The connection is closed, by the client or by the server."""
         super().connection_lost(exc)
         self._forget()
 

@@ -1,4 +1,4 @@
-"""What a server over HTTP/1 says on its own, beside an application, and whether clients take what is said."""
+"""Answers that a server over HTTP/1 sends by itself, beside an application, and whether clients read them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Refusal = tuple[bytes, list[tuple[bytes, bytes]]]
 
 
 def refusal_of(error: RequestError) -> Refusal:
-    """Body and headers that tell a client of an error."""
+    """Body and headers of an error."""
     headers = [(b"content-type", b"application/json")]
     if error.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))

@@ -53,7 +53,7 @@ class Http1Connection(HttpToolsProtocol):
             min(idle, key=lambda protocol: protocol.idle_since).transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone, or was told to go."""
+        """The connection is closed, by the client or by the server."""
         super().connection_lost(exc)
         self._watch.stop()
 
@@ -83,7 +83,7 @@ class Http1Connection(HttpToolsProtocol):
             application: In place of uvicorn's.
 
         Raises:
-            HttpParserError: The target is no URL.
+            HttpParserError: The target is not a URL.
             UnicodeError: Likewise.
         """
         url, headers = self.url, self.headers

@@ -26,7 +26,7 @@ def head_bytes(url: bytes, headers: Headers) -> int:
 
 
 def head_too_large() -> HeadTooLarge:
-    """What a client is told whose head is longer than is allowed."""
+    """The error for a head that is longer than allowed."""
     return HeadTooLarge(f"the request line and headers are longer than {MAX_HEAD_BYTES} bytes")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What a client says first (RFC 9113, section 3.4)."""
+"""What a client sends first (RFC 9113, section 3.4)."""
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
 ACK = END_STREAM = 0x1
@@ -42,7 +42,7 @@ class ProtocolError(Exception):
     """The other end breaks the protocol.
 
     Attributes:
-        code: What it is told (RFC 9113, section 7).
+        code: The error code (RFC 9113, section 7).
     """
 
     def __init__(self, message: str, code: int = PROTOCOL_ERROR) -> None:
@@ -100,7 +100,7 @@ class FrameReader:
             take: Is called with each frame.
 
         Raises:
-            ProtocolError: It is no frame, or one that may not come now. Of what ``take`` raises nothing is caught.
+            ProtocolError: It is not a valid frame, or must not come now. Of what ``take`` raises nothing is caught.
         """
         if self._rest:
             self._rest += data

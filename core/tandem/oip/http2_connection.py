@@ -1,4 +1,4 @@
-"""HTTP/2 for unary gRPC calls: what both ends of the hop have in common. Needs the extra ``grpc``.
+"""HTTP/2 for unary gRPC calls: what both ends, transformer and predictor, have in common. Needs the extra ``grpc``.
 
 grpcio spends two to three times as much of the processor on a call at either end, hands it from thread to thread, and
 contends for the interpreter's lock with the event loop. A unary call needs little of HTTP/2: frames, header blocks and
@@ -101,7 +101,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
     # what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Connected: say how we speak."""
+        """Connected: send the settings."""
         self.sender.transport = transport  # type: ignore[assignment]
         self.sender.write(self._greeting)
 

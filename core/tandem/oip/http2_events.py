@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tandem.oip.http2 import ENHANCE_YOUR_CALM, ProtocolError
-from tandem.oip.http2_stream import Stream
+from tandem.oip.http2_stream import Http2Stream
 
 
 class ConnectionEvents:
@@ -14,12 +14,12 @@ class ConnectionEvents:
     """
 
     def __init__(self) -> None:
-        self.streams: dict[int, Stream] = {}
+        self.streams: dict[int, Http2Stream] = {}
 
     # of a stream
 
-    def opened(self, number: int, headers: dict[str, str], size: int) -> Stream | None:
-        """The stream that headers arrive for, which it has from now on; None if they concern nobody any more.
+    def opened(self, number: int, headers: dict[str, str], size: int) -> Http2Stream | None:
+        """The stream that headers arrive for, which it has from now on; None if the stream has ended.
 
         Args:
             number: Of the stream.
@@ -39,21 +39,21 @@ class ConnectionEvents:
         """
         raise ProtocolError("the headers are too long", ENHANCE_YOUR_CALM)
 
-    def grown(self, stream: Stream) -> None:
+    def grown(self, stream: Http2Stream) -> None:
         """Data has arrived."""
 
-    def finished(self, stream: Stream) -> None:
+    def finished(self, stream: Http2Stream) -> None:
         """All of a stream has arrived."""
         raise NotImplementedError
 
-    def progressed(self, stream: Stream) -> None:
+    def progressed(self, stream: Http2Stream) -> None:
         """The other end has made room for some of a stream that waited, or for the rest of it."""
 
     def given_up(self, number: int, code: int) -> None:
         """The other end has reset a stream."""
         raise NotImplementedError
 
-    def violated(self, stream: Stream, code: int) -> None:
+    def violated(self, stream: Http2Stream, code: int) -> None:
         """The other end breaks the rules of one stream."""
         raise ProtocolError(f"stream {stream.number} breaks the protocol", code)
 

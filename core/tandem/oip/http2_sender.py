@@ -28,7 +28,7 @@ from tandem.oip.http2 import (
     ProtocolError,
     frame,
 )
-from tandem.oip.http2_stream import Stream
+from tandem.oip.http2_stream import Http2Stream
 
 _LEAST_FRAME_SIZE: Final = 16_384
 _MAX_CORKED: Final = 1000
@@ -53,7 +53,7 @@ class Sender:
         self.paused = False
         self._window = DEFAULT_WINDOW
         self._frame_size = _LEAST_FRAME_SIZE
-        self._blocked: dict[int, Stream] = {}
+        self._blocked: dict[int, Http2Stream] = {}
         self._corked: list[bytes] | None = None
 
     @property
@@ -94,7 +94,7 @@ class Sender:
 
     # streams
 
-    def send(self, stream: Stream, head: bytes, content: bytes, trailers: bytes = b"") -> None:
+    def send(self, stream: Http2Stream, head: bytes, content: bytes, trailers: bytes = b"") -> None:
         """Send all of a stream; what the windows do not hold is left in it, and follows by itself.
 
         Args:
@@ -107,7 +107,7 @@ class Sender:
         stream.trailers = trailers
         self._send([frame(HEADERS, END_HEADERS, stream.number, head)], stream)
 
-    def send_part(self, stream: Stream, head: bytes, content: bytes) -> bool:
+    def send_part(self, stream: Http2Stream, head: bytes, content: bytes) -> bool:
         """Send what is not the end of a stream.
 
         Args:
@@ -123,7 +123,7 @@ class Sender:
         stream.open = True
         return self._send(frames, stream)
 
-    def send_end(self, stream: Stream, trailers: bytes) -> bool:
+    def send_end(self, stream: Http2Stream, trailers: bytes) -> bool:
         """End a stream of which parts have been sent.
 
         Args:
@@ -137,11 +137,11 @@ class Sender:
         stream.open = False
         return self._send([], stream)
 
-    def resume(self, stream: Stream) -> bool:
+    def resume(self, stream: Http2Stream) -> bool:
         """Send what waits of a stream, as far as there is room now, and return whether something did wait."""
         return stream.number in self._blocked and self._send([], stream)
 
-    def resume_all(self, streams: Mapping[int, Stream]) -> Iterator[Stream]:
+    def resume_all(self, streams: Mapping[int, Http2Stream]) -> Iterator[Http2Stream]:
         """Send what waits of all streams, as far as there is room now, and yield those that go on.
 
         Args:
@@ -156,7 +156,7 @@ class Sender:
                 self._send([], stream)
                 yield stream
 
-    # what the other end says of its windows
+    # window updates of the other end
 
     def widen(self, increment: int) -> None:
         """The other end takes more on the whole connection.
@@ -168,8 +168,8 @@ class Sender:
         if not 0 < increment <= LARGEST_WINDOW or self._window > LARGEST_WINDOW:
             raise ProtocolError("a window is too large, or is not enlarged", FLOW_CONTROL_ERROR)
 
-    def adopt(self, settings: bytes, streams: Mapping[int, Stream]) -> None:
-        """Do as the other end's settings say.
+    def adopt(self, settings: bytes, streams: Mapping[int, Http2Stream]) -> None:
+        """Apply the other end's settings.
 
         Args:
             settings: Payload of a frame.
@@ -191,7 +191,7 @@ class Sender:
             elif name == MAX_STREAMS:
                 self.max_streams = value
 
-    def _send(self, frames: list[bytes], stream: Stream) -> bool:
+    def _send(self, frames: list[bytes], stream: Http2Stream) -> bool:
         """Send some frames and as much of a stream as the windows allow, with its trailers after the last of it.
 
         Returns:

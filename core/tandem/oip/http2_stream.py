@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True, eq=False)
-class Stream:
+class Http2Stream:
     """One call on a connection.
 
     Attributes:

@@ -106,7 +106,7 @@ class _Constant(str):
 _CONSTANTS: Final = {name: _Constant(name) for name in ("NaN", "Infinity", "-Infinity")}
 
 
-class _Place(NamedTuple):
+class _Position(NamedTuple):
     row: int | None
     field: str
 
@@ -122,18 +122,18 @@ def _constants(value: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, .
                 yield from _constants(inner, (*path, key))
 
 
-def _place(parsed: Any, path: tuple[Any, ...]) -> _Place:
+def _place(parsed: Any, path: tuple[Any, ...]) -> _Position:
     """Row and field of a value, by the protocol of the body; the path itself for what is in neither."""
     match path:
         case ("instances", int(row), field, *_):
-            return _Place(row, str(field))
+            return _Position(row, str(field))
         case ("inputs", int(index), "data", int(first), *rest):
             tensor = parsed["inputs"][index]
             # nested data has a row in each of its arrays, flat data is row-major
             width = 1 if rest else _row_size(tensor.get("shape"))
             name = tensor.get("name")
-            return _Place(first // width if width else None, name if isinstance(name, str) else f"inputs.{index}")
-    return _Place(None, ".".join(map(str, path)))
+            return _Position(first // width if width else None, name if isinstance(name, str) else f"inputs.{index}")
+    return _Position(None, ".".join(map(str, path)))
 
 
 def _row_size(shape: Any) -> int:

@@ -44,7 +44,7 @@ class Listener:
         """Ask it.
 
         Raises:
-            ConnectionError: Nobody listens, or what listens does not answer.
+            ConnectionError: No process listens, or the one that listens does not answer.
             OSError: It cannot be asked, or not in time.
         """
         async with asyncio.timeout(_PATIENCE_S):
@@ -85,7 +85,7 @@ def grpc_listener(host: str, port: int) -> Listener:
 
 async def watch(
     listeners: Sequence[Listener],
-    tell: Callable[[bool], object],
+    report: Callable[[bool], object],
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
@@ -93,7 +93,7 @@ async def watch(
 
     Args:
         listeners: The ports.
-        tell: Is told after each round whether all are there.
+        report: Called after each round with whether all ports answer.
         sleep: Waits for so many seconds.
 
     Raises:
@@ -106,5 +106,5 @@ async def watch(
             failures[index] = failures[index] + 1 if isinstance(outcome, ConnectionError) else 0
             if failures[index] >= _LOST:
                 raise ConnectionError(f"port {listener.port} does not answer any more: {outcome}") from outcome
-        tell(not any(failures))
+        report(not any(failures))
         await sleep(EVERY_S)

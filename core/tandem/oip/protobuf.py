@@ -143,7 +143,7 @@ def _parse(kind: Any, message: bytes) -> Any:
     try:
         return kind.FromString(message)
     except (DecodeError, RecursionError):
-        raise MalformedRequest(f"the message is no {kind.DESCRIPTOR.name}") from None
+        raise MalformedRequest(f"the message is not a valid {kind.DESCRIPTOR.name}") from None
 
 
 def _whole(contents: Sequence[bytes]) -> list[wire.Raw]:

@@ -26,7 +26,7 @@ async def reflect(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """A serialised ``ServerReflectionResponse`` to each serialised ``ServerReflectionRequest``.
 
     Raises:
-        MalformedRequest: A message is none.
+        MalformedRequest: A message is not valid.
     """
     async for message in messages:
         request = protobuf.parse(pb.ServerReflectionRequest, message)

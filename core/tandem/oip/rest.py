@@ -13,29 +13,21 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from tandem.errors import MalformedRequest
-from tandem.oip import binary, jsondata, jsonscan, jsontext
-from tandem.oip.memory import Budget
+from tandem.oip import binary, jsondata, jsontext
+from tandem.oip.rest_header import HEADER_LENGTH, REQUEST, RESPONSE, count_keys, decode_header, decode_tensors
 from tandem.oip.tensors import (
     InferRequest,
     InferResponse,
-    Parameter,
     RequestedOutput,
     Tensor,
-    malformed,
     unique,
 )
 
-#: Name of the header with the length of the JSON part; absent where all tensors are in JSON.
-HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 #: The same as servers and clients compare it.
 HEADER_LENGTH_KEY: Final = HEADER_LENGTH.lower().encode()
 
 # The binary part starts at a multiple of this, so that numbers in it can be used where they lie.
 _ALIGNMENT: Final = 8
-
-# The data of a tensor is in the tensor, which is in a list, which is in the whole.
-_DATA_DEPTH: Final = 4
 
 
 class Body(NamedTuple):
@@ -55,36 +47,6 @@ class Body(NamedTuple):
         return "application/json" if self.header_length is None else "application/octet-stream"
 
 
-class _Tensor(msgspec.Struct):
-    name: str
-    datatype: str
-    shape: list[int]
-    parameters: dict[str, Parameter] | None = None
-    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-class _RequestedOutput(msgspec.Struct):
-    name: str
-    parameters: dict[str, Parameter] | None = None
-
-
-class _Request(msgspec.Struct):
-    inputs: list[_Tensor]
-    id: str | None = None
-    outputs: list[_RequestedOutput] | None = None
-    parameters: dict[str, Parameter] | None = None
-
-
-class _Response(msgspec.Struct):
-    outputs: list[_Tensor]
-    model_name: str = ""
-    model_version: str | None = None
-    id: str | None = None
-    parameters: dict[str, Parameter] | None = None
-
-
-_REQUEST: Final = msgspec.json.Decoder(_Request)
-_RESPONSE: Final = msgspec.json.Decoder(_Response)
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -104,15 +66,15 @@ def decode_request(
     Raises:
         MalformedRequest: The body breaks the protocol; names the tensor and the rule.
     """
-    header, text, header_length = _decode_header(_REQUEST, body, header_length)
-    jsontext.check_keys(text, _count_keys(header))
+    header, text, header_length = decode_header(REQUEST, body, header_length)
+    jsontext.check_keys(text, count_keys(header))
     outputs = [RequestedOutput(output.name, output.parameters or {}) for output in header.outputs or ()]
     unique("output", (output.name for output in outputs))
     return InferRequest(
         model_name=model_name,
         model_version=model_version,
         id=header.id or "",
-        inputs=_decode_tensors("input", header.inputs, body, header_length),
+        inputs=decode_tensors("input", header.inputs, body, header_length),
         outputs=outputs,
         parameters=header.parameters or {},
     )
@@ -155,12 +117,12 @@ def decode_response(body: bytes, header_length: int | None = None) -> InferRespo
     Raises:
         MalformedRequest: The body breaks the protocol; names the tensor and the rule.
     """
-    header, _, header_length = _decode_header(_RESPONSE, body, header_length)
+    header, _, header_length = decode_header(RESPONSE, body, header_length)
     return InferResponse(
         model_name=header.model_name,
         model_version=header.model_version or "",
         id=header.id or "",
-        outputs=_decode_tensors("output", header.outputs, body, header_length),
+        outputs=decode_tensors("output", header.outputs, body, header_length),
         parameters=header.parameters or {},
     )
 
@@ -192,83 +154,8 @@ def _binary_outputs(request: InferRequest | None) -> bool | Collection[str]:
     if not request.outputs:
         return default
     binary = {output.name for output in request.outputs if output.parameters.get("binary_data", default)}
-    # an output that comes unasked takes the form of the others: some clients cannot read both forms in one body
+    # an output that was not requested takes the form of the others: some clients cannot read both forms in one body
     return len(binary) == len(request.outputs) or binary
-
-
-def _decode_header(
-    decoder: msgspec.json.Decoder[Any], body: bytes, header_length: int | None
-) -> tuple[Any, bytes, int]:
-    """The JSON of a body, that of it which was decoded at once, and its length."""
-    if header_length is None:
-        header_length = len(body)
-    elif not 0 <= header_length <= len(body):
-        raise MalformedRequest(f"{HEADER_LENGTH} is {header_length}, the body has {len(body)} bytes")
-    text = body if header_length == len(body) else body[:header_length]
-    if len(text) > jsonscan.LONG:
-        text = text.strip()
-    outline = jsonscan.outline(text, _DATA_DEPTH) if len(text) > jsonscan.LONG else None
-    short = text if outline is None else outline.text
-    if outline is not None:
-        jsonscan.check_structure(short, len(body))
-    try:
-        header = decoder.decode(short)
-    except jsondata.REFUSALS as error:
-        message = f"the body is not an inference request or response in JSON: {error}"
-        raise jsontext.not_json(short, message) from None
-    if outline is not None:
-        for tensor in header.inputs if isinstance(header, _Request) else header.outputs:
-            if tensor.data is not msgspec.UNSET:
-                tensor.data = outline.resolve(memoryview(tensor.data))
-        outline.check_all_taken()
-    return header, short, header_length
-
-
-def _count_keys(header: _Request) -> int:
-    """How many keys the JSON of a request has, each key of an object once; unknown ones are not counted."""
-    count = 1 + sum(part is not None for part in (header.id, header.outputs, header.parameters))
-    count += len(header.parameters or ())
-    for tensor in header.inputs:
-        count += 3 + (tensor.data is not msgspec.UNSET)
-        if tensor.parameters is not None:
-            count += 1 + len(tensor.parameters)
-    for output in header.outputs or ():
-        count += 1
-        if output.parameters is not None:
-            count += 1 + len(output.parameters)
-    return count
-
-
-def _decode_tensors(kind: str, headers: Sequence[_Tensor], body: bytes, offset: int) -> list[Tensor]:
-    unique(kind, (header.name for header in headers))
-    budget = Budget(len(body), jsonscan.HELD if offset > jsonscan.LONG else 0)
-    tensors = []
-    for header in headers:
-        size = _binary_size(header)
-        if header.data is not msgspec.UNSET:
-            text = memoryview(header.data)
-            tensors.append(jsondata.decode_tensor(header.name, header.datatype, header.shape, text, budget))
-        else:
-            tensors.append(binary.decode_tensor(header.name, header.datatype, header.shape, body, offset, size, budget))
-            offset += size
-    if offset != len(body):
-        raise MalformedRequest(f"{len(body) - offset} bytes follow the last binary tensor")
-    return tensors
-
-
-def _binary_size(header: _Tensor) -> int:
-    """The announced size; 0 for a tensor in JSON."""
-    parameters = header.parameters or {}
-    if "shared_memory_region" in parameters:
-        raise malformed(header.name, "shared memory is not served")
-    size = parameters.get("binary_data_size")
-    if (size is None) is (header.data is msgspec.UNSET):
-        raise malformed(header.name, "needs either data or the parameter binary_data_size")
-    if size is None:
-        return 0
-    if type(size) is not int or size < 0:
-        raise malformed(header.name, f"binary_data_size must be a number of bytes, not {size!r}")
-    return size
 
 
 def _encode_tensors(
@@ -292,5 +179,6 @@ def _join(header: dict[str, Any], parts: list[bytes]) -> Body:
     text = _ENCODER.encode(header)
     if not parts:
         return Body(text, None)
+    # blanks after JSON are allowed; with them the receiver need not copy the numbers
     text += b" " * (-len(text) % _ALIGNMENT)
     return Body(b"".join((text, *parts)), len(text))

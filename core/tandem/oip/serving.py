@@ -58,7 +58,7 @@ class Lifecycle(Protocol):
         """
 
     def set_listening(self, listening: bool) -> None:
-        """Whether all ports answer; told about once a second."""
+        """Called about once a second with whether all ports answer."""
 
     def drain(self) -> None:
         """Turn readiness off. Requests that still arrive are answered."""
@@ -162,8 +162,8 @@ def _sockets(settings: ServerSettings, *, reuse_port: bool) -> list[socket.socke
         for port in (settings.http_port, *filter(None, [settings.grpc_port])):
             sockets.append(listen(settings.host, port, reuse_port=reuse_port))  # noqa: PERF401 (closed if one fails)
     except OSError:
-        for taken in sockets:
-            taken.close()
+        for bound_socket in sockets:
+            bound_socket.close()
         raise
     return sockets
 

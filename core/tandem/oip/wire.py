@@ -1,4 +1,4 @@
-"""A look over the wire form of a protobuf message of inference, which costs no objects, before it is parsed.
+"""A scan of the wire form of a protobuf message of inference, which makes no objects, before it is parsed.
 
 Source: the encoding of Protocol Buffers (tags, varints, length-delimited fields, groups).
 """
@@ -45,7 +45,7 @@ SMALL: Final = 2048
 """A message up to this length comes to less than :data:`tandem.oip.memory.SLACK`, whatever is in it."""
 
 MAX_FIELDS: Final = 65_536
-"""Most fields of one message, at all levels; this bounds the look itself. Raw contents are one for each tensor."""
+"""Most fields of one message, at all levels; this bounds the scan itself. Raw contents are one for each tensor."""
 
 # What parts come to, in bytes of protobuf's and of Python's objects, as measured: test_memory.py keeps them honest.
 _COSTS: Final[Mapping[Part, int]] = {"tensors": 450, "outputs": 360, "parameters": 300, "raw contents": 50}
@@ -56,7 +56,7 @@ _ELEMENT_COST: Final = 64
 
 
 @dataclass(slots=True)
-class _Look:
+class _Scan:
     """What has been seen of a message so far."""
 
     message: bytes
@@ -76,57 +76,57 @@ def split(message: bytes, layout: Layout) -> tuple[bytes, list[Raw]]:
 
     Raises:
         RequestTooLarge: ``too_many_parts``: it has too many, or would take too much memory.
-        MalformedRequest: It is no protobuf, or a tensor has too many dimensions.
+        MalformedRequest: It is not valid protobuf, or a tensor has too many dimensions.
     """
     if len(message) <= SMALL:
         return message, []
-    look, parts, raw = _Look(message), [], []
+    scan, parts, raw = _Scan(message), [], []
     begin = previous = 0
-    for tag, start, stop in _fields(look, 0, len(message)):
+    for tag, start, stop in _fields(scan, 0, len(message)):
         part = layout.get(tag)
         if part is not None:
-            _count(look, part, start, stop)
+            _count(scan, part, start, stop)
         if part == "raw contents":
             parts.append(message[begin:previous])
             raw.append((message, start, stop - start))
             begin = stop
         previous = stop
-    memory.Budget(len(message)).spend(look.cost + _FIELD_COST * look.fields, "its parts")
+    memory.Budget(len(message)).spend(scan.cost + _FIELD_COST * scan.fields, "its parts")
     return b"".join((*parts, message[begin:])), raw
 
 
-def _count(look: _Look, part: Part, start: int, stop: int) -> None:
-    look.counts[part] += 1
-    memory.check_count(look.counts[part], part)
-    look.cost += _COSTS[part]
+def _count(scan: _Scan, part: Part, start: int, stop: int) -> None:
+    scan.counts[part] += 1
+    memory.check_count(scan.counts[part], part)
+    scan.cost += _COSTS[part]
     if part == "tensors":
-        _look_into_tensor(look, start, stop)
+        _scan_tensor(scan, start, stop)
     elif part == "outputs":
-        for tag, inner, end in _fields(look, start, stop):
+        for tag, inner, end in _fields(scan, start, stop):
             if tag in _OUTPUT:
-                _count(look, _OUTPUT[tag], inner, end)
+                _count(scan, _OUTPUT[tag], inner, end)
 
 
-def _look_into_tensor(look: _Look, start: int, stop: int) -> None:
+def _scan_tensor(scan: _Scan, start: int, stop: int) -> None:
     dimensions = 0
-    for tag, inner, end in _fields(look, start, stop):
+    for tag, inner, end in _fields(scan, start, stop):
         if tag in _SHAPE:
-            dimensions += _varints(look.message, inner, end)
+            dimensions += _varints(scan.message, inner, end)
             if dimensions > MAX_DIMENSIONS:
                 raise MalformedRequest(f"a tensor has {dimensions} dimensions, at most {MAX_DIMENSIONS} are allowed")
         elif tag == _CONTENTS:
-            _look_into_contents(look, inner, end)
+            _scan_contents(scan, inner, end)
         elif tag in _TENSOR:
-            _count(look, _TENSOR[tag], inner, end)
-    look.cost += _DIMENSION_COST * dimensions
+            _count(scan, _TENSOR[tag], inner, end)
+    scan.cost += _DIMENSION_COST * dimensions
 
 
-def _look_into_contents(look: _Look, start: int, stop: int) -> None:
-    for tag, inner, end in _fields(look, start, stop):
+def _scan_contents(scan: _Scan, start: int, stop: int) -> None:
+    for tag, inner, end in _fields(scan, start, stop):
         if tag in _INTEGERS:
-            look.cost += _INTEGER_COST * _varints(look.message, inner, end)
+            scan.cost += _INTEGER_COST * _varints(scan.message, inner, end)
         elif tag == _ELEMENTS:
-            look.cost += _ELEMENT_COST
+            scan.cost += _ELEMENT_COST
 
 
 def _varints(message: bytes, start: int, stop: int) -> int:
@@ -136,18 +136,18 @@ def _varints(message: bytes, start: int, stop: int) -> int:
     return int(np.count_nonzero(np.frombuffer(message, np.int8, stop - start, start) >= 0))
 
 
-def _fields(look: _Look, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+def _fields(scan: _Scan, at: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Tag, start and stop of each field that is in no group.
 
     Raises:
         MalformedRequest: The message is cut off, or no protobuf.
         RequestTooLarge: ``too_many_parts``.
     """
-    message, depth = look.message, 0
+    message, depth = scan.message, 0
     while at < end:
-        look.fields += 1
-        if look.fields > MAX_FIELDS:
-            memory.check_count(look.fields, "fields; send raw contents", MAX_FIELDS)
+        scan.fields += 1
+        if scan.fields > MAX_FIELDS:
+            memory.check_count(scan.fields, "fields; send raw contents", MAX_FIELDS)
         # nearly all tags and most lengths are one byte
         tag, at = (message[at], at + 1) if message[at] < 0x80 else _varint(message, at, end)
         start, kind = at, tag & 7
@@ -187,4 +187,4 @@ def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _cut_off() -> MalformedRequest:
-    return MalformedRequest("the message is no protobuf: it ends within a field")
+    return MalformedRequest("the message is not valid protobuf: it ends within a field")

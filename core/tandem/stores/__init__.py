@@ -1,7 +1,7 @@
 """Online stores: where packed feature rows live. A store knows bytes, not features.
 
 All that it knows of a row is its head, by which it tells newer values from older ones: four bytes of layout, then
-eight of event time, a little-endian signed number; see :mod:`tandem.features`.
+eight of event time, a little-endian signed number; see :mod:`tandem.packed_rows`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HEAD = LAYOUT + 8
 
 
 class OnlineStore(Protocol):
-    """What a store must do; keys and rows are made by :class:`tandem.features.LookupPlan`."""
+    """What a store must do; keys and rows are made by :class:`tandem.lookup.LookupPlan`."""
 
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Rows of the given keys in one round trip, None where there is none.

@@ -1,6 +1,6 @@
 """Online store behind the Redis protocol: Valkey, Redis, and what else speaks it.
 
-Reads have no timeout of their own and are never tried again: whoever asks knows the deadline, and says so with
+Reads have no timeout of their own and are never tried again: the caller knows the deadline, and sets it with
 :func:`asyncio.timeout`. A connection whose reply was not waited for is closed, never used again.
 """
 
@@ -28,7 +28,7 @@ ROWS_PER_WRITE = 5_000
 """How many rows are written before the server's replies are read."""
 
 ROWS_PER_SCRIPT = 250
-"""How many rows one script compares and writes; the server serves nobody else meanwhile."""
+"""How many rows one script compares and writes; the server serves no other client meanwhile."""
 
 # Times are compared by halves, since a number of Lua is a float, and exact up to 2**53 only. MGET has nothing for a
 # value of another type, which is replaced then, as by SET.
@@ -186,7 +186,7 @@ class RedisStore:
                 with self._refusals():
                     result = await self._exchange(connection, commands, replies)
             except BaseException:
-                # replies may be on their way still: whoever used the connection next would get them
+                # replies may be on their way still: the next user of the connection would get them
                 await connection.disconnect(nowait=True)
                 raise
             self._idle.append(connection)
@@ -194,7 +194,7 @@ class RedisStore:
 
     async def _exchange(self, connection: AbstractConnection, commands: bytes, replies: int) -> list[Any]:
         if connection.is_connected and await connection.can_read():
-            # the server said something unasked, most likely that it hung up while the connection was idle
+            # the server sent something on its own, most likely the end of an idle connection
             await connection.disconnect(nowait=True)
         await connection.send_packed_command(commands, check_health=False)
         return [await connection.read_response() for _ in range(replies)]

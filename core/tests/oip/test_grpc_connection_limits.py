@@ -22,8 +22,8 @@ from tandem.oip.header_blocks import NO_TABLE, indexed, literal
 from tandem.oip.http2 import frame
 
 ECHO, HANG, STREAM = "/t/Echo", "/t/Hang", "/t/Stream"
-LOOKS = 7
-IDLE_LOOKS = 20
+CHECKS = 7
+IDLE_CHECKS = 20
 
 
 class Wire(asyncio.Transport):
@@ -93,9 +93,9 @@ class Client:
             await asyncio.sleep(0)
         return self.wire.frames()
 
-    def look(self, times: int = LOOKS) -> None:
+    def check(self, times: int = CHECKS) -> None:
         for _ in range(times):
-            self.connection.look(IDLE_LOOKS)
+            self.connection.check(IDLE_CHECKS)
 
     async def _echo(self, message: bytes, context: CallContext) -> bytes:
         if message == b"refuse":
@@ -460,7 +460,7 @@ async def test_who_lets_a_call_lie_loses_it(sent: bytes, status: dict[int, int],
     client = Client()
     client.say(sent)
     await client.heard()
-    client.look()
+    client.check()
     frames = await client.heard()
     assert (statuses(frames), resets(frames)) == (status, code)
     assert client.wire.state == "open"
@@ -476,11 +476,11 @@ async def test_who_lets_a_call_lie_loses_it(sent: bytes, status: dict[int, int],
 )
 async def test_a_head_that_never_ends_ends_the_connection(trickle: Callable[[Client, int], None]) -> None:
     client = Client()
-    for number in range(LOOKS):
+    for number in range(CHECKS):
         trickle(client, number)
-        client.look(1)
-    trickle(client, LOOKS)
-    client.look(1)
+        client.check(1)
+    trickle(client, CHECKS)
+    client.check(1)
     assert client.wire.state == "aborted"
 
 
@@ -488,11 +488,11 @@ async def test_who_does_not_greet_or_is_idle_is_hung_up_on() -> None:
     silent, idle = Client(greet=False), Client()
     idle.say(head(1), data(1))
     await idle.heard()
-    silent.look()
-    idle.look(IDLE_LOOKS)
+    silent.check()
+    idle.check(IDLE_CHECKS)
     assert (silent.wire.state, idle.wire.state) == ("aborted", "open")
-    idle.look(1)
+    idle.check(1)
     assert idle.wire.state == "closed"
     assert farewells(await idle.heard()) == [http2.NO_ERROR]
-    idle.look()
+    idle.check()
     assert idle.wire.state == "aborted"  # nor did it read that

@@ -8,17 +8,8 @@ from typing import Annotated
 
 import pytest
 
-from tandem.oip.settings import (
-    Flag,
-    ServerSettings,
-    boolean,
-    duration,
-    natural,
-    parser_of,
-    port,
-    positive,
-    span,
-)
+from tandem.oip.flags import Flag, boolean, duration, natural, parser_of, port, positive, span
+from tandem.oip.settings import ServerSettings
 
 
 @dataclass(frozen=True, kw_only=True)

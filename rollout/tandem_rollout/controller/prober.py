@@ -66,7 +66,7 @@ class Prober:
         """Have a pair replay its golden rows, from the transformer's Service through a predictor."""
         gpu = revision.rollout.spec.predictor.gpu
         provider = "CUDAExecutionProvider" if gpu else "CPUExecutionProvider"
-        address = f"{self._address(revision)}/tandem/proof"
+        address = f"{self._address(revision)}/tandem/verification"
         try:
             fetched = await fetch(
                 self._client, address, seconds=self._timeout, most=_LONGEST, params={"provider": provider}

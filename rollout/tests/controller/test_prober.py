@@ -74,8 +74,8 @@ async def test_a_transformer_is_asked_through_its_service_about_the_predictors_p
         await prober.prove(revision(predictor={"gpu": {}}))
         await prober.close()
     assert asked == [
-        "/tandem/proof?provider=CPUExecutionProvider",
-        "/tandem/proof?provider=CUDAExecutionProvider",
+        "/tandem/verification?provider=CPUExecutionProvider",
+        "/tandem/verification?provider=CUDAExecutionProvider",
     ]
 
 

@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from tandem.bundle import Bundle
-from tandem.pipeline import Tensors
-from tandem_transformer.config import Config
+from tandem.inputs import Tensors
+from tandem_transformer.config import TransformerConfig
 
 if TYPE_CHECKING:
     from tandem_transformer.predictors.resolution import Resolution
 
 
-class Predictor(Protocol):
+class PredictorClient(Protocol):
     """What turns a batch of vectors into the model's output tensors."""
 
     async def infer(self, tensors: Tensors) -> Tensors:
@@ -35,18 +35,18 @@ class Predictor(Protocol):
 
 def connect(
     bundle: Bundle,
-    config: Config,
+    config: TransformerConfig,
     *,
     resolution: Resolution | None = None,
     counted: Callable[[int], object] = lambda _: None,
-) -> Predictor:
+) -> PredictorClient:
     """The predictor that the configuration names.
 
     Args:
         bundle: The version whose model is asked for.
         config: Where the predictor is, and how to call it.
         resolution: Finds its addresses; None for what the configuration says.
-        counted: Is told their number whenever they change.
+        counted: Called with their number whenever they change.
     """
     if config.predictor_protocol == "inprocess":
         from tandem_transformer.predictors.inprocess import InProcessPredictor

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tandem.errors import Internal, Unavailable
-from tandem.pipeline import Tensors
-from tandem_transformer.predictors import Predictor
+from tandem.inputs import Tensors
+from tandem_transformer.predictors import PredictorClient
 from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.resolution import Resolution
 
@@ -24,7 +24,7 @@ SUSPICION_S = 10.0
 @dataclass(slots=True, eq=False)
 class _Endpoint:
     address: Address
-    predictor: Predictor
+    predictor: PredictorClient
     outstanding: int = 0
     turn: int = 0
     out_until: float = float("-inf")
@@ -41,12 +41,12 @@ class Endpoints:
     Args:
         connect: Makes what calls one endpoint; connections are made when there is something to ask.
         resolution: Finds the endpoints.
-        counted: Is told their number whenever they change.
+        counted: Called with their number whenever they change.
     """
 
     def __init__(
         self,
-        connect: Callable[[Address], Predictor],
+        connect: Callable[[Address], PredictorClient],
         resolution: Resolution,
         *,
         counted: Callable[[int], object] = lambda _: None,
@@ -64,13 +64,13 @@ class Endpoints:
         Those that are called already keep their connections; those that are not among them any more are closed as soon
         as the calls that they have are answered.
         """
-        left = {endpoint.address: endpoint for endpoint in self._endpoints}
+        previous = {endpoint.address: endpoint for endpoint in self._endpoints}
         self._endpoints = [
-            left.pop(address) if address in left else _Endpoint(address, self._connect(address))
+            previous.pop(address) if address in previous else _Endpoint(address, self._connect(address))
             for address in dict.fromkeys(addresses)
         ]
         self._counted(len(self._endpoints))
-        for endpoint in left.values():
+        for endpoint in previous.values():
             endpoint.gone = True
             if not endpoint.outstanding:
                 await endpoint.predictor.close()
@@ -108,12 +108,12 @@ class Endpoints:
         if len(self._endpoints) == 1:
             return self._endpoints[0]
         now = time.monotonic()
-        others = [endpoint for endpoint in self._endpoints if endpoint is not failed]
-        healthy = [endpoint for endpoint in others if endpoint.out_until <= now]
+        candidates = [endpoint for endpoint in self._endpoints if endpoint is not failed]
+        healthy = [endpoint for endpoint in candidates if endpoint.out_until <= now]
         if failed is not None:
             # a first try finds out whether an endpoint is back, a second one is the last that a call has
             healthy = [endpoint for endpoint in healthy if endpoint.out_until + SUSPICION_S <= now] or healthy
-        return min(healthy or others, key=_load)
+        return min(healthy or candidates, key=_load)
 
     async def _infer(self, endpoint: _Endpoint, tensors: Tensors) -> Tensors:
         endpoint.outstanding += 1

@@ -7,8 +7,8 @@ import ssl
 
 from tandem.bundle import Bundle
 from tandem.errors import MalformedRequest, RequestTooLarge, Unavailable
+from tandem.inputs import Tensors
 from tandem.oip import protobuf
-from tandem.pipeline import Tensors
 from tandem_transformer.predictors.address import CONNECT_S, Address
 from tandem_transformer.predictors.http2_connection import CallingConnection, GrpcResponse
 from tandem_transformer.predictors.tensors import GRPC_STATUS, to_error, to_request, to_tensors
@@ -62,13 +62,13 @@ class GrpcPredictor:
             self._connection.close()
 
     async def _call(self, message: bytes) -> GrpcResponse:
-        kept = self._connection
-        if kept is not None and kept.usable:
+        connection = self._connection
+        if connection is not None and connection.usable:
             try:
-                return await kept.call(message)
+                return await connection.call(message)
             except OSError:
-                pass  # the server has closed a connection that it had kept; inference may be asked for twice
-        return await (await self._connect(kept)).call(message)
+                pass  # the server has closed an idle connection; inference can safely be requested twice
+        return await (await self._connect(connection)).call(message)
 
     async def _connect(self, unusable: CallingConnection | None) -> CallingConnection:
         """A connection other than one that is of no more use; calls that want it at the same time share it."""

@@ -11,7 +11,7 @@ from tandem.errors import RequestTooLarge
 from tandem.oip import grpc_messages, http2
 from tandem.oip.header_blocks import NO_TABLE, indexed, literal
 from tandem.oip.http2_connection import Http2Connection
-from tandem.oip.http2_stream import Stream
+from tandem.oip.http2_stream import Http2Stream
 from tandem_transformer.predictors.address import CONNECT_S, Address
 
 
@@ -91,7 +91,7 @@ class CallingConnection(Http2Connection):
             raise ConnectionError("the server is going away")
         number = self._next_stream
         self._next_stream += 2
-        stream = self.streams[number] = Stream(number, self.sender.stream_window)
+        stream = self.streams[number] = Http2Stream(number, self.sender.stream_window)
         answer: asyncio.Future[GrpcResponse] = self._loop.create_future()
         self._answers[number] = answer
         self.sender.send(stream, self._head, grpc_messages.pack(message))
@@ -104,7 +104,7 @@ class CallingConnection(Http2Connection):
             if self._going_away:
                 self.retire()
 
-    def finished(self, stream: Stream) -> None:
+    def finished(self, stream: Http2Stream) -> None:
         """An answer is complete."""
         del self.streams[stream.number]
         answer = self._answers[stream.number]
@@ -122,7 +122,7 @@ class CallingConnection(Http2Connection):
         """The server will not answer a call."""
         if self.streams.pop(number, None) is None:
             return
-        self._fail(number, ConnectionError(f"the server gave up the call with code {code}"))
+        self._fail(number, ConnectionError(f"the server cancelled the call with code {code}"))
 
     def leaving(self, last: int) -> None:
         """The server answers no calls after the one of stream ``last``."""

@@ -15,7 +15,7 @@ from tandem_transformer.predictors.address import Address
 
 
 @dataclass(slots=True)
-class HttpResponse:
+class ReceivedResponse:
     """An answer.
 
     Attributes:
@@ -44,7 +44,7 @@ class HttpPool:
         self._connect_s = connect_s
         self._idle: list[_Connection] = []
 
-    async def request(self, data: bytes) -> HttpResponse:
+    async def request(self, data: bytes) -> ReceivedResponse:
         """Send a whole request and read its answer.
 
         A kept-alive connection that the server has just closed is replaced, once.
@@ -68,6 +68,7 @@ class HttpPool:
 
     def _take(self) -> _Connection | None:
         while self._idle:
+            # the one used last: it is least likely to have been closed by the server
             connection = self._idle.pop()
             if not connection.transport.is_closing():
                 return connection
@@ -77,7 +78,7 @@ class HttpPool:
         loop = asyncio.get_running_loop()
         return await self._address.connect(lambda: _Connection(loop), self._tls, self._connect_s)
 
-    async def _exchange(self, connection: _Connection, data: bytes) -> HttpResponse:
+    async def _exchange(self, connection: _Connection, data: bytes) -> ReceivedResponse:
         try:
             response = await connection.exchange(data)
         except BaseException:
@@ -100,14 +101,14 @@ class _Connection(asyncio.Protocol):
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport = field(init=False)
     reusable: bool = True
-    _answer: asyncio.Future[HttpResponse] | None = None
+    _answer: asyncio.Future[ReceivedResponse] | None = None
     _parser: httptools.HttpResponseParser = field(init=False)
     _headers: dict[bytes, bytes] = field(default_factory=dict)
     _body: list[bytes] = field(default_factory=list)
     _begun: bool = False
     _used: bool = False
 
-    def exchange(self, data: bytes) -> asyncio.Future[HttpResponse]:
+    def exchange(self, data: bytes) -> asyncio.Future[ReceivedResponse]:
         self._answer = self.loop.create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._headers, self._body, self._begun = {}, [], False
@@ -140,9 +141,10 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._used = True
         self.reusable = self._parser.should_keep_alive()
+        # most answers arrive in one piece, which is then not copied
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(HttpResponse(self._parser.get_status_code(), self._headers, body))
+            self._answer.set_result(ReceivedResponse(self._parser.get_status_code(), self._headers, body))
 
     def _fail(self, error: Exception) -> None:
         if self._answer is not None and not self._answer.done():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tandem.bundle import Bundle
-from tandem.golden import check_outputs
+from tandem.comparison import check_outputs
+from tandem.inputs import Tensors
 from tandem.onnx_model import OnnxModel
-from tandem.pipeline import Tensors
 
 
 class InProcessPredictor:

@@ -19,7 +19,7 @@ LookUp = Callable[[str], Awaitable[Collection[str]]]
 """From a name to its addresses; an ``OSError`` or none at all mean that it is not found."""
 
 Use = Callable[[Sequence[Address]], Awaitable[None]]
-"""Is told all addresses whenever they have changed."""
+"""Called with all addresses whenever they change."""
 
 
 class Resolution:
@@ -53,7 +53,7 @@ class Resolution:
         self._tasks = [asyncio.create_task(self._follow(host, use)) for host in self._found]
 
     async def tried(self) -> None:
-        """Wait until an address has been found, or every name has been looked up in vain."""
+        """Wait until an address has been found, or every name has been looked up without a result."""
         await self._tried.wait()
 
     async def close(self) -> None:
@@ -70,7 +70,7 @@ class Resolution:
             missing = not addresses
             if addresses and addresses != self._found[host]:
                 self._found[host] = addresses
-                await use([address for found in self._found.values() for address in found])
+                await use([address for group in self._found.values() for address in group])
             self._count_try()
             if once and addresses:
                 return
@@ -83,8 +83,8 @@ class Resolution:
         except (OSError, UnicodeError) as failed:
             ips, error = (), str(failed)
         if not ips and not missing:
-            kept = {"host": host, "addresses_kept": len(self._found[host]), "error": error}
-            log.warning("the predictor's host is not found", extra=kept)
+            extra = {"host": host, "addresses_kept": len(self._found[host]), "error": error}
+            log.warning("the predictor's host is not found", extra=extra)
         elif ips and missing:
             log.info("the predictor's host is found again", extra={"host": host, "addresses": len(ips)})
         return tuple(sorted({Address(host, ip) for ip in ips}))
@@ -103,8 +103,8 @@ async def addresses_of(name: str) -> Collection[str]:
     Raises:
         OSError: if it finds none.
     """
-    found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    ips = {str(sockaddr[0]) for _, _, _, _, sockaddr in found}
+    entries = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    ips = {str(sockaddr[0]) for _, _, _, _, sockaddr in entries}
     return [name] if all(ipaddress.ip_address(ip).is_loopback for ip in ips) else ips
 
 

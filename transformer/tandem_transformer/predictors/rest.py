@@ -8,11 +8,11 @@ import msgspec
 
 from tandem.bundle import Bundle
 from tandem.errors import Internal, MalformedRequest, RequestError, RequestTooLarge, Unavailable
-from tandem.oip import rest
+from tandem.inputs import Tensors
+from tandem.oip import rest, rest_header
 from tandem.oip.rest import HEADER_LENGTH_KEY
-from tandem.pipeline import Tensors
 from tandem_transformer.predictors.address import CONNECT_S, Address
-from tandem_transformer.predictors.http_connection import HttpPool, HttpResponse
+from tandem_transformer.predictors.http_connection import HttpPool, ReceivedResponse
 from tandem_transformer.predictors.tensors import to_error, to_request, to_tensors
 
 
@@ -31,9 +31,10 @@ class RestPredictor:
     ) -> None:
         self._bundle = bundle
         self._pool = HttpPool(address, tls, connect_s)
+        # all of the head that does not change, encoded once
         self._head = (
-            f"POST /v2/models/{bundle.hop_name}/infer HTTP/1.1\r\nHost: {address.host}\r\n"
-            f"Content-Type: application/octet-stream\r\n{rest.HEADER_LENGTH}: "
+            f"POST /v2/models/{bundle.wire_name}/infer HTTP/1.1\r\nHost: {address.host}\r\n"
+            f"Content-Type: application/octet-stream\r\n{rest_header.HEADER_LENGTH}: "
         ).encode()
 
     async def infer(self, tensors: Tensors) -> Tensors:
@@ -63,9 +64,9 @@ class RestPredictor:
         """Close the connections."""
         self._pool.close()
 
-    def _error(self, answer: HttpResponse) -> RequestError:
+    def _error(self, answer: ReceivedResponse) -> RequestError:
         try:
-            message = msgspec.json.decode(answer.body, type=_Error).error
+            message = msgspec.json.decode(answer.body, type=_ErrorBody).error
         except (msgspec.MsgspecError, UnicodeDecodeError):
             # not the protocol's form: a 500 of whatever is in between says nothing about the model
             status = Unavailable.status if answer.status == Internal.status else answer.status
@@ -73,7 +74,7 @@ class RestPredictor:
         return to_error(self._bundle, answer.status, message)
 
 
-class _Error(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     """Body of an error in the Open Inference Protocol."""
 
     error: str

@@ -1,4 +1,4 @@
-"""The hop's own form of a batch: pipeline tensors as an Open Inference Protocol request, and its answer as tensors."""
+"""The wire form of a batch: pipeline tensors as an Open Inference Protocol request, and its answer as tensors."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 
 from tandem.bundle import Bundle
 from tandem.errors import Internal, MalformedRequest, NotFound, Overloaded, RequestError, Unavailable
+from tandem.inputs import Tensors
 from tandem.oip import InferRequest, InferResponse, Tensor, datatype_of
-from tandem.pipeline import Tensors
 
 _batch_ids = itertools.count(1)
 
 
 def to_request(bundle: Bundle, tensors: Tensors) -> InferRequest:
-    """A request for the bundle's model under its name on the hop, with an id of its own."""
+    """A request for the bundle's model under its wire name, with an id of its own."""
     return InferRequest(
-        model_name=bundle.hop_name,
+        model_name=bundle.wire_name,
         id=f"b{next(_batch_ids)}",
         inputs=[_to_tensor(name, array) for name, array in tensors.items()],
     )
@@ -37,24 +37,24 @@ def to_tensors(bundle: Bundle, response: InferResponse, rows: int) -> Tensors:
         Internal: ``inference_failed`` if they are, but not for that many rows, or hold text that is not UTF-8: models
             do so because of what they were asked.
     """
-    found = {tensor.name: _from_tensor(tensor) for tensor in response.outputs}
+    tensors = {tensor.name: _from_tensor(tensor) for tensor in response.outputs}
     for spec in bundle.signature.outputs:
-        output = found.get(spec.name)
+        output = tensors.get(spec.name)
         if output is None:
             raise MalformedRequest(f"there is no output {spec.name!r}")
         shape = (-1, *spec.shape[1:]) if spec.shape else output.shape
         fits = len(output.shape) == len(shape) and all(
-            given == wanted or wanted < 0 for given, wanted in zip(output.shape, shape, strict=True)
+            size == declared or declared < 0 for size, declared in zip(output.shape, shape, strict=True)
         )
         if not fits or output.dtype != spec.dtype:
             raise MalformedRequest(f"output {spec.name!r} is {output.dtype} of shape {list(output.shape)}")
         if output.shape[:1] != (rows,):
             raise _failed(bundle, f"output {spec.name!r} has shape {list(output.shape)} for {rows} rows")
-    return found
+    return tensors
 
 
 def to_error(bundle: Bundle, status: int, message: str) -> RequestError:
-    """What a client is told when the predictor answers with an error.
+    """The error for the client when the predictor answers with an error.
 
     Args:
         bundle: The version that was asked for.
@@ -65,7 +65,7 @@ def to_error(bundle: Bundle, status: int, message: str) -> RequestError:
 
 
 def _mismatch(bundle: Bundle, message: str) -> RequestError:
-    text = f"the predictor does not serve {bundle.hop_name}: transformer and predictor are not of one bundle"
+    text = f"the predictor does not serve {bundle.wire_name}: transformer and predictor are not of one bundle"
     return Unavailable(text, code="predictor_mismatch", retry_after=5)
 
 

@@ -1,0 +1,79 @@
+"""A directory of bundles: writing one into it, all or nothing, and opening those that are there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from tandem.bundle import Bundle, _sha256
+from tandem.manifest import MANIFEST, Manifest
+
+
+def write(
+    parent: Path | str,
+    manifest: Manifest,
+    files: Mapping[str, Path],
+    *,
+    prove: Callable[[Bundle], None] = lambda bundle: None,
+) -> Bundle:
+    """Write a bundle, all or nothing.
+
+    Args:
+        parent: Directory in which ``NAME-DIGEST8`` is made. A bundle that is there already is left alone.
+        manifest: Its manifest, as yet without checksums.
+        files: The other files by the names they get.
+        prove: Called with the bundle before it gets its place; what it raises, no bundle is left of.
+    """
+    parent = Path(parent)
+    is_new = not parent.exists()
+    parent.mkdir(parents=True, exist_ok=True)
+    sums = {name: _sha256(file) for name, file in sorted(files.items())}
+    text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=sums)), indent=2)
+    digest = hashlib.sha256(text).hexdigest()
+    target = parent / f"{manifest.name}-{digest[:8]}"
+    # a sibling, so that the rename below stays within one file system
+    scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=parent))
+    try:
+        for name, file in files.items():
+            _copy_durably(file, scratch / name)
+        (scratch / MANIFEST).write_bytes(text)
+        _flush(scratch / MANIFEST)
+        scratch.chmod(0o755)
+        bundle = Bundle.open(scratch)
+        prove(bundle)
+        try:
+            scratch.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+            return Bundle.open(target)
+        # not opened again: every byte has been verified, and there may be gigabytes of them
+        return Bundle(target, bundle.manifest, bundle.digest)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if is_new and not any(parent.iterdir()):
+            parent.rmdir()
+
+
+def find(parent: Path | str) -> list[Bundle]:
+    """All bundles directly under a directory, by version and digest."""
+    bundles = [
+        Bundle.open(file.parent) for file in Path(parent).glob(f"*/{MANIFEST}") if not file.parent.name.startswith(".")
+    ]
+    return sorted(bundles, key=lambda bundle: (bundle.name, bundle.version, bundle.digest))
+
+
+def _copy_durably(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    _flush(target)
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb+") as stream:
+        os.fsync(stream.fileno())

@@ -1,0 +1,82 @@
+"""Columns that came as tensors, checked against the rules of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from tandem.contract import Contract
+from tandem.dtypes import Column, Columns, nan_rows
+from tandem.errors import ContractViolation, Violation
+from tandem.fields import HOLDS, SIGNS, Field
+
+MAX_VIOLATIONS = 100
+"""An error lists at most this many broken rules."""
+
+
+def fill_nulls(contract: Contract, columns: Mapping[str, Column]) -> Columns:
+    """Columns that came as tensors, with the filler of the field where they have a null: a NaN or NaT.
+
+    Args:
+        contract: The contract.
+        columns: A column of the right dtype for each field. A required field is left as it is.
+    """
+    return {name: _filled(contract.inputs[name], column) for name, column in columns.items()}
+
+
+def check_columns(contract: Contract, columns: Mapping[str, Column]) -> None:
+    """Check columns that came as tensors against the contract.
+
+    Args:
+        contract: The contract.
+        columns: A column of the right dtype for each field.
+
+    Raises:
+        ContractViolation: with the first hundred broken rules.
+    """
+    violations: list[Violation] = []
+    for name, field in contract.inputs.items():
+        for rule, wrong in _broken(field, columns[name]):
+            violations += [Violation(int(row), name, rule) for row in np.flatnonzero(wrong)[:MAX_VIOLATIONS]]
+    if violations:
+        raise ContractViolation(sorted(violations, key=lambda violation: violation.row or 0)[:MAX_VIOLATIONS])
+
+
+def _filled(field: Field, column: Column) -> Column:
+    if field.required or column.dtype.kind not in "fM":
+        return column
+    null = nan_rows(column) if column.dtype.kind == "f" else np.isnat(column)
+    if not np.count_nonzero(null):
+        return column
+    return np.where(null if column.ndim == 1 else null[:, None], np.array(field.filler, field.dtype), column)
+
+
+def _broken(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
+    """Broken rules with the rows that break them."""
+    absent = np.zeros(len(column), bool)
+    if column.ndim == 2:
+        yield from _broken_by_arrays(field, column)
+        return
+    if field.type == "float64":
+        not_given_allowed = field.optional and field.default is None
+        absent = np.isnan(column) if not_given_allowed else absent
+        wrong = ~np.isfinite(column) & ~absent
+        if wrong.any():
+            yield "must be finite", wrong
+            absent = absent | wrong
+    if field.type == "timestamp" and not field.optional:
+        yield "must be given", np.isnat(column)
+    for rule, bound in field.bounds.items():
+        wrong = ~HOLDS[rule](column, bound) & ~absent
+        if wrong.any():
+            yield f"must be {SIGNS[rule]} {bound}", wrong
+    if field.enum is not None:
+        yield f"must be one of {', '.join(map(str, field.enum))}", ~np.isin(column, np.array(field.enum, field.dtype))
+
+
+def _broken_by_arrays(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
+    """The same for arrays, number by number."""
+    for index, values in enumerate(column.T):
+        for rule, wrong in _broken(field.number, values):
+            yield f"number {index} {rule}", wrong

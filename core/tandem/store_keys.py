@@ -1,0 +1,31 @@
+"""Keys under which an online store keeps the rows of a feature view.
+
+VIEW:VERSION:VALUE                  the value of the key of a view that has one key
+VIEW:VERSION:LENGTH:VALUE…VALUE     of several, each but the last has its length in bytes in front
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tandem.dtypes import Column
+from tandem.features import FeatureView
+
+
+def key_prefix(view: FeatureView) -> bytes:
+    """What the keys of a view begin with; a new version of it has keys of its own."""
+    return f"{view.name}:{view.version}:".encode()
+
+
+def entities(columns: Sequence[Column]) -> list[bytes]:
+    """What follows the view in a store key, for the entities whose key columns are given.
+
+    A single key is written as it is; of several, each but the last has its length in front, so that no two different
+    entities share a key.
+    """
+    texts = [[str(part).encode(errors="surrogatepass") for part in column.tolist()] for column in columns]
+    return texts[0] if len(texts) == 1 else [_join(parts) for parts in zip(*texts, strict=True)]
+
+
+def _join(parts: Sequence[bytes]) -> bytes:
+    return b"".join(b"%d:%b" % (len(part), part) for part in parts[:-1]) + parts[-1]

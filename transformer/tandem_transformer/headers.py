@@ -1,0 +1,51 @@
+"""What the headers of a predict request say."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+
+from tandem.errors import MalformedRequest
+from tandem_transformer.config import TransformerConfig
+
+Headers = dict[bytes, bytes]
+"""Headers by lower-case name."""
+
+HeaderList = list[tuple[bytes, bytes]]
+
+TIMEOUT_HEADER = b"x-envoy-expected-rq-timeout-ms"
+"""Milliseconds that the client's side will wait; Envoy sets it on every request that it forwards."""
+
+# Request ids of our own: a random start for each process, then a number.
+_id_start = secrets.token_hex(6)
+_id_numbers = itertools.count(1)
+
+
+def timeout_of(headers: Headers) -> float | None:
+    """Seconds that the client's side will wait; None if it does not say."""
+    text = headers.get(TIMEOUT_HEADER)
+    if text is None:
+        return None
+    if not is_number(text):
+        raise MalformedRequest(f"{TIMEOUT_HEADER.decode()} must be a number of milliseconds")
+    return int(text) / 1000
+
+
+def request_id_of(headers: Headers) -> bytes:
+    """The client's id of its request, or a new one."""
+    return headers.get(b"x-request-id") or b"%s-%x" % (_id_start.encode(), next(_id_numbers))
+
+
+def explains(config: TransformerConfig, headers: Headers) -> bool:
+    """Whether vectors are asked for and may be shown."""
+    return config.explain and headers.get(b"x-explain") == b"vector"
+
+
+def media_type(content_type: bytes) -> bytes:
+    """A content type without its parameters."""
+    return content_type if content_type == b"application/json" else content_type.partition(b";")[0].strip().lower()
+
+
+def is_number(text: bytes) -> bool:
+    """Whether it is a natural number of a sensible length: Python refuses to read one of thousands of digits."""
+    return text.isdigit() and len(text) < 20

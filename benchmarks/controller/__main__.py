@@ -86,7 +86,7 @@ async def _run(arguments: argparse.Namespace, processes: Processes, folder: Path
     machine = cpu.machine()
     console.print("starting etcd and kube-apiserver …")
     plane = await control_plane.start(processes, folder)
-    async with Api(plane) as api, neighbours.serving(arguments.proof) as address:
+    async with Api(plane) as api, neighbours.serving(arguments.verification) as address:
         fleet = Fleet(api, arguments.idle, arguments.moving)
         await _prepare(api, fleet, console)
         async with _background(Surroundings(api, arguments.ready).run(), fleet.follow(), _checked(processes)):

@@ -35,12 +35,12 @@ async def serving(proof_after: float) -> AsyncIterator[str]:
         proof_after: Seconds that a pair takes to replay its golden rows.
     """
 
-    async def prove(request: web.Request) -> web.Response:
+    async def verify(request: web.Request) -> web.Response:
         await asyncio.sleep(proof_after)
         return web.json_response(_proof(request.match_info["service"]))
 
     app = web.Application()
-    app.router.add_get("/pairs/{namespace}/{service}/tandem/proof", prove)
+    app.router.add_get("/pairs/{namespace}/{service}/tandem/proof", verify)
     app.router.add_post("/api/v1/query", _query)
     app.router.add_post("/api/v1/query_range", _query_range)
     runner = web.AppRunner(app, access_log=None)

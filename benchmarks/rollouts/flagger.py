@@ -37,7 +37,7 @@ class Flagger(Tally):
         self._window = np.zeros((rollouts, 2))
         self._failed, self._passed = np.zeros(rollouts, np.int64), np.zeros(rollouts, np.int64)
 
-    def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
+    def take_sample(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
         """Take one more sample."""
         self.spend(canary, canary)
         self._window += np.stack([canary, events], axis=1)

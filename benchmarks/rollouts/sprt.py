@@ -38,7 +38,7 @@ class Sprt(Tally):
         self._low, self._high = math.log(beta / (1.0 - alpha)), math.log((1.0 - beta) / alpha)
         self._log = np.zeros(rollouts)
 
-    def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
+    def take_sample(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
         """Take one more sample."""
         counted = trouble == SEEN
         self.spend(canary, np.where(counted, canary, 0.0))

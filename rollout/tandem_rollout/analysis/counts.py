@@ -24,7 +24,7 @@ from tandem_rollout.api.cause import Cause
 
 _Key = TypeVar("_Key", bound=Hashable)
 
-_MOST = 2.0**63
+_MAX = 2.0**63
 """No counter of requests gets there; sums of what is below are finite."""
 
 
@@ -44,7 +44,7 @@ Values = Mapping[Key, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class Increments:
     """What happened between two scrapes.
 
     Attributes:
@@ -88,7 +88,7 @@ def increase(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> dict
     Returns:
         The increases, or None where they cannot be told.
     """
-    if not all(0.0 <= value <= _MOST for values in (earlier, later) for value in values.values()):
+    if not all(0.0 <= value <= _MAX for values in (earlier, later) for value in values.values()):
         return None
     if not _fell(earlier, later):
         return {series: value - earlier.get(series, 0.0) for series, value in later.items()}
@@ -104,7 +104,7 @@ def _fell(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class ArmCounts:
     """What the targets of one arm have counted since its counts were last taken.
 
     Attributes:
@@ -124,7 +124,7 @@ class Arm:
     trouble: Cause | None = NOTHING
 
 
-def extend(arm: Arm, targets: Mapping[str, Values], scraped: Mapping[str, float]) -> Arm:
+def extend(arm: ArmCounts, targets: Mapping[str, Values], scraped: Mapping[str, float]) -> ArmCounts:
     """The arm after one more reading.
 
     Args:
@@ -136,28 +136,28 @@ def extend(arm: Arm, targets: Mapping[str, Values], scraped: Mapping[str, float]
     begins, unplaced, brought = arm.begins, dict(arm.unplaced), False
     for target in sorted(targets):
         later = targets[target]
-        if not all(0.0 <= value <= _MOST for value in later.values()):
+        if not all(0.0 <= value <= _MAX for value in later.values()):
             continue
         earlier = shown.get(target)
         since, times[target] = times.get(target, math.inf), scraped[target]
         if earlier is None or _other_bins(earlier, later):
-            shown[target], unplaced = later, added(unplaced, counted.pop(target, {}))
+            shown[target], unplaced = later, add_counts(unplaced, counted.pop(target, {}))
             continue
         increases = increase(earlier, later)
         if increases is None:
-            shown[target], unplaced = later, added(unplaced, later)
+            shown[target], unplaced = later, add_counts(unplaced, later)
             continue
         shown[target] = later
-        counted[target] = added(counted.get(target, {}), increases)
+        counted[target] = add_counts(counted.get(target, {}), increases)
         brought = True
         if any(increases.values()):
             begins = min(begins, since)
     has_requests = any(not _is_event(key) for values in targets.values() for key in values)
     trouble = None if brought and has_requests else _trouble(targets, arm.shown, has_requests=has_requests)
-    return Arm(times, shown, counted, begins, unplaced, trouble)
+    return ArmCounts(times, shown, counted, begins, unplaced, trouble)
 
 
-def taken(arm: Arm, left: Mapping[str, Values] | None = None) -> Arm:
+def take_counts(arm: ArmCounts, left: Mapping[str, Values] | None = None) -> ArmCounts:
     """The arm after its counts were taken.
 
     Args:
@@ -167,7 +167,7 @@ def taken(arm: Arm, left: Mapping[str, Values] | None = None) -> Arm:
     return replace(arm, counted=left or {}, begins=arm.begins if left else math.inf, unplaced={})
 
 
-def added(values: Values, more: Values) -> dict[Key, float]:
+def add_counts(values: Values, more: Values) -> dict[Key, float]:
     """Sums by series."""
     total = dict(values)
     for series, value in more.items():
@@ -175,30 +175,30 @@ def added(values: Values, more: Values) -> dict[Key, float]:
     return total
 
 
-def summed(arm: Arm) -> dict[Key, float]:
+def sum_targets(arm: ArmCounts) -> dict[Key, float]:
     """All that an arm has counted, by series."""
     total: dict[Key, float] = {}
     for values in arm.counted.values():
-        total = added(total, values)
+        total = add_counts(total, values)
     return total
 
 
-def together(counters: Counters) -> dict[Key, float]:
+def merge_series(counters: Counters) -> dict[Key, float]:
     """All series of a target: one restart resets them all."""
     requests: dict[Key, float] = {(False, series): value for series, value in counters.requests.items()}
     return requests | {(True, series): value for series, value in counters.events.items()}
 
 
 def totals(values: Iterable[Values]) -> tuple[float, float]:
-    """Requests and events of series that are named as :func:`together` does."""
+    """Requests and events of series that are named as :func:`merge_series` does."""
     series = [(key, value) for target in values for key, value in target.items()]
     requests = math.fsum(value for key, value in series if not _is_event(key))
     return requests, math.fsum(value for key, value in series if _is_event(key))
 
 
-def tick(
+def count_increments(
     *, canary: tuple[Scrape, Scrape], stable: tuple[Scrape, Scrape], events_required: bool = False
-) -> Tick | NoData:
+) -> Increments | NoData:
     """The sample between two scrapes.
 
     Events are never more than requests: two counters of one process are not read at one instant, and an event that was
@@ -215,15 +215,15 @@ def tick(
         return NO_EVENTS
     counts = []
     for name, scrapes in (("canary", canary), ("stable", stable)):
-        arm = Arm()
+        arm = ArmCounts()
         for at, scrape in enumerate(scrapes):
-            targets = {target: together(counters) for target, counters in scrape.items()}
+            targets = {target: merge_series(counters) for target, counters in scrape.items()}
             arm = extend(arm, targets, dict.fromkeys(targets, float(at)))
         if arm.trouble is not None:
-            return of_arm(name, arm.trouble)
+            return missing_in_arm(name, arm.trouble)
         counts.append(totals(arm.counted.values()))
     (canary_requests, canary_events), (stable_requests, stable_events) = counts
-    return Tick(
+    return Increments(
         canary_requests, min(canary_events, canary_requests), stable_requests, min(stable_events, stable_requests)
     )
 
@@ -238,7 +238,7 @@ def _other_bins(earlier: Values, later: Values) -> bool:
     return bool(before) and bins != before
 
 
-def of_arm(name: str, trouble: Cause) -> NoData:
+def missing_in_arm(name: str, trouble: Cause) -> NoData:
     """What one arm lacks, said of both.
 
     Args:

@@ -19,9 +19,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tandem_rollout.analysis.counts import NoData, Tick
+from tandem_rollout.analysis.counts import Increments, NoData
 
-LEAST_TICKS = 30
+MIN_SAMPLES = 30
 """Samples with events that it takes: the standard error is then a quarter, without bursts."""
 
 
@@ -31,38 +31,38 @@ class Dispersion:
 
     Attributes:
         phi: φ, 1 or more.
-        ticks: Samples with events that it was measured on.
+        samples: Samples with events that it was measured on.
     """
 
     phi: float
-    ticks: int
+    samples: int
 
 
 def estimate_dispersion(
-    ticks: Iterable[Tick], *, least: int = LEAST_TICKS, leave_out_worst: bool = False
+    samples: Iterable[Increments], *, least: int = MIN_SAMPLES, leave_out_worst: bool = False
 ) -> Dispersion | NoData:
     """Dispersion of stable against itself.
 
     Args:
-        ticks: Samples before the rollout, with the first group of pods in the canary's place.
+        samples: Samples before the rollout, with the first group of pods in the canary's place.
         least: Samples with events that it takes.
         leave_out_worst: Leave out the sample with the greatest deviation, so that one incident does not blunt the test.
     """
-    deviations = sorted(_deviation(tick) for tick in ticks if _tells(tick))
+    deviations = sorted(_deviation(sample) for sample in samples if _tells(sample))
     if leave_out_worst:
         deviations = deviations[:-1]
     if len(deviations) < max(least, 1):
         return NoData(
-            "TooFewTicks", f"dispersion takes {least} ticks with events in stable, there are {len(deviations)}"
+            "TooFewSamples", f"dispersion takes {least} ticks with events in stable, there are {len(deviations)}"
         )
     return Dispersion(max(1.0, math.fsum(deviations) / len(deviations)), len(deviations))
 
 
-def _tells(tick: Tick) -> bool:
-    return tick.canary_requests > 0 and tick.stable_requests > 0 and tick.canary_events + tick.stable_events > 0
+def _tells(sample: Increments) -> bool:
+    return sample.canary_requests > 0 and sample.stable_requests > 0 and sample.canary_events + sample.stable_events > 0
 
 
-def _deviation(tick: Tick) -> float:
-    events = tick.canary_events + tick.stable_events
-    theta = tick.canary_requests / (tick.canary_requests + tick.stable_requests)
-    return (tick.canary_events - events * theta) ** 2 / (events * theta * (1.0 - theta))
+def _deviation(sample: Increments) -> float:
+    events = sample.canary_events + sample.stable_events
+    theta = sample.canary_requests / (sample.canary_requests + sample.stable_requests)
+    return (sample.canary_events - events * theta) ** 2 / (events * theta * (1.0 - theta))

@@ -67,18 +67,18 @@ _BELOW: Final = ((0.0, 0.1, 0.25, 0.5, 0.6, 0.75), (0.05, 0.1, 0.2, 0.25, 0.25, 
 """Those where it is kept. Some 40 % below it most evidence is needed, so most weight is there."""
 
 _HALF_A_ROW: Final = 0.5
-_FARTHEST: Final = 1e3
+_MAX_DISTANCE: Final = 1e3
 """A limit that any distance is below."""
-_MOST: Final = 1e9
+_MAX: Final = 1e9
 """Rows that nobody waits for."""
-_LEAST: Final = 1e-6
+_MIN: Final = 1e-6
 _CUTS: Final = 64
 _ROUNDS: Final = 3
 """Cuts of a range into so many parts, one after the other, leave 1e-4 of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class SampleSums:
     """What samples have added up to. Arrays of bins, the last axis, and of whatever stands before it.
 
     Attributes:
@@ -88,7 +88,7 @@ class Sums:
         theirs: Σ h q̂, by bin.
         squares: Σ h (p̂ − q̂)², by bin.
         share: Σ h w.
-        ticks: Samples with rows of both arms.
+        samples: Samples with rows of both arms.
     """
 
     canary: Floats
@@ -97,11 +97,11 @@ class Sums:
     theirs: Floats
     squares: Floats
     share: Floats
-    ticks: Floats
+    samples: Floats
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class DistanceEstimate:
     """What is known of a distance; arrays of whatever stands before the axis of the bins.
 
     Attributes:
@@ -123,7 +123,7 @@ class Measured:
     freedom: Floats
 
 
-def tick(canary: Floats, stable: Floats) -> Sums:
+def sum_sample(canary: Floats, stable: Floats) -> SampleSums:
     """The sums of one sample; nothing where an arm has no rows.
 
     Args:
@@ -137,10 +137,12 @@ def tick(canary: Floats, stable: Floats) -> Sums:
     weight = here * c * s / (c + s)
     p, q, bins = canary / c[..., None], stable / s[..., None], weight[..., None]
     counted = here[..., None]
-    return Sums(canary * counted, stable * counted, bins * p, bins * q, bins * (p - q) ** 2, weight * c / (c + s), here)
+    return SampleSums(
+        canary * counted, stable * counted, bins * p, bins * q, bins * (p - q) ** 2, weight * c / (c + s), here
+    )
 
 
-def measure(sums: Sums, dispersion: float | Floats = 1.0) -> Measured:
+def measure(sums: SampleSums, dispersion: float | Floats = 1.0) -> DistanceEstimate:
     """What the samples say of the distance.
 
     Args:
@@ -166,7 +168,7 @@ def measure(sums: Sums, dispersion: float | Floats = 1.0) -> Measured:
     far = np.maximum(variance / np.maximum(4.0 * raw, 1e-9), 1.0)
     phi = np.maximum(_dispersion(sums, p, q, share, total), dispersion)
     information = total / (phi * far)
-    return Measured(
+    return DistanceEstimate(
         distance=raw - bias * phi / total,
         rows=n / phi,
         dispersion=phi,
@@ -177,17 +179,17 @@ def measure(sums: Sums, dispersion: float | Floats = 1.0) -> Measured:
     )
 
 
-def log_above(measured: Measured, limit: float | Floats) -> Floats:
+def log_above(measured: DistanceEstimate, limit: float | Floats) -> Floats:
     """Log evidence that the true distance is above a limit."""
     return _evidence(measured, limit, *_ABOVE)
 
 
-def log_below(measured: Measured, limit: float | Floats) -> Floats:
+def log_below(measured: DistanceEstimate, limit: float | Floats) -> Floats:
     """Log evidence that the true distance is below a limit."""
     return _evidence(measured, limit, *_BELOW)
 
 
-def passing_limit(measured: Measured, beta: float) -> float:
+def passing_limit(measured: DistanceEstimate, beta: float) -> float:
     """The least limit that evidence puts one distance below, with a chance of error of beta at most.
 
     Args:
@@ -198,7 +200,7 @@ def passing_limit(measured: Measured, beta: float) -> float:
     def passes(limits: Floats) -> Bools:
         return log_below(measured, limits) >= -math.log(beta)
 
-    return _first(passes, max(float(measured.distance), _LEAST), _FARTHEST)
+    return _first(passes, max(float(measured.distance), _MIN), _MAX_DISTANCE)
 
 
 def information_to_decide(distance: float, *, limit: float, error: float, freedom: float) -> float:
@@ -219,7 +221,7 @@ def information_to_decide(distance: float, *, limit: float, error: float, freedo
 
     def decides(information: Floats) -> Bools:
         same = np.ones_like(information)
-        expected = Measured(
+        expected = DistanceEstimate(
             distance=same * distance,
             rows=same,
             dispersion=same,
@@ -230,7 +232,7 @@ def information_to_decide(distance: float, *, limit: float, error: float, freedo
         )
         return evidence(expected, limit) >= -math.log(error)
 
-    return _first(decides, 1.0, _MOST)
+    return _first(decides, 1.0, _MAX)
 
 
 def psi(canary: npt.ArrayLike, stable: npt.ArrayLike) -> float:
@@ -258,14 +260,14 @@ def _variance(shares: Floats, influence: Floats) -> Floats:
     return np.asarray((shares * influence**2).sum(axis=-1) - mean**2, np.float64)
 
 
-def _dispersion(sums: Sums, p: Floats, q: Floats, share: Floats, total: Floats) -> Floats:
+def _dispersion(sums: SampleSums, p: Floats, q: Floats, share: Floats, total: Floats) -> Floats:
     """How much more the samples differ from each other than those of independent rows."""
     w = share[..., None]
     expected = (1.0 - w) * p * (1.0 - p) + w * q * (1.0 - q)
     observed = np.maximum(sums.squares - (sums.ours - sums.theirs) ** 2 / total[..., None], 0.0)
     mixed = (1.0 - w) * p + w * q
     mixed = np.where(mixed > 0.0, mixed, 1.0)
-    free = np.maximum(sums.ticks - 1.0, 0.0) * (expected / mixed).sum(axis=-1)
+    free = np.maximum(sums.samples - 1.0, 0.0) * (expected / mixed).sum(axis=-1)
     return np.where(free > 0.0, (observed / mixed).sum(axis=-1) / np.where(free > 0.0, free, 1.0), 1.0)
 
 
@@ -281,7 +283,7 @@ def _first(holds: Callable[[Floats], Bools], low: float, high: float) -> float:
 
 
 def _evidence(
-    measured: Measured, limit: float | Floats, multiples: tuple[float, ...], weights: tuple[float, ...]
+    measured: DistanceEstimate, limit: float | Floats, multiples: tuple[float, ...], weights: tuple[float, ...]
 ) -> Floats:
     limits = np.asarray(limit)[..., None]
     logs = _log_density(measured, limits * multiples) - _log_density(measured, limits) + np.log(weights)
@@ -289,7 +291,7 @@ def _evidence(
     return np.asarray(most + np.log(np.exp(logs - most[..., None]).sum(axis=-1)), np.float64)
 
 
-def _log_density(measured: Measured, distances: Floats) -> Floats:
+def _log_density(measured: DistanceEstimate, distances: Floats) -> Floats:
     """Log density of the noncentral χ² by its noncentrality, up to what does not depend on it; distances last."""
     information, freedom = measured.information[..., None], measured.freedom[..., None]
     statistic = np.asarray(measured.raw)[..., None] * information

@@ -13,14 +13,14 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from tandem_rollout.analysis import distance
-from tandem_rollout.analysis.counts import Arm, NoData
-from tandem_rollout.analysis.distance import Measured, Sums
+from tandem_rollout.analysis.counts import ArmCounts, NoData
+from tandem_rollout.analysis.distance import DistanceEstimate, SampleSums
 from tandem_rollout.analysis.sequential import Floats
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """Evidence so far: the sums of :class:`.distance.Sums`, as they are written down.
+class DriftEvidence:
+    """Evidence so far: the sums of :class:`.distance.SampleSums`, as they are written down.
 
     Attributes:
         canary: Rows of the canary by bin.
@@ -29,7 +29,7 @@ class Evidence:
         theirs: Those of stable's.
         squares: Squared differences of the two, weighted likewise.
         share: The canary's shares of the samples, weighted likewise.
-        ticks: Samples with rows of both arms.
+        samples: Samples with rows of both arms.
     """
 
     canary: tuple[float, ...]
@@ -38,16 +38,16 @@ class Evidence:
     theirs: tuple[float, ...]
     squares: tuple[float, ...]
     share: float
-    ticks: float
+    samples: float
 
 
-def start(bins: int) -> Evidence:
+def start(bins: int) -> DriftEvidence:
     """Evidence of no sample."""
     nothing = (0.0,) * bins
-    return Evidence(nothing, nothing, nothing, nothing, nothing, 0.0, 0.0)
+    return DriftEvidence(nothing, nothing, nothing, nothing, nothing, 0.0, 0.0)
 
 
-def update(evidence: Evidence, canary: Sequence[float], stable: Sequence[float]) -> Evidence:
+def update(evidence: DriftEvidence, canary: Sequence[float], stable: Sequence[float]) -> DriftEvidence:
     """Evidence with one more sample. A sample in which one arm has no rows says nothing.
 
     Args:
@@ -60,32 +60,32 @@ def update(evidence: Evidence, canary: Sequence[float], stable: Sequence[float])
     """
     if not len(evidence.canary) == len(canary) == len(stable):
         raise ValueError("rows are counted in other bins than the evidence")
-    more = distance.tick(np.asarray(canary, np.float64), np.asarray(stable, np.float64))
-    *by_bin, share, ticks = (before + after for before, after in zip(_arrays(evidence), astuple(more), strict=True))
+    more = distance.sum_sample(np.asarray(canary, np.float64), np.asarray(stable, np.float64))
+    *by_bin, share, samples = (before + after for before, after in zip(_arrays(evidence), astuple(more), strict=True))
     canary_, stable_, ours, theirs, squares = (tuple(values.tolist()) for values in by_bin)
-    return Evidence(canary_, stable_, ours, theirs, squares, float(share), float(ticks))
+    return DriftEvidence(canary_, stable_, ours, theirs, squares, float(share), float(samples))
 
 
-def measure(evidence: Evidence, dispersion: float = 1.0) -> Measured:
+def measure(evidence: DriftEvidence, dispersion: float = 1.0) -> DistanceEstimate:
     """What the evidence says of the distance.
 
     Args:
         evidence: Evidence of at least one sample.
         dispersion: φ at least.
     """
-    return distance.measure(Sums(*_arrays(evidence)), dispersion)
+    return distance.measure(SampleSums(*_arrays(evidence)), dispersion)
 
 
-def estimate(evidence: Evidence, dispersion: float = 1.0) -> float:
+def estimate(evidence: DriftEvidence, dispersion: float = 1.0) -> float:
     """The distance without bias, and not below 0; 0 without rows."""
-    return max(float(measure(evidence, dispersion).distance), 0.0) if evidence.ticks else 0.0
+    return max(float(measure(evidence, dispersion).distance), 0.0) if evidence.samples else 0.0
 
 
-def _arrays(evidence: Evidence) -> list[Floats]:
+def _arrays(evidence: DriftEvidence) -> list[Floats]:
     return [np.asarray(value, np.float64) for value in astuple(evidence)]
 
 
-def rows(canary: Arm, stable: Arm) -> tuple[tuple[float, ...], tuple[float, ...]] | NoData:
+def rows(canary: ArmCounts, stable: ArmCounts) -> tuple[tuple[float, ...], tuple[float, ...]] | NoData:
     """Rows in each bin of a window, of canary and stable, summed over targets.
 
     Args:
@@ -102,7 +102,7 @@ def rows(canary: Arm, stable: Arm) -> tuple[tuple[float, ...], tuple[float, ...]
     return tuple(ours.values()), tuple(theirs.values())
 
 
-def _bins(name: str, arm: Arm) -> dict[float, float] | NoData:
+def _bins(name: str, arm: ArmCounts) -> dict[float, float] | NoData:
     histograms = [
         {edge: count for edge, count in values.items() if not isinstance(edge, tuple)}
         for values in arm.counted.values()

@@ -11,12 +11,12 @@ import msgspec
 from tandem_rollout.analysis import distance, drift, eta, ratio, sequential
 from tandem_rollout.analysis.absolute import is_above_floor
 from tandem_rollout.analysis.counts import NOTHING, NoData
-from tandem_rollout.analysis.distance import Measured
+from tandem_rollout.analysis.distance import DistanceEstimate
 from tandem_rollout.analysis.gather import QUIET, ratio_test
-from tandem_rollout.analysis.record import Failure, Gathered, Record, failure
+from tandem_rollout.analysis.record import Failure, MetricEvidence, Record, to_failure
 from tandem_rollout.analysis.verdict import (
-    Decision,
-    Judged,
+    GatedVerdict,
+    MetricsDecision,
     Policy,
     ProviderError,
     Trouble,
@@ -29,7 +29,7 @@ from tandem_rollout.analysis.verdict import (
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.api.cause import Cause, Reason
 
-_MOST_OF_ONE = 0.5
+_MAX_CLIENT_SHARE = 0.5
 """Part of the failures above which they are one client's."""
 
 _SILENT: Final = Failure("", "")
@@ -38,7 +38,7 @@ UNCONFIRMED: Final[Reason] = "NotConfirmed"
 """Reason: what fails at the gateway is mostly one client's, and the pods do not confirm it."""
 
 
-class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+class MetricResult(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
     """One metric, to show.
 
     Attributes:
@@ -57,7 +57,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_o
         bound: The margin or the distance as a number; None where nothing is held against one.
         passing: Of drift, the least limit that the canary would pass; None where too little is known.
         needed: Requests of the canary that it probably still takes to pass; None where that is not known.
-        reason: Why it says nothing, or less than it could, for programs; empty where there is nothing to say.
+        reason: Why it says nothing, or less than it could, machine-readable; empty where there is nothing to say.
         message: The same for people.
     """
 
@@ -80,7 +80,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_o
     message: str = ""
 
 
-def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[Line], Decision]:
+def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[MetricResult], MetricsDecision]:
     """Verdicts of all metrics, and the one that follows.
 
     Args:
@@ -88,11 +88,11 @@ def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[Line], Decisi
         record: Evidence so far.
     """
     gates = max(sum(metric.gate and metric.type != "assignment" for metric in metrics), 1)
-    lines = [_line(metric, record.metrics.get(metric.called, Gathered()), gates) for metric in metrics]
+    lines = [_line(metric, record.metrics.get(metric.full_name, MetricEvidence()), gates) for metric in metrics]
     lines = _of_many_clients(metrics, record, lines)
     judged, mismatched = {}, False
     for metric, line in zip(metrics, lines, strict=True):
-        gathered = record.metrics.get(metric.called, Gathered())
+        gathered = record.metrics.get(metric.full_name, MetricEvidence())
         if metric.type == "assignment":
             mismatched |= line.verdict is Verdict.FAIL
         else:
@@ -100,11 +100,11 @@ def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[Line], Decisi
             quiet = metric.no_data == "fail" and gathered.trouble is not None and gathered.trouble.reason in QUIET
             no_data = "hold" if quiet else metric.no_data
             policy = Policy(no_data, metric.provider_error, metric.inconclusive, metric.gate)
-            judged[metric.called] = Judged(line.verdict, policy)
+            judged[metric.full_name] = GatedVerdict(line.verdict, policy)
     return lines, combine(judged, mismatched=mismatched)
 
 
-def promoted(metrics: Sequence[Metric], record: Record) -> Record:
+def mark_promoted(metrics: Sequence[Metric], record: Record) -> Record:
     """The record of a run that is promoted on it: metrics that pass have passed.
 
     A sequential test ends with its decision. Without this, one late event would show a promoted run as undecided.
@@ -121,19 +121,19 @@ def promoted(metrics: Sequence[Metric], record: Record) -> Record:
     return msgspec.structs.replace(record, metrics=gathered)
 
 
-def _of_many_clients(metrics: Sequence[Metric], record: Record, lines: list[Line]) -> list[Line]:
+def _of_many_clients(metrics: Sequence[Metric], record: Record, lines: list[MetricResult]) -> list[MetricResult]:
     """The lines, where one client alone does not fail a canary at the gateway, which knows no clients.
 
     Pods count at most half of the evidence from one client. Where most failures came from one, and the pods do not say
     that the canary fails, what the gateway counts does not decide.
     """
     pods = [
-        (line, record.metrics.get(metric.called, Gathered()).client_share)
+        (line, record.metrics.get(metric.full_name, MetricEvidence()).client_share)
         for metric, line in zip(metrics, lines, strict=True)
         if metric.type == "errors" and not _at_gateway(metric)
     ]
     share = max((share for _, share in pods if share is not None), default=0.0)
-    if share <= _MOST_OF_ONE or any(line.verdict is Verdict.FAIL for line, _ in pods):
+    if share <= _MAX_CLIENT_SHARE or any(line.verdict is Verdict.FAIL for line, _ in pods):
         return lines
     message = f"{share:.0%} of the canary's failures came from one client, and the pods do not confirm them"
     return [
@@ -148,7 +148,7 @@ def _at_gateway(metric: Metric) -> bool:
     return metric.type == "errors" and metric.where == "gateway"
 
 
-def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
+def _line(metric: Metric, gathered: MetricEvidence, gates: int) -> MetricResult:
     if metric.type == "drift":
         return _drift(metric, gathered, gates)
     if metric.type == "assignment":
@@ -177,8 +177,8 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
     if gathered.limit is not None:
         edges = dict.fromkeys((gathered.limit.seconds, gathered.limit.canary_seconds))  # one, where both are the same
         limit += f" > {'/'.join(f'{edge * 1000:g}' for edge in edges)} ms"
-    return Line(
-        name=metric.called,
+    return MetricResult(
+        name=metric.full_name,
         type=metric.type,
         verdict=verdict,
         gate=metric.gate,
@@ -197,30 +197,30 @@ def _line(metric: Metric, gathered: Gathered, gates: int) -> Line:
     )
 
 
-def _standing(verdict: Verdict, gathered: Gathered) -> Verdict:
+def _standing(verdict: Verdict, gathered: MetricEvidence) -> Verdict:
     """The verdict, where what has passed stays so unless it fails."""
     return Verdict.PASS if verdict is Verdict.INCONCLUSIVE and gathered.passed else verdict
 
 
-def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
+def _drift(metric: Metric, gathered: MetricEvidence, gates: int) -> MetricResult:
     evidence = gathered.drift or drift.start(0)
-    least = metric.least_rows
+    least = metric.min_rows
     verdict = judge_drift(
         evidence,
         limit=metric.limit,
         alpha=metric.alpha,
         beta=metric.beta,
         metrics=gates,
-        least_rows=least,
+        min_rows=least,
         dispersion=gathered.phi,
         trouble=_trouble(gathered),
     )
     verdict = _standing(verdict, gathered)
-    measured = drift.measure(evidence, gathered.phi) if evidence.ticks else None
+    measured = drift.measure(evidence, gathered.phi) if evidence.samples else None
     enough = measured is not None and bool(measured.rows >= least)
     why = gathered.trouble or _SILENT
-    return Line(
-        name=metric.called,
+    return MetricResult(
+        name=metric.full_name,
         type=metric.type,
         verdict=verdict,
         gate=metric.gate,
@@ -236,7 +236,7 @@ def _drift(metric: Metric, gathered: Gathered, gates: int) -> Line:
     )
 
 
-def _rows_needed(metric: Metric, measured: Measured | None, least: float) -> int | None:
+def _rows_needed(metric: Metric, measured: DistanceEstimate | None, least: float) -> int | None:
     """Rows of the canary until it passes at the distance that it seems to have; None where that is above the limit."""
     if measured is None:
         return math.ceil(least)
@@ -251,7 +251,7 @@ def _rows_needed(metric: Metric, measured: Measured | None, least: float) -> int
     return max(1, math.ceil(remaining)) if math.isfinite(remaining) else None
 
 
-def _assignment(metric: Metric, gathered: Gathered) -> Line:
+def _assignment(metric: Metric, gathered: MetricEvidence) -> MetricResult:
     assignment = gathered.assignment or ratio.Assignment()
     units = assignment.canary + assignment.stable
     verdict = Verdict.NO_DATA
@@ -262,8 +262,8 @@ def _assignment(metric: Metric, gathered: Gathered) -> Line:
     elif units:
         verdict = Verdict.PASS
     why = gathered.trouble or _SILENT
-    return Line(
-        name=metric.called,
+    return MetricResult(
+        name=metric.full_name,
         type=metric.type,
         verdict=verdict,
         gate=False,
@@ -276,7 +276,7 @@ def _assignment(metric: Metric, gathered: Gathered) -> Line:
     )
 
 
-def _needed(metric: Metric, gathered: Gathered, evidence: sequential.Evidence) -> int | None:
+def _needed(metric: Metric, gathered: MetricEvidence, evidence: sequential.RatioEvidence) -> int | None:
     """Requests of the canary until it passes if it is as good as stable."""
     requests = evidence.canary_requests + evidence.stable_requests
     if not evidence.canary_requests or not evidence.stable_requests:
@@ -288,7 +288,7 @@ def _needed(metric: Metric, gathered: Gathered, evidence: sequential.Evidence) -
     return max(1, math.ceil(remaining)) if math.isfinite(remaining) else None
 
 
-def _unmeasured(metric: Metric, gathered: Gathered) -> Cause | None:
+def _unmeasured(metric: Metric, gathered: MetricEvidence) -> Cause | None:
     """What was not measured before the run, as the source could not be read; None where nothing is missing."""
     if gathered.unmeasured is None:
         return None
@@ -296,16 +296,16 @@ def _unmeasured(metric: Metric, gathered: Gathered) -> Cause | None:
     return Cause("NotMeasured", f"{subject} not measured before the run: {gathered.unmeasured.message}")
 
 
-def _client_share(gathered: Gathered) -> Cause | None:
+def _client_share(gathered: MetricEvidence) -> Cause | None:
     """Which part of the canary's failures came from one client, in words; None where that is not known."""
     share = gathered.client_share
     return None if share is None else Cause("OneClient", f"{share:.0%} of the canary's failures came from one client")
 
 
-def _trouble(gathered: Gathered) -> Trouble | None:
+def _trouble(gathered: MetricEvidence) -> Trouble | None:
     if not gathered.missing:
         return None
-    kept = gathered.trouble or failure(NOTHING)
+    kept = gathered.trouble or to_failure(NOTHING)
     kind = ProviderError if gathered.missing == "provider-error" else NoData
     return kind(cast(Reason, kept.reason), kept.message)
 

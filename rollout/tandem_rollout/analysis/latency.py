@@ -22,18 +22,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tandem_rollout.analysis.counts import Arm, Counters, NoData, Tick, summed
+from tandem_rollout.analysis.counts import ArmCounts, Counters, Increments, NoData, sum_targets
 
-LEAST_REQUESTS = 5000
+MIN_REQUESTS = 5000
 """Requests that a limit is frozen from, at least."""
 
-LEAST_SLOW = 3.0
+MIN_SLOW = 3.0
 """Slow requests of stable that a limit is chosen from in the run, at least: of the quantile 0.95 of 60 requests."""
 
 SURE = 10.0
 """And those with which it is near enough to the quantile for what is counted to speak for a canary."""
 
-FARTHEST = 5.0
+MAX_FACTOR = 5.0
 """An edge with over five times, or under a fifth of, the share of slower requests is another quantile."""
 
 
@@ -55,7 +55,7 @@ class Limit:
 
 
 def freeze(
-    buckets: Mapping[float, float], quantile: float, slowdown: float = 1.0, *, least: int = LEAST_REQUESTS
+    buckets: Mapping[float, float], quantile: float, slowdown: float = 1.0, *, least: int = MIN_REQUESTS
 ) -> Limit | NoData:
     """The bucket edge next to a quantile.
 
@@ -73,7 +73,7 @@ def freeze(
     shares = {edge: 1.0 - count / total for edge, count in buckets.items() if math.isfinite(edge)}
     expected = 1.0 - quantile
     far = {edge: abs(math.log(share / expected)) for edge, share in shares.items() if share > 0.0}
-    if not far or min(far.values()) > math.log(FARTHEST):
+    if not far or min(far.values()) > math.log(MAX_FACTOR):
         return NoData(
             "NoBucketNear",
             f"no bucket edge is near the quantile {quantile:g} of stable: its histogram needs finer buckets",
@@ -110,23 +110,23 @@ def remember(recent: Recent, buckets: Mapping[float, float], quantile: float) ->
     if not total > 0.0:
         return recent
     edges = tuple(sorted(edge for edge in buckets if math.isfinite(edge)))
-    before = recent if recent.edges == edges else Recent(edges, (0.0,) * len(edges))
-    requests = before.requests + total
-    fraction = min(1.0, most_recent(quantile) / requests)
+    previous = recent if recent.edges == edges else Recent(edges, (0.0,) * len(edges))
+    requests = previous.requests + total
+    fraction = min(1.0, max_recent(quantile) / requests)
     slower = (
-        fraction * (old + max(total - buckets[edge], 0.0)) for edge, old in zip(edges, before.slower, strict=True)
+        fraction * (old + max(total - buckets[edge], 0.0)) for edge, old in zip(edges, previous.slower, strict=True)
     )
     return Recent(edges, tuple(slower), fraction * requests)
 
 
-def least_recent(quantile: float, slow: float = LEAST_SLOW) -> float:
+def min_recent(quantile: float, slow: float = MIN_SLOW) -> float:
     """Requests of stable in the run among which so many slow ones are to be expected."""
     return slow / (1.0 - quantile)
 
 
-def most_recent(quantile: float) -> float:
+def max_recent(quantile: float) -> float:
     """Requests of stable that are remembered."""
-    return max(LEAST_REQUESTS, 2.0 * least_recent(quantile, SURE))
+    return max(MIN_REQUESTS, 2.0 * min_recent(quantile, SURE))
 
 
 def choose(recent: Recent, quantile: float, slowdown: float) -> Limit | NoData:
@@ -138,7 +138,7 @@ def choose(recent: Recent, quantile: float, slowdown: float) -> Limit | NoData:
         slowdown: So many times as long may the canary take.
     """
     buckets = {edge: recent.requests - slower for edge, slower in zip(recent.edges, recent.slower, strict=True)}
-    least = round(least_recent(quantile))
+    least = round(min_recent(quantile))
     return freeze({**buckets, math.inf: recent.requests}, quantile, slowdown, least=least)
 
 
@@ -148,7 +148,7 @@ def longest(*limits: Limit | None) -> Limit | None:
 
 
 def counters(histograms: Mapping[str, Mapping[float, float]], limit: float) -> Counters:
-    """Requests and slow requests of one target, for :func:`.counts.tick`.
+    """Requests and slow requests of one target, for :func:`.counts.count_increments`.
 
     Args:
         histograms: Cumulative buckets by series.
@@ -163,12 +163,12 @@ def counters(histograms: Mapping[str, Mapping[float, float]], limit: float) -> C
     )
 
 
-def buckets(arm: Arm) -> dict[float, float]:
+def buckets(arm: ArmCounts) -> dict[float, float]:
     """Requests of all targets of an arm by upper edge, cumulative."""
-    return {edge: count for edge, count in summed(arm).items() if not isinstance(edge, tuple)}
+    return {edge: count for edge, count in sum_targets(arm).items() if not isinstance(edge, tuple)}
 
 
-def before(arm: Arm) -> dict[float, float]:
+def earlier_buckets(arm: ArmCounts) -> dict[float, float]:
     """Requests of all targets of an arm by upper edge, cumulative, that are older than what is counted."""
     total: dict[float, float] = {}
     for target, shown in arm.shown.items():
@@ -179,7 +179,7 @@ def before(arm: Arm) -> dict[float, float]:
     return total
 
 
-def tick(canary: Arm, stable: Arm, limit: Limit) -> Tick | NoData:
+def count_slow(canary: ArmCounts, stable: ArmCounts, limit: Limit) -> Increments | NoData:
     """Requests and slow requests of a window.
 
     Args:
@@ -194,4 +194,4 @@ def tick(canary: Arm, stable: Arm, limit: Limit) -> Tick | NoData:
             return NoData("NoBucketBelow", f"{name}: no histogram has a bucket up to {edge:g} s")
         requests = math.fsum(values.get(math.inf, 0.0) for values in histograms)
         counts += [requests, requests - math.fsum(values.get(edge, 0.0) for values in histograms)]
-    return Tick(*counts)
+    return Increments(*counts)

@@ -10,7 +10,7 @@ import msgspec
 
 from tandem_rollout.analysis.record import SCHEMA, Record
 
-_MOST_BYTES: Final = 64 * 1024 * 1024
+_MAX_BYTES: Final = 64 * 1024 * 1024
 """Of a record, unpacked: far more than its bounds let it have."""
 
 
@@ -23,7 +23,7 @@ def unpack(packed: bytes) -> Record | None:
     """A record that was kept; None where it is damaged, or written in another form than this program knows."""
     try:
         inflating = zlib.decompressobj(wbits=31)
-        text = inflating.decompress(packed, _MOST_BYTES)
+        text = inflating.decompress(packed, _MAX_BYTES)
         record = msgspec.json.decode(text, type=Record) if inflating.eof else None
     except (zlib.error, msgspec.MsgspecError):
         return None

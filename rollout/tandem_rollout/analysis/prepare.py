@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from tandem_rollout.analysis import latency
-from tandem_rollout.analysis.counts import Counters, Scrape, Tick, increase, tick
+from tandem_rollout.analysis.counts import Counters, Increments, Scrape, count_increments, increase
 from tandem_rollout.analysis.dispersion import Dispersion, estimate_dispersion
-from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading, Readings
-from tandem_rollout.analysis.record import Gathered, Record, failure
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Histograms, Reading, Readings
+from tandem_rollout.analysis.record import MetricEvidence, Record, to_failure
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Metric
 
@@ -33,12 +33,14 @@ def prepare(
     """
     evidence = {}
     for metric in metrics:
-        gathered = record.metrics.get(metric.called, Gathered())
-        readings_of = [readings.get(metric.called) for readings in history]
+        gathered = record.metrics.get(metric.full_name, MetricEvidence())
+        readings_of = [readings.get(metric.full_name) for readings in history]
         troubles = [reading for reading in readings_of if isinstance(reading, ProviderError)]
-        own = [reading for reading in readings_of if isinstance(reading, Counted | Binned)]
+        own = [reading for reading in readings_of if isinstance(reading, CounterReading | HistogramReading)]
         if metric.type == "latency" and gathered.limit is None:
-            gathered = _with_first_limit(metric, gathered, [reading for reading in own if isinstance(reading, Binned)])
+            gathered = _with_first_limit(
+                metric, gathered, [reading for reading in own if isinstance(reading, HistogramReading)]
+            )
         if dispersion_given is not None:
             gathered = msgspec.structs.replace(gathered, phi=dispersion_given)
         elif metric.type != "drift":
@@ -48,13 +50,13 @@ def prepare(
                 gathered, troubles = msgspec.structs.replace(gathered, phi=measured.phi), []
         # of drift nothing is frozen, and where all is given or frozen already nothing is missing
         frozen = dispersion_given is not None and (metric.type != "latency" or gathered.limit is not None)
-        unmeasured = None if metric.type == "drift" or frozen or not troubles else failure(troubles[0])
-        evidence[metric.called] = msgspec.structs.replace(gathered, unmeasured=unmeasured)
+        unmeasured = None if metric.type == "drift" or frozen or not troubles else to_failure(troubles[0])
+        evidence[metric.full_name] = msgspec.structs.replace(gathered, unmeasured=unmeasured)
     prepared = not any(gathered.unmeasured is not None for gathered in evidence.values())
     return msgspec.structs.replace(record, metrics=evidence, prepared=prepared)
 
 
-def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:
+def against_itself(scrapes: Sequence[Scrape]) -> list[Increments]:
     """Samples of stable against itself: its first target in the canary's place; none where it has one target only."""
     samples = []
     for earlier, later in itertools.pairwise(scrapes):
@@ -63,13 +65,13 @@ def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:
             continue
         first = {target: later[target] for target in targets[:1]}
         rest = {target: later[target] for target in targets[1:]}
-        sample = tick(canary=(earlier, first), stable=(earlier, rest))
-        if isinstance(sample, Tick):
+        sample = count_increments(canary=(earlier, first), stable=(earlier, rest))
+        if isinstance(sample, Increments):
             samples.append(sample)
     return samples
 
 
-def with_limit(metric: Metric, gathered: Gathered, histograms: Sequence[Mapping[float, float]]) -> Gathered:
+def with_limit(metric: Metric, gathered: MetricEvidence, histograms: Sequence[Mapping[float, float]]) -> MetricEvidence:
     """The evidence with the limit of latency of the first histogram that has one.
 
     Args:
@@ -84,7 +86,7 @@ def with_limit(metric: Metric, gathered: Gathered, histograms: Sequence[Mapping[
     return gathered
 
 
-def _with_first_limit(metric: Metric, gathered: Gathered, readings: Sequence[Binned]) -> Gathered:
+def _with_first_limit(metric: Metric, gathered: MetricEvidence, readings: Sequence[HistogramReading]) -> MetricEvidence:
     """The limit of latency: from the time between the first reading and the last, or from all that was counted."""
     tries = [_all(readings[-1].stable)] if readings else []
     if len(readings) > 1:
@@ -92,18 +94,18 @@ def _with_first_limit(metric: Metric, gathered: Gathered, readings: Sequence[Bin
     return with_limit(metric, gathered, tries)
 
 
-def _stable(reading: Counted | Binned, limit: latency.Limit | None) -> Scrape | None:
-    if isinstance(reading, Binned) and limit is None:
+def _stable(reading: CounterReading | HistogramReading, limit: latency.Limit | None) -> Scrape | None:
+    if isinstance(reading, HistogramReading) and limit is None:
         return None
     return _counted(reading, limit).stable
 
 
-def _counted(reading: Reading, limit: latency.Limit | None) -> Counted:
+def _counted(reading: Reading, limit: latency.Limit | None) -> CounterReading:
     """Counters, out of histograms where there is a limit."""
-    if isinstance(reading, Counted):
+    if isinstance(reading, CounterReading):
         return reading
-    if isinstance(reading, Binned) and limit is not None:
-        return Counted(_slow(reading.stable, limit.seconds), _slow(reading.canary, limit.canary_seconds))
+    if isinstance(reading, HistogramReading) and limit is not None:
+        return CounterReading(_slow(reading.stable, limit.seconds), _slow(reading.canary, limit.canary_seconds))
     raise TypeError("neither counters nor histograms with a limit")
 
 

@@ -1,7 +1,7 @@
 """Two ratios to show beside a verdict: of units that fell to the arms, and of the arms' rates.
 
 **Sample-ratio mismatch.** Units, like athletes or sessions, are assigned by hash; requests are not independent. If the
-canary's share of new units is not what was configured, the arms are not comparable. :func:`assigned` gathers
+canary's share of new units is not what was configured, the arms are not comparable. :func:`update_assignment` gathers
 anytime-valid evidence (:mod:`.betabinomial`), :func:`chi_square` is the p-value for one test at a fixed end.
 
 **Interval of the rate ratio.** All ratios that the test of :mod:`.sequential` does not reject, at any sample:
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tandem_rollout.analysis.betabinomial import log_evidence
-from tandem_rollout.analysis.counts import Tick
+from tandem_rollout.analysis.counts import Increments
 from tandem_rollout.analysis.sequential import Floats, Prior, ratio_increments
 
 CONCENTRATION = 1000.0
@@ -50,7 +50,7 @@ class Assignment:
     expected: float = 0.0
 
 
-def assigned(so_far: Assignment, *, canary: float, stable: float, share: float) -> Assignment:
+def update_assignment(so_far: Assignment, *, canary: float, stable: float, share: float) -> Assignment:
     """Evidence with the units of one more sample.
 
     Args:
@@ -121,21 +121,21 @@ class Interval:
     high: float
 
 
-def observed(so_far: Likelihood, tick: Tick, *, dispersion: float = 1.0) -> Likelihood:
+def update_likelihood(so_far: Likelihood, sample: Increments, *, dispersion: float = 1.0) -> Likelihood:
     """Likelihood with one more sample. A sample in which one arm has no requests says nothing.
 
     Args:
         so_far: Likelihood so far.
-        tick: The sample.
+        sample: The sample.
         dispersion: φ, which divides counts.
     """
-    if tick.canary_requests <= 0 or tick.stable_requests <= 0:
+    if sample.canary_requests <= 0 or sample.stable_requests <= 0:
         return so_far
     added = ratio_increments(
-        tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events, GRID, 1.0
+        sample.canary_requests, sample.canary_events, sample.stable_requests, sample.stable_events, GRID, 1.0
     )
     logs = tuple(log + float(more) / dispersion for log, more in zip(so_far.logs, added, strict=True))
-    return Likelihood(logs, so_far.events + tick.canary_events + tick.stable_events)
+    return Likelihood(logs, so_far.events + sample.canary_events + sample.stable_events)
 
 
 def interval(likelihood: Likelihood, *, alpha: float = 0.05) -> Interval:

@@ -16,7 +16,7 @@ Histograms = Mapping[str, Mapping[str, Buckets]]
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CounterReading:
     """Counters of a metric of type errors, degraded, ratio or assignment.
 
     Attributes:
@@ -35,7 +35,7 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Binned:
+class HistogramReading:
     """Histograms of a metric of type latency or drift.
 
     Attributes:
@@ -49,7 +49,7 @@ class Binned:
     scraped: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
-Reading = Counted | Binned | NoData | ProviderError
+Reading = CounterReading | HistogramReading | NoData | ProviderError
 
 Readings = Mapping[str, Reading]
 """By name of the metric."""

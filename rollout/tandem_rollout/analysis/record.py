@@ -15,9 +15,9 @@ from tandem_rollout.api.status import LastCommand
 SCHEMA = "tandem-serving.io/evidence/v1"
 """Version of the form; a record of another one is not read."""
 
-MOST_SAMPLES = 400
-MOST_TRANSITIONS = 60
-MOST_NOTES = 200
+MAX_SAMPLES = 400
+MAX_TRANSITIONS = 60
+MAX_NOTES = 200
 """With sixteen metrics a record then takes 300 kB at most, compressed; a ConfigMap has a MiB."""
 
 Counts = tuple[float, float, float, float]
@@ -28,20 +28,20 @@ class Failure(msgspec.Struct, frozen=True):
     """Why something could not be counted.
 
     Attributes:
-        reason: Why, for programs.
-        message: Why, for people.
+        reason: Why, machine-readable.
+        message: Why, human-readable.
     """
 
     reason: str
     message: str
 
 
-def failure(cause: Cause) -> Failure:
+def to_failure(cause: Cause) -> Failure:
     """A cause as it is kept; whether it was the source's trouble or data that are missing is kept beside it."""
     return Failure(cause.reason, cause.message)
 
 
-class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
+class MetricEvidence(msgspec.Struct, frozen=True, omit_defaults=True):
     """Evidence of one metric.
 
     Attributes:
@@ -66,9 +66,9 @@ class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
         passed: Whether it passed when the run was promoted. What is counted afterwards may fail it, and nothing less.
     """
 
-    ratio: sequential.Evidence | None = None
+    ratio: sequential.RatioEvidence | None = None
     likelihood: Likelihood | None = None
-    drift: drift.Evidence | None = None
+    drift: drift.DriftEvidence | None = None
     assignment: Assignment | None = None
     limit: latency.Limit | None = None
     frozen: latency.Limit | None = None
@@ -114,8 +114,8 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
         at: Seconds since the epoch.
         state: The state it came to.
         weight: The canary's percentage.
-        reason: Why, for programs.
-        message: Why, for people.
+        reason: Why, machine-readable.
+        message: Why, human-readable.
         by: Who wanted it; empty for the engine itself.
         command: The last command that the run had answered by then; None where there was none.
     """
@@ -137,7 +137,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         plan: Hash of its plan.
         started: When it began, in whole seconds since the epoch.
         samples_at_weight: Samples counted at the present weight.
-        ticks: Samples counted in all.
+        sample_count: Samples counted in all.
         weight: The present weight.
         began: When the canary was first seen with traffic, in seconds since the epoch.
         prepared: Whether limits were frozen and dispersion measured, as far as that was possible.
@@ -152,17 +152,17 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     plan: str
     started: float = 0.0
     samples_at_weight: int = 0
-    ticks: int = 0
+    sample_count: int = 0
     weight: int = 0
     began: float | None = None
     prepared: bool = False
-    metrics: dict[str, Gathered] = field(default_factory=dict)
+    metrics: dict[str, MetricEvidence] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
     transitions: tuple[Sample, ...] = ()
     notes: tuple[Note, ...] = ()
     schema: str = SCHEMA
 
 
-def noted(record: Record, note: Note) -> Record:
+def add_note(record: Record, note: Note) -> Record:
     """The record with one more note."""
-    return msgspec.structs.replace(record, notes=(*record.notes, note)[-MOST_NOTES:])
+    return msgspec.structs.replace(record, notes=(*record.notes, note)[-MAX_NOTES:])

@@ -42,7 +42,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.counts import Tick
+from tandem_rollout.analysis.counts import Increments
 
 Floats = npt.NDArray[np.float64]
 
@@ -157,14 +157,14 @@ class Shares(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RatioEvidence:
     """Evidence so far: log E of each component of the priors, and totals to show.
 
     Attributes:
         bad: Of :data:`BAD`, against a ratio of 1.
         good: Of the test's good ratios, against its margin.
         floor: Of :data:`BELOW_FLOOR`, against the floor.
-        ticks: Samples counted.
+        samples: Samples counted.
         canary_requests: Requests of the canary in all samples; so with the others.
         canary_events: Events of the canary.
         stable_requests: Requests of stable.
@@ -174,27 +174,32 @@ class Evidence:
     bad: tuple[float, ...]
     good: tuple[float, ...]
     floor: tuple[float, ...]
-    ticks: int = 0
+    samples: int = 0
     canary_requests: float = 0.0
     canary_events: float = 0.0
     stable_requests: float = 0.0
     stable_events: float = 0.0
 
 
-def start(test: RatioTest) -> Evidence:
+def start(test: RatioTest) -> RatioEvidence:
     """Evidence of no sample."""
-    return Evidence((0.0,) * len(BAD.values), (0.0,) * len(test.good.values), (0.0,) * len(BELOW_FLOOR.values))
+    return RatioEvidence((0.0,) * len(BAD.values), (0.0,) * len(test.good.values), (0.0,) * len(BELOW_FLOOR.values))
 
 
 def update(
-    test: RatioTest, evidence: Evidence, tick: Tick, *, speaks_for: bool = True, shares: Shares | None = None
-) -> Evidence:
+    test: RatioTest,
+    evidence: RatioEvidence,
+    sample: Increments,
+    *,
+    speaks_for: bool = True,
+    shares: Shares | None = None,
+) -> RatioEvidence:
     """Evidence with one more sample.
 
     Args:
         test: What is tested.
         evidence: Evidence so far.
-        tick: The sample.
+        sample: The sample.
         speaks_for: Whether it may speak for the canary; otherwise only against it. To be known before the sample is.
         shares: Bounds of the canary's share where its weight changed in the sample; None where it did not.
 
@@ -204,65 +209,67 @@ def update(
     good = test.good
     if (len(evidence.bad), len(evidence.good)) != (len(BAD.values), len(good.values)):
         raise ValueError("the evidence has not as many components as the test: it was gathered for another one")
-    least, _ = _bounds(tick, shares)
-    floor = floor_increments(tick.canary_requests, tick.canary_events, test.floor)
-    return Evidence(
-        worse(test, evidence.bad, tick, shares),
-        _plus(evidence.good, ratio_increments(*_counts(tick, least), good, test.margin), test.dispersion)
+    least, _ = _bounds(sample, shares)
+    floor = floor_increments(sample.canary_requests, sample.canary_events, test.floor)
+    return RatioEvidence(
+        worse(test, evidence.bad, sample, shares),
+        _plus(evidence.good, ratio_increments(*_counts(sample, least), good, test.margin), test.dispersion)
         if speaks_for
         else evidence.good,
         _plus(evidence.floor, floor, test.dispersion) if test.floor and speaks_for else evidence.floor,
-        evidence.ticks + 1,
-        evidence.canary_requests + tick.canary_requests,
-        evidence.canary_events + tick.canary_events,
-        evidence.stable_requests + tick.stable_requests,
-        evidence.stable_events + tick.stable_events,
+        evidence.samples + 1,
+        evidence.canary_requests + sample.canary_requests,
+        evidence.canary_events + sample.canary_events,
+        evidence.stable_requests + sample.stable_requests,
+        evidence.stable_events + sample.stable_events,
     )
 
 
-def worse(test: RatioTest, so_far: tuple[float, ...], tick: Tick, shares: Shares | None = None) -> tuple[float, ...]:
+def worse(
+    test: RatioTest, so_far: tuple[float, ...], sample: Increments, shares: Shares | None = None
+) -> tuple[float, ...]:
     """Log E(1, π_bad) with one more sample, by components: :attr:`Evidence.bad`.
 
     Args:
         test: What is tested.
         so_far: The same before; empty for no sample.
-        tick: The sample.
+        sample: The sample.
         shares: Bounds of the canary's share where its weight changed in the sample; None where it did not.
     """
-    _, greatest = _bounds(tick, shares)
-    counts = _counts(tick, greatest)
+    _, greatest = _bounds(sample, shares)
+    counts = _counts(sample, greatest)
     return _plus(so_far or (0.0,) * len(BAD.values), ratio_increments(*counts, BAD, 1.0), test.dispersion)
 
 
-def _bounds(tick: Tick, shares: Shares | None) -> tuple[float | None, float | None]:
+def _bounds(sample: Increments, shares: Shares | None) -> tuple[float | None, float | None]:
     """Least and greatest share of the canary; None where it is that of the sample's requests."""
     if shares is None:
         return None, None
-    requests = tick.canary_requests + tick.stable_requests
-    measured = (tick.canary_requests / requests,) if requests else ()
+    requests = sample.canary_requests + sample.stable_requests
+    measured = (sample.canary_requests / requests,) if requests else ()
     return min(shares.low, *measured), max(shares.high, *measured)
 
 
-def _counts(tick: Tick, share: float | None) -> tuple[float, float, float, float]:
+def _counts(sample: Increments, share: float | None) -> tuple[float, float, float, float]:
     """Requests and events for :func:`ratio_increments`, which takes only the share of the requests."""
     if share is None:
-        return tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events
-    return share, tick.canary_events, 1.0 - share, tick.stable_events
+        return sample.canary_requests, sample.canary_events, sample.stable_requests, sample.stable_events
+    return share, sample.canary_events, 1.0 - share, sample.stable_events
 
 
-def log_rollback(evidence: Evidence) -> float:
+def log_rollback(evidence: RatioEvidence) -> float:
     """Log E(1, π_bad): evidence that the canary is worse than stable."""
     return float(log_mixture(np.asarray(evidence.bad), BAD))
 
 
-def log_promotion(test: RatioTest, evidence: Evidence) -> float:
+def log_promotion(test: RatioTest, evidence: RatioEvidence) -> float:
     """Log evidence that the canary is below the margin or, where there is a floor, below the floor."""
     return float(log_promotion_of(test, np.asarray(evidence.good), np.asarray(evidence.floor)))
 
 
 def rolls_back(
     test: RatioTest,
-    evidence: Evidence,
+    evidence: RatioEvidence,
     *,
     baking: tuple[float, ...] = (),
     chosen: tuple[float, ...] | None = None,
@@ -284,7 +291,7 @@ def rolls_back(
     return float(log_with_bake(whole, since)) >= math.log(metrics / test.alpha)
 
 
-def promotes(test: RatioTest, evidence: Evidence) -> bool:
+def promotes(test: RatioTest, evidence: RatioEvidence) -> bool:
     """Whether the canary is good by this metric. Promotion needs all metrics, so their number does not matter."""
     return log_promotion(test, evidence) >= -math.log(test.beta)
 

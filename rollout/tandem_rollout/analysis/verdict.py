@@ -17,7 +17,7 @@ from typing import Literal
 from tandem_rollout.analysis import distance, drift, sequential
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.sequential import RatioTest
-from tandem_rollout.api.analysis import LEAST_ROWS
+from tandem_rollout.api.analysis import MIN_ROWS
 from tandem_rollout.api.cause import Cause
 
 
@@ -58,7 +58,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class GatedVerdict:
     """A verdict and the policy of its metric.
 
     Attributes:
@@ -71,7 +71,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class MetricsDecision:
     """The verdict over all metrics.
 
     Attributes:
@@ -87,7 +87,7 @@ class Decision:
 
 def judge_ratio(
     test: RatioTest,
-    evidence: sequential.Evidence,
+    evidence: sequential.RatioEvidence,
     *,
     baking: tuple[float, ...] = (),
     chosen: tuple[float, ...] | None = None,
@@ -116,13 +116,13 @@ def judge_ratio(
 
 
 def judge_drift(
-    evidence: drift.Evidence,
+    evidence: drift.DriftEvidence,
     *,
     limit: float = 0.1,
     alpha: float = 0.01,
     beta: float = 0.01,
     metrics: int = 1,
-    least_rows: float = LEAST_ROWS,
+    min_rows: float = MIN_ROWS,
     dispersion: float = 1.0,
     trouble: Trouble | None = None,
 ) -> Verdict:
@@ -137,14 +137,14 @@ def judge_drift(
         alpha: Chance at most to fail a canary whose distance is not above the limit.
         beta: Chance at most to pass a canary whose distance is not below it.
         metrics: Metrics that may each roll back.
-        least_rows: Independent rows of the canary without which nothing is said.
+        min_rows: Independent rows of the canary without which nothing is said.
         dispersion: How much burstier than independent ones rows come, at least.
         trouble: Why the present sample brought nothing.
     """
-    if not evidence.ticks:
+    if not evidence.samples:
         return unknown(trouble)
     measured = drift.measure(evidence, dispersion)
-    enough = bool(measured.rows >= least_rows)
+    enough = bool(measured.rows >= min_rows)
     if enough and distance.log_above(measured, limit) >= math.log(metrics / alpha):
         return Verdict.FAIL
     if trouble is not None:
@@ -152,7 +152,7 @@ def judge_drift(
     return Verdict.PASS if enough and distance.log_below(measured, limit) >= -math.log(beta) else Verdict.INCONCLUSIVE
 
 
-def combine(judged: Mapping[str, Judged], *, mismatched: bool = False) -> Decision:
+def combine(judged: Mapping[str, GatedVerdict], *, mismatched: bool = False) -> MetricsDecision:
     """One decision for all metrics.
 
     Args:
@@ -165,11 +165,11 @@ def combine(judged: Mapping[str, Judged], *, mismatched: bool = False) -> Decisi
     for verdict in (Verdict.FAIL, Verdict.PROVIDER_ERROR, Verdict.NO_DATA, Verdict.INCONCLUSIVE):
         due = tuple(name for name, judgement in gates.items() if name not in ignored and _read(judgement) is verdict)
         if due:
-            return Decision(verdict, due, ignored)
+            return MetricsDecision(verdict, due, ignored)
     passed = tuple(name for name in gates if name not in ignored)
     if not passed:
-        return Decision(Verdict.NO_DATA, (), ignored)
-    return Decision(Verdict.INCONCLUSIVE if mismatched else Verdict.PASS, passed, ignored)
+        return MetricsDecision(Verdict.NO_DATA, (), ignored)
+    return MetricsDecision(Verdict.INCONCLUSIVE if mismatched else Verdict.PASS, passed, ignored)
 
 
 def unknown(trouble: Trouble | None) -> Verdict:
@@ -177,7 +177,7 @@ def unknown(trouble: Trouble | None) -> Verdict:
     return Verdict.PROVIDER_ERROR if isinstance(trouble, ProviderError) else Verdict.NO_DATA
 
 
-def _means(judged: Judged) -> str:
+def _means(judged: GatedVerdict) -> str:
     policy = judged.policy
     by_verdict = {
         Verdict.NO_DATA: policy.no_data,
@@ -187,5 +187,5 @@ def _means(judged: Judged) -> str:
     return by_verdict.get(judged.verdict, "hold")
 
 
-def _read(judged: Judged) -> Verdict:
+def _read(judged: GatedVerdict) -> Verdict:
     return Verdict.FAIL if _means(judged) == "fail" else judged.verdict

@@ -13,33 +13,33 @@ from typing import Final
 
 from tandem_rollout.analysis.counts import (
     NO_EVENTS,
-    Arm,
+    ArmCounts,
+    Increments,
     Key,
     NoData,
-    Tick,
     Values,
     extend,
-    of_arm,
-    taken,
-    together,
+    merge_series,
+    missing_in_arm,
+    take_counts,
     totals,
 )
-from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Histograms, Reading
 from tandem_rollout.analysis.sequential import Shares
 from tandem_rollout.analysis.verdict import ProviderError, Trouble
 
-FOLLOWS_S: Final = 3.0
+ROUTE_DELAY_S: Final = 3.0
 """Seconds after a route has a weight in which requests may still be shared out by the one before: proxies take it one
 by one, and requests that are on their way end as they began."""
 
 _UNREAD: Final = NoData("NothingRead", "nothing was read before")
-_UNTOUCHED: Final = Arm()
+_UNTOUCHED: Final = ArmCounts()
 _EARLY: Final = ""
 """Target of events that were counted before their requests."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CountWindow:
     """Counts since evidence was last taken.
 
     Attributes:
@@ -49,8 +49,8 @@ class Window:
         trouble: Why the last reading of the metric brought nothing for either arm; None where it may have.
     """
 
-    canary: Arm = _UNTOUCHED
-    stable: Arm = _UNTOUCHED
+    canary: ArmCounts = _UNTOUCHED
+    stable: ArmCounts = _UNTOUCHED
     binned: bool = False
     trouble: Trouble | None = _UNREAD
 
@@ -66,11 +66,11 @@ class Window:
             return self.trouble
         for name, arm in (("canary", self.canary), ("stable", self.stable)):
             if arm.trouble is not None:
-                return of_arm(name, arm.trouble)
+                return missing_in_arm(name, arm.trouble)
         return None
 
     @property
-    def tick(self) -> Tick:
+    def increments(self) -> Increments:
         """Requests and events of counters.
 
         Events are never more than requests: two counters of one process are not read at one instant, and an event whose
@@ -78,10 +78,10 @@ class Window:
         """
         canary, canary_events = totals(self.canary.counted.values())
         stable, stable_events = totals(self.stable.counted.values())
-        return Tick(canary, min(canary_events, canary), stable, min(stable_events, stable))
+        return Increments(canary, min(canary_events, canary), stable, min(stable_events, stable))
 
 
-def extended(window: Window, reading: Reading, now: float) -> Window:
+def extend_window(window: CountWindow, reading: Reading, now: float) -> CountWindow:
     """The window after one more reading.
 
     Args:
@@ -91,9 +91,9 @@ def extended(window: Window, reading: Reading, now: float) -> Window:
     """
     if isinstance(reading, NoData | ProviderError):
         return replace(window, trouble=reading)
-    if isinstance(reading, Counted):
+    if isinstance(reading, CounterReading):
         canary, stable = (
-            {target: together(counters) for target, counters in scrape.items()}
+            {target: merge_series(counters) for target, counters in scrape.items()}
             for scrape in (reading.canary, reading.stable)
         )
         has_events = reading.born or any(
@@ -102,15 +102,15 @@ def extended(window: Window, reading: Reading, now: float) -> Window:
     else:
         canary, stable, has_events = _merged(reading.canary), _merged(reading.stable), True
     ours, theirs = ({target: reading.scraped.get(target, now) for target in arm} for arm in (canary, stable))
-    return Window(
+    return CountWindow(
         extend(window.canary, canary, ours),
         extend(window.stable, stable, theirs),
-        isinstance(reading, Binned),
+        isinstance(reading, HistogramReading),
         None if has_events else NO_EVENTS,
     )
 
 
-def begun_at(window: Window, reading: Reading, now: float) -> Window:
+def begin_window(window: CountWindow, reading: Reading, now: float) -> CountWindow:
     """The window with what was not shown before taken as it is: it is counted from now on.
 
     Args:
@@ -120,11 +120,11 @@ def begun_at(window: Window, reading: Reading, now: float) -> Window:
     """
     if isinstance(reading, NoData | ProviderError):
         return window
-    after = extended(Window(), reading, now)
+    after = extend_window(CountWindow(), reading, now)
     return replace(window, canary=_begun(window.canary, after.canary), stable=_begun(window.stable, after.stable))
 
 
-def _begun(arm: Arm, after: Arm) -> Arm:
+def _begun(arm: ArmCounts, after: ArmCounts) -> ArmCounts:
     shown = {
         target: {series: arm.shown.get(target, {}).get(series, value) for series, value in values.items()}
         for target, values in after.shown.items()
@@ -132,12 +132,12 @@ def _begun(arm: Arm, after: Arm) -> Arm:
     return replace(arm, shown={**arm.shown, **shown}, scraped={**after.scraped, **arm.scraped})
 
 
-def closed(window: Window) -> Window:
+def close_window(window: CountWindow) -> CountWindow:
     """The window after evidence was taken from it."""
     return replace(window, canary=_taken(window.canary), stable=_taken(window.stable))
 
 
-def possible(window: Window, weight: int, earlier: Mapping[int, float]) -> Shares:
+def possible_shares(window: CountWindow, weight: int, earlier: Mapping[int, float]) -> Shares:
     """The shares of the requests that the canary may have had.
 
     Args:
@@ -162,7 +162,7 @@ def _sum(histograms: Iterable[Mapping[float, float]]) -> dict[Key, float]:
     return total
 
 
-def _taken(arm: Arm) -> Arm:
+def _taken(arm: ArmCounts) -> ArmCounts:
     requests, events = totals(arm.counted.values())
     early: dict[str, Values] = {_EARLY: {(True, _EARLY): events - requests}} if events > requests else {}
-    return taken(arm, early)
+    return take_counts(arm, early)

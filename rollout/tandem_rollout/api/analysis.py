@@ -10,7 +10,7 @@ from tandem_rollout.api.fields import Duration, Struct
 
 MetricType = Literal["errors", "latency", "degraded", "drift", "ratio", "assignment"]
 
-LEAST_ROWS: Final = 1000
+MIN_ROWS: Final = 1000
 """Rows of the canary without which drift neither passes nor fails, where nothing is said."""
 
 ERRORS_IN_PODS: Final = "errors-in-pods"
@@ -78,7 +78,7 @@ class Metric(Struct, frozen=True):
         Meta(
             ge=0,
             description="Requests of the canary without which the metric does not pass. drift: rows without which it "
-            f"does not fail either; rows that come together count less. Default for drift: {LEAST_ROWS}.",
+            f"does not fail either; rows that come together count less. Default for drift: {MIN_ROWS}.",
         ),
     ] = 0
     requests: Annotated[
@@ -105,17 +105,17 @@ class Metric(Struct, frozen=True):
     ] = "hold"
 
     @property
-    def called(self) -> str:
+    def full_name(self) -> str:
         """Its name."""
         return self.name or (ERRORS_IN_PODS if self.type == "errors" and self.where == "pods" else self.type)
 
     @property
-    def least_rows(self) -> float:
+    def min_rows(self) -> float:
         """Rows of the canary without which drift neither passes nor fails."""
-        return float(self.min_requests or LEAST_ROWS)
+        return float(self.min_requests or MIN_ROWS)
 
     @property
-    def tolerated(self) -> float:
+    def effective_floor(self) -> float:
         """The floor, or the default of its type."""
         if self.floor is not None:
             return self.floor

@@ -37,7 +37,7 @@ CommandReason = Literal["InvalidState", "StableGone", "NothingToStart", "Nothing
 """Why a command was rejected."""
 
 VariantReason = Literal[
-    "Proven",
+    "Verified",
     "Retained",
     "SuccessorNotReady",
     "NoReadyPods",
@@ -55,10 +55,10 @@ VariantReason = Literal[
     "ErrImageNeverPull",
     "ProcessEnded",
     "PairMissing",
-    "AwaitingProof",
-    "ProofUnavailable",
-    "ProofUnreadable",
-    "ProofFailed",
+    "AwaitingVerification",
+    "VerificationUnavailable",
+    "VerificationUnreadable",
+    "VerificationFailed",
     "PredictorMismatch",
     "PredictorRejected",
     "VersionMismatch",
@@ -95,7 +95,7 @@ MetricReason = Literal[
     "CachesCold",
     "LimitChosen",
     "TooFewRequests",
-    "TooFewTicks",
+    "TooFewSamples",
     "NoBucketNear",
     "NoBucketBelow",
     "NoHistogram",
@@ -124,8 +124,8 @@ class Cause:
     """Why something is as it is.
 
     Attributes:
-        reason: Why, for programs.
-        message: Why, for people: nothing decides by it.
+        reason: Why, machine-readable.
+        message: Why, human-readable: nothing decides by it.
     """
 
     reason: Reason

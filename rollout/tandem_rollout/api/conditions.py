@@ -17,8 +17,8 @@ def set_condition(
         before: The status until now.
         kind: Type of the condition.
         holds: Whether it holds.
-        reason: Why, for programs.
-        message: Why, for people.
+        reason: Why, machine-readable.
+        message: Why, human-readable.
         generation: Generation of the rollout that it is about.
         now: Seconds since the epoch.
     """

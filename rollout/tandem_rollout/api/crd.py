@@ -26,7 +26,7 @@ _COLUMNS: Final = (
 )
 """Columns of a table: name, path, type, and 1 for those of wide tables."""
 
-MOST_EVIDENCE: Final = 1 << 20
+MAX_EVIDENCE: Final = 1 << 20
 """Characters of the evidence of a run: an object may have 1.5 MiB in etcd."""
 
 
@@ -67,7 +67,7 @@ def build_evidence_crd() -> Schema:
     record = {
         "type": "string",
         "format": "byte",
-        "maxLength": MOST_EVIDENCE,
+        "maxLength": MAX_EVIDENCE,
         "description": "What was counted and decided: JSON, compressed with gzip, as base64.",
     }
     schema = {

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tandem_rollout.api.analysis import ERRORS_IN_PODS
-from tandem_rollout.api.strategy import MOST_STEPS
+from tandem_rollout.api.strategy import MAX_STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ _DOWNLOADED: Final = "(has({0}.uri) && {0}.uri != '' || has({0}.modelcar) && {0}
 
 
 def _name(metric: str) -> str:
-    """Name of a metric, in CEL, as :attr:`tandem_rollout.api.analysis.Metric.called` has it in Python."""
+    """Name of a metric, in CEL, as :attr:`tandem_rollout.api.analysis.Metric.full_name` has it in Python."""
     in_pods = f"{metric}.type == 'errors' && {metric}.where == 'pods'"
     return (
         f"(has({metric}.name) && {metric}.name != '' ? {metric}.name : {in_pods} ? '{ERRORS_IN_PODS}' : {metric}.type)"
@@ -109,7 +109,7 @@ _STRATEGIES: Final = (
     Rule(
         where="strategy.canary",
         field="steps",
-        expression=f"!has(self.steps) || {list(range(MOST_STEPS - 1))}.all(i, i + 1 >= self.steps.size() || "
+        expression=f"!has(self.steps) || {list(range(MAX_STEPS - 1))}.all(i, i + 1 >= self.steps.size() || "
         "self.steps[i].weight < self.steps[i + 1].weight)",
         message="the weights of the steps must rise",
     ),

@@ -37,14 +37,14 @@ class SecretKey(Struct, frozen=True):
     key: Annotated[str, Meta(min_length=1, description="Key in it.")]
 
 
-class Claim(Struct, frozen=True):
+class VolumeClaim(Struct, frozen=True):
     """A directory of a PersistentVolumeClaim."""
 
     claim_name: Annotated[str, Meta(min_length=1, description="Name of the PersistentVolumeClaim.")]
     path: Annotated[str, Meta(description="Directory of the bundle in the volume; empty for the volume itself.")] = ""
 
 
-class Bundle(Struct, frozen=True):
+class BundleSource(Struct, frozen=True):
     """Where both components of a version take their bundle from: exactly one of image, pvc and uri."""
 
     image: Annotated[str, Meta(description="OCI image that has the bundle under /models.")] = ""
@@ -55,7 +55,9 @@ class Bundle(Struct, frozen=True):
             "faster with large models; not admitted where the restricted Pod Security standard is enforced."
         ),
     ] = False
-    pvc: Annotated[Claim | None, Meta(description="Directory in a PersistentVolumeClaim, mounted read-only.")] = None
+    pvc: Annotated[VolumeClaim | None, Meta(description="Directory in a PersistentVolumeClaim, mounted read-only.")] = (
+        None
+    )
     uri: Annotated[
         str,
         Meta(
@@ -106,7 +108,7 @@ class Resources(Struct, frozen=True):
     )
 
     def __post_init__(self) -> None:
-        # 2 and "2" are one amount: whoever writes the other form starts no rollout
+        # 2 and "2" are one amount: WHOEVER writes the other form starts no rollout
         for name in ("requests", "limits"):
             amounts = {resource: str(amount) for resource, amount in getattr(self, name).items()}
             msgspec.structs.force_setattr(self, name, amounts)
@@ -131,7 +133,7 @@ class Volumes(Struct, frozen=True):
             msgspec.structs.force_setattr(self, name, str(getattr(self, name)))
 
 
-class Transformer(Struct, frozen=True):
+class TransformerSpec(Struct, frozen=True):
     """The component that clients talk to."""
 
     image: Annotated[str, Meta(description="Default: the image that the controller was installed with.")] = ""
@@ -149,7 +151,7 @@ class Gpu(Struct, frozen=True):
     ] = "nvidia.com/gpu"
 
 
-class Predictor(Struct, frozen=True):
+class PredictorSpec(Struct, frozen=True):
     """The component that runs the model."""
 
     runtime: Annotated[
@@ -268,7 +270,7 @@ class Pin(Struct, frozen=True):
         bool, Meta(description="Whether clients may choose. If not, the weights decide about every request.")
     ] = True
     auth: Annotated[
-        Auth | None, Meta(description="Who may choose, and use the preview host. Default: whoever route.auth lets ask.")
+        Auth | None, Meta(description="Who may choose, and use the preview host. Default: WHOEVER route.auth lets ask.")
     ] = None
 
 
@@ -303,7 +305,7 @@ class Variant(Struct, frozen=True):
     name: Annotated[
         Name, Meta(description="Clients choose it by the header x-model-variant, unless route.pin says otherwise.")
     ]
-    bundle: Bundle
+    bundle: BundleSource
     weight: Annotated[Weight, Meta(description="Share of the requests, relative to the other variants' weights.")] = 0
     template: Annotated[Template | None, Meta(description="Overrides for this variant, after spec.template.")] = None
 
@@ -343,13 +345,13 @@ class RolloutSpec(Struct, frozen=True):
         ),
     ] = ""
     bundle: Annotated[
-        Bundle | None, Meta(description="The only version. A change replaces it when the new one is ready.")
+        BundleSource | None, Meta(description="The only version. A change replaces it when the new one is ready.")
     ] = None
     variants: Annotated[list[Variant], Meta(max_length=7, description="Several versions, instead of bundle.")] = field(
         default_factory=list
     )
-    transformer: Transformer = field(default_factory=Transformer)
-    predictor: Predictor = field(default_factory=Predictor)
+    transformer: TransformerSpec = field(default_factory=TransformerSpec)
+    predictor: PredictorSpec = field(default_factory=PredictorSpec)
     store: Store = field(default_factory=Store)
     autoscaling: Autoscaling = field(default_factory=Autoscaling)
     route: Route = field(default_factory=Route)

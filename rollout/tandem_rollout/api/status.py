@@ -12,24 +12,24 @@ Phase = Literal["Pending", "Rejected", "Ready", "Retired"]
 an older revision that is kept for a while."""
 
 
-class _Struct(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True):
+class _StatusStruct(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True, frozen=True):
     pass
 
 
-class Condition(_Struct, frozen=True):
+class Condition(_StatusStruct, frozen=True):
     """A condition as in ``metav1.Condition``."""
 
     type: Annotated[str, Meta(description="Ready, Valid, Progressing or HostnamesUnique.")]
     status: Annotated[Literal["True", "False", "Unknown"], Meta(description="Whether it holds.")]
-    reason: Annotated[str, Meta(description="Why, for programs.")]
-    message: Annotated[str, Meta(description="Why, for people.")]
+    reason: Annotated[str, Meta(description="Why, machine-readable.")]
+    message: Annotated[str, Meta(description="Why, human-readable.")]
     last_transition_time: Annotated[
         str, Meta(description="When status changed last.", extra_json_schema={"format": "date-time"})
     ]
     observed_generation: Annotated[int, Meta(description="Generation of the rollout that it is about.")] = 0
 
 
-class VariantStatus(_Struct, frozen=True):
+class VariantStatus(_StatusStruct, frozen=True):
     """One revision of one variant."""
 
     name: Annotated[str, Meta(description="Name of the variant.")]
@@ -38,8 +38,8 @@ class VariantStatus(_Struct, frozen=True):
     weight: Annotated[int, Meta(description="Its share of the requests, as the route has it.")] = 0
     version: Annotated[str, Meta(description="Version of its bundle, as its transformer says.")] = ""
     digest: Annotated[str, Meta(description="Digest of its bundle.")] = ""
-    reason: Annotated[str, Meta(description="Why the phase is what it is, for programs.")] = ""
-    message: Annotated[str, Meta(description="What it waits for, or why it is refused, for people.")] = ""
+    reason: Annotated[str, Meta(description="Why the phase is what it is, machine-readable.")] = ""
+    message: Annotated[str, Meta(description="What it waits for, or why it is refused, human-readable.")] = ""
     since: Annotated[str, Meta(description="When the phase began.")] = ""
 
     @property
@@ -48,18 +48,18 @@ class VariantStatus(_Struct, frozen=True):
         return self.phase == "Retired"
 
 
-class LastCommand(_Struct, frozen=True):
+class LastCommand(_StatusStruct, frozen=True):
     """The last command of a person that a run has answered."""
 
     id: Annotated[str, Meta(description="Its identity; each command is answered once.")]
     verb: Annotated[str, Meta(description="start, promote, pause, resume, abort or rollback.")]
     result: Annotated[Literal["Accepted", "Rejected"], Meta(description="Whether it was carried out.")]
     by: Annotated[str, Meta(description="Who sent it.")] = ""
-    reason: Annotated[str, Meta(description="Why it was rejected, for programs.")] = ""
-    message: Annotated[str, Meta(description="Why it was rejected, for people.")] = ""
+    reason: Annotated[str, Meta(description="Why it was rejected, machine-readable.")] = ""
+    message: Annotated[str, Meta(description="Why it was rejected, human-readable.")] = ""
 
 
-class RunStatus(_Struct, frozen=True):
+class RunStatus(_StatusStruct, frozen=True):
     """A run: one version on its way to take the place of another."""
 
     number: Annotated[int, Meta(description="Runs of a rollout are counted from 1.")]
@@ -72,7 +72,7 @@ class RunStatus(_Struct, frozen=True):
     step: Annotated[int, Meta(description="Index of the step; the number of steps once it is past the last one.")] = 0
     steps: Annotated[int, Meta(description="How many steps there are.")] = 0
     weight: Annotated[int, Meta(description="Percentage of the requests that the canary is to have.")] = 0
-    measured: Annotated[float | None, Meta(description="Percentage that it had in the last tick.")] = None
+    measured: Annotated[float | None, Meta(description="Percentage that it had in the last sample.")] = None
     deadline: Annotated[str, Meta(description="When the analysis is over at the latest.")] = ""
     min_pods: Annotated[
         list[int], Meta(description="Pods of transformer and predictor that stable keeps until the end.")
@@ -81,8 +81,8 @@ class RunStatus(_Struct, frozen=True):
     immediate_rollback: Annotated[
         bool, Meta(description="Whether weights go back before stable has its pods back.")
     ] = False
-    reason: Annotated[str, Meta(description="Why the state is what it is, for programs.")] = ""
-    message: Annotated[str, Meta(description="Why the state is what it is, for people.")] = ""
+    reason: Annotated[str, Meta(description="Why the state is what it is, machine-readable.")] = ""
+    message: Annotated[str, Meta(description="Why the state is what it is, human-readable.")] = ""
     by: Annotated[str, Meta(description="Who wanted it; empty for the controller itself.")] = ""
     started_by: Annotated[str, Meta(description="Who started it; empty where the spec did.")] = ""
     start_comment: Annotated[str, Meta(description="Why it was started, in the words of that person.")] = ""
@@ -94,12 +94,12 @@ class RunStatus(_Struct, frozen=True):
     verdict: Annotated[str, Meta(description="What the metrics say together.")] = ""
 
 
-class MetricStatus(_Struct, frozen=True):
+class MetricStatus(_StatusStruct, frozen=True):
     """What one metric says."""
 
     name: Annotated[str, Meta(description="Name of the metric.")]
     verdict: Annotated[str, Meta(description="pass, fail, inconclusive, no-data or provider-error.")]
-    reason: Annotated[str, Meta(description="Why it says nothing, or less than it could, for programs.")] = ""
+    reason: Annotated[str, Meta(description="Why it says nothing, or less than it could, machine-readable.")] = ""
     summary: Annotated[str, Meta(description="Rates, their ratio with its interval, and numbers of requests.")] = ""
     value: Annotated[
         float | None,
@@ -112,7 +112,7 @@ class MetricStatus(_Struct, frozen=True):
     ] = None
 
 
-class PastRun(_Struct, frozen=True):
+class PastRun(_StatusStruct, frozen=True):
     """A run that has ended."""
 
     number: Annotated[int, Meta(description="Its number.")]
@@ -122,22 +122,22 @@ class PastRun(_Struct, frozen=True):
     version: Annotated[str, Meta(description="Version of the canary's bundle.")] = ""
     started: Annotated[str, Meta(description="When it began.")] = ""
     ended: Annotated[str, Meta(description="When it ended.")] = ""
-    reason: Annotated[str, Meta(description="Why it ended so, for programs.")] = ""
-    message: Annotated[str, Meta(description="Why it ended so, for people.")] = ""
+    reason: Annotated[str, Meta(description="Why it ended so, machine-readable.")] = ""
+    message: Annotated[str, Meta(description="Why it ended so, human-readable.")] = ""
     by: Annotated[str, Meta(description="Who wanted it; empty for the controller itself.")] = ""
     started_by: Annotated[str, Meta(description="Who started it; empty where the spec did.")] = ""
     start_comment: Annotated[str, Meta(description="Why it was started, in the words of that person.")] = ""
 
 
-class RolloutStatus(_Struct, frozen=True):
+class RolloutStatus(_StatusStruct, frozen=True):
     """Status of an InferenceRollout."""
 
     observed_generation: Annotated[int, Meta(description="Generation of the spec that this status is about.")] = 0
     ready: Annotated[str, Meta(description="Ready variants of all.")] = ""
     weights: Annotated[str, Meta(description="Weights as the route has them.")] = ""
     url: Annotated[str, Meta(description="Where clients reach the model.")] = ""
-    reason: Annotated[str, Meta(description="Why the rollout waits or cannot go on, for programs.")] = ""
-    message: Annotated[str, Meta(description="What the rollout waits for, or why it cannot go on, for people.")] = ""
+    reason: Annotated[str, Meta(description="Why the rollout waits or cannot go on, machine-readable.")] = ""
+    message: Annotated[str, Meta(description="What the rollout waits for, or why it cannot go on, human-readable.")] = ""
     variants: Annotated[
         list[VariantStatus],
         Meta(description="The wanted revisions, then earlier ones that still serve or are kept for a while."),

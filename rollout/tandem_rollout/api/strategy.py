@@ -8,7 +8,7 @@ from msgspec import Meta, field
 
 from tandem_rollout.api.fields import HEADER, HOSTNAME, Duration, Name, Struct
 
-MOST_STEPS: Final = 20
+MAX_STEPS: Final = 20
 """Most steps of a canary."""
 
 
@@ -60,7 +60,7 @@ class Canary(Struct, frozen=True):
 
     steps: Annotated[
         list[Step],
-        Meta(min_length=1, max_length=MOST_STEPS, description="Weights, rising. After the last one comes promotion."),
+        Meta(min_length=1, max_length=MAX_STEPS, description="Weights, rising. After the last one comes promotion."),
     ] = field(default_factory=lambda: [Step(weight=10)])
     bake: Annotated[
         Duration,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-_LONGEST: Final = 400
+_MAX_LENGTH: Final = 400
 
 CONTROLS: Final[frozenset[int]] = frozenset(
     {*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
@@ -21,7 +21,7 @@ def printable(text: str) -> str:
     return text if text.isprintable() else text.translate(_SHOWN)
 
 
-def one_line(text: str, longest: int = _LONGEST) -> str:
+def one_line(text: str, longest: int = _MAX_LENGTH) -> str:
     """A text in one line, which a terminal only shows, cut where it has more characters."""
     flat = printable(" ".join(text.split()))
     return flat if len(flat) <= longest else flat[: longest - 1] + "…"

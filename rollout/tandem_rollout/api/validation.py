@@ -27,7 +27,7 @@ def check(spec: RolloutSpec) -> None:
     Raises:
         InvalidSpecError: naming the field and the rule.
     """
-    place = _spec_place()
+    place = _spec_node()
     if place is not None:
         for path, message in _violations(_value(spec), place, "spec"):
             raise InvalidSpecError(f"{path}: {message}")
@@ -46,34 +46,34 @@ class _Validation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _SchemaNode:
     """A part of the schema with what is to be checked there and below."""
 
     validations: tuple[_Validation, ...]
     keys: tuple[str, ...]
-    properties: Mapping[str, _Place]
-    items: _Place | None
+    properties: Mapping[str, _SchemaNode]
+    items: _SchemaNode | None
 
 
 @functools.cache
-def _spec_place() -> _Place | None:
-    return _place(spec_schema())
+def _spec_node() -> _SchemaNode | None:
+    return _schema_node(spec_schema())
 
 
-def _place(schema: Schema) -> _Place | None:
+def _schema_node(schema: Schema) -> _SchemaNode | None:
     """The part of a schema that has rules; None where there are none."""
     validations = tuple(
         _Validation(own["rule"], own["message"], own.get("fieldPath", ""))
         for own in schema.get("x-kubernetes-validations", ())
     )
     keys = tuple(schema.get("x-kubernetes-list-map-keys", ()))
-    places = {name: _place(own) for name, own in schema.get("properties", {}).items()}
+    places = {name: _schema_node(own) for name, own in schema.get("properties", {}).items()}
     properties = {name: place for name, place in places.items() if place is not None}
-    items = _place(schema["items"]) if "items" in schema else None
-    return _Place(validations, keys, properties, items) if validations or keys or properties or items else None
+    items = _schema_node(schema["items"]) if "items" in schema else None
+    return _SchemaNode(validations, keys, properties, items) if validations or keys or properties or items else None
 
 
-def _violations(value: Any, place: _Place, path: str) -> Iterator[tuple[str, str]]:
+def _violations(value: Any, place: _SchemaNode, path: str) -> Iterator[tuple[str, str]]:
     """Broken rules, each with the path of the field that is at fault."""
     if place.validations:
         activation = _environment().Activation({"self": value})

@@ -13,13 +13,13 @@ from tandem_rollout.api.spec import Rollout
 from tandem_rollout.controller.interface import Cluster
 from tandem_rollout.controller.records import Records
 from tandem_rollout.runner.analyst import Analyst
-from tandem_rollout.sources import Arms, Source
+from tandem_rollout.sources import Arms, MetricSource
 from tandem_rollout.sources.open import RejectedSource
 
 _READS: Final = 4
 """Reads at a time: as many as the workers of one namespace."""
 
-Open = Callable[[Analysis, str], Source]
+Open = Callable[[Analysis, str], MetricSource]
 """Opens the source that an analysis asks for; the second argument is the installation's Prometheus."""
 
 
@@ -32,7 +32,7 @@ _NOT_ALLOWED: Final = RejectedSource(
 )
 
 
-class _InTurn:
+class _LimitedSource:
     """A source that is read by few at a time: what it answers is in memory until it is summed up.
 
     Args:
@@ -40,7 +40,7 @@ class _InTurn:
         turns: How many reads of all sources there may be.
     """
 
-    def __init__(self, source: Source, turns: asyncio.Semaphore) -> None:
+    def __init__(self, source: MetricSource, turns: asyncio.Semaphore) -> None:
         self._source = source
         self._turns = turns
 
@@ -72,16 +72,16 @@ class Sources:
         self._prometheus = prometheus
         self._open = opened
         self._allows = allows
-        self._sources: dict[tuple[str, str], Source] = {}
+        self._sources: dict[tuple[str, str], MetricSource] = {}
         self._turns = asyncio.Semaphore(_READS)
 
-    def of(self, analysis: Analysis) -> Source:
+    def of(self, analysis: Analysis) -> MetricSource:
         """The source that an analysis asks for; one that says why it is silent where the address is not allowed."""
         if analysis.source == "prometheus" and analysis.prometheus and not self._allows(analysis.prometheus):
             return _NOT_ALLOWED
         key = analysis.source, analysis.prometheus
         if key not in self._sources:
-            self._sources[key] = _InTurn(self._open(analysis, self._prometheus), self._turns)
+            self._sources[key] = _LimitedSource(self._open(analysis, self._prometheus), self._turns)
         return self._sources[key]
 
     async def close(self) -> None:
@@ -91,7 +91,7 @@ class Sources:
             await source.close()
 
 
-class Seat:
+class AnalystSlot:
     """The place of the analyst of one rollout.
 
     Args:
@@ -100,9 +100,9 @@ class Seat:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._taken: tuple[Source, Analyst] | None = None
+        self._taken: tuple[MetricSource, Analyst] | None = None
 
-    def analyst(self, rollout: Rollout, source: Source, owner: dict[str, Any]) -> Analyst:
+    def analyst(self, rollout: Rollout, source: MetricSource, owner: dict[str, Any]) -> Analyst:
         """The analyst; another one where the source is another one, who goes on from the same records."""
         if self._taken is None or self._taken[0] is not source:
             self._taken = source, Analyst(source, Records(self._cluster, rollout, owner))

@@ -219,7 +219,7 @@ class ApiServer:
             WriteError: if this process is not the leader any more.
         """
         if not self._leads():
-            raise WriteError("this controller is not the leader any more", refused=False)
+            raise WriteError("this controller is not the leader any more", rejected=False)
 
 
 async def _delete_exactly(client: AsyncClient, kind: Any, namespace: str, name: str, uid: str) -> None:
@@ -238,8 +238,8 @@ def write_error(what: str, error: httpx2.HTTPError) -> WriteError:
         error: Its answer, or why there is none.
     """
     code = _code(error)
-    refused = code is not None and 400 <= code < 500 and code not in _TEMPORARY
-    return WriteError(f"{what}: {_words(error)}", refused=refused, after=_retry_after(error))
+    rejected = code is not None and 400 <= code < 500 and code not in _TEMPORARY
+    return WriteError(f"{what}: {_words(error)}", rejected=rejected, after=_retry_after(error))
 
 
 def _code(error: httpx2.HTTPError) -> int | None:

@@ -12,22 +12,22 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.controller.interface import Cluster, WriteError
-from tandem_rollout.controller.inventory import LONGEST_S, Mark, mark
+from tandem_rollout.controller.inventory import MAX_AGE_S, Mark, mark
 from tandem_rollout.render import Object
 
 RESYNC_S: Final = 600.0
 """What somebody has done to an object that is not watched is undone after so long at the latest."""
 
-_PERIOD_S: Final = RESYNC_S - LONGEST_S
+_PERIOD_S: Final = RESYNC_S - MAX_AGE_S
 """When to see again whether all is as it was applied."""
 
 _SPREAD: Final = 0.9
 """The first time comes after a tenth of that at the earliest."""
 
 RETRY_S: Final = 1.0
-LONGEST_RETRY_S: Final = 30.0
+MAX_RETRY_S: Final = 30.0
 
-_MOST_DOUBLINGS: Final = 16
+_MAX_DOUBLINGS: Final = 16
 
 _NAME: Final = "name"
 
@@ -55,7 +55,7 @@ class _Failed:
 
 def backoff(times: int) -> float:
     """Seconds to wait after so many failures in a row."""
-    return min(RETRY_S * 2.0 ** min(times - 1, _MOST_DOUBLINGS), LONGEST_RETRY_S)
+    return min(RETRY_S * 2.0 ** min(times - 1, _MAX_DOUBLINGS), MAX_RETRY_S)
 
 
 class Applied:

@@ -22,13 +22,13 @@ Key = tuple[str, str]
 """Namespace and name."""
 
 _RETRY_S: Final = 1.0
-_LONGEST_RETRY_S: Final = 30.0
+_MAX_RETRY_S: Final = 30.0
 _WATCH_S: Final = 300
 _SILENCE_S: Final = 330.0
 """The API server ends a watch before that; a connection that is silent for longer may be dead."""
 
 _GONE: Final = 410
-MOST_BYTES: Final = 48 << 20
+MAX_BYTES: Final = 48 << 20
 """Of all objects of one kind, as :func:`weight` has it."""
 
 _AT_ONCE: Final = 5
@@ -124,7 +124,7 @@ class Cache:
         namespace: str | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         silence: float = _SILENCE_S,
-        most: int = MOST_BYTES,
+        most: int = MAX_BYTES,
         turn: asyncio.Lock | None = None,
     ) -> None:
         self._client = client
@@ -173,7 +173,7 @@ class Cache:
                 # 410 is the API server's word for a watch that is too far behind: nothing is wrong
                 if not _is_gone(error):
                     logger.warning("watching %s: %s", self._kind.__name__, str(error).partition("\n")[0])
-                await self._sleep(min(_RETRY_S * 2.0 ** min(failures, 5), _LONGEST_RETRY_S))
+                await self._sleep(min(_RETRY_S * 2.0 ** min(failures, 5), _MAX_RETRY_S))
                 failures += 1
 
     async def _list(self) -> str:

@@ -16,10 +16,10 @@ from tandem_rollout.controller import kinds
 from tandem_rollout.controller.api_server import ApiServer, write_error
 from tandem_rollout.controller.cache import Cache
 from tandem_rollout.controller.host_claims import HostIndex
-from tandem_rollout.controller.interface import Refutation
+from tandem_rollout.controller.interface import VerificationFailure
 from tandem_rollout.controller.inventory import Inventory, Mark
-from tandem_rollout.controller.observation import Proof
-from tandem_rollout.render.hosts import Claim, claim
+from tandem_rollout.controller.observation import Verification
+from tandem_rollout.render.hosts import HostClaim, claim_hosts
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import MANAGED_BY, ROLLOUT_LABEL, Revision
 
@@ -30,10 +30,10 @@ _STATISTICS_PORT: Final = 19001
 """Envoy Gateway's own choices."""
 
 
-class Asks(Protocol):
+class Verifier(Protocol):
     """Who asks transformers for their proof."""
 
-    async def prove(self, revision: Revision) -> Proof | Refutation:
+    async def verify(self, revision: Revision) -> Verification | VerificationFailure:
         """Ask a revision for its proof."""
         ...
 
@@ -43,7 +43,7 @@ class LiveCluster(ApiServer):
 
     Args:
         client: Of the API server.
-        prober: Asks for proofs.
+        verifier: Asks for proofs.
         changed: Is told the namespace and name of a rollout about which something has changed.
         namespace: Only this one; None for all.
         domain: Domain of default hosts.
@@ -56,7 +56,7 @@ class LiveCluster(ApiServer):
     def __init__(
         self,
         client: AsyncClient,
-        prober: Asks,
+        verifier: Verifier,
         changed: Callable[[str, str], None],
         *,
         namespace: str | None = None,
@@ -67,7 +67,7 @@ class LiveCluster(ApiServer):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         super().__init__(client, leads, clock)
-        self._prober = prober
+        self._verifier = verifier
         self._gateway_namespace = gateway_namespace
         self._domain = domain
         self._hosts = HostIndex()
@@ -75,7 +75,7 @@ class LiveCluster(ApiServer):
         def own(plain: dict[str, Any]) -> None:
             key = plain["metadata"]["namespace"], plain["metadata"]["name"]
             manifest = self.rollouts.get(*key)
-            touched = self._hosts.drop(key) if manifest is None else self._hosts.put(claim(manifest, domain))
+            touched = self._hosts.drop(key) if manifest is None else self._hosts.put(claim_hosts(manifest, domain))
             for rival in (key, *touched):
                 changed(*rival)
 
@@ -115,14 +115,14 @@ class LiveCluster(ApiServer):
         """HTTPRoutes of a rollout."""
         return self._routes.labelled(namespace, rollout)
 
-    def claims(self, namespace: str, name: str) -> tuple[Claim, list[Claim]]:
+    def claims(self, namespace: str, name: str) -> tuple[HostClaim, list[HostClaim]]:
         """The hosts of a rollout, and those of the others that claim one of them."""
         own = self._claim(namespace, name)
         return own, [self._claim(*key) for key in self._hosts.rivals(own)]
 
-    def _claim(self, namespace: str, name: str) -> Claim:
+    def _claim(self, namespace: str, name: str) -> HostClaim:
         manifest = self.rollouts.get(namespace, name) or {"metadata": {"namespace": namespace, "name": name}}
-        return claim(manifest, self._domain, self.routes(namespace, name))
+        return claim_hosts(manifest, self._domain, self.routes(namespace, name))
 
     async def same(self, kind: str, namespace: str, name: str, mark: Mark | None, since: float) -> bool:
         """Whether an object that is not watched is as it was; False where that is not known."""
@@ -132,7 +132,7 @@ class LiveCluster(ApiServer):
     async def proxies(self, gateway: GatewayRef) -> tuple[tuple[str, str], ...]:
         """Addresses of the statistics of a gateway's proxies, by the name of the pod; none where they are not found.
 
-        Labels alone prove nothing: whoever may make pods somewhere can give them any.
+        Labels alone prove nothing: WHOEVER may make pods somewhere can give them any.
         """
         labels: dict[str, Any] = {f"{_OWNING}-name": gateway.name, f"{_OWNING}-namespace": gateway.namespace}
         try:
@@ -146,9 +146,9 @@ class LiveCluster(ApiServer):
             if (address := (pod.get("status") or {}).get("podIP"))
         )
 
-    async def prove(self, revision: Revision) -> Proof | Refutation:
+    async def verify(self, revision: Revision) -> Verification | VerificationFailure:
         """Ask a revision for its proof."""
-        return await self._prober.prove(revision)
+        return await self._verifier.verify(revision)
 
     def now(self) -> float:
         """Seconds since the epoch."""

@@ -15,7 +15,7 @@ from tandem_rollout.controller.revision_spec import freeze
 from tandem_rollout.controller.routing import apply_route
 from tandem_rollout.controller.snapshot import Snapshot
 from tandem_rollout.render import Object, render_revision
-from tandem_rollout.render.pin import pin, pinned
+from tandem_rollout.render.pin import pin_bundle, pinned_digest
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.render.scaling import build_scaled_objects
 
@@ -34,7 +34,7 @@ async def converge(edges: Edges, snapshot: Snapshot, decision: Decision) -> dict
     errors: dict[str, WriteError] = {}
     for revision in decision.revisions:
         try:
-            await _apply_revision(edges, snapshot, revision, decision.plan.floors.get(revision.name, (0, 0)))
+            await _apply_revision(edges, snapshot, revision, decision.plan.min_pods.get(revision.name, (0, 0)))
         except WriteError as error:
             errors[revision.name] = error
     rollout = snapshot.rollout
@@ -74,13 +74,13 @@ async def restore_stable(edges: Edges, snapshot: Snapshot, decision: Decision) -
     return run is None or run.ended
 
 
-async def _apply_revision(edges: Edges, snapshot: Snapshot, revision: Revision, floors: tuple[int, int]) -> None:
+async def _apply_revision(edges: Edges, snapshot: Snapshot, revision: Revision, min_pods: tuple[int, int]) -> None:
     """Apply what a variant consists of; the first error is raised when all has been tried."""
     rollout, applied = snapshot.rollout, edges.memory.applied
     if revision not in snapshot.specified:
-        await _scale_earlier(edges, snapshot, revision, floors)
+        await _scale_earlier(edges, snapshot, revision, min_pods)
         return
-    rendered_objects = render_revision(revision, edges.platform, floors=floors)
+    rendered_objects = render_revision(revision, edges.platform, min_pods=min_pods)
     (service,) = (rendered for rendered in rendered_objects if rendered["kind"] == "InferenceService")
     service["metadata"]["ownerReferences"] = [owner_reference(API_VERSION, KIND, rollout.name, rollout.uid)]
     live = snapshot.services.get(revision.name)
@@ -104,21 +104,21 @@ async def _apply_revision(edges: Edges, snapshot: Snapshot, revision: Revision, 
 
 def _pin(snapshot: Snapshot, revision: Revision, service: Object, live: Mapping[str, Any] | None) -> None:
     """Pin an InferenceService to the digest that its pods had when they were verified first."""
-    before = pinned(live)
+    before = pinned_digest(live)
     if revision.variant.bundle.digest or (live is not None and before is None):
         return  # by its spec; or its pods serve already, and would start again
     if live is None and revision.rollout.spec.predictor.gpu:
         return  # a second pod might find no GPU to start on
-    proof = snapshot.proofs.get(revision.name)
-    pin(service, before or (proof.digest if proof else ""))
+    verification = snapshot.verifications.get(revision.name)
+    pin_bundle(service, before or (verification.digest if verification else ""))
 
 
-async def _scale_earlier(edges: Edges, snapshot: Snapshot, revision: Revision, floors: tuple[int, int]) -> None:
+async def _scale_earlier(edges: Edges, snapshot: Snapshot, revision: Revision, min_pods: tuple[int, int]) -> None:
     """A revision of an earlier spec stays what it is; only how many pods it has is still to be said."""
     live = snapshot.services.get(revision.name)
     if live is None:
         return
     owner = owner_reference(live["apiVersion"], "InferenceService", revision.name, live["metadata"]["uid"])
-    for scaled in build_scaled_objects(revision, edges.platform, floors):
+    for scaled in build_scaled_objects(revision, edges.platform, min_pods):
         scaled["metadata"]["ownerReferences"] = [owner]
         await edges.memory.applied.apply(scaled)

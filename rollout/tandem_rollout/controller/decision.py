@@ -10,10 +10,10 @@ from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.status import PastRun
 from tandem_rollout.controller import objects, run_inputs
 from tandem_rollout.controller.snapshot import Snapshot
-from tandem_rollout.controller.weights import Plan, plan_run, plan_weights
+from tandem_rollout.controller.weights import WeightPlan, plan_run, plan_weights
 from tandem_rollout.engine.due import compute_due
 from tandem_rollout.engine.run import Run
-from tandem_rollout.engine.serialization import read
+from tandem_rollout.engine.serialization import from_status
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.runner.analyst import Judgement
 from tandem_rollout.runner.driver import RunTransition, Sampled, move
@@ -52,7 +52,7 @@ class Decision:
         leaving: What has lost its weight and is still in the route, and since when.
     """
 
-    plan: Plan
+    plan: WeightPlan
     revisions: Sequence[Revision]
     history: list[PastRun]
     steps: Sequence[RecordedTransition] = ()
@@ -79,7 +79,7 @@ def decide(snapshot: Snapshot) -> Decision:
 def _decide_as_written(snapshot: Snapshot) -> Decision:
     """Weights as the spec has them, where nothing is decided; a run that was on its way ends."""
     rollout, previous = snapshot.rollout, snapshot.previous
-    ended = run_inputs.given_up(read(previous.run), rollout, snapshot.specified, snapshot.whole_now)
+    ended = run_inputs.given_up(from_status(previous.run), rollout, snapshot.specified, snapshot.whole_now)
     return Decision(
         plan=plan_weights(rollout, snapshot.specified, snapshot.observed, snapshot.now),
         revisions=snapshot.specified,
@@ -138,7 +138,7 @@ def _history(snapshot: Snapshot, run: Run | None, past: Sequence[PastRun]) -> li
     return history(past, run, version, limit=snapshot.rollout.spec.history_limit)
 
 
-def _arriving(snapshot: Snapshot, plan: Plan) -> dict[str, float]:
+def _arriving(snapshot: Snapshot, plan: WeightPlan) -> dict[str, float]:
     """What is to get its first weight, and since when; until the gateway has heard of it others keep all there is.
 
     Nothing where no other could answer.
@@ -151,7 +151,7 @@ def _arriving(snapshot: Snapshot, plan: Plan) -> dict[str, float]:
     return since if waits and any(revision.weight and revision.running for revision in snapshot.observed) else {}
 
 
-def _as_routed(plan: Plan, arriving: Mapping[str, float], weights: dict[str, int]) -> Plan:
+def _as_routed(plan: WeightPlan, arriving: Mapping[str, float], weights: dict[str, int]) -> WeightPlan:
     """The same plan, with the weights that the route has."""
     return replace(
         plan,
@@ -163,7 +163,7 @@ def _as_routed(plan: Plan, arriving: Mapping[str, float], weights: dict[str, int
     )
 
 
-def _leaving(snapshot: Snapshot, plan: Plan) -> dict[str, float]:
+def _leaving(snapshot: Snapshot, plan: WeightPlan) -> dict[str, float]:
     """What has just lost its weight and runs, and since when; it stays in the route for a moment."""
     leaving = objects.leaving(snapshot.route)
     candidates = [

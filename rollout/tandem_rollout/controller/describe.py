@@ -21,16 +21,16 @@ from tandem_rollout.controller.observation import Observed
 from tandem_rollout.controller.resources import HTTPRoute
 from tandem_rollout.controller.run_inputs import candidate
 from tandem_rollout.controller.snapshot import Snapshot
-from tandem_rollout.controller.weights import Plan
-from tandem_rollout.engine.decide import tried
+from tandem_rollout.controller.weights import WeightPlan
+from tandem_rollout.engine.decide import was_tried
 from tandem_rollout.engine.run import RETURNS, Run
 from tandem_rollout.engine.schedule import Schedule, plan_hash
-from tandem_rollout.engine.serialization import write
+from tandem_rollout.engine.serialization import to_status
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.runner.analyst import Judgement
 from tandem_rollout.runner.progress import TRIED, describe_progress, history, metric_status
 
-_PROVEN: Final = Cause("Proven", "")
+_PROVEN: Final = Cause("Verified", "")
 _SERVES: Final = Cause("SuccessorNotReady", "serves until its successor is ready")
 _KEPT: Final = Cause("Retained", "")
 _GONE: Final = Cause("NoReadyPods", "has no ready pods: it cannot be rolled back to")
@@ -48,7 +48,7 @@ def build_status(snapshot: Snapshot, decision: Decision, errors: Mapping[str, Wr
     """
     rollout, previous, hosts, now = snapshot.rollout, snapshot.previous, snapshot.hosts, snapshot.now
     revisions, observed, route = decision.revisions, snapshot.observed, snapshot.route
-    url = f"http://{hosts.left[0]}" if hosts.left else ""
+    url = f"http://{hosts.reachable[0]}" if hosts.reachable else ""
     status = describe(rollout, revisions, observed, decision.plan, errors, route, url, previous, now)
     status = describe_hosts(status, previous, rollout, hosts, now)
     status = msgspec.structs.replace(status, history=decision.history)
@@ -62,7 +62,7 @@ def describe(
     rollout: Rollout,
     revisions: Sequence[Revision],
     observed: Sequence[Observed],
-    plan: Plan,
+    plan: WeightPlan,
     errors: Mapping[str, WriteError],
     route: HTTPRoute | None,
     url: str,
@@ -155,8 +155,8 @@ def describe_run(
     return msgspec.structs.replace(
         status,
         progress=describe_progress(run, schedule),
-        run=write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
-        metrics=[metric_status(line) for line in judgement.lines] if judgement.lines else metrics,
+        run=to_status(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
+        metrics=[metric_status(line) for line in judgement.results] if judgement.results else metrics,
         history=history(before.history, run, status.version_of(run.canary), limit=rollout.spec.history_limit),
         conditions=[*status.conditions, moves],
     )
@@ -165,7 +165,7 @@ def describe_run(
 def _asked_for(rollout: Rollout, run: Run) -> bool:
     """Whether the spec asks for what a run was about."""
     revisions = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
-    return tried(run, candidate(rollout, revisions).name, plan_hash(rollout.spec, run.canary))
+    return was_tried(run, candidate(rollout, revisions).name, plan_hash(rollout.spec, run.canary))
 
 
 def describe_hosts(
@@ -221,7 +221,7 @@ def _weights(routed: Mapping[str, int], variants: Mapping[str, str], run: RunSta
 def _variants(
     revisions: Sequence[Revision],
     observed: Sequence[Observed],
-    plan: Plan,
+    plan: WeightPlan,
     errors: Mapping[str, WriteError],
     before: RolloutStatus,
     now: float,
@@ -244,23 +244,23 @@ def _variants(
 
 
 def _phase(
-    revision: Revision, observed: Observed, plan: Plan, error: WriteError | None, exists: bool
+    revision: Revision, observed: Observed, plan: WeightPlan, error: WriteError | None, exists: bool
 ) -> tuple[Phase, Cause]:
     """How far a wanted revision is, and what it waits for or why it is refused."""
-    if observed.name in plan.refused:
-        return "Rejected", plan.refused[observed.name]
+    if observed.name in plan.rejected:
+        return "Rejected", plan.rejected[observed.name]
     if observed.name in plan.waits:
         return "Pending", plan.waits[observed.name]
     if observed.phase == "Ready":
         return "Ready", error.cause if error is not None else _PROVEN
     if error is not None:
-        return ("Rejected" if error.refused or observed.fatal else "Pending"), error.cause
+        return ("Rejected" if error.rejected or observed.fatal else "Pending"), error.cause
     waits = objects.waits_for(revision, observed.transformers, observed.predictors, exists)
     return ("Rejected" if observed.fatal else "Pending"), observed.problem or waits
 
 
 def _variant_status(
-    revision: Observed, phase: Phase, cause: Cause, plan: Plan, earlier: Mapping[str, VariantStatus], now: float
+    revision: Observed, phase: Phase, cause: Cause, plan: WeightPlan, earlier: Mapping[str, VariantStatus], now: float
 ) -> VariantStatus:
     old = earlier.get(revision.name)
     return VariantStatus(
@@ -268,8 +268,8 @@ def _variant_status(
         inference_service=revision.name,
         phase=phase,
         weight=plan.weights.get(revision.name, 0),
-        version=revision.proof.version if revision.proof else (old.version if old else ""),
-        digest=revision.proof.digest if revision.proof else (old.digest if old else ""),
+        version=revision.verification.version if revision.verification else (old.version if old else ""),
+        digest=revision.verification.digest if revision.verification else (old.digest if old else ""),
         reason=cause.reason,
         message=cause.message,
         since=old.since if old and old.phase == phase else stamp(now),
@@ -289,8 +289,8 @@ def _reason(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError])
     """Why a rollout is not complete."""
     if any(isinstance(error, NameConflictError) for error in errors.values()):
         return "NameConflict"
-    return "Rejected" if _any_refused(variants, errors) else "Waiting"
+    return "Rejected" if _any_rejected(variants, errors) else "Waiting"
 
 
-def _any_refused(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> bool:
-    return any(error.refused for error in errors.values()) or any(variant.phase == "Rejected" for variant in variants)
+def _any_rejected(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> bool:
+    return any(error.rejected for error in errors.values()) or any(variant.phase == "Rejected" for variant in variants)

@@ -1,6 +1,6 @@
 """Leader election: of several controllers, the one that holds a Lease acts.
 
-The rules are those of Kubernetes' own controllers. A holder renews its lease; whoever waits takes the lease when it has
+The rules are those of Kubernetes' own controllers. A holder renews its lease; WHOEVER waits takes the lease when it has
 not changed for as long as the holder promised. The API server takes a write only if the lease is still the one that the
 writer has read, so that of two who want it one gets it.
 

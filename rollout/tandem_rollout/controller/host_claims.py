@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.spec import Rollout
-from tandem_rollout.render.hosts import Claim, contests, covering, permitted
+from tandem_rollout.render.hosts import HostClaim, covering, find_contests, permitted
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.route import hostnames
 
@@ -20,19 +20,19 @@ class Hosts:
     """What is to be said about the hosts of a rollout.
 
     Attributes:
-        left: Hosts at which its clients reach it.
+        reachable: Hosts at which its clients reach it.
         withheld: Hosts at which it gets no route.
         conflict: Which hosts others claim, too; None where there is none.
         forbidden: Which hosts the installation does not allow; None where there is none.
     """
 
-    left: tuple[str, ...]
+    reachable: tuple[str, ...]
     withheld: frozenset[str] = frozenset()
     conflict: Cause | None = None
     forbidden: Cause | None = None
 
 
-def settle(rollout: Rollout, platform: Platform, own: Claim, rivals: Iterable[Claim]) -> Hosts:
+def settle(rollout: Rollout, platform: Platform, own: HostClaim, rivals: Iterable[HostClaim]) -> Hosts:
     """Which hosts a rollout has.
 
     Args:
@@ -43,20 +43,20 @@ def settle(rollout: Rollout, platform: Platform, own: Claim, rivals: Iterable[Cl
     """
     domains = platform.domains
 
-    def allowed(claim: Claim) -> Claim:
+    def allowed(claim: HostClaim) -> HostClaim:
         hosts = (host for host in claim.hosts if permitted(host, claim.namespace, platform.domain, domains))
         return replace(claim, hosts=tuple(hosts))
 
     ours = allowed(own)
     forbidden = [host for host in own.hosts if host not in ours.hosts]
     # nobody keeps others from a host by claiming what it may not have
-    contested = contests(ours, map(allowed, rivals))
+    contested = find_contests(ours, map(allowed, rivals))
     not_allowed = [
         f"{host} is not below a domain that the installation allows namespace {rollout.namespace}" for host in forbidden
     ]
     withheld = frozenset(forbidden) | {contest.host for contest in contested if contest.lost}
     return Hosts(
-        left=tuple(host for host in hostnames(rollout, platform) if host not in withheld),
+        reachable=tuple(host for host in hostnames(rollout, platform) if host not in withheld),
         withheld=withheld,
         conflict=Cause("HostnameConflict", "; ".join(map(str, contested))) if contested else None,
         forbidden=Cause("HostnameNotAllowed", "; ".join(not_allowed)) if not_allowed else None,
@@ -67,11 +67,11 @@ class HostIndex:
     """Who claims which host."""
 
     def __init__(self) -> None:
-        self._claims: dict[Key, Claim] = {}
+        self._claims: dict[Key, HostClaim] = {}
         self._exact: defaultdict[str, set[Key]] = defaultdict(set)
         self._below: defaultdict[str, set[Key]] = defaultdict(set)
 
-    def put(self, claim: Claim) -> set[Key]:
+    def put(self, claim: HostClaim) -> set[Key]:
         """Take what a rollout claims now; returns the others whose hosts its hosts, now or before, overlap."""
         key = claim.namespace, claim.name
         earlier = self._claims.get(key)
@@ -96,7 +96,7 @@ class HostIndex:
                 _discard(self._below, wildcard, key)
         return self.rivals(claim)
 
-    def rivals(self, claim: Claim) -> set[Key]:
+    def rivals(self, claim: HostClaim) -> set[Key]:
         """The other rollouts with a host that overlaps one of these."""
         keys: set[Key] = set()
         for host in claim.hosts:

@@ -10,9 +10,9 @@ from tandem_rollout import GROUP
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.spec import GatewayRef
 from tandem_rollout.controller.inventory import Mark
-from tandem_rollout.controller.observation import Proof
+from tandem_rollout.controller.observation import Verification
 from tandem_rollout.render import Object
-from tandem_rollout.render.hosts import Claim
+from tandem_rollout.render.hosts import HostClaim
 from tandem_rollout.render.revision import Revision
 
 FINALIZER: Final = f"{GROUP}/restore-stable"
@@ -20,7 +20,7 @@ FINALIZER: Final = f"{GROUP}/restore-stable"
 
 
 @dataclass(frozen=True, slots=True)
-class Refutation(Cause):
+class VerificationFailure(Cause):
     """No proof, and why.
 
     Attributes:
@@ -35,19 +35,19 @@ class WriteError(Exception):
 
     Args:
         message: Which and why.
-        refused: Whether the write itself is wrong; otherwise the API server could not take it now.
+        rejected: Whether the write itself is wrong; otherwise the API server could not take it now.
         after: Seconds after which the API server wants to be asked again.
     """
 
-    def __init__(self, message: str, *, refused: bool, after: float = 0.0) -> None:
+    def __init__(self, message: str, *, rejected: bool, after: float = 0.0) -> None:
         super().__init__(message)
-        self.refused = refused
+        self.rejected = rejected
         self.after = after
 
     @property
     def cause(self) -> Cause:
         """What a status says of it."""
-        return Cause("WriteRejected" if self.refused else "WriteFailed", str(self))
+        return Cause("WriteRejected" if self.rejected else "WriteFailed", str(self))
 
 
 class NameConflictError(WriteError):
@@ -61,7 +61,7 @@ class NameConflictError(WriteError):
     def __init__(self, kind: str, name: str) -> None:
         super().__init__(
             f"{kind} {name} exists and is not part of this rollout: delete it, or give the rollout another name",
-            refused=True,
+            rejected=True,
         )
 
     @property
@@ -89,7 +89,7 @@ class Cluster(Protocol):
         """HTTPRoutes of a rollout."""
         ...
 
-    def claims(self, namespace: str, name: str) -> tuple[Claim, list[Claim]]:
+    def claims(self, namespace: str, name: str) -> tuple[HostClaim, list[HostClaim]]:
         """The hosts of a rollout, and those of the others that claim one of them."""
         ...
 
@@ -170,7 +170,7 @@ class Cluster(Protocol):
         """Record an event about a rollout."""
         ...
 
-    async def prove(self, revision: Revision) -> Proof | Refutation:
+    async def verify(self, revision: Revision) -> Verification | VerificationFailure:
         """Ask a revision for its proof."""
         ...
 

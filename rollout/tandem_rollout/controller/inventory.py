@@ -12,7 +12,7 @@ import msgspec
 from lightkube import AsyncClient
 
 FRESH_S: Final = 60.0
-LONGEST_S: Final = 2 * FRESH_S
+MAX_AGE_S: Final = 2 * FRESH_S
 """Nothing older than that is relied on."""
 
 Mark = tuple[str, str, bytes]
@@ -25,7 +25,7 @@ _AT_ONCE: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Listing:
     began: float
     # None: the kind cannot be listed
     marks: Mapping[_Key, Mark] | None
@@ -64,8 +64,8 @@ class Inventory:
         self._labels = labels
         self._namespace = namespace or "*"
         self._clock = clock
-        self._look: _Look | None = None
-        self._looking: asyncio.Task[_Look] | None = None
+        self._listing: _Listing | None = None
+        self._task: asyncio.Task[_Listing] | None = None
 
     async def same(self, namespace: str, name: str, mark: Mark | None, since: float) -> bool:
         """Whether an object is as it was.
@@ -80,23 +80,23 @@ class Inventory:
         Returns:
             False also where the kind cannot be listed.
         """
-        look = await self._recent()
-        if look.marks is None:
+        listing = await self._recent()
+        if listing.marks is None:
             return False
-        return look.began <= since or look.marks.get((namespace, name)) == mark
+        return listing.began <= since or listing.marks.get((namespace, name)) == mark
 
-    async def _recent(self) -> _Look:
-        look, now = self._look, self._clock()
-        if look is not None and 0 <= now - look.began < FRESH_S:
-            return look
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._list())
+    async def _recent(self) -> _Listing:
+        listing, now = self._listing, self._clock()
+        if listing is not None and 0 <= now - listing.began < FRESH_S:
+            return listing
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._list())
         # nobody waits for what is only to be fresh for those who come later
-        if look is not None and 0 <= now - look.began < LONGEST_S:
-            return look
-        return await asyncio.shield(self._looking)
+        if listing is not None and 0 <= now - listing.began < MAX_AGE_S:
+            return listing
+        return await asyncio.shield(self._task)
 
-    async def _list(self) -> _Look:
+    async def _list(self) -> _Listing:
         began, marks = self._clock(), {}
         try:
             listed = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=_AT_ONCE)
@@ -104,7 +104,7 @@ class Inventory:
                 plain = resource.to_dict()
                 marks[plain["metadata"]["namespace"], plain["metadata"]["name"]] = mark(plain)
         except (httpx2.HTTPError, msgspec.DecodeError, RecursionError, KeyError):
-            self._look = _Look(began, None)
+            self._listing = _Listing(began, None)
         else:
-            self._look = _Look(began, marks)
-        return self._look
+            self._listing = _Listing(began, marks)
+        return self._listing

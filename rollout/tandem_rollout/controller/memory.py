@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tandem_rollout.controller.analysts import Seat
+from tandem_rollout.controller.analysts import AnalystSlot
 from tandem_rollout.controller.apply import Applied
 from tandem_rollout.controller.interface import Cluster
-from tandem_rollout.controller.proofs import Proofs
 from tandem_rollout.controller.report import Reporter
+from tandem_rollout.controller.verifications import Verifications
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.runner.analyst import Analyst
 
@@ -19,20 +19,20 @@ class Memory:
 
     Attributes:
         applied: Which objects were applied.
-        proofs: Which revisions have proved themselves.
+        verifications: Which revisions have proved themselves.
         reporter: Which status was written.
-        seat: Who looks at its metrics.
+        analyst_slot: Who looks at its metrics.
     """
 
     applied: Applied
-    proofs: Proofs
+    verifications: Verifications
     reporter: Reporter
-    seat: Seat
+    analyst_slot: AnalystSlot
 
     @classmethod
     def of(cls, cluster: Cluster) -> Memory:
         """Nothing is known yet."""
-        return cls(Applied(cluster), Proofs(cluster), Reporter(cluster), Seat(cluster))
+        return cls(Applied(cluster), Verifications(cluster), Reporter(cluster), AnalystSlot(cluster))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ rollout are in order."""
 _NONE: Final[_End] = (0, False)
 
 
-class Metrics:
+class ControllerMetrics:
     """All metrics, in a registry of their own.
 
     Attributes:

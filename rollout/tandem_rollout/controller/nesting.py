@@ -6,7 +6,7 @@ import resource
 import sys
 from typing import Final
 
-DEEPEST: Final = 10_000
+MAX_DEPTH: Final = 10_000
 """Levels of an object that the API server takes: those of Go's encoding/json."""
 
 _CALLS_EACH: Final = 2
@@ -14,7 +14,7 @@ _STACK: Final = 64 << 20
 
 
 def allow_deep_objects() -> None:
-    """Let this process decode, render and encode objects of :data:`DEEPEST` levels. To be called in the main thread.
+    """Let this process decode, render and encode objects of :data:`MAX_DEPTH` levels. To be called in the main thread.
 
     Python counts the calls of decoders in C, too, and gives up at a thousand. The stack of the main thread grows with
     its use, up to a limit that may be raised while it runs.
@@ -22,4 +22,4 @@ def allow_deep_objects() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_STACK)
     most = _STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard)
     resource.setrlimit(resource.RLIMIT_STACK, (most, hard))
-    sys.setrecursionlimit(_CALLS_EACH * DEEPEST + sys.getrecursionlimit())
+    sys.setrecursionlimit(_CALLS_EACH * MAX_DEPTH + sys.getrecursionlimit())

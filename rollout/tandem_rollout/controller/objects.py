@@ -26,7 +26,7 @@ _STUCK: Final[Mapping[str, VariantReason]] = {
 """Reasons that Kubernetes has for a container that cannot start, as a status passes them on."""
 
 _ACCIDENTS: Final = 2
-_LONGEST_LABEL: Final = 63
+_MAX_LABEL_LENGTH: Final = 63
 """Characters of a label of a host name."""
 
 
@@ -131,16 +131,16 @@ def waits_for(revision: Revision, transformers: int, predictors: int, exists: bo
     if missing:
         message = f"waits for a ready {' and a ready '.join(missing)}{_too_long(revision)}"
         return Cause("PodsNotReady", message)
-    return Cause("AwaitingProof", f"waits for its proof: golden rows through {revision.name}")
+    return Cause("AwaitingVerification", f"waits for its proof: golden rows through {revision.name}")
 
 
 def _too_long(revision: Revision) -> str:
     """What keeps KServe from making pods, where its template of domains is the default, and what it tells nobody."""
     host = f"{revision.transformer}-{revision.rollout.namespace}"
-    if len(host) <= _LONGEST_LABEL:
+    if len(host) <= _MAX_LABEL_LENGTH:
         return ""
     return (
-        f"; {host} has {len(host)} characters, and KServe makes no pods above {_LONGEST_LABEL} "
+        f"; {host} has {len(host)} characters, and KServe makes no pods above {_MAX_LABEL_LENGTH} "
         "unless its domainTemplate is set to {{ .Name }}.{{ .Namespace }}.{{ .IngressDomain }}"
     )
 

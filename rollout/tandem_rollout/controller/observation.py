@@ -10,7 +10,7 @@ from tandem_rollout.api.status import Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Verification:
     """What a transformer answers after it has replayed its golden rows through its predictor.
 
     Attributes:
@@ -35,7 +35,7 @@ class Observed:
         predictors: Predictor pods that are ready.
         weight: Weight that the route gives it.
         reached: Whether those reach it who ask for its variant.
-        proof: Its proof; None before it has been given.
+        verification: Its proof; None before it has been given.
         problem: Why it is not ready: what a container, the scheduler or the replay says; None where nothing is wrong.
         fatal: Whether it will not serve as it is: a proof that failed, a container that ends again and again.
         retired_at: When it lost its place in the spec and its weight, in seconds since the epoch; None if it has not.
@@ -47,7 +47,7 @@ class Observed:
     predictors: int = 0
     weight: int = 0
     reached: bool = False
-    proof: Proof | None = None
+    verification: Verification | None = None
     problem: Cause | None = None
     fatal: bool = False
     retired_at: float | None = None
@@ -64,7 +64,7 @@ class Observed:
         What has weight already keeps it until its proof fails: a controller that was started again asks for the proofs
         anew, and must not take the traffic away meanwhile.
         """
-        return self.running and not self.fatal and (self.proof is not None or self.weight > 0)
+        return self.running and not self.fatal and (self.verification is not None or self.weight > 0)
 
     @property
     def phase(self) -> Phase:

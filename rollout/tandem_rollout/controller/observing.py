@@ -18,12 +18,12 @@ from tandem_rollout.controller.observation import Observed
 from tandem_rollout.controller.resources import HTTPRoute, InferenceService, Pod
 from tandem_rollout.controller.revision_spec import freeze
 from tandem_rollout.controller.snapshot import Snapshot, revision_of, variant_of
-from tandem_rollout.controller.weights import verdicts
+from tandem_rollout.controller.weights import judge_contracts
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import build_schedule
-from tandem_rollout.engine.serialization import read
+from tandem_rollout.engine.serialization import from_status
 from tandem_rollout.render.inferenceservice import build_inference_service
-from tandem_rollout.render.pin import pinned, takes
+from tandem_rollout.render.pin import is_pinned_to, pinned_digest
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.runner.driver import Locate, sample
@@ -45,11 +45,15 @@ async def observe(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) -
     """
     snapshot = _read_caches(edges, manifest, rollout)
     observed = await _observe_revisions(edges, snapshot)
-    proofs = {name: proof for name in snapshot.services if (proof := edges.memory.proofs.get(name)) is not None}
-    snapshot = replace(snapshot, observed=observed, proofs=proofs)
+    verifications = {
+        name: verification
+        for name in snapshot.services
+        if (verification := edges.memory.verifications.get(name)) is not None
+    }
+    snapshot = replace(snapshot, observed=observed, verifications=verifications)
     if edges.analyst is None:
         return snapshot
-    snapshot = replace(snapshot, verdicts=verdicts(rollout, snapshot.revisions(snapshot.run), observed))
+    snapshot = replace(snapshot, verdicts=judge_contracts(rollout, snapshot.revisions(snapshot.run), observed))
     run, locate = snapshot.current, locator(edges.cluster, snapshot)
     sampled = await sample(edges.analyst, snapshot.analysis, run, snapshot.inputs(run), locate, snapshot.whole_now)
     return replace(snapshot, sampled=sampled)
@@ -97,7 +101,7 @@ def _read_caches(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) ->
         now=cluster.now(),
         previous=previous,
         schedule=planned,
-        run=read(previous.run) if planned else None,
+        run=from_status(previous.run) if planned else None,
         specified=[Revision.of(rollout, variant) for variant in rollout.spec.all_variants],
         services=services,
         route=HTTPRoute.of(route) if route is not None else None,
@@ -106,7 +110,7 @@ def _read_caches(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) ->
 
 
 async def _observe_revisions(edges: Edges, snapshot: Snapshot) -> list[Observed]:
-    edges.memory.proofs.keep(snapshot.services)
+    edges.memory.verifications.keep(snapshot.services)
     revisions, weights = snapshot.revisions(snapshot.run), objects.route_weights(snapshot.route)
     routes = edges.cluster.routes(snapshot.rollout.namespace, snapshot.rollout.name)
     reached = objects.reached(map(HTTPRoute.of, routes))
@@ -121,12 +125,12 @@ async def _observe_revisions(edges: Edges, snapshot: Snapshot) -> list[Observed]
 async def _observe_revision(
     edges: Edges, snapshot: Snapshot, revisions: Sequence[Revision], name: str, *, weight: int, reached: bool
 ) -> Observed:
-    proofs = edges.memory.proofs
+    verifications = edges.memory.verifications
     service, variant = snapshot.services[name], variant_of(snapshot.services[name])
     plain = edges.cluster.pods(snapshot.rollout.namespace, name)
-    if (digest := pinned(service)) and not weight:
+    if (digest := pinned_digest(service)) and not weight:
         # the pods of before it was known serve on until these take their place
-        plain = [pod for pod in plain if takes(pod, digest)]
+        plain = [pod for pod in plain if is_pinned_to(pod, digest)]
     pods = [Pod.of(pod) for pod in plain]
     transformers, predictors = (objects.ready_pods(pods, component) for component in COMPONENTS)
     required = any(revision.name == name for revision in revisions)
@@ -136,14 +140,14 @@ async def _observe_revision(
         # of an earlier revision only the contract is of interest, as long as clients meet it
         if weight or required:
             revision = revision_of(snapshot.rollout, revisions, name, variant)
-            refutation = await proofs.ask(revision, objects.ready(pods), digest or "")
-            if refutation is not None:
-                problem, fatal = refutation, refutation.final
+            failure = await verifications.ask(revision, objects.ready(pods), digest or "")
+            if failure is not None:
+                problem, fatal = failure, failure.final
     else:
-        proofs.stop(name)
-    proof = proofs.get(name)
-    if proof and not weight and _awaits_pin(edges.platform, snapshot, name):
-        proof = None
+        verifications.stop(name)
+    verification = verifications.get(name)
+    if verification and not weight and _awaits_pin(edges.platform, snapshot, name):
+        verification = None
     return Observed(
         variant=variant,
         name=name,
@@ -151,7 +155,7 @@ async def _observe_revision(
         predictors=predictors,
         weight=weight,
         reached=reached,
-        proof=proof,
+        verification=verification,
         problem=problem,
         fatal=fatal,
         retired_at=None if required else _retired_at(snapshot.previous, name),
@@ -168,4 +172,6 @@ def _awaits_pin(platform: Platform, snapshot: Snapshot, name: str) -> bool:
     """Whether an InferenceService is going to be pinned to the digest that is known by now."""
     live = snapshot.services[name]
     revision = next((revision for revision in snapshot.specified if revision.name == name), None)
-    return pinned(live) == "" and revision is not None and freeze(build_inference_service(revision, platform), live)
+    return (
+        pinned_digest(live) == "" and revision is not None and freeze(build_inference_service(revision, platform), live)
+    )

@@ -27,10 +27,10 @@ from tandem_rollout.engine.schedule import build_schedule
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.sources.open import open_source
 
-LATER_S: Final = RESYNC_S
+_RESYNC_AFTER_S: Final = RESYNC_S
 """When to look again at a rollout about which nothing else is to be done: watches tell of all changes."""
 
-_LARGEST: Final = 1 << 20
+_MAX_SPEC_BYTES: Final = 1 << 20
 """Bytes of a spec in memory."""
 
 Key = tuple[str, str]
@@ -76,7 +76,7 @@ class Reconciler:
         key = metadata["namespace"], metadata["name"]
         memory = self._memories[key] = self._memories.get(key) or Memory.of(self._cluster)
         if deleted and FINALIZER not in (metadata.get("finalizers") or ()):
-            return LATER_S
+            return _RESYNC_AFTER_S
         try:
             _check_size(manifest)
             rollout = parse(manifest)
@@ -88,7 +88,7 @@ class Reconciler:
                 previous, now = memory.reporter.before(manifest), self._cluster.now()
                 status = describe_invalid(previous, str(error), metadata["generation"], now)
                 await memory.reporter.report(manifest, status)
-            return LATER_S
+            return _RESYNC_AFTER_S
         memory.applied.begin()
         return await self._bring_about(self._edges(rollout, memory), manifest, rollout)
 
@@ -101,7 +101,7 @@ class Reconciler:
             if not await restore_stable(edges, snapshot, decision):
                 return RETRY_S
             await self._cluster.finalize(manifest, present=False)
-            return LATER_S
+            return _RESYNC_AFTER_S
         errors = await converge(edges, snapshot, decision)
         status = build_status(snapshot, decision, errors)
         await edges.memory.reporter.report(manifest, status)
@@ -114,7 +114,7 @@ class Reconciler:
         if build_schedule(rollout.spec) is not None:
             owner = owner_reference(API_VERSION, KIND, rollout.name, rollout.uid)
             source = self._sources.of(rollout.spec.analysis or Analysis())
-            analyst = memory.seat.analyst(rollout, source, owner)
+            analyst = memory.analyst_slot.analyst(rollout, source, owner)
         return Edges(self._cluster, self._platform, memory, analyst)
 
     def _check_addresses(self, rollout: Rollout) -> None:
@@ -129,16 +129,16 @@ class Reconciler:
 
 def _check_size(manifest: Mapping[str, Any]) -> None:
     """A spec is parsed, hashed and merged into what each variant consists of: all of that is a multiple of it."""
-    if estimate_bytes(manifest.get("spec")) > _LARGEST:
+    if estimate_bytes(manifest.get("spec")) > _MAX_SPEC_BYTES:
         raise InvalidSpecError(
-            f"spec: must take {_LARGEST >> 20} MiB in memory at most; each map in it takes 100 bytes"
+            f"spec: must take {_MAX_SPEC_BYTES >> 20} MiB in memory at most; each map in it takes 100 bytes"
         )
 
 
 def _due(edges: Edges, decision: Decision, status: RolloutStatus, rollout: Rollout) -> float:
     """When to look again, in seconds since the epoch."""
     delay = seconds(rollout.spec.scale_down_delay)
-    times = [edges.memory.applied.due, edges.memory.proofs.due, decision.due]
+    times = [edges.memory.applied.due, edges.memory.verifications.due, decision.due]
     times += [epoch(variant.since) + delay for variant in status.variants if variant.retired]
     times += [since + PASSING_S for since in (*decision.arriving.values(), *decision.leaving.values())]
     if edges.analyst is not None and decision.run is not None and not decision.run.ended:

@@ -15,7 +15,7 @@ from tandem_rollout.controller.records import name_of
 from tandem_rollout.controller.snapshot import Snapshot
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.engine.serialization import write
+from tandem_rollout.engine.serialization import to_status
 from tandem_rollout.runner.analyst import Analyst
 from tandem_rollout.runner.driver import note, secure
 
@@ -49,7 +49,7 @@ async def _record(
         # nobody deletes the rollout without stable having its weight back
         await edges.cluster.finalize(snapshot.manifest, present=True)
     verdict = judgement.decision.verdict.value if judgement.decision else ""
-    written = write(run, steps=len(planned.steps), measured=judgement.measured, verdict=verdict)
+    written = to_status(run, steps=len(planned.steps), measured=judgement.measured, verdict=verdict)
     status = msgspec.structs.replace(snapshot.previous, run=written, history=step.history)
     await edges.memory.reporter.report(snapshot.manifest, status)
     await note(analyst, transition, now)

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import field
 
-S = TypeVar("S", bound="_Struct")
+S = TypeVar("S", bound="_KubernetesStruct")
 
 
-class _Struct(msgspec.Struct, rename="camel", frozen=True):
+class _KubernetesStruct(msgspec.Struct, rename="camel", frozen=True):
     @classmethod
     def of(cls: type[S], plain: Mapping[str, Any]) -> S:
         """The part of an object that is read.
@@ -29,13 +29,13 @@ class _Struct(msgspec.Struct, rename="camel", frozen=True):
             return msgspec.convert(_without_nulls(plain), cls)
 
 
-class OwnerReference(_Struct, frozen=True):
+class OwnerReference(_KubernetesStruct, frozen=True):
     """Who owns an object."""
 
     uid: str = ""
 
 
-class Metadata(_Struct, frozen=True):
+class Metadata(_KubernetesStruct, frozen=True):
     """Metadata of an object."""
 
     name: str = ""
@@ -46,7 +46,7 @@ class Metadata(_Struct, frozen=True):
     owner_references: tuple[OwnerReference, ...] = ()
 
 
-class ObjectCondition(_Struct, frozen=True):
+class ObjectCondition(_KubernetesStruct, frozen=True):
     """A condition, as in ``metav1.Condition``."""
 
     type: str = ""
@@ -55,14 +55,14 @@ class ObjectCondition(_Struct, frozen=True):
     message: str = ""
 
 
-class Waiting(_Struct, frozen=True):
+class Waiting(_KubernetesStruct, frozen=True):
     """Why a container does not run yet."""
 
     reason: str = ""
     message: str = ""
 
 
-class Terminated(_Struct, frozen=True):
+class Terminated(_KubernetesStruct, frozen=True):
     """How a container has ended."""
 
     exit_code: int = 0
@@ -70,14 +70,14 @@ class Terminated(_Struct, frozen=True):
     message: str = ""
 
 
-class ContainerState(_Struct, frozen=True):
+class ContainerState(_KubernetesStruct, frozen=True):
     """What a container does."""
 
     waiting: Waiting | None = None
     terminated: Terminated | None = None
 
 
-class ContainerStatus(_Struct, frozen=True):
+class ContainerStatus(_KubernetesStruct, frozen=True):
     """Status of a container of a pod."""
 
     name: str
@@ -87,7 +87,7 @@ class ContainerStatus(_Struct, frozen=True):
     last_state: ContainerState = ContainerState()
 
 
-class PodStatus(_Struct, frozen=True):
+class PodStatus(_KubernetesStruct, frozen=True):
     """Status of a pod."""
 
     pod_ip: str = field(default="", name="podIP")
@@ -96,7 +96,7 @@ class PodStatus(_Struct, frozen=True):
     container_statuses: tuple[ContainerStatus, ...] = ()
 
 
-class Pod(_Struct, frozen=True):
+class Pod(_KubernetesStruct, frozen=True):
     """A pod."""
 
     metadata: Metadata = Metadata()
@@ -120,39 +120,39 @@ class Pod(_Struct, frozen=True):
         return not self.deleted and any(entry.type == "Ready" and entry.status == "True" for entry in conditions)
 
 
-class BackendRef(_Struct, frozen=True):
+class BackendRef(_KubernetesStruct, frozen=True):
     """A backend of a rule."""
 
     name: str
     weight: int = 1
 
 
-class RouteRule(_Struct, frozen=True):
+class RouteRule(_KubernetesStruct, frozen=True):
     """A rule of a route."""
 
     name: str = ""
     backend_refs: tuple[BackendRef, ...] = ()
 
 
-class RouteSpec(_Struct, frozen=True):
+class RouteSpec(_KubernetesStruct, frozen=True):
     """What a route is to be."""
 
     rules: tuple[RouteRule, ...] = ()
 
 
-class RouteParent(_Struct, frozen=True):
+class RouteParent(_KubernetesStruct, frozen=True):
     """What a gateway says about a route."""
 
     conditions: tuple[ObjectCondition, ...] = ()
 
 
-class RouteStatus(_Struct, frozen=True):
+class RouteStatus(_KubernetesStruct, frozen=True):
     """Status of a route."""
 
     parents: tuple[RouteParent, ...] = ()
 
 
-class HTTPRoute(_Struct, frozen=True):
+class HTTPRoute(_KubernetesStruct, frozen=True):
     """A route."""
 
     metadata: Metadata = Metadata()
@@ -164,13 +164,13 @@ class HTTPRoute(_Struct, frozen=True):
         return next((entry.backend_refs for entry in self.spec.rules if entry.name == rule), ())
 
 
-class ServiceStatus(_Struct, frozen=True):
+class ServiceStatus(_KubernetesStruct, frozen=True):
     """Status of an InferenceService."""
 
     conditions: tuple[ObjectCondition, ...] = ()
 
 
-class InferenceService(_Struct, frozen=True):
+class InferenceService(_KubernetesStruct, frozen=True):
     """An InferenceService, which KServe makes pods of."""
 
     metadata: Metadata = Metadata()

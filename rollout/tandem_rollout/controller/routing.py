@@ -71,7 +71,7 @@ async def _remove_others(edges: Edges, snapshot: Snapshot, objects: Sequence[Obj
     current = {(rendered["kind"], rendered["metadata"]["name"]) for rendered in objects}
     routes = [route["metadata"]["name"] for route in edges.cluster.routes(rollout.namespace, rollout.name)]
     # weights that nobody has at the moment keep their route, unless it has lost its last host
-    lasting = rollout.name if snapshot.hosts.left else ""
+    lasting = rollout.name if snapshot.hosts.reachable else ""
     candidates = [*optional(rollout), *(("HTTPRoute", name) for name in routes if name != lasting)]
     for kind, name in candidates:
         if (kind, name) not in current:

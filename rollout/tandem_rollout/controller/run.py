@@ -16,10 +16,10 @@ from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.election import Elector
 from tandem_rollout.controller.endpoints import Heartbeat, application, serve
 from tandem_rollout.controller.leases import LiveLeases
-from tandem_rollout.controller.metrics import Metrics
-from tandem_rollout.controller.prober import Prober
+from tandem_rollout.controller.metrics import ControllerMetrics
 from tandem_rollout.controller.reconciler import Reconciler
 from tandem_rollout.controller.term import Term, queue
+from tandem_rollout.controller.verifier import HttpVerifier
 from tandem_rollout.render.platform import Platform
 
 logger = logging.getLogger(__name__)
@@ -41,17 +41,17 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int, l
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics, heartbeat = Metrics(), Heartbeat()
+    metrics, heartbeat = ControllerMetrics(), Heartbeat()
     work = queue()
     async with AsyncClient() as client, contextlib.AsyncExitStack() as stack:
-        prober = Prober()
-        stack.push_async_callback(prober.close)
+        verifier = HttpVerifier()
+        stack.push_async_callback(verifier.close)
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         leases = LiveLeases(client, platform.controller_namespace, lease)
         elector = Elector(leases, identity) if lease else None
         cluster = LiveCluster(
             client,
-            prober,
+            verifier,
             lambda *key: work.add(key),
             namespace=namespace,
             domain=platform.domain,

@@ -13,14 +13,14 @@ from tandem_rollout.api.status import PastRun
 from tandem_rollout.controller import objects
 from tandem_rollout.controller.observation import Observed
 from tandem_rollout.controller.resources import HTTPRoute, Pod
-from tandem_rollout.controller.weights import Verdicts
-from tandem_rollout.engine.inputs import Arm, Inputs
+from tandem_rollout.controller.weights import ContractVerdicts
+from tandem_rollout.engine.inputs import RevisionState, RunInputs
 from tandem_rollout.engine.run import RETURNS, Command, Run, State
 from tandem_rollout.engine.schedule import Schedule, plan_hash
 from tandem_rollout.render.inferenceservice import HTTP_PORT
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.render.route import preview_route
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 
 _RULES: Final = (0, 1)
 """REST and gRPC, as they stand in a route."""
@@ -47,7 +47,7 @@ def serving(
     schedule: Schedule,
     specified: Sequence[Revision],
     observed: Sequence[Observed],
-    verdicts: Verdicts,
+    verdicts: ContractVerdicts,
 ) -> str:
     """The revision that clients meet; empty if there is none.
 
@@ -155,12 +155,12 @@ def build_inputs(
     specified: Sequence[Revision],
     observed: Sequence[Observed],
     run: Run | None,
-    verdicts: Verdicts,
+    verdicts: ContractVerdicts,
     *,
     route: HTTPRoute | None,
     command: Command | None,
     deleted: bool,
-) -> Inputs:
+) -> RunInputs:
     """What a run is decided by.
 
     Args:
@@ -182,7 +182,7 @@ def build_inputs(
     canary = run.canary if run is not None and on_its_way else target.name
     weights = objects.route_weights(route)
     whole = sum(weights.values())
-    return Inputs(
+    return RunInputs(
         wanted=target.name,
         plan=plan_hash(rollout.spec, target.name),
         serving=serves,
@@ -195,19 +195,19 @@ def build_inputs(
     )
 
 
-def _arm(rollout: Rollout, name: str, observed: Sequence[Observed], verdicts: Verdicts) -> Arm:
+def _arm(rollout: Rollout, name: str, observed: Sequence[Observed], verdicts: ContractVerdicts) -> RevisionState:
     revision = next((revision for revision in observed if revision.name == name), None)
     scaling = rollout.spec.autoscaling
     most = (scaling.transformer.max_replicas, scaling.predictor.max_replicas)
     if revision is None:
-        return Arm(most=most)
+        return RevisionState(most=most)
     # a container that ends may run yet; a proof that failed, and a contract, stay what they are
-    refuted = revision.problem if revision.fatal and revision.running else None
-    return Arm(
+    failed = revision.problem if revision.fatal and revision.running else None
+    return RevisionState(
         pods=(revision.transformers, revision.predictors),
         most=most,
         fit=revision.usable and not verdicts.against(name),
-        refused=verdicts.refused.get(name) or refuted,
+        rejected=verdicts.rejected.get(name) or failed,
         problem=revision.problem or verdicts.waits.get(name),
     )
 
@@ -242,12 +242,12 @@ def locate_arms(
         clusters = _clusters(own, run.canary, weights)
     return Arms(
         namespace=rollout.namespace,
-        stable=Place(
+        stable=ArmLocation(
             service=run.stable,
             clusters=_clusters(own, run.stable, weights),
             pods=_addresses(pods(run.stable)),
         ),
-        canary=Place(service=run.canary, clusters=clusters, pods=_addresses(pods(run.canary)), traffic=traffic),
+        canary=ArmLocation(service=run.canary, clusters=clusters, pods=_addresses(pods(run.canary)), traffic=traffic),
         gateway=gateway,
         share=_share(rollout, run, weights) if schedule.observes else None,
     )

@@ -13,13 +13,13 @@ from tandem_rollout.api.spec import Rollout
 from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.controller import run_inputs
 from tandem_rollout.controller.host_claims import Hosts
-from tandem_rollout.controller.observation import Observed, Proof
+from tandem_rollout.controller.observation import Observed, Verification
 from tandem_rollout.controller.resources import HTTPRoute
-from tandem_rollout.controller.weights import Verdicts
-from tandem_rollout.engine.inputs import Inputs
+from tandem_rollout.controller.weights import ContractVerdicts
+from tandem_rollout.engine.inputs import RunInputs
 from tandem_rollout.engine.run import Command, Run
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.engine.serialization import COMMAND, command
+from tandem_rollout.engine.serialization import COMMAND, parse_command
 from tandem_rollout.render.revision import VARIANT_LABEL, Revision
 from tandem_rollout.runner.driver import Sampled
 
@@ -40,7 +40,7 @@ class Snapshot:
         route: The HTTPRoute with the weights; None where there is none.
         hosts: Its hosts, and what is to be said about them.
         observed: All revisions that there are.
-        proofs: What revisions have proved, by name.
+        verifications: What revisions have proved, by name.
         verdicts: What contracts say against revisions, where something is decided.
         sampled: What the run is decided by; None where nothing is decided.
     """
@@ -56,8 +56,8 @@ class Snapshot:
     route: HTTPRoute | None
     hosts: Hosts
     observed: Sequence[Observed] = ()
-    proofs: Mapping[str, Proof] = field(default_factory=dict)
-    verdicts: Verdicts = field(default_factory=lambda: Verdicts({}, {}))
+    verifications: Mapping[str, Verification] = field(default_factory=dict)
+    verdicts: ContractVerdicts = field(default_factory=lambda: ContractVerdicts({}, {}))
     sampled: Sampled | None = None
 
     @property
@@ -78,7 +78,7 @@ class Snapshot:
     @property
     def command(self) -> Command | None:
         """What a person asks for."""
-        return command((self.manifest["metadata"].get("annotations") or {}).get(COMMAND))
+        return parse_command((self.manifest["metadata"].get("annotations") or {}).get(COMMAND))
 
     @property
     def current(self) -> Run | None:
@@ -92,10 +92,14 @@ class Snapshot:
 
     def version(self, revision: Revision) -> str:
         """Version of a revision's bundle, as far as it is known."""
-        proof = self.proofs.get(revision.name)
-        return proof.version if proof else self.previous.version_of(revision.name) or revision.variant.bundle.version
+        verification = self.verifications.get(revision.name)
+        return (
+            verification.version
+            if verification
+            else self.previous.version_of(revision.name) or revision.variant.bundle.version
+        )
 
-    def inputs(self, run: Run | None) -> Inputs:
+    def inputs(self, run: Run | None) -> RunInputs:
         """What there is, as far as it matters to a run; of the metrics it says nothing.
 
         Raises:

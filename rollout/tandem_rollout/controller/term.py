@@ -10,7 +10,7 @@ from typing import Final
 from tandem_rollout.controller.apply import backoff
 from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.interface import WriteError
-from tandem_rollout.controller.metrics import Metrics
+from tandem_rollout.controller.metrics import ControllerMetrics
 from tandem_rollout.controller.reconciler import Key, Reconciler
 from tandem_rollout.controller.work_queue import WorkQueue
 
@@ -22,7 +22,7 @@ _WORKERS: Final = 16
 SHARE: Final = 4
 """Workers that are busy with one namespace at most: others never wait for its transformers alone."""
 
-_BEHIND_S: Final = 1.0
+_STALE_RETRY_S: Final = 1.0
 """When to look again at a rollout of which the cache is behind, should the watch say nothing."""
 
 
@@ -46,7 +46,9 @@ class Term:
         metrics: Show rollouts meanwhile.
     """
 
-    def __init__(self, work: WorkQueue[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics) -> None:
+    def __init__(
+        self, work: WorkQueue[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: ControllerMetrics
+    ) -> None:
         self._work = work
         self._cluster = cluster
         self._reconciler = reconciler
@@ -71,7 +73,7 @@ class Term:
         while True:
             key = await self._work.take()
             try:
-                await self._look(key)
+                await self._reconcile(key)
                 self._failures.pop(key, None)
             except Exception as error:
                 self._metrics.errors.inc()
@@ -82,7 +84,7 @@ class Term:
             finally:
                 self._work.done(key)
 
-    async def _look(self, key: Key) -> None:
+    async def _reconcile(self, key: Key) -> None:
         """Make one pass over a rollout, and say when to make the next one."""
         manifest = self._cluster.rollouts.get(*key)
         if manifest is None:
@@ -93,7 +95,7 @@ class Term:
         if key not in self._current:
             # the leader before may have written what the watch has not brought yet
             if not await self._cluster.is_up_to_date(*key):
-                self._work.add(key, _BEHIND_S)
+                self._work.add(key, _STALE_RETRY_S)
                 return
             self._current.add(key)
         self._metrics.observe(manifest)  # before too: a run that ends in the first pass of a new process is counted

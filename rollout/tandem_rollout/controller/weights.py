@@ -26,29 +26,29 @@ from tandem_rollout.render.revision import Revision, shares
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WeightPlan:
     """What should be.
 
     Attributes:
         weights: Weight of each InferenceService that has any.
         reachable: InferenceServices that the route names, by header or version, with or without weight.
-        refused: Why a wanted InferenceService that runs gets no weight, by name.
+        rejected: Why a wanted InferenceService that runs gets no weight, by name.
         waits: What a wanted InferenceService that has proved itself still waits for, by name.
-        floors: Fewest pods of transformer and predictor that a wanted InferenceService needs before it takes over.
+        min_pods: Fewest pods of transformer and predictor that a wanted InferenceService needs before it takes over.
         retired: InferenceServices that are not wanted and have no weight.
         obsolete: Those of them that may be deleted now.
     """
 
     weights: dict[str, int]
     reachable: tuple[str, ...]
-    refused: dict[str, Cause]
+    rejected: dict[str, Cause]
     waits: dict[str, Cause]
-    floors: dict[str, tuple[int, int]]
+    min_pods: dict[str, tuple[int, int]]
     retired: tuple[str, ...]
     obsolete: tuple[str, ...]
 
 
-def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed], now: float) -> Plan:
+def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed], now: float) -> WeightPlan:
     """Weights, and what may go.
 
     Args:
@@ -58,12 +58,12 @@ def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequenc
         now: Seconds since the epoch.
     """
     states = {state.name: state for state in observed}
-    against = verdicts(rollout, wanted, observed)
-    refused, waits = against.refused, dict(against.waits)
+    against = judge_contracts(rollout, wanted, observed)
+    rejected, waits = against.rejected, dict(against.waits)
     part = shares(rollout)
     carriers = {revision.name: _carrier(revision, wanted, observed, part[revision.variant.name]) for revision in wanted}
-    floors = {
-        revision.name: _floors(rollout, old, _portion(revision, old, part))
+    min_pods = {
+        revision.name: _min_pods(rollout, old, _portion(revision, old, part))
         for revision in wanted
         if (old := carriers[revision.name]) and old.name != revision.name
     }
@@ -71,10 +71,10 @@ def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequenc
     own: dict[str, str] = {}
     for revision in wanted:
         variant, new, old = revision.variant.name, states.get(revision.name), carriers[revision.name]
-        fit = new is not None and new.usable and new.name not in refused and new.name not in waits
-        small = new is not None and new.usable and _fewer(new, floors.get(new.name, (0, 0)))
+        fit = new is not None and new.usable and new.name not in rejected and new.name not in waits
+        small = new is not None and new.usable and _fewer(new, min_pods.get(new.name, (0, 0)))
         if small:
-            needed = " and ".join(map(str, floors[revision.name]))
+            needed = " and ".join(map(str, min_pods[revision.name]))
             message = f"waits for as many pods as the version that it replaces has ({needed})"
             waits.setdefault(revision.name, Cause("FewerPodsThanPredecessor", message))
         taker = revision.name if fit and not small else old.name if old else None
@@ -83,7 +83,7 @@ def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequenc
         if old and old.variant == variant and taker:
             own[variant] = taker
         elif fit:
-            # nobody else answers those who ask for this variant, whoever has its weight meanwhile
+            # nobody else answers those who ask for this variant, WHOEVER has its weight meanwhile
             own[variant] = revision.name
         elif there := _within_reach(revision, observed):
             own[variant] = there.name
@@ -92,12 +92,12 @@ def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequenc
     reachable = tuple(dict.fromkeys([*weights, *own.values()]))
     names = {revision.name for revision in wanted}
     retired = [state for state in observed if state.name not in names and state.name not in reachable]
-    return Plan(
+    return WeightPlan(
         weights,
         reachable,
-        refused,
+        rejected,
         waits,
-        floors,
+        min_pods,
         tuple(state.name for state in retired),
         tuple(state.name for state in retired if _expired(rollout, state, now)),
     )
@@ -108,9 +108,9 @@ def plan_run(
     wanted: Sequence[Revision],
     observed: Sequence[Observed],
     desired: Desired,
-    verdicts: Verdicts,
+    verdicts: ContractVerdicts,
     now: float,
-) -> Plan:
+) -> WeightPlan:
     """The same while a run says which weights there are.
 
     Args:
@@ -131,40 +131,40 @@ def plan_run(
     reachable = tuple(dict.fromkeys([*weights, *fit]))
     names = {revision.name for revision in wanted}
     retired = [state for state in observed if state.name not in names and state.name not in reachable]
-    return Plan(
+    return WeightPlan(
         weights,
         reachable,
-        verdicts.refused,
+        verdicts.rejected,
         verdicts.waits,
-        desired.floors,
+        desired.min_pods,
         tuple(state.name for state in retired),
         tuple(state.name for state in retired if _expired(rollout, state, now)),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class ContractVerdicts:
     """What keeps wanted revisions from being served, by name.
 
     Attributes:
-        refused: Why a revision that runs never will be.
+        rejected: Why a revision that runs never will be.
         waits: What one that has proved itself still waits for.
     """
 
-    refused: dict[str, Cause]
+    rejected: dict[str, Cause]
     waits: dict[str, Cause]
 
     def against(self, name: str) -> Cause | None:
         """What is said against a revision; None for nothing."""
-        return self.refused.get(name) or self.waits.get(name)
+        return self.rejected.get(name) or self.waits.get(name)
 
 
-def verdicts(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed]) -> Verdicts:
+def judge_contracts(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed]) -> ContractVerdicts:
     """What their contracts say against wanted revisions."""
     if rollout.spec.allow_breaking_contract:
-        return Verdicts({}, {})
+        return ContractVerdicts({}, {})
     states = {state.name: state for state in observed}
-    return Verdicts(_breaking(wanted, states), _uncompared(wanted, states))
+    return ContractVerdicts(_breaking(wanted, states), _uncompared(wanted, states))
 
 
 def _expired(rollout: Rollout, state: Observed, now: float) -> bool:
@@ -224,7 +224,7 @@ def _portion(revision: Revision, old: Observed, part: Mapping[str, int]) -> floa
     return 1.0 if old.variant == revision.variant.name else part[revision.variant.name] / sum(part.values())
 
 
-def _floors(rollout: Rollout, old: Observed, portion: float) -> tuple[int, int]:
+def _min_pods(rollout: Rollout, old: Observed, portion: float) -> tuple[int, int]:
     """As many pods as the revision that is replaced has for its part, or the most that are allowed."""
     scaling = rollout.spec.autoscaling
     return (
@@ -233,19 +233,21 @@ def _floors(rollout: Rollout, old: Observed, portion: float) -> tuple[int, int]:
     )
 
 
-def _fewer(state: Observed, floors: tuple[int, int]) -> bool:
-    return state.transformers < floors[0] or state.predictors < floors[1]
+def _fewer(state: Observed, min_pods: tuple[int, int]) -> bool:
+    return state.transformers < min_pods[0] or state.predictors < min_pods[1]
 
 
 def _uncompared(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
     """Wanted revisions that cannot be compared yet: a new controller does not know the contract of what serves."""
     unknown = [
-        state for state in states.values() if state.weight and state.running and not state.proof and not state.fatal
+        state
+        for state in states.values()
+        if state.weight and state.running and not state.verification and not state.fatal
     ]
     if not unknown:
         return {}
     candidates = [
-        state for revision in wanted if (state := states.get(revision.name)) and state.proof and not state.weight
+        state for revision in wanted if (state := states.get(revision.name)) and state.verification and not state.weight
     ]
     cause = Cause("ContractUnknown", f"waits for the contract of {unknown[0].name}, which serves")
     return {state.name: cause for state in candidates}
@@ -253,28 +255,28 @@ def _uncompared(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> d
 
 def _breaking(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
     """Wanted revisions whose contract would break clients of what serves now, and how."""
-    serving = [state for state in states.values() if state.weight and state.proof]
+    serving = [state for state in states.values() if state.weight and state.verification]
     if not serving:
         # nobody serves yet: the first variant of the spec sets the contract
         first = states.get(wanted[0].name) if wanted else None
-        serving = [first] if first and first.proof else []
-    refused = {}
+        serving = [first] if first and first.verification else []
+    rejected = {}
     for revision in wanted:
         candidate = states.get(revision.name)
-        if candidate is None or candidate.proof is None or candidate.weight:
+        if candidate is None or candidate.verification is None or candidate.weight:
             continue
         cause = next(filter(None, (_breaks(old, candidate) for old in serving if old is not candidate)), None)
         if cause is not None:
-            refused[revision.name] = cause
-    return refused
+            rejected[revision.name] = cause
+    return rejected
 
 
 def _breaks(old: Observed, new: Observed) -> Cause | None:
-    if old.proof is None or new.proof is None:
+    if old.verification is None or new.verification is None:
         return None
     breaking = [
         f"{change.field}: {change.what}"
-        for change in compare(old.proof.contract, new.proof.contract)
+        for change in compare(old.verification.contract, new.verification.contract)
         if change.breaking
     ]
     if not breaking:

@@ -9,7 +9,7 @@ from typing import Final
 from tandem_rollout.analysis.verdict import Verdict
 from tandem_rollout.api.cause import Cause, RunReason
 from tandem_rollout.engine.desired import WHOLE, pods_for, size, target
-from tandem_rollout.engine.inputs import Inputs
+from tandem_rollout.engine.inputs import RunInputs
 from tandem_rollout.engine.run import RETURNS, Command, Run, State, Verb
 from tandem_rollout.engine.schedule import Schedule
 
@@ -27,7 +27,7 @@ _USER: Final[Mapping[Verb, tuple[RunReason, str]]] = {
 """Why a run is in a state that a command has brought it to."""
 
 
-def decide(schedule: Schedule, run: Run | None, inputs: Inputs, now: float) -> Run | None:
+def decide(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float) -> Run | None:
     """The run as it should be from now on.
 
     Args:
@@ -54,7 +54,7 @@ def decide(schedule: Schedule, run: Run | None, inputs: Inputs, now: float) -> R
 # beginnings
 
 
-def tried(run: Run | None, wanted: str, plan: str) -> bool:
+def was_tried(run: Run | None, wanted: str, plan: str) -> bool:
     """Whether what a spec asks for is what the last run was about: it does not begin by itself once more.
 
     Args:
@@ -65,7 +65,7 @@ def tried(run: Run | None, wanted: str, plan: str) -> bool:
     return run is not None and (run.canary, run.plan) == (wanted, plan)
 
 
-def _begin(schedule: Schedule, run: Run | None, inputs: Inputs, now: float) -> Run | None:
+def _begin(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float) -> Run | None:
     """Another run, where there is reason for one."""
     command = _unanswered(run, inputs)
     if inputs.deleted:
@@ -80,13 +80,13 @@ def _begin(schedule: Schedule, run: Run | None, inputs: Inputs, now: float) -> R
     anew = command is not None and command.verb == "start"
     if run is not None and run.state == "Promoted" and inputs.serving == run.stable and not anew:
         return run  # the route has not followed yet: what comes next begins from the canary
-    again = tried(run, inputs.wanted, inputs.plan)
+    again = was_tried(run, inputs.wanted, inputs.plan)
     if not inputs.serving or not inputs.wanted or inputs.wanted == inputs.serving or (again and not anew):
         return run.answering(command, _nothing(run, command, inputs)) if run is not None and command else run
     return _new(run, inputs, now, "Preparing", again=again)
 
 
-def _observe(schedule: Schedule, run: Run | None, inputs: Inputs, now: float) -> Run | None:
+def _observe(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float) -> Run | None:
     if not inputs.serving or inputs.wanted in ("", inputs.serving) or (run is not None and run.plan == inputs.plan):
         command = _unanswered(run, inputs)
         if run is None or command is None:
@@ -95,7 +95,7 @@ def _observe(schedule: Schedule, run: Run | None, inputs: Inputs, now: float) ->
     return replace(_new(run, inputs, now, "Observing", again=False), deadline=now + schedule.timeout)
 
 
-def _nothing(run: Run, command: Command, inputs: Inputs) -> Cause:
+def _nothing(run: Run, command: Command, inputs: RunInputs) -> Cause:
     """Why a command to a run that has ended brings about nothing."""
     if command.verb != "start":
         return _unfit(run, command)
@@ -104,7 +104,7 @@ def _nothing(run: Run, command: Command, inputs: Inputs) -> Cause:
     return Cause("NothingToStart", "there is nothing to start: what the spec asks for serves already")
 
 
-def _new(run: Run | None, inputs: Inputs, now: float, state: State, *, again: bool) -> Run:
+def _new(run: Run | None, inputs: RunInputs, now: float, state: State, *, again: bool) -> Run:
     """The run after one that has ended, or the first one; ``again`` if it is about what the last one was about."""
     command = _unanswered(run, inputs)
     # a start that the previous run has accepted and could only make room for
@@ -134,7 +134,7 @@ def _new(run: Run | None, inputs: Inputs, now: float, state: State, *, again: bo
     return begun.answering(command, None if command is starter else _unfit(run or begun, command))
 
 
-def _unanswered(run: Run | None, inputs: Inputs) -> Command | None:
+def _unanswered(run: Run | None, inputs: RunInputs) -> Command | None:
     """The command of a person, where no run has answered it yet."""
     return inputs.command if inputs.command and (run is None or not run.knows(inputs.command.id)) else None
 
@@ -142,7 +142,7 @@ def _unanswered(run: Run | None, inputs: Inputs) -> Command | None:
 # what a person says
 
 
-def _answer(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run:
+def _answer(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run:
     """The run after a command that it has not answered yet."""
     command = _unanswered(run, inputs)
     if command is None:
@@ -200,7 +200,7 @@ def _said(command: Command, reason: RunReason | None = None, what: str = "") -> 
 # what ends a run
 
 
-def _over(run: Run, inputs: Inputs) -> Cause | None:
+def _over(run: Run, inputs: RunInputs) -> Cause | None:
     """Why the run has no more purpose; None where it has one."""
     if run.returns:
         return None
@@ -213,14 +213,14 @@ def _over(run: Run, inputs: Inputs) -> Cause | None:
     return Cause("PlanChanged", "superseded by another plan") if inputs.plan != run.plan else None
 
 
-def _superseded(run: Run, inputs: Inputs) -> bool:
+def _superseded(run: Run, inputs: RunInputs) -> bool:
     """Whether the spec asks for something else than the two versions of the run, or by another plan."""
     if inputs.deleted or inputs.wanted in ("", run.stable):
         return False
     return (inputs.wanted, inputs.plan) != (run.canary, run.plan)
 
 
-def _over_by_spec(schedule: Schedule, run: Run, inputs: Inputs, cause: Cause, now: float) -> Run:
+def _over_by_spec(schedule: Schedule, run: Run, inputs: RunInputs, cause: Cause, now: float) -> Run:
     if run.state == "Observing":
         return _to(run, "Completed", now, cause)
     if run.state == "Baking" and not inputs.deleted and inputs.wanted != run.stable:
@@ -228,14 +228,14 @@ def _over_by_spec(schedule: Schedule, run: Run, inputs: Inputs, cause: Cause, no
     return _let_go(schedule, _abort(run, now, cause, immediate_rollback=inputs.deleted), inputs, now)
 
 
-def _broken(run: Run, inputs: Inputs) -> Cause | None:
+def _broken(run: Run, inputs: RunInputs) -> Cause | None:
     """Why the canary must go at once; None where it may stay."""
     if run.returns or run.state == "Observing":
         return None
     if run.weight and not inputs.canary.running:
         return Cause("CanaryNotRunning", "the canary has weight and no ready pods")
-    if inputs.canary.refused is not None:
-        return inputs.canary.refused
+    if inputs.canary.rejected is not None:
+        return inputs.canary.rejected
     failed = inputs.decision is not None and inputs.decision.verdict is Verdict.FAIL
     if failed and inputs.decision is not None and run.state in _STARTED:
         return Cause("MetricsFailed", f"failed by {', '.join(inputs.decision.metrics)}")
@@ -250,7 +250,7 @@ def _abort(run: Run, now: float, cause: Cause, *, immediate_rollback: bool) -> R
 # one move of each state
 
 
-def _scale(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run:
+def _scale(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run:
     """Preparing and Scaling: the next weight, once the canary has the pods for it."""
     weight = target(schedule, run)
     needed = pods_for(size(schedule, run), run, inputs.stable, inputs.canary)
@@ -272,7 +272,7 @@ def _scale(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run:
     return replace(_to(run, "Paused", now, cause), paused_from=run.state)
 
 
-def _analyse(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run:
+def _analyse(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run:
     if drifted := _drifted(schedule, run, inputs, now):
         return drifted
     if run.step >= len(schedule.steps):
@@ -298,7 +298,7 @@ def _analyse(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run:
     return replace(_to(run, "Paused", now, cause), paused_from=run.state)
 
 
-def _drifted(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run | None:
+def _drifted(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run | None:
     """What follows when somebody else has changed the weights; None where nothing does."""
     if not inputs.edited or inputs.routed is None or inputs.routed == run.weight or schedule.weight_drift == "enforce":
         return None
@@ -308,37 +308,37 @@ def _drifted(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run | 
     return replace(_to(run, "Paused", now, cause), paused_from=run.state)
 
 
-def _gated(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run:
+def _gated(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run:
     return _drifted(schedule, run, inputs, now) or run
 
 
-def _paused(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run:
+def _paused(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run:
     return run
 
 
-def _bake(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run:
+def _bake(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run:
     if now < run.since + schedule.bake:
         return run
     return replace(_stay(run, "Promoted", now), weight=WHOLE)
 
 
-def _let_go(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run:
+def _let_go(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run:
     """On the way back: the weight goes when stable has its pods back, or, where the canary does harm, any pod."""
     if not run.weight:
         return run if inputs.routed else _stay(run, RETURNS[run.state], now)
-    harmful = not inputs.canary.running or inputs.canary.refused is not None or inputs.deleted
+    harmful = not inputs.canary.running or inputs.canary.rejected is not None or inputs.deleted
     immediate_rollback = run.immediate_rollback or harmful or now >= run.since + schedule.progress_deadline
     ready = inputs.stable.running and (immediate_rollback or inputs.stable.has(run.min_pods))
     return replace(run, weight=0) if ready else run
 
 
-def _watch(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> Run:
+def _watch(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run:
     """Observing."""
     over = run.deadline is not None and now >= run.deadline
     return _to(run, "Completed", now, Cause("HorizonReached", "the horizon is over")) if over else run
 
 
-_MOVES: Final[dict[State, Callable[[Schedule, Run, Inputs, float], Run]]] = {
+_MOVES: Final[dict[State, Callable[[Schedule, Run, RunInputs, float], Run]]] = {
     "Preparing": _scale,
     "Scaling": _scale,
     "Analyzing": _analyse,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tandem_rollout.engine.inputs import Arm
+from tandem_rollout.engine.inputs import RevisionState
 from tandem_rollout.engine.run import Pods, Run
 from tandem_rollout.engine.schedule import Schedule
 
@@ -19,16 +19,16 @@ class Desired:
     Attributes:
         weights: Percentage of the requests by revision; a revision without any is left out. Empty where they stay as
             the spec has them.
-        floors: Fewest pods by revision.
-        kept: Whether both revisions must stay, with or without weight.
+        min_pods: Fewest pods by revision.
+        retained: Whether both revisions must stay, with or without weight.
     """
 
     weights: dict[str, int]
-    floors: dict[str, Pods]
-    kept: bool
+    min_pods: dict[str, Pods]
+    retained: bool
 
 
-def derive_desired(schedule: Schedule, run: Run, stable: Arm, canary: Arm) -> Desired:
+def derive_desired(schedule: Schedule, run: Run, stable: RevisionState, canary: RevisionState) -> Desired:
     """What the world must look like.
 
     Args:
@@ -38,18 +38,18 @@ def derive_desired(schedule: Schedule, run: Run, stable: Arm, canary: Arm) -> De
         canary: Its canary, as it is.
     """
     if run.state in ("Observing", "Completed"):
-        return Desired(weights={}, floors={}, kept=not run.ended)
+        return Desired(weights={}, min_pods={}, retained=not run.ended)
     weights = {run.stable: WHOLE - run.weight, run.canary: run.weight}
     weights = {name: weight for name, weight in weights.items() if weight}
     if run.ended:
-        return Desired(weights=weights, floors={}, kept=False)
+        return Desired(weights=weights, min_pods={}, retained=False)
     return Desired(
         weights=weights,
-        floors={
+        min_pods={
             run.stable: run.min_pods,
             run.canary: pods_for(size(schedule, run), run, stable, canary),
         },
-        kept=True,
+        retained=True,
     )
 
 
@@ -77,7 +77,7 @@ def weight_of(schedule: Schedule, step: int) -> int:
     return WHOLE - schedule.holdback if schedule.bake else WHOLE
 
 
-def pods_for(weight: int, run: Run, stable: Arm, canary: Arm) -> Pods:
+def pods_for(weight: int, run: Run, stable: RevisionState, canary: RevisionState) -> Pods:
     """Pods that the canary needs for a weight: its part of what stable has, or had before the run."""
     needed = [
         max(min(math.ceil(max(now, before) * weight / WHOLE), most), 1)

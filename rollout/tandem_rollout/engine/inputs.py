@@ -4,41 +4,41 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tandem_rollout.analysis.verdict import Decision
+from tandem_rollout.analysis.verdict import MetricsDecision
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.engine.run import Command, Pods
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
+class RevisionState:
     """One of the two revisions of a run.
 
     Attributes:
         pods: Pods of transformer and predictor that are ready.
         most: Most pods that it may have.
         fit: Whether it has proved itself and may have weight.
-        refused: Why it never will as it is; None where it may.
+        rejected: Why it never will as it is; None where it may.
         problem: What is wrong with it now; None where nothing is.
     """
 
     pods: Pods = (0, 0)
     most: Pods = (1000, 1000)
     fit: bool = False
-    refused: Cause | None = None
+    rejected: Cause | None = None
     problem: Cause | None = None
 
     @property
     def running(self) -> bool:
-        """Whether both halves have a ready pod."""
+        """Whether both components have a ready pod."""
         return min(self.pods) > 0
 
     def has(self, pods: Pods) -> bool:
-        """Whether it has so many pods of both halves."""
+        """Whether it has so many pods of both components."""
         return self.pods[0] >= pods[0] and self.pods[1] >= pods[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
+class RunInputs:
     """What a decision takes, beside the run itself.
 
     Attributes:
@@ -58,9 +58,9 @@ class Inputs:
     wanted: str
     plan: str
     serving: str = ""
-    stable: Arm = Arm()
-    canary: Arm = Arm()
-    decision: Decision | None = None
+    stable: RevisionState = RevisionState()
+    canary: RevisionState = RevisionState()
+    decision: MetricsDecision | None = None
     samples_at_weight: int = 0
     routed: int | None = None
     edited: bool = False

@@ -29,7 +29,7 @@ ENDS: Final[frozenset[State]] = frozenset({"Promoted", "Aborted", "RolledBack", 
 RETURNS: Final[dict[State, State]] = {"Aborting": "Aborted", "RollingBack": "RolledBack"}
 """States in which stable gets all requests back, and how they end: what was promoted before is rolled back."""
 
-MOST_PREVIOUS_COMMANDS: Final = 15
+MAX_PREVIOUS_COMMANDS: Final = 15
 """Commands that are remembered beside the last one."""
 
 Verb = Literal["start", "promote", "pause", "resume", "abort", "rollback"]
@@ -56,7 +56,7 @@ class Run:
         min_pods: Pods that stable had when the canary got its first weight; it keeps them until the end.
         paused_from: The state that a pause came from.
         immediate_rollback: Whether the canary loses its weight before stable has its pods back.
-        reason: Why the state is what it is, for programs; empty for a run that was written by another version.
+        reason: Why the state is what it is, machine-readable; empty for a run that was written by another version.
         message: The same for people.
         by: Who wanted it; empty for the engine itself.
         started_by: Who started it; empty where the spec did, without a command.
@@ -121,7 +121,7 @@ class Run:
         previous = (
             (self.last_command.id, *self.previous_commands) if self.last_command is not None else self.previous_commands
         )
-        return replace(self, last_command=answer, previous_commands=previous[:MOST_PREVIOUS_COMMANDS])
+        return replace(self, last_command=answer, previous_commands=previous[:MAX_PREVIOUS_COMMANDS])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

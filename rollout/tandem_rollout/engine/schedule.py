@@ -16,7 +16,7 @@ from tandem_rollout.api.spec import RolloutSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class ScheduledStep:
     """One weight.
 
     Attributes:
@@ -44,7 +44,7 @@ class Schedule:
         weight_drift: What happens when somebody else changes the weights.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[ScheduledStep, ...]
     bake: float = 300.0
     holdback: int = 0
     progress_deadline: float = 600.0
@@ -70,7 +70,7 @@ def build_schedule(spec: RolloutSpec) -> Schedule | None:
     if strategy.canary:
         return Schedule(
             steps=tuple(
-                Step(weight=step.weight, min_duration=seconds(step.min_duration), gate=step.pause)
+                ScheduledStep(weight=step.weight, min_duration=seconds(step.min_duration), gate=step.pause)
                 for step in strategy.canary.steps
             ),
             bake=seconds(strategy.canary.bake),
@@ -84,7 +84,7 @@ def build_schedule(spec: RolloutSpec) -> Schedule | None:
         return None
     if strategy.blue_green:
         return Schedule(
-            steps=(Step(weight=0, min_duration=seconds(strategy.blue_green.min_duration)),),
+            steps=(ScheduledStep(weight=0, min_duration=seconds(strategy.blue_green.min_duration)),),
             bake=seconds(strategy.blue_green.bake),
             progress_deadline=seconds(strategy.blue_green.progress_deadline),
             timeout=timeout,

@@ -15,13 +15,13 @@ COMMAND: Final = f"{GROUP}/command"
 """Annotation of a rollout: what a person asks for, as JSON with id, verb, by and comment."""
 
 
-def write(run: Run, *, steps: int, measured: float | None = None, verdict: str = "") -> RunStatus:
+def to_status(run: Run, *, steps: int, measured: float | None = None, verdict: str = "") -> RunStatus:
     """A run for the status.
 
     Args:
         run: The run.
         steps: How many steps its schedule has.
-        measured: Percentage of the requests that the canary had in the last tick.
+        measured: Percentage of the requests that the canary had in the last sample.
         verdict: What the metrics say together.
     """
     return RunStatus(
@@ -52,7 +52,7 @@ def write(run: Run, *, steps: int, measured: float | None = None, verdict: str =
     )
 
 
-def read(status: RunStatus | None) -> Run | None:
+def from_status(status: RunStatus | None) -> Run | None:
     """The run of a status; None where there is none, or one of another version of this program."""
     if status is None:
         return None
@@ -89,7 +89,7 @@ def _run(status: RunStatus) -> Run:
     )
 
 
-def command(text: str | None) -> Command | None:
+def parse_command(text: str | None) -> Command | None:
     """The command of an annotation; None where there is none that makes sense."""
     if not text:
         return None
@@ -105,7 +105,7 @@ def command(text: str | None) -> Command | None:
         return None
 
 
-def command_text(command: Command) -> str:
+def format_command(command: Command) -> str:
     """The same for the annotation."""
     fields = {"id": command.id, "verb": command.verb, "by": command.by, "comment": command.comment}
     return msgspec.json.encode(fields).decode()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tandem.bundle import MODEL_DIR
-from tandem_rollout.api.spec import Bundle, Volumes
+from tandem_rollout.api.spec import BundleSource, Volumes
 from tandem_rollout.render.metadata import Object, empty_dir
 from tandem_rollout.render.security import restricted_container
 
@@ -31,7 +31,7 @@ class Delivery:
     env: tuple[Object, ...] = ()
 
 
-def delivery(bundle: Bundle, volumes: Volumes) -> Delivery:
+def build_delivery(bundle: BundleSource, volumes: Volumes) -> Delivery:
     """How a bundle is brought: copied out of its image, mounted from a claim, or by KServe's webhook."""
     if bundle.uri or bundle.modelcar:
         uri = bundle.uri or f"oci://{bundle.image}"

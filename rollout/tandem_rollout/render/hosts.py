@@ -18,7 +18,7 @@ ANY: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class HostClaim:
     """The hosts of a rollout.
 
     Attributes:
@@ -76,7 +76,7 @@ def preview_host(host: str) -> str:
     return f"preview-{host}" if domain == host else f"preview.{domain}"
 
 
-def claim(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> Claim:
+def claim_hosts(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> HostClaim:
     """What a rollout claims, also where its spec is not valid.
 
     Args:
@@ -94,7 +94,7 @@ def claim(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> Claim:
     blue_green = _map(spec.get("strategy")).get("blueGreen")
     if isinstance(blue_green, Mapping):
         hosts = [*hosts, str(blue_green.get("previewHostname") or preview_host(hosts[0]))]
-    return Claim(
+    return HostClaim(
         namespace=metadata["namespace"],
         name=metadata["name"],
         gateway=(str(gateway.get("namespace") or _GATEWAY[0]), str(gateway.get("name") or _GATEWAY[1])),
@@ -104,7 +104,7 @@ def claim(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> Claim:
     )
 
 
-def contests(own: Claim, rivals: Iterable[Claim]) -> list[Contest]:
+def find_contests(own: HostClaim, rivals: Iterable[HostClaim]) -> list[Contest]:
     """Hosts of a rollout that others claim, too, each with the first rival that has it, or else with the first of all.
 
     A host below another one's wildcard is contested between namespaces only: within one, the more specific of two hosts

@@ -9,10 +9,10 @@ import msgspec
 from tandem.bundle import MODEL_DIR
 from tandem_rollout.api.fields import Quantity, seconds
 from tandem_rollout.api.spec import EnvVar, Resources
-from tandem_rollout.render.bundle import BUNDLE_LIMIT, Delivery, delivery
+from tandem_rollout.render.bundle import BUNDLE_LIMIT, Delivery, build_delivery
 from tandem_rollout.render.merge import merge
 from tandem_rollout.render.metadata import Object, build, empty_dir
-from tandem_rollout.render.pin import CONTAINER, REPOSITORY, pin
+from tandem_rollout.render.pin import CONTAINER, REPOSITORY, pin_bundle
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.render.security import restricted_container, restricted_pod, scratch
@@ -38,7 +38,7 @@ _PREDICTOR_RESOURCES: Final = Resources(
 def build_inference_service(revision: Revision, platform: Platform) -> Object:
     """The InferenceService: Standard mode, reached inside the cluster only, scaled by us."""
     spec = revision.rollout.spec
-    bundle = delivery(revision.variant.bundle, spec.volumes)
+    bundle = build_delivery(revision.variant.bundle, spec.volumes)
     service = build(
         "serving.kserve.io/v1beta1",
         "InferenceService",
@@ -63,7 +63,7 @@ def build_inference_service(revision: Revision, platform: Platform) -> Object:
     labels = {**service["metadata"].get("labels", {}), **own["labels"]}
     service["metadata"] |= {"name": own["name"], "namespace": own["namespace"], "labels": labels}
     if revision.variant.bundle.digest:
-        pin(service, revision.variant.bundle.digest)
+        pin_bundle(service, revision.variant.bundle.digest)
     return service
 
 

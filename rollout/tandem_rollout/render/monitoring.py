@@ -11,7 +11,7 @@ from tandem_rollout.engine.schedule import build_schedule
 from tandem_rollout.render.metadata import Object, build
 from tandem_rollout.render.revision import REVISION_LABEL, ROLLOUT_LABEL, VARIANT_LABEL, rollout_labels
 
-_MOST_S: Final = 15.0
+_MAX_INTERVAL_S: Final = 15.0
 """Most seconds between scrapes, also where an analysis has a longer interval: autoscaling averages over a minute."""
 
 _POD_LABEL: Final = "__meta_kubernetes_pod_label_"
@@ -53,7 +53,7 @@ def _interval(spec: RolloutSpec) -> Object:
     analysis = spec.analysis or Analysis()
     if build_schedule(spec) is None or analysis.source != "prometheus":
         return {}
-    every = min(seconds(analysis.interval), _MOST_S)
+    every = min(seconds(analysis.interval), _MAX_INTERVAL_S)
     return {"interval": f"{every:g}s" if every.is_integer() else f"{every * 1000:.0f}ms"}
 
 

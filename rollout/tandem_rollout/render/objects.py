@@ -35,21 +35,21 @@ def render(rollout: Rollout, platform: Platform) -> list[Object]:
 
 
 def render_revision(
-    revision: Revision, platform: Platform, *, floors: tuple[int, int] = (0, 0), owner: dict[str, Any] | None = None
+    revision: Revision, platform: Platform, *, min_pods: tuple[int, int] = (0, 0), owner: dict[str, Any] | None = None
 ) -> list[Object]:
     """What a variant consists of.
 
     Args:
         revision: The revision.
         platform: Defaults of the installation.
-        floors: Fewest pods of transformer and predictor, where that is more than the spec says.
+        min_pods: Fewest pods of transformer and predictor, where that is more than the spec says.
         owner: Owner reference of the objects.
     """
     objects = [
         *build_network_policies(revision, platform),
         build_predictor_service(revision),
         build_inference_service(revision, platform),
-        *build_scaled_objects(revision, platform, floors),
+        *build_scaled_objects(revision, platform, min_pods),
         *build_disruption_budgets(revision),
     ]
     return _owned(objects, owner)

@@ -24,7 +24,7 @@ CONTAINER: Final = "kserve-container"
 """KServe looks for a container of this name in each component."""
 
 
-def pin(service: Object, digest: str) -> None:
+def pin_bundle(service: Object, digest: str) -> None:
     """Have the pods of an InferenceService refuse every other bundle.
 
     Args:
@@ -43,7 +43,7 @@ def pin(service: Object, digest: str) -> None:
                 container["env"] = [*variables, {"name": DIGEST_VARIABLE, "value": digest}]
 
 
-def pinned(service: Mapping[str, Any] | None) -> str | None:
+def pinned_digest(service: Mapping[str, Any] | None) -> str | None:
     """The digest to which the pods of an InferenceService are pinned.
 
     Returns:
@@ -53,6 +53,6 @@ def pinned(service: Mapping[str, Any] | None) -> str | None:
     return None if digest is None else str(digest)
 
 
-def takes(pod: Mapping[str, Any], digest: str) -> bool:
+def is_pinned_to(pod: Mapping[str, Any], digest: str) -> bool:
     """Whether a pod is pinned to a digest."""
     return bool((pod["metadata"].get("labels") or {}).get(PINNED_LABEL) == digest[:_LABEL_LENGTH])

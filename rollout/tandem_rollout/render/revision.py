@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tandem_rollout import GROUP
-from tandem_rollout.api.spec import Predictor, Rollout, Template, Variant, Volumes
+from tandem_rollout.api.spec import PredictorSpec, Rollout, Template, Variant, Volumes
 
 ROLLOUT_LABEL = f"{GROUP}/rollout"
 VARIANT_LABEL = f"{GROUP}/variant"
@@ -106,7 +106,7 @@ def revision_hash(rollout: Rollout, variant: Variant) -> str:
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]
 
 
-def _predictor(predictor: Predictor) -> dict[str, object]:
+def _predictor(predictor: PredictorSpec) -> dict[str, object]:
     """The predictor, with what its GPUs are called whether that was written down or left out.
 
     Every other default is left out when it is encoded: msgspec knows it as the same object. This text it would know

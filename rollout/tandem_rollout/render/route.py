@@ -22,10 +22,10 @@ from tandem_rollout.render.metadata import Object, build
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import Revision, rollout_labels
 
-PIN_HEADER: Final = "x-model-variant"
+PINNED_VARIANT_HEADER: Final = "x-model-variant"
 """With this header a client chooses the variant, where the spec lets it."""
 
-VARIANT_HEADER: Final = "x-tandem-variant"
+ROUTED_VARIANT_HEADER: Final = "x-tandem-variant"
 """The gateway tells the transformer as which variant it was asked."""
 
 SPLIT: Final = "split"
@@ -275,7 +275,7 @@ def _versioned(own: Sequence[Placed], placed: Placed) -> bool:
 def _own_rules(rollout: Rollout, placed: Placed, versioned: bool) -> list[Object]:
     """Requests for this variant, by header or by the version in the path."""
     name, model = placed.pinned, rollout.model
-    pinned = {"headers": [{"type": "Exact", "name": PIN_HEADER, "value": name}]}
+    pinned = {"headers": [{"type": "Exact", "name": PINNED_VARIANT_HEADER, "value": name}]}
     matches = [{**_path(path), **pinned} for path in _HTTP_PATHS]
     if versioned:
         at = f"{model}/versions/{placed.version}"
@@ -314,7 +314,7 @@ def _rule(
 def _backend(rollout: Rollout, placed: Placed, port: int, traffic: str) -> Object:
     # set, not added: what a client says of its own request is replaced
     marks: list[dict[str, Any]] = [
-        {"name": VARIANT_HEADER, "value": placed.pinned},
+        {"name": ROUTED_VARIANT_HEADER, "value": placed.pinned},
         {"name": TRAFFIC_HEADER, "value": traffic},
     ]
     modifier: dict[str, Any] = {"set": marks}
@@ -322,7 +322,7 @@ def _backend(rollout: Rollout, placed: Placed, port: int, traffic: str) -> Objec
         # nobody but the gateway says who a client is
         modifier["remove"] = [UNIT_HEADER]
     # clients are told too: of an error they could not tell otherwise whose it is
-    response_headers: list[dict[str, Any]] = [{"name": PIN_HEADER, "value": placed.pinned}]
+    response_headers: list[dict[str, Any]] = [{"name": PINNED_VARIANT_HEADER, "value": placed.pinned}]
     return {
         "group": "",
         "kind": "Service",

@@ -18,18 +18,18 @@ _DURATIONS: Final = {
 }
 
 
-def build_scaled_objects(revision: Revision, platform: Platform, floors: tuple[int, int] = (0, 0)) -> list[Object]:
+def build_scaled_objects(revision: Revision, platform: Platform, min_pods: tuple[int, int] = (0, 0)) -> list[Object]:
     """ScaledObjects of transformer and predictor.
 
     Args:
         revision: The revision.
         platform: Defaults of the installation.
-        floors: Fewest pods of transformer and predictor, where that is more than the spec says.
+        min_pods: Fewest pods of transformer and predictor, where that is more than the spec says.
     """
     autoscaling = revision.rollout.spec.autoscaling
     return [
-        _scaled_object(revision, platform, "transformer", autoscaling.transformer, floors[0]),
-        _scaled_object(revision, platform, "predictor", autoscaling.predictor, floors[1]),
+        _scaled_object(revision, platform, "transformer", autoscaling.transformer, min_pods[0]),
+        _scaled_object(revision, platform, "predictor", autoscaling.predictor, min_pods[1]),
     ]
 
 

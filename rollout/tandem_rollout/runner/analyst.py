@@ -10,24 +10,24 @@ import msgspec
 
 from tandem_rollout.analysis.counts import NOTHING
 from tandem_rollout.analysis.gather import gather, with_client_shares
-from tandem_rollout.analysis.judge import Line, judge, promoted
+from tandem_rollout.analysis.judge import MetricResult, judge, mark_promoted
 from tandem_rollout.analysis.prepare import prepare
 from tandem_rollout.analysis.reading import Readings
-from tandem_rollout.analysis.record import Note, Record, noted
-from tandem_rollout.analysis.verdict import Decision
-from tandem_rollout.analysis.window import FOLLOWS_S, Window, begun_at, extended
+from tandem_rollout.analysis.record import Note, Record, add_note
+from tandem_rollout.analysis.verdict import MetricsDecision
+from tandem_rollout.analysis.window import ROUTE_DELAY_S, CountWindow, begin_window, extend_window
 from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.api.fields import seconds
 from tandem_rollout.engine.run import Run
-from tandem_rollout.sources import Arms, Source
+from tandem_rollout.sources import Arms, MetricSource
 
 HISTORY_S: Final = 1800.0
 """Seconds of stable's history that are read before a run."""
 
-_LATEST_S: Final = 60.0
+_ROUTE_TIMEOUT_S: Final = 60.0
 """Seconds after which a route that still has another weight is taken to keep it."""
 
-_FORGOTTEN_S: Final = 600.0
+_WEIGHT_MEMORY_S: Final = 600.0
 """Seconds after which no scrape is held against one of before."""
 
 
@@ -48,14 +48,14 @@ class Judgement:
     """What the metrics say.
 
     Attributes:
-        lines: One for each metric.
+        results: One for each metric.
         decision: What follows; None before the first sample.
         samples_at_weight: Samples counted at the present weight.
         measured: Percentage of the requests that the canary had in the last sample; None where it was not counted.
     """
 
-    lines: tuple[Line, ...] = ()
-    decision: Decision | None = None
+    results: tuple[MetricResult, ...] = ()
+    decision: MetricsDecision | None = None
     samples_at_weight: int = 0
     measured: float | None = None
 
@@ -68,12 +68,12 @@ class Analyst:
         keeper: Where records are kept.
     """
 
-    def __init__(self, source: Source, keeper: Keeper) -> None:
+    def __init__(self, source: MetricSource, keeper: Keeper) -> None:
         self._source = source
         self._keeper = keeper
         self._record: Record | None = None
         self._kept: Record | None = None
-        self._windows: dict[str, Window] = {}
+        self._windows: dict[str, CountWindow] = {}
         self._read: float | None = None
         self._arms: Arms | None = None
         self._weight: int | None = None
@@ -92,7 +92,7 @@ class Analyst:
         """The evidence so far; None before the first sample."""
         return self._record
 
-    async def look(
+    async def take_sample(
         self, analysis: Analysis, run: Run, arms: Arms, now: float, *, routed: int | None = None
     ) -> Judgement:
         """Take a sample of the metrics, if one is due, and judge.
@@ -111,7 +111,7 @@ class Analyst:
         metrics = analysis.all_metrics
         interval = seconds(analysis.interval)
         # once something is counted it is too late: what was not measured then is taken as it is
-        if not record.prepared and not record.ticks and not self._tried <= now < self._tried + interval:
+        if not record.prepared and not record.sample_count and not self._tried <= now < self._tried + interval:
             self._tried = now
             history = await self._source.history(metrics, arms, seconds=HISTORY_S, step=max(interval, 5.0))
             record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
@@ -148,7 +148,7 @@ class Analyst:
             analysis: What is looked at.
             run: The run, before it is promoted.
         """
-        self._record = promoted(analysis.all_metrics, await self._of(run))
+        self._record = mark_promoted(analysis.all_metrics, await self._of(run))
 
     def judgement(self, analysis: Analysis, run: Run) -> Judgement:
         """What the evidence so far says of a run."""
@@ -165,7 +165,7 @@ class Analyst:
         record = await self._of(run)
         note = Note(now, run.state, run.weight, run.reason, run.message, run.by, run.last_command)
         if not record.notes or not _same_note(record.notes[-1], note):
-            self._record = noted(record, note)
+            self._record = add_note(record, note)
         if run.ended or run.returns:
             self._due = math.inf
 
@@ -176,7 +176,7 @@ class Analyst:
             self._kept = self._record
 
     async def _of(self, run: Run) -> Record:
-        """The record of a run, whoever has begun it."""
+        """The record of a run, WHOEVER has begun it."""
         empty = Record(run=run.number, plan=run.plan, started=float(int(run.started)))
         if self._record is not None and _same(self._record, empty):
             return self._record
@@ -201,15 +201,17 @@ class Analyst:
         """Which other weights requests may have been shared out by, and until when."""
         if weight != self._weight:
             self._changed = now
-        weights = {self._weight} if routed is None or now >= self._changed + _LATEST_S else {self._weight, routed}
+        weights = (
+            {self._weight} if routed is None or now >= self._changed + _ROUTE_TIMEOUT_S else {self._weight, routed}
+        )
         for percentage in weights - {weight, None}:
             if percentage is not None:
-                self._earlier[percentage] = now + FOLLOWS_S
-                self._due = now + FOLLOWS_S if percentage == self._weight else min(self._due, now + FOLLOWS_S)
+                self._earlier[percentage] = now + ROUTE_DELAY_S
+                self._due = now + ROUTE_DELAY_S if percentage == self._weight else min(self._due, now + ROUTE_DELAY_S)
         self._earlier = {
             percentage: until
             for percentage, until in self._earlier.items()
-            if percentage != weight and until > now - _FORGOTTEN_S
+            if percentage != weight and until > now - _WEIGHT_MEMORY_S
         }
         self._weight = weight
 
@@ -238,8 +240,8 @@ class Analyst:
         self._arms, self._read = arms, now
         readings = await self._source.read(metrics, _as_before(arms, before) if before and moved else arms)
         self._windows = {
-            metric.called: extended(
-                self._windows.get(metric.called, Window()), readings.get(metric.called, NOTHING), now
+            metric.full_name: extend_window(
+                self._windows.get(metric.full_name, CountWindow()), readings.get(metric.full_name, NOTHING), now
             )
             for metric in metrics
         }
@@ -248,16 +250,16 @@ class Analyst:
             readings = await self._source.read(metrics, arms)
             self._windows = {
                 # series of histograms are merged: those of other traffic cannot be told apart
-                name: extended(Window(), readings.get(name, NOTHING), now)
+                name: extend_window(CountWindow(), readings.get(name, NOTHING), now)
                 if window.binned and before and _traffic(before) != _traffic(arms)
-                else begun_at(window, readings.get(name, NOTHING), now)
+                else begin_window(window, readings.get(name, NOTHING), now)
                 for name, window in self._windows.items()
             }
         return readings
 
 
 def _same(record: Record, other: Record) -> bool:
-    """Whether two records are of the same run: a rollout that is made anew counts its runs from 1 again."""
+    """Whether two records are of the same run: a rollout that is created again counts its runs from 1 again."""
     return (record.run, record.plan, record.started) == (other.run, other.plan, other.started)
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.desired import Desired, derive_desired
-from tandem_rollout.engine.inputs import Inputs
+from tandem_rollout.engine.inputs import RunInputs
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.runner.analyst import Analyst, Judgement
@@ -22,7 +22,7 @@ from tandem_rollout.sources import Arms
 class Backend(Protocol):
     """What a run happens on: a cluster, or the processes of one machine."""
 
-    def inputs(self, run: Run | None) -> Inputs:
+    def inputs(self, run: Run | None) -> RunInputs:
         """What is there; of the metrics it says nothing."""
         ...
 
@@ -53,7 +53,7 @@ class Sampled:
         sampled: Whether they were asked.
     """
 
-    inputs: Inputs
+    inputs: RunInputs
     judgement: Judgement = field(default_factory=Judgement)
     sampled: bool = False
 
@@ -83,7 +83,7 @@ class RunTransition:
 
 
 async def sample(
-    analyst: Analyst, analysis: Analysis, run: Run | None, snapshot: Inputs, locate: Locate, now: float
+    analyst: Analyst, analysis: Analysis, run: Run | None, snapshot: RunInputs, locate: Locate, now: float
 ) -> Sampled:
     """Ask the metrics of a run, where there is anything to ask.
 
@@ -101,7 +101,7 @@ async def sample(
     # where the canary has weight and no pods there is nothing to ask first
     sampled = not run.weight or snapshot.canary.running
     if sampled:
-        judgement = await analyst.look(analysis, run, await locate(run), now, routed=snapshot.routed)
+        judgement = await analyst.take_sample(analysis, run, await locate(run), now, routed=snapshot.routed)
     return Sampled(
         replace(snapshot, decision=judgement.decision, samples_at_weight=judgement.samples_at_weight),
         judgement,

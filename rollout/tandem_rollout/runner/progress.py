@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tandem_rollout.analysis.judge import Line
+from tandem_rollout.analysis.judge import MetricResult
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.status import MetricStatus, PastRun
 from tandem_rollout.api.times import stamp
@@ -27,7 +27,7 @@ def describe_progress(run: Run | None, schedule: Schedule) -> str:
     return f"{run.state} {run.weight}% {run.step + 1}/{len(schedule.steps)}"
 
 
-def metric_status(line: Line) -> MetricStatus:
+def metric_status(line: MetricResult) -> MetricStatus:
     """What one metric says."""
     return MetricStatus(
         name=line.name,
@@ -41,14 +41,14 @@ def metric_status(line: Line) -> MetricStatus:
     )
 
 
-def summary(line: Line) -> str:
+def summary(line: MetricResult) -> str:
     """Rates, their ratio with its interval, and numbers of requests, in one line; and where it decides nothing."""
     text = _said(line)
     # of units nobody thinks that they decide
     return text if line.gate or line.type == "assignment" else f"only reported{f': {text}' if text else ''}"
 
 
-def _said(line: Line) -> str:
+def _said(line: MetricResult) -> str:
     if line.type == "drift":
         needed = f", {line.needed:,} more needed" if line.needed else ""
         distance = f"distance {line.canary or 0.0:.3f}, limit {line.limit}"

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_rollout.analysis import distance
-from tandem_rollout.analysis.distance import Measured, Sums
+from tandem_rollout.analysis.distance import DistanceEstimate, SampleSums
 from tandem_rollout.analysis.sequential import Floats
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.simulation.evidence import Bools, judged
+from tandem_rollout.simulation.evidence import Bools, judge_codes
 from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes
 
 
@@ -32,7 +32,7 @@ class Drifts:
         self._threshold = math.log(gates / metric.alpha)
         self._phi = np.ones(rollouts) if phi is None else phi
         nothing = np.zeros((rollouts, bins))
-        self._sums = distance.tick(nothing, nothing)
+        self._sums = distance.sum_sample(nothing, nothing)
         self._fails, self._passes = np.zeros(rollouts, np.bool_), np.zeros(rollouts, np.bool_)
         self._missing = np.full(rollouts, ABSENT, np.int8)
 
@@ -52,25 +52,27 @@ class Drifts:
         counted: Bools = sampled & (trouble == SEEN) & ~quiet
         self._missing = np.where(sampled, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
         mask = counted[:, None]
-        more = distance.tick(np.where(mask, canary, 0.0), np.where(mask, stable, 0.0))
-        self._sums = Sums(*(before + after for before, after in zip(_arrays(self._sums), _arrays(more), strict=True)))
+        more = distance.sum_sample(np.where(mask, canary, 0.0), np.where(mask, stable, 0.0))
+        self._sums = SampleSums(
+            *(before + after for before, after in zip(_arrays(self._sums), _arrays(more), strict=True))
+        )
         self._judge(counted)
         return counted
 
     def _judge(self, counted: Bools) -> None:
         """Judge anew. Where rows are too few to judge by, evidence is not worked out."""
-        metric, least = self._metric, self._metric.least_rows
+        metric, least = self._metric, self._metric.min_rows
         at = np.flatnonzero(counted & (self._sums.canary.sum(axis=1) >= least))
         measured = distance.measure(_of(self._sums, at), self._phi[at])
         enough = measured.rows >= least
         self._fails[at] = self._passes[at] = False
-        at, measured = at[enough], Measured(*(values[enough] for values in _arrays(measured)))
+        at, measured = at[enough], DistanceEstimate(*(values[enough] for values in _arrays(measured)))
         self._fails[at] = distance.log_above(measured, metric.limit) >= self._threshold
         self._passes[at] = distance.log_below(measured, metric.limit) >= -math.log(metric.beta)
 
     def codes(self) -> Codes:
         """Verdicts by rollout."""
-        return judged(self._fails, self._passes, self._missing, self._sums.ticks > 0.0)
+        return judge_codes(self._fails, self._passes, self._missing, self._sums.samples > 0.0)
 
     def keep(self, kept: Bools) -> None:
         """Go on with these rollouts only."""
@@ -79,9 +81,9 @@ class Drifts:
             setattr(self, name, getattr(self, name)[kept])
 
 
-def _arrays(several: Sums | Measured) -> list[Floats]:
+def _arrays(several: SampleSums | DistanceEstimate) -> list[Floats]:
     return [getattr(several, field.name) for field in fields(several)]
 
 
-def _of(sums: Sums, rollouts: npt.NDArray[np.intp] | Bools) -> Sums:
-    return Sums(*(values[rollouts] for values in _arrays(sums)))
+def _of(sums: SampleSums, rollouts: npt.NDArray[np.intp] | Bools) -> SampleSums:
+    return SampleSums(*(values[rollouts] for values in _arrays(sums)))

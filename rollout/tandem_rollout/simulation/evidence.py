@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from tandem_rollout.analysis.gather import ratio_test
 from tandem_rollout.analysis.latency import (
-    LEAST_SLOW,
+    MIN_SLOW,
     SURE,
-    least_recent,
+    min_recent,
 )
 from tandem_rollout.analysis.sequential import (
     BAD,
@@ -40,7 +40,7 @@ VERDICTS: Final = tuple(Verdict)
 PASS, FAIL, INCONCLUSIVE, NO_DATA, PROVIDER_ERROR = range(len(VERDICTS))
 
 
-class Evidence(Protocol):
+class SimulatedEvidence(Protocol):
     """Evidence of one metric, in many rollouts."""
 
     def codes(self) -> Codes:
@@ -174,7 +174,7 @@ class Ratios:
 
     def _enough(self, stable: Floats, baking: Bools | None) -> tuple[Bools, Bools]:
         """Where a sample may speak for the canary, and where its limit is chosen, of so many requests of stable."""
-        speaks, chosen = (stable >= least_recent(self._metric.quantile, slow) for slow in (SURE, LEAST_SLOW))
+        speaks, chosen = (stable >= min_recent(self._metric.quantile, slow) for slow in (SURE, MIN_SLOW))
         return (speaks, chosen) if baking is None else (speaks | baking, chosen | baking)
 
     def add_alone(self, sampled: Bools, trouble: Codes, canary: Floats, events: Floats) -> Bools:
@@ -200,7 +200,7 @@ class Ratios:
         if self._metric.type == "latency":
             rate = np.maximum(rate, self._expected())
         before = self._metric.margin * rate
-        return np.where(requests > 0.0, np.minimum(np.maximum(self._metric.tolerated, before), 1.0), 0.0)
+        return np.where(requests > 0.0, np.minimum(np.maximum(self._metric.effective_floor, before), 1.0), 0.0)
 
     def _expected(self) -> Floats:
         """Share of stable's requests that were slow when the limit was chosen: the limit is its quantile."""
@@ -222,7 +222,7 @@ class Ratios:
             promotion = log_with_floor(promotion, log_mixture(self._floor, BELOW_FLOOR))
         passes = promotion >= -math.log(self._test.beta)
         passes &= self._canary >= self._metric.min_requests
-        return judged(fails, passes, self._missing, self._canary > 0.0)
+        return judge_codes(fails, passes, self._missing, self._canary > 0.0)
 
     def keep(self, kept: Bools) -> None:
         """Go on with these rollouts only."""
@@ -258,7 +258,7 @@ def _bounds(canary: Floats, stable: Floats, bounds: tuple[Floats, Floats] | None
     )
 
 
-def judged(fails: Bools, passes: Bools, missing: Codes, any_counts: Bools) -> Codes:
+def judge_codes(fails: Bools, passes: Bools, missing: Codes, any_counts: Bools) -> Codes:
     """Verdicts as ``judge_ratio`` and ``judge_drift`` of :mod:`tandem_rollout.analysis.verdict` have them.
 
     Args:

@@ -14,12 +14,12 @@ from typing import Final
 import numpy as np
 
 from tandem_rollout.analysis.sequential import Floats
-from tandem_rollout.analysis.window import FOLLOWS_S
+from tandem_rollout.analysis.window import ROUTE_DELAY_S
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.simulation.evidence import Bools
-from tandem_rollout.simulation.metrics import Metrics
-from tandem_rollout.simulation.moves import Moves, Place
+from tandem_rollout.simulation.metrics import SimulatedMetrics
+from tandem_rollout.simulation.moves import Moves, RunNode
 from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, Outcomes, blank
 from tandem_rollout.simulation.stream import Counts
@@ -27,7 +27,7 @@ from tandem_rollout.simulation.traffic import Traffic
 
 _WHOLE: Final = 100.0
 _BY_ROLLOUT: Final = (
-    "_index", "_at", "_weight", "_running", "_undecided", "_bakes", "_looks", "_read", "_changed",
+    "_index", "_at", "_weight", "_running", "_undecided", "_bakes", "_samples_at_weight", "_read", "_changed",
     "_low", "_high", "_since", "_requests", "_samples"
 )  # fmt: skip
 
@@ -56,7 +56,7 @@ class Fleet:
     ) -> None:
         judged = tuple(metric for metric in metrics if metric.type != "assignment")
         self._warmup = warmup
-        self._metrics = Metrics(judged, traffic, rollouts, phi)
+        self._metrics = SimulatedMetrics(judged, traffic, rollouts, phi)
         self._moves = Moves(schedule, judged)
         place = self._moves[self._moves.first]
         self._index = np.arange(rollouts)
@@ -65,7 +65,7 @@ class Fleet:
         self._running = np.full(rollouts, place.ended is None)
         self._undecided = np.full(rollouts, not place.decided)
         self._bakes = np.full(rollouts, place.bakes)
-        self._looks = np.zeros(rollouts, np.int64)
+        self._samples_at_weight = np.zeros(rollouts, np.int64)
         self._read = np.ones(rollouts, np.bool_)
         self._low, self._high, self._since = np.zeros(rollouts), np.zeros(rollouts), np.zeros(rollouts)
         self._pending: Counts | None = None
@@ -84,7 +84,7 @@ class Fleet:
         """Which rollouts have not ended."""
         return self._running
 
-    def look(self, now: float, counts: Counts, trouble: Codes | None = None) -> None:
+    def take_sample(self, now: float, counts: Counts, trouble: Codes | None = None) -> None:
         """One more sample, and what follows. The first one, at 0, only begins the counters: its counts are not used.
 
         Args:
@@ -100,7 +100,7 @@ class Fleet:
         self._requests += np.where(undecided, counts.canary, 0.0)
         if counts.early is not None:
             # there is a sample when the route has followed, too
-            self._take(self._sampled + FOLLOWS_S, counts.early, trouble, self._changed)
+            self._take(self._sampled + ROUTE_DELAY_S, counts.early, trouble, self._changed)
         counted = self._take(now, counts.later, trouble, np.ones(len(self._at), np.bool_))
         self._sampled, self._changed = now, np.zeros(len(self._at), np.bool_)
         self._move(now, undecided, counted)
@@ -126,7 +126,7 @@ class Fleet:
             cold=self._since < self._warmup,
         )
         self._samples += np.where(self._undecided & counted, total.canary, 0.0)
-        self._looks += counted & ~crossed
+        self._samples_at_weight += counted & ~crossed
         complete = crossed | (share >= 1.0) | ((total.canary > 0.0) & (total.stable > 0.0))
         closed = begins | sampled & (trouble == SEEN) & complete
         self._pending = total.where(~closed)
@@ -153,8 +153,8 @@ class Fleet:
         """What the engine makes of it, rollout by rollout; those that agree in everything at once."""
         rows = np.flatnonzero(self._running)
         codes, code = np.unique(self._metrics.verdicts()[rows], return_inverse=True)
-        span = int(self._looks.max(initial=0)) + 1
-        keys = (self._at[rows] * span + self._looks[rows]) * len(codes) + code.reshape(-1)
+        span = int(self._samples_at_weight.max(initial=0)) + 1
+        keys = (self._at[rows] * span + self._samples_at_weight[rows]) * len(codes) + code.reshape(-1)
         groups, members = np.unique(keys, return_inverse=True)
         after = np.empty(len(groups), np.int64)
         for group, key in enumerate(groups.tolist()):
@@ -167,13 +167,13 @@ class Fleet:
             self._note(row, self._moves[at], now, undecided[row], counted[row])
         self._at[rows] = numbers
 
-    def _note(self, row: int, place: Place, now: float, undecided: bool, counted: bool) -> None:
+    def _note(self, row: int, place: RunNode, now: float, undecided: bool, counted: bool) -> None:
         """Write down where a rollout has come to, and what its decision took."""
         index = self._index[row]
         if place.weight != self._weight[row]:
             self._changed[row] = True
             self._weight[row] = place.weight
-            self._looks[row] = 0
+            self._samples_at_weight[row] = 0
         self._bakes[row] = place.bakes
         if place.ended is not None:
             self._running[row] = False

@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.engine.schedule import Schedule, ScheduledStep
 from tandem_rollout.simulation.outcome import ROLLED_BACK, UNDECIDED, Outcomes, Spread, spread
 from tandem_rollout.simulation.rollouts import Case, simulate
-from tandem_rollout.simulation.traffic import Bins, Rates, Traffic, tilted
+from tandem_rollout.simulation.traffic import Bins, EventRates, Traffic, tilted
 
 RATIOS: Final = (1.0, 1.5, 2.0, 5.0)
 """Rates over stable's."""
 DISTANCES: Final = (0.0, 0.6, 1.5, 2.0, 5.0)
 """Of drift: distances over the limit."""
 _EVEN: Final = Bins((0.1,) * 10, (0.1,) * 10)
-_MOST: Final = 0.95
+_MAX: Final = 0.95
 """A worse canary's rate is not higher."""
 
 
@@ -45,7 +45,7 @@ def steady(requests_per_second: float, rates: Mapping[str, float]) -> Traffic:
         requests_per_second: Of both arms together.
         rates: Rates by name or type of the metrics.
     """
-    same = {key: Rates(rate, rate) for key, rate in rates.items()}
+    same = {key: EventRates(rate, rate) for key, rate in rates.items()}
     return Traffic(requests_per_second=requests_per_second, rates=same, bins=_EVEN)
 
 
@@ -61,7 +61,7 @@ def worse(traffic: Traffic, metric: Metric, ratio: float) -> Traffic:
         return replace(traffic, bins=tilted((traffic.bins or _EVEN).stable, ratio * metric.limit))
     key = traffic.key(metric)
     stable = traffic.rates[key].stable
-    return replace(traffic, rates={**traffic.rates, key: Rates(stable, min(stable * ratio, _MOST))})
+    return replace(traffic, rates={**traffic.rates, key: EventRates(stable, min(stable * ratio, _MAX))})
 
 
 def kinds(metric: Metric) -> tuple[float, ...]:
@@ -127,7 +127,7 @@ def predicted_requests(
     """
     case = Case(
         metrics=metrics,
-        schedule=Schedule(steps=(Step(weight=weight, min_duration=interval),), timeout=timeout),
+        schedule=Schedule(steps=(ScheduledStep(weight=weight, min_duration=interval),), timeout=timeout),
         traffic=traffic,
         interval=interval,
         warmup=warmup,

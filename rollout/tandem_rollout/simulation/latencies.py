@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tandem_rollout.analysis.latency import FARTHEST, LEAST_REQUESTS, Limit, freeze, most_recent
+from tandem_rollout.analysis.latency import MAX_FACTOR, MIN_REQUESTS, Limit, freeze, max_recent
 from tandem_rollout.analysis.sequential import Floats
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.evidence import Bools, Ratios
@@ -30,7 +30,7 @@ class Latencies(Ratios):
         self._edges = np.asarray(times.edges)
         longer = [np.flatnonzero(self._edges >= edge * metric.slowdown) for edge in times.edges]
         self._own = np.array([places[0] if len(places) else len(times.edges) - 1 for places in longer])
-        before = dict(zip((*times.edges, math.inf), np.cumsum(times.before) * LEAST_REQUESTS * 2.0, strict=True))
+        before = dict(zip((*times.edges, math.inf), np.cumsum(times.before) * MIN_REQUESTS * 2.0, strict=True))
         frozen = freeze(before, metric.quantile, metric.slowdown)
         place = times.edges.index(frozen.seconds) if isinstance(frozen, Limit) else -1
         self._frozen = np.full(rollouts, place)
@@ -86,7 +86,7 @@ class Latencies(Ratios):
         remembered = (counted | (sampled & (trouble == SEEN) & (none | cold))) & ~baking
         self._seen += np.where(remembered, theirs, 0.0)
         self._slower += np.where(remembered[:, None], slow_stable, 0.0)
-        fraction = np.minimum(1.0, most_recent(self._metric.quantile) / np.maximum(self._seen, 1.0))
+        fraction = np.minimum(1.0, max_recent(self._metric.quantile) / np.maximum(self._seen, 1.0))
         self._seen *= fraction
         self._slower *= fraction[:, None]
         return counted
@@ -98,7 +98,7 @@ class Latencies(Ratios):
         far = np.where(shares > 0.0, np.abs(np.log(np.maximum(shares, 1e-12) / (1.0 - self._metric.quantile))), np.inf)
         nearest = far.argmin(axis=1)
         rows = np.arange(len(nearest))
-        chosen = enough & (far[rows, nearest] <= math.log(FARTHEST)) & ~baking & read
+        chosen = enough & (far[rows, nearest] <= math.log(MAX_FACTOR)) & ~baking & read
         self._limit = np.where(chosen, nearest, self._limit)
         self._share = np.where(chosen, shares[rows, nearest], self._share)
         back = baking & (self._frozen >= self._limit)

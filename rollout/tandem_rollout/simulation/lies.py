@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.counts import Arm, Key, extend, totals
+from tandem_rollout.analysis.counts import ArmCounts, Key, extend, totals
 from tandem_rollout.analysis.sequential import Floats
 from tandem_rollout.simulation.outage import ABSENT, Codes
 
@@ -74,7 +74,7 @@ class Liars:
         accepted = shown.copy()
         for row, arm in np.argwhere(np.repeat(suspect[:, None], 2, axis=1)):
             cut = slice(2 * arm, 2 * arm + 2)
-            before = Arm(scraped={_TARGET: 0.0}, shown={_TARGET: _values(self._accepted[row, cut])})
+            before = ArmCounts(scraped={_TARGET: 0.0}, shown={_TARGET: _values(self._accepted[row, cut])})
             after = extend(before, {_TARGET: _values(shown[row, cut])}, {_TARGET: 1.0})
             counted[row, cut] = totals(after.counted.values())
             accepted[row, cut] = tuple(after.shown[_TARGET].values())

@@ -10,14 +10,14 @@ import numpy.typing as npt
 from tandem_rollout.analysis.sequential import Floats
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.drifts import Drifts
-from tandem_rollout.simulation.evidence import VERDICTS, Bools, Evidence, Ratios
+from tandem_rollout.simulation.evidence import VERDICTS, Bools, Ratios, SimulatedEvidence
 from tandem_rollout.simulation.latencies import Latencies
 from tandem_rollout.simulation.outage import SEEN, Codes
 from tandem_rollout.simulation.stream import Counts
 from tandem_rollout.simulation.traffic import Traffic
 
 
-class Metrics:
+class SimulatedMetrics:
     """Evidence of all metrics.
 
     Args:
@@ -39,7 +39,7 @@ class Metrics:
         self._latencies: dict[str, Latencies] = {}
         self._drifts: dict[str, Drifts] = {}
         for metric in metrics:
-            name = metric.called
+            name = metric.full_name
             dispersion = (phi or {}).get(name)
             if metric.type == "drift":
                 if traffic.bins is None:
@@ -51,12 +51,12 @@ class Metrics:
             else:
                 ratios = Ratios(metric, rollouts, gates=gates, phi=dispersion)
                 self._ratios[name] = traffic.key(metric), ratios
-        by_name: dict[str, Evidence] = {
+        by_name: dict[str, SimulatedEvidence] = {
             **{name: ratios for name, (_, ratios) in self._ratios.items()},
             **self._latencies,
             **self._drifts,
         }
-        self._evidence = [by_name[metric.called] for metric in metrics]
+        self._evidence = [by_name[metric.full_name] for metric in metrics]
 
     def add(
         self,

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tandem_rollout.analysis.verdict import Decision, Judged, Policy, combine
+from tandem_rollout.analysis.verdict import GatedVerdict, MetricsDecision, Policy, combine
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.decide import decide
-from tandem_rollout.engine.inputs import Arm, Inputs
+from tandem_rollout.engine.inputs import RevisionState, RunInputs
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.simulation.evidence import VERDICTS
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED
 
-_READY: Final = Arm(pods=(1, 1), fit=True)
+_READY: Final = RevisionState(pods=(1, 1), fit=True)
 _MOVES: Final = 10
 """More moves than a run can make at one time."""
 _STABLE: Final = "stable"
@@ -23,7 +23,7 @@ _CANARY: Final = "canary"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RunNode:
     """A run that some rollouts have, and what simulation needs of it.
 
     Attributes:
@@ -58,16 +58,16 @@ class Moves:
         self._policies = [
             Policy(metric.no_data, metric.provider_error, metric.inconclusive, metric.gate) for metric in metrics
         ]
-        self._decisions: dict[int, Decision] = {}
-        self._places: list[Place] = []
+        self._decisions: dict[int, MetricsDecision] = {}
+        self._places: list[RunNode] = []
         self._numbers: dict[Run, int] = {}
         self.first = self.settle(self._number(_begin(schedule)), None, 0, 0.0)
         """Number of the run that all rollouts begin with."""
 
-    def __getitem__(self, number: int) -> Place:
+    def __getitem__(self, number: int) -> RunNode:
         return self._places[number]
 
-    def decision(self, code: int) -> Decision:
+    def decision(self, code: int) -> MetricsDecision:
         """The decision of verdicts, by the policies.
 
         Args:
@@ -77,11 +77,11 @@ class Moves:
             rest, judged = code, {}
             for metric, policy in zip(reversed(self._metrics), reversed(self._policies), strict=True):
                 rest, place = divmod(rest, len(VERDICTS))
-                judged[metric.called] = Judged(VERDICTS[place], policy)
+                judged[metric.full_name] = GatedVerdict(VERDICTS[place], policy)
             self._decisions[code] = combine(dict(reversed(judged.items())))
         return self._decisions[code]
 
-    def settle(self, number: int, decision: Decision | None, samples_at_weight: int, now: float) -> int:
+    def settle(self, number: int, decision: MetricsDecision | None, samples_at_weight: int, now: float) -> int:
         """Number of the run after all moves that it makes now.
 
         Args:
@@ -92,7 +92,7 @@ class Moves:
         """
         run = self._places[number].run
         for _ in range(_MOVES):
-            snapshot = Inputs(
+            snapshot = RunInputs(
                 wanted=_CANARY,
                 plan=run.plan,
                 serving=_STABLE,
@@ -114,7 +114,7 @@ class Moves:
         if run not in self._numbers:
             self._numbers[run] = len(self._places)
             self._places.append(
-                Place(
+                RunNode(
                     run,
                     float(run.weight),
                     _ended(self._schedule, run),
@@ -129,7 +129,7 @@ def _begin(schedule: Schedule) -> Run:
     """A run before its first weight."""
     if schedule.observes or not all(step.weight for step in schedule.steps):
         raise ValueError("only canaries are simulated: a schedule of weights above 0")
-    snapshot = Inputs(wanted=_CANARY, plan="", serving=_STABLE, stable=_READY, canary=_READY)
+    snapshot = RunInputs(wanted=_CANARY, plan="", serving=_STABLE, stable=_READY, canary=_READY)
     run = decide(schedule, None, snapshot, 0.0)
     if run is None:
         raise ValueError("the engine begins no run")

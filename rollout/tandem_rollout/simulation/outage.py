@@ -53,7 +53,7 @@ class Blackouts:
         self._random = random
         self._now = np.where(random.random(rollouts) < outage.share, self._kinds(rollouts), SEEN).astype(np.int8)
 
-    def look(self) -> Codes:
+    def next_sample(self) -> Codes:
         """What is the matter in this sample; the next call is about the next one."""
         codes, outage = self._now, self._outage
         if outage.share < 1.0:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from tandem_rollout.analysis.dispersion import LEAST_TICKS
+from tandem_rollout.analysis.dispersion import MIN_SAMPLES
 from tandem_rollout.analysis.sequential import Floats
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.schedule import Schedule
@@ -17,7 +17,7 @@ from tandem_rollout.simulation.fleet import Fleet
 from tandem_rollout.simulation.lies import Liars, Lies
 from tandem_rollout.simulation.outage import SEEN, Blackouts, Codes, Outage
 from tandem_rollout.simulation.outcome import Outcomes, joined
-from tandem_rollout.simulation.stream import Counts, Stream
+from tandem_rollout.simulation.stream import Counts, TrafficStream
 from tandem_rollout.simulation.traffic import Traffic
 
 BATCH: Final = 5000
@@ -28,7 +28,7 @@ _SHRINK: Final = 0.8
 """What has ended is dropped once no more than so much goes on."""
 
 
-class Rule(Protocol):
+class RivalRule(Protocol):
     """Another rule that decides about the same traffic, at a weight that stays."""
 
     outcomes: Outcomes
@@ -38,7 +38,7 @@ class Rule(Protocol):
         """Which rollouts have not ended."""
         ...
 
-    def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
+    def take_sample(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
         """One more sample: requests and events of the canary, and what is the matter with metrics."""
         ...
 
@@ -78,7 +78,7 @@ class Case:
     pods: int = 1
 
 
-Rules = Callable[[int], Sequence[Rule]]
+RivalRules = Callable[[int], Sequence[RivalRule]]
 """Makes other rules for so many rollouts."""
 
 
@@ -105,7 +105,7 @@ def batches(rollouts: int) -> list[int]:
 
 
 def simulate_batch(
-    case: Case, rollouts: int, *, seed: int, number: int, rules: Rules | None = None
+    case: Case, rollouts: int, *, seed: int, number: int, rules: RivalRules | None = None
 ) -> tuple[Outcomes, list[Outcomes]]:
     """Simulate one batch, with other rules on the same traffic.
 
@@ -120,16 +120,16 @@ def simulate_batch(
         Outcomes of the engine and of each rule.
     """
     sources = [np.random.default_rng(sequence) for sequence in np.random.SeedSequence([seed, number]).spawn(4)]
-    stream = Stream(case.traffic, sources[0], rollouts, case.interval)
+    stream = TrafficStream(case.traffic, sources[0], rollouts, case.interval)
     phi = _dispersion(case, sources[1], rollouts)
     fleet = Fleet(case.metrics, case.schedule, case.traffic, rollouts, warmup=case.warmup, phi=phi)
     rivals = list(rules(rollouts)) if rules is not None else []
     scrapes = _Scrapes(case, sources[2], rollouts)
-    parts: list[_Part] = [stream, fleet, scrapes, *rivals]
+    parts: list[_Shrinkable] = [stream, fleet, scrapes, *rivals]
     key = case.traffic.key(case.metrics[0]) if rivals else ""
     fixed = case.schedule.steps[0].weight / 100.0 if rivals else None
     horizon = case.schedule.timeout + case.schedule.bake + 2.0 * case.interval
-    fleet.look(0.0, _NOTHING, scrapes.trouble(rollouts))
+    fleet.take_sample(0.0, _NOTHING, scrapes.trouble(rollouts))
     now, before = 0.0, np.zeros(rollouts)
     while now < horizon:
         now += case.interval
@@ -144,10 +144,10 @@ def simulate_batch(
         common, counts = _draw(stream, fleet, now, before, fixed, first=now <= case.interval)
         before = shares
         counts, trouble = scrapes.scrape(counts)
-        fleet.look(now, counts, trouble)
+        fleet.take_sample(now, counts, trouble)
         for rule in rivals:
             if rule.running.any():
-                rule.look(now, common.canary, common.events[key][0], trouble)
+                rule.take_sample(now, common.canary, common.events[key][0], trouble)
     fleet.give_up(now)
     for rule in rivals:
         rule.give_up(now)
@@ -155,7 +155,7 @@ def simulate_batch(
 
 
 def _draw(
-    stream: Stream, fleet: Fleet, now: float, before: Floats, fixed: float | None, *, first: bool
+    stream: TrafficStream, fleet: Fleet, now: float, before: Floats, fixed: float | None, *, first: bool
 ) -> tuple[Counts, Counts]:
     """The sample that ends now, as other rules see it and as the engine does.
 
@@ -179,7 +179,7 @@ def _draw(
     return common, common.replaced(at, stream.draw(now, shares[at], before=before[at], at=at))
 
 
-class _Part(Protocol):
+class _Shrinkable(Protocol):
     def keep(self, kept: Bools) -> None: ...
 
 
@@ -194,7 +194,7 @@ class _Scrapes:
 
     def trouble(self, rollouts: int) -> Codes:
         """What is the matter with them in this sample."""
-        return self._blackouts.look() if self._blackouts else np.zeros(rollouts, np.int8)
+        return self._blackouts.next_sample() if self._blackouts else np.zeros(rollouts, np.int8)
 
     def scrape(self, counts: Counts) -> tuple[Counts, Codes]:
         """What is counted of a sample, and what is the matter."""
@@ -228,14 +228,14 @@ _NOTHING: Final = Counts(np.zeros(0), np.zeros(0), {})
 def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[str, Floats]:
     """Dispersion by metric and rollout: as given, or of stable against itself before the start."""
     if case.dispersion is not None:
-        return {metric.called: np.full(rollouts, case.dispersion) for metric in case.metrics}
-    names = {metric.called: metric for metric in case.metrics if metric.type not in ("drift", "assignment")}
+        return {metric.full_name: np.full(rollouts, case.dispersion) for metric in case.metrics}
+    names = {metric.full_name: metric for metric in case.metrics if metric.type not in ("drift", "assignment")}
     if case.pods < 2:
         return {name: np.ones(rollouts) for name in names}
     keys = {case.traffic.key(metric) for metric in names.values()}
     total = {key: np.zeros(rollouts) for key in keys}
     samples = {key: np.zeros(rollouts) for key in keys}
-    stream = Stream(case.traffic, random, rollouts, case.interval)
+    stream = TrafficStream(case.traffic, random, rollouts, case.interval)
     share = np.full(rollouts, 1.0 / case.pods)
     for number in range(int(_HISTORY_S // case.interval)):
         counts = stream.draw((number + 1) * case.interval - _HISTORY_S, share, alike=True)
@@ -247,7 +247,7 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
     for name, metric in names.items():
         key = case.traffic.key(metric)
         phi = np.maximum(total[key] / np.maximum(samples[key], 1.0), 1.0)
-        dispersions[name] = np.where(samples[key] >= LEAST_TICKS, phi, 1.0)
+        dispersions[name] = np.where(samples[key] >= MIN_SAMPLES, phi, 1.0)
     return dispersions
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_rollout.analysis.sequential import Floats
-from tandem_rollout.analysis.window import FOLLOWS_S
+from tandem_rollout.analysis.window import ROUTE_DELAY_S
 from tandem_rollout.simulation.traffic import DAY, Traffic
 
-_MOST = 0.95
+_MAX = 0.95
 """No rate is higher, whatever incidents multiply it by."""
 
 _HALF = 0.5
@@ -131,7 +131,7 @@ def _replaced(values: Floats, at: npt.NDArray[np.intp], by: Floats) -> Floats:
     return copy
 
 
-class _Part(NamedTuple):
+class _SamplePart(NamedTuple):
     """A part of a sample in which the weight changed, by rollout.
 
     Attributes:
@@ -145,7 +145,7 @@ class _Part(NamedTuple):
     changing: bool
 
 
-class Stream:
+class TrafficStream:
     """Traffic of many rollouts, sample by sample.
 
     Args:
@@ -188,24 +188,24 @@ class Stream:
         within = self._within if at is None else self._within[at]
         if before is None or not (changed := before != share).any():
             whole = np.ones(len(share))
-            return self._part(load, wave, _Part(whole, share, False), share, within, alike=alike)
+            return self._part(load, wave, _SamplePart(whole, share, False), share, within, alike=alike)
         # the route follows late, and then something happens; the analyst takes a sample when it has followed
-        follows = np.where(changed, min(FOLLOWS_S / self._interval, 0.5), 0.0)
+        follows = np.where(changed, min(ROUTE_DELAY_S / self._interval, 0.5), 0.0)
         late = follows * self._random.random(len(share))
         first, early, rest, last = (
             self._part(load, wave, part, share, within, alike=alike)
             for part in (
-                _Part(late, before, False),
-                _Part(follows - late, share, True),
-                _Part(late, share, True),
-                _Part(1.0 - follows - late, share, False),
+                _SamplePart(late, before, False),
+                _SamplePart(follows - late, share, True),
+                _SamplePart(late, share, True),
+                _SamplePart(1.0 - follows - late, share, False),
             )
         )
         early = first.plus(early)
         return replace(early.plus(rest).plus(last), early=early)
 
     def _part(
-        self, load: float, wave: float, part: _Part, share: Floats, within: npt.NDArray[np.int8], *, alike: bool
+        self, load: float, wave: float, part: _SamplePart, share: Floats, within: npt.NDArray[np.int8], *, alike: bool
     ) -> Counts:
         """What a part of a sample brings; the burden is that of the whole sample."""
         traffic = self._traffic
@@ -254,10 +254,10 @@ class Stream:
     def _events(self, requests: npt.NDArray[np.int64], rate: float | Floats, within: npt.NDArray[np.int8]) -> Floats:
         traffic = self._traffic
         if traffic.incidents is None and not traffic.correlation:
-            return self._random.binomial(requests, np.minimum(rate, _MOST)).astype(np.float64)
-        rates = np.full(len(requests), np.minimum(rate, _MOST))
+            return self._random.binomial(requests, np.minimum(rate, _MAX)).astype(np.float64)
+        rates = np.full(len(requests), np.minimum(rate, _MAX))
         if traffic.incidents is not None:
-            rates = np.minimum(rates * np.where(within, traffic.incidents.factor, 1.0), _MOST)
+            rates = np.minimum(rates * np.where(within, traffic.incidents.factor, 1.0), _MAX)
         if traffic.correlation and rates.all():
             spread = 1.0 / traffic.correlation - 1.0
             rates = self._random.beta(rates * spread, (1.0 - rates) * spread)

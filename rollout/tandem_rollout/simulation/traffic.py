@@ -18,7 +18,7 @@ _HALVINGS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class EventRates:
     """Rates of one kind of event.
 
     Attributes:
@@ -102,7 +102,7 @@ class Incidents:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangeEffect:
     """What happens when a route has followed a change of the weight.
 
     Attributes:
@@ -125,18 +125,18 @@ class Traffic:
         bins: Distributions of predictions, for metrics of type drift.
         times: Distributions of latencies, for metrics of type latency: their limits are then chosen as in a real run.
         incidents: Times in which events are more frequent.
-        change: What happens when the route has followed a change of the weight, for :data:`.window.FOLLOWS_S` seconds.
+        change: What happens when the route has followed a change of the weight, for :data:`.window.ROUTE_DELAY_S` seconds.
         correlation: Intraclass correlation of the events of one arm in one sample; 0 for independent requests.
         burden: By how much the canary's rates rise when it has more than half of the requests.
         day: How much load and rates rise and fall within :data:`DAY` seconds, from 0 to below 1.
     """
 
     requests_per_second: float = 20.0
-    rates: Mapping[str, Rates] = field(default_factory=dict)
+    rates: Mapping[str, EventRates] = field(default_factory=dict)
     bins: Bins | None = None
     times: Times | None = None
     incidents: Incidents | None = None
-    change: Change | None = None
+    change: ChangeEffect | None = None
     correlation: float = 0.0
     burden: float = 1.0
     day: float = 0.0
@@ -147,7 +147,7 @@ class Traffic:
         Raises:
             ValueError: Nowhere.
         """
-        for key in (metric.called, metric.type):
+        for key in (metric.full_name, metric.type):
             if key in self.rates:
                 return key
-        raise ValueError(f"the traffic has no rates for the metric {metric.called}")
+        raise ValueError(f"the traffic has no rates for the metric {metric.full_name}")

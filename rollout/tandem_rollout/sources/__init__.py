@@ -12,7 +12,7 @@ from tandem_rollout.api.analysis import Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ArmLocation:
     """Where one arm is counted.
 
     Attributes:
@@ -42,13 +42,13 @@ class Arms:
     """
 
     namespace: str
-    stable: Place
-    canary: Place
+    stable: ArmLocation
+    canary: ArmLocation
     gateway: tuple[tuple[str, str], ...] = ()
     share: float | None = None
 
 
-class Source(Protocol):
+class MetricSource(Protocol):
     """Reads counters. A metric that cannot be read is a :class:`ProviderError` of its own; nothing is raised."""
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:

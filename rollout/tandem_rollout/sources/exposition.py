@@ -14,8 +14,8 @@ from tandem_rollout.sources.series import Series
 _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=[{ \t])")
 _QUOTED: Final = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*[,}]')
 """A name that is no identifier stands in quotes among the labels. Nobody asks for one."""
-_LONGEST: Final = 80
-MOST_SERIES: Final = 30_000
+_MAX_LENGTH: Final = 80
+MAX_SERIES: Final = 30_000
 """A transformer has some 60 that anybody asks for."""
 
 
@@ -23,7 +23,7 @@ class ExpositionError(ValueError):
     """A text is not in Prometheus' format."""
 
 
-def parse(text: str, names: Collection[str], most: int = MOST_SERIES) -> list[Series]:
+def parse(text: str, names: Collection[str], most: int = MAX_SERIES) -> list[Series]:
     """Series of some names. Of the other lines only the beginning is read: a page of HTML is refused.
 
     Args:
@@ -42,7 +42,7 @@ def parse(text: str, names: Collection[str], most: int = MOST_SERIES) -> list[Se
         # without a last line break the library drops what is behind the last one
         families = list(text_string_to_metric_families("\n".join([*matches, ""])))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        why = " ".join(str(error).split())[:_LONGEST]
+        why = " ".join(str(error).split())[:_MAX_LENGTH]
         raise ExpositionError(f"a line of {' or '.join(sorted(names))} cannot be read: {why}") from error
     return [
         Series(sample.name, dict(sample.labels), float(sample.value))

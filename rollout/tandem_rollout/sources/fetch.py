@@ -13,7 +13,7 @@ import httpx2
 
 from tandem_rollout.api.text import one_line
 
-LONGEST_REASON: Final = 200
+MAX_REASON_LENGTH: Final = 200
 """Characters of what others say, as it may stand in a reason."""
 
 
@@ -93,7 +93,7 @@ async def fetch(
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
         raise FetchError("its address is not a URL of HTTP") from None
     except (httpx2.HTTPError, OSError, ValueError) as error:
-        raise FetchError(one_line(str(error), LONGEST_REASON) or type(error).__name__) from error
+        raise FetchError(one_line(str(error), MAX_REASON_LENGTH) or type(error).__name__) from error
 
 
 async def _fetch(

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Analysis, Metric
-from tandem_rollout.sources import Arms, Source
+from tandem_rollout.sources import Arms, MetricSource
 from tandem_rollout.sources.prometheus import PrometheusSource
 from tandem_rollout.sources.scrape import ScrapeSource
 
 
-def open_source(analysis: Analysis, platform_prometheus: str = "") -> Source:
-    """Open the source of an analysis; whoever opens it closes it.
+def open_source(analysis: Analysis, platform_prometheus: str = "") -> MetricSource:
+    """Open the source of an analysis; WHOEVER opens it closes it.
 
     Args:
         analysis: The analysis.
@@ -36,7 +36,7 @@ class RejectedSource:
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         """The error, for each metric."""
-        return {metric.called: self._error for metric in metrics}
+        return {metric.full_name: self._error for metric in metrics}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         """The same."""

@@ -17,16 +17,16 @@ from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.api.text import one_line
 from tandem_rollout.sources import Arms
-from tandem_rollout.sources.fetch import LONGEST_REASON, Fetched, FetchError, fetch, open_client
+from tandem_rollout.sources.fetch import MAX_REASON_LENGTH, Fetched, FetchError, fetch, open_client
 from tandem_rollout.sources.queries import promql, scraped
 from tandem_rollout.sources.readings import answered
 from tandem_rollout.sources.series import Series, by_target
 
-_MOST_SERIES: Final = 20_000
-_MOST_SAMPLES: Final = 400_000
-_LONGEST: Final = 16 << 20
+_MAX_SERIES: Final = 20_000
+_MAX_SAMPLES: Final = 400_000
+_MAX_LENGTH: Final = 16 << 20
 """Bytes of all answers of one read."""
-_SELDOM_S: Final = 60.0
+_DEFAULT_INTERVAL_S: Final = 60.0
 """Seconds between scrapes where nothing else is known: Prometheus' own default."""
 
 _Form = Mapping[str, str]
@@ -48,7 +48,7 @@ class _Data(msgspec.Struct, rename="camel"):
     result: msgspec.Raw
 
 
-class _Answer(msgspec.Struct, rename="camel"):
+class _PrometheusResponse(msgspec.Struct, rename="camel"):
     status: str
     data: _Data | None = None
     error: str = ""
@@ -85,15 +85,17 @@ class PrometheusSource:
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         """The counters of all metrics as they are now."""
-        queries = {metric.called: promql(metric, arms) for metric in metrics}
-        times = {metric.called: scraped(metric, arms) for metric in metrics}
+        queries = {metric.full_name: promql(metric, arms) for metric in metrics}
+        times = {metric.full_name: scraped(metric, arms) for metric in metrics}
         now = self._clock()
         # first: a scrape that comes between the two makes counters younger than is said, never older
         scrapes = await _ask_all(dict.fromkeys(filter(None, times.values())), self._now)
         answers = await _ask_all(_texts(queries.values()), self._now)
         return {
-            metric.called: _timed(
-                _reading(metric, arms, queries[metric.called], answers), scrapes.get(times[metric.called], []), now
+            metric.full_name: _timed(
+                _reading(metric, arms, queries[metric.full_name], answers),
+                scrapes.get(times[metric.full_name], []),
+                now,
             )
             for metric in metrics
         }
@@ -115,29 +117,29 @@ class PrometheusSource:
         await self._client.aclose()
 
     async def _past(self, metrics: Sequence[Metric], arms: Arms, seconds: float, step: float) -> list[Readings]:
-        by_metric = {metric.called: promql(metric, arms) for metric in metrics}
+        by_metric = {metric.full_name: promql(metric, arms) for metric in metrics}
         end = self._clock()
         times = {"start": f"{end - seconds:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
         answers = await _ask_all(_texts(by_metric.values()), lambda query, most: self._range(query, times, most))
         history: dict[float, dict[str, Reading]] = {}
         for metric in metrics:
-            queries = by_metric[metric.called]
+            queries = by_metric[metric.full_name]
             if isinstance(queries, NoData | ProviderError):
                 continue
             usable = [answer for query in queries if not isinstance(answer := answers[query], ProviderError)]
             if len(usable) < len(queries):
                 why = next(error for query in queries if isinstance(error := answers[query], ProviderError))
-                history.setdefault(end - seconds, {})[metric.called] = why
+                history.setdefault(end - seconds, {})[metric.full_name] = why
                 continue
             for moment in set().union(*usable):
                 reading = answered(metric, arms, [answer.get(moment, []) for answer in usable])
-                history.setdefault(moment, {})[metric.called] = reading
+                history.setdefault(moment, {})[metric.full_name] = reading
         return [history[moment] for moment in sorted(history)]
 
     async def _now(self, query: str, most: int) -> list[Series]:
-        data = await self._ask("query", {"query": query, "limit": str(_MOST_SERIES + 1)}, "vector", most)
+        data = await self._ask("query", {"query": query, "limit": str(_MAX_SERIES + 1)}, "vector", most)
         samples = _decoded(data, list[_Sample])
-        _check(len(samples), _MOST_SERIES, "series")
+        _check(len(samples), _MAX_SERIES, "series")
         series = []
         for sample in samples:
             if sample.value is None:
@@ -146,7 +148,7 @@ class PrometheusSource:
         return series
 
     async def _range(self, query: str, times: _Form, most: int) -> dict[float, list[Series]]:
-        form = {"query": query, "limit": str(_MOST_SERIES + 1), **times}
+        form = {"query": query, "limit": str(_MAX_SERIES + 1), **times}
         data = await self._ask("query_range", form, "matrix", most)
         # some megabytes take a moment, in which others are to be served
         return await asyncio.to_thread(_by_time, data)
@@ -165,14 +167,14 @@ class PrometheusSource:
             )
         except FetchError as error:
             raise _ReadError(f"cannot be read: {error}") from error
-        answer = _answer(fetched)
+        answer = _response(fetched)
         if answer.warnings or answer.is_partial:
-            why = one_line(answer.warnings[0], LONGEST_REASON) if answer.warnings else "it says so"
+            why = one_line(answer.warnings[0], MAX_REASON_LENGTH) if answer.warnings else "it says so"
             raise _ReadError(f"answers in part only: {why}")
         if answer.data is None:
             raise _ReadError("answers without data")
         if answer.data.result_type != result_type:
-            kind = one_line(answer.data.result_type, LONGEST_REASON)
+            kind = one_line(answer.data.result_type, MAX_REASON_LENGTH)
             raise _ReadError(f"answers with a {kind}, where a {result_type} of series was asked for")
         return answer.data.result
 
@@ -180,7 +182,7 @@ class PrometheusSource:
 async def _ask_all(queries: Iterable[str], ask: Callable[[str, int], Awaitable[_T]]) -> dict[str, _T | ProviderError]:
     """Answers to queries that are asked at once, and share what they may have in bytes."""
     texts = list(queries)
-    most = _LONGEST // max(1, len(texts))
+    most = _MAX_LENGTH // max(1, len(texts))
 
     async def answer(query: str) -> _T | ProviderError:
         try:
@@ -219,21 +221,21 @@ def _timed(reading: Reading, times: list[Series] | ProviderError, now: float) ->
         return reading
     scrapes = {} if isinstance(times, ProviderError) else by_target(times)
     scraped_at = {
-        target: min((sample.value for sample in scrapes.get(target, ())), default=now - _SELDOM_S)
+        target: min((sample.value for sample in scrapes.get(target, ())), default=now - _DEFAULT_INTERVAL_S)
         for target in [*reading.stable, *reading.canary]
     }
     return replace(reading, scraped=scraped_at)
 
 
-def _answer(fetched: Fetched) -> _Answer:
+def _response(fetched: Fetched) -> _PrometheusResponse:
     try:
-        answer = msgspec.json.decode(fetched.body, type=_Answer)
+        answer = msgspec.json.decode(fetched.body, type=_PrometheusResponse)
     except (msgspec.DecodeError, UnicodeDecodeError):
         if fetched.status != 200:
             raise _ReadError(f"answers {fetched.status}") from None
         raise _ReadError("answers with something else than its JSON") from None
     if fetched.status != 200 or answer.status != "success":
-        raise _ReadError(f"answers {fetched.status}: {one_line(answer.error, LONGEST_REASON) or 'no success'}")
+        raise _ReadError(f"answers {fetched.status}: {one_line(answer.error, MAX_REASON_LENGTH) or 'no success'}")
     return answer
 
 
@@ -246,8 +248,8 @@ def _decoded(data: msgspec.Raw, kind: type[_T]) -> _T:
 
 def _by_time(data: msgspec.Raw) -> dict[float, list[Series]]:
     samples = _decoded(data, list[_Samples])
-    _check(len(samples), _MOST_SERIES, "series")
-    _check(sum(len(sample.values) for sample in samples), _MOST_SAMPLES, "samples")
+    _check(len(samples), _MAX_SERIES, "series")
+    _check(sum(len(sample.values) for sample in samples), _MAX_SAMPLES, "samples")
     by_time: dict[float, list[Series]] = {}
     for sample in samples:
         for moment, value in sample.values:
@@ -259,7 +261,7 @@ def _series(metric: dict[str, str], value: str) -> Series:
     try:
         return Series(metric.get("__name__", ""), metric, float(value))
     except ValueError:
-        raise _ReadError(f"answers with {one_line(value, LONGEST_REASON)!r}, which is no number") from None
+        raise _ReadError(f"answers with {one_line(value, MAX_REASON_LENGTH)!r}, which is no number") from None
 
 
 def _check(count: int, most: int, what: str) -> None:

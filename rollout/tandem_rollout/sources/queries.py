@@ -9,7 +9,7 @@ from typing import Final
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 from tandem_rollout.sources.promql import confine
 
 ANSWERS: Final = "envoy_cluster_upstream_rq_xx"
@@ -34,7 +34,7 @@ born at zero."""
 UNIT_FAILURES: Final = "tandem_unit_failures"
 """Failed requests of clients that the gateway knows, since a pod began."""
 
-MOST_UNIT_FAILURES: Final = "tandem_unit_failures_max"
+MAX_UNIT_FAILURES: Final = "tandem_unit_failures_max"
 """Those of the one that has most."""
 
 _GATEWAY_LABELS: Final = ("__name__", "job", "pod", "instance", CLUSTER, CLASS)
@@ -46,7 +46,7 @@ _TARGET_LABELS: Final = ("job", "pod", "instance")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
 _VARIABLE: Final = re.compile(r"\$(inferenceservice|namespace)\b")
 
-_ERRORS_IN_PODS: Final = frozenset({REQUESTS, PRESENT, UNIT_FAILURES, MOST_UNIT_FAILURES})
+_ERRORS_IN_PODS: Final = frozenset({REQUESTS, PRESENT, UNIT_FAILURES, MAX_UNIT_FAILURES})
 _NAMES: Final = {
     "latency": frozenset({SECONDS}),
     "drift": frozenset({PREDICTIONS}),
@@ -114,7 +114,7 @@ def _selector(metric: Metric, arms: Arms, series: Collection[str]) -> str:
     return f"{{{', '.join(matchers)}}}"
 
 
-def substituted(text: str, place: Place, namespace: str) -> str:
+def substituted(text: str, place: ArmLocation, namespace: str) -> str:
     """A person's PromQL about one arm.
 
     Args:

@@ -8,15 +8,15 @@ from itertools import chain
 
 from tandem.telemetry import EXPIRED, REFUSED
 from tandem_rollout.analysis.counts import Counters, NoData
-from tandem_rollout.analysis.reading import Binned, Counted, Reading
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 from tandem_rollout.sources.queries import (
     ANSWERS,
     CLASS,
     CLUSTER,
     DEGRADED,
-    MOST_UNIT_FAILURES,
+    MAX_UNIT_FAILURES,
     OUTCOME,
     REQUESTS,
     ROWS,
@@ -43,8 +43,8 @@ def build_reading(metric: Metric, arms: Arms, stable: Targets, canary: Targets) 
     share = _client_share(canary)
     stable, canary = _evidence(metric, stable, arms.stable), _evidence(metric, canary, arms.canary)
     if metric.type in ("latency", "drift"):
-        return Binned(_histograms(stable), _histograms(canary))
-    return Counted(_counters(metric, stable), _counters(metric, canary), client_share=share)
+        return HistogramReading(_histograms(stable), _histograms(canary))
+    return CounterReading(_counters(metric, stable), _counters(metric, canary), client_share=share)
 
 
 def at_gateways(metric: Metric, arms: Arms, gateways: Targets) -> Reading:
@@ -75,7 +75,7 @@ def answered(metric: Metric, arms: Arms, answers: Sequence[Sequence[Series]]) ->
     return build_reading(metric, arms, stable, canary)
 
 
-def _evidence(metric: Metric, targets: Targets, place: Place) -> dict[str, list[Series]]:
+def _evidence(metric: Metric, targets: Targets, place: ArmLocation) -> dict[str, list[Series]]:
     """The series that speak for or against an arm.
 
     Clients alone decide about the others: which version they pin, when they go away, and what they send that is
@@ -97,13 +97,13 @@ def _client_share(targets: Targets) -> float | None:
     """Part of the failures that came from one client at most: another one may have failed most in each pod."""
     totals = {
         name: math.fsum(entry.value for series in targets.values() for entry in series if entry.name == name)
-        for name in (UNIT_FAILURES, MOST_UNIT_FAILURES)
+        for name in (UNIT_FAILURES, MAX_UNIT_FAILURES)
     }
-    failures, most = totals[UNIT_FAILURES], totals[MOST_UNIT_FAILURES]
+    failures, most = totals[UNIT_FAILURES], totals[MAX_UNIT_FAILURES]
     return most / failures if 0 < most <= failures < math.inf else None
 
 
-def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> Counted:
+def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> CounterReading:
     targets = [by_target(answer) for answer in answers] + [{}, {}]
     stable, canary = (
         {
@@ -112,7 +112,7 @@ def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> Counted:
         }
         for requests, events in ((targets[0], targets[2]), (targets[1], targets[3]))
     )
-    return Counted(stable, canary, born=metric.type == "assignment")
+    return CounterReading(stable, canary, born=metric.type == "assignment")
 
 
 def _counters(metric: Metric, targets: Targets) -> dict[str, Counters]:

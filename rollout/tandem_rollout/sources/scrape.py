@@ -13,14 +13,14 @@ from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.reading import Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.sources import Arms, Place
-from tandem_rollout.sources.exposition import MOST_SERIES, ExpositionError, parse
+from tandem_rollout.sources import ArmLocation, Arms
+from tandem_rollout.sources.exposition import MAX_SERIES, ExpositionError, parse
 from tandem_rollout.sources.fetch import FetchError, fetch, open_client
 from tandem_rollout.sources.queries import ANSWERS, at_gateway, envoy_filter, names, own_promql
 from tandem_rollout.sources.readings import at_gateways, build_reading
 from tandem_rollout.sources.series import Series
 
-_LONGEST: Final = 1 << 20
+_MAX_LENGTH: Final = 1 << 20
 """Bytes of a page: that of a transformer has some 100 KiB."""
 
 _METRICS: Final = "/metrics"
@@ -51,7 +51,7 @@ class ScrapeSource:
             self._pods(arms.canary, series),
             self._gateways(arms, needed=any(at_gateway(metric) for metric in scraped)),
         )
-        return {metric.called: _reading(metric, arms, stable, canary, gateways) for metric in metrics}
+        return {metric.full_name: _reading(metric, arms, stable, canary, gateways) for metric in metrics}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         """The counters as they are now."""
@@ -61,7 +61,7 @@ class ScrapeSource:
         """Close its connections."""
         await self._client.aclose()
 
-    async def _pods(self, place: Place, series: Collection[str]) -> _Answers:
+    async def _pods(self, place: ArmLocation, series: Collection[str]) -> _Answers:
         return await self._all(place.pods if series else (), _METRICS, series)
 
     async def _gateways(self, arms: Arms, *, needed: bool) -> _Answers:
@@ -80,7 +80,7 @@ class ScrapeSource:
     ) -> _Answers:
         addresses = dict(targets)
         # each page gets the same share, or one pod could take the place of the others
-        most = MOST_SERIES // max(1, len(addresses))
+        most = MAX_SERIES // max(1, len(addresses))
         answers = await asyncio.gather(
             *(self._one(address, path, series, params, most) for address in addresses.values())
         )
@@ -91,7 +91,7 @@ class ScrapeSource:
     ) -> list[Series] | str:
         try:
             url = _complete(address, path)
-            fetched = await fetch(self._client, url, seconds=self._timeout, most=_LONGEST, params=params)
+            fetched = await fetch(self._client, url, seconds=self._timeout, most=_MAX_LENGTH, params=params)
             if fetched.status != 200:
                 return f"it answers {fetched.status}"
             # a page of a hostile pod may take a second, in which others are to be served

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem_rollout.analysis.counts import Counters, NoData
-from tandem_rollout.analysis.judge import Line
-from tandem_rollout.analysis.reading import Binned, Counted, Reading
-from tandem_rollout.analysis.record import MOST_SAMPLES
-from tandem_rollout.analysis.verdict import Decision, ProviderError, Verdict
+from tandem_rollout.analysis.judge import MetricResult
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading
+from tandem_rollout.analysis.record import MAX_SAMPLES
+from tandem_rollout.analysis.verdict import MetricsDecision, ProviderError, Verdict
 from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 
 from .evidence import EMPTY, Looking, binned, counted, counters, every, gathered, histogram, rising, stored, ticks
@@ -41,7 +41,7 @@ def looking(*metrics: Metric, **fields: Any) -> Looking:
 
 def test_a_canary_that_is_as_good_passes() -> None:
     lines, decision = ticks(looking(ERRORS), "errors", rising(30, (1000, 5), (9000, 45)))
-    assert decision == Decision(PASS, ("errors",))
+    assert decision == MetricsDecision(PASS, ("errors",))
     assert (lines["errors"].canary, lines["errors"].stable) == (0.005, 0.005)
     assert (lines["errors"].canary_requests, lines["errors"].stable_requests) == (30_000, 270_000)
     assert lines["errors"].needed == 0
@@ -50,7 +50,7 @@ def test_a_canary_that_is_as_good_passes() -> None:
 
 def test_a_canary_that_is_worse_fails() -> None:
     lines, decision = ticks(looking(ERRORS), "errors", rising(5, (1000, 50), (9000, 45)))
-    assert decision == Decision(FAIL, ("errors",))
+    assert decision == MetricsDecision(FAIL, ("errors",))
     assert lines["errors"].ratio == pytest.approx(10.0, rel=0.2)
 
 
@@ -70,16 +70,16 @@ def test_without_any_look_nothing_passes() -> None:
     for metric in (ERRORS, LATENCY, DRIFT, UNITS, RATIO):
         lines, decision = looking(metric).judged()
         assert decision.verdict is NO_DATA
-        assert lines[metric.called].verdict is NO_DATA
+        assert lines[metric.full_name].verdict is NO_DATA
 
 
 @pytest.mark.parametrize("trouble", [OUTAGE, MISSING])
 @pytest.mark.parametrize("metric", [ERRORS, LATENCY, DRIFT, RATIO])
 def test_trouble_neither_passes_nor_fails(metric: Metric, trouble: Any) -> None:
     verdict = PROVIDER_ERROR if trouble is OUTAGE else NO_DATA
-    lines, decision = ticks(looking(metric), metric.called, [trouble] * 1000)
+    lines, decision = ticks(looking(metric), metric.full_name, [trouble] * 1000)
     assert decision.verdict is verdict
-    assert lines[metric.called].message == trouble.message
+    assert lines[metric.full_name].message == trouble.message
 
 
 @pytest.mark.parametrize("trouble", [OUTAGE, MISSING])
@@ -152,7 +152,7 @@ def test_a_pod_that_is_new_counts_from_its_second_look_on() -> None:
     both = {"c-0": counters(200, 2), "c-1": counters(500, 400)}
     later = {"c-0": counters(300, 3), "c-1": counters(600, 401)}
     for at, canary in enumerate((old, both, later)):
-        one.sees(errors=Counted({"s-0": counters(9000 * at, 90 * at)}, canary))
+        one.sees(errors=CounterReading({"s-0": counters(9000 * at, 90 * at)}, canary))
     line = one.judged()[0]["errors"]
     assert line.canary_requests == 100 + 200
 
@@ -161,17 +161,17 @@ def test_a_tick_after_a_change_of_weights_begins_the_looks_anew_and_keeps_the_ev
     one = looking(ERRORS)
     readings = rising(10, (1000, 5), (9000, 45))
     ticks(one, "errors", readings[:6])
-    assert (one.record.samples_at_weight, one.record.ticks) == (5, 5)
+    assert (one.record.samples_at_weight, one.record.sample_count) == (5, 5)
     one.weight = 25
     ticks(one, "errors", readings[6:])
-    assert (one.record.samples_at_weight, one.record.ticks) == (5, 10)
+    assert (one.record.samples_at_weight, one.record.sample_count) == (5, 10)
     assert one.judged()[0]["errors"].canary_requests == 10_000
 
 
 # latency
 
 
-def latencies(count: int, slow: float, start: int = 0) -> list[Binned]:
+def latencies(count: int, slow: float, start: int = 0) -> list[HistogramReading]:
     """Ticks of 1000 and 9000 requests, of which 5 % take over 0.1 s with stable and ``slow`` with the canary."""
     return [
         binned(
@@ -275,7 +275,7 @@ TRUE = (0.6, 0.25, 0.1, 0.05, 0.0, 0.0)
 TWICE = (0.5, 0.25, 0.15, 0.1, 0.0, 0.0)
 
 
-def loaded(one: Looking, before: Sequence[float], canary: Sequence[float], count: int) -> tuple[Line, int]:
+def loaded(one: Looking, before: Sequence[float], canary: Sequence[float], count: int) -> tuple[MetricResult, int]:
     """A run after another load, in ticks of 100 and 900 requests; what is said, and after how many ticks."""
     past = [10_000.0 * part for part in before]
     one.prepare({"latency": binned([0] * 6, past, LADDER)})
@@ -315,7 +315,7 @@ def test_what_is_counted_at_a_limit_from_before_the_run_only_speaks_against_a_ca
     assert line.limit == "x2 > 50 ms"
     ratio = one.record.metrics["latency"].ratio
     assert ratio is not None
-    assert ratio.ticks == 1
+    assert ratio.samples == 1
     assert set(ratio.good) == {0.0}
     assert any(ratio.bad)
 
@@ -376,7 +376,9 @@ def bursts(pods: int, ticks_: int) -> list[dict[str, Reading]]:
     found: list[dict[str, Reading]] = []
     for at in range(ticks_ + 1):
         events = [sum(20.0 for tick in range(at) if tick % pods == pod) for pod in range(pods)]
-        found.append({"errors": Counted({f"s-{pod}": counters(1000.0 * at, events[pod]) for pod in range(pods)}, {})})
+        found.append(
+            {"errors": CounterReading({f"s-{pod}": counters(1000.0 * at, events[pod]) for pod in range(pods)}, {})}
+        )
     return found
 
 
@@ -444,7 +446,7 @@ def test_what_is_given_need_not_be_read() -> None:
 # drift
 
 
-def rows(count: int, canary: list[float], stable: list[float]) -> list[Binned]:
+def rows(count: int, canary: list[float], stable: list[float]) -> list[HistogramReading]:
     return [binned([at * row for row in canary], [at * row for row in stable]) for at in range(count + 1)]
 
 
@@ -473,9 +475,9 @@ def test_other_bins_than_before_are_no_evidence() -> None:
 
 def test_a_pod_whose_bins_change_between_two_looks_is_left_out() -> None:
     one = looking(DRIFT)
-    one.sees(drift=Binned({"s-0": {"": histogram([1] * 4)}}, {"c-0": {"": histogram([1] * 4)}}))
+    one.sees(drift=HistogramReading({"s-0": {"": histogram([1] * 4)}}, {"c-0": {"": histogram([1] * 4)}}))
     edges = (0.07, 0.2, 0.6, math.inf)
-    one.sees(drift=Binned({"s-0": {"": histogram([9] * 4, edges)}}, {"c-0": {"": histogram([9] * 4, edges)}}))
+    one.sees(drift=HistogramReading({"s-0": {"": histogram([9] * 4, edges)}}, {"c-0": {"": histogram([9] * 4, edges)}}))
     assert one.record.metrics["drift"].drift is None
 
 
@@ -483,7 +485,9 @@ def test_arms_with_different_bins_are_not_compared() -> None:
     one = looking(DRIFT)
     for at in (1, 2):
         one.sees(
-            drift=Binned({"s-0": {"": histogram([at] * 3, (1.0, 2.0, math.inf))}}, {"c-0": {"": histogram([at] * 4)}})
+            drift=HistogramReading(
+                {"s-0": {"": histogram([at] * 3, (1.0, 2.0, math.inf))}}, {"c-0": {"": histogram([at] * 4)}}
+            )
         )
     assert "different bins" in one.judged()[0]["drift"].message
 
@@ -492,7 +496,7 @@ def test_arms_with_different_bins_are_not_compared() -> None:
 
 
 def test_units_that_fall_wrongly_keep_a_canary_from_passing_and_not_from_failing() -> None:
-    def units(canary: float, at: int) -> Counted:
+    def units(canary: float, at: int) -> CounterReading:
         return counted((canary * at, None), (900 * at, None))
 
     for rate, wrong, right in ((5, INCONCLUSIVE, PASS), (50, FAIL, FAIL)):
@@ -514,20 +518,20 @@ def test_units_that_cannot_be_counted_keep_nobody() -> None:
 # alone
 
 
-def baking(readings: list[Reading], *metrics: Metric) -> Decision:
+def baking(readings: list[Reading], *metrics: Metric) -> MetricsDecision:
     """What is known of a canary that has passed and then has everything."""
     one = looking(*metrics)
     for reading in rising(30, (1000, 5), (9000, 45)):
-        one.look({metric.called: reading for metric in metrics})
+        one.look({metric.full_name: reading for metric in metrics})
     one.weight, one.before = 100, None
     for reading in readings:
-        one.look({metric.called: reading for metric in metrics})
+        one.look({metric.full_name: reading for metric in metrics})
     return one.judged()[1]
 
 
 def alone(count: int, requests: float, events: float) -> list[Reading]:
     """Stable is not there any more."""
-    return [Counted({}, {"c-0": counters(at * requests, at * events)}) for at in range(count + 1)]
+    return [CounterReading({}, {"c-0": counters(at * requests, at * events)}) for at in range(count + 1)]
 
 
 def test_a_canary_that_is_alone_is_held_against_what_nobody_would_mind_and_what_stable_had() -> None:
@@ -547,7 +551,7 @@ def test_nobody_misses_predictions_of_a_stable_that_has_nothing_to_predict() -> 
     assert ticks(one, "drift", rows(20, [10, 20, 40, 30], [90, 180, 360, 270]))[1].verdict is PASS
     one.weight, one.before = 100, None
     for at in range(5):
-        decision = one.sees(drift=Binned({}, {"c-0": {"": histogram([at * 10] * 4)}}))[1]
+        decision = one.sees(drift=HistogramReading({}, {"c-0": {"": histogram([at * 10] * 4)}}))[1]
     assert decision.verdict is PASS
 
 
@@ -563,8 +567,8 @@ HISTOGRAMS = st.dictionaries(
     st.sampled_from(["t-0", "t-1"]), st.dictionaries(st.sampled_from(["", "a"]), BUCKETS, max_size=2), max_size=2
 )
 READINGS: st.SearchStrategy[Reading] = st.one_of(
-    st.builds(Counted, SCRAPES, SCRAPES, st.booleans()),
-    st.builds(Binned, HISTOGRAMS, HISTOGRAMS),
+    st.builds(CounterReading, SCRAPES, SCRAPES, st.booleans()),
+    st.builds(HistogramReading, HISTOGRAMS, HISTOGRAMS),
     st.sampled_from([OUTAGE, MISSING]),
 )
 ALL = (
@@ -580,13 +584,13 @@ ALL = (
 WORLDS = st.lists(
     st.tuples(
         st.sampled_from([0, 1, 10, 99, 100]),
-        st.dictionaries(st.sampled_from([metric.called for metric in ALL]), READINGS, max_size=len(ALL)),
+        st.dictionaries(st.sampled_from([metric.full_name for metric in ALL]), READINGS, max_size=len(ALL)),
     ),
     max_size=6,
 )
 
 
-@given(WORLDS, st.lists(st.dictionaries(st.sampled_from([each.called for each in ALL]), READINGS), max_size=4))
+@given(WORLDS, st.lists(st.dictionaries(st.sampled_from([each.full_name for each in ALL]), READINGS), max_size=4))
 @settings(max_examples=200, deadline=None)
 def test_whatever_is_read_is_judged_and_kept(
     worlds: list[tuple[int, dict[str, Reading]]], history: list[dict[str, Reading]]
@@ -627,7 +631,7 @@ def test_no_trouble_ever_makes_a_canary_fail(seen: list[Any]) -> None:
         total = [total[0] + canary, total[1] + int(canary * bad), total[2] + stable, total[3] + int(stable * worse)]
         readings.append((before, counted((total[0], total[1]), (total[2], total[3]))))
     verdicts = []
-    for kept in (readings, [each for each in readings if isinstance(each[1], Counted)]):
+    for kept in (readings, [each for each in readings if isinstance(each[1], CounterReading)]):
         record = EMPTY
         for before_, after in kept:
             record = gathered((ERRORS,), record, {"errors": before_}, {"errors": after}, now=0.0, weight=10)
@@ -638,9 +642,9 @@ def test_no_trouble_ever_makes_a_canary_fail(seen: list[Any]) -> None:
 
 def test_a_record_keeps_its_last_samples() -> None:
     one = looking(ERRORS)
-    for reading in itertools.islice(itertools.cycle(rising(1, (1, 0), (1, 0))), MOST_SAMPLES + 10):
+    for reading in itertools.islice(itertools.cycle(rising(1, (1, 0), (1, 0))), MAX_SAMPLES + 10):
         one.look({"errors": reading})
-    assert len(one.record.samples) == MOST_SAMPLES
+    assert len(one.record.samples) == MAX_SAMPLES
     assert one.record.samples[-1].at == one.now
 
 

@@ -63,7 +63,7 @@ class Weather:
     there: float = 0.01
     back: float = 0.01
     lost: bool = False
-    refused: bool = False
+    rejected: bool = False
 
 
 CLEAR = Weather()
@@ -123,13 +123,13 @@ class Network:
         task.add_done_callback(self._under_way.discard)
         result = await asyncio.shield(task)
         await asyncio.sleep(FOREVER_S if weather.lost else weather.back)
-        if weather.refused:
+        if weather.rejected:
             raise LeaseError("internal error")
         return result
 
     async def _carry_out(self, weather: Weather, work: Callable[[], T]) -> T:
         await asyncio.sleep(weather.there)
-        return work() if not weather.refused else None  # type: ignore[return-value]
+        return work() if not weather.rejected else None  # type: ignore[return-value]
 
 
 @dataclass
@@ -152,7 +152,7 @@ class Stage:
     most_leaders: int = 0
     most_acting: int = 0
 
-    def look(self) -> None:
+    def take_sample(self) -> None:
         """Count leaders."""
         self.most_leaders = max(self.most_leaders, sum(replica.elector.leads for replica in self.replicas))
         self.most_acting = max(self.most_acting, len(self.acting))

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tandem_rollout.controller.endpoints import Heartbeat, application, serve
-from tandem_rollout.controller.metrics import Metrics
+from tandem_rollout.controller.metrics import ControllerMetrics
 
 
 @contextmanager
 def server(probes: dict[str, Callable[[], str]]) -> Iterator[Callable[[str], tuple[int, str]]]:
     """Asks a server, on a free port, for a path: the status and the text."""
-    serving = serve(application(Metrics().registry, probes), 0)
+    serving = serve(application(ControllerMetrics().registry, probes), 0)
 
     def ask(path: str) -> tuple[int, str]:
         try:

@@ -11,7 +11,7 @@ from rollout.tests.rollouts import manifest
 from rollout.tests.test_hosts import hosts
 
 from tandem_rollout.controller.host_claims import HostIndex
-from tandem_rollout.render.hosts import Claim, overlap
+from tandem_rollout.render.hosts import HostClaim, overlap
 from tandem_rollout.render.platform import Platform
 
 from .world import Controller, World, controller
@@ -129,9 +129,9 @@ async def test_hosts_that_the_installation_does_not_allow_get_no_route(here: Wor
 def test_the_index_finds_all_rivals_and_says_whom_a_change_concerns(
     changes: list[tuple[int, list[str] | None]],
 ) -> None:
-    index, known = HostIndex(), dict[int, Claim]()
+    index, known = HostIndex(), dict[int, HostClaim]()
 
-    def rivals(own: Claim) -> set[tuple[str, str]]:
+    def rivals(own: HostClaim) -> set[tuple[str, str]]:
         others = (each for each in known.values() if each.name != own.name)
         return {
             (each.namespace, each.name)
@@ -145,7 +145,7 @@ def test_the_index_finds_all_rivals_and_says_whom_a_change_concerns(
         if own is None:
             assert index.drop(("n", str(number))) == concerned
             continue
-        after = Claim("n", str(number), ("g", "g"), tuple(own))
+        after = HostClaim("n", str(number), ("g", "g"), tuple(own))
         touched = index.put(after)
         assert touched == (set() if before == after else concerned | rivals(after))
         known[number] = after

@@ -149,7 +149,7 @@ def test_what_a_revision_waits_for() -> None:
     assert objects.waits_for(revision, 0, 0, True).message == "waits for a ready transformer and a ready predictor"
     assert objects.waits_for(revision, 1, 0, True) == Cause("PodsNotReady", "waits for a ready predictor")
     message = f"waits for its proof: golden rows through {revision.name}"
-    assert objects.waits_for(revision, 1, 1, True) == Cause("AwaitingProof", message)
+    assert objects.waits_for(revision, 1, 1, True) == Cause("AwaitingVerification", message)
 
 
 def test_names_for_which_kserve_makes_no_pods() -> None:

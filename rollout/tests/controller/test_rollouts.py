@@ -10,7 +10,7 @@ import pytest
 from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller import convergence
-from tandem_rollout.controller.interface import Refutation
+from tandem_rollout.controller.interface import VerificationFailure
 from tandem_rollout.render import render_revision
 from tandem_rollout.render.platform import Platform
 
@@ -24,7 +24,7 @@ from .world import (
     container,
     controller,
     crashed,
-    proof,
+    verification,
     without_image,
 )
 
@@ -77,7 +77,9 @@ async def test_a_new_bundle_replaces_the_old_one_when_it_is_ready_and_proven(her
     given(here, bundle={"image": "athlete:v1"}, scaleDownDelay="2m")
     await ctl.run()
     here.pods["athlete:v2"] = STARTING
-    here.answers["athlete:v2"] = Refutation("ProofUnavailable", "the predictor does not answer", final=False)
+    here.answers["athlete:v2"] = VerificationFailure(
+        "VerificationUnavailable", "the predictor does not answer", final=False
+    )
     given(here, bundle={"image": "athlete:v2"}, scaleDownDelay="2m")
     await ctl.run(60)
     new, old = here.status().variants
@@ -269,14 +271,16 @@ async def test_a_missing_image(here: World, ctl: Controller) -> None:
 
 
 async def test_a_mixed_pair(here: World, ctl: Controller) -> None:
-    here.answers["athlete:v2"] = Refutation("PredictorMismatch", "the predictor has no model v2-12ab34cd", final=True)
+    here.answers["athlete:v2"] = VerificationFailure(
+        "PredictorMismatch", "the predictor has no model v2-12ab34cd", final=True
+    )
     given(here)
     await ctl.run()
     said(here, "the predictor has no model v2-12ab34cd")
 
 
 async def test_a_contract_that_breaks_clients(here: World, ctl: Controller) -> None:
-    here.answers["athlete:v2"] = proof("v2", distance_km={"type": "float64"})
+    here.answers["athlete:v2"] = verification("v2", distance_km={"type": "float64"})
     given(here)
     await ctl.run()
     v1 = here.status().variants[0].inference_service
@@ -287,8 +291,10 @@ async def test_a_contract_is_compared_by_a_new_controller_too(here: World, ctl: 
     given(here, bundle={"image": "athlete:v1"})
     await ctl.run()
     ctl.start_again()
-    here.answers["athlete:v2"] = proof("v2", distance_km={"type": "float64"})
-    here.answers["athlete:v1"] = Refutation("ProofUnavailable", "the transformer cannot be asked", final=False)
+    here.answers["athlete:v2"] = verification("v2", distance_km={"type": "float64"})
+    here.answers["athlete:v1"] = VerificationFailure(
+        "VerificationUnavailable", "the transformer cannot be asked", final=False
+    )
     given(here, bundle={"image": "athlete:v2"})
     await ctl.run(30)
     new, old = here.status().variants
@@ -372,7 +378,9 @@ async def test_a_container_that_ended_once_is_no_reason_to_refuse(here: World, c
 
 
 async def test_a_pair_that_was_refuted_is_asked_again_when_its_pods_are_others(here: World, ctl: Controller) -> None:
-    here.answers["athlete:v2"] = Refutation("PredictorMismatch", "the predictor has no model v2-12ab34cd", final=True)
+    here.answers["athlete:v2"] = VerificationFailure(
+        "PredictorMismatch", "the predictor has no model v2-12ab34cd", final=True
+    )
     given(here)
     await ctl.run(300)
     name = here.status().variants[1].inference_service
@@ -390,7 +398,7 @@ async def test_a_refuted_version_loses_its_weight(here: World, ctl: Controller) 
     given(here)
     await ctl.run()
     ctl.start_again()
-    here.answers["athlete:v2"] = Refutation("ProofFailed", "row 3 of seconds differs", final=True)
+    here.answers["athlete:v2"] = VerificationFailure("VerificationFailed", "row 3 of seconds differs", final=True)
     await ctl.run()
     said(here, "row 3 of seconds differs")
 

@@ -130,7 +130,11 @@ DEFAULTS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "spec": ({}, _written_out(spec.RolloutSpec, {"bundle": None, "variants": specs.variants("v1", "v2")})),
     **{
         name: ({}, [{name: each} for each in _written_out(kind, {})])
-        for name, kind in (("transformer", spec.Transformer), ("predictor", spec.Predictor), ("store", spec.Store))
+        for name, kind in (
+            ("transformer", spec.TransformerSpec),
+            ("predictor", spec.PredictorSpec),
+            ("store", spec.Store),
+        )
     },
     "route": ({}, [{"route": each} for each in _written_out(spec.Route, {})]),
     "gpu": (GPU, [{"predictor": {"gpu": each}} for each in _written_out(spec.Gpu, {})]),
@@ -138,7 +142,7 @@ DEFAULTS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
         {},
         [
             {"variants": specs.variants("v1", "v2", bundle=each)}
-            for each in _written_out(spec.Bundle, {"image": "athlete:v1"})
+            for each in _written_out(spec.BundleSource, {"image": "athlete:v1"})
         ],
     ),
     "environment": (

@@ -13,9 +13,9 @@ from tandem_rollout.analysis.gather import gather, with_client_shares
 from tandem_rollout.analysis.judge import judge
 from tandem_rollout.analysis.prepare import prepare
 from tandem_rollout.analysis.record import Record
-from tandem_rollout.analysis.window import Window, extended
+from tandem_rollout.analysis.window import CountWindow, extend_window
 from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
-from tandem_rollout.sources import Source
+from tandem_rollout.sources import MetricSource
 from tandem_rollout.sources.prometheus import PrometheusSource
 from tandem_rollout.sources.scrape import ScrapeSource
 
@@ -70,10 +70,10 @@ async def ticks(
         return web.Response(text=exposition(there[name])) if name in there else web.Response(status=404)
 
     async with serving(handle) as address:
-        source: Source = (
+        source: MetricSource = (
             PrometheusSource(address, timeout=TIMEOUT_S) if kind == "prometheus" else ScrapeSource(timeout=TIMEOUT_S)
         )
-        record, windows, found = Record(run=1, plan="p"), dict[str, Window](), []
+        record, windows, found = Record(run=1, plan="p"), dict[str, CountWindow](), []
         for index, world in enumerate(worlds):
             now = world
             known = world or known
@@ -86,7 +86,10 @@ async def ticks(
             if not record.prepared:
                 record = prepare(metrics, record, await source.history(metrics, of, seconds=10.0, step=5.0))
             after = await source.read(metrics, of)
-            windows = {name: extended(windows.get(name, Window()), each, float(index)) for name, each in after.items()}
+            windows = {
+                name: extend_window(windows.get(name, CountWindow()), each, float(index))
+                for name, each in after.items()
+            }
             if index:
                 record, windows = gather(metrics, record, windows, now=float(index), weight=10)
                 record = with_client_shares(record, after)
@@ -177,7 +180,7 @@ async def test_what_a_client_sends_to_a_version_of_its_own_choice_is_no_evidence
         predictions=(0, 0, 970),
         traffic=traffic,
     )
-    metrics = [each for each in METRICS if each.called != "errors"]
+    metrics = [each for each in METRICS if each.full_name != "errors"]
     before = World(stable={"est-a-1": pod(predictions=(0, 0, 0))}, canary={"est-b-1": pod(predictions=(0, 0, 0))})
     worlds = [before, World(stable=stable, canary={"est-b-1": [*weighted, *chosen[1:]]})]
     (record,) = await ticks(kind, worlds, metrics)
@@ -300,13 +303,13 @@ async def test_an_outage_leaves_the_evidence_as_it_was_and_loses_nothing(kind: s
     ]
     first, silent, after, last = await ticks(kind, worlds, in_pods)
     assert silent.metrics["errors-in-pods"].ratio == first.metrics["errors-in-pods"].ratio
-    assert silent.ticks == 1
+    assert silent.sample_count == 1
     assert silent.metrics["errors-in-pods"].missing == "provider-error"
     trouble = silent.metrics["errors-in-pods"].trouble
     assert trouble is not None and "503" in trouble.message
     assert counts(after) == {"errors-in-pods": (20, 0, 200, 0)}
     assert counts(last) == {"errors-in-pods": (10, 0, 100, 0)}
-    assert last.ticks == 3
+    assert last.sample_count == 3
 
 
 @both
@@ -318,7 +321,7 @@ async def test_counters_that_cannot_be_are_no_evidence(kind: str) -> None:
     ]
     for record in await ticks(kind, worlds, in_pods):
         assert record.metrics["errors-in-pods"].missing == "no-data"
-        assert record.ticks == 0
+        assert record.sample_count == 0
 
 
 @both

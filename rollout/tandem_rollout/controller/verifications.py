@@ -6,23 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from tandem_rollout.controller.interface import Cluster, Refutation
-from tandem_rollout.controller.observation import Proof
+from tandem_rollout.controller.interface import Cluster, VerificationFailure
+from tandem_rollout.controller.observation import Verification
 from tandem_rollout.controller.resources import Pod
 from tandem_rollout.render.revision import Revision
 
-_AGAIN_S: Final = 5.0
-_FINAL_AGAIN_S: Final = 600.0
+_RETRY_S: Final = 5.0
+_FINAL_RETRY_S: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Refuted:
-    refutation: Refutation
+class _FailedVerification:
+    failure: VerificationFailure
     pods: frozenset[str]
     again_at: float
 
 
-class Proofs:
+class Verifications:
     """Asks for proofs, and remembers the answers.
 
     Args:
@@ -31,29 +31,29 @@ class Proofs:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._proofs: dict[str, Proof] = {}
-        self._refuted: dict[str, _Refuted] = {}
+        self._verifications: dict[str, Verification] = {}
+        self._failed: dict[str, _FailedVerification] = {}
 
     @property
     def due(self) -> float:
         """When to ask again, in seconds since the epoch; infinite where nothing is to be asked."""
-        return min((refuted.again_at for refuted in self._refuted.values()), default=float("inf"))
+        return min((failed.again_at for failed in self._failed.values()), default=float("inf"))
 
-    def get(self, name: str) -> Proof | None:
+    def get(self, name: str) -> Verification | None:
         """The proof of an InferenceService, None before it has been given."""
-        return self._proofs.get(name)
+        return self._verifications.get(name)
 
     def keep(self, names: Iterable[str]) -> None:
         """Forget all InferenceServices but these."""
         current = set(names)
-        self._proofs = {name: entry for name, entry in self._proofs.items() if name in current}
-        self._refuted = {name: entry for name, entry in self._refuted.items() if name in current}
+        self._verifications = {name: entry for name, entry in self._verifications.items() if name in current}
+        self._failed = {name: entry for name, entry in self._failed.items() if name in current}
 
     def stop(self, name: str) -> None:
         """Nothing is to be asked of an InferenceService now: it does not run."""
-        self._refuted.pop(name, None)
+        self._failed.pop(name, None)
 
-    async def ask(self, revision: Revision, pods: Iterable[Pod], digest: str = "") -> Refutation | None:
+    async def ask(self, revision: Revision, pods: Iterable[Pod], digest: str = "") -> VerificationFailure | None:
         """Have a revision prove itself, unless it has or the same pods were asked not long ago; None if it has.
 
         Args:
@@ -61,22 +61,22 @@ class Proofs:
             pods: Its ready pods.
             digest: The digest to which they are pinned; empty where they are not.
         """
-        if revision.name in self._proofs:
+        if revision.name in self._verifications:
             return None
-        containers, earlier = incarnations(pods), self._refuted.get(revision.name)
+        containers, earlier = incarnations(pods), self._failed.get(revision.name)
         if earlier and earlier.pods == containers and self._cluster.now() < earlier.again_at:
-            return earlier.refutation
-        answer = await self._cluster.prove(revision)
+            return earlier.failure
+        answer = await self._cluster.verify(revision)
         digest = digest or revision.variant.bundle.digest
-        if isinstance(answer, Proof) and digest and answer.digest != digest:
+        if isinstance(answer, Verification) and digest and answer.digest != digest:
             message = f"its bundle is {answer.digest[:8]}, not {digest[:8]}, to which it is pinned"
-            answer = Refutation("DigestMismatch", message, True)
-        if isinstance(answer, Refutation):
-            again_at = self._cluster.now() + (_FINAL_AGAIN_S if answer.final else _AGAIN_S)
-            self._refuted[revision.name] = _Refuted(answer, containers, again_at)
+            answer = VerificationFailure("DigestMismatch", message, True)
+        if isinstance(answer, VerificationFailure):
+            again_at = self._cluster.now() + (_FINAL_RETRY_S if answer.final else _RETRY_S)
+            self._failed[revision.name] = _FailedVerification(answer, containers, again_at)
             return answer
-        self._refuted.pop(revision.name, None)
-        self._proofs[revision.name] = answer
+        self._failed.pop(revision.name, None)
+        self._verifications[revision.name] = answer
         return None
 
 

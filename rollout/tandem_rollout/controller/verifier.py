@@ -10,8 +10,8 @@ import msgspec
 from tandem.contract import Contract
 from tandem_rollout.api.cause import VariantReason
 from tandem_rollout.api.text import one_line
-from tandem_rollout.controller.interface import Refutation
-from tandem_rollout.controller.observation import Proof
+from tandem_rollout.controller.interface import VerificationFailure
+from tandem_rollout.controller.observation import Verification
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.sources.fetch import Fetched, FetchError, fetch, open_client
 
@@ -20,18 +20,18 @@ _CONNECT_S: Final = 2.0
 _CONNECTIONS: Final = 256
 """More than all workers can ask at once, for each variant of a rollout."""
 
-_LONGEST: Final = 256 << 10
+_MAX_LENGTH: Final = 256 << 10
 """Bytes of an answer: a contract has a few KiB."""
 
-_REFUTED: Final[Mapping[str, VariantReason]] = {
-    "proof_failed": "ProofFailed",
+_FINAL_REASONS: Final[Mapping[str, VariantReason]] = {
+    "proof_failed": "VerificationFailed",
     "predictor_mismatch": "PredictorMismatch",
     "predictor_refused": "PredictorRejected",
 }
 """Codes of an answer that says that this pair will never be right; others say that it is not yet."""
 
 
-class _Answer(msgspec.Struct):
+class _VerificationResponse(msgspec.Struct):
     name: str
     version: str
     digest: str
@@ -39,7 +39,7 @@ class _Answer(msgspec.Struct):
     contract: Contract
 
 
-class _Error(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     error: str
     code: str = ""
 
@@ -49,7 +49,7 @@ def service_address(revision: Revision) -> str:
     return f"http://{revision.transformer}.{revision.rollout.namespace}.svc"
 
 
-class Prober:
+class HttpVerifier:
     """Asks transformers through their Services.
 
     Args:
@@ -62,42 +62,46 @@ class Prober:
         self._timeout = timeout
         self._client = open_client(seconds=timeout, connect=_CONNECT_S, connections=_CONNECTIONS)
 
-    async def prove(self, revision: Revision) -> Proof | Refutation:
+    async def verify(self, revision: Revision) -> Verification | VerificationFailure:
         """Have a pair replay its golden rows, from the transformer's Service through a predictor."""
         gpu = revision.rollout.spec.predictor.gpu
         provider = "CUDAExecutionProvider" if gpu else "CPUExecutionProvider"
         address = f"{self._address(revision)}/tandem/proof"
         try:
             fetched = await fetch(
-                self._client, address, seconds=self._timeout, most=_LONGEST, params={"provider": provider}
+                self._client, address, seconds=self._timeout, most=_MAX_LENGTH, params={"provider": provider}
             )
         except FetchError as error:
-            return Refutation("ProofUnavailable", f"the transformer cannot be asked for its proof: {error}", False)
+            return VerificationFailure(
+                "VerificationUnavailable", f"the transformer cannot be asked for its proof: {error}", False
+            )
         if fetched.status != 200:
-            return _refutation(fetched)
-        return _proof(revision, fetched.body)
+            return _failure(fetched)
+        return _verification(revision, fetched.body)
 
     async def close(self) -> None:
         """Close connections."""
         await self._client.aclose()
 
 
-def _proof(revision: Revision, content: bytes) -> Proof | Refutation:
+def _verification(revision: Revision, content: bytes) -> Verification | VerificationFailure:
     try:
-        answer = msgspec.json.decode(content, type=_Answer)
+        answer = msgspec.json.decode(content, type=_VerificationResponse)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Refutation("ProofUnreadable", f"the transformer's proof cannot be read: {error}", True)
+        return VerificationFailure("VerificationUnreadable", f"the transformer's proof cannot be read: {error}", True)
     version = revision.variant.bundle.version
     if version and answer.version != version:
         message = f"its bundle is version {answer.version!r}, the spec says {version!r}"
-        return Refutation("VersionMismatch", message, True)
-    return Proof(version=answer.version, digest=answer.digest, contract=answer.contract)
+        return VerificationFailure("VersionMismatch", message, True)
+    return Verification(version=answer.version, digest=answer.digest, contract=answer.contract)
 
 
-def _refutation(fetched: Fetched) -> Refutation:
+def _failure(fetched: Fetched) -> VerificationFailure:
     try:
-        body = msgspec.json.decode(fetched.body, type=_Error)
+        body = msgspec.json.decode(fetched.body, type=_ErrorBody)
     except (msgspec.DecodeError, UnicodeDecodeError):
         message = f"the transformer answers {fetched.status} when asked for its proof"
-        return Refutation("ProofUnavailable", message, False)
-    return Refutation(_REFUTED.get(body.code, "ProofUnavailable"), one_line(body.error), body.code in _REFUTED)
+        return VerificationFailure("VerificationUnavailable", message, False)
+    return VerificationFailure(
+        _FINAL_REASONS.get(body.code, "VerificationUnavailable"), one_line(body.error), body.code in _FINAL_REASONS
+    )

@@ -19,7 +19,8 @@ from tandem_cli.rollout.training import Expected, Predictions, expected
 from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.fields import seconds
-from tandem_rollout.api.spec import BundleSource, RolloutSpec
+from tandem_rollout.api.pods import BundleSource
+from tandem_rollout.api.spec import RolloutSpec
 from tandem_rollout.engine.run import ENDS
 from tandem_rollout.engine.schedule import Schedule, ScheduledStep
 from tandem_rollout.engine.schedule import build_schedule as schedule_of

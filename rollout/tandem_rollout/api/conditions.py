@@ -1,4 +1,4 @@
-"""Conditions of a status, as in ``metav1.Condition``."""
+"""Conditions of the status, as in ``metav1.Condition``."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tandem_rollout.api.times import stamp
 def set_condition(
     before: RolloutStatus, kind: str, holds: bool, *, reason: str, message: str, generation: int, now: float
 ) -> Condition:
-    """A condition that remembers when it changed last.
+    """A condition with the time of its last transition.
 
     Args:
-        before: The status until now.
+        before: The previous status.
         kind: Type of the condition.
-        holds: Whether it holds.
-        reason: Why, machine-readable.
-        message: Why, human-readable.
-        generation: Generation of the rollout that it is about.
+        holds: Whether the status of the condition is True.
+        reason: Machine-readable reason.
+        message: Human-readable message.
+        generation: Generation of the rollout that the condition is set for.
         now: Seconds since the epoch.
     """
     status: Literal["True", "False"] = "True" if holds else "False"
-    old = next((each for each in before.conditions if each.type == kind), None)
+    old = next((condition for condition in before.conditions if condition.type == kind), None)
     return Condition(
         type=kind,
         status=status,

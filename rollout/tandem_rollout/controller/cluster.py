@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import httpx2
 from lightkube import AsyncClient
 
-from tandem_rollout.api.spec import GatewayRef
+from tandem_rollout.api.routing import GatewayRef
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.api_server import ApiServer, write_error
 from tandem_rollout.controller.cache import Cache

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from tandem_rollout import GROUP
 from tandem_rollout.api.cause import Cause
-from tandem_rollout.api.spec import GatewayRef
+from tandem_rollout.api.routing import GatewayRef
 from tandem_rollout.controller.inventory import Mark
 from tandem_rollout.controller.observation import Verification
 from tandem_rollout.render import Object

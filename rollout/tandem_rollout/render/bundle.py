@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tandem.bundle import MODEL_DIR
-from tandem_rollout.api.spec import BundleSource, Volumes
+from tandem_rollout.api.pods import BundleSource, Volumes
 from tandem_rollout.render.metadata import Object, empty_dir
 from tandem_rollout.render.security import restricted_container
 

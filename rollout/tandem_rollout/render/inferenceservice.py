@@ -8,7 +8,7 @@ import msgspec
 
 from tandem.bundle import MODEL_DIR
 from tandem_rollout.api.fields import Quantity, seconds
-from tandem_rollout.api.spec import EnvVar, Resources
+from tandem_rollout.api.pods import EnvVar, Resources
 from tandem_rollout.render.bundle import BUNDLE_LIMIT, Delivery, build_delivery
 from tandem_rollout.render.merge import merge
 from tandem_rollout.render.metadata import Object, build, empty_dir

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import msgspec
 
 from tandem_rollout import GROUP
-from tandem_rollout.api.spec import PredictorSpec, Rollout, Template, Variant, Volumes
+from tandem_rollout.api.pods import PredictorSpec, Volumes
+from tandem_rollout.api.spec import Rollout, Template, Variant
 
 ROLLOUT_LABEL = f"{GROUP}/rollout"
 VARIANT_LABEL = f"{GROUP}/variant"

@@ -15,7 +15,8 @@ import msgspec
 
 from tandem.telemetry import PINNED, PREVIEW, TRAFFIC_HEADER, UNIT_HEADER, WEIGHTED
 from tandem_rollout import GROUP
-from tandem_rollout.api.spec import Auth, Rollout
+from tandem_rollout.api.routing import Auth
+from tandem_rollout.api.spec import Rollout
 from tandem_rollout.render.hosts import default_host, preview_host
 from tandem_rollout.render.inferenceservice import GRPC_PORT
 from tandem_rollout.render.metadata import Object, build

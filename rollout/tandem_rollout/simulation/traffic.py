@@ -125,7 +125,8 @@ class Traffic:
         bins: Distributions of predictions, for metrics of type drift.
         times: Distributions of latencies, for metrics of type latency: their limits are then chosen as in a real run.
         incidents: Times in which events are more frequent.
-        change: What happens when the route has followed a change of the weight, for :data:`.window.ROUTE_DELAY_S` seconds.
+        change: What happens when the route has followed a change of the weight, for :data:`.window.ROUTE_DELAY_S`
+            seconds.
         correlation: Intraclass correlation of the events of one arm in one sample; 0 for independent requests.
         burden: By how much the canary's rates rise when it has more than half of the requests.
         day: How much load and rates rise and fall within :data:`DAY` seconds, from 0 to below 1.

@@ -22,7 +22,7 @@ from tandem_rollout.controller.resources import HTTPRoute
 from tandem_rollout.controller.run_inputs import candidate
 from tandem_rollout.controller.snapshot import Snapshot
 from tandem_rollout.controller.weights import WeightPlan
-from tandem_rollout.engine.decide import was_tried
+from tandem_rollout.engine.begin import was_tried
 from tandem_rollout.engine.run import RETURNS, Run
 from tandem_rollout.engine.schedule import Schedule, plan_hash
 from tandem_rollout.engine.serialization import to_status

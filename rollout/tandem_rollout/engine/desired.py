@@ -1,4 +1,4 @@
-"""What the world must look like for a run."""
+"""The desired state of a run: weights and pods."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ WHOLE = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """Weights and pods.
+    """The desired state.
 
     Attributes:
-        weights: Percentage of the requests by revision; a revision without any is left out. Empty where they stay as
-            the spec has them.
-        min_pods: Fewest pods by revision.
-        retained: Whether both revisions must stay, with or without weight.
+        weights: Percentage of the requests by revision, without revisions that have none. Empty if the weights of the
+            spec apply.
+        min_pods: Minimum numbers of pods by revision.
+        retained: Whether both revisions must exist, with or without weight.
     """
 
     weights: dict[str, int]
@@ -29,13 +29,13 @@ class Desired:
 
 
 def derive_desired(schedule: Schedule, run: Run, stable: RevisionState, canary: RevisionState) -> Desired:
-    """What the world must look like.
+    """The desired state of a run.
 
     Args:
-        schedule: What was planned.
+        schedule: The schedule of the run.
         run: The run.
-        stable: Its stable, as it is.
-        canary: Its canary, as it is.
+        stable: The observed state of its stable.
+        canary: The observed state of its canary.
     """
     if run.state in ("Observing", "Completed"):
         return Desired(weights={}, min_pods={}, retained=not run.ended)
@@ -54,16 +54,17 @@ def derive_desired(schedule: Schedule, run: Run, stable: RevisionState, canary: 
 
 
 def target(schedule: Schedule, run: Run) -> int:
-    """The weight that the run is on its way to. One that was adopted does not fall at the next step."""
+    """The next weight of the canary. An adopted weight is not lowered by the next step."""
     if run.state in ("Preparing", "Scaling"):
         return max(run.weight, weight_of(schedule, run.step))
     return 0 if run.returns else run.weight
 
 
 def size(schedule: Schedule, run: Run) -> int:
-    """The weight that the canary must have the pods for.
+    """The weight for which the canary must have the pods.
 
-    Past the last step that is all, though stable keeps a part while it bakes: when the bake time is over nobody waits.
+    After the last step that is 100, although stable keeps the holdback during the bake time: the canary gets the rest
+    at the end of the bake time without waiting for more pods.
     """
     if not run.returns and run.step >= len(schedule.steps):
         return WHOLE
@@ -71,14 +72,14 @@ def size(schedule: Schedule, run: Run) -> int:
 
 
 def weight_of(schedule: Schedule, step: int) -> int:
-    """Weight of a step; past the last one all but what is held back while it bakes."""
+    """The weight of a step. After the last step it is 100 less the holdback."""
     if step < len(schedule.steps):
         return schedule.steps[step].weight
     return WHOLE - schedule.holdback if schedule.bake else WHOLE
 
 
 def pods_for(weight: int, run: Run, stable: RevisionState, canary: RevisionState) -> Pods:
-    """Pods that the canary needs for a weight: its part of what stable has, or had before the run."""
+    """Pods that the canary needs for a weight: that share of the pods that stable has, or had before the run."""
     needed = [
         max(min(math.ceil(max(now, before) * weight / WHOLE), most), 1)
         for now, before, most in zip(stable.pods, run.min_pods, canary.most, strict=True)

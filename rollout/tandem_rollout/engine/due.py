@@ -1,4 +1,4 @@
-"""When a run has to be looked at again."""
+"""When a run is due for another decision."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from tandem_rollout.engine.schedule import Schedule
 
 
 def compute_due(schedule: Schedule, run: Run, now: float) -> float:
-    """When time alone may move a run next, in seconds since the epoch; infinite where it does not.
+    """The next time at which a run may move without another event, in seconds since the epoch; infinite if there is
+    none.
 
     Args:
-        schedule: What was planned.
+        schedule: The schedule of the run.
         run: The run.
         now: Seconds since the epoch.
     """
@@ -23,4 +24,4 @@ def compute_due(schedule: Schedule, run: Run, now: float) -> float:
         times.append(run.since + schedule.progress_deadline)
     if run.state == "Baking":
         times.append(run.since + schedule.bake)
-    return min((each for each in times if each > now), default=math.inf)
+    return min((time for time in times if time > now), default=math.inf)

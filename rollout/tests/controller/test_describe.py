@@ -24,7 +24,7 @@ V1, V2 = (Revision.of(OF, variant) for variant in OF.spec.all_variants)
 
 
 def seen(revision: Revision, **given: Any) -> Observed:
-    default = {"transformers": 1, "predictors": 1, "proof": verification(revision.variant.name)}
+    default = {"transformers": 1, "predictors": 1, "verification": verification(revision.variant.name)}
     return Observed(variant=revision.variant.name, name=revision.name, **{**default, **given})
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rollout.tests.render.test_hosts import hosts
 from rollout.tests.rollouts import manifest
-from rollout.tests.test_hosts import hosts
 
 from tandem_rollout.controller.host_claims import HostIndex
 from tandem_rollout.render.hosts import HostClaim, overlap

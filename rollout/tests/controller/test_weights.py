@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from rollout.tests.rollouts import rollout
 
 from tandem.contract import Contract
 from tandem_rollout.api.cause import Cause
@@ -14,8 +15,6 @@ from tandem_rollout.api.spec import Rollout
 from tandem_rollout.controller.observation import Observed, Verification
 from tandem_rollout.controller.weights import WeightPlan, plan_weights
 from tandem_rollout.render.revision import Revision
-
-from .rollouts import rollout
 
 NOW = 1_000_000.0
 
@@ -41,7 +40,7 @@ def revisions(of: Rollout) -> list[Revision]:
 
 
 def seen(revision: Revision, *, pods: int = 1, **given: Any) -> Observed:
-    given.setdefault("proof", verification())
+    given.setdefault("verification", verification())
     return Observed(variant=revision.variant.name, name=revision.name, transformers=pods, predictors=pods, **given)
 
 

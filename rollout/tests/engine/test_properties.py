@@ -111,7 +111,7 @@ def garbled_seen(inputs: RunInputs) -> RunInputs:
     def other(arm: RevisionState) -> RevisionState:
         causes = {
             name: Cause(cause.reason, nonsense(cause.message))
-            for name in ("refused", "problem")
+            for name in ("rejected", "problem")
             if (cause := getattr(arm, name))
         }
         return replace(arm, **causes)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rollout.tests.rollouts import manifest
 
 from tandem_rollout.render.hosts import (
     HostClaim,
@@ -17,8 +18,6 @@ from tandem_rollout.render.hosts import (
     overlap,
     permitted,
 )
-
-from .rollouts import manifest
 
 GATEWAY = ("kserve", "kserve-ingress-gateway")
 

@@ -9,15 +9,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rollout.tests import specs
+from rollout.tests.rollouts import manifest, rollout
 
 from tandem_rollout.api import spec
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.render import render_revision
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import Revision, revision_hash
-
-from . import specs
-from .rollouts import manifest, rollout
 
 
 def first(**spec: Any) -> Revision:

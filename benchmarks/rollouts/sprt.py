@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from benchmarks.rollouts.tally import Tally
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.simulation.evidence import Bools
 from tandem_rollout.simulation.outage import SEEN, Codes
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, UNDECIDED

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tandem_cli.local.envoy import Upstream, bootstrap, cluster_name, routes
 from tandem_cli.local.processes import StackError
-from tandem_rollout.render.route import PINNED_VARIANT_HEADER
+from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 UPSTREAMS = [Upstream("v1", (1001, 1003), (1002, 1004)), Upstream("v2", (1005,), (1006,))]
 VERSIONS = {"v1": "v1", "v2": "v2"}

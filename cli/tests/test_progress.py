@@ -4,7 +4,7 @@ from rich.console import Console
 
 from tandem_cli.local.progress import heading, verdicts
 from tandem_cli.local.runner import Moment
-from tandem_rollout.analysis.judge import MetricResult
+from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.analysis.verdict import Verdict
 from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.engine.run import Run

@@ -14,7 +14,7 @@ import aiohttp
 import pandas as pd
 from tandem_cli.local import LocalStack
 from tandem_cli.requests import rows_of
-from tandem_rollout.render.route import PINNED_VARIANT_HEADER
+from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 from races import inputs_of
 

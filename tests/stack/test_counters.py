@@ -18,7 +18,7 @@ from tandem_cli.local.ports import free_ports
 from tandem_cli.local.processes import stop, wait_until
 from tandem_rollout.analysis.reading import CounterReading
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.render.route import PINNED_VARIANT_HEADER
+from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 from tandem_rollout.sources import ArmLocation, Arms
 from tandem_rollout.sources.fetch import open_client
 from tandem_rollout.sources.scrape import ScrapeSource

@@ -16,7 +16,7 @@ from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.telemetry import STAGES
 from tandem_cli.local import LocalStack, StackError
 from tandem_cli.local.scrape import TOTAL, scrape
-from tandem_rollout.render.route import PINNED_VARIANT_HEADER
+from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 REQUESTS = 600
 ROW = {"athlete_id": "nobody", "current_pace": 330.0, "ts": "2005-04-03T12:00:00Z"}

@@ -18,7 +18,7 @@ from tandem_cli.local import processes
 from tandem_cli.local.http import get_text_at
 from tandem_cli.local.ports import socket_path
 from tandem_cli.local.processes import LOOPBACK, Child, StackError
-from tandem_rollout.render.route import PINNED_VARIANT_HEADER
+from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 ADMIN_URL = "http://envoy-admin"
 """URL of the admin interface, for clients that send its requests to the Unix socket."""

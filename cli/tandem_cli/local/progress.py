@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tandem_cli.local.runner import Moment
 from tandem_cli.rollout import words
-from tandem_rollout.analysis.judge import MetricResult
+from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.analysis.verdict import Verdict
 
 _STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.PROVIDER_ERROR: "yellow", Verdict.NO_DATA: "yellow"}

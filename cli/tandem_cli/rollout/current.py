@@ -11,8 +11,9 @@ import msgspec
 from tandem_cli.errors import AdvisedError
 from tandem_cli.rollout import words
 from tandem_cli.rollout.target import Target
-from tandem_rollout.analysis.judge import MetricResult, judge
+from tandem_rollout.analysis.judge import judge
 from tandem_rollout.analysis.record import Record
+from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.analysis.verdict import MetricsDecision
 from tandem_rollout.api.analysis import Analysis, Metric
 from tandem_rollout.api.fields import InvalidSpecError

@@ -1,6 +1,6 @@
 """Evidence that a rate is above a floor, where there is nothing, or nothing alike, to compare with: after promotion.
 
-Against a rate of at most f stand the rates r f, with r and weights of :data:`.sequential.BAD`; for Poisson counts
+Against a rate of at most f stand the rates r f, with r and weights of :data:`.priors.BAD`; for Poisson counts
 
     log E_r = k ln r − f (r − 1) n
 
@@ -13,7 +13,8 @@ import math
 
 import numpy as np
 
-from tandem_rollout.analysis.sequential import BAD, log_mixture
+from tandem_rollout.analysis.likelihood import log_mixture
+from tandem_rollout.analysis.priors import BAD
 
 
 def update_absolute(

@@ -49,32 +49,18 @@ single bins that are off, shares of 5 to 95 % and ramps between, and rows that c
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 
 Bools = npt.NDArray[np.bool_]
 
-_ABOVE: Final = ((1.25, 1.5, 2.0, 3.0, 5.0, 10.0), (0.1, 0.25, 0.35, 0.15, 0.1, 0.05))
-"""Distances that stand against the limit where it is exceeded, in limits, and their weights."""
-_BELOW: Final = ((0.0, 0.1, 0.25, 0.5, 0.6, 0.75), (0.05, 0.1, 0.2, 0.25, 0.25, 0.15))
-"""Those where it is kept. Some 40 % below it most evidence is needed, so most weight is there."""
 
 _HALF_A_ROW: Final = 0.5
-_MAX_DISTANCE: Final = 1e3
-"""A limit that any distance is below."""
-_MAX: Final = 1e9
-"""Rows that nobody waits for."""
-_MIN: Final = 1e-6
-_CUTS: Final = 64
-_ROUNDS: Final = 3
-"""Cuts of a range into so many parts, one after the other, leave 1e-4 of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,62 +165,6 @@ def measure(sums: SampleSums, dispersion: float | Floats = 1.0) -> DistanceEstim
     )
 
 
-def log_above(measured: DistanceEstimate, limit: float | Floats) -> Floats:
-    """Log evidence that the true distance is above a limit."""
-    return _evidence(measured, limit, *_ABOVE)
-
-
-def log_below(measured: DistanceEstimate, limit: float | Floats) -> Floats:
-    """Log evidence that the true distance is below a limit."""
-    return _evidence(measured, limit, *_BELOW)
-
-
-def passing_limit(measured: DistanceEstimate, beta: float) -> float:
-    """The least limit that evidence puts one distance below, with a chance of error of beta at most.
-
-    Args:
-        measured: What is known of one distance.
-        beta: Like 0.008.
-    """
-
-    def passes(limits: Floats) -> Bools:
-        return log_below(measured, limits) >= -math.log(beta)
-
-    return _first(passes, max(float(measured.distance), _MIN), _MAX_DISTANCE)
-
-
-def information_to_decide(distance: float, *, limit: float, error: float, freedom: float) -> float:
-    """Information until it is known on which side of the limit a distance is.
-
-    Args:
-        distance: The true one.
-        limit: What it is held against.
-        error: The chance of the wrong decision: beta below the limit; above it alpha, over the number of gates.
-        freedom: Degrees of freedom: bins, less one.
-
-    Returns:
-        About the mean, in rows: with a share w a row of the canary brings 1 − w. ``inf`` where it is never known.
-    """
-    if distance == limit:
-        return math.inf
-    evidence = log_below if distance < limit else log_above
-
-    def decides(information: Floats) -> Bools:
-        same = np.ones_like(information)
-        expected = DistanceEstimate(
-            distance=same * distance,
-            rows=same,
-            dispersion=same,
-            share=same,
-            raw=distance + freedom / information,
-            information=information,
-            freedom=same * freedom,
-        )
-        return evidence(expected, limit) >= -math.log(error)
-
-    return _first(decides, 1.0, _MAX)
-
-
 def psi(canary: npt.ArrayLike, stable: npt.ArrayLike) -> float:
     """Population stability index of two histograms, as they are: half a row in each bin, and no bias taken off.
 
@@ -269,72 +199,3 @@ def _dispersion(sums: SampleSums, p: Floats, q: Floats, share: Floats, total: Fl
     mixed = np.where(mixed > 0.0, mixed, 1.0)
     free = np.maximum(sums.samples - 1.0, 0.0) * (expected / mixed).sum(axis=-1)
     return np.where(free > 0.0, (observed / mixed).sum(axis=-1) / np.where(free > 0.0, free, 1.0), 1.0)
-
-
-def _first(holds: Callable[[Floats], Bools], low: float, high: float) -> float:
-    """The least number of a range from which on something holds; ``inf`` where it does nowhere."""
-    for _ in range(_ROUNDS):
-        numbers = np.geomspace(low, high, _CUTS)
-        at = int(np.argmax(mask)) if (mask := holds(numbers)).any() else _CUTS
-        if at == _CUTS:
-            return math.inf
-        low, high = float(numbers[max(at - 1, 0)]), float(numbers[at])
-    return high
-
-
-def _evidence(
-    measured: DistanceEstimate, limit: float | Floats, multiples: tuple[float, ...], weights: tuple[float, ...]
-) -> Floats:
-    limits = np.asarray(limit)[..., None]
-    logs = _log_density(measured, limits * multiples) - _log_density(measured, limits) + np.log(weights)
-    most = logs.max(axis=-1)
-    return np.asarray(most + np.log(np.exp(logs - most[..., None]).sum(axis=-1)), np.float64)
-
-
-def _log_density(measured: DistanceEstimate, distances: Floats) -> Floats:
-    """Log density of the noncentral χ² by its noncentrality, up to what does not depend on it; distances last."""
-    information, freedom = measured.information[..., None], measured.freedom[..., None]
-    statistic = np.asarray(measured.raw)[..., None] * information
-    means = distances * information
-    return -means / 2.0 + log_0f1(freedom / 2.0, means * statistic / 4.0)
-
-
-_TERMS: Final = 90
-_SMALL: Final = 400.0
-"""Up to there the series has converged after so many terms; beyond, the expansion is exact to 1e-5."""
-_lgamma = np.frompyfunc(math.lgamma, 1, 1)
-
-
-def log_0f1(a: npt.ArrayLike, x: npt.ArrayLike) -> Floats:
-    """Log of the confluent hypergeometric limit function 0F1(; a; x), which is Γ(a) x^((1−a)/2) I_{a−1}(2√x).
-
-    Its series for small x, else the uniform expansion of I with two terms (DLMF 10.41.3).
-
-    Args:
-        a: Above 0.
-        x: 0 or more.
-    """
-    a, x = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(x, np.float64))
-    small = x < _SMALL
-    result = np.empty(x.shape)
-    result[small] = _by_series(a[small], x[small])
-    result[~small] = _by_expansion(a[~small], x[~small])
-    return result
-
-
-def _by_series(a: Floats, x: Floats) -> Floats:
-    term, total = np.ones_like(x), np.ones_like(x)
-    for number in range(1, _TERMS if x.size else 1):
-        term = term * (x / (number * (a + number - 1.0)))
-        total = total + term
-    return np.log(total)
-
-
-def _by_expansion(a: Floats, x: Floats) -> Floats:
-    order, argument = a - 1.0, 2.0 * np.sqrt(x)
-    root = np.hypot(order, argument)
-    t2 = (order / root) ** 2
-    leading = root + order * np.log(argument / (order + root)) - 0.5 * np.log(2.0 * math.pi * root)
-    further = (3.0 - 5.0 * t2) / (24.0 * root) + (81.0 - 462.0 * t2 + 385.0 * t2**2) / (1152.0 * root**2)
-    gamma = np.asarray(_lgamma(a), np.float64)
-    return np.asarray(gamma - order * np.log(argument / 2.0) + leading + np.log1p(further), np.float64)

@@ -15,7 +15,7 @@ import numpy as np
 from tandem_rollout.analysis import distance
 from tandem_rollout.analysis.counts import ArmCounts, NoData
 from tandem_rollout.analysis.distance import DistanceEstimate, SampleSums
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 
 
 @dataclass(frozen=True, slots=True)

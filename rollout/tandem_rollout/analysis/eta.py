@@ -16,15 +16,9 @@ import math
 
 import numpy as np
 
-from tandem_rollout.analysis.sequential import (
-    BAD,
-    BELOW_FLOOR,
-    FLOOR_WEIGHT,
-    Floats,
-    RatioTest,
-    floor_increments,
-    ratio_increments,
-)
+from tandem_rollout.analysis.likelihood import FLOOR_WEIGHT, floor_increments, ratio_increments
+from tandem_rollout.analysis.priors import BAD, BELOW_FLOOR, Floats
+from tandem_rollout.analysis.sequential import RatioTest
 
 _HALVINGS = 60
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from tandem_rollout.analysis.betabinomial import log_evidence
 from tandem_rollout.analysis.counts import Increments
-from tandem_rollout.analysis.sequential import Floats, Prior, ratio_increments
+from tandem_rollout.analysis.likelihood import ratio_increments
+from tandem_rollout.analysis.priors import Floats, Prior
 
 CONCENTRATION = 1000.0
 """Of the beta distribution of a wrong assignment: mostly by a tenth of the configured share."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from tandem_rollout.analysis import distance, drift, sequential
+from tandem_rollout.analysis import distance_test, drift, sequential
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.sequential import RatioTest
 from tandem_rollout.api.analysis import MIN_ROWS
@@ -145,11 +145,13 @@ def judge_drift(
         return unknown(trouble)
     measured = drift.measure(evidence, dispersion)
     enough = bool(measured.rows >= min_rows)
-    if enough and distance.log_above(measured, limit) >= math.log(metrics / alpha):
+    if enough and distance_test.log_above(measured, limit) >= math.log(metrics / alpha):
         return Verdict.FAIL
     if trouble is not None:
         return unknown(trouble)
-    return Verdict.PASS if enough and distance.log_below(measured, limit) >= -math.log(beta) else Verdict.INCONCLUSIVE
+    return (
+        Verdict.PASS if enough and distance_test.log_below(measured, limit) >= -math.log(beta) else Verdict.INCONCLUSIVE
+    )
 
 
 def combine(judged: Mapping[str, GatedVerdict], *, mismatched: bool = False) -> MetricsDecision:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import msgspec
 
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.conditions import set_condition
 from tandem_rollout.api.spec import Rollout
-from tandem_rollout.api.status import Condition, Phase, RolloutStatus, RunStatus, VariantStatus
-from tandem_rollout.api.times import stamp
+from tandem_rollout.api.status import Condition, RolloutStatus, RunStatus, VariantStatus
 from tandem_rollout.controller import objects
 from tandem_rollout.controller.decision import Decision
+from tandem_rollout.controller.describe_variants import variant_statuses, worst_variant
 from tandem_rollout.controller.host_claims import Hosts
 from tandem_rollout.controller.interface import NameConflictError, WriteError
 from tandem_rollout.controller.observation import Observed
@@ -29,13 +28,6 @@ from tandem_rollout.engine.serialization import to_status
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.runner.analyst import Judgement
 from tandem_rollout.runner.progress import TRIED, describe_progress, history, metric_status
-
-_PROVEN: Final = Cause("Verified", "")
-_SERVES: Final = Cause("SuccessorNotReady", "serves until its successor is ready")
-_KEPT: Final = Cause("Retained", "")
-_GONE: Final = Cause("NoReadyPods", "has no ready pods: it cannot be rolled back to")
-_QUIET: Final[frozenset[str]] = frozenset({_PROVEN.reason, _SERVES.reason})
-"""Reasons of variants that serve as they should: the rollout waits for nothing."""
 
 
 def build_status(snapshot: Snapshot, decision: Decision, errors: Mapping[str, WriteError]) -> RolloutStatus:
@@ -82,13 +74,13 @@ def describe(
         before: The status until now.
         now: Seconds since the epoch.
     """
-    variants = _variants(revisions, observed, plan, errors, before, now)
+    variants = variant_statuses(revisions, observed, plan, errors, before, now)
     ready = sum(variant.phase == "Ready" for variant in variants[: len(revisions)])
     error = errors.get(rollout.name)
     cause = error.cause if error is not None else objects.route_problem(route)
-    reason, message = (cause.reason, cause.message) if cause is not None else _worst(variants)
+    reason, message = (cause.reason, cause.message) if cause is not None else worst_variant(variants)
     complete = ready == len(revisions) and not reason
-    summary = "Complete" if complete else _reason(variants, errors)
+    summary = "Complete" if complete else _incomplete_reason(variants, errors)
     words = message if reason else "all variants serve"
     serves = set_condition(
         before, "Ready", complete, reason=summary, message=words, generation=rollout.generation, now=now
@@ -218,74 +210,7 @@ def _weights(routed: Mapping[str, int], variants: Mapping[str, str], run: RunSta
     return weights
 
 
-def _variants(
-    revisions: Sequence[Revision],
-    observed: Sequence[Observed],
-    plan: WeightPlan,
-    errors: Mapping[str, WriteError],
-    before: RolloutStatus,
-    now: float,
-) -> list[VariantStatus]:
-    existing = {entry.name: entry for entry in observed}
-    earlier = {entry.inference_service: entry for entry in before.variants}
-    variants = []
-    for revision in revisions:
-        entry = existing.get(revision.name) or Observed(variant=revision.variant.name, name=revision.name)
-        phase, cause = _phase(revision, entry, plan, errors.get(entry.name), revision.name in existing)
-        variants.append(_variant_status(entry, phase, cause, plan, earlier, now))
-    variants += [
-        _variant_status(existing[name], "Retired", _KEPT if existing[name].running else _GONE, plan, earlier, now)
-        for name in plan.retired
-    ]
-    for name in plan.reachable:
-        if name not in {entry.inference_service for entry in variants}:
-            variants.append(_variant_status(existing[name], "Ready", _SERVES, plan, earlier, now))
-    return variants
-
-
-def _phase(
-    revision: Revision, observed: Observed, plan: WeightPlan, error: WriteError | None, exists: bool
-) -> tuple[Phase, Cause]:
-    """How far a wanted revision is, and what it waits for or why it is refused."""
-    if observed.name in plan.rejected:
-        return "Rejected", plan.rejected[observed.name]
-    if observed.name in plan.waits:
-        return "Pending", plan.waits[observed.name]
-    if observed.phase == "Ready":
-        return "Ready", error.cause if error is not None else _PROVEN
-    if error is not None:
-        return ("Rejected" if error.rejected or observed.fatal else "Pending"), error.cause
-    waits = objects.waits_for(revision, observed.transformers, observed.predictors, exists)
-    return ("Rejected" if observed.fatal else "Pending"), observed.problem or waits
-
-
-def _variant_status(
-    revision: Observed, phase: Phase, cause: Cause, plan: WeightPlan, earlier: Mapping[str, VariantStatus], now: float
-) -> VariantStatus:
-    old = earlier.get(revision.name)
-    return VariantStatus(
-        name=revision.variant,
-        inference_service=revision.name,
-        phase=phase,
-        weight=plan.weights.get(revision.name, 0),
-        version=revision.verification.version if revision.verification else (old.version if old else ""),
-        digest=revision.verification.digest if revision.verification else (old.digest if old else ""),
-        reason=cause.reason,
-        message=cause.message,
-        since=old.since if old and old.phase == phase else stamp(now),
-    )
-
-
-def _worst(variants: Sequence[VariantStatus]) -> tuple[str, str]:
-    """Reason and message of what is worst off; empty where all is as it should be."""
-    for phase in ("Rejected", "Pending", "Ready"):
-        for variant in variants:
-            if variant.phase == phase and variant.reason not in _QUIET:
-                return variant.reason, f"{variant.name}: {variant.message}"
-    return "", ""
-
-
-def _reason(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> str:
+def _incomplete_reason(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> str:
     """Why a rollout is not complete."""
     if any(isinstance(error, NameConflictError) for error in errors.values()):
         return "NameConflict"

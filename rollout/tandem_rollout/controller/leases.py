@@ -15,7 +15,8 @@ from lightkube.resources import coordination_v1
 from lightkube.resources.core_v1 import Event
 
 from tandem_rollout.api.text import one_line
-from tandem_rollout.controller.election import Lease, LeaseError
+from tandem_rollout.controller.candidacy import Lease
+from tandem_rollout.controller.election import LeaseError
 
 _API_VERSION: Final = "coordination.k8s.io/v1"
 _NOT_FOUND: Final = 404

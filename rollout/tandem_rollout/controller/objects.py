@@ -12,7 +12,8 @@ from tandem_rollout.api.cause import Cause, VariantReason
 from tandem_rollout.api.text import one_line
 from tandem_rollout.controller.resources import HTTPRoute, InferenceService, Pod, Terminated, Waiting
 from tandem_rollout.render.revision import Revision
-from tandem_rollout.render.route import ARRIVING, LEAVING, OWN, PASSING_FACTOR, SPLIT, WEIGHTS
+from tandem_rollout.render.route import ARRIVING, LEAVING, PASSING_FACTOR, WEIGHTS
+from tandem_rollout.render.route_rules import OWN, SPLIT
 
 Plain = Mapping[str, Any]
 

@@ -10,7 +10,8 @@ from typing import Any, Final
 from tandem_rollout.api.spec import Rollout
 from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.api.times import epoch
-from tandem_rollout.controller import objects, run_inputs
+from tandem_rollout.controller import arm_locations, objects
+from tandem_rollout.controller.contracts import judge_contracts
 from tandem_rollout.controller.host_claims import settle
 from tandem_rollout.controller.interface import Cluster
 from tandem_rollout.controller.memory import Edges
@@ -18,7 +19,6 @@ from tandem_rollout.controller.observation import Observed
 from tandem_rollout.controller.resources import HTTPRoute, InferenceService, Pod
 from tandem_rollout.controller.revision_spec import freeze
 from tandem_rollout.controller.snapshot import Snapshot, revision_of, variant_of
-from tandem_rollout.controller.weights import judge_contracts
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import build_schedule
 from tandem_rollout.engine.serialization import from_status
@@ -78,7 +78,7 @@ def locator(cluster: Cluster, snapshot: Snapshot) -> Locate:
         if rollout.spec.analysis is not None and rollout.spec.analysis.source == "pods":
             gateway = await cluster.proxies(rollout.spec.route.gateway)
         weights = objects.route_weights(snapshot.route)
-        return run_inputs.locate_arms(rollout, planned, run, pods, weights, gateway)
+        return arm_locations.locate_arms(rollout, planned, run, pods, weights, gateway)
 
     return locate
 

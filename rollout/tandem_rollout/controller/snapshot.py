@@ -12,10 +12,10 @@ from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.api.spec import Rollout
 from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.controller import run_inputs
+from tandem_rollout.controller.contracts import ContractVerdicts
 from tandem_rollout.controller.host_claims import Hosts
 from tandem_rollout.controller.observation import Observed, Verification
 from tandem_rollout.controller.resources import HTTPRoute
-from tandem_rollout.controller.weights import ContractVerdicts
 from tandem_rollout.engine.inputs import RunInputs
 from tandem_rollout.engine.run import Command, Run
 from tandem_rollout.engine.schedule import Schedule

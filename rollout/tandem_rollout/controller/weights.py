@@ -16,10 +16,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tandem.compatibility import compare
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.fields import seconds
 from tandem_rollout.api.spec import Rollout
+from tandem_rollout.controller.contracts import ContractVerdicts, judge_contracts
 from tandem_rollout.controller.observation import Observed
 from tandem_rollout.engine.desired import Desired
 from tandem_rollout.render.revision import Revision, shares
@@ -142,31 +142,6 @@ def plan_run(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ContractVerdicts:
-    """What keeps wanted revisions from being served, by name.
-
-    Attributes:
-        rejected: Why a revision that runs never will be.
-        waits: What one that has proved itself still waits for.
-    """
-
-    rejected: dict[str, Cause]
-    waits: dict[str, Cause]
-
-    def against(self, name: str) -> Cause | None:
-        """What is said against a revision; None for nothing."""
-        return self.rejected.get(name) or self.waits.get(name)
-
-
-def judge_contracts(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed]) -> ContractVerdicts:
-    """What their contracts say against wanted revisions."""
-    if rollout.spec.allow_breaking_contract:
-        return ContractVerdicts({}, {})
-    states = {state.name: state for state in observed}
-    return ContractVerdicts(_breaking(wanted, states), _uncompared(wanted, states))
-
-
 def _expired(rollout: Rollout, state: Observed, now: float) -> bool:
     """Whether a revision that is not wanted any more may be deleted."""
     return (
@@ -235,51 +210,3 @@ def _min_pods(rollout: Rollout, old: Observed, portion: float) -> tuple[int, int
 
 def _fewer(state: Observed, min_pods: tuple[int, int]) -> bool:
     return state.transformers < min_pods[0] or state.predictors < min_pods[1]
-
-
-def _uncompared(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
-    """Wanted revisions that cannot be compared yet: a new controller does not know the contract of what serves."""
-    unknown = [
-        state
-        for state in states.values()
-        if state.weight and state.running and not state.verification and not state.fatal
-    ]
-    if not unknown:
-        return {}
-    candidates = [
-        state for revision in wanted if (state := states.get(revision.name)) and state.verification and not state.weight
-    ]
-    cause = Cause("ContractUnknown", f"waits for the contract of {unknown[0].name}, which serves")
-    return {state.name: cause for state in candidates}
-
-
-def _breaking(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
-    """Wanted revisions whose contract would break clients of what serves now, and how."""
-    serving = [state for state in states.values() if state.weight and state.verification]
-    if not serving:
-        # nobody serves yet: the first variant of the spec sets the contract
-        first = states.get(wanted[0].name) if wanted else None
-        serving = [first] if first and first.verification else []
-    rejected = {}
-    for revision in wanted:
-        candidate = states.get(revision.name)
-        if candidate is None or candidate.verification is None or candidate.weight:
-            continue
-        cause = next(filter(None, (_breaks(old, candidate) for old in serving if old is not candidate)), None)
-        if cause is not None:
-            rejected[revision.name] = cause
-    return rejected
-
-
-def _breaks(old: Observed, new: Observed) -> Cause | None:
-    if old.verification is None or new.verification is None:
-        return None
-    breaking = [
-        f"{change.field}: {change.what}"
-        for change in compare(old.verification.contract, new.verification.contract)
-        if change.breaking
-    ]
-    if not breaking:
-        return None
-    more = f" (and {len(breaking) - 1} more)" if len(breaking) > 1 else ""
-    return Cause("ContractBroken", f"its contract breaks clients of {old.name}: {breaking[0]}{more}")

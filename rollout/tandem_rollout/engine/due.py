@@ -9,13 +9,15 @@ from tandem_rollout.engine.schedule import Schedule
 
 
 def compute_due(schedule: Schedule, run: Run, now: float) -> float:
-    """The next time at which a run may move without another event, in seconds since the epoch; infinite if there is
-    none.
+    """The next time at which a run may move without another event.
 
     Args:
         schedule: The schedule of the run.
         run: The run.
         now: Seconds since the epoch.
+
+    Returns:
+        Seconds since the epoch; infinite if there is no such time.
     """
     times = [run.deadline or math.inf] if run.state in ("Analyzing", "Observing") else []
     if run.state == "Analyzing" and run.step < len(schedule.steps):

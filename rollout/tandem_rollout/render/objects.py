@@ -13,8 +13,10 @@ from tandem_rollout.render.metadata import Object
 from tandem_rollout.render.monitoring import build_pod_monitors
 from tandem_rollout.render.network import build_network_policies, build_predictor_service
 from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.policies import build_policies, pin_policy
 from tandem_rollout.render.revision import Revision, shares
-from tandem_rollout.render.route import Placed, build_routes, pin_policy, policies
+from tandem_rollout.render.route import build_routes
+from tandem_rollout.render.route_rules import Placed
 from tandem_rollout.render.scaling import build_disruption_budgets, build_scaled_objects
 
 __all__ = ["Object", "Placed", "render", "render_revision", "render_rollout"]
@@ -75,7 +77,7 @@ def render_rollout(
         withheld: Hosts at which there is to be no route.
     """
     http_routes = build_routes(rollout, placed, platform, fine=fine, withheld=withheld)
-    return _owned([*build_pod_monitors(rollout), *http_routes, *policies(rollout, placed)], owner)
+    return _owned([*build_pod_monitors(rollout), *http_routes, *build_policies(rollout, placed)], owner)
 
 
 def optional(rollout: Rollout) -> list[tuple[str, str]]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
 
-from tandem_rollout.analysis.counts import NOTHING
 from tandem_rollout.analysis.gather import gather, with_client_shares
-from tandem_rollout.analysis.judge import MetricResult, judge, mark_promoted
+from tandem_rollout.analysis.judge import judge, mark_promoted
 from tandem_rollout.analysis.prepare import prepare
-from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.analysis.record import Note, Record, add_note
+from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.analysis.verdict import MetricsDecision
-from tandem_rollout.analysis.window import ROUTE_DELAY_S, CountWindow, begin_window, extend_window
+from tandem_rollout.analysis.window import ROUTE_DELAY_S
 from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.api.fields import seconds
 from tandem_rollout.engine.run import Run
+from tandem_rollout.runner.window_reader import WindowReader
 from tandem_rollout.sources import Arms, MetricSource
 
 HISTORY_S: Final = 1800.0
@@ -73,9 +73,7 @@ class Analyst:
         self._keeper = keeper
         self._record: Record | None = None
         self._kept: Record | None = None
-        self._windows: dict[str, CountWindow] = {}
-        self._read: float | None = None
-        self._arms: Arms | None = None
+        self._windows = WindowReader(source)
         self._weight: int | None = None
         self._changed = -math.inf
         self._earlier: dict[int, float] = {}
@@ -118,7 +116,11 @@ class Analyst:
         if run.state == "Preparing":
             self._due = now + interval
         # the first sample comes with the first weight, and a clock that was set back is no reason to wait for it
-        elif self._read is None or self._moved(arms) or not self._due - interval <= now < self._due:
+        elif (
+            self._windows.last_read is None
+            or self._windows.is_moved(arms)
+            or not self._due - interval <= now < self._due
+        ):
             record = await self._sample(analysis, run, arms, record, now)
             # and when the route has followed, so that what may have come before it is no more than that
             followed = min((until for until in self._earlier.values() if until > now), default=math.inf)
@@ -136,7 +138,7 @@ class Analyst:
             arms: Where both arms are counted.
             now: Seconds since the epoch.
         """
-        if self._read != now:
+        if self._windows.last_read != now:
             self._in_turn(seconds(analysis.interval), now)
             self._record = await self._sample(analysis, run, arms, await self._of(run), now)
             await self.keep()
@@ -183,8 +185,9 @@ class Analyst:
         stored = await self._keeper.load(run.number)
         record = stored if stored is not None and _same(stored, empty) else empty
         self._record = self._kept = record
-        self._read, self._due, self._turn, self._tried = None, 0.0, 0.0, -math.inf
-        self._windows, self._arms, self._weight, self._earlier = {}, None, None, {}
+        self._windows.reset()
+        self._due, self._turn, self._tried = 0.0, 0.0, -math.inf
+        self._weight, self._earlier = None, {}
         return record
 
     def _in_turn(self, interval: float, now: float) -> float:
@@ -192,10 +195,6 @@ class Analyst:
         if not self._turn - interval <= now < self._turn:
             self._turn = now + interval
         return self._turn
-
-    def _moved(self, arms: Arms) -> bool:
-        """Whether an arm is counted under other names than when it was read last."""
-        return self._arms is not None and _names(self._arms) != _names(arms)
 
     def _follow(self, weight: int, routed: int | None, now: float) -> None:
         """Which other weights requests may have been shared out by, and until when."""
@@ -216,15 +215,15 @@ class Analyst:
         self._weight = weight
 
     async def _sample(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
-        first = self._read is None
-        readings = await self._count(analysis, arms, now)
+        first, metrics = self._windows.last_read is None, analysis.all_metrics
+        readings = await self._windows.read(metrics, arms, now)
         if first:
             return record
-        begins = min((window.begins for window in self._windows.values()), default=math.inf)
-        record, self._windows = gather(
-            analysis.all_metrics,
+        begins = self._windows.begins
+        record, self._windows.windows = gather(
+            metrics,
             record,
-            self._windows,
+            self._windows.windows,
             now=now,
             weight=run.weight,
             earlier=self._earlier,
@@ -234,42 +233,10 @@ class Analyst:
         )
         return with_client_shares(record, readings)
 
-    async def _count(self, analysis: Analysis, arms: Arms, now: float) -> Readings:
-        """Read the counters."""
-        metrics, before, moved = analysis.all_metrics, self._arms, self._moved(arms)
-        self._arms, self._read = arms, now
-        readings = await self._source.read(metrics, _as_before(arms, before) if before and moved else arms)
-        self._windows = {
-            metric.full_name: extend_window(
-                self._windows.get(metric.full_name, CountWindow()), readings.get(metric.full_name, NOTHING), now
-            )
-            for metric in metrics
-        }
-        if moved:
-            # under a name that is new to an arm others may have been counted before
-            readings = await self._source.read(metrics, arms)
-            self._windows = {
-                # series of histograms are merged: those of other traffic cannot be told apart
-                name: extend_window(CountWindow(), readings.get(name, NOTHING), now)
-                if window.binned and before and _traffic(before) != _traffic(arms)
-                else begin_window(window, readings.get(name, NOTHING), now)
-                for name, window in self._windows.items()
-            }
-        return readings
-
 
 def _same(record: Record, other: Record) -> bool:
     """Whether two records are of the same run: a rollout that is created again counts its runs from 1 again."""
     return (record.run, record.plan, record.started) == (other.run, other.plan, other.started)
-
-
-def _names(arms: Arms) -> list[tuple[tuple[str, ...], str]]:
-    """What tells both arms' counters from others: clusters of the gateway, and a label of the pods."""
-    return [(place.clusters, place.traffic) for place in (arms.stable, arms.canary)]
-
-
-def _traffic(arms: Arms) -> tuple[str, str]:
-    return arms.stable.traffic, arms.canary.traffic
 
 
 def _same_note(note: Note, other: Note) -> bool:
@@ -279,15 +246,6 @@ def _same_note(note: Note, other: Note) -> bool:
         return note.state, note.weight, note.reason, note.by, note.command.id if note.command else ""
 
     return codes(note) == codes(other)
-
-
-def _as_before(arms: Arms, before: Arms) -> Arms:
-    """Where both arms are counted, under the names that they had before."""
-    stable, canary = (
-        replace(place, clusters=earlier.clusters, traffic=earlier.traffic)
-        for place, earlier in ((arms.stable, before.stable), (arms.canary, before.canary))
-    )
-    return replace(arms, stable=stable, canary=canary)
 
 
 def _measured(record: Record) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from tandem_rollout.analysis.judge import MetricResult
+from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.status import MetricStatus, PastRun
 from tandem_rollout.api.times import stamp

@@ -8,9 +8,9 @@ from dataclasses import fields
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis import distance
+from tandem_rollout.analysis import distance, distance_test
 from tandem_rollout.analysis.distance import DistanceEstimate, SampleSums
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.evidence import Bools, judge_codes
 from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes
@@ -67,8 +67,8 @@ class Drifts:
         enough = measured.rows >= least
         self._fails[at] = self._passes[at] = False
         at, measured = at[enough], DistanceEstimate(*(values[enough] for values in _arrays(measured)))
-        self._fails[at] = distance.log_above(measured, metric.limit) >= self._threshold
-        self._passes[at] = distance.log_below(measured, metric.limit) >= -math.log(metric.beta)
+        self._fails[at] = distance_test.log_above(measured, metric.limit) >= self._threshold
+        self._passes[at] = distance_test.log_below(measured, metric.limit) >= -math.log(metric.beta)
 
     def codes(self) -> Codes:
         """Verdicts by rollout."""

@@ -12,16 +12,13 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.gather import ratio_test
+from tandem_rollout.analysis.gather_rates import ratio_test
 from tandem_rollout.analysis.latency import (
     MIN_SLOW,
     SURE,
     min_recent,
 )
-from tandem_rollout.analysis.sequential import (
-    BAD,
-    BELOW_FLOOR,
-    Floats,
+from tandem_rollout.analysis.likelihood import (
     floor_increments,
     log_mixture,
     log_with_bake,
@@ -29,6 +26,7 @@ from tandem_rollout.analysis.sequential import (
     log_with_floor,
     ratio_increments,
 )
+from tandem_rollout.analysis.priors import BAD, BELOW_FLOOR, Floats
 from tandem_rollout.analysis.verdict import Verdict
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.outage import ABSENT, SEEN, UNREADABLE, Codes

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.analysis.window import ROUTE_DELAY_S
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.schedule import Schedule

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from tandem_rollout.analysis.latency import MAX_FACTOR, MIN_REQUESTS, Limit, freeze, max_recent
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.evidence import Bools, Ratios
 from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tandem_rollout.analysis.counts import ArmCounts, Key, extend, totals
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.simulation.outage import ABSENT, Codes
 
 _HANGS: Final = 3

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.drifts import Drifts
 from tandem_rollout.simulation.evidence import VERDICTS, Bools, Ratios, SimulatedEvidence

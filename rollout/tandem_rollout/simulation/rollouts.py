@@ -9,7 +9,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from tandem_rollout.analysis.dispersion import MIN_SAMPLES
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.simulation.evidence import Bools

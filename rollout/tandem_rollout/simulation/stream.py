@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.analysis.window import ROUTE_DELAY_S
 from tandem_rollout.simulation.traffic import DAY, Traffic
 

@@ -11,10 +11,11 @@ import msgspec
 
 from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.gather import gather
-from tandem_rollout.analysis.judge import MetricResult, judge
+from tandem_rollout.analysis.judge import judge
 from tandem_rollout.analysis.prepare import prepare
 from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading, Readings
 from tandem_rollout.analysis.record import Record
+from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.analysis.verdict import MetricsDecision
 from tandem_rollout.analysis.window import CountWindow, extend_window
 from tandem_rollout.api.analysis import Metric

@@ -8,7 +8,8 @@ import pytest
 from tandem_rollout.analysis import eta
 from tandem_rollout.analysis.counts import Increments
 from tandem_rollout.analysis.dispersion import Dispersion, estimate_dispersion
-from tandem_rollout.analysis.sequential import Floats, RatioTest
+from tandem_rollout.analysis.priors import Floats
+from tandem_rollout.analysis.sequential import RatioTest
 
 from .traffic import PER_TICK, Ticks, decided, oracle, plausible, steady
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem_rollout.analysis.counts import Counters, NoData
-from tandem_rollout.analysis.judge import MetricResult
 from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading
 from tandem_rollout.analysis.record import MAX_SAMPLES
+from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.analysis.verdict import MetricsDecision, ProviderError, Verdict
 from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 

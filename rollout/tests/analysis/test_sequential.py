@@ -12,16 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem_rollout.analysis.counts import Increments
+from tandem_rollout.analysis.likelihood import ratio_increments
+from tandem_rollout.analysis.priors import BAD, GOOD, Prior
 from tandem_rollout.analysis.sequential import (
-    BAD,
-    GOOD,
-    Prior,
     RatioEvidence,
     RatioTest,
     log_promotion,
     log_rollback,
     promotes,
-    ratio_increments,
     rolls_back,
     start,
     update,

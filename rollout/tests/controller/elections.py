@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from tandem_rollout.controller.election import Elector, Lease, LeaseError
+from tandem_rollout.controller.candidacy import Lease
+from tandem_rollout.controller.election import Elector, LeaseError
 
 T = TypeVar("T")
 

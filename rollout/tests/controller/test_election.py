@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem_rollout.controller.election import Elector, Lease, LeaseError, Timing, uptime
+from tandem_rollout.controller.candidacy import Lease, Timing
+from tandem_rollout.controller.election import Elector, LeaseError, uptime
 
 from .elections import CLEAR, FOREVER_S, Network, Server, Weather, now, run, stage
 

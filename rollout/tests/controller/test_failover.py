@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tandem_rollout.controller.election import Elector, Lease, LeaseError, Timing
+from tandem_rollout.controller.candidacy import Lease, Timing
+from tandem_rollout.controller.election import Elector, LeaseError
 from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.controller.leases import LiveLeases
 

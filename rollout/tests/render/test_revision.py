@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rollout.tests import specs
 from rollout.tests.rollouts import manifest, rollout
 
-from tandem_rollout.api import spec
+from tandem_rollout.api import pods, routing, spec
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.render import render_revision
 from tandem_rollout.render.platform import Platform
@@ -130,23 +130,23 @@ DEFAULTS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     **{
         name: ({}, [{name: each} for each in _written_out(kind, {})])
         for name, kind in (
-            ("transformer", spec.TransformerSpec),
-            ("predictor", spec.PredictorSpec),
+            ("transformer", pods.TransformerSpec),
+            ("predictor", pods.PredictorSpec),
             ("store", spec.Store),
         )
     },
-    "route": ({}, [{"route": each} for each in _written_out(spec.Route, {})]),
-    "gpu": (GPU, [{"predictor": {"gpu": each}} for each in _written_out(spec.Gpu, {})]),
+    "route": ({}, [{"route": each} for each in _written_out(routing.Route, {})]),
+    "gpu": (GPU, [{"predictor": {"gpu": each}} for each in _written_out(pods.Gpu, {})]),
     "bundle": (
         {},
         [
             {"variants": specs.variants("v1", "v2", bundle=each)}
-            for each in _written_out(spec.BundleSource, {"image": "athlete:v1"})
+            for each in _written_out(pods.BundleSource, {"image": "athlete:v1"})
         ],
     ),
     "environment": (
         {"predictor": {"env": [{"name": "A"}]}},
-        [{"predictor": {"env": [each]}} for each in _written_out(spec.EnvVar, {"name": "A"})],
+        [{"predictor": {"env": [each]}} for each in _written_out(pods.EnvVar, {"name": "A"})],
     ),
 }
 

@@ -1,0 +1,51 @@
+"""The result of one metric."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tandem_rollout.analysis.verdict import (
+    Verdict,
+)
+
+
+class MetricResult(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
+    """One metric, to show.
+
+    Attributes:
+        name: Name of the metric.
+        type: Its type.
+        verdict: What it says.
+        gate: Whether it decides.
+        stable: Rate of stable's events; None before there were requests.
+        canary: Rate of the canary's events; for drift the distance, for assignment its share of the units.
+        stable_requests: Requests of stable.
+        canary_requests: Requests of the canary.
+        ratio: The canary's rate over stable's; None without events.
+        low: Lower end of its interval.
+        high: Upper end; None where nothing bounds it.
+        limit: What it is held against: the margin, the distance, or the seconds of a slow request.
+        bound: The margin or the distance as a number; None where nothing is held against one.
+        passing: Of drift, the least limit that the canary would pass; None where too little is known.
+        needed: Requests of the canary that it probably still takes to pass; None where that is not known.
+        reason: Why it says nothing, or less than it could, machine-readable; empty where there is nothing to say.
+        message: The same for people.
+    """
+
+    name: str
+    type: str
+    verdict: Verdict
+    gate: bool = True
+    stable: float | None = None
+    canary: float | None = None
+    stable_requests: float = 0.0
+    canary_requests: float = 0.0
+    ratio: float | None = None
+    low: float = 0.0
+    high: float | None = None
+    limit: str = ""
+    bound: float | None = None
+    passing: float | None = None
+    needed: int | None = None
+    reason: str = ""
+    message: str = ""

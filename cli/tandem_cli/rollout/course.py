@@ -11,7 +11,7 @@ from typing import Final
 from tandem_cli.rollout.forms import PlannedMetric
 from tandem_cli.rollout.training import Expected
 from tandem_rollout.analysis import eta
-from tandem_rollout.analysis.distance_test import information_to_decide
+from tandem_rollout.analysis.distance_evidence import information_to_decide
 from tandem_rollout.analysis.gather_rates import ratio_test
 from tandem_rollout.analysis.record import MetricEvidence, Record
 from tandem_rollout.api.analysis import MIN_ROWS, Analysis, Metric

@@ -1,22 +1,22 @@
-"""How far two distributions over bins are apart, and whether that is more or less than a limit, at any sample.
+"""The distance of two distributions over bins, and the sequential test whether it is above or below a limit.
 
 The distance is the population stability index, which is Jeffreys' divergence of canary p and stable q:
 
     PSI = Σ_b (p_b − q_b) ln(p_b / q_b)
 
-Two models always differ, so nothing here asks whether they do. What is asked is on which side of the limit d0 the true
-distance is.
+Two models always differ, so equality is not tested. The test decides on which side of the limit d0 the true distance is
+(:mod:`.distance_evidence`).
 
-**Weights.** In sample t the arms have c_t and s_t rows. The difference of their shares p̂_t − q̂_t is known as well as
-h_t = c_t s_t / (c_t + s_t) rows tell. Both arms get these weights, Mantel's and Haenszel's: p̂ = Σ h_t p̂_t / H and
-q̂ = Σ h_t q̂_t / H with H = Σ h_t. Traffic that changes while the canary's share rises changes both alike, and no
-sample makes less of what is known.
+**Weights.** In sample t the arms have c_t and s_t rows. The difference of their shares p̂_t − q̂_t has the information of
+h_t = c_t s_t / (c_t + s_t) rows. Both arms get these weights, Mantel's and Haenszel's: p̂ = Σ h_t p̂_t / H and
+q̂ = Σ h_t q̂_t / H with H = Σ h_t. Traffic that changes while the canary's share rises changes both arms equally, and no
+sample reduces the information.
 
 **Estimate.** The PSI of p̂ and q̂ is too high by k φ / H, by the delta method with
 
     k = Σ_b [(1 − w)(1 + q_b/p_b)(1 − p_b) + w (1 + p_b/q_b)(1 − q_b)] / 2,    w the canary's share
 
-which is B − 1 where B bins are distributed alike: the known (B − 1)(1/n + 1/m). That is taken off.
+which is B − 1 if both arms have the same distribution over B bins: the known (B − 1)(1/n + 1/m). It is subtracted.
 
 **Evidence.** Near p = q the PSI is a sum of B − 1 squares: H PSI(p̂, q̂) / φ has the noncentral χ² distribution with
 B − 1 degrees of freedom and the noncentrality H d / φ, d the true distance. It grows as the squared norm of a Brownian
@@ -26,23 +26,22 @@ sequential χ² test of Jackson and Bradley, same journal 32, 1961). So its like
 
     E(d1, d0) = exp(−H (d1 − d0) / 2φ) · 0F1(k/2; d1 H² PSI / 4φ²) / 0F1(k/2; d0 H² PSI / 4φ²)
 
-is a nonnegative martingale where d0 is the truth. Where the truth is below d0, the norm is smaller path by path, by the
-comparison theorem for diffusions, and with it E for d1 > d0; likewise above d0, for d1 < d0. Mixtures over d1 reach 1/α
-with a chance of α at most, at any sample (Ville). The degrees of freedom are part of the likelihood: that an estimate
-is too high is nothing that could be taken for evidence.
+is a nonnegative martingale if d0 is the truth. If the truth is below d0, the norm is smaller path by path, by the
+comparison theorem for diffusions, and so is E for d1 > d0; likewise above d0, for d1 < d0. Mixtures over d1 reach 1/α
+with a probability of α at most, at any sample (Ville). The degrees of freedom are part of the likelihood, so that the
+bias of the estimate is not taken for evidence.
 
-Far from p = q the variance of the PSI is not 4 d φ / H. H and k are divided by κ = V H / 4 φ PSI where that is above 1,
-with V the variance by the delta method: evidence is then that of the normal approximation.
+Far from p = q the variance of the PSI is not 4 d φ / H. H and k are divided by κ = V H / 4 φ PSI if that is above 1,
+with V the variance by the delta method: the evidence is then that of the normal approximation.
 
-**Dispersion.** Rows of one request are alike, and come together. φ is measured in the run itself: the squared
-differences of p̂_t − q̂_t from their mean, over what independent rows would have. What changes in both arms is in none
-of them.
+**Dispersion.** The rows of one request are similar and arrive together. φ is measured in the run itself: the squared
+differences of p̂_t − q̂_t from their mean, relative to those of independent rows. Changes in both arms cancel out.
 
-**Simulated before it was chosen.** Limit 0.1, α = β = 0.8 %, w = 10 %, 10 and 16 bins; canary rows until 99 % of the
+**Simulation of the alternatives.** Limit 0.1, α = β = 0.8 %, w = 10 %, 10 and 16 bins; canary rows until 99 % of the
 canaries are decided whose distance is 0.6 and 2 times the limit: 7,000 and 2,400 by this test. A confidence sequence by
 the central limit theorem (Waudby-Smith and others, arXiv 2103.06476) takes 5,900 and 3,000 with the same estimate, and
-is tuned to a number of rows. Universal inference (Wasserman, Ramdas and Balakrishnan, PNAS 117, 2020) approximates
-nothing, and pays for B − 1 unknowns in each arm: after 12,000 rows all of the former and 34 to 99 % of the latter are
+must be tuned to a number of rows. Universal inference (Wasserman, Ramdas and Balakrishnan, PNAS 117, 2020) is
+exact, and pays for B − 1 unknowns in each arm: after 12,000 rows all of the former and 34 to 99 % of the latter are
 undecided. At the limit itself both errors are about 1 % at most, over even, bell-shaped and rare bins, tilts and
 single bins that are off, shares of 5 to 95 % and ramps between, and rows that come eight at a time.
 """
@@ -65,7 +64,7 @@ _HALF_A_ROW: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class SampleSums:
-    """What samples have added up to. Arrays of bins, the last axis, and of whatever stands before it.
+    """Sums over samples. The last axis of the arrays is that of the bins, unless a field says otherwise.
 
     Attributes:
         canary: Rows of the canary by bin.
@@ -73,8 +72,8 @@ class SampleSums:
         ours: Σ h p̂, by bin.
         theirs: Σ h q̂, by bin.
         squares: Σ h (p̂ − q̂)², by bin.
-        share: Σ h w.
-        samples: Samples with rows of both arms.
+        share: Σ h w, without the axis of the bins.
+        samples: Number of samples with rows of both arms, without the axis of the bins.
     """
 
     canary: Floats
@@ -88,14 +87,14 @@ class SampleSums:
 
 @dataclass(frozen=True, slots=True)
 class DistanceEstimate:
-    """What is known of a distance; arrays of whatever stands before the axis of the bins.
+    """The estimate of a distance. The arrays have the shape of the sums without the axis of the bins.
 
     Attributes:
-        distance: Its estimate without bias; below 0 where it happens to be.
-        rows: Independent rows of the canary that its rows are worth: divided by the dispersion.
+        distance: Unbiased estimate of the distance. It may be below 0.
+        rows: Effective number of independent rows of the canary: its rows, divided by the dispersion.
         dispersion: φ, 1 or more.
         share: The canary's share of the rows.
-        raw: PSI of what was counted.
+        raw: PSI of the counted rows.
         information: H / φκ, in rows.
         freedom: k / κ, degrees of freedom.
     """
@@ -110,7 +109,7 @@ class DistanceEstimate:
 
 
 def sum_sample(canary: Floats, stable: Floats) -> SampleSums:
-    """The sums of one sample; nothing where an arm has no rows.
+    """The sums of one sample; zeros if an arm has no rows.
 
     Args:
         canary: Rows of the canary by bin.
@@ -129,16 +128,16 @@ def sum_sample(canary: Floats, stable: Floats) -> SampleSums:
 
 
 def measure(sums: SampleSums, dispersion: float | Floats = 1.0) -> DistanceEstimate:
-    """What the samples say of the distance.
+    """Estimate the distance.
 
     Args:
-        sums: What they add up to.
-        dispersion: φ at least; what the samples themselves show is taken where it is more.
+        sums: Sums over the samples.
+        dispersion: Minimum of φ. The dispersion of the samples is used if it is larger.
     """
     total = np.maximum(sums.ours.sum(axis=-1), 1e-9)
     n = sums.canary.sum(axis=-1)
     share = np.minimum(sums.share / total, 1.0)
-    # a bin that nobody has hit is none
+    # empty bins are ignored
     hit = (sums.canary + sums.stable) > 0.0
     p, q = (
         _smoothed(mean / total[..., None], rows, hit)
@@ -166,7 +165,7 @@ def measure(sums: SampleSums, dispersion: float | Floats = 1.0) -> DistanceEstim
 
 
 def psi(canary: npt.ArrayLike, stable: npt.ArrayLike) -> float:
-    """Population stability index of two histograms, as they are: half a row in each bin, and no bias taken off.
+    """Population stability index of two histograms, with half a row added to each bin and without bias correction.
 
     Args:
         canary: Rows in each bin.
@@ -178,7 +177,7 @@ def psi(canary: npt.ArrayLike, stable: npt.ArrayLike) -> float:
 
 
 def _smoothed(shares: Floats, rows: Floats, hit: Bools) -> Floats:
-    """Shares with half a row more in each bin, so that an empty one is not for ever far away."""
+    """Shares with half a row added to each bin, so that the distance of an empty bin is finite."""
     added = np.where(hit, _HALF_A_ROW, 0.0)
     return np.asarray(
         (shares * rows[..., None] + added) / np.maximum(rows + added.sum(axis=-1), _HALF_A_ROW)[..., None], np.float64
@@ -191,7 +190,7 @@ def _variance(shares: Floats, influence: Floats) -> Floats:
 
 
 def _dispersion(sums: SampleSums, p: Floats, q: Floats, share: Floats, total: Floats) -> Floats:
-    """How much more the samples differ from each other than those of independent rows."""
+    """Dispersion of the samples: their variance relative to that of independent rows."""
     w = share[..., None]
     expected = (1.0 - w) * p * (1.0 - p) + w * q * (1.0 - q)
     observed = np.maximum(sums.squares - (sums.ours - sums.theirs) ** 2 / total[..., None], 0.0)

@@ -1,7 +1,7 @@
-"""Drift of predictions: how far apart the distributions are that both arms answer with.
+"""Drift: the distance of the distributions of both arms' predictions.
 
-Predictions are counted in the bins of the histogram ``tandem_prediction``, whose edges belong to the contract. What the
-distance is, and how it is known on which side of a limit it is, :mod:`.distance` says.
+Predictions are counted in the bins of the histogram ``tandem_prediction``, whose edges are part of the contract. See
+:mod:`.distance` for the distance and its test.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from tandem_rollout.analysis.priors import Floats
 
 @dataclass(frozen=True, slots=True)
 class DriftEvidence:
-    """Evidence so far: the sums of :class:`.distance.SampleSums`, as they are written down.
+    """The evidence of all samples: :class:`.distance.SampleSums` in a form that can be stored.
 
     Attributes:
         canary: Rows of the canary by bin.
         stable: Rows of stable by bin.
-        ours: Shares of the canary's rows, weighted sample by sample, by bin.
-        theirs: Those of stable's.
-        squares: Squared differences of the two, weighted likewise.
-        share: The canary's shares of the samples, weighted likewise.
-        samples: Samples with rows of both arms.
+        ours: Weighted shares of the canary's rows by bin, summed over samples.
+        theirs: Weighted shares of stable's rows by bin.
+        squares: Weighted squared differences of the shares by bin.
+        share: Weighted shares of the canary in the samples.
+        samples: Number of samples with rows of both arms.
     """
 
     canary: tuple[float, ...]
@@ -42,24 +42,24 @@ class DriftEvidence:
 
 
 def start(bins: int) -> DriftEvidence:
-    """Evidence of no sample."""
+    """The evidence before the first sample."""
     nothing = (0.0,) * bins
     return DriftEvidence(nothing, nothing, nothing, nothing, nothing, 0.0, 0.0)
 
 
 def update(evidence: DriftEvidence, canary: Sequence[float], stable: Sequence[float]) -> DriftEvidence:
-    """Evidence with one more sample. A sample in which one arm has no rows says nothing.
+    """The evidence with one more sample. A sample in which one arm has no rows is ignored.
 
     Args:
-        evidence: Evidence so far.
+        evidence: The evidence of the previous samples.
         canary: Rows of the canary in each bin.
         stable: Rows of stable in each bin.
 
     Raises:
-        ValueError: The bins are not as many as the evidence has.
+        ValueError: The number of bins differs from that of the evidence.
     """
     if not len(evidence.canary) == len(canary) == len(stable):
-        raise ValueError("rows are counted in other bins than the evidence")
+        raise ValueError("the rows have another number of bins than the evidence")
     more = distance.sum_sample(np.asarray(canary, np.float64), np.asarray(stable, np.float64))
     *by_bin, share, samples = (before + after for before, after in zip(_arrays(evidence), astuple(more), strict=True))
     canary_, stable_, ours, theirs, squares = (tuple(values.tolist()) for values in by_bin)
@@ -67,17 +67,17 @@ def update(evidence: DriftEvidence, canary: Sequence[float], stable: Sequence[fl
 
 
 def measure(evidence: DriftEvidence, dispersion: float = 1.0) -> DistanceEstimate:
-    """What the evidence says of the distance.
+    """Estimate the distance.
 
     Args:
         evidence: Evidence of at least one sample.
-        dispersion: φ at least.
+        dispersion: Minimum of φ.
     """
     return distance.measure(SampleSums(*_arrays(evidence)), dispersion)
 
 
 def estimate(evidence: DriftEvidence, dispersion: float = 1.0) -> float:
-    """The distance without bias, and not below 0; 0 without rows."""
+    """The unbiased distance, and at least 0; 0 without rows."""
     return max(float(measure(evidence, dispersion).distance), 0.0) if evidence.samples else 0.0
 
 
@@ -86,7 +86,7 @@ def _arrays(evidence: DriftEvidence) -> list[Floats]:
 
 
 def rows(canary: ArmCounts, stable: ArmCounts) -> tuple[tuple[float, ...], tuple[float, ...]] | NoData:
-    """Rows in each bin of a window, of canary and stable, summed over targets.
+    """Rows of canary and stable in each bin, summed over targets.
 
     Args:
         canary: Histograms of the canary.
@@ -98,7 +98,7 @@ def rows(canary: ArmCounts, stable: ArmCounts) -> tuple[tuple[float, ...], tuple
             return arm
     ours, theirs = (arm for arm in counted if not isinstance(arm, NoData))
     if ours.keys() != theirs.keys():
-        return NoData("DifferentBins", "canary and stable count predictions in different bins")
+        return NoData("DifferentBins", "canary and stable have different bins of predictions")
     return tuple(ours.values()), tuple(theirs.values())
 
 
@@ -109,9 +109,9 @@ def _bins(name: str, arm: ArmCounts) -> dict[float, float] | NoData:
         if values
     ]
     if not histograms:
-        return NoData("NoHistogram", f"{name}: no histogram of predictions was read twice")
+        return NoData("NoHistogram", f"{name}: no histogram of predictions was read in two scrapes")
     edges = sorted(histograms[0])
     if any(sorted(histogram) != edges for histogram in histograms):
-        return NoData("DifferentBins", f"{name}: targets count predictions in different bins")
+        return NoData("DifferentBins", f"{name}: targets have different bins of predictions")
     below = [math.fsum(histogram[edge] for histogram in histograms) for edge in edges]
     return {edge: max(0.0, b - a) for edge, a, b in zip(edges, [0.0, *below], below, strict=False)}

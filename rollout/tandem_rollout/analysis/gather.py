@@ -1,4 +1,4 @@
-"""From readings to evidence: one sample of all metrics."""
+"""Gathering evidence: one sample of all metrics."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tandem_rollout.analysis.window import CountWindow, close_window, possible_s
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.api.cause import Reason
 
-_NO_ROWS = NoData("NoPredictions", "one of the two made no predictions")
+_NO_ROWS = NoData("NoPredictions", "one of the two versions made no predictions")
 
 QUIET: Final[frozenset[Reason]] = frozenset({"NoPredictions", "CachesCold", "NoRequests"})
-"""Troubles that time alone ends: where counters are read more often than they are scraped, only one arm has moved."""
+"""Reasons for missing data that resolve themselves: one arm has no new counts yet."""
 
 
 def gather(
@@ -44,22 +44,22 @@ def gather(
     baking: bool = False,
     cold: bool = False,
 ) -> tuple[Record, dict[str, CountWindow]]:
-    """The record with one more sample, and the windows that go on.
+    """The record with one more sample, and the windows for the next one.
 
-    Where the weight changed within a window, errors and other rates are counted with the bounds of the canary's share:
-    see :mod:`.sequential`. Predictions and units are reported and not judged, as that takes shares that are known. So
-    are latencies while the canary's caches are cold.
+    If the weight changed within a window, rates are judged with bounds of the canary's share: see :mod:`.sequential`.
+    Predictions and units are then only reported, as their tests need a known share. Latency is only reported while the
+    canary's caches are cold.
 
     Args:
         metrics: The metrics.
-        record: The record so far.
-        windows: What was counted of each since evidence was last taken.
+        record: The record of the previous samples.
+        windows: Counts of each metric since evidence was last taken.
         now: Seconds since the epoch.
         weight: The canary's percentage.
         earlier: Other percentages that it had, and until when, in seconds since the epoch.
-        share: Share of the units that should have fallen on the canary; by default as the weight says.
-        baking: Whether the canary is promoted, and what it is compared with is held back.
-        cold: Whether caches of the canary are cold, so that its latencies are not judged.
+        share: Configured share of the canary's units; by default that of the weight.
+        baking: Whether the canary is promoted and is compared with the holdback.
+        cold: Whether the canary's caches are cold, so that its latency is not judged.
     """
     gathered: dict[str, MetricEvidence] = {}
     counts: dict[str, Counts] = {}
@@ -102,13 +102,13 @@ def _with_sample(record: Record, sample: Sample) -> Record:
 
 
 def with_client_shares(record: Record, readings: Readings) -> Record:
-    """The record with the part of the canary's failures that came from one client, where the last reading has it.
+    """The record with the share of the canary's failures that came from one client, if the last reading has it.
 
-    The gateway knows clients; their part decides nothing.
+    The share is only used for the metrics of the gateway: see :mod:`.judge`.
 
     Args:
         record: The record.
-        readings: What was read last.
+        readings: The last readings.
     """
     shares = {
         name: msgspec.structs.replace(record.metrics.get(name, MetricEvidence()), client_share=reading.client_share)
@@ -119,11 +119,11 @@ def with_client_shares(record: Record, readings: Readings) -> Record:
 
 
 def _one(metric: Metric, gathered: MetricEvidence, window: CountWindow, terms: SampleTerms) -> SampleOutcome:
-    """Evidence of one metric after a sample."""
+    """The evidence of one metric after a sample."""
     if terms.alone and metric.type in ("drift", "assignment"):
-        return gathered, None, None  # there is nobody to compare with
+        return gathered, None, None  # there is nothing to compare with
     missing = window.missing
-    if terms.alone and window.trouble is None:  # whether stable answers does not matter
+    if terms.alone and window.trouble is None:  # stable is not needed
         missing = missing_in_arm("canary", window.canary.trouble) if window.canary.trouble is not None else None
     if missing is not None:
         return without_data(gathered, missing), None, None
@@ -137,7 +137,7 @@ def _one(metric: Metric, gathered: MetricEvidence, window: CountWindow, terms: S
 
 
 def _unplaced(gathered: MetricEvidence, window: CountWindow) -> MetricEvidence:
-    """Evidence with what restarted in part: it is reported, and not judged."""
+    """The evidence with the counts of targets that restarted in part, which are reported but not judged."""
     more = [
         value
         for arm in (window.canary, window.stable)
@@ -153,7 +153,7 @@ def _unplaced(gathered: MetricEvidence, window: CountWindow) -> MetricEvidence:
 
 
 def _buckets(values: Values) -> tuple[float, float]:
-    """Requests of a histogram; which of them are events is not asked."""
+    """Requests of a histogram. Its events are not counted."""
     return values.get(math.inf, 0.0), 0.0
 
 
@@ -164,8 +164,8 @@ def _drifted(gathered: MetricEvidence, window: CountWindow, terms: SampleTerms) 
     ours, theirs = rows
     evidence = gathered.drift or drift.start(len(ours))
     if len(evidence.canary) != len(ours):
-        other = NoData("DifferentBins", "the histogram of predictions has other bins than before")
-        return without_data(gathered, other), None, None
+        changed = NoData("DifferentBins", "the histogram of predictions has other bins than before")
+        return without_data(gathered, changed), None, None
     total = math.fsum(ours), math.fsum(theirs)
     if not terms.shares.known:
         return gathered, None, (total[0], 0.0, total[1], 0.0)

@@ -18,24 +18,37 @@ from tandem_rollout.analysis.terms import SampleOutcome, SampleTerms, four_count
 from tandem_rollout.analysis.window import CountWindow
 from tandem_rollout.api.analysis import Metric
 
-_COLD = NoData("CachesCold", "caches of the canary are cold")
+_COLD = NoData("CachesCold", "the canary's caches are cold")
 
 
 _CHOSEN = NoData(
-    "LimitChosen", "its limit has just been chosen from stable's requests: what is slow is counted from now on"
+    "LimitChosen",
+    "the limit was just chosen: slow requests are counted from the next sample on",
 )
 
 
-_QUIET = {arm: NoData("NoRequests", f"{arm} answered no request") for arm in ("the canary", "stable")}
+_QUIET = {arm: NoData("NoRequests", f"{arm} had no requests") for arm in ("the canary", "stable")}
 
 
 def ratio_test(metric: Metric, phi: float = 1.0) -> RatioTest:
-    """The test of a metric."""
+    """The test of a metric.
+
+    Args:
+        metric: The metric.
+        phi: Dispersion of its events.
+    """
     return RatioTest(metric.margin, metric.effective_floor, metric.alpha, metric.beta, phi)
 
 
 def gather_latency(metric: Metric, gathered: MetricEvidence, window: CountWindow, terms: SampleTerms) -> SampleOutcome:
-    """Evidence of a sample of latencies: at the limit that the samples before it say."""
+    """The evidence after a sample of latencies, with the limit that the previous samples determine.
+
+    Args:
+        metric: The metric.
+        gathered: The evidence of the previous samples.
+        window: The counts of the sample.
+        terms: The terms on which the sample is judged.
+    """
     if gathered.frozen is None:
         gathered = with_limit(metric, gathered, [latency.earlier_buckets(window.stable)])
     is_fixed, own = terms.alone or terms.baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
@@ -53,7 +66,7 @@ def gather_latency(metric: Metric, gathered: MetricEvidence, window: CountWindow
         return without_data(gathered, sample), None, None
     if terms.cold and not is_fixed:
         return without_data(msgspec.structs.replace(gathered, recent=recent), _COLD), None, four_counts(sample)
-    # where no edge is near the quantile, what was frozen is the best there is
+    # the frozen limit is used if no bucket edge is near the quantile
     recently = gathered.recent.requests
     after, counts, _ = gather_rates(
         metric,
@@ -63,7 +76,7 @@ def gather_latency(metric: Metric, gathered: MetricEvidence, window: CountWindow
         speaks_for=is_fixed or recently >= latency.min_recent(metric.quantile, latency.SURE),
         chosen=is_fixed or recently >= latency.min_recent(metric.quantile),
     )
-    if counts is None or is_fixed:  # what was not counted is part of the next sample
+    if counts is None or is_fixed:  # requests that were not counted are part of the next sample
         return after, counts, None
     return msgspec.structs.replace(after, recent=recent), counts, None
 
@@ -77,23 +90,23 @@ def gather_rates(
     speaks_for: bool = True,
     chosen: bool = False,
 ) -> SampleOutcome:
-    """Evidence of a sample of counters.
+    """The evidence after a sample of counters.
 
     Args:
         metric: The metric.
-        gathered: Evidence so far.
+        gathered: The evidence of the previous samples.
         sample: The sample.
-        terms: What it is judged by.
-        speaks_for: Whether the sample may speak for the canary, and not only against it.
+        terms: The terms on which it is judged.
+        speaks_for: Whether the sample may be evidence for the canary, and not only against it.
         chosen: Whether its limit was chosen in the run.
     """
     if terms.alone:
         return _alone(metric, gathered, sample)
     counts = four_counts(sample)
-    # where the shares are bounded it does not matter whether both arms have requests
+    # with bounds of the share, an arm may have no requests
     if terms.shares.known and not (sample.canary_requests and sample.stable_requests):
-        quiet = "the canary" if not sample.canary_requests else "stable"
-        return without_data(gathered, _QUIET[quiet]), None, None
+        silent = "the canary" if not sample.canary_requests else "stable"
+        return without_data(gathered, _QUIET[silent]), None, None
     test = ratio_test(metric, gathered.phi)
     if terms.baking:
         gathered = _baked(metric, gathered, sample, terms.bounds)
@@ -101,7 +114,7 @@ def gather_rates(
         gathered = msgspec.structs.replace(
             gathered, chosen=sequential.worse(test, gathered.chosen, sample, terms.bounds)
         )
-    if terms.shares.known:  # an interval takes one share
+    if terms.shares.known:  # the interval needs a known share
         likelihood = ratio.update_likelihood(gathered.likelihood or ratio.Likelihood(), sample, dispersion=gathered.phi)
         gathered = msgspec.structs.replace(gathered, likelihood=likelihood)
     before = gathered.ratio or sequential.start(test)
@@ -118,18 +131,18 @@ def gather_rates(
 
 
 def _alone(metric: Metric, gathered: MetricEvidence, sample: Increments) -> SampleOutcome:
-    """A sample in which the canary has all requests: there is only the floor to hold it against."""
+    """The evidence after a sample in which the canary has all requests: it is compared with a fixed bound only."""
     evidence = msgspec.structs.replace(gathered, trouble=None, missing="")
     counts = (sample.canary_requests, sample.canary_events, 0.0, 0.0)
-    # of latency nothing is said then: load changes it, and there is nobody who has any of it
+    # latency is not judged: it depends on the load, and stable has none
     return (evidence if metric.type == "latency" else _held(metric, evidence, sample)), counts, None
 
 
 def _baked(metric: Metric, gathered: MetricEvidence, sample: Increments, bounds: Shares | None) -> MetricEvidence:
-    """Evidence of a sample since promotion, beside that of all samples.
+    """The evidence of the samples since promotion, besides that of all samples.
 
-    Stable is made for all requests and has a few: its pods are idle, and by comparison alone a canary that bears the
-    load would look slow. It must also be slower than stable was when it bore it.
+    Stable has the pods for all requests and gets only a few. Its pods are idle, so that the canary under the load looks
+    slow in comparison. To fail, the canary must also be slower than stable was under the load.
     """
     worse = sequential.worse(ratio_test(metric, gathered.phi), gathered.baking, sample, bounds)
     gathered = msgspec.structs.replace(gathered, baking=worse)
@@ -137,7 +150,7 @@ def _baked(metric: Metric, gathered: MetricEvidence, sample: Increments, bounds:
 
 
 def _held(metric: Metric, gathered: MetricEvidence, sample: Increments) -> MetricEvidence:
-    """Evidence of a sample against the bound, where there is one."""
+    """The evidence of a sample against the fixed bound, if there is one."""
     bound = _bound(metric, gathered)
     if not bound:
         return gathered
@@ -146,11 +159,11 @@ def _held(metric: Metric, gathered: MetricEvidence, sample: Increments) -> Metri
 
 
 def _bound(metric: Metric, gathered: MetricEvidence) -> float:
-    """The rate that the canary must not pass: the floor, or so many times what stable had; 0 for none."""
+    """The fixed bound of the canary's rate: the floor, or the margin times stable's rate before; 0 for none."""
     before = gathered.ratio
     if before is None or not before.stable_requests:
         return 0.0
     rate = before.stable_events / before.stable_requests
-    if gathered.limit is not None:  # what stable had before the run, when it bore all
+    if gathered.limit is not None:  # stable's rate before the run, under the whole load
         rate = max(rate, gathered.limit.share)
     return min(max(metric.effective_floor, metric.margin * rate), 1.0)

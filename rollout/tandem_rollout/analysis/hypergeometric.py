@@ -14,7 +14,7 @@ _TERMS: Final = 90
 
 
 _SMALL: Final = 400.0
-"""Up to there the series has converged after so many terms; beyond, the expansion is exact to 1e-5."""
+"""Below this argument the series has converged after ``_TERMS`` terms; above it the expansion is exact to 1e-5."""
 
 
 _lgamma = np.frompyfunc(math.lgamma, 1, 1)
@@ -23,11 +23,11 @@ _lgamma = np.frompyfunc(math.lgamma, 1, 1)
 def log_0f1(a: npt.ArrayLike, x: npt.ArrayLike) -> Floats:
     """Log of the confluent hypergeometric limit function 0F1(; a; x), which is Γ(a) x^((1−a)/2) I_{a−1}(2√x).
 
-    Its series for small x, else the uniform expansion of I with two terms (DLMF 10.41.3).
+    It is computed by its series for small x, and by the uniform expansion of I with two terms otherwise (DLMF 10.41.3).
 
     Args:
-        a: Above 0.
-        x: 0 or more.
+        a: Parameter, above 0.
+        x: Argument, 0 or more.
     """
     a, x = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(x, np.float64))
     small = x < _SMALL

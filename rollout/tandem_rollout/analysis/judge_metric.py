@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final, cast
 
-from tandem_rollout.analysis import distance_test, drift, eta, ratio, sequential
+from tandem_rollout.analysis import distance_evidence, drift, eta, ratio, sequential
 from tandem_rollout.analysis.absolute import is_above_floor
 from tandem_rollout.analysis.counts import NOTHING, NoData
 from tandem_rollout.analysis.distance import DistanceEstimate
@@ -114,7 +114,7 @@ def _drift(metric: Metric, gathered: MetricEvidence, gates: int) -> MetricResult
         canary_requests=math.fsum(evidence.canary),
         limit=f"PSI {metric.limit:g}",
         bound=metric.limit,
-        passing=distance_test.passing_limit(measured, metric.beta) if measured and enough else None,
+        passing=distance_evidence.passing_limit(measured, metric.beta) if measured and enough else None,
         needed=0 if verdict is Verdict.PASS else _rows_needed(metric, measured, least),
         reason=why.reason,
         message=why.message,
@@ -128,7 +128,7 @@ def _rows_needed(metric: Metric, measured: DistanceEstimate | None, least: float
     apart = max(float(measured.distance), 0.0)
     if apart >= metric.limit:
         return None
-    information = distance_test.information_to_decide(
+    information = distance_evidence.information_to_decide(
         apart, limit=metric.limit, error=metric.beta, freedom=float(measured.freedom)
     )
     total = max(information * float(measured.rows / measured.information), least)

@@ -1,19 +1,20 @@
-"""Latency as a rate of events: requests slower than a limit, which is a quantile of stable.
+"""Latency as a rate of events: the share of the requests that are slower than a limit, which is a quantile of stable.
 
-What is slower is an event of :mod:`.sequential`; load that makes both arms slower moves both rates and says nothing of
-the canary. The canary's own limit is so many times as long as a good version may take: where latencies are steady, a
-little slower would else be many more slow requests. Limits are bucket edges: stable's is the one whose share of slower
-requests is nearest to the quantile's, the canary's the first that is long enough.
+A slow request is an event of :mod:`.sequential`. Load that slows both arms raises both rates and is no evidence about
+the canary. The canary's limit is larger than stable's by the factor ``slowdown``: with a narrow distribution of
+latency, a slightly slower version would otherwise have many more slow requests. Limits are bucket edges. Stable's limit
+is the edge whose share of slower requests is nearest to that of the quantile. The canary's limit is the first edge that
+is large enough.
 
-Load before the run may have been another one, and then few of stable's requests are slow, or most of them: neither says
-much of the canary. So the limit of a sample is chosen from stable's requests in the samples of the run before it. A
-choice that is known before the sample leaves each factor of E with mean 1 at most, whatever the limit is: chances of
-error stay what they are at any time, and nothing is shared out among limits. They are those of a canary that is no
-worse, or worse by the margin, at the limits that were chosen. Until enough of stable's requests were counted, the limit
-is the one that was frozen before the run, and what is counted can only speak against the canary: at a limit that is far
-too short a bad version looks good. What is counted at chosen limits is weighed by itself too, beside that of all
-samples, so that it has not to outweigh the first ones. While it bakes the limit stays: stable has few requests then,
-and its pods are idle.
+The load before the run may have been different. Then few or most of stable's requests are slow, and both are little
+evidence about the canary. So the limit of a sample is chosen from stable's requests in the previous samples of the run.
+A limit that is known before the sample leaves each factor of E with mean 1 at most, whatever the limit is: the error
+probabilities stay valid at any time without a correction for several limits. They are those of a canary that is not
+worse, or worse by the margin, at the chosen limits. Until enough of stable's requests were counted, the limit that was
+frozen before the run is used, and samples are evidence against the canary only: at a limit that is far too short a bad
+version looks good. Samples with chosen limits also have evidence of their own, besides that of all samples, so that
+they need not outweigh the first ones. During the bake time the limit is fixed, as stable has few requests and idle
+pods.
 """
 
 from __future__ import annotations
@@ -25,27 +26,27 @@ from dataclasses import dataclass
 from tandem_rollout.analysis.counts import ArmCounts, Counters, Increments, NoData, sum_targets
 
 MIN_REQUESTS = 5000
-"""Requests that a limit is frozen from, at least."""
+"""Minimum number of requests for freezing a limit."""
 
 MIN_SLOW = 3.0
-"""Slow requests of stable that a limit is chosen from in the run, at least: of the quantile 0.95 of 60 requests."""
+"""Minimum expected number of slow requests for choosing a limit in the run: 60 requests for the quantile 0.95."""
 
 SURE = 10.0
-"""And those with which it is near enough to the quantile for what is counted to speak for a canary."""
+"""Minimum expected number of slow requests for a limit that allows evidence for the canary."""
 
 MAX_FACTOR = 5.0
-"""An edge with over five times, or under a fifth of, the share of slower requests is another quantile."""
+"""Maximum factor between the share of slower requests at a bucket edge and that of the quantile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit.
+    """A limit of latency.
 
     Attributes:
-        seconds: Requests of stable that took longer are events.
-        canary_seconds: Requests of the canary that took longer are.
-        share: Share of stable's requests that did, when it was chosen: what rate of events to expect.
-        requests: Requests that it was chosen from.
+        seconds: Stable's limit. Slower requests are events.
+        canary_seconds: The canary's limit.
+        share: Share of stable's slower requests when the limit was chosen: the expected rate of events.
+        requests: Number of requests from which the limit was chosen.
     """
 
     seconds: float
@@ -57,18 +58,18 @@ class Limit:
 def freeze(
     buckets: Mapping[float, float], quantile: float, slowdown: float = 1.0, *, least: int = MIN_REQUESTS
 ) -> Limit | NoData:
-    """The bucket edge next to a quantile.
+    """The limit at the bucket edge nearest to a quantile.
 
     Args:
         buckets: Requests by upper edge in seconds, cumulative as in Prometheus; the edge ``inf`` counts all.
-        quantile: Like 0.95.
-        slowdown: So many times as long may the canary take. Above the last edge it is that edge.
-        least: Requests that it takes.
+        quantile: The quantile, such as 0.95.
+        slowdown: Factor of the canary's limit. The limit is at most the last edge.
+        least: Minimum number of requests.
     """
     total = buckets.get(math.inf, math.nan)
     if not least <= total < math.inf:
         return NoData(
-            "TooFewRequests", f"a limit of latency takes {least} requests of stable, there are {max(total, 0.0):g}"
+            "TooFewRequests", f"a limit of latency needs {least} requests of stable, there are {max(total, 0.0):g}"
         )
     shares = {edge: 1.0 - count / total for edge, count in buckets.items() if math.isfinite(edge)}
     expected = 1.0 - quantile
@@ -76,7 +77,7 @@ def freeze(
     if not far or min(far.values()) > math.log(MAX_FACTOR):
         return NoData(
             "NoBucketNear",
-            f"no bucket edge is near the quantile {quantile:g} of stable: its histogram needs finer buckets",
+            f"no bucket edge is near the quantile {quantile:g} of stable: the histogram needs finer buckets",
         )
     nearest = min(far, key=lambda edge: (far[edge], edge))
     own = [edge for edge in shares if edge >= nearest * slowdown]
@@ -85,12 +86,12 @@ def freeze(
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """Stable's last requests in the run.
+    """Stable's recent requests in the run.
 
     Attributes:
         edges: Bucket edges in seconds.
-        slower: Requests that took longer, by edge.
-        requests: All of them.
+        slower: Number of slower requests, by edge.
+        requests: Number of all requests.
     """
 
     edges: tuple[float, ...] = ()
@@ -99,12 +100,12 @@ class Recent:
 
 
 def remember(recent: Recent, buckets: Mapping[float, float], quantile: float) -> Recent:
-    """Recent requests with those of one more sample; older ones fade, so that the limit follows the load.
+    """The recent requests with those of one more sample. Older requests fade, so that the limit follows the load.
 
     Args:
-        recent: Those before.
-        buckets: Requests of the sample by upper edge, cumulative; empty where nothing was counted.
-        quantile: Like 0.95: the rarer slow requests are, the more of them are remembered.
+        recent: The previous requests.
+        buckets: Requests of the sample by upper edge, cumulative; empty if nothing was counted.
+        quantile: The quantile, such as 0.95. More requests are remembered for a higher quantile.
     """
     total = buckets.get(math.inf, 0.0)
     if not total > 0.0:
@@ -120,22 +121,22 @@ def remember(recent: Recent, buckets: Mapping[float, float], quantile: float) ->
 
 
 def min_recent(quantile: float, slow: float = MIN_SLOW) -> float:
-    """Requests of stable in the run among which so many slow ones are to be expected."""
+    """Number of stable's requests with an expected number of slow ones."""
     return slow / (1.0 - quantile)
 
 
 def max_recent(quantile: float) -> float:
-    """Requests of stable that are remembered."""
+    """Maximum number of stable's requests that are remembered."""
     return max(MIN_REQUESTS, 2.0 * min_recent(quantile, SURE))
 
 
 def choose(recent: Recent, quantile: float, slowdown: float) -> Limit | NoData:
-    """The limit of the next sample, from stable's requests in the samples before it.
+    """The limit of the next sample, from stable's requests in the previous samples.
 
     Args:
-        recent: Those requests.
-        quantile: Like 0.95.
-        slowdown: So many times as long may the canary take.
+        recent: The requests.
+        quantile: The quantile, such as 0.95.
+        slowdown: Factor of the canary's limit.
     """
     buckets = {edge: recent.requests - slower for edge, slower in zip(recent.edges, recent.slower, strict=True)}
     least = round(min_recent(quantile))
@@ -143,7 +144,7 @@ def choose(recent: Recent, quantile: float, slowdown: float) -> Limit | NoData:
 
 
 def longest(*limits: Limit | None) -> Limit | None:
-    """The longest of some limits; None where there is none."""
+    """The longest of some limits; None if there is none."""
     return max((limit for limit in limits if limit is not None), key=lambda limit: limit.seconds, default=None)
 
 
@@ -152,7 +153,7 @@ def counters(histograms: Mapping[str, Mapping[float, float]], limit: float) -> C
 
     Args:
         histograms: Cumulative buckets by series.
-        limit: The arm's limit in seconds. A histogram without this edge cannot be counted, and its target is left out.
+        limit: The arm's limit in seconds. A target whose histogram does not have this edge is omitted.
     """
     return Counters(
         requests={series: buckets.get(math.inf, math.nan) for series, buckets in histograms.items()},
@@ -169,7 +170,7 @@ def buckets(arm: ArmCounts) -> dict[float, float]:
 
 
 def earlier_buckets(arm: ArmCounts) -> dict[float, float]:
-    """Requests of all targets of an arm by upper edge, cumulative, that are older than what is counted."""
+    """Requests of all targets of an arm before the counted ones, by upper edge, cumulative."""
     total: dict[float, float] = {}
     for target, shown in arm.shown.items():
         counted = arm.counted.get(target, {})
@@ -180,18 +181,18 @@ def earlier_buckets(arm: ArmCounts) -> dict[float, float]:
 
 
 def count_slow(canary: ArmCounts, stable: ArmCounts, limit: Limit) -> Increments | NoData:
-    """Requests and slow requests of a window.
+    """Requests and slow requests of both arms in a window.
 
     Args:
         canary: Histograms of the canary.
         stable: Histograms of stable.
-        limit: The limit. A target whose histogram has not its edge is left out.
+        limit: The limit. A target whose histogram does not have its edge is omitted.
     """
     counts = []
     for name, arm, edge in (("canary", canary, limit.canary_seconds), ("stable", stable, limit.seconds)):
         histograms = [values for values in arm.counted.values() if edge in values or not values]
         if not histograms:
-            return NoData("NoBucketBelow", f"{name}: no histogram has a bucket up to {edge:g} s")
+            return NoData("NoBucketBelow", f"{name}: no histogram has a bucket with the edge {edge:g} s")
         requests = math.fsum(values.get(math.inf, 0.0) for values in histograms)
         counts += [requests, requests - math.fsum(values.get(edge, 0.0) for values in histograms)]
     return Increments(*counts)

@@ -1,4 +1,4 @@
-"""What is measured before a canary has weight: limits of latency, and how bursty events are."""
+"""Measurements before the first weight: limits of latency, and dispersion of events."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tandem_rollout.api.analysis import Metric
 def prepare(
     metrics: Sequence[Metric], record: Record, history: Sequence[Readings], *, dispersion_given: float | None = None
 ) -> Record:
-    """What is frozen before the canary has weight: limits of latency, and how bursty events are.
+    """The record with the measurements before the first weight: limits of latency, and dispersion of events.
 
     Args:
         metrics: The metrics.
-        record: The record so far.
-        history: Readings of the time before, in order, the last one of now. One is enough for limits of latency: they
-            are then taken from all that the pods have counted.
-        dispersion_given: Dispersion, where the spec has it.
+        record: The record.
+        history: Readings of the time before, in order, the last one of now. For limits of latency one reading is
+            enough: they are then taken from all requests that the pods have counted.
+        dispersion_given: Dispersion of the spec; None to measure it.
 
     Returns:
-        The record; it is not prepared where the time before could not be read, so that it is tried again.
+        The record. It is not prepared if the history could not be read, so that this is repeated.
     """
     evidence = {}
     for metric in metrics:
@@ -48,7 +48,7 @@ def prepare(
             measured = estimate_dispersion(against_itself(scrapes))
             if isinstance(measured, Dispersion):
                 gathered, troubles = msgspec.structs.replace(gathered, phi=measured.phi), []
-        # of drift nothing is frozen, and where all is given or frozen already nothing is missing
+        # drift needs no measurement, and neither does a metric whose values are given or measured
         frozen = dispersion_given is not None and (metric.type != "latency" or gathered.limit is not None)
         unmeasured = None if metric.type == "drift" or frozen or not troubles else to_failure(troubles[0])
         evidence[metric.full_name] = msgspec.structs.replace(gathered, unmeasured=unmeasured)
@@ -57,7 +57,7 @@ def prepare(
 
 
 def against_itself(scrapes: Sequence[Scrape]) -> list[Increments]:
-    """Samples of stable against itself: its first target in the canary's place; none where it has one target only."""
+    """Samples of stable compared with itself: its first target takes the canary's place. None if it has one target."""
     samples = []
     for earlier, later in itertools.pairwise(scrapes):
         targets = sorted(later)
@@ -72,11 +72,11 @@ def against_itself(scrapes: Sequence[Scrape]) -> list[Increments]:
 
 
 def with_limit(metric: Metric, gathered: MetricEvidence, histograms: Sequence[Mapping[float, float]]) -> MetricEvidence:
-    """The evidence with the limit of latency of the first histogram that has one.
+    """The evidence with the limit of latency of the first histogram that has a valid one.
 
     Args:
         metric: A metric of type latency.
-        gathered: Its evidence so far.
+        gathered: Its evidence.
         histograms: Requests of stable by upper edge in seconds, cumulative.
     """
     for buckets in histograms:
@@ -87,7 +87,7 @@ def with_limit(metric: Metric, gathered: MetricEvidence, histograms: Sequence[Ma
 
 
 def _with_first_limit(metric: Metric, gathered: MetricEvidence, readings: Sequence[HistogramReading]) -> MetricEvidence:
-    """The limit of latency: from the time between the first reading and the last, or from all that was counted."""
+    """The limit of latency: from the time between the first reading and the last, or from all counted requests."""
     tries = [_all(readings[-1].stable)] if readings else []
     if len(readings) > 1:
         tries.insert(0, _between(readings[0].stable, readings[-1].stable))
@@ -101,12 +101,12 @@ def _stable(reading: CounterReading | HistogramReading, limit: latency.Limit | N
 
 
 def _counted(reading: Reading, limit: latency.Limit | None) -> CounterReading:
-    """Counters, out of histograms where there is a limit."""
+    """Counters of a reading; those of histograms need a limit."""
     if isinstance(reading, CounterReading):
         return reading
     if isinstance(reading, HistogramReading) and limit is not None:
         return CounterReading(_slow(reading.stable, limit.seconds), _slow(reading.canary, limit.canary_seconds))
-    raise TypeError("neither counters nor histograms with a limit")
+    raise TypeError("the reading must have counters, or histograms and a limit")
 
 
 def _slow(histograms: Histograms, limit: float) -> dict[str, Counters]:
@@ -118,7 +118,7 @@ def _all(histograms: Histograms) -> dict[float, float]:
 
 
 def _between(earlier: Histograms, later: Histograms) -> dict[float, float]:
-    """What was counted between two readings, by targets that are in both."""
+    """Requests between two readings, of the targets that are in both."""
     before, after = (
         {target: _sum(series.values()) for target, series in histograms.items()} for histograms in (earlier, later)
     )

@@ -10,19 +10,19 @@ from tandem_rollout.analysis.verdict import (
 
 
 class MetricResult(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", kw_only=True):
-    """One metric, to show.
+    """The result of one metric.
 
     Attributes:
         name: Name of the metric.
         type: Its type.
-        verdict: What it says.
-        gate: Whether it decides.
-        stable: Rate of stable's events; None before there were requests.
-        canary: Rate of the canary's events; for drift the distance, for assignment its share of the units.
+        verdict: Its verdict.
+        gate: Whether it takes part in the decision.
+        stable: Rate of stable's events; None without requests.
+        canary: Rate of the canary's events; for drift the distance; for assignment the canary's share of the units.
         stable_requests: Requests of stable.
         canary_requests: Requests of the canary.
         ratio: The canary's rate over stable's; None without events.
-        low: Lower end of its interval.
+        low: Lower end of the interval of the ratio.
         high: Upper end; None where nothing bounds it.
         limit: What it is held against: the margin, the distance, or the seconds of a slow request.
         bound: The margin or the distance as a number; None where nothing is held against one.

@@ -1,8 +1,8 @@
-"""What both arms have counted of one metric since evidence was last taken from it.
+"""The counts of one metric, of both arms, since evidence was last taken.
 
-Requests are shared out by the weights of the route, and those change while targets are scraped at times of their own.
-What was counted between two scrapes while the weight changed may have come before the change or after it: the canary's
-share of those requests is only known to lie between two bounds, the least and the greatest weight of that time.
+The weights of the route distribute requests, and they change between the scrapes of targets. Requests between two
+scrapes may have come before or after a change of the weight: the canary's share of them is only known to be between two
+bounds, the minimum and the maximum weight of that time.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from tandem_rollout.analysis.sequential import Shares
 from tandem_rollout.analysis.verdict import ProviderError, Trouble
 
 ROUTE_DELAY_S: Final = 3.0
-"""Seconds after a route has a weight in which requests may still be shared out by the one before: proxies take it one
-by one, and requests that are on their way end as they began."""
+"""Seconds after a change of the weight in which the previous weight may still apply: proxies apply the change one by
+one, and active requests are not moved."""
 
 _UNREAD: Final = NoData("NothingRead", "nothing was read before")
 _UNTOUCHED: Final = ArmCounts()
@@ -43,10 +43,10 @@ class CountWindow:
     """Counts since evidence was last taken.
 
     Attributes:
-        canary: Of the canary.
-        stable: Of stable.
-        binned: Whether they are histograms.
-        trouble: Why the last reading of the metric brought nothing for either arm; None where it may have.
+        canary: Counts of the canary.
+        stable: Counts of stable.
+        binned: Whether the counts are histograms.
+        trouble: Why the last reading has no data of either arm; None if it may have.
     """
 
     canary: ArmCounts = _UNTOUCHED
@@ -56,12 +56,12 @@ class CountWindow:
 
     @property
     def begins(self) -> float:
-        """The earliest scrape that something is counted from, in seconds since the epoch."""
+        """Time of the earliest scrape that the counts start from, in seconds since the epoch."""
         return min(self.canary.begins, self.stable.begins)
 
     @property
     def missing(self) -> Trouble | None:
-        """Why the last reading does not say what both arms have counted; None where it does."""
+        """Why the last reading does not have the counts of both arms; None if it has."""
         if self.trouble is not None:
             return self.trouble
         for name, arm in (("canary", self.canary), ("stable", self.stable)):
@@ -71,10 +71,10 @@ class CountWindow:
 
     @property
     def increments(self) -> Increments:
-        """Requests and events of counters.
+        """The increments of counters.
 
-        Events are never more than requests: two counters of one process are not read at one instant, and an event whose
-        request is not counted yet waits for it.
+        Events never exceed requests: the counters of a process are not read at the same instant, and an event whose
+        request is not counted yet is part of the next sample.
         """
         canary, canary_events = totals(self.canary.counted.values())
         stable, stable_events = totals(self.stable.counted.values())
@@ -82,12 +82,12 @@ class CountWindow:
 
 
 def extend_window(window: CountWindow, reading: Reading, now: float) -> CountWindow:
-    """The window after one more reading.
+    """The window with one more reading.
 
     Args:
-        window: The window before.
-        reading: What was read. Where that failed, the next reading is held against the one before it.
-        now: When it was read, in seconds since the epoch.
+        window: The previous window.
+        reading: The reading. If it failed, the next reading is compared with the previous one.
+        now: Time of the reading, in seconds since the epoch.
     """
     if isinstance(reading, NoData | ProviderError):
         return replace(window, trouble=reading)
@@ -111,12 +111,12 @@ def extend_window(window: CountWindow, reading: Reading, now: float) -> CountWin
 
 
 def begin_window(window: CountWindow, reading: Reading, now: float) -> CountWindow:
-    """The window with what was not shown before taken as it is: it is counted from now on.
+    """The window in which new series begin with their present values.
 
     Args:
-        window: The window before.
-        reading: What was read.
-        now: When it was read, in seconds since the epoch.
+        window: The previous window.
+        reading: The reading.
+        now: Time of the reading, in seconds since the epoch.
     """
     if isinstance(reading, NoData | ProviderError):
         return window
@@ -138,11 +138,11 @@ def close_window(window: CountWindow) -> CountWindow:
 
 
 def possible_shares(window: CountWindow, weight: int, earlier: Mapping[int, float]) -> Shares:
-    """The shares of the requests that the canary may have had.
+    """Bounds of the canary's share of the requests in a window.
 
     Args:
         window: The window.
-        weight: The canary's percentage now.
+        weight: The canary's present percentage.
         earlier: Other percentages that it had, and until when, in seconds since the epoch.
     """
     weights = [weight, *(percentage for percentage, until in earlier.items() if until > window.begins)]

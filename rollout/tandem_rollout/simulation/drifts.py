@@ -8,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis import distance, distance_test
+from tandem_rollout.analysis import distance, distance_evidence
 from tandem_rollout.analysis.distance import DistanceEstimate, SampleSums
 from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.api.analysis import Metric
@@ -67,8 +67,8 @@ class Drifts:
         enough = measured.rows >= least
         self._fails[at] = self._passes[at] = False
         at, measured = at[enough], DistanceEstimate(*(values[enough] for values in _arrays(measured)))
-        self._fails[at] = distance_test.log_above(measured, metric.limit) >= self._threshold
-        self._passes[at] = distance_test.log_below(measured, metric.limit) >= -math.log(metric.beta)
+        self._fails[at] = distance_evidence.log_above(measured, metric.limit) >= self._threshold
+        self._passes[at] = distance_evidence.log_below(measured, metric.limit) >= -math.log(metric.beta)
 
     def codes(self) -> Codes:
         """Verdicts by rollout."""

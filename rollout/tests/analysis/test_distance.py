@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import gammaln, ive
 
 from tandem_rollout.analysis.distance import DistanceEstimate, SampleSums, measure, sum_sample
-from tandem_rollout.analysis.distance_test import information_to_decide, log_above, log_below, passing_limit
+from tandem_rollout.analysis.distance_evidence import information_to_decide, log_above, log_below, passing_limit
 from tandem_rollout.analysis.hypergeometric import log_0f1
 from tandem_rollout.simulation.traffic import tilted
 

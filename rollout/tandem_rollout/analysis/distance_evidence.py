@@ -13,19 +13,19 @@ from tandem_rollout.analysis.hypergeometric import log_0f1
 from tandem_rollout.analysis.priors import Floats
 
 _ABOVE: Final = ((1.25, 1.5, 2.0, 3.0, 5.0, 10.0), (0.1, 0.25, 0.35, 0.15, 0.1, 0.05))
-"""Distances that stand against the limit where it is exceeded, in limits, and their weights."""
+"""Alternatives above the limit, as multiples of it, and their weights."""
 
 
 _BELOW: Final = ((0.0, 0.1, 0.25, 0.5, 0.6, 0.75), (0.05, 0.1, 0.2, 0.25, 0.25, 0.15))
-"""Those where it is kept. Some 40 % below it most evidence is needed, so most weight is there."""
+"""Alternatives below the limit, and their weights. Most weight is 40 % below it, where most evidence is needed."""
 
 
 _MAX_DISTANCE: Final = 1e3
-"""A limit that any distance is below."""
+"""Upper bound of distances."""
 
 
 _MAX: Final = 1e9
-"""Rows that nobody waits for."""
+"""Upper bound of the number of rows."""
 
 
 _MIN: Final = 1e-6
@@ -35,7 +35,7 @@ _CUTS: Final = 64
 
 
 _ROUNDS: Final = 3
-"""Cuts of a range into so many parts, one after the other, leave 1e-4 of it."""
+"""Three rounds with 64 parts each leave 1e-4 of a range."""
 
 
 def log_above(measured: DistanceEstimate, limit: float | Floats) -> Floats:
@@ -49,11 +49,11 @@ def log_below(measured: DistanceEstimate, limit: float | Floats) -> Floats:
 
 
 def passing_limit(measured: DistanceEstimate, beta: float) -> float:
-    """The least limit that evidence puts one distance below, with a chance of error of beta at most.
+    """The smallest limit that a distance is below, with an error probability of beta at most.
 
     Args:
-        measured: What is known of one distance.
-        beta: Like 0.008.
+        measured: The estimate of one distance.
+        beta: Error probability, such as 0.008.
     """
 
     def passes(limits: Floats) -> Bools:
@@ -63,16 +63,17 @@ def passing_limit(measured: DistanceEstimate, beta: float) -> float:
 
 
 def information_to_decide(distance: float, *, limit: float, error: float, freedom: float) -> float:
-    """Information until it is known on which side of the limit a distance is.
+    """Expected information until it is decided on which side of the limit a distance is.
 
     Args:
-        distance: The true one.
-        limit: What it is held against.
-        error: The chance of the wrong decision: beta below the limit; above it alpha, over the number of gates.
-        freedom: Degrees of freedom: bins, less one.
+        distance: The true distance.
+        limit: The limit.
+        error: Error probability: beta below the limit; above it alpha, divided by the number of gates.
+        freedom: Degrees of freedom: the number of bins, less one.
 
     Returns:
-        About the mean, in rows: with a share w a row of the canary brings 1 − w. ``inf`` where it is never known.
+        Approximate mean in rows; with the canary's share w, one of its rows has the information 1 − w. ``inf`` if it is
+        never decided.
     """
     if distance == limit:
         return math.inf
@@ -95,7 +96,7 @@ def information_to_decide(distance: float, *, limit: float, error: float, freedo
 
 
 def _find_first(holds: Callable[[Floats], Bools], low: float, high: float) -> float:
-    """The least number of a range from which on something holds; ``inf`` where it does nowhere."""
+    """The smallest number of a range from which a condition holds; ``inf`` if it never does."""
     for _ in range(_ROUNDS):
         numbers = np.geomspace(low, high, _CUTS)
         at = int(np.argmax(mask)) if (mask := holds(numbers)).any() else _CUTS
@@ -115,7 +116,7 @@ def _evidence(
 
 
 def _log_density(measured: DistanceEstimate, distances: Floats) -> Floats:
-    """Log density of the noncentral χ² by its noncentrality, up to what does not depend on it; distances last."""
+    """Log density of the noncentral χ² by its noncentrality, up to a constant; distances on the last axis."""
     information, freedom = measured.information[..., None], measured.freedom[..., None]
     statistic = np.asarray(measured.raw)[..., None] * information
     means = distances * information

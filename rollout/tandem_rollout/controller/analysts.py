@@ -103,7 +103,7 @@ class AnalystSlot:
         self._taken: tuple[MetricSource, Analyst] | None = None
 
     def analyst(self, rollout: Rollout, source: MetricSource, owner: dict[str, Any]) -> Analyst:
-        """The analyst of the rollout. For another source there is another analyst, which continues from the same records."""
+        """The analyst of the rollout. After a change of the source a new analyst continues from the same records."""
         if self._taken is None or self._taken[0] is not source:
             self._taken = source, Analyst(source, Records(self._cluster, rollout, owner))
         return self._taken[1]

@@ -10,17 +10,17 @@ _NEVER: Final = float("-inf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How long things take, in seconds.
+    """Times of the election, in seconds.
 
     Attributes:
-        lease: After a renewal nobody else takes the lease for so long. Whole seconds.
-        deadline: A leader that has not succeeded in a renewal for so long stops.
-        renewal: Between two renewals.
-        retry: Between two looks at the lease of another, and after a call that failed.
-        call: Longest time for one look at the lease, with the write that follows it.
+        lease: Time after a renewal for which no other candidate takes the lease. Whole seconds.
+        deadline: Time without a successful renewal after which a leader stops.
+        renewal: Time between two renewals.
+        retry: Time between two reads of the lease of another candidate, and after a failed call.
+        call: Maximum time for reading the lease and the write that follows.
 
     Raises:
-        ValueError: if a leader would not stop before another one may begin, or would have no second try.
+        ValueError: A leader would not stop before another one begins, or could not retry a renewal.
     """
 
     lease: int = 12
@@ -33,7 +33,9 @@ class Timing:
         if self.deadline >= self.lease:
             raise ValueError(f"the deadline ({self.deadline:g} s) must be shorter than the lease ({self.lease} s)")
         if self.renewal + self.call + self.retry >= self.deadline:
-            raise ValueError(f"a renewal that fails must leave time for another one before {self.deadline:g} s")
+            raise ValueError(
+                f"renewal, call and retry must be shorter than the deadline ({self.deadline:g} s) together"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,11 @@ class Lease:
 
 
 class Candidacy:
-    """What one candidate knows of the lease, and what it may do. Reads no clock: times are on the candidate's own.
+    """The state of one candidate. It reads no clock: callers pass times of the candidate's own clock.
 
     Args:
-        identity: Name of the candidate, which no other one has.
-        timing: How long things take.
+        identity: Unique name of the candidate.
+        timing: Times of the election.
     """
 
     def __init__(self, identity: str, timing: Timing) -> None:
@@ -74,17 +76,17 @@ class Candidacy:
 
     @property
     def holder(self) -> str:
-        """Who held the lease when it was last seen; empty for nobody."""
+        """The holder of the lease when it was last read; empty if there was none."""
         return self._lease.holder if self._lease else ""
 
     @property
     def until(self) -> float:
-        """When the candidate stops to be the leader if it renews the lease no more; past where it is not."""
+        """Time until which the candidate is the leader without another renewal; in the past if it is not the leader."""
         return self._until
 
     @property
     def expires(self) -> float:
-        """When the lease can be taken if it does not change; past where nobody holds it."""
+        """Time from which the lease can be taken if it does not change; in the past if it has no holder."""
         if self._lease is None or not self._lease.holder:
             return _NEVER
         return self._seen_at + (self._lease.duration or self._timing.lease)
@@ -94,13 +96,13 @@ class Candidacy:
         return now < self._until
 
     def observe(self, lease: Lease | None, now: float) -> None:
-        """Take note of a lease that was read.
+        """Observe a lease that was read.
 
-        A lease that somebody has deleted is waited for all the same: its holder does not know that it is gone.
+        A deleted lease still has to expire, as its holder does not know that it was deleted.
 
         Args:
-            lease: The lease; None if it is not there.
-            now: When the answer came.
+            lease: The lease; None if it does not exist.
+            now: Time of the response.
         """
         if lease is None:
             self._lease = replace(self._lease, version="") if self._lease else None
@@ -112,11 +114,11 @@ class Candidacy:
             self._until = _NEVER
 
     def claim(self, now: float, time_of_day: float) -> Lease | None:
-        """What to write to get or keep the lease; None where another one has it.
+        """The lease to write in order to acquire or renew it; None if another candidate holds it.
 
         Args:
-            now: When it will be sent.
-            time_of_day: The same in seconds since the epoch.
+            now: Time of the write.
+            time_of_day: The same time in seconds since the epoch.
         """
         lease, duration = self._lease, self._timing.lease
         if lease is None:
@@ -128,18 +130,18 @@ class Candidacy:
         return Lease(self.identity, duration, lease.transitions + 1, time_of_day, time_of_day, lease.version)
 
     def confirm(self, lease: Lease, sent: float, now: float) -> None:
-        """A claim has been taken.
+        """Confirm a successful write.
 
         Args:
-            lease: The lease as it is now.
-            sent: When the claim was sent.
-            now: When the answer came.
+            lease: The lease after the write.
+            sent: Time at which the write was sent.
+            now: Time of the response.
         """
         self.observe(lease, now)
         self._until = sent + self._timing.deadline
 
     def resign(self, time_of_day: float) -> Lease | None:
-        """Lead no more; returns what to write so that another one can begin at once, None where it has the lease."""
+        """Stop leading. Returns the lease to write so that another candidate can begin at once; None if it is not held."""
         self._until = _NEVER
         if self._lease is None or self._lease.holder != self.identity:
             return None

@@ -1,4 +1,4 @@
-"""What the controller says about a rollout. Pure."""
+"""The status of a rollout. Pure."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from tandem_rollout.runner.progress import TRIED, describe_progress, history, me
 
 
 def build_status(snapshot: Snapshot, decision: Decision, errors: Mapping[str, WriteError]) -> RolloutStatus:
-    """The status of a rollout, from what there is and what was decided.
+    """The status of a rollout after a pass.
 
     Args:
-        snapshot: What there is.
-        decision: What was decided.
-        errors: What the API server did not take of it, by the name of the InferenceService or of the rollout.
+        snapshot: The snapshot of the pass.
+        decision: The decision of the pass.
+        errors: Failed writes, by the name of the InferenceService or of the rollout.
     """
     rollout, previous, hosts, now = snapshot.rollout, snapshot.previous, snapshot.hosts, snapshot.now
     revisions, observed, route = decision.revisions, snapshot.observed, snapshot.route
@@ -61,17 +61,17 @@ def describe(
     before: RolloutStatus,
     now: float,
 ) -> RolloutStatus:
-    """The status of a rollout after one pass.
+    """The status of variants, weights and route.
 
     Args:
         rollout: The rollout.
-        revisions: The revisions that the spec asks for.
-        observed: All revisions that there are.
-        plan: What was decided.
-        errors: What the API server did not take, by the name of the InferenceService or of the rollout.
-        route: The HTTPRoute, as the gateway has answered it.
-        url: Where clients reach the model.
-        before: The status until now.
+        revisions: The revisions of the spec.
+        observed: All revisions that exist.
+        plan: The decided weights.
+        errors: Failed writes, by the name of the InferenceService or of the rollout.
+        route: The HTTPRoute, with its status.
+        url: URL of the model.
+        before: The previous status.
         now: Seconds since the epoch.
     """
     variants = variant_statuses(revisions, observed, plan, errors, before, now)
@@ -81,7 +81,7 @@ def describe(
     reason, message = (cause.reason, cause.message) if cause is not None else worst_variant(variants)
     complete = ready == len(revisions) and not reason
     summary = "Complete" if complete else _incomplete_reason(variants, errors)
-    words = message if reason else "all variants serve"
+    words = message if reason else "all variants are ready"
     serves = set_condition(
         before, "Ready", complete, reason=summary, message=words, generation=rollout.generation, now=now
     )
@@ -89,7 +89,7 @@ def describe(
         before, "Valid", True, reason="Valid", message="the spec is valid", generation=rollout.generation, now=now
     )
     names = {revision.name: revision.variant for revision in observed}
-    # where the route could not be written, clients meet the weights that were
+    # the previous weights apply if the route could not be written
     routed = (
         {revision.name: revision.weight for revision in observed if revision.weight}
         if rollout.name in errors
@@ -117,22 +117,22 @@ def describe_run(
     judgement: Judgement,
     now: float,
 ) -> RolloutStatus:
-    """The status with what there is to say of a run.
+    """The status with that of the run.
 
     Args:
-        status: The status without.
-        before: The status until now.
+        status: The status without the run.
+        before: The previous status.
         rollout: The rollout.
-        schedule: What is planned.
+        schedule: The schedule of the spec.
         run: The run; None before the first.
-        judgement: What the metrics say.
+        judgement: Judgement of the metrics.
         now: Seconds since the epoch.
     """
     if run is None:
         return status
     verdict = judgement.decision.verdict.value if judgement.decision else ""
     moving = not run.ended
-    # of a run on its way back nobody asks any more: then the last word is why
+    # the metrics are not sampled while a run returns to stable: their last status is kept
     last = before.run is not None and before.run.number == run.number
     metrics = before.metrics if last or not moving else []
     words = f"run {run.number}: {run.state}{f': {run.message}' if run.message else ''}"
@@ -155,7 +155,7 @@ def describe_run(
 
 
 def _asked_for(rollout: Rollout, run: Run) -> bool:
-    """Whether the spec asks for what a run was about."""
+    """Whether the spec specifies the version and the plan of a run."""
     revisions = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
     return was_tried(run, candidate(rollout, revisions).name, plan_hash(rollout.spec, run.canary))
 
@@ -163,7 +163,7 @@ def _asked_for(rollout: Rollout, run: Run) -> bool:
 def describe_hosts(
     status: RolloutStatus, before: RolloutStatus, rollout: Rollout, hosts: Hosts, now: float
 ) -> RolloutStatus:
-    """The status with what there is to say of hosts that others claim, too, or that are not allowed."""
+    """The status with conflicts about hostnames, and with hostnames that are not allowed."""
     if hosts.conflict is None and hosts.forbidden is None:
         return status
 
@@ -184,14 +184,14 @@ def describe_hosts(
     cause = hosts.forbidden or hosts.conflict
     if not hosts.withheld or cause is None:
         return msgspec.structs.replace(status, conditions=conditions)
-    # what clients do not reach is not ready, whatever its pods are
+    # a model that clients cannot reach is not ready
     conditions = [untrue("Ready", cause) if entry.type == "Ready" else entry for entry in conditions]
     status = msgspec.structs.replace(status, conditions=conditions)
     return status if status.reason else msgspec.structs.replace(status, reason=cause.reason, message=cause.message)
 
 
 def describe_invalid(before: RolloutStatus, message: str, generation: int, now: float) -> RolloutStatus:
-    """The status of a rollout whose spec makes no sense; all else stays as it is."""
+    """The status of a rollout whose spec is invalid. The rest of the status is kept."""
     valid = set_condition(before, "Valid", False, reason="Invalid", message=message, generation=generation, now=now)
     conditions = [entry for entry in before.conditions if entry.type != "Valid"]
     return msgspec.structs.replace(
@@ -200,7 +200,7 @@ def describe_invalid(before: RolloutStatus, message: str, generation: int, now: 
 
 
 def _weights(routed: Mapping[str, int], variants: Mapping[str, str], run: RunStatus | None) -> Counter[str]:
-    """Weights by variant; stable and canary where two revisions of one variant have some."""
+    """Weights by variant; by stable and canary if two revisions of a variant have weight."""
     sides = {run.stable: "stable", run.canary: "canary"} if run else {}
     revisions = Counter(variants[name] for name, weight in routed.items() if weight)
     weights: Counter[str] = Counter()
@@ -211,7 +211,7 @@ def _weights(routed: Mapping[str, int], variants: Mapping[str, str], run: RunSta
 
 
 def _incomplete_reason(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> str:
-    """Why a rollout is not complete."""
+    """The reason for which a rollout is not complete."""
     if any(isinstance(error, NameConflictError) for error in errors.values()):
         return "NameConflict"
     return "Rejected" if _any_rejected(variants, errors) else "Waiting"

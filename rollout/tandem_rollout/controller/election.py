@@ -1,12 +1,12 @@
-"""Leader election: of several controllers, the one that holds a Lease acts.
+"""Leader election: of several controllers, only the holder of a Lease acts.
 
-The rules are those of Kubernetes' own controllers. A holder renews its lease; WHOEVER waits takes the lease when it has
-not changed for as long as the holder promised. The API server takes a write only if the lease is still the one that the
-writer has read, so that of two who want it one gets it.
+The rules are those of Kubernetes' own controllers. The holder renews its lease. A candidate takes the lease when it has
+not changed for its duration. The API server accepts a write only if the lease has not changed since it was read, so
+that only one of two candidates acquires it.
 
-Clocks of two machines are never compared. A candidate counts the seconds since it first saw the present version of the
-lease, a leader those since it sent the last renewal that succeeded; both on clocks that nobody sets. So a leader stops
-before another one begins unless the clock of one runs ``lease / deadline`` times as fast as that of the other.
+The clocks of two machines are never compared. A candidate measures the time since it first read the present version of
+the lease; a leader measures the time since it sent the last successful renewal. Both use monotonic clocks. So a leader
+stops before another one begins, unless one clock runs ``lease / deadline`` times as fast as the other.
 """
 
 from __future__ import annotations
@@ -24,47 +24,47 @@ logger = logging.getLogger(__name__)
 
 
 def uptime() -> float:
-    """Seconds on a clock that nobody sets, and that goes on while the machine is suspended where the system has one."""
+    """Seconds on a monotonic clock that, if the system has one, also counts while the machine is suspended."""
     if sys.platform == "linux":
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
 class LeaseError(Exception):
-    """The API server has not answered, or refuses a call; the message says which and why."""
+    """A call of the API server failed. The message names the call and the cause."""
 
 
 class Leases(Protocol):
-    """Where the lease is kept."""
+    """Storage of the lease."""
 
     async def read(self) -> Lease | None:
-        """The lease; None before it is there.
+        """Read the lease; None if it does not exist.
 
         Raises:
-            LeaseError: if the API server does not answer.
+            LeaseError: The API server did not respond.
         """
         ...
 
     async def write(self, lease: Lease) -> Lease | None:
-        """Create a lease without a version, or replace the one of that version.
+        """Create a lease that has no version, or replace the lease with this version.
 
         Returns:
-            The lease as it is then; None if it is not the one of that version any more.
+            The lease after the write; None if the lease in storage has another version.
 
         Raises:
-            LeaseError: if the API server does not take it, or its answer is lost.
+            LeaseError: The write failed, or its response was lost.
         """
         ...
 
 
 class Elector:
-    """Has one of several processes act.
+    """Runs the election for one process.
 
     Args:
-        leases: Where the lease is kept.
-        identity: Name of this process, which no other one has.
-        timing: How long things take.
-        clock: Seconds on a clock that nobody sets.
+        leases: Storage of the lease.
+        identity: Unique name of this process.
+        timing: Times of the election.
+        clock: Seconds on a monotonic clock.
         time_of_day: Seconds since the epoch.
         sleep: Waits for some seconds of the clock.
     """
@@ -91,18 +91,18 @@ class Elector:
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the leader at this moment. To be asked right before each write."""
+        """Whether this process is the leader now. It must be checked before each write."""
         return self._candidacy.leads(self._clock())
 
     async def run(self, term: Callable[[], Awaitable[None]]) -> None:
-        """Stand for election until cancelled, and then release the lease.
+        """Take part in the election until cancelled, and then release the lease.
 
         Args:
-            term: What the leader does. It is cancelled when this process stops to be the leader, and called again when
-                it becomes it once more.
+            term: The work of the leader. It is cancelled when this process stops being the leader, and called again
+                when this process becomes the leader again.
 
         Raises:
-            Exception: What the term raises.
+            Exception: An exception of the term.
         """
         try:
             while True:
@@ -134,36 +134,36 @@ class Elector:
         """Renew the lease as long as this process is the leader."""
         while self.leads:
             await self._sleep(self._timing.retry if self._complaint else self._timing.renewal)
-            if self.leads:  # what has run out is another term, even if nobody has taken it
+            if self.leads:  # an expired lease begins another term, even if no other process has taken it
                 await self._try()
 
     async def _expire(self) -> None:
-        """Wait until this process is the leader no more."""
+        """Wait until this process is no longer the leader."""
         while (remaining := self._candidacy.until - self._clock()) > 0:
             await self._sleep(remaining)
 
     async def _try(self) -> None:
-        """Look at the lease, and get or renew it if that is allowed."""
+        """Read the lease, and acquire or renew it if that is allowed."""
         try:
             async with asyncio.timeout(self._timing.call):
                 if not await self._claim():
-                    await self._claim()  # somebody else has written: look once more
+                    await self._claim()  # the lease was changed by another process: read it again
         except TimeoutError:
-            self._complain(f"the API server has not answered within {self._timing.call:g} s")
+            self._complain(f"timed out after {self._timing.call:g} s waiting for the API server")
         except LeaseError as error:
             self._complain(str(error))
         else:
             self._complaint = ""
 
     async def _claim(self) -> bool:
-        """Get or renew the lease if that is allowed; returns False where another write came between."""
+        """Acquire or renew the lease if that is allowed; returns False after a conflict with another write."""
         candidacy = self._candidacy
         if not (self._is_read and self.leads):
             before = candidacy.holder
             candidacy.observe(await self._leases.read(), self._clock())
             if candidacy.holder not in (before, candidacy.identity, ""):
                 logger.info("the leader is %s", candidacy.holder)
-        self._is_read = False  # nor does anybody know, if the answer is lost
+        self._is_read = False  # the state is unknown if the response is lost
         sent = self._clock()
         claim = candidacy.claim(sent, self._time_of_day())
         if claim is None:
@@ -177,24 +177,26 @@ class Elector:
         return True
 
     async def _release(self) -> None:
-        """Let another process begin at once. What fails here only takes longer."""
+        """Release the lease, so that another process can begin at once. Without it the lease expires."""
         self._candidacy.resign(self._time_of_day())
         if not self._has_written:
             return
         try:
             async with asyncio.timeout(self._timing.call):
-                for _ in range(2):  # a renewal that was on its way may come between
+                for _ in range(2):  # a pending renewal may conflict
                     self._candidacy.observe(await self._leases.read(), self._clock())
                     lease = self._candidacy.resign(self._time_of_day())
                     if lease is None or await self._leases.write(lease):
                         return
         except TimeoutError:
-            logger.warning("the lease is not released: no answer within %g s", self._timing.call)
+            logger.warning(
+                "the lease is not released: timed out after %g s waiting for the API server", self._timing.call
+            )
         except LeaseError as error:
             logger.warning("the lease is not released: %s", error)
 
     def _complain(self, complaint: str) -> None:
-        """Log what is wrong, once as long as it stays the same."""
+        """Log a problem, once while it stays the same."""
         if complaint != self._complaint:
             logger.warning("leader election: %s", complaint)
         self._complaint = complaint

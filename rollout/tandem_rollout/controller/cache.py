@@ -89,7 +89,7 @@ class _Store:
         ((namespace, share),) = self._shares.most_common(1)
         key = next(candidate for candidate in reversed(self.objects) if candidate[0] == namespace)
         logger.warning(
-            "%s %s in %s is ignored: the objects of its namespace take %d MiB",
+            "%s %s in %s is ignored: objects of its namespace take %d MiB",
             self._kind,
             key[1],
             namespace,

@@ -33,22 +33,20 @@ class Timing:
         if self.deadline >= self.lease:
             raise ValueError(f"the deadline ({self.deadline:g} s) must be shorter than the lease ({self.lease} s)")
         if self.renewal + self.call + self.retry >= self.deadline:
-            raise ValueError(
-                f"renewal, call and retry must be shorter than the deadline ({self.deadline:g} s) together"
-            )
+            raise ValueError(f"renewal, call and retry together must be below the deadline ({self.deadline:g} s)")
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A Lease as the API server has it.
+    """A Lease of the API server.
 
     Attributes:
-        holder: Identity of the holder; empty where there is none.
-        duration: Seconds for which the holder has it after a renewal; 0 where it does not say.
-        transitions: How often it went from one holder to another.
-        acquired: When the holder got it, in seconds since the epoch; for people only.
-        renewed: When the holder last renewed it, likewise.
-        version: Changes with each write; empty before the first one.
+        holder: Identity of the holder; empty if there is none.
+        duration: Seconds for which the lease is valid after a renewal; 0 if it is not set.
+        transitions: Number of changes of the holder.
+        acquired: Time at which the holder acquired it, in seconds since the epoch; for people only.
+        renewed: Time of the last renewal, likewise.
+        version: Resource version; empty before the first write.
     """
 
     holder: str
@@ -141,7 +139,7 @@ class Candidacy:
         self._until = sent + self._timing.deadline
 
     def resign(self, time_of_day: float) -> Lease | None:
-        """Stop leading. Returns the lease to write so that another candidate can begin at once; None if it is not held."""
+        """Stop leading. Returns the lease to write so that another candidate can begin; None if it is not held."""
         self._until = _NEVER
         if self._lease is None or self._lease.holder != self.identity:
             return None

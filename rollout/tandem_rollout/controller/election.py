@@ -189,9 +189,7 @@ class Elector:
                     if lease is None or await self._leases.write(lease):
                         return
         except TimeoutError:
-            logger.warning(
-                "the lease is not released: timed out after %g s waiting for the API server", self._timing.call
-            )
+            logger.warning("the lease is not released: timed out after %g s", self._timing.call)
         except LeaseError as error:
             logger.warning("the lease is not released: %s", error)
 

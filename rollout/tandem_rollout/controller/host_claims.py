@@ -1,4 +1,4 @@
-"""Hosts of all rollouts: who else claims one, which is found without looking at every rollout, and what follows."""
+"""Hostnames of all rollouts: an index of claims, and the hostnames that each rollout gets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """What is to be said about the hosts of a rollout.
+    """The hostnames of a rollout.
 
     Attributes:
-        reachable: Hosts at which its clients reach it.
-        withheld: Hosts at which it gets no route.
-        conflict: Which hosts others claim, too; None where there is none.
-        forbidden: Which hosts the installation does not allow; None where there is none.
+        reachable: Hostnames at which clients reach it.
+        withheld: Hostnames at which it gets no route.
+        conflict: Cause of a conflict with another rollout; None if there is none.
+        forbidden: Cause of hostnames that the installation does not allow; None if there are none.
     """
 
     reachable: tuple[str, ...]
@@ -33,13 +33,13 @@ class Hosts:
 
 
 def settle(rollout: Rollout, platform: Platform, own: HostClaim, rivals: Iterable[HostClaim]) -> Hosts:
-    """Which hosts a rollout has.
+    """Decide which hostnames a rollout gets.
 
     Args:
         rollout: The rollout.
-        platform: Which hosts the installation allows.
-        own: What it claims.
-        rivals: What others claim.
+        platform: The installation, which allows hostnames.
+        own: The claim of the rollout.
+        rivals: The claims of other rollouts.
     """
     domains = platform.domains
 
@@ -49,10 +49,11 @@ def settle(rollout: Rollout, platform: Platform, own: HostClaim, rivals: Iterabl
 
     ours = allowed(own)
     forbidden = [host for host in own.hosts if host not in ours.hosts]
-    # nobody keeps others from a host by claiming what it may not have
+    # a claim that is not allowed does not withhold the hostname from others
     contested = find_contests(ours, map(allowed, rivals))
     not_allowed = [
-        f"{host} is not below a domain that the installation allows namespace {rollout.namespace}" for host in forbidden
+        f"{host} is not below a domain that the installation allows for namespace {rollout.namespace}"
+        for host in forbidden
     ]
     withheld = frozenset(forbidden) | {contest.host for contest in contested if contest.lost}
     return Hosts(
@@ -64,7 +65,7 @@ def settle(rollout: Rollout, platform: Platform, own: HostClaim, rivals: Iterabl
 
 
 class HostIndex:
-    """Who claims which host."""
+    """An index of the claims by hostname."""
 
     def __init__(self) -> None:
         self._claims: dict[Key, HostClaim] = {}
@@ -72,7 +73,7 @@ class HostIndex:
         self._below: defaultdict[str, set[Key]] = defaultdict(set)
 
     def put(self, claim: HostClaim) -> set[Key]:
-        """Take what a rollout claims now; returns the others whose hosts its hosts, now or before, overlap."""
+        """Set the claim of a rollout; returns the others whose hostnames its hostnames overlap, now or before."""
         key = claim.namespace, claim.name
         earlier = self._claims.get(key)
         if earlier is not None and (earlier.gateway, earlier.hosts) == (claim.gateway, claim.hosts):
@@ -86,7 +87,7 @@ class HostIndex:
         return touched | self.rivals(claim)
 
     def drop(self, key: Key) -> set[Key]:
-        """A rollout is gone; returns the others whose hosts its hosts overlapped."""
+        """Remove the claim of a rollout; returns the others whose hostnames its hostnames overlapped."""
         claim = self._claims.pop(key, None)
         if claim is None:
             return set()
@@ -97,7 +98,7 @@ class HostIndex:
         return self.rivals(claim)
 
     def rivals(self, claim: HostClaim) -> set[Key]:
-        """The other rollouts with a host that overlaps one of these."""
+        """The other rollouts with a hostname that overlaps one of a claim."""
         keys: set[Key] = set()
         for host in claim.hosts:
             keys |= self._below.get(host, set())

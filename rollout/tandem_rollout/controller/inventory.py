@@ -1,4 +1,4 @@
-"""What there is of a kind that is not watched, as of a moment ago: enough to see what somebody has touched."""
+"""A recent list of the objects of a kind that is not watched, in order to detect foreign changes."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from lightkube import AsyncClient
 
 FRESH_S: Final = 60.0
 MAX_AGE_S: Final = 2 * FRESH_S
-"""Nothing older than that is relied on."""
+"""Maximum age of a list that is used."""
 
 Mark = tuple[str, str, bytes]
-"""What changes when somebody touches an object, and not when its status does."""
+"""A value that changes with an object, but not with its status."""
 
 _Key = tuple[str, str]
 
 _AT_ONCE: Final = 50
-"""Objects of one answer to a list."""
+"""Objects of one page of a list."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
     began: float
-    # None: the kind cannot be listed
+    # None if the kind cannot be listed
     marks: Mapping[_Key, Mark] | None
 
 
@@ -40,13 +40,13 @@ def mark(plain: Mapping[str, Any]) -> Mark:
 
 
 class Inventory:
-    """The objects of one kind, listed at most once in a minute, and only when somebody asks.
+    """The objects of one kind. They are listed on demand, and at most once per minute.
 
     Args:
-        client: Of the API server.
+        client: Client of the API server.
         kind: lightkube's class.
-        labels: Labels that objects must have; None as value for any.
-        namespace: Only this one; None for all.
+        labels: Labels that objects must have; None as value for any value.
+        namespace: Namespace of the objects; None for all namespaces.
         clock: Seconds since the epoch.
     """
 
@@ -68,17 +68,17 @@ class Inventory:
         self._task: asyncio.Task[_Listing] | None = None
 
     async def same(self, namespace: str, name: str, mark: Mark | None, since: float) -> bool:
-        """Whether an object is as it was.
+        """Whether an object is unchanged.
 
         Args:
             namespace: Its namespace.
             name: Its name.
-            mark: Its mark then; None if it was not there.
-            since: When that was, in seconds since the epoch. What was listed before says nothing about it, and next
-                time is soon enough.
+            mark: Its previous mark; None if it did not exist.
+            since: Time of that mark, in seconds since the epoch. An older list says nothing about it: the object is
+                then taken as unchanged until the next check.
 
         Returns:
-            False also where the kind cannot be listed.
+            Whether it is unchanged; False if the kind cannot be listed.
         """
         listing = await self._recent()
         if listing.marks is None:
@@ -91,7 +91,7 @@ class Inventory:
             return listing
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._list())
-        # nobody waits for what is only to be fresh for those who come later
+        # a list that is not too old is used while the next one is read
         if listing is not None and 0 <= now - listing.began < MAX_AGE_S:
             return listing
         return await asyncio.shield(self._task)

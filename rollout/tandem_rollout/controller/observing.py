@@ -1,4 +1,4 @@
-"""First stage of a pass: reads what there is. Nothing is changed yet."""
+"""First stage of a pass: observes the cluster. It writes no objects."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ COMPONENTS: Final = ("transformer", "predictor")
 
 
 async def observe(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) -> Snapshot:
-    """Read what there is of a rollout: objects, proofs, and the metrics of its run.
+    """Observe a rollout: its objects, verifications, and the metrics of its run.
 
     Args:
-        edges: What is read from.
+        edges: The cluster, and what is known of it.
         manifest: The rollout, as the API server has it.
-        rollout: The same, parsed.
+        rollout: The parsed rollout.
 
     Raises:
-        WriteError: if the evidence of the run cannot be read.
+        WriteError: The evidence of the run cannot be read.
     """
     snapshot = _read_caches(edges, manifest, rollout)
     observed = await _observe_revisions(edges, snapshot)
@@ -60,11 +60,11 @@ async def observe(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) -
 
 
 def locator(cluster: Cluster, snapshot: Snapshot) -> Locate:
-    """Finds where the two revisions of a run are counted.
+    """A function that locates the counters of the two revisions of a run.
 
     Args:
         cluster: The cluster.
-        snapshot: What there is; something is decided.
+        snapshot: The snapshot of a rollout with a schedule.
     """
 
     def pods(name: str) -> list[Pod]:
@@ -73,7 +73,7 @@ def locator(cluster: Cluster, snapshot: Snapshot) -> Locate:
     async def locate(run: Run) -> Arms:
         rollout, planned = snapshot.rollout, snapshot.schedule
         if planned is None:
-            raise ValueError("nothing is decided")
+            raise ValueError("the rollout has no schedule")
         gateway: tuple[tuple[str, str], ...] = ()
         if rollout.spec.analysis is not None and rollout.spec.analysis.source == "pods":
             gateway = await cluster.proxies(rollout.spec.route.gateway)
@@ -114,7 +114,7 @@ async def _observe_revisions(edges: Edges, snapshot: Snapshot) -> list[Observed]
     revisions, weights = snapshot.revisions(snapshot.run), objects.route_weights(snapshot.route)
     routes = edges.cluster.routes(snapshot.rollout.namespace, snapshot.rollout.name)
     reached = objects.reached(map(HTTPRoute.of, routes))
-    # at the same time, or one transformer that does not answer holds up the weights of all
+    # concurrently, so that one transformer that does not respond does not delay the others
     observations = (
         _observe_revision(edges, snapshot, revisions, name, weight=weights.get(name, 0), reached=name in reached)
         for name in snapshot.services
@@ -129,7 +129,7 @@ async def _observe_revision(
     service, variant = snapshot.services[name], variant_of(snapshot.services[name])
     plain = edges.cluster.pods(snapshot.rollout.namespace, name)
     if (digest := pinned_digest(service)) and not weight:
-        # the pods of before it was known serve on until these take their place
+        # pods without the pin are ignored: they are being replaced
         plain = [pod for pod in plain if is_pinned_to(pod, digest)]
     pods = [Pod.of(pod) for pod in plain]
     transformers, predictors = (objects.ready_pods(pods, component) for component in COMPONENTS)
@@ -137,7 +137,7 @@ async def _observe_revision(
     problem, fatal = objects.problem(InferenceService.of(service), pods)
     if transformers and predictors:
         problem, fatal = None, False
-        # of an earlier revision only the contract is of interest, as long as clients meet it
+        # an earlier revision is verified only for its contract, while it has weight
         if weight or required:
             revision = revision_of(snapshot.rollout, revisions, name, variant)
             failure = await verifications.ask(revision, objects.ready(pods), digest or "")
@@ -163,13 +163,13 @@ async def _observe_revision(
 
 
 def _retired_at(previous: RolloutStatus, name: str) -> float | None:
-    """When an InferenceService lost its place, None if it has not."""
+    """Time at which an InferenceService was retired; None if it is not."""
     times = (variant.since for variant in previous.variants if variant.inference_service == name and variant.retired)
     return next(map(epoch, times), None)
 
 
 def _awaits_pin(platform: Platform, snapshot: Snapshot, name: str) -> bool:
-    """Whether an InferenceService is going to be pinned to the digest that is known by now."""
+    """Whether an InferenceService is about to be pinned to its digest."""
     live = snapshot.services[name]
     revision = next((revision for revision in snapshot.specified if revision.name == name), None)
     return (

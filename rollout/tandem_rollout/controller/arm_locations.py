@@ -15,7 +15,7 @@ from tandem_rollout.render.route import preview_route
 from tandem_rollout.sources import ArmLocation, Arms
 
 _RULES: Final = (0, 1)
-"""REST and gRPC, as they stand in a route."""
+"""Indexes of the rules of REST and gRPC in a route."""
 
 
 def locate_arms(
@@ -30,7 +30,7 @@ def locate_arms(
 
     Args:
         rollout: The rollout.
-        schedule: What is planned.
+        schedule: The schedule of the spec.
         run: The run.
         pods: Pods of an InferenceService.
         weights: Weights of InferenceServices, in the order of the route.
@@ -60,7 +60,7 @@ def locate_arms(
 
 
 def _clusters(rules: Iterable[str], service: str, weights: Mapping[str, int]) -> tuple[str, ...]:
-    """Names that Envoy Gateway gives the clusters of a backend: by its position in the rule."""
+    """Envoy Gateway's names of the clusters of a backend, which contain its position in the rule."""
     if service not in weights:
         return ()
     at = list(weights).index(service)
@@ -68,16 +68,16 @@ def _clusters(rules: Iterable[str], service: str, weights: Mapping[str, int]) ->
 
 
 def _share(rollout: Rollout, run: Run, weights: Mapping[str, int]) -> float:
-    """Share of what both revisions get that falls on the canary, where weights stay as written."""
+    """The canary's share of the requests of both revisions, by the weights of the spec."""
     stable, canary = weights.get(run.stable, 0), float(weights.get(run.canary, 0))
     if shadow := rollout.spec.strategy.shadow:
-        # copies are made of what all variants get
+        # the requests of all variants are copied
         canary = sum(weights.values()) * shadow.percent / 100
     return canary / (stable + canary) if stable + canary else 0.0
 
 
 def _addresses(pods: Iterable[Pod]) -> tuple[tuple[str, str], ...]:
-    """Metrics of the transformers that run."""
+    """Names and addresses of the metrics of running transformers."""
     return tuple(
         (pod.metadata.name, f"http://{pod.status.pod_ip}:{HTTP_PORT}/metrics")
         for pod in pods

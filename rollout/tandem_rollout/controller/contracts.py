@@ -14,23 +14,23 @@ from tandem_rollout.render.revision import Revision
 
 @dataclass(frozen=True, slots=True)
 class ContractVerdicts:
-    """What keeps wanted revisions from being served, by name.
+    """Verdicts about the contracts of desired revisions, by name.
 
     Attributes:
-        rejected: Why a revision that runs never will be.
-        waits: What one that has proved itself still waits for.
+        rejected: Why a revision is rejected.
+        waits: What a verified revision still waits for.
     """
 
     rejected: dict[str, Cause]
     waits: dict[str, Cause]
 
     def against(self, name: str) -> Cause | None:
-        """What is said against a revision; None for nothing."""
+        """Why a revision may not serve; None if it may."""
         return self.rejected.get(name) or self.waits.get(name)
 
 
 def judge_contracts(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed]) -> ContractVerdicts:
-    """What their contracts say against wanted revisions."""
+    """Compare the contracts of desired revisions with those of the revisions that serve."""
     if rollout.spec.allow_breaking_contract:
         return ContractVerdicts({}, {})
     states = {state.name: state for state in observed}
@@ -38,7 +38,7 @@ def judge_contracts(rollout: Rollout, wanted: Sequence[Revision], observed: Sequ
 
 
 def _uncompared(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
-    """Wanted revisions that cannot be compared yet: a new controller does not know the contract of what serves."""
+    """Desired revisions that cannot be compared yet, as the contract of a serving revision is not known."""
     unknown = [
         state
         for state in states.values()
@@ -49,15 +49,15 @@ def _uncompared(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> d
     candidates = [
         state for revision in wanted if (state := states.get(revision.name)) and state.verification and not state.weight
     ]
-    cause = Cause("ContractUnknown", f"waits for the contract of {unknown[0].name}, which serves")
+    cause = Cause("ContractUnknown", f"waiting for the contract of {unknown[0].name}, which serves")
     return {state.name: cause for state in candidates}
 
 
 def _breaking(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
-    """Wanted revisions whose contract would break clients of what serves now, and how."""
+    """Desired revisions whose contract would break clients of serving revisions, and why."""
     serving = [state for state in states.values() if state.weight and state.verification]
     if not serving:
-        # nobody serves yet: the first variant of the spec sets the contract
+        # no revision serves yet: the first variant of the spec sets the contract
         first = states.get(wanted[0].name) if wanted else None
         serving = [first] if first and first.verification else []
     rejected = {}

@@ -72,7 +72,7 @@ def route_weights(route: HTTPRoute | None) -> dict[str, int]:
 
 
 def leaving(route: HTTPRoute | None) -> dict[str, float]:
-    """InferenceServices that leave a route, and the time at which they lost their weight, in seconds since the epoch."""
+    """InferenceServices that leave a route, and when they lost their weight, in seconds since the epoch."""
     return _since(route, LEAVING)
 
 
@@ -138,9 +138,7 @@ def waits_for(revision: Revision, transformers: int, predictors: int, exists: bo
 
 
 def _too_long(revision: Revision) -> str:
-    """The length of the hostname that keeps KServe, with its default domainTemplate, from creating pods. It has no
-    condition for it.
-    """
+    """A hint if KServe, with its default domainTemplate, cannot create pods for so long a name; it sets no condition."""
     host = f"{revision.transformer}-{revision.rollout.namespace}"
     if len(host) <= _MAX_LABEL_LENGTH:
         return ""

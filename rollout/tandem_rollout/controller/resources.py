@@ -1,4 +1,4 @@
-"""The part of Pods, HTTPRoutes and InferenceServices that is read. What is written stays as the API server has it."""
+"""The fields of Pods, HTTPRoutes and InferenceServices that the controller reads."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ S = TypeVar("S", bound="_KubernetesStruct")
 class _KubernetesStruct(msgspec.Struct, rename="camel", frozen=True):
     @classmethod
     def of(cls: type[S], plain: Mapping[str, Any]) -> S:
-        """The part of an object that is read.
+        """Parse the fields of an object.
 
         Args:
-            plain: The object, as the API server has it; fields that are not read may be anything.
+            plain: The object, as the API server has it. Other fields are ignored.
 
         Raises:
-            msgspec.ValidationError: if a field that is read is not of its type.
+            msgspec.ValidationError: A field has an invalid type.
         """
         try:
             return msgspec.convert(plain, cls)
         except msgspec.ValidationError:
-            # a field that is null is as good as none
+            # null is treated like a missing field
             return msgspec.convert(_without_nulls(plain), cls)
 
 
 class OwnerReference(_KubernetesStruct, frozen=True):
-    """Who owns an object."""
+    """An owner of an object."""
 
     uid: str = ""
 
@@ -56,14 +56,14 @@ class ObjectCondition(_KubernetesStruct, frozen=True):
 
 
 class Waiting(_KubernetesStruct, frozen=True):
-    """Why a container does not run yet."""
+    """The waiting state of a container."""
 
     reason: str = ""
     message: str = ""
 
 
 class Terminated(_KubernetesStruct, frozen=True):
-    """How a container has ended."""
+    """The terminated state of a container."""
 
     exit_code: int = 0
     reason: str = "Error"
@@ -71,7 +71,7 @@ class Terminated(_KubernetesStruct, frozen=True):
 
 
 class ContainerState(_KubernetesStruct, frozen=True):
-    """What a container does."""
+    """The state of a container."""
 
     waiting: Waiting | None = None
     terminated: Terminated | None = None
@@ -104,7 +104,7 @@ class Pod(_KubernetesStruct, frozen=True):
 
     @property
     def component(self) -> str:
-        """The component of the pair that it belongs to."""
+        """The component to which it belongs."""
         labels = self.metadata.labels
         return labels.get("component") or labels.get("app", "").rpartition("-")[2]
 
@@ -115,7 +115,7 @@ class Pod(_KubernetesStruct, frozen=True):
 
     @property
     def ready(self) -> bool:
-        """Whether it takes calls."""
+        """Whether it is ready."""
         conditions = self.status.conditions
         return not self.deleted and any(entry.type == "Ready" and entry.status == "True" for entry in conditions)
 
@@ -135,13 +135,13 @@ class RouteRule(_KubernetesStruct, frozen=True):
 
 
 class RouteSpec(_KubernetesStruct, frozen=True):
-    """What a route is to be."""
+    """Spec of a route."""
 
     rules: tuple[RouteRule, ...] = ()
 
 
 class RouteParent(_KubernetesStruct, frozen=True):
-    """What a gateway says about a route."""
+    """Status of a route for one gateway."""
 
     conditions: tuple[ObjectCondition, ...] = ()
 
@@ -160,7 +160,7 @@ class HTTPRoute(_KubernetesStruct, frozen=True):
     status: RouteStatus = RouteStatus()
 
     def backends(self, rule: str) -> tuple[BackendRef, ...]:
-        """The backends of a rule; none where there is no such rule."""
+        """The backends of a rule; empty if there is no such rule."""
         return next((entry.backend_refs for entry in self.spec.rules if entry.name == rule), ())
 
 
@@ -171,7 +171,7 @@ class ServiceStatus(_KubernetesStruct, frozen=True):
 
 
 class InferenceService(_KubernetesStruct, frozen=True):
-    """An InferenceService, which KServe makes pods of."""
+    """An InferenceService."""
 
     metadata: Metadata = Metadata()
     status: ServiceStatus = ServiceStatus()

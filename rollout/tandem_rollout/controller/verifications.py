@@ -1,4 +1,4 @@
-"""The proofs of a rollout's revisions, and when to ask for them again."""
+"""The verifications of a rollout's revisions, and their retries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _FailedVerification:
 
 
 class Verifications:
-    """Asks for proofs, and remembers the answers.
+    """Requests verifications, and remembers the results.
 
     Args:
         cluster: The cluster.
@@ -36,30 +36,33 @@ class Verifications:
 
     @property
     def due(self) -> float:
-        """When to ask again, in seconds since the epoch; infinite where nothing is to be asked."""
+        """Time of the next retry, in seconds since the epoch; infinite if there is none."""
         return min((failed.again_at for failed in self._failed.values()), default=float("inf"))
 
     def get(self, name: str) -> Verification | None:
-        """The proof of an InferenceService, None before it has been given."""
+        """The verification of an InferenceService; None before it has succeeded."""
         return self._verifications.get(name)
 
     def keep(self, names: Iterable[str]) -> None:
-        """Forget all InferenceServices but these."""
+        """Forget all other InferenceServices."""
         current = set(names)
         self._verifications = {name: entry for name, entry in self._verifications.items() if name in current}
         self._failed = {name: entry for name, entry in self._failed.items() if name in current}
 
     def stop(self, name: str) -> None:
-        """Nothing is to be asked of an InferenceService now: it does not run."""
+        """Stop the retries for an InferenceService that does not run."""
         self._failed.pop(name, None)
 
     async def ask(self, revision: Revision, pods: Iterable[Pod], digest: str = "") -> VerificationFailure | None:
-        """Have a revision prove itself, unless it has or the same pods were asked not long ago; None if it has.
+        """Verify a revision, unless it is verified or the last attempt with the same pods was recent.
 
         Args:
             revision: The revision.
             pods: Its ready pods.
-            digest: The digest to which they are pinned; empty where they are not.
+            digest: The digest to which the pods are pinned; empty if they are not pinned.
+
+        Returns:
+            The failure; None if the revision is verified.
         """
         if revision.name in self._verifications:
             return None
@@ -69,7 +72,7 @@ class Verifications:
         answer = await self._cluster.verify(revision)
         digest = digest or revision.variant.bundle.digest
         if isinstance(answer, Verification) and digest and answer.digest != digest:
-            message = f"its bundle is {answer.digest[:8]}, not {digest[:8]}, to which it is pinned"
+            message = f"its bundle has the digest {answer.digest[:8]}, but it is pinned to {digest[:8]}"
             answer = VerificationFailure("DigestMismatch", message, True)
         if isinstance(answer, VerificationFailure):
             again_at = self._cluster.now() + (_FINAL_RETRY_S if answer.final else _RETRY_S)
@@ -81,7 +84,7 @@ class Verifications:
 
 
 def incarnations(pods: Iterable[Pod]) -> frozenset[str]:
-    """Pods, told apart from what they were before their containers started again."""
+    """Identities of pods, which change when a container restarts."""
     return frozenset(f"{pod.metadata.uid or pod.metadata.name}/{_restarts(pod)}" for pod in pods)
 
 

@@ -1,4 +1,4 @@
-"""Asking a transformer for its proof."""
+"""Verifies revisions over HTTP."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tandem_rollout.sources.fetch import Fetched, FetchError, fetch, open_client
 _TIMEOUT_S: Final = 15.0
 _CONNECT_S: Final = 2.0
 _CONNECTIONS: Final = 256
-"""More than all workers can ask at once, for each variant of a rollout."""
+"""More than the concurrent requests of all workers, for each variant of a rollout."""
 
 _MAX_LENGTH: Final = 256 << 10
-"""Bytes of an answer: a contract has a few KiB."""
+"""Maximum bytes of a response. A contract has a few KiB."""
 
 _FINAL_REASONS: Final[Mapping[str, VariantReason]] = {
     "proof_failed": "VerificationFailed",
     "predictor_mismatch": "PredictorMismatch",
     "predictor_refused": "PredictorRejected",
 }
-"""Codes of an answer that says that this pair will never be right; others say that it is not yet."""
+"""Reasons of final failures by error code. Other errors are retried."""
 
 
 class _VerificationResponse(msgspec.Struct):
@@ -50,11 +50,11 @@ def service_address(revision: Revision) -> str:
 
 
 class HttpVerifier:
-    """Asks transformers through their Services.
+    """Requests verifications from transformers through their Services.
 
     Args:
-        address: Where the transformer of a revision is.
-        timeout: Longest time until the last byte of an answer, in seconds.
+        address: Returns the address of the transformer of a revision.
+        timeout: Maximum seconds until the last byte of a response.
     """
 
     def __init__(self, address: Callable[[Revision], str] = service_address, *, timeout: float = _TIMEOUT_S) -> None:
@@ -63,7 +63,7 @@ class HttpVerifier:
         self._client = open_client(seconds=timeout, connect=_CONNECT_S, connections=_CONNECTIONS)
 
     async def verify(self, revision: Revision) -> Verification | VerificationFailure:
-        """Have a pair replay its golden rows, from the transformer's Service through a predictor."""
+        """Have a revision replay its golden rows, from the transformer's Service through a predictor."""
         gpu = revision.rollout.spec.predictor.gpu
         provider = "CUDAExecutionProvider" if gpu else "CPUExecutionProvider"
         address = f"{self._address(revision)}/tandem/proof"
@@ -72,15 +72,13 @@ class HttpVerifier:
                 self._client, address, seconds=self._timeout, most=_MAX_LENGTH, params={"provider": provider}
             )
         except FetchError as error:
-            return VerificationFailure(
-                "VerificationUnavailable", f"the transformer cannot be asked for its proof: {error}", False
-            )
+            return VerificationFailure("VerificationUnavailable", f"cannot request the verification: {error}", False)
         if fetched.status != 200:
             return _failure(fetched)
         return _verification(revision, fetched.body)
 
     async def close(self) -> None:
-        """Close connections."""
+        """Close the connections."""
         await self._client.aclose()
 
 
@@ -88,10 +86,12 @@ def _verification(revision: Revision, content: bytes) -> Verification | Verifica
     try:
         answer = msgspec.json.decode(content, type=_VerificationResponse)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return VerificationFailure("VerificationUnreadable", f"the transformer's proof cannot be read: {error}", True)
+        return VerificationFailure(
+            "VerificationUnreadable", f"the response to the verification is invalid: {error}", True
+        )
     version = revision.variant.bundle.version
     if version and answer.version != version:
-        message = f"its bundle is version {answer.version!r}, the spec says {version!r}"
+        message = f"its bundle has version {answer.version!r}, the spec has {version!r}"
         return VerificationFailure("VersionMismatch", message, True)
     return Verification(version=answer.version, digest=answer.digest, contract=answer.contract)
 
@@ -100,7 +100,7 @@ def _failure(fetched: Fetched) -> VerificationFailure:
     try:
         body = msgspec.json.decode(fetched.body, type=_ErrorBody)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        message = f"the transformer answers {fetched.status} when asked for its proof"
+        message = f"the transformer returned status {fetched.status} for the verification"
         return VerificationFailure("VerificationUnavailable", message, False)
     return VerificationFailure(
         _FINAL_REASONS.get(body.code, "VerificationUnavailable"), one_line(body.error), body.code in _FINAL_REASONS

@@ -179,16 +179,16 @@ def test_a_rollout_without_runs_or_that_is_gone_has_no_series_of_them() -> None:
 def test_each_end_is_counted_once() -> None:
     metrics = ControllerMetrics()
     metrics.observe(running())
-    assert runs(metrics) == {"promoted": 0, "aborted": 0, "rolled_back": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 0, "aborted": 0, "rolled_back": 0, "completed": 0}
     for _ in range(3):
         metrics.observe(running(state="Promoted", history=[past(1, "Promoted")]))
     metrics.observe(running(2, history=[past(1, "Promoted")]))
-    assert runs(metrics) == {"promoted": 1, "aborted": 0, "rolled_back": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 1, "aborted": 0, "rolled_back": 0, "completed": 0}
     # a newer version has ended the second run between two looks
     metrics.observe(running(3, history=[past(2, "Aborted"), past(1, "Promoted")]))
     metrics.observe(running(2, history=[past(1, "Promoted")]))  # a cache that is late
     metrics.observe(running(3, history=[past(2, "Aborted"), past(1, "Promoted")]))
-    assert runs(metrics) == {"promoted": 1, "aborted": 1, "rolled_back": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 1, "aborted": 1, "rolled_back": 0, "completed": 0}
 
 
 def test_a_promotion_that_is_rolled_back_is_an_end_of_its_own() -> None:
@@ -198,15 +198,15 @@ def test_a_promotion_that_is_rolled_back_is_an_end_of_its_own() -> None:
     metrics.observe(running(state="RollingBack", history=[past(1, "Promoted")]))
     metrics.observe(running(state="RolledBack", history=[past(1, "RolledBack")]))
     metrics.observe(running(2, history=[past(1, "RolledBack")]))
-    assert runs(metrics) == {"promoted": 1, "aborted": 0, "rolled_back": 1, "concluded": 0}
+    assert runs(metrics) == {"promoted": 1, "aborted": 0, "rolled_back": 1, "completed": 0}
 
 
 def test_a_new_process_counts_nothing_that_ended_before_it() -> None:
     metrics = ControllerMetrics()
     metrics.observe(running(4, "Promoted", history=[past(4, "Promoted"), past(3, "Aborted")]))
-    assert runs(metrics) == {"promoted": 0, "aborted": 0, "rolled_back": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 0, "aborted": 0, "rolled_back": 0, "completed": 0}
     metrics.observe(running(5, "Aborted", history=[past(5, "Aborted"), past(4, "Promoted")]))
-    assert runs(metrics) == {"promoted": 0, "aborted": 1, "rolled_back": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 0, "aborted": 1, "rolled_back": 0, "completed": 0}
 
 
 def test_another_rollout_of_the_same_name_counts_anew() -> None:

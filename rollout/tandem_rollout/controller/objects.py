@@ -138,7 +138,7 @@ def waits_for(revision: Revision, transformers: int, predictors: int, exists: bo
 
 
 def _too_long(revision: Revision) -> str:
-    """A hint if KServe, with its default domainTemplate, cannot create pods for so long a name; it sets no condition."""
+    """A hint if the name is too long for KServe's default domainTemplate, for which KServe sets no condition."""
     host = f"{revision.transformer}-{revision.rollout.namespace}"
     if len(host) <= _MAX_LABEL_LENGTH:
         return ""

@@ -17,11 +17,11 @@ _ENVOY_API: Final = "gateway.envoyproxy.io/v1alpha1"
 
 
 def build_policies(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
-    """Envoy Gateway's policies: sticky assignment, and who may ask.
+    """The policies of the routes: sticky assignment and authentication.
 
     Args:
         rollout: The rollout.
-        placed: The revisions that may be reached: some may be of variants that the spec does not have any more.
+        placed: The backends. Some may belong to variants that were removed from the spec.
     """
     objects = []
     target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": rollout.name}
@@ -42,12 +42,12 @@ def build_policies(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
 
 
 def pin_policy(rollout: Rollout) -> str:
-    """Name of the policy about who may choose a variant; no rollout can be called so."""
+    """Name of the policy for requests that choose a variant. It is not a valid name of a rollout."""
     return f"{rollout.name}.pin"
 
 
 def _own_routes(rollout: Rollout, placed: Sequence[Placed]) -> list[str]:
-    """Names of the routes by which clients choose a variant, those of the preview host included."""
+    """Names of the routes of requests that choose a variant, with that of the preview host."""
     names: list[str] = []
     if rollout.spec.route.pin.enabled:
         names += [variant.name for variant in rollout.spec.all_variants]

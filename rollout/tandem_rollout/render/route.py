@@ -1,8 +1,8 @@
-"""The route of a model: which variant answers a request, and the gateway's policies about it.
+"""The HTTPRoutes of a model.
 
-One HTTPRoute has weights over the variants' transformers; one more for each variant has
-the requests that ask for it. Rules are an atomic list: nobody else may write them.
-Every backend has a filter: only then does Envoy Gateway make weighted clusters that honour sticky assignment.
+The main HTTPRoute has weights over the transformers of the variants. Another HTTPRoute for each variant has the
+requests that choose it. Rules are an atomic list, so that only the controller may write them. Each backend has a
+filter, without which Envoy Gateway does not create the weighted clusters that sticky assignment needs.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from tandem_rollout.render.revision import rollout_labels
 from tandem_rollout.render.route_rules import Placed, pinned_rules, split_rules
 
 LEAVING: Final = f"{GROUP}/leaving"
-"""Annotation of a route whose weights are multiplied: InferenceServices that leave, and since when."""
+"""Annotation of a route with multiplied weights: InferenceServices that leave, and when they lost their weight."""
 
 ARRIVING: Final = f"{GROUP}/arriving"
-"""Annotation of a route: InferenceServices that arrive, and since when."""
+"""Annotation of a route: InferenceServices that arrive, and the time of their arrival."""
 
 WEIGHTS: Final = f"{GROUP}/weights"
-"""Annotation of a route: its weights as they were written. Where they differ, somebody else has changed them."""
+"""Annotation of a route: the weights that the controller wrote, in order to detect foreign changes."""
 
 CANARY: Final = "canary"
-"""By this name testers choose the new version of a variant while the old one serves."""
+"""Name by which clients choose the new revision of a variant during a run."""
 
 PASSING_FACTOR: Final = 1000
-"""Weights are multiplied by this while a backend comes or goes with a weight of 1, which is taken from the last one.
+"""Factor of the weights while a backend arrives or leaves. Its own weight is 1, which is taken from the last backend.
 
-Envoy finds the variant of a unit by a hash modulo the sum of the weights. With sticky assignment they are always
-multiplied, or every unit would be dealt anew when a backend begins to leave, and once more when it is gone."""
+Envoy determines the variant of a unit by a hash modulo the sum of the weights. With sticky assignment the weights are
+always multiplied: otherwise all units would be reassigned when a backend begins to leave, and when it is removed."""
 
 GATEWAY_API: Final = "gateway.networking.k8s.io/v1"
 
 
 def hostnames(rollout: Rollout, platform: Platform) -> list[str]:
-    """Hosts at which clients reach the model."""
+    """Hostnames of the model."""
     own = default_host(rollout.name, rollout.namespace, platform.domain)
     return list(rollout.spec.route.hostnames) or [own]
 
@@ -56,14 +56,14 @@ def build_routes(
     fine: bool = False,
     withheld: Collection[str] = (),
 ) -> list[Object]:
-    """The HTTPRoute, one for each variant, and one for the preview host of blue/green; none where nobody has weight.
+    """The main HTTPRoute, one for each variant, and one for the preview host; none if no backend has weight.
 
     Args:
         rollout: The rollout.
-        placed: The revisions that may be reached, with their weights.
+        placed: The backends.
         platform: Defaults of the installation.
-        fine: Multiply the weights even if no backend comes or goes.
-        withheld: Hosts at which there is to be no route: another rollout has them, or the installation forbids them.
+        fine: Whether the weights are multiplied even if no backend arrives or leaves.
+        withheld: Hostnames without a route: another rollout has them, or the installation does not allow them.
     """
     all_hosts = hostnames(rollout, platform)
     hosts = [host for host in all_hosts if host not in withheld]
@@ -82,10 +82,10 @@ def build_routes(
     if arriving:
         annotations[ARRIVING] = msgspec.json.encode(arriving, order="sorted").decode()
     main["metadata"]["annotations"] = annotations
-    # where two are of one variant the later is the one that clients who choose it are to get
+    # of two revisions of one variant, the later one gets the requests that choose the variant
     own = list({backend.pinned: backend for backend in there}.values())
-    made_routes = [main]
-    made_routes += [
+    http_routes = [main]
+    http_routes += [
         _route(
             rollout,
             variant_route(rollout, backend.pinned),
@@ -96,22 +96,22 @@ def build_routes(
         if rollout.spec.route.pin.enabled
     ]
     blue_green = rollout.spec.strategy.blue_green
-    # what is judged on the preview host is alone there
+    # only the analyzed revision is at the preview host
     preview = [backend for backend in there if not backend.weight and backend.pin == CANARY] or there
     preview = [Placed(backend.revision, 1, pin=backend.pin) for backend in preview if not backend.weight]
     host = (blue_green.preview_hostname if blue_green else "") or preview_host(all_hosts[0])
     if blue_green and preview and host not in withheld:
-        made_routes.append(_route(rollout, preview_route(rollout), [host], split_rules(rollout, preview, 1, PREVIEW)))
-    return made_routes
+        http_routes.append(_route(rollout, preview_route(rollout), [host], split_rules(rollout, preview, 1, PREVIEW)))
+    return http_routes
 
 
 def _written(route: Object) -> dict[str, int]:
-    """Weights as they stand in a route, by Service."""
+    """Weights of a route, by Service."""
     return {backend["name"]: backend["weight"] for backend in route["spec"]["rules"][0]["backendRefs"]}
 
 
 def variant_route(rollout: Rollout, variant: str) -> str:
-    """Name of the route of a variant's own requests; no rollout can be called so."""
+    """Name of the route of requests that choose a variant. It is not a valid name of a rollout."""
     return f"{rollout.name}.{variant}"
 
 
@@ -138,10 +138,10 @@ def _route(rollout: Rollout, name: str, hosts: list[str], rules: list[Object]) -
 
 
 def _versioned(own: Sequence[Placed], placed: Placed) -> bool:
-    """Whether requests with its version in their path are for it.
+    """Whether a backend gets requests with its version in the path.
 
-    Of several variants of one version they are for the one with the most weight, the first of equal ones: two routes
-    with one path would leave it to the gateway, which takes the older one, whatever their weights.
+    Of several variants with the same version, the one with the largest weight gets them. If two routes had the same
+    path, the gateway would choose the older route.
     """
     alike = [backend for backend in own if backend.version == placed.version]
     return bool(placed.version) and placed is max(alike, key=lambda backend: backend.weight)

@@ -13,11 +13,11 @@ from tandem_rollout.render.metadata import Object
 from tandem_rollout.render.revision import Revision
 
 PINNED_VARIANT_HEADER: Final = "x-model-variant"
-"""With this header a client chooses the variant, where the spec lets it."""
+"""Request header by which a client pins the variant, and response header with the variant that responded."""
 
 
 ROUTED_VARIANT_HEADER: Final = "x-tandem-variant"
-"""The gateway tells the transformer as which variant it was asked."""
+"""Request header by which the gateway passes the variant of the route to the transformer."""
 
 
 SPLIT: Final = "split"
@@ -25,7 +25,7 @@ SPLIT: Final = "split"
 
 
 OWN: Final = "own"
-"""Name of the rule with the requests for one variant."""
+"""Name of the rule of requests that choose a variant."""
 
 
 _SERVICE_PORT: Final = 80
@@ -39,18 +39,18 @@ _HTTP_PATHS: Final = ("/v1/models", "/v2", "/docs", "/openapi.json")
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A revision that can be reached.
+    """A backend of the route.
 
     Attributes:
         revision: The revision.
-        weight: Its share of the requests.
-        version: Version of its bundle; empty where it is not known.
-        leaving: Since when it has been without weight, in seconds since the epoch; None where that is no news. It is
-            left with next to none for a moment: Envoy Gateway makes a cluster for each backend with weight, and Envoy
-            drops a cluster before it learns of the route without it; what comes in between would be answered with 500.
-        arriving: Since when it has been about to get its first weight; None where that is no news. It has next to none
-            until then: Envoy may take a route before it has made the cluster.
-        pin: By what name clients choose it; by default that of its variant.
+        weight: Its weight.
+        version: Version of its bundle; empty if it is not known.
+        leaving: Time at which it lost its weight, in seconds since the epoch; None if it does not leave. It keeps a
+            minimal weight for a short time: Envoy Gateway creates a cluster for each backend with weight, and Envoy
+            removes a cluster before it gets the route without it. Requests in between would fail with status 500.
+        arriving: Time of its arrival, before it gets its first weight; None if it does not arrive. It gets a minimal
+            weight first, as Envoy may get a route before it has created the cluster.
+        pin: Name by which clients choose it; by default that of its variant.
     """
 
     revision: Revision
@@ -62,13 +62,20 @@ class Placed:
 
     @property
     def pinned(self) -> str:
-        """By what name clients choose it."""
+        """Name by which clients choose it."""
         return self.pin or self.revision.variant.name
 
 
 def split_rules(rollout: Rollout, placed: Sequence[Placed], factor: int, traffic: str) -> list[Object]:
-    """Rules that share requests out by weight, and mark them."""
-    # clusters are named by position: those that leave come last, so that no other one moves when they are gone
+    """Rules that distribute requests by weight.
+
+    Args:
+        rollout: The rollout.
+        placed: The backends.
+        factor: Factor of the weights.
+        traffic: Value of the header that marks the requests.
+    """
+    # the names of clusters contain positions: leaving backends come last, so that the positions of others do not change
     passing = [backend for backend in placed if backend.arriving is not None]
     passing += [backend for backend in placed if backend.leaving is not None]
     backends = [replace(backend, weight=backend.weight * factor) for backend in placed if backend.weight]
@@ -82,7 +89,7 @@ def split_rules(rollout: Rollout, placed: Sequence[Placed], factor: int, traffic
 
 
 def _copies(rollout: Rollout, placed: Sequence[Placed]) -> Revision | None:
-    """What gets copies of the requests."""
+    """The revision that gets copies of the requests; None if there is none."""
     shadow = rollout.spec.strategy.shadow
     if shadow is None:
         return None
@@ -93,7 +100,13 @@ def _copies(rollout: Rollout, placed: Sequence[Placed]) -> Revision | None:
 
 
 def pinned_rules(rollout: Rollout, placed: Placed, versioned: bool) -> list[Object]:
-    """Requests for this variant, by header or by the version in the path."""
+    """Rules of requests that choose a variant, by header or by the version in the path.
+
+    Args:
+        rollout: The rollout.
+        placed: The backend.
+        versioned: Whether requests with its version in the path are for this backend.
+    """
     name, model = placed.pinned, rollout.model
     pinned = {"headers": [{"type": "Exact", "name": PINNED_VARIANT_HEADER, "value": name}]}
     matches = [{**_path(path), **pinned} for path in _HTTP_PATHS]
@@ -132,16 +145,16 @@ def _rule(
 
 
 def _backend(rollout: Rollout, placed: Placed, port: int, traffic: str) -> Object:
-    # set, not added: what a client says of its own request is replaced
+    # set, not added: values from the client are replaced
     marks: list[dict[str, Any]] = [
         {"name": ROUTED_VARIANT_HEADER, "value": placed.pinned},
         {"name": TRAFFIC_HEADER, "value": traffic},
     ]
     modifier: dict[str, Any] = {"set": marks}
     if rollout.spec.route.auth is None:
-        # nobody but the gateway says who a client is
+        # only the gateway may set the identity of a client
         modifier["remove"] = [UNIT_HEADER]
-    # clients are told too: of an error they could not tell otherwise whose it is
+    # so that clients know the variant of any response, including errors
     response_headers: list[dict[str, Any]] = [{"name": PINNED_VARIANT_HEADER, "value": placed.pinned}]
     return {
         "group": "",

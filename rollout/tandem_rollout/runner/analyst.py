@@ -1,4 +1,4 @@
-"""Takes samples of the metrics of one rollout's run, and keeps the evidence."""
+"""Takes samples of the metrics of a run, and stores the evidence."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ HISTORY_S: Final = 1800.0
 """Seconds of stable's history that are read before a run."""
 
 _ROUTE_TIMEOUT_S: Final = 60.0
-"""Seconds after which a route that still has another weight is taken to keep it."""
+"""Seconds after which a different weight in the route is no longer expected to change."""
 
 _WEIGHT_MEMORY_S: Final = 600.0
-"""Seconds after which no scrape is held against one of before."""
+"""Seconds for which an earlier weight is remembered."""
 
 
 class Keeper(Protocol):
-    """Where records are kept."""
+    """Storage of records."""
 
     async def load(self, run: int) -> Record | None:
-        """The record of a run; None where there is none that can be read."""
+        """The record of a run; None if there is none that is valid."""
         ...
 
     async def keep(self, record: Record) -> None:
-        """Keep a record in the place of the one of the same run."""
+        """Store a record in place of the previous one of the same run."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the metrics say.
+    """The judgement of the metrics.
 
     Attributes:
-        results: One for each metric.
-        decision: What follows; None before the first sample.
-        samples_at_weight: Samples counted at the present weight.
-        measured: Percentage of the requests that the canary had in the last sample; None where it was not counted.
+        results: The result of each metric.
+        decision: The decision; None before the first sample.
+        samples_at_weight: Number of samples at the present weight.
+        measured: Percentage of the requests that the canary had in the last sample; None if it is not known.
     """
 
     results: tuple[MetricResult, ...] = ()
@@ -64,8 +64,8 @@ class Analyst:
     """Gathers the evidence of one rollout.
 
     Args:
-        source: Where counters come from.
-        keeper: Where records are kept.
+        source: Source of the counters.
+        keeper: Storage of the records.
     """
 
     def __init__(self, source: MetricSource, keeper: Keeper) -> None:
@@ -82,25 +82,25 @@ class Analyst:
 
     @property
     def due(self) -> float:
-        """When the next sample is due, in seconds since the epoch; infinite where there is none."""
+        """Time of the next sample, in seconds since the epoch; infinite if there is none."""
         return self._due if self._record is not None else math.inf
 
     @property
     def record(self) -> Record | None:
-        """The evidence so far; None before the first sample."""
+        """The record; None before the first sample."""
         return self._record
 
     async def take_sample(
         self, analysis: Analysis, run: Run, arms: Arms, now: float, *, routed: int | None = None
     ) -> Judgement:
-        """Take a sample of the metrics, if one is due, and judge.
+        """Take a sample of the metrics, if one is due, and judge them.
 
         Args:
-            analysis: What is looked at.
+            analysis: The analysis of the spec.
             run: The run, before its end.
             arms: Where both arms are counted.
             now: Seconds since the epoch.
-            routed: Percentage that the route gives the canary; None where it is not known.
+            routed: The canary's percentage in the route; None if it is not known.
         """
         record = await self._of(run)
         if run.weight and record.began is None:
@@ -108,21 +108,21 @@ class Analyst:
         self._follow(run.weight, routed if arms.share is None else None, now)
         metrics = analysis.all_metrics
         interval = seconds(analysis.interval)
-        # once something is counted it is too late: what was not measured then is taken as it is
+        # measurements are only possible before the first sample
         if not record.prepared and not record.sample_count and not self._tried <= now < self._tried + interval:
             self._tried = now
             history = await self._source.history(metrics, arms, seconds=HISTORY_S, step=max(interval, 5.0))
             record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
         if run.state == "Preparing":
             self._due = now + interval
-        # the first sample comes with the first weight, and a clock that was set back is no reason to wait for it
+        # the first sample is due with the first weight, and also if the clock was set back
         elif (
             self._windows.last_read is None
             or self._windows.is_moved(arms)
             or not self._due - interval <= now < self._due
         ):
             record = await self._sample(analysis, run, arms, record, now)
-            # and when the route has followed, so that what may have come before it is no more than that
+            # another sample is due when the route has applied the weight, so that few requests have an uncertain share
             followed = min((until for until in self._earlier.values() if until > now), default=math.inf)
             self._due = min(self._in_turn(interval, now), followed)
         self._record = record
@@ -130,11 +130,11 @@ class Analyst:
         return self.judgement(analysis, run)
 
     async def read(self, analysis: Analysis, run: Run, arms: Arms, now: float) -> None:
-        """Read the counters just before the weight changes.
+        """Take a sample just before the weight changes.
 
         Args:
-            analysis: What is looked at.
-            run: The run, with the weight that it still has.
+            analysis: The analysis of the spec.
+            run: The run, with its present weight.
             arms: Where both arms are counted.
             now: Seconds since the epoch.
         """
@@ -144,26 +144,26 @@ class Analyst:
             await self.keep()
 
     async def promote(self, analysis: Analysis, run: Run) -> None:
-        """Hold on to what the evidence says now, as the run is promoted on it.
+        """Mark the metrics that pass, as the run is about to be promoted.
 
         Args:
-            analysis: What is looked at.
+            analysis: The analysis of the spec.
             run: The run, before it is promoted.
         """
         self._record = mark_promoted(analysis.all_metrics, await self._of(run))
 
     def judgement(self, analysis: Analysis, run: Run) -> Judgement:
-        """What the evidence so far says of a run."""
+        """Judge the evidence of a run."""
         record = self._record
         if record is None:
             return Judgement()
         lines, decision = judge(analysis.all_metrics, record)
         samples_at_weight = record.samples_at_weight if record.weight == run.weight else 0
-        # before the first sample nothing is missing either
+        # before the first sample there is no decision
         return Judgement(tuple(lines), decision if record.samples else None, samples_at_weight, _measured(record))
 
     async def note(self, run: Run, now: float) -> None:
-        """Write down what has become of a run, unless that is the last thing that was written."""
+        """Add a note about the state of a run, unless the last note is the same."""
         record = await self._of(run)
         note = Note(now, run.state, run.weight, run.reason, run.message, run.by, run.last_command)
         if not record.notes or not _same_note(record.notes[-1], note):
@@ -172,13 +172,13 @@ class Analyst:
             self._due = math.inf
 
     async def keep(self) -> None:
-        """Keep the evidence, if there is more of it."""
+        """Store the record, if it has changed."""
         if self._record is not None and self._record is not self._kept:
             await self._keeper.keep(self._record)
             self._kept = self._record
 
     async def _of(self, run: Run) -> Record:
-        """The record of a run, WHOEVER has begun it."""
+        """The record of a run, which another process may have begun."""
         empty = Record(run=run.number, plan=run.plan, started=float(int(run.started)))
         if self._record is not None and _same(self._record, empty):
             return self._record
@@ -191,13 +191,13 @@ class Analyst:
         return record
 
     def _in_turn(self, interval: float, now: float) -> float:
-        """When the next regular sample is due, whatever samples there are in between."""
+        """Time of the next regular sample, which extra samples do not change."""
         if not self._turn - interval <= now < self._turn:
             self._turn = now + interval
         return self._turn
 
     def _follow(self, weight: int, routed: int | None, now: float) -> None:
-        """Which other weights requests may have been shared out by, and until when."""
+        """Remember the other weights that may have applied to requests, and until when."""
         if weight != self._weight:
             self._changed = now
         weights = (
@@ -235,12 +235,12 @@ class Analyst:
 
 
 def _same(record: Record, other: Record) -> bool:
-    """Whether two records are of the same run: a rollout that is created again counts its runs from 1 again."""
+    """Whether two records belong to the same run. A rollout that is created again also begins with run 1."""
     return (record.run, record.plan, record.started) == (other.run, other.plan, other.started)
 
 
 def _same_note(note: Note, other: Note) -> bool:
-    """Whether two notes say the same, whenever and in whatever words."""
+    """Whether two notes are equal except for their times and messages."""
 
     def codes(note: Note) -> tuple[str, int, str, str, str]:
         return note.state, note.weight, note.reason, note.by, note.command.id if note.command else ""
@@ -249,7 +249,7 @@ def _same_note(note: Note, other: Note) -> bool:
 
 
 def _measured(record: Record) -> float | None:
-    """The canary's part of the last sample's requests, by the first metric that counts some."""
+    """The canary's percentage of the requests in the last sample, from the first metric with requests."""
     for sample in reversed(record.samples[-1:]):
         for canary, _, stable, _ in sample.counts.values():
             if canary + stable > 0:

@@ -1,4 +1,4 @@
-"""Counters as Prometheus has them."""
+"""Counters from Prometheus."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tandem_rollout.sources.series import Series, by_target
 _MAX_SERIES: Final = 20_000
 _MAX_SAMPLES: Final = 400_000
 _MAX_LENGTH: Final = 16 << 20
-"""Bytes of all answers of one read."""
+"""Maximum bytes of all responses of one read."""
 _DEFAULT_INTERVAL_S: Final = 60.0
-"""Seconds between scrapes where nothing else is known: Prometheus' own default."""
+"""Assumed seconds between scrapes if they are not known: Prometheus' default."""
 
 _Form = Mapping[str, str]
 _T = TypeVar("_T")
@@ -57,16 +57,16 @@ class _PrometheusResponse(msgspec.Struct, rename="camel"):
 
 
 class _ReadError(Exception):
-    """Prometheus' answer is of no use; the message says why."""
+    """A query failed. The message completes a sentence that begins with Prometheus."""
 
 
 class PrometheusSource:
-    """Reads counters from Prometheus, or what answers like it.
+    """Reads counters from Prometheus, or from a database with the same API.
 
     Args:
-        address: Its URL; ``/api/v1`` is below.
-        timeout: Longest time of a read in seconds.
-        client: Client, which is closed with the source.
+        address: Its URL, without ``/api/v1``.
+        timeout: Timeout of a read in seconds.
+        client: HTTP client, which is closed with the source.
         clock: Seconds since the epoch.
     """
 
@@ -84,27 +84,20 @@ class PrometheusSource:
         self._clock = clock
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
-        """The counters of all metrics as they are now."""
+        """Read the present counters of all metrics."""
         queries = {metric.full_name: promql(metric, arms) for metric in metrics}
         times = {metric.full_name: scraped(metric, arms) for metric in metrics}
         now = self._clock()
-        # first: a scrape that comes between the two makes counters younger than is said, never older
-        scrapes = await _ask_all(dict.fromkeys(filter(None, times.values())), self._now)
-        answers = await _ask_all(_texts(queries.values()), self._now)
-        return {
-            metric.full_name: _timed(
-                _reading(metric, arms, queries[metric.full_name], answers),
-                scrapes.get(times[metric.full_name], []),
-                now,
-            )
-            for metric in metrics
-        }
+        # the times are read first: a scrape between the two queries makes the counters newer than their times, never
+        # older scrapes = await _ask_all(dict.fromkeys(filter(None, times.values())), self._now) answers = await
+        # _ask_all(_texts(queries.values()), self._now) return { metric.full_name: _timed( _reading(metric, arms,
+        # queries[metric.full_name], answers), scrapes.get(times[metric.full_name], []), now, ) for metric in metrics }
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
-        """The counters as they were, in order, the last ones of now.
+        """Read past counters, in order, and the present ones last.
 
-        A metric whose past cannot be read, or is too long, begins with why, and has only now's. History of drift is not
-        read.
+        If the history of a metric cannot be read, or is too long, its first reading is the error. The history of drift
+        is not read.
         """
         now, past = await asyncio.gather(
             self.read(metrics, arms),
@@ -143,20 +136,27 @@ class PrometheusSource:
         series = []
         for sample in samples:
             if sample.value is None:
-                raise _ReadError("answers with native histograms, which are not read")
+                raise _ReadError("returned native histograms, which are not supported")
             series.append(_series(sample.metric, sample.value[1]))
         return series
 
     async def _range(self, query: str, times: _Form, most: int) -> dict[float, list[Series]]:
         form = {"query": query, "limit": str(_MAX_SERIES + 1), **times}
         data = await self._ask("query_range", form, "matrix", most)
-        # some megabytes take a moment, in which others are to be served
+        # in a thread, as decoding some megabytes would block the event loop
         return await asyncio.to_thread(_by_time, data)
 
     async def _ask(self, path: str, form: _Form, result_type: str, most: int) -> msgspec.Raw:
-        """The result of a query, of one type, from an answer with so many bytes at most."""
+        """The result of a query.
+
+        Args:
+            path: Path of the endpoint below ``/api/v1``.
+            form: Parameters of the query.
+            result_type: Required type of the result.
+            most: Maximum bytes of the response.
+        """
         if not self._address:
-            raise _ReadError("has no address: neither the analysis nor the platform names one")
+            raise _ReadError("has no address: set it in the analysis or in the installation")
         try:
             fetched = await fetch(
                 self._client,
@@ -169,18 +169,18 @@ class PrometheusSource:
             raise _ReadError(f"cannot be read: {error}") from error
         answer = _response(fetched)
         if answer.warnings or answer.is_partial:
-            why = one_line(answer.warnings[0], MAX_REASON_LENGTH) if answer.warnings else "it says so"
-            raise _ReadError(f"answers in part only: {why}")
+            warning = one_line(answer.warnings[0], MAX_REASON_LENGTH) if answer.warnings else "isPartial is set"
+            raise _ReadError(f"returned a partial result: {warning}")
         if answer.data is None:
-            raise _ReadError("answers without data")
+            raise _ReadError("returned no data")
         if answer.data.result_type != result_type:
             kind = one_line(answer.data.result_type, MAX_REASON_LENGTH)
-            raise _ReadError(f"answers with a {kind}, where a {result_type} of series was asked for")
+            raise _ReadError(f"returned a {kind} instead of a {result_type}")
         return answer.data.result
 
 
 async def _ask_all(queries: Iterable[str], ask: Callable[[str, int], Awaitable[_T]]) -> dict[str, _T | ProviderError]:
-    """Answers to queries that are asked at once, and share what they may have in bytes."""
+    """Results of concurrent queries, which share the maximum number of bytes."""
     texts = list(queries)
     most = _MAX_LENGTH // max(1, len(texts))
 
@@ -194,7 +194,7 @@ async def _ask_all(queries: Iterable[str], ask: Callable[[str, int], Awaitable[_
 
 
 def _texts(by_metric: Iterable[tuple[str, ...] | NoData | ProviderError]) -> list[str]:
-    """All queries, each once."""
+    """All queries, without duplicates."""
     return list(dict.fromkeys(query for queries in by_metric if isinstance(queries, tuple) for query in queries))
 
 
@@ -216,7 +216,7 @@ def _reading(
 
 
 def _timed(reading: Reading, times: list[Series] | ProviderError, now: float) -> Reading:
-    """A reading with the times at which its targets were scraped; where they are not known, long ago."""
+    """A reading with the times at which its targets were scraped. Unknown times are set to the earliest possible ones."""
     if isinstance(reading, NoData | ProviderError):
         return reading
     scrapes = {} if isinstance(times, ProviderError) else by_target(times)
@@ -232,10 +232,12 @@ def _response(fetched: Fetched) -> _PrometheusResponse:
         answer = msgspec.json.decode(fetched.body, type=_PrometheusResponse)
     except (msgspec.DecodeError, UnicodeDecodeError):
         if fetched.status != 200:
-            raise _ReadError(f"answers {fetched.status}") from None
-        raise _ReadError("answers with something else than its JSON") from None
+            raise _ReadError(f"returned status {fetched.status}") from None
+        raise _ReadError("returned an invalid response") from None
     if fetched.status != 200 or answer.status != "success":
-        raise _ReadError(f"answers {fetched.status}: {one_line(answer.error, MAX_REASON_LENGTH) or 'no success'}")
+        raise _ReadError(
+            f"returned status {fetched.status}: {one_line(answer.error, MAX_REASON_LENGTH) or 'no success'}"
+        )
     return answer
 
 
@@ -243,7 +245,7 @@ def _decoded(data: msgspec.Raw, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise _ReadError("answers with something else than its JSON") from None
+        raise _ReadError("returned an invalid response") from None
 
 
 def _by_time(data: msgspec.Raw) -> dict[float, list[Series]]:
@@ -261,9 +263,9 @@ def _series(metric: dict[str, str], value: str) -> Series:
     try:
         return Series(metric.get("__name__", ""), metric, float(value))
     except ValueError:
-        raise _ReadError(f"answers with {one_line(value, MAX_REASON_LENGTH)!r}, which is no number") from None
+        raise _ReadError(f"returned {one_line(value, MAX_REASON_LENGTH)!r}, which is not a number") from None
 
 
 def _check(count: int, most: int, what: str) -> None:
     if count > most:
-        raise _ReadError(f"answers with more than {most} {what}")
+        raise _ReadError(f"returned more than {most} {what}")

@@ -183,7 +183,7 @@ def test_messages_are_those_of_the_code() -> None:
     ]
     told = [each for each in beginnings if each]
     assert len(told) >= 8
-    assert [each for each in told if each not in said and each != "waits for a ready transformer"] == []
+    assert [each for each in told if each not in said and each != "waiting for a ready transformer"] == []
 
 
 def test_the_environment_of_the_cluster_tests_is_described() -> None:

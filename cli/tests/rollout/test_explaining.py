@@ -140,12 +140,12 @@ def test_what_happens_when_the_time_is_over(tandem: Tandem, target: FakeTarget) 
 def test_a_canary_that_is_not_ready(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"state": "Preparing", "weight": 0, "since": "2027-01-15T07:59:00Z"})
     target.manifests["est"]["status"]["variants"][0].update(
-        phase="Pending", reason="PodsNotReady", message="waits for a ready predictor"
+        phase="Pending", reason="PodsNotReady", message="waiting for a ready predictor"
     )
     found = words(explain(tandem), "waitsFor")
     assert found == [
         "pods of the canary for 10 %",
-        f"{CANARY} is Pending: waits for a ready predictor",
+        f"{CANARY} is Pending: waiting for a ready predictor",
         "at most 9m more, then it is aborted",
     ]
 

@@ -57,7 +57,7 @@ def talkative(state: str) -> tuple[Manifest, Record]:
         {"name": "errors", "verdict": "provider-error", "reason": "PrometheusUnreachable", "summary": "no answer"}
     ]
     evidence = add_note(record(made), Note(NOW, state, 10, "MetricsFailed", "failed by errors", "", REJECTED))
-    trouble = Failure("NoRequests", "the canary answered no request")
+    trouble = Failure("NoRequests", "the canary had no requests")
     metrics = {**evidence.metrics, "latency": MetricEvidence(trouble=trouble, unmeasured=trouble)}
     return made, msgspec.structs.replace(evidence, metrics=metrics)
 

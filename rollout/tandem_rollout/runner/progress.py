@@ -65,7 +65,8 @@ def _values(result: MetricResult) -> str:
     needed = f", {result.needed:,} more needed" if result.needed else ""
     canary = f"{result.canary:.2%} of {result.canary_requests:,.0f}"
     stable = f"{result.stable:.2%} of {result.stable_requests:,.0f}"
-    return f"{canary} against {stable}{ratio}, limit {result.limit}{needed}{f'; {result.message}' if result.reason else ''}"
+    note = f"; {result.message}" if result.reason else ""
+    return f"{canary} against {stable}{ratio}, limit {result.limit}{needed}{note}"
 
 
 def past_run(run: Run, version: str) -> PastRun:

@@ -1,4 +1,4 @@
-"""Evidence of drift of predictions, in many rollouts."""
+"""Evidence about drift, of many rollouts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes
 
 
 class Drifts:
-    """Evidence of drift of predictions.
+    """Evidence about drift.
 
     Args:
         metric: The metric.
-        rollouts: How many.
-        gates: Metrics that may each roll back.
-        bins: Bins of the histogram.
-        phi: Dispersion at least, by rollout.
+        rollouts: Number of rollouts.
+        gates: Number of metrics that can each roll back.
+        bins: Number of bins of the histogram.
+        phi: Minimum dispersion, by rollout.
     """
 
     def __init__(self, metric: Metric, rollouts: int, *, gates: int, bins: int, phi: Floats | None = None) -> None:
@@ -37,16 +37,16 @@ class Drifts:
         self._missing = np.full(rollouts, ABSENT, np.int8)
 
     def add(self, sampled: Bools, trouble: Codes, canary: Floats, stable: Floats) -> Bools:
-        """One more sample.
+        """Add a sample.
 
         Args:
-            sampled: Where a sample was taken.
-            trouble: What was the matter.
+            sampled: Rollouts with a sample.
+            trouble: Codes of missing data.
             canary: Rows of the canary by bin.
             stable: Rows of stable by bin.
 
         Returns:
-            Where something was counted.
+            Rollouts with counts.
         """
         quiet = (canary.sum(axis=1) == 0.0) | (stable.sum(axis=1) == 0.0)
         counted: Bools = sampled & (trouble == SEEN) & ~quiet
@@ -60,7 +60,7 @@ class Drifts:
         return counted
 
     def _judge(self, counted: Bools) -> None:
-        """Judge anew. Where rows are too few to judge by, evidence is not worked out."""
+        """Judge again. The evidence of rollouts with too few rows is not computed."""
         metric, least = self._metric, self._metric.min_rows
         at = np.flatnonzero(counted & (self._sums.canary.sum(axis=1) >= least))
         measured = distance.measure(_of(self._sums, at), self._phi[at])
@@ -71,11 +71,11 @@ class Drifts:
         self._passes[at] = distance_evidence.log_below(measured, metric.limit) >= -math.log(metric.beta)
 
     def codes(self) -> Codes:
-        """Verdicts by rollout."""
+        """Codes of the verdicts, by rollout."""
         return judge_codes(self._fails, self._passes, self._missing, self._sums.samples > 0.0)
 
     def keep(self, kept: Bools) -> None:
-        """Go on with these rollouts only."""
+        """Keep only some rollouts."""
         self._sums = _of(self._sums, kept)
         for name in ("_phi", "_fails", "_passes", "_missing"):
             setattr(self, name, getattr(self, name)[kept])

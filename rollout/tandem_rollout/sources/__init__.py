@@ -48,14 +48,14 @@ class Arms:
 
 
 class MetricSource(Protocol):
-    """Reads counters. A metric that cannot be read has a :class:`ProviderError` as its reading; no errors are raised."""
+    """Reads counters. The reading of a metric that cannot be read is a :class:`ProviderError`; nothing is raised."""
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         """Read the present counters of all metrics."""
         ...
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
-        """Read past counters, in order, and the present ones last. A source without a history has only the present ones."""
+        """Read past counters, in order, and the present ones last; only the present ones without a history."""
         ...
 
     async def close(self) -> None:

@@ -88,10 +88,17 @@ class PrometheusSource:
         queries = {metric.full_name: promql(metric, arms) for metric in metrics}
         times = {metric.full_name: scraped(metric, arms) for metric in metrics}
         now = self._clock()
-        # the times are read first: a scrape between the two queries makes the counters newer than their times, never
-        # older scrapes = await _ask_all(dict.fromkeys(filter(None, times.values())), self._now) answers = await
-        # _ask_all(_texts(queries.values()), self._now) return { metric.full_name: _timed( _reading(metric, arms,
-        # queries[metric.full_name], answers), scrapes.get(times[metric.full_name], []), now, ) for metric in metrics }
+        # the times are read first: a scrape in between makes the counters newer than their times, never older
+        scrapes = await _ask_all(dict.fromkeys(filter(None, times.values())), self._now)
+        answers = await _ask_all(_texts(queries.values()), self._now)
+        return {
+            metric.full_name: _timed(
+                _reading(metric, arms, queries[metric.full_name], answers),
+                scrapes.get(times[metric.full_name], []),
+                now,
+            )
+            for metric in metrics
+        }
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         """Read past counters, in order, and the present ones last.
@@ -216,7 +223,7 @@ def _reading(
 
 
 def _timed(reading: Reading, times: list[Series] | ProviderError, now: float) -> Reading:
-    """A reading with the times at which its targets were scraped. Unknown times are set to the earliest possible ones."""
+    """A reading with the times at which its targets were scraped. Unknown times are the earliest possible ones."""
     if isinstance(reading, NoData | ProviderError):
         return reading
     scrapes = {} if isinstance(times, ProviderError) else by_target(times)

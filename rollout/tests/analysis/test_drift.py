@@ -103,7 +103,7 @@ def test_going_on_from_what_was_written_is_never_having_stopped(
 
 
 def test_other_bins_are_refused() -> None:
-    with pytest.raises(ValueError, match="other bins"):
+    with pytest.raises(ValueError, match="number of bins"):
         update(start(3), [1.0, 2.0], [1.0, 2.0])
 
 

@@ -117,7 +117,7 @@ def test_an_arm_that_nobody_asks_is_no_evidence(
 ) -> None:
     lines, decision = ticks(looking(ERRORS), "errors", rising(100, canary, stable))
     assert decision.verdict is NO_DATA
-    assert lines["errors"].message == f"{who} answered no request"
+    assert lines["errors"].message == f"{who} had no requests"
 
 
 def test_counters_that_do_not_exist_are_missing_where_they_are_not_born_with_the_first_event() -> None:
@@ -232,7 +232,7 @@ def test_with_too_few_requests_before_the_run_the_limit_is_chosen_in_it() -> Non
     assert "takes 60 requests of stable, there are 50" in lines["latency"].message
     lines, decision = ticks(one, "latency", [binned([0, 100, 0, 0], [0, 1900, 100, 0])])
     assert decision.verdict is NO_DATA
-    assert "has just been chosen" in lines["latency"].message
+    assert "was just chosen" in lines["latency"].message
     assert ticks(one, "latency", latencies(30, 0.05))[1].verdict is PASS
 
 

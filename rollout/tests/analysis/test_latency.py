@@ -52,7 +52,7 @@ def test_the_rarer_slow_requests_are_the_more_of_them_a_choice_takes(quantile: f
     assert round(min_recent(quantile)) == least
     few, enough = (remember(Recent(), {0.1: 0.0, 1.0: 0.95 * n, math.inf: n}, quantile) for n in (least - 1, least))
     assert choose(few, quantile, 1.0) == NoData(
-        "TooFewRequests", f"a limit of latency takes {least} requests of stable, there are {least - 1}"
+        "TooFewRequests", f"a limit of latency needs {least} requests of stable, there are {least - 1}"
     )
     assert isinstance(choose(enough, quantile, 1.0), Limit)
 

@@ -82,7 +82,9 @@ def test_the_worst_comes_first() -> None:
     )
     assert (status.reason, status.message) == ("VerificationFailed", "v2: row 3 differs")
     assert condition(status).reason == "Rejected"
-    assert said(seen(V1, verification=None)).message == f"v1: waits for its proof: golden rows through {V1.name}"
+    assert (
+        said(seen(V1, verification=None)).message == f"v1: waiting for the verification of the golden rows by {V1.name}"
+    )
     assert condition(said()).reason == "Waiting"
 
 
@@ -104,7 +106,7 @@ def test_a_write_that_is_refused_and_one_that_failed() -> None:
 
 
 def test_weights_are_those_that_clients_meet_where_the_route_cannot_be_written() -> None:
-    error = {OF.name: WriteError("HTTPRoute time-estimator cannot be applied: denied", rejected=True)}
+    error = {OF.name: WriteError("cannot apply HTTPRoute time-estimator: denied", rejected=True)}
     status = said(seen(V1, weight=50), seen(V2, weight=50), errors=error)
     assert (status.weights, status.message) == ("v1=50 v2=50", str(error[OF.name]))
 
@@ -113,7 +115,7 @@ def test_what_the_gateway_says() -> None:
     refusal = {"type": "Accepted", "status": "False", "reason": "NotAllowedByListeners", "message": "namespace"}
     route = {"status": {"parents": [{"conditions": [refusal]}]}}
     status = said(seen(V1, weight=90), seen(V2, weight=10), route=route)
-    assert status.message == "the gateway does not take the route: NotAllowedByListeners: namespace"
+    assert status.message == "the gateway does not accept the route: NotAllowedByListeners: namespace"
     assert condition(status).status == "False"
 
 

@@ -228,7 +228,7 @@ async def test_who_is_cut_off_from_the_lease_stops_first_and_writes_nothing_more
         version = here.server.version
         # a pass that a process makes because it was suspended, and has not noticed
         await a.controller.one_pass("models", "time-estimator")
-        assert a.controller.failed == ["this controller is not the leader any more"]
+        assert a.controller.failed == ["this controller is no longer the leader"]
         assert here.server.version == version
         with pytest.raises(WriteError, match="not the leader"):
             await a.controller.cluster.tell(here.server.all("inferencerollouts")[0], "x", "x", warning=False)

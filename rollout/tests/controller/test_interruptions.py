@@ -147,7 +147,7 @@ async def test_a_write_that_keeps_failing_is_tried_less_and_less_often(here: Wor
         here.server.put("inferencerollouts", manifest(bundle={"image": "athlete:v1"}))
         await ctl.run(100)
         assert [at - tried[0] for at in tried] == [0, 1, 3, 7, 15, 31, 61, 91]
-        assert here.status().message.endswith("cannot be applied: exceeded quota")
+        assert here.status().message.endswith(": exceeded quota")
         here.server.fault = lambda call: None
         await ctl.run(30)
     assert here.weights() == {"athlete:v1": 100}

@@ -81,7 +81,7 @@ async def test_pods_of_a_tag_that_was_moved_are_refused(here: World, ctl: Contro
     ctl.start_again()
     await ctl.run()
     (variant,) = here.status().variants
-    assert variant.message == f"its bundle is {digest('moved')[:8]}, not {digest('v1')[:8]}, to which it is pinned"
+    assert variant.message == f"its bundle has the digest {digest('moved')[:8]}, but it is pinned to {digest('v1')[:8]}"
     assert pinned_digest(service(here)) == digest("v1")
 
 

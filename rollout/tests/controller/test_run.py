@@ -267,12 +267,12 @@ async def test_it_is_ready_when_its_caches_are_filled(here: World) -> None:
     async with here.server.client() as client:
         cluster = LiveCluster(client, here, lambda *key: None)
         kinds = ("InferenceRollout", "InferenceService", "HTTPRoute", "Pod")
-        assert unready(cluster) == f"waits for the first list of {', '.join(kinds)}"
+        assert unready(cluster) == f"waiting for the first list of {', '.join(kinds)}"
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches[:-1]]
         async with asyncio.timeout(60):
             for cache in cluster.caches[:-1]:
                 await cache.filled.wait()
-        assert unready(cluster) == "waits for the first list of Pod"
+        assert unready(cluster) == "waiting for the first list of Pod"
         tasks.append(asyncio.create_task(cluster.caches[-1].run()))
         async with asyncio.timeout(60):
             await cluster.caches[-1].filled.wait()

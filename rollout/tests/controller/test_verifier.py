@@ -97,19 +97,19 @@ async def test_a_transformer_is_asked_through_its_service_about_the_predictors_p
             "no predictor",
             False,
         ),
-        (502, b"<html>", "VerificationUnavailable", "the transformer answers 502 when asked for its proof", False),
+        (502, b"<html>", "VerificationUnavailable", "the transformer returned status 502 for the verification", False),
         (
             404,
             {"detail": "Not Found"},
             "VerificationUnavailable",
-            "the transformer answers 404 when asked for its proof",
+            "the transformer returned status 404 for the verification",
             False,
         ),
         (
             200,
             {"version": "v1"},
             "VerificationUnreadable",
-            "the transformer's proof cannot be read: Object missing required field `name`",
+            "the response to the verification is invalid: Object missing required field `name`",
             True,
         ),
     ],
@@ -120,7 +120,7 @@ async def test_no_proof(status: int, body: Any, reason: Any, message: str, final
 
 async def test_a_bundle_of_another_version_than_the_spec_says() -> None:
     assert await answered(200, ANSWER, revision("v2")) == VerificationFailure(
-        "VersionMismatch", "its bundle is version 'v1', the spec says 'v2'", True
+        "VersionMismatch", "its bundle has version 'v1', the spec has 'v2'", True
     )
 
 
@@ -149,9 +149,9 @@ async def drip(request: web.Request) -> web.StreamResponse:
 @pytest.mark.parametrize(
     ("send", "reason"),
     [
-        (bomb, "its answer is compressed, which nobody asked for"),
-        (flood, "its answer is longer than 256 KiB"),
-        (drip, "no answer within 0.5 s"),
+        (bomb, "the response is compressed"),
+        (flood, "the response is longer than 256 KiB"),
+        (drip, "timed out after 0.5 s"),
     ],
 )
 async def test_an_answer_is_bounded_in_bytes_and_time(
@@ -162,14 +162,14 @@ async def test_an_answer_is_bounded_in_bytes_and_time(
         failure = await verifier.verify(revision())
         await verifier.close()
     assert failure == VerificationFailure(
-        "VerificationUnavailable", f"the transformer cannot be asked for its proof: {reason}", False
+        "VerificationUnavailable", f"cannot request the verification: {reason}", False
     )
 
 
 async def test_a_connection_that_breaks_and_one_that_nobody_takes() -> None:
     broken = await answered(200, None)
     assert isinstance(broken, VerificationFailure)
-    assert broken.message.startswith("the transformer cannot be asked for its proof: ")
+    assert broken.message.startswith("cannot request the verification: ")
     async with transformer(200, ANSWER) as (address, _):
         pass
     verifier = HttpVerifier(lambda _: address)

@@ -183,7 +183,7 @@ class World:
     Attributes:
         server: The API server.
         pods: What pods of a bundle's image do; ready at once, where nothing is said.
-        answers: What a transformer answers when it is asked for its proof, by the bundle's image; a proof otherwise.
+        answers: The result of a verification, by the bundle's image; by default it succeeds.
         asked: InferenceServices whose proof was asked for.
         now: The time.
         rate: Requests per second.

@@ -341,7 +341,7 @@ def test_a_canary_that_is_never_ready_is_given_up() -> None:
     walk.at("Preparing", 0)
     walk.wait(1)
     walk.at("Aborted", 0)
-    assert "not ready for 10 % within 600 s: it has not proved itself" in walk.here.message
+    assert "not ready for 10 % within 600 s: it is not verified" in walk.here.message
 
 
 def test_a_canary_that_gets_no_more_pods_keeps_the_weight_it_has() -> None:
@@ -369,7 +369,7 @@ def test_without_a_decision_in_time_the_policy_says_what_happens(
     walk.wait(1)
     walk.at(state, weight)
     verdict = "no-data" if decision is None else decision.verdict.value
-    assert f"no decision within 3600 s: {verdict}" in walk.here.message
+    assert f"timed out after 3600 s without a decision: {verdict}" in walk.here.message
 
 
 def test_time_is_up_for_a_canary_that_is_neither_good_nor_bad() -> None:
@@ -591,7 +591,7 @@ def test_a_start_that_was_refused_begins_nothing_later() -> None:
 def test_an_ab_test_that_a_person_starts_says_who_and_why() -> None:
     walk = Walk(schedule=WATCHED).to("Completed")
     walk.says("start")
-    assert (walk.here.reason, walk.here.message) == ("HorizonReached", "the horizon is over")
+    assert (walk.here.reason, walk.here.message) == ("HorizonReached", "the horizon was reached")
     assert rejection(walk.here) == ("InvalidState", "cannot start while Completed")
     walk.inputs = replace(walk.inputs, plan="q")
     walk.says("start", by="bob", comment="again")
@@ -626,7 +626,7 @@ def test_a_version_that_serves_is_left_alone(verb: Any) -> None:
     walk.at("Promoted", 100)
     assert walk.here.reason == "PromotedByUser"
     assert rejection(walk.here) == (
-        ("NothingToStart", "there is nothing to start: what the spec asks for serves already")
+        ("NothingToStart", "there is nothing to start: the version of the spec already serves")
         if verb == "start"
         else ("InvalidState", f"cannot {verb} while Promoted")
     )
@@ -667,7 +667,7 @@ def test_a_promoted_version_cannot_be_rolled_back_to_nothing() -> None:
     walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(0, 0)))
     walk.says("rollback")
     walk.at("Promoted", 100)
-    assert rejection(walk.here) == ("StableGone", "cannot be rolled back: a is gone")
+    assert rejection(walk.here) == ("StableGone", "cannot roll back: a has no ready pods")
     walk.sees(stable=replace(walk.inputs.stable, pods=(4, 2)))
     walk.at("Promoted", 100)
 
@@ -723,7 +723,7 @@ def test_a_spec_that_asks_for_stable_again_ends_the_run(state: str) -> None:
     walk = Walk().to(state)
     walk.sees(wanted="a", plan="q", stable=replace(walk.inputs.stable, pods=(9, 9)))
     walk.at("Aborted", 0)
-    assert walk.here.message == "the spec asks for a again"
+    assert walk.here.message == "the spec specifies a again"
     walk.wait(1e6)
     walk.at("Aborted", 0)
 
@@ -787,7 +787,7 @@ def test_weights_of_others_are_taken_over(state: str) -> None:
     walk = edited("adopt", 40, state)
     walk.at(state, 40)
     assert walk.here.since == walk.now
-    assert walk.here.message == "somebody has set the canary's weight to 40 %"
+    assert walk.here.message == "the canary's weight was changed to 40 % in the route"
 
 
 def test_a_weight_that_was_taken_over_does_not_fall_at_the_next_step() -> None:

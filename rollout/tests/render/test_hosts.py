@@ -99,7 +99,7 @@ def test_nobody_carves_a_host_out_of_the_wildcard_of_another_namespace() -> None
     narrow = of("narrow", "pay.example", namespace="thief")
     assert lost(narrow, wide) == ["pay.example"]
     assert [str(each) for each in find_contests(wide, [narrow])] == [
-        "*.example is claimed by InferenceRollout thief/narrow, too, which gets no route at it"
+        "*.example is also claimed by InferenceRollout thief/narrow, which has no route for it"
     ]
     assert find_contests(of("narrow", "pay.example", namespace="bank"), [wide]) == []
 

@@ -341,5 +341,5 @@ async def test_predictions_in_other_bins_are_not_compared(kind: str) -> None:
     assert trouble is not None
     assert (trouble.reason, trouble.message) == (
         "DifferentBins",
-        "canary and stable count predictions in different bins",
+        "canary and stable have different bins of predictions",
     )

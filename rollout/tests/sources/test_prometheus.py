@@ -229,25 +229,29 @@ def error(text: str) -> str:
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [
-        (400, error("parse error:\n unexpected"), "answers 400: parse error: unexpected"),
-        (422, error("too many\tsamples"), "answers 422: too many samples"),
-        (503, "<html>down</html>", "answers 503"),
-        (302, "", "answers 302"),
-        (200, "<html>login</html>", "something else than its JSON"),
-        (200, b"\xff\xfe", "something else than its JSON"),
-        (200, "[]", "something else than its JSON"),
+        (400, error("parse error:\n unexpected"), "returned status 400: parse error: unexpected"),
+        (422, error("too many\tsamples"), "returned status 422: too many samples"),
+        (503, "<html>down</html>", "returned status 503"),
+        (302, "", "returned status 302"),
+        (200, "<html>login</html>", "returned an invalid response"),
+        (200, b"\xff\xfe", "returned an invalid response"),
+        (200, "[]", "returned an invalid response"),
         (200, error("odd"), "odd"),
-        (200, json.dumps({"status": "success"}), "without data"),
-        (200, json.dumps({"status": "success", "data": {"resultType": "scalar", "result": [0, "1"]}}), "with a scalar"),
-        (200, json.dumps({"status": "success", "data": {"resultType": "matrix", "result": []}}), "with a matrix"),
+        (200, json.dumps({"status": "success"}), "returned no data"),
+        (
+            200,
+            json.dumps({"status": "success", "data": {"resultType": "scalar", "result": [0, "1"]}}),
+            "a scalar instead",
+        ),
+        (200, json.dumps({"status": "success", "data": {"resultType": "matrix", "result": []}}), "a matrix instead"),
         (200, vector({"metric": {}}), "native histograms"),
-        (200, vector({"metric": {}, "value": [0, "many"]}), "no number"),
-        (200, vector({"metric": {"a": 1}, "value": [0, "1"]}), "something else than its JSON"),
-        (200, vector({"metric": {}, "value": "1"}), "something else than its JSON"),
-        (200, vector(warnings=["a store is away"]), "in part only: a store is away"),
-        (200, vector(isPartial=True), "in part only"),
+        (200, vector({"metric": {}, "value": [0, "many"]}), "not a number"),
+        (200, vector({"metric": {"a": 1}, "value": [0, "1"]}), "returned an invalid response"),
+        (200, vector({"metric": {}, "value": "1"}), "returned an invalid response"),
+        (200, vector(warnings=["a store is away"]), "a partial result: a store is away"),
+        (200, vector(isPartial=True), "a partial result"),
         (200, vector(*[{"metric": {}, "value": [0, "1"]}] * 20_001), "more than 20000 series"),
-        (200, "[" + "1" * (17 << 20), "its answer is longer than"),
+        (200, "[" + "1" * (17 << 20), "the response is longer than"),
     ],
 )
 async def test_an_answer_that_is_of_no_use_is_told_from_no_data(status: int, body: str | bytes, reason: str) -> None:
@@ -292,7 +296,7 @@ async def test_a_prometheus_that_does_not_end_its_answer(late: str) -> None:
         done.set()
     assert readings == dict.fromkeys(
         ["errors", "errors-in-pods", "latency", "degraded", "drift"],
-        ProviderError("PrometheusUnreachable", "Prometheus cannot be read: no answer within 0.05 s"),
+        ProviderError("PrometheusUnreachable", "Prometheus cannot be read: timed out after 0.05 s"),
     )
 
 
@@ -325,7 +329,9 @@ async def test_one_metric_that_cannot_be_read_leaves_the_others_alone() -> None:
     async with serving(handle) as address:
         readings = await read_at(address + "/", [GATEWAY, RATIO])
     assert totals(readings["errors"])["stable"] == {"envoy-0": (9, 0)}
-    assert readings["ratio"] == ProviderError("PrometheusUnreachable", "Prometheus answers 422: unknown function")
+    assert readings["ratio"] == ProviderError(
+        "PrometheusUnreachable", "Prometheus returned status 422: unknown function"
+    )
 
 
 async def test_the_past_in_order_and_the_present_last() -> None:

@@ -65,9 +65,9 @@ def test_both_variables_are_filled_in(service: str, namespace: str) -> None:
 
 @given(st.text().filter(lambda text: not re.fullmatch(r"[-_.A-Za-z0-9]+", text)))
 def test_a_name_that_could_end_a_string_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="cannot stand in PromQL"):
+    with pytest.raises(ValueError, match="is not allowed in PromQL"):
         substituted('x{a="$inferenceservice"}', ArmLocation(service=name), "models")
-    with pytest.raises(ValueError, match="cannot stand in PromQL"):
+    with pytest.raises(ValueError, match="is not allowed in PromQL"):
         substituted('x{a="$inferenceservice"}', ArmLocation(service="est"), name)
     strange = Arms(namespace="models", stable=ArmLocation(service="est"), canary=ArmLocation(service=name))
     assert isinstance(promql(RATIO, strange), ProviderError)

@@ -152,9 +152,9 @@ async def test_where_nobody_answers_it_is_not_known_who_is_dead() -> None:
     for name, each in readings.items():
         assert isinstance(each, ProviderError)
         assert each.message.startswith(
-            "no proxy of the gateway answers; envoy-0: "
+            "no proxy of the gateway responds; envoy-0: "
             if name == "errors"
-            else "no pod of either version answers; est-a-1: "
+            else "no pod of either version responds; est-a-1: "
         )
 
 
@@ -195,8 +195,8 @@ async def test_who_does_not_end_an_answer_is_not_waited_for() -> None:
         of = arms(canary={f"est-b-{index}": slow for index in range(100)}, gateway={"envoy-0": slow})
         readings = await read(of, [GATEWAY, PODS], seconds=0.2)
         done.set()
-    assert "envoy-0: no answer within 0.2 s" in str(readings["errors"])
-    assert "est-b-0: no answer within 0.2 s" in str(readings["errors-in-pods"])
+    assert "envoy-0: timed out after 0.2 s" in str(readings["errors"])
+    assert "est-b-0: timed out after 0.2 s" in str(readings["errors-in-pods"])
 
 
 @pytest.mark.parametrize("address", ["", "http://", "ftp://pod", "http://[::1", "http://a:secret@b:c"])

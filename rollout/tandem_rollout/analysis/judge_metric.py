@@ -139,13 +139,8 @@ def _rows_needed(metric: Metric, measured: DistanceEstimate | None, least: float
 def _assignment(metric: Metric, gathered: MetricEvidence) -> MetricResult:
     assignment = gathered.assignment or ratio.Assignment()
     units = assignment.canary + assignment.stable
-    verdict = Verdict.NO_DATA
-    if ratio.mismatched(assignment):
-        verdict = Verdict.FAIL
-    elif gathered.missing:
-        verdict = Verdict.PROVIDER_ERROR if gathered.missing == "provider-error" else Verdict.NO_DATA
-    elif units:
-        verdict = Verdict.PASS
+    verdict = unknown(trouble) if (trouble := _trouble(gathered)) or not units else Verdict.PASS
+    verdict = Verdict.FAIL if ratio.mismatched(assignment) else verdict
     why = gathered.trouble or _SILENT
     return MetricResult(
         name=metric.full_name,

@@ -23,12 +23,12 @@ def set_condition(
         now: Seconds since the epoch.
     """
     status: Literal["True", "False"] = "True" if holds else "False"
-    old = next((condition for condition in before.conditions if condition.type == kind), None)
+    since = {(old.type, old.status): old.last_transition_time for old in before.conditions}
     return Condition(
         type=kind,
         status=status,
         reason=reason,
         message=message,
-        last_transition_time=old.last_transition_time if old and old.status == status else stamp(now),
+        last_transition_time=since.get((kind, status)) or stamp(now),
         observed_generation=generation,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from tandem_rollout.api.spec import Rollout
@@ -67,9 +68,6 @@ def locator(cluster: Cluster, snapshot: Snapshot) -> Locate:
         snapshot: The snapshot of a rollout with a schedule.
     """
 
-    def pods(name: str) -> list[Pod]:
-        return [Pod.of(pod) for pod in cluster.pods(snapshot.rollout.namespace, name)]
-
     async def locate(run: Run) -> Arms:
         rollout, planned = snapshot.rollout, snapshot.schedule
         if planned is None:
@@ -78,9 +76,13 @@ def locator(cluster: Cluster, snapshot: Snapshot) -> Locate:
         if rollout.spec.analysis is not None and rollout.spec.analysis.source == "pods":
             gateway = await cluster.proxies(rollout.spec.route.gateway)
         weights = objects.route_weights(snapshot.route)
-        return arm_locations.locate_arms(rollout, planned, run, pods, weights, gateway)
+        return arm_locations.locate_arms(rollout, planned, run, partial(_pods, cluster, rollout), weights, gateway)
 
     return locate
+
+
+def _pods(cluster: Cluster, rollout: Rollout, name: str) -> list[Pod]:
+    return [Pod.of(pod) for pod in cluster.pods(rollout.namespace, name)]
 
 
 def _read_caches(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) -> Snapshot:

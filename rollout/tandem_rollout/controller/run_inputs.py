@@ -106,9 +106,8 @@ def given_up(run: Run | None, rollout: Rollout, specified: Sequence[Revision], n
     if run is None or run.ended:
         return None
     name = rollout.spec.strategy.name
-    cause = Cause("AnalysisRemoved", f"the analysis of {name} was removed")
-    if name == "static":
-        cause = Cause("StrategyChanged", "the strategy was changed to static")
+    removed = Cause("AnalysisRemoved", f"the analysis of {name} was removed")
+    cause = removed if name != "static" else Cause("StrategyChanged", "the strategy was changed to static")
     state: State = "Completed"
     reason, message = str(cause.reason), cause.message
     if run.returns:

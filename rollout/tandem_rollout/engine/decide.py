@@ -17,16 +17,13 @@ from tandem_rollout.engine.transitions import abort, change_state
 
 
 def decide(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float) -> Run | None:
-    """Decide how a run continues.
+    """Decide how a run continues; returns the same object if nothing changes.
 
     Args:
         schedule: The schedule of the spec.
         run: The current run, or the last one; None before the first.
         inputs: The inputs of the decision.
         now: Seconds since the epoch.
-
-    Returns:
-        The run from now on; the same object if nothing changes.
     """
     if run is None or run.ended:
         return begin_run(schedule, run, inputs, now)

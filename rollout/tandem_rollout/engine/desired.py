@@ -43,14 +43,8 @@ def derive_desired(schedule: Schedule, run: Run, stable: RevisionState, canary: 
     weights = {name: weight for name, weight in weights.items() if weight}
     if run.ended:
         return Desired(weights=weights, min_pods={}, retained=False)
-    return Desired(
-        weights=weights,
-        min_pods={
-            run.stable: run.min_pods,
-            run.canary: pods_for(size(schedule, run), run, stable, canary),
-        },
-        retained=True,
-    )
+    min_pods = {run.stable: run.min_pods, run.canary: pods_for(size(schedule, run), run, stable, canary)}
+    return Desired(weights=weights, min_pods=min_pods, retained=True)
 
 
 def target(schedule: Schedule, run: Run) -> int:

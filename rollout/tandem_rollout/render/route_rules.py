@@ -138,19 +138,15 @@ def _rule(
     shadow = rollout.spec.strategy.shadow
     if copies is not None and shadow is not None:
         service = {"group": "", "kind": "Service", "name": copies.transformer, "port": port}
-        rule["filters"] = [
-            {"type": "RequestMirror", "requestMirror": {"backendRef": service, "percent": shadow.percent}}
-        ]
+        mirror = {"backendRef": service, "percent": shadow.percent}
+        rule["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
     return rule
 
 
 def _backend(rollout: Rollout, placed: Placed, port: int, traffic: str) -> Object:
     # set, not added: values from the client are replaced
-    marks: list[dict[str, Any]] = [
-        {"name": ROUTED_VARIANT_HEADER, "value": placed.pinned},
-        {"name": TRAFFIC_HEADER, "value": traffic},
-    ]
-    modifier: dict[str, Any] = {"set": marks}
+    headers = {ROUTED_VARIANT_HEADER: placed.pinned, TRAFFIC_HEADER: traffic}
+    modifier: Object = {"set": [{"name": name, "value": value} for name, value in headers.items()]}
     if rollout.spec.route.auth is None:
         # only the gateway may set the identity of a client
         modifier["remove"] = [UNIT_HEADER]

@@ -92,7 +92,7 @@ class Latencies(Ratios):
         return counted
 
     def _choose(self, baking: Bools, read: Bools) -> tuple[Bools, Bools]:
-        """Choose the limits of this sample. Returns where it may be evidence for the canary, and where limits are chosen."""
+        """Choose the limits of a sample; returns where it may be evidence for the canary, and where they are chosen."""
         speaks_for, enough = self._enough(self._seen, baking)
         shares = self._slower / np.maximum(self._seen, 1.0)[:, None]
         far = np.where(shares > 0.0, np.abs(np.log(np.maximum(shares, 1e-12) / (1.0 - self._metric.quantile))), np.inf)

@@ -111,7 +111,7 @@ class SimulatedMetrics:
         return counted
 
     def verdicts(self) -> npt.NDArray[np.int64]:
-        """Verdicts of all metrics by rollout, as a number with one digit for each metric. The last metric has the lowest."""
+        """Verdicts of all metrics by rollout, as a number with one digit per metric, the last metric lowest."""
         total = np.zeros(self._rollouts, np.int64)
         for evidence in self._evidence:
             total = total * len(VERDICTS) + evidence.codes()

@@ -252,7 +252,7 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
 
 
 def _deviation(first: Floats, second: Floats, events: Floats, others: Floats) -> tuple[Floats, Bools]:
-    """Squared deviation of a sample of stable compared with itself, relative to its variance, and where it is defined."""
+    """Squared deviation of a sample of stable compared with itself, over its variance, and where it is defined."""
     all_events = events + others
     tells = (first > 0.0) & (second > 0.0) & (all_events > 0.0)
     theta = np.where(tells, first / np.maximum(first + second, 1.0), 0.5)

@@ -24,9 +24,10 @@ Schema = dict[str, Any]
 _INTRODUCTION: Final = f"""\
 # InferenceRollout
 
-This page lists all fields of an `{KIND}` (`{API_VERSION}`). `make manifests` generates it from the code; `kubectl
-explain inferencerollout.spec` shows the same descriptions. See [shipping a model](ship-a-model.md) for how to use the
-fields, and [operations](operations.md) for the meaning of the status.
+This page lists all fields of an `{KIND}` (`{API_VERSION}`). `make manifests` generates it from the
+code; `kubectl explain inferencerollout.spec` shows the same descriptions. See
+[shipping a model](ship-a-model.md) for how to use the fields, and [operations](operations.md) for the meaning of the
+status.
 """
 
 

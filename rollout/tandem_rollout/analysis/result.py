@@ -23,13 +23,13 @@ class MetricResult(msgspec.Struct, frozen=True, omit_defaults=True, rename="came
         canary_requests: Requests of the canary.
         ratio: The canary's rate over stable's; None without events.
         low: Lower end of the interval of the ratio.
-        high: Upper end; None where nothing bounds it.
-        limit: What it is held against: the margin, the distance, or the seconds of a slow request.
-        bound: The margin or the distance as a number; None where nothing is held against one.
-        passing: Of drift, the least limit that the canary would pass; None where too little is known.
-        needed: Requests of the canary that it probably still takes to pass; None where that is not known.
-        reason: Why it says nothing, or less than it could, machine-readable; empty where there is nothing to say.
-        message: The same for people.
+        high: Upper end of the interval; None if it is unbounded.
+        limit: Human-readable limit: the margin, the distance, or the time of a slow request.
+        bound: The margin or the distance as a number; None if there is none.
+        passing: For drift, the smallest limit that the canary would pass; None without enough rows.
+        needed: Estimated number of further canary requests until the metric passes; None if it is not known.
+        reason: Machine-readable reason why there is no verdict, or a limited one; empty if there is no such reason.
+        message: Human-readable explanation of the reason.
     """
 
     name: str

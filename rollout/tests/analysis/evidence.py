@@ -63,7 +63,7 @@ def gathered(metrics: Sequence[Metric], record: Record, before: Readings, after:
 
 
 @dataclass
-class Looking:
+class Sampling:
     """Metrics that are looked at, tick by tick.
 
     Attributes:
@@ -85,11 +85,11 @@ class Looking:
         self.record = prepare(self.metrics, self.record, history, dispersion_given=dispersion)
 
     def sees(self, **readings: Reading) -> tuple[dict[str, MetricResult], MetricsDecision]:
-        """One look; names of metrics have underscores for hyphens."""
-        return self.look({name.replace("_", "-"): each for name, each in readings.items()})
+        """One sample; names of metrics have underscores for hyphens."""
+        return self.take_sample({name.replace("_", "-"): each for name, each in readings.items()})
 
     def take_sample(self, after: Readings, *, baking: bool = False) -> tuple[dict[str, MetricResult], MetricsDecision]:
-        """One look."""
+        """One sample."""
         self.now += 10.0
         self.read(after)
         self.record, self.windows = gather(
@@ -116,11 +116,13 @@ class Looking:
         return {line.name: line for line in lines}, decision
 
 
-def ticks(looking: Looking, name: str, readings: Sequence[Reading]) -> tuple[dict[str, MetricResult], MetricsDecision]:
+def take_samples(
+    sampling: Sampling, name: str, readings: Sequence[Reading]
+) -> tuple[dict[str, MetricResult], MetricsDecision]:
     """Several looks at one metric."""
-    found = looking.judged()
+    found = sampling.judged()
     for each in readings:
-        found = looking.look({name: each})
+        found = sampling.take_sample({name: each})
     return found
 
 

@@ -11,7 +11,7 @@ import pytest
 from tandem_rollout.analysis.record import MAX_NOTES, MAX_SAMPLES, SCHEMA, Note, Record, add_note
 from tandem_rollout.api.analysis import Metric
 
-from .evidence import EMPTY, Looking, binned, counted, stored
+from .evidence import EMPTY, Sampling, binned, counted, stored
 
 MAX_BYTES = 300_000
 """An object of evidence has a MiB, of base64."""
@@ -28,7 +28,7 @@ SIXTEEN = (
 def full() -> Record:
     """As large as it becomes: a long run of sixteen metrics at a high and ever-changing rate."""
     dice = random.Random(1)
-    one = Looking(SIXTEEN)
+    one = Sampling(SIXTEEN)
     totals = {metric.full_name: [1e6] * 40 for metric in SIXTEEN}
     # what is not a whole number, as rates that a rule has recorded, takes most space
     for _ in range(MAX_SAMPLES + 1):
@@ -41,7 +41,7 @@ def full() -> Record:
                 readings[metric.full_name] = binned(total[:20], total[20:], [*range(19), float("inf")])
             else:
                 readings[metric.full_name] = counted((total[0] + total[1], total[1]), (total[2] + total[3], total[3]))
-        one.look(readings)
+        one.take_sample(readings)
     record = one.record
     for at in range(MAX_NOTES + 1):
         record = add_note(

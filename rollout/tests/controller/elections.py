@@ -153,7 +153,7 @@ class Stage:
     most_leaders: int = 0
     most_acting: int = 0
 
-    def take_sample(self) -> None:
+    def look(self) -> None:
         """Count leaders."""
         self.most_leaders = max(self.most_leaders, sum(replica.elector.leads for replica in self.replicas))
         self.most_acting = max(self.most_acting, len(self.acting))

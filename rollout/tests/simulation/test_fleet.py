@@ -123,7 +123,7 @@ async def test_each_rollout_is_moved_as_the_driver_moves_it(ratio: float, outage
     now, counts, before = 0.0, None, np.zeros(rollouts)
     changed = before > 0.0
     while fleet.running.any():
-        trouble = blackouts.look() if blackouts else np.zeros(rollouts, np.int8)
+        trouble = blackouts.next_sample() if blackouts else np.zeros(rollouts, np.int8)
         for row in np.flatnonzero(fleet.running) if counts is not None else ():
             if counts.early is not None and changed[row]:
                 driven[row].count(counts.early, row)

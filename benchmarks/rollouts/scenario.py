@@ -91,7 +91,7 @@ class Scenario:
         return ("sprt", *RULES) if self.plain else RULES
 
     def make(self, rollouts: int) -> list[RivalRule]:
-        """These rules, for so many rollouts."""
+        """The rules for a number of rollouts."""
         rules: list[RivalRule] = []
         if not self.rules or self.against is not None:
             return rules
@@ -330,7 +330,7 @@ def _outages() -> Iterator[Scenario]:
     kinds = (
         ("flaky", Outage(what="either", share=0.2, lasting=3.0), False),
         ("down for 5 min at a time, half of the time", Outage(what="unreadable", share=0.5, lasting=30.0), False),
-        ("no series, every third look", Outage(what="absent", share=0.33), False),
+        ("no series, every third sample", Outage(what="absent", share=0.33), False),
         ("never a series", Outage(what="absent"), True),
         ("never readable", Outage(what="unreadable"), True),
     )

@@ -1,6 +1,6 @@
-"""Wald's sequential probability ratio test by one who knows both rates: what nobody can have, to measure against.
+"""Wald's sequential probability ratio test with known rates: a lower bound that is not available in practice.
 
-It looks at the canary alone. Of n requests k were events; with p0 of a good canary and p1 of a bad one
+It uses the canary only. Of n requests k were events; with p0 of a good canary and p1 of a bad one
 
     log L = k ln(p1 / p0) + (n − k) ln((1 − p1) / (1 − p0))
 

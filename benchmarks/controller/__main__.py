@@ -70,7 +70,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rest", type=float, help="measured, with none that moves")
     parser.add_argument("--warmup", type=float, help="seconds over which the moving ones begin, before it is measured")
     parser.add_argument("--settle", type=float, help="seconds between all being ready and the first window")
-    parser.add_argument("--proof", type=float, default=0.1, help="seconds that a pair takes for its proof")
+    parser.add_argument("--verification", type=float, default=0.1, help="seconds of a verification")
     parser.add_argument("--ready", type=float, default=1.0, help="seconds that a pod takes to be ready")
     parser.add_argument("--profile", default="", help="file for a profile of the controller, which slows it down")
     parser.add_argument("--keep", default="", help="folder for data and logs, which stays")
@@ -86,7 +86,7 @@ async def _run(arguments: argparse.Namespace, processes: Processes, folder: Path
     machine = cpu.machine()
     console.print("starting etcd and kube-apiserver …")
     plane = await control_plane.start(processes, folder)
-    async with Api(plane) as api, neighbours.serving(arguments.proof) as address:
+    async with Api(plane) as api, neighbours.serving(arguments.verification) as address:
         fleet = Fleet(api, arguments.idle, arguments.moving)
         await _prepare(api, fleet, console)
         async with _background(Surroundings(api, arguments.ready).run(), fleet.follow(), _checked(processes)):
@@ -142,7 +142,7 @@ def _start(processes: Processes, plane: control_plane.ControlPlane, address: str
 
 
 async def _passed(meter: Meter, fleet: Fleet) -> None:
-    """Wait until a controller has looked at every rollout once."""
+    """Wait until a controller has reconciled all rollouts once."""
     while True:
         if (await meter.scrape()).passes >= len(fleet.followed):
             return

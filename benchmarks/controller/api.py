@@ -1,4 +1,4 @@
-"""The API server as everybody but the controller uses it: plain JSON, no limits of one's own."""
+"""A client of the API server for everything but the controller: plain JSON, without client-side limits."""
 
 from __future__ import annotations
 

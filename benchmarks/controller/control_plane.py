@@ -22,7 +22,7 @@ from tandem_rollout.controller.kinds import APPLIED
 from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSIONS
 
 BINARIES: Final = "KUBEBUILDER_ASSETS"
-"""Folder of etcd and kube-apiserver; without it they are looked for on PATH."""
+"""Folder of etcd and kube-apiserver. Default: PATH."""
 
 CONTROLLER: Final = "system:serviceaccount:tandem-system:tandem-controller"
 _START_S: Final = 90.0
@@ -104,7 +104,7 @@ async def start(processes: Processes, folder: Path) -> ControlPlane:
                 f"--cert-dir={pki}",
                 f"--token-auth-file={folder / 'tokens.csv'}",
                 "--authorization-mode=RBAC",
-                # pods are objects here that nobody runs: their account is never made
+                # pods are objects only and do not run, so that their service account is not created
                 "--disable-admission-plugins=ServiceAccount",
                 "--endpoint-reconciler-type=none",
                 "--service-cluster-ip-range=10.96.0.0/14",

@@ -1,4 +1,4 @@
-"""Whom the controller asks over HTTP: transformers for their proof, Prometheus for counters; one server is them all."""
+"""One HTTP server in place of the transformers, for verifications, and of Prometheus, for counters."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _FEATURES: Final = 12
 
 
 @asynccontextmanager
-async def serving(proof_after: float) -> AsyncIterator[str]:
+async def serving(verification_seconds: float) -> AsyncIterator[str]:
     """Serve on a free port of the loopback interface; gives the address.
 
     Args:
-        proof_after: Seconds that a pair takes to replay its golden rows.
+        verification_seconds: Seconds that a pair takes to replay its golden rows.
     """
 
-    async def prove(request: web.Request) -> web.Response:
-        await asyncio.sleep(proof_after)
-        return web.json_response(_proof(request.match_info["service"]))
+    async def verify(request: web.Request) -> web.Response:
+        await asyncio.sleep(verification_seconds)
+        return web.json_response(_verification(request.match_info["service"]))
 
     app = web.Application()
-    app.router.add_get("/pairs/{namespace}/{service}/tandem/verification", prove)
+    app.router.add_get("/pairs/{namespace}/{service}/tandem/verification", verify)
     app.router.add_post("/api/v1/query", _query)
     app.router.add_post("/api/v1/query_range", _query_range)
     runner = web.AppRunner(app, access_log=None)
@@ -53,8 +53,8 @@ async def serving(proof_after: float) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def _proof(service: str) -> dict[str, Any]:
-    """A pair's proof; all versions have one contract, and each its own digest."""
+def _verification(service: str) -> dict[str, Any]:
+    """A successful verification. All versions have the same contract, and different digests."""
     digest = service.rpartition("-")[2]
     parameters = {f"feature_{at}": {"type": "float64", "ge": 0, "unit": "s"} for at in range(_FEATURES)}
     contract = {

@@ -10,7 +10,7 @@ from typing import Final
 
 from tandem_rollout import __main__
 from tandem_rollout.controller import run
-from tandem_rollout.controller.prober import Prober
+from tandem_rollout.controller.verifier import HttpVerifier
 from tandem_rollout.render.revision import Revision
 
 PAIRS: Final = "BENCHMARK_PAIRS"
@@ -26,7 +26,7 @@ def _address(revision: Revision) -> str:
 
 def main() -> int:
     """Run the controller with the flags of this process."""
-    run.Prober = functools.partial(Prober, _address)  # type: ignore[attr-defined,assignment]
+    run.Prober = functools.partial(HttpVerifier, _address)  # type: ignore[attr-defined,assignment]
     if not (path := os.environ.get(PROFILE)):
         return __main__.main()
     profile = cProfile.Profile()

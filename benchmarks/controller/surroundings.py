@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from benchmarks.controller.api import PODS, ROUTES, SCALED, SERVICES, Api, ApiError, Plain
 
-HALVES: Final = ("transformer", "predictor")
+COMPONENTS: Final = ("transformer", "predictor")
 _LABEL: Final = "serving.kserve.io/inferenceservice"
 _NOT_IN_A_POD: Final = ("minReplicas", "maxReplicas")
 
@@ -49,8 +49,8 @@ class Surroundings:
             key = _key(service)
             if event == "DELETED":
                 self._services.pop(key, None)
-                for half in HALVES:
-                    for name in self._pods.pop((key[0], f"{key[1]}-{half}"), ()):
+                for component in COMPONENTS:
+                    for name in self._pods.pop((key[0], f"{key[1]}-{component}"), ()):
                         self._soon(self._api.delete(PODS, key[0], name))
             elif key not in self._services:
                 self._services[key] = service
@@ -60,7 +60,7 @@ class Surroundings:
         """A new InferenceService: its pods start, and once they are ready it says so."""
         namespace, name = _key(service)
         await self._say(service, "False")
-        await asyncio.gather(*(self._scale((namespace, f"{name}-{half}")) for half in HALVES))
+        await asyncio.gather(*(self._scale((namespace, f"{name}-{component}")) for component in COMPONENTS))
         await self._say(service, "True")
 
     async def _watch_scaled(self) -> None:
@@ -72,8 +72,8 @@ class Surroundings:
                 self._soon(self._scale(key))
 
     async def _scale(self, key: Key) -> None:
-        """Have as many pods as KEDA wants of a half; one before it says anything."""
-        name, _, half = key[1].rpartition("-")
+        """Have as many pods of a component as KEDA wants; one before it has a value."""
+        name, _, component = key[1].rpartition("-")
         service, there = self._services.get((key[0], name)), self._pods.setdefault(key, [])
         if service is None:
             return
@@ -82,16 +82,16 @@ class Surroundings:
             await self._api.delete(PODS, key[0], there.pop())
         names = [f"{key[1]}-{next(self._numbers):06d}" for _ in range(least - len(there))]
         there += names
-        await asyncio.gather(*(self._run_pod(service, half, pod) for pod in names))
+        await asyncio.gather(*(self._run_pod(service, component, pod) for pod in names))
 
-    async def _run_pod(self, service: Plain, half: str, name: str) -> None:
+    async def _run_pod(self, service: Plain, component: str, name: str) -> None:
         namespace = _key(service)[0]
         number = int(name.rpartition("-")[2])
         try:
-            await self._api.create(PODS, _pod(service, half, name), namespace)
-            await self._api.patch(PODS, namespace, name, _running(service, half, number, ready=False), status=True)
+            await self._api.create(PODS, _pod(service, component, name), namespace)
+            await self._api.patch(PODS, namespace, name, _running(service, component, number, ready=False), status=True)
             await asyncio.sleep(self._ready_after)
-            await self._api.patch(PODS, namespace, name, _running(service, half, number, ready=True), status=True)
+            await self._api.patch(PODS, namespace, name, _running(service, component, number, ready=True), status=True)
         except ApiError as error:
             # it may have been taken away meanwhile
             if error.status != HTTPStatus.NOT_FOUND:
@@ -146,11 +146,11 @@ def _key(plain: Plain) -> Key:
     return plain["metadata"]["namespace"], plain["metadata"]["name"]
 
 
-def _pod(service: Plain, half: str, name: str) -> Plain:
+def _pod(service: Plain, component: str, name: str) -> Plain:
     """A pod as KServe's Deployment makes it."""
     metadata = service["metadata"]
-    deployment = f"{metadata['name']}-{half}"
-    spec = {key: value for key, value in service["spec"][half].items() if key not in _NOT_IN_A_POD}
+    deployment = f"{metadata['name']}-{component}"
+    spec = {key: value for key, value in service["spec"][component].items() if key not in _NOT_IN_A_POD}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -159,7 +159,7 @@ def _pod(service: Plain, half: str, name: str) -> Plain:
             "labels": {
                 **metadata["labels"],
                 _LABEL: metadata["name"],
-                "component": half,
+                "component": component,
                 "app": f"isvc.{deployment}",
                 "pod-template-hash": "6f7c9d4b8",
             },
@@ -179,9 +179,9 @@ def _pod(service: Plain, half: str, name: str) -> Plain:
     }
 
 
-def _running(service: Plain, half: str, number: int, *, ready: bool) -> Plain:
+def _running(service: Plain, component: str, number: int, *, ready: bool) -> Plain:
     """A pod's status as the kubelet writes it."""
-    spec = service["spec"][half]
+    spec = service["spec"][component]
     conditions = [
         {"type": kind, "status": str(ready or at < 3), "lastTransitionTime": _AT, "lastProbeTime": None}
         for at, kind in enumerate(

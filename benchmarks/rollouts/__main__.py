@@ -21,7 +21,7 @@ from tandem_rollout.simulation.rollouts import batches
 
 RESULTS = Path(__file__).parent.parent / "results"
 MAIN, OTHER, QUICK = 20_000, 10_000, 400
-"""Rollouts of a main scenario, of another, and of any in a quick look."""
+"""Rollouts of a main scenario, of another one, and of any with ``--quick``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

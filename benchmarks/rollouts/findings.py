@@ -103,7 +103,7 @@ def headline(found: Sequence[Found]) -> dict[str, float]:
 
 
 def outside(found: Sequence[Found]) -> list[str]:
-    """The worst of what the last line leaves out, at weights that it is about; so that nobody takes it for all."""
+    """The worst results that the last line omits, at the weights of the last line."""
     lines = []
     for truth, outcome in (("good", "good canaries rolled back"), ("bad", "bad canaries promoted")):
         left_out = [
@@ -129,7 +129,7 @@ def last_line(found: Sequence[Found]) -> str:
 
 
 def _owed_to_outage(found: Found) -> int:
-    """Good canaries that were rolled back at a look that saw nothing, or in a rollout that never saw anything."""
+    """Good canaries that were rolled back at a sample without counts, or in a rollout without any counts."""
     if not found.scenario.outage:
         return 0
     return found.engine.count(*_BACK) if found.scenario.dark else int(found.engine.unseen.sum())

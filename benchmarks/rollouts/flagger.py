@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.rollouts.tally import Tally
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.simulation.evidence import Bools
 from tandem_rollout.simulation.outage import SEEN, Codes
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, UNDECIDED
@@ -37,7 +37,7 @@ class Flagger(Tally):
         self._window = np.zeros((rollouts, 2))
         self._failed, self._passed = np.zeros(rollouts, np.int64), np.zeros(rollouts, np.int64)
 
-    def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
+    def take_sample(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
         """Take one more sample."""
         self.spend(canary, canary)
         self._window += np.stack([canary, events], axis=1)

@@ -15,11 +15,11 @@ from benchmarks.rollouts.sprt import Sprt
 from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 from tandem_rollout.api.fields import seconds
 from tandem_rollout.api.strategy import Canary
-from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.engine.schedule import Schedule, ScheduledStep
 from tandem_rollout.simulation.lies import Lies
 from tandem_rollout.simulation.outage import Outage
-from tandem_rollout.simulation.rollouts import Case, Rule
-from tandem_rollout.simulation.traffic import Bins, Change, Incidents, Rates, Times, Traffic, tilted
+from tandem_rollout.simulation.rollouts import Case, RivalRule
+from tandem_rollout.simulation.traffic import Bins, ChangeEffect, EventRates, Incidents, Times, Traffic, tilted
 
 Truth = Literal["good", "between", "bad"]
 
@@ -90,9 +90,9 @@ class Scenario:
             return ()
         return ("sprt", *RULES) if self.plain else RULES
 
-    def make(self, rollouts: int) -> list[Rule]:
-        """These rules, for so many rollouts."""
-        rules: list[Rule] = []
+    def make(self, rollouts: int) -> list[RivalRule]:
+        """The rules for a number of rollouts."""
+        rules: list[RivalRule] = []
         if not self.rules or self.against is not None:
             return rules
         rates = self.case.traffic.rates["errors"]
@@ -162,7 +162,7 @@ def _case(
     """Errors at one weight, judged by the metric ``errors`` with its defaults."""
     traffic = Traffic(
         requests_per_second=per_second,
-        rates={"errors": Rates(rate, rate * ratio)},
+        rates={"errors": EventRates(rate, rate * ratio)},
         incidents=incidents,
         correlation=correlation,
         burden=burden,
@@ -181,7 +181,7 @@ def _case(
 
 
 def _at(weight: int, timeout: float = HORIZON, holdback: int = HOLDBACK) -> Schedule:
-    steps = (Step(weight=weight, min_duration=INTERVAL),)
+    steps = (ScheduledStep(weight=weight, min_duration=INTERVAL),)
     return Schedule(steps=steps, timeout=timeout, bake=BAKE, holdback=holdback)
 
 
@@ -220,7 +220,7 @@ def _latency() -> Iterator[Scenario]:
     metric = Metric(type="latency")
     for slower in (1.0, 1.25, 1.5, 3.0):
         beyond = 0.5 * math.erfc((1.6448536269514722 - math.log(slower / metric.slowdown) / 0.5) / math.sqrt(2.0))
-        traffic = Traffic(requests_per_second=PER_SECOND, rates={"latency": Rates(0.05, beyond)})
+        traffic = Traffic(requests_per_second=PER_SECOND, rates={"latency": EventRates(0.05, beyond)})
         case = Case(metrics=(metric,), schedule=_at(10), traffic=traffic, interval=INTERVAL)
         ratio = beyond / 0.05  # at ×1.25 it is 1, at ×1.5 it is 2
         truth: Truth = "good" if slower <= metric.slowdown else "bad"
@@ -264,7 +264,7 @@ def _loads() -> Iterator[Scenario]:
                     Case(metrics=(of,), schedule=_at(weight), traffic=traffic, interval=INTERVAL)
                     for of, traffic in (
                         (metric, Traffic(requests_per_second=PER_SECOND, times=times)),
-                        (counted, Traffic(requests_per_second=PER_SECOND, rates={QUANTILE: Rates(0.05, share)})),
+                        (counted, Traffic(requests_per_second=PER_SECOND, rates={QUANTILE: EventRates(0.05, share)})),
                     )
                 )
                 truth: Truth = "good" if slower <= step else "bad"
@@ -330,7 +330,7 @@ def _outages() -> Iterator[Scenario]:
     kinds = (
         ("flaky", Outage(what="either", share=0.2, lasting=3.0), False),
         ("down for 5 min at a time, half of the time", Outage(what="unreadable", share=0.5, lasting=30.0), False),
-        ("no series, every third look", Outage(what="absent", share=0.33), False),
+        ("no series, every third sample", Outage(what="absent", share=0.33), False),
         ("never a series", Outage(what="absent"), True),
         ("never readable", Outage(what="unreadable"), True),
     )
@@ -348,7 +348,11 @@ def _lies() -> Iterator[Scenario]:
 def _together() -> Iterator[Scenario]:
     """All default metrics; what is worse is errors."""
     for ratio in (1.0, 2.0, 5.0):
-        rates = {"errors": Rates(0.005, 0.005 * ratio), "latency": Rates(0.05, 0.05), "degraded": Rates(0.01, 0.01)}
+        rates = {
+            "errors": EventRates(0.005, 0.005 * ratio),
+            "latency": EventRates(0.05, 0.05),
+            "degraded": EventRates(0.01, 0.01),
+        }
         traffic = Traffic(requests_per_second=PER_SECOND, rates=rates, bins=Bins(_EVEN, _EVEN))
         case = Case(metrics=DEFAULT_METRICS, schedule=_at(10), traffic=traffic, interval=INTERVAL)
         yield Scenario("all metrics", f"errors ×{ratio:g}", _truth(ratio), case, ratio, margin=ratio == 2.0)
@@ -356,7 +360,7 @@ def _together() -> Iterator[Scenario]:
 
 def _steps() -> Iterator[Scenario]:
     """Steps of 1, 5, 20 and 50 %, five minutes each at least."""
-    steps = tuple(Step(weight=weight, min_duration=300.0) for weight in (1, 5, 20, 50))
+    steps = tuple(ScheduledStep(weight=weight, min_duration=300.0) for weight in (1, 5, 20, 50))
     for ratio in (1.0, 2.0, 5.0):
         plain = _case(0.005, ratio)
         case = Case(
@@ -371,12 +375,12 @@ def _steps() -> Iterator[Scenario]:
 
 def _changes() -> Iterator[Scenario]:
     """What happens in the three seconds after a change of the weight, and at no other time; steps of a minute."""
-    steps = tuple(Step(weight=weight, min_duration=60.0) for weight in (5, 20, 50))
+    steps = tuple(ScheduledStep(weight=weight, min_duration=60.0) for weight in (5, 20, 50))
     schedule = Schedule(steps=steps, timeout=HORIZON, bake=BAKE, holdback=HOLDBACK)
-    kinds: tuple[tuple[str, Truth, Change], ...] = (
-        ("the canary fails for 3 s", "bad", Change(rate=1.0, arms="canary")),
-        ("a shared burst of 30 % for 3 s", "good", Change(rate=0.3, arms="both")),
-        ("a shared burst of 5 % for 3 s", "good", Change(rate=0.05, arms="both")),
+    kinds: tuple[tuple[str, Truth, ChangeEffect], ...] = (
+        ("the canary fails for 3 s", "bad", ChangeEffect(rate=1.0, arms="canary")),
+        ("a shared burst of 30 % for 3 s", "good", ChangeEffect(rate=0.3, arms="both")),
+        ("a shared burst of 5 % for 3 s", "good", ChangeEffect(rate=0.05, arms="both")),
     )
     for title, truth, change in kinds:
         for per_second in (PER_SECOND, 10 * PER_SECOND):

@@ -1,6 +1,6 @@
-"""Wald's sequential probability ratio test by one who knows both rates: what nobody can have, to measure against.
+"""Wald's sequential probability ratio test with known rates: a lower bound that is not available in practice.
 
-It looks at the canary alone. Of n requests k were events; with p0 of a good canary and p1 of a bad one
+It uses the canary only. Of n requests k were events; with p0 of a good canary and p1 of a bad one
 
     log L = k ln(p1 / p0) + (n − k) ln((1 − p1) / (1 − p0))
 
@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from benchmarks.rollouts.tally import Tally
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.simulation.evidence import Bools
 from tandem_rollout.simulation.outage import SEEN, Codes
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, UNDECIDED
@@ -38,7 +38,7 @@ class Sprt(Tally):
         self._low, self._high = math.log(beta / (1.0 - alpha)), math.log((1.0 - beta) / alpha)
         self._log = np.zeros(rollouts)
 
-    def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
+    def take_sample(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
         """Take one more sample."""
         counted = trouble == SEEN
         self.spend(canary, np.where(counted, canary, 0.0))

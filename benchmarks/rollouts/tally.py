@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.simulation.evidence import Bools
 from tandem_rollout.simulation.outcome import UNDECIDED, Outcomes, blank
 

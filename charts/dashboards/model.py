@@ -76,7 +76,7 @@ _QUALITY: Final = (
             for share in (0.1, 0.5, 0.9)
         ),
         unit="none",
-        text="Quantiles of the predictions. Two variants that differ here predict otherwise, or meet other requests.",
+        text="Quantiles of the predictions. Variants that differ have other predictions or other requests.",
     ),
     Panel(
         "Distribution of predictions",
@@ -94,7 +94,7 @@ _SCALE: Final = (
             (f"sum by (variant) (tandem_predictor_inflight_requests{{{PODS}}})", "{{variant}} predictors"),
             (f"sum by (variant) (nv_inference_pending_request_count{{{PODS}}})", "{{variant}} Triton"),
         ),
-        text="Requests that wait for their answer at the moment of a scrape. What scales is their mean over a minute.",
+        text="Requests in flight at the time of a scrape. Autoscaling uses their mean over a minute.",
     ),
     Panel(
         "Replicas",
@@ -104,7 +104,7 @@ _SCALE: Final = (
     Panel(
         "Predictors found",
         ((f"min by (variant) (tandem_predictor_endpoints{{{PODS}}})", "{{variant}}"),),
-        text="Fewest addresses of predictors that any transformer shares its calls among.",
+        text="Minimum number of predictor addresses of a transformer.",
     ),
     Panel(
         "Rows per batch",
@@ -121,7 +121,7 @@ _SCALE: Final = (
     Panel(
         "Queue of the predictors",
         ((f"sum by (variant) (tandem_predictor_queue_rows{{{PODS}}})", "{{variant}}"),),
-        text="Rows that wait for a run.",
+        text="Rows that wait for inference.",
     ),
     Panel(
         "CPU",
@@ -146,7 +146,7 @@ _SHARES: Final = (
     Panel(
         "Weights",
         ((f"max by (variant) (tandem_rollout_weight{{{PODS}}})", "{{variant}}"),),
-        text="As the route has them.",
+        text="Weights of the route.",
         width=12,
     ),
     Panel(

@@ -19,7 +19,7 @@ RUN: Final = (
     Panel(
         "State",
         ((f"{_value('run_state', ', state')} == 1", "{{state}}"),),
-        text="Where the present run stands, or how the last one ended.",
+        text="State of the current run, or outcome of the last one.",
         kind="state-timeline",
     ),
     Panel(
@@ -38,7 +38,7 @@ RUN: Final = (
     Panel(
         "Verdicts",
         ((f"{_value('metric_verdict', ', metric, verdict')} == 1", "{{metric}} {{verdict}}"),),
-        text="What each metric says. A run goes on when nothing fails, and to the end when all pass.",
+        text="Verdicts of the metrics. A run continues when no metric fails, and is promoted when all pass.",
         kind="state-timeline",
     ),
     Panel(
@@ -47,7 +47,7 @@ RUN: Final = (
             (_value("metric_value", ", metric"), "{{metric}}"),
             (_value("metric_limit", ", metric"), "{{metric}} limit"),
         ),
-        text="The canary's rate over stable's; of drift the distance. A version at the limit is bad.",
+        text="Ratio of the canary's rate to stable's; for drift the distance. A canary at the limit is bad.",
     ),
     Panel(
         "Requests still needed",
@@ -55,7 +55,7 @@ RUN: Final = (
             (_value("metric_needed_requests", ", metric"), "{{metric}} needed"),
             (_value("metric_canary_requests", ", metric"), "{{metric}} counted"),
         ),
-        text="Requests of the canary that it probably still takes to pass, if it is as good as stable.",
+        text="Estimated number of further canary requests until the metric passes, if the canary is as good as stable.",
     ),
 )
 """Panels of the row."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tandem_cli.local.envoy import Upstream, bootstrap, cluster_name, routes
 from tandem_cli.local.processes import StackError
-from tandem_rollout.render.route import PIN_HEADER
+from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 UPSTREAMS = [Upstream("v1", (1001, 1003), (1002, 1004)), Upstream("v2", (1005,), (1006,))]
 VERSIONS = {"v1": "v1", "v2": "v2"}
@@ -105,7 +105,7 @@ def test_answers_tell_their_variant() -> None:
         )
         for cluster in clusters:
             (header,) = cluster["response_headers_to_add"]
-            assert header["header"] == {"key": PIN_HEADER, "value": cluster["name"].partition("/")[0]}
+            assert header["header"] == {"key": PINNED_VARIANT_HEADER, "value": cluster["name"].partition("/")[0]}
 
 
 def test_routes_have_a_name_that_changes_with_them() -> None:

@@ -4,13 +4,13 @@ from rich.console import Console
 
 from tandem_cli.local.progress import heading, verdicts
 from tandem_cli.local.runner import Moment
-from tandem_rollout.analysis.judge import Line
+from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.analysis.verdict import Verdict
 from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.engine.run import Run
 
 LINES = (
-    Line(
+    MetricResult(
         name="errors-in-pods",
         type="errors",
         verdict=Verdict.INCONCLUSIVE,
@@ -24,7 +24,7 @@ LINES = (
         limit="x2",
         needed=12_345,
     ),
-    Line(
+    MetricResult(
         name="latency",
         type="latency",
         verdict=Verdict.FAIL,
@@ -35,8 +35,10 @@ LINES = (
         low=11.97,
         limit="x2 > 8/10 ms",
     ),
-    Line(name="drift", type="drift", verdict=Verdict.PASS, canary=0.0412, canary_requests=9_000, limit="PSI 0.1"),
-    Line(name="degraded", type="degraded", verdict=Verdict.NO_DATA),
+    MetricResult(
+        name="drift", type="drift", verdict=Verdict.PASS, canary=0.0412, canary_requests=9_000, limit="PSI 0.1"
+    ),
+    MetricResult(name="degraded", type="degraded", verdict=Verdict.NO_DATA),
 )
 
 

@@ -14,7 +14,7 @@ import aiohttp
 import pandas as pd
 from tandem_cli.local import LocalStack
 from tandem_cli.requests import rows_of
-from tandem_rollout.render.route import PIN_HEADER
+from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 from races import inputs_of
 
@@ -92,7 +92,7 @@ class Traffic:
                 body = await response.json() if response.status == 200 else {}
             answer = Answer(
                 race=number,
-                variant=response.headers.get(PIN_HEADER, ""),
+                variant=response.headers.get(PINNED_VARIANT_HEADER, ""),
                 prediction=body["predictions"][0] if body else {},
                 status=response.status,
                 stages=_stages(response.headers.get("server-timing", "")),

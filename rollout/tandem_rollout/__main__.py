@@ -15,17 +15,17 @@ from tandem_rollout.render.platform import Platform
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the controller; returns the exit code. Every flag can be given as an environment variable ``TANDEM_FLAG``."""
-    parser = argparse.ArgumentParser(prog="tandem_rollout", description="Makes the cluster what InferenceRollouts say")
+    """Run the controller; returns the exit code. A flag can also be set by an environment variable ``TANDEM_FLAG``."""
+    parser = argparse.ArgumentParser(prog="tandem_rollout", description="The controller of InferenceRollouts")
     for field in dataclasses.fields(Platform):
         default = os.environ.get(f"TANDEM_{field.name.upper()}", field.default)
         parser.add_argument(f"--{field.name}", default=default, help="default: %(default)s")
-    parser.add_argument("--namespace", default=None, help="look after this namespace only")
+    parser.add_argument("--namespace", default=None, help="namespace of the rollouts (default: all namespaces)")
     parser.add_argument("--metrics_port", type=int, default=8080, help="port of metrics and probes, 0 for none")
     parser.add_argument(
         "--lease",
         default="tandem-controller",
-        help="Lease in controller_namespace whose holder acts; empty: act without one (default: %(default)s)",
+        help="Lease in controller_namespace for the leader election; empty for none (default: %(default)s)",
     )
     options = vars(parser.parse_args(argv))
     logs.configure()

@@ -11,7 +11,7 @@ import pytest
 from tests.charts.rendered import CHARTS, ROOT, charts, one, template
 
 from tandem_rollout.api.manifest import parse
-from tandem_rollout.controller.metrics import Metrics
+from tandem_rollout.controller.metrics import ControllerMetrics
 from tandem_rollout.render import render
 from tandem_rollout.render.platform import Platform
 
@@ -49,7 +49,7 @@ def known_metrics() -> set[str]:
     documented = {row[1].strip(" `"): "Histogram" in row[3] for row in rows}
     series = {name for name, histogram in documented.items() if not histogram}
     histograms = {name for name, histogram in documented.items() if histogram}
-    for metric in Metrics().registry.collect():
+    for metric in ControllerMetrics().registry.collect():
         if metric.type == "histogram":
             histograms.add(metric.name)
         else:
@@ -63,7 +63,9 @@ def known_labels() -> set[str]:
     rollout = parse({"metadata": {"name": "a"}, "spec": {"bundle": bundle, "predictor": {"runtime": "triton"}}})
     monitor = one(render(rollout, Platform()), "PodMonitor")
     given = {each.get("targetLabel") for own in monitor["spec"]["podMetricsEndpoints"] for each in own["relabelings"]}
-    of_the_controller = {label for each in Metrics().registry._collector_to_names for label in labels_of(each)}
+    of_the_controller = {
+        label for each in ControllerMetrics().registry._collector_to_names for label in labels_of(each)
+    }
     pods = {"namespace", "pod", "model", "version", "code", "stage", "reason", "view", "traffic", "outcome", "job"}
     return (given - {None}) | pods | of_the_controller
 

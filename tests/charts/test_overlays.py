@@ -81,7 +81,7 @@ def test_the_canary_is_decided_on_evidence_and_by_a_person() -> None:
     assert planned is not None and spec.analysis is not None
     assert [(step.weight, step.gate) for step in planned.steps] == [(5, False), (25, True), (50, False)]
     assert planned.on_timeout == "pause"
-    gates = {metric.called: metric.gate for metric in spec.analysis.all_metrics}
+    gates = {metric.full_name: metric.gate for metric in spec.analysis.all_metrics}
     # a dead pod counts nothing, so the gateway has to
     assert gates == {"errors": True, "errors-in-pods": True, "latency": True, "degraded": True, "drift": False}
     # a canary with one pod would lose its weight with it

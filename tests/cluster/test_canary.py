@@ -20,10 +20,10 @@ import pytest
 from faults import SLOW_FINISH_S
 
 from tandem import Bundle
-from tandem_rollout.analysis.window import FOLLOWS_S
+from tandem_rollout.analysis.window import ROUTE_DELAY_S
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.forecast import predicted_requests
-from tandem_rollout.simulation.traffic import Rates, Traffic, tilted
+from tandem_rollout.simulation.traffic import EventRates, Traffic, tilted
 
 from . import images, prometheus
 from .ask import by_v2, rows
@@ -412,9 +412,11 @@ def forecast(version: str, found: Mapping[str, Any]) -> float:
     latency, degraded = measured["latency"], measured["degraded"]
     slow, rare = 0.05, degraded["stable"] or 0.0
     rates = {
-        "errors": Rates(0.0, ERRORS if version == "v2-errors" else 0.0),
-        "latency": Rates(slow, min(max(latency["canary"] or slow, slow), 0.95) if version == "v2-latency" else slow),
-        "degraded": Rates(rare, rare),
+        "errors": EventRates(0.0, ERRORS if version == "v2-errors" else 0.0),
+        "latency": EventRates(
+            slow, min(max(latency["canary"] or slow, slow), 0.95) if version == "v2-latency" else slow
+        ),
+        "degraded": EventRates(rare, rare),
     }
     even = (0.1,) * 10
     traffic = Traffic(requests_per_second=RATE, rates=rates, bins=tilted(even, 0.7 if version == "v2-drift" else 0.0))
@@ -423,4 +425,4 @@ def forecast(version: str, found: Mapping[str, Any]) -> float:
         metrics, traffic, weight=FIRST, interval=INTERVAL_S, warmup=WARMUP_S, timeout=360.0, rollouts=500
     )
     assert spread is not None
-    return spread.median + (SCRAPES_S + FOLLOWS_S) * RATE * FIRST / 100
+    return spread.median + (SCRAPES_S + ROUTE_DELAY_S) * RATE * FIRST / 100

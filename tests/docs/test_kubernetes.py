@@ -19,7 +19,7 @@ from tandem_rollout import KIND
 from tandem_rollout.api.cause import Reason
 from tandem_rollout.api.crd import build_crd
 from tandem_rollout.api.manifest import parse
-from tandem_rollout.controller.metrics import Metrics
+from tandem_rollout.controller.metrics import ControllerMetrics
 from tandem_rollout.render.platform import Platform
 
 from .blocks import PAGES, ROOT, Block, blocks
@@ -129,7 +129,7 @@ def test_every_flag_of_the_controller_is_described_with_its_default() -> None:
 
 
 def test_every_metric_of_the_controller_is_listed_and_no_other() -> None:
-    collected = [each for each in Metrics().registry.collect() if each.name.startswith("tandem_")]
+    collected = [each for each in ControllerMetrics().registry.collect() if each.name.startswith("tandem_")]
     wanted = {f"{each.name}_total" if each.type == "counter" else each.name for each in collected}
     listed = set(re.findall(r"^\| `(tandem_\w+)` \|", OPERATIONS.read_text(), re.MULTILINE))
     assert listed == wanted != set()
@@ -183,7 +183,7 @@ def test_messages_are_those_of_the_code() -> None:
     ]
     told = [each for each in beginnings if each]
     assert len(told) >= 8
-    assert [each for each in told if each not in said and each != "waits for a ready transformer"] == []
+    assert [each for each in told if each not in said and each != "waiting for a ready transformer"] == []
 
 
 def test_the_environment_of_the_cluster_tests_is_described() -> None:

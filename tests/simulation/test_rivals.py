@@ -9,10 +9,10 @@ from benchmarks.rollouts.flagger import Flagger
 from benchmarks.rollouts.sprt import Sprt
 
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.engine.schedule import Schedule, ScheduledStep
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, UNDECIDED
-from tandem_rollout.simulation.rollouts import Case, Rule, simulate_batch
-from tandem_rollout.simulation.traffic import Rates, Traffic
+from tandem_rollout.simulation.rollouts import Case, RivalRule, simulate_batch
+from tandem_rollout.simulation.traffic import EventRates, Traffic
 
 OK, BAD, QUIET, ABSENT, DOWN = "ok", "bad", "quiet", "absent", "down"
 MEANS = {
@@ -25,7 +25,9 @@ MEANS = {
 SOSO = (100.0, 3.0, 0)
 
 
-def follow(rule: Rule, checks: list[str | tuple[float, float, int]], every: float = 60.0) -> tuple[int, float, bool]:
+def follow(
+    rule: RivalRule, checks: list[str | tuple[float, float, int]], every: float = 60.0
+) -> tuple[int, float, bool]:
     """How one rollout ends, when, and whether it still goes on."""
     for number, check in enumerate(checks):
         requests, events, trouble = MEANS[check] if isinstance(check, str) else check
@@ -105,8 +107,8 @@ def test_what_is_not_decided_at_the_end_stays_so() -> None:
 def test_decisions_take_little_more_than_those_of_one_who_knows_both_rates(ratio: float) -> None:
     case = Case(
         metrics=[Metric(type="errors")],
-        schedule=Schedule(steps=(Step(weight=10, min_duration=10.0),), timeout=4 * 3600.0, bake=60.0),
-        traffic=Traffic(rates={"errors": Rates(0.02, 0.02 * ratio)}),
+        schedule=Schedule(steps=(ScheduledStep(weight=10, min_duration=10.0),), timeout=4 * 3600.0, bake=60.0),
+        traffic=Traffic(rates={"errors": EventRates(0.02, 0.02 * ratio)}),
     )
 
     def rivals(rollouts: int) -> list[Sprt]:

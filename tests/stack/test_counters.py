@@ -16,10 +16,10 @@ from tandem_cli.local import LocalStack
 from tandem_cli.local.envoy import ADMIN_URL, Envoy, Upstream, cluster_name
 from tandem_cli.local.ports import free_ports
 from tandem_cli.local.processes import stop, wait_until
-from tandem_rollout.analysis.reading import Counted
+from tandem_rollout.analysis.reading import CounterReading
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.render.route import PIN_HEADER
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
+from tandem_rollout.sources import ArmLocation, Arms
 from tandem_rollout.sources.fetch import open_client
 from tandem_rollout.sources.scrape import ScrapeSource
 
@@ -38,7 +38,7 @@ async def read(admin_socket: Path, arms: Arms, *metrics: Metric) -> dict[str, tu
     await source.close()
     found = {}
     for name, each in readings.items():
-        assert isinstance(each, Counted), each
+        assert isinstance(each, CounterReading), each
         stable, canary = (
             (
                 sum(sum(counters.requests.values()) for counters in scrape.values()),
@@ -62,7 +62,7 @@ def ask(
     """Status of a request; with a variant, it is pinned."""
     connection = HTTPConnection(address)
     row = {"athlete_id": "nobody", "current_pace": 330.0, "ts": "2005-04-03T12:00:00Z"}
-    headers = {PIN_HEADER: variant} if variant else {}
+    headers = {PINNED_VARIANT_HEADER: variant} if variant else {}
     headers |= {"content-type": "application/grpc"} if grpc else {}
     headers |= {HEADER: mark} if mark else {}
     connection.request("POST", path, json.dumps({"instances": [row] * rows}), headers)
@@ -73,7 +73,7 @@ def ask(
 
 async def test_a_local_stack(stack: LocalStack) -> None:
     stable, canary = (
-        Place(
+        ArmLocation(
             service=name,
             clusters=(cluster_name(name, grpc=False), cluster_name(name, grpc=True)),
             pods=tuple((f"{name}-{index}", url) for index, url in enumerate(stack.metrics_urls[name])),
@@ -134,8 +134,8 @@ async def test_clusters_that_are_called_as_envoy_gateway_calls_them(upstream: in
         wait_until(envoy.ready, [envoy.child], seconds=30.0, what="Envoy to start")
         arms = Arms(
             namespace="models",
-            stable=Place(service="est-a", clusters=_pinned(stable)),
-            canary=Place(service="est-b", clusters=_pinned(canary)),
+            stable=ArmLocation(service="est-a", clusters=_pinned(stable)),
+            canary=ArmLocation(service="est-b", clusters=_pinned(canary)),
             gateway=(("envoy", ADMIN_URL),),
         )
         assert await read(envoy.admin_socket, arms, GATEWAY) == {"errors": ((0, 0), (0, 0))}

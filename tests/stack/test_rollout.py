@@ -26,7 +26,7 @@ from tandem_cli.local import LocalStack, Variant
 from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.rollout.state import StackFiles, stacks
 from tandem_cli.variants import choose_variants
-from tandem_rollout.analysis.latency import LEAST_REQUESTS
+from tandem_rollout.analysis.latency import MIN_REQUESTS
 from tandem_rollout.api.status import RolloutStatus
 
 LONGEST = 60.0
@@ -77,7 +77,7 @@ def filled(package: Path, variants: list[Variant]) -> LocalStack:
 async def traffic(stack: LocalStack) -> AsyncIterator[Traffic]:
     """Requests to stable, enough to know what a slow one is; they go on meanwhile."""
     async with Traffic(stack, read_races().sample(frac=1, random_state=5, ignore_index=True)).running() as running:
-        await until(lambda: len(running.answers) > LEAST_REQUESTS)
+        await until(lambda: len(running.answers) > MIN_REQUESTS)
         yield running
         running.check()
 

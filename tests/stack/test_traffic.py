@@ -16,7 +16,7 @@ from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.telemetry import STAGES
 from tandem_cli.local import LocalStack, StackError
 from tandem_cli.local.scrape import TOTAL, scrape
-from tandem_rollout.render.route import PIN_HEADER
+from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 REQUESTS = 600
 ROW = {"athlete_id": "nobody", "current_pace": 330.0, "ts": "2005-04-03T12:00:00Z"}
@@ -37,7 +37,7 @@ class Client:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         self._connection.request("POST", path, json.dumps({"instances": [row]}), headers)
         with self._connection.getresponse() as response:
-            return response.status, response.getheader(PIN_HEADER), json.loads(response.read())
+            return response.status, response.getheader(PINNED_VARIANT_HEADER), json.loads(response.read())
 
 
 @pytest.fixture
@@ -119,9 +119,9 @@ def test_grpc_goes_through_the_same_port(stack: LocalStack) -> None:
             response_deserializer=pb.ModelInferResponse.FromString,
         )
         for variant in ("v1", "v2"):
-            response, call = infer.with_call(request, metadata=[(PIN_HEADER, variant)], timeout=30)
+            response, call = infer.with_call(request, metadata=[(PINNED_VARIANT_HEADER, variant)], timeout=30)
             assert response.model_version == variant
-            assert dict(call.initial_metadata())[PIN_HEADER] == variant
+            assert dict(call.initial_metadata())[PINNED_VARIANT_HEADER] == variant
 
 
 def test_envoy_and_transformers_count_the_same(stack: LocalStack, client: Client) -> None:

@@ -8,19 +8,19 @@ import promql_parser
 import pytest
 
 from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 from tandem_rollout.sources.queries import names, promql
 
 from .exposed import exposed
 
 ARMS = Arms(
     namespace="models",
-    stable=Place(service="est-a", clusters=("httproute/models/est/rule/0/backend/0",)),
-    canary=Place(service="est-b", clusters=("httproute/models/est/rule/0/backend/1",)),
+    stable=ArmLocation(service="est-a", clusters=("httproute/models/est/rule/0/backend/0",)),
+    canary=ArmLocation(service="est-b", clusters=("httproute/models/est/rule/0/backend/1",)),
 )
 
 
-@pytest.mark.parametrize("metric", DEFAULT_METRICS, ids=lambda metric: metric.called)
+@pytest.mark.parametrize("metric", DEFAULT_METRICS, ids=lambda metric: metric.full_name)
 def test_series_and_labels_that_are_asked_for_are_exported(metric: Metric) -> None:
     queries = promql(metric, ARMS)
     assert isinstance(queries, tuple)
@@ -39,4 +39,4 @@ def test_series_and_labels_that_are_asked_for_are_exported(metric: Metric) -> No
         kept = set(parsed.modifier.labels) if parsed.modifier else set()
         assert all(series.labels - exposed()["up"].labels <= kept for series in asked.values())
         assert {"__name__", "job", "pod", "instance"} <= kept
-        assert "inferenceservice" in kept or metric.called == "errors"
+        assert "inferenceservice" in kept or metric.full_name == "errors"

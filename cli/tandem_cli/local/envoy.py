@@ -18,7 +18,7 @@ from tandem_cli.local import processes
 from tandem_cli.local.http import get_text_at
 from tandem_cli.local.ports import socket_path
 from tandem_cli.local.processes import LOOPBACK, Child, StackError
-from tandem_rollout.render.route import PIN_HEADER
+from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 ADMIN_URL = "http://envoy-admin"
 """URL of the admin interface, for clients that send its requests to the Unix socket."""
@@ -108,7 +108,7 @@ def bootstrap(upstreams: Sequence[Upstream], *, port: int, routes_file: Path, ad
 def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) -> dict[str, Any]:
     """The content of the routes file, which gives each variant its share of the traffic.
 
-    Requests with a version in their path, or pinned by :data:`PIN_HEADER`, go to that
+    Requests with a version in their path, or pinned by :data:`PINNED_VARIANT_HEADER`, go to that
     variant, whatever the weights. They have clusters and a label of their own: metrics that decide about a version
     count only requests that the weights sent to it.
 
@@ -140,7 +140,7 @@ def routes(model: str, versions: Mapping[str, str], weights: Mapping[str, int]) 
         )
         for api in ("v1", "v2")
     ]
-    any_pin = {"prefix": "/", "headers": [{"name": PIN_HEADER, "present_match": True}]}
+    any_pin = {"prefix": "/", "headers": [{"name": PINNED_VARIANT_HEADER, "present_match": True}]}
     unknown_variant = _not_found(any_pin, f"no such variant; there are {', '.join(versions)}", "variant_not_found")
     weighted = [
         {"match": _matching({"prefix": "/"}, grpc=grpc), "route": _weighted(weights, grpc=grpc)}
@@ -360,11 +360,11 @@ def _matching(match: dict[str, Any], *, grpc: bool) -> dict[str, Any]:
 
 
 def _pin(variant: str) -> dict[str, Any]:
-    return {"name": PIN_HEADER, "string_match": {"exact": variant}}
+    return {"name": PINNED_VARIANT_HEADER, "string_match": {"exact": variant}}
 
 
 def _variant_header(variant: str) -> dict[str, Any]:
-    return _header(PIN_HEADER, variant)
+    return _header(PINNED_VARIANT_HEADER, variant)
 
 
 def _header(name: str, value: str) -> dict[str, Any]:

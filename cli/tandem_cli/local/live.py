@@ -182,9 +182,9 @@ def _watch(stack: LocalStack, interval: float, show: Callable[[Window], None], n
 def _renderable(window: Window, stack: LocalStack, runner: RolloutRunner | None) -> RenderableType:
     grid = table(window, stack.weights)
     moment = runner.now if runner is not None else Moment()
-    if not moment.judgement.lines:
+    if not moment.judgement.results:
         return grid
-    return Group(grid, verdicts(moment.judgement.lines))
+    return Group(grid, verdicts(moment.judgement.results))
 
 
 def _print_line(window: Window, stack: LocalStack, console: Console) -> None:

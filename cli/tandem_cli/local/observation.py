@@ -11,7 +11,7 @@ from tandem_cli.local.http import get_json
 from tandem_cli.local.processes import LOOPBACK
 from tandem_cli.local.stack import LocalStack
 from tandem_rollout.api.cause import Cause
-from tandem_rollout.engine.inputs import Arm
+from tandem_rollout.engine.inputs import RevisionState
 from tandem_rollout.engine.run import Pods
 
 _FAILURE_THRESHOLD: Final = 3
@@ -32,7 +32,7 @@ class PairObserver:
         self._pods: dict[str, Pods] = {}
         self._failed_probes: Counter[str] = Counter()
 
-    def observe(self, variant: str) -> Arm:
+    def observe(self, variant: str) -> RevisionState:
         """Probe the pair of a variant, and verify it once it is ready.
 
         Args:
@@ -40,7 +40,7 @@ class PairObserver:
         """
         pair = self._stack.pairs.get(variant)
         if pair is None:
-            return Arm(refused=Cause("PairMissing", f"the stack has no pair of {variant}"))
+            return RevisionState(rejected=Cause("PairMissing", f"the stack has no pair of {variant}"))
         pods = pair.count_ready()
         self._failed_probes[variant] = 0 if min(pods) else self._failed_probes[variant] + 1
         if pair.runs and not min(pods) and self._failed_probes[variant] < _FAILURE_THRESHOLD:
@@ -48,11 +48,11 @@ class PairObserver:
         self._pods[variant] = pods
         if min(pods) and variant not in self._verified:
             self._verify(variant)
-        return Arm(
+        return RevisionState(
             pods=pods,
             most=(len(pair.transformers), 1),
             fit=variant in self._verified,
-            refused=self._rejections.get(variant),
+            rejected=self._rejections.get(variant),
             problem=self._ended_process(variant),
         )
 
@@ -79,7 +79,7 @@ class PairObserver:
                 body = _error_body(error)
                 if body.get("code") == "proof_failed":
                     message = f"{variant} does not prove itself: {body.get('error', '')}"
-                    self._rejections[variant] = Cause("ProofFailed", message)
+                    self._rejections[variant] = Cause("VerificationFailed", message)
                 return
             except OSError:
                 return

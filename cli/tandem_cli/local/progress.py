@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tandem_cli.local.runner import Moment
 from tandem_cli.rollout import words
-from tandem_rollout.analysis.judge import Line
+from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.analysis.verdict import Verdict
 
 _STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.PROVIDER_ERROR: "yellow", Verdict.NO_DATA: "yellow"}
@@ -24,7 +24,7 @@ def heading(moment: Moment) -> str:
     return f"{text}: {run.message}" if run.message else text
 
 
-def verdicts(lines: Sequence[Line]) -> Table:
+def verdicts(lines: Sequence[MetricResult]) -> Table:
     """A row for each metric: both rates, their ratio with its interval, requests of the canary, limit and verdict."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("metric", no_wrap=True)

@@ -20,11 +20,11 @@ from tandem_rollout.api.manifest import parse
 from tandem_rollout.api.spec import Rollout
 from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.engine.desired import WHOLE, Desired
-from tandem_rollout.engine.inputs import Inputs
+from tandem_rollout.engine.inputs import RunInputs
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule, build_schedule, plan_hash
 from tandem_rollout.runner.analyst import Judgement
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 
 
 class StateKeeper:
@@ -81,7 +81,7 @@ class LocalBackend:
         """The schedule of the spec."""
         return self._schedule
 
-    def inputs(self, run: Run | None) -> Inputs:
+    def inputs(self, run: Run | None) -> RunInputs:
         """The observed state of the stack, without metrics.
 
         A version that a person starts becomes the desired version of the rollout.
@@ -95,7 +95,7 @@ class LocalBackend:
         stable, canary = (run.stable, run.canary) if run is not None and not run.ended else (serving, version)
         if run is not None and run.state == "Promoted" and (request is not None and request.verb == "rollback"):
             stable, canary = run.stable, run.canary
-        return Inputs(
+        return RunInputs(
             wanted=version,
             plan=plan_hash(self._rollout.spec, version),
             serving=serving,
@@ -138,7 +138,7 @@ class LocalBackend:
         """
         if run is not None and run.number != self._judged:
             self._judgement, self._judged = Judgement(), run.number
-        if judgement.lines:
+        if judgement.results:
             self._judgement = judgement
         status = self._status(run, now, problem)
         if status != self.status:
@@ -180,10 +180,10 @@ class LocalBackend:
         self._use(with_version(self._manifest, request.version))
         return request
 
-    def _place(self, name: str) -> Place:
+    def _place(self, name: str) -> ArmLocation:
         pair = self._stack.pairs[name]
         urls = self._stack.metrics_urls[name]
-        return Place(
+        return ArmLocation(
             service=name,
             clusters=(cluster_name(name, grpc=False), cluster_name(name, grpc=True)),
             pods=tuple((child.name, url) for child, url in zip(pair.transformers, urls, strict=True)),

@@ -26,7 +26,7 @@ from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.engine.run import Run, Verb
 from tandem_rollout.runner.analyst import Analyst, Judgement
 from tandem_rollout.runner.driver import advance
-from tandem_rollout.sources import Source
+from tandem_rollout.sources import MetricSource
 from tandem_rollout.sources.fetch import open_client
 from tandem_rollout.sources.open import open_source
 from tandem_rollout.sources.scrape import ScrapeSource
@@ -69,7 +69,7 @@ class RolloutRunner:
         settings: Mapping[str, Any],
         *,
         canary: str | None = None,
-        source: Source | None = None,
+        source: MetricSource | None = None,
     ) -> None:
         weights = stack.weights
         version = canary or max(weights, key=lambda name: weights[name])
@@ -148,7 +148,7 @@ class RolloutRunner:
         finally:
             await source.close()
 
-    def _open_source(self) -> Source:
+    def _open_source(self) -> MetricSource:
         if self._backend.analysis.source != "pods":
             return open_source(self._backend.analysis)
         return ScrapeSource(client=open_client(seconds=SCRAPE_SECONDS, sockets=self._sockets))

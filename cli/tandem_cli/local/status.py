@@ -79,7 +79,7 @@ def build_status(
         variants=statuses,
         progress=progress.describe_progress(run, schedule),
         run=_run_status(run, schedule, judgement) if run is not None else None,
-        metrics=[progress.metric_status(line) for line in judgement.lines],
+        metrics=[progress.metric_status(line) for line in judgement.results],
         history=progress.history(
             previous.history, run, versions.get(run.canary, "") if run else "", limit=rollout.spec.history_limit
         ),
@@ -89,7 +89,7 @@ def build_status(
 
 def _run_status(run: Run, schedule: Schedule, judgement: Judgement) -> RunStatus:
     verdict = judgement.decision.verdict.value if judgement.decision else ""
-    return serialization.write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict)
+    return serialization.to_status(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict)
 
 
 def _conditions(
@@ -112,7 +112,7 @@ def _conditions(
 
 def _variant_status(variant: VariantState, previous: RolloutStatus, now: float) -> VariantStatus:
     phase: Phase = "Rejected" if variant.problem else "Ready"
-    cause = variant.problem or Cause("Proven" if variant.verified else "AwaitingProof", "")
+    cause = variant.problem or Cause("Verified" if variant.verified else "AwaitingVerification", "")
     earlier = next((status for status in previous.variants if status.name == variant.name), None)
     return VariantStatus(
         name=variant.name,

@@ -27,7 +27,7 @@ from tandem_rollout.controller.kinds import InferenceRollout, RolloutEvidence
 from tandem_rollout.controller.records import name_of, record_of
 from tandem_rollout.controller.run_inputs import candidate
 from tandem_rollout.engine.run import Command
-from tandem_rollout.engine.serialization import COMMAND, command_text
+from tandem_rollout.engine.serialization import COMMAND, format_command
 from tandem_rollout.render.revision import Revision
 
 _TIMEOUT: Final = httpx2.Timeout(15.0)
@@ -184,7 +184,7 @@ _ADVICE: Final = {
 
 
 def _annotated(command: Command) -> dict[str, Any]:
-    return {"metadata": {"annotations": {COMMAND: command_text(command)}}}
+    return {"metadata": {"annotations": {COMMAND: format_command(command)}}}
 
 
 def _image(bundle: str) -> dict[str, Any]:

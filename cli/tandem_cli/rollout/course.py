@@ -11,10 +11,10 @@ from typing import Final
 from tandem_cli.rollout.forms import PlannedMetric
 from tandem_cli.rollout.training import Expected
 from tandem_rollout.analysis import eta
-from tandem_rollout.analysis.distance import information_to_decide
-from tandem_rollout.analysis.gather import ratio_test
-from tandem_rollout.analysis.record import Gathered, Record
-from tandem_rollout.api.analysis import LEAST_ROWS, Analysis, Metric
+from tandem_rollout.analysis.distance_evidence import information_to_decide
+from tandem_rollout.analysis.gather_rates import ratio_test
+from tandem_rollout.analysis.record import MetricEvidence, Record
+from tandem_rollout.api.analysis import MIN_ROWS, Analysis, Metric
 from tandem_rollout.api.fields import seconds
 from tandem_rollout.engine.schedule import Schedule
 
@@ -79,9 +79,9 @@ class Traffic:
         """How bursty the events of a metric are."""
         return analysis.dispersion if analysis.dispersion is not None else self._gathered(metric).phi
 
-    def _gathered(self, metric: Metric) -> Gathered:
-        found = self.record.metrics.get(metric.called) if self.record else None
-        return found or Gathered()
+    def _gathered(self, metric: Metric) -> MetricEvidence:
+        found = self.record.metrics.get(metric.full_name) if self.record else None
+        return found or MetricEvidence()
 
 
 def course(schedule: Schedule, analysis: Analysis, traffic: Traffic) -> tuple[list[PlannedMetric], float | None]:
@@ -116,11 +116,11 @@ def _metric(
         to_pass = max(eta.to_promotion(test, rate=rate, share=share), metric.min_requests)
         to_fail = eta.to_rollback(test, rate=rate, share=share, ratio=metric.margin, metrics=gates)
     return PlannedMetric(
-        name=metric.called,
+        name=metric.full_name,
         type=metric.type,
         gate=metric.gate and metric.type != "assignment",
         margin=metric.margin if known is not None else None,
-        floor=metric.tolerated if known is not None else None,
+        floor=metric.effective_floor if known is not None else None,
         limit=metric.limit if metric.type == "drift" else None,
         distance=traffic.expected.distance if metric.type == "drift" and traffic.expected else None,
         alpha=metric.alpha,
@@ -138,7 +138,7 @@ def _rows(metric: Metric, traffic: Traffic, share: float, gates: int) -> tuple[f
     """Rows of the canary until drift passes, and until it fails; of them one at the distance that is to be expected."""
     known = traffic.expected
     freedom = float(max((known.bins if known else _BINS) - 1, 1))
-    least = float(metric.min_requests or LEAST_ROWS)
+    least = float(metric.min_requests or MIN_ROWS)
 
     def rows(distance: float, error: float) -> float:
         information = information_to_decide(distance, limit=metric.limit, error=error, freedom=freedom)

@@ -11,9 +11,10 @@ import msgspec
 from tandem_cli.errors import AdvisedError
 from tandem_cli.rollout import words
 from tandem_cli.rollout.target import Target
-from tandem_rollout.analysis.judge import Line, judge
+from tandem_rollout.analysis.judge import judge
 from tandem_rollout.analysis.record import Record
-from tandem_rollout.analysis.verdict import Decision
+from tandem_rollout.analysis.result import MetricResult
+from tandem_rollout.analysis.verdict import MetricsDecision
 from tandem_rollout.api.analysis import Analysis, Metric
 from tandem_rollout.api.fields import InvalidSpecError
 from tandem_rollout.api.manifest import parse
@@ -100,7 +101,7 @@ class Current:
         )
         return [present, *past]
 
-    def judged(self, record: Record | None) -> tuple[list[Line], Decision] | None:
+    def judged(self, record: Record | None) -> tuple[list[MetricResult], MetricsDecision] | None:
         """What the evidence of a run says, by the metrics of the spec.
 
         None without either, or where it was gathered for other margins than those of the spec as it is now.

@@ -37,7 +37,7 @@ _RULES: Final = {
 }
 
 
-_STANDS: Final = frozenset({"Proven", "Retained"})
+_STANDS: Final = frozenset({"Verified", "Retained"})
 """Reasons of a variant whose pods are ready, and about which there is nothing else to say."""
 
 

@@ -94,6 +94,6 @@ def lateness_from(current: Current, record: Record | None) -> list[Said]:
 def _with(analysis: Analysis, names: Container[str], **changes: float) -> Analysis:
     """An analysis with some metrics changed."""
     metrics = [
-        msgspec.structs.replace(each, **changes) if each.called in names else each for each in analysis.all_metrics
+        msgspec.structs.replace(each, **changes) if each.full_name in names else each for each in analysis.all_metrics
     ]
     return msgspec.structs.replace(analysis, metrics=metrics)

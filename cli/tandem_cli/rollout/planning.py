@@ -19,9 +19,10 @@ from tandem_cli.rollout.training import Expected, Predictions, expected
 from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.fields import seconds
-from tandem_rollout.api.spec import Bundle, RolloutSpec
+from tandem_rollout.api.pods import BundleSource
+from tandem_rollout.api.spec import RolloutSpec
 from tandem_rollout.engine.run import ENDS
-from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.engine.schedule import Schedule, ScheduledStep
 from tandem_rollout.engine.schedule import build_schedule as schedule_of
 from tandem_rollout.runner.progress import TRIED
 
@@ -81,7 +82,7 @@ def planned(current: Current, traffic: Traffic, *, image: str = "") -> Plan:
     )
 
 
-def _planned_step(step: Step, rps: float | None) -> PlannedStep:
+def _planned_step(step: ScheduledStep, rps: float | None) -> PlannedStep:
     requests = None if rps is None or not step.weight else rps * step.weight / 100.0 * step.min_duration
     return PlannedStep(
         weight=step.weight, min_duration_seconds=step.min_duration, gate=step.gate, canary_requests=requests
@@ -158,7 +159,7 @@ def _apart(metric: PlannedMetric) -> Said:
     )
 
 
-def _diff(bundle: Bundle | None, image: str) -> list[str]:
+def _diff(bundle: BundleSource | None, image: str) -> list[str]:
     """Lines of ``spec.bundle`` before and after."""
     if bundle is None or not image:
         return []

@@ -18,7 +18,7 @@ from tandem_cli.rollout.options import Format, OutputOption, document
 from tandem_rollout.api.analysis import Analysis, Metric
 from tandem_rollout.api.fields import InvalidSpecError, seconds
 from tandem_rollout.api.manifest import parse
-from tandem_rollout.engine.schedule import Schedule, Step, build_schedule
+from tandem_rollout.engine.schedule import Schedule, ScheduledStep, build_schedule
 from tandem_rollout.simulation.forecast import Forecast, forecast, kinds, steady
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED, Spread
 from tandem_rollout.simulation.rollouts import Case
@@ -169,11 +169,11 @@ def _simulation(name: str, case: Case, bad: Metric, rollouts: int, seed: int, rp
         name=name,
         requests_per_second=rps,
         rates={
-            metric.called: traffic.rates[traffic.key(metric)].stable
+            metric.full_name: traffic.rates[traffic.key(metric)].stable
             for metric in case.metrics
             if metric.type != "drift"
         },
-        worse=bad.called,
+        worse=bad.full_name,
         decides=bad.gate,
         limit=bad.limit if bad.type == "drift" else None,
         weights=[step.weight for step in schedule.steps],
@@ -226,7 +226,7 @@ def _planned(file: Path | None, weight: int) -> tuple[str, Schedule, Analysis]:
         analysis = Analysis()
         return (
             "",
-            Schedule(steps=(Step(weight=weight, min_duration=60.0),), timeout=seconds(analysis.timeout)),
+            Schedule(steps=(ScheduledStep(weight=weight, min_duration=60.0),), timeout=seconds(analysis.timeout)),
             analysis,
         )
     manifests = read_rollouts(file)
@@ -243,7 +243,7 @@ def _planned(file: Path | None, weight: int) -> tuple[str, Schedule, Analysis]:
 
 def _rates(given: list[str], metrics: list[Metric]) -> dict[str, float]:
     """Rates by name of a metric."""
-    found, names = {}, {metric.called for metric in metrics}
+    found, names = {}, {metric.full_name for metric in metrics}
     for each in given:
         name, _, text = each.partition("=")
         try:
@@ -259,17 +259,19 @@ def _rates(given: list[str], metrics: list[Metric]) -> dict[str, float]:
 
 
 def _rate(metric: Metric, given: dict[str, float], types: dict[str, float | None]) -> float:
-    if metric.called in given:
-        return given[metric.called]
+    if metric.full_name in given:
+        return given[metric.full_name]
     if metric.type == "ratio":
-        raise typer.BadParameter(f"say the rate of {metric.called}: --rate {metric.called}=RATE", param_hint="--rate")
+        raise typer.BadParameter(
+            f"say the rate of {metric.full_name}: --rate {metric.full_name}=RATE", param_hint="--rate"
+        )
     rate = types.get(metric.type)
     return rate if rate is not None else round(1.0 - metric.quantile, 9)
 
 
 def _worse(name: str, metrics: list[Metric]) -> Metric:
     """The metric that bad canaries are worse by."""
-    found = {metric.called: metric for metric in metrics}
+    found = {metric.full_name: metric for metric in metrics}
     if name and name not in found:
         raise typer.BadParameter(f"is none of {', '.join(found)}", param_hint="--worse")
     return found[name] if name else next(each for each in metrics if each.gate)
@@ -277,16 +279,16 @@ def _worse(name: str, metrics: list[Metric]) -> Metric:
 
 def _deciding(metric: Metric, worse: str) -> Metric:
     """A default metric; the one that is asked about decides, as there is nothing to see else."""
-    return msgspec.structs.replace(metric, gate=True) if metric.called == worse else metric
+    return msgspec.structs.replace(metric, gate=True) if metric.full_name == worse else metric
 
 
 def _shared(metrics: list[Metric], given: dict[str, float], types: dict[str, float | None]) -> dict[str, float]:
     """Rates as traffic has them: the gateway and the pods count the same errors, unless told otherwise."""
     found = {}
     for metric in metrics:
-        own = metric.called in given or metric.type not in ("errors", "drift")
+        own = metric.full_name in given or metric.type not in ("errors", "drift")
         if own:
-            found[metric.called] = _rate(metric, given, types)
+            found[metric.full_name] = _rate(metric, given, types)
         elif metric.type == "errors":
             found.setdefault("errors", given.get("errors", types["errors"] or 0.0))
     return found

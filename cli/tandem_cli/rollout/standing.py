@@ -5,8 +5,8 @@ from __future__ import annotations
 from tandem_cli.rollout import exits, words
 from tandem_cli.rollout.current import Current
 from tandem_cli.rollout.forms import Arm, History, LastCommand, Metric, Past, Run, Status
-from tandem_rollout.analysis.judge import Line
 from tandem_rollout.analysis.record import Record
+from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.api.status import LastCommand as Answered
 from tandem_rollout.api.status import PastRun, RunStatus
 from tandem_rollout.api.times import epoch
@@ -46,7 +46,7 @@ def metrics(current: Current, record: Record | None) -> list[Metric]:
     ]
 
 
-def metric(line: Line) -> Metric:
+def metric(line: MetricResult) -> Metric:
     """What one metric says."""
     interval = line.ratio is not None or line.high is not None
     return Metric(

@@ -12,10 +12,10 @@ from tandem_cli.rollout.target import TargetError
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.api.status import RunStatus
 from tandem_rollout.engine.decide import decide
-from tandem_rollout.engine.inputs import Arm, Inputs
+from tandem_rollout.engine.inputs import RevisionState, RunInputs
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.schedule import build_schedule
-from tandem_rollout.engine.serialization import read, write
+from tandem_rollout.engine.serialization import from_status, to_status
 
 from .conftest import Tandem
 from .world import CANARY, NOW, STABLE, Clock, FakeTarget, Manifest, manifest, record, spec
@@ -285,13 +285,13 @@ def test_what_the_engine_answers_is_understood(
     def hears(made: Manifest, command: Command) -> None:
         rollout = parse(made)
         planned = build_schedule(rollout.spec)
-        run = read(msgspec.convert(made["status"]["run"], RunStatus))
+        run = from_status(msgspec.convert(made["status"]["run"], RunStatus))
         assert planned is not None and run is not None
-        arm = Arm(pods=(2, 2), fit=True)
-        seen = Inputs(wanted=run.canary, plan=run.plan, serving=run.stable, stable=arm, canary=arm, command=command)
+        arm = RevisionState(pods=(2, 2), fit=True)
+        seen = RunInputs(wanted=run.canary, plan=run.plan, serving=run.stable, stable=arm, canary=arm, command=command)
         after = decide(planned, run, seen, NOW)
         assert after is not None
-        made["status"]["run"] = msgspec.to_builtins(write(after, steps=2))
+        made["status"]["run"] = msgspec.to_builtins(to_status(after, steps=2))
 
     target.hears = hears
     found = tandem(verb, "est", "--reason", "why not")

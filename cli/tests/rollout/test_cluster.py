@@ -21,7 +21,7 @@ from tandem_cli.rollout.target import NoRolloutError, TargetError
 from tandem_rollout.analysis.packing import pack
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.engine.run import Command
-from tandem_rollout.engine.serialization import COMMAND, command
+from tandem_rollout.engine.serialization import COMMAND, parse_command
 from tandem_rollout.render.revision import Revision
 
 from .apiserver import EVIDENCE, ROLLOUTS, ApiServer, serving
@@ -84,7 +84,7 @@ def test_a_command_is_an_annotation_that_the_controller_reads(server: ApiServer)
     server.objects[EST]["metadata"]["annotations"] = {"mine": "stays"}
     ClusterTarget.open().command("est", ABORT)
     annotations = server.objects[EST]["metadata"]["annotations"]
-    assert command(annotations[COMMAND]) == ABORT
+    assert parse_command(annotations[COMMAND]) == ABORT
     assert annotations["mine"] == "stays"
     assert [(method, path) for method, path, _ in server.calls] == [("PATCH", EST)]
 
@@ -149,7 +149,7 @@ def test_nothing_secret_is_written(server: ApiServer) -> None:
 
 def test_a_command_from_end_to_end(server: ApiServer) -> None:
     def hear(seconds: float) -> None:
-        asked = command(server.objects[EST]["metadata"]["annotations"][COMMAND])
+        asked = parse_command(server.objects[EST]["metadata"]["annotations"][COMMAND])
         assert asked is not None and asked.by == "kube-ann"
         server.objects[EST]["status"]["run"].update(
             lastCommand={"id": asked.id, "verb": asked.verb, "result": "Accepted"}, state="Paused"

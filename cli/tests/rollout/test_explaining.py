@@ -10,14 +10,14 @@ import msgspec
 import pytest
 
 from tandem_rollout.analysis import drift
-from tandem_rollout.analysis.record import Gathered, Record
+from tandem_rollout.analysis.record import MetricEvidence, Record
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.api.status import RunStatus
 from tandem_rollout.engine.decide import decide
-from tandem_rollout.engine.inputs import Arm, Inputs
+from tandem_rollout.engine.inputs import RevisionState, RunInputs
 from tandem_rollout.engine.run import ENDS, Command, State
 from tandem_rollout.engine.schedule import build_schedule
-from tandem_rollout.engine.serialization import read, write
+from tandem_rollout.engine.serialization import from_status, to_status
 
 from .conftest import Tandem
 from .world import CANARY, NOW, STABLE, FakeTarget, Manifest, manifest, record, spec
@@ -32,8 +32,8 @@ def running(target: FakeTarget) -> None:
 def explain(tandem: Tandem) -> dict[str, Any]:
     found = tandem("explain", "est", "-o", "json")
     assert found.exit_code == 0
-    read: dict[str, Any] = json.loads(found.stdout)
-    return read
+    output: dict[str, Any] = json.loads(found.stdout)
+    return output
 
 
 def words(found: dict[str, Any], name: str) -> list[str]:
@@ -61,16 +61,16 @@ def test_what_is_advised_is_what_is_obeyed(tandem: Tandem, target: FakeTarget, s
     obeyed: list[bool] = []
 
     def hears(made: Manifest, command: Command) -> None:
-        rollout, run = parse(made), read(msgspec.convert(made["status"]["run"], RunStatus))
+        rollout, run = parse(made), from_status(msgspec.convert(made["status"]["run"], RunStatus))
         planned = build_schedule(rollout.spec)
         assert planned is not None and run is not None
         serving = run.canary if run.state == "Promoted" else run.stable
-        arm = Arm(pods=(2, 2), fit=True)
-        seen = Inputs(wanted=CANARY, plan=run.plan, serving=serving, stable=arm, canary=arm, command=command)
+        arm = RevisionState(pods=(2, 2), fit=True)
+        seen = RunInputs(wanted=CANARY, plan=run.plan, serving=serving, stable=arm, canary=arm, command=command)
         after = decide(planned, run, seen, NOW)
         assert after is not None
         obeyed.append((after.number, after.state) != (run.number, run.state))
-        made["status"]["run"] = msgspec.to_builtins(write(after, steps=2))
+        made["status"]["run"] = msgspec.to_builtins(to_status(after, steps=2))
 
     before = {"Paused": "Analyzing"}.get(state, "")
     target.hears = hears
@@ -140,12 +140,12 @@ def test_what_happens_when_the_time_is_over(tandem: Tandem, target: FakeTarget) 
 def test_a_canary_that_is_not_ready(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"] = manifest(run={"state": "Preparing", "weight": 0, "since": "2027-01-15T07:59:00Z"})
     target.manifests["est"]["status"]["variants"][0].update(
-        phase="Pending", reason="PodsNotReady", message="waits for a ready predictor"
+        phase="Pending", reason="PodsNotReady", message="waiting for a ready predictor"
     )
     found = words(explain(tandem), "waitsFor")
     assert found == [
         "pods of the canary for 10 %",
-        f"{CANARY} is Pending: waits for a ready predictor",
+        f"{CANARY} is Pending: waiting for a ready predictor",
         "at most 9m more, then it is aborted",
     ]
 
@@ -218,7 +218,7 @@ def test_after_an_abort_by_drift_the_distance_and_a_limit_that_would_have_passed
     for _ in range(10):
         evidence = drift.update(evidence, [40.0, 70.0, 110.0, 180.0], [900.0] * 4)
     target.manifests["est"] = made
-    target.records["est", 1] = Record(run=1, plan="", metrics={"drift": Gathered(drift=evidence, missing="")})
+    target.records["est", 1] = Record(run=1, plan="", metrics={"drift": MetricEvidence(drift=evidence, missing="")})
     said = [each for each in words(explain(tandem), "because") if each.startswith("drift")]
     assert len(said) == gate
     if gate:

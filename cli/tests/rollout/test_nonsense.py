@@ -10,14 +10,14 @@ import msgspec
 import pytest
 from rollout.tests.nonsense import garbled, silent
 
-from tandem_rollout.analysis.record import Failure, Gathered, Note, Record, noted
+from tandem_rollout.analysis.record import Failure, MetricEvidence, Note, Record, add_note
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.api.status import LastCommand, RunStatus
 from tandem_rollout.engine.decide import decide
-from tandem_rollout.engine.inputs import Arm, Inputs
+from tandem_rollout.engine.inputs import RevisionState, RunInputs
 from tandem_rollout.engine.run import Command, State, Verb
 from tandem_rollout.engine.schedule import build_schedule
-from tandem_rollout.engine.serialization import read, write
+from tandem_rollout.engine.serialization import from_status, to_status
 from tandem_rollout.runner.progress import TRIED
 
 from .conftest import Tandem
@@ -51,14 +51,14 @@ def talkative(state: str) -> tuple[Manifest, Record]:
     )
     status = made["status"]
     status |= {"reason": TRIED.reason, "message": f"run 1: {state}: failed by errors; {TRIED.message}"}
-    status["variants"][0] |= {"phase": "Rejected", "reason": "ProofFailed", "message": "row 3 differs"}
+    status["variants"][0] |= {"phase": "Rejected", "reason": "VerificationFailed", "message": "row 3 differs"}
     status["variants"][1] |= {"phase": "Retired", "reason": "NoReadyPods", "message": "has no ready pods"}
     status["metrics"] = [
         {"name": "errors", "verdict": "provider-error", "reason": "PrometheusUnreachable", "summary": "no answer"}
     ]
-    evidence = noted(record(made), Note(NOW, state, 10, "MetricsFailed", "failed by errors", "", REJECTED))
-    trouble = Failure("NoRequests", "the canary answered no request")
-    metrics = {**evidence.metrics, "latency": Gathered(trouble=trouble, unmeasured=trouble)}
+    evidence = add_note(record(made), Note(NOW, state, 10, "MetricsFailed", "failed by errors", "", REJECTED))
+    trouble = Failure("NoRequests", "the canary had no requests")
+    metrics = {**evidence.metrics, "latency": MetricEvidence(trouble=trouble, unmeasured=trouble)}
     return made, msgspec.structs.replace(evidence, metrics=metrics)
 
 
@@ -92,13 +92,16 @@ def test_what_is_answered(tandem: Tandem, target: FakeTarget, state: str, verb: 
     for rewritten in (copy.deepcopy, garbled):
 
         def hears(plain: Manifest, command: Command, rewritten: Any = rewritten) -> None:
-            planned, run = build_schedule(parse(plain).spec), read(msgspec.convert(plain["status"]["run"], RunStatus))
+            planned, run = (
+                build_schedule(parse(plain).spec),
+                from_status(msgspec.convert(plain["status"]["run"], RunStatus)),
+            )
             assert planned is not None and run is not None
-            arm = Arm(pods=(2, 2), fit=True)
-            seen = Inputs(wanted=CANARY, plan=run.plan, serving=STABLE, stable=arm, canary=arm, command=command)
+            arm = RevisionState(pods=(2, 2), fit=True)
+            seen = RunInputs(wanted=CANARY, plan=run.plan, serving=STABLE, stable=arm, canary=arm, command=command)
             after = decide(planned, run, seen, NOW)
             assert after is not None
-            plain["status"]["run"] = rewritten(msgspec.to_builtins(write(after, steps=2)))
+            plain["status"]["run"] = rewritten(msgspec.to_builtins(to_status(after, steps=2)))
 
         target.hears = hears
         target.manifests["est"] = rewritten(made)

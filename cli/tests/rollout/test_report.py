@@ -28,7 +28,7 @@ from tandem_cli.rollout.report.markdown import markdown, text
 from tandem_cli.rollout.report.page import page
 from tandem_cli.rollout.report.tracks import Rates, tracks, weights
 from tandem_rollout.analysis import ratio
-from tandem_rollout.analysis.record import MOST_SAMPLES, Note, Record, noted
+from tandem_rollout.analysis.record import MAX_SAMPLES, Note, Record, add_note
 
 from .conftest import Tandem
 from .world import NOW, FakeTarget, manifest, record, spec
@@ -41,7 +41,7 @@ def ended(target: FakeTarget) -> None:
     made = manifest(run={"state": "Aborted", "reason": "MetricsFailed", "message": "failed by errors"})
     target.manifests["est"] = made
     evidence = record(made, bad=3.0)
-    target.records["est", 1] = noted(evidence, Note(NOW, "Aborting", 10, "MetricsFailed", "failed by errors", "ann"))
+    target.records["est", 1] = add_note(evidence, Note(NOW, "Aborting", 10, "MetricsFailed", "failed by errors", "ann"))
 
 
 class Tags(HTMLParser):
@@ -134,7 +134,9 @@ def test_markdown_of_a_text_is_one_line_without_markup(said: str) -> None:
 @given(st.text(), st.text())
 def test_whatever_was_written_into_a_message_is_text(words: str, by: str) -> None:
     made = manifest(run={"state": "Aborted", "message": words + EVIL, "by": by + EVIL})
-    evidence = noted(record(made, ticks=1), Note(NOW, "Aborted" + EVIL, 10, "MetricsFailed", words + EVIL, by + EVIL))
+    evidence = add_note(
+        record(made, ticks=1), Note(NOW, "Aborted" + EVIL, 10, "MetricsFailed", words + EVIL, by + EVIL)
+    )
     form = report(current(made), None, evidence, NOW)
     tags = Tags(page(form, weights(evidence), []))
     assert tags.open == []
@@ -283,8 +285,8 @@ def test_the_last_point_is_what_the_verdict_says() -> None:
 
 def test_samples_that_are_gone_still_count() -> None:
     made = manifest(run={})
-    whole = record(made, ticks=MOST_SAMPLES + 100, requests=100)
-    assert len(whole.samples) == MOST_SAMPLES
+    whole = record(made, ticks=MAX_SAMPLES + 100, requests=100)
+    assert len(whole.samples) == MAX_SAMPLES
     drawn = errors_of(whole, made)
     earlier = record(made, ticks=101, requests=100).metrics["errors"]
     assert earlier.ratio is not None and earlier.likelihood is not None
@@ -303,7 +305,7 @@ def test_weights_as_set_and_as_counted() -> None:
 def test_the_weight_that_was_set_has_no_spike_where_a_decision_and_a_tick_fall_into_one_second() -> None:
     """Where the canary has its pods already, the next weight is set in the second in which scaling begins."""
     evidence = record(manifest(run={}), ticks=3, weight=25)
-    evidence = noted(noted(evidence, Note(NOW, "Scaling", 25)), Note(NOW, "Analyzing", 50))
+    evidence = add_note(add_note(evidence, Note(NOW, "Scaling", 25)), Note(NOW, "Analyzing", 50))
     drawn = [value for _, value in weights(evidence).set]
     assert drawn == sorted(drawn) == [0, 25, 25, 25, 25, 25, 50]
 

@@ -98,10 +98,10 @@ def test_an_old_status_is_told(tandem: Tandem, target: FakeTarget) -> None:
 
 
 def test_before_the_first_run(tandem: Tandem, target: FakeTarget) -> None:
-    target.manifests["est"] = manifest(status={"reason": "PodsNotReady", "message": "waits for a ready transformer"})
+    target.manifests["est"] = manifest(status={"reason": "PodsNotReady", "message": "waiting for a ready transformer"})
     found = tandem("status", "est")
     assert (found.exit_code, "none yet" in found.stdout) == (0, True)
-    assert "waits for a ready transformer" in found.stdout
+    assert "waiting for a ready transformer" in found.stdout
 
 
 def test_control_characters_do_not_reach_the_terminal(tandem: Tandem, target: FakeTarget) -> None:

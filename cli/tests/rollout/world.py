@@ -15,9 +15,9 @@ from tandem_cli.rollout.training import Predictions
 from tandem_rollout.analysis.counts import Counters
 from tandem_rollout.analysis.gather import gather
 from tandem_rollout.analysis.latency import Limit
-from tandem_rollout.analysis.reading import Binned, Counted, Reading
-from tandem_rollout.analysis.record import Gathered, Note, Record, noted
-from tandem_rollout.analysis.window import Window, extended
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading
+from tandem_rollout.analysis.record import MetricEvidence, Note, Record, add_note
+from tandem_rollout.analysis.window import CountWindow, extend_window
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.schedule import plan_hash
@@ -52,7 +52,7 @@ def manifest(*, run: dict[str, Any] | None = None, status: dict[str, Any] | None
             "name": "main",
             "inferenceService": CANARY,
             "phase": "Ready",
-            "reason": "Proven",
+            "reason": "Verified",
             "version": "v2",
             "weight": 10,
         },
@@ -60,7 +60,7 @@ def manifest(*, run: dict[str, Any] | None = None, status: dict[str, Any] | None
             "name": "main",
             "inferenceService": STABLE,
             "phase": "Ready",
-            "reason": "Proven",
+            "reason": "Verified",
             "version": "v1",
             "weight": 90,
         },
@@ -130,19 +130,19 @@ def record(
     assert rollout.spec.analysis is not None
     metrics = rollout.spec.analysis.all_metrics
     limited = {
-        each.called: Gathered(limit=Limit(0.25, 0.315, 0.05, 1e5) if each.type == "latency" else None)
+        each.full_name: MetricEvidence(limit=Limit(0.25, 0.315, 0.05, 1e5) if each.type == "latency" else None)
         for each in metrics
     }
     found = Record(run=number, plan=plan_hash(rollout.spec, CANARY), prepared=True, metrics=limited)
     began = NOW - every * ticks
-    found = noted(found, Note(began, "Preparing", 0))
-    found = noted(found, Note(began, "Analyzing", weight))
+    found = add_note(found, Note(began, "Preparing", 0))
+    found = add_note(found, Note(began, "Analyzing", weight))
     canary, stable = requests * weight // 100, requests * (100 - weight) // 100
-    windows: dict[str, Window] = {}
+    windows: dict[str, CountWindow] = {}
     for tick in range(ticks + 1):
         now = began + tick * every
         readings = _readings(metrics, tick, canary, stable, bad)
-        windows = {name: extended(windows.get(name, Window()), each, now) for name, each in readings.items()}
+        windows = {name: extend_window(windows.get(name, CountWindow()), each, now) for name, each in readings.items()}
         if tick:
             found, windows = gather(metrics, found, windows, now=now, weight=weight)
     return found
@@ -161,9 +161,9 @@ def _readings(metrics: Iterable[Any], tick: int, canary: int, stable: int, bad: 
     made: dict[str, Reading] = {}
     for metric in metrics:
         if metric.type in ("latency", "drift"):
-            made[metric.called] = Binned(binned(stable), binned(canary))
+            made[metric.full_name] = HistogramReading(binned(stable), binned(canary))
         else:
-            made[metric.called] = Counted(counted(stable, 0.005), counted(canary, 0.005 * bad))
+            made[metric.full_name] = CounterReading(counted(stable, 0.005), counted(canary, 0.005 * bad))
     return made
 
 

@@ -1,15 +1,17 @@
-"""What the counters of canary and stable say: statistics for rollouts. Pure: no I/O, no clock, no randomness.
+"""Statistics of rollouts: verdicts from the counters of canary and stable. Pure: no I/O, no clock, no randomness.
 
 From the counters of two scrapes to a decision:
 
-- :mod:`.counts`: two scrapes to one sample, the requests and events of each arm, or to no data.
-- :mod:`.sequential`: the conditional sequential test of the ratio of two rates; :mod:`.latency` brings latencies to it.
-- :mod:`.drift`: how far apart the arms' predictions are; :mod:`.distance` is its arithmetic.
-- :mod:`.dispersion`: how much burstier than Poisson events come, from stable against itself.
-- :mod:`.ratio`: whether units fell to the arms as configured, and an interval of the ratio to show.
-- :mod:`.eta`: canary requests that a decision needs.
-- :mod:`.verdict`: a verdict for each metric, and one decision for all.
+- :mod:`.counts` and :mod:`.window`: the requests and events of each arm between two scrapes.
+- :mod:`.gather`: one sample of all metrics; :mod:`.gather_rates` for rates of events, :mod:`.record` for the evidence.
+- :mod:`.sequential`: the conditional sequential test of the ratio of two rates, with :mod:`.priors` and
+  :mod:`.likelihood`; :mod:`.latency` defines slow requests as its events; :mod:`.absolute` tests against a fixed rate.
+- :mod:`.drift`: the distance of the distributions of predictions, with :mod:`.distance` and :mod:`.distance_evidence`.
+- :mod:`.dispersion`: overdispersion of events, from comparing stable with itself.
+- :mod:`.ratio`: whether the units are assigned as configured, and an interval of the ratio of the rates for display.
+- :mod:`.eta`: expected number of canary requests until a decision.
+- :mod:`.judge`: the result of each metric (:mod:`.judge_metric`) and one decision (:mod:`.verdict`).
 
-Evidence is a frozen dataclass of numbers and tuples of finite numbers: ``msgspec.json`` writes it and reads it back bit
-for bit, and going on from what was read equals never having stopped.
+Evidence is a frozen dataclass of numbers and tuples of finite numbers. ``msgspec.json`` writes and reads it without
+loss, so that an analysis that continues from a stored record gives the same results.
 """

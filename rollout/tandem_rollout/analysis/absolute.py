@@ -1,10 +1,11 @@
-"""Evidence that a rate is above a floor, where there is nothing, or nothing alike, to compare with: after promotion.
+"""Evidence that a rate is above a floor, for a canary that cannot be compared with stable: after its promotion.
 
-Against a rate of at most f stand the rates r f, with r and weights of :data:`.sequential.BAD`; for Poisson counts
+The null hypothesis is a rate of at most f; the alternatives are the rates r f, with r and weights of
+:data:`.priors.BAD`; for Poisson counts
 
     log E_r = k ln r − f (r − 1) n
 
-It is a supermartingale for every rate up to f: by Ville's inequality it reaches 1/α with probability α at most.
+E_r is a supermartingale for every rate up to f: by Ville's inequality it reaches 1/α with probability α at most.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ import math
 
 import numpy as np
 
-from tandem_rollout.analysis.sequential import BAD, log_mixture
+from tandem_rollout.analysis.likelihood import log_mixture
+from tandem_rollout.analysis.priors import BAD
 
 
 def update_absolute(
     so_far: tuple[float, ...], requests: float, events: float, floor: float, dispersion: float = 1.0
 ) -> tuple[float, ...]:
-    """Evidence with one more sample, by components of the prior.
+    """The evidence with one more sample, by components of the prior.
 
     Args:
-        so_far: Evidence so far; empty for none.
+        so_far: The evidence of the previous samples; empty if there are none.
         requests: Requests of the sample.
         events: Events among them.
         floor: f, above 0.
@@ -36,5 +38,5 @@ def update_absolute(
 
 
 def is_above_floor(evidence: tuple[float, ...], *, alpha: float, metrics: int = 1) -> bool:
-    """Whether the rate is above the floor, where so many metrics may each say so."""
+    """Whether the rate is above the floor, for a number of metrics that can each roll back."""
     return bool(evidence) and float(log_mixture(np.asarray(evidence), BAD)) >= math.log(metrics / alpha)

@@ -1,11 +1,12 @@
-"""Evidence that a share is not what it should be.
+"""Evidence that a share is not as configured.
 
-Of m rows, c fell on the canary; each should with probability w. Against that stands a share drawn from Beta(a, b):
+Of m rows, c belong to the canary. The null hypothesis is that each row does with probability w; the alternative is a
+share drawn from Beta(a, b):
 
     log E = log B(a + c, b + s) − log B(a, b) − c log w − s log(1 − w),   s = m − c
 
-With a and b known before the rows were, exp of it has mean 1 if w is true, and products over samples are a martingale.
-With a and b raised by the rows of each sample, the product does not depend on how the rows are cut into samples.
+If a and b are known before the rows, exp(log E) has mean 1 if w is true, and products over samples are a martingale. If
+a and b are increased by the rows of each sample, the product does not depend on the division of rows into samples.
 
 Source: the two-category case of Lindon and Malek, arXiv 2011.03567, section 3.
 """

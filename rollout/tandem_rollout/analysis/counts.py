@@ -1,15 +1,15 @@
-"""What the targets of one arm have counted, scrape by scrape, and one sample of both arms.
+"""The counts of the targets of one arm, scrape by scrape, and one sample of both arms.
 
-Counters belong to a *target*, the process that exports them. What a target has counted between two scrapes:
+Counters belong to a *target*, the process that exports them. The increase of a target between two scrapes is
 
-- The difference of each series; a series that is new in a known target was born at zero, as error counters are.
-- After a restart, all since zero. A counter that fell, or is gone, tells of a restart. Where one fell and another, that
-  was not zero before, did not, nobody can tell how much of the second is new: what the target shows is unplaced,
-  neither counted nor forgotten.
-- Nothing for a target that is new: what it had counted before its first scrape may be old.
+- the difference of each series; a new series of a known target started at zero, as error counters do;
+- after a restart, the whole value. A restart is detected by a counter that decreased or disappeared. If one counter
+  decreased and another one, which was not zero, did not, it is unknown how much of the second is new: the values are
+  unplaced, that is, they are reported but not counted;
+- nothing for a new target: its values may be old.
 
-A scrape that is missing, or has a value that is negative, absurdly high or not a number, is passed over: the next one
-is held against the one before it. So every event between the first and the last scrape of a target is counted once, or
+A scrape that is missing, or has a value that is negative, too high or not a number, is skipped: the next scrape is
+compared with the one before it. So every event between the first and the last scrape of a target is counted once, or
 unplaced.
 """
 
@@ -24,34 +24,34 @@ from tandem_rollout.api.cause import Cause
 
 _Key = TypeVar("_Key", bound=Hashable)
 
-_MOST = 2.0**63
-"""No counter of requests gets there; sums of what is below are finite."""
+_MAX = 2.0**63
+"""Upper bound of valid counters. Sums of smaller values are finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoData(Cause):
-    """There is nothing to count."""
+    """There is no data, and why."""
 
 
 NOTHING: Final = NoData("NothingRead", "nothing was read")
 NO_EVENTS: Final = NoData("NoEventSeries", "there is no series of events")
 
 Key = tuple[bool, str] | float
-"""A series of a target: whether it is of events, and its name; of a histogram the edge of a bucket."""
+"""A series of a target: whether it counts events, and its name; for a histogram the upper edge of a bucket."""
 
 Values = Mapping[Key, float]
-"""What a target shows, by series."""
+"""Values of a target, by series."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """What happened between two scrapes.
+class Increments:
+    """The increments of both arms between two scrapes.
 
     Attributes:
-        canary_requests: Requests that the canary answered.
-        canary_events: Those of them that were events: errors, slow answers, degraded answers.
-        stable_requests: Requests that stable answered.
-        stable_events: Those of them that were events.
+        canary_requests: Requests of the canary.
+        canary_events: Events among them: errors, slow responses or degraded responses.
+        stable_requests: Requests of stable.
+        stable_events: Events among them.
     """
 
     canary_requests: float
@@ -62,11 +62,11 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Counters of one arm in one target, by series. Several series are summed.
+    """Counters of one target, by series. Several series are summed.
 
     Attributes:
-        requests: All requests.
-        events: Requests that were events.
+        requests: Counters of requests.
+        events: Counters of events.
     """
 
     requests: Mapping[str, float]
@@ -74,25 +74,25 @@ class Counters:
 
 
 Scrape = Mapping[str, Counters]
-"""Counters of one arm by target. A target that answered without a series of the arm is there, with empty counters; one
-that did not answer is not."""
+"""Counters of one arm by target. A target without a series of the arm has empty counters; a target that did not respond
+is missing."""
 
 
 def increase(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> dict[_Key, float] | None:
-    """What the counters of one target have counted since the earlier scrape, by series.
+    """The increases of one target since the earlier scrape, by series.
 
     Args:
-        earlier: Values by series.
-        later: Values of the same target, later.
+        earlier: Values of the earlier scrape, by series.
+        later: Values of the later scrape, by series.
 
     Returns:
-        The increases, or None where they cannot be told.
+        The increases; None if they are unknown.
     """
-    if not all(0.0 <= value <= _MOST for values in (earlier, later) for value in values.values()):
+    if not all(0.0 <= value <= _MAX for values in (earlier, later) for value in values.values()):
         return None
     if not _fell(earlier, later):
         return {series: value - earlier.get(series, 0.0) for series, value in later.items()}
-    # a histogram that counts fewer in all has restarted, though a bucket of it be as full as before
+    # a histogram whose total decreased has restarted, even if one of its buckets did not decrease
     restarted = any(series == math.inf and value < earlier.get(series, 0.0) for series, value in later.items())
     if not restarted and any(value >= earlier.get(series, 0.0) > 0 for series, value in later.items()):
         return None
@@ -104,16 +104,16 @@ def _fell(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
-    """What the targets of one arm have counted since its counts were last taken.
+class ArmCounts:
+    """The counts of the targets of one arm since they were last taken.
 
     Attributes:
-        scraped: When each target was last scraped, in seconds since the epoch.
-        shown: What each target showed then, by series.
-        counted: Increases since counts were last taken, by target and series.
-        begins: The earliest scrape that they are counted from; infinite where nothing is counted.
-        unplaced: Of targets that restarted in part, what they showed afterwards, by series.
-        trouble: Why the last reading brought nothing; None where it brought something.
+        scraped: Time of the last scrape of each target, in seconds since the epoch.
+        shown: Values of each target in its last scrape, by series.
+        counted: Increases since the counts were last taken, by target and series.
+        begins: Time of the earliest scrape that the increases start from; infinite without increases.
+        unplaced: Values of targets after a partial restart, by series.
+        trouble: Why the last reading has no counts; None if it has.
     """
 
     scraped: Mapping[str, float] = field(default_factory=dict)
@@ -124,106 +124,106 @@ class Arm:
     trouble: Cause | None = NOTHING
 
 
-def extend(arm: Arm, targets: Mapping[str, Values], scraped: Mapping[str, float]) -> Arm:
-    """The arm after one more reading.
+def extend(arm: ArmCounts, targets: Mapping[str, Values], scraped: Mapping[str, float]) -> ArmCounts:
+    """The counts with one more reading.
 
     Args:
-        arm: The arm before.
-        targets: What each target shows, by series. One that did not answer is not there.
-        scraped: When each was scraped, in seconds since the epoch.
+        arm: The previous counts.
+        targets: Values of each target that responded, by series.
+        scraped: Time of the scrape of each target, in seconds since the epoch.
     """
     times, shown, counted = dict(arm.scraped), dict(arm.shown), dict(arm.counted)
-    begins, unplaced, brought = arm.begins, dict(arm.unplaced), False
+    begins, unplaced, has_counts = arm.begins, dict(arm.unplaced), False
     for target in sorted(targets):
         later = targets[target]
-        if not all(0.0 <= value <= _MOST for value in later.values()):
+        if not all(0.0 <= value <= _MAX for value in later.values()):
             continue
         earlier = shown.get(target)
         since, times[target] = times.get(target, math.inf), scraped[target]
         if earlier is None or _other_bins(earlier, later):
-            shown[target], unplaced = later, added(unplaced, counted.pop(target, {}))
+            shown[target], unplaced = later, add_counts(unplaced, counted.pop(target, {}))
             continue
         increases = increase(earlier, later)
         if increases is None:
-            shown[target], unplaced = later, added(unplaced, later)
+            shown[target], unplaced = later, add_counts(unplaced, later)
             continue
         shown[target] = later
-        counted[target] = added(counted.get(target, {}), increases)
-        brought = True
+        counted[target] = add_counts(counted.get(target, {}), increases)
+        has_counts = True
         if any(increases.values()):
             begins = min(begins, since)
     has_requests = any(not _is_event(key) for values in targets.values() for key in values)
-    trouble = None if brought and has_requests else _trouble(targets, arm.shown, has_requests=has_requests)
-    return Arm(times, shown, counted, begins, unplaced, trouble)
+    trouble = None if has_counts and has_requests else _trouble(targets, arm.shown, has_requests=has_requests)
+    return ArmCounts(times, shown, counted, begins, unplaced, trouble)
 
 
-def taken(arm: Arm, left: Mapping[str, Values] | None = None) -> Arm:
-    """The arm after its counts were taken.
+def take_counts(arm: ArmCounts, left: Mapping[str, Values] | None = None) -> ArmCounts:
+    """The counts after they were taken.
 
     Args:
-        arm: The arm.
-        left: What was not taken, by target and series, and is part of the next counts.
+        arm: The counts.
+        left: Counts that were not taken, by target and series. They are part of the next counts.
     """
     return replace(arm, counted=left or {}, begins=arm.begins if left else math.inf, unplaced={})
 
 
-def added(values: Values, more: Values) -> dict[Key, float]:
-    """Sums by series."""
+def add_counts(values: Values, more: Values) -> dict[Key, float]:
+    """Sums of two sets of values, by series."""
     total = dict(values)
     for series, value in more.items():
         total[series] = total.get(series, 0.0) + value
     return total
 
 
-def summed(arm: Arm) -> dict[Key, float]:
-    """All that an arm has counted, by series."""
+def sum_targets(arm: ArmCounts) -> dict[Key, float]:
+    """Counts of all targets, by series."""
     total: dict[Key, float] = {}
     for values in arm.counted.values():
-        total = added(total, values)
+        total = add_counts(total, values)
     return total
 
 
-def together(counters: Counters) -> dict[Key, float]:
-    """All series of a target: one restart resets them all."""
+def merge_series(counters: Counters) -> dict[Key, float]:
+    """All series of a target: a restart resets all of them."""
     requests: dict[Key, float] = {(False, series): value for series, value in counters.requests.items()}
     return requests | {(True, series): value for series, value in counters.events.items()}
 
 
 def totals(values: Iterable[Values]) -> tuple[float, float]:
-    """Requests and events of series that are named as :func:`together` does."""
+    """Total requests and events of series with the keys of :func:`merge_series`."""
     series = [(key, value) for target in values for key, value in target.items()]
     requests = math.fsum(value for key, value in series if not _is_event(key))
     return requests, math.fsum(value for key, value in series if _is_event(key))
 
 
-def tick(
+def count_increments(
     *, canary: tuple[Scrape, Scrape], stable: tuple[Scrape, Scrape], events_required: bool = False
-) -> Tick | NoData:
-    """The sample between two scrapes.
+) -> Increments | NoData:
+    """The increments between two scrapes.
 
-    Events are never more than requests: two counters of one process are not read at one instant, and an event that was
-    counted before its request is left out.
+    Events never exceed requests: the counters of a process are not read at the same instant, and an event that is
+    counted before its request is omitted.
 
     Args:
         canary: Earlier and later scrape of the canary.
         stable: Earlier and later scrape of stable.
-        events_required: Whether it is no data when neither arm has a series of events. False where events are a label
-            of the requests' own metric, whose series are born with the first event; true where a wrong name must not
-            read as no events at all.
+        events_required: Whether the result is no data if neither arm has a series of events. False if events are a
+            label of the metric of requests, whose series appear with the first event. True if a wrong name must not be
+            taken for zero events.
     """
     if events_required and not any(counters.events for _, later in (canary, stable) for counters in later.values()):
         return NO_EVENTS
     counts = []
     for name, scrapes in (("canary", canary), ("stable", stable)):
-        arm = Arm()
+        arm = ArmCounts()
         for at, scrape in enumerate(scrapes):
-            targets = {target: together(counters) for target, counters in scrape.items()}
+            targets = {target: merge_series(counters) for target, counters in scrape.items()}
             arm = extend(arm, targets, dict.fromkeys(targets, float(at)))
         if arm.trouble is not None:
-            return of_arm(name, arm.trouble)
+            return missing_in_arm(name, arm.trouble)
         counts.append(totals(arm.counted.values()))
     (canary_requests, canary_events), (stable_requests, stable_events) = counts
-    return Tick(
+    return Increments(
         canary_requests, min(canary_events, canary_requests), stable_requests, min(stable_events, stable_requests)
     )
 
@@ -233,27 +233,27 @@ def _is_event(key: Key) -> bool:
 
 
 def _other_bins(earlier: Values, later: Values) -> bool:
-    """Whether a target counts in other bins than before: then it is another process by the same name."""
+    """Whether a target has other bins than before: then it is another process with the same name."""
     bins, before = ({key for key in values if not isinstance(key, tuple)} for values in (later, earlier))
     return bool(before) and bins != before
 
 
-def of_arm(name: str, trouble: Cause) -> NoData:
-    """What one arm lacks, said of both.
+def missing_in_arm(name: str, trouble: Cause) -> NoData:
+    """The absence of data of one arm, as that of a sample.
 
     Args:
         name: The arm.
-        trouble: What it lacks.
+        trouble: Why it has no data.
     """
     return NoData(trouble.reason, f"{name}: {trouble.message}")
 
 
 def _trouble(targets: Mapping[str, Values], shown: Mapping[str, Values], *, has_requests: bool) -> Cause:
-    """Why a reading brought nothing."""
+    """Why a reading has no counts."""
     if not targets:
-        return Cause("NoTargets", "no target answered")
+        return Cause("NoTargets", "no target responded")
     if not has_requests:
         return Cause("NoRequestSeries", "there is no series of requests")
     if not any(target in shown for target in targets):
-        return Cause("NewTargets", "no target was there in the scrape before")
-    return Cause("CountersRestarted", "counters have values that cannot be, or restarted in part")
+        return Cause("NewTargets", "all targets are new since the previous scrape")
+    return Cause("CountersRestarted", "counters have invalid values, or restarted in part")

@@ -1,16 +1,16 @@
-"""How much burstier events come than independent requests would make them.
+"""Dispersion of events: their variance relative to that of independent requests.
 
-Stable against stable, two groups of its pods: nothing differs but chance. Of the k events of a sample a share
-θ = n_a / (n_a + n_b) should fall on the first group, with the variance of a binomial. Conditional Pearson dispersion is
+Two groups of stable's pods are compared, which differ by chance only. Of the k events of a sample a share
+θ = n_a / (n_a + n_b) should belong to the first group, with the variance of a binomial. The conditional Pearson
+dispersion is
 
     φ = max(1, 1/T Σ_t (k_a,t − k_t θ_t)² / (k_t θ_t (1 − θ_t)))
 
-over the T samples that have events. Bursts that hit both groups do not raise it; those in one group do, and they are
-what inflates the errors of :mod:`.sequential`, which divides its counts by φ. Bursts weigh more in larger groups and
-longer samples: φ is that of the rollout where the first group has the canary's share; of two equal groups it is higher,
-on the safe side.
+over the T samples with events. Bursts in both groups do not raise it. Bursts in one group do; they also raise the error
+probabilities of :mod:`.sequential`, which divides its counts by φ. Bursts weigh more in larger groups and longer
+samples: φ is exact for a first group with the canary's share, and higher, thus conservative, for two equal groups.
 
-An incident of many samples in one arm cannot be told from a bad canary, with φ or without.
+An incident of many samples in one arm cannot be distinguished from a bad canary, with φ or without.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tandem_rollout.analysis.counts import NoData, Tick
+from tandem_rollout.analysis.counts import Increments, NoData
 
-LEAST_TICKS = 30
-"""Samples with events that it takes: the standard error is then a quarter, without bursts."""
+MIN_SAMPLES = 30
+"""Minimum number of samples with events: without bursts the standard error is then 25 %."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +31,39 @@ class Dispersion:
 
     Attributes:
         phi: φ, 1 or more.
-        ticks: Samples with events that it was measured on.
+        samples: Number of samples with events.
     """
 
     phi: float
-    ticks: int
+    samples: int
 
 
 def estimate_dispersion(
-    ticks: Iterable[Tick], *, least: int = LEAST_TICKS, leave_out_worst: bool = False
+    samples: Iterable[Increments], *, least: int = MIN_SAMPLES, leave_out_worst: bool = False
 ) -> Dispersion | NoData:
-    """Dispersion of stable against itself.
+    """The dispersion of stable, compared with itself.
 
     Args:
-        ticks: Samples before the rollout, with the first group of pods in the canary's place.
-        least: Samples with events that it takes.
-        leave_out_worst: Leave out the sample with the greatest deviation, so that one incident does not blunt the test.
+        samples: Samples before the rollout, with the first group of pods in the canary's place.
+        least: Minimum number of samples with events.
+        leave_out_worst: Whether the sample with the greatest deviation is omitted, so that one incident does not make
+            the test insensitive.
     """
-    deviations = sorted(_deviation(tick) for tick in ticks if _tells(tick))
+    deviations = sorted(_deviation(sample) for sample in samples if _tells(sample))
     if leave_out_worst:
         deviations = deviations[:-1]
     if len(deviations) < max(least, 1):
         return NoData(
-            "TooFewTicks", f"dispersion takes {least} ticks with events in stable, there are {len(deviations)}"
+            "TooFewSamples", f"dispersion needs {least} samples with events in stable, there are {len(deviations)}"
         )
     return Dispersion(max(1.0, math.fsum(deviations) / len(deviations)), len(deviations))
 
 
-def _tells(tick: Tick) -> bool:
-    return tick.canary_requests > 0 and tick.stable_requests > 0 and tick.canary_events + tick.stable_events > 0
+def _tells(sample: Increments) -> bool:
+    return sample.canary_requests > 0 and sample.stable_requests > 0 and sample.canary_events + sample.stable_events > 0
 
 
-def _deviation(tick: Tick) -> float:
-    events = tick.canary_events + tick.stable_events
-    theta = tick.canary_requests / (tick.canary_requests + tick.stable_requests)
-    return (tick.canary_events - events * theta) ** 2 / (events * theta * (1.0 - theta))
+def _deviation(sample: Increments) -> float:
+    events = sample.canary_events + sample.stable_events
+    theta = sample.canary_requests / (sample.canary_requests + sample.stable_requests)
+    return (sample.canary_events - events * theta) ** 2 / (events * theta * (1.0 - theta))

@@ -1,22 +1,22 @@
-"""How far two distributions over bins are apart, and whether that is more or less than a limit, at any sample.
+"""The distance of two distributions over bins, and the sequential test whether it is above or below a limit.
 
 The distance is the population stability index, which is Jeffreys' divergence of canary p and stable q:
 
     PSI = Σ_b (p_b − q_b) ln(p_b / q_b)
 
-Two models always differ, so nothing here asks whether they do. What is asked is on which side of the limit d0 the true
-distance is.
+Two models always differ, so equality is not tested. The test decides on which side of the limit d0 the true distance is
+(:mod:`.distance_evidence`).
 
-**Weights.** In sample t the arms have c_t and s_t rows. The difference of their shares p̂_t − q̂_t is known as well as
-h_t = c_t s_t / (c_t + s_t) rows tell. Both arms get these weights, Mantel's and Haenszel's: p̂ = Σ h_t p̂_t / H and
-q̂ = Σ h_t q̂_t / H with H = Σ h_t. Traffic that changes while the canary's share rises changes both alike, and no
-sample makes less of what is known.
+**Weights.** In sample t the arms have c_t and s_t rows. The difference of their shares p̂_t − q̂_t has the information of
+h_t = c_t s_t / (c_t + s_t) rows. Both arms get these weights, Mantel's and Haenszel's: p̂ = Σ h_t p̂_t / H and
+q̂ = Σ h_t q̂_t / H with H = Σ h_t. Traffic that changes while the canary's share rises changes both arms equally, and no
+sample reduces the information.
 
 **Estimate.** The PSI of p̂ and q̂ is too high by k φ / H, by the delta method with
 
     k = Σ_b [(1 − w)(1 + q_b/p_b)(1 − p_b) + w (1 + p_b/q_b)(1 − q_b)] / 2,    w the canary's share
 
-which is B − 1 where B bins are distributed alike: the known (B − 1)(1/n + 1/m). That is taken off.
+which is B − 1 if both arms have the same distribution over B bins: the known (B − 1)(1/n + 1/m). It is subtracted.
 
 **Evidence.** Near p = q the PSI is a sum of B − 1 squares: H PSI(p̂, q̂) / φ has the noncentral χ² distribution with
 B − 1 degrees of freedom and the noncentrality H d / φ, d the true distance. It grows as the squared norm of a Brownian
@@ -26,60 +26,45 @@ sequential χ² test of Jackson and Bradley, same journal 32, 1961). So its like
 
     E(d1, d0) = exp(−H (d1 − d0) / 2φ) · 0F1(k/2; d1 H² PSI / 4φ²) / 0F1(k/2; d0 H² PSI / 4φ²)
 
-is a nonnegative martingale where d0 is the truth. Where the truth is below d0, the norm is smaller path by path, by the
-comparison theorem for diffusions, and with it E for d1 > d0; likewise above d0, for d1 < d0. Mixtures over d1 reach 1/α
-with a chance of α at most, at any sample (Ville). The degrees of freedom are part of the likelihood: that an estimate
-is too high is nothing that could be taken for evidence.
+is a nonnegative martingale if d0 is the truth. If the truth is below d0, the norm is smaller path by path, by the
+comparison theorem for diffusions, and so is E for d1 > d0; likewise above d0, for d1 < d0. Mixtures over d1 reach 1/α
+with a probability of α at most, at any sample (Ville). The degrees of freedom are part of the likelihood, so that the
+bias of the estimate is not taken for evidence.
 
-Far from p = q the variance of the PSI is not 4 d φ / H. H and k are divided by κ = V H / 4 φ PSI where that is above 1,
-with V the variance by the delta method: evidence is then that of the normal approximation.
+Far from p = q the variance of the PSI is not 4 d φ / H. H and k are divided by κ = V H / 4 φ PSI if that is above 1,
+with V the variance by the delta method: the evidence is then that of the normal approximation.
 
-**Dispersion.** Rows of one request are alike, and come together. φ is measured in the run itself: the squared
-differences of p̂_t − q̂_t from their mean, over what independent rows would have. What changes in both arms is in none
-of them.
+**Dispersion.** The rows of one request are similar and arrive together. φ is measured in the run itself: the squared
+differences of p̂_t − q̂_t from their mean, relative to those of independent rows. Changes in both arms cancel out.
 
-**Simulated before it was chosen.** Limit 0.1, α = β = 0.8 %, w = 10 %, 10 and 16 bins; canary rows until 99 % of the
+**Simulation of the alternatives.** Limit 0.1, α = β = 0.8 %, w = 10 %, 10 and 16 bins; canary rows until 99 % of the
 canaries are decided whose distance is 0.6 and 2 times the limit: 7,000 and 2,400 by this test. A confidence sequence by
 the central limit theorem (Waudby-Smith and others, arXiv 2103.06476) takes 5,900 and 3,000 with the same estimate, and
-is tuned to a number of rows. Universal inference (Wasserman, Ramdas and Balakrishnan, PNAS 117, 2020) approximates
-nothing, and pays for B − 1 unknowns in each arm: after 12,000 rows all of the former and 34 to 99 % of the latter are
+must be tuned to a number of rows. Universal inference (Wasserman, Ramdas and Balakrishnan, PNAS 117, 2020) is
+exact, and pays for B − 1 unknowns in each arm: after 12,000 rows all of the former and 34 to 99 % of the latter are
 undecided. At the limit itself both errors are about 1 % at most, over even, bell-shaped and rare bins, tilts and
 single bins that are off, shares of 5 to 95 % and ramps between, and rows that come eight at a time.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 
 Bools = npt.NDArray[np.bool_]
 
-_ABOVE: Final = ((1.25, 1.5, 2.0, 3.0, 5.0, 10.0), (0.1, 0.25, 0.35, 0.15, 0.1, 0.05))
-"""Distances that stand against the limit where it is exceeded, in limits, and their weights."""
-_BELOW: Final = ((0.0, 0.1, 0.25, 0.5, 0.6, 0.75), (0.05, 0.1, 0.2, 0.25, 0.25, 0.15))
-"""Those where it is kept. Some 40 % below it most evidence is needed, so most weight is there."""
 
 _HALF_A_ROW: Final = 0.5
-_FARTHEST: Final = 1e3
-"""A limit that any distance is below."""
-_MOST: Final = 1e9
-"""Rows that nobody waits for."""
-_LEAST: Final = 1e-6
-_CUTS: Final = 64
-_ROUNDS: Final = 3
-"""Cuts of a range into so many parts, one after the other, leave 1e-4 of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
-    """What samples have added up to. Arrays of bins, the last axis, and of whatever stands before it.
+class SampleSums:
+    """Sums over samples. The last axis of the arrays is that of the bins, unless a field says otherwise.
 
     Attributes:
         canary: Rows of the canary by bin.
@@ -87,8 +72,8 @@ class Sums:
         ours: Σ h p̂, by bin.
         theirs: Σ h q̂, by bin.
         squares: Σ h (p̂ − q̂)², by bin.
-        share: Σ h w.
-        ticks: Samples with rows of both arms.
+        share: Σ h w, without the axis of the bins.
+        samples: Number of samples with rows of both arms, without the axis of the bins.
     """
 
     canary: Floats
@@ -97,19 +82,19 @@ class Sums:
     theirs: Floats
     squares: Floats
     share: Floats
-    ticks: Floats
+    samples: Floats
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What is known of a distance; arrays of whatever stands before the axis of the bins.
+class DistanceEstimate:
+    """The estimate of a distance. The arrays have the shape of the sums without the axis of the bins.
 
     Attributes:
-        distance: Its estimate without bias; below 0 where it happens to be.
-        rows: Independent rows of the canary that its rows are worth: divided by the dispersion.
+        distance: Unbiased estimate of the distance. It may be below 0.
+        rows: Effective number of independent rows of the canary: its rows, divided by the dispersion.
         dispersion: φ, 1 or more.
         share: The canary's share of the rows.
-        raw: PSI of what was counted.
+        raw: PSI of the counted rows.
         information: H / φκ, in rows.
         freedom: k / κ, degrees of freedom.
     """
@@ -123,8 +108,8 @@ class Measured:
     freedom: Floats
 
 
-def tick(canary: Floats, stable: Floats) -> Sums:
-    """The sums of one sample; nothing where an arm has no rows.
+def sum_sample(canary: Floats, stable: Floats) -> SampleSums:
+    """The sums of one sample; zeros if an arm has no rows.
 
     Args:
         canary: Rows of the canary by bin.
@@ -137,20 +122,22 @@ def tick(canary: Floats, stable: Floats) -> Sums:
     weight = here * c * s / (c + s)
     p, q, bins = canary / c[..., None], stable / s[..., None], weight[..., None]
     counted = here[..., None]
-    return Sums(canary * counted, stable * counted, bins * p, bins * q, bins * (p - q) ** 2, weight * c / (c + s), here)
+    return SampleSums(
+        canary * counted, stable * counted, bins * p, bins * q, bins * (p - q) ** 2, weight * c / (c + s), here
+    )
 
 
-def measure(sums: Sums, dispersion: float | Floats = 1.0) -> Measured:
-    """What the samples say of the distance.
+def measure(sums: SampleSums, dispersion: float | Floats = 1.0) -> DistanceEstimate:
+    """Estimate the distance.
 
     Args:
-        sums: What they add up to.
-        dispersion: φ at least; what the samples themselves show is taken where it is more.
+        sums: Sums over the samples.
+        dispersion: Minimum of φ. The dispersion of the samples is used if it is larger.
     """
     total = np.maximum(sums.ours.sum(axis=-1), 1e-9)
     n = sums.canary.sum(axis=-1)
     share = np.minimum(sums.share / total, 1.0)
-    # a bin that nobody has hit is none
+    # empty bins are ignored
     hit = (sums.canary + sums.stable) > 0.0
     p, q = (
         _smoothed(mean / total[..., None], rows, hit)
@@ -166,7 +153,7 @@ def measure(sums: Sums, dispersion: float | Floats = 1.0) -> Measured:
     far = np.maximum(variance / np.maximum(4.0 * raw, 1e-9), 1.0)
     phi = np.maximum(_dispersion(sums, p, q, share, total), dispersion)
     information = total / (phi * far)
-    return Measured(
+    return DistanceEstimate(
         distance=raw - bias * phi / total,
         rows=n / phi,
         dispersion=phi,
@@ -177,64 +164,8 @@ def measure(sums: Sums, dispersion: float | Floats = 1.0) -> Measured:
     )
 
 
-def log_above(measured: Measured, limit: float | Floats) -> Floats:
-    """Log evidence that the true distance is above a limit."""
-    return _evidence(measured, limit, *_ABOVE)
-
-
-def log_below(measured: Measured, limit: float | Floats) -> Floats:
-    """Log evidence that the true distance is below a limit."""
-    return _evidence(measured, limit, *_BELOW)
-
-
-def passing_limit(measured: Measured, beta: float) -> float:
-    """The least limit that evidence puts one distance below, with a chance of error of beta at most.
-
-    Args:
-        measured: What is known of one distance.
-        beta: Like 0.008.
-    """
-
-    def passes(limits: Floats) -> Bools:
-        return log_below(measured, limits) >= -math.log(beta)
-
-    return _first(passes, max(float(measured.distance), _LEAST), _FARTHEST)
-
-
-def information_to_decide(distance: float, *, limit: float, error: float, freedom: float) -> float:
-    """Information until it is known on which side of the limit a distance is.
-
-    Args:
-        distance: The true one.
-        limit: What it is held against.
-        error: The chance of the wrong decision: beta below the limit; above it alpha, over the number of gates.
-        freedom: Degrees of freedom: bins, less one.
-
-    Returns:
-        About the mean, in rows: with a share w a row of the canary brings 1 − w. ``inf`` where it is never known.
-    """
-    if distance == limit:
-        return math.inf
-    evidence = log_below if distance < limit else log_above
-
-    def decides(information: Floats) -> Bools:
-        same = np.ones_like(information)
-        expected = Measured(
-            distance=same * distance,
-            rows=same,
-            dispersion=same,
-            share=same,
-            raw=distance + freedom / information,
-            information=information,
-            freedom=same * freedom,
-        )
-        return evidence(expected, limit) >= -math.log(error)
-
-    return _first(decides, 1.0, _MOST)
-
-
 def psi(canary: npt.ArrayLike, stable: npt.ArrayLike) -> float:
-    """Population stability index of two histograms, as they are: half a row in each bin, and no bias taken off.
+    """Population stability index of two histograms, with half a row added to each bin and without bias correction.
 
     Args:
         canary: Rows in each bin.
@@ -246,7 +177,7 @@ def psi(canary: npt.ArrayLike, stable: npt.ArrayLike) -> float:
 
 
 def _smoothed(shares: Floats, rows: Floats, hit: Bools) -> Floats:
-    """Shares with half a row more in each bin, so that an empty one is not for ever far away."""
+    """Shares with half a row added to each bin, so that the distance of an empty bin is finite."""
     added = np.where(hit, _HALF_A_ROW, 0.0)
     return np.asarray(
         (shares * rows[..., None] + added) / np.maximum(rows + added.sum(axis=-1), _HALF_A_ROW)[..., None], np.float64
@@ -258,81 +189,12 @@ def _variance(shares: Floats, influence: Floats) -> Floats:
     return np.asarray((shares * influence**2).sum(axis=-1) - mean**2, np.float64)
 
 
-def _dispersion(sums: Sums, p: Floats, q: Floats, share: Floats, total: Floats) -> Floats:
-    """How much more the samples differ from each other than those of independent rows."""
+def _dispersion(sums: SampleSums, p: Floats, q: Floats, share: Floats, total: Floats) -> Floats:
+    """Dispersion of the samples: their variance relative to that of independent rows."""
     w = share[..., None]
     expected = (1.0 - w) * p * (1.0 - p) + w * q * (1.0 - q)
     observed = np.maximum(sums.squares - (sums.ours - sums.theirs) ** 2 / total[..., None], 0.0)
     mixed = (1.0 - w) * p + w * q
     mixed = np.where(mixed > 0.0, mixed, 1.0)
-    free = np.maximum(sums.ticks - 1.0, 0.0) * (expected / mixed).sum(axis=-1)
+    free = np.maximum(sums.samples - 1.0, 0.0) * (expected / mixed).sum(axis=-1)
     return np.where(free > 0.0, (observed / mixed).sum(axis=-1) / np.where(free > 0.0, free, 1.0), 1.0)
-
-
-def _first(holds: Callable[[Floats], Bools], low: float, high: float) -> float:
-    """The least number of a range from which on something holds; ``inf`` where it does nowhere."""
-    for _ in range(_ROUNDS):
-        numbers = np.geomspace(low, high, _CUTS)
-        at = int(np.argmax(mask)) if (mask := holds(numbers)).any() else _CUTS
-        if at == _CUTS:
-            return math.inf
-        low, high = float(numbers[max(at - 1, 0)]), float(numbers[at])
-    return high
-
-
-def _evidence(
-    measured: Measured, limit: float | Floats, multiples: tuple[float, ...], weights: tuple[float, ...]
-) -> Floats:
-    limits = np.asarray(limit)[..., None]
-    logs = _log_density(measured, limits * multiples) - _log_density(measured, limits) + np.log(weights)
-    most = logs.max(axis=-1)
-    return np.asarray(most + np.log(np.exp(logs - most[..., None]).sum(axis=-1)), np.float64)
-
-
-def _log_density(measured: Measured, distances: Floats) -> Floats:
-    """Log density of the noncentral χ² by its noncentrality, up to what does not depend on it; distances last."""
-    information, freedom = measured.information[..., None], measured.freedom[..., None]
-    statistic = np.asarray(measured.raw)[..., None] * information
-    means = distances * information
-    return -means / 2.0 + log_0f1(freedom / 2.0, means * statistic / 4.0)
-
-
-_TERMS: Final = 90
-_SMALL: Final = 400.0
-"""Up to there the series has converged after so many terms; beyond, the expansion is exact to 1e-5."""
-_lgamma = np.frompyfunc(math.lgamma, 1, 1)
-
-
-def log_0f1(a: npt.ArrayLike, x: npt.ArrayLike) -> Floats:
-    """Log of the confluent hypergeometric limit function 0F1(; a; x), which is Γ(a) x^((1−a)/2) I_{a−1}(2√x).
-
-    Its series for small x, else the uniform expansion of I with two terms (DLMF 10.41.3).
-
-    Args:
-        a: Above 0.
-        x: 0 or more.
-    """
-    a, x = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(x, np.float64))
-    small = x < _SMALL
-    result = np.empty(x.shape)
-    result[small] = _by_series(a[small], x[small])
-    result[~small] = _by_expansion(a[~small], x[~small])
-    return result
-
-
-def _by_series(a: Floats, x: Floats) -> Floats:
-    term, total = np.ones_like(x), np.ones_like(x)
-    for number in range(1, _TERMS if x.size else 1):
-        term = term * (x / (number * (a + number - 1.0)))
-        total = total + term
-    return np.log(total)
-
-
-def _by_expansion(a: Floats, x: Floats) -> Floats:
-    order, argument = a - 1.0, 2.0 * np.sqrt(x)
-    root = np.hypot(order, argument)
-    t2 = (order / root) ** 2
-    leading = root + order * np.log(argument / (order + root)) - 0.5 * np.log(2.0 * math.pi * root)
-    further = (3.0 - 5.0 * t2) / (24.0 * root) + (81.0 - 462.0 * t2 + 385.0 * t2**2) / (1152.0 * root**2)
-    gamma = np.asarray(_lgamma(a), np.float64)
-    return np.asarray(gamma - order * np.log(argument / 2.0) + leading + np.log1p(further), np.float64)

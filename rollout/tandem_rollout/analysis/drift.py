@@ -1,7 +1,7 @@
-"""Drift of predictions: how far apart the distributions are that both arms answer with.
+"""Drift: the distance of the distributions of both arms' predictions.
 
-Predictions are counted in the bins of the histogram ``tandem_prediction``, whose edges belong to the contract. What the
-distance is, and how it is known on which side of a limit it is, :mod:`.distance` says.
+Predictions are counted in the bins of the histogram ``tandem_prediction``, whose edges are part of the contract. See
+:mod:`.distance` for the distance and its test.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from dataclasses import astuple, dataclass
 import numpy as np
 
 from tandem_rollout.analysis import distance
-from tandem_rollout.analysis.counts import Arm, NoData
-from tandem_rollout.analysis.distance import Measured, Sums
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.counts import ArmCounts, NoData
+from tandem_rollout.analysis.distance import DistanceEstimate, SampleSums
+from tandem_rollout.analysis.priors import Floats
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """Evidence so far: the sums of :class:`.distance.Sums`, as they are written down.
+class DriftEvidence:
+    """The evidence of all samples: :class:`.distance.SampleSums` in a form that can be stored.
 
     Attributes:
         canary: Rows of the canary by bin.
         stable: Rows of stable by bin.
-        ours: Shares of the canary's rows, weighted sample by sample, by bin.
-        theirs: Those of stable's.
-        squares: Squared differences of the two, weighted likewise.
-        share: The canary's shares of the samples, weighted likewise.
-        ticks: Samples with rows of both arms.
+        ours: Weighted shares of the canary's rows by bin, summed over samples.
+        theirs: Weighted shares of stable's rows by bin.
+        squares: Weighted squared differences of the shares by bin.
+        share: Weighted shares of the canary in the samples.
+        samples: Number of samples with rows of both arms.
     """
 
     canary: tuple[float, ...]
@@ -38,55 +38,55 @@ class Evidence:
     theirs: tuple[float, ...]
     squares: tuple[float, ...]
     share: float
-    ticks: float
+    samples: float
 
 
-def start(bins: int) -> Evidence:
-    """Evidence of no sample."""
+def start(bins: int) -> DriftEvidence:
+    """The evidence before the first sample."""
     nothing = (0.0,) * bins
-    return Evidence(nothing, nothing, nothing, nothing, nothing, 0.0, 0.0)
+    return DriftEvidence(nothing, nothing, nothing, nothing, nothing, 0.0, 0.0)
 
 
-def update(evidence: Evidence, canary: Sequence[float], stable: Sequence[float]) -> Evidence:
-    """Evidence with one more sample. A sample in which one arm has no rows says nothing.
+def update(evidence: DriftEvidence, canary: Sequence[float], stable: Sequence[float]) -> DriftEvidence:
+    """The evidence with one more sample. A sample in which one arm has no rows is ignored.
 
     Args:
-        evidence: Evidence so far.
+        evidence: The evidence of the previous samples.
         canary: Rows of the canary in each bin.
         stable: Rows of stable in each bin.
 
     Raises:
-        ValueError: The bins are not as many as the evidence has.
+        ValueError: The number of bins differs from that of the evidence.
     """
     if not len(evidence.canary) == len(canary) == len(stable):
-        raise ValueError("rows are counted in other bins than the evidence")
-    more = distance.tick(np.asarray(canary, np.float64), np.asarray(stable, np.float64))
-    *by_bin, share, ticks = (before + after for before, after in zip(_arrays(evidence), astuple(more), strict=True))
+        raise ValueError("the rows have another number of bins than the evidence")
+    more = distance.sum_sample(np.asarray(canary, np.float64), np.asarray(stable, np.float64))
+    *by_bin, share, samples = (before + after for before, after in zip(_arrays(evidence), astuple(more), strict=True))
     canary_, stable_, ours, theirs, squares = (tuple(values.tolist()) for values in by_bin)
-    return Evidence(canary_, stable_, ours, theirs, squares, float(share), float(ticks))
+    return DriftEvidence(canary_, stable_, ours, theirs, squares, float(share), float(samples))
 
 
-def measure(evidence: Evidence, dispersion: float = 1.0) -> Measured:
-    """What the evidence says of the distance.
+def measure(evidence: DriftEvidence, dispersion: float = 1.0) -> DistanceEstimate:
+    """Estimate the distance.
 
     Args:
         evidence: Evidence of at least one sample.
-        dispersion: φ at least.
+        dispersion: Minimum of φ.
     """
-    return distance.measure(Sums(*_arrays(evidence)), dispersion)
+    return distance.measure(SampleSums(*_arrays(evidence)), dispersion)
 
 
-def estimate(evidence: Evidence, dispersion: float = 1.0) -> float:
-    """The distance without bias, and not below 0; 0 without rows."""
-    return max(float(measure(evidence, dispersion).distance), 0.0) if evidence.ticks else 0.0
+def estimate(evidence: DriftEvidence, dispersion: float = 1.0) -> float:
+    """The unbiased distance, and at least 0; 0 without rows."""
+    return max(float(measure(evidence, dispersion).distance), 0.0) if evidence.samples else 0.0
 
 
-def _arrays(evidence: Evidence) -> list[Floats]:
+def _arrays(evidence: DriftEvidence) -> list[Floats]:
     return [np.asarray(value, np.float64) for value in astuple(evidence)]
 
 
-def rows(canary: Arm, stable: Arm) -> tuple[tuple[float, ...], tuple[float, ...]] | NoData:
-    """Rows in each bin of a window, of canary and stable, summed over targets.
+def rows(canary: ArmCounts, stable: ArmCounts) -> tuple[tuple[float, ...], tuple[float, ...]] | NoData:
+    """Rows of canary and stable in each bin, summed over targets.
 
     Args:
         canary: Histograms of the canary.
@@ -98,20 +98,20 @@ def rows(canary: Arm, stable: Arm) -> tuple[tuple[float, ...], tuple[float, ...]
             return arm
     ours, theirs = (arm for arm in counted if not isinstance(arm, NoData))
     if ours.keys() != theirs.keys():
-        return NoData("DifferentBins", "canary and stable count predictions in different bins")
+        return NoData("DifferentBins", "canary and stable have different bins of predictions")
     return tuple(ours.values()), tuple(theirs.values())
 
 
-def _bins(name: str, arm: Arm) -> dict[float, float] | NoData:
+def _bins(name: str, arm: ArmCounts) -> dict[float, float] | NoData:
     histograms = [
         {edge: count for edge, count in values.items() if not isinstance(edge, tuple)}
         for values in arm.counted.values()
         if values
     ]
     if not histograms:
-        return NoData("NoHistogram", f"{name}: no histogram of predictions was read twice")
+        return NoData("NoHistogram", f"{name}: no histogram of predictions was read in two scrapes")
     edges = sorted(histograms[0])
     if any(sorted(histogram) != edges for histogram in histograms):
-        return NoData("DifferentBins", f"{name}: targets count predictions in different bins")
+        return NoData("DifferentBins", f"{name}: targets have different bins of predictions")
     below = [math.fsum(histogram[edge] for histogram in histograms) for edge in edges]
     return {edge: max(0.0, b - a) for edge, a, b in zip(edges, [0.0, *below], below, strict=False)}

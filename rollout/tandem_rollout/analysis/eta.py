@@ -1,13 +1,13 @@
-"""Canary requests that a decision takes.
+"""Expected number of canary requests until a decision.
 
 Per canary request there are p0 r events of the canary and p0 (1 − w)/w of stable, so that log E of each component grows
 on average by
 
     g(r_j) = p0/φ [ r ln(r_j/r0) + (r + (1 − w)/w) ln((w r0 + 1 − w) / (w r_j + 1 − w)) ]
 
-and that of the floor by [f (1 − ρ) + p0 r ln ρ] / φ. The answer is the n at which log Σ π exp(n g) reaches the
-threshold. It is about the mean: random walks overshoot, and samples come an interval apart. Tests compare it with
-simulation.
+and that of the floor by [f (1 − ρ) + p0 r ln ρ] / φ. The result is the n at which log Σ π exp(n g) reaches the
+threshold. It approximates the mean: random walks overshoot, and samples are an interval apart. Tests compare it with
+simulations.
 """
 
 from __future__ import annotations
@@ -16,30 +16,24 @@ import math
 
 import numpy as np
 
-from tandem_rollout.analysis.sequential import (
-    BAD,
-    BELOW_FLOOR,
-    FLOOR_WEIGHT,
-    Floats,
-    RatioTest,
-    floor_increments,
-    ratio_increments,
-)
+from tandem_rollout.analysis.likelihood import FLOOR_WEIGHT, floor_increments, ratio_increments
+from tandem_rollout.analysis.priors import BAD, BELOW_FLOOR, Floats
+from tandem_rollout.analysis.sequential import RatioTest
 
 _HALVINGS = 60
 
 
 def to_promotion(test: RatioTest, *, rate: float, share: float, ratio: float = 1.0) -> float:
-    """Canary requests until a canary is promoted by one metric.
+    """Canary requests until one metric passes.
 
     Args:
-        test: What is tested.
+        test: The parameters of the test.
         rate: Stable's rate of events, p0.
         share: The canary's share of requests w, strictly between 0 and 1.
         ratio: The canary's rate over stable's.
 
     Returns:
-        About the mean; ``inf`` where it will not be promoted.
+        Approximate mean; ``inf`` if it never passes.
     """
     growth, weights = _growth(test, rate, share, ratio, margin=True), np.asarray(test.good.weights)
     if test.floor:
@@ -50,29 +44,29 @@ def to_promotion(test: RatioTest, *, rate: float, share: float, ratio: float = 1
 
 
 def to_rollback(test: RatioTest, *, rate: float, share: float, ratio: float, metrics: int = 1) -> float:
-    """Canary requests until a canary is rolled back by one of the metrics.
+    """Canary requests until one metric fails.
 
     Args:
-        test: What is tested.
+        test: The parameters of the test.
         rate: Stable's rate of events, p0.
         share: The canary's share of requests w, strictly between 0 and 1.
         ratio: The canary's rate over stable's.
-        metrics: Metrics that may each roll back.
+        metrics: Number of metrics that can each roll back.
 
     Returns:
-        About the mean; ``inf`` where it will not be rolled back.
+        Approximate mean; ``inf`` if it never fails.
     """
     growth = _growth(test, rate, share, ratio, margin=False)
     return _reaches(growth, np.asarray(BAD.weights), math.log(metrics / test.alpha))
 
 
 def minutes(canary_requests: float, *, requests_per_second: float, share: float) -> float:
-    """Minutes that so many canary requests take.
+    """Minutes until the canary has a number of requests.
 
     Args:
         canary_requests: Requests of the canary.
-        requests_per_second: Of both arms together.
-        share: The canary's share of them.
+        requests_per_second: Requests per second of both arms together.
+        share: The canary's share of the requests.
     """
     canary = requests_per_second * share
     return canary_requests / canary / 60.0 if canary > 0 else math.inf
@@ -80,14 +74,14 @@ def minutes(canary_requests: float, *, requests_per_second: float, share: float)
 
 def _growth(test: RatioTest, rate: float, share: float, ratio: float, *, margin: bool) -> Floats:
     if not 0.0 < share < 1.0:
-        raise ValueError("the canary's share is strictly between 0 and 1: without both arms nothing is compared")
+        raise ValueError("the canary's share must be strictly between 0 and 1")
     stable = (1.0 - share) / share
     prior, null = (test.good, test.margin) if margin else (BAD, 1.0)
     return ratio_increments(1.0, rate * ratio, stable, rate * stable, prior, null) / test.dispersion
 
 
 def _reaches(growth: Floats, weights: Floats, threshold: float) -> float:
-    """The n with log Σ π exp(n g) = threshold. The left side is 0 at 0 and convex, so there is one at most."""
+    """The n with log Σ π exp(n g) = threshold. The left side is 0 at 0 and convex, so there is at most one."""
     grows = growth > 0.0
     if not grows.any():
         return math.inf

@@ -1,45 +1,41 @@
-"""From readings to evidence: one sample of all metrics."""
+"""Gathering evidence: one sample of all metrics."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
-from tandem_rollout.analysis import drift, latency, ratio, sequential
-from tandem_rollout.analysis.absolute import update_absolute
-from tandem_rollout.analysis.counts import NOTHING, NoData, Tick, Values, of_arm, totals
-from tandem_rollout.analysis.prepare import with_limit
-from tandem_rollout.analysis.reading import Counted, Readings
-from tandem_rollout.analysis.record import MOST_SAMPLES, MOST_TRANSITIONS, Counts, Gathered, Record, Sample, failure
-from tandem_rollout.analysis.sequential import RatioTest, Shares
-from tandem_rollout.analysis.verdict import ProviderError, Trouble
-from tandem_rollout.analysis.window import Window, closed, possible
+from tandem_rollout.analysis import drift, ratio
+from tandem_rollout.analysis.counts import NOTHING, NoData, Values, missing_in_arm, totals
+from tandem_rollout.analysis.gather_rates import gather_latency, gather_rates
+from tandem_rollout.analysis.reading import CounterReading, Readings
+from tandem_rollout.analysis.record import (
+    MAX_SAMPLES,
+    MAX_TRANSITIONS,
+    Counts,
+    MetricEvidence,
+    Record,
+    Sample,
+)
+from tandem_rollout.analysis.sequential import Shares
+from tandem_rollout.analysis.terms import SampleOutcome, SampleTerms, without_data
+from tandem_rollout.analysis.window import CountWindow, close_window, possible_shares
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.api.cause import Reason
 
-_COLD = NoData("CachesCold", "caches of the canary are cold")
-_CHOSEN = NoData(
-    "LimitChosen", "its limit has just been chosen from stable's requests: what is slow is counted from now on"
-)
-_NO_ROWS = NoData("NoPredictions", "one of the two made no predictions")
-_QUIET = {arm: NoData("NoRequests", f"{arm} answered no request") for arm in ("the canary", "stable")}
+_NO_ROWS = NoData("NoPredictions", "one of the two versions made no predictions")
 
 QUIET: Final[frozenset[Reason]] = frozenset({"NoPredictions", "CachesCold", "NoRequests"})
-"""Troubles that time alone ends: where counters are read more often than they are scraped, only one arm has moved."""
-
-
-def ratio_test(metric: Metric, phi: float = 1.0) -> RatioTest:
-    """The test of a metric."""
-    return RatioTest(metric.margin, metric.tolerated, metric.alpha, metric.beta, phi)
+"""Reasons for missing data that resolve themselves: one arm has no new counts yet."""
 
 
 def gather(
     metrics: Sequence[Metric],
     record: Record,
-    windows: Mapping[str, Window],
+    windows: Mapping[str, CountWindow],
     *,
     now: float,
     weight: int,
@@ -47,42 +43,44 @@ def gather(
     share: float | None = None,
     baking: bool = False,
     cold: bool = False,
-) -> tuple[Record, dict[str, Window]]:
-    """The record with one more sample, and the windows that go on.
+) -> tuple[Record, dict[str, CountWindow]]:
+    """The record with one more sample, and the windows for the next one.
 
-    Where the weight changed within a window, errors and other rates are counted with the bounds of the canary's share:
-    see :mod:`.sequential`. Predictions and units are reported and not judged, as that takes shares that are known. So
-    are latencies while the canary's caches are cold.
+    If the weight changed within a window, rates are judged with bounds of the canary's share: see :mod:`.sequential`.
+    Predictions and units are then only reported, as their tests need a known share. Latency is only reported while the
+    canary's caches are cold.
 
     Args:
         metrics: The metrics.
-        record: The record so far.
-        windows: What was counted of each since evidence was last taken.
+        record: The record of the previous samples.
+        windows: Counts of each metric since evidence was last taken.
         now: Seconds since the epoch.
         weight: The canary's percentage.
         earlier: Other percentages that it had, and until when, in seconds since the epoch.
-        share: Share of the units that should have fallen on the canary; by default as the weight says.
-        baking: Whether the canary is promoted, and what it is compared with is held back.
-        cold: Whether caches of the canary are cold, so that its latencies are not judged.
+        share: Configured share of the canary's units; by default that of the weight.
+        baking: Whether the canary is promoted and is compared with the holdback.
+        cold: Whether the canary's caches are cold, so that its latency is not judged.
     """
-    gathered: dict[str, Gathered] = {}
+    gathered: dict[str, MetricEvidence] = {}
     counts: dict[str, Counts] = {}
     reported: dict[str, Counts] = {}
     after = dict(windows)
     low = high = weight / 100.0
     for metric in metrics:
-        name = metric.called
-        window = windows.get(name, Window(trouble=NOTHING))
-        shares = possible(window, weight, earlier or {})
-        terms = _Terms(shares if share is None else Shares(share, share), alone=weight >= 100, baking=baking, cold=cold)
-        gathered[name], judged, unjudged = _one(metric, record.metrics.get(name, Gathered()), window, terms)
+        name = metric.full_name
+        window = windows.get(name, CountWindow(trouble=NOTHING))
+        shares = possible_shares(window, weight, earlier or {})
+        terms = SampleTerms(
+            shares if share is None else Shares(share, share), alone=weight >= 100, baking=baking, cold=cold
+        )
+        gathered[name], judged, unjudged = _one(metric, record.metrics.get(name, MetricEvidence()), window, terms)
         if judged is not None:
             counts[name] = judged
         if unjudged is not None:
             reported[name] = unjudged
         if judged is not None or unjudged is not None:
             gathered[name] = _unplaced(gathered[name], window)
-            after[name] = closed(window)
+            after[name] = close_window(window)
             low, high = min(low, terms.shares.low), max(high, terms.shares.high)
     sample = Sample(now, weight, counts, reported, *((low, high) if low < high else (None, None)))
     return _with_sample(msgspec.structs.replace(record, metrics=gathered), sample), after
@@ -92,72 +90,54 @@ def _with_sample(record: Record, sample: Sample) -> Record:
     """The record with one more sample."""
     changed, counted = sample.low is not None, bool(sample.counts)
     same = sample.weight == record.weight
-    transitions = (*record.transitions, sample)[-MOST_TRANSITIONS:]
+    transitions = (*record.transitions, sample)[-MAX_TRANSITIONS:]
     return msgspec.structs.replace(
         record,
         samples_at_weight=(record.samples_at_weight if same else 0) + (counted and not changed),
-        ticks=record.ticks + counted,
+        sample_count=record.sample_count + counted,
         weight=sample.weight,
-        samples=(*record.samples, sample)[-MOST_SAMPLES:],
+        samples=(*record.samples, sample)[-MAX_SAMPLES:],
         transitions=transitions if changed or sample.reported else record.transitions,
     )
 
 
 def with_client_shares(record: Record, readings: Readings) -> Record:
-    """The record with the part of the canary's failures that came from one client, where the last reading has it.
+    """The record with the share of the canary's failures that came from one client, if the last reading has it.
 
-    The gateway knows clients; their part decides nothing.
+    The share is only used for the metrics of the gateway: see :mod:`.judge`.
 
     Args:
         record: The record.
-        readings: What was read last.
+        readings: The last readings.
     """
     shares = {
-        name: msgspec.structs.replace(record.metrics.get(name, Gathered()), client_share=reading.client_share)
+        name: msgspec.structs.replace(record.metrics.get(name, MetricEvidence()), client_share=reading.client_share)
         for name, reading in readings.items()
-        if isinstance(reading, Counted) and reading.client_share is not None
+        if isinstance(reading, CounterReading) and reading.client_share is not None
     }
     return msgspec.structs.replace(record, metrics={**record.metrics, **shares}) if shares else record
 
 
-class _Terms(NamedTuple):
-    """What a sample is judged by, beside its counts."""
-
-    shares: Shares
-    alone: bool
-    baking: bool
-    cold: bool
-
-    @property
-    def bounds(self) -> Shares | None:
-        """Bounds of the canary's share where it is not known."""
-        return None if self.shares.known else self.shares
-
-
-_Judged = tuple[Gathered, Counts | None, Counts | None]
-"""Evidence after a sample, what was judged in it, and what was only reported."""
-
-
-def _one(metric: Metric, gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
-    """Evidence of one metric after a sample."""
+def _one(metric: Metric, gathered: MetricEvidence, window: CountWindow, terms: SampleTerms) -> SampleOutcome:
+    """The evidence of one metric after a sample."""
     if terms.alone and metric.type in ("drift", "assignment"):
-        return gathered, None, None  # there is nobody to compare with
+        return gathered, None, None  # there is nothing to compare with
     missing = window.missing
-    if terms.alone and window.trouble is None:  # whether stable answers does not matter
-        missing = of_arm("canary", window.canary.trouble) if window.canary.trouble is not None else None
+    if terms.alone and window.trouble is None:  # stable is not needed
+        missing = missing_in_arm("canary", window.canary.trouble) if window.canary.trouble is not None else None
     if missing is not None:
-        return _troubled(gathered, missing), None, None
+        return without_data(gathered, missing), None, None
     if metric.type == "drift":
         return _drifted(gathered, window, terms)
     if metric.type == "assignment":
         return _assigned(gathered, window, terms)
     if metric.type == "latency" and window.binned:
-        return _timed(metric, gathered, window, terms)
-    return _rated(metric, gathered, window.tick, terms)
+        return gather_latency(metric, gathered, window, terms)
+    return gather_rates(metric, gathered, window.increments, terms)
 
 
-def _unplaced(gathered: Gathered, window: Window) -> Gathered:
-    """Evidence with what restarted in part: it is reported, and not judged."""
+def _unplaced(gathered: MetricEvidence, window: CountWindow) -> MetricEvidence:
+    """The evidence with the counts of targets that restarted in part, which are reported but not judged."""
     more = [
         value
         for arm in (window.canary, window.stable)
@@ -173,161 +153,38 @@ def _unplaced(gathered: Gathered, window: Window) -> Gathered:
 
 
 def _buckets(values: Values) -> tuple[float, float]:
-    """Requests of a histogram; which of them are events is not asked."""
+    """Requests of a histogram. Its events are not counted."""
     return values.get(math.inf, 0.0), 0.0
 
 
-def _timed(metric: Metric, gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
-    """Evidence of a sample of latencies: at the limit that the samples before it say."""
-    if gathered.frozen is None:
-        gathered = with_limit(metric, gathered, [latency.before(window.stable)])
-    is_fixed, own = terms.alone or terms.baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
-    chosen = own if isinstance(own, latency.Limit) else None
-    limit = latency.longest(gathered.frozen, gathered.limit) if is_fixed else chosen or gathered.limit
-    recent = latency.remember(gathered.recent, latency.buckets(window.stable), metric.quantile)
-    if limit is None:
-        missing = latency.choose(recent, metric.quantile, metric.slowdown)
-        missing = missing if isinstance(missing, NoData) else _CHOSEN
-        ours, theirs = (latency.buckets(arm).get(math.inf, 0.0) for arm in (window.canary, window.stable))
-        return _troubled(msgspec.structs.replace(gathered, recent=recent), missing), None, (ours, 0.0, theirs, 0.0)
-    gathered = msgspec.structs.replace(gathered, limit=limit)
-    tick = latency.tick(window.canary, window.stable, limit)
-    if isinstance(tick, NoData):
-        return _troubled(gathered, tick), None, None
-    if terms.cold and not is_fixed:
-        return _troubled(msgspec.structs.replace(gathered, recent=recent), _COLD), None, _four(tick)
-    # where no edge is near the quantile, what was frozen is the best there is
-    recently = gathered.recent.requests
-    after, counts, _ = _rated(
-        metric,
-        gathered,
-        tick,
-        terms,
-        speaks_for=is_fixed or recently >= latency.least_recent(metric.quantile, latency.SURE),
-        chosen=is_fixed or recently >= latency.least_recent(metric.quantile),
-    )
-    if counts is None or is_fixed:  # what was not counted is part of the next sample
-        return after, counts, None
-    return msgspec.structs.replace(after, recent=recent), counts, None
-
-
-def _rated(
-    metric: Metric, gathered: Gathered, tick: Tick, terms: _Terms, *, speaks_for: bool = True, chosen: bool = False
-) -> _Judged:
-    """Evidence of a sample of counters.
-
-    Args:
-        metric: The metric.
-        gathered: Evidence so far.
-        tick: The sample.
-        terms: What it is judged by.
-        speaks_for: Whether the sample may speak for the canary, and not only against it.
-        chosen: Whether its limit was chosen in the run.
-    """
-    if terms.alone:
-        return _alone(metric, gathered, tick)
-    counts = _four(tick)
-    # where the shares are bounded it does not matter whether both arms have requests
-    if terms.shares.known and not (tick.canary_requests and tick.stable_requests):
-        quiet = "the canary" if not tick.canary_requests else "stable"
-        return _troubled(gathered, _QUIET[quiet]), None, None
-    test = ratio_test(metric, gathered.phi)
-    if terms.baking:
-        gathered = _baked(metric, gathered, tick, terms.bounds)
-    if chosen:
-        gathered = msgspec.structs.replace(gathered, chosen=sequential.worse(test, gathered.chosen, tick, terms.bounds))
-    if terms.shares.known:  # an interval takes one share
-        likelihood = ratio.observed(gathered.likelihood or ratio.Likelihood(), tick, dispersion=gathered.phi)
-        gathered = msgspec.structs.replace(gathered, likelihood=likelihood)
-    before = gathered.ratio or sequential.start(test)
-    return (
-        msgspec.structs.replace(
-            gathered,
-            ratio=sequential.update(test, before, tick, speaks_for=speaks_for, shares=terms.bounds),
-            trouble=None,
-            missing="",
-        ),
-        counts,
-        None,
-    )
-
-
-def _alone(metric: Metric, gathered: Gathered, tick: Tick) -> _Judged:
-    """A sample in which the canary has all requests: there is only the floor to hold it against."""
-    evidence = msgspec.structs.replace(gathered, trouble=None, missing="")
-    counts = (tick.canary_requests, tick.canary_events, 0.0, 0.0)
-    # of latency nothing is said then: load changes it, and there is nobody who has any of it
-    return (evidence if metric.type == "latency" else _held(metric, evidence, tick)), counts, None
-
-
-def _baked(metric: Metric, gathered: Gathered, tick: Tick, bounds: Shares | None) -> Gathered:
-    """Evidence of a sample since promotion, beside that of all samples.
-
-    Stable is made for all requests and has a few: its pods are idle, and by comparison alone a canary that bears the
-    load would look slow. It must also be slower than stable was when it bore it.
-    """
-    worse = sequential.worse(ratio_test(metric, gathered.phi), gathered.baking, tick, bounds)
-    gathered = msgspec.structs.replace(gathered, baking=worse)
-    return _held(metric, gathered, tick) if metric.type == "latency" else gathered
-
-
-def _held(metric: Metric, gathered: Gathered, tick: Tick) -> Gathered:
-    """Evidence of a sample against the bound, where there is one."""
-    bound = _bound(metric, gathered)
-    if not bound:
-        return gathered
-    evidence = update_absolute(gathered.absolute, tick.canary_requests, tick.canary_events, bound, gathered.phi)
-    return msgspec.structs.replace(gathered, absolute=evidence)
-
-
-def _bound(metric: Metric, gathered: Gathered) -> float:
-    """The rate that the canary must not pass: the floor, or so many times what stable had; 0 for none."""
-    before = gathered.ratio
-    if before is None or not before.stable_requests:
-        return 0.0
-    rate = before.stable_events / before.stable_requests
-    if gathered.limit is not None:  # what stable had before the run, when it bore all
-        rate = max(rate, gathered.limit.share)
-    return min(max(metric.tolerated, metric.margin * rate), 1.0)
-
-
-def _drifted(gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
+def _drifted(gathered: MetricEvidence, window: CountWindow, terms: SampleTerms) -> SampleOutcome:
     rows = drift.rows(window.canary, window.stable)
     if isinstance(rows, NoData):
-        return _troubled(gathered, rows), None, None
+        return without_data(gathered, rows), None, None
     ours, theirs = rows
     evidence = gathered.drift or drift.start(len(ours))
     if len(evidence.canary) != len(ours):
-        other = NoData("DifferentBins", "the histogram of predictions has other bins than before")
-        return _troubled(gathered, other), None, None
+        changed = NoData("DifferentBins", "the histogram of predictions has other bins than before")
+        return without_data(gathered, changed), None, None
     total = math.fsum(ours), math.fsum(theirs)
     if not terms.shares.known:
         return gathered, None, (total[0], 0.0, total[1], 0.0)
     if not (total[0] and total[1]):
-        return _troubled(gathered, _NO_ROWS), None, None
+        return without_data(gathered, _NO_ROWS), None, None
     evidence = drift.update(evidence, ours, theirs)
     counts = (total[0], drift.estimate(evidence, gathered.phi), total[1], 0.0)
     return msgspec.structs.replace(gathered, drift=evidence, trouble=None, missing=""), counts, None
 
 
-def _assigned(gathered: Gathered, window: Window, terms: _Terms) -> _Judged:
-    tick = window.tick
-    counts = (tick.canary_requests, 0.0, tick.stable_requests, 0.0)
+def _assigned(gathered: MetricEvidence, window: CountWindow, terms: SampleTerms) -> SampleOutcome:
+    sample = window.increments
+    counts = (sample.canary_requests, 0.0, sample.stable_requests, 0.0)
     if not terms.shares.known:
         return gathered, None, counts
-    assigned = ratio.assigned(
+    assigned = ratio.update_assignment(
         gathered.assignment or ratio.Assignment(),
-        canary=tick.canary_requests,
-        stable=tick.stable_requests,
+        canary=sample.canary_requests,
+        stable=sample.stable_requests,
         share=terms.shares.low,
     )
     return msgspec.structs.replace(gathered, assignment=assigned, trouble=None, missing=""), counts, None
-
-
-def _four(tick: Tick) -> Counts:
-    return tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events
-
-
-def _troubled(gathered: Gathered, trouble: Trouble) -> Gathered:
-    missing = "provider-error" if isinstance(trouble, ProviderError) else "no-data"
-    return msgspec.structs.replace(gathered, trouble=failure(trouble), missing=missing)

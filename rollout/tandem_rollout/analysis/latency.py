@@ -1,19 +1,20 @@
-"""Latency as a rate of events: requests slower than a limit, which is a quantile of stable.
+"""Latency as a rate of events: the share of the requests that are slower than a limit, which is a quantile of stable.
 
-What is slower is an event of :mod:`.sequential`; load that makes both arms slower moves both rates and says nothing of
-the canary. The canary's own limit is so many times as long as a good version may take: where latencies are steady, a
-little slower would else be many more slow requests. Limits are bucket edges: stable's is the one whose share of slower
-requests is nearest to the quantile's, the canary's the first that is long enough.
+A slow request is an event of :mod:`.sequential`. Load that slows both arms raises both rates and is no evidence about
+the canary. The canary's limit is larger than stable's by the factor ``slowdown``: with a narrow distribution of
+latency, a slightly slower version would otherwise have many more slow requests. Limits are bucket edges. Stable's limit
+is the edge whose share of slower requests is nearest to that of the quantile. The canary's limit is the first edge that
+is large enough.
 
-Load before the run may have been another one, and then few of stable's requests are slow, or most of them: neither says
-much of the canary. So the limit of a sample is chosen from stable's requests in the samples of the run before it. A
-choice that is known before the sample leaves each factor of E with mean 1 at most, whatever the limit is: chances of
-error stay what they are at any time, and nothing is shared out among limits. They are those of a canary that is no
-worse, or worse by the margin, at the limits that were chosen. Until enough of stable's requests were counted, the limit
-is the one that was frozen before the run, and what is counted can only speak against the canary: at a limit that is far
-too short a bad version looks good. What is counted at chosen limits is weighed by itself too, beside that of all
-samples, so that it has not to outweigh the first ones. While it bakes the limit stays: stable has few requests then,
-and its pods are idle.
+The load before the run may have been different. Then few or most of stable's requests are slow, and both are little
+evidence about the canary. So the limit of a sample is chosen from stable's requests in the previous samples of the run.
+A limit that is known before the sample leaves each factor of E with mean 1 at most, whatever the limit is: the error
+probabilities stay valid at any time without a correction for several limits. They are those of a canary that is not
+worse, or worse by the margin, at the chosen limits. Until enough of stable's requests were counted, the limit that was
+frozen before the run is used, and samples are evidence against the canary only: at a limit that is far too short a bad
+version looks good. Samples with chosen limits also have evidence of their own, besides that of all samples, so that
+they need not outweigh the first ones. During the bake time the limit is fixed, as stable has few requests and idle
+pods.
 """
 
 from __future__ import annotations
@@ -22,30 +23,30 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tandem_rollout.analysis.counts import Arm, Counters, NoData, Tick, summed
+from tandem_rollout.analysis.counts import ArmCounts, Counters, Increments, NoData, sum_targets
 
-LEAST_REQUESTS = 5000
-"""Requests that a limit is frozen from, at least."""
+MIN_REQUESTS = 5000
+"""Minimum number of requests for freezing a limit."""
 
-LEAST_SLOW = 3.0
-"""Slow requests of stable that a limit is chosen from in the run, at least: of the quantile 0.95 of 60 requests."""
+MIN_SLOW = 3.0
+"""Minimum expected number of slow requests for choosing a limit in the run: 60 requests for the quantile 0.95."""
 
 SURE = 10.0
-"""And those with which it is near enough to the quantile for what is counted to speak for a canary."""
+"""Minimum expected number of slow requests for a limit that allows evidence for the canary."""
 
-FARTHEST = 5.0
-"""An edge with over five times, or under a fifth of, the share of slower requests is another quantile."""
+MAX_FACTOR = 5.0
+"""Maximum factor between the share of slower requests at a bucket edge and that of the quantile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A limit.
+    """A limit of latency.
 
     Attributes:
-        seconds: Requests of stable that took longer are events.
-        canary_seconds: Requests of the canary that took longer are.
-        share: Share of stable's requests that did, when it was chosen: what rate of events to expect.
-        requests: Requests that it was chosen from.
+        seconds: Stable's limit. Slower requests are events.
+        canary_seconds: The canary's limit.
+        share: Share of stable's slower requests when the limit was chosen: the expected rate of events.
+        requests: Number of requests from which the limit was chosen.
     """
 
     seconds: float
@@ -55,28 +56,28 @@ class Limit:
 
 
 def freeze(
-    buckets: Mapping[float, float], quantile: float, slowdown: float = 1.0, *, least: int = LEAST_REQUESTS
+    buckets: Mapping[float, float], quantile: float, slowdown: float = 1.0, *, least: int = MIN_REQUESTS
 ) -> Limit | NoData:
-    """The bucket edge next to a quantile.
+    """The limit at the bucket edge nearest to a quantile.
 
     Args:
         buckets: Requests by upper edge in seconds, cumulative as in Prometheus; the edge ``inf`` counts all.
-        quantile: Like 0.95.
-        slowdown: So many times as long may the canary take. Above the last edge it is that edge.
-        least: Requests that it takes.
+        quantile: The quantile, such as 0.95.
+        slowdown: Factor of the canary's limit. The limit is at most the last edge.
+        least: Minimum number of requests.
     """
     total = buckets.get(math.inf, math.nan)
     if not least <= total < math.inf:
         return NoData(
-            "TooFewRequests", f"a limit of latency takes {least} requests of stable, there are {max(total, 0.0):g}"
+            "TooFewRequests", f"a limit of latency needs {least} requests of stable, there are {max(total, 0.0):g}"
         )
     shares = {edge: 1.0 - count / total for edge, count in buckets.items() if math.isfinite(edge)}
     expected = 1.0 - quantile
     far = {edge: abs(math.log(share / expected)) for edge, share in shares.items() if share > 0.0}
-    if not far or min(far.values()) > math.log(FARTHEST):
+    if not far or min(far.values()) > math.log(MAX_FACTOR):
         return NoData(
             "NoBucketNear",
-            f"no bucket edge is near the quantile {quantile:g} of stable: its histogram needs finer buckets",
+            f"no bucket edge is near the quantile {quantile:g} of stable: the histogram needs finer buckets",
         )
     nearest = min(far, key=lambda edge: (far[edge], edge))
     own = [edge for edge in shares if edge >= nearest * slowdown]
@@ -85,12 +86,12 @@ def freeze(
 
 @dataclass(frozen=True, slots=True)
 class Recent:
-    """Stable's last requests in the run.
+    """Stable's recent requests in the run.
 
     Attributes:
         edges: Bucket edges in seconds.
-        slower: Requests that took longer, by edge.
-        requests: All of them.
+        slower: Number of slower requests, by edge.
+        requests: Number of all requests.
     """
 
     edges: tuple[float, ...] = ()
@@ -99,60 +100,60 @@ class Recent:
 
 
 def remember(recent: Recent, buckets: Mapping[float, float], quantile: float) -> Recent:
-    """Recent requests with those of one more sample; older ones fade, so that the limit follows the load.
+    """The recent requests with those of one more sample. Older requests fade, so that the limit follows the load.
 
     Args:
-        recent: Those before.
-        buckets: Requests of the sample by upper edge, cumulative; empty where nothing was counted.
-        quantile: Like 0.95: the rarer slow requests are, the more of them are remembered.
+        recent: The previous requests.
+        buckets: Requests of the sample by upper edge, cumulative; empty if nothing was counted.
+        quantile: The quantile, such as 0.95. More requests are remembered for a higher quantile.
     """
     total = buckets.get(math.inf, 0.0)
     if not total > 0.0:
         return recent
     edges = tuple(sorted(edge for edge in buckets if math.isfinite(edge)))
-    before = recent if recent.edges == edges else Recent(edges, (0.0,) * len(edges))
-    requests = before.requests + total
-    fraction = min(1.0, most_recent(quantile) / requests)
+    previous = recent if recent.edges == edges else Recent(edges, (0.0,) * len(edges))
+    requests = previous.requests + total
+    fraction = min(1.0, max_recent(quantile) / requests)
     slower = (
-        fraction * (old + max(total - buckets[edge], 0.0)) for edge, old in zip(edges, before.slower, strict=True)
+        fraction * (old + max(total - buckets[edge], 0.0)) for edge, old in zip(edges, previous.slower, strict=True)
     )
     return Recent(edges, tuple(slower), fraction * requests)
 
 
-def least_recent(quantile: float, slow: float = LEAST_SLOW) -> float:
-    """Requests of stable in the run among which so many slow ones are to be expected."""
+def min_recent(quantile: float, slow: float = MIN_SLOW) -> float:
+    """Number of stable's requests with an expected number of slow ones."""
     return slow / (1.0 - quantile)
 
 
-def most_recent(quantile: float) -> float:
-    """Requests of stable that are remembered."""
-    return max(LEAST_REQUESTS, 2.0 * least_recent(quantile, SURE))
+def max_recent(quantile: float) -> float:
+    """Maximum number of stable's requests that are remembered."""
+    return max(MIN_REQUESTS, 2.0 * min_recent(quantile, SURE))
 
 
 def choose(recent: Recent, quantile: float, slowdown: float) -> Limit | NoData:
-    """The limit of the next sample, from stable's requests in the samples before it.
+    """The limit of the next sample, from stable's requests in the previous samples.
 
     Args:
-        recent: Those requests.
-        quantile: Like 0.95.
-        slowdown: So many times as long may the canary take.
+        recent: The requests.
+        quantile: The quantile, such as 0.95.
+        slowdown: Factor of the canary's limit.
     """
     buckets = {edge: recent.requests - slower for edge, slower in zip(recent.edges, recent.slower, strict=True)}
-    least = round(least_recent(quantile))
+    least = round(min_recent(quantile))
     return freeze({**buckets, math.inf: recent.requests}, quantile, slowdown, least=least)
 
 
 def longest(*limits: Limit | None) -> Limit | None:
-    """The longest of some limits; None where there is none."""
+    """The longest of some limits; None if there is none."""
     return max((limit for limit in limits if limit is not None), key=lambda limit: limit.seconds, default=None)
 
 
 def counters(histograms: Mapping[str, Mapping[float, float]], limit: float) -> Counters:
-    """Requests and slow requests of one target, for :func:`.counts.tick`.
+    """Requests and slow requests of one target, for :func:`.counts.count_increments`.
 
     Args:
         histograms: Cumulative buckets by series.
-        limit: The arm's limit in seconds. A histogram without this edge cannot be counted, and its target is left out.
+        limit: The arm's limit in seconds. A target whose histogram does not have this edge is omitted.
     """
     return Counters(
         requests={series: buckets.get(math.inf, math.nan) for series, buckets in histograms.items()},
@@ -163,13 +164,13 @@ def counters(histograms: Mapping[str, Mapping[float, float]], limit: float) -> C
     )
 
 
-def buckets(arm: Arm) -> dict[float, float]:
+def buckets(arm: ArmCounts) -> dict[float, float]:
     """Requests of all targets of an arm by upper edge, cumulative."""
-    return {edge: count for edge, count in summed(arm).items() if not isinstance(edge, tuple)}
+    return {edge: count for edge, count in sum_targets(arm).items() if not isinstance(edge, tuple)}
 
 
-def before(arm: Arm) -> dict[float, float]:
-    """Requests of all targets of an arm by upper edge, cumulative, that are older than what is counted."""
+def earlier_buckets(arm: ArmCounts) -> dict[float, float]:
+    """Requests of all targets of an arm before the counted ones, by upper edge, cumulative."""
     total: dict[float, float] = {}
     for target, shown in arm.shown.items():
         counted = arm.counted.get(target, {})
@@ -179,19 +180,19 @@ def before(arm: Arm) -> dict[float, float]:
     return total
 
 
-def tick(canary: Arm, stable: Arm, limit: Limit) -> Tick | NoData:
-    """Requests and slow requests of a window.
+def count_slow(canary: ArmCounts, stable: ArmCounts, limit: Limit) -> Increments | NoData:
+    """Requests and slow requests of both arms in a window.
 
     Args:
         canary: Histograms of the canary.
         stable: Histograms of stable.
-        limit: The limit. A target whose histogram has not its edge is left out.
+        limit: The limit. A target whose histogram does not have its edge is omitted.
     """
     counts = []
     for name, arm, edge in (("canary", canary, limit.canary_seconds), ("stable", stable, limit.seconds)):
         histograms = [values for values in arm.counted.values() if edge in values or not values]
         if not histograms:
-            return NoData("NoBucketBelow", f"{name}: no histogram has a bucket up to {edge:g} s")
+            return NoData("NoBucketBelow", f"{name}: no histogram has a bucket with the edge {edge:g} s")
         requests = math.fsum(values.get(math.inf, 0.0) for values in histograms)
         counts += [requests, requests - math.fsum(values.get(edge, 0.0) for values in histograms)]
-    return Tick(*counts)
+    return Increments(*counts)

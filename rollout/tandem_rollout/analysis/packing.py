@@ -1,4 +1,4 @@
-"""A record as it is kept, in a file or in an object of the cluster: JSON, compressed."""
+"""The stored form of a record, in a file or in an object of the cluster: compressed JSON."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import msgspec
 
 from tandem_rollout.analysis.record import SCHEMA, Record
 
-_MOST_BYTES: Final = 64 * 1024 * 1024
-"""Of a record, unpacked: far more than its bounds let it have."""
+_MAX_BYTES: Final = 64 * 1024 * 1024
+"""Maximum size of an unpacked record, far above that of a valid one."""
 
 
 def pack(record: Record) -> bytes:
-    """A record as bytes; the same record is the same bytes."""
+    """Pack a record. Equal records give equal bytes."""
     return gzip.compress(msgspec.json.encode(record), mtime=0)
 
 
 def unpack(packed: bytes) -> Record | None:
-    """A record that was kept; None where it is damaged, or written in another form than this program knows."""
+    """Unpack a record; None if it is damaged or has another schema."""
     try:
         inflating = zlib.decompressobj(wbits=31)
-        text = inflating.decompress(packed, _MOST_BYTES)
+        text = inflating.decompress(packed, _MAX_BYTES)
         record = msgspec.json.decode(text, type=Record) if inflating.eof else None
     except (zlib.error, msgspec.MsgspecError):
         return None

@@ -1,4 +1,4 @@
-"""What is measured before a canary has weight: limits of latency, and how bursty events are."""
+"""Measurements before the first weight: limits of latency, and dispersion of events."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from tandem_rollout.analysis import latency
-from tandem_rollout.analysis.counts import Counters, Scrape, Tick, increase, tick
+from tandem_rollout.analysis.counts import Counters, Increments, Scrape, count_increments, increase
 from tandem_rollout.analysis.dispersion import Dispersion, estimate_dispersion
-from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading, Readings
-from tandem_rollout.analysis.record import Gathered, Record, failure
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Histograms, Reading, Readings
+from tandem_rollout.analysis.record import MetricEvidence, Record, to_failure
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Metric
 
@@ -19,26 +19,28 @@ from tandem_rollout.api.analysis import Metric
 def prepare(
     metrics: Sequence[Metric], record: Record, history: Sequence[Readings], *, dispersion_given: float | None = None
 ) -> Record:
-    """What is frozen before the canary has weight: limits of latency, and how bursty events are.
+    """The record with the measurements before the first weight: limits of latency, and dispersion of events.
 
     Args:
         metrics: The metrics.
-        record: The record so far.
-        history: Readings of the time before, in order, the last one of now. One is enough for limits of latency: they
-            are then taken from all that the pods have counted.
-        dispersion_given: Dispersion, where the spec has it.
+        record: The record.
+        history: Readings of the time before, in order, the last one of now. For limits of latency one reading is
+            enough: they are then taken from all requests that the pods have counted.
+        dispersion_given: Dispersion of the spec; None to measure it.
 
     Returns:
-        The record; it is not prepared where the time before could not be read, so that it is tried again.
+        The record. It is not prepared if the history could not be read, so that this is repeated.
     """
     evidence = {}
     for metric in metrics:
-        gathered = record.metrics.get(metric.called, Gathered())
-        readings_of = [readings.get(metric.called) for readings in history]
+        gathered = record.metrics.get(metric.full_name, MetricEvidence())
+        readings_of = [readings.get(metric.full_name) for readings in history]
         troubles = [reading for reading in readings_of if isinstance(reading, ProviderError)]
-        own = [reading for reading in readings_of if isinstance(reading, Counted | Binned)]
+        own = [reading for reading in readings_of if isinstance(reading, CounterReading | HistogramReading)]
         if metric.type == "latency" and gathered.limit is None:
-            gathered = _with_first_limit(metric, gathered, [reading for reading in own if isinstance(reading, Binned)])
+            gathered = _with_first_limit(
+                metric, gathered, [reading for reading in own if isinstance(reading, HistogramReading)]
+            )
         if dispersion_given is not None:
             gathered = msgspec.structs.replace(gathered, phi=dispersion_given)
         elif metric.type != "drift":
@@ -46,16 +48,16 @@ def prepare(
             measured = estimate_dispersion(against_itself(scrapes))
             if isinstance(measured, Dispersion):
                 gathered, troubles = msgspec.structs.replace(gathered, phi=measured.phi), []
-        # of drift nothing is frozen, and where all is given or frozen already nothing is missing
+        # drift needs no measurement, and neither does a metric whose values are given or measured
         frozen = dispersion_given is not None and (metric.type != "latency" or gathered.limit is not None)
-        unmeasured = None if metric.type == "drift" or frozen or not troubles else failure(troubles[0])
-        evidence[metric.called] = msgspec.structs.replace(gathered, unmeasured=unmeasured)
+        unmeasured = None if metric.type == "drift" or frozen or not troubles else to_failure(troubles[0])
+        evidence[metric.full_name] = msgspec.structs.replace(gathered, unmeasured=unmeasured)
     prepared = not any(gathered.unmeasured is not None for gathered in evidence.values())
     return msgspec.structs.replace(record, metrics=evidence, prepared=prepared)
 
 
-def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:
-    """Samples of stable against itself: its first target in the canary's place; none where it has one target only."""
+def against_itself(scrapes: Sequence[Scrape]) -> list[Increments]:
+    """Samples of stable compared with itself: its first target takes the canary's place. None if it has one target."""
     samples = []
     for earlier, later in itertools.pairwise(scrapes):
         targets = sorted(later)
@@ -63,18 +65,18 @@ def against_itself(scrapes: Sequence[Scrape]) -> list[Tick]:
             continue
         first = {target: later[target] for target in targets[:1]}
         rest = {target: later[target] for target in targets[1:]}
-        sample = tick(canary=(earlier, first), stable=(earlier, rest))
-        if isinstance(sample, Tick):
+        sample = count_increments(canary=(earlier, first), stable=(earlier, rest))
+        if isinstance(sample, Increments):
             samples.append(sample)
     return samples
 
 
-def with_limit(metric: Metric, gathered: Gathered, histograms: Sequence[Mapping[float, float]]) -> Gathered:
-    """The evidence with the limit of latency of the first histogram that has one.
+def with_limit(metric: Metric, gathered: MetricEvidence, histograms: Sequence[Mapping[float, float]]) -> MetricEvidence:
+    """The evidence with the limit of latency of the first histogram that has a valid one.
 
     Args:
         metric: A metric of type latency.
-        gathered: Its evidence so far.
+        gathered: Its evidence.
         histograms: Requests of stable by upper edge in seconds, cumulative.
     """
     for buckets in histograms:
@@ -84,27 +86,27 @@ def with_limit(metric: Metric, gathered: Gathered, histograms: Sequence[Mapping[
     return gathered
 
 
-def _with_first_limit(metric: Metric, gathered: Gathered, readings: Sequence[Binned]) -> Gathered:
-    """The limit of latency: from the time between the first reading and the last, or from all that was counted."""
+def _with_first_limit(metric: Metric, gathered: MetricEvidence, readings: Sequence[HistogramReading]) -> MetricEvidence:
+    """The limit of latency: from the time between the first reading and the last, or from all counted requests."""
     tries = [_all(readings[-1].stable)] if readings else []
     if len(readings) > 1:
         tries.insert(0, _between(readings[0].stable, readings[-1].stable))
     return with_limit(metric, gathered, tries)
 
 
-def _stable(reading: Counted | Binned, limit: latency.Limit | None) -> Scrape | None:
-    if isinstance(reading, Binned) and limit is None:
+def _stable(reading: CounterReading | HistogramReading, limit: latency.Limit | None) -> Scrape | None:
+    if isinstance(reading, HistogramReading) and limit is None:
         return None
     return _counted(reading, limit).stable
 
 
-def _counted(reading: Reading, limit: latency.Limit | None) -> Counted:
-    """Counters, out of histograms where there is a limit."""
-    if isinstance(reading, Counted):
+def _counted(reading: Reading, limit: latency.Limit | None) -> CounterReading:
+    """Counters of a reading; those of histograms need a limit."""
+    if isinstance(reading, CounterReading):
         return reading
-    if isinstance(reading, Binned) and limit is not None:
-        return Counted(_slow(reading.stable, limit.seconds), _slow(reading.canary, limit.canary_seconds))
-    raise TypeError("neither counters nor histograms with a limit")
+    if isinstance(reading, HistogramReading) and limit is not None:
+        return CounterReading(_slow(reading.stable, limit.seconds), _slow(reading.canary, limit.canary_seconds))
+    raise TypeError("the reading must have counters, or histograms and a limit")
 
 
 def _slow(histograms: Histograms, limit: float) -> dict[str, Counters]:
@@ -116,7 +118,7 @@ def _all(histograms: Histograms) -> dict[float, float]:
 
 
 def _between(earlier: Histograms, later: Histograms) -> dict[float, float]:
-    """What was counted between two readings, by targets that are in both."""
+    """Requests between two readings, of the targets that are in both."""
     before, after = (
         {target: _sum(series.values()) for target, series in histograms.items()} for histograms in (earlier, later)
     )

@@ -1,15 +1,15 @@
-"""Two ratios to show beside a verdict: of units that fell to the arms, and of the arms' rates.
+"""Two ratios that are displayed with a verdict: of the units of the arms, and of the arms' rates.
 
-**Sample-ratio mismatch.** Units, like athletes or sessions, are assigned by hash; requests are not independent. If the
-canary's share of new units is not what was configured, the arms are not comparable. :func:`assigned` gathers
+**Sample-ratio mismatch.** Units, such as users or sessions, are assigned by hash; requests are not independent. If the
+canary's share of new units is not as configured, the arms are not comparable. :func:`update_assignment` gathers
 anytime-valid evidence (:mod:`.betabinomial`), :func:`chi_square` is the p-value for one test at a fixed end.
 
 **Interval of the rate ratio.** All ratios that the test of :mod:`.sequential` does not reject, at any sample:
 
     {r0 : E(r0, π) < 1/α},   log E(r0, π) = log Σ_r π(r) exp L(r) − L(r0)
 
-with L the conditional log likelihood, kept on a grid of ratios, and π the same for all r0. At any time and for ever it
-covers the true ratio with probability 1 − α at least. Source: Lindon and Malek, arXiv 2011.03567.
+with L the conditional log likelihood, kept on a grid of ratios, and π the same for all r0. At all times
+together it covers the true ratio with probability 1 − α at least. Source: Lindon and Malek, arXiv 2011.03567.
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from tandem_rollout.analysis.betabinomial import log_evidence
-from tandem_rollout.analysis.counts import Tick
-from tandem_rollout.analysis.sequential import Floats, Prior, ratio_increments
+from tandem_rollout.analysis.counts import Increments
+from tandem_rollout.analysis.likelihood import ratio_increments
+from tandem_rollout.analysis.priors import Floats, Prior
 
 CONCENTRATION = 1000.0
-"""Of the beta distribution of a wrong assignment: mostly by a tenth of the configured share."""
+"""Concentration of the beta distribution of a wrong assignment: it mostly differs by 10 % of the configured share."""
 
 _STEPS = 60
 _GRID = np.exp(np.linspace(-math.log(100.0), math.log(100.0), 2 * _STEPS + 1))
 _PULL = np.exp(-0.5 * (np.log(_GRID) / 1.0) ** 2)
 GRID = Prior(tuple(map(float, _GRID)), tuple(map(float, _PULL / _PULL.sum())))
-"""Ratios from 1/100 to 100, log-normal weights around 1."""
+"""Ratios from 1/100 to 100, with log-normal weights around 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Evidence about assignment so far.
+    """The evidence about the assignment.
 
     Attributes:
-        log_e: Log evidence that units do not fall to the arms as configured.
+        log_e: Log evidence that units are not assigned as configured.
         canary: Units of the canary.
         stable: Units of stable.
-        expected: Units that the canary should have.
+        expected: Expected number of the canary's units.
     """
 
     log_e: float = 0.0
@@ -50,14 +51,14 @@ class Assignment:
     expected: float = 0.0
 
 
-def assigned(so_far: Assignment, *, canary: float, stable: float, share: float) -> Assignment:
-    """Evidence with the units of one more sample.
+def update_assignment(so_far: Assignment, *, canary: float, stable: float, share: float) -> Assignment:
+    """The evidence with the units of one more sample.
 
     Args:
-        so_far: Evidence so far.
-        canary: Units of the canary that were not seen before.
-        stable: Units of stable that were not seen before.
-        share: Share of units that the canary was configured to get. Nothing is learnt at 0 and 1.
+        so_far: The evidence of the previous samples.
+        canary: New units of the canary.
+        stable: New units of stable.
+        share: Configured share of the canary's units. With 0 or 1 there is no evidence.
     """
     if not 0.0 < share < 1.0:
         return so_far
@@ -75,17 +76,17 @@ def assigned(so_far: Assignment, *, canary: float, stable: float, share: float) 
 
 
 def mismatched(assignment: Assignment, *, alpha: float = 0.001) -> bool:
-    """Whether units do not fall to the arms as configured; wrong with probability alpha at most, over all samples."""
+    """Whether units are not assigned as configured. The error probability over all samples is alpha at most."""
     return assignment.log_e >= -math.log(alpha)
 
 
 def chi_square(*, canary: float, stable: float, share: float) -> float:
-    """P-value of Pearson's χ² with one degree of freedom, for one test that was fixed beforehand.
+    """P-value of Pearson's χ² with one degree of freedom, for a single test at a fixed time.
 
     Args:
         canary: Units of the canary.
         stable: Units of stable.
-        share: Share that the canary was configured to get, strictly between 0 and 1.
+        share: Configured share of the canary, strictly between 0 and 1.
     """
     units = canary + stable
     if not units:
@@ -95,7 +96,7 @@ def chi_square(*, canary: float, stable: float, share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """Conditional log likelihood so far.
+    """The conditional log likelihood of all samples.
 
     Attributes:
         logs: L at each ratio of :data:`GRID`, relative to L(1).
@@ -108,12 +109,12 @@ class Likelihood:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Rate of the canary over stable's.
+    """Interval of the ratio of the canary's rate to stable's.
 
     Attributes:
-        low: Lower end; 0 where nothing bounds it.
-        estimate: The most likely ratio; None without events. 0 or inf beyond the grid.
-        high: Upper end; ``inf`` where nothing bounds it.
+        low: Lower end; 0 if it is unbounded.
+        estimate: The most likely ratio; None without events; 0 or inf beyond the grid.
+        high: Upper end; ``inf`` if it is unbounded.
     """
 
     low: float
@@ -121,29 +122,29 @@ class Interval:
     high: float
 
 
-def observed(so_far: Likelihood, tick: Tick, *, dispersion: float = 1.0) -> Likelihood:
-    """Likelihood with one more sample. A sample in which one arm has no requests says nothing.
+def update_likelihood(so_far: Likelihood, sample: Increments, *, dispersion: float = 1.0) -> Likelihood:
+    """The likelihood with one more sample. A sample in which one arm has no requests is ignored.
 
     Args:
-        so_far: Likelihood so far.
-        tick: The sample.
+        so_far: The likelihood of the previous samples.
+        sample: The sample.
         dispersion: φ, which divides counts.
     """
-    if tick.canary_requests <= 0 or tick.stable_requests <= 0:
+    if sample.canary_requests <= 0 or sample.stable_requests <= 0:
         return so_far
     added = ratio_increments(
-        tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events, GRID, 1.0
+        sample.canary_requests, sample.canary_events, sample.stable_requests, sample.stable_events, GRID, 1.0
     )
     logs = tuple(log + float(more) / dispersion for log, more in zip(so_far.logs, added, strict=True))
-    return Likelihood(logs, so_far.events + tick.canary_events + tick.stable_events)
+    return Likelihood(logs, so_far.events + sample.canary_events + sample.stable_events)
 
 
 def interval(likelihood: Likelihood, *, alpha: float = 0.05) -> Interval:
     """Anytime-valid interval of the ratio of rates.
 
     Args:
-        likelihood: Likelihood of all samples so far.
-        alpha: Chance at most that the true ratio is ever outside.
+        likelihood: The likelihood of all samples.
+        alpha: Maximum probability that the true ratio is ever outside.
     """
     logs = np.asarray(likelihood.logs)
     if not likelihood.events:
@@ -155,7 +156,7 @@ def interval(likelihood: Likelihood, *, alpha: float = 0.05) -> Interval:
 
 
 def _end(excess: Floats, beyond: float) -> float:
-    """Where the excess crosses zero, coming from the outside; the likelihood is unimodal."""
+    """The first point, from the outside, at which the excess crosses zero. The likelihood is unimodal."""
     first = int(np.argmax(excess > 0.0))
     if first == 0:
         return beyond
@@ -165,7 +166,7 @@ def _end(excess: Floats, beyond: float) -> float:
 
 
 def _most_likely(logs: Floats) -> float:
-    """Top of the parabola through the three highest points of the grid."""
+    """Maximum of the parabola through the three highest points of the grid."""
     at = int(np.argmax(logs))
     if at == 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""What a source of metrics has read at one moment, of both arms."""
+"""Readings of a source of metrics: the values of both arms at one time."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from tandem_rollout.analysis.counts import NoData, Scrape
 from tandem_rollout.analysis.verdict import ProviderError
 
 Buckets = Mapping[float, float]
-"""A cumulative histogram, as in Prometheus: counts by upper edge, the edge ``inf`` among them."""
+"""A cumulative histogram, as in Prometheus: counts by upper edge, including the edge ``inf``."""
 
 Histograms = Mapping[str, Mapping[str, Buckets]]
 """Histograms of one arm: by target, then by series."""
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CounterReading:
     """Counters of a metric of type errors, degraded, ratio or assignment.
 
     Attributes:
-        stable: Of stable; for assignment only requests count.
-        canary: Of the canary.
-        born: Whether no series of events means no events: true where events are a label of the requests' own metric.
-        scraped: When targets were scraped, in seconds since the epoch, where that was before they were read.
-        client_share: Part of the canary's failures that came from one client; None where clients are not known.
+        stable: Counters of stable. For assignment only requests are counted.
+        canary: Counters of the canary.
+        born: Whether a missing series of events means zero events: true if events are a label of the metric of
+            requests.
+        scraped: Times at which targets were scraped, in seconds since the epoch, if that was before they were read.
+        client_share: Share of the canary's failures that came from one client; None if clients are not known.
     """
 
     stable: Scrape
@@ -35,13 +36,13 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Binned:
+class HistogramReading:
     """Histograms of a metric of type latency or drift.
 
     Attributes:
-        stable: Of stable.
-        canary: Of the canary.
-        scraped: When targets were scraped, in seconds since the epoch, where that was before they were read.
+        stable: Histograms of stable.
+        canary: Histograms of the canary.
+        scraped: Times at which targets were scraped, in seconds since the epoch, if that was before they were read.
     """
 
     stable: Histograms
@@ -49,7 +50,7 @@ class Binned:
     scraped: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
-Reading = Counted | Binned | NoData | ProviderError
+Reading = CounterReading | HistogramReading | NoData | ProviderError
 
 Readings = Mapping[str, Reading]
-"""By name of the metric."""
+"""Readings by the name of the metric."""

@@ -1,4 +1,4 @@
-"""The evidence of one run, as it is kept: bounded, plain numbers, JSON."""
+"""The record of one run: its evidence, as bounded JSON."""
 
 from __future__ import annotations
 
@@ -13,62 +13,62 @@ from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.status import LastCommand
 
 SCHEMA = "tandem-serving.io/evidence/v1"
-"""Version of the form; a record of another one is not read."""
+"""Schema of a record. Records with another schema are not read."""
 
-MOST_SAMPLES = 400
-MOST_TRANSITIONS = 60
-MOST_NOTES = 200
-"""With sixteen metrics a record then takes 300 kB at most, compressed; a ConfigMap has a MiB."""
+MAX_SAMPLES = 400
+MAX_TRANSITIONS = 60
+MAX_NOTES = 200
+"""With these bounds a compressed record with 16 metrics has 300 kB at most. An object may have 1 MiB."""
 
 Counts = tuple[float, float, float, float]
-"""Canary's requests and events, stable's requests and events."""
+"""The canary's requests and events, then stable's requests and events."""
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why something could not be counted.
+    """Why a metric has no data.
 
     Attributes:
-        reason: Why, for programs.
-        message: Why, for people.
+        reason: Machine-readable reason.
+        message: Human-readable message.
     """
 
     reason: str
     message: str
 
 
-def failure(cause: Cause) -> Failure:
-    """A cause as it is kept; whether it was the source's trouble or data that are missing is kept beside it."""
+def to_failure(cause: Cause) -> Failure:
+    """The stored form of a cause."""
     return Failure(cause.reason, cause.message)
 
 
-class Gathered(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Evidence of one metric.
+class MetricEvidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The evidence of one metric.
 
     Attributes:
-        ratio: Of a ratio of rates.
-        likelihood: For its interval.
-        drift: Of the distributions.
-        assignment: Of units.
-        limit: The limit of latency in the last sample; before the first one that which was frozen.
-        frozen: The limit of latency that was frozen before the run.
-        recent: Stable's last requests by their latency: what the limit of the next sample is chosen from.
+        ratio: Evidence about the ratio of the rates.
+        likelihood: Likelihood for the interval of the ratio.
+        drift: Evidence about the distance of the distributions.
+        assignment: Evidence about the assignment of units.
+        limit: Limit of latency in the last sample; before the first sample the frozen limit.
+        frozen: Limit of latency that was frozen before the run.
+        recent: Stable's recent requests by latency, from which the limit of the next sample is chosen.
         chosen: Log evidence, by components, that the canary is worse, of the samples whose limit was chosen in the run.
-        phi: Dispersion; 1 where it was not measured.
-        unmeasured: Why what is frozen before the run could not be read; None where nothing is missing.
+        phi: Dispersion; 1 if it was not measured.
+        unmeasured: Why the measurements before the run failed; None if they did not.
         baking: Log evidence, by components, that the canary is worse, of the samples since promotion.
-        absolute: Log evidence, by components, that the canary is above a bound: when it has all requests and, of
-            latency, since promotion.
-        trouble: Why the last sample brought nothing.
-        missing: What kind of trouble that was.
-        unplaced: Requests and events of the canary, then of stable, that are not in the evidence: counters that
-            restarted in part show them, and some may have been counted before.
-        client_share: Part of the canary's failures that came from one client; None where that is not known.
-        passed: Whether it passed when the run was promoted. What is counted afterwards may fail it, and nothing less.
+        absolute: Log evidence, by components, that the canary is above a fixed bound: while it has all requests and,
+            for latency, since promotion.
+        trouble: Why the last sample has no data; None if it has.
+        missing: Kind of that trouble.
+        unplaced: Requests and events of the canary, then of stable, that are not part of the evidence: values of
+            counters after a partial restart, which may have been counted before.
+        client_share: Share of the canary's failures that came from one client; None if it is not known.
+        passed: Whether the metric passed when the run was promoted. After that it stays passed unless it fails.
     """
 
-    ratio: sequential.Evidence | None = None
+    ratio: sequential.RatioEvidence | None = None
     likelihood: Likelihood | None = None
-    drift: drift.Evidence | None = None
+    drift: drift.DriftEvidence | None = None
     assignment: Assignment | None = None
     limit: latency.Limit | None = None
     frozen: latency.Limit | None = None
@@ -89,14 +89,14 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
     """One sample.
 
     Attributes:
-        at: When it ended, in seconds since the epoch.
+        at: Time of the sample, in seconds since the epoch.
         weight: The canary's percentage.
-        counts: By metric: canary's requests and events, stable's requests and events; for drift the rows, with the
-            distance so far in place of the canary's events.
-        reported: Likewise, of metrics that were not judged in it: predictions and units while the weight changed,
-            latencies while the canary was cold or had no limit yet.
-        low: The least share that the canary may have had, where the weight changed in the sample.
-        high: The greatest.
+        counts: Counts of each judged metric; for drift the rows, with the distance of all samples in place of the
+            canary's events.
+        reported: Counts of metrics that were not judged: predictions and units while the weight changed, latency while
+            the canary's caches were cold or without a limit.
+        low: Minimum share of the canary if the weight changed in the sample; otherwise None.
+        high: Maximum share of the canary, likewise.
     """
 
     at: float
@@ -108,16 +108,16 @@ class Sample(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Something that happened to the run.
+    """A change of the state of the run.
 
     Attributes:
         at: Seconds since the epoch.
-        state: The state it came to.
+        state: The new state.
         weight: The canary's percentage.
-        reason: Why, for programs.
-        message: Why, for people.
-        by: Who wanted it; empty for the engine itself.
-        command: The last command that the run had answered by then; None where there was none.
+        reason: Machine-readable reason.
+        message: Human-readable message.
+        by: User who caused the change; empty for the engine.
+        command: The last command that the run had answered; None if there was none.
     """
 
     at: float
@@ -130,39 +130,39 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Evidence of a run.
+    """The record of a run.
 
     Attributes:
         run: Number of the run.
         plan: Hash of its plan.
-        started: When it began, in whole seconds since the epoch.
-        samples_at_weight: Samples counted at the present weight.
-        ticks: Samples counted in all.
+        started: Time at which it began, in whole seconds since the epoch.
+        samples_at_weight: Number of samples at the present weight.
+        sample_count: Number of all samples.
         weight: The present weight.
-        began: When the canary was first seen with traffic, in seconds since the epoch.
-        prepared: Whether limits were frozen and dispersion measured, as far as that was possible.
-        metrics: By name.
+        began: Time at which the canary first had weight, in seconds since the epoch.
+        prepared: Whether the measurements before the run are complete.
+        metrics: Evidence of each metric, by name.
         samples: The last samples.
-        transitions: Of the samples those in which the weight changed or something was not judged.
-        notes: The last things that happened.
-        schema: Form of the record.
+        transitions: The last samples in which the weight changed or a metric was not judged.
+        notes: The last changes of the state.
+        schema: Schema of the record.
     """
 
     run: int
     plan: str
     started: float = 0.0
     samples_at_weight: int = 0
-    ticks: int = 0
+    sample_count: int = 0
     weight: int = 0
     began: float | None = None
     prepared: bool = False
-    metrics: dict[str, Gathered] = field(default_factory=dict)
+    metrics: dict[str, MetricEvidence] = field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
     transitions: tuple[Sample, ...] = ()
     notes: tuple[Note, ...] = ()
     schema: str = SCHEMA
 
 
-def noted(record: Record, note: Note) -> Record:
+def add_note(record: Record, note: Note) -> Record:
     """The record with one more note."""
-    return msgspec.structs.replace(record, notes=(*record.notes, note)[-MOST_NOTES:])
+    return msgspec.structs.replace(record, notes=(*record.notes, note)[-MAX_NOTES:])

@@ -1,9 +1,9 @@
 """A verdict for each metric, and one decision for all of them.
 
-- Evidence against a canary stands, whatever happens to the source of metrics afterwards.
-- A source that cannot be read is never evidence against a canary, and no canary passes by what is not seen: zero
-  evidence is never a pass, for one metric or for all.
-- One metric that fails rolls back, at a threshold that is raised with the number of metrics; all have to pass.
+- Evidence against a canary remains valid if the source of the metrics fails afterwards.
+- A source that cannot be read is never evidence against a canary. Zero evidence is never a pass, for one metric or for
+  all.
+- One failing metric rolls back, with a threshold that rises with the number of metrics. Promotion needs all metrics.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from tandem_rollout.analysis import distance, drift, sequential
+from tandem_rollout.analysis import distance_evidence, drift, sequential
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.sequential import RatioTest
-from tandem_rollout.api.analysis import LEAST_ROWS
+from tandem_rollout.api.analysis import MIN_ROWS
 from tandem_rollout.api.cause import Cause
 
 
 class Verdict(StrEnum):
-    """What is known by one metric, or by all."""
+    """The verdict of one metric, or of all metrics."""
 
     PASS = "pass"  # noqa: S105 - no password
     FAIL = "fail"
@@ -37,18 +37,18 @@ class ProviderError(Cause):
 
 
 Trouble = NoData | ProviderError
-"""Why the present sample brought nothing."""
+"""Why the last sample has no data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a verdict of a metric means for the rollout.
+    """What the verdicts of a metric mean for the rollout.
 
     Attributes:
-        no_data: ``hold``, ``fail``, or ``ignore``: decide without the metric, as long as it says so.
-        provider_error: ``hold`` or ``ignore``; never ``fail``, as an outage of the source says nothing of the canary.
+        no_data: ``hold``, ``fail``, or ``ignore``, which decides without the metric.
+        provider_error: ``hold`` or ``ignore``. An outage of the source is no evidence about the canary.
         inconclusive: ``hold`` or ``ignore``.
-        gate: False for a metric that is only reported.
+        gate: Whether the metric takes part in the decision. Otherwise it is only reported.
     """
 
     no_data: Literal["hold", "fail", "ignore"] = "hold"
@@ -58,12 +58,12 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class GatedVerdict:
     """A verdict and the policy of its metric.
 
     Attributes:
         verdict: The verdict.
-        policy: What it means.
+        policy: The policy.
     """
 
     verdict: Verdict
@@ -71,13 +71,13 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """The verdict over all metrics.
+class MetricsDecision:
+    """The decision of all metrics.
 
     Attributes:
-        verdict: ``pass`` to promote, ``fail`` to roll back, anything else to hold.
-        metrics: Those that it is due to.
-        ignored: Gating metrics that it was taken without, by their policies.
+        verdict: ``pass`` to promote, ``fail`` to roll back; any other verdict holds the run.
+        metrics: Names of the metrics that determine the verdict.
+        ignored: Names of gating metrics that their policies ignore.
     """
 
     verdict: Verdict
@@ -87,7 +87,7 @@ class Decision:
 
 def judge_ratio(
     test: RatioTest,
-    evidence: sequential.Evidence,
+    evidence: sequential.RatioEvidence,
     *,
     baking: tuple[float, ...] = (),
     chosen: tuple[float, ...] | None = None,
@@ -95,16 +95,16 @@ def judge_ratio(
     min_requests: float = 0.0,
     trouble: Trouble | None = None,
 ) -> Verdict:
-    """Verdict by a ratio of rates.
+    """The verdict of a ratio of rates.
 
     Args:
-        test: What is tested.
-        evidence: Evidence so far.
+        test: The parameters of the test.
+        evidence: The evidence.
         baking: Evidence since promotion, by components; empty before.
-        chosen: Of latency, evidence at limits that were chosen in the run, by components.
-        metrics: Metrics that may each roll back.
-        min_requests: Canary requests without which it does not pass.
-        trouble: Why the present sample brought nothing.
+        chosen: For latency, evidence at limits that were chosen in the run, by components.
+        metrics: Number of metrics that can each roll back.
+        min_requests: Minimum number of canary requests for a pass.
+        trouble: Why the last sample has no data; None if it has.
     """
     if sequential.rolls_back(test, evidence, baking=baking, chosen=chosen, metrics=metrics):
         return Verdict.FAIL
@@ -116,68 +116,72 @@ def judge_ratio(
 
 
 def judge_drift(
-    evidence: drift.Evidence,
+    evidence: drift.DriftEvidence,
     *,
     limit: float = 0.1,
     alpha: float = 0.01,
     beta: float = 0.01,
     metrics: int = 1,
-    least_rows: float = LEAST_ROWS,
+    min_rows: float = MIN_ROWS,
     dispersion: float = 1.0,
     trouble: Trouble | None = None,
 ) -> Verdict:
-    """Verdict by the distribution of predictions.
+    """The verdict of the distance of predictions.
 
-    It fails where the distance is above the limit, and passes where it is below it, at any sample, with the errors
-    asked for. Neither comes before the least rows: what the evidence is made of is then near enough to normal.
+    It fails if the distance is above the limit, and passes if it is below it, at any sample, with the given error
+    probabilities. It needs a minimum number of rows, so that the normal approximation of the evidence is accurate.
 
     Args:
-        evidence: Evidence so far.
-        limit: PSI from which drift is large.
-        alpha: Chance at most to fail a canary whose distance is not above the limit.
-        beta: Chance at most to pass a canary whose distance is not below it.
-        metrics: Metrics that may each roll back.
-        least_rows: Independent rows of the canary without which nothing is said.
-        dispersion: How much burstier than independent ones rows come, at least.
-        trouble: Why the present sample brought nothing.
+        evidence: The evidence.
+        limit: Maximum population stability index.
+        alpha: Maximum probability of failing a canary whose distance is not above the limit.
+        beta: Maximum probability of passing a canary whose distance is not below it.
+        metrics: Number of metrics that can each roll back.
+        min_rows: Minimum number of independent rows of the canary for a verdict.
+        dispersion: Minimum dispersion of the rows.
+        trouble: Why the last sample has no data; None if it has.
     """
-    if not evidence.ticks:
+    if not evidence.samples:
         return unknown(trouble)
     measured = drift.measure(evidence, dispersion)
-    enough = bool(measured.rows >= least_rows)
-    if enough and distance.log_above(measured, limit) >= math.log(metrics / alpha):
+    enough = bool(measured.rows >= min_rows)
+    if enough and distance_evidence.log_above(measured, limit) >= math.log(metrics / alpha):
         return Verdict.FAIL
     if trouble is not None:
         return unknown(trouble)
-    return Verdict.PASS if enough and distance.log_below(measured, limit) >= -math.log(beta) else Verdict.INCONCLUSIVE
+    return (
+        Verdict.PASS
+        if enough and distance_evidence.log_below(measured, limit) >= -math.log(beta)
+        else Verdict.INCONCLUSIVE
+    )
 
 
-def combine(judged: Mapping[str, Judged], *, mismatched: bool = False) -> Decision:
-    """One decision for all metrics.
+def combine(judged: Mapping[str, GatedVerdict], *, mismatched: bool = False) -> MetricsDecision:
+    """Combine the verdicts of all metrics into one decision.
 
     Args:
         judged: Verdict and policy by metric.
-        mismatched: Whether units do not fall to the arms as configured. Nothing passes then: the arms are not
-            comparable, though a canary that fails may still be rolled back.
+        mismatched: Whether units are not assigned as configured. Then no canary is promoted, as the arms are not
+            comparable. A failing canary is still rolled back.
     """
     gates = {name: judgement for name, judgement in judged.items() if judgement.policy.gate}
     ignored = tuple(name for name, judgement in gates.items() if _means(judgement) == "ignore")
     for verdict in (Verdict.FAIL, Verdict.PROVIDER_ERROR, Verdict.NO_DATA, Verdict.INCONCLUSIVE):
         due = tuple(name for name, judgement in gates.items() if name not in ignored and _read(judgement) is verdict)
         if due:
-            return Decision(verdict, due, ignored)
+            return MetricsDecision(verdict, due, ignored)
     passed = tuple(name for name in gates if name not in ignored)
     if not passed:
-        return Decision(Verdict.NO_DATA, (), ignored)
-    return Decision(Verdict.INCONCLUSIVE if mismatched else Verdict.PASS, passed, ignored)
+        return MetricsDecision(Verdict.NO_DATA, (), ignored)
+    return MetricsDecision(Verdict.INCONCLUSIVE if mismatched else Verdict.PASS, passed, ignored)
 
 
 def unknown(trouble: Trouble | None) -> Verdict:
-    """What is said where nothing could be counted."""
+    """The verdict without data."""
     return Verdict.PROVIDER_ERROR if isinstance(trouble, ProviderError) else Verdict.NO_DATA
 
 
-def _means(judged: Judged) -> str:
+def _means(judged: GatedVerdict) -> str:
     policy = judged.policy
     by_verdict = {
         Verdict.NO_DATA: policy.no_data,
@@ -187,5 +191,5 @@ def _means(judged: Judged) -> str:
     return by_verdict.get(judged.verdict, "hold")
 
 
-def _read(judged: Judged) -> Verdict:
+def _read(judged: GatedVerdict) -> Verdict:
     return Verdict.FAIL if _means(judged) == "fail" else judged.verdict

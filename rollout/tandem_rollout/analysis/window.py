@@ -1,8 +1,8 @@
-"""What both arms have counted of one metric since evidence was last taken from it.
+"""The counts of one metric, of both arms, since evidence was last taken.
 
-Requests are shared out by the weights of the route, and those change while targets are scraped at times of their own.
-What was counted between two scrapes while the weight changed may have come before the change or after it: the canary's
-share of those requests is only known to lie between two bounds, the least and the greatest weight of that time.
+The weights of the route distribute requests, and they change between the scrapes of targets. Requests between two
+scrapes may have come before or after a change of the weight: the canary's share of them is only known to be between two
+bounds, the minimum and the maximum weight of that time.
 """
 
 from __future__ import annotations
@@ -13,87 +13,87 @@ from typing import Final
 
 from tandem_rollout.analysis.counts import (
     NO_EVENTS,
-    Arm,
+    ArmCounts,
+    Increments,
     Key,
     NoData,
-    Tick,
     Values,
     extend,
-    of_arm,
-    taken,
-    together,
+    merge_series,
+    missing_in_arm,
+    take_counts,
     totals,
 )
-from tandem_rollout.analysis.reading import Binned, Counted, Histograms, Reading
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Histograms, Reading
 from tandem_rollout.analysis.sequential import Shares
 from tandem_rollout.analysis.verdict import ProviderError, Trouble
 
-FOLLOWS_S: Final = 3.0
-"""Seconds after a route has a weight in which requests may still be shared out by the one before: proxies take it one
-by one, and requests that are on their way end as they began."""
+ROUTE_DELAY_S: Final = 3.0
+"""Seconds after a change of the weight in which the previous weight may still apply: proxies apply the change one by
+one, and active requests are not moved."""
 
 _UNREAD: Final = NoData("NothingRead", "nothing was read before")
-_UNTOUCHED: Final = Arm()
+_UNTOUCHED: Final = ArmCounts()
 _EARLY: Final = ""
 """Target of events that were counted before their requests."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class CountWindow:
     """Counts since evidence was last taken.
 
     Attributes:
-        canary: Of the canary.
-        stable: Of stable.
-        binned: Whether they are histograms.
-        trouble: Why the last reading of the metric brought nothing for either arm; None where it may have.
+        canary: Counts of the canary.
+        stable: Counts of stable.
+        binned: Whether the counts are histograms.
+        trouble: Why the last reading has no data of either arm; None if it may have.
     """
 
-    canary: Arm = _UNTOUCHED
-    stable: Arm = _UNTOUCHED
+    canary: ArmCounts = _UNTOUCHED
+    stable: ArmCounts = _UNTOUCHED
     binned: bool = False
     trouble: Trouble | None = _UNREAD
 
     @property
     def begins(self) -> float:
-        """The earliest scrape that something is counted from, in seconds since the epoch."""
+        """Time of the earliest scrape that the counts start from, in seconds since the epoch."""
         return min(self.canary.begins, self.stable.begins)
 
     @property
     def missing(self) -> Trouble | None:
-        """Why the last reading does not say what both arms have counted; None where it does."""
+        """Why the last reading does not have the counts of both arms; None if it has."""
         if self.trouble is not None:
             return self.trouble
         for name, arm in (("canary", self.canary), ("stable", self.stable)):
             if arm.trouble is not None:
-                return of_arm(name, arm.trouble)
+                return missing_in_arm(name, arm.trouble)
         return None
 
     @property
-    def tick(self) -> Tick:
-        """Requests and events of counters.
+    def increments(self) -> Increments:
+        """The increments of counters.
 
-        Events are never more than requests: two counters of one process are not read at one instant, and an event whose
-        request is not counted yet waits for it.
+        Events never exceed requests: the counters of a process are not read at the same instant, and an event whose
+        request is not counted yet is part of the next sample.
         """
         canary, canary_events = totals(self.canary.counted.values())
         stable, stable_events = totals(self.stable.counted.values())
-        return Tick(canary, min(canary_events, canary), stable, min(stable_events, stable))
+        return Increments(canary, min(canary_events, canary), stable, min(stable_events, stable))
 
 
-def extended(window: Window, reading: Reading, now: float) -> Window:
-    """The window after one more reading.
+def extend_window(window: CountWindow, reading: Reading, now: float) -> CountWindow:
+    """The window with one more reading.
 
     Args:
-        window: The window before.
-        reading: What was read. Where that failed, the next reading is held against the one before it.
-        now: When it was read, in seconds since the epoch.
+        window: The previous window.
+        reading: The reading. If it failed, the next reading is compared with the previous one.
+        now: Time of the reading, in seconds since the epoch.
     """
     if isinstance(reading, NoData | ProviderError):
         return replace(window, trouble=reading)
-    if isinstance(reading, Counted):
+    if isinstance(reading, CounterReading):
         canary, stable = (
-            {target: together(counters) for target, counters in scrape.items()}
+            {target: merge_series(counters) for target, counters in scrape.items()}
             for scrape in (reading.canary, reading.stable)
         )
         has_events = reading.born or any(
@@ -102,29 +102,29 @@ def extended(window: Window, reading: Reading, now: float) -> Window:
     else:
         canary, stable, has_events = _merged(reading.canary), _merged(reading.stable), True
     ours, theirs = ({target: reading.scraped.get(target, now) for target in arm} for arm in (canary, stable))
-    return Window(
+    return CountWindow(
         extend(window.canary, canary, ours),
         extend(window.stable, stable, theirs),
-        isinstance(reading, Binned),
+        isinstance(reading, HistogramReading),
         None if has_events else NO_EVENTS,
     )
 
 
-def begun_at(window: Window, reading: Reading, now: float) -> Window:
-    """The window with what was not shown before taken as it is: it is counted from now on.
+def begin_window(window: CountWindow, reading: Reading, now: float) -> CountWindow:
+    """The window in which new series begin with their present values.
 
     Args:
-        window: The window before.
-        reading: What was read.
-        now: When it was read, in seconds since the epoch.
+        window: The previous window.
+        reading: The reading.
+        now: Time of the reading, in seconds since the epoch.
     """
     if isinstance(reading, NoData | ProviderError):
         return window
-    after = extended(Window(), reading, now)
+    after = extend_window(CountWindow(), reading, now)
     return replace(window, canary=_begun(window.canary, after.canary), stable=_begun(window.stable, after.stable))
 
 
-def _begun(arm: Arm, after: Arm) -> Arm:
+def _begun(arm: ArmCounts, after: ArmCounts) -> ArmCounts:
     shown = {
         target: {series: arm.shown.get(target, {}).get(series, value) for series, value in values.items()}
         for target, values in after.shown.items()
@@ -132,17 +132,17 @@ def _begun(arm: Arm, after: Arm) -> Arm:
     return replace(arm, shown={**arm.shown, **shown}, scraped={**after.scraped, **arm.scraped})
 
 
-def closed(window: Window) -> Window:
+def close_window(window: CountWindow) -> CountWindow:
     """The window after evidence was taken from it."""
     return replace(window, canary=_taken(window.canary), stable=_taken(window.stable))
 
 
-def possible(window: Window, weight: int, earlier: Mapping[int, float]) -> Shares:
-    """The shares of the requests that the canary may have had.
+def possible_shares(window: CountWindow, weight: int, earlier: Mapping[int, float]) -> Shares:
+    """Bounds of the canary's share of the requests in a window.
 
     Args:
         window: The window.
-        weight: The canary's percentage now.
+        weight: The canary's present percentage.
         earlier: Other percentages that it had, and until when, in seconds since the epoch.
     """
     weights = [weight, *(percentage for percentage, until in earlier.items() if until > window.begins)]
@@ -162,7 +162,7 @@ def _sum(histograms: Iterable[Mapping[float, float]]) -> dict[Key, float]:
     return total
 
 
-def _taken(arm: Arm) -> Arm:
+def _taken(arm: ArmCounts) -> ArmCounts:
     requests, events = totals(arm.counted.values())
     early: dict[str, Values] = {_EARLY: {(True, _EARLY): events - requests}} if events > requests else {}
-    return taken(arm, early)
+    return take_counts(arm, early)

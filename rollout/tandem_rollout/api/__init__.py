@@ -1,1 +1,1 @@
-"""The API: what a person writes, what the controller says, and what the API server checks. Pure."""
+"""The API: spec and status of an InferenceRollout, the rules of the spec, and the CRD. Pure."""

@@ -1,4 +1,4 @@
-"""Why something is as it is: a code that programs decide by, and a message that only people read."""
+"""Causes: a machine-readable reason and a human-readable message."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ RunReason = Literal[
     "StrategyChanged",
     "AnalysisRemoved",
 ]
-"""Why a run is in its state."""
+"""Reasons of the states of a run."""
 
 CommandReason = Literal["InvalidState", "StableGone", "NothingToStart", "NothingServes"]
-"""Why a command was rejected."""
+"""Reasons for which a command is rejected."""
 
 VariantReason = Literal[
-    "Proven",
+    "Verified",
     "Retained",
     "SuccessorNotReady",
     "NoReadyPods",
@@ -55,10 +55,10 @@ VariantReason = Literal[
     "ErrImageNeverPull",
     "ProcessEnded",
     "PairMissing",
-    "AwaitingProof",
-    "ProofUnavailable",
-    "ProofUnreadable",
-    "ProofFailed",
+    "AwaitingVerification",
+    "VerificationUnavailable",
+    "VerificationUnreadable",
+    "VerificationFailed",
     "PredictorMismatch",
     "PredictorRejected",
     "VersionMismatch",
@@ -69,7 +69,7 @@ VariantReason = Literal[
     "WriteFailed",
     "NameConflict",
 ]
-"""Why a variant is in its phase. Those that Kubernetes has for containers that cannot start are passed on."""
+"""Reasons of the phases of a variant. The reasons of Kubernetes for containers that cannot start are passed on."""
 
 RolloutReason = Literal[
     "Invalid",
@@ -80,7 +80,7 @@ RolloutReason = Literal[
     "UnknownVersion",
     "StackError",
 ]
-"""Why a rollout waits, beside the reasons of its run and of its variants."""
+"""Reasons for which a rollout waits, besides those of its run and of its variants."""
 
 MetricReason = Literal[
     "NothingRead",
@@ -95,7 +95,7 @@ MetricReason = Literal[
     "CachesCold",
     "LimitChosen",
     "TooFewRequests",
-    "TooFewTicks",
+    "TooFewSamples",
     "NoBucketNear",
     "NoBucketBelow",
     "NoHistogram",
@@ -113,19 +113,19 @@ MetricReason = Literal[
     "PromqlRejected",
     "AddressNotAllowed",
 ]
-"""Why a metric says nothing, or less than it could."""
+"""Reasons for which a metric has no verdict, or a limited one."""
 
 Reason = RunReason | CommandReason | VariantReason | RolloutReason | MetricReason
-"""A code as in ``metav1.Condition``. It keeps its meaning; the words of a message may change at any time."""
+"""A reason as in ``metav1.Condition``. Reasons keep their meaning. Messages may change at any time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why something is as it is.
+    """Why something is in its state.
 
     Attributes:
-        reason: Why, for programs.
-        message: Why, for people: nothing decides by it.
+        reason: Machine-readable reason.
+        message: Human-readable message. No code depends on it.
     """
 
     reason: Reason

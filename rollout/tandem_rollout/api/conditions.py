@@ -1,4 +1,4 @@
-"""Conditions of a status, as in ``metav1.Condition``."""
+"""Conditions of the status, as in ``metav1.Condition``."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from tandem_rollout.api.times import stamp
 def set_condition(
     before: RolloutStatus, kind: str, holds: bool, *, reason: str, message: str, generation: int, now: float
 ) -> Condition:
-    """A condition that remembers when it changed last.
+    """A condition with the time of its last transition.
 
     Args:
-        before: The status until now.
+        before: The previous status.
         kind: Type of the condition.
-        holds: Whether it holds.
-        reason: Why, for programs.
-        message: Why, for people.
-        generation: Generation of the rollout that it is about.
+        holds: Whether the status of the condition is True.
+        reason: Machine-readable reason.
+        message: Human-readable message.
+        generation: Generation of the rollout that the condition is set for.
         now: Seconds since the epoch.
     """
     status: Literal["True", "False"] = "True" if holds else "False"
-    old = next((each for each in before.conditions if each.type == kind), None)
+    since = {(old.type, old.status): old.last_transition_time for old in before.conditions}
     return Condition(
         type=kind,
         status=status,
         reason=reason,
         message=message,
-        last_transition_time=old.last_transition_time if old and old.status == status else stamp(now),
+        last_transition_time=since.get((kind, status)) or stamp(now),
         observed_generation=generation,
     )

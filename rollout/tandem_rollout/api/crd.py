@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, made from the structs of :mod:`.spec` and :mod:`.status`."""
+"""The CustomResourceDefinitions, generated from the structs of :mod:`.spec` and :mod:`.status`."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _COLUMNS: Final = (
     ("Since", ".status.run.since", "date", 1),
     ("Age", ".metadata.creationTimestamp", "date", 0),
     ("URL", ".status.url", "string", 1),
-    ("Message", ".status.message", "string", 0),  # the last one, as it may be long
+    ("Message", ".status.message", "string", 0),  # last, as it may be long
 )
-"""Columns of a table: name, path, type, and 1 for those of wide tables."""
+"""Printer columns: name, path, type and priority, which is 1 for columns of ``-o wide``."""
 
-MOST_EVIDENCE: Final = 1 << 20
-"""Characters of the evidence of a run: an object may have 1.5 MiB in etcd."""
+MAX_EVIDENCE: Final = 1 << 20
+"""Maximum number of characters of the evidence of a run. An object may have 1.5 MiB in etcd."""
 
 
 def build_crd() -> dict[str, Any]:
-    """The CustomResourceDefinition: a structural schema with CEL rules, printer columns and the status subresource."""
+    """The CRD of InferenceRollouts: a structural schema with CEL rules, printer columns and a status subresource."""
     name = msgspec.json.schema(RolloutName)
     name_rule = {
         "rule": f"self.metadata.name.size() <= {name['maxLength']} && self.metadata.name.matches('{name['pattern']}')",
@@ -39,7 +39,8 @@ def build_crd() -> dict[str, Any]:
     }
     schema = {
         "type": "object",
-        "description": "Versions of a model on Kubernetes, and how requests are shared out between them.",
+        "description": "InferenceRollout describes the versions of a model and how requests are distributed among "
+        "them.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
@@ -63,16 +64,17 @@ def build_crd() -> dict[str, Any]:
 
 
 def build_evidence_crd() -> Schema:
-    """The CustomResourceDefinition of what the controller keeps of a run: nobody else is to write it."""
+    """The CRD of RolloutEvidences, in which the controller keeps the evidence of runs."""
     record = {
         "type": "string",
         "format": "byte",
-        "maxLength": MOST_EVIDENCE,
-        "description": "What was counted and decided: JSON, compressed with gzip, as base64.",
+        "maxLength": MAX_EVIDENCE,
+        "description": "Counts and decisions of the run: JSON, compressed with gzip, encoded as base64.",
     }
     schema = {
         "type": "object",
-        "description": "Evidence of one run of an InferenceRollout. The controller writes it, tandem rollout reads it.",
+        "description": "RolloutEvidence is the evidence of one run of an InferenceRollout. Only the controller writes "
+        "it.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
@@ -111,7 +113,7 @@ def _definition(kind: str, plural: str, names: Schema, version: Schema) -> Schem
 
 
 def _with_words(schema: Schema) -> Schema:
-    """A structural schema with rules of CEL for its patterns: of a pattern, an API server shows the expression only."""
+    """Replace patterns with CEL rules that have a message. For a pattern, the API server shows only the expression."""
     worded = {key: value for key, value in schema.items() if key != "pattern"}
     if "pattern" in schema:
         validation = {"rule": f"self.matches(r'{schema['pattern']}')", "message": f"must be {rule(schema)}"}

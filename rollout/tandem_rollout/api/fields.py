@@ -1,4 +1,4 @@
-"""What all structs of the spec are made of: the base class, and types with their patterns and ranges."""
+"""The base class of the structs of the spec, and field types with their patterns and ranges."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ PATTERNS: Final[Mapping[str, str]] = {
     BUNDLE_DIGEST: "64 hexadecimal digits in lower case",
     BUNDLE_VERSION: "letters, digits, -, _, . and +, beginning with a letter or a digit, such as v1",
     BUNDLE_URI: "a URI with its scheme, such as s3://bucket/path",
-    STORE_URL: "a URL such as redis://store:6379 without a password: with one, put it into a Secret and give urlFrom",
+    STORE_URL: "a URL such as redis://store:6379 without a password; for a URL with a password use urlFrom",
     HTTPS_URL: "a URL that begins with https://",
 }
-"""Each pattern of the spec in the words of its field: nobody is shown a regular expression. None has a single
-quote, so that each can stand in a rule of CEL as a raw string."""
+"""Description of each pattern, which messages show in place of the regular expression. No pattern has a single quote,
+so that each can be a raw string in a CEL rule."""
 
 Name = Annotated[str, Meta(pattern=DNS_LABEL, max_length=14)]
 RolloutName = Annotated[str, Meta(pattern=DNS_LABEL, max_length=22)]
-"""InferenceServices are named after both and a hash, and KServe labels their pods ``isvc.NAME-transformer``: a label
-may have 63 characters."""
+"""The name of an InferenceService consists of both names and a hash. KServe labels its pods ``isvc.NAME-transformer``,
+and a label may have 63 characters."""
 
 Weight = Annotated[int, Meta(ge=0, le=1000)]
 Replicas = Annotated[int, Meta(ge=1, le=1000)]
 Hostname = Annotated[str, Meta(pattern=HOSTNAME, max_length=253)]
-Duration = Annotated[str, Meta(pattern=DURATION, max_length=28, description="Like 10s, 1m30s or 500ms.")]
+Duration = Annotated[str, Meta(pattern=DURATION, max_length=28, description="A duration such as 10s, 1m30s or 500ms.")]
 Quantity = int | str
-"""An amount as Kubernetes writes it: ``2``, ``500m``, ``1Gi``."""
+"""A quantity of Kubernetes, such as ``2``, ``500m`` or ``1Gi``."""
 
 
 class InvalidSpecError(TandemError):
-    """A spec breaks a rule; the message names the field and the rule."""
+    """The spec is invalid. The message names the field and the rule."""
 
 
 class Struct(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True, kw_only=True, frozen=True):
-    """Field names in camel case, as everywhere in Kubernetes."""
+    """Base class of the structs of the spec. Field names are in camel case, as in Kubernetes."""
 
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}

@@ -1,4 +1,4 @@
-"""A rollout out of its manifest."""
+"""Parsing the manifest of a rollout."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from tandem_rollout.api.validation import check
 
 
 def parse(manifest: Mapping[str, Any]) -> Rollout:
-    """A rollout out of its manifest, as YAML or the API server gives it.
+    """Parse and validate the manifest of a rollout.
+
+    Args:
+        manifest: The manifest, as YAML or the API server has it.
 
     Raises:
-        InvalidSpecError: naming the field and the rule that it breaks.
+        InvalidSpecError: The manifest is invalid. The message names the field and the rule.
     """
     metadata = manifest.get("metadata") or {}
     if not isinstance(metadata, Mapping):

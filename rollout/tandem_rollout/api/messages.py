@@ -1,6 +1,6 @@
-"""What is wrong with a spec, in words: the field, and what it must be.
+"""Messages about an invalid spec: the field, and what it must be.
 
-The words are made from the schema of the structs, as that of the CRD is, so that a rule is written down once.
+They are generated from the schema of the structs, like the CRD, so that each rule is defined once.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ _QUANTITY: Final = "a whole number, or a string such as 500m or 2Gi"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint to add to a message about an unknown name; empty where no known one is like it."""
-    # case aside, since "minreplicas" is nearer to "minReplicas" than its letters say
+    """A hint for a message about an unknown name; empty if no known name is similar."""
+    # ignoring case: "minreplicas" and "minReplicas" are the same name
     plain = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(name.lower(), plain, n=1)
     return f"; did you mean {plain[near[0]]!r}?" if near else ""
 
 
 def spec_message(error: msgspec.ValidationError, spec: Any) -> str:
-    """What is wrong with a spec that :mod:`msgspec` has refused.
+    """The message about a spec that :mod:`msgspec` does not accept.
 
     Args:
-        error: The refusal, of which only the path is read.
-        spec: What was refused.
+        error: The error. Only its path is read.
+        spec: The spec.
 
     Returns:
-        ``spec.route.timeout: must be …``, with the path in the form of ``kubectl explain``. Values are left out: one
-        may be a password.
+        ``spec.route.timeout: must be …``, with the path in the form of ``kubectl explain``. The message never
+        contains the value, which may be a password.
     """
     whole = _schema()
     path = match[1] if (match := _PATH.search(str(error))) else ""
@@ -75,7 +75,7 @@ def spec_message(error: msgspec.ValidationError, spec: Any) -> str:
 
 
 def rule(schema: Schema) -> str:
-    """What a value must be, in words, such as ``a whole number from 1 to 99``.
+    """Description of the valid values, such as ``a whole number from 1 to 99``.
 
     Args:
         schema: JSON Schema of the value, without references.
@@ -117,7 +117,7 @@ def _types(schema: Schema) -> set[str]:
 
 
 def _is_of(value: Any, schema: Schema) -> bool:
-    """Whether a value is of the right type, whatever else may be wrong with it."""
+    """Whether a value has a type that the schema allows."""
     return _TYPES.get(type(value)) in _types(schema)
 
 
@@ -138,7 +138,7 @@ def _longest(schema: Schema, words: str) -> str:
 
 
 def _resolved(schema: Schema, whole: Schema) -> Schema:
-    """A schema without a reference at its top, and without null beside another type."""
+    """A schema with its top-level reference resolved, and without null as an alternative."""
     choices = [choice for choice in schema.get("anyOf", ()) if choice.get("type") != "null"]
     if len(choices) == 1:
         schema = choices[0]

@@ -1,4 +1,4 @@
-"""The reference of all fields, in Markdown, made from the structs of :mod:`.spec` and :mod:`.status`.
+"""The reference of all fields, in Markdown, generated from the structs of :mod:`.spec` and :mod:`.status`.
 
 ``make manifests`` writes it to ``docs/kubernetes/inferencerollout.md``.
 """
@@ -24,15 +24,16 @@ Schema = dict[str, Any]
 _INTRODUCTION: Final = f"""\
 # InferenceRollout
 
-Every field of an `{KIND}` (`{API_VERSION}`). This page is made by `make manifests` from the
-structs that the controller reads them with; `kubectl explain inferencerollout.spec` says the same. How to use them is
-told in [shipping a model](ship-a-model.md); what the status means, in [operations](operations.md).
+This page lists all fields of an `{KIND}` (`{API_VERSION}`). `make manifests` generates it from the
+code; `kubectl explain inferencerollout.spec` shows the same descriptions. See
+[shipping a model](ship-a-model.md) for how to use the fields, and [operations](operations.md) for the meaning of the
+status.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A struct, where it is used first."""
+    """A struct and the path at which it is used first."""
 
     path: str
     schema: Schema
@@ -53,7 +54,7 @@ def write_reference() -> str:
 
 
 def _sections(defs: dict[str, Schema], name: str, path: str, names: set[str]) -> Iterator[_Section]:
-    """A struct and those that it is made of, each once."""
+    """A struct and the structs of its fields, each once."""
     if name in names:
         return
     names.add(name)
@@ -65,7 +66,7 @@ def _sections(defs: dict[str, Schema], name: str, path: str, names: set[str]) ->
 
 
 def _struct(schema: Schema) -> tuple[str, str]:
-    """Name of the struct that a field is made of, and ``[]`` where it is a list of them; empty where it is not."""
+    """Name of the struct of a field, and ``[]`` if the field is a list of structs; empty for other types."""
     for choice in (schema, *schema.get("anyOf", ())):
         if "$ref" in choice:
             return choice["$ref"].rpartition("/")[2], ""
@@ -79,9 +80,9 @@ def _table(section: _Section, defs: dict[str, Schema], paths: dict[str, str]) ->
     required, fields = section.schema.get("required", ()), section.schema["properties"].items()
     if not fields:
         return "\n".join([*head[:2], f"{head[2]} It has no fields.", ""])
-    # nobody writes a status, so that nothing in it has a default
+    # the controller writes the status: its fields have no defaults
     is_spec = section.path.startswith("spec")
-    columns = ["field", "type", *(["default"] if is_spec else []), "what"]
+    columns = ["field", "type", *(["default"] if is_spec else []), "description"]
     rows = [columns, ["---"] * len(columns)]
     for name, schema in fields:
         default = [_default(name, schema, required)] if is_spec else []
@@ -126,7 +127,7 @@ def _what(schema: Schema, defs: dict[str, Schema]) -> str:
 
 
 def _bounds(schema: Schema) -> Iterator[str]:
-    """What a value may be, in words."""
+    """Descriptions of the bounds of a value."""
     if "enum" in schema:
         yield f"One of {', '.join(f'`{value}`' for value in schema['enum'])}."
     if "minimum" in schema and "maximum" in schema:
@@ -142,14 +143,14 @@ def _bounds(schema: Schema) -> Iterator[str]:
 
 
 def _rules() -> str:
-    """Rules that span fields."""
+    """The table of the rules that span fields."""
     rows = [f"| `{own.path}` | {own.message} |" for own in RULES]
-    head = ["## Rules that span fields", "", "The API server refuses a spec that breaks one of them.", ""]
-    return "\n".join([*head, "| where | rule |", "|---|---|", *rows, ""])
+    head = ["## Rules that span fields", "", "The API server rejects a spec that breaks one of these rules.", ""]
+    return "\n".join([*head, "| field | rule |", "|---|---|", *rows, ""])
 
 
 def _plain(text: str) -> str:
-    """A description in one paragraph; code is marked as in Markdown."""
+    """A description as one paragraph of Markdown."""
     text = " ".join(text.split()).replace("``", "`")
     return text if not text or text.endswith(".") else f"{text}."
 

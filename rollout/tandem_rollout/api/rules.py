@@ -1,7 +1,7 @@
-"""Rules of the spec that span fields, in CEL: the API server and :mod:`.validation` both evaluate them.
+"""Rules of the spec that span fields, in CEL. The API server and :mod:`.validation` both evaluate them.
 
-A rule sees its object with all defaults that are not empty, as the API server fills them in. What is optional may be
-missing where it has no default, or an empty one.
+A rule is evaluated on an object with its defaults, as the API server sets them. An optional field without a default, or
+with an empty one, may be missing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tandem_rollout.api.analysis import ERRORS_IN_PODS
-from tandem_rollout.api.strategy import MOST_STEPS
+from tandem_rollout.api.strategy import MAX_STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +18,10 @@ class Rule:
     """A rule.
 
     Attributes:
-        where: Path in the spec of what it is about, with ``[]`` for each element of a list; empty for the spec itself.
-        field: Path from there of the field that is at fault; empty for all of it.
-        expression: The rule in CEL; ``self`` is what it is about.
-        message: What the field must be, in words.
+        where: Path in the spec of the validated value, with ``[]`` for each element of a list; empty for the spec.
+        field: Path, from there, of the invalid field; empty for the value itself.
+        expression: The rule in CEL. ``self`` is the validated value.
+        message: What the field must be.
     """
 
     where: str = ""
@@ -31,19 +31,19 @@ class Rule:
 
     @property
     def path(self) -> str:
-        """Path in the manifest of the field that is at fault."""
+        """Path of the invalid field in the manifest."""
         return ".".join(filter(None, ("spec", self.where, self.field)))
 
 
-_ASKS_ONE: Final = "[$]inferenceservice([^A-Za-z0-9_]|$)"
-"""PromQL that asks of one version; without it both would be given the same counters."""
+_ONE_VERSION: Final = "[$]inferenceservice([^A-Za-z0-9_]|$)"
+"""PromQL for one version. Without the variable both versions would get the same counters."""
 
 _DOWNLOADED: Final = "(has({0}.uri) && {0}.uri != '' || has({0}.modelcar) && {0}.modelcar)"
-"""A bundle that KServe brings, once the pod's own init containers have run."""
+"""A bundle that KServe provides after the init containers of the pod have run."""
 
 
 def _name(metric: str) -> str:
-    """Name of a metric, in CEL, as :attr:`tandem_rollout.api.analysis.Metric.called` has it in Python."""
+    """CEL expression of the name of a metric, like :attr:`tandem_rollout.api.analysis.Metric.full_name` in Python."""
     in_pods = f"{metric}.type == 'errors' && {metric}.where == 'pods'"
     return (
         f"(has({metric}.name) && {metric}.name != '' ? {metric}.name : {in_pods} ? '{ERRORS_IN_PODS}' : {metric}.type)"
@@ -109,7 +109,7 @@ _STRATEGIES: Final = (
     Rule(
         where="strategy.canary",
         field="steps",
-        expression=f"!has(self.steps) || {list(range(MOST_STEPS - 1))}.all(i, i + 1 >= self.steps.size() || "
+        expression=f"!has(self.steps) || {list(range(MAX_STEPS - 1))}.all(i, i + 1 >= self.steps.size() || "
         "self.steps[i].weight < self.steps[i + 1].weight)",
         message="the weights of the steps must rise",
     ),
@@ -144,9 +144,9 @@ _ANALYSIS: Final = (
         Rule(
             where="analysis.metrics[]",
             field=field,
-            expression=f"!({types}) || (has(self.{field}) && self.{field}.matches('{_ASKS_ONE}'))",
-            message=f"a metric of type {kinds} needs {field} that say $inferenceservice, or it asks the same of both "
-            "versions",
+            expression=f"!({types}) || (has(self.{field}) && self.{field}.matches('{_ONE_VERSION}'))",
+            message=f"a metric of type {kinds} needs {field} with $inferenceservice, so that the versions have "
+            "separate counters",
         )
         for field, types, kinds in (
             ("requests", "self.type == 'ratio' || self.type == 'assignment'", "ratio or assignment"),
@@ -181,4 +181,4 @@ _COMPONENTS: Final = (
 )
 
 RULES: Final = (*_VERSIONS, *_STRATEGIES, *_ANALYSIS, *_COMPONENTS)
-"""All of them. In the CRD they stand at their places, in this order."""
+"""All rules. In the CRD each is part of the schema of its value, in this order."""

@@ -1,4 +1,4 @@
-"""Structural schemas, as Kubernetes takes them, of the structs that a person's manifest is made of."""
+"""Structural schemas of Kubernetes, generated from the structs of spec and status."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FREE: Final[Schema] = {"type": "object", "x-kubernetes-preserve-unknown-fields"
 
 
 def spec_schema() -> Schema:
-    """The schema of the spec with its rules in CEL. Patterns are patterns."""
+    """The structural schema of the spec, with its CEL rules. Patterns remain patterns."""
     schema = structural(RolloutSpec)
     for own in RULES:
         place = _at(schema, own.where)
@@ -28,19 +28,19 @@ def spec_schema() -> Schema:
 
 
 def structural(kind: type) -> Schema:
-    """The structural schema of a struct, without rules of CEL."""
+    """The structural schema of a struct, without CEL rules."""
     schema = msgspec.json.schema(kind)
     return _convert(schema, schema["$defs"])
 
 
 def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
-    """A JSON Schema of msgspec's as Kubernetes takes it: no references, no unions with null, no closed objects."""
+    """Convert a JSON Schema of msgspec: Kubernetes allows no references, unions with null or closed objects."""
     if "$ref" in schema:
         target = defs[schema["$ref"].rpartition("/")[2]]
         schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
     if "anyOf" in schema:
         first, *alternatives = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
-        if alternatives:  # of a quantity
+        if alternatives:  # a quantity
             annotations = {key: schema[key] for key in ("description", "default") if schema.get(key)}
             return {**annotations, "x-kubernetes-int-or-string": True}
         schema = {**first, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
@@ -48,7 +48,7 @@ def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
     converted = {key: value for key, value in schema.items() if key not in _DROPPED and not _is_empty(key, value)}
     for bound in ("minimum", "maximum"):
         exclusive = f"exclusive{bound.capitalize()}"
-        if exclusive in schema:  # Kubernetes has the form of JSON Schema's fourth draft
+        if exclusive in schema:  # Kubernetes uses the form of JSON Schema draft 4
             converted[bound], converted[exclusive] = schema[exclusive], True
     if "enum" in schema:
         converted["type"] = "string"
@@ -70,9 +70,9 @@ def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
 
 
 def _key(items: Schema) -> str | None:
-    """The property by which elements of a list are told apart."""
+    """The property that identifies the elements of a list."""
     required = items.get("required", ())
-    # a type tells conditions apart; there may be several metrics of one
+    # the type identifies a condition, but not a metric
     keys = ("type",) if "status" in required else ("inferenceService", "name")
     return next((key for key in keys if key in required and items.get("type") == "object"), None)
 

@@ -1,27 +1,27 @@
-"""Messages of others, as they fit into a status, an event, a printer column and a terminal."""
+"""Making foreign text safe for a status, an event, a printer column and a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-_LONGEST: Final = 400
+_MAX_LENGTH: Final = 400
 
 CONTROLS: Final[frozenset[int]] = frozenset(
     {*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
     - {ord("\n"), ord("\t")}
 )
-"""Characters that a terminal obeys: control codes, with which escape sequences begin, and changes of direction."""
+"""Characters that control a terminal: control codes, which start escape sequences, and changes of direction."""
 
 _SHOWN: Final[Mapping[int, str]] = dict.fromkeys(CONTROLS, "\N{REPLACEMENT CHARACTER}")
 
 
 def printable(text: str) -> str:
-    """A text with a replacement character for each that a terminal would obey instead of showing it."""
+    """A text in which the characters that control a terminal are replaced."""
     return text if text.isprintable() else text.translate(_SHOWN)
 
 
-def one_line(text: str, longest: int = _LONGEST) -> str:
-    """A text in one line, which a terminal only shows, cut where it has more characters."""
+def one_line(text: str, longest: int = _MAX_LENGTH) -> str:
+    """A text as one printable line, truncated to a maximum length."""
     flat = printable(" ".join(text.split()))
     return flat if len(flat) <= longest else flat[: longest - 1] + "…"

@@ -1,4 +1,4 @@
-"""Points in time as Kubernetes writes them."""
+"""Timestamps in the format of Kubernetes."""
 
 from __future__ import annotations
 

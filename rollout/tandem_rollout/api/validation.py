@@ -1,7 +1,7 @@
-"""The rules of the spec, for those who have no API server: the schema of the CRD, evaluated as the API server does it.
+"""Validation of the spec without an API server: the schema of the CRD is evaluated as the API server does it.
 
-What a field is by itself, :mod:`msgspec` checks by the structs that the schema is made of. What is left are the keys of
-lists and the rules in CEL. Nothing of it is written down a second time here.
+:mod:`msgspec` validates single fields with the structs from which the schema is generated. This module evaluates the
+rest of the schema: the keys of lists and the CEL rules.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def check(spec: RolloutSpec) -> None:
-    """Refuse a spec that breaks a rule.
+    """Validate a spec.
 
     Raises:
-        InvalidSpecError: naming the field and the rule.
+        InvalidSpecError: The spec breaks a rule. The message names the field and the rule.
     """
-    place = _spec_place()
+    place = _spec_node()
     if place is not None:
         for path, message in _violations(_value(spec), place, "spec"):
             raise InvalidSpecError(f"{path}: {message}")
@@ -38,7 +38,7 @@ def check(spec: RolloutSpec) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Validation:
-    """A rule where it stands in the schema; ``field`` is a path from there that begins with a dot, or empty."""
+    """A CEL rule of the schema. ``field`` is the relative path of the invalid field: empty, or with a leading dot."""
 
     expression: str
     message: str
@@ -46,39 +46,39 @@ class _Validation:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A part of the schema with what is to be checked there and below."""
+class _SchemaNode:
+    """A node of the schema with its rules and those below it."""
 
     validations: tuple[_Validation, ...]
     keys: tuple[str, ...]
-    properties: Mapping[str, _Place]
-    items: _Place | None
+    properties: Mapping[str, _SchemaNode]
+    items: _SchemaNode | None
 
 
 @functools.cache
-def _spec_place() -> _Place | None:
-    return _place(spec_schema())
+def _spec_node() -> _SchemaNode | None:
+    return _schema_node(spec_schema())
 
 
-def _place(schema: Schema) -> _Place | None:
-    """The part of a schema that has rules; None where there are none."""
+def _schema_node(schema: Schema) -> _SchemaNode | None:
+    """The node of a schema; None if it has no rules."""
     validations = tuple(
         _Validation(own["rule"], own["message"], own.get("fieldPath", ""))
         for own in schema.get("x-kubernetes-validations", ())
     )
     keys = tuple(schema.get("x-kubernetes-list-map-keys", ()))
-    places = {name: _place(own) for name, own in schema.get("properties", {}).items()}
+    places = {name: _schema_node(own) for name, own in schema.get("properties", {}).items()}
     properties = {name: place for name, place in places.items() if place is not None}
-    items = _place(schema["items"]) if "items" in schema else None
-    return _Place(validations, keys, properties, items) if validations or keys or properties or items else None
+    items = _schema_node(schema["items"]) if "items" in schema else None
+    return _SchemaNode(validations, keys, properties, items) if validations or keys or properties or items else None
 
 
-def _violations(value: Any, place: _Place, path: str) -> Iterator[tuple[str, str]]:
-    """Broken rules, each with the path of the field that is at fault."""
+def _violations(value: Any, place: _SchemaNode, path: str) -> Iterator[tuple[str, str]]:
+    """Broken rules, each with the path of the invalid field."""
     if place.validations:
         activation = _environment().Activation({"self": value})
         for own in place.validations:
-            # what cannot be evaluated is an error, which is not true either
+            # an evaluation error is not True either
             if _program(own.expression).eval(activation).value() is not True:
                 yield path + own.field, own.message
     if isinstance(value, list):
@@ -93,7 +93,7 @@ def _violations(value: Any, place: _Place, path: str) -> Iterator[tuple[str, str
 
 
 def _duplicates(elements: list[Any], keys: tuple[str, ...], path: str) -> Iterator[tuple[str, str]]:
-    """Elements of a list that have the keys of an earlier one."""
+    """Elements of a list with the same keys as an earlier one."""
     if not keys:
         return
     earlier = set()
@@ -105,7 +105,7 @@ def _duplicates(elements: list[Any], keys: tuple[str, ...], path: str) -> Iterat
 
 
 def _value(own: Any) -> Any:
-    """A struct as the API server has it before it evaluates rules: with its defaults, and without what is null."""
+    """A struct as the API server has it when it evaluates rules: with defaults, and without null."""
     if isinstance(own, msgspec.Struct):
         fields = zip(own.__struct_encode_fields__, msgspec.structs.astuple(own), strict=True)
         return {name: _value(value) for name, value in fields if value is not None}
@@ -114,7 +114,7 @@ def _value(own: Any) -> Any:
 
 @functools.cache
 def _environment() -> cel.Env:
-    # imported late: where protobuf is installed it is imported as well, for which most commands need not wait
+    # imported late, as it imports protobuf, which is slow and which most commands do not need
     from cel_expr_python import cel
 
     return cel.NewEnv(variables={"self": cel.Type.DYN})
@@ -122,12 +122,12 @@ def _environment() -> cel.Env:
 
 @functools.cache
 def _program(expression: str) -> cel.Expression:
-    # types are not checked, which takes ten times as long: all is dynamic, and the tests check it
+    # without type checking, which takes ten times as long: all types are dynamic, and the tests check the rules
     return _environment().compile(expression, disable_check=True)
 
 
 def _check_template(path: str, template: Template | None) -> None:
-    """Refuse overrides that do not fit onto an InferenceService; what is in them is the API server's to judge."""
+    """Validate the structure of overrides. The API server validates their content with the InferenceService."""
     if template is None:
         return
     for name in ("labels", "annotations"):

@@ -1,1 +1,1 @@
-"""The controller: makes the cluster what the InferenceRollouts say. All that decides is pure and lies outside of it."""
+"""The controller: it applies the desired state of InferenceRollouts to the cluster. Decisions are pure functions."""

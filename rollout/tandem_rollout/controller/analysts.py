@@ -1,4 +1,4 @@
-"""Who looks at the metrics of rollouts: one analyst for each, and sources that they share."""
+"""The analysts of rollouts, and the sources of metrics that they share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tandem_rollout.api.spec import Rollout
 from tandem_rollout.controller.interface import Cluster
 from tandem_rollout.controller.records import Records
 from tandem_rollout.runner.analyst import Analyst
-from tandem_rollout.sources import Arms, Source
+from tandem_rollout.sources import Arms, MetricSource
 from tandem_rollout.sources.open import RejectedSource
 
 _READS: Final = 4
-"""Reads at a time: as many as the workers of one namespace."""
+"""Maximum number of concurrent reads: the number of workers of one namespace."""
 
-Open = Callable[[Analysis, str], Source]
-"""Opens the source that an analysis asks for; the second argument is the installation's Prometheus."""
+Open = Callable[[Analysis, str], MetricSource]
+"""Opens the source of an analysis. The second argument is the address of the installation's Prometheus."""
 
 
 _NOT_ALLOWED: Final = RejectedSource(
@@ -32,15 +32,15 @@ _NOT_ALLOWED: Final = RejectedSource(
 )
 
 
-class _InTurn:
-    """A source that is read by few at a time: what it answers is in memory until it is summed up.
+class _LimitedSource:
+    """A source with a limited number of concurrent reads, as responses are kept in memory until they are processed.
 
     Args:
         source: The source.
-        turns: How many reads of all sources there may be.
+        turns: Limits the reads of all sources.
     """
 
-    def __init__(self, source: Source, turns: asyncio.Semaphore) -> None:
+    def __init__(self, source: MetricSource, turns: asyncio.Semaphore) -> None:
         self._source = source
         self._turns = turns
 
@@ -60,50 +60,50 @@ class _InTurn:
 
 
 class Sources:
-    """Sources of metrics, each opened once.
+    """Sources of metrics. Each is opened once.
 
     Args:
         prometheus: Address of the installation's Prometheus.
         opened: Opens a source.
-        allows: Whether a spec may have the controller ask an address.
+        allows: Whether a spec may use an address.
     """
 
     def __init__(self, prometheus: str, opened: Open, allows: Callable[[str], bool]) -> None:
         self._prometheus = prometheus
         self._open = opened
         self._allows = allows
-        self._sources: dict[tuple[str, str], Source] = {}
+        self._sources: dict[tuple[str, str], MetricSource] = {}
         self._turns = asyncio.Semaphore(_READS)
 
-    def of(self, analysis: Analysis) -> Source:
-        """The source that an analysis asks for; one that says why it is silent where the address is not allowed."""
+    def of(self, analysis: Analysis) -> MetricSource:
+        """The source of an analysis. If its address is not allowed, all reads of the source return an error."""
         if analysis.source == "prometheus" and analysis.prometheus and not self._allows(analysis.prometheus):
             return _NOT_ALLOWED
         key = analysis.source, analysis.prometheus
         if key not in self._sources:
-            self._sources[key] = _InTurn(self._open(analysis, self._prometheus), self._turns)
+            self._sources[key] = _LimitedSource(self._open(analysis, self._prometheus), self._turns)
         return self._sources[key]
 
     async def close(self) -> None:
-        """Close all of them."""
+        """Close all sources."""
         while self._sources:
             _, source = self._sources.popitem()
             await source.close()
 
 
-class Seat:
-    """The place of the analyst of one rollout.
+class AnalystSlot:
+    """Holds the analyst of one rollout.
 
     Args:
-        cluster: The cluster, which keeps its records.
+        cluster: The cluster, in which records are stored.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._taken: tuple[Source, Analyst] | None = None
+        self._taken: tuple[MetricSource, Analyst] | None = None
 
-    def analyst(self, rollout: Rollout, source: Source, owner: dict[str, Any]) -> Analyst:
-        """The analyst; another one where the source is another one, who goes on from the same records."""
+    def analyst(self, rollout: Rollout, source: MetricSource, owner: dict[str, Any]) -> Analyst:
+        """The analyst of the rollout. After a change of the source a new analyst continues from the same records."""
         if self._taken is None or self._taken[0] is not source:
             self._taken = source, Analyst(source, Records(self._cluster, rollout, owner))
         return self._taken[1]

@@ -1,4 +1,4 @@
-"""What the controller writes to the API server. Each write is made only while this process is the leader."""
+"""Writes to the API server. A write is only sent while this process is the leader."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from tandem_rollout.render import Object
 FIELD_MANAGER: Final = "tandem-controller"
 
 _NEVER: Final = "1"
-"""A resourceVersion that no object has: an apply that gives it makes an object, and changes none."""
+"""A resourceVersion that no object has. An apply with it creates an object, and never changes one."""
 
 _CONFLICT: Final = 409
 _UNPROCESSABLE: Final = 422
-"""The answer to a JSON patch whose test fails, and to an apply whose uid is that of another object."""
+"""Status of a JSON patch whose test fails, and of an apply with the uid of another object."""
 
 _TEMPORARY: Final = {408, 409, 425, 429}
-"""Answers below 500 after which the same write may well be taken."""
+"""Statuses below 500 after which a retry may succeed."""
 
 
 class ApiServer:
     """The API server.
 
     Args:
-        client: Of the API server.
-        leads: Whether this process may write, asked right before each write.
+        client: Client of the API server.
+        leads: Whether this process is the leader. It is called before each write.
         clock: Seconds since the epoch.
     """
 
@@ -48,29 +48,20 @@ class ApiServer:
         self._clock = clock
 
     async def apply(self, rendered: Object, *, uid: str = "") -> dict[str, Any]:
-        """Make an object as rendered, by server-side apply; returns it as it is then.
+        """Apply an object by server-side apply. See :meth:`.interface.Cluster.apply`.
 
-        The API server checks that the object is the one that was looked at: nobody else's is changed, whenever it was
-        made.
-
-        Args:
-            rendered: The object; its first owner reference says whose it is.
-            uid: Of the object as it was applied before; looked up where it is not known.
-
-        Raises:
-            NameConflictError: An object of that name has another owner.
-            WriteError: if the API server does not take it.
+        The uid is a precondition of the apply, so that an object of another owner is never changed.
         """
         try:
             try:
                 return await self._apply(rendered, uid or await self.uid_of(rendered))
             except httpx2.HTTPStatusError as error:
-                # it has come, gone or become another one since it was looked at
+                # the object was created, deleted or replaced after its uid was read
                 if _code(error) not in (_CONFLICT, _UNPROCESSABLE):
                     raise
             return await self._apply(rendered, await self.uid_of(rendered))
         except httpx2.HTTPError as error:
-            raise write_error(f"{rendered['kind']} {rendered['metadata']['name']} cannot be applied", error) from error
+            raise write_error(f"cannot apply {rendered['kind']} {rendered['metadata']['name']}", error) from error
 
     async def _apply(self, rendered: Object, uid: str) -> dict[str, Any]:
         self._check_leader()
@@ -81,51 +72,35 @@ class ApiServer:
         return plain
 
     async def uid_of(self, rendered: Object) -> str:
-        """Look whether the name of an object is free.
-
-        Returns:
-            The uid of the object, if it is there and has the owner of the rendered one; empty where there is none.
-
-        Raises:
-            NameConflictError: An object of that name has another owner.
-            WriteError: if the API server does not answer.
-        """
+        """Check whether the name of an object is free. See :meth:`.interface.Cluster.uid_of`."""
         kind, metadata = rendered["kind"], rendered["metadata"]
         try:
             live = (
                 await self._client.get(kinds.APPLIED[kind], metadata["name"], namespace=metadata["namespace"])
             ).to_dict()
         except httpx2.HTTPError as error:
-            # where the kind itself is not there, the apply says so
+            # the apply reports a missing kind
             if _code(error) == 404:
                 return ""
-            raise write_error(f"{kind} {metadata['name']} cannot be read", error) from error
+            raise write_error(f"cannot read {kind} {metadata['name']}", error) from error
         if not owned(live, metadata["ownerReferences"][0]["uid"]):
             raise NameConflictError(kind, metadata["name"])
         return str(live["metadata"]["uid"])
 
     async def delete(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
-        """Delete an object, if it is there and belongs to the owner with this uid.
-
-        Raises:
-            WriteError: if the API server does not do it.
-        """
+        """Delete an object of an owner. See :meth:`.interface.Cluster.delete`."""
         try:
             live = (await self._client.get(kinds.APPLIED[kind], name, namespace=namespace)).to_dict()
-            # what somebody else gave the same name is not ours to delete
+            # an object of another owner is not deleted
             if owned(live, owner):
                 self._check_leader()
                 await _delete_exactly(self._client, kinds.APPLIED[kind], namespace, name, live["metadata"]["uid"])
         except httpx2.HTTPError as error:
-            if _code(error) != 404:  # nor is it an error where the kind itself is not there
-                raise write_error(f"{kind} {name} cannot be deleted", error) from error
+            if _code(error) != 404:  # or the kind does not exist
+                raise write_error(f"cannot delete {kind} {name}", error) from error
 
     async def set_status(self, namespace: str, name: str, status: dict[str, Any]) -> None:
-        """Replace the status of a rollout.
-
-        Raises:
-            WriteError: if the API server does not take it.
-        """
+        """Replace the status of a rollout. See :meth:`.interface.Cluster.set_status`."""
         self._check_leader()
         patch = [{"op": "add", "path": "/status", "value": status}]
         try:
@@ -133,15 +108,11 @@ class ApiServer:
                 kinds.InferenceRollout.Status, name, patch, namespace=namespace, patch_type=PatchType.JSON
             )
         except httpx2.HTTPError as error:
-            if _code(error) != 404:  # deleted meanwhile
-                raise write_error("the status cannot be written", error) from error
+            if _code(error) != 404:  # deleted in the meantime
+                raise write_error("cannot write the status", error) from error
 
     async def finalize(self, manifest: Mapping[str, Any], *, present: bool) -> None:
-        """Have the API server keep a rollout that is deleted until its stable has all requests again, or no more.
-
-        Raises:
-            WriteError: if the API server does not take it.
-        """
+        """Add or remove the finalizer of a rollout. See :meth:`.interface.Cluster.finalize`."""
         metadata = manifest["metadata"]
         current = list(metadata.get("finalizers") or ())
         if (FINALIZER in current) == present:
@@ -150,7 +121,7 @@ class ApiServer:
             [*current, FINALIZER] if present else [finalizer for finalizer in current if finalizer != FINALIZER]
         )
         self._check_leader()
-        # lists are replaced as a whole: nobody else may have changed it; we may have written the status since
+        # the list is replaced: the test fails if another client has changed it since it was read
         path = "/metadata/finalizers"
         patch = [
             {"op": "test", "path": path, "value": current or None},
@@ -165,27 +136,23 @@ class ApiServer:
                 patch_type=PatchType.JSON,
             )
         except httpx2.HTTPError as error:
-            # what the list has become meanwhile the watch will tell, and then it is taken away if it is still there
+            # if the list was changed in the meantime, the finalizer is removed in the pass after the watch event
             if _code(error) != 404 and (present or _code(error) != _UNPROCESSABLE):
-                raise write_error("the finalizer cannot be set", error) from error
+                raise write_error("cannot set the finalizer", error) from error
 
     async def evidence(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """A RolloutEvidence; None where there is none.
-
-        Raises:
-            WriteError: if the API server does not answer.
-        """
+        """Read a RolloutEvidence. See :meth:`.interface.Cluster.evidence`."""
         try:
             evidence: Any = await self._client.get(kinds.RolloutEvidence, name, namespace=namespace)
         except httpx2.HTTPError as error:
             if _code(error) == 404:
                 return None
-            raise write_error(f"{EVIDENCE_KIND} {name} cannot be read", error) from error
+            raise write_error(f"cannot read {EVIDENCE_KIND} {name}", error) from error
         plain: dict[str, Any] = evidence.to_dict()
         return plain
 
     async def tell(self, manifest: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:
-        """Record an event about a rollout. An event that is lost is no reason to stop."""
+        """Record an event about a rollout. Errors are ignored."""
         self._check_leader()
         metadata = manifest["metadata"]
         about = ObjectReference(
@@ -213,17 +180,17 @@ class ApiServer:
             return
 
     def _check_leader(self) -> None:
-        """A process that was suspended does not know yet that another one leads.
+        """Check the leadership before a write: this process may have been suspended.
 
         Raises:
-            WriteError: if this process is not the leader any more.
+            WriteError: This process is no longer the leader.
         """
         if not self._leads():
-            raise WriteError("this controller is not the leader any more", refused=False)
+            raise WriteError("this controller is no longer the leader", rejected=False)
 
 
 async def _delete_exactly(client: AsyncClient, kind: Any, namespace: str, name: str, uid: str) -> None:
-    """Delete an object unless it is another one by now. lightkube's own delete takes no preconditions."""
+    """Delete an object with its uid as precondition, which lightkube's own delete does not support."""
     generic: Any = client._client
     request = generic.prepare_request("delete", kind, name=name, namespace=namespace)
     request.data = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
@@ -231,15 +198,15 @@ async def _delete_exactly(client: AsyncClient, kind: Any, namespace: str, name: 
 
 
 def write_error(what: str, error: httpx2.HTTPError) -> WriteError:
-    """What the API server has not done, and why.
+    """The error of a failed call of the API server.
 
     Args:
-        what: What it has not done.
-        error: Its answer, or why there is none.
+        what: The failed action.
+        error: The error of the call.
     """
     code = _code(error)
-    refused = code is not None and 400 <= code < 500 and code not in _TEMPORARY
-    return WriteError(f"{what}: {_words(error)}", refused=refused, after=_retry_after(error))
+    rejected = code is not None and 400 <= code < 500 and code not in _TEMPORARY
+    return WriteError(f"{what}: {_words(error)}", rejected=rejected, after=_retry_after(error))
 
 
 def _code(error: httpx2.HTTPError) -> int | None:
@@ -252,9 +219,9 @@ def _retry_after(error: httpx2.HTTPError) -> float:
 
 
 def _words(error: httpx2.HTTPError) -> str:
-    """What the API server says, in one line."""
+    """The message of the API server, in one line."""
     if isinstance(error, ApiError) or not isinstance(error, httpx2.HTTPStatusError):
         return one_line(str(error)) or type(error).__name__
     if error.response.status_code == 404:
-        return "the cluster does not know this kind of object"
-    return f"the API server answers {error.response.status_code}"
+        return "the cluster does not have this kind of object"
+    return f"the API server returned status {error.response.status_code}"

@@ -1,4 +1,4 @@
-"""What was applied of a rollout, so that nothing is applied twice and nothing that failed is hammered."""
+"""Applying objects: an unchanged object is not applied again, and failed writes are retried with backoff."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from typing import Any, Final
 import msgspec
 
 from tandem_rollout.controller.interface import Cluster, WriteError
-from tandem_rollout.controller.inventory import LONGEST_S, Mark, mark
+from tandem_rollout.controller.inventory import MAX_AGE_S, Mark, mark
 from tandem_rollout.render import Object
 
 RESYNC_S: Final = 600.0
-"""What somebody has done to an object that is not watched is undone after so long at the latest."""
+"""Maximum seconds until a foreign change of an object that is not watched is reverted."""
 
-_PERIOD_S: Final = RESYNC_S - LONGEST_S
-"""When to see again whether all is as it was applied."""
+_PERIOD_S: Final = RESYNC_S - MAX_AGE_S
+"""Seconds between two checks of all applied objects."""
 
 _SPREAD: Final = 0.9
-"""The first time comes after a tenth of that at the earliest."""
+"""Maximum share of the period by which the first check is earlier."""
 
 RETRY_S: Final = 1.0
-LONGEST_RETRY_S: Final = 30.0
+MAX_RETRY_S: Final = 30.0
 
-_MOST_DOUBLINGS: Final = 16
+_MAX_DOUBLINGS: Final = 16
 
 _NAME: Final = "name"
 
 _AT_ONCE: Final = 4
-"""Writes of one rollout at the same time: a pass that makes a revision is then a fourth as long."""
+"""Maximum number of concurrent writes of one rollout. A pass that creates a revision takes a quarter of the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """An object as the API server had it after it was applied; without a mark where it was deleted."""
+    """The state of an object after it was applied; without a mark if it was deleted."""
 
     digest: str
     at: float
@@ -54,19 +54,19 @@ class _Failed:
 
 
 def backoff(times: int) -> float:
-    """Seconds to wait after so many failures in a row."""
-    return min(RETRY_S * 2.0 ** min(times - 1, _MOST_DOUBLINGS), LONGEST_RETRY_S)
+    """Seconds until the next retry, after a number of consecutive failures."""
+    return min(RETRY_S * 2.0 ** min(times - 1, _MAX_DOUBLINGS), MAX_RETRY_S)
 
 
 class Applied:
-    """Applies the objects of one rollout. All that it remembers it finds out again by applying once more.
+    """Applies the objects of one rollout. Its memory is a cache: without it objects are only applied again.
 
-    From time to time it doubts all of it, and applies what is not as it was.
+    From time to time it checks all objects, and applies those that have changed.
 
     Args:
         cluster: The cluster.
-        chance: Between 0 and 1; shortens the first time until then, so that rollouts that a controller has found at
-            its start do not all have their turn at once.
+        chance: Returns a random number from 0 to 1. It makes the first check earlier, so that the checks of all
+            rollouts are spread after the start of the controller.
     """
 
     def __init__(self, cluster: Cluster, chance: Callable[[], float] = random.random) -> None:
@@ -82,9 +82,9 @@ class Applied:
         self._touched: set[str] = set()
 
     def begin(self) -> None:
-        """A pass begins."""
+        """Begin a pass."""
         now = self._cluster.now()
-        # what was not wanted in the last pass is not worth another try
+        # objects that were not applied in the last pass are not retried
         self._failed = {key: failure for key, failure in self._failed.items() if key in self._touched}
         self._touched.clear()
         self._held = float("inf")
@@ -95,15 +95,18 @@ class Applied:
 
     @property
     def due(self) -> float:
-        """When to look again, in seconds since the epoch: the next retry, or when all is doubted again."""
+        """Time of the next retry or check, in seconds since the epoch."""
         retries = (failure.again_at for key, failure in self._failed.items() if key in self._touched)
         return min(self._again_at, self._held, *retries)
 
     async def apply(self, rendered: Object) -> dict[str, Any] | None:
-        """Apply an object unless it was applied just so before; returns it if it was applied now.
+        """Apply an object unless it was already applied unchanged.
+
+        Returns:
+            The object, if it was applied now; otherwise None.
 
         Raises:
-            WriteError: if the API server does not take it.
+            WriteError: The write failed.
         """
         key, digest = _key(rendered), _digest(rendered)
         applied = self._done.get(key)
@@ -118,10 +121,10 @@ class Applied:
         return await self._apply(rendered, digest)
 
     async def apply_all(self, objects: Iterable[Object]) -> list[WriteError]:
-        """Apply objects that do not depend on each other, some at the same time.
+        """Apply independent objects concurrently.
 
         Returns:
-            What the API server did not take.
+            The errors of failed writes.
         """
         turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -136,10 +139,10 @@ class Applied:
         return [error for error in results if isinstance(error, WriteError)]
 
     async def apply_watched(self, rendered: Object, live: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """The same for an object that is watched: also if somebody has deleted or edited it since.
+        """Apply a watched object unless it was already applied and is unchanged in the cluster.
 
         Raises:
-            WriteError: if the API server does not take it.
+            WriteError: The write failed.
         """
         key, digest = _key(rendered), _digest(rendered)
         applied = self._done.get(key)
@@ -147,18 +150,18 @@ class Applied:
         self._doubted.discard(key)
         if applied is not None and applied.digest == digest and (doubted or _drifted(applied, live)):
             if self._cluster.now() < applied.at + RETRY_S:
-                # two who write against each other must not do so as fast as they can
+                # two clients that revert each other's changes must not do so at full speed
                 self._held = min(self._held, applied.at + RETRY_S)
                 return None
             del self._done[key]
         return await self._apply(rendered, digest)
 
     async def check_name(self, rendered: Object) -> None:
-        """Look whether the name of an object is free, unless it was applied or found free before.
+        """Check whether the name of an object is free, unless it was applied or checked before.
 
         Raises:
-            NameConflictError: An object of that name has another owner.
-            WriteError: if the API server does not answer.
+            NameConflictError: An object with this name has another owner.
+            WriteError: The API server did not respond.
         """
         key = _key(rendered)
         if key in self._done or key in self._free:
@@ -173,10 +176,10 @@ class Applied:
         self._free.add(key)
 
     async def remove(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
-        """Delete an object of this owner, unless that was done before.
+        """Delete an object of this owner, unless it was deleted before.
 
         Raises:
-            WriteError: if the API server does not do it.
+            WriteError: The deletion failed.
         """
         key = f"{kind}/{name}"
         removed = self._done.get(key)
@@ -211,7 +214,7 @@ class Applied:
         return live
 
     def _hold(self, key: str, digest: str) -> None:
-        """Raise the last failure again as long as it is too early for another try."""
+        """Raise the last failure again if it is too early for a retry."""
         self._touched.add(key)
         failed = self._failed.get(key)
         if failed and failed.digest == digest and self._cluster.now() < failed.again_at:
@@ -231,7 +234,7 @@ class Applied:
 
 
 def _drifted(applied: _Done, live: Mapping[str, Any] | None) -> bool:
-    """Whether somebody has touched an object; a cache that is behind shows an older generation, or none yet."""
+    """Whether an object was changed since it was applied. A stale cache has an older generation, or none."""
     if live is None:
         return True
     metadata = live["metadata"]

@@ -1,4 +1,4 @@
-"""A copy of all objects of one kind, kept up to date by a watch."""
+"""A cache of all objects of one kind, updated by a watch."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ Key = tuple[str, str]
 """Namespace and name."""
 
 _RETRY_S: Final = 1.0
-_LONGEST_RETRY_S: Final = 30.0
+_MAX_RETRY_S: Final = 30.0
 _WATCH_S: Final = 300
 _SILENCE_S: Final = 330.0
-"""The API server ends a watch before that; a connection that is silent for longer may be dead."""
+"""The API server ends a watch earlier. A connection that is silent for longer may be broken."""
 
 _GONE: Final = 410
-MOST_BYTES: Final = 48 << 20
-"""Of all objects of one kind, as :func:`weight` has it."""
+MAX_BYTES: Final = 48 << 20
+"""Maximum memory of all objects of one kind, by :func:`.object_size.estimate_bytes`."""
 
 _AT_ONCE: Final = 5
-"""Objects of one answer to a list: each may have 1.5 MiB, and take twenty times that in memory until it is weighed."""
+"""Objects of one page of a list. Each may have 1.5 MiB, and takes 20 times that in memory until it is stored."""
 
 
 class _Store:
-    """Objects of one kind, and what they take in memory.
+    """Objects of one kind, and their memory.
 
     Args:
         kind: Name of the kind.
-        index: Label by whose value objects are found.
-        most: Bytes of all of them in memory.
+        index: Label by which objects are indexed.
+        most: Maximum memory in bytes.
     """
 
     def __init__(self, kind: str, index: str, most: int) -> None:
@@ -55,7 +55,7 @@ class _Store:
         self._total = 0
 
     def put(self, plain: dict[str, Any]) -> None:
-        """Add an object that is not there."""
+        """Add an object that is not in the store."""
         key = _key(plain)
         self.objects[key] = plain
         self._weigh(key, estimate_bytes(plain))
@@ -65,7 +65,7 @@ class _Store:
             self._drop_one()
 
     def drop(self, key: Key) -> None:
-        """Take an object away, if it is there."""
+        """Remove an object, if it is in the store."""
         plain = self.objects.pop(key, None)
         if plain is None:
             return
@@ -85,11 +85,15 @@ class _Store:
             del self._shares[key[0]]
 
     def _drop_one(self) -> None:
-        """Make room at the expense of the namespace that takes the most."""
+        """Remove an object of the namespace with the most memory."""
         ((namespace, share),) = self._shares.most_common(1)
         key = next(candidate for candidate in reversed(self.objects) if candidate[0] == namespace)
         logger.warning(
-            "%s %s in %s is not looked after: its namespace takes %d MiB", self._kind, key[1], namespace, share >> 20
+            "%s %s in %s is ignored: objects of its namespace take %d MiB",
+            self._kind,
+            key[1],
+            namespace,
+            share >> 20,
         )
         self.drop(key)
 
@@ -98,18 +102,18 @@ class Cache:
     """All objects of a kind.
 
     Args:
-        client: Of the API server.
+        client: Client of the API server.
         kind: lightkube's class.
-        changed: Is told of every object that appears, changes or goes.
-        labels: Labels that objects must have; None as value for any.
-        index: Label by whose value objects are found.
-        without: Top-level fields that nobody reads: they are not kept, nor is who manages which field.
-        namespace: Only this one; None for all.
-        sleep: Waits for some seconds before another try.
-        silence: Seconds without any news after which a watch is taken for dead.
-        most: Bytes of all objects in memory. Above that the namespace with the most of them loses its last ones: they
-            are not seen until they change, or there is room when all are listed again.
-        turn: Is held while a list is read, so that one kind at a time has its answers in memory.
+        changed: Called with each object that is added, changed or deleted.
+        labels: Labels that objects must have; None as value for any value.
+        index: Label by which objects are indexed.
+        without: Top-level fields that are not stored, like ``managedFields``.
+        namespace: Namespace of the objects; None for all namespaces.
+        sleep: Waits for some seconds before a retry.
+        silence: Seconds without an event after which a watch is considered broken.
+        most: Maximum memory in bytes. Above it objects of the namespace with the most memory are removed. They are
+            ignored until they change, or until there is room when all objects are listed again.
+        turn: Lock for reading a list, so that only one kind at a time has its pages in memory.
     """
 
     def __init__(
@@ -124,7 +128,7 @@ class Cache:
         namespace: str | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         silence: float = _SILENCE_S,
-        most: int = MOST_BYTES,
+        most: int = MAX_BYTES,
         turn: asyncio.Lock | None = None,
     ) -> None:
         self._client = client
@@ -146,7 +150,7 @@ class Cache:
         return str(self._kind.__name__)
 
     def get(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """An object, None if there is none."""
+        """An object; None if there is none."""
         return self._store.objects.get((namespace, name))
 
     def all(self) -> Iterable[dict[str, Any]]:
@@ -154,11 +158,11 @@ class Cache:
         return self._store.objects.values()
 
     def labelled(self, namespace: str, value: str) -> list[dict[str, Any]]:
-        """Objects of a namespace whose label, the one of the index, has this value."""
+        """Objects of a namespace with this value of the index label."""
         return list(self._store.indexed.get((namespace, value), {}).values())
 
     async def run(self) -> None:
-        """List, then watch, and again from the start whenever the watch fails."""
+        """List, then watch; list again whenever the watch fails."""
         failures = 0
         while True:
             try:
@@ -168,12 +172,12 @@ class Cache:
                 await self._watch(version)
             except TimeoutError:
                 continue
-            # a proxy's answer without a content type, or half an answer, makes lightkube raise the last two
+            # a response without a content type, or an incomplete one, makes lightkube raise the last two
             except (httpx2.HTTPError, msgspec.DecodeError, RecursionError, KeyError) as error:
-                # 410 is the API server's word for a watch that is too far behind: nothing is wrong
+                # 410 means that the watch is too old, which is no error
                 if not _is_gone(error):
                     logger.warning("watching %s: %s", self._kind.__name__, str(error).partition("\n")[0])
-                await self._sleep(min(_RETRY_S * 2.0 ** min(failures, 5), _LONGEST_RETRY_S))
+                await self._sleep(min(_RETRY_S * 2.0 ** min(failures, 5), _MAX_RETRY_S))
                 failures += 1
 
     async def _list(self) -> str:
@@ -198,7 +202,7 @@ class Cache:
             resource_version=version,
             server_timeout=_WATCH_S,
         )
-        async with contextlib.aclosing(events):  # type: ignore[type-var]  # lightkube says less than it returns
+        async with contextlib.aclosing(events):  # type: ignore[type-var]  # lightkube's annotation is incomplete
             while True:
                 async with asyncio.timeout(self._silence):
                     event, resource = await anext(events)  # type: ignore[call-overload]
@@ -209,7 +213,7 @@ class Cache:
                 self._changed(plain)
 
     def _kept(self, resource: Any) -> dict[str, Any]:
-        """What is kept of an object: with thousands of them it is the memory of the controller."""
+        """The stored part of an object, which saves memory with thousands of objects."""
         plain: dict[str, Any] = resource.to_dict()
         plain["metadata"].pop("managedFields", None)
         for field in self._without:

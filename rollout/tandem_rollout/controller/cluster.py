@@ -1,4 +1,4 @@
-"""The cluster as the reconciler sees it: caches to read from, the API server to write to."""
+"""The cluster: caches for reads, the API server for writes, transformers for verifications."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Any, Final, Protocol
 import httpx2
 from lightkube import AsyncClient
 
-from tandem_rollout.api.spec import GatewayRef
+from tandem_rollout.api.routing import GatewayRef
 from tandem_rollout.controller import kinds
 from tandem_rollout.controller.api_server import ApiServer, write_error
 from tandem_rollout.controller.cache import Cache
 from tandem_rollout.controller.host_claims import HostIndex
-from tandem_rollout.controller.interface import Refutation
+from tandem_rollout.controller.interface import VerificationFailure
 from tandem_rollout.controller.inventory import Inventory, Mark
-from tandem_rollout.controller.observation import Proof
-from tandem_rollout.render.hosts import Claim, claim
+from tandem_rollout.controller.observation import Verification
+from tandem_rollout.render.hosts import HostClaim, claim_hosts
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import MANAGED_BY, ROLLOUT_LABEL, Revision
 
@@ -27,14 +27,14 @@ _SERVICE_LABEL: Final = "serving.kserve.io/inferenceservice"
 
 _OWNING: Final = "gateway.envoyproxy.io/owning-gateway"
 _STATISTICS_PORT: Final = 19001
-"""Envoy Gateway's own choices."""
+"""Port and labels that Envoy Gateway sets."""
 
 
-class Asks(Protocol):
-    """Who asks transformers for their proof."""
+class Verifier(Protocol):
+    """Verifies revisions."""
 
-    async def prove(self, revision: Revision) -> Proof | Refutation:
-        """Ask a revision for its proof."""
+    async def verify(self, revision: Revision) -> Verification | VerificationFailure:
+        """Have a revision verify its golden rows."""
         ...
 
 
@@ -42,21 +42,21 @@ class LiveCluster(ApiServer):
     """A real cluster.
 
     Args:
-        client: Of the API server.
-        prober: Asks for proofs.
-        changed: Is told the namespace and name of a rollout about which something has changed.
-        namespace: Only this one; None for all.
-        domain: Domain of default hosts.
-        gateway_namespace: Where pods are taken for proxies of gateways.
-        leads: Whether this process may write, asked right before each write.
+        client: Client of the API server.
+        verifier: Verifies revisions.
+        changed: Called with namespace and name of a rollout when one of its objects changes.
+        namespace: Namespace of the rollouts; None for all namespaces.
+        domain: Domain of default hostnames.
+        gateway_namespace: Namespace of the gateways' proxies.
+        leads: Whether this process is the leader. It is called before each write.
         clock: Seconds since the epoch.
-        sleep: Waits for some seconds before a watch is tried again.
+        sleep: Waits for some seconds before a watch is retried.
     """
 
     def __init__(
         self,
         client: AsyncClient,
-        prober: Asks,
+        verifier: Verifier,
         changed: Callable[[str, str], None],
         *,
         namespace: str | None = None,
@@ -67,7 +67,7 @@ class LiveCluster(ApiServer):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         super().__init__(client, leads, clock)
-        self._prober = prober
+        self._verifier = verifier
         self._gateway_namespace = gateway_namespace
         self._domain = domain
         self._hosts = HostIndex()
@@ -75,7 +75,7 @@ class LiveCluster(ApiServer):
         def own(plain: dict[str, Any]) -> None:
             key = plain["metadata"]["namespace"], plain["metadata"]["name"]
             manifest = self.rollouts.get(*key)
-            touched = self._hosts.drop(key) if manifest is None else self._hosts.put(claim(manifest, domain))
+            touched = self._hosts.drop(key) if manifest is None else self._hosts.put(claim_hosts(manifest, domain))
             for rival in (key, *touched):
                 changed(*rival)
 
@@ -96,7 +96,7 @@ class LiveCluster(ApiServer):
 
     @property
     def caches(self) -> tuple[Cache, ...]:
-        """What is watched."""
+        """The caches of all watched kinds."""
         return self.rollouts, self._services, self._routes, self._pods
 
     def services(self, namespace: str, rollout: str) -> list[dict[str, Any]]:
@@ -115,24 +115,24 @@ class LiveCluster(ApiServer):
         """HTTPRoutes of a rollout."""
         return self._routes.labelled(namespace, rollout)
 
-    def claims(self, namespace: str, name: str) -> tuple[Claim, list[Claim]]:
-        """The hosts of a rollout, and those of the others that claim one of them."""
+    def claims(self, namespace: str, name: str) -> tuple[HostClaim, list[HostClaim]]:
+        """The claims of a rollout, and those of other rollouts on the same hostnames."""
         own = self._claim(namespace, name)
         return own, [self._claim(*key) for key in self._hosts.rivals(own)]
 
-    def _claim(self, namespace: str, name: str) -> Claim:
+    def _claim(self, namespace: str, name: str) -> HostClaim:
         manifest = self.rollouts.get(namespace, name) or {"metadata": {"namespace": namespace, "name": name}}
-        return claim(manifest, self._domain, self.routes(namespace, name))
+        return claim_hosts(manifest, self._domain, self.routes(namespace, name))
 
     async def same(self, kind: str, namespace: str, name: str, mark: Mark | None, since: float) -> bool:
-        """Whether an object that is not watched is as it was; False where that is not known."""
+        """Whether an object that is not watched is unchanged. See :meth:`.interface.Cluster.same`."""
         inventory = self._inventories.get(kind)
         return inventory is not None and await inventory.same(namespace, name, mark, since)
 
     async def proxies(self, gateway: GatewayRef) -> tuple[tuple[str, str], ...]:
-        """Addresses of the statistics of a gateway's proxies, by the name of the pod; none where they are not found.
+        """Addresses of the statistics of a gateway's proxies. See :meth:`.interface.Cluster.proxies`.
 
-        Labels alone prove nothing: whoever may make pods somewhere can give them any.
+        Labels are not enough to identify proxies: pods in any namespace can have any labels.
         """
         labels: dict[str, Any] = {f"{_OWNING}-name": gateway.name, f"{_OWNING}-namespace": gateway.namespace}
         try:
@@ -146,25 +146,25 @@ class LiveCluster(ApiServer):
             if (address := (pod.get("status") or {}).get("podIP"))
         )
 
-    async def prove(self, revision: Revision) -> Proof | Refutation:
-        """Ask a revision for its proof."""
-        return await self._prober.prove(revision)
+    async def verify(self, revision: Revision) -> Verification | VerificationFailure:
+        """Have a revision verify its golden rows."""
+        return await self._verifier.verify(revision)
 
     def now(self) -> float:
         """Seconds since the epoch."""
         return self._clock()
 
     async def is_up_to_date(self, namespace: str, name: str) -> bool:
-        """Whether the cache has a rollout as the API server has it.
+        """Whether the cache has the same version of a rollout as the API server.
 
         Raises:
-            WriteError: if the API server does not answer.
+            WriteError: The API server did not respond.
         """
         fields: dict[str, Any] = {"metadata.name": name}
         try:
             listed = self._client.list(kinds.InferenceRollout, namespace=namespace, fields=fields)
             versions = [rollout["metadata"]["resourceVersion"] async for rollout in listed]
         except httpx2.HTTPError as error:
-            raise write_error("the rollout cannot be read", error) from error
+            raise write_error("cannot read the rollout", error) from error
         cached = self.rollouts.get(namespace, name)
         return cached is not None and versions == [cached["metadata"]["resourceVersion"]]

@@ -1,4 +1,4 @@
-"""Last stage of a pass: the objects of the cluster become what was decided."""
+"""Last stage of a pass: applies the decision to the cluster."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tandem_rollout.controller.revision_spec import freeze
 from tandem_rollout.controller.routing import apply_route
 from tandem_rollout.controller.snapshot import Snapshot
 from tandem_rollout.render import Object, render_revision
-from tandem_rollout.render.pin import pin, pinned
+from tandem_rollout.render.pin import pin_bundle, pinned_digest
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.render.scaling import build_scaled_objects
 
 
 async def converge(edges: Edges, snapshot: Snapshot, decision: Decision) -> dict[str, WriteError]:
-    """Make it so: first the pods, then the route, last the end of what nobody needs.
+    """Apply a decision: first the revisions, then the route, last the deletion of obsolete revisions.
 
     Args:
-        edges: What is written to.
-        snapshot: What there is.
-        decision: What was decided, and written down.
+        edges: The cluster, and what is known of it.
+        snapshot: The snapshot.
+        decision: The decision, which is recorded.
 
     Returns:
-        What the API server did not take, by the name of the InferenceService or of the rollout.
+        The errors of failed writes, by the name of the InferenceService or of the rollout.
     """
     errors: dict[str, WriteError] = {}
     for revision in decision.revisions:
         try:
-            await _apply_revision(edges, snapshot, revision, decision.plan.floors.get(revision.name, (0, 0)))
+            await _apply_revision(edges, snapshot, revision, decision.plan.min_pods.get(revision.name, (0, 0)))
         except WriteError as error:
             errors[revision.name] = error
     rollout = snapshot.rollout
@@ -53,18 +53,18 @@ async def converge(edges: Edges, snapshot: Snapshot, decision: Decision) -> dict
 
 
 async def restore_stable(edges: Edges, snapshot: Snapshot, decision: Decision) -> bool:
-    """Bring about nothing but the route of a rollout that is being deleted in the middle of a run.
+    """Give stable all requests of a rollout that is deleted during a run. Only the route is applied.
 
     Args:
-        edges: What is written to.
-        snapshot: What there is.
-        decision: What was decided, and written down.
+        edges: The cluster, and what is known of it.
+        snapshot: The snapshot.
+        decision: The decision, which is recorded.
 
     Returns:
-        Whether stable has its requests back, or cannot have them, so that the rollout may go.
+        Whether the rollout may be deleted: stable has its requests back, or cannot serve them.
 
     Raises:
-        WriteError: if the API server does not take the route.
+        WriteError: The route cannot be written.
     """
     run = decision.run
     running = any(revision.running for revision in snapshot.observed if run and revision.name == run.stable)
@@ -74,13 +74,13 @@ async def restore_stable(edges: Edges, snapshot: Snapshot, decision: Decision) -
     return run is None or run.ended
 
 
-async def _apply_revision(edges: Edges, snapshot: Snapshot, revision: Revision, floors: tuple[int, int]) -> None:
-    """Apply what a variant consists of; the first error is raised when all has been tried."""
+async def _apply_revision(edges: Edges, snapshot: Snapshot, revision: Revision, min_pods: tuple[int, int]) -> None:
+    """Apply the objects of a variant. The first error is raised after all objects were tried."""
     rollout, applied = snapshot.rollout, edges.memory.applied
     if revision not in snapshot.specified:
-        await _scale_earlier(edges, snapshot, revision, floors)
+        await _scale_earlier(edges, snapshot, revision, min_pods)
         return
-    rendered_objects = render_revision(revision, edges.platform, floors=floors)
+    rendered_objects = render_revision(revision, edges.platform, min_pods=min_pods)
     (service,) = (rendered for rendered in rendered_objects if rendered["kind"] == "InferenceService")
     service["metadata"]["ownerReferences"] = [owner_reference(API_VERSION, KIND, rollout.name, rollout.uid)]
     live = snapshot.services.get(revision.name)
@@ -103,22 +103,22 @@ async def _apply_revision(edges: Edges, snapshot: Snapshot, revision: Revision, 
 
 
 def _pin(snapshot: Snapshot, revision: Revision, service: Object, live: Mapping[str, Any] | None) -> None:
-    """Pin an InferenceService to the digest that its pods had when they were verified first."""
-    before = pinned(live)
+    """Pin an InferenceService to the digest of the bundle at its first verification."""
+    before = pinned_digest(live)
     if revision.variant.bundle.digest or (live is not None and before is None):
-        return  # by its spec; or its pods serve already, and would start again
+        return  # pinned by the spec; or already serving, and the pods would restart
     if live is None and revision.rollout.spec.predictor.gpu:
-        return  # a second pod might find no GPU to start on
-    proof = snapshot.proofs.get(revision.name)
-    pin(service, before or (proof.digest if proof else ""))
+        return  # a second pod may not get a GPU
+    verification = snapshot.verifications.get(revision.name)
+    pin_bundle(service, before or (verification.digest if verification else ""))
 
 
-async def _scale_earlier(edges: Edges, snapshot: Snapshot, revision: Revision, floors: tuple[int, int]) -> None:
-    """A revision of an earlier spec stays what it is; only how many pods it has is still to be said."""
+async def _scale_earlier(edges: Edges, snapshot: Snapshot, revision: Revision, min_pods: tuple[int, int]) -> None:
+    """Scale a revision of an earlier spec. Its other objects are not changed."""
     live = snapshot.services.get(revision.name)
     if live is None:
         return
     owner = owner_reference(live["apiVersion"], "InferenceService", revision.name, live["metadata"]["uid"])
-    for scaled in build_scaled_objects(revision, edges.platform, floors):
+    for scaled in build_scaled_objects(revision, edges.platform, min_pods):
         scaled["metadata"]["ownerReferences"] = [owner]
         await edges.memory.applied.apply(scaled)

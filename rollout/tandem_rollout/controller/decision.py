@@ -1,4 +1,4 @@
-"""Second stage of a pass: how the run goes on, and which weights follow. Pure: a snapshot in, a decision out."""
+"""Second stage of a pass: decides how the run continues, and the weights. Pure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.status import PastRun
 from tandem_rollout.controller import objects, run_inputs
 from tandem_rollout.controller.snapshot import Snapshot
-from tandem_rollout.controller.weights import Plan, plan_run, plan_weights
+from tandem_rollout.controller.weights import WeightPlan, plan_run, plan_weights
 from tandem_rollout.engine.due import compute_due
 from tandem_rollout.engine.run import Run
-from tandem_rollout.engine.serialization import read
+from tandem_rollout.engine.serialization import from_status
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.runner.analyst import Judgement
 from tandem_rollout.runner.driver import RunTransition, Sampled, move
 from tandem_rollout.runner.progress import history
 
 PASSING_S: Final = 5.0
-"""How long a backend that comes or goes has next to no weight: longer than the gateway takes to hear of it."""
+"""Seconds for which an arriving or leaving backend has a minimal weight: longer than the gateway needs for a change."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedTransition:
-    """A transition, and what is written down with it.
+    """A transition, and the history that is recorded with it.
 
     Attributes:
         transition: The transition.
@@ -38,21 +38,21 @@ class RecordedTransition:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided.
+    """The decision of a pass.
 
     Attributes:
-        plan: Weights, and what may go.
-        revisions: The revisions that must be there.
+        plan: Weights, and obsolete revisions.
+        revisions: The revisions that must exist.
         history: The runs that have ended, the latest first.
-        steps: How the run gets from where it stood to where it stands: none, one, or two.
-        run: The run; None where there is none, or nothing is decided.
-        judgement: What its metrics say.
-        due: When the run has to be looked at again, in seconds since the epoch.
-        arriving: What is about to get its first weight, and since when.
-        leaving: What has lost its weight and is still in the route, and since when.
+        steps: The transitions of the run in this pass: none, one, or two.
+        run: The run; None if there is none.
+        judgement: Judgement of its metrics.
+        due: Time at which the run is due for another decision, in seconds since the epoch.
+        arriving: Revisions that are about to get their first weight, with the time at which they arrived.
+        leaving: Revisions without weight that are still in the route, with the time at which they lost it.
     """
 
-    plan: Plan
+    plan: WeightPlan
     revisions: Sequence[Revision]
     history: list[PastRun]
     steps: Sequence[RecordedTransition] = ()
@@ -64,10 +64,10 @@ class Decision:
 
 
 def decide(snapshot: Snapshot) -> Decision:
-    """Decide what follows from a snapshot.
+    """Decide how the run continues, and the weights.
 
     Args:
-        snapshot: What there is.
+        snapshot: The snapshot.
     """
     decision = _decide_run(snapshot) or _decide_as_written(snapshot)
     if arriving := _arriving(snapshot, decision.plan):
@@ -77,9 +77,9 @@ def decide(snapshot: Snapshot) -> Decision:
 
 
 def _decide_as_written(snapshot: Snapshot) -> Decision:
-    """Weights as the spec has them, where nothing is decided; a run that was on its way ends."""
+    """The weights of the spec, for a rollout without runs. An active run ends."""
     rollout, previous = snapshot.rollout, snapshot.previous
-    ended = run_inputs.given_up(read(previous.run), rollout, snapshot.specified, snapshot.whole_now)
+    ended = run_inputs.given_up(from_status(previous.run), rollout, snapshot.specified, snapshot.whole_now)
     return Decision(
         plan=plan_weights(rollout, snapshot.specified, snapshot.observed, snapshot.now),
         revisions=snapshot.specified,
@@ -88,7 +88,7 @@ def _decide_as_written(snapshot: Snapshot) -> Decision:
 
 
 def _decide_run(snapshot: Snapshot) -> Decision | None:
-    """How the run goes on, and weights as it says; None where nothing is decided."""
+    """How the run continues, and its weights; None for a rollout without runs."""
     planned, sampled = snapshot.schedule, snapshot.sampled
     if planned is None or sampled is None:
         return None
@@ -122,9 +122,9 @@ def _decide_run(snapshot: Snapshot) -> Decision | None:
 
 
 def _begin_deciding(snapshot: Snapshot, transition: RunTransition) -> RunTransition | None:
-    """The first transition after weights were observed as written; None where they were not, or still are.
+    """The first transition after a run that observed; None if there was none, or if it continues.
 
-    In the same pass, for until the next run begins nobody would say that weights stay what they are.
+    It is part of the same pass, as without a run the weights of the spec would apply.
     """
     planned, observing = snapshot.schedule, snapshot.run is not None and snapshot.run.state == "Observing"
     if planned is None or planned.observes or not observing or not transition.moves:
@@ -138,10 +138,10 @@ def _history(snapshot: Snapshot, run: Run | None, past: Sequence[PastRun]) -> li
     return history(past, run, version, limit=snapshot.rollout.spec.history_limit)
 
 
-def _arriving(snapshot: Snapshot, plan: Plan) -> dict[str, float]:
-    """What is to get its first weight, and since when; until the gateway has heard of it others keep all there is.
+def _arriving(snapshot: Snapshot, plan: WeightPlan) -> dict[str, float]:
+    """Revisions that are about to get their first weight. The others keep all requests until the gateway knows them.
 
-    Nothing where no other could answer.
+    Empty if no other revision can serve.
     """
     arriving, leaving = objects.arriving(snapshot.route), objects.leaving(snapshot.route)
     weighted = {revision.name for revision in snapshot.observed if revision.weight}
@@ -151,20 +151,20 @@ def _arriving(snapshot: Snapshot, plan: Plan) -> dict[str, float]:
     return since if waits and any(revision.weight and revision.running for revision in snapshot.observed) else {}
 
 
-def _as_routed(plan: Plan, arriving: Mapping[str, float], weights: dict[str, int]) -> Plan:
-    """The same plan, with the weights that the route has."""
+def _as_routed(plan: WeightPlan, arriving: Mapping[str, float], weights: dict[str, int]) -> WeightPlan:
+    """The plan with the present weights of the route."""
     return replace(
         plan,
         weights=weights,
-        waits=plan.waits | dict.fromkeys(arriving, Cause("GatewayNotReady", "waits until the gateway knows it")),
+        waits=plan.waits | dict.fromkeys(arriving, Cause("GatewayNotReady", "waiting for the gateway")),
         reachable=tuple(dict.fromkeys([*weights, *plan.reachable])),
         retired=tuple(name for name in plan.retired if name not in weights),
         obsolete=tuple(name for name in plan.obsolete if name not in weights),
     )
 
 
-def _leaving(snapshot: Snapshot, plan: Plan) -> dict[str, float]:
-    """What has just lost its weight and runs, and since when; it stays in the route for a moment."""
+def _leaving(snapshot: Snapshot, plan: WeightPlan) -> dict[str, float]:
+    """Running revisions that have just lost their weight. They stay in the route for a short time."""
     leaving = objects.leaving(snapshot.route)
     candidates = [
         revision.name

@@ -1,54 +1,46 @@
-"""What the controller says about a rollout. Pure."""
+"""The status of a rollout. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import msgspec
 
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.conditions import set_condition
 from tandem_rollout.api.spec import Rollout
-from tandem_rollout.api.status import Condition, Phase, RolloutStatus, RunStatus, VariantStatus
-from tandem_rollout.api.times import stamp
+from tandem_rollout.api.status import Condition, RolloutStatus, RunStatus, VariantStatus
 from tandem_rollout.controller import objects
 from tandem_rollout.controller.decision import Decision
+from tandem_rollout.controller.describe_variants import variant_statuses, worst_variant
 from tandem_rollout.controller.host_claims import Hosts
 from tandem_rollout.controller.interface import NameConflictError, WriteError
 from tandem_rollout.controller.observation import Observed
 from tandem_rollout.controller.resources import HTTPRoute
 from tandem_rollout.controller.run_inputs import candidate
 from tandem_rollout.controller.snapshot import Snapshot
-from tandem_rollout.controller.weights import Plan
-from tandem_rollout.engine.decide import tried
+from tandem_rollout.controller.weights import WeightPlan
+from tandem_rollout.engine.begin import was_tried
 from tandem_rollout.engine.run import RETURNS, Run
 from tandem_rollout.engine.schedule import Schedule, plan_hash
-from tandem_rollout.engine.serialization import write
+from tandem_rollout.engine.serialization import to_status
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.runner.analyst import Judgement
 from tandem_rollout.runner.progress import TRIED, describe_progress, history, metric_status
 
-_PROVEN: Final = Cause("Proven", "")
-_SERVES: Final = Cause("SuccessorNotReady", "serves until its successor is ready")
-_KEPT: Final = Cause("Retained", "")
-_GONE: Final = Cause("NoReadyPods", "has no ready pods: it cannot be rolled back to")
-_QUIET: Final[frozenset[str]] = frozenset({_PROVEN.reason, _SERVES.reason})
-"""Reasons of variants that serve as they should: the rollout waits for nothing."""
-
 
 def build_status(snapshot: Snapshot, decision: Decision, errors: Mapping[str, WriteError]) -> RolloutStatus:
-    """The status of a rollout, from what there is and what was decided.
+    """The status of a rollout after a pass.
 
     Args:
-        snapshot: What there is.
-        decision: What was decided.
-        errors: What the API server did not take of it, by the name of the InferenceService or of the rollout.
+        snapshot: The snapshot of the pass.
+        decision: The decision of the pass.
+        errors: Failed writes, by the name of the InferenceService or of the rollout.
     """
     rollout, previous, hosts, now = snapshot.rollout, snapshot.previous, snapshot.hosts, snapshot.now
     revisions, observed, route = decision.revisions, snapshot.observed, snapshot.route
-    url = f"http://{hosts.left[0]}" if hosts.left else ""
+    url = f"http://{hosts.reachable[0]}" if hosts.reachable else ""
     status = describe(rollout, revisions, observed, decision.plan, errors, route, url, previous, now)
     status = describe_hosts(status, previous, rollout, hosts, now)
     status = msgspec.structs.replace(status, history=decision.history)
@@ -62,34 +54,34 @@ def describe(
     rollout: Rollout,
     revisions: Sequence[Revision],
     observed: Sequence[Observed],
-    plan: Plan,
+    plan: WeightPlan,
     errors: Mapping[str, WriteError],
     route: HTTPRoute | None,
     url: str,
     before: RolloutStatus,
     now: float,
 ) -> RolloutStatus:
-    """The status of a rollout after one pass.
+    """The status of variants, weights and route.
 
     Args:
         rollout: The rollout.
-        revisions: The revisions that the spec asks for.
-        observed: All revisions that there are.
-        plan: What was decided.
-        errors: What the API server did not take, by the name of the InferenceService or of the rollout.
-        route: The HTTPRoute, as the gateway has answered it.
-        url: Where clients reach the model.
-        before: The status until now.
+        revisions: The revisions of the spec.
+        observed: All revisions that exist.
+        plan: The decided weights.
+        errors: Failed writes, by the name of the InferenceService or of the rollout.
+        route: The HTTPRoute, with its status.
+        url: URL of the model.
+        before: The previous status.
         now: Seconds since the epoch.
     """
-    variants = _variants(revisions, observed, plan, errors, before, now)
+    variants = variant_statuses(revisions, observed, plan, errors, before, now)
     ready = sum(variant.phase == "Ready" for variant in variants[: len(revisions)])
     error = errors.get(rollout.name)
     cause = error.cause if error is not None else objects.route_problem(route)
-    reason, message = (cause.reason, cause.message) if cause is not None else _worst(variants)
+    reason, message = (cause.reason, cause.message) if cause is not None else worst_variant(variants)
     complete = ready == len(revisions) and not reason
-    summary = "Complete" if complete else _reason(variants, errors)
-    words = message if reason else "all variants serve"
+    summary = "Complete" if complete else _incomplete_reason(variants, errors)
+    words = message if reason else "all variants are ready"
     serves = set_condition(
         before, "Ready", complete, reason=summary, message=words, generation=rollout.generation, now=now
     )
@@ -97,7 +89,7 @@ def describe(
         before, "Valid", True, reason="Valid", message="the spec is valid", generation=rollout.generation, now=now
     )
     names = {revision.name: revision.variant for revision in observed}
-    # where the route could not be written, clients meet the weights that were
+    # the previous weights apply if the route could not be written
     routed = (
         {revision.name: revision.weight for revision in observed if revision.weight}
         if rollout.name in errors
@@ -125,22 +117,22 @@ def describe_run(
     judgement: Judgement,
     now: float,
 ) -> RolloutStatus:
-    """The status with what there is to say of a run.
+    """The status with that of the run.
 
     Args:
-        status: The status without.
-        before: The status until now.
+        status: The status without the run.
+        before: The previous status.
         rollout: The rollout.
-        schedule: What is planned.
+        schedule: The schedule of the spec.
         run: The run; None before the first.
-        judgement: What the metrics say.
+        judgement: Judgement of the metrics.
         now: Seconds since the epoch.
     """
     if run is None:
         return status
     verdict = judgement.decision.verdict.value if judgement.decision else ""
     moving = not run.ended
-    # of a run on its way back nobody asks any more: then the last word is why
+    # the metrics are not sampled while a run returns to stable: their last status is kept
     last = before.run is not None and before.run.number == run.number
     metrics = before.metrics if last or not moving else []
     words = f"run {run.number}: {run.state}{f': {run.message}' if run.message else ''}"
@@ -155,23 +147,23 @@ def describe_run(
     return msgspec.structs.replace(
         status,
         progress=describe_progress(run, schedule),
-        run=write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
-        metrics=[metric_status(line) for line in judgement.lines] if judgement.lines else metrics,
+        run=to_status(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
+        metrics=[metric_status(line) for line in judgement.results] if judgement.results else metrics,
         history=history(before.history, run, status.version_of(run.canary), limit=rollout.spec.history_limit),
         conditions=[*status.conditions, moves],
     )
 
 
 def _asked_for(rollout: Rollout, run: Run) -> bool:
-    """Whether the spec asks for what a run was about."""
+    """Whether the spec specifies the version and the plan of a run."""
     revisions = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
-    return tried(run, candidate(rollout, revisions).name, plan_hash(rollout.spec, run.canary))
+    return was_tried(run, candidate(rollout, revisions).name, plan_hash(rollout.spec, run.canary))
 
 
 def describe_hosts(
     status: RolloutStatus, before: RolloutStatus, rollout: Rollout, hosts: Hosts, now: float
 ) -> RolloutStatus:
-    """The status with what there is to say of hosts that others claim, too, or that are not allowed."""
+    """The status with conflicts about hostnames, and with hostnames that are not allowed."""
     if hosts.conflict is None and hosts.forbidden is None:
         return status
 
@@ -192,14 +184,14 @@ def describe_hosts(
     cause = hosts.forbidden or hosts.conflict
     if not hosts.withheld or cause is None:
         return msgspec.structs.replace(status, conditions=conditions)
-    # what clients do not reach is not ready, whatever its pods are
+    # a model that clients cannot reach is not ready
     conditions = [untrue("Ready", cause) if entry.type == "Ready" else entry for entry in conditions]
     status = msgspec.structs.replace(status, conditions=conditions)
     return status if status.reason else msgspec.structs.replace(status, reason=cause.reason, message=cause.message)
 
 
 def describe_invalid(before: RolloutStatus, message: str, generation: int, now: float) -> RolloutStatus:
-    """The status of a rollout whose spec makes no sense; all else stays as it is."""
+    """The status of a rollout whose spec is invalid. The rest of the status is kept."""
     valid = set_condition(before, "Valid", False, reason="Invalid", message=message, generation=generation, now=now)
     conditions = [entry for entry in before.conditions if entry.type != "Valid"]
     return msgspec.structs.replace(
@@ -208,7 +200,7 @@ def describe_invalid(before: RolloutStatus, message: str, generation: int, now: 
 
 
 def _weights(routed: Mapping[str, int], variants: Mapping[str, str], run: RunStatus | None) -> Counter[str]:
-    """Weights by variant; stable and canary where two revisions of one variant have some."""
+    """Weights by variant; by stable and canary if two revisions of a variant have weight."""
     sides = {run.stable: "stable", run.canary: "canary"} if run else {}
     revisions = Counter(variants[name] for name, weight in routed.items() if weight)
     weights: Counter[str] = Counter()
@@ -218,79 +210,12 @@ def _weights(routed: Mapping[str, int], variants: Mapping[str, str], run: RunSta
     return weights
 
 
-def _variants(
-    revisions: Sequence[Revision],
-    observed: Sequence[Observed],
-    plan: Plan,
-    errors: Mapping[str, WriteError],
-    before: RolloutStatus,
-    now: float,
-) -> list[VariantStatus]:
-    existing = {entry.name: entry for entry in observed}
-    earlier = {entry.inference_service: entry for entry in before.variants}
-    variants = []
-    for revision in revisions:
-        entry = existing.get(revision.name) or Observed(variant=revision.variant.name, name=revision.name)
-        phase, cause = _phase(revision, entry, plan, errors.get(entry.name), revision.name in existing)
-        variants.append(_variant_status(entry, phase, cause, plan, earlier, now))
-    variants += [
-        _variant_status(existing[name], "Retired", _KEPT if existing[name].running else _GONE, plan, earlier, now)
-        for name in plan.retired
-    ]
-    for name in plan.reachable:
-        if name not in {entry.inference_service for entry in variants}:
-            variants.append(_variant_status(existing[name], "Ready", _SERVES, plan, earlier, now))
-    return variants
-
-
-def _phase(
-    revision: Revision, observed: Observed, plan: Plan, error: WriteError | None, exists: bool
-) -> tuple[Phase, Cause]:
-    """How far a wanted revision is, and what it waits for or why it is refused."""
-    if observed.name in plan.refused:
-        return "Rejected", plan.refused[observed.name]
-    if observed.name in plan.waits:
-        return "Pending", plan.waits[observed.name]
-    if observed.phase == "Ready":
-        return "Ready", error.cause if error is not None else _PROVEN
-    if error is not None:
-        return ("Rejected" if error.refused or observed.fatal else "Pending"), error.cause
-    waits = objects.waits_for(revision, observed.transformers, observed.predictors, exists)
-    return ("Rejected" if observed.fatal else "Pending"), observed.problem or waits
-
-
-def _variant_status(
-    revision: Observed, phase: Phase, cause: Cause, plan: Plan, earlier: Mapping[str, VariantStatus], now: float
-) -> VariantStatus:
-    old = earlier.get(revision.name)
-    return VariantStatus(
-        name=revision.variant,
-        inference_service=revision.name,
-        phase=phase,
-        weight=plan.weights.get(revision.name, 0),
-        version=revision.proof.version if revision.proof else (old.version if old else ""),
-        digest=revision.proof.digest if revision.proof else (old.digest if old else ""),
-        reason=cause.reason,
-        message=cause.message,
-        since=old.since if old and old.phase == phase else stamp(now),
-    )
-
-
-def _worst(variants: Sequence[VariantStatus]) -> tuple[str, str]:
-    """Reason and message of what is worst off; empty where all is as it should be."""
-    for phase in ("Rejected", "Pending", "Ready"):
-        for variant in variants:
-            if variant.phase == phase and variant.reason not in _QUIET:
-                return variant.reason, f"{variant.name}: {variant.message}"
-    return "", ""
-
-
-def _reason(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> str:
-    """Why a rollout is not complete."""
+def _incomplete_reason(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> str:
+    """The reason for which a rollout is not complete."""
     if any(isinstance(error, NameConflictError) for error in errors.values()):
         return "NameConflict"
-    return "Rejected" if _any_refused(variants, errors) else "Waiting"
+    return "Rejected" if _any_rejected(variants, errors) else "Waiting"
 
 
-def _any_refused(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> bool:
-    return any(error.refused for error in errors.values()) or any(variant.phase == "Rejected" for variant in variants)
+def _any_rejected(variants: Sequence[VariantStatus], errors: Mapping[str, WriteError]) -> bool:
+    return any(error.rejected for error in errors.values()) or any(variant.phase == "Rejected" for variant in variants)

@@ -1,12 +1,12 @@
-"""Leader election: of several controllers, the one that holds a Lease acts.
+"""Leader election: of several controllers, only the holder of a Lease acts.
 
-The rules are those of Kubernetes' own controllers. A holder renews its lease; whoever waits takes the lease when it has
-not changed for as long as the holder promised. The API server takes a write only if the lease is still the one that the
-writer has read, so that of two who want it one gets it.
+The rules are those of Kubernetes' own controllers. The holder renews its lease. A candidate takes the lease when it has
+not changed for its duration. The API server accepts a write only if the lease has not changed since it was read, so
+that only one of two candidates acquires it.
 
-Clocks of two machines are never compared. A candidate counts the seconds since it first saw the present version of the
-lease, a leader those since it sent the last renewal that succeeded; both on clocks that nobody sets. So a leader stops
-before another one begins unless the clock of one runs ``lease / deadline`` times as fast as that of the other.
+The clocks of two machines are never compared. A candidate measures the time since it first read the present version of
+the lease; a leader measures the time since it sent the last successful renewal. Both use monotonic clocks. So a leader
+stops before another one begins, unless one clock runs ``lease / deadline`` times as fast as the other.
 """
 
 from __future__ import annotations
@@ -16,194 +16,55 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Protocol
+
+from tandem_rollout.controller.candidacy import Candidacy, Lease, Timing
 
 logger = logging.getLogger(__name__)
 
-_NEVER: Final = float("-inf")
-
 
 def uptime() -> float:
-    """Seconds on a clock that nobody sets, and that goes on while the machine is suspended where the system has one."""
+    """Seconds on a monotonic clock that, if the system has one, also counts while the machine is suspended."""
     if sys.platform == "linux":
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """How long things take, in seconds.
-
-    Attributes:
-        lease: After a renewal nobody else takes the lease for so long. Whole seconds.
-        deadline: A leader that has not succeeded in a renewal for so long stops.
-        renewal: Between two renewals.
-        retry: Between two looks at the lease of another, and after a call that failed.
-        call: Longest time for one look at the lease, with the write that follows it.
-
-    Raises:
-        ValueError: if a leader would not stop before another one may begin, or would have no second try.
-    """
-
-    lease: int = 12
-    deadline: float = 8.0
-    renewal: float = 2.0
-    retry: float = 1.0
-    call: float = 3.0
-
-    def __post_init__(self) -> None:
-        if self.deadline >= self.lease:
-            raise ValueError(f"the deadline ({self.deadline:g} s) must be shorter than the lease ({self.lease} s)")
-        if self.renewal + self.call + self.retry >= self.deadline:
-            raise ValueError(f"a renewal that fails must leave time for another one before {self.deadline:g} s")
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A Lease as the API server has it.
-
-    Attributes:
-        holder: Identity of the holder; empty where there is none.
-        duration: Seconds for which the holder has it after a renewal; 0 where it does not say.
-        transitions: How often it went from one holder to another.
-        acquired: When the holder got it, in seconds since the epoch; for people only.
-        renewed: When the holder last renewed it, likewise.
-        version: Changes with each write; empty before the first one.
-    """
-
-    holder: str
-    duration: int
-    transitions: int
-    acquired: float
-    renewed: float
-    version: str = ""
-
-
 class LeaseError(Exception):
-    """The API server has not answered, or refuses a call; the message says which and why."""
+    """A call of the API server failed. The message names the call and the cause."""
 
 
 class Leases(Protocol):
-    """Where the lease is kept."""
+    """Storage of the lease."""
 
     async def read(self) -> Lease | None:
-        """The lease; None before it is there.
+        """Read the lease; None if it does not exist.
 
         Raises:
-            LeaseError: if the API server does not answer.
+            LeaseError: The API server did not respond.
         """
         ...
 
     async def write(self, lease: Lease) -> Lease | None:
-        """Create a lease without a version, or replace the one of that version.
+        """Create a lease that has no version, or replace the lease with this version.
 
         Returns:
-            The lease as it is then; None if it is not the one of that version any more.
+            The lease after the write; None if the lease in storage has another version.
 
         Raises:
-            LeaseError: if the API server does not take it, or its answer is lost.
+            LeaseError: The write failed, or its response was lost.
         """
         ...
 
 
-class Candidacy:
-    """What one candidate knows of the lease, and what it may do. Reads no clock: times are on the candidate's own.
-
-    Args:
-        identity: Name of the candidate, which no other one has.
-        timing: How long things take.
-    """
-
-    def __init__(self, identity: str, timing: Timing) -> None:
-        self.identity = identity
-        self._timing = timing
-        self._lease: Lease | None = None
-        self._seen_at = _NEVER
-        self._until = _NEVER
-
-    @property
-    def holder(self) -> str:
-        """Who held the lease when it was last seen; empty for nobody."""
-        return self._lease.holder if self._lease else ""
-
-    @property
-    def until(self) -> float:
-        """When the candidate stops to be the leader if it renews the lease no more; past where it is not."""
-        return self._until
-
-    @property
-    def expires(self) -> float:
-        """When the lease can be taken if it does not change; past where nobody holds it."""
-        if self._lease is None or not self._lease.holder:
-            return _NEVER
-        return self._seen_at + (self._lease.duration or self._timing.lease)
-
-    def leads(self, now: float) -> bool:
-        """Whether the candidate is the leader."""
-        return now < self._until
-
-    def observe(self, lease: Lease | None, now: float) -> None:
-        """Take note of a lease that was read.
-
-        A lease that somebody has deleted is waited for all the same: its holder does not know that it is gone.
-
-        Args:
-            lease: The lease; None if it is not there.
-            now: When the answer came.
-        """
-        if lease is None:
-            self._lease = replace(self._lease, version="") if self._lease else None
-            return
-        if self._lease is None or lease.version != self._lease.version:
-            self._seen_at = now
-        self._lease = lease
-        if lease.holder != self.identity:
-            self._until = _NEVER
-
-    def claim(self, now: float, time_of_day: float) -> Lease | None:
-        """What to write to get or keep the lease; None where another one has it.
-
-        Args:
-            now: When it will be sent.
-            time_of_day: The same in seconds since the epoch.
-        """
-        lease, duration = self._lease, self._timing.lease
-        if lease is None:
-            return Lease(self.identity, duration, 0, time_of_day, time_of_day)
-        if lease.holder == self.identity:
-            return replace(lease, duration=duration, renewed=time_of_day)
-        if now < self.expires:
-            return None
-        return Lease(self.identity, duration, lease.transitions + 1, time_of_day, time_of_day, lease.version)
-
-    def confirm(self, lease: Lease, sent: float, now: float) -> None:
-        """A claim has been taken.
-
-        Args:
-            lease: The lease as it is now.
-            sent: When the claim was sent.
-            now: When the answer came.
-        """
-        self.observe(lease, now)
-        self._until = sent + self._timing.deadline
-
-    def resign(self, time_of_day: float) -> Lease | None:
-        """Lead no more; returns what to write so that another one can begin at once, None where it has the lease."""
-        self._until = _NEVER
-        if self._lease is None or self._lease.holder != self.identity:
-            return None
-        return replace(self._lease, holder="", renewed=time_of_day)
-
-
 class Elector:
-    """Has one of several processes act.
+    """Runs the election for one process.
 
     Args:
-        leases: Where the lease is kept.
-        identity: Name of this process, which no other one has.
-        timing: How long things take.
-        clock: Seconds on a clock that nobody sets.
+        leases: Storage of the lease.
+        identity: Unique name of this process.
+        timing: Times of the election.
+        clock: Seconds on a monotonic clock.
         time_of_day: Seconds since the epoch.
         sleep: Waits for some seconds of the clock.
     """
@@ -230,18 +91,18 @@ class Elector:
 
     @property
     def leads(self) -> bool:
-        """Whether this process is the leader at this moment. To be asked right before each write."""
+        """Whether this process is the leader now. It must be checked before each write."""
         return self._candidacy.leads(self._clock())
 
     async def run(self, term: Callable[[], Awaitable[None]]) -> None:
-        """Stand for election until cancelled, and then release the lease.
+        """Take part in the election until cancelled, and then release the lease.
 
         Args:
-            term: What the leader does. It is cancelled when this process stops to be the leader, and called again when
-                it becomes it once more.
+            term: The work of the leader. It is cancelled when this process stops being the leader, and called again
+                when this process becomes the leader again.
 
         Raises:
-            Exception: What the term raises.
+            Exception: An exception of the term.
         """
         try:
             while True:
@@ -273,36 +134,36 @@ class Elector:
         """Renew the lease as long as this process is the leader."""
         while self.leads:
             await self._sleep(self._timing.retry if self._complaint else self._timing.renewal)
-            if self.leads:  # what has run out is another term, even if nobody has taken it
+            if self.leads:  # an expired lease begins another term, even if no other process has taken it
                 await self._try()
 
     async def _expire(self) -> None:
-        """Wait until this process is the leader no more."""
+        """Wait until this process is no longer the leader."""
         while (remaining := self._candidacy.until - self._clock()) > 0:
             await self._sleep(remaining)
 
     async def _try(self) -> None:
-        """Look at the lease, and get or renew it if that is allowed."""
+        """Read the lease, and acquire or renew it if that is allowed."""
         try:
             async with asyncio.timeout(self._timing.call):
                 if not await self._claim():
-                    await self._claim()  # somebody else has written: look once more
+                    await self._claim()  # the lease was changed by another process: read it again
         except TimeoutError:
-            self._complain(f"the API server has not answered within {self._timing.call:g} s")
+            self._complain(f"timed out after {self._timing.call:g} s waiting for the API server")
         except LeaseError as error:
             self._complain(str(error))
         else:
             self._complaint = ""
 
     async def _claim(self) -> bool:
-        """Get or renew the lease if that is allowed; returns False where another write came between."""
+        """Acquire or renew the lease if that is allowed; returns False after a conflict with another write."""
         candidacy = self._candidacy
         if not (self._is_read and self.leads):
             before = candidacy.holder
             candidacy.observe(await self._leases.read(), self._clock())
             if candidacy.holder not in (before, candidacy.identity, ""):
                 logger.info("the leader is %s", candidacy.holder)
-        self._is_read = False  # nor does anybody know, if the answer is lost
+        self._is_read = False  # the state is unknown if the response is lost
         sent = self._clock()
         claim = candidacy.claim(sent, self._time_of_day())
         if claim is None:
@@ -316,24 +177,24 @@ class Elector:
         return True
 
     async def _release(self) -> None:
-        """Let another process begin at once. What fails here only takes longer."""
+        """Release the lease, so that another process can begin at once. Without it the lease expires."""
         self._candidacy.resign(self._time_of_day())
         if not self._has_written:
             return
         try:
             async with asyncio.timeout(self._timing.call):
-                for _ in range(2):  # a renewal that was on its way may come between
+                for _ in range(2):  # a pending renewal may conflict
                     self._candidacy.observe(await self._leases.read(), self._clock())
                     lease = self._candidacy.resign(self._time_of_day())
                     if lease is None or await self._leases.write(lease):
                         return
         except TimeoutError:
-            logger.warning("the lease is not released: no answer within %g s", self._timing.call)
+            logger.warning("the lease is not released: timed out after %g s", self._timing.call)
         except LeaseError as error:
             logger.warning("the lease is not released: %s", error)
 
     def _complain(self, complaint: str) -> None:
-        """Log what is wrong, once as long as it stays the same."""
+        """Log a problem, once while it stays the same."""
         if complaint != self._complaint:
             logger.warning("leader election: %s", complaint)
         self._complaint = complaint

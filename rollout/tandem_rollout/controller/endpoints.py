@@ -1,4 +1,4 @@
-"""``/metrics``, ``/healthz`` and ``/readyz``, answered by threads of their own: the event loop may hang."""
+"""``/metrics``, ``/healthz`` and ``/readyz``, served by separate threads, as the event loop may hang."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 _BEAT_S: Final = 1.0
 _HANGS_AFTER_S: Final = 30.0
-"""Longer than any turn of the event loop on a busy machine."""
+"""Longer than any iteration of the event loop on a busy machine."""
 
 _CLIENT_TIMEOUT_S: Final = 10.0
 _STATUS: Final = {True: "200 OK", False: "503 Service Unavailable"}
 
 
 class Heartbeat:
-    """Whether an event loop still runs.
+    """Detects an event loop that hangs.
 
     Args:
-        clock: Seconds on a clock that nobody sets.
-        hangs_after: Seconds without a turn after which the loop hangs.
+        clock: Seconds on a monotonic clock.
+        hangs_after: Seconds without an iteration after which the loop is considered to hang.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, *, hangs_after: float = _HANGS_AFTER_S) -> None:
@@ -35,27 +35,27 @@ class Heartbeat:
         self._last = clock()
 
     def beat(self) -> None:
-        """The loop has run."""
+        """Record an iteration of the loop."""
         self._last = self._clock()
 
     async def run(self) -> None:
-        """Beat once a second, from the loop itself, until cancelled."""
+        """Call :meth:`beat` once per second from the loop, until cancelled."""
         while True:
             self.beat()
             await asyncio.sleep(_BEAT_S)
 
     def problem(self) -> str:
-        """What is wrong; empty where nothing is. May be called from any thread."""
+        """The problem; empty if there is none. It may be called from any thread."""
         silence = self._clock() - self._last
         return f"the event loop has not run for {silence:.0f} s" if silence > self._hangs_after else ""
 
 
 def application(registry: CollectorRegistry, probes: dict[str, Callable[[], str]]) -> WSGIApplication:
-    """Answers ``/metrics`` and probes.
+    """The WSGI application with ``/metrics`` and probes.
 
     Args:
         registry: The metrics.
-        probes: By path, what is wrong, empty where nothing is. They are called from other threads.
+        probes: Probes by path. A probe returns a problem, or an empty string, and is called from other threads.
     """
     metrics: Any = make_wsgi_app(registry)
 
@@ -85,11 +85,11 @@ class _Handler(WSGIRequestHandler):
 
 
 def serve(application: WSGIApplication, port: int) -> WSGIServer:
-    """Serve on all addresses, from a thread that ends with the process.
+    """Serve an application on all addresses, from a daemon thread.
 
     Args:
-        application: What to serve.
-        port: The port; 0 for a free one.
+        application: The application.
+        port: The port; 0 for a free port.
 
     Returns:
         The server, which has the port.

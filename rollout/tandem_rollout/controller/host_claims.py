@@ -1,4 +1,4 @@
-"""Hosts of all rollouts: who else claims one, which is found without looking at every rollout, and what follows."""
+"""Hostnames of all rollouts: an index of claims, and the hostnames that each rollout gets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.spec import Rollout
-from tandem_rollout.render.hosts import Claim, contests, covering, permitted
+from tandem_rollout.render.hosts import HostClaim, covering, find_contests, permitted
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.route import hostnames
 
@@ -17,46 +17,47 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """What is to be said about the hosts of a rollout.
+    """The hostnames of a rollout.
 
     Attributes:
-        left: Hosts at which its clients reach it.
-        withheld: Hosts at which it gets no route.
-        conflict: Which hosts others claim, too; None where there is none.
-        forbidden: Which hosts the installation does not allow; None where there is none.
+        reachable: Hostnames at which clients reach it.
+        withheld: Hostnames at which it gets no route.
+        conflict: Cause of a conflict with another rollout; None if there is none.
+        forbidden: Cause of hostnames that the installation does not allow; None if there are none.
     """
 
-    left: tuple[str, ...]
+    reachable: tuple[str, ...]
     withheld: frozenset[str] = frozenset()
     conflict: Cause | None = None
     forbidden: Cause | None = None
 
 
-def settle(rollout: Rollout, platform: Platform, own: Claim, rivals: Iterable[Claim]) -> Hosts:
-    """Which hosts a rollout has.
+def settle(rollout: Rollout, platform: Platform, own: HostClaim, rivals: Iterable[HostClaim]) -> Hosts:
+    """Decide which hostnames a rollout gets.
 
     Args:
         rollout: The rollout.
-        platform: Which hosts the installation allows.
-        own: What it claims.
-        rivals: What others claim.
+        platform: The installation, which allows hostnames.
+        own: The claim of the rollout.
+        rivals: The claims of other rollouts.
     """
     domains = platform.domains
 
-    def allowed(claim: Claim) -> Claim:
+    def allowed(claim: HostClaim) -> HostClaim:
         hosts = (host for host in claim.hosts if permitted(host, claim.namespace, platform.domain, domains))
         return replace(claim, hosts=tuple(hosts))
 
     ours = allowed(own)
     forbidden = [host for host in own.hosts if host not in ours.hosts]
-    # nobody keeps others from a host by claiming what it may not have
-    contested = contests(ours, map(allowed, rivals))
+    # a claim that is not allowed does not withhold the hostname from others
+    contested = find_contests(ours, map(allowed, rivals))
     not_allowed = [
-        f"{host} is not below a domain that the installation allows namespace {rollout.namespace}" for host in forbidden
+        f"{host} is not below a domain that the installation allows for namespace {rollout.namespace}"
+        for host in forbidden
     ]
     withheld = frozenset(forbidden) | {contest.host for contest in contested if contest.lost}
     return Hosts(
-        left=tuple(host for host in hostnames(rollout, platform) if host not in withheld),
+        reachable=tuple(host for host in hostnames(rollout, platform) if host not in withheld),
         withheld=withheld,
         conflict=Cause("HostnameConflict", "; ".join(map(str, contested))) if contested else None,
         forbidden=Cause("HostnameNotAllowed", "; ".join(not_allowed)) if not_allowed else None,
@@ -64,15 +65,15 @@ def settle(rollout: Rollout, platform: Platform, own: Claim, rivals: Iterable[Cl
 
 
 class HostIndex:
-    """Who claims which host."""
+    """An index of the claims by hostname."""
 
     def __init__(self) -> None:
-        self._claims: dict[Key, Claim] = {}
+        self._claims: dict[Key, HostClaim] = {}
         self._exact: defaultdict[str, set[Key]] = defaultdict(set)
         self._below: defaultdict[str, set[Key]] = defaultdict(set)
 
-    def put(self, claim: Claim) -> set[Key]:
-        """Take what a rollout claims now; returns the others whose hosts its hosts, now or before, overlap."""
+    def put(self, claim: HostClaim) -> set[Key]:
+        """Set the claim of a rollout; returns the others whose hostnames its hostnames overlap, now or before."""
         key = claim.namespace, claim.name
         earlier = self._claims.get(key)
         if earlier is not None and (earlier.gateway, earlier.hosts) == (claim.gateway, claim.hosts):
@@ -86,7 +87,7 @@ class HostIndex:
         return touched | self.rivals(claim)
 
     def drop(self, key: Key) -> set[Key]:
-        """A rollout is gone; returns the others whose hosts its hosts overlapped."""
+        """Remove the claim of a rollout; returns the others whose hostnames its hostnames overlapped."""
         claim = self._claims.pop(key, None)
         if claim is None:
             return set()
@@ -96,8 +97,8 @@ class HostIndex:
                 _discard(self._below, wildcard, key)
         return self.rivals(claim)
 
-    def rivals(self, claim: Claim) -> set[Key]:
-        """The other rollouts with a host that overlaps one of these."""
+    def rivals(self, claim: HostClaim) -> set[Key]:
+        """The other rollouts with a hostname that overlaps one of a claim."""
         keys: set[Key] = set()
         for host in claim.hosts:
             keys |= self._below.get(host, set())

@@ -1,4 +1,4 @@
-"""What the reconciler needs of a cluster."""
+"""The interface between the reconciler and a cluster."""
 
 from __future__ import annotations
 
@@ -8,70 +8,70 @@ from typing import Any, Final, Protocol
 
 from tandem_rollout import GROUP
 from tandem_rollout.api.cause import Cause
-from tandem_rollout.api.spec import GatewayRef
+from tandem_rollout.api.routing import GatewayRef
 from tandem_rollout.controller.inventory import Mark
-from tandem_rollout.controller.observation import Proof
+from tandem_rollout.controller.observation import Verification
 from tandem_rollout.render import Object
-from tandem_rollout.render.hosts import Claim
+from tandem_rollout.render.hosts import HostClaim
 from tandem_rollout.render.revision import Revision
 
 FINALIZER: Final = f"{GROUP}/restore-stable"
-"""On a rollout while a run is on its way: it is not gone before stable has all requests again."""
+"""Finalizer of a rollout with an active run: the rollout is deleted after stable has all requests again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refutation(Cause):
-    """No proof, and why.
+class VerificationFailure(Cause):
+    """A failed verification.
 
     Attributes:
-        final: Whether asking the same pods again is useless.
+        final: Whether a retry with the same pods is useless.
     """
 
     final: bool
 
 
 class WriteError(Exception):
-    """The API server has not taken a write; the message says which and why.
+    """A call of the API server failed.
 
     Args:
-        message: Which and why.
-        refused: Whether the write itself is wrong; otherwise the API server could not take it now.
-        after: Seconds after which the API server wants to be asked again.
+        message: The call and the cause.
+        rejected: Whether the write is invalid; otherwise a retry may succeed.
+        after: Seconds after which the API server allows a retry.
     """
 
-    def __init__(self, message: str, *, refused: bool, after: float = 0.0) -> None:
+    def __init__(self, message: str, *, rejected: bool, after: float = 0.0) -> None:
         super().__init__(message)
-        self.refused = refused
+        self.rejected = rejected
         self.after = after
 
     @property
     def cause(self) -> Cause:
-        """What a status says of it."""
-        return Cause("WriteRejected" if self.refused else "WriteFailed", str(self))
+        """The cause for a status."""
+        return Cause("WriteRejected" if self.rejected else "WriteFailed", str(self))
 
 
 class NameConflictError(WriteError):
-    """An object that is not part of the rollout already has the name; it was left as it is.
+    """An object that is not part of the rollout already has the name. It was not changed.
 
     Args:
-        kind: Its kind.
-        name: Its name.
+        kind: Kind of the object.
+        name: Name of the object.
     """
 
     def __init__(self, kind: str, name: str) -> None:
         super().__init__(
-            f"{kind} {name} exists and is not part of this rollout: delete it, or give the rollout another name",
-            refused=True,
+            f"{kind} {name} already exists and is not part of this rollout: delete it, or rename the rollout",
+            rejected=True,
         )
 
     @property
     def cause(self) -> Cause:
-        """What a status says of it."""
+        """The cause for a status."""
         return Cause("NameConflict", str(self))
 
 
 class Cluster(Protocol):
-    """Caches to read from, an API server to write to, transformers to ask, a clock."""
+    """The cluster: caches for reads, the API server for writes, transformers for verifications, and a clock."""
 
     def services(self, namespace: str, rollout: str) -> list[dict[str, Any]]:
         """InferenceServices of a rollout."""
@@ -89,52 +89,55 @@ class Cluster(Protocol):
         """HTTPRoutes of a rollout."""
         ...
 
-    def claims(self, namespace: str, name: str) -> tuple[Claim, list[Claim]]:
-        """The hosts of a rollout, and those of the others that claim one of them."""
+    def claims(self, namespace: str, name: str) -> tuple[HostClaim, list[HostClaim]]:
+        """The claim of a rollout, and the claims of other rollouts on the same hostnames."""
         ...
 
     async def apply(self, rendered: Object, *, uid: str = "") -> dict[str, Any]:
-        """Make an object as rendered, unless one of the same name belongs to somebody else; returns it as it is then.
+        """Apply an object, unless an object with its name has another owner.
 
         Args:
-            rendered: The object; its first owner reference says whose it is.
-            uid: Of the object as it was applied before; looked up where it is not known.
+            rendered: The object. Its first owner reference identifies its owner.
+            uid: The uid of the object when it was last applied; empty to read it.
+
+        Returns:
+            The object after the write.
 
         Raises:
-            NameConflictError: An object of that name has another owner.
-            WriteError: if the API server does not take it.
+            NameConflictError: An object with this name has another owner.
+            WriteError: The write failed.
         """
         ...
 
     async def uid_of(self, rendered: Object) -> str:
-        """Look whether the name of an object is free.
+        """Check whether the name of an object is free.
 
         Returns:
-            The uid of the object, if it is there and has the owner of the rendered one; empty where there is none.
+            The uid of the object, if it exists and has the owner of the rendered one; empty if it does not exist.
 
         Raises:
-            NameConflictError: An object of that name has another owner.
-            WriteError: if the API server does not answer.
+            NameConflictError: An object with this name has another owner.
+            WriteError: The API server did not respond.
         """
         ...
 
     async def delete(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
-        """Delete an object, if it is there and belongs to the owner with this uid.
+        """Delete an object, if it exists and has the owner with this uid.
 
         Raises:
-            WriteError: if the API server does not do it.
+            WriteError: The deletion failed.
         """
         ...
 
     async def same(self, kind: str, namespace: str, name: str, mark: Mark | None, since: float) -> bool:
-        """Whether an object that is not watched is as it was; False where that is not known.
+        """Whether an object that is not watched is unchanged; False if that is not known.
 
         Args:
             kind: Its kind.
             namespace: Its namespace.
             name: Its name.
-            mark: Its mark then; None if it was not there.
-            since: When that was, in seconds since the epoch.
+            mark: Its previous mark; None if it did not exist.
+            since: Time of that mark, in seconds since the epoch.
         """
         ...
 
@@ -142,36 +145,36 @@ class Cluster(Protocol):
         """Replace the status of a rollout.
 
         Raises:
-            WriteError: if the API server does not take it.
+            WriteError: The write failed.
         """
         ...
 
     async def finalize(self, manifest: Mapping[str, Any], *, present: bool) -> None:
-        """Have the API server keep a rollout that is deleted until its stable has all requests again, or no more.
+        """Add or remove the finalizer, which keeps a deleted rollout until stable has all requests again.
 
         Raises:
-            WriteError: if the API server does not take it.
+            WriteError: The write failed.
         """
         ...
 
     async def evidence(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """A RolloutEvidence; None where there is none.
+        """Read a RolloutEvidence; None if it does not exist.
 
         Raises:
-            WriteError: if the API server does not answer.
+            WriteError: The API server did not respond.
         """
         ...
 
     async def proxies(self, gateway: GatewayRef) -> tuple[tuple[str, str], ...]:
-        """Addresses of the statistics of a gateway's proxies, by the name of the pod; none where they are not found."""
+        """Names and addresses of the statistics of a gateway's proxies; empty if none are found."""
         ...
 
     async def tell(self, manifest: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:
         """Record an event about a rollout."""
         ...
 
-    async def prove(self, revision: Revision) -> Proof | Refutation:
-        """Ask a revision for its proof."""
+    async def verify(self, revision: Revision) -> Verification | VerificationFailure:
+        """Have a revision verify its golden rows."""
         ...
 
     def now(self) -> float:

@@ -1,4 +1,4 @@
-"""What there is of a kind that is not watched, as of a moment ago: enough to see what somebody has touched."""
+"""A recent list of the objects of a kind that is not watched, in order to detect foreign changes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import msgspec
 from lightkube import AsyncClient
 
 FRESH_S: Final = 60.0
-LONGEST_S: Final = 2 * FRESH_S
-"""Nothing older than that is relied on."""
+MAX_AGE_S: Final = 2 * FRESH_S
+"""Maximum age of a list that is used."""
 
 Mark = tuple[str, str, bytes]
-"""What changes when somebody touches an object, and not when its status does."""
+"""A value that changes with an object, but not with its status."""
 
 _Key = tuple[str, str]
 
 _AT_ONCE: Final = 50
-"""Objects of one answer to a list."""
+"""Objects of one page of a list."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Listing:
     began: float
-    # None: the kind cannot be listed
+    # None if the kind cannot be listed
     marks: Mapping[_Key, Mark] | None
 
 
@@ -40,13 +40,13 @@ def mark(plain: Mapping[str, Any]) -> Mark:
 
 
 class Inventory:
-    """The objects of one kind, listed at most once in a minute, and only when somebody asks.
+    """The objects of one kind. They are listed on demand, and at most once per minute.
 
     Args:
-        client: Of the API server.
+        client: Client of the API server.
         kind: lightkube's class.
-        labels: Labels that objects must have; None as value for any.
-        namespace: Only this one; None for all.
+        labels: Labels that objects must have; None as value for any value.
+        namespace: Namespace of the objects; None for all namespaces.
         clock: Seconds since the epoch.
     """
 
@@ -64,39 +64,39 @@ class Inventory:
         self._labels = labels
         self._namespace = namespace or "*"
         self._clock = clock
-        self._look: _Look | None = None
-        self._looking: asyncio.Task[_Look] | None = None
+        self._listing: _Listing | None = None
+        self._task: asyncio.Task[_Listing] | None = None
 
     async def same(self, namespace: str, name: str, mark: Mark | None, since: float) -> bool:
-        """Whether an object is as it was.
+        """Whether an object is unchanged.
 
         Args:
             namespace: Its namespace.
             name: Its name.
-            mark: Its mark then; None if it was not there.
-            since: When that was, in seconds since the epoch. What was listed before says nothing about it, and next
-                time is soon enough.
+            mark: Its previous mark; None if it did not exist.
+            since: Time of that mark, in seconds since the epoch. An older list says nothing about it: the object is
+                then taken as unchanged until the next check.
 
         Returns:
-            False also where the kind cannot be listed.
+            Whether it is unchanged; False if the kind cannot be listed.
         """
-        look = await self._recent()
-        if look.marks is None:
+        listing = await self._recent()
+        if listing.marks is None:
             return False
-        return look.began <= since or look.marks.get((namespace, name)) == mark
+        return listing.began <= since or listing.marks.get((namespace, name)) == mark
 
-    async def _recent(self) -> _Look:
-        look, now = self._look, self._clock()
-        if look is not None and 0 <= now - look.began < FRESH_S:
-            return look
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._list())
-        # nobody waits for what is only to be fresh for those who come later
-        if look is not None and 0 <= now - look.began < LONGEST_S:
-            return look
-        return await asyncio.shield(self._looking)
+    async def _recent(self) -> _Listing:
+        listing, now = self._listing, self._clock()
+        if listing is not None and 0 <= now - listing.began < FRESH_S:
+            return listing
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._list())
+        # a list that is not too old is used while the next one is read
+        if listing is not None and 0 <= now - listing.began < MAX_AGE_S:
+            return listing
+        return await asyncio.shield(self._task)
 
-    async def _list(self) -> _Look:
+    async def _list(self) -> _Listing:
         began, marks = self._clock(), {}
         try:
             listed = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=_AT_ONCE)
@@ -104,7 +104,7 @@ class Inventory:
                 plain = resource.to_dict()
                 marks[plain["metadata"]["namespace"], plain["metadata"]["name"]] = mark(plain)
         except (httpx2.HTTPError, msgspec.DecodeError, RecursionError, KeyError):
-            self._look = _Look(began, None)
+            self._listing = _Listing(began, None)
         else:
-            self._look = _Look(began, marks)
-        return self._look
+            self._listing = _Listing(began, marks)
+        return self._listing

@@ -1,4 +1,4 @@
-"""Kinds of objects that the controller reads and writes, as lightkube's resource classes."""
+"""The kinds of objects that the controller reads and writes, as resource classes of lightkube."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SecurityPolicy: Final = create_namespaced_resource(
     "gateway.envoyproxy.io", "v1alpha1", "SecurityPolicy", "securitypolicies"
 )
 
-#: What is applied, and by which class.
+#: Class of each kind that is applied.
 APPLIED: Final[dict[str, Any]] = {
     "InferenceService": InferenceService,
     "Service": Service,
@@ -41,7 +41,7 @@ APPLIED: Final[dict[str, Any]] = {
     "SecurityPolicy": SecurityPolicy,
 }
 
-#: What is not watched but listed from time to time: where somebody else writes the status, a watch would tell of that.
+#: Kinds that are listed from time to time instead of watched, as other controllers often write their status.
 LISTED: Final = (
     "Service",
     "NetworkPolicy",
@@ -66,5 +66,5 @@ __all__ = [
 
 
 def resource(rendered: Object) -> Any:
-    """A rendered object as lightkube takes it."""
+    """A rendered object as a resource of lightkube."""
     return APPLIED[rendered["kind"]].from_dict(rendered)

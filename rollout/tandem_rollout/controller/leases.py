@@ -1,4 +1,4 @@
-"""The Lease of the controller, in its own namespace."""
+"""The Lease of the controller, in its namespace."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from lightkube.resources import coordination_v1
 from lightkube.resources.core_v1 import Event
 
 from tandem_rollout.api.text import one_line
-from tandem_rollout.controller.election import Lease, LeaseError
+from tandem_rollout.controller.candidacy import Lease
+from tandem_rollout.controller.election import LeaseError
 
 _API_VERSION: Final = "coordination.k8s.io/v1"
 _NOT_FOUND: Final = 404
@@ -24,10 +25,10 @@ _COMPONENT: Final = "tandem-controller"
 
 
 class LiveLeases:
-    """One Lease of a real cluster.
+    """The storage of a Lease in a cluster.
 
     Args:
-        client: Of the API server.
+        client: Client of the API server.
         namespace: Its namespace.
         name: Its name.
     """
@@ -39,11 +40,7 @@ class LiveLeases:
         self._metadata = ObjectMeta(name=name, namespace=namespace)
 
     async def read(self) -> Lease | None:
-        """The lease; None before it is there.
-
-        Raises:
-            LeaseError: if the API server does not answer.
-        """
+        """Read the lease. See :meth:`.election.Leases.read`."""
         try:
             live = await self._client.get(coordination_v1.Lease, self._name, namespace=self._namespace)
         except httpx2.HTTPStatusError as error:
@@ -51,20 +48,13 @@ class LiveLeases:
                 self._metadata = ObjectMeta(name=self._name, namespace=self._namespace)
                 return None
             raise self._error("read", error) from error
-        # an answer without a content type, or half an answer, makes lightkube raise the last two
+        # a response without a content type, or an incomplete one, makes lightkube raise the last two
         except (httpx2.HTTPError, msgspec.DecodeError, KeyError) as error:
             raise self._error("read", error) from error
         return self._parse(live)
 
     async def write(self, lease: Lease) -> Lease | None:
-        """Create a lease without a version, or replace the one of that version.
-
-        Returns:
-            The lease as it is then; None if it is not the one of that version any more.
-
-        Raises:
-            LeaseError: if the API server does not take it, or its answer is lost.
-        """
+        """Create or replace the lease. See :meth:`.election.Leases.write`."""
         manifest = coordination_v1.Lease(metadata=self._metadata, spec=_spec(lease))
         manifest.metadata.resourceVersion = lease.version or None  # type: ignore[union-attr]
         try:
@@ -73,13 +63,13 @@ class LiveLeases:
             status = error.response.status_code
             if status == _CONFLICT or (status == _NOT_FOUND and lease.version):
                 return None
-            raise self._error("written", error) from error
+            raise self._error("write", error) from error
         except (httpx2.HTTPError, msgspec.DecodeError, KeyError) as error:
-            raise self._error("written", error) from error
+            raise self._error("write", error) from error
         return self._parse(live)
 
     async def tell(self, message: str) -> None:
-        """Record an event about the lease. An event that is lost is no reason to stop."""
+        """Record an event about the lease. Errors are ignored."""
         now = datetime.now(UTC)
         event = Event(
             metadata=ObjectMeta(generateName=f"{self._name}.", namespace=self._namespace),
@@ -104,7 +94,7 @@ class LiveLeases:
             return
 
     def _parse(self, live: coordination_v1.Lease) -> Lease:
-        # labels, annotations and owners of others are kept
+        # labels, annotations and owners of other clients are kept
         self._metadata = live.metadata or self._metadata
         self._metadata.managedFields = None
         spec = live.spec or LeaseSpec()
@@ -119,7 +109,7 @@ class LiveLeases:
 
     def _error(self, action: str, error: Exception) -> LeaseError:
         reason = one_line(str(error)) or type(error).__name__
-        return LeaseError(f"Lease {self._name} in {self._namespace} cannot be {action}: {reason}")
+        return LeaseError(f"cannot {action} Lease {self._name} in {self._namespace}: {reason}")
 
 
 def _spec(lease: Lease) -> LeaseSpec:
@@ -133,7 +123,7 @@ def _spec(lease: Lease) -> LeaseSpec:
 
 
 def _micro_time(seconds: float) -> Any:
-    """A MicroTime, which must have six digits after the point: zeros would be left out."""
+    """A MicroTime, which must have six decimals: trailing zeros would be omitted."""
     time = datetime.fromtimestamp(seconds, UTC)
     return time.replace(microsecond=time.microsecond or 1)
 

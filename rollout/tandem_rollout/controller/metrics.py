@@ -21,24 +21,24 @@ _RESULTS: Final = {
     "Promoted": "promoted",
     "Aborted": "aborted",
     "RolledBack": "rolled_back",
-    "Completed": "concluded",
+    "Completed": "completed",
 }
 
 Where = tuple[str, str]
 """Namespace and name of a rollout."""
 
 _End = tuple[int, bool]
-"""Number of a run that has ended, and whether otherwise than by its promotion, which may come after that: ends of a
-rollout are in order."""
+"""Number of a run that has ended, and whether it ended without promotion or after it. The ends of a rollout are in
+order."""
 
 _NONE: Final[_End] = (0, False)
 
 
-class Metrics:
-    """All metrics, in a registry of their own.
+class ControllerMetrics:
+    """All metrics of the controller, in a separate registry.
 
     Attributes:
-        registry: Where they are collected.
+        registry: The registry.
     """
 
     def __init__(self) -> None:
@@ -46,21 +46,23 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.seconds = Histogram(
             "tandem_controller_reconcile_seconds",
-            "One pass over one rollout",
+            "Duration of one pass over one rollout",
             buckets=_SECONDS,
             registry=self.registry,
         )
         self.errors = Counter(
-            "tandem_controller_reconcile_errors", "Passes that failed and are tried again", registry=self.registry
+            "tandem_controller_reconcile_errors", "Failed passes, which are retried", registry=self.registry
         )
         self._leader = Gauge(
-            "tandem_controller_leader", "1 where this process is the leader, else 0", registry=self.registry
+            "tandem_controller_leader", "1 if this process is the leader, else 0", registry=self.registry
         )
         self._transitions = Counter(
-            "tandem_controller_leader_transitions", "Times that this process became the leader", registry=self.registry
+            "tandem_controller_leader_transitions",
+            "Number of times that this process became the leader",
+            registry=self.registry,
         )
-        self._ready = _gauge(self.registry, "ready", "1 where all variants of a rollout serve, else 0")
-        self._weight = _gauge(self.registry, "weight", "Weight that the route gives a variant", "variant")
+        self._ready = _gauge(self.registry, "ready", "1 if the condition Ready of a rollout is True, else 0")
+        self._weight = _gauge(self.registry, "weight", "Weight of a variant in the route", "variant")
         self._runs = _Runs(self.registry)
         self._variants: dict[Where, set[str]] = {}
 
@@ -70,13 +72,13 @@ class Metrics:
         self._transitions.inc()
 
     def end(self) -> None:
-        """This process stopped leading: what it knows of rollouts is another one's to show."""
+        """This process stopped leading. Another process exports the metrics of rollouts."""
         self._leader.set(0)
         for namespace, rollout in list(self._variants):
             self.forget(namespace, rollout)
 
     def observe(self, manifest: Mapping[str, Any]) -> None:
-        """Show what a rollout's status says."""
+        """Export the status of a rollout."""
         where = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         status = manifest.get("status") or {}
         conditions = {condition["type"]: condition["status"] for condition in status.get("conditions") or ()}
@@ -92,7 +94,7 @@ class Metrics:
         self._runs.observe(where, manifest["metadata"].get("uid", ""), _RunsStatus.of(status))
 
     def forget(self, namespace: str, rollout: str) -> None:
-        """A rollout is gone."""
+        """A rollout was deleted."""
         for variant in self._variants.pop((namespace, rollout), ()):
             self._weight.remove(namespace, rollout, variant)
         self._ready.remove(namespace, rollout)
@@ -100,7 +102,7 @@ class Metrics:
 
 
 class _RunsStatus(msgspec.Struct, rename="camel", frozen=True):
-    """What a status says of runs. Other fields, and those of other versions of this program, are of no interest."""
+    """The part of a status about runs. Other fields are ignored."""
 
     run: RunStatus | None = None
     metrics: list[MetricStatus] = field(default_factory=list)
@@ -117,50 +119,50 @@ class _RunsStatus(msgspec.Struct, rename="camel", frozen=True):
 class _Runs:
     """Metrics of the runs of all rollouts.
 
-    A run has series of its state as long as its rollout is there; those of its canary and of its metrics end with it.
+    The series of the state of a run exist as long as its rollout; those of its canary and its metrics end with the run.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._ended = Counter(
             "tandem_rollout_runs",
-            "Runs that have ended; one that is rolled back was counted as promoted before",
+            "Runs that have ended. A run that is rolled back was also counted as promoted",
             ["namespace", "rollout", "result"],
             registry=registry,
         )
-        self._state = _gauge(registry, "run_state", "1 for the state of the present or last run, else 0", "state")
+        self._state = _gauge(registry, "run_state", "1 for the state of the current or last run, else 0", "state")
         self._since = _gauge(
-            registry, "run_state_since_timestamp_seconds", "When that state began, in seconds since the epoch"
+            registry, "run_state_since_timestamp_seconds", "Time at which that state began, in seconds since the epoch"
         )
-        self._weight = _gauge(registry, "canary_weight_ratio", "Share of the requests that a canary is to have")
+        self._weight = _gauge(registry, "canary_weight_ratio", "Desired share of the requests for a canary")
         self._measured = _gauge(
-            registry, "canary_measured_ratio", "Share of the requests that a canary had when it was counted last"
+            registry, "canary_measured_ratio", "Share of the requests that a canary had in the last sample"
         )
         self._verdict = _gauge(
-            registry, "metric_verdict", "1 for what a metric says of the present run, else 0", "metric", "verdict"
+            registry, "metric_verdict", "1 for the verdict of a metric in the current run, else 0", "metric", "verdict"
         )
         self._value = _gauge(
             registry,
             "metric_value",
-            "What is held against a metric's limit: a canary's rate over stable's, of drift a distance",
+            "Value that is compared with a metric's limit: the ratio of the rates, for drift the distance",
             "metric",
         )
-        self._limit = _gauge(registry, "metric_limit", "Value of a metric from which a canary is bad", "metric")
+        self._limit = _gauge(registry, "metric_limit", "Limit of the value of a metric", "metric")
         self._requests = _gauge(
-            registry, "metric_canary_requests", "Requests of the canary that were counted in the present run", "metric"
+            registry, "metric_canary_requests", "Counted requests of the canary in the current run", "metric"
         )
         self._needed = _gauge(
-            registry, "metric_needed_requests", "Requests that it probably still takes until a metric passes", "metric"
+            registry, "metric_needed_requests", "Estimated number of further requests until a metric passes", "metric"
         )
         self._shown: dict[Where, _Shown] = {}
         self._last: dict[Where, tuple[str, _End]] = {}
 
     def observe(self, where: Where, uid: str, status: _RunsStatus) -> None:
-        """Show what a status says.
+        """Export a status.
 
         Args:
             where: The rollout.
-            uid: Tells rollouts of one name apart.
-            status: What the status says.
+            uid: The uid of the rollout, as another one may have the same name.
+            status: The status.
         """
         if status.run is None:
             self._clear(where)
@@ -169,7 +171,7 @@ class _Runs:
         self._count(where, uid, status)
 
     def forget(self, where: Where) -> None:
-        """A rollout is gone."""
+        """A rollout was deleted."""
         self._clear(where)
         self._last.pop(where, None)
         for result in _RESULTS.values():
@@ -198,7 +200,7 @@ class _Runs:
         self._shown.pop(where, _Shown()).drop_but(_Shown())
 
     def _count(self, where: Where, uid: str, status: _RunsStatus) -> None:
-        """Count the ends that are new since the last look. What had ended before the first one was counted then."""
+        """Count the runs that have ended since the last call. Runs that ended before the first call are not counted."""
         ends = {(past.number, past.outcome != "Promoted"): past.outcome for past in status.history}
         if status.run is not None and status.run.state in ENDS:
             ends[status.run.number, status.run.state != "Promoted"] = status.run.state
@@ -208,7 +210,7 @@ class _Runs:
             last = latest
         if status.run is not None or ends:
             for result in _RESULTS.values():
-                self._ended.labels(*where, result)  # from 0 on, so that the first end is an increase
+                self._ended.labels(*where, result)  # start at 0, so that the first end is an increase
         for end, outcome in ends.items():
             if end > last and outcome in _RESULTS:
                 self._ended.labels(*where, _RESULTS[outcome]).inc()
@@ -216,19 +218,19 @@ class _Runs:
 
 
 class _Shown:
-    """Series that there are of one rollout."""
+    """The series of one rollout."""
 
     def __init__(self) -> None:
         self._series: set[tuple[Gauge, tuple[str, ...]]] = set()
 
     def set(self, gauge: Gauge, labels: tuple[str, ...], value: float | None) -> None:
-        """Set a series; there is none of what is not known."""
+        """Set a series, unless its value is None."""
         if value is not None:
             gauge.labels(*labels).set(value)
             self._series.add((gauge, labels))
 
     def drop_but(self, now: _Shown) -> None:
-        """Remove what is not there any more."""
+        """Remove the series that are not in another set."""
         for gauge, labels in self._series - now._series:
             gauge.remove(*labels)
 

@@ -1,4 +1,4 @@
-"""Names that others already have: what is not ours is neither written to nor named in a policy."""
+"""Name conflicts: objects of other owners are neither written nor targeted by policies."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _ROUTE = "HTTPRoute"
 async def with_free_names(
     applied: Applied, objects: Sequence[Object], namespace: str, owner: Mapping[str, Any]
 ) -> tuple[list[Object], list[WriteError]]:
-    """The objects that may be applied: without routes whose names others have, and without policies about those.
+    """The objects without name conflicts: without routes whose names are taken, and without policies about those.
 
     Args:
-        applied: Knows what has been applied.
+        applied: The applied objects.
         objects: Routes, and policies that name routes.
         namespace: Their namespace.
         owner: Owner reference of the objects.
 
     Returns:
-        The objects that are left, and one error for each name that another one has.
+        The remaining objects, and one error for each conflict.
 
     Raises:
-        WriteError: if the API server does not answer.
+        WriteError: The API server did not respond.
     """
     names = [rendered["metadata"]["name"] for rendered in objects if rendered["kind"] == _ROUTE]
     names += [target["name"] for rendered in objects for target in _targets(rendered)]
@@ -42,13 +42,13 @@ async def with_free_names(
 
 
 def owner_reference(api_version: str, kind: str, name: str, uid: str) -> dict[str, Any]:
-    """The owner reference of an object that its owner controls.
+    """An owner reference with ``controller: true``.
 
     Args:
-        api_version: Of the owner.
-        kind: Of the owner.
-        name: Of the owner.
-        uid: Of the owner.
+        api_version: API version of the owner.
+        kind: Kind of the owner.
+        name: Name of the owner.
+        uid: The uid of the owner.
     """
     return {
         "apiVersion": api_version,
@@ -61,12 +61,12 @@ def owner_reference(api_version: str, kind: str, name: str, uid: str) -> dict[st
 
 
 def first_error(errors: Sequence[WriteError]) -> WriteError:
-    """The error to report: a name that another one has does not pass by itself."""
+    """The error to report: the first name conflict, which does not resolve itself, or else the first error."""
     return next((error for error in errors if isinstance(error, NameConflictError)), errors[0])
 
 
 def _is_left(rendered: Object, conflicts: Mapping[str, WriteError]) -> bool:
-    """Whether an object may be applied. From a policy the names that others have are taken out."""
+    """Whether an object may be applied. Conflicting targets are removed from policies."""
     if rendered["kind"] == _ROUTE:
         return rendered["metadata"]["name"] not in conflicts
     foreign = [target for target in _targets(rendered) if target["name"] in conflicts]
@@ -76,5 +76,5 @@ def _is_left(rendered: Object, conflicts: Mapping[str, WriteError]) -> bool:
 
 
 def _targets(rendered: Object) -> list[dict[str, Any]]:
-    """Routes that a policy is about."""
+    """Routes that a policy targets."""
     return [target for target in (rendered.get("spec") or {}).get("targetRefs") or () if target["kind"] == _ROUTE]

@@ -1,11 +1,11 @@
-"""How much memory an object takes, about."""
+"""Estimates of the memory of an object."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 _ENTRY: Final = 100
-"""Bytes of an entry of a map, its key included: keys are short, and mostly shared."""
+"""Bytes of an entry of a map, with its key: keys are short, and mostly shared."""
 
 _MAP: Final = 100
 _LIST: Final = 64
@@ -14,7 +14,7 @@ _NUMBER: Final = 32
 
 
 def estimate_bytes(value: Any) -> int:
-    """Bytes of a value of JSON in memory, about. Any depth will do."""
+    """Estimated bytes of a JSON value in memory. The value may have any depth."""
     total, rest = 0, [value]
     while rest:
         part = rest.pop()

@@ -1,4 +1,4 @@
-"""From the objects of the cluster to what a plan is made of. Pure."""
+"""Reads the state of revisions and routes from the objects of the cluster. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from tandem_rollout.api.cause import Cause, VariantReason
 from tandem_rollout.api.text import one_line
 from tandem_rollout.controller.resources import HTTPRoute, InferenceService, Pod, Terminated, Waiting
 from tandem_rollout.render.revision import Revision
-from tandem_rollout.render.route import ARRIVING, LEAVING, OWN, PASSING_FACTOR, SPLIT, WEIGHTS
+from tandem_rollout.render.route import ARRIVING, LEAVING, PASSING_FACTOR, WEIGHTS
+from tandem_rollout.render.route_rules import OWN, SPLIT
 
 Plain = Mapping[str, Any]
 
@@ -23,11 +24,11 @@ _STUCK: Final[Mapping[str, VariantReason]] = {
     "CreateContainerConfigError": "CreateContainerConfigError",
     "ErrImageNeverPull": "ErrImageNeverPull",
 }
-"""Reasons that Kubernetes has for a container that cannot start, as a status passes them on."""
+"""Kubernetes' reasons for a container that cannot start. They are passed on in the status."""
 
 _ACCIDENTS: Final = 2
-_LONGEST_LABEL: Final = 63
-"""Characters of a label of a host name."""
+_MAX_LABEL_LENGTH: Final = 63
+"""Maximum number of characters of a label of a hostname."""
 
 
 def owned(plain: Plain, uid: str) -> bool:
@@ -36,17 +37,17 @@ def owned(plain: Plain, uid: str) -> bool:
 
 
 def ready(pods: Iterable[Pod]) -> list[Pod]:
-    """Pods that take calls."""
+    """Pods that are ready."""
     return [pod for pod in pods if pod.ready]
 
 
 def ready_pods(pods: Iterable[Pod], component: str) -> int:
-    """How many pods of a component take calls."""
+    """Number of ready pods of a component."""
     return sum(pod.component == component for pod in ready(pods))
 
 
 def problem(service: InferenceService, pods: Iterable[Pod]) -> tuple[Cause | None, bool]:
-    """Why a revision does not run, and whether it will not by itself; None where it only needs time.
+    """The problem of a revision, and whether it is fatal; None if it has none.
 
     Args:
         service: The InferenceService.
@@ -63,25 +64,25 @@ def problem(service: InferenceService, pods: Iterable[Pod]) -> tuple[Cause | Non
 
 
 def route_weights(route: HTTPRoute | None) -> dict[str, int]:
-    """Weights of a route, by InferenceService; what is leaving or arriving has none."""
+    """Weights of a route, by InferenceService, without those that leave or arrive."""
     away = leaving(route) | arriving(route)
     factor = PASSING_FACTOR if LEAVING in _annotations(route) else 1
-    # rounded up: the weights of those that leave are taken from another
+    # rounded up: the weights of leaving revisions are taken from another one
     return {name: -(-weight // factor) for name, weight in _backends(route).items() if weight and name not in away}
 
 
 def leaving(route: HTTPRoute | None) -> dict[str, float]:
-    """InferenceServices that are leaving a route, and since when, in seconds since the epoch."""
+    """InferenceServices that leave a route, and when they lost their weight, in seconds since the epoch."""
     return _since(route, LEAVING)
 
 
 def arriving(route: HTTPRoute | None) -> dict[str, float]:
-    """InferenceServices that are about to get their first weight, and since when, in seconds since the epoch."""
+    """InferenceServices that are about to get their first weight, and the time of their arrival, likewise."""
     return _since(route, ARRIVING)
 
 
 def edited(route: HTTPRoute | None) -> bool:
-    """Whether somebody else has changed the weights of a route since they were written."""
+    """Whether another client of the API server has changed the weights of a route."""
     try:
         written = msgspec.json.decode(_annotations(route).get(WEIGHTS, "{}"), type=dict[str, int])
     except msgspec.DecodeError:
@@ -91,14 +92,14 @@ def edited(route: HTTPRoute | None) -> bool:
 
 
 def reached(routes: Iterable[HTTPRoute]) -> set[str]:
-    """InferenceServices that those reach who ask for their variant."""
+    """InferenceServices of requests that choose a variant."""
     return {name for route in routes for name in _backends(route, OWN)}
 
 
 def _since(route: HTTPRoute | None, annotation: str) -> dict[str, float]:
     try:
         since = msgspec.json.decode(_annotations(route).get(annotation, "{}"), type=dict[str, float])
-    except msgspec.DecodeError:  # somebody has edited it
+    except msgspec.DecodeError:  # it was edited
         return {}
     return {name: at for name, at in since.items() if name in _backends(route)}
 
@@ -108,39 +109,41 @@ def _annotations(route: HTTPRoute | None) -> Mapping[str, str]:
 
 
 def _backends(route: HTTPRoute | None, rule: str = SPLIT) -> dict[str, int]:
-    """Weights as they stand in a rule of a route, by InferenceService."""
+    """Weights of a rule of a route, by InferenceService."""
     backends = route.backends(rule) if route else ()
     return {backend.name.removesuffix("-transformer"): backend.weight for backend in backends}
 
 
 def route_problem(route: HTTPRoute | None) -> Cause | None:
-    """What the gateway says against a route; None for nothing."""
+    """Why the gateway does not accept a route; None if it does."""
     for parent in route.status.parents if route else ():
         for condition in parent.conditions:
             if condition.status == "False" and condition.type in ("Accepted", "ResolvedRefs"):
-                words = f"the gateway does not take the route: {condition.reason}: {condition.message}"
+                words = f"the gateway does not accept the route: {condition.reason}: {condition.message}"
                 return Cause("RouteNotAccepted", one_line(words))
     return None
 
 
 def waits_for(revision: Revision, transformers: int, predictors: int, exists: bool) -> Cause:
-    """What a revision without any problem waits for."""
+    """What a revision without a problem waits for."""
     if not exists:
-        return Cause("InferenceServiceMissing", "waits for its InferenceService")
-    missing = [half for half, count in (("transformer", transformers), ("predictor", predictors)) if not count]
+        return Cause("InferenceServiceMissing", "waiting for its InferenceService")
+    missing = [
+        component for component, count in (("transformer", transformers), ("predictor", predictors)) if not count
+    ]
     if missing:
-        message = f"waits for a ready {' and a ready '.join(missing)}{_too_long(revision)}"
+        message = f"waiting for a ready {' and a ready '.join(missing)}{_too_long(revision)}"
         return Cause("PodsNotReady", message)
-    return Cause("AwaitingProof", f"waits for its proof: golden rows through {revision.name}")
+    return Cause("AwaitingVerification", f"waiting for the verification of the golden rows by {revision.name}")
 
 
 def _too_long(revision: Revision) -> str:
-    """What keeps KServe from making pods, where its template of domains is the default, and what it tells nobody."""
+    """A hint if the name is too long for KServe's default domainTemplate, for which KServe sets no condition."""
     host = f"{revision.transformer}-{revision.rollout.namespace}"
-    if len(host) <= _LONGEST_LABEL:
+    if len(host) <= _MAX_LABEL_LENGTH:
         return ""
     return (
-        f"; {host} has {len(host)} characters, and KServe makes no pods above {_LONGEST_LABEL} "
+        f"; {host} has {len(host)} characters, and KServe creates no pods above {_MAX_LABEL_LENGTH} "
         "unless its domainTemplate is set to {{ .Name }}.{{ .Namespace }}.{{ .IngressDomain }}"
     )
 
@@ -157,16 +160,16 @@ def _pod_problems(pod: Pod) -> Iterator[tuple[Cause, bool]]:
         if (stuck := _STUCK.get(waiting.reason)) is not None:
             yield Cause(stuck, one_line(f"{where}: {stuck}: {waiting.message}")), True
         elif terminated is not None and terminated.exit_code and not container.ready:
-            # one end may be an accident; a container that is started again and ends again will go on so
+            # a single failure may be an accident; a container that fails again after a restart is fatal
             again = waiting.reason == "CrashLoopBackOff" or container.restart_count >= _ACCIDENTS
             yield Cause("ContainerFailed", one_line(f"{where}: {_last_words(terminated)}")), again
     for condition in pod.status.conditions:
         if condition.type == "PodScheduled" and condition.status == "False":
-            yield Cause("Unschedulable", one_line(f"{pod.component}: no node: {condition.message}")), False
+            yield Cause("Unschedulable", one_line(f"{pod.component}: cannot be scheduled: {condition.message}")), False
 
 
 def _last_words(terminated: Terminated) -> str:
-    """What a container said before it ended: the message of its last log line that is an error."""
+    """The message of the last error in the log of a container that ended."""
     text = terminated.message.strip()
     for line in reversed(text.splitlines()):
         try:
@@ -176,7 +179,7 @@ def _last_words(terminated: Terminated) -> str:
         if isinstance(record, dict) and str(record.get("level", "")).lower() == "error":
             return str(record.get("message", line))
     last = text.splitlines()[-1] if text else terminated.reason
-    return f"ended with code {terminated.exit_code}: {last}"
+    return f"exited with code {terminated.exit_code}: {last}"
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What a controller sees of a rollout's variants."""
+"""Observations of the revisions of a rollout."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tandem_rollout.api.status import Phase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """What a transformer answers after it has replayed its golden rows through its predictor.
+class Verification:
+    """A successful verification: the transformer has replayed its golden rows through its predictor.
 
     Attributes:
         version: Version of the bundle.
@@ -26,19 +26,20 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """One revision as it is in the cluster.
+    """The observed state of one revision.
 
     Attributes:
         variant: Name of its variant.
         name: Name of its InferenceService.
-        transformers: Transformer pods that are ready.
-        predictors: Predictor pods that are ready.
-        weight: Weight that the route gives it.
-        reached: Whether those reach it who ask for its variant.
-        proof: Its proof; None before it has been given.
-        problem: Why it is not ready: what a container, the scheduler or the replay says; None where nothing is wrong.
-        fatal: Whether it will not serve as it is: a proof that failed, a container that ends again and again.
-        retired_at: When it lost its place in the spec and its weight, in seconds since the epoch; None if it has not.
+        transformers: Number of ready transformer pods.
+        predictors: Number of ready predictor pods.
+        weight: Weight in the route.
+        reached: Whether requests that choose its variant reach it.
+        verification: Its verification; None before.
+        problem: Why it is not ready: a problem of a container, of the scheduler or of the verification; None without
+            one.
+        fatal: Whether the problem does not resolve itself: a failed verification, a container that fails repeatedly.
+        retired_at: Time at which it was retired, in seconds since the epoch; None if it is not.
     """
 
     variant: str
@@ -47,28 +48,28 @@ class Observed:
     predictors: int = 0
     weight: int = 0
     reached: bool = False
-    proof: Proof | None = None
+    verification: Verification | None = None
     problem: Cause | None = None
     fatal: bool = False
     retired_at: float | None = None
 
     @property
     def running(self) -> bool:
-        """Whether both components have a pod that takes calls."""
+        """Whether both components have a ready pod."""
         return self.transformers > 0 and self.predictors > 0
 
     @property
     def usable(self) -> bool:
         """Whether it may have weight.
 
-        What has weight already keeps it until its proof fails: a controller that was started again asks for the proofs
-        anew, and must not take the traffic away meanwhile.
+        A revision with weight keeps it until its verification fails: after a restart the controller repeats the
+        verifications, and must not change the weights meanwhile.
         """
-        return self.running and not self.fatal and (self.proof is not None or self.weight > 0)
+        return self.running and not self.fatal and (self.verification is not None or self.weight > 0)
 
     @property
     def phase(self) -> Phase:
-        """How far it is."""
+        """The phase of the revision."""
         if self.retired_at is not None:
             return "Retired"
         if self.usable:

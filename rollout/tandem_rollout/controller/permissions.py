@@ -1,4 +1,4 @@
-"""What the controller may do in the cluster. The chart grants exactly this, and tests check calls against it."""
+"""The permissions of the controller. The chart grants exactly these, and tests check calls against them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Permission(NamedTuple):
     """Verbs on one resource.
 
     Attributes:
-        group: API group; empty for the core.
-        resource: Plural, and the subresource after a slash.
-        verbs: What may be done.
+        group: API group; empty for the core group.
+        resource: Plural of the resource, with the subresource after a slash.
+        verbs: The verbs.
     """
 
     group: str
@@ -23,8 +23,8 @@ class Permission(NamedTuple):
     verbs: tuple[Verb, ...]
 
 
-#: Server-side apply is a patch, and a create where there is nothing yet. What is applied or deleted is read before: it
-#: may be somebody else's of the same name.
+# : Server-side apply is a patch, and also a create if the object does not exist. Objects are read before they are
+# applied : or deleted, as another owner may have an object with the same name.
 PERMISSIONS: Final[tuple[Permission, ...]] = (
     # a patch of the rollout itself sets its finalizer
     Permission(GROUP, PLURAL, ("list", "patch", "watch")),
@@ -43,7 +43,7 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     Permission("", "events", ("create",)),
 )
 
-#: In the controller's own namespace: the Lease by which one of several controllers is the leader, and events about it.
+#: In the controller's namespace: the Lease of the leader election, and events about it.
 ELECTION_PERMISSIONS: Final[tuple[Permission, ...]] = (
     Permission("coordination.k8s.io", "leases", ("create", "get", "update")),
     Permission("", "events", ("create",)),

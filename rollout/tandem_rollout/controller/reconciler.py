@@ -1,4 +1,4 @@
-"""One pass over one rollout: from what is wanted and seen to objects in the cluster and a status."""
+"""The reconciler: one pass over one rollout applies its desired state and writes its status."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from tandem_rollout.engine.schedule import build_schedule
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.sources.open import open_source
 
-LATER_S: Final = RESYNC_S
-"""When to look again at a rollout about which nothing else is to be done: watches tell of all changes."""
+_RESYNC_AFTER_S: Final = RESYNC_S
+"""Seconds until the next pass over a rollout for which nothing else is due. Watches report all changes."""
 
-_LARGEST: Final = 1 << 20
-"""Bytes of a spec in memory."""
+_MAX_SPEC_BYTES: Final = 1 << 20
+"""Maximum bytes of a spec in memory."""
 
 Key = tuple[str, str]
 
 
 class Reconciler:
-    """Brings rollouts about.
+    """Reconciles rollouts.
 
     Args:
         cluster: The cluster.
@@ -52,31 +52,31 @@ class Reconciler:
         self._memories: dict[Key, Memory] = {}
 
     def forget(self, namespace: str, name: str) -> None:
-        """A rollout is gone; the cluster's garbage collector takes what it owned."""
+        """Forget a deleted rollout. The cluster's garbage collector deletes its objects."""
         self._memories.pop((namespace, name), None)
 
     async def close(self) -> None:
-        """Close what metrics are read from."""
+        """Close the sources of metrics."""
         await self._sources.close()
 
     async def reconcile(self, manifest: Mapping[str, Any]) -> float:
-        """One pass.
+        """Make one pass over a rollout.
 
         Args:
             manifest: The rollout, as the API server has it.
 
         Returns:
-            Seconds after which to look again, if nothing changes.
+            Seconds until the next pass, if nothing changes.
 
         Raises:
-            WriteError: if the status cannot be written.
+            WriteError: The status cannot be written.
         """
         metadata = manifest["metadata"]
         deleted = bool(metadata.get("deletionTimestamp"))
         key = metadata["namespace"], metadata["name"]
         memory = self._memories[key] = self._memories.get(key) or Memory.of(self._cluster)
         if deleted and FINALIZER not in (metadata.get("finalizers") or ()):
-            return LATER_S
+            return _RESYNC_AFTER_S
         try:
             _check_size(manifest)
             rollout = parse(manifest)
@@ -88,12 +88,12 @@ class Reconciler:
                 previous, now = memory.reporter.before(manifest), self._cluster.now()
                 status = describe_invalid(previous, str(error), metadata["generation"], now)
                 await memory.reporter.report(manifest, status)
-            return LATER_S
+            return _RESYNC_AFTER_S
         memory.applied.begin()
-        return await self._bring_about(self._edges(rollout, memory), manifest, rollout)
+        return await self._run_stages(self._edges(rollout, memory), manifest, rollout)
 
-    async def _bring_about(self, edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) -> float:
-        """The stages of a pass: each takes what the ones before it have returned."""
+    async def _run_stages(self, edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) -> float:
+        """Run the stages of a pass. Each takes the results of the previous ones."""
         snapshot = await observe(edges, manifest, rollout)
         decision = decide(snapshot)
         await record(edges, snapshot, decision)
@@ -101,7 +101,7 @@ class Reconciler:
             if not await restore_stable(edges, snapshot, decision):
                 return RETRY_S
             await self._cluster.finalize(manifest, present=False)
-            return LATER_S
+            return _RESYNC_AFTER_S
         errors = await converge(edges, snapshot, decision)
         status = build_status(snapshot, decision, errors)
         await edges.memory.reporter.report(manifest, status)
@@ -114,11 +114,11 @@ class Reconciler:
         if build_schedule(rollout.spec) is not None:
             owner = owner_reference(API_VERSION, KIND, rollout.name, rollout.uid)
             source = self._sources.of(rollout.spec.analysis or Analysis())
-            analyst = memory.seat.analyst(rollout, source, owner)
+            analyst = memory.analyst_slot.analyst(rollout, source, owner)
         return Edges(self._cluster, self._platform, memory, analyst)
 
     def _check_addresses(self, rollout: Rollout) -> None:
-        """KEDA asks whatever address it is given, from where it runs. That of an analysis is its metrics' to report."""
+        """Check the address that KEDA sends requests to. That of the analysis is checked by its metrics."""
         address = rollout.spec.autoscaling.prometheus
         if address and not self._platform.allows(address):
             raise InvalidSpecError(
@@ -128,17 +128,17 @@ class Reconciler:
 
 
 def _check_size(manifest: Mapping[str, Any]) -> None:
-    """A spec is parsed, hashed and merged into what each variant consists of: all of that is a multiple of it."""
-    if estimate_bytes(manifest.get("spec")) > _LARGEST:
+    """Check the size of a spec, as it is copied several times for each variant."""
+    if estimate_bytes(manifest.get("spec")) > _MAX_SPEC_BYTES:
         raise InvalidSpecError(
-            f"spec: must take {_LARGEST >> 20} MiB in memory at most; each map in it takes 100 bytes"
+            f"spec: must not take more than {_MAX_SPEC_BYTES >> 20} MiB in memory; each map takes 100 bytes"
         )
 
 
 def _due(edges: Edges, decision: Decision, status: RolloutStatus, rollout: Rollout) -> float:
-    """When to look again, in seconds since the epoch."""
+    """Time of the next pass, in seconds since the epoch."""
     delay = seconds(rollout.spec.scale_down_delay)
-    times = [edges.memory.applied.due, edges.memory.proofs.due, decision.due]
+    times = [edges.memory.applied.due, edges.memory.verifications.due, decision.due]
     times += [epoch(variant.since) + delay for variant in status.variants if variant.retired]
     times += [since + PASSING_S for since in (*decision.arriving.values(), *decision.leaving.values())]
     if edges.analyst is not None and decision.run is not None and not decision.run.ended:

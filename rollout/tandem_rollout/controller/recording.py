@@ -1,4 +1,4 @@
-"""Third stage of a pass: a decision is written down before anything is done about it."""
+"""Third stage of a pass: records a decision before it is applied."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tandem_rollout.controller.records import name_of
 from tandem_rollout.controller.snapshot import Snapshot
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.engine.serialization import write
+from tandem_rollout.engine.serialization import to_status
 from tandem_rollout.runner.analyst import Analyst
 from tandem_rollout.runner.driver import note, secure
 
 
 async def record(edges: Edges, snapshot: Snapshot, decision: Decision) -> None:
-    """Write down how the run goes on: a controller that takes over goes on from there.
+    """Record the transitions of the run. Another controller can continue from the record.
 
     Args:
-        edges: What is written to.
-        snapshot: What there is.
-        decision: What was decided.
+        edges: The cluster, and what is known of it.
+        snapshot: The snapshot.
+        decision: The decision.
 
     Raises:
-        WriteError: if it cannot be written.
+        WriteError: The record cannot be written.
     """
     if edges.analyst is None or snapshot.schedule is None:
         return
@@ -46,17 +46,17 @@ async def _record(
     run, judgement = transition.run, transition.judgement
     await secure(analyst, planned, snapshot.analysis, transition, locator(edges.cluster, snapshot), now)
     if not run.ended and not planned.observes:
-        # nobody deletes the rollout without stable having its weight back
+        # the rollout is not deleted before stable has its weight back
         await edges.cluster.finalize(snapshot.manifest, present=True)
     verdict = judgement.decision.verdict.value if judgement.decision else ""
-    written = write(run, steps=len(planned.steps), measured=judgement.measured, verdict=verdict)
+    written = to_status(run, steps=len(planned.steps), measured=judgement.measured, verdict=verdict)
     status = msgspec.structs.replace(snapshot.previous, run=written, history=step.history)
     await edges.memory.reporter.report(snapshot.manifest, status)
     await note(analyst, transition, now)
 
 
 async def _forget_evidence(edges: Edges, snapshot: Snapshot, run: Run | None) -> None:
-    """Delete the evidence of the run that the history has no place for any more."""
+    """Delete the evidence of the oldest run that is no longer in the history."""
     rollout = snapshot.rollout
     oldest = run.number - max(rollout.spec.history_limit, 1) if run else 0
     if oldest > 0:

@@ -1,4 +1,4 @@
-"""Evidence of runs, kept in objects of its own: apart from the status, and writable by the controller alone."""
+"""Storage of the evidence of runs in RolloutEvidences, which only the controller may write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def name_of(rollout: str, run: int) -> str:
 
 
 def record_of(evidence: Mapping[str, Any]) -> Record | None:
-    """The record of a RolloutEvidence; None where it is of another version of this program, or damaged."""
+    """The record of a RolloutEvidence; None if it is damaged or has another schema."""
     try:
         return unpack(base64.b64decode((evidence.get("spec") or {}).get("record", "")))
     except (binascii.Error, TypeError):
@@ -49,14 +49,14 @@ class Records:
         self._uids: dict[int, str] = {}
 
     async def load(self, run: int) -> Record | None:
-        """The record of a run; None where there is none of this rollout that can be read."""
+        """The record of a run; None if this rollout has none that is valid."""
         evidence = await self._cluster.evidence(self._rollout.namespace, name_of(self._rollout.name, run))
         if evidence is None or not owned(evidence, self._rollout.uid):
             return None
         return record_of(evidence)
 
     async def keep(self, record: Record) -> None:
-        """Keep a record. What the API server does not take now is in the next one as well."""
+        """Store a record. After a failed write the next record contains the same evidence."""
         evidence: Object = {
             "apiVersion": API_VERSION,
             "kind": EVIDENCE_KIND,

@@ -1,4 +1,4 @@
-"""What is said about a rollout goes into its status, once, and news into events."""
+"""Writes the status of a rollout, and events about its changes."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ class Reporter:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._said: tuple[str, RolloutStatus] | None = None
+        self._written: tuple[str, RolloutStatus] | None = None
 
     def before(self, manifest: Mapping[str, Any]) -> RolloutStatus:
-        """The status of a rollout until now, also where the cache has not seen our last word yet."""
-        if self._said and self._said[0] == manifest["metadata"].get("resourceVersion"):
-            return self._said[1]
+        """The previous status of a rollout, even if the cache does not have the last write yet."""
+        if self._written and self._written[0] == manifest["metadata"].get("resourceVersion"):
+            return self._written[1]
         return _status(manifest)
 
     async def report(self, manifest: Mapping[str, Any], status: RolloutStatus) -> None:
-        """Write a status if it differs from the one until now, and tell what is new in it.
+        """Write a status if it has changed, and record events about the changes.
 
         Raises:
-            WriteError: if it cannot be written.
+            WriteError: The status cannot be written.
         """
         before = self.before(manifest)
         if status == before:
             return
         metadata = manifest["metadata"]
         await self._cluster.set_status(metadata["namespace"], metadata["name"], msgspec.to_builtins(status))
-        self._said = metadata.get("resourceVersion", ""), status
+        self._written = metadata.get("resourceVersion", ""), status
         for reason, message, warning in news(before, status):
             await self._cluster.tell(manifest, reason, message, warning=warning)
 
@@ -66,5 +66,5 @@ def news(before: RolloutStatus, status: RolloutStatus) -> list[tuple[str, str, b
 def _status(manifest: Mapping[str, Any]) -> RolloutStatus:
     try:
         return msgspec.convert(manifest.get("status") or {}, RolloutStatus)
-    except msgspec.ValidationError:  # of another version of this program
+    except msgspec.ValidationError:  # written by another version
         return RolloutStatus()

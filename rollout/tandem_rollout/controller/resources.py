@@ -1,4 +1,4 @@
-"""The part of Pods, HTTPRoutes and InferenceServices that is read. What is written stays as the API server has it."""
+"""The fields of Pods, HTTPRoutes and InferenceServices that the controller reads."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import field
 
-S = TypeVar("S", bound="_Struct")
+S = TypeVar("S", bound="_KubernetesStruct")
 
 
-class _Struct(msgspec.Struct, rename="camel", frozen=True):
+class _KubernetesStruct(msgspec.Struct, rename="camel", frozen=True):
     @classmethod
     def of(cls: type[S], plain: Mapping[str, Any]) -> S:
-        """The part of an object that is read.
+        """Parse the fields of an object.
 
         Args:
-            plain: The object, as the API server has it; fields that are not read may be anything.
+            plain: The object, as the API server has it. Other fields are ignored.
 
         Raises:
-            msgspec.ValidationError: if a field that is read is not of its type.
+            msgspec.ValidationError: A field has an invalid type.
         """
         try:
             return msgspec.convert(plain, cls)
         except msgspec.ValidationError:
-            # a field that is null is as good as none
+            # null is treated like a missing field
             return msgspec.convert(_without_nulls(plain), cls)
 
 
-class OwnerReference(_Struct, frozen=True):
-    """Who owns an object."""
+class OwnerReference(_KubernetesStruct, frozen=True):
+    """An owner of an object."""
 
     uid: str = ""
 
 
-class Metadata(_Struct, frozen=True):
+class Metadata(_KubernetesStruct, frozen=True):
     """Metadata of an object."""
 
     name: str = ""
@@ -46,7 +46,7 @@ class Metadata(_Struct, frozen=True):
     owner_references: tuple[OwnerReference, ...] = ()
 
 
-class ObjectCondition(_Struct, frozen=True):
+class ObjectCondition(_KubernetesStruct, frozen=True):
     """A condition, as in ``metav1.Condition``."""
 
     type: str = ""
@@ -55,29 +55,29 @@ class ObjectCondition(_Struct, frozen=True):
     message: str = ""
 
 
-class Waiting(_Struct, frozen=True):
-    """Why a container does not run yet."""
+class Waiting(_KubernetesStruct, frozen=True):
+    """The waiting state of a container."""
 
     reason: str = ""
     message: str = ""
 
 
-class Terminated(_Struct, frozen=True):
-    """How a container has ended."""
+class Terminated(_KubernetesStruct, frozen=True):
+    """The terminated state of a container."""
 
     exit_code: int = 0
     reason: str = "Error"
     message: str = ""
 
 
-class ContainerState(_Struct, frozen=True):
-    """What a container does."""
+class ContainerState(_KubernetesStruct, frozen=True):
+    """The state of a container."""
 
     waiting: Waiting | None = None
     terminated: Terminated | None = None
 
 
-class ContainerStatus(_Struct, frozen=True):
+class ContainerStatus(_KubernetesStruct, frozen=True):
     """Status of a container of a pod."""
 
     name: str
@@ -87,7 +87,7 @@ class ContainerStatus(_Struct, frozen=True):
     last_state: ContainerState = ContainerState()
 
 
-class PodStatus(_Struct, frozen=True):
+class PodStatus(_KubernetesStruct, frozen=True):
     """Status of a pod."""
 
     pod_ip: str = field(default="", name="podIP")
@@ -96,7 +96,7 @@ class PodStatus(_Struct, frozen=True):
     container_statuses: tuple[ContainerStatus, ...] = ()
 
 
-class Pod(_Struct, frozen=True):
+class Pod(_KubernetesStruct, frozen=True):
     """A pod."""
 
     metadata: Metadata = Metadata()
@@ -104,7 +104,7 @@ class Pod(_Struct, frozen=True):
 
     @property
     def component(self) -> str:
-        """The component of the pair that it belongs to."""
+        """The component to which it belongs."""
         labels = self.metadata.labels
         return labels.get("component") or labels.get("app", "").rpartition("-")[2]
 
@@ -115,44 +115,44 @@ class Pod(_Struct, frozen=True):
 
     @property
     def ready(self) -> bool:
-        """Whether it takes calls."""
+        """Whether it is ready."""
         conditions = self.status.conditions
         return not self.deleted and any(entry.type == "Ready" and entry.status == "True" for entry in conditions)
 
 
-class BackendRef(_Struct, frozen=True):
+class BackendRef(_KubernetesStruct, frozen=True):
     """A backend of a rule."""
 
     name: str
     weight: int = 1
 
 
-class RouteRule(_Struct, frozen=True):
+class RouteRule(_KubernetesStruct, frozen=True):
     """A rule of a route."""
 
     name: str = ""
     backend_refs: tuple[BackendRef, ...] = ()
 
 
-class RouteSpec(_Struct, frozen=True):
-    """What a route is to be."""
+class RouteSpec(_KubernetesStruct, frozen=True):
+    """Spec of a route."""
 
     rules: tuple[RouteRule, ...] = ()
 
 
-class RouteParent(_Struct, frozen=True):
-    """What a gateway says about a route."""
+class RouteParent(_KubernetesStruct, frozen=True):
+    """Status of a route for one gateway."""
 
     conditions: tuple[ObjectCondition, ...] = ()
 
 
-class RouteStatus(_Struct, frozen=True):
+class RouteStatus(_KubernetesStruct, frozen=True):
     """Status of a route."""
 
     parents: tuple[RouteParent, ...] = ()
 
 
-class HTTPRoute(_Struct, frozen=True):
+class HTTPRoute(_KubernetesStruct, frozen=True):
     """A route."""
 
     metadata: Metadata = Metadata()
@@ -160,18 +160,18 @@ class HTTPRoute(_Struct, frozen=True):
     status: RouteStatus = RouteStatus()
 
     def backends(self, rule: str) -> tuple[BackendRef, ...]:
-        """The backends of a rule; none where there is no such rule."""
+        """The backends of a rule; empty if there is no such rule."""
         return next((entry.backend_refs for entry in self.spec.rules if entry.name == rule), ())
 
 
-class ServiceStatus(_Struct, frozen=True):
+class ServiceStatus(_KubernetesStruct, frozen=True):
     """Status of an InferenceService."""
 
     conditions: tuple[ObjectCondition, ...] = ()
 
 
-class InferenceService(_Struct, frozen=True):
-    """An InferenceService, which KServe makes pods of."""
+class InferenceService(_KubernetesStruct, frozen=True):
+    """An InferenceService."""
 
     metadata: Metadata = Metadata()
     status: ServiceStatus = ServiceStatus()

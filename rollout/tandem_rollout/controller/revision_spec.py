@@ -1,4 +1,4 @@
-"""A revision stays what it was when it was made, whatever a newer controller would make of it."""
+"""Keeps the spec of an existing revision unchanged when a newer controller renders it differently."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from tandem_rollout import GROUP
 from tandem_rollout.render import Object
 
 RENDERED: Final = f"{GROUP}/rendered"
-"""Annotation of an InferenceService: digest of its spec as it was rendered when it was made."""
+"""Annotation of an InferenceService: digest of its spec when it was created."""
 
 
 def freeze(service: Object, live: Mapping[str, Any] | None) -> bool:
     """Prepare a rendered InferenceService to be applied over the one in the cluster.
 
-    A newer controller has newer default images, and may render other flags or probes. All of that is for new revisions:
-    it must not roll pods that serve, with an image that may not know the flags. What a person writes is part of the
-    revision's name, so it cannot differ.
+    A newer controller has newer default images, and may render other flags or probes. They apply to new revisions only:
+    pods that serve must not be restarted. The fields of the rollout's spec are part of the revision's name and cannot
+    differ.
 
     Args:
-        service: The InferenceService as it is rendered now; gets the images of the live one, and the annotation.
-        live: The one in the cluster; None if there is none.
+        service: The rendered InferenceService. It gets the images of the live one, and the annotation.
+        live: The InferenceService in the cluster; None if there is none.
 
     Returns:
-        Whether it may be applied. False where it would change more than somebody's edits: then the live one stays.
+        Whether it may be applied. False if it would change more than foreign edits: then the live one is kept.
     """
     if live is not None:
         _keep_images(service, live)

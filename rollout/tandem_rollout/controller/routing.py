@@ -1,4 +1,4 @@
-"""The route of a rollout, and what belongs to it: who may use it, at which hosts, and what Prometheus reads."""
+"""Applies the routes of a rollout, their policies, and its PodMonitor."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _URGENT: Final = {"SecurityPolicy": 0, "HTTPRoute": 1}
 
 
 async def apply_route(edges: Edges, snapshot: Snapshot, decision: Decision) -> None:
-    """Apply what clients and Prometheus meet; the first error is raised when all has been tried.
+    """Apply routes, policies and PodMonitor. The first error is raised after all objects were tried.
 
-    Routes are read from the cache once more: what was applied of them a moment ago must not be taken for an edit.
+    Routes are read from the cache again, so that a recent write is not taken for an edit.
 
     Args:
-        edges: What is written to.
-        snapshot: What there is.
-        decision: What was decided, and written down.
+        edges: The cluster, and what is known of it.
+        snapshot: The snapshot.
+        decision: The decision, which is recorded.
 
     Raises:
-        WriteError: if the API server does not take something of it.
+        WriteError: A write failed.
     """
     rollout, applied = snapshot.rollout, edges.memory.applied
     owner = owner_reference(API_VERSION, KIND, rollout.name, rollout.uid)
@@ -49,29 +49,29 @@ async def apply_route(edges: Edges, snapshot: Snapshot, decision: Decision) -> N
 
 
 async def _apply_objects(edges: Edges, objects: Sequence[Object], namespace: str) -> list[WriteError]:
-    """Apply objects, the routes as soon as it is settled who may use them."""
-    errors, open_to_all = [], False
+    """Apply objects, the routes after their SecurityPolicies."""
+    errors, unprotected = [], False
     for rendered in sorted(objects, key=lambda rendered: _URGENT.get(rendered["kind"], len(_URGENT))):
         try:
             if rendered["kind"] == "HTTPRoute":
                 live = edges.cluster.route(namespace, rendered["metadata"]["name"])
-                if live is not None or not open_to_all:
+                if live is not None or not unprotected:
                     await edges.memory.applied.apply_watched(rendered, live)
             else:
                 await edges.memory.applied.apply(rendered)
         except WriteError as error:
             errors.append(error)
-            open_to_all = open_to_all or rendered["kind"] == "SecurityPolicy"
+            unprotected = unprotected or rendered["kind"] == "SecurityPolicy"
     return errors
 
 
 async def _remove_others(edges: Edges, snapshot: Snapshot, objects: Sequence[Object]) -> list[WriteError]:
-    """Delete what a rollout may consist of and does not any more."""
+    """Delete the objects that the rollout no longer has."""
     rollout, errors = snapshot.rollout, []
     current = {(rendered["kind"], rendered["metadata"]["name"]) for rendered in objects}
     routes = [route["metadata"]["name"] for route in edges.cluster.routes(rollout.namespace, rollout.name)]
-    # weights that nobody has at the moment keep their route, unless it has lost its last host
-    lasting = rollout.name if snapshot.hosts.left else ""
+    # the main route is kept without weights, unless it has no hostname
+    lasting = rollout.name if snapshot.hosts.reachable else ""
     candidates = [*optional(rollout), *(("HTTPRoute", name) for name in routes if name != lasting)]
     for kind, name in candidates:
         if (kind, name) not in current:
@@ -86,7 +86,7 @@ def _placed(snapshot: Snapshot, decision: Decision) -> list[Placed]:
     """The backends of the route."""
     rollout, run = snapshot.rollout, decision.run
     variants = {revision.name: revision.variant for revision in snapshot.observed}
-    # of one variant, whose name is then stable's
+    # both are revisions of one variant, whose name chooses stable
     shared = run is not None and variants.get(run.stable) == variants.get(run.canary)
     placed = []
     for name in decision.plan.reachable:

@@ -1,4 +1,4 @@
-"""The controller's process: watches, an election, workers while it leads, metrics and probes, an orderly end."""
+"""The process of the controller: watches, leader election, workers, metrics, probes, and a graceful end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.election import Elector
 from tandem_rollout.controller.endpoints import Heartbeat, application, serve
 from tandem_rollout.controller.leases import LiveLeases
-from tandem_rollout.controller.metrics import Metrics
-from tandem_rollout.controller.prober import Prober
+from tandem_rollout.controller.metrics import ControllerMetrics
 from tandem_rollout.controller.reconciler import Reconciler
 from tandem_rollout.controller.term import Term, queue
+from tandem_rollout.controller.verifier import HttpVerifier
 from tandem_rollout.render.platform import Platform
 
 logger = logging.getLogger(__name__)
@@ -30,10 +30,9 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int, l
 
     Args:
         platform: Defaults of the installation.
-        namespace: Namespace to look after; None for all.
+        namespace: Namespace of the rollouts; None for all namespaces.
         metrics_port: Port of ``/metrics``, ``/healthz`` and ``/readyz``; 0 for none.
-        lease: Name of the Lease in the controller's namespace whose holder acts; empty where this process is the only
-            one, and acts without.
+        lease: Name of the Lease in the controller's namespace; empty to act without leader election.
 
     Returns:
         The exit code.
@@ -41,17 +40,17 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int, l
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    metrics, heartbeat = Metrics(), Heartbeat()
+    metrics, heartbeat = ControllerMetrics(), Heartbeat()
     work = queue()
     async with AsyncClient() as client, contextlib.AsyncExitStack() as stack:
-        prober = Prober()
-        stack.push_async_callback(prober.close)
+        verifier = HttpVerifier()
+        stack.push_async_callback(verifier.close)
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         leases = LiveLeases(client, platform.controller_namespace, lease)
         elector = Elector(leases, identity) if lease else None
         cluster = LiveCluster(
             client,
-            prober,
+            verifier,
             lambda *key: work.add(key),
             namespace=namespace,
             domain=platform.domain,
@@ -69,7 +68,7 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int, l
                     group.create_task(leases.tell(f"{identity} became the leader"))
 
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]
-        tasks += [asyncio.create_task(heartbeat.run()), asyncio.create_task(_stand(cluster, elector, term))]
+        tasks += [asyncio.create_task(heartbeat.run()), asyncio.create_task(_lead(cluster, elector, term))]
         ended = asyncio.create_task(stop.wait())
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         broken = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
@@ -82,13 +81,13 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int, l
 
 
 def unready(cluster: LiveCluster) -> str:
-    """What this process waits for before it can be the leader; empty where it can."""
+    """What this process waits for before it can be the leader; empty if it can."""
     kinds = [cache.kind for cache in cluster.caches if not cache.filled.is_set()]
-    return f"waits for the first list of {', '.join(kinds)}" if kinds else ""
+    return f"waiting for the first list of {', '.join(kinds)}" if kinds else ""
 
 
-async def _stand(cluster: LiveCluster, elector: Elector | None, term: Callable[[], Awaitable[None]]) -> None:
-    """Stand for election, once all caches are filled: an object that is not seen yet would be taken for missing."""
+async def _lead(cluster: LiveCluster, elector: Elector | None, term: Callable[[], Awaitable[None]]) -> None:
+    """Take part in the election after all caches are filled, as objects would be considered missing before."""
     for cache in cluster.caches:
         await cache.filled.wait()
     logger.info("started")

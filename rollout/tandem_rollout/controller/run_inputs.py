@@ -1,33 +1,25 @@
-"""Between a run and a cluster: which revisions it is about, what is seen of them, where they are counted. Pure."""
+"""The inputs of a run's decision, from the observed revisions. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
 
-from tandem.telemetry import PREVIEW, WEIGHTED
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.spec import Rollout
 from tandem_rollout.api.status import PastRun
 from tandem_rollout.controller import objects
+from tandem_rollout.controller.contracts import ContractVerdicts
 from tandem_rollout.controller.observation import Observed
-from tandem_rollout.controller.resources import HTTPRoute, Pod
-from tandem_rollout.controller.weights import Verdicts
-from tandem_rollout.engine.inputs import Arm, Inputs
+from tandem_rollout.controller.resources import HTTPRoute
+from tandem_rollout.engine.inputs import RevisionState, RunInputs
 from tandem_rollout.engine.run import RETURNS, Command, Run, State
 from tandem_rollout.engine.schedule import Schedule, plan_hash
-from tandem_rollout.render.inferenceservice import HTTP_PORT
 from tandem_rollout.render.revision import Revision
-from tandem_rollout.render.route import preview_route
-from tandem_rollout.sources import Arms, Place
-
-_RULES: Final = (0, 1)
-"""REST and gRPC, as they stand in a route."""
 
 
 def candidate(rollout: Rollout, specified: Sequence[Revision]) -> Revision:
-    """The revision that the spec wants to have the requests; of an A/B test or a shadow, what is compared."""
+    """The revision that the spec specifies for the requests; for an A/B test or a shadow, the compared revision."""
     strategy = rollout.spec.strategy
     name = strategy.blue_green.active if strategy.blue_green else strategy.shadow.variant if strategy.shadow else ""
     if name:
@@ -38,7 +30,7 @@ def candidate(rollout: Rollout, specified: Sequence[Revision]) -> Revision:
 
 
 def baseline(rollout: Rollout, specified: Sequence[Revision]) -> Revision:
-    """What an A/B test or a shadow compares with: the first revision that the spec gives any weight."""
+    """The baseline of an A/B test or a shadow: the first revision with weight in the spec."""
     return next(revision for revision in specified if revision.variant.weight)
 
 
@@ -47,12 +39,11 @@ def serving(
     schedule: Schedule,
     specified: Sequence[Revision],
     observed: Sequence[Observed],
-    verdicts: Verdicts,
+    verdicts: ContractVerdicts,
 ) -> str:
-    """The revision that clients meet; empty if there is none.
+    """The revision that serves; empty if there is none.
 
-    Where weights stay as written, it is what is compared with, once clients meet both: a horizon that begins before
-    that would end with less than was asked for.
+    For a schedule that observes it is the baseline, as soon as both revisions serve. The horizon begins then.
     """
     if not schedule.observes:
         best = max(
@@ -69,27 +60,27 @@ def serving(
 
 
 def rules(schedule: Schedule | None, run: Run | None) -> bool:
-    """Whether a run says which weights there are, and not the spec.
+    """Whether a run determines the weights, and not the spec.
 
     Args:
-        schedule: What is planned; None where nothing is decided.
+        schedule: The schedule of the spec; None for a rollout without runs.
         run: The run; None before the first.
     """
     if schedule is None or run is None or run.state in ("Observing", "Completed"):
         return False
-    # what an earlier strategy has decided says nothing once weights are to be as written
+    # the result of an earlier strategy does not matter if the weights of the spec apply
     return not (schedule.observes and run.ended)
 
 
 def effective(
     specified: Sequence[Revision], run: Run | None, earlier: Callable[[str], Revision | None]
 ) -> list[Revision]:
-    """The revisions that must be there.
+    """The revisions that must exist.
 
     Args:
-        specified: What the spec asks for.
-        run: The run that says which weights there are; None where the spec does.
-        earlier: Finds the revision of an InferenceService of an earlier spec; None where it is gone.
+        specified: The revisions of the spec.
+        run: The run that determines the weights; None if the spec does.
+        earlier: Finds the revision of an InferenceService of an earlier spec; None if it does not exist.
     """
     if run is None:
         return list(specified)
@@ -98,26 +89,25 @@ def effective(
     )
     own = {revision.name: revision for revision in specified}
     revisions = [revision for name in names if (revision := own.get(name) or earlier(name)) is not None]
-    # variants beside the one that is decided about are served as they are written
+    # the other variants are served as specified
     variants = {revision.variant.name for revision in revisions}
     return revisions + [revision for revision in specified if revision.variant.name not in variants]
 
 
 def given_up(run: Run | None, rollout: Rollout, specified: Sequence[Revision], now: float) -> Run | None:
-    """How a run ends whose spec decides nothing any more; None where none is on its way.
+    """The end of a run whose spec no longer has runs; None if no run is active.
 
     Args:
-        run: The run, as it was written down.
+        run: The recorded run.
         rollout: The rollout.
-        specified: What the spec asks for.
+        specified: The revisions of the spec.
         now: Seconds since the epoch.
     """
     if run is None or run.ended:
         return None
     name = rollout.spec.strategy.name
-    cause = Cause("AnalysisRemoved", f"{name} has no analysis any more")
-    if name == "static":
-        cause = Cause("StrategyChanged", "the strategy was changed to static")
+    removed = Cause("AnalysisRemoved", f"the analysis of {name} was removed")
+    cause = removed if name != "static" else Cause("StrategyChanged", "the strategy was changed to static")
     state: State = "Completed"
     reason, message = str(cause.reason), cause.message
     if run.returns:
@@ -128,11 +118,11 @@ def given_up(run: Run | None, rollout: Rollout, specified: Sequence[Revision], n
 
 
 def counted(history: Sequence[PastRun], command: Command | None) -> Run | None:
-    """A run that only says which number comes next, where runs have ended before weights were as written for a while.
+    """A placeholder for the last run of the history, which gives the next run its number.
 
     Args:
         history: The runs that have ended, the latest first.
-        command: What a person asks for; that was meant for one of those runs.
+        command: The last command, which was sent to one of these runs.
     """
     if not history:
         return None
@@ -155,34 +145,34 @@ def build_inputs(
     specified: Sequence[Revision],
     observed: Sequence[Observed],
     run: Run | None,
-    verdicts: Verdicts,
+    verdicts: ContractVerdicts,
     *,
     route: HTTPRoute | None,
     command: Command | None,
     deleted: bool,
-) -> Inputs:
-    """What a run is decided by.
+) -> RunInputs:
+    """The inputs of a decision.
 
     Args:
         rollout: The rollout.
-        schedule: What is planned.
-        specified: What the spec asks for.
-        observed: All revisions that there are.
-        run: The run so far.
-        verdicts: What contracts say.
+        schedule: The schedule of the spec.
+        specified: The revisions of the spec.
+        observed: All revisions that exist.
+        run: The run.
+        verdicts: Verdicts about contracts.
         route: The HTTPRoute.
-        command: What a person asks for.
+        command: The last command.
         deleted: Whether the rollout is being deleted.
     """
     target = candidate(rollout, specified)
-    on_its_way = run is not None and not run.ended
-    stable = run.stable if run is not None and (on_its_way or run.state == "Promoted") else ""
+    is_active = run is not None and not run.ended
+    stable = run.stable if run is not None and (is_active or run.state == "Promoted") else ""
     serves = serving(rollout, schedule, specified, observed, verdicts)
     stable = stable or serves
-    canary = run.canary if run is not None and on_its_way else target.name
+    canary = run.canary if run is not None and is_active else target.name
     weights = objects.route_weights(route)
     whole = sum(weights.values())
-    return Inputs(
+    return RunInputs(
         wanted=target.name,
         plan=plan_hash(rollout.spec, target.name),
         serving=serves,
@@ -195,85 +185,18 @@ def build_inputs(
     )
 
 
-def _arm(rollout: Rollout, name: str, observed: Sequence[Observed], verdicts: Verdicts) -> Arm:
+def _arm(rollout: Rollout, name: str, observed: Sequence[Observed], verdicts: ContractVerdicts) -> RevisionState:
     revision = next((revision for revision in observed if revision.name == name), None)
     scaling = rollout.spec.autoscaling
     most = (scaling.transformer.max_replicas, scaling.predictor.max_replicas)
     if revision is None:
-        return Arm(most=most)
-    # a container that ends may run yet; a proof that failed, and a contract, stay what they are
-    refuted = revision.problem if revision.fatal and revision.running else None
-    return Arm(
+        return RevisionState(most=most)
+    # the failure of a container may be temporary; a failed verification or a broken contract is final
+    failed = revision.problem if revision.fatal and revision.running else None
+    return RevisionState(
         pods=(revision.transformers, revision.predictors),
         most=most,
         fit=revision.usable and not verdicts.against(name),
-        refused=verdicts.refused.get(name) or refuted,
+        rejected=verdicts.rejected.get(name) or failed,
         problem=revision.problem or verdicts.waits.get(name),
-    )
-
-
-def locate_arms(
-    rollout: Rollout,
-    schedule: Schedule,
-    run: Run,
-    pods: Callable[[str], Iterable[Pod]],
-    weights: Mapping[str, int],
-    gateway: tuple[tuple[str, str], ...] = (),
-) -> Arms:
-    """Where the two revisions of a run are counted.
-
-    Args:
-        rollout: The rollout.
-        schedule: What is planned.
-        run: The run.
-        pods: Pods of an InferenceService.
-        weights: Weights of InferenceServices, in the order of the route.
-        gateway: Addresses of the statistics of the gateway's proxies.
-    """
-    own = [f"httproute/{rollout.namespace}/{rollout.name}/rule/{rule}" for rule in _RULES]
-    traffic = WEIGHTED
-    if schedule.observes and rollout.spec.strategy.shadow:
-        clusters = tuple(f"{rule}-mirror-0" for rule in own)
-    elif not schedule.observes and run.weight == 0:
-        preview = f"httproute/{rollout.namespace}/{preview_route(rollout)}"
-        clusters = tuple(f"{preview}/rule/{rule}/backend/0" for rule in _RULES)
-        traffic = PREVIEW
-    else:
-        clusters = _clusters(own, run.canary, weights)
-    return Arms(
-        namespace=rollout.namespace,
-        stable=Place(
-            service=run.stable,
-            clusters=_clusters(own, run.stable, weights),
-            pods=_addresses(pods(run.stable)),
-        ),
-        canary=Place(service=run.canary, clusters=clusters, pods=_addresses(pods(run.canary)), traffic=traffic),
-        gateway=gateway,
-        share=_share(rollout, run, weights) if schedule.observes else None,
-    )
-
-
-def _clusters(rules: Iterable[str], service: str, weights: Mapping[str, int]) -> tuple[str, ...]:
-    """Names that Envoy Gateway gives the clusters of a backend: by its position in the rule."""
-    if service not in weights:
-        return ()
-    at = list(weights).index(service)
-    return tuple(f"{rule}/backend/{at}" for rule in rules)
-
-
-def _share(rollout: Rollout, run: Run, weights: Mapping[str, int]) -> float:
-    """Share of what both revisions get that falls on the canary, where weights stay as written."""
-    stable, canary = weights.get(run.stable, 0), float(weights.get(run.canary, 0))
-    if shadow := rollout.spec.strategy.shadow:
-        # copies are made of what all variants get
-        canary = sum(weights.values()) * shadow.percent / 100
-    return canary / (stable + canary) if stable + canary else 0.0
-
-
-def _addresses(pods: Iterable[Pod]) -> tuple[tuple[str, str], ...]:
-    """Metrics of the transformers that run."""
-    return tuple(
-        (pod.metadata.name, f"http://{pod.status.pod_ip}:{HTTP_PORT}/metrics")
-        for pod in pods
-        if pod.component == "transformer" and pod.status.pod_ip
     )

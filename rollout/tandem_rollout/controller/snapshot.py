@@ -1,4 +1,4 @@
-"""What a pass is about, as one value: what the spec asks for and what there is."""
+"""The snapshot of a rollout: its spec, and the observed state."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.api.spec import Rollout
 from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.controller import run_inputs
+from tandem_rollout.controller.contracts import ContractVerdicts
 from tandem_rollout.controller.host_claims import Hosts
-from tandem_rollout.controller.observation import Observed, Proof
+from tandem_rollout.controller.observation import Observed, Verification
 from tandem_rollout.controller.resources import HTTPRoute
-from tandem_rollout.controller.weights import Verdicts
-from tandem_rollout.engine.inputs import Inputs
+from tandem_rollout.engine.inputs import RunInputs
 from tandem_rollout.engine.run import Command, Run
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.engine.serialization import COMMAND, command
+from tandem_rollout.engine.serialization import COMMAND, parse_command
 from tandem_rollout.render.revision import VARIANT_LABEL, Revision
 from tandem_rollout.runner.driver import Sampled
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one pass is about.
+    """The snapshot of a rollout in one pass.
 
     Attributes:
         manifest: The rollout, as the API server has it.
-        rollout: The same, parsed.
-        now: When the pass began, in seconds since the epoch.
-        previous: Its status until now.
-        schedule: What is planned; None where nothing is decided.
-        run: The run, as it was written down; None before the first, and where nothing is decided.
-        specified: The revisions that its spec asks for.
+        rollout: The parsed rollout.
+        now: Time at which the pass began, in seconds since the epoch.
+        previous: The previous status.
+        schedule: The schedule of the spec; None for a rollout without runs.
+        run: The recorded run; None before the first, and for a rollout without runs.
+        specified: The revisions of the spec.
         services: Its InferenceServices, by name, as the API server has them.
-        route: The HTTPRoute with the weights; None where there is none.
-        hosts: Its hosts, and what is to be said about them.
-        observed: All revisions that there are.
-        proofs: What revisions have proved, by name.
-        verdicts: What contracts say against revisions, where something is decided.
-        sampled: What the run is decided by; None where nothing is decided.
+        route: The HTTPRoute with the weights; None if there is none.
+        hosts: Its hostnames.
+        observed: All revisions that exist.
+        verifications: Verifications of the revisions, by name.
+        verdicts: Verdicts about contracts, for a rollout with runs.
+        sampled: The inputs of the run's decision; None for a rollout without runs.
     """
 
     manifest: Mapping[str, Any]
@@ -56,18 +56,18 @@ class Snapshot:
     route: HTTPRoute | None
     hosts: Hosts
     observed: Sequence[Observed] = ()
-    proofs: Mapping[str, Proof] = field(default_factory=dict)
-    verdicts: Verdicts = field(default_factory=lambda: Verdicts({}, {}))
+    verifications: Mapping[str, Verification] = field(default_factory=dict)
+    verdicts: ContractVerdicts = field(default_factory=lambda: ContractVerdicts({}, {}))
     sampled: Sampled | None = None
 
     @property
     def whole_now(self) -> float:
-        """When the pass began, in whole seconds: what a status can hold."""
+        """Time at which the pass began, in whole seconds, as in a status."""
         return float(int(self.now))
 
     @property
     def analysis(self) -> Analysis:
-        """What is looked at."""
+        """The analysis of the spec; by default one with the default metrics."""
         return self.rollout.spec.analysis or Analysis()
 
     @property
@@ -77,32 +77,36 @@ class Snapshot:
 
     @property
     def command(self) -> Command | None:
-        """What a person asks for."""
-        return command((self.manifest["metadata"].get("annotations") or {}).get(COMMAND))
+        """The last command."""
+        return parse_command((self.manifest["metadata"].get("annotations") or {}).get(COMMAND))
 
     @property
     def current(self) -> Run | None:
-        """The run, or where there is none what says which number comes next."""
+        """The run; without one, a placeholder for the last run of the history."""
         return self.run or run_inputs.counted(self.previous.history, self.command)
 
     def revisions(self, run: Run | None) -> list[Revision]:
-        """The revisions that must be there while a run stands as it does."""
+        """The revisions that must exist in the state of a run."""
         ruling = run if run_inputs.rules(self.schedule, run) else None
         return run_inputs.effective(self.specified, ruling, self._earlier)
 
     def version(self, revision: Revision) -> str:
-        """Version of a revision's bundle, as far as it is known."""
-        proof = self.proofs.get(revision.name)
-        return proof.version if proof else self.previous.version_of(revision.name) or revision.variant.bundle.version
+        """Version of a revision's bundle; empty if it is not known."""
+        verification = self.verifications.get(revision.name)
+        return (
+            verification.version
+            if verification
+            else self.previous.version_of(revision.name) or revision.variant.bundle.version
+        )
 
-    def inputs(self, run: Run | None) -> Inputs:
-        """What there is, as far as it matters to a run; of the metrics it says nothing.
+    def inputs(self, run: Run | None) -> RunInputs:
+        """The inputs of a run's decision, without metrics.
 
         Raises:
-            ValueError: if nothing is decided.
+            ValueError: The rollout has no schedule.
         """
         if self.schedule is None:
-            raise ValueError("nothing is decided")
+            raise ValueError("the rollout has no schedule")
         return run_inputs.build_inputs(
             self.rollout,
             self.schedule,
@@ -121,11 +125,11 @@ class Snapshot:
 
 
 def revision_of(rollout: Rollout, revisions: Sequence[Revision], name: str, variant: str) -> Revision:
-    """The revision of an InferenceService, of the present or of an earlier spec.
+    """The revision of an InferenceService, of this spec or an earlier one.
 
     Args:
         rollout: The rollout.
-        revisions: The revisions that must be there.
+        revisions: The revisions that must exist.
         name: The InferenceService.
         variant: Its variant.
     """
@@ -134,7 +138,7 @@ def revision_of(rollout: Rollout, revisions: Sequence[Revision], name: str, vari
 
 
 def earlier_revision(rollout: Rollout, name: str, variant: str) -> Revision:
-    """A revision of an earlier spec: only its name matters, which says what it was."""
+    """A revision of an earlier spec, which is identified by its name."""
     variants = rollout.spec.all_variants
     base = next((own for own in variants if own.name == variant), variants[0])
     bundle = msgspec.structs.replace(base.bundle, version="", digest="")

@@ -1,4 +1,4 @@
-"""What the leader does: workers look at rollouts, each whenever something about it changes or is due."""
+"""The work of the leader: workers reconcile rollouts whenever they change or are due."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Final
 from tandem_rollout.controller.apply import backoff
 from tandem_rollout.controller.cluster import LiveCluster
 from tandem_rollout.controller.interface import WriteError
-from tandem_rollout.controller.metrics import Metrics
+from tandem_rollout.controller.metrics import ControllerMetrics
 from tandem_rollout.controller.reconciler import Key, Reconciler
 from tandem_rollout.controller.work_queue import WorkQueue
 
 logger = logging.getLogger(__name__)
 
 _WORKERS: Final = 16
-"""A pass may wait for a transformer's proof; the others go on meanwhile."""
+"""A pass may wait for a verification; the other workers continue meanwhile."""
 
 SHARE: Final = 4
-"""Workers that are busy with one namespace at most: others never wait for its transformers alone."""
+"""Maximum number of workers for one namespace, so that slow transformers of one namespace do not block the others."""
 
-_BEHIND_S: Final = 1.0
-"""When to look again at a rollout of which the cache is behind, should the watch say nothing."""
+_STALE_RETRY_S: Final = 1.0
+"""Seconds until the next pass over a rollout with a stale cache, if there is no watch event."""
 
 
 def namespace_of(key: Key) -> str:
@@ -32,7 +32,7 @@ def namespace_of(key: Key) -> str:
 
 
 def queue() -> WorkQueue[Key]:
-    """A queue of rollouts in which no namespace keeps all workers busy."""
+    """A queue of rollouts in which no namespace occupies all workers."""
     return WorkQueue(group=namespace_of, share=SHARE)
 
 
@@ -40,13 +40,15 @@ class Term:
     """The time during which one process is the leader.
 
     Args:
-        work: The rollouts to look at.
+        work: The queue of rollouts.
         cluster: The cluster, whose caches are filled.
-        reconciler: Knows nothing of any rollout yet; it is closed in the end.
-        metrics: Show rollouts meanwhile.
+        reconciler: A new reconciler. It is closed at the end.
+        metrics: The metrics of the controller.
     """
 
-    def __init__(self, work: WorkQueue[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: Metrics) -> None:
+    def __init__(
+        self, work: WorkQueue[Key], cluster: LiveCluster, reconciler: Reconciler, metrics: ControllerMetrics
+    ) -> None:
         self._work = work
         self._cluster = cluster
         self._reconciler = reconciler
@@ -55,7 +57,7 @@ class Term:
         self._current: set[Key] = set()
 
     async def run(self) -> None:
-        """Look at all rollouts, and then at those about which something changes, until cancelled."""
+        """Reconcile all rollouts, and then those that change or are due, until cancelled."""
         self._metrics.begin()
         try:
             for manifest in list(self._cluster.rollouts.all()):
@@ -71,19 +73,19 @@ class Term:
         while True:
             key = await self._work.take()
             try:
-                await self._look(key)
+                await self._reconcile(key)
                 self._failures.pop(key, None)
             except Exception as error:
                 self._metrics.errors.inc()
                 self._failures[key] = self._failures.get(key, 0) + 1
-                traceback = None if isinstance(error, WriteError) else error  # the API server's own words are enough
-                logger.warning("rollout %s in %s: a pass failed: %s", key[1], key[0], error, exc_info=traceback)
+                traceback = None if isinstance(error, WriteError) else error  # the message is enough
+                logger.warning("rollout %s in %s: the pass failed: %s", key[1], key[0], error, exc_info=traceback)
                 self._work.add(key, backoff(self._failures[key]))
             finally:
                 self._work.done(key)
 
-    async def _look(self, key: Key) -> None:
-        """Make one pass over a rollout, and say when to make the next one."""
+    async def _reconcile(self, key: Key) -> None:
+        """Make one pass over a rollout, and queue the next one."""
         manifest = self._cluster.rollouts.get(*key)
         if manifest is None:
             self._work.drop(key)
@@ -91,12 +93,12 @@ class Term:
             self._metrics.forget(*key)
             return
         if key not in self._current:
-            # the leader before may have written what the watch has not brought yet
+            # the previous leader may have written a status that is not in the cache yet
             if not await self._cluster.is_up_to_date(*key):
-                self._work.add(key, _BEHIND_S)
+                self._work.add(key, _STALE_RETRY_S)
                 return
             self._current.add(key)
-        self._metrics.observe(manifest)  # before too: a run that ends in the first pass of a new process is counted
+        self._metrics.observe(manifest)  # also before the pass, so that a run that ends in the first pass is counted
         started = time.perf_counter()
         after = await self._reconciler.reconcile(manifest)
         self._metrics.seconds.observe(time.perf_counter() - started)

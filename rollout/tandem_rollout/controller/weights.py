@@ -1,13 +1,13 @@
-"""Which revisions get which weights, and which may go. Pure: from what is wanted and what is seen.
+"""The weights of revisions, and the obsolete revisions. Pure.
 
 The rules:
 
-- Weight goes only to revisions that are usable. Where the revision that is wanted is not, the one that serves its
-  variant now keeps the variant's weight: an edit replaces a version only when the new one has proved itself, and has
-  as many pods as the old one. So it is with the variant that blue/green switches to, and with variants that take the
-  place of those that are in the spec no more.
-- Where nothing is usable, the present weights stay: nothing better is known.
-- A revision that is not wanted any more stays for ``scaleDownDelay``, without weight.
+- Only usable revisions get weight. If the desired revision of a variant is not usable, the revision that serves the
+  variant keeps its weight. A change replaces a version only when the new version is verified and has as many pods as
+  the old one. The same applies to the variant that blue/green switches to, and to variants that replace removed
+  variants.
+- If no revision is usable, the present weights are kept.
+- A revision that is no longer desired is kept for ``scaleDownDelay``, without weight.
 """
 
 from __future__ import annotations
@@ -16,54 +16,54 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tandem.compatibility import compare
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.fields import seconds
 from tandem_rollout.api.spec import Rollout
+from tandem_rollout.controller.contracts import ContractVerdicts, judge_contracts
 from tandem_rollout.controller.observation import Observed
 from tandem_rollout.engine.desired import Desired
 from tandem_rollout.render.revision import Revision, shares
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What should be.
+class WeightPlan:
+    """The planned weights. Revisions are identified by the names of their InferenceServices.
 
     Attributes:
-        weights: Weight of each InferenceService that has any.
-        reachable: InferenceServices that the route names, by header or version, with or without weight.
-        refused: Why a wanted InferenceService that runs gets no weight, by name.
-        waits: What a wanted InferenceService that has proved itself still waits for, by name.
-        floors: Fewest pods of transformer and predictor that a wanted InferenceService needs before it takes over.
-        retired: InferenceServices that are not wanted and have no weight.
-        obsolete: Those of them that may be deleted now.
+        weights: Weight of each revision with weight.
+        reachable: Revisions in the route, with or without weight.
+        rejected: Why a desired revision that runs gets no weight, by name.
+        waits: What a verified desired revision still waits for, by name.
+        min_pods: Minimum numbers of transformer and predictor pods of a desired revision before it gets weight.
+        retired: Revisions that are not desired and have no weight.
+        obsolete: Retired revisions that may be deleted now.
     """
 
     weights: dict[str, int]
     reachable: tuple[str, ...]
-    refused: dict[str, Cause]
+    rejected: dict[str, Cause]
     waits: dict[str, Cause]
-    floors: dict[str, tuple[int, int]]
+    min_pods: dict[str, tuple[int, int]]
     retired: tuple[str, ...]
     obsolete: tuple[str, ...]
 
 
-def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed], now: float) -> Plan:
-    """Weights, and what may go.
+def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed], now: float) -> WeightPlan:
+    """Plan the weights of the spec.
 
     Args:
         rollout: The rollout.
-        wanted: The revisions that the spec asks for, one for each variant.
-        observed: All revisions that there are.
+        wanted: The revisions of the spec, one for each variant.
+        observed: All revisions that exist.
         now: Seconds since the epoch.
     """
     states = {state.name: state for state in observed}
-    against = verdicts(rollout, wanted, observed)
-    refused, waits = against.refused, dict(against.waits)
+    against = judge_contracts(rollout, wanted, observed)
+    rejected, waits = against.rejected, dict(against.waits)
     part = shares(rollout)
     carriers = {revision.name: _carrier(revision, wanted, observed, part[revision.variant.name]) for revision in wanted}
-    floors = {
-        revision.name: _floors(rollout, old, _portion(revision, old, part))
+    min_pods = {
+        revision.name: _min_pods(rollout, old, _portion(revision, old, part))
         for revision in wanted
         if (old := carriers[revision.name]) and old.name != revision.name
     }
@@ -71,11 +71,11 @@ def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequenc
     own: dict[str, str] = {}
     for revision in wanted:
         variant, new, old = revision.variant.name, states.get(revision.name), carriers[revision.name]
-        fit = new is not None and new.usable and new.name not in refused and new.name not in waits
-        small = new is not None and new.usable and _fewer(new, floors.get(new.name, (0, 0)))
+        fit = new is not None and new.usable and new.name not in rejected and new.name not in waits
+        small = new is not None and new.usable and _fewer(new, min_pods.get(new.name, (0, 0)))
         if small:
-            needed = " and ".join(map(str, floors[revision.name]))
-            message = f"waits for as many pods as the version that it replaces has ({needed})"
+            needed = " and ".join(map(str, min_pods[revision.name]))
+            message = f"waiting for as many pods as the replaced version has ({needed})"
             waits.setdefault(revision.name, Cause("FewerPodsThanPredecessor", message))
         taker = revision.name if fit and not small else old.name if old else None
         if taker and part[variant]:
@@ -83,7 +83,7 @@ def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequenc
         if old and old.variant == variant and taker:
             own[variant] = taker
         elif fit:
-            # nobody else answers those who ask for this variant, whoever has its weight meanwhile
+            # it serves the requests that choose this variant, even if another revision has its weight
             own[variant] = revision.name
         elif there := _within_reach(revision, observed):
             own[variant] = there.name
@@ -92,12 +92,12 @@ def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequenc
     reachable = tuple(dict.fromkeys([*weights, *own.values()]))
     names = {revision.name for revision in wanted}
     retired = [state for state in observed if state.name not in names and state.name not in reachable]
-    return Plan(
+    return WeightPlan(
         weights,
         reachable,
-        refused,
+        rejected,
         waits,
-        floors,
+        min_pods,
         tuple(state.name for state in retired),
         tuple(state.name for state in retired if _expired(rollout, state, now)),
     )
@@ -108,17 +108,17 @@ def plan_run(
     wanted: Sequence[Revision],
     observed: Sequence[Observed],
     desired: Desired,
-    verdicts: Verdicts,
+    verdicts: ContractVerdicts,
     now: float,
-) -> Plan:
-    """The same while a run says which weights there are.
+) -> WeightPlan:
+    """Plan the weights of a run.
 
     Args:
         rollout: The rollout.
-        wanted: The revisions that must be there: stable and canary, and variants that are served at a preview host.
-        observed: All revisions that there are.
-        desired: What the run says.
-        verdicts: What keeps wanted revisions from being served.
+        wanted: The revisions that must exist: stable, canary, and variants at a preview host.
+        observed: All revisions that exist.
+        desired: The desired state of the run.
+        verdicts: Verdicts about contracts.
         now: Seconds since the epoch.
     """
     states = {state.name: state for state in observed}
@@ -131,44 +131,19 @@ def plan_run(
     reachable = tuple(dict.fromkeys([*weights, *fit]))
     names = {revision.name for revision in wanted}
     retired = [state for state in observed if state.name not in names and state.name not in reachable]
-    return Plan(
+    return WeightPlan(
         weights,
         reachable,
-        verdicts.refused,
+        verdicts.rejected,
         verdicts.waits,
-        desired.floors,
+        desired.min_pods,
         tuple(state.name for state in retired),
         tuple(state.name for state in retired if _expired(rollout, state, now)),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Verdicts:
-    """What keeps wanted revisions from being served, by name.
-
-    Attributes:
-        refused: Why a revision that runs never will be.
-        waits: What one that has proved itself still waits for.
-    """
-
-    refused: dict[str, Cause]
-    waits: dict[str, Cause]
-
-    def against(self, name: str) -> Cause | None:
-        """What is said against a revision; None for nothing."""
-        return self.refused.get(name) or self.waits.get(name)
-
-
-def verdicts(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed]) -> Verdicts:
-    """What their contracts say against wanted revisions."""
-    if rollout.spec.allow_breaking_contract:
-        return Verdicts({}, {})
-    states = {state.name: state for state in observed}
-    return Verdicts(_breaking(wanted, states), _uncompared(wanted, states))
-
-
 def _expired(rollout: Rollout, state: Observed, now: float) -> bool:
-    """Whether a revision that is not wanted any more may be deleted."""
+    """Whether a retired revision may be deleted."""
     return (
         not state.weight
         and state.retired_at is not None
@@ -177,7 +152,7 @@ def _expired(rollout: Rollout, state: Observed, now: float) -> bool:
 
 
 def _serving(revision: Revision, observed: Sequence[Observed]) -> Observed | None:
-    """The revision that serves a variant now; what is wanted and refuted does not."""
+    """The revision that serves a variant now, unless it is the desired one with a fatal problem."""
     own = [
         state
         for state in observed
@@ -192,16 +167,16 @@ def _serving(revision: Revision, observed: Sequence[Observed]) -> Observed | Non
 def _carrier(
     revision: Revision, wanted: Sequence[Revision], observed: Sequence[Observed], share: int
 ) -> Observed | None:
-    """The revision that has the weight of a variant until the wanted one can take it.
+    """The revision that has the weight of a variant until the desired revision can take it.
 
-    For a variant that is new that is what has all the traffic before blue/green switches to it, or what serves and is
-    in the spec no more: else the other variants would get the share of one that was renamed.
+    For a new variant it is the revision that serves before blue/green switches, or that of a removed variant: otherwise
+    the other variants would get the share of a renamed variant.
     """
     if own := _serving(revision, observed):
         return own
     if not share:
         return None
-    names = {wanted_revision.variant.name for wanted_revision in wanted}
+    names = {candidate.variant.name for candidate in wanted}
     switches = revision.rollout.spec.strategy.blue_green is not None
     serving = [
         state for state in observed if state.weight and state.running and (switches or state.variant not in names)
@@ -210,7 +185,7 @@ def _carrier(
 
 
 def _within_reach(revision: Revision, observed: Sequence[Observed]) -> Observed | None:
-    """The revision that those reach who ask for a variant without weight, until the wanted one can answer them."""
+    """The revision that serves requests that choose a variant, until the desired revision can."""
     own = [
         state
         for state in observed
@@ -220,12 +195,12 @@ def _within_reach(revision: Revision, observed: Sequence[Observed]) -> Observed 
 
 
 def _portion(revision: Revision, old: Observed, part: Mapping[str, int]) -> float:
-    """How much a revision takes over of what an earlier one serves."""
+    """The share of an earlier revision's requests that a revision takes over."""
     return 1.0 if old.variant == revision.variant.name else part[revision.variant.name] / sum(part.values())
 
 
-def _floors(rollout: Rollout, old: Observed, portion: float) -> tuple[int, int]:
-    """As many pods as the revision that is replaced has for its part, or the most that are allowed."""
+def _min_pods(rollout: Rollout, old: Observed, portion: float) -> tuple[int, int]:
+    """The pods that the replaced revision has for its share, limited by maxReplicas."""
     scaling = rollout.spec.autoscaling
     return (
         min(math.ceil(old.transformers * portion), scaling.transformer.max_replicas),
@@ -233,51 +208,5 @@ def _floors(rollout: Rollout, old: Observed, portion: float) -> tuple[int, int]:
     )
 
 
-def _fewer(state: Observed, floors: tuple[int, int]) -> bool:
-    return state.transformers < floors[0] or state.predictors < floors[1]
-
-
-def _uncompared(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
-    """Wanted revisions that cannot be compared yet: a new controller does not know the contract of what serves."""
-    unknown = [
-        state for state in states.values() if state.weight and state.running and not state.proof and not state.fatal
-    ]
-    if not unknown:
-        return {}
-    candidates = [
-        state for revision in wanted if (state := states.get(revision.name)) and state.proof and not state.weight
-    ]
-    cause = Cause("ContractUnknown", f"waits for the contract of {unknown[0].name}, which serves")
-    return {state.name: cause for state in candidates}
-
-
-def _breaking(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
-    """Wanted revisions whose contract would break clients of what serves now, and how."""
-    serving = [state for state in states.values() if state.weight and state.proof]
-    if not serving:
-        # nobody serves yet: the first variant of the spec sets the contract
-        first = states.get(wanted[0].name) if wanted else None
-        serving = [first] if first and first.proof else []
-    refused = {}
-    for revision in wanted:
-        candidate = states.get(revision.name)
-        if candidate is None or candidate.proof is None or candidate.weight:
-            continue
-        cause = next(filter(None, (_breaks(old, candidate) for old in serving if old is not candidate)), None)
-        if cause is not None:
-            refused[revision.name] = cause
-    return refused
-
-
-def _breaks(old: Observed, new: Observed) -> Cause | None:
-    if old.proof is None or new.proof is None:
-        return None
-    breaking = [
-        f"{change.field}: {change.what}"
-        for change in compare(old.proof.contract, new.proof.contract)
-        if change.breaking
-    ]
-    if not breaking:
-        return None
-    more = f" (and {len(breaking) - 1} more)" if len(breaking) > 1 else ""
-    return Cause("ContractBroken", f"its contract breaks clients of {old.name}: {breaking[0]}{more}")
+def _fewer(state: Observed, min_pods: tuple[int, int]) -> bool:
+    return state.transformers < min_pods[0] or state.predictors < min_pods[1]

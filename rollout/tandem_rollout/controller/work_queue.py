@@ -1,6 +1,6 @@
-"""What is to be looked at, and when. One rollout is never looked at twice at the same time.
+"""A queue of keys that are due at certain times. A key is never processed twice at the same time.
 
-Whatever takes long in one group of keys, such as a namespace, holds up no more than the group's share of the workers.
+Slow keys of one group, such as a namespace, occupy at most the group's share of the workers.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Final, Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 _FEW: Final = 64
-"""So many entries that are out of date are not worth a thought."""
+"""Number of stale entries that are tolerated."""
 
 
 class WorkQueue(Generic[K]):
-    """A queue of keys, each in it once, some of them for later. Belongs to one event loop.
+    """A queue of keys, each at most once, with delays. It belongs to one event loop.
 
     Args:
         clock: Seconds on the event loop's clock.
-        group: The group of a key; each is its own without it.
-        share: Most keys of one group that are being looked at.
+        group: Returns the group of a key; by default each key is a group.
+        share: Maximum number of keys of one group that are processed at the same time.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class WorkQueue(Generic[K]):
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
         self._due: dict[K, float] = {}
-        # the keys that nobody is busy with, by the time they are due; entries of other times are out of date
+        # keys that are not being processed, by the time they are due; entries with other times are stale
         self._order: list[tuple[float, int, K]] = []
         self._numbers = itertools.count()
         self._busy: set[K] = set()
@@ -46,14 +46,14 @@ class WorkQueue(Generic[K]):
         self._group = group
         self._share = share
         self._shares: Counter[Hashable] = Counter()
-        # keys that are due, of groups that have their share
+        # keys that are due, of groups whose share is used
         self._held: dict[Hashable, deque[K]] = {}
-        # one waits for news on behalf of all, or each piece of news would wake everybody
+        # one worker waits for events on behalf of all, so that an event does not wake all workers
         self._turn = asyncio.Lock()
-        self._news = asyncio.Event()
+        self._event = asyncio.Event()
 
     def add(self, key: K, after: float = 0.0) -> None:
-        """Have a key looked at, after so many seconds or earlier."""
+        """Add a key that is due after some seconds, or earlier if it is already due earlier."""
         if key in self._busy and not after:
             self._again.add(key)
             return
@@ -63,15 +63,15 @@ class WorkQueue(Generic[K]):
             self._queue(key)
 
     def drop(self, key: K) -> None:
-        """Do not look at a key."""
+        """Remove a key."""
         self._due.pop(key, None)
         self._again.discard(key)
 
     async def take(self) -> K:
-        """Wait for the next key; it must be given back with :meth:`done`."""
+        """Wait for the next key. After processing, :meth:`done` must be called."""
         async with self._turn:
             while True:
-                self._news.clear()
+                self._event.clear()
                 key = self._first()
                 wait = None if key is None else self._due[key] - self._clock()
                 if key is not None and wait is not None and wait <= 0:
@@ -80,12 +80,12 @@ class WorkQueue(Generic[K]):
                     self._shares[self._group(key)] += 1
                     return key
                 try:
-                    await asyncio.wait_for(self._news.wait(), wait)
+                    await asyncio.wait_for(self._event.wait(), wait)
                 except TimeoutError:
                     continue
 
     def done(self, key: K) -> None:
-        """A key has been looked at."""
+        """Finish a key."""
         if key in self._busy:
             self._busy.discard(key)
             self._release(self._group(key))
@@ -104,10 +104,10 @@ class WorkQueue(Generic[K]):
         entry = (self._due[key], next(self._numbers), key)
         heapq.heappush(self._order, entry)
         if self._order[0] is entry:
-            self._news.set()
+            self._event.set()
 
     def _first(self) -> K | None:
-        """The key that is due first, of those that nobody is busy with and whose group has not got its share."""
+        """The key that is due first and whose group has not used its share."""
         now = self._clock()
         while self._order:
             due, _, key = self._order[0]
@@ -120,7 +120,7 @@ class WorkQueue(Generic[K]):
         return None
 
     def _release(self, group: Hashable) -> None:
-        """One of a group has been looked at: the next one queues up behind what other groups have waiting."""
+        """Release a share of a group. The next key of the group is queued behind the due keys of other groups."""
         self._shares[group] -= 1
         if not self._shares[group]:
             del self._shares[group]

@@ -1,35 +1,35 @@
-"""What a rollout does next. Pure: no I/O, no clock, no randomness; the same on a laptop and on a cluster.
+"""The engine: it decides how a run continues. Pure: no I/O, no clock, no randomness.
 
-:func:`.decide.decide` is a function of the schedule (:mod:`.schedule`), the run so far (:mod:`.run`), its inputs
-(:mod:`.inputs`) and the time. It returns the run as it is from now on; :func:`.desired.derive_desired` returns the
-desired state for it. The caller records the run first and applies the state then: after a crash the next process goes
-on from the record. Nothing in a run is a difference: to apply it twice is to apply it once.
+:func:`.decide.decide` is a function of the schedule (:mod:`.schedule`), the run (:mod:`.run`), the inputs
+(:mod:`.inputs`) and the time. It returns the run from now on. :func:`.desired.derive_desired` returns the desired state
+of that run. The caller records the run before it applies the desired state, so that another process can continue after
+a crash. A run contains absolute values only: applying it twice has the same result as applying it once.
 
 ================  ==============  =================================================================  ================
-state             canary's weight goes on when                                                       to
+state             canary's weight the run moves on when                                              to
 ================  ==============  =================================================================  ================
 Preparing         0               the canary is verified and has the pods for the first weight       Analyzing
-Analyzing         of its step     the step's minDuration is over, counters were read, and nothing    Scaling, or
-                                  fails; after the last step only when everything passes             AwaitingApproval
-AwaitingApproval  of its step     somebody resumes                                                   Scaling
-Scaling           of its step     the canary has the pods for the next weight, after the last step   Analyzing; Baking
-                                  for all                                                            after the last
-Paused            as it was       somebody resumes                                                   the state before
-Baking            100, less the   the bake time is over, and nothing has failed against the          Promoted
-                  holdback        holdback
+Analyzing         of its step     the step's minDuration is over, a sample was taken, and no metric  Scaling, or
+                                  fails; after the last step only when all metrics pass              AwaitingApproval
+AwaitingApproval  of its step     a user resumes                                                     Scaling
+Scaling           of its step     the canary has the pods for the next weight, or for all requests   Analyzing; Baking
+                                  after the last step                                                after the last
+Paused            unchanged       a user resumes                                                     the state before
+Baking            100, less the   the bake time is over, and no metric has failed                    Promoted
+                  holdback
 Promoted          100             (end)
-Aborting          0, or as it     stable has its pods back (it does not wait for them where the      Aborted
-                  was             canary fails), and the route has let go of the canary
+Aborting          unchanged,      stable has its pods back (without waiting for them if the canary   Aborted
+                  then 0          fails), and the canary has no weight in the route
 Aborted           0               (end, until a new revision, a new plan or a new start)
-RollingBack       100, then 0     as Aborting, of a version that was promoted                        RolledBack
+RollingBack       100, then 0     as Aborting, for a version that was promoted                       RolledBack
 RolledBack        0               (end, as Aborted)
-Observing         by the spec     the horizon is over                                                Completed
-Completed         by the spec     (end)
+Observing         of the spec     the horizon is reached                                             Completed
+Completed         of the spec     (end)
 ================  ==============  =================================================================  ================
 
-A promoted version is rolled back when a person says so, as long as stable has its pods.
+A promoted version is rolled back by a command, as long as stable has its pods.
 
-From every state before an end, but Observing: a failing metric, a component without ready pods that has weight, a newer
-spec, deletion, or a person's word lead to Aborting; in Baking a newer spec leads to Promoted instead, as its version
-has been found good.
+A failing metric, a canary with weight whose transformer or predictor has no ready pods, a change of the spec, the
+deletion of the rollout, or a command leads from every state to Aborting, except from Observing and from the ends. In
+Baking a change of the spec leads to Promoted instead, as the metrics of that version have passed.
 """

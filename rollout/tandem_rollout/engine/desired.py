@@ -1,11 +1,11 @@
-"""What the world must look like for a run."""
+"""The desired state of a run: weights and pods."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from tandem_rollout.engine.inputs import Arm
+from tandem_rollout.engine.inputs import RevisionState
 from tandem_rollout.engine.run import Pods, Run
 from tandem_rollout.engine.schedule import Schedule
 
@@ -14,56 +14,51 @@ WHOLE = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
-    """Weights and pods.
+    """The desired state.
 
     Attributes:
-        weights: Percentage of the requests by revision; a revision without any is left out. Empty where they stay as
-            the spec has them.
-        floors: Fewest pods by revision.
-        kept: Whether both revisions must stay, with or without weight.
+        weights: Percentage of the requests by revision, without revisions that have none. Empty if the weights of the
+            spec apply.
+        min_pods: Minimum numbers of pods by revision.
+        retained: Whether both revisions must exist, with or without weight.
     """
 
     weights: dict[str, int]
-    floors: dict[str, Pods]
-    kept: bool
+    min_pods: dict[str, Pods]
+    retained: bool
 
 
-def derive_desired(schedule: Schedule, run: Run, stable: Arm, canary: Arm) -> Desired:
-    """What the world must look like.
+def derive_desired(schedule: Schedule, run: Run, stable: RevisionState, canary: RevisionState) -> Desired:
+    """The desired state of a run.
 
     Args:
-        schedule: What was planned.
+        schedule: The schedule of the run.
         run: The run.
-        stable: Its stable, as it is.
-        canary: Its canary, as it is.
+        stable: The observed state of its stable.
+        canary: The observed state of its canary.
     """
     if run.state in ("Observing", "Completed"):
-        return Desired(weights={}, floors={}, kept=not run.ended)
+        return Desired(weights={}, min_pods={}, retained=not run.ended)
     weights = {run.stable: WHOLE - run.weight, run.canary: run.weight}
     weights = {name: weight for name, weight in weights.items() if weight}
     if run.ended:
-        return Desired(weights=weights, floors={}, kept=False)
-    return Desired(
-        weights=weights,
-        floors={
-            run.stable: run.min_pods,
-            run.canary: pods_for(size(schedule, run), run, stable, canary),
-        },
-        kept=True,
-    )
+        return Desired(weights=weights, min_pods={}, retained=False)
+    min_pods = {run.stable: run.min_pods, run.canary: pods_for(size(schedule, run), run, stable, canary)}
+    return Desired(weights=weights, min_pods=min_pods, retained=True)
 
 
 def target(schedule: Schedule, run: Run) -> int:
-    """The weight that the run is on its way to. One that was adopted does not fall at the next step."""
+    """The next weight of the canary. An adopted weight is not lowered by the next step."""
     if run.state in ("Preparing", "Scaling"):
         return max(run.weight, weight_of(schedule, run.step))
     return 0 if run.returns else run.weight
 
 
 def size(schedule: Schedule, run: Run) -> int:
-    """The weight that the canary must have the pods for.
+    """The weight for which the canary must have the pods.
 
-    Past the last step that is all, though stable keeps a part while it bakes: when the bake time is over nobody waits.
+    After the last step that is 100, although stable keeps the holdback during the bake time: the canary gets the rest
+    at the end of the bake time without waiting for more pods.
     """
     if not run.returns and run.step >= len(schedule.steps):
         return WHOLE
@@ -71,14 +66,14 @@ def size(schedule: Schedule, run: Run) -> int:
 
 
 def weight_of(schedule: Schedule, step: int) -> int:
-    """Weight of a step; past the last one all but what is held back while it bakes."""
+    """The weight of a step. After the last step it is 100 less the holdback."""
     if step < len(schedule.steps):
         return schedule.steps[step].weight
     return WHOLE - schedule.holdback if schedule.bake else WHOLE
 
 
-def pods_for(weight: int, run: Run, stable: Arm, canary: Arm) -> Pods:
-    """Pods that the canary needs for a weight: its part of what stable has, or had before the run."""
+def pods_for(weight: int, run: Run, stable: RevisionState, canary: RevisionState) -> Pods:
+    """Pods that the canary needs for a weight: that share of the pods that stable has, or had before the run."""
     needed = [
         max(min(math.ceil(max(now, before) * weight / WHOLE), most), 1)
         for now, before, most in zip(stable.pods, run.min_pods, canary.most, strict=True)

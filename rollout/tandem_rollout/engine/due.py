@@ -1,4 +1,4 @@
-"""When a run has to be looked at again."""
+"""When a run is due for another decision."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from tandem_rollout.engine.schedule import Schedule
 
 
 def compute_due(schedule: Schedule, run: Run, now: float) -> float:
-    """When time alone may move a run next, in seconds since the epoch; infinite where it does not.
+    """The next time at which a run may move without another event.
 
     Args:
-        schedule: What was planned.
+        schedule: The schedule of the run.
         run: The run.
         now: Seconds since the epoch.
+
+    Returns:
+        Seconds since the epoch; infinite if there is no such time.
     """
     times = [run.deadline or math.inf] if run.state in ("Analyzing", "Observing") else []
     if run.state == "Analyzing" and run.step < len(schedule.steps):
@@ -23,4 +26,4 @@ def compute_due(schedule: Schedule, run: Run, now: float) -> float:
         times.append(run.since + schedule.progress_deadline)
     if run.state == "Baking":
         times.append(run.since + schedule.bake)
-    return min((each for each in times if each > now), default=math.inf)
+    return min((time for time in times if time > now), default=math.inf)

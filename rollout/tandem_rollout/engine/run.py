@@ -1,4 +1,4 @@
-"""A run: one canary on its way, as it is written down."""
+"""A run: the record of one canary."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ State = Literal[
 ENDS: Final[frozenset[State]] = frozenset({"Promoted", "Aborted", "RolledBack", "Completed"})
 
 RETURNS: Final[dict[State, State]] = {"Aborting": "Aborted", "RollingBack": "RolledBack"}
-"""States in which stable gets all requests back, and how they end: what was promoted before is rolled back."""
+"""States in which stable gets all requests back, and the states in which they end."""
 
-MOST_PREVIOUS_COMMANDS: Final = 15
-"""Commands that are remembered beside the last one."""
+MAX_PREVIOUS_COMMANDS: Final = 15
+"""Maximum number of commands that are remembered besides the last one."""
 
 Verb = Literal["start", "promote", "pause", "resume", "abort", "rollback"]
 
 Pods = tuple[int, int]
-"""Pods of transformer and predictor."""
+"""Numbers of transformer and predictor pods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,28 +43,28 @@ class Run:
     """A run. Times are seconds since the epoch.
 
     Attributes:
-        number: Runs of a rollout are counted from 1.
-        stable: Name of the revision that served before.
-        canary: Name of the revision that is to follow it.
-        plan: Hash of what was planned: schedule, analysis and the canary.
-        state: Where it stands.
-        step: Index of the step; the number of steps once it is past the last one.
-        weight: Percentage of the requests that the canary is to have.
-        started: When the run began.
-        since: When the state began.
-        deadline: When the analysis is over at the latest; None before the canary has had any weight.
-        min_pods: Pods that stable had when the canary got its first weight; it keeps them until the end.
-        paused_from: The state that a pause came from.
+        number: Number of the run, from 1.
+        stable: Name of the revision that served before the run.
+        canary: Name of the revision that the run evaluates.
+        plan: Hash of the plan: schedule, analysis and canary.
+        state: State of the run.
+        step: Index of the step, from 0; the number of steps after the last one.
+        weight: Desired percentage of the requests for the canary.
+        started: Time at which the run began.
+        since: Time at which the state began.
+        deadline: Time at which the analysis ends at the latest; None before the first weight.
+        min_pods: Minimum numbers of stable's pods: those that it had at the canary's first weight.
+        paused_from: State in which the run was paused.
         immediate_rollback: Whether the canary loses its weight before stable has its pods back.
-        reason: Why the state is what it is, for programs; empty for a run that was written by another version.
-        message: The same for people.
-        by: Who wanted it; empty for the engine itself.
-        started_by: Who started it; empty where the spec did, without a command.
-        start_comment: Why, in the words of that person.
-        last_command: The last command, and what became of it; None before the first.
-        previous_commands: Identities of those before it, the latest first: an old one that is applied again has no
-            effect.
-        pending: The last ``start`` that was answered and that the next run carries out; empty where there is none.
+        reason: Machine-readable reason for the state; empty in a run that another version has written.
+        message: Human-readable explanation of the state.
+        by: User who caused the state; empty for the engine.
+        started_by: User who started the run; empty if a change of the spec did.
+        start_comment: Comment of that user.
+        last_command: The last command and its result; None before the first.
+        previous_commands: Identifiers of the commands before it, the latest first. An old command that is applied again
+            has no effect.
+        pending: Identifier of an accepted ``start`` for the next run; empty if there is none.
     """
 
     number: int
@@ -91,24 +91,24 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more happens by itself."""
+        """Whether the run has ended."""
         return self.state in ENDS
 
     @property
     def returns(self) -> bool:
-        """Whether it is on its way back to stable."""
+        """Whether the requests return to stable."""
         return self.state in RETURNS
 
     def knows(self, command: str) -> bool:
-        """Whether a command was answered, by its identity."""
+        """Whether the command with this identifier was answered."""
         return command in self.previous_commands or (self.last_command is not None and command == self.last_command.id)
 
     def answering(self, command: Command, rejection: Cause | None = None) -> Run:
-        """The run after it has answered a command; only the last ones are remembered.
+        """The run after it has answered a command.
 
         Args:
             command: The command.
-            rejection: Why it was not carried out; None where it was.
+            rejection: Cause of the rejection; None if the command was accepted.
         """
         answer = LastCommand(
             id=command.id,
@@ -121,18 +121,18 @@ class Run:
         previous = (
             (self.last_command.id, *self.previous_commands) if self.last_command is not None else self.previous_commands
         )
-        return replace(self, last_command=answer, previous_commands=previous[:MOST_PREVIOUS_COMMANDS])
+        return replace(self, last_command=answer, previous_commands=previous[:MAX_PREVIOUS_COMMANDS])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What a person asks for.
+    """A command of a user.
 
     Attributes:
-        id: Tells commands apart; each is answered once.
-        verb: What to do.
-        by: Who asks.
-        comment: Why, in the words of that person.
+        id: Identifier. Each command is answered once.
+        verb: The action.
+        by: The user.
+        comment: Comment of the user.
     """
 
     id: str

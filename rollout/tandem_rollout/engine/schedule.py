@@ -1,4 +1,4 @@
-"""What was planned for a run: steps and times, out of the spec."""
+"""The schedule of a run, derived from the spec: its steps and times."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tandem_rollout.api.spec import RolloutSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One weight.
+class ScheduledStep:
+    """A step.
 
     Attributes:
         weight: Percentage of the requests; 0 for the preview host of blue/green.
-        min_duration: Least seconds at it.
-        gate: Whether somebody has to say that it goes on.
+        min_duration: Minimum seconds at this weight.
+        gate: Whether the step needs an approval.
     """
 
     weight: int
@@ -32,19 +32,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Steps and times.
+    """The steps and times of a run.
 
     Attributes:
-        steps: Weights until promotion; empty where a run only observes.
-        bake: Seconds after promotion in which stable keeps its pods.
-        holdback: Percentage of the requests that stable keeps for that time, to be compared with.
-        progress_deadline: Most seconds until the canary is ready, or has the pods for its next weight.
-        timeout: Most seconds from the first weight to a decision; for a run that observes, its horizon.
-        on_timeout: What happens then.
-        weight_drift: What happens when somebody else changes the weights.
+        steps: Steps until promotion; empty if the run only observes.
+        bake: Seconds after promotion for which stable keeps its pods.
+        holdback: Percentage of the requests that stable keeps for that time, for comparison.
+        progress_deadline: Maximum seconds until the canary is ready, or has the pods for its next weight.
+        timeout: Maximum seconds from the first weight to a decision; the horizon of a run that observes.
+        on_timeout: Action after the timeout.
+        weight_drift: Action after a change of the weights by another client of the API server.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[ScheduledStep, ...]
     bake: float = 300.0
     holdback: int = 0
     progress_deadline: float = 600.0
@@ -54,14 +54,14 @@ class Schedule:
 
     @property
     def observes(self) -> bool:
-        """Whether weights stay as written, and the end is a report."""
+        """Whether the weights of the spec apply, and the run ends with a report."""
         return not self.steps
 
 
 def build_schedule(spec: RolloutSpec) -> Schedule | None:
-    """The schedule of a spec; None where nothing is decided.
+    """The schedule of a spec; None if it has no runs.
 
-    A canary has its steps. Blue/green with analysis has one step without weight: what is judged is the preview host.
+    A canary has its steps. Blue/green with analysis has one step without weight, in which the preview host is analyzed.
     A/B tests and shadows with analysis observe.
     """
     strategy, analysis = spec.strategy, spec.analysis
@@ -70,7 +70,7 @@ def build_schedule(spec: RolloutSpec) -> Schedule | None:
     if strategy.canary:
         return Schedule(
             steps=tuple(
-                Step(weight=step.weight, min_duration=seconds(step.min_duration), gate=step.pause)
+                ScheduledStep(weight=step.weight, min_duration=seconds(step.min_duration), gate=step.pause)
                 for step in strategy.canary.steps
             ),
             bake=seconds(strategy.canary.bake),
@@ -84,7 +84,7 @@ def build_schedule(spec: RolloutSpec) -> Schedule | None:
         return None
     if strategy.blue_green:
         return Schedule(
-            steps=(Step(weight=0, min_duration=seconds(strategy.blue_green.min_duration)),),
+            steps=(ScheduledStep(weight=0, min_duration=seconds(strategy.blue_green.min_duration)),),
             bake=seconds(strategy.blue_green.bake),
             progress_deadline=seconds(strategy.blue_green.progress_deadline),
             timeout=timeout,
@@ -96,34 +96,34 @@ def build_schedule(spec: RolloutSpec) -> Schedule | None:
 
 
 def plan_hash(spec: RolloutSpec, canary: str) -> str:
-    """Hash of all that a run is decided by. Another one is another run."""
+    """Hash of everything that decides a run. A change of the hash starts another run."""
     strategy = spec.strategy
     blue_green = msgspec.structs.replace(strategy.blue_green, preview_hostname="") if strategy.blue_green else None
     planned = (strategy.canary, blue_green, strategy.ab_test, strategy.shadow, spec.analysis)
-    parts: tuple[object, ...] = (strategy.name, [_given(each) for each in planned], canary)
+    parts: tuple[object, ...] = (strategy.name, [_without_defaults(value) for value in planned], canary)
     if strategy.ab_test or strategy.shadow:
-        # whom the canary is compared with, and what part of the units each has
-        parts = (*parts, _given(spec.variants))
+        # the other variants, and the shares of the units
+        parts = (*parts, _without_defaults(spec.variants))
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]
 
 
-def _given(value: object) -> object:
-    """What differs from the defaults, whether it was written down or left out.
+def _without_defaults(value: object) -> object:
+    """A value without fields that equal their defaults.
 
-    msgspec leaves out what *is* the default's object: then the hash would tell a default that was written from one that
-    was not, and a manifest in memory from the same one that was read.
+    msgspec omits only fields that are *identical* to the default: the hash would differ between a default that is
+    written in the manifest and one that is not.
     """
     if isinstance(value, list):
-        return [_given(each) for each in value]
+        return [_without_defaults(element) for element in value]
     if not isinstance(value, msgspec.Struct):
         return value
-    found = ((field, getattr(value, field.name)) for field in _fields(type(value)))
-    return {field.encode_name: _given(each) for field, each in found if each != _default(field)}
+    fields = ((field, getattr(value, field.name)) for field in _fields(type(value)))
+    return {field.encode_name: _without_defaults(entry) for field, entry in fields if entry != _default(field)}
 
 
 @functools.cache
 def _fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
-    """Fields of a struct; to find them takes longer than all the rest of a hash."""
+    """Fields of a struct. They are cached, as finding them takes longer than the rest of the hash."""
     return msgspec.structs.fields(kind)
 
 

@@ -1,4 +1,4 @@
-"""Runs and commands as they are written down: in a status, in an annotation."""
+"""Serialization of runs, in a status, and of commands, in an annotation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tandem_rollout.api.times import epoch, stamp
 from tandem_rollout.engine.run import Command, Run, State, Verb
 
 COMMAND: Final = f"{GROUP}/command"
-"""Annotation of a rollout: what a person asks for, as JSON with id, verb, by and comment."""
+"""Annotation of a rollout with its command: JSON with id, verb, by and comment."""
 
 
-def write(run: Run, *, steps: int, measured: float | None = None, verdict: str = "") -> RunStatus:
-    """A run for the status.
+def to_status(run: Run, *, steps: int, measured: float | None = None, verdict: str = "") -> RunStatus:
+    """The status of a run.
 
     Args:
         run: The run.
-        steps: How many steps its schedule has.
-        measured: Percentage of the requests that the canary had in the last tick.
-        verdict: What the metrics say together.
+        steps: Number of steps of its schedule.
+        measured: Percentage of the requests that the canary had in the last sample.
+        verdict: Combined verdict of the metrics.
     """
     return RunStatus(
         number=run.number,
@@ -52,8 +52,8 @@ def write(run: Run, *, steps: int, measured: float | None = None, verdict: str =
     )
 
 
-def read(status: RunStatus | None) -> Run | None:
-    """The run of a status; None where there is none, or one of another version of this program."""
+def from_status(status: RunStatus | None) -> Run | None:
+    """The run of a status; None if there is none, or if another version has written it in another form."""
     if status is None:
         return None
     try:
@@ -89,27 +89,27 @@ def _run(status: RunStatus) -> Run:
     )
 
 
-def command(text: str | None) -> Command | None:
-    """The command of an annotation; None where there is none that makes sense."""
+def parse_command(text: str | None) -> Command | None:
+    """The command of an annotation; None if there is none, or if it is invalid."""
     if not text:
         return None
     try:
-        given = msgspec.json.decode(text, type=dict[str, str])
+        fields = msgspec.json.decode(text, type=dict[str, str])
         return Command(
-            id=given["id"],
-            verb=msgspec.convert(given["verb"], Verb),
-            by=given.get("by", ""),
-            comment=given.get("comment", ""),
+            id=fields["id"],
+            verb=msgspec.convert(fields["verb"], Verb),
+            by=fields.get("by", ""),
+            comment=fields.get("comment", ""),
         )
     except (ValueError, KeyError):
         return None
 
 
-def command_text(command: Command) -> str:
-    """The same for the annotation."""
+def format_command(command: Command) -> str:
+    """The annotation of a command."""
     fields = {"id": command.id, "verb": command.verb, "by": command.by, "comment": command.comment}
     return msgspec.json.encode(fields).decode()
 
 
 _FAR: Final = 253_402_300_800.0
-"""The year 10000, which RFC 3339 has no digits for."""
+"""The year 10000, which RFC 3339 cannot represent."""

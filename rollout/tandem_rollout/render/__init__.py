@@ -1,7 +1,7 @@
-"""From a rollout to the objects of the cluster: KServe, Gateway API, KEDA, monitoring. Pure, and their one author.
+"""Renders the objects of a rollout: KServe, Gateway API, KEDA and monitoring. Pure.
 
-:func:`render` makes all of them. The controller applies them in an order that is safe for traffic, from
-:func:`render_revision` (what one variant consists of) and :func:`render_rollout` (what clients and Prometheus meet).
+:func:`render` renders all objects. The controller uses :func:`render_revision` (the objects of one revision) and
+:func:`render_rollout` (routes, policies and PodMonitor), and applies them in an order that is safe for traffic.
 """
 
 from tandem_rollout.render.objects import Object, Placed, render, render_revision, render_rollout

@@ -1,4 +1,4 @@
-"""How the bundle gets to ``/mnt/models`` of both components."""
+"""Delivery of the bundle to ``/mnt/models`` of both components."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from tandem.bundle import MODEL_DIR
-from tandem_rollout.api.spec import Bundle, Volumes
+from tandem_rollout.api.pods import BundleSource, Volumes
 from tandem_rollout.render.metadata import Object, empty_dir
 from tandem_rollout.render.security import restricted_container
 
 BUNDLE_LIMIT: Final = "20Gi"
-"""Default limit of volumes with a copy of the bundle."""
+"""Default size limit of volumes with a copy of the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Parts of a pod that bring the bundle.
+    """The parts of a pod that deliver the bundle.
 
     Attributes:
-        init_containers: What runs before the server.
+        init_containers: Init containers.
         volumes: Volumes of the pod.
         mounts: Mounts of the containers.
         env: Environment of the server; KServe's webhook reads ``STORAGE_URI`` there.
@@ -31,8 +31,8 @@ class Delivery:
     env: tuple[Object, ...] = ()
 
 
-def delivery(bundle: Bundle, volumes: Volumes) -> Delivery:
-    """How a bundle is brought: copied out of its image, mounted from a claim, or by KServe's webhook."""
+def build_delivery(bundle: BundleSource, volumes: Volumes) -> Delivery:
+    """The delivery of a bundle: copied from its image, mounted from a claim, or by KServe's webhook."""
     if bundle.uri or bundle.modelcar:
         uri = bundle.uri or f"oci://{bundle.image}"
         return Delivery(env=({"name": "STORAGE_URI", "value": uri},))

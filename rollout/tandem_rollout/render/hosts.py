@@ -1,8 +1,8 @@
-"""Which rollout has which host: hosts that rollouts claim, and who has one that several claim. Pure.
+"""The hostnames that rollouts claim, and conflicts between them. Pure.
 
-Two rollouts that claim one host at one gateway would share its requests as the gateway's own order of rules has it,
-which is by the age of objects. Here it is settled before: the one whose routes answer there already has it, else the
-one that was made first. The other one gets no route there.
+If two rollouts claim a hostname at the same gateway, the gateway would order their rules by the age of the routes. So
+the conflict is resolved before: the rollout whose routes already have the hostname keeps it; otherwise the older
+rollout gets it. The other rollout gets no route for it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ ANY: Final = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """The hosts of a rollout.
+class HostClaim:
+    """The hostnames that a rollout claims.
 
     Attributes:
         namespace: Namespace of the rollout.
         name: Its name.
         gateway: Namespace and name of its Gateway.
-        hosts: Hosts at which clients are to reach it, the preview host included.
-        created: When it was made, as Kubernetes writes it.
-        held: Hosts at which its routes answer.
+        hosts: Its hostnames, with the preview host.
+        created: Time of its creation, as Kubernetes writes it.
+        held: Hostnames that its routes already have.
     """
 
     namespace: str
@@ -38,18 +38,18 @@ class Claim:
     held: frozenset[str] = frozenset()
 
     def rank(self, host: str) -> tuple[bool, str, str, str]:
-        """Of two that claim a host, the one with the lower rank has it."""
+        """Rank for a hostname. Of two claims the one with the lower rank gets the hostname."""
         return host not in self.held, self.created, self.namespace, self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Contest:
-    """A host that another rollout claims, too.
+    """A hostname that another rollout claims, too.
 
     Attributes:
-        host: The host.
-        rival: Namespace and name of the other one.
-        lost: Whether the other one has it.
+        host: The hostname.
+        rival: Namespace and name of the other rollout.
+        lost: Whether the other rollout gets it.
     """
 
     host: str
@@ -59,29 +59,27 @@ class Contest:
     def __str__(self) -> str:
         rival = f"{self.rival[0]}/{self.rival[1]}"
         if self.lost:
-            return (
-                f"{self.host} is claimed by InferenceRollout {rival}, too, which has it: there is no route at it here"
-            )
-        return f"{self.host} is claimed by InferenceRollout {rival}, too, which gets no route at it"
+            return f"{self.host} belongs to InferenceRollout {rival}: this rollout has no route for it"
+        return f"{self.host} is also claimed by InferenceRollout {rival}, which has no route for it"
 
 
 def default_host(name: str, namespace: str, domain: str) -> str:
-    """Host of a rollout that names none. Neither part has a dot: no two rollouts have the same."""
+    """The default hostname of a rollout. Neither name has a dot, so that it is unique."""
     return f"{name}.{namespace}.{domain}"
 
 
 def preview_host(host: str) -> str:
-    """Host of the preview of what is at another host."""
+    """The default preview host for a hostname."""
     domain = host.removeprefix("*.")
     return f"preview-{host}" if domain == host else f"preview.{domain}"
 
 
-def claim(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> Claim:
-    """What a rollout claims, also where its spec is not valid.
+def claim_hosts(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> HostClaim:
+    """The claim of a rollout, even if its spec is invalid.
 
     Args:
         manifest: The rollout, as the API server has it.
-        domain: Domain of default hosts.
+        domain: Domain of default hostnames.
         routes: Its HTTPRoutes.
     """
     metadata = manifest["metadata"]
@@ -94,7 +92,7 @@ def claim(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> Claim:
     blue_green = _map(spec.get("strategy")).get("blueGreen")
     if isinstance(blue_green, Mapping):
         hosts = [*hosts, str(blue_green.get("previewHostname") or preview_host(hosts[0]))]
-    return Claim(
+    return HostClaim(
         namespace=metadata["namespace"],
         name=metadata["name"],
         gateway=(str(gateway.get("namespace") or _GATEWAY[0]), str(gateway.get("name") or _GATEWAY[1])),
@@ -104,15 +102,15 @@ def claim(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> Claim:
     )
 
 
-def contests(own: Claim, rivals: Iterable[Claim]) -> list[Contest]:
-    """Hosts of a rollout that others claim, too, each with the first rival that has it, or else with the first of all.
+def find_contests(own: HostClaim, rivals: Iterable[HostClaim]) -> list[Contest]:
+    """Conflicts of a rollout: each hostname with the first rival that gets it, or else with the first rival.
 
-    A host below another one's wildcard is contested between namespaces only: within one, the more specific of two hosts
-    gets its requests, as with any route.
+    A hostname below a wildcard of another rollout is a conflict between namespaces only. Within a namespace the more
+    specific hostname gets its requests, as with any route.
 
     Args:
-        own: The rollout.
-        rivals: The others.
+        own: The claim of the rollout.
+        rivals: The claims of others.
     """
     lost: dict[str, Contest] = {}
     won: dict[str, Contest] = {}
@@ -128,12 +126,12 @@ def contests(own: Claim, rivals: Iterable[Claim]) -> list[Contest]:
 
 
 def overlap(one: str, other: str) -> bool:
-    """Whether there is a host that both stand for."""
+    """Whether a hostname matches both."""
     return one in covering(other) or other in covering(one)
 
 
 def covering(host: str) -> Iterator[str]:
-    """A host, and the wildcards that it is below."""
+    """A hostname, and the wildcards that cover it."""
     yield host
     labels = host.split(".")
     for index in range(1, len(labels)):
@@ -143,13 +141,13 @@ def covering(host: str) -> Iterator[str]:
 
 
 def permitted(host: str, namespace: str, domain: str, allowed: Mapping[str, Collection[str]]) -> bool:
-    """Whether rollouts of a namespace may use a host.
+    """Whether rollouts of a namespace may use a hostname.
 
     Args:
-        host: The host.
+        host: The hostname.
         namespace: The namespace.
         domain: Domain of default hosts; what is below ``NAMESPACE.DOMAIN`` belongs to the namespace.
-        allowed: Domains by namespace, ``*`` for those that are not named; without any, all hosts are allowed.
+        allowed: Domains by namespace, with ``*`` for other namespaces. If it is empty, all hostnames are allowed.
     """
     if not allowed:
         return True

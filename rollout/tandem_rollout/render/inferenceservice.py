@@ -8,11 +8,11 @@ import msgspec
 
 from tandem.bundle import MODEL_DIR
 from tandem_rollout.api.fields import Quantity, seconds
-from tandem_rollout.api.spec import EnvVar, Resources
-from tandem_rollout.render.bundle import BUNDLE_LIMIT, Delivery, delivery
+from tandem_rollout.api.pods import EnvVar, Resources
+from tandem_rollout.render.bundle import BUNDLE_LIMIT, Delivery, build_delivery
 from tandem_rollout.render.merge import merge
 from tandem_rollout.render.metadata import Object, build, empty_dir
-from tandem_rollout.render.pin import CONTAINER, REPOSITORY, pin
+from tandem_rollout.render.pin import CONTAINER, REPOSITORY, pin_bundle
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.render.security import restricted_container, restricted_pod, scratch
@@ -22,7 +22,7 @@ GRPC_PORT: Final = 8081
 TRITON_METRICS_PORT: Final = 8002
 
 DRAIN_S: Final = 8
-"""Pods go on serving for so long after they are told to end: gateway and transformers learn of it by then."""
+"""Seconds for which pods serve after the start of their termination, until gateway and transformers know of it."""
 
 _TMP_LIMIT: Final = "1Gi"
 _GRACE_S: Final = 45
@@ -36,9 +36,9 @@ _PREDICTOR_RESOURCES: Final = Resources(
 
 
 def build_inference_service(revision: Revision, platform: Platform) -> Object:
-    """The InferenceService: Standard mode, reached inside the cluster only, scaled by us."""
+    """The InferenceService: in Standard mode, cluster-local, and with external autoscaling."""
     spec = revision.rollout.spec
-    bundle = delivery(revision.variant.bundle, spec.volumes)
+    bundle = build_delivery(revision.variant.bundle, spec.volumes)
     service = build(
         "serving.kserve.io/v1beta1",
         "InferenceService",
@@ -59,11 +59,11 @@ def build_inference_service(revision: Revision, platform: Platform) -> Object:
     own = service["metadata"]
     for template in revision.templates:
         service = merge(service, {"metadata": template.metadata, "spec": template.spec})
-    # whatever a template says, the object stays the one that everything else refers to
+    # a template cannot change the identity of the object
     labels = {**service["metadata"].get("labels", {}), **own["labels"]}
     service["metadata"] |= {"name": own["name"], "namespace": own["namespace"], "labels": labels}
     if revision.variant.bundle.digest:
-        pin(service, revision.variant.bundle.digest)
+        pin_bundle(service, revision.variant.bundle.digest)
     return service
 
 
@@ -73,7 +73,7 @@ def _component(
     spec = revision.rollout.spec
     pods = {"matchLabels": {"app": f"isvc.{revision.name}-{component}"}}
     rendered: dict[str, Any] = {
-        # KServe makes this many pods; from then on the ScaledObject decides
+        # the initial number; then the ScaledObject scales the pods
         "minReplicas": 1,
         "containers": [container],
         "volumes": [empty_dir("tmp", spec.volumes.tmp or _TMP_LIMIT), *bundle.volumes],
@@ -96,7 +96,7 @@ def _component(
         rendered["nodeSelector"] = dict(spec.node_selector)
     tolerations = list(spec.tolerations)
     if component == "predictor" and spec.predictor.gpu:
-        # nodes are tainted with the resource of whole GPUs, also where the device plugin shares them
+        # taints have the name of whole GPUs, even if the device plugin shares them
         taint = spec.predictor.gpu.resource.removesuffix(".shared")
         tolerations.append({"key": taint, "operator": "Exists", "effect": "NoSchedule"})
     if tolerations:
@@ -115,7 +115,7 @@ def _transformer(revision: Revision, platform: Platform, bundle: Delivery) -> Ob
         f"--predictor_protocol={spec.predictor.protocol}",
         f"--http_port={HTTP_PORT}",
         f"--grpc_port={GRPC_PORT}",
-        # so that a late answer is refused by the pod, which can say why, and not by the gateway
+        # shorter than that of the gateway, so that the pod responds with an error that explains the timeout
         f"--request_timeout_ms={max(timeout_ms - _GATEWAY_MARGIN_MS, timeout_ms // 2)}",
         *spec.transformer.args,
     ]
@@ -146,7 +146,7 @@ def _predictor(revision: Revision, platform: Platform, bundle: Delivery) -> tupl
 
 
 def _triton(revision: Revision, platform: Platform, bundle: Delivery) -> tuple[Object, ...]:
-    """Triton, and before it the init container that turns the bundle into a model repository."""
+    """The container of Triton, and the init container that builds its model repository from the bundle."""
     spec = revision.rollout.spec.predictor
     repository = {"name": "repository", "mountPath": "/mnt/repository"}
     build = {
@@ -194,7 +194,7 @@ def _container(image: str, args: list[str], env: list[Object], resources: Resour
         "image": image,
         "args": args,
         **({"env": env} if env else {}),
-        # the first is port 80 of KServe's Service; "h2c" tells the gateway to speak HTTP/2 to the second
+        # the first port is port 80 of KServe's Service; the name h2c selects HTTP/2 at the gateway
         "ports": [
             {"name": "http1", "containerPort": HTTP_PORT, "protocol": "TCP"},
             {"name": "h2c", "containerPort": GRPC_PORT, "protocol": "TCP"},
@@ -205,7 +205,7 @@ def _container(image: str, args: list[str], env: list[Object], resources: Resour
         "readinessProbe": probe("/v2/health/ready", periodSeconds=2, failureThreshold=2),
         "livenessProbe": probe("/v2/health/live", periodSeconds=10, failureThreshold=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_S}}},
-        # what a container said before it ended is what the controller shows
+        # the controller shows the termination message
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [*bundle.mounts, scratch()],
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def merge(base: Any, over: Any) -> Any:
-    """``base`` with the values of ``over``: maps key by key, lists of named things name by name, others as a whole.
+    """Merge ``over`` into ``base``: maps by key, lists of named elements by name. Other values are replaced.
 
     None in ``over`` removes a key, as in a JSON merge patch (RFC 7396).
     """
@@ -16,7 +16,7 @@ def merge(base: Any, over: Any) -> Any:
             if value is None:
                 merged.pop(key, None)
             else:
-                # over nothing a map is merged too, so that None removes at every depth
+                # also without a base, so that None removes keys at every depth
                 merged[key] = merge(base.get(key, {}), value)
         return merged
     if _named(base) and _named(over):

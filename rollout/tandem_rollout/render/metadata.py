@@ -1,4 +1,4 @@
-"""What objects have in common."""
+"""Common parts of objects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 Object = dict[str, Any]
-"""A manifest, as in YAML."""
+"""A manifest as a map."""
 
 
 def build(api_version: str, kind: str, name: str, namespace: str, labels: Mapping[str, str], **fields: Any) -> Object:
@@ -18,17 +18,17 @@ def build(api_version: str, kind: str, name: str, namespace: str, labels: Mappin
         name: Its name.
         namespace: Its namespace.
         labels: Its labels.
-        fields: Everything beside ``metadata``, most often ``spec``.
+        fields: Top-level fields besides ``metadata``, such as ``spec``.
     """
     metadata = {"name": name, "namespace": namespace, "labels": dict(labels)}
     return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
 
 
 def empty_dir(name: str, limit: str | int) -> Object:
-    """A volume that lives as long as its pod.
+    """An emptyDir volume.
 
     Args:
-        name: Its name.
-        limit: A quantity: with more in it the kubelet evicts the pod, before the node's disk is full.
+        name: Name of the volume.
+        limit: Size limit. The kubelet evicts a pod that exceeds it.
     """
     return {"name": name, "emptyDir": {"sizeLimit": str(limit)}}

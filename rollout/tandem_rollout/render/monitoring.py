@@ -11,14 +11,14 @@ from tandem_rollout.engine.schedule import build_schedule
 from tandem_rollout.render.metadata import Object, build
 from tandem_rollout.render.revision import REVISION_LABEL, ROLLOUT_LABEL, VARIANT_LABEL, rollout_labels
 
-_MOST_S: Final = 15.0
-"""Most seconds between scrapes, also where an analysis has a longer interval: autoscaling averages over a minute."""
+_MAX_INTERVAL_S: Final = 15.0
+"""Maximum seconds between scrapes, even with a longer interval of the analysis: autoscaling averages over a minute."""
 
 _POD_LABEL: Final = "__meta_kubernetes_pod_label_"
 
 
 def build_pod_monitors(rollout: Rollout) -> list[Object]:
-    """One PodMonitor for all pods of a rollout; series get the labels by which queries tell variants apart."""
+    """The PodMonitor of all pods of a rollout. Series get the labels that queries need."""
     monitoring = rollout.spec.monitoring
     if not monitoring.pod_monitors:
         return []
@@ -49,16 +49,16 @@ def build_pod_monitors(rollout: Rollout) -> list[Object]:
 
 
 def _interval(spec: RolloutSpec) -> Object:
-    """How often pods are scraped where runs are decided on Prometheus' counters: at least once in each sample."""
+    """The scrape interval, if an analysis reads Prometheus: pods are scraped at least once per sample."""
     analysis = spec.analysis or Analysis()
     if build_schedule(spec) is None or analysis.source != "prometheus":
         return {}
-    every = min(seconds(analysis.interval), _MOST_S)
+    every = min(seconds(analysis.interval), _MAX_INTERVAL_S)
     return {"interval": f"{every:g}s" if every.is_integer() else f"{every * 1000:.0f}ms"}
 
 
 def _ports(rollout: Rollout) -> list[tuple[str, list[Object]]]:
-    """Ports with metrics, and what keeps the pods apart that have them: Triton's REST port has none."""
+    """Ports with metrics, with relabelings that keep only pods with metrics: Triton has none at its REST port."""
     if rollout.spec.predictor.runtime != "triton":
         return [("http1", [])]
     transformers = {"action": "keep", "sourceLabels": [f"{_POD_LABEL}component"], "regex": "transformer"}

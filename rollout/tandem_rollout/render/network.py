@@ -1,4 +1,4 @@
-"""The network of a variant: the Service of its predictor's pods, and who may talk to the pods and to whom they may."""
+"""The network of a variant: the headless Service of its predictor pods, and NetworkPolicies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _DNS: Object = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protoco
 
 
 def build_predictor_service(revision: Revision) -> Object:
-    """A name with an address for each predictor pod that is ready.
+    """The headless Service of the ready predictor pods.
 
-    KServe's own Service has one address, through which kept-alive connections stay with the pods that they met first.
+    KServe's own Service has a single address, with which kept-alive connections stay at their first pods.
     """
     return build(
         "v1",
@@ -36,7 +36,7 @@ def build_predictor_service(revision: Revision) -> Object:
 
 
 def build_network_policies(revision: Revision, platform: Platform) -> list[Object]:
-    """Policies of transformer and predictor. What they do not name is forbidden; probes of the kubelet always pass."""
+    """NetworkPolicies of transformer and predictor. Other traffic is denied, except for probes of the kubelet."""
     network = revision.rollout.spec.network
     if not network.policies:
         return []
@@ -47,7 +47,7 @@ def build_network_policies(revision: Revision, platform: Platform) -> list[Objec
     metrics = TRITON_METRICS_PORT if revision.rollout.spec.predictor.runtime == "triton" else HTTP_PORT
     port = _store_port(revision)
     lookups = [_allowed("to", store, port)] if port else []
-    # KServe's storage initializer runs in the pod and downloads over HTTPS
+    # KServe's storage initializer runs in the pod and downloads by HTTPS
     download = [_allowed("to", [], 443)] if revision.variant.bundle.uri else []
     return [
         _policy(
@@ -71,9 +71,9 @@ def build_network_policies(revision: Revision, platform: Platform) -> list[Objec
 
 
 def _store_port(revision: Revision) -> int | None:
-    """TCP port of the online store; None without a store, and where it is a socket."""
+    """TCP port of the online store; None without a store, or for a Unix socket."""
     spec = revision.rollout.spec
-    # nobody but the pods reads the Secret
+    # only the pods read the Secret
     return spec.network.store_port if spec.store.url_from else spec.store.url_port
 
 
@@ -94,7 +94,7 @@ def _policy(revision: Revision, name: str, ingress: list[Object], egress: list[O
 
 
 def _allowed(direction: str, peers: Sequence[Object], *ports: int) -> Object:
-    """A rule; without peers it is for all of them."""
+    """A rule for some peers; without peers it applies to all."""
     rule: dict[str, Any] = {"ports": [{"port": port, "protocol": "TCP"} for port in ports]}
     if peers:
         rule[direction] = list(peers)

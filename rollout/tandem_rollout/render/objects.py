@@ -1,4 +1,4 @@
-"""All objects of a rollout, in the order in which they can be applied."""
+"""All objects of a rollout, in an order in which they can be applied."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from tandem_rollout.render.metadata import Object
 from tandem_rollout.render.monitoring import build_pod_monitors
 from tandem_rollout.render.network import build_network_policies, build_predictor_service
 from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.policies import build_policies, pin_policy
 from tandem_rollout.render.revision import Revision, shares
-from tandem_rollout.render.route import Placed, build_routes, pin_policy, policies
+from tandem_rollout.render.route import build_routes
+from tandem_rollout.render.route_rules import Placed
 from tandem_rollout.render.scaling import build_disruption_budgets, build_scaled_objects
 
 __all__ = ["Object", "Placed", "render", "render_revision", "render_rollout"]
 
 
 def render(rollout: Rollout, platform: Platform) -> list[Object]:
-    """All objects of a rollout with the weights of its spec, as if every variant were ready.
+    """Render all objects of a rollout with the weights of its spec, as if all variants were ready.
 
     Args:
         rollout: The rollout.
@@ -35,21 +37,21 @@ def render(rollout: Rollout, platform: Platform) -> list[Object]:
 
 
 def render_revision(
-    revision: Revision, platform: Platform, *, floors: tuple[int, int] = (0, 0), owner: dict[str, Any] | None = None
+    revision: Revision, platform: Platform, *, min_pods: tuple[int, int] = (0, 0), owner: dict[str, Any] | None = None
 ) -> list[Object]:
-    """What a variant consists of.
+    """Render the objects of a revision.
 
     Args:
         revision: The revision.
         platform: Defaults of the installation.
-        floors: Fewest pods of transformer and predictor, where that is more than the spec says.
+        min_pods: Minimum numbers of transformer and predictor pods, if larger than those of the spec.
         owner: Owner reference of the objects.
     """
     objects = [
         *build_network_policies(revision, platform),
         build_predictor_service(revision),
         build_inference_service(revision, platform),
-        *build_scaled_objects(revision, platform, floors),
+        *build_scaled_objects(revision, platform, min_pods),
         *build_disruption_budgets(revision),
     ]
     return _owned(objects, owner)
@@ -64,22 +66,22 @@ def render_rollout(
     fine: bool = False,
     withheld: Collection[str] = (),
 ) -> list[Object]:
-    """What clients and Prometheus meet.
+    """Render the routes, policies and PodMonitor of a rollout.
 
     Args:
         rollout: The rollout.
-        placed: The revisions that may be reached, with their weights.
+        placed: The backends of the route.
         platform: Defaults of the installation.
         owner: Owner reference of the objects.
-        fine: Multiply the route's weights even if no backend leaves.
-        withheld: Hosts at which there is to be no route.
+        fine: Whether the weights of the route are multiplied even if no backend arrives or leaves.
+        withheld: Hostnames without a route.
     """
     http_routes = build_routes(rollout, placed, platform, fine=fine, withheld=withheld)
-    return _owned([*build_pod_monitors(rollout), *http_routes, *policies(rollout, placed)], owner)
+    return _owned([*build_pod_monitors(rollout), *http_routes, *build_policies(rollout, placed)], owner)
 
 
 def optional(rollout: Rollout) -> list[tuple[str, str]]:
-    """Kind and name of the objects of :func:`render_rollout` that go when the spec asks for them no more."""
+    """Kind and name of the objects of :func:`render_rollout` that depend on the spec."""
     return [
         ("PodMonitor", rollout.name),
         ("BackendTrafficPolicy", rollout.name),
@@ -89,7 +91,7 @@ def optional(rollout: Rollout) -> list[tuple[str, str]]:
 
 
 def _owned(objects: list[Object], owner: dict[str, Any] | None) -> list[Object]:
-    """The objects with their owner; copies, which share nothing with each other, with the spec or with later ones."""
+    """Deep copies of the objects, with their owner."""
     if owner is not None:
         for manifest in objects:
             manifest["metadata"]["ownerReferences"] = [owner]

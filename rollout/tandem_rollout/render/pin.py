@@ -1,4 +1,4 @@
-"""The digest of the bundle that the pods of a revision take: no other, whatever a tag or a claim holds later."""
+"""Pins the pods of a revision to the digest of a bundle, as the content of a tag or a claim may change."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from tandem_rollout import GROUP
 from tandem_rollout.render.metadata import Object
 
 DIGEST: Final = f"{GROUP}/bundle-digest"
-"""Annotation of an InferenceService: the digest to which its pods are pinned; empty until it is known."""
+"""Annotation of an InferenceService: digest to which its pods are pinned; empty until it is known."""
 
 PINNED_LABEL: Final = f"{GROUP}/bundle-digest"
-"""Label of an InferenceService and its pods: the beginning of that digest, as much as a label holds."""
+"""Label of an InferenceService and its pods: a prefix of that digest that fits into a label."""
 
 _LABEL_LENGTH: Final = 16
 
 REPOSITORY: Final = "model-repository"
-"""The init container that makes Triton's model repository of a bundle."""
+"""Name of the init container that builds Triton's model repository."""
 
 CONTAINER: Final = "kserve-container"
-"""KServe looks for a container of this name in each component."""
+"""Name of the main container of a component, which KServe defines."""
 
 
-def pin(service: Object, digest: str) -> None:
-    """Have the pods of an InferenceService refuse every other bundle.
+def pin_bundle(service: Object, digest: str) -> None:
+    """Pin the pods of an InferenceService to a digest: they reject other bundles.
 
     Args:
-        service: The InferenceService, which is changed.
-        digest: The digest; empty where it is to be pinned as soon as it is known.
+        service: The InferenceService, which is changed in place.
+        digest: The digest; empty to pin it when the digest is known.
     """
     service["metadata"].setdefault("annotations", {})[DIGEST] = digest
     if not digest:
@@ -43,16 +43,16 @@ def pin(service: Object, digest: str) -> None:
                 container["env"] = [*variables, {"name": DIGEST_VARIABLE, "value": digest}]
 
 
-def pinned(service: Mapping[str, Any] | None) -> str | None:
+def pinned_digest(service: Mapping[str, Any] | None) -> str | None:
     """The digest to which the pods of an InferenceService are pinned.
 
     Returns:
-        Empty where it is not known yet; None where they are not to be pinned.
+        The digest; empty if it is not known yet; None if the pods are not to be pinned.
     """
     digest = ((service or {}).get("metadata", {}).get("annotations") or {}).get(DIGEST)
     return None if digest is None else str(digest)
 
 
-def takes(pod: Mapping[str, Any], digest: str) -> bool:
+def is_pinned_to(pod: Mapping[str, Any], digest: str) -> bool:
     """Whether a pod is pinned to a digest."""
     return bool((pod["metadata"].get("labels") or {}).get(PINNED_LABEL) == digest[:_LABEL_LENGTH])

@@ -1,4 +1,4 @@
-"""What the platform engineer fixed for all rollouts when the controller was installed."""
+"""The settings of the installation, which apply to all rollouts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Platform:
 
     Attributes:
         transformer_image: Image of transformers.
-        predictor_image: Image of predictors; also builds model repositories for Triton.
-        predictor_gpu_image: The same with CUDA.
+        predictor_image: Image of predictors. It also builds model repositories for Triton.
+        predictor_gpu_image: Image of predictors with CUDA.
         triton_image: Image of Triton.
         domain: Domain of default hostnames.
-        prometheus: Address of Prometheus, as KEDA reaches it.
-        allowed_domains: Domains of hosts by namespace, as a JSON object; ``*`` stands for other namespaces, and for any
-            domain. Empty for all hosts.
-        allowed_prometheus: Further addresses of Prometheus that a spec may name, separated by commas.
-        gateway_namespace: Namespace of the gateways' proxies: pods elsewhere are not taken for any.
-        controller_namespace: Namespace of the controller, which asks transformers for their proof.
+        prometheus: Address of Prometheus for controller and KEDA.
+        allowed_domains: Allowed domains of hostnames by namespace, as a JSON object. ``*`` stands for other namespaces,
+            and for any domain. Empty to allow all hostnames.
+        allowed_prometheus: Other addresses of Prometheus that a spec may have, separated by commas.
+        gateway_namespace: Namespace of the gateways' proxies.
+        controller_namespace: Namespace of the controller.
     """
 
     transformer_image: str = f"tandem-transformer:{_VERSION}"
@@ -43,10 +43,10 @@ class Platform:
 
     @property
     def domains(self) -> Mapping[str, Collection[str]]:
-        """Domains of hosts by namespace.
+        """Allowed domains of hostnames by namespace.
 
         Raises:
-            ValueError: if they are not a JSON object of lists of strings.
+            ValueError: ``allowed_domains`` is not a JSON object of lists of strings.
         """
         try:
             return msgspec.json.decode(self.allowed_domains or "{}", type=dict[str, list[str]])
@@ -54,6 +54,6 @@ class Platform:
             raise ValueError(f"allowed_domains must be a JSON object of lists of domains: {error}") from None
 
     def allows(self, prometheus: str) -> bool:
-        """Whether a spec may have the controller or KEDA ask this address: both reach more than who writes the spec."""
+        """Whether a spec may use an address of Prometheus, as controller and KEDA have more access than its author."""
         own = (self.prometheus, *self.allowed_prometheus.split(","))
         return prometheus.rstrip("/") in {address.strip().rstrip("/") for address in own} - {""}

@@ -1,4 +1,4 @@
-"""A revision: one variant as it was written at one time. It is never changed, only replaced."""
+"""A revision: an immutable version of a variant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import msgspec
 
 from tandem_rollout import GROUP
-from tandem_rollout.api.spec import Predictor, Rollout, Template, Variant, Volumes
+from tandem_rollout.api.pods import PredictorSpec, Volumes
+from tandem_rollout.api.spec import Rollout, Template, Variant
 
 ROLLOUT_LABEL = f"{GROUP}/rollout"
 VARIANT_LABEL = f"{GROUP}/variant"
@@ -18,7 +19,7 @@ MANAGED_BY = {"app.kubernetes.io/managed-by": "tandem"}
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A variant of a rollout, and the hash of all that its pods are made of.
+    """A variant of a rollout, with the hash of everything that determines its pods.
 
     Attributes:
         rollout: The rollout.
@@ -32,7 +33,7 @@ class Revision:
 
     @classmethod
     def of(cls, rollout: Rollout, variant: Variant) -> Revision:
-        """The revision of a variant as the spec has it now."""
+        """The revision of a variant in the present spec."""
         return cls(rollout, variant, revision_hash(rollout, variant))
 
     @property
@@ -57,7 +58,7 @@ class Revision:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Labels of every object that belongs to it; KServe hands those of the InferenceService on to the pods."""
+        """Labels of its objects. KServe copies those of the InferenceService to the pods."""
         return {
             **rollout_labels(self.rollout),
             VARIANT_LABEL: self.variant.name,
@@ -72,12 +73,12 @@ class Revision:
 
 
 def rollout_labels(rollout: Rollout) -> dict[str, str]:
-    """Labels of every object that belongs to a rollout."""
+    """Labels of all objects of a rollout."""
     return {**MANAGED_BY, "app.kubernetes.io/name": rollout.model, ROLLOUT_LABEL: rollout.name}
 
 
 def shares(rollout: Rollout) -> dict[str, int]:
-    """Weight that the spec gives each variant."""
+    """Weight of each variant in the spec."""
     blue_green = rollout.spec.strategy.blue_green
     if blue_green:
         return {variant.name: 100 * (variant.name == blue_green.active) for variant in rollout.spec.variants}
@@ -85,7 +86,7 @@ def shares(rollout: Rollout) -> dict[str, int]:
 
 
 def revision_hash(rollout: Rollout, variant: Variant) -> str:
-    """Hash of all that pods are made of. What only routes, scales or watches them may change without new pods."""
+    """Hash of everything that determines the pods. Routing, scaling and monitoring are not part of it."""
     spec = rollout.spec
     parts: tuple[object, ...] = (
         rollout.model,
@@ -101,16 +102,16 @@ def revision_hash(rollout: Rollout, variant: Variant) -> str:
         spec.node_selector,
         spec.tolerations,
     )
-    if spec.volumes != Volumes():  # left out otherwise, so that the hashes of rollouts without it stay as they are
+    if spec.volumes != Volumes():  # omitted otherwise, so that the hashes of other rollouts do not change
         parts += (spec.volumes,)
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]
 
 
-def _predictor(predictor: Predictor) -> dict[str, object]:
-    """The predictor, with what its GPUs are called whether that was written down or left out.
+def _predictor(predictor: PredictorSpec) -> dict[str, object]:
+    """The predictor with the resource name of its GPUs, even if it is the default.
 
-    Every other default is left out when it is encoded: msgspec knows it as the same object. This text it would know
-    only where nobody has written it, and API servers do, by the schema of the CRD: so the hash is that of clusters.
+    msgspec omits a default only if it is the identical object. API servers set the default of this string by the schema
+    of the CRD, so that it would be encoded in a cluster and omitted elsewhere.
     """
     plain: dict[str, object] = msgspec.to_builtins(predictor)
     if predictor.gpu is not None:

@@ -1,4 +1,4 @@
-"""How many pods each component of a variant has: KEDA ScaledObjects on the requests in flight, PodDisruptionBudgets."""
+"""Scaling of the components of a variant: KEDA ScaledObjects on the requests in flight, and PodDisruptionBudgets."""
 
 from __future__ import annotations
 
@@ -13,45 +13,46 @@ from tandem_rollout.render.revision import Revision
 
 _DURATIONS: Final = {
     "transformer": "tandem_request_seconds_sum{%s}",
-    # as its callers see them: what waits in front of a busy predictor is not known to it
+    # as measured by its callers: a busy predictor does not see waiting requests
     "predictor": f'tandem_stage_seconds_sum{{%s,stage="{PREDICT}"}}',
 }
 
 
-def build_scaled_objects(revision: Revision, platform: Platform, floors: tuple[int, int] = (0, 0)) -> list[Object]:
+def build_scaled_objects(revision: Revision, platform: Platform, min_pods: tuple[int, int] = (0, 0)) -> list[Object]:
     """ScaledObjects of transformer and predictor.
 
     Args:
         revision: The revision.
         platform: Defaults of the installation.
-        floors: Fewest pods of transformer and predictor, where that is more than the spec says.
+        min_pods: Minimum numbers of transformer and predictor pods, if larger than those of the spec.
     """
     autoscaling = revision.rollout.spec.autoscaling
     return [
-        _scaled_object(revision, platform, "transformer", autoscaling.transformer, floors[0]),
-        _scaled_object(revision, platform, "predictor", autoscaling.predictor, floors[1]),
+        _scaled_object(revision, platform, "transformer", autoscaling.transformer, min_pods[0]),
+        _scaled_object(revision, platform, "predictor", autoscaling.predictor, min_pods[1]),
     ]
 
 
 def query(revision: Revision, component: str) -> str:
-    """PromQL of the requests, or calls of the predictor, that are in flight on average.
+    """PromQL of the average number of requests, or calls of the predictor, in flight.
 
-    Seconds spent per second are the average number at a time (Little's law). A gauge would be read between two turns of
-    an event loop, when little is in flight. Without the variant's name each variant would scale on the sum of all.
+    The seconds spent per second are the average number in flight (Little's law). A gauge would be read between two
+    iterations of an event loop, when few are in flight. The selector has the InferenceService, so that each revision
+    scales on its own requests.
     """
     pods = f'namespace="{revision.rollout.namespace}",inferenceservice="{revision.name}"'
     return f"sum(rate({_DURATIONS[component] % pods}[1m]))"
 
 
-def _scaled_object(revision: Revision, platform: Platform, component: str, scaling: Scaling, floor: int) -> Object:
+def _scaled_object(revision: Revision, platform: Platform, component: str, scaling: Scaling, minimum: int) -> Object:
     name = f"{revision.name}-{component}"
-    fewest = max(scaling.min_replicas, floor)
+    replicas = max(scaling.min_replicas, minimum)
     trigger = {
         "serverAddress": revision.rollout.spec.autoscaling.prometheus or platform.prometheus,
         "query": query(revision, component),
         "threshold": str(scaling.inflight_per_pod),
         "activationThreshold": "0",
-        # KEDA would take "no data" for 0 and scale down in an outage of Prometheus
+        # otherwise KEDA takes missing data for 0 and scales down during an outage of Prometheus
         "ignoreNullValues": "false",
         "timeout": "3000",
     }
@@ -63,23 +64,23 @@ def _scaled_object(revision: Revision, platform: Platform, component: str, scali
         revision.labels,
         spec={
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
-            "minReplicaCount": fewest,
-            "maxReplicaCount": max(scaling.max_replicas, fewest),
-            # with one pod or more at all times both matter only to those who lower the minimum by hand
+            "minReplicaCount": replicas,
+            "maxReplicaCount": max(scaling.max_replicas, replicas),
+            # both apply only if the minimum is set to 0 by hand
             "pollingInterval": 15,
             "cooldownPeriod": 300,
-            "fallback": {"failureThreshold": 3, "replicas": fewest, "behavior": "currentReplicasIfHigher"},
+            "fallback": {"failureThreshold": 3, "replicas": replicas, "behavior": "currentReplicasIfHigher"},
             "advanced": {
                 "restoreToOriginalReplicaCount": False,
-                "horizontalPodAutoscalerConfig": {"name": f"keda-{name}", "behavior": _behaviour(scaling)},
+                "horizontalPodAutoscalerConfig": {"name": f"keda-{name}", "behavior": _behavior(scaling)},
             },
             "triggers": [{"type": "prometheus", "name": "inflight", "metricType": "AverageValue", "metadata": trigger}],
         },
     )
 
 
-def _behaviour(scaling: Scaling) -> Object:
-    """Up at once, twofold or by two pods a minute; down slowly."""
+def _behavior(scaling: Scaling) -> Object:
+    """Scale up at once, by 100 % or two pods per minute; scale down slowly."""
     return {
         "scaleUp": {
             "stabilizationWindowSeconds": 0,
@@ -101,9 +102,9 @@ def _behaviour(scaling: Scaling) -> Object:
 
 
 def build_disruption_budgets(revision: Revision) -> list[Object]:
-    """Budgets of transformer and predictor: a drained node takes one pod of a component at a time.
+    """PodDisruptionBudgets of transformer and predictor: a drained node evicts one pod of a component at a time.
 
-    They say how many pods may be missing, so that a single pod can be moved too.
+    They have maxUnavailable, so that a single pod can also be evicted.
     """
     return [
         build(

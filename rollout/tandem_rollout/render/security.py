@@ -1,4 +1,4 @@
-"""What the restricted Pod Security standard asks of a pod and its containers."""
+"""Security contexts that meet the restricted Pod Security standard."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from tandem_rollout.render.metadata import Object
 
 USER: Final = 65532
-"""Numeric, so that the kubelet can tell that it is not root."""
+"""A numeric user, so that the kubelet can verify that it is not root."""
 
 
 def restricted_pod() -> Object:
@@ -31,5 +31,5 @@ def restricted_container() -> Object:
 
 
 def scratch() -> Object:
-    """Mount of the volume ``tmp``: the only place where a container may write."""
+    """Mount of the volume ``tmp``, the only writable directory of a container."""
     return {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a volume

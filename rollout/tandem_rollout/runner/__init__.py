@@ -1,1 +1,1 @@
-"""Moves a run: takes samples, asks the engine, records, applies. The controller and the local stack share it."""
+"""Advances a run: it takes samples, decides, records and applies. Controller and local stack use it."""

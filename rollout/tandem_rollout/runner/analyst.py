@@ -1,61 +1,61 @@
-"""Takes samples of the metrics of one rollout's run, and keeps the evidence."""
+"""Takes samples of the metrics of a run, and stores the evidence."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import msgspec
 
-from tandem_rollout.analysis.counts import NOTHING
 from tandem_rollout.analysis.gather import gather, with_client_shares
-from tandem_rollout.analysis.judge import Line, judge, promoted
+from tandem_rollout.analysis.judge import judge, mark_promoted
 from tandem_rollout.analysis.prepare import prepare
-from tandem_rollout.analysis.reading import Readings
-from tandem_rollout.analysis.record import Note, Record, noted
-from tandem_rollout.analysis.verdict import Decision
-from tandem_rollout.analysis.window import FOLLOWS_S, Window, begun_at, extended
+from tandem_rollout.analysis.record import Note, Record, add_note
+from tandem_rollout.analysis.result import MetricResult
+from tandem_rollout.analysis.verdict import MetricsDecision
+from tandem_rollout.analysis.window import ROUTE_DELAY_S
 from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.api.fields import seconds
 from tandem_rollout.engine.run import Run
-from tandem_rollout.sources import Arms, Source
+from tandem_rollout.runner.window_reader import WindowReader
+from tandem_rollout.sources import Arms, MetricSource
 
 HISTORY_S: Final = 1800.0
 """Seconds of stable's history that are read before a run."""
 
-_LATEST_S: Final = 60.0
-"""Seconds after which a route that still has another weight is taken to keep it."""
+_ROUTE_TIMEOUT_S: Final = 60.0
+"""Seconds after which a different weight in the route is no longer expected to change."""
 
-_FORGOTTEN_S: Final = 600.0
-"""Seconds after which no scrape is held against one of before."""
+_WEIGHT_MEMORY_S: Final = 600.0
+"""Seconds for which an earlier weight is remembered."""
 
 
 class Keeper(Protocol):
-    """Where records are kept."""
+    """Storage of records."""
 
     async def load(self, run: int) -> Record | None:
-        """The record of a run; None where there is none that can be read."""
+        """The record of a run; None if there is none that is valid."""
         ...
 
     async def keep(self, record: Record) -> None:
-        """Keep a record in the place of the one of the same run."""
+        """Store a record in place of the previous one of the same run."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the metrics say.
+    """The judgement of the metrics.
 
     Attributes:
-        lines: One for each metric.
-        decision: What follows; None before the first sample.
-        samples_at_weight: Samples counted at the present weight.
-        measured: Percentage of the requests that the canary had in the last sample; None where it was not counted.
+        results: The result of each metric.
+        decision: The decision; None before the first sample.
+        samples_at_weight: Number of samples at the present weight.
+        measured: Percentage of the requests that the canary had in the last sample; None if it is not known.
     """
 
-    lines: tuple[Line, ...] = ()
-    decision: Decision | None = None
+    results: tuple[MetricResult, ...] = ()
+    decision: MetricsDecision | None = None
     samples_at_weight: int = 0
     measured: float | None = None
 
@@ -64,18 +64,16 @@ class Analyst:
     """Gathers the evidence of one rollout.
 
     Args:
-        source: Where counters come from.
-        keeper: Where records are kept.
+        source: Source of the counters.
+        keeper: Storage of the records.
     """
 
-    def __init__(self, source: Source, keeper: Keeper) -> None:
+    def __init__(self, source: MetricSource, keeper: Keeper) -> None:
         self._source = source
         self._keeper = keeper
         self._record: Record | None = None
         self._kept: Record | None = None
-        self._windows: dict[str, Window] = {}
-        self._read: float | None = None
-        self._arms: Arms | None = None
+        self._windows = WindowReader(source)
         self._weight: int | None = None
         self._changed = -math.inf
         self._earlier: dict[int, float] = {}
@@ -84,25 +82,25 @@ class Analyst:
 
     @property
     def due(self) -> float:
-        """When the next sample is due, in seconds since the epoch; infinite where there is none."""
+        """Time of the next sample, in seconds since the epoch; infinite if there is none."""
         return self._due if self._record is not None else math.inf
 
     @property
     def record(self) -> Record | None:
-        """The evidence so far; None before the first sample."""
+        """The record; None before the first sample."""
         return self._record
 
-    async def look(
+    async def take_sample(
         self, analysis: Analysis, run: Run, arms: Arms, now: float, *, routed: int | None = None
     ) -> Judgement:
-        """Take a sample of the metrics, if one is due, and judge.
+        """Take a sample of the metrics, if one is due, and judge them.
 
         Args:
-            analysis: What is looked at.
+            analysis: The analysis of the spec.
             run: The run, before its end.
             arms: Where both arms are counted.
             now: Seconds since the epoch.
-            routed: Percentage that the route gives the canary; None where it is not known.
+            routed: The canary's percentage in the route; None if it is not known.
         """
         record = await self._of(run)
         if run.weight and record.began is None:
@@ -110,17 +108,21 @@ class Analyst:
         self._follow(run.weight, routed if arms.share is None else None, now)
         metrics = analysis.all_metrics
         interval = seconds(analysis.interval)
-        # once something is counted it is too late: what was not measured then is taken as it is
-        if not record.prepared and not record.ticks and not self._tried <= now < self._tried + interval:
+        # measurements are only possible before the first sample
+        if not record.prepared and not record.sample_count and not self._tried <= now < self._tried + interval:
             self._tried = now
             history = await self._source.history(metrics, arms, seconds=HISTORY_S, step=max(interval, 5.0))
             record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
         if run.state == "Preparing":
             self._due = now + interval
-        # the first sample comes with the first weight, and a clock that was set back is no reason to wait for it
-        elif self._read is None or self._moved(arms) or not self._due - interval <= now < self._due:
+        # the first sample is due with the first weight, and also if the clock was set back
+        elif (
+            self._windows.last_read is None
+            or self._windows.is_moved(arms)
+            or not self._due - interval <= now < self._due
+        ):
             record = await self._sample(analysis, run, arms, record, now)
-            # and when the route has followed, so that what may have come before it is no more than that
+            # another sample is due when the route has applied the weight, so that few requests have an uncertain share
             followed = min((until for until in self._earlier.values() if until > now), default=math.inf)
             self._due = min(self._in_turn(interval, now), followed)
         self._record = record
@@ -128,101 +130,100 @@ class Analyst:
         return self.judgement(analysis, run)
 
     async def read(self, analysis: Analysis, run: Run, arms: Arms, now: float) -> None:
-        """Read the counters just before the weight changes.
+        """Take a sample just before the weight changes.
 
         Args:
-            analysis: What is looked at.
-            run: The run, with the weight that it still has.
+            analysis: The analysis of the spec.
+            run: The run, with its present weight.
             arms: Where both arms are counted.
             now: Seconds since the epoch.
         """
-        if self._read != now:
+        if self._windows.last_read != now:
             self._in_turn(seconds(analysis.interval), now)
             self._record = await self._sample(analysis, run, arms, await self._of(run), now)
             await self.keep()
 
     async def promote(self, analysis: Analysis, run: Run) -> None:
-        """Hold on to what the evidence says now, as the run is promoted on it.
+        """Mark the metrics that pass, as the run is about to be promoted.
 
         Args:
-            analysis: What is looked at.
+            analysis: The analysis of the spec.
             run: The run, before it is promoted.
         """
-        self._record = promoted(analysis.all_metrics, await self._of(run))
+        self._record = mark_promoted(analysis.all_metrics, await self._of(run))
 
     def judgement(self, analysis: Analysis, run: Run) -> Judgement:
-        """What the evidence so far says of a run."""
+        """Judge the evidence of a run."""
         record = self._record
         if record is None:
             return Judgement()
         lines, decision = judge(analysis.all_metrics, record)
         samples_at_weight = record.samples_at_weight if record.weight == run.weight else 0
-        # before the first sample nothing is missing either
+        # before the first sample there is no decision
         return Judgement(tuple(lines), decision if record.samples else None, samples_at_weight, _measured(record))
 
     async def note(self, run: Run, now: float) -> None:
-        """Write down what has become of a run, unless that is the last thing that was written."""
+        """Add a note about the state of a run, unless the last note is the same."""
         record = await self._of(run)
         note = Note(now, run.state, run.weight, run.reason, run.message, run.by, run.last_command)
         if not record.notes or not _same_note(record.notes[-1], note):
-            self._record = noted(record, note)
+            self._record = add_note(record, note)
         if run.ended or run.returns:
             self._due = math.inf
 
     async def keep(self) -> None:
-        """Keep the evidence, if there is more of it."""
+        """Store the record, if it has changed."""
         if self._record is not None and self._record is not self._kept:
             await self._keeper.keep(self._record)
             self._kept = self._record
 
     async def _of(self, run: Run) -> Record:
-        """The record of a run, whoever has begun it."""
+        """The record of a run, which another process may have begun."""
         empty = Record(run=run.number, plan=run.plan, started=float(int(run.started)))
         if self._record is not None and _same(self._record, empty):
             return self._record
         stored = await self._keeper.load(run.number)
         record = stored if stored is not None and _same(stored, empty) else empty
         self._record = self._kept = record
-        self._read, self._due, self._turn, self._tried = None, 0.0, 0.0, -math.inf
-        self._windows, self._arms, self._weight, self._earlier = {}, None, None, {}
+        self._windows.reset()
+        self._due, self._turn, self._tried = 0.0, 0.0, -math.inf
+        self._weight, self._earlier = None, {}
         return record
 
     def _in_turn(self, interval: float, now: float) -> float:
-        """When the next regular sample is due, whatever samples there are in between."""
+        """Time of the next regular sample, which extra samples do not change."""
         if not self._turn - interval <= now < self._turn:
             self._turn = now + interval
         return self._turn
 
-    def _moved(self, arms: Arms) -> bool:
-        """Whether an arm is counted under other names than when it was read last."""
-        return self._arms is not None and _names(self._arms) != _names(arms)
-
     def _follow(self, weight: int, routed: int | None, now: float) -> None:
-        """Which other weights requests may have been shared out by, and until when."""
+        """Remember the other weights that may have applied to requests, and until when."""
         if weight != self._weight:
             self._changed = now
-        weights = {self._weight} if routed is None or now >= self._changed + _LATEST_S else {self._weight, routed}
+        weights = (
+            {self._weight} if routed is None or now >= self._changed + _ROUTE_TIMEOUT_S else {self._weight, routed}
+        )
         for percentage in weights - {weight, None}:
             if percentage is not None:
-                self._earlier[percentage] = now + FOLLOWS_S
-                self._due = now + FOLLOWS_S if percentage == self._weight else min(self._due, now + FOLLOWS_S)
+                self._earlier[percentage] = now + ROUTE_DELAY_S
+                self._due = now + ROUTE_DELAY_S if percentage == self._weight else min(self._due, now + ROUTE_DELAY_S)
         self._earlier = {
             percentage: until
             for percentage, until in self._earlier.items()
-            if percentage != weight and until > now - _FORGOTTEN_S
+            if percentage != weight and until > now - _WEIGHT_MEMORY_S
         }
         self._weight = weight
 
     async def _sample(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
-        first = self._read is None
-        readings = await self._count(analysis, arms, now)
+        first, metrics = self._windows.last_read is None, analysis.all_metrics
+        readings = await self._windows.read(metrics, arms, now)
         if first:
             return record
-        begins = min((window.begins for window in self._windows.values()), default=math.inf)
-        record, self._windows = gather(
-            analysis.all_metrics,
+        begins = self._windows.begins
+        record, self._windows.windows = gather(
+            metrics,
             record,
-            self._windows,
+            self._windows.windows,
             now=now,
             weight=run.weight,
             earlier=self._earlier,
@@ -232,46 +233,14 @@ class Analyst:
         )
         return with_client_shares(record, readings)
 
-    async def _count(self, analysis: Analysis, arms: Arms, now: float) -> Readings:
-        """Read the counters."""
-        metrics, before, moved = analysis.all_metrics, self._arms, self._moved(arms)
-        self._arms, self._read = arms, now
-        readings = await self._source.read(metrics, _as_before(arms, before) if before and moved else arms)
-        self._windows = {
-            metric.called: extended(
-                self._windows.get(metric.called, Window()), readings.get(metric.called, NOTHING), now
-            )
-            for metric in metrics
-        }
-        if moved:
-            # under a name that is new to an arm others may have been counted before
-            readings = await self._source.read(metrics, arms)
-            self._windows = {
-                # series of histograms are merged: those of other traffic cannot be told apart
-                name: extended(Window(), readings.get(name, NOTHING), now)
-                if window.binned and before and _traffic(before) != _traffic(arms)
-                else begun_at(window, readings.get(name, NOTHING), now)
-                for name, window in self._windows.items()
-            }
-        return readings
-
 
 def _same(record: Record, other: Record) -> bool:
-    """Whether two records are of the same run: a rollout that is made anew counts its runs from 1 again."""
+    """Whether two records belong to the same run. A rollout that is created again also begins with run 1."""
     return (record.run, record.plan, record.started) == (other.run, other.plan, other.started)
 
 
-def _names(arms: Arms) -> list[tuple[tuple[str, ...], str]]:
-    """What tells both arms' counters from others: clusters of the gateway, and a label of the pods."""
-    return [(place.clusters, place.traffic) for place in (arms.stable, arms.canary)]
-
-
-def _traffic(arms: Arms) -> tuple[str, str]:
-    return arms.stable.traffic, arms.canary.traffic
-
-
 def _same_note(note: Note, other: Note) -> bool:
-    """Whether two notes say the same, whenever and in whatever words."""
+    """Whether two notes are equal except for their times and messages."""
 
     def codes(note: Note) -> tuple[str, int, str, str, str]:
         return note.state, note.weight, note.reason, note.by, note.command.id if note.command else ""
@@ -279,17 +248,8 @@ def _same_note(note: Note, other: Note) -> bool:
     return codes(note) == codes(other)
 
 
-def _as_before(arms: Arms, before: Arms) -> Arms:
-    """Where both arms are counted, under the names that they had before."""
-    stable, canary = (
-        replace(place, clusters=earlier.clusters, traffic=earlier.traffic)
-        for place, earlier in ((arms.stable, before.stable), (arms.canary, before.canary))
-    )
-    return replace(arms, stable=stable, canary=canary)
-
-
 def _measured(record: Record) -> float | None:
-    """The canary's part of the last sample's requests, by the first metric that counts some."""
+    """The canary's percentage of the requests in the last sample, from the first metric with requests."""
     for sample in reversed(record.samples[-1:]):
         for canary, _, stable, _ in sample.counts.values():
             if canary + stable > 0:

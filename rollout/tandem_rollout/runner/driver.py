@@ -1,6 +1,6 @@
-"""One move of a run, on whatever it runs: observe, sample, decide, write down, make it so.
+"""The steps of advancing a run: observe, sample, decide, record and apply.
 
-The parts stand alone, so that a controller can make them stages of its own; :func:`advance` is all of them in a row.
+The controller uses them in the stages of its pass. :func:`advance` runs all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Protocol
 from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.desired import Desired, derive_desired
-from tandem_rollout.engine.inputs import Inputs
+from tandem_rollout.engine.inputs import RunInputs
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.runner.analyst import Analyst, Judgement
@@ -20,10 +20,10 @@ from tandem_rollout.sources import Arms
 
 
 class Backend(Protocol):
-    """What a run happens on: a cluster, or the processes of one machine."""
+    """The environment of a run: a cluster, or the processes of one machine."""
 
-    def inputs(self, run: Run | None) -> Inputs:
-        """What is there; of the metrics it says nothing."""
+    def inputs(self, run: Run | None) -> RunInputs:
+        """The inputs of a decision, without metrics."""
         ...
 
     async def arms(self, run: Run) -> Arms:
@@ -31,43 +31,43 @@ class Backend(Protocol):
         ...
 
     async def write(self, run: Run, judgement: Judgement) -> None:
-        """Write a run down, before anything is done about it."""
+        """Record a run, before it is applied."""
         ...
 
     async def make(self, run: Run, wanted: Desired) -> None:
-        """Make weights and pods as they must be."""
+        """Apply the desired state."""
         ...
 
 
 Locate = Callable[[Run], Awaitable[Arms]]
-"""Finds where the two revisions of a run are counted."""
+"""Locates the counters of the two revisions of a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What a run is decided by.
+    """The inputs of a decision, with a sample of the metrics.
 
     Attributes:
-        inputs: What there is, with the decision of the metrics.
-        judgement: What the metrics say.
-        sampled: Whether they were asked.
+        inputs: The inputs, with the decision of the metrics.
+        judgement: The judgement of the metrics.
+        sampled: Whether the metrics were sampled.
     """
 
-    inputs: Inputs
+    inputs: RunInputs
     judgement: Judgement = field(default_factory=Judgement)
     sampled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RunTransition:
-    """One move of a run.
+    """A transition of a run.
 
     Attributes:
-        before: The run until now; None before the first.
-        run: The run from now on; the same object where it does not move.
-        desired: What the world must look like.
-        judgement: What the metrics say.
-        sampled: Whether they were asked.
+        before: The run before; None before the first run.
+        run: The run after; the same object if it does not move.
+        desired: The desired state.
+        judgement: The judgement of the metrics.
+        sampled: Whether the metrics were sampled.
     """
 
     before: Run | None
@@ -78,30 +78,30 @@ class RunTransition:
 
     @property
     def moves(self) -> bool:
-        """Whether there is anything to write down."""
+        """Whether the run changes."""
         return self.run is not self.before
 
 
 async def sample(
-    analyst: Analyst, analysis: Analysis, run: Run | None, snapshot: Inputs, locate: Locate, now: float
+    analyst: Analyst, analysis: Analysis, run: Run | None, snapshot: RunInputs, locate: Locate, now: float
 ) -> Sampled:
-    """Ask the metrics of a run, where there is anything to ask.
+    """Sample the metrics of a run, if it is active.
 
     Args:
         analyst: Takes samples of the metrics.
-        analysis: What is looked at.
-        run: The run so far.
-        snapshot: What there is.
-        locate: Finds where the two revisions of the run are counted.
+        analysis: The analysis of the spec.
+        run: The run.
+        snapshot: The inputs of the decision.
+        locate: Locates the counters of the two revisions.
         now: Seconds since the epoch.
     """
     if run is None or run.ended or run.returns:
         return Sampled(snapshot)
     judgement = Judgement()
-    # where the canary has weight and no pods there is nothing to ask first
+    # a canary with weight and without pods is decided without metrics
     sampled = not run.weight or snapshot.canary.running
     if sampled:
-        judgement = await analyst.look(analysis, run, await locate(run), now, routed=snapshot.routed)
+        judgement = await analyst.take_sample(analysis, run, await locate(run), now, routed=snapshot.routed)
     return Sampled(
         replace(snapshot, decision=judgement.decision, samples_at_weight=judgement.samples_at_weight),
         judgement,
@@ -110,12 +110,12 @@ async def sample(
 
 
 def move(schedule: Schedule, run: Run | None, sampled: Sampled, now: float) -> RunTransition | None:
-    """Decide how a run goes on. Pure; None where there is no run, and none begins.
+    """Decide how a run continues. Pure. None if there is no run, and none begins.
 
     Args:
-        schedule: What is planned.
-        run: The run so far.
-        sampled: What it is decided by.
+        schedule: The schedule of the spec.
+        run: The run.
+        sampled: The inputs of the decision.
         now: Seconds since the epoch.
     """
     snapshot = sampled.inputs
@@ -134,14 +134,14 @@ def move(schedule: Schedule, run: Run | None, sampled: Sampled, now: float) -> R
 async def secure(
     analyst: Analyst, schedule: Schedule, analysis: Analysis, transition: RunTransition, locate: Locate, now: float
 ) -> None:
-    """Secure the evidence that a transition would change, before it is written down.
+    """Complete the evidence before a transition is recorded.
 
     Args:
         analyst: Takes samples of the metrics.
-        schedule: What is planned.
-        analysis: What is looked at.
-        transition: The move.
-        locate: Finds where the two revisions of the run are counted.
+        schedule: The schedule of the spec.
+        analysis: The analysis of the spec.
+        transition: The transition.
+        locate: Locates the counters of the two revisions.
         now: Seconds since the epoch.
     """
     run, after = transition.before, transition.run
@@ -150,18 +150,18 @@ async def secure(
     if run.step < len(schedule.steps) <= after.step:
         await analyst.promote(analysis, run)
     if after.weight != run.weight and not (after.returns or after.ended):
-        # what comes before the change of the weight is told from what comes after it
+        # so that the requests before the change of the weight are part of a sample of their own
         await analyst.read(analysis, run, await locate(run), now)
 
 
 async def note(analyst: Analyst, transition: RunTransition, now: float) -> None:
-    """Note what has become of a run, when that is written down and made: what is not taken did not happen.
+    """Add notes about a transition, after it was recorded.
 
-    Whoever moved it before may have come no further than to write it down; then that is noted too.
+    The previous state is noted, too, as another process may have recorded it without a note.
 
     Args:
-        analyst: Keeps the evidence.
-        transition: The move.
+        analyst: Stores the evidence.
+        transition: The transition.
         now: Seconds since the epoch.
     """
     if transition.before is not None:
@@ -174,18 +174,18 @@ async def note(analyst: Analyst, transition: RunTransition, now: float) -> None:
 async def advance(
     backend: Backend, analyst: Analyst, schedule: Schedule, analysis: Analysis, run: Run | None, now: float
 ) -> tuple[Run | None, Judgement]:
-    """One move.
+    """Advance a run.
 
     Args:
-        backend: What the run happens on.
+        backend: The environment of the run.
         analyst: Takes samples of the metrics.
-        schedule: What is planned.
-        analysis: What is looked at.
-        run: The run so far, as it was written down.
+        schedule: The schedule of the spec.
+        analysis: The analysis of the spec.
+        run: The recorded run.
         now: Seconds since the epoch.
 
     Returns:
-        The run as it is from now on, and what the metrics say.
+        The run from now on, and the judgement of the metrics.
     """
     sampled = await sample(analyst, analysis, run, backend.inputs(run), backend.arms, now)
     transition = move(schedule, run, sampled, now)

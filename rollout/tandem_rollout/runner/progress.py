@@ -1,23 +1,23 @@
-"""What a status says of a run."""
+"""The status of a run's progress, metrics and history."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from tandem_rollout.analysis.judge import Line
+from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.status import MetricStatus, PastRun
 from tandem_rollout.api.times import stamp
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
 
-TRIED: Final = Cause("VersionTried", "this version was tried; `tandem rollout start` tries it again")
-"""What a status says where the spec asks for a version that was taken back, even if it asked for another meanwhile."""
+TRIED: Final = Cause("VersionTried", "this version was already tried; run `tandem rollout start` to try it again")
+"""Cause for a spec with the version of a run that was aborted or rolled back."""
 
 
 def describe_progress(run: Run | None, schedule: Schedule) -> str:
-    """How far a run is, in a few words."""
+    """The progress of a run, in a few words."""
     if run is None:
         return ""
     if run.ended or schedule.observes:
@@ -27,46 +27,50 @@ def describe_progress(run: Run | None, schedule: Schedule) -> str:
     return f"{run.state} {run.weight}% {run.step + 1}/{len(schedule.steps)}"
 
 
-def metric_status(line: Line) -> MetricStatus:
-    """What one metric says."""
+def metric_status(result: MetricResult) -> MetricStatus:
+    """The status of a metric."""
     return MetricStatus(
-        name=line.name,
-        verdict=line.verdict.value,
-        reason=line.reason,
-        summary=summary(line),
-        value=_short(line.canary if line.type == "drift" else line.ratio),
-        limit=line.bound,
-        requests=int(line.canary_requests),
-        needed=line.needed,
+        name=result.name,
+        verdict=result.verdict.value,
+        reason=result.reason,
+        summary=summary(result),
+        value=_short(result.canary if result.type == "drift" else result.ratio),
+        limit=result.bound,
+        requests=int(result.canary_requests),
+        needed=result.needed,
     )
 
 
-def summary(line: Line) -> str:
-    """Rates, their ratio with its interval, and numbers of requests, in one line; and where it decides nothing."""
-    text = _said(line)
-    # of units nobody thinks that they decide
-    return text if line.gate or line.type == "assignment" else f"only reported{f': {text}' if text else ''}"
+def summary(result: MetricResult) -> str:
+    """The rates, their ratio with its interval, and the numbers of requests, in one line."""
+    text = _values(result)
+    # an assignment never decides
+    return text if result.gate or result.type == "assignment" else f"only reported{f': {text}' if text else ''}"
 
 
-def _said(line: Line) -> str:
-    if line.type == "drift":
-        needed = f", {line.needed:,} more needed" if line.needed else ""
-        distance = f"distance {line.canary or 0.0:.3f}, limit {line.limit}"
-        return line.message if line.reason else f"{distance}; {line.canary_requests:,.0f} rows of the canary{needed}"
-    if line.type == "assignment":
-        units = f"{line.canary or 0.0:.1%} of {line.canary_requests + line.stable_requests:,.0f} units"
-        return line.message if line.reason else units
-    if line.canary is None or line.stable is None:
-        return line.message
-    high = "" if line.high is None else f"{line.high:.2f}"
-    ratio = "" if line.ratio is None else f", ratio {line.ratio:.2f} ({line.low:.2f} to {high or 'any'})"
-    needed = f", {line.needed:,} more needed" if line.needed else ""
-    rates = f"{line.canary:.2%} of {line.canary_requests:,.0f} against {line.stable:.2%} of {line.stable_requests:,.0f}"
-    return f"{rates}{ratio}, limit {line.limit}{needed}{f'; {line.message}' if line.reason else ''}"
+def _values(result: MetricResult) -> str:
+    if result.type == "drift":
+        needed = f", {result.needed:,} more needed" if result.needed else ""
+        distance = f"distance {result.canary or 0.0:.3f}, limit {result.limit}"
+        return (
+            result.message if result.reason else f"{distance}; {result.canary_requests:,.0f} rows of the canary{needed}"
+        )
+    if result.type == "assignment":
+        units = f"{result.canary or 0.0:.1%} of {result.canary_requests + result.stable_requests:,.0f} units"
+        return result.message if result.reason else units
+    if result.canary is None or result.stable is None:
+        return result.message
+    high = "" if result.high is None else f"{result.high:.2f}"
+    ratio = "" if result.ratio is None else f", ratio {result.ratio:.2f} ({result.low:.2f} to {high or 'any'})"
+    needed = f", {result.needed:,} more needed" if result.needed else ""
+    canary = f"{result.canary:.2%} of {result.canary_requests:,.0f}"
+    stable = f"{result.stable:.2%} of {result.stable_requests:,.0f}"
+    note = f"; {result.message}" if result.reason else ""
+    return f"{canary} against {stable}{ratio}, limit {result.limit}{needed}{note}"
 
 
 def past_run(run: Run, version: str) -> PastRun:
-    """A run that has ended, for the history."""
+    """The entry of the history for a run that has ended."""
     return PastRun(
         number=run.number,
         outcome=run.state,
@@ -87,10 +91,10 @@ def history(before: Sequence[PastRun], run: Run | None, version: str, *, limit: 
     """The runs that have ended, the latest first.
 
     Args:
-        before: Those until now.
-        run: The present run, or the last one.
+        before: The previous history.
+        run: The current run, or the last one.
         version: Version of its canary.
-        limit: How many are kept.
+        limit: Maximum number of runs.
     """
     if run is None:
         return list(before[:limit])
@@ -99,5 +103,5 @@ def history(before: Sequence[PastRun], run: Run | None, version: str, *, limit: 
 
 
 def _short(value: float | None) -> float | None:
-    """A number as it is read, so that a status does not change with digits that nobody reads."""
+    """A number with four significant digits, so that the status does not change with smaller digits."""
     return None if value is None else float(f"{value:.4g}")

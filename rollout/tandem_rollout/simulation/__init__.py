@@ -1,15 +1,15 @@
-"""Rollouts of simulated traffic: the engine, the statistics and the policies that real ones are decided by.
+"""Simulated rollouts, decided by the engine, the statistics and the policies of real ones.
 
-- :mod:`.traffic`: what happens to requests: rates, incidents, bursts, days and nights; :mod:`.stream`: its counts.
-- :mod:`.outage`: metrics that are absent, flaky, or cannot be read; :mod:`.lies`: counters that do not tell the truth.
-- :mod:`.evidence`: evidence of many rollouts by a ratio of rates, in the arithmetic of :mod:`tandem_rollout.analysis`;
-  :mod:`.latencies` and :mod:`.drifts`: of latency and of predictions; :mod:`.metrics`: of all metrics.
-- :mod:`.fleet`: many rollouts at once; :mod:`.moves`: what :func:`tandem_rollout.engine.decide.decide` makes of them.
-- :mod:`.outcome`: how they ended, and what that took.
-- :mod:`.rollouts`: rollouts from start to end, with other rules on the same traffic where there are any.
-- :mod:`.forecast`: what a canary's rollout will take.
+- :mod:`.traffic`: rates, incidents, bursts and daily waves of requests; :mod:`.stream`: their counts.
+- :mod:`.outage`: metrics that are absent or cannot be read; :mod:`.lies`: counters with wrong values.
+- :mod:`.evidence`: evidence of many rollouts about ratios of rates, with the arithmetic of
+  :mod:`tandem_rollout.analysis`; :mod:`.latencies` for latency; :mod:`.drifts` for drift; :mod:`.metrics` for all
+  metrics.
+- :mod:`.fleet`: many rollouts at once; :mod:`.moves`: their runs, by :func:`tandem_rollout.engine.decide.decide`.
+- :mod:`.outcome`: the outcomes of rollouts, and their cost.
+- :mod:`.rollouts`: rollouts from start to end, and other rules on the same traffic.
+- :mod:`.forecast`: the expected cost of a rollout.
 
-Pods are always ready here and nobody gives a command: only the effect of evidence is simulated, and a rollout ends
-undecided at a step that pauses. Random numbers come from seeds; nothing depends on the clock or on how work is shared
-out.
+Pods are always ready and there are no commands: only the effect of evidence is simulated, and a rollout ends undecided
+at a step that pauses. Random numbers depend on seeds only, not on the clock or on the distribution of the work.
 """

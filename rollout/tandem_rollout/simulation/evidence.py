@@ -1,7 +1,7 @@
-"""What the metrics of many rollouts say, in the arithmetic of :mod:`tandem_rollout.analysis`.
+"""Evidence of many rollouts, with the arithmetic of :mod:`tandem_rollout.analysis`.
 
-One rollout in here says at each sample what :func:`~tandem_rollout.analysis.gather.gather` and
-:func:`~tandem_rollout.analysis.judge.judge` say of the same counts; a test holds them together.
+For each rollout and sample the verdicts equal those of :func:`~tandem_rollout.analysis.gather.gather` and
+:func:`~tandem_rollout.analysis.judge.judge`, as a test verifies.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.gather import ratio_test
+from tandem_rollout.analysis.gather_rates import ratio_test
 from tandem_rollout.analysis.latency import (
-    LEAST_SLOW,
+    MIN_SLOW,
     SURE,
-    least_recent,
+    min_recent,
 )
-from tandem_rollout.analysis.sequential import (
-    BAD,
-    BELOW_FLOOR,
-    Floats,
+from tandem_rollout.analysis.likelihood import (
     floor_increments,
     log_mixture,
     log_with_bake,
@@ -29,6 +26,7 @@ from tandem_rollout.analysis.sequential import (
     log_with_floor,
     ratio_increments,
 )
+from tandem_rollout.analysis.priors import BAD, BELOW_FLOOR, Floats
 from tandem_rollout.analysis.verdict import Verdict
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.outage import ABSENT, SEEN, UNREADABLE, Codes
@@ -40,25 +38,25 @@ VERDICTS: Final = tuple(Verdict)
 PASS, FAIL, INCONCLUSIVE, NO_DATA, PROVIDER_ERROR = range(len(VERDICTS))
 
 
-class Evidence(Protocol):
+class SimulatedEvidence(Protocol):
     """Evidence of one metric, in many rollouts."""
 
     def codes(self) -> Codes:
-        """Verdicts by rollout, as places in :data:`VERDICTS`."""
+        """Verdicts by rollout, as indexes of :data:`VERDICTS`."""
         ...
 
     def keep(self, kept: Bools) -> None:
-        """Go on with these rollouts only."""
+        """Keep only some rollouts."""
         ...
 
 
 class Ratios:
-    """Evidence of a ratio of rates.
+    """Evidence about a ratio of rates.
 
     Args:
         metric: The metric.
-        rollouts: How many.
-        gates: Metrics that may each roll back.
+        rollouts: Number of rollouts.
+        gates: Number of metrics that can each roll back.
         phi: Dispersion, by rollout.
     """
 
@@ -95,23 +93,24 @@ class Ratios:
         bounds: tuple[Floats, Floats] | None = None,
         cold: bool | Bools = False,
     ) -> Bools:
-        """One more sample, in which both arms have requests.
+        """Add a sample in which both arms have requests.
 
         Args:
-            sampled: Where a sample was taken.
-            trouble: What was the matter.
+            sampled: Rollouts with a sample.
+            trouble: Codes of missing data.
             canary: Requests of the canary.
             events: Events among them.
             stable: Requests of stable.
             others: Events among them.
-            baking: Where the canary is promoted, and what it is compared with is held back; nowhere by default.
-            speaks_for: Where the sample may speak for the canary, and not only against it; everywhere by default.
-            chosen: Where its limit was chosen in the run; of latency where stable's requests are enough by default.
-            bounds: Least and greatest share of the canary; where they differ its weight changed in the sample.
-            cold: Where the caches of the canary are cold, so that latency is not judged.
+            baking: Rollouts whose canary is promoted and is compared with the holdback; by default none.
+            speaks_for: Rollouts in which the sample may be evidence for the canary; by default all.
+            chosen: Rollouts whose limit was chosen in the run; for latency by default those with enough requests of
+                stable.
+            bounds: Minimum and maximum share of the canary. They differ if its weight changed in the sample.
+            cold: Rollouts whose canary has cold caches, so that latency is not judged.
 
         Returns:
-            Where something was counted.
+            Rollouts with counts.
         """
         if chosen is None and self._metric.type == "latency":
             speaks_for, chosen = self._enough(self._stable[:, 0], baking)
@@ -122,10 +121,10 @@ class Ratios:
         counted: Bools = sampled & (trouble == SEEN) & ~quiet
         self._missing = np.where(sampled, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
         n_c, k_c, n_s, k_s = (np.where(counted, values, 0.0) for values in (canary, events, stable, others))
-        # a sample without events says nothing of the ratio
+        # a sample without events is no evidence about the ratio
         at = np.flatnonzero(k_c + k_s)
         worse = self._compare(at, (n_c, k_c, n_s, k_s), (low, high, crossed), speaks_for)
-        bound = self._bound()  # what was known before the sample
+        bound = self._bound()  # known before the sample
         self._canary += n_c
         self._stable[:, 0] += n_s
         self._stable[:, 1] += k_s
@@ -145,16 +144,16 @@ class Ratios:
         bounds: tuple[Floats, Floats, Bools],
         speaks_for: Bools | None,
     ) -> Floats:
-        """Take a sample as evidence of the ratio and of the floor.
+        """Add the evidence of a sample about the ratio and the floor.
 
         Args:
-            at: Places of the rollouts that have events.
-            counts: The canary's requests and events, stable's requests and events.
-            bounds: Least and greatest share of the canary, and where they are taken for its requests.
-            speaks_for: Where the sample may speak for the canary; everywhere by default.
+            at: Indexes of the rollouts with events.
+            counts: The canary's requests and events, then stable's requests and events.
+            bounds: Minimum and maximum share of the canary, and the rollouts in which they replace its requests.
+            speaks_for: Rollouts in which the sample may be evidence for the canary; by default all.
 
         Returns:
-            Log evidence of the sample that the canary is worse, by component, of the rollouts that have events.
+            Log evidence of the sample that the canary is worse, by rollout with events and component.
         """
         n_c, k_c, n_s, k_s = counts
         low, high, crossed = bounds
@@ -173,12 +172,12 @@ class Ratios:
         return worse
 
     def _enough(self, stable: Floats, baking: Bools | None) -> tuple[Bools, Bools]:
-        """Where a sample may speak for the canary, and where its limit is chosen, of so many requests of stable."""
-        speaks, chosen = (stable >= least_recent(self._metric.quantile, slow) for slow in (SURE, LEAST_SLOW))
+        """Rollouts in which a sample may be evidence for the canary, and in which its limit is chosen."""
+        speaks, chosen = (stable >= min_recent(self._metric.quantile, slow) for slow in (SURE, MIN_SLOW))
         return (speaks, chosen) if baking is None else (speaks | baking, chosen | baking)
 
     def add_alone(self, sampled: Bools, trouble: Codes, canary: Floats, events: Floats) -> Bools:
-        """One more sample, in which the canary has all requests."""
+        """Add a sample in which the canary has all requests."""
         counted: Bools = sampled & (trouble == SEEN)
         self._missing = np.where(sampled, trouble, self._missing)
         if self._metric.type != "latency" and counted.any():
@@ -187,27 +186,27 @@ class Ratios:
         return counted
 
     def _hold(self, counted: Bools, canary: Floats, events: Floats, bounds: Floats) -> None:
-        """A sample against the bound, where there is one."""
+        """Add the evidence of a sample against the fixed bound, if there is one."""
         n_c, k_c = (np.where(counted, values, 0.0)[:, None] for values in (canary, events))
         ratios, bound = np.asarray(BAD.values), bounds[:, None]
         added = (k_c * np.log(ratios) - bound * (ratios - 1.0) * n_c) / self._phi
         self._absolute += np.where(bound > 0.0, added, 0.0)
 
     def _bound(self) -> Floats:
-        """The rate that a canary must not pass; 0 for none."""
+        """The fixed bound of the canary's rate; 0 for none."""
         requests, events = self._stable[:, 0], self._stable[:, 1]
         rate = events / np.where(requests > 0.0, requests, 1.0)
         if self._metric.type == "latency":
             rate = np.maximum(rate, self._expected())
         before = self._metric.margin * rate
-        return np.where(requests > 0.0, np.minimum(np.maximum(self._metric.tolerated, before), 1.0), 0.0)
+        return np.where(requests > 0.0, np.minimum(np.maximum(self._metric.effective_floor, before), 1.0), 0.0)
 
     def _expected(self) -> Floats:
-        """Share of stable's requests that were slow when the limit was chosen: the limit is its quantile."""
+        """Share of stable's slow requests when the limit was chosen: that of the quantile."""
         return np.full(len(self._canary), 1.0 - self._metric.quantile)
 
     def codes(self) -> Codes:
-        """Verdicts by rollout."""
+        """Codes of the verdicts, by rollout."""
         baking = np.where(self._baked, log_mixture(self._baking, BAD), 0.0)
         whole = self._log_bad
         if self._metric.type == "latency":
@@ -222,10 +221,10 @@ class Ratios:
             promotion = log_with_floor(promotion, log_mixture(self._floor, BELOW_FLOOR))
         passes = promotion >= -math.log(self._test.beta)
         passes &= self._canary >= self._metric.min_requests
-        return judged(fails, passes, self._missing, self._canary > 0.0)
+        return judge_codes(fails, passes, self._missing, self._canary > 0.0)
 
     def keep(self, kept: Bools) -> None:
-        """Go on with these rollouts only."""
+        """Keep only some rollouts."""
         for name in (
             "_phi",
             "_bad",
@@ -245,7 +244,7 @@ class Ratios:
 
 
 def _bounds(canary: Floats, stable: Floats, bounds: tuple[Floats, Floats] | None) -> tuple[Floats, Floats, Bools]:
-    """Least and greatest share of the canary, and where they are needed, as :func:`.sequential.update` takes them."""
+    """Minimum and maximum share of the canary, and the rollouts that need them, as in :func:`.sequential.update`."""
     share = canary / np.maximum(canary + stable, 1.0)
     if bounds is None:
         return share, share, np.zeros(len(share), np.bool_)
@@ -258,14 +257,14 @@ def _bounds(canary: Floats, stable: Floats, bounds: tuple[Floats, Floats] | None
     )
 
 
-def judged(fails: Bools, passes: Bools, missing: Codes, any_counts: Bools) -> Codes:
-    """Verdicts as ``judge_ratio`` and ``judge_drift`` of :mod:`tandem_rollout.analysis.verdict` have them.
+def judge_codes(fails: Bools, passes: Bools, missing: Codes, any_counts: Bools) -> Codes:
+    """Codes of verdicts, like ``judge_ratio`` and ``judge_drift`` of :mod:`tandem_rollout.analysis.verdict`.
 
     Args:
-        fails: Where evidence speaks against the canary.
-        passes: Where it is enough to promote.
-        missing: What was the matter with the last sample.
-        any_counts: Where something was counted at all.
+        fails: Rollouts with enough evidence against the canary.
+        passes: Rollouts with enough evidence for the canary.
+        missing: Codes of missing data in the last sample.
+        any_counts: Rollouts with any counts.
     """
     unknown = np.where(missing == UNREADABLE, PROVIDER_ERROR, NO_DATA)
     verdict = np.where(passes, PASS, INCONCLUSIVE)

@@ -1,9 +1,9 @@
-"""Many rollouts at once, each moved by the engine that moves real ones.
+"""Many rollouts at once, decided by the engine of real ones.
 
-What a rollout does next is a function of its run, what is seen and the time; so rollouts that agree in these are asked
-about once. Samples come as an analyst's do: the first with the first weight, then one each interval, and one when the
-route has followed a change of weight. What comes until then is counted with the bounds of the canary's share, and what
-a sample does not see belongs to the next one.
+The next state of a rollout is a function of its run, its evidence and the time, so that equal rollouts are decided only
+once. Samples are taken as by an analyst: the first with the first weight, then one per interval, and one when the route
+has applied a change of the weight. Until then requests are judged with bounds of the canary's share. Requests that a
+sample does not count are part of the next one.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final
 
 import numpy as np
 
-from tandem_rollout.analysis.sequential import Floats
-from tandem_rollout.analysis.window import FOLLOWS_S
+from tandem_rollout.analysis.priors import Floats
+from tandem_rollout.analysis.window import ROUTE_DELAY_S
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.simulation.evidence import Bools
-from tandem_rollout.simulation.metrics import Metrics
-from tandem_rollout.simulation.moves import Moves, Place
+from tandem_rollout.simulation.metrics import SimulatedMetrics
+from tandem_rollout.simulation.moves import Moves, RunNode
 from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, Outcomes, blank
 from tandem_rollout.simulation.stream import Counts
@@ -27,21 +27,21 @@ from tandem_rollout.simulation.traffic import Traffic
 
 _WHOLE: Final = 100.0
 _BY_ROLLOUT: Final = (
-    "_index", "_at", "_weight", "_running", "_undecided", "_bakes", "_looks", "_read", "_changed",
+    "_index", "_at", "_weight", "_running", "_undecided", "_bakes", "_samples_at_weight", "_read", "_changed",
     "_low", "_high", "_since", "_requests", "_samples"
 )  # fmt: skip
 
 
 class Fleet:
-    """Rollouts under the engine.
+    """Rollouts that the engine decides.
 
     Args:
-        metrics: The metrics; those of type assignment are left out.
-        schedule: What is planned.
-        traffic: What happens, as far as it says which metric counts what.
-        rollouts: How many.
+        metrics: The metrics. Those of type assignment are ignored.
+        schedule: The schedule.
+        traffic: The traffic, which defines the counts of each metric.
+        rollouts: Number of rollouts.
         warmup: Seconds after the first sample in which latency is not judged.
-        phi: Dispersion by metric and rollout; 1 where there is none.
+        phi: Dispersion by metric and rollout; by default 1.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Fleet:
     ) -> None:
         judged = tuple(metric for metric in metrics if metric.type != "assignment")
         self._warmup = warmup
-        self._metrics = Metrics(judged, traffic, rollouts, phi)
+        self._metrics = SimulatedMetrics(judged, traffic, rollouts, phi)
         self._moves = Moves(schedule, judged)
         place = self._moves[self._moves.first]
         self._index = np.arange(rollouts)
@@ -65,14 +65,14 @@ class Fleet:
         self._running = np.full(rollouts, place.ended is None)
         self._undecided = np.full(rollouts, not place.decided)
         self._bakes = np.full(rollouts, place.bakes)
-        self._looks = np.zeros(rollouts, np.int64)
+        self._samples_at_weight = np.zeros(rollouts, np.int64)
         self._read = np.ones(rollouts, np.bool_)
         self._low, self._high, self._since = np.zeros(rollouts), np.zeros(rollouts), np.zeros(rollouts)
         self._pending: Counts | None = None
         self._sampled, self._changed = 0.0, np.ones(rollouts, np.bool_)
         self._requests, self._samples = np.zeros(rollouts), np.zeros(rollouts)
         self.outcomes: Outcomes = blank(rollouts)
-        """How they have ended so far."""
+        """The outcomes of the rollouts that have ended."""
 
     @property
     def shares(self) -> Floats:
@@ -81,16 +81,16 @@ class Fleet:
 
     @property
     def running(self) -> Bools:
-        """Which rollouts have not ended."""
+        """Rollouts that have not ended."""
         return self._running
 
-    def look(self, now: float, counts: Counts, trouble: Codes | None = None) -> None:
-        """One more sample, and what follows. The first one, at 0, only begins the counters: its counts are not used.
+    def take_sample(self, now: float, counts: Counts, trouble: Codes | None = None) -> None:
+        """Take a sample, and decide. The first sample, at 0, only starts the counters.
 
         Args:
             now: Seconds since the first weight.
-            counts: What the sample brought.
-            trouble: What was the matter with the metrics in this sample.
+            counts: The counts of the sample.
+            trouble: Codes of missing data.
         """
         trouble = np.zeros(len(self._at), np.int8) if trouble is None else trouble
         if not now:
@@ -99,17 +99,17 @@ class Fleet:
         undecided = self._running & self._undecided
         self._requests += np.where(undecided, counts.canary, 0.0)
         if counts.early is not None:
-            # there is a sample when the route has followed, too
-            self._take(self._sampled + FOLLOWS_S, counts.early, trouble, self._changed)
+            # another sample is taken when the route has applied the weight
+            self._take(self._sampled + ROUTE_DELAY_S, counts.early, trouble, self._changed)
         counted = self._take(now, counts.later, trouble, np.ones(len(self._at), np.bool_))
         self._sampled, self._changed = now, np.zeros(len(self._at), np.bool_)
         self._move(now, undecided, counted)
 
     def _take(self, now: float, counts: Counts, trouble: Codes, sampled: Bools) -> Bools:
-        """Take evidence from some counts; where something was counted."""
+        """Add the evidence of some counts; returns the rollouts with counts."""
         share = self._weight / _WHOLE
         self._low, self._high = np.minimum(self._low, share), np.maximum(self._high, share)
-        # what was counted before the first reading is not known, and that reading says nothing yet
+        # the first reading has no counts, as those before it are not known
         total = (counts if self._pending is None else self._pending.plus(counts)).where(self._read)
         sampled = sampled & self._running
         begins = sampled & (trouble == SEEN) & ~self._read
@@ -126,7 +126,7 @@ class Fleet:
             cold=self._since < self._warmup,
         )
         self._samples += np.where(self._undecided & counted, total.canary, 0.0)
-        self._looks += counted & ~crossed
+        self._samples_at_weight += counted & ~crossed
         complete = crossed | (share >= 1.0) | ((total.canary > 0.0) & (total.stable > 0.0))
         closed = begins | sampled & (trouble == SEEN) & complete
         self._pending = total.where(~closed)
@@ -135,14 +135,14 @@ class Fleet:
         return counted
 
     def keep(self, kept: Bools) -> None:
-        """Go on with these rollouts only."""
+        """Keep only some rollouts."""
         for name in _BY_ROLLOUT:
             setattr(self, name, getattr(self, name)[kept])
         self._pending = self._pending and self._pending.keep(kept)
         self._metrics.keep(kept)
 
     def give_up(self, now: float) -> None:
-        """The simulation ends; what has not been decided stays so."""
+        """End the simulation. Undecided rollouts stay undecided."""
         for row in map(int, np.flatnonzero(self._running)):
             if self._undecided[row]:
                 self._spent(row, now)
@@ -150,11 +150,11 @@ class Fleet:
                 self.outcomes.ended[self._index[row]] = PROMOTED
 
     def _move(self, now: float, undecided: Bools, counted: Bools) -> None:
-        """What the engine makes of it, rollout by rollout; those that agree in everything at once."""
+        """Decide the next state of all rollouts; equal rollouts are decided at once."""
         rows = np.flatnonzero(self._running)
         codes, code = np.unique(self._metrics.verdicts()[rows], return_inverse=True)
-        span = int(self._looks.max(initial=0)) + 1
-        keys = (self._at[rows] * span + self._looks[rows]) * len(codes) + code.reshape(-1)
+        span = int(self._samples_at_weight.max(initial=0)) + 1
+        keys = (self._at[rows] * span + self._samples_at_weight[rows]) * len(codes) + code.reshape(-1)
         groups, members = np.unique(keys, return_inverse=True)
         after = np.empty(len(groups), np.int64)
         for group, key in enumerate(groups.tolist()):
@@ -167,13 +167,13 @@ class Fleet:
             self._note(row, self._moves[at], now, undecided[row], counted[row])
         self._at[rows] = numbers
 
-    def _note(self, row: int, place: Place, now: float, undecided: bool, counted: bool) -> None:
-        """Write down where a rollout has come to, and what its decision took."""
+    def _note(self, row: int, place: RunNode, now: float, undecided: bool, counted: bool) -> None:
+        """Record the new state of a rollout, and the cost of its decision."""
         index = self._index[row]
         if place.weight != self._weight[row]:
             self._changed[row] = True
             self._weight[row] = place.weight
-            self._looks[row] = 0
+            self._samples_at_weight[row] = 0
         self._bakes[row] = place.bakes
         if place.ended is not None:
             self._running[row] = False

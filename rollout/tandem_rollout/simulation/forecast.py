@@ -1,4 +1,4 @@
-"""What rollouts of one's own traffic take: of a canary that is as good as stable, and of canaries that are worse."""
+"""Forecasts for given traffic: outcomes and cost for a canary that is as good as stable, and for worse ones."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.engine.schedule import Schedule, ScheduledStep
 from tandem_rollout.simulation.outcome import ROLLED_BACK, UNDECIDED, Outcomes, Spread, spread
 from tandem_rollout.simulation.rollouts import Case, simulate
-from tandem_rollout.simulation.traffic import Bins, Rates, Traffic, tilted
+from tandem_rollout.simulation.traffic import Bins, EventRates, Traffic, tilted
 
 RATIOS: Final = (1.0, 1.5, 2.0, 5.0)
-"""Rates over stable's."""
+"""Ratios of the canary's rate to stable's."""
 DISTANCES: Final = (0.0, 0.6, 1.5, 2.0, 5.0)
-"""Of drift: distances over the limit."""
+"""For drift, ratios of the distance to the limit."""
 _EVEN: Final = Bins((0.1,) * 10, (0.1,) * 10)
-_MOST: Final = 0.95
-"""A worse canary's rate is not higher."""
+_MAX: Final = 0.95
+"""Maximum rate of a worse canary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What becomes of one kind of canary.
+    """The forecast for one kind of canary.
 
     Attributes:
-        ratio: Its rate of events over stable's; of drift its distance over the limit.
-        outcomes: How its rollouts ended.
-        requests: Canary requests until the decision, of those that were decided; None where none was.
-        minutes: Minutes that they took.
+        ratio: Ratio of its rate to stable's; for drift, of its distance to the limit.
+        outcomes: Outcomes of its rollouts.
+        requests: Canary requests until the decision, of decided rollouts; None if there are none.
+        minutes: Minutes until the decision, likewise.
     """
 
     ratio: float
@@ -39,33 +39,33 @@ class Forecast:
 
 
 def steady(requests_per_second: float, rates: Mapping[str, float]) -> Traffic:
-    """Traffic whose rates stay, of a canary that is as good as stable.
+    """Traffic with constant rates and a canary that is as good as stable.
 
     Args:
-        requests_per_second: Of both arms together.
+        requests_per_second: Requests per second of both arms together.
         rates: Rates by name or type of the metrics.
     """
-    same = {key: Rates(rate, rate) for key, rate in rates.items()}
+    same = {key: EventRates(rate, rate) for key, rate in rates.items()}
     return Traffic(requests_per_second=requests_per_second, rates=same, bins=_EVEN)
 
 
 def worse(traffic: Traffic, metric: Metric, ratio: float) -> Traffic:
-    """The same traffic with a canary that has so many times stable's rate, though no more than 95 %.
+    """The same traffic with a worse canary, whose rate is 95 % at most.
 
     Args:
         traffic: The traffic.
-        metric: What it is worse by.
-        ratio: The canary's rate over stable's; of drift its distance over the limit.
+        metric: The metric by which the canary is worse.
+        ratio: Ratio of the canary's rate to stable's; for drift, of its distance to the limit.
     """
     if metric.type == "drift":
         return replace(traffic, bins=tilted((traffic.bins or _EVEN).stable, ratio * metric.limit))
     key = traffic.key(metric)
     stable = traffic.rates[key].stable
-    return replace(traffic, rates={**traffic.rates, key: Rates(stable, min(stable * ratio, _MOST))})
+    return replace(traffic, rates={**traffic.rates, key: EventRates(stable, min(stable * ratio, _MAX))})
 
 
 def kinds(metric: Metric) -> tuple[float, ...]:
-    """How much worse by a metric canaries are, the first of them not at all."""
+    """Ratios of the simulated canaries. The first canary is as good as stable."""
     return DISTANCES if metric.type == "drift" else RATIOS
 
 
@@ -78,15 +78,15 @@ def forecast(
     seed: int = 1,
     tell: Callable[[int], None] | None = None,
 ) -> list[Forecast]:
-    """What becomes of canaries.
+    """Simulate several kinds of canaries.
 
     Args:
-        case: What is simulated.
-        metric: What they are worse by.
-        ratios: How much worse; by default as :func:`kinds` has it.
-        rollouts: How many of each.
-        seed: Of chance.
-        tell: Told how many rollouts have been simulated more.
+        case: The simulated case.
+        metric: The metric by which the canaries are worse.
+        ratios: Their ratios; by default those of :func:`kinds`.
+        rollouts: Number of rollouts of each kind.
+        seed: Seed of the random numbers.
+        tell: Called with the number of newly simulated rollouts.
     """
     forecasts = []
     for number, ratio in enumerate(ratios or kinds(metric)):
@@ -110,24 +110,24 @@ def predicted_requests(
     rollouts: int = 1000,
     seed: int = 1,
 ) -> Spread | None:
-    """Requests that a bad canary answers until it is rolled back, those of the warm-up among them.
+    """Requests of a bad canary until its rollback, including those of the warm-up.
 
     Args:
-        metrics: The metrics; the threshold rises with the number of gates.
-        traffic: What happens, with the canary's rates.
+        metrics: The metrics. The threshold rises with the number of gates.
+        traffic: The traffic, with the canary's rates.
         weight: The canary's percentage of the requests.
         interval: Seconds between samples.
         warmup: Seconds in which latency is not judged.
-        timeout: Most seconds.
-        rollouts: How many are simulated.
-        seed: Of chance.
+        timeout: Maximum seconds.
+        rollouts: Number of simulated rollouts.
+        seed: Seed of the random numbers.
 
     Returns:
-        How they spread; None where no canary is rolled back.
+        Their distribution; None if no canary is rolled back.
     """
     case = Case(
         metrics=metrics,
-        schedule=Schedule(steps=(Step(weight=weight, min_duration=interval),), timeout=timeout),
+        schedule=Schedule(steps=(ScheduledStep(weight=weight, min_duration=interval),), timeout=timeout),
         traffic=traffic,
         interval=interval,
         warmup=warmup,

@@ -1,4 +1,4 @@
-"""Evidence of latency whose limit is chosen in the run, in many rollouts."""
+"""Evidence about latency with limits that are chosen in the run, of many rollouts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from tandem_rollout.analysis.latency import FARTHEST, LEAST_REQUESTS, Limit, freeze, most_recent
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.latency import MAX_FACTOR, MIN_REQUESTS, Limit, freeze, max_recent
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.evidence import Bools, Ratios
 from tandem_rollout.simulation.outage import ABSENT, SEEN, Codes
@@ -15,12 +15,12 @@ from tandem_rollout.simulation.traffic import Times
 
 
 class Latencies(Ratios):
-    """Evidence of latency whose limit is chosen from stable's requests, as in a real run.
+    """Evidence about latency with a limit that is chosen from stable's requests, as in a real run.
 
     Args:
         metric: The metric.
-        rollouts: How many.
-        gates: Metrics that may each roll back.
+        rollouts: Number of rollouts.
+        gates: Number of metrics that can each roll back.
         times: Distributions of latencies.
         phi: Dispersion, by rollout.
     """
@@ -30,7 +30,7 @@ class Latencies(Ratios):
         self._edges = np.asarray(times.edges)
         longer = [np.flatnonzero(self._edges >= edge * metric.slowdown) for edge in times.edges]
         self._own = np.array([places[0] if len(places) else len(times.edges) - 1 for places in longer])
-        before = dict(zip((*times.edges, math.inf), np.cumsum(times.before) * LEAST_REQUESTS * 2.0, strict=True))
+        before = dict(zip((*times.edges, math.inf), np.cumsum(times.before) * MIN_REQUESTS * 2.0, strict=True))
         frozen = freeze(before, metric.quantile, metric.slowdown)
         place = times.edges.index(frozen.seconds) if isinstance(frozen, Limit) else -1
         self._frozen = np.full(rollouts, place)
@@ -49,19 +49,19 @@ class Latencies(Ratios):
         bounds: tuple[Floats, Floats] | None = None,
         cold: bool | Bools = False,
     ) -> Bools:
-        """One more sample, in which both arms have requests.
+        """Add a sample in which both arms have requests.
 
         Args:
-            sampled: Where a sample was taken.
-            trouble: What was the matter.
+            sampled: Rollouts with a sample.
+            trouble: Codes of missing data.
             canary: Requests of the canary, by bucket.
             stable: Requests of stable, by bucket.
-            baking: Where the canary is promoted.
-            bounds: Least and greatest share of the canary; where they differ its weight changed in the sample.
-            cold: Where the caches of the canary are cold, so that latency is not judged.
+            baking: Rollouts whose canary is promoted.
+            bounds: Minimum and maximum share of the canary. They differ if its weight changed in the sample.
+            cold: Rollouts whose canary has cold caches, so that latency is not judged.
 
         Returns:
-            Where something was counted.
+            Rollouts with counts.
         """
         ours, theirs = canary.sum(axis=1), stable.sum(axis=1)
         slow_canary, slow_stable = (
@@ -86,19 +86,19 @@ class Latencies(Ratios):
         remembered = (counted | (sampled & (trouble == SEEN) & (none | cold))) & ~baking
         self._seen += np.where(remembered, theirs, 0.0)
         self._slower += np.where(remembered[:, None], slow_stable, 0.0)
-        fraction = np.minimum(1.0, most_recent(self._metric.quantile) / np.maximum(self._seen, 1.0))
+        fraction = np.minimum(1.0, max_recent(self._metric.quantile) / np.maximum(self._seen, 1.0))
         self._seen *= fraction
         self._slower *= fraction[:, None]
         return counted
 
     def _choose(self, baking: Bools, read: Bools) -> tuple[Bools, Bools]:
-        """Limits of this sample; where it may speak for the canary, and where they are stable's quantile in the run."""
+        """Choose the limits of a sample; returns where it may be evidence for the canary, and where they are chosen."""
         speaks_for, enough = self._enough(self._seen, baking)
         shares = self._slower / np.maximum(self._seen, 1.0)[:, None]
         far = np.where(shares > 0.0, np.abs(np.log(np.maximum(shares, 1e-12) / (1.0 - self._metric.quantile))), np.inf)
         nearest = far.argmin(axis=1)
         rows = np.arange(len(nearest))
-        chosen = enough & (far[rows, nearest] <= math.log(FARTHEST)) & ~baking & read
+        chosen = enough & (far[rows, nearest] <= math.log(MAX_FACTOR)) & ~baking & read
         self._limit = np.where(chosen, nearest, self._limit)
         self._share = np.where(chosen, shares[rows, nearest], self._share)
         back = baking & (self._frozen >= self._limit)
@@ -110,7 +110,7 @@ class Latencies(Ratios):
         return self._share
 
     def keep(self, kept: Bools) -> None:
-        """Go on with these rollouts only."""
+        """Keep only some rollouts."""
         super().keep(kept)
         for name in ("_frozen", "_frozen_share", "_limit", "_share", "_slower", "_seen"):
             setattr(self, name, getattr(self, name)[kept])

@@ -1,12 +1,12 @@
-"""Counters that do not tell the truth, of many rollouts at once.
+"""Counters with wrong values, of many rollouts at once.
 
-Each arm has one target, which exports a counter of requests and one of events. From time to time, by chance,
+Each arm has one target, which exports a counter of requests and one of events. At random times
 
-- it restarts: both go on from zero, and what was counted between the last scrape and the restart is lost;
-- a scrape has NaN, a negative value, or an absurdly high one;
-- its exporter hangs: some scrapes have the values of the first of them, and then all comes at once.
+- it restarts: both counters begin at zero, and the counts since the last scrape are lost;
+- a scrape has NaN, a negative value, or a value that is too high;
+- its exporter hangs: some scrapes repeat the values of the first of them.
 
-What is made of them is what :func:`tandem_rollout.analysis.counts.extend` makes.
+The scrapes are evaluated by :func:`tandem_rollout.analysis.counts.extend`.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.counts import Arm, Key, extend, totals
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.counts import ArmCounts, Key, extend, totals
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.simulation.outage import ABSENT, Codes
 
 _HANGS: Final = 3
-"""Scrapes that a hanging exporter repeats itself in."""
+"""Number of scrapes that a hanging exporter repeats."""
 _TARGET: Final = "target"
 _WRONG: Final = (math.nan, -1.0, 1e300)
 
 Four = tuple[Floats, Floats, Floats, Floats]
-"""Canary's requests and events, stable's requests and events."""
+"""The canary's requests and events, then stable's requests and events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lies:
-    """How often counters lie.
+    """The frequency of wrong counters.
 
     Attributes:
-        share: Share of the scrapes of one arm in which something begins.
+        share: Share of the scrapes of one arm in which an error begins.
     """
 
     share: float
@@ -46,10 +46,10 @@ class Liars:
     """Counters of many rollouts, scrape by scrape. They are scraped once before the first sample.
 
     Args:
-        lies: How often they lie.
-        random: Where chance comes from.
-        rollouts: How many.
-        served: Requests that stable has counted before.
+        lies: The frequency of errors.
+        random: Random number generator.
+        rollouts: Number of rollouts.
+        served: Requests that stable has counted before the rollout.
     """
 
     def __init__(self, lies: Lies, random: np.random.Generator, rollouts: int, *, served: float = 20_000.0) -> None:
@@ -64,7 +64,7 @@ class Liars:
         self._touched = np.zeros(rollouts, np.bool_)
 
     def scrape(self, counts: Four) -> tuple[Four, Codes]:
-        """What is counted of a sample by each arm, and whether one of them says nothing."""
+        """The counts of a sample by both arms, and the codes of missing data."""
         added = np.stack(counts, axis=1)
         shown, touched = self._export(added)
         suspect = touched | self._touched
@@ -74,7 +74,7 @@ class Liars:
         accepted = shown.copy()
         for row, arm in np.argwhere(np.repeat(suspect[:, None], 2, axis=1)):
             cut = slice(2 * arm, 2 * arm + 2)
-            before = Arm(scraped={_TARGET: 0.0}, shown={_TARGET: _values(self._accepted[row, cut])})
+            before = ArmCounts(scraped={_TARGET: 0.0}, shown={_TARGET: _values(self._accepted[row, cut])})
             after = extend(before, {_TARGET: _values(shown[row, cut])}, {_TARGET: 1.0})
             counted[row, cut] = totals(after.counted.values())
             accepted[row, cut] = tuple(after.shown[_TARGET].values())
@@ -87,12 +87,12 @@ class Liars:
         return (counted[:, 0], counted[:, 1], counted[:, 2], counted[:, 3]), codes
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
-        """Go on with these rollouts only."""
+        """Keep only some rollouts."""
         for name in ("_true", "_shown", "_accepted", "_late", "_hangs", "_touched"):
             setattr(self, name, getattr(self, name)[kept])
 
     def _export(self, added: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        """What the scrape shows, and in which rollouts that is anything but one more honest sample."""
+        """The values of the scrape, and the rollouts with an error."""
         hung = self._hangs > 0
         begins = self._random.random((len(added), 2)) < self._share
         kinds = self._random.integers(0, 3, begins.shape)
@@ -107,14 +107,14 @@ class Liars:
         return np.asarray(shown, np.float64), np.asarray((hung | begins).any(axis=1), np.bool_)
 
     def _after_restart(self, added: Floats) -> Floats:
-        """Requests and events since a moment within the sample."""
+        """Requests and events since a random time within the sample."""
         share = self._random.random()
         events = self._random.binomial(int(added[1]), share)
         return np.array([events + self._random.binomial(int(added[0] - added[1]), share), events], np.float64)
 
 
 def _last(shown: Floats, true: Floats, added: Floats) -> Floats:
-    """What a hanging exporter repeats: the last values, or, where those were wrong, the true ones before the sample."""
+    """The values that a hanging exporter repeats: the last values, or the true ones if those were wrong."""
     sane = np.isfinite(shown) & (shown >= 0.0) & (shown <= true)
     return np.where(sane, shown, true - added)
 

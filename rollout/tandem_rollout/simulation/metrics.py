@@ -1,4 +1,4 @@
-"""Evidence of all metrics of many rollouts."""
+"""Evidence about all metrics, of many rollouts."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.drifts import Drifts
-from tandem_rollout.simulation.evidence import VERDICTS, Bools, Evidence, Ratios
+from tandem_rollout.simulation.evidence import VERDICTS, Bools, Ratios, SimulatedEvidence
 from tandem_rollout.simulation.latencies import Latencies
 from tandem_rollout.simulation.outage import SEEN, Codes
 from tandem_rollout.simulation.stream import Counts
 from tandem_rollout.simulation.traffic import Traffic
 
 
-class Metrics:
-    """Evidence of all metrics.
+class SimulatedMetrics:
+    """Evidence about all metrics.
 
     Args:
-        metrics: The metrics, of which none is of type assignment.
-        traffic: What happens, as far as it says which metric counts what.
-        rollouts: How many.
-        phi: Dispersion by metric and rollout; 1 where there is none.
+        metrics: The metrics, without those of type assignment.
+        traffic: The traffic, which defines the counts of each metric.
+        rollouts: Number of rollouts.
+        phi: Dispersion by metric and rollout; by default 1.
 
     Raises:
-        ValueError: The traffic has nothing that a metric counts.
+        ValueError: The traffic has no counts for a metric.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Metrics:
         self._latencies: dict[str, Latencies] = {}
         self._drifts: dict[str, Drifts] = {}
         for metric in metrics:
-            name = metric.called
+            name = metric.full_name
             dispersion = (phi or {}).get(name)
             if metric.type == "drift":
                 if traffic.bins is None:
@@ -51,12 +51,12 @@ class Metrics:
             else:
                 ratios = Ratios(metric, rollouts, gates=gates, phi=dispersion)
                 self._ratios[name] = traffic.key(metric), ratios
-        by_name: dict[str, Evidence] = {
+        by_name: dict[str, SimulatedEvidence] = {
             **{name: ratios for name, (_, ratios) in self._ratios.items()},
             **self._latencies,
             **self._drifts,
         }
-        self._evidence = [by_name[metric.called] for metric in metrics]
+        self._evidence = [by_name[metric.full_name] for metric in metrics]
 
     def add(
         self,
@@ -69,19 +69,19 @@ class Metrics:
         baking: Bools,
         cold: Bools,
     ) -> Bools:
-        """One more sample.
+        """Add a sample.
 
         Args:
-            sampled: Where a sample was taken.
-            trouble: What was the matter with the metrics.
-            counts: What was counted.
-            alone: Where the canary has all requests.
-            bounds: Least and greatest share of the canary; where they differ its weight changed in the sample.
-            baking: Where the canary is promoted.
-            cold: Where the caches of the canary are cold, so that latency is not judged.
+            sampled: Rollouts with a sample.
+            trouble: Codes of missing data.
+            counts: The counts.
+            alone: Rollouts whose canary has all requests.
+            bounds: Minimum and maximum share of the canary. They differ if its weight changed in the sample.
+            baking: Rollouts whose canary is promoted.
+            cold: Rollouts whose canary has cold caches, so that latency is not judged.
 
         Returns:
-            Where any metric counted something.
+            Rollouts in which any metric has counts.
         """
         counted = np.zeros(len(sampled), np.bool_)
         changed = (bounds[0] < bounds[1]) & (trouble == SEEN)
@@ -111,14 +111,14 @@ class Metrics:
         return counted
 
     def verdicts(self) -> npt.NDArray[np.int64]:
-        """Verdicts of all metrics by rollout, as one number: a digit for each metric, the last one's is the lowest."""
+        """Verdicts of all metrics by rollout, as a number with one digit per metric, the last metric lowest."""
         total = np.zeros(self._rollouts, np.int64)
         for evidence in self._evidence:
             total = total * len(VERDICTS) + evidence.codes()
         return total
 
     def keep(self, kept: Bools) -> None:
-        """Go on with these rollouts only."""
+        """Keep only some rollouts."""
         self._rollouts = int(kept.sum())
         for evidence in dict.fromkeys(self._evidence):
             evidence.keep(kept)

@@ -1,4 +1,4 @@
-"""Moves of runs by the engine, which is asked once about rollouts that agree in run, evidence and time."""
+"""Moves of runs by the engine, which is called once for rollouts with equal run, evidence and time."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tandem_rollout.analysis.verdict import Decision, Judged, Policy, combine
+from tandem_rollout.analysis.verdict import GatedVerdict, MetricsDecision, Policy, combine
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.decide import decide
-from tandem_rollout.engine.inputs import Arm, Inputs
+from tandem_rollout.engine.inputs import RevisionState, RunInputs
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.simulation.evidence import VERDICTS
 from tandem_rollout.simulation.outcome import PROMOTED, ROLLED_BACK, TAKEN_BACK, UNDECIDED
 
-_READY: Final = Arm(pods=(1, 1), fit=True)
+_READY: Final = RevisionState(pods=(1, 1), fit=True)
 _MOVES: Final = 10
-"""More moves than a run can make at one time."""
+"""Upper bound of the moves of a run at one time."""
 _STABLE: Final = "stable"
 _CANARY: Final = "canary"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A run that some rollouts have, and what simulation needs of it.
+class RunNode:
+    """A run that some rollouts share.
 
     Attributes:
         run: The run.
         weight: The canary's percentage.
-        ended: How the run ended; None where it goes on by itself.
-        decided: Whether the canary is promoted, be it that it bakes yet.
-        bakes: Whether it bakes.
+        ended: The outcome; None if the run continues.
+        decided: Whether the canary is promoted, including the bake time.
+        bakes: Whether the canary bakes.
     """
 
     run: Run
@@ -42,10 +42,10 @@ class Place:
 
 
 class Moves:
-    """Runs that rollouts come to, each with a number, and the moves between them.
+    """The runs of rollouts, each with a number, and the moves between them.
 
     Args:
-        schedule: What is planned.
+        schedule: The schedule.
         metrics: The metrics, in the order of their verdicts.
 
     Raises:
@@ -58,41 +58,41 @@ class Moves:
         self._policies = [
             Policy(metric.no_data, metric.provider_error, metric.inconclusive, metric.gate) for metric in metrics
         ]
-        self._decisions: dict[int, Decision] = {}
-        self._places: list[Place] = []
+        self._decisions: dict[int, MetricsDecision] = {}
+        self._places: list[RunNode] = []
         self._numbers: dict[Run, int] = {}
         self.first = self.settle(self._number(_begin(schedule)), None, 0, 0.0)
-        """Number of the run that all rollouts begin with."""
+        """Number of the first run of all rollouts."""
 
-    def __getitem__(self, number: int) -> Place:
+    def __getitem__(self, number: int) -> RunNode:
         return self._places[number]
 
-    def decision(self, code: int) -> Decision:
-        """The decision of verdicts, by the policies.
+    def decision(self, code: int) -> MetricsDecision:
+        """The decision of a set of verdicts.
 
         Args:
-            code: The verdicts as one number: that of :meth:`.metrics.Metrics.verdicts`.
+            code: The verdicts as one number, as in :meth:`.metrics.Metrics.verdicts`.
         """
         if code not in self._decisions:
             rest, judged = code, {}
             for metric, policy in zip(reversed(self._metrics), reversed(self._policies), strict=True):
                 rest, place = divmod(rest, len(VERDICTS))
-                judged[metric.called] = Judged(VERDICTS[place], policy)
+                judged[metric.full_name] = GatedVerdict(VERDICTS[place], policy)
             self._decisions[code] = combine(dict(reversed(judged.items())))
         return self._decisions[code]
 
-    def settle(self, number: int, decision: Decision | None, samples_at_weight: int, now: float) -> int:
-        """Number of the run after all moves that it makes now.
+    def settle(self, number: int, decision: MetricsDecision | None, samples_at_weight: int, now: float) -> int:
+        """Number of the run after all its moves at one time.
 
         Args:
             number: Number of the run.
-            decision: What the metrics say; None before anything was counted.
-            samples_at_weight: Samples counted at the present weight.
+            decision: The decision of the metrics; None before the first sample.
+            samples_at_weight: Number of samples at the present weight.
             now: Seconds since the first weight.
         """
         run = self._places[number].run
         for _ in range(_MOVES):
-            snapshot = Inputs(
+            snapshot = RunInputs(
                 wanted=_CANARY,
                 plan=run.plan,
                 serving=_STABLE,
@@ -114,7 +114,7 @@ class Moves:
         if run not in self._numbers:
             self._numbers[run] = len(self._places)
             self._places.append(
-                Place(
+                RunNode(
                     run,
                     float(run.weight),
                     _ended(self._schedule, run),
@@ -128,21 +128,21 @@ class Moves:
 def _begin(schedule: Schedule) -> Run:
     """A run before its first weight."""
     if schedule.observes or not all(step.weight for step in schedule.steps):
-        raise ValueError("only canaries are simulated: a schedule of weights above 0")
-    snapshot = Inputs(wanted=_CANARY, plan="", serving=_STABLE, stable=_READY, canary=_READY)
+        raise ValueError("only canaries can be simulated: all weights of the schedule must be above 0")
+    snapshot = RunInputs(wanted=_CANARY, plan="", serving=_STABLE, stable=_READY, canary=_READY)
     run = decide(schedule, None, snapshot, 0.0)
     if run is None:
-        raise ValueError("the engine begins no run")
+        raise ValueError("the engine did not begin a run")
     return run
 
 
 def _decided(schedule: Schedule, run: Run) -> bool:
-    """Whether it is promoted, be it that it bakes yet."""
+    """Whether the canary is promoted, including the bake time."""
     return run.step >= len(schedule.steps)
 
 
 def _ended(schedule: Schedule, run: Run) -> int | None:
-    """How it ended; None where it goes on by itself."""
+    """The outcome; None if the run continues."""
     if run.returns or run.state == "Aborted":
         return TAKEN_BACK if _decided(schedule, run) else ROLLED_BACK
     if run.state == "Promoted":

@@ -1,4 +1,4 @@
-"""Metrics that are absent, flaky, or cannot be read, of many rollouts at once."""
+"""Outages of metrics, of many rollouts at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 SEEN: Final = 0
-"""Nothing is the matter."""
+"""The metrics have data."""
 ABSENT: Final = 1
 """There is no data."""
 UNREADABLE: Final = 2
@@ -20,12 +20,12 @@ Codes = npt.NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
-    """When metrics are missing.
+    """The outages of metrics.
 
     Attributes:
-        what: ``absent``: no data; ``unreadable``: the source does not answer; ``either``: by chance.
-        share: Share of the samples; 1 for all.
-        lasting: Samples that an outage lasts, on average.
+        what: ``absent``: no data; ``unreadable``: the source does not respond; ``either``: one of both, at random.
+        share: Share of the samples; 1 for all samples.
+        lasting: Mean number of samples of an outage.
     """
 
     what: Literal["absent", "unreadable", "either"]
@@ -34,18 +34,18 @@ class Outage:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share <= 1.0 or self.lasting < 1.0:
-            raise ValueError("an outage has a share above 0 and lasts one sample at least")
+            raise ValueError("an outage must have a share above 0 and last at least one sample")
         if self.share < 1.0 and self.share / (1.0 - self.share) > self.lasting:
-            raise ValueError("outages of so large a share last longer")
+            raise ValueError("outages with this share must last longer")
 
 
 class Blackouts:
     """Outages of many rollouts, sample by sample.
 
     Args:
-        outage: When.
-        random: Where chance comes from.
-        rollouts: How many.
+        outage: The outages.
+        random: Random number generator.
+        rollouts: Number of rollouts.
     """
 
     def __init__(self, outage: Outage, random: np.random.Generator, rollouts: int) -> None:
@@ -53,8 +53,8 @@ class Blackouts:
         self._random = random
         self._now = np.where(random.random(rollouts) < outage.share, self._kinds(rollouts), SEEN).astype(np.int8)
 
-    def look(self) -> Codes:
-        """What is the matter in this sample; the next call is about the next one."""
+    def next_sample(self) -> Codes:
+        """Codes of missing data in the next sample."""
         codes, outage = self._now, self._outage
         if outage.share < 1.0:
             chance = self._random.random(len(codes))
@@ -65,7 +65,7 @@ class Blackouts:
         return codes
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
-        """Go on with these rollouts only."""
+        """Keep only some rollouts."""
         self._now = self._now[kept]
 
     def _kinds(self, rollouts: int) -> Codes:

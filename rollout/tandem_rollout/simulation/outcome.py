@@ -1,4 +1,4 @@
-"""How rollouts ended, and what that took."""
+"""Outcomes of rollouts, and their cost."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.priors import Floats
 
 UNDECIDED: Final = 0
-"""No decision within the time there was, or it is left to a person."""
+"""No decision before the end, or the run waits for a user."""
 PROMOTED: Final = 1
 ROLLED_BACK: Final = 2
 TAKEN_BACK: Final = 3
-"""Promoted, and rolled back while it baked."""
+"""Promoted, and rolled back during the bake time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
-    """How rollouts ended, one entry for each.
+    """Outcomes of rollouts, with one entry for each.
 
     Attributes:
-        ended: One of the four above.
-        seconds: From the canary's first weight to the decision, or to the end of the simulation; the bake time is not
-            counted.
-        requests: Requests that the canary answered until then.
-        samples: Those of them that evidence was taken from.
-        unseen: Whether it was rolled back at a sample that counted nothing.
+        ended: Outcome, one of the constants above.
+        seconds: Seconds from the first weight to the decision, or to the end of the simulation, without the bake time.
+        requests: Requests of the canary until then.
+        samples: Counted requests among them.
+        unseen: Whether the rollout was rolled back at a sample without counts.
     """
 
     ended: npt.NDArray[np.int8]
@@ -43,16 +42,16 @@ class Outcomes:
         return len(self.ended)
 
     def share(self, *how: int) -> float:
-        """Share of the rollouts that ended so."""
+        """Share of the rollouts with some outcomes."""
         return float(np.isin(self.ended, how).mean()) if len(self) else math.nan
 
     def count(self, *how: int) -> int:
-        """Number of the rollouts that ended so."""
+        """Number of the rollouts with some outcomes."""
         return int(np.isin(self.ended, how).sum())
 
 
 def blank(rollouts: int) -> Outcomes:
-    """Outcomes of rollouts that are still to come."""
+    """Outcomes of rollouts that have not ended."""
     return Outcomes(
         np.full(rollouts, UNDECIDED, np.int8),
         np.zeros(rollouts),
@@ -63,19 +62,19 @@ def blank(rollouts: int) -> Outcomes:
 
 
 def joined(parts: Sequence[Outcomes]) -> Outcomes:
-    """Outcomes of all parts, in order."""
+    """The outcomes of all parts, in order."""
     return Outcomes(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Outcomes)))
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How a number spreads over rollouts.
+    """The distribution of a number over rollouts.
 
     Attributes:
         mean: Mean.
-        median: Half of the rollouts have less.
-        p90: Nine in ten have less.
-        p99: 99 in 100 have less.
+        median: Median.
+        p90: 90th percentile.
+        p99: 99th percentile.
     """
 
     mean: float
@@ -85,7 +84,7 @@ class Spread:
 
 
 def spread(values: Floats) -> Spread | None:
-    """How numbers spread; None where there are none."""
+    """The distribution of numbers; None if there are none."""
     if not len(values):
         return None
     median, p90, p99 = (float(quantile) for quantile in np.quantile(values, [0.5, 0.9, 0.99]))

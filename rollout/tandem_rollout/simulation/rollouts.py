@@ -1,4 +1,4 @@
-"""Rollouts from their first weight to their end."""
+"""Simulates rollouts from their first weight to their end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from tandem_rollout.analysis.dispersion import LEAST_TICKS
-from tandem_rollout.analysis.sequential import Floats
+from tandem_rollout.analysis.dispersion import MIN_SAMPLES
+from tandem_rollout.analysis.priors import Floats
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.simulation.evidence import Bools
@@ -17,54 +17,54 @@ from tandem_rollout.simulation.fleet import Fleet
 from tandem_rollout.simulation.lies import Liars, Lies
 from tandem_rollout.simulation.outage import SEEN, Blackouts, Codes, Outage
 from tandem_rollout.simulation.outcome import Outcomes, joined
-from tandem_rollout.simulation.stream import Counts, Stream
+from tandem_rollout.simulation.stream import Counts, TrafficStream
 from tandem_rollout.simulation.traffic import Traffic
 
 BATCH: Final = 5000
-"""Rollouts that are simulated at once, from a seed of their own."""
+"""Number of rollouts that are simulated at once, with a separate seed."""
 _HISTORY_S: Final = 1800.0
-"""How long before the run dispersion of stable is measured, as an analyst does."""
+"""Seconds before the run for which the dispersion of stable is measured, as by an analyst."""
 _SHRINK: Final = 0.8
-"""What has ended is dropped once no more than so much goes on."""
+"""Ended rollouts are removed when the share of running rollouts is not larger."""
 
 
-class Rule(Protocol):
-    """Another rule that decides about the same traffic, at a weight that stays."""
+class RivalRule(Protocol):
+    """Another rule on the same traffic, with a constant weight."""
 
     outcomes: Outcomes
 
     @property
     def running(self) -> Bools:
-        """Which rollouts have not ended."""
+        """Rollouts that have not ended."""
         ...
 
-    def look(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
-        """One more sample: requests and events of the canary, and what is the matter with metrics."""
+    def take_sample(self, now: float, canary: Floats, events: Floats, trouble: Codes) -> None:
+        """Take a sample: requests and events of the canary, and codes of missing data."""
         ...
 
     def keep(self, kept: Bools) -> None:
-        """Go on with these rollouts only."""
+        """Keep only some rollouts."""
         ...
 
     def give_up(self, now: float) -> None:
-        """The simulation ends."""
+        """End the simulation."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """What is simulated.
+    """The simulated case.
 
     Attributes:
         metrics: The metrics.
-        schedule: What is planned; its timeout is the horizon.
-        traffic: What happens.
+        schedule: The schedule; its timeout is the horizon.
+        traffic: The traffic.
         interval: Seconds between samples.
         warmup: Seconds after the first sample in which latency is not judged.
-        outage: When metrics are missing.
-        lies: How often counters lie.
-        dispersion: How bursty events are taken to be; None to measure it before, as an analyst does, on stable's pods.
-        pods: Pods of stable, for that; with one there is nothing to measure.
+        outage: Outages of the metrics.
+        lies: Frequency of wrong counters.
+        dispersion: Dispersion of the events; None to measure it before the run on stable's pods, as by an analyst.
+        pods: Number of stable's pods for that measurement. It needs two.
     """
 
     metrics: Sequence[Metric]
@@ -78,18 +78,18 @@ class Case:
     pods: int = 1
 
 
-Rules = Callable[[int], Sequence[Rule]]
-"""Makes other rules for so many rollouts."""
+RivalRules = Callable[[int], Sequence[RivalRule]]
+"""Creates other rules for a number of rollouts."""
 
 
 def simulate(case: Case, *, rollouts: int, seed: int, tell: Callable[[int], None] | None = None) -> Outcomes:
     """Simulate rollouts.
 
     Args:
-        case: What is simulated.
-        rollouts: How many.
-        seed: Of chance; the same seed gives the same outcomes.
-        tell: Told how many rollouts have been simulated more.
+        case: The simulated case.
+        rollouts: Number of rollouts.
+        seed: Seed of the random numbers; the same seed gives the same outcomes.
+        tell: Called with the number of newly simulated rollouts.
     """
     parts = []
     for number, size in enumerate(batches(rollouts)):
@@ -100,36 +100,36 @@ def simulate(case: Case, *, rollouts: int, seed: int, tell: Callable[[int], None
 
 
 def batches(rollouts: int) -> list[int]:
-    """Sizes of the batches of so many rollouts."""
+    """Sizes of the batches of a number of rollouts."""
     return [min(BATCH, rollouts - start) for start in range(0, rollouts, BATCH)]
 
 
 def simulate_batch(
-    case: Case, rollouts: int, *, seed: int, number: int, rules: Rules | None = None
+    case: Case, rollouts: int, *, seed: int, number: int, rules: RivalRules | None = None
 ) -> tuple[Outcomes, list[Outcomes]]:
     """Simulate one batch, with other rules on the same traffic.
 
     Args:
-        case: What is simulated.
-        rollouts: How many.
-        seed: Of chance.
-        number: Which batch of this seed.
-        rules: Other rules; they see the events of the first metric, at the weight of the first step throughout.
+        case: The simulated case.
+        rollouts: Number of rollouts.
+        seed: Seed of the random numbers.
+        number: Number of the batch.
+        rules: Other rules. They see the events of the first metric, at the weight of the first step.
 
     Returns:
         Outcomes of the engine and of each rule.
     """
     sources = [np.random.default_rng(sequence) for sequence in np.random.SeedSequence([seed, number]).spawn(4)]
-    stream = Stream(case.traffic, sources[0], rollouts, case.interval)
+    stream = TrafficStream(case.traffic, sources[0], rollouts, case.interval)
     phi = _dispersion(case, sources[1], rollouts)
     fleet = Fleet(case.metrics, case.schedule, case.traffic, rollouts, warmup=case.warmup, phi=phi)
     rivals = list(rules(rollouts)) if rules is not None else []
     scrapes = _Scrapes(case, sources[2], rollouts)
-    parts: list[_Part] = [stream, fleet, scrapes, *rivals]
+    parts: list[_Shrinkable] = [stream, fleet, scrapes, *rivals]
     key = case.traffic.key(case.metrics[0]) if rivals else ""
     fixed = case.schedule.steps[0].weight / 100.0 if rivals else None
     horizon = case.schedule.timeout + case.schedule.bake + 2.0 * case.interval
-    fleet.look(0.0, _NOTHING, scrapes.trouble(rollouts))
+    fleet.take_sample(0.0, _NOTHING, scrapes.trouble(rollouts))
     now, before = 0.0, np.zeros(rollouts)
     while now < horizon:
         now += case.interval
@@ -144,10 +144,10 @@ def simulate_batch(
         common, counts = _draw(stream, fleet, now, before, fixed, first=now <= case.interval)
         before = shares
         counts, trouble = scrapes.scrape(counts)
-        fleet.look(now, counts, trouble)
+        fleet.take_sample(now, counts, trouble)
         for rule in rivals:
             if rule.running.any():
-                rule.look(now, common.canary, common.events[key][0], trouble)
+                rule.take_sample(now, common.canary, common.events[key][0], trouble)
     fleet.give_up(now)
     for rule in rivals:
         rule.give_up(now)
@@ -155,17 +155,17 @@ def simulate_batch(
 
 
 def _draw(
-    stream: Stream, fleet: Fleet, now: float, before: Floats, fixed: float | None, *, first: bool
+    stream: TrafficStream, fleet: Fleet, now: float, before: Floats, fixed: float | None, *, first: bool
 ) -> tuple[Counts, Counts]:
-    """The sample that ends now, as other rules see it and as the engine does.
+    """The sample that ends now, for the other rules and for the engine.
 
     Args:
         stream: The traffic.
-        fleet: The rollouts under the engine.
+        fleet: The rollouts that the engine decides.
         now: Seconds since the first weight.
-        before: The canary's share in the sample before, by rollout.
-        fixed: The canary's share under the other rules, which stays; None where there are none.
-        first: Whether this is the first sample: there was no weight before it.
+        before: The canary's share in the previous sample, by rollout.
+        fixed: The canary's constant share under the other rules; None if there are none.
+        first: Whether this is the first sample, without a weight before it.
     """
     shares = fleet.shares
     if fixed is None:
@@ -179,12 +179,12 @@ def _draw(
     return common, common.replaced(at, stream.draw(now, shares[at], before=before[at], at=at))
 
 
-class _Part(Protocol):
+class _Shrinkable(Protocol):
     def keep(self, kept: Bools) -> None: ...
 
 
 class _Scrapes:
-    """What is known of the traffic."""
+    """The scrapes of the traffic, with outages and wrong counters."""
 
     def __init__(self, case: Case, random: np.random.Generator, rollouts: int) -> None:
         self._blackouts = Blackouts(case.outage, random, rollouts) if case.outage else None
@@ -193,18 +193,18 @@ class _Scrapes:
         )
 
     def trouble(self, rollouts: int) -> Codes:
-        """What is the matter with them in this sample."""
-        return self._blackouts.look() if self._blackouts else np.zeros(rollouts, np.int8)
+        """Codes of missing data in this sample."""
+        return self._blackouts.next_sample() if self._blackouts else np.zeros(rollouts, np.int8)
 
     def scrape(self, counts: Counts) -> tuple[Counts, Codes]:
-        """What is counted of a sample, and what is the matter."""
+        """The counts of a sample, and the codes of missing data."""
         trouble = self.trouble(len(counts.canary))
         for key, liars in self._liars.items():
             ours, theirs = counts.events[key]
             (canary, canary_events, stable, stable_events), lost = liars.scrape(
                 (counts.canary, ours, counts.stable, theirs)
             )
-            # counters that lie are read once a sample
+            # wrong counters are read once per sample
             counts = replace(
                 counts,
                 canary=canary,
@@ -216,7 +216,7 @@ class _Scrapes:
         return counts, trouble
 
     def keep(self, kept: Bools) -> None:
-        """Go on with these rollouts only."""
+        """Keep only some rollouts."""
         for part in (self._blackouts, *self._liars.values()):
             if part is not None:
                 part.keep(kept)
@@ -226,16 +226,16 @@ _NOTHING: Final = Counts(np.zeros(0), np.zeros(0), {})
 
 
 def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[str, Floats]:
-    """Dispersion by metric and rollout: as given, or of stable against itself before the start."""
+    """Dispersion by metric and rollout: given, or measured by comparing stable with itself before the start."""
     if case.dispersion is not None:
-        return {metric.called: np.full(rollouts, case.dispersion) for metric in case.metrics}
-    names = {metric.called: metric for metric in case.metrics if metric.type not in ("drift", "assignment")}
+        return {metric.full_name: np.full(rollouts, case.dispersion) for metric in case.metrics}
+    names = {metric.full_name: metric for metric in case.metrics if metric.type not in ("drift", "assignment")}
     if case.pods < 2:
         return {name: np.ones(rollouts) for name in names}
     keys = {case.traffic.key(metric) for metric in names.values()}
     total = {key: np.zeros(rollouts) for key in keys}
     samples = {key: np.zeros(rollouts) for key in keys}
-    stream = Stream(case.traffic, random, rollouts, case.interval)
+    stream = TrafficStream(case.traffic, random, rollouts, case.interval)
     share = np.full(rollouts, 1.0 / case.pods)
     for number in range(int(_HISTORY_S // case.interval)):
         counts = stream.draw((number + 1) * case.interval - _HISTORY_S, share, alike=True)
@@ -247,12 +247,12 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
     for name, metric in names.items():
         key = case.traffic.key(metric)
         phi = np.maximum(total[key] / np.maximum(samples[key], 1.0), 1.0)
-        dispersions[name] = np.where(samples[key] >= LEAST_TICKS, phi, 1.0)
+        dispersions[name] = np.where(samples[key] >= MIN_SAMPLES, phi, 1.0)
     return dispersions
 
 
 def _deviation(first: Floats, second: Floats, events: Floats, others: Floats) -> tuple[Floats, Bools]:
-    """Squared deviation of a sample of stable against itself, by its variance, and where there is one to speak of."""
+    """Squared deviation of a sample of stable compared with itself, over its variance, and where it is defined."""
     all_events = events + others
     tells = (first > 0.0) & (second > 0.0) & (all_events > 0.0)
     theta = np.where(tells, first / np.maximum(first + second, 1.0), 0.5)

@@ -9,27 +9,27 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tandem_rollout.analysis.sequential import Floats
-from tandem_rollout.analysis.window import FOLLOWS_S
+from tandem_rollout.analysis.priors import Floats
+from tandem_rollout.analysis.window import ROUTE_DELAY_S
 from tandem_rollout.simulation.traffic import DAY, Traffic
 
-_MOST = 0.95
-"""No rate is higher, whatever incidents multiply it by."""
+_MAX = 0.95
+"""Maximum rate, including incidents."""
 
 _HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What one sample or several brought, by rollout.
+    """Counts of one or several samples, by rollout.
 
     Attributes:
         canary: Requests of the canary.
         stable: Requests of stable.
-        events: Events of both, canary first, by the keys of the traffic.
-        rows: Predictions of both by bin, canary first; None where no metric counts them.
-        times: Requests of both by bucket of their latency, likewise.
-        early: Those of them that came before the route had followed a change of the weight; None where none changed.
+        events: Events of both arms, canary first, by the keys of the traffic.
+        rows: Predictions of both arms by bin, canary first; None if no metric counts them.
+        times: Requests of both arms by latency bucket, likewise.
+        early: Counts from before the route had applied a change of the weight; None without a change.
     """
 
     canary: Floats
@@ -40,7 +40,7 @@ class Counts:
     early: Counts | None = None
 
     def plus(self, more: Counts) -> Counts:
-        """These counts and some more."""
+        """The sum of these counts and others."""
         events = {
             key: (self.events[key][0] + ours, self.events[key][1] + theirs)
             for key, (ours, theirs) in more.events.items()
@@ -55,7 +55,7 @@ class Counts:
 
     @property
     def later(self) -> Counts:
-        """What came after the route had followed."""
+        """Counts from after the route had applied a change of the weight."""
         early = self.early
         if early is None:
             return self
@@ -67,7 +67,7 @@ class Counts:
         return Counts(self.canary - early.canary, self.stable - early.stable, events, rows, times)
 
     def where(self, rollouts: npt.NDArray[np.bool_]) -> Counts:
-        """These counts of some rollouts, and none of the others."""
+        """The counts of some rollouts, and zeros for the others."""
         return Counts(
             np.where(rollouts, self.canary, 0.0),
             np.where(rollouts, self.stable, 0.0),
@@ -77,7 +77,7 @@ class Counts:
         )
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> Counts:
-        """The counts of these rollouts only."""
+        """Only the counts of some rollouts."""
         return Counts(
             self.canary[kept],
             self.stable[kept],
@@ -87,7 +87,7 @@ class Counts:
         )
 
     def replaced(self, at: npt.NDArray[np.intp], other: Counts) -> Counts:
-        """These counts, with those of the other in the place of some rollouts'."""
+        """These counts, with the counts of some rollouts replaced."""
         events = {
             key: (_replaced(ours, at, other.events[key][0]), _replaced(theirs, at, other.events[key][1]))
             for key, (ours, theirs) in self.events.items()
@@ -131,13 +131,13 @@ def _replaced(values: Floats, at: npt.NDArray[np.intp], by: Floats) -> Floats:
     return copy
 
 
-class _Part(NamedTuple):
+class _SamplePart(NamedTuple):
     """A part of a sample in which the weight changed, by rollout.
 
     Attributes:
-        lasts: Part of the sample.
+        lasts: Length relative to the sample.
         share: The canary's share of the requests.
-        changing: Whether that is just after the change.
+        changing: Whether the part is just after the change.
     """
 
     lasts: Floats
@@ -145,14 +145,14 @@ class _Part(NamedTuple):
     changing: bool
 
 
-class Stream:
+class TrafficStream:
     """Traffic of many rollouts, sample by sample.
 
     Args:
-        traffic: What happens.
-        random: Where chance comes from.
-        rollouts: How many.
-        interval: Seconds of a sample.
+        traffic: The traffic.
+        random: Random number generator.
+        rollouts: Number of rollouts.
+        interval: Seconds between samples.
     """
 
     def __init__(self, traffic: Traffic, random: np.random.Generator, rollouts: int, interval: float) -> None:
@@ -160,7 +160,7 @@ class Stream:
         self._random = random
         self._interval = interval
         self._within = np.zeros(rollouts, np.int8)
-        """0 outside incidents; 1 in one of the canary, 2 of stable, 3 of both."""
+        """0 outside incidents; 1 in an incident of the canary, 2 of stable, 3 of both."""
 
     def draw(
         self,
@@ -176,9 +176,10 @@ class Stream:
         Args:
             now: Seconds since the beginning.
             share: The canary's share of the requests, by rollout.
-            before: That of the sample before, which the route takes a moment to leave; by default the same.
-            at: Places of the rollouts to draw it for; None for all, which is the next sample.
-            alike: Whether the canary is stable itself.
+            before: The share in the previous sample, which the route still applies for a short time; by default the
+                same.
+            at: Indexes of some rollouts; None for all, which also advances the incidents.
+            alike: Whether the canary is the same as stable.
         """
         traffic = self._traffic
         wave = 1.0 + traffic.day * math.sin(2.0 * math.pi * now / DAY)
@@ -188,26 +189,26 @@ class Stream:
         within = self._within if at is None else self._within[at]
         if before is None or not (changed := before != share).any():
             whole = np.ones(len(share))
-            return self._part(load, wave, _Part(whole, share, False), share, within, alike=alike)
-        # the route follows late, and then something happens; the analyst takes a sample when it has followed
-        follows = np.where(changed, min(FOLLOWS_S / self._interval, 0.5), 0.0)
+            return self._part(load, wave, _SamplePart(whole, share, False), share, within, alike=alike)
+        # the route applies the change late; the analyst takes a sample after that
+        follows = np.where(changed, min(ROUTE_DELAY_S / self._interval, 0.5), 0.0)
         late = follows * self._random.random(len(share))
         first, early, rest, last = (
             self._part(load, wave, part, share, within, alike=alike)
             for part in (
-                _Part(late, before, False),
-                _Part(follows - late, share, True),
-                _Part(late, share, True),
-                _Part(1.0 - follows - late, share, False),
+                _SamplePart(late, before, False),
+                _SamplePart(follows - late, share, True),
+                _SamplePart(late, share, True),
+                _SamplePart(1.0 - follows - late, share, False),
             )
         )
         early = first.plus(early)
         return replace(early.plus(rest).plus(last), early=early)
 
     def _part(
-        self, load: float, wave: float, part: _Part, share: Floats, within: npt.NDArray[np.int8], *, alike: bool
+        self, load: float, wave: float, part: _SamplePart, share: Floats, within: npt.NDArray[np.int8], *, alike: bool
     ) -> Counts:
-        """What a part of a sample brings; the burden is that of the whole sample."""
+        """The counts of a part of a sample. The burden is that of the whole sample."""
         traffic = self._traffic
         canary = self._random.poisson(load * part.lasts * part.share)
         stable = self._random.poisson(load * part.lasts * (1.0 - part.share))
@@ -228,14 +229,14 @@ class Stream:
         return Counts(canary.astype(np.float64), stable.astype(np.float64), events, rows, times)
 
     def _at_change(self, ours: float | Floats, theirs: float | Floats) -> tuple[float | Floats, float | Floats]:
-        """Rates of the canary and of stable just after a change, of those at other times."""
+        """Rates of canary and stable just after a change."""
         change = self._traffic.change
         if change is None:
             return ours, theirs
         return change.rate, theirs if change.arms == "canary" else change.rate
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> None:
-        """Go on with these rollouts only."""
+        """Keep only some rollouts."""
         self._within = self._within[kept]
 
     def _spread(
@@ -245,7 +246,7 @@ class Stream:
         stable: npt.NDArray[np.int64],
         theirs: tuple[float, ...],
     ) -> tuple[Floats, Floats]:
-        """Requests over the parts of a histogram."""
+        """The distribution of requests over a histogram."""
         return (
             self._random.multinomial(canary, ours).astype(np.float64),
             self._random.multinomial(stable, theirs).astype(np.float64),
@@ -254,17 +255,17 @@ class Stream:
     def _events(self, requests: npt.NDArray[np.int64], rate: float | Floats, within: npt.NDArray[np.int8]) -> Floats:
         traffic = self._traffic
         if traffic.incidents is None and not traffic.correlation:
-            return self._random.binomial(requests, np.minimum(rate, _MOST)).astype(np.float64)
-        rates = np.full(len(requests), np.minimum(rate, _MOST))
+            return self._random.binomial(requests, np.minimum(rate, _MAX)).astype(np.float64)
+        rates = np.full(len(requests), np.minimum(rate, _MAX))
         if traffic.incidents is not None:
-            rates = np.minimum(rates * np.where(within, traffic.incidents.factor, 1.0), _MOST)
+            rates = np.minimum(rates * np.where(within, traffic.incidents.factor, 1.0), _MAX)
         if traffic.correlation and rates.all():
             spread = 1.0 / traffic.correlation - 1.0
             rates = self._random.beta(rates * spread, (1.0 - rates) * spread)
         return self._random.binomial(requests, rates).astype(np.float64)
 
     def _move(self) -> None:
-        """Incidents begin and end."""
+        """Begin and end incidents."""
         incidents = self._traffic.incidents
         if incidents is None:
             return

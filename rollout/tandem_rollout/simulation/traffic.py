@@ -1,4 +1,4 @@
-"""What happens to the requests of both arms: rates, distributions, incidents."""
+"""The traffic of both arms: rates, distributions and incidents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HALVINGS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class EventRates:
     """Rates of one kind of event.
 
     Attributes:
@@ -31,7 +31,7 @@ class Rates:
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.stable < 1.0 and 0.0 <= self.canary < 1.0):
-            raise ValueError("rates are shares of requests, from 0 to below 1")
+            raise ValueError("rates must be shares of requests, from 0 to below 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Bins:
     Attributes:
         stable: Probabilities of stable's bins.
         canary: Probabilities of the canary's.
-        together: Rows of a request, which are all alike.
+        together: Number of rows of a request, which are all equal.
     """
 
     stable: tuple[float, ...]
@@ -50,12 +50,12 @@ class Bins:
 
 
 def tilted(stable: tuple[float, ...], distance: float, *, together: int = 1) -> Bins:
-    """Bins of a canary whose predictions are somewhat higher, by so much that the distance is this one.
+    """Bins of a canary with higher predictions and a given distance.
 
     Args:
         stable: Probabilities of stable's bins.
         distance: Population stability index, from 0.
-        together: Rows of a request.
+        together: Number of rows of a request.
     """
     q, places = np.asarray(stable), np.linspace(-1.0, 1.0, len(stable))
     low, high = 0.0, _STEEPEST
@@ -72,10 +72,10 @@ class Times:
     """Distributions of latencies over the buckets of a histogram.
 
     Attributes:
-        edges: Upper edges in seconds; one bucket more is beyond the last.
+        edges: Upper edges in seconds. There is one more bucket above the last edge.
         stable: Probabilities of stable's buckets.
         canary: Probabilities of the canary's.
-        before: Probabilities of stable's before the run, when the load was another one.
+        before: Probabilities of stable's buckets before the run, with another load.
     """
 
     edges: tuple[float, ...]
@@ -86,13 +86,13 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Incidents:
-    """Times in which events are more frequent.
+    """Incidents, in which events are more frequent.
 
     Attributes:
-        factor: By how much.
-        every: Mean seconds from one to the next.
-        lasting: Mean seconds that one lasts.
-        arms: ``both``, or ``one``: either arm, by chance.
+        factor: Factor of the rates.
+        every: Mean seconds between incidents.
+        lasting: Mean duration in seconds.
+        arms: ``both``, or ``one``: a random arm.
     """
 
     factor: float
@@ -102,11 +102,11 @@ class Incidents:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What happens when a route has followed a change of the weight.
+class ChangeEffect:
+    """The effect of a change of the weight.
 
     Attributes:
-        rate: Share of the requests of these seconds that are events.
+        rate: Share of the requests just after the change that are events.
         arms: ``both``, or ``canary``.
     """
 
@@ -116,38 +116,39 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What happens to requests.
+    """The traffic of a rollout.
 
     Attributes:
-        requests_per_second: Of both arms together.
-        rates: Rates of events by name of a metric or, where that is not there, by its type. Metrics of one key count
-            the same events: a gateway counts the errors that pods count too.
+        requests_per_second: Requests per second of both arms together.
+        rates: Rates of events by the name of a metric or, without such an entry, by its type. Metrics with the same key
+            count the same events, like gateway and pods.
         bins: Distributions of predictions, for metrics of type drift.
-        times: Distributions of latencies, for metrics of type latency: their limits are then chosen as in a real run.
-        incidents: Times in which events are more frequent.
-        change: What happens when the route has followed a change of the weight, for :data:`.window.FOLLOWS_S` seconds.
+        times: Distributions of latencies, for metrics of type latency, whose limits are then chosen as in a real run.
+        incidents: Incidents.
+        change: What happens when the route has followed a change of the weight, for :data:`.window.ROUTE_DELAY_S`
+            seconds.
         correlation: Intraclass correlation of the events of one arm in one sample; 0 for independent requests.
-        burden: By how much the canary's rates rise when it has more than half of the requests.
-        day: How much load and rates rise and fall within :data:`DAY` seconds, from 0 to below 1.
+        burden: Factor of the canary's rates while it has more than half of the requests.
+        day: Relative amplitude of the daily wave of load and rates within :data:`DAY` seconds, from 0 to below 1.
     """
 
     requests_per_second: float = 20.0
-    rates: Mapping[str, Rates] = field(default_factory=dict)
+    rates: Mapping[str, EventRates] = field(default_factory=dict)
     bins: Bins | None = None
     times: Times | None = None
     incidents: Incidents | None = None
-    change: Change | None = None
+    change: ChangeEffect | None = None
     correlation: float = 0.0
     burden: float = 1.0
     day: float = 0.0
 
     def key(self, metric: Metric) -> str:
-        """Where the rates of a metric stand.
+        """The key of the rates of a metric.
 
         Raises:
-            ValueError: Nowhere.
+            ValueError: There is none.
         """
-        for key in (metric.called, metric.type):
+        for key in (metric.full_name, metric.type):
             if key in self.rates:
                 return key
-        raise ValueError(f"the traffic has no rates for the metric {metric.called}")
+        raise ValueError(f"the traffic has no rates for the metric {metric.full_name}")

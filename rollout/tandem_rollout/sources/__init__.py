@@ -1,4 +1,4 @@
-"""Where counters come from: Prometheus, or the pods and the gateway themselves."""
+"""Sources of counters: Prometheus, or the pods and the gateway directly."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tandem_rollout.api.analysis import Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ArmLocation:
     """Where one arm is counted.
 
     Attributes:
-        service: Its InferenceService; on a laptop its variant.
-        clusters: Names of its clusters at the gateway's Envoy.
-        pods: Addresses of the metrics of its transformers, by the name of the pod.
-        traffic: Which requests count: those that the weights sent there, or those of the preview host.
+        service: Its InferenceService; in the local stack its variant.
+        clusters: Names of its clusters in the gateway's Envoy.
+        pods: Names of its transformer pods, and addresses of their metrics.
+        traffic: The counted traffic: by weight, or of the preview host.
     """
 
     service: str
@@ -34,29 +34,28 @@ class Arms:
 
     Attributes:
         namespace: Their namespace.
-        stable: Stable.
-        canary: The canary.
-        gateway: Addresses of the statistics of the gateway's proxies, by the name of the pod.
-        share: Share of the units of both that falls on the canary, where the run's weight does not say so: in an A/B
-            test, whose weights stay as written.
+        stable: Location of stable's counters.
+        canary: Location of the canary's counters.
+        gateway: Names of the gateway's proxies, and addresses of their statistics.
+        share: The canary's share of the units, if the weights of the spec apply; None if the run has a weight.
     """
 
     namespace: str
-    stable: Place
-    canary: Place
+    stable: ArmLocation
+    canary: ArmLocation
     gateway: tuple[tuple[str, str], ...] = ()
     share: float | None = None
 
 
-class Source(Protocol):
-    """Reads counters. A metric that cannot be read is a :class:`ProviderError` of its own; nothing is raised."""
+class MetricSource(Protocol):
+    """Reads counters. The reading of a metric that cannot be read is a :class:`ProviderError`; nothing is raised."""
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
-        """The counters of all metrics as they are now."""
+        """Read the present counters of all metrics."""
         ...
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
-        """The counters as they were, in order, the last ones of now; only now's where a source has no memory."""
+        """Read past counters, in order, and the present ones last; only the present ones without a history."""
         ...
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Prometheus' text format, as pods and Envoy write it."""
+"""Parser of Prometheus' text format, as written by pods and Envoy."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from tandem_rollout.sources.series import Series
 
 _NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?=[{ \t])")
 _QUOTED: Final = re.compile(r'\{\s*"(?:[^"\\]|\\.)*"\s*[,}]')
-"""A name that is no identifier stands in quotes among the labels. Nobody asks for one."""
-_LONGEST: Final = 80
-MOST_SERIES: Final = 30_000
-"""A transformer has some 60 that anybody asks for."""
+"""A quoted name of a series, which is never read."""
+_MAX_LENGTH: Final = 80
+MAX_SERIES: Final = 30_000
+"""Maximum number of series of a page. A transformer has about 60 series that are read."""
 
 
 class ExpositionError(ValueError):
-    """A text is not in Prometheus' format."""
+    """The text is not in Prometheus' text format."""
 
 
-def parse(text: str, names: Collection[str], most: int = MOST_SERIES) -> list[Series]:
-    """Series of some names. Of the other lines only the beginning is read: a page of HTML is refused.
+def parse(text: str, names: Collection[str], most: int = MAX_SERIES) -> list[Series]:
+    """Parse the series with some names. Other lines are only checked at their beginning, to reject other formats.
 
     Args:
-        text: What was answered.
-        names: Names of the series that are wanted, with endings like ``_total`` and ``_bucket``.
-        most: Most series of these names.
+        text: The text.
+        names: Names of the series, with suffixes such as ``_total`` and ``_bucket``.
+        most: Maximum number of these series.
 
     Raises:
-        ExpositionError: A line cannot be read, or there are more series.
+        ExpositionError: A line is invalid, or there are too many series.
     """
     lines = enumerate(text.split("\n"), 1)
     matches = list(itertools.islice((line for number, line in lines if _name(line, number) in names), most + 1))
     if len(matches) > most:
         raise ExpositionError(f"it has more than {most} series of {' or '.join(sorted(names))}")
     try:
-        # without a last line break the library drops what is behind the last one
+        # the library ignores a last line without a line break
         families = list(text_string_to_metric_families("\n".join([*matches, ""])))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        why = " ".join(str(error).split())[:_LONGEST]
-        raise ExpositionError(f"a line of {' or '.join(sorted(names))} cannot be read: {why}") from error
+        detail = " ".join(str(error).split())[:_MAX_LENGTH]
+        raise ExpositionError(f"a line of {' or '.join(sorted(names))} is invalid: {detail}") from error
     return [
         Series(sample.name, dict(sample.labels), float(sample.value))
         for family in families
@@ -52,7 +52,7 @@ def parse(text: str, names: Collection[str], most: int = MOST_SERIES) -> list[Se
 
 
 def _name(line: str, number: int) -> str:
-    """Name of the series of a line; empty where it has none."""
+    """Name of the series of a line; empty if it has none."""
     stripped = line.strip()
     if not stripped or stripped.startswith("#"):
         return ""

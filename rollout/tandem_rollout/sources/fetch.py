@@ -1,4 +1,4 @@
-"""One answer over HTTP, bounded in time and size."""
+"""HTTP requests with limits on time and size of the response."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import httpx2
 
 from tandem_rollout.api.text import one_line
 
-LONGEST_REASON: Final = 200
-"""Characters of what others say, as it may stand in a reason."""
+MAX_REASON_LENGTH: Final = 200
+"""Maximum number of characters of a foreign message."""
 
 
 class FetchError(Exception):
-    """There is no answer; the message says why, in one line."""
+    """The request failed. The message has one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer.
+    """A response.
 
     Attributes:
-        status: Its HTTP status.
-        body: Its body.
+        status: HTTP status.
+        body: Body.
     """
 
     status: int
@@ -41,16 +41,16 @@ def open_client(
     connections: int = 50,
     sockets: Mapping[str, Path] = MappingProxyType({}),
 ) -> httpx2.AsyncClient:
-    """A client that ignores proxies and credentials of its surroundings.
+    """A client that ignores proxies and credentials of the environment.
 
     Args:
-        seconds: Longest time of each step of a request.
-        connect: Longest time until there is a connection; that of the other steps without it.
-        connections: Most connections at once.
+        seconds: Timeout of each step of a request.
+        connect: Timeout of a connection attempt; by default that of the other steps.
+        connections: Maximum number of connections.
         sockets: Unix sockets of servers, by scheme and host of their URLs.
     """
     limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-    # nobody is followed to where an answer leads, and a small answer does not become a large one
+    # no redirects, and no compressed responses, which could become large
     headers = {"Accept-Encoding": "identity"}
     return httpx2.AsyncClient(
         timeout=httpx2.Timeout(seconds, connect=connect or seconds),
@@ -71,29 +71,29 @@ async def fetch(
     params: Mapping[str, str] | None = None,
     form: Mapping[str, str] | None = None,
 ) -> Fetched:
-    """Get an address, or post a form to it.
+    """Send a GET request, or a POST request with a form.
 
     Args:
         client: The client.
         address: The URL.
-        seconds: Longest time until the last byte has come, waiting for a connection included.
-        most: Longest body in bytes.
+        seconds: Timeout until the last byte of the response, including the connection attempt.
+        most: Maximum bytes of the body.
         params: Query of the URL.
-        form: What is posted.
+        form: Form of a POST request; None for a GET request.
 
     Raises:
-        FetchError: There was no answer in time, or it is too long or compressed.
+        FetchError: The request failed or timed out, or the response is too long or compressed.
     """
     try:
         async with asyncio.timeout(seconds):
             return await _fetch(client, "GET" if form is None else "POST", address, params, form, most)
     except (TimeoutError, httpx2.TimeoutException):
-        raise FetchError(f"no answer within {seconds:g} s") from None
-    # the message could have the address in it, and the address a password
+        raise FetchError(f"timed out after {seconds:g} s") from None
+    # without the address, which may contain a password
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol):
-        raise FetchError("its address is not a URL of HTTP") from None
+        raise FetchError("its address is not a valid HTTP URL") from None
     except (httpx2.HTTPError, OSError, ValueError) as error:
-        raise FetchError(one_line(str(error), LONGEST_REASON) or type(error).__name__) from error
+        raise FetchError(one_line(str(error), MAX_REASON_LENGTH) or type(error).__name__) from error
 
 
 async def _fetch(
@@ -107,11 +107,11 @@ async def _fetch(
     body = bytearray()
     async with client.stream(method, address, params=params, data=form) as response:
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise FetchError("its answer is compressed, which nobody asked for")
+            raise FetchError("the response is compressed")
         async for part in response.aiter_raw():
             body += part
             if len(body) > most:
-                raise FetchError(f"its answer is longer than {_size(most)}")
+                raise FetchError(f"the response is longer than {_size(most)}")
         return Fetched(response.status_code, bytes(body))
 
 

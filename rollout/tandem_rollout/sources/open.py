@@ -1,4 +1,4 @@
-"""The source that an analysis names, or one that stands for a source that must not be read."""
+"""Opens the source of an analysis."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from tandem_rollout.analysis.reading import Readings
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Analysis, Metric
-from tandem_rollout.sources import Arms, Source
+from tandem_rollout.sources import Arms, MetricSource
 from tandem_rollout.sources.prometheus import PrometheusSource
 from tandem_rollout.sources.scrape import ScrapeSource
 
 
-def open_source(analysis: Analysis, platform_prometheus: str = "") -> Source:
-    """Open the source of an analysis; whoever opens it closes it.
+def open_source(analysis: Analysis, platform_prometheus: str = "") -> MetricSource:
+    """Open the source of an analysis. The caller must close it.
 
     Args:
         analysis: The analysis.
-        platform_prometheus: Address of Prometheus where the analysis has none.
+        platform_prometheus: Address of Prometheus if the analysis has none.
     """
     if analysis.source == "pods":
         return ScrapeSource()
@@ -25,10 +25,10 @@ def open_source(analysis: Analysis, platform_prometheus: str = "") -> Source:
 
 
 class RejectedSource:
-    """Stands for a source that must not be read: no metric can be, and each says why.
+    """A source that is not allowed. Each reading is the same error.
 
     Args:
-        error: Why.
+        error: The error.
     """
 
     def __init__(self, error: ProviderError) -> None:
@@ -36,11 +36,11 @@ class RejectedSource:
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         """The error, for each metric."""
-        return {metric.called: self._error for metric in metrics}
+        return {metric.full_name: self._error for metric in metrics}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
-        """The same."""
+        """The error, for each metric."""
         return [await self.read(metrics, arms)]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""

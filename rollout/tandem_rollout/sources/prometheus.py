@@ -1,4 +1,4 @@
-"""Counters as Prometheus has them."""
+"""Counters from Prometheus."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.api.text import one_line
 from tandem_rollout.sources import Arms
-from tandem_rollout.sources.fetch import LONGEST_REASON, Fetched, FetchError, fetch, open_client
+from tandem_rollout.sources.fetch import MAX_REASON_LENGTH, Fetched, FetchError, fetch, open_client
 from tandem_rollout.sources.queries import promql, scraped
 from tandem_rollout.sources.readings import answered
 from tandem_rollout.sources.series import Series, by_target
 
-_MOST_SERIES: Final = 20_000
-_MOST_SAMPLES: Final = 400_000
-_LONGEST: Final = 16 << 20
-"""Bytes of all answers of one read."""
-_SELDOM_S: Final = 60.0
-"""Seconds between scrapes where nothing else is known: Prometheus' own default."""
+_MAX_SERIES: Final = 20_000
+_MAX_SAMPLES: Final = 400_000
+_MAX_LENGTH: Final = 16 << 20
+"""Maximum bytes of all responses of one read."""
+_DEFAULT_INTERVAL_S: Final = 60.0
+"""Assumed seconds between scrapes if they are not known: Prometheus' default."""
 
 _Form = Mapping[str, str]
 _T = TypeVar("_T")
@@ -48,7 +48,7 @@ class _Data(msgspec.Struct, rename="camel"):
     result: msgspec.Raw
 
 
-class _Answer(msgspec.Struct, rename="camel"):
+class _PrometheusResponse(msgspec.Struct, rename="camel"):
     status: str
     data: _Data | None = None
     error: str = ""
@@ -57,16 +57,16 @@ class _Answer(msgspec.Struct, rename="camel"):
 
 
 class _ReadError(Exception):
-    """Prometheus' answer is of no use; the message says why."""
+    """A query failed. The message completes a sentence that begins with Prometheus."""
 
 
 class PrometheusSource:
-    """Reads counters from Prometheus, or what answers like it.
+    """Reads counters from Prometheus, or from a database with the same API.
 
     Args:
-        address: Its URL; ``/api/v1`` is below.
-        timeout: Longest time of a read in seconds.
-        client: Client, which is closed with the source.
+        address: Its URL, without ``/api/v1``.
+        timeout: Timeout of a read in seconds.
+        client: HTTP client, which is closed with the source.
         clock: Seconds since the epoch.
     """
 
@@ -84,25 +84,27 @@ class PrometheusSource:
         self._clock = clock
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
-        """The counters of all metrics as they are now."""
-        queries = {metric.called: promql(metric, arms) for metric in metrics}
-        times = {metric.called: scraped(metric, arms) for metric in metrics}
+        """Read the present counters of all metrics."""
+        queries = {metric.full_name: promql(metric, arms) for metric in metrics}
+        times = {metric.full_name: scraped(metric, arms) for metric in metrics}
         now = self._clock()
-        # first: a scrape that comes between the two makes counters younger than is said, never older
+        # the times are read first: a scrape in between makes the counters newer than their times, never older
         scrapes = await _ask_all(dict.fromkeys(filter(None, times.values())), self._now)
         answers = await _ask_all(_texts(queries.values()), self._now)
         return {
-            metric.called: _timed(
-                _reading(metric, arms, queries[metric.called], answers), scrapes.get(times[metric.called], []), now
+            metric.full_name: _timed(
+                _reading(metric, arms, queries[metric.full_name], answers),
+                scrapes.get(times[metric.full_name], []),
+                now,
             )
             for metric in metrics
         }
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
-        """The counters as they were, in order, the last ones of now.
+        """Read past counters, in order, and the present ones last.
 
-        A metric whose past cannot be read, or is too long, begins with why, and has only now's. History of drift is not
-        read.
+        If the history of a metric cannot be read, or is too long, its first reading is the error. The history of drift
+        is not read.
         """
         now, past = await asyncio.gather(
             self.read(metrics, arms),
@@ -115,46 +117,53 @@ class PrometheusSource:
         await self._client.aclose()
 
     async def _past(self, metrics: Sequence[Metric], arms: Arms, seconds: float, step: float) -> list[Readings]:
-        by_metric = {metric.called: promql(metric, arms) for metric in metrics}
+        by_metric = {metric.full_name: promql(metric, arms) for metric in metrics}
         end = self._clock()
         times = {"start": f"{end - seconds:.3f}", "end": f"{end:.3f}", "step": f"{step:g}"}
         answers = await _ask_all(_texts(by_metric.values()), lambda query, most: self._range(query, times, most))
         history: dict[float, dict[str, Reading]] = {}
         for metric in metrics:
-            queries = by_metric[metric.called]
+            queries = by_metric[metric.full_name]
             if isinstance(queries, NoData | ProviderError):
                 continue
             usable = [answer for query in queries if not isinstance(answer := answers[query], ProviderError)]
             if len(usable) < len(queries):
                 why = next(error for query in queries if isinstance(error := answers[query], ProviderError))
-                history.setdefault(end - seconds, {})[metric.called] = why
+                history.setdefault(end - seconds, {})[metric.full_name] = why
                 continue
             for moment in set().union(*usable):
                 reading = answered(metric, arms, [answer.get(moment, []) for answer in usable])
-                history.setdefault(moment, {})[metric.called] = reading
+                history.setdefault(moment, {})[metric.full_name] = reading
         return [history[moment] for moment in sorted(history)]
 
     async def _now(self, query: str, most: int) -> list[Series]:
-        data = await self._ask("query", {"query": query, "limit": str(_MOST_SERIES + 1)}, "vector", most)
+        data = await self._ask("query", {"query": query, "limit": str(_MAX_SERIES + 1)}, "vector", most)
         samples = _decoded(data, list[_Sample])
-        _check(len(samples), _MOST_SERIES, "series")
+        _check(len(samples), _MAX_SERIES, "series")
         series = []
         for sample in samples:
             if sample.value is None:
-                raise _ReadError("answers with native histograms, which are not read")
+                raise _ReadError("returned native histograms, which are not supported")
             series.append(_series(sample.metric, sample.value[1]))
         return series
 
     async def _range(self, query: str, times: _Form, most: int) -> dict[float, list[Series]]:
-        form = {"query": query, "limit": str(_MOST_SERIES + 1), **times}
+        form = {"query": query, "limit": str(_MAX_SERIES + 1), **times}
         data = await self._ask("query_range", form, "matrix", most)
-        # some megabytes take a moment, in which others are to be served
+        # in a thread, as decoding some megabytes would block the event loop
         return await asyncio.to_thread(_by_time, data)
 
     async def _ask(self, path: str, form: _Form, result_type: str, most: int) -> msgspec.Raw:
-        """The result of a query, of one type, from an answer with so many bytes at most."""
+        """The result of a query.
+
+        Args:
+            path: Path of the endpoint below ``/api/v1``.
+            form: Parameters of the query.
+            result_type: Required type of the result.
+            most: Maximum bytes of the response.
+        """
         if not self._address:
-            raise _ReadError("has no address: neither the analysis nor the platform names one")
+            raise _ReadError("has no address: set it in the analysis or in the installation")
         try:
             fetched = await fetch(
                 self._client,
@@ -165,22 +174,22 @@ class PrometheusSource:
             )
         except FetchError as error:
             raise _ReadError(f"cannot be read: {error}") from error
-        answer = _answer(fetched)
+        answer = _response(fetched)
         if answer.warnings or answer.is_partial:
-            why = one_line(answer.warnings[0], LONGEST_REASON) if answer.warnings else "it says so"
-            raise _ReadError(f"answers in part only: {why}")
+            warning = one_line(answer.warnings[0], MAX_REASON_LENGTH) if answer.warnings else "isPartial is set"
+            raise _ReadError(f"returned a partial result: {warning}")
         if answer.data is None:
-            raise _ReadError("answers without data")
+            raise _ReadError("returned no data")
         if answer.data.result_type != result_type:
-            kind = one_line(answer.data.result_type, LONGEST_REASON)
-            raise _ReadError(f"answers with a {kind}, where a {result_type} of series was asked for")
+            kind = one_line(answer.data.result_type, MAX_REASON_LENGTH)
+            raise _ReadError(f"returned a {kind} instead of a {result_type}")
         return answer.data.result
 
 
 async def _ask_all(queries: Iterable[str], ask: Callable[[str, int], Awaitable[_T]]) -> dict[str, _T | ProviderError]:
-    """Answers to queries that are asked at once, and share what they may have in bytes."""
+    """Results of concurrent queries, which share the maximum number of bytes."""
     texts = list(queries)
-    most = _LONGEST // max(1, len(texts))
+    most = _MAX_LENGTH // max(1, len(texts))
 
     async def answer(query: str) -> _T | ProviderError:
         try:
@@ -192,7 +201,7 @@ async def _ask_all(queries: Iterable[str], ask: Callable[[str, int], Awaitable[_
 
 
 def _texts(by_metric: Iterable[tuple[str, ...] | NoData | ProviderError]) -> list[str]:
-    """All queries, each once."""
+    """All queries, without duplicates."""
     return list(dict.fromkeys(query for queries in by_metric if isinstance(queries, tuple) for query in queries))
 
 
@@ -214,26 +223,28 @@ def _reading(
 
 
 def _timed(reading: Reading, times: list[Series] | ProviderError, now: float) -> Reading:
-    """A reading with the times at which its targets were scraped; where they are not known, long ago."""
+    """A reading with the times at which its targets were scraped. Unknown times are the earliest possible ones."""
     if isinstance(reading, NoData | ProviderError):
         return reading
     scrapes = {} if isinstance(times, ProviderError) else by_target(times)
     scraped_at = {
-        target: min((sample.value for sample in scrapes.get(target, ())), default=now - _SELDOM_S)
+        target: min((sample.value for sample in scrapes.get(target, ())), default=now - _DEFAULT_INTERVAL_S)
         for target in [*reading.stable, *reading.canary]
     }
     return replace(reading, scraped=scraped_at)
 
 
-def _answer(fetched: Fetched) -> _Answer:
+def _response(fetched: Fetched) -> _PrometheusResponse:
     try:
-        answer = msgspec.json.decode(fetched.body, type=_Answer)
+        answer = msgspec.json.decode(fetched.body, type=_PrometheusResponse)
     except (msgspec.DecodeError, UnicodeDecodeError):
         if fetched.status != 200:
-            raise _ReadError(f"answers {fetched.status}") from None
-        raise _ReadError("answers with something else than its JSON") from None
+            raise _ReadError(f"returned status {fetched.status}") from None
+        raise _ReadError("returned an invalid response") from None
     if fetched.status != 200 or answer.status != "success":
-        raise _ReadError(f"answers {fetched.status}: {one_line(answer.error, LONGEST_REASON) or 'no success'}")
+        raise _ReadError(
+            f"returned status {fetched.status}: {one_line(answer.error, MAX_REASON_LENGTH) or 'no success'}"
+        )
     return answer
 
 
@@ -241,13 +252,13 @@ def _decoded(data: msgspec.Raw, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise _ReadError("answers with something else than its JSON") from None
+        raise _ReadError("returned an invalid response") from None
 
 
 def _by_time(data: msgspec.Raw) -> dict[float, list[Series]]:
     samples = _decoded(data, list[_Samples])
-    _check(len(samples), _MOST_SERIES, "series")
-    _check(sum(len(sample.values) for sample in samples), _MOST_SAMPLES, "samples")
+    _check(len(samples), _MAX_SERIES, "series")
+    _check(sum(len(sample.values) for sample in samples), _MAX_SAMPLES, "samples")
     by_time: dict[float, list[Series]] = {}
     for sample in samples:
         for moment, value in sample.values:
@@ -259,9 +270,9 @@ def _series(metric: dict[str, str], value: str) -> Series:
     try:
         return Series(metric.get("__name__", ""), metric, float(value))
     except ValueError:
-        raise _ReadError(f"answers with {one_line(value, LONGEST_REASON)!r}, which is no number") from None
+        raise _ReadError(f"returned {one_line(value, MAX_REASON_LENGTH)!r}, which is not a number") from None
 
 
 def _check(count: int, most: int, what: str) -> None:
     if count > most:
-        raise _ReadError(f"answers with more than {most} {what}")
+        raise _ReadError(f"returned more than {most} {what}")

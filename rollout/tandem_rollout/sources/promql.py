@@ -1,7 +1,7 @@
-"""A person's PromQL, confined to the series of one namespace. Pure.
+"""Confines PromQL of a spec to the series of one namespace. Pure.
 
-Every selector gets a matcher of the namespace, as prom-label-proxy does it. The text is read with the rules of
-Prometheus' own lexer; what these rules do not know, such as what other databases add to the language, is refused.
+Each selector gets a matcher of the namespace, as with prom-label-proxy. The text is parsed with the rules of
+Prometheus' lexer. Anything else, such as extensions of other databases, is rejected.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _TOKEN: Final = re.compile(
 )
 _MATCHERS: Final = frozenset({"=", "!=", "=~", "!~"})
 _LISTS: Final = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
-"""What is in parentheses behind these are labels."""
+"""Keywords that are followed by a list of labels in parentheses."""
 
 _BINARY: Final = frozenset({"and", "or", "unless", "atan2", "offset"})
 _NUMBERS: Final = frozenset({"inf", "nan"})
 _COMPARISONS: Final = frozenset({"==", "!=", "<", ">", "<=", ">="})
-"""Words of the language are names of metrics, too, where a value is expected."""
+"""Keywords are also valid names of metrics where a value is expected."""
 
 _UNCONFINED: Final = frozenset({"info"})
-"""Functions that select series by themselves."""
+"""Functions that select series without a selector."""
 
 
 class _Token(NamedTuple):
@@ -44,15 +44,14 @@ _END: Final = _Token("end", "", -1)
 
 
 def confine(text: str, namespace: str) -> str:
-    """PromQL that asks the same of the series of one namespace only.
+    """The same PromQL, with only the series of one namespace.
 
     Args:
         text: PromQL.
-        namespace: A name that needs no escapes in a string.
+        namespace: The namespace, without characters that need escaping.
 
     Raises:
-        ValueError: The text has something that Prometheus' language does not have, a comment, or a function that
-            selects series by itself.
+        ValueError: The text is not valid PromQL, or has a comment or a function that selects series without a selector.
     """
     matcher = f'namespace="{namespace}"'
     tokens = [*_tokens(text), _END]
@@ -72,9 +71,9 @@ def confine(text: str, namespace: str) -> str:
         elif word and after.text not in ("(", "{") and not _is_of_the_language(word, before, after):
             inserted.append((token.end, f"{{{matcher}}}"))
         elif word in _UNCONFINED:
-            raise ValueError(f"{token.text}() selects series by itself: it may not stand in PromQL here")
+            raise ValueError(f"{token.text}() is not allowed, as it selects series without a selector")
         elif token.text in ("=", "=~", "!~"):
-            raise ValueError(f"{token.text} may stand in braces only")
+            raise ValueError(f"{token.text} is only allowed in braces")
         before = tokens[at]
         at += 1
     for end, part in reversed(inserted):
@@ -87,7 +86,7 @@ def _tokens(text: str) -> list[_Token]:
     while at < len(text):
         token = _TOKEN.match(text, at)
         if token is None:
-            raise ValueError(f"{text[at]!r} cannot stand at character {at + 1} of PromQL here")
+            raise ValueError(f"{text[at]!r} at character {at + 1} is not valid PromQL")
         if token.lastgroup != "space":
             tokens.append(_Token(str(token.lastgroup), token.group(), token.end()))
         at = token.end()
@@ -95,12 +94,12 @@ def _tokens(text: str) -> list[_Token]:
 
 
 def _is_of_the_language(word: str, before: _Token, after: _Token) -> bool:
-    """Whether a word without parentheses or braces behind it is no metric.
+    """Whether a word that is not followed by parentheses or braces is a keyword.
 
     Args:
         word: The word, in lower case.
-        before: What is before it; of a list of labels, the word that the list belongs to.
-        after: What is behind it.
+        before: The token before it; after a list of labels, the keyword of the list.
+        after: The token after it.
     """
     if word in _BINARY:
         return _ends_value(before)
@@ -112,20 +111,20 @@ def _is_of_the_language(word: str, before: _Token, after: _Token) -> bool:
 
 
 def _ends_value(token: _Token) -> bool:
-    """Whether an operator may be behind a token."""
+    """Whether an operator may follow a token."""
     if token.kind != "word":
         return token.kind in ("number", "range", "string") or token.text in (")", "}")
     return token.text.lower() not in (_LISTS | _BINARY | {"bool"}) - {"by", "without"}
 
 
 def _selector(tokens: Sequence[_Token], at: int) -> int:
-    """Where the brace is that closes a selector."""
+    """Index of the closing brace of a selector."""
     while tokens[at].text != "}":
         label = tokens[at]
         if label.kind not in ("word", "string"):
             raise ValueError('a selector of PromQL must be a list of matchers, such as label="value"')
         if label.text.strip("\"'`").startswith("__") and label.text.strip("\"'`") != "__name__":
-            raise ValueError(f"the label {label.text} may not stand in PromQL here")
+            raise ValueError(f"the label {label.text} is not allowed")
         at += 1
         if tokens[at].text in _MATCHERS and tokens[at + 1].kind == "string":
             at += 2
@@ -139,9 +138,9 @@ def _selector(tokens: Sequence[_Token], at: int) -> int:
 
 
 def _labels(tokens: Sequence[_Token], at: int) -> int:
-    """Where the parenthesis is that closes a list of labels."""
+    """Index of the closing parenthesis of a list of labels."""
     while tokens[at].text != ")":
         if tokens[at].kind not in ("word", "string") and tokens[at].text != ",":
-            raise ValueError("a list of labels of PromQL must have labels and commas only")
+            raise ValueError("a list of labels of PromQL must consist of labels and commas")
         at += 1
     return at

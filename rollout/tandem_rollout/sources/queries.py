@@ -1,4 +1,4 @@
-"""What is asked about a metric. Pure."""
+"""The queries and series of a metric. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 from tandem_rollout.sources.promql import confine
 
 ANSWERS: Final = "envoy_cluster_upstream_rq_xx"
-"""Envoy's answers by cluster and class of the status."""
+"""Envoy's responses by cluster and class of the status."""
 
 CLUSTER: Final = "envoy_cluster_name"
 CLASS: Final = "envoy_response_code_class"
@@ -28,14 +28,14 @@ ROWS: Final = "tandem_rows_total"
 DEGRADED: Final = "tandem_degraded_total"
 PREDICTIONS: Final = "tandem_prediction_bucket"
 PRESENT: Final = "tandem_inflight_requests"
-"""A pod has it from its start, while its first answer makes the counter of requests: so it is known that that one was
-born at zero."""
+"""A series that a pod exports from its start. The counter of requests only appears with the first response, so that
+this series shows that it started at zero."""
 
 UNIT_FAILURES: Final = "tandem_unit_failures"
-"""Failed requests of clients that the gateway knows, since a pod began."""
+"""Failed requests of clients that the gateway identifies, since the start of a pod."""
 
-MOST_UNIT_FAILURES: Final = "tandem_unit_failures_max"
-"""Those of the one that has most."""
+MAX_UNIT_FAILURES: Final = "tandem_unit_failures_max"
+"""Failed requests of the client with the most."""
 
 _GATEWAY_LABELS: Final = ("__name__", "job", "pod", "instance", CLUSTER, CLASS)
 _POD_LABELS: Final = (
@@ -46,7 +46,7 @@ _TARGET_LABELS: Final = ("job", "pod", "instance")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
 _VARIABLE: Final = re.compile(r"\$(inferenceservice|namespace)\b")
 
-_ERRORS_IN_PODS: Final = frozenset({REQUESTS, PRESENT, UNIT_FAILURES, MOST_UNIT_FAILURES})
+_ERRORS_IN_PODS: Final = frozenset({REQUESTS, PRESENT, UNIT_FAILURES, MAX_UNIT_FAILURES})
 _NAMES: Final = {
     "latency": frozenset({SECONDS}),
     "drift": frozenset({PREDICTIONS}),
@@ -55,17 +55,17 @@ _NAMES: Final = {
 
 
 def at_gateway(metric: Metric) -> bool:
-    """Whether Envoy counts it."""
+    """Whether the metric is counted by Envoy."""
     return metric.type == "errors" and metric.where == "gateway"
 
 
 def own_promql(metric: Metric) -> bool:
-    """Whether a person has written what is asked."""
+    """Whether the spec contains the PromQL of the metric."""
     return metric.type in ("ratio", "assignment")
 
 
 def names(metric: Metric) -> frozenset[str]:
-    """Names of the series that a metric is made of; none for PromQL of one's own."""
+    """Names of the series of a metric; empty for PromQL of the spec."""
     if own_promql(metric):
         return frozenset()
     if metric.type == "errors":
@@ -74,11 +74,11 @@ def names(metric: Metric) -> frozenset[str]:
 
 
 def promql(metric: Metric, arms: Arms) -> tuple[str, ...] | NoData | ProviderError:
-    """Queries about a metric.
+    """The queries of a metric.
 
     Returns:
-        One for both arms, whose series tell by a label of which arm they are. For ratio: requests of stable and of the
-        canary, then events of both; for assignment the first two.
+        One query for both arms, which a label distinguishes. For ratio: requests of stable and of the canary, then
+        events of both. For assignment: the first two.
     """
     if own_promql(metric):
         return _own(metric, arms)
@@ -90,9 +90,9 @@ def promql(metric: Metric, arms: Arms) -> tuple[str, ...] | NoData | ProviderErr
 
 
 def scraped(metric: Metric, arms: Arms) -> str:
-    """The query for the times at which the targets of a metric were scraped; empty where nobody can say.
+    """The query for the times at which the targets of a metric were scraped; empty if they are not known.
 
-    It is of one series of each target: without their names, which is how times come, two could be taken for one.
+    It selects one series of each target, as timestamps have no name of the series.
     """
     series = (ANSWERS,) if at_gateway(metric) else (PRESENT,)
     selector = "" if own_promql(metric) else _selector(metric, arms, series)
@@ -100,7 +100,7 @@ def scraped(metric: Metric, arms: Arms) -> str:
 
 
 def _selector(metric: Metric, arms: Arms, series: Collection[str]) -> str:
-    """Series of both versions by some names; empty where neither version has a cluster at the gateway."""
+    """Selector of series of both versions; empty if neither version has a cluster at the gateway."""
     if at_gateway(metric):
         clusters = [*arms.stable.clusters, *arms.canary.clusters]
         return f"{ANSWERS}{{{CLUSTER}=~{_any(clusters)}}}" if clusters else ""
@@ -108,38 +108,37 @@ def _selector(metric: Metric, arms: Arms, series: Collection[str]) -> str:
         f"__name__=~{_any(sorted(series))}",
         f"namespace={quoted(arms.namespace)}",
         f"{SERVICE}=~{_any([arms.stable.service, arms.canary.service])}",
-        # requests in flight are not told apart
+        # requests in flight have no traffic label
         f"{TRAFFIC}=~{_any([arms.stable.traffic, arms.canary.traffic, ''])}",
     ]
     return f"{{{', '.join(matchers)}}}"
 
 
-def substituted(text: str, place: Place, namespace: str) -> str:
-    """A person's PromQL about one arm.
+def substituted(text: str, place: ArmLocation, namespace: str) -> str:
+    """PromQL of the spec for one arm.
 
     Args:
         text: PromQL with ``$inferenceservice`` and ``$namespace``.
-        place: The arm.
+        place: The location of the arm.
         namespace: Its namespace.
 
     Raises:
-        ValueError: A name has characters that names of Kubernetes do not have: they could end a string of the PromQL,
-            and how to escape them depends on the kind of its quotes.
+        ValueError: A name has characters that are not valid in Kubernetes: they could end a string of the PromQL.
     """
     values = {"inferenceservice": place.service, "namespace": namespace}
     for value in values.values():
         if not _PLAIN.fullmatch(value):
-            raise ValueError(f"{value!r} cannot stand in PromQL")
+            raise ValueError(f"{value!r} is not allowed in PromQL")
     return _VARIABLE.sub(lambda match: values[match.group(1)], text)
 
 
 def envoy_filter(clusters: Iterable[str]) -> str:
-    """Regular expression of Envoy's own names of the counters of some clusters."""
+    """Regular expression of Envoy's names of the counters of some clusters."""
     return rf"^cluster\.({'|'.join(literal(cluster) for cluster in clusters)})\.upstream_rq_[1-5]xx$"
 
 
 def literal(text: str) -> str:
-    """A text as a regular expression of Prometheus and Envoy that matches nothing else."""
+    """A regular expression of Prometheus and Envoy that matches only a text."""
     return re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", text)
 
 
@@ -165,6 +164,6 @@ def _own(metric: Metric, arms: Arms) -> tuple[str, ...] | ProviderError:
         return ProviderError("PromqlRejected", str(error))
     if any(stable == canary for stable, canary in zip(queries[::2], queries[1::2], strict=True)):
         return ProviderError(
-            "PromqlRejected", "its PromQL asks the same of both versions: it should say $inferenceservice"
+            "PromqlRejected", "its PromQL is the same for both versions: it must contain $inferenceservice"
         )
     return tuple(queries)

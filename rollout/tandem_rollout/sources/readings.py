@@ -1,4 +1,4 @@
-"""From series to readings. Pure."""
+"""Builds readings from series. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from itertools import chain
 
 from tandem.telemetry import EXPIRED, REFUSED
 from tandem_rollout.analysis.counts import Counters, NoData
-from tandem_rollout.analysis.reading import Binned, Counted, Reading
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 from tandem_rollout.sources.queries import (
     ANSWERS,
     CLASS,
     CLUSTER,
     DEGRADED,
-    MOST_UNIT_FAILURES,
+    MAX_UNIT_FAILURES,
     OUTCOME,
     REQUESTS,
     ROWS,
@@ -32,10 +32,10 @@ from tandem_rollout.sources.series import Series, Targets, by_target, identity
 
 
 def build_reading(metric: Metric, arms: Arms, stable: Targets, canary: Targets) -> Reading:
-    """What a metric's series say, of what is evidence.
+    """The reading of a metric with known series.
 
     Args:
-        metric: The metric, of which we know what its series are called.
+        metric: The metric.
         arms: Both arms.
         stable: Series of stable, by target.
         canary: Series of the canary.
@@ -43,12 +43,12 @@ def build_reading(metric: Metric, arms: Arms, stable: Targets, canary: Targets) 
     share = _client_share(canary)
     stable, canary = _evidence(metric, stable, arms.stable), _evidence(metric, canary, arms.canary)
     if metric.type in ("latency", "drift"):
-        return Binned(_histograms(stable), _histograms(canary))
-    return Counted(_counters(metric, stable), _counters(metric, canary), client_share=share)
+        return HistogramReading(_histograms(stable), _histograms(canary))
+    return CounterReading(_counters(metric, stable), _counters(metric, canary), client_share=share)
 
 
 def at_gateways(metric: Metric, arms: Arms, gateways: Targets) -> Reading:
-    """What Envoys say of both arms. One that has no answer of an arm yet has counted none."""
+    """The reading of both arms from Envoys. An Envoy without responses of an arm has counted zero."""
     stable, canary = (
         {
             target: [entry for entry in series if entry.labels.get(CLUSTER) in place.clusters]
@@ -60,7 +60,7 @@ def at_gateways(metric: Metric, arms: Arms, gateways: Targets) -> Reading:
 
 
 def answered(metric: Metric, arms: Arms, answers: Sequence[Sequence[Series]]) -> Reading:
-    """What Prometheus' answers to the queries of a metric say, in their order."""
+    """The reading from Prometheus' results of the queries of a metric, in their order."""
     if not any(answers):
         subject = "series for its PromQL" if own_promql(metric) else f"series {' or '.join(sorted(names(metric)))}"
         return NoData("NoSeries", f"Prometheus has no {subject} of either version")
@@ -75,11 +75,11 @@ def answered(metric: Metric, arms: Arms, answers: Sequence[Sequence[Series]]) ->
     return build_reading(metric, arms, stable, canary)
 
 
-def _evidence(metric: Metric, targets: Targets, place: Place) -> dict[str, list[Series]]:
-    """The series that speak for or against an arm.
+def _evidence(metric: Metric, targets: Targets, place: ArmLocation) -> dict[str, list[Series]]:
+    """The series that are evidence about an arm.
 
-    Clients alone decide about the others: which version they pin, when they go away, and what they send that is
-    refused. An error is held against what was answered otherwise; to wait and then to go away is to have waited.
+    Requests that depend on clients only are not evidence: pinned requests, disconnected clients, and invalid requests.
+    For errors, the requests of disconnected clients are omitted. For latency they are counted, as the client waited.
     """
     clients = {REQUESTS: (REFUSED, EXPIRED), SECONDS: (REFUSED,)}
     own = names(metric)
@@ -94,16 +94,16 @@ def _evidence(metric: Metric, targets: Targets, place: Place) -> dict[str, list[
 
 
 def _client_share(targets: Targets) -> float | None:
-    """Part of the failures that came from one client at most: another one may have failed most in each pod."""
+    """Maximum share of one client in the failures. In each pod another client may have the most."""
     totals = {
         name: math.fsum(entry.value for series in targets.values() for entry in series if entry.name == name)
-        for name in (UNIT_FAILURES, MOST_UNIT_FAILURES)
+        for name in (UNIT_FAILURES, MAX_UNIT_FAILURES)
     }
-    failures, most = totals[UNIT_FAILURES], totals[MOST_UNIT_FAILURES]
+    failures, most = totals[UNIT_FAILURES], totals[MAX_UNIT_FAILURES]
     return most / failures if 0 < most <= failures < math.inf else None
 
 
-def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> Counted:
+def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> CounterReading:
     targets = [by_target(answer) for answer in answers] + [{}, {}]
     stable, canary = (
         {
@@ -112,7 +112,7 @@ def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> Counted:
         }
         for requests, events in ((targets[0], targets[2]), (targets[1], targets[3]))
     )
-    return Counted(stable, canary, born=metric.type == "assignment")
+    return CounterReading(stable, canary, born=metric.type == "assignment")
 
 
 def _counters(metric: Metric, targets: Targets) -> dict[str, Counters]:
@@ -147,7 +147,7 @@ def _histograms(targets: Targets) -> dict[str, dict[str, dict[float, float]]]:
 
 
 def _histogram(series: Iterable[Series]) -> dict[str, dict[float, float]]:
-    """Buckets by series. A bucket without an edge that is a number is none."""
+    """Buckets by series. Buckets without a numeric edge are ignored."""
     histograms: dict[str, dict[float, float]] = {}
     for entry in series:
         edge = _edge(entry.labels.get("le", ""))

@@ -1,4 +1,4 @@
-"""Counters as the pods and the gateway's proxies export them, without Prometheus."""
+"""Counters from the pods and the gateway's proxies, without Prometheus."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.reading import Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.sources import Arms, Place
-from tandem_rollout.sources.exposition import MOST_SERIES, ExpositionError, parse
+from tandem_rollout.sources import ArmLocation, Arms
+from tandem_rollout.sources.exposition import MAX_SERIES, ExpositionError, parse
 from tandem_rollout.sources.fetch import FetchError, fetch, open_client
 from tandem_rollout.sources.queries import ANSWERS, at_gateway, envoy_filter, names, own_promql
 from tandem_rollout.sources.readings import at_gateways, build_reading
 from tandem_rollout.sources.series import Series
 
-_LONGEST: Final = 1 << 20
-"""Bytes of a page: that of a transformer has some 100 KiB."""
+_MAX_LENGTH: Final = 1 << 20
+"""Maximum bytes of a page. That of a transformer has about 100 KiB."""
 
 _METRICS: Final = "/metrics"
 _STATISTICS: Final = "/stats/prometheus"
 
 _Answers = Mapping[str, list[Series] | str]
-"""By target: its series, or why there are none."""
+"""The series of each target, or the error."""
 
 
 class ScrapeSource:
-    """Reads counters from those who count. It knows nothing of the past.
+    """Reads counters directly from pods and proxies. It has no history.
 
     Args:
-        timeout: Longest time of a read in seconds.
-        client: Client, which is closed with the source.
+        timeout: Timeout of a read in seconds.
+        client: HTTP client, which is closed with the source.
     """
 
     def __init__(self, *, timeout: float = 2.0, client: httpx2.AsyncClient | None = None) -> None:
@@ -43,7 +43,7 @@ class ScrapeSource:
         self._client = client or open_client(seconds=timeout)
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
-        """The counters of all metrics as they are now."""
+        """Read the present counters of all metrics."""
         scraped = [metric for metric in metrics if not own_promql(metric)]
         series = frozenset().union(*(names(metric) for metric in scraped if not at_gateway(metric)))
         stable, canary, gateways = await asyncio.gather(
@@ -51,24 +51,24 @@ class ScrapeSource:
             self._pods(arms.canary, series),
             self._gateways(arms, needed=any(at_gateway(metric) for metric in scraped)),
         )
-        return {metric.called: _reading(metric, arms, stable, canary, gateways) for metric in metrics}
+        return {metric.full_name: _reading(metric, arms, stable, canary, gateways) for metric in metrics}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
-        """The counters as they are now."""
+        """Read the present counters."""
         return [await self.read(metrics, arms)]
 
     async def close(self) -> None:
         """Close its connections."""
         await self._client.aclose()
 
-    async def _pods(self, place: Place, series: Collection[str]) -> _Answers:
+    async def _pods(self, place: ArmLocation, series: Collection[str]) -> _Answers:
         return await self._all(place.pods if series else (), _METRICS, series)
 
     async def _gateways(self, arms: Arms, *, needed: bool) -> _Answers:
         clusters = dict.fromkeys([*arms.stable.clusters, *arms.canary.clusters])
         if not needed or not clusters:
             return {}
-        # a proxy has the statistics of all routes of its gateway
+        # filtered, as a proxy has the statistics of all routes of its gateway
         return await self._all(arms.gateway, _STATISTICS, {ANSWERS}, {"usedonly": "", "filter": envoy_filter(clusters)})
 
     async def _all(
@@ -79,8 +79,8 @@ class ScrapeSource:
         params: Mapping[str, str] | None = None,
     ) -> _Answers:
         addresses = dict(targets)
-        # each page gets the same share, or one pod could take the place of the others
-        most = MOST_SERIES // max(1, len(addresses))
+        # each page has the same share of the maximum
+        most = MAX_SERIES // max(1, len(addresses))
         answers = await asyncio.gather(
             *(self._one(address, path, series, params, most) for address in addresses.values())
         )
@@ -91,22 +91,22 @@ class ScrapeSource:
     ) -> list[Series] | str:
         try:
             url = _complete(address, path)
-            fetched = await fetch(self._client, url, seconds=self._timeout, most=_LONGEST, params=params)
+            fetched = await fetch(self._client, url, seconds=self._timeout, most=_MAX_LENGTH, params=params)
             if fetched.status != 200:
-                return f"it answers {fetched.status}"
-            # a page of a hostile pod may take a second, in which others are to be served
+                return f"it returned status {fetched.status}"
+            # in a thread, as parsing a hostile page may take a second
             return await asyncio.to_thread(_parsed, fetched.body, series, most)
         except (FetchError, ExpositionError) as error:
             return str(error)
         except UnicodeDecodeError:
-            return "its answer is not text"
+            return "its response is not text"
         except ValueError:
             return "its address is not a URL"
 
 
 def _reading(metric: Metric, arms: Arms, stable: _Answers, canary: _Answers, gateways: _Answers) -> Reading:
     if own_promql(metric):
-        return ProviderError("PrometheusNeeded", f"type {metric.type} is PromQL: it needs source: prometheus")
+        return ProviderError("PrometheusNeeded", f"type {metric.type} needs source: prometheus")
     if at_gateway(metric):
         return _at_gateways(metric, arms, gateways)
     answers = {**stable, **canary}
@@ -114,8 +114,8 @@ def _reading(metric: Metric, arms: Arms, stable: _Answers, canary: _Answers, gat
         return NoData("NoPods", "neither version has a pod")
     ours, theirs = _answered(canary), _answered(stable)
     if not ours and not theirs:
-        # a canary that is dead is told from stable's answers; where nobody answers, it is not known who is dead
-        return ProviderError("PodsUnreachable", f"no pod of either version answers; {_why(answers)}")
+        # without a response of either version, it is not known which one failed
+        return ProviderError("PodsUnreachable", f"no pod of either version responds; {_first_error(answers)}")
     return build_reading(metric, arms, theirs, ours)
 
 
@@ -126,7 +126,7 @@ def _at_gateways(metric: Metric, arms: Arms, gateways: _Answers) -> Reading:
         return ProviderError("NoProxies", "no proxy of the gateway is known")
     proxies = _answered(gateways)
     if not proxies:
-        return ProviderError("ProxiesUnreachable", f"no proxy of the gateway answers; {_why(gateways)}")
+        return ProviderError("ProxiesUnreachable", f"no proxy of the gateway responds; {_first_error(gateways)}")
     return at_gateways(metric, arms, proxies)
 
 
@@ -134,8 +134,8 @@ def _answered(answers: _Answers) -> dict[str, list[Series]]:
     return {target: answer for target, answer in answers.items() if not isinstance(answer, str)}
 
 
-def _why(answers: _Answers) -> str:
-    """Why the first that is silent is so."""
+def _first_error(answers: _Answers) -> str:
+    """The first error."""
     return next(f"{target}: {answer}" for target, answer in sorted(answers.items()) if isinstance(answer, str))
 
 
@@ -144,6 +144,6 @@ def _parsed(body: bytes, series: Collection[str], most: int) -> list[Series]:
 
 
 def _complete(address: str, path: str) -> str:
-    """A URL, with the usual path where it has none."""
+    """A URL, with a default path."""
     url = address if "://" in address else f"http://{address}"
     return url if urlsplit(url).path.strip("/") else url.rstrip("/") + path

@@ -1,4 +1,4 @@
-"""Series as they are read, and which process counted them."""
+"""Series, and the targets that export them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Final
 
 _ABOUT_TARGET: Final = frozenset({"__name__", "namespace", "pod", "instance", "job"})
-"""Labels that tell targets apart, and not the series of one."""
+"""Labels that identify a target."""
 
 WHOLE: Final = "all"
-"""Target of series that do not say who counted them."""
+"""Target of series without labels of a target."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One series at one moment.
+    """A series with its value at one time.
 
     Attributes:
-        name: Its name, like ``tandem_requests_total``; empty where PromQL has computed it.
+        name: Its name, such as ``tandem_requests_total``; empty for a result of PromQL.
         labels: Its labels.
         value: Its value; it may be NaN or infinite.
     """
@@ -29,14 +29,14 @@ class Series:
 
 
 Targets = Mapping[str, Sequence[Series]]
-"""Series of one arm, by the name of the target. A target that answered without a series has none."""
+"""Series of one arm, by the name of the target. A target without a series has an empty list."""
 
 
 def by_target(series: Iterable[Series]) -> dict[str, list[Series]]:
-    """Series by who counted them: pods, else instances, else one target for all.
+    """Series by target: by pod, else by instance, else one target for all.
 
-    A pod that is scraped by two jobs is taken from one of them, always the same: another one's scrape may be older, and
-    counters that fall tell of a restart.
+    If two jobs scrape a pod, only the series of the first job are used, as the scrapes of another job may be older and
+    would look like a restart.
     """
     entries = list(series)
     pods = {entry.labels["instance"]: pod for entry in entries if (pod := entry.labels.get("pod")) and _instance(entry)}
@@ -49,11 +49,11 @@ def by_target(series: Iterable[Series]) -> dict[str, list[Series]]:
 
 
 def identity(labels: Mapping[str, str], *without: str) -> str:
-    """What tells a series of a target from its others.
+    """The identity of a series within its target.
 
     Args:
         labels: Its labels.
-        without: Labels that do not count.
+        without: Labels that are ignored.
     """
     names = sorted(name for name in labels if name not in _ABOUT_TARGET and name not in without)
     return ",".join(f"{name}={labels[name]!r}" for name in names)

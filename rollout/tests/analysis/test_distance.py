@@ -11,17 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import gammaln, ive
 
-from tandem_rollout.analysis.distance import (
-    Measured,
-    Sums,
-    information_to_decide,
-    log_0f1,
-    log_above,
-    log_below,
-    measure,
-    passing_limit,
-    tick,
-)
+from tandem_rollout.analysis.distance import DistanceEstimate, SampleSums, measure, sum_sample
+from tandem_rollout.analysis.distance_evidence import information_to_decide, log_above, log_below, passing_limit
+from tandem_rollout.analysis.hypergeometric import log_0f1
 from tandem_rollout.simulation.traffic import tilted
 
 from .traffic import plausible
@@ -44,13 +36,13 @@ def ends(
     """How many runs ever pass, and how many ever fail, at an error of 5 %."""
     random, bins = np.random.default_rng(7), tilted(stable, distance)
     nothing = np.zeros((runs, len(stable)))
-    sums = tick(nothing, nothing)
+    sums = sum_sample(nothing, nothing)
     passed, failed = np.zeros(runs, np.bool_), np.zeros(runs, np.bool_)
     for _ in range(ticks):
         rows = random.poisson(400 * share, runs), random.poisson(400 * (1 - share), runs)
         arms = (random.multinomial(n, p) for n, p in zip(rows, (bins.canary, bins.stable), strict=True))
-        more = tick(*(together * each.astype(np.float64) for each in arms))
-        sums = Sums(*(getattr(sums, each.name) + getattr(more, each.name) for each in fields(Sums)))
+        more = sum_sample(*(together * each.astype(np.float64) for each in arms))
+        sums = SampleSums(*(getattr(sums, each.name) + getattr(more, each.name) for each in fields(SampleSums)))
         measured = measure(sums)
         enough = measured.rows >= LEAST
         passed |= enough & (log_below(measured, limit) >= -math.log(ERROR))
@@ -89,9 +81,9 @@ def test_what_is_expected_to_be_needed_is_what_is_needed() -> None:
 def test_evidence_grows_with_what_was_counted_and_falls_with_the_limit(
     limit: float, raw: float, information: float, freedom: float
 ) -> None:
-    def at(raw: float) -> Measured:
+    def at(raw: float) -> DistanceEstimate:
         one = np.ones(())
-        return Measured(one * raw, one, one, one, one * raw, one * information, one * freedom)
+        return DistanceEstimate(one * raw, one, one, one, one * raw, one * information, one * freedom)
 
     near, far = at(raw), at(raw * 1.1 + 0.01)
     slack = 1e-4 * (1.0 + information)

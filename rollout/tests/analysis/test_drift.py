@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem_rollout.analysis.counts import Arm, NoData, extend
+from tandem_rollout.analysis.counts import ArmCounts, NoData, extend
 from tandem_rollout.analysis.distance import psi
-from tandem_rollout.analysis.drift import Evidence, estimate, measure, rows, start, update
+from tandem_rollout.analysis.drift import DriftEvidence, estimate, measure, rows, start, update
 
 EVEN = np.full(10, 0.1)
 BINS = st.lists(st.integers(0, 50).map(float), min_size=3, max_size=3)
@@ -23,7 +23,7 @@ def tilted(by: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def gathered(seed: int, canary: np.ndarray, *, ticks: int, per_tick: int = 400) -> list[Evidence]:
+def gathered(seed: int, canary: np.ndarray, *, ticks: int, per_tick: int = 400) -> list[DriftEvidence]:
     """Evidence after each tick, of a canary with a tenth of the rows."""
     random, evidence, all_of_it = np.random.default_rng(seed), start(10), []
     for _ in range(ticks):
@@ -97,13 +97,13 @@ def test_going_on_from_what_was_written_is_never_having_stopped(
     a: list[float], b: list[float], c: list[float], d: list[float]
 ) -> None:
     evidence = update(start(3), a, b)
-    resumed = msgspec.json.decode(msgspec.json.encode(evidence), type=Evidence)
+    resumed = msgspec.json.decode(msgspec.json.encode(evidence), type=DriftEvidence)
     assert resumed == evidence
     assert update(resumed, c, d) == update(evidence, c, d)
 
 
 def test_other_bins_are_refused() -> None:
-    with pytest.raises(ValueError, match="other bins"):
+    with pytest.raises(ValueError, match="number of bins"):
         update(start(3), [1.0, 2.0], [1.0, 2.0])
 
 
@@ -115,8 +115,8 @@ def histogram(*bins: float) -> dict[float, float]:
     return dict(zip(edges, np.cumsum(bins).tolist(), strict=True))
 
 
-def counted(earlier: Histograms, later: Histograms) -> Arm:
-    arm = Arm()
+def counted(earlier: Histograms, later: Histograms) -> ArmCounts:
+    arm = ArmCounts()
     for at, targets in enumerate((earlier, later)):
         arm = extend(arm, targets, dict.fromkeys(targets, float(at)))
     return arm

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tandem_rollout.analysis import eta
-from tandem_rollout.analysis.counts import Tick
+from tandem_rollout.analysis.counts import Increments
 from tandem_rollout.analysis.dispersion import Dispersion, estimate_dispersion
-from tandem_rollout.analysis.sequential import Floats, RatioTest
+from tandem_rollout.analysis.priors import Floats
+from tandem_rollout.analysis.sequential import RatioTest
 
 from .traffic import PER_TICK, Ticks, decided, oracle, plausible, steady
 
@@ -91,7 +92,7 @@ def test_bursts_in_one_arm_are_answered_by_the_dispersion_of_stable_against_itse
         return canary * 1.0, events[0] * 1.0, (PER_TICK - canary) * 1.0, events[1] * 1.0
 
     alike = zip(*bursty(np.random.default_rng(7), 0, 2000), strict=True)
-    measured = estimate_dispersion(Tick(*map(float, tick)) for tick in alike)
+    measured = estimate_dispersion(Increments(*map(float, tick)) for tick in alike)
     assert isinstance(measured, Dispersion)
     without, with_it = (
         decided(RatioTest(dispersion=phi), bursty, runs=2000, horizon=3000, seed=6).rolled_back

@@ -14,13 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tandem_rollout.analysis.counts import Counters, NoData
-from tandem_rollout.analysis.judge import Line
-from tandem_rollout.analysis.reading import Binned, Counted, Reading
-from tandem_rollout.analysis.record import MOST_SAMPLES
-from tandem_rollout.analysis.verdict import Decision, ProviderError, Verdict
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading
+from tandem_rollout.analysis.record import MAX_SAMPLES
+from tandem_rollout.analysis.result import MetricResult
+from tandem_rollout.analysis.verdict import MetricsDecision, ProviderError, Verdict
 from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 
-from .evidence import EMPTY, Looking, binned, counted, counters, every, gathered, histogram, rising, stored, ticks
+from .evidence import (
+    EMPTY,
+    Sampling,
+    binned,
+    counted,
+    counters,
+    every,
+    gathered,
+    histogram,
+    rising,
+    stored,
+    take_samples,
+)
 
 ERRORS = Metric(type="errors")
 LATENCY = Metric(type="latency", slowdown=1.0)
@@ -32,16 +44,16 @@ MISSING = NoData("NoSeries", "there is no such series")
 PASS, FAIL, INCONCLUSIVE, NO_DATA, PROVIDER_ERROR = Verdict
 
 
-def looking(*metrics: Metric, **fields: Any) -> Looking:
-    return Looking(metrics, **fields)
+def sampling(*metrics: Metric, **fields: Any) -> Sampling:
+    return Sampling(metrics, **fields)
 
 
 # good and bad
 
 
 def test_a_canary_that_is_as_good_passes() -> None:
-    lines, decision = ticks(looking(ERRORS), "errors", rising(30, (1000, 5), (9000, 45)))
-    assert decision == Decision(PASS, ("errors",))
+    lines, decision = take_samples(sampling(ERRORS), "errors", rising(30, (1000, 5), (9000, 45)))
+    assert decision == MetricsDecision(PASS, ("errors",))
     assert (lines["errors"].canary, lines["errors"].stable) == (0.005, 0.005)
     assert (lines["errors"].canary_requests, lines["errors"].stable_requests) == (30_000, 270_000)
     assert lines["errors"].needed == 0
@@ -49,18 +61,18 @@ def test_a_canary_that_is_as_good_passes() -> None:
 
 
 def test_a_canary_that_is_worse_fails() -> None:
-    lines, decision = ticks(looking(ERRORS), "errors", rising(5, (1000, 50), (9000, 45)))
-    assert decision == Decision(FAIL, ("errors",))
+    lines, decision = take_samples(sampling(ERRORS), "errors", rising(5, (1000, 50), (9000, 45)))
+    assert decision == MetricsDecision(FAIL, ("errors",))
     assert lines["errors"].ratio == pytest.approx(10.0, rel=0.2)
 
 
 def test_in_between_it_says_how_many_requests_are_needed() -> None:
-    lines, decision = ticks(looking(ERRORS), "errors", rising(2, (100, 1), (900, 9)))
+    lines, decision = take_samples(sampling(ERRORS), "errors", rising(2, (100, 1), (900, 9)))
     assert decision.verdict is INCONCLUSIVE
     needed = lines["errors"].needed
     assert needed is not None
     assert needed > 500
-    assert (ticks(looking(ERRORS), "errors", rising(4, (100, 1), (900, 9)))[0]["errors"].needed or 0) < needed
+    assert (take_samples(sampling(ERRORS), "errors", rising(4, (100, 1), (900, 9)))[0]["errors"].needed or 0) < needed
 
 
 # nothing is no evidence
@@ -68,43 +80,43 @@ def test_in_between_it_says_how_many_requests_are_needed() -> None:
 
 def test_without_any_look_nothing_passes() -> None:
     for metric in (ERRORS, LATENCY, DRIFT, UNITS, RATIO):
-        lines, decision = looking(metric).judged()
+        lines, decision = sampling(metric).judged()
         assert decision.verdict is NO_DATA
-        assert lines[metric.called].verdict is NO_DATA
+        assert lines[metric.full_name].verdict is NO_DATA
 
 
 @pytest.mark.parametrize("trouble", [OUTAGE, MISSING])
 @pytest.mark.parametrize("metric", [ERRORS, LATENCY, DRIFT, RATIO])
 def test_trouble_neither_passes_nor_fails(metric: Metric, trouble: Any) -> None:
     verdict = PROVIDER_ERROR if trouble is OUTAGE else NO_DATA
-    lines, decision = ticks(looking(metric), metric.called, [trouble] * 1000)
+    lines, decision = take_samples(sampling(metric), metric.full_name, [trouble] * 1000)
     assert decision.verdict is verdict
-    assert lines[metric.called].message == trouble.message
+    assert lines[metric.full_name].message == trouble.message
 
 
 @pytest.mark.parametrize("trouble", [OUTAGE, MISSING])
 def test_trouble_takes_a_pass_away_as_long_as_it_lasts(trouble: Any) -> None:
-    one = looking(ERRORS)
+    one = sampling(ERRORS)
     readings = rising(32, (1000, 5), (9000, 45))
-    assert ticks(one, "errors", readings[:31])[1].verdict is PASS
-    assert ticks(one, "errors", [trouble])[1].verdict is not PASS
+    assert take_samples(one, "errors", readings[:31])[1].verdict is PASS
+    assert take_samples(one, "errors", [trouble])[1].verdict is not PASS
     # counters that are read again after an outage say what was counted in it
-    lines, decision = ticks(one, "errors", readings[31:32])
+    lines, decision = take_samples(one, "errors", readings[31:32])
     assert decision.verdict is PASS
     assert lines["errors"].canary_requests == 31_000
 
 
 @pytest.mark.parametrize("trouble", [OUTAGE, MISSING])
 def test_trouble_takes_no_failure_away(trouble: Any) -> None:
-    one = looking(ERRORS)
-    assert ticks(one, "errors", rising(5, (1000, 50), (9000, 45)))[1].verdict is FAIL
-    assert ticks(one, "errors", [trouble] * 10)[1].verdict is FAIL
+    one = sampling(ERRORS)
+    assert take_samples(one, "errors", rising(5, (1000, 50), (9000, 45)))[1].verdict is FAIL
+    assert take_samples(one, "errors", [trouble] * 10)[1].verdict is FAIL
 
 
 def test_a_metric_that_the_source_says_nothing_of_is_missing() -> None:
-    one = looking(ERRORS)
-    one.look({})
-    lines, decision = one.look({})
+    one = sampling(ERRORS)
+    one.take_sample({})
+    lines, decision = one.take_sample({})
     assert decision.verdict is NO_DATA
     assert lines["errors"].message
 
@@ -115,63 +127,63 @@ def test_a_metric_that_the_source_says_nothing_of_is_missing() -> None:
 def test_an_arm_that_nobody_asks_is_no_evidence(
     canary: tuple[float, float], stable: tuple[float, float], who: str
 ) -> None:
-    lines, decision = ticks(looking(ERRORS), "errors", rising(100, canary, stable))
+    lines, decision = take_samples(sampling(ERRORS), "errors", rising(100, canary, stable))
     assert decision.verdict is NO_DATA
-    assert lines["errors"].message == f"{who} answered no request"
+    assert lines["errors"].message == f"{who} had no requests"
 
 
 def test_counters_that_do_not_exist_are_missing_where_they_are_not_born_with_the_first_event() -> None:
-    one = looking(RATIO)
+    one = sampling(RATIO)
     readings = [counted((at * 1000.0, None), (at * 9000.0, None), born=False) for at in range(50)]
-    assert ticks(one, "ratio", readings)[1].verdict is NO_DATA
+    assert take_samples(one, "ratio", readings)[1].verdict is NO_DATA
     born = [replace(each, born=True) for each in readings]
-    assert ticks(looking(RATIO), "ratio", born)[1].verdict is PASS
+    assert take_samples(sampling(RATIO), "ratio", born)[1].verdict is PASS
 
 
 # what counters do
 
 
 def test_a_restart_loses_nothing_but_what_was_not_seen() -> None:
-    one = looking(ERRORS)
-    ticks(one, "errors", [counted((1000, 10), (9000, 90)), counted((50, 1), (18000, 180))])
+    one = sampling(ERRORS)
+    take_samples(one, "errors", [counted((1000, 10), (9000, 90)), counted((50, 1), (18000, 180))])
     line = one.judged()[0]["errors"]
     assert (line.canary_requests, line.stable_requests) == (50, 9000)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, 1e300])
 def test_values_that_cannot_be_are_no_data(value: float) -> None:
-    one = looking(ERRORS)
-    lines, decision = ticks(one, "errors", [counted((0, 0), (0, 0)), counted((value, 0), (9000, 90))])
+    one = sampling(ERRORS)
+    lines, decision = take_samples(one, "errors", [counted((0, 0), (0, 0)), counted((value, 0), (9000, 90))])
     assert decision.verdict is NO_DATA
     assert lines["errors"].canary_requests == 0
 
 
 def test_a_pod_that_is_new_counts_from_its_second_look_on() -> None:
-    one = looking(ERRORS)
+    one = sampling(ERRORS)
     old = {"c-0": counters(100, 1)}
     both = {"c-0": counters(200, 2), "c-1": counters(500, 400)}
     later = {"c-0": counters(300, 3), "c-1": counters(600, 401)}
     for at, canary in enumerate((old, both, later)):
-        one.sees(errors=Counted({"s-0": counters(9000 * at, 90 * at)}, canary))
+        one.sees(errors=CounterReading({"s-0": counters(9000 * at, 90 * at)}, canary))
     line = one.judged()[0]["errors"]
     assert line.canary_requests == 100 + 200
 
 
 def test_a_tick_after_a_change_of_weights_begins_the_looks_anew_and_keeps_the_evidence() -> None:
-    one = looking(ERRORS)
+    one = sampling(ERRORS)
     readings = rising(10, (1000, 5), (9000, 45))
-    ticks(one, "errors", readings[:6])
-    assert (one.record.samples_at_weight, one.record.ticks) == (5, 5)
+    take_samples(one, "errors", readings[:6])
+    assert (one.record.samples_at_weight, one.record.sample_count) == (5, 5)
     one.weight = 25
-    ticks(one, "errors", readings[6:])
-    assert (one.record.samples_at_weight, one.record.ticks) == (5, 10)
+    take_samples(one, "errors", readings[6:])
+    assert (one.record.samples_at_weight, one.record.sample_count) == (5, 10)
     assert one.judged()[0]["errors"].canary_requests == 10_000
 
 
 # latency
 
 
-def latencies(count: int, slow: float, start: int = 0) -> list[Binned]:
+def latencies(count: int, slow: float, start: int = 0) -> list[HistogramReading]:
     """Ticks of 1000 and 9000 requests, of which 5 % take over 0.1 s with stable and ``slow`` with the canary."""
     return [
         binned(
@@ -183,13 +195,13 @@ def latencies(count: int, slow: float, start: int = 0) -> list[Binned]:
 
 
 def test_the_limit_of_latency_is_frozen_from_the_time_before() -> None:
-    one = looking(LATENCY)
+    one = sampling(LATENCY)
     early = [binned([0] * 4, [0, 950 * at, 50 * at, 0]) for at in (100, 105)]
     one.prepare(*({"latency": each} for each in early))
     limit = one.record.metrics["latency"].limit
     assert limit is not None
     assert (limit.seconds, limit.share, limit.requests) == (0.1, pytest.approx(0.05), 5000)
-    assert ticks(one, "latency", latencies(30, 0.05))[1].verdict is PASS
+    assert take_samples(one, "latency", latencies(30, 0.05))[1].verdict is PASS
     assert one.record.metrics["latency"].limit == limit
     assert one.judged()[0]["latency"].limit == "x2 > 100 ms"
 
@@ -197,16 +209,16 @@ def test_the_limit_of_latency_is_frozen_from_the_time_before() -> None:
 @pytest.mark.parametrize(("slowdown", "verdict"), [(1.0, FAIL), (1.25, PASS)])
 def test_a_version_may_be_so_much_slower(slowdown: float, verdict: Verdict) -> None:
     metric = Metric(type="latency", slowdown=slowdown)
-    one = looking(metric)
+    one = sampling(metric)
     early = [binned([0] * 4, [0, 950 * at, 50 * at, 0]) for at in (100, 200)]
     one.prepare(*({"latency": each} for each in early))
-    lines, decision = ticks(one, "latency", latencies(30, 0.15))  # none of them longer than 0.5 s
+    lines, decision = take_samples(one, "latency", latencies(30, 0.15))  # none of them longer than 0.5 s
     assert decision.verdict is verdict
     assert lines["latency"].limit == ("x2 > 100 ms" if slowdown == 1.0 else "x2 > 100/500 ms")
 
 
 def test_the_limit_is_of_the_time_before_and_not_of_all_time() -> None:
-    one = looking(LATENCY)
+    one = sampling(LATENCY)
     slow, fast = [0, 0, 50_000, 50_000], [0, 57_000, 53_000, 50_000]
     one.prepare({"latency": binned([0] * 4, slow)}, {"latency": binned([0] * 4, fast)})
     limit = one.record.metrics["latency"].limit
@@ -215,7 +227,7 @@ def test_the_limit_is_of_the_time_before_and_not_of_all_time() -> None:
 
 
 def test_without_memory_the_limit_is_of_all_that_the_pods_have_counted() -> None:
-    one = looking(LATENCY)
+    one = sampling(LATENCY)
     one.prepare({"latency": binned([0] * 4, [0, 9500, 500, 0])})
     limit = one.record.metrics["latency"].limit
     assert limit is not None
@@ -223,45 +235,45 @@ def test_without_memory_the_limit_is_of_all_that_the_pods_have_counted() -> None
 
 
 def test_with_too_few_requests_before_the_run_the_limit_is_chosen_in_it() -> None:
-    one = looking(LATENCY)
+    one = sampling(LATENCY)
     few = binned([0] * 4, [0, 950, 50, 0])
     one.prepare({"latency": few})
     assert one.record.metrics["latency"].limit is None
-    lines, decision = ticks(one, "latency", [few, binned([0, 10, 0, 0], [0, 997, 53, 0])])
+    lines, decision = take_samples(one, "latency", [few, binned([0, 10, 0, 0], [0, 997, 53, 0])])
     assert decision.verdict is NO_DATA
     assert "takes 60 requests of stable, there are 50" in lines["latency"].message
-    lines, decision = ticks(one, "latency", [binned([0, 100, 0, 0], [0, 1900, 100, 0])])
+    lines, decision = take_samples(one, "latency", [binned([0, 100, 0, 0], [0, 1900, 100, 0])])
     assert decision.verdict is NO_DATA
-    assert "has just been chosen" in lines["latency"].message
-    assert ticks(one, "latency", latencies(30, 0.05))[1].verdict is PASS
+    assert "was just chosen" in lines["latency"].message
+    assert take_samples(one, "latency", latencies(30, 0.05))[1].verdict is PASS
 
 
 def test_a_canary_that_is_slower_fails() -> None:
-    one = looking(LATENCY)
+    one = sampling(LATENCY)
     one.prepare({"latency": latencies(0, 0.0)[0]})
-    assert ticks(one, "latency", latencies(10, 0.3))[1].verdict is FAIL
+    assert take_samples(one, "latency", latencies(10, 0.3))[1].verdict is FAIL
 
 
 def test_a_load_that_makes_both_slower_is_nobodys_fault() -> None:
-    one = looking(LATENCY)
+    one = sampling(LATENCY)
     one.prepare({"latency": latencies(0, 0.0)[0]})
     burdened = [binned([0, 700 * at, 300 * at, 0], [0, 9500 + 6300 * at, 500 + 2700 * at, 0]) for at in range(31)]
-    assert ticks(one, "latency", burdened)[1].verdict is PASS
+    assert take_samples(one, "latency", burdened)[1].verdict is PASS
 
 
 def test_histograms_without_the_frozen_edge_are_no_data() -> None:
-    one = looking(LATENCY)
+    one = sampling(LATENCY)
     one.prepare({"latency": latencies(0, 0.0)[0]})
     other = (0.02, 0.2, 0.5, math.inf)
     readings = [binned([0, 1000 * at, 0, 0], [0, 9000 * at, 0, 0], other) for at in range(30)]
-    assert ticks(one, "latency", readings)[1].verdict is NO_DATA
+    assert take_samples(one, "latency", readings)[1].verdict is NO_DATA
 
 
 def test_a_frozen_limit_stays_through_a_restart() -> None:
-    one = looking(LATENCY, restarting=True)
+    one = sampling(LATENCY, restarting=True)
     one.prepare({"latency": latencies(0, 0.0)[0]})
     limit = one.record.metrics["latency"].limit
-    ticks(one, "latency", latencies(3, 0.05))
+    take_samples(one, "latency", latencies(3, 0.05))
     gathered = one.record.metrics["latency"]
     assert gathered.frozen == limit
     assert gathered.limit is not None and limit is not None
@@ -275,7 +287,7 @@ TRUE = (0.6, 0.25, 0.1, 0.05, 0.0, 0.0)
 TWICE = (0.5, 0.25, 0.15, 0.1, 0.0, 0.0)
 
 
-def loaded(one: Looking, before: Sequence[float], canary: Sequence[float], count: int) -> tuple[Line, int]:
+def loaded(one: Sampling, before: Sequence[float], canary: Sequence[float], count: int) -> tuple[MetricResult, int]:
     """A run after another load, in ticks of 100 and 900 requests; what is said, and after how many ticks."""
     past = [10_000.0 * part for part in before]
     one.prepare({"latency": binned([0] * 6, past, LADDER)})
@@ -297,9 +309,9 @@ BEFORE = {
 @pytest.mark.parametrize(("canary", "verdict"), [(TRUE, PASS), (TWICE, FAIL)])
 @pytest.mark.parametrize("load", BEFORE)
 def test_a_limit_of_another_load_delays_no_decision(load: str, canary: Sequence[float], verdict: Verdict) -> None:
-    one = looking(LATENCY)
+    one = sampling(LATENCY)
     line, spent = loaded(one, BEFORE[load], canary, 60)
-    known = loaded(looking(LATENCY), TRUE, canary, 60)[1]
+    known = loaded(sampling(LATENCY), TRUE, canary, 60)[1]
     assert line.verdict is verdict
     assert line.limit == "x2 > 200 ms"
     assert spent <= 2 * known
@@ -310,18 +322,18 @@ def test_a_limit_of_another_load_delays_no_decision(load: str, canary: Sequence[
 
 def test_what_is_counted_at_a_limit_from_before_the_run_only_speaks_against_a_canary() -> None:
     """At a limit that is far too short a canary that is twice as slow looks good."""
-    one = looking(LATENCY)
+    one = sampling(LATENCY)
     line, _ = loaded(one, BEFORE["too short"], TWICE, 1)
     assert line.limit == "x2 > 50 ms"
     ratio = one.record.metrics["latency"].ratio
     assert ratio is not None
-    assert ratio.ticks == 1
+    assert ratio.samples == 1
     assert set(ratio.good) == {0.0}
     assert any(ratio.bad)
 
 
 def test_while_it_bakes_the_limit_stays() -> None:
-    one = looking(LATENCY)
+    one = sampling(LATENCY)
     loaded(one, BEFORE["too short"], TRUE, 3)
     before = one.record
     idle = [50_000.0, 0.0, 0.0, 0.0, 0.0, 0.0]
@@ -329,7 +341,7 @@ def test_while_it_bakes_the_limit_stays() -> None:
         readings = {"latency": binned([9000.0 * at * part for part in TRUE], [each * at for each in idle], LADDER)}
         one.weight = 95
         if at:
-            one.look(readings, baking=True)
+            one.take_sample(readings, baking=True)
         else:
             one.windows = {}
             one.read(readings)
@@ -349,7 +361,7 @@ def test_the_limit_of_a_tick_is_known_before_the_tick_and_knows_nothing_of_the_c
     """What the chances of error rest on: whatever a tick brings, the limit that it is counted at is the same."""
 
     def limits(each: list[tuple[list[int], list[int]]]) -> list[float | None]:
-        one, found = looking(LATENCY), []
+        one, found = sampling(LATENCY), []
         ours, theirs = [0.0] * 6, [10_000.0 * part for part in BEFORE[load]]
         one.prepare({"latency": binned(ours, theirs, LADDER)})
         one.sees(latency=binned(ours, theirs, LADDER))
@@ -376,43 +388,45 @@ def bursts(pods: int, ticks_: int) -> list[dict[str, Reading]]:
     found: list[dict[str, Reading]] = []
     for at in range(ticks_ + 1):
         events = [sum(20.0 for tick in range(at) if tick % pods == pod) for pod in range(pods)]
-        found.append({"errors": Counted({f"s-{pod}": counters(1000.0 * at, events[pod]) for pod in range(pods)}, {})})
+        found.append(
+            {"errors": CounterReading({f"s-{pod}": counters(1000.0 * at, events[pod]) for pod in range(pods)}, {})}
+        )
     return found
 
 
 def test_bursts_of_single_pods_are_measured_where_there_are_two() -> None:
-    one = looking(ERRORS)
+    one = sampling(ERRORS)
     one.prepare(*bursts(2, 60))
     assert one.record.metrics["errors"].phi == pytest.approx(20.0)
-    one = looking(ERRORS)
+    one = sampling(ERRORS)
     one.prepare(*bursts(1, 60))
     assert one.record.metrics["errors"].phi == 1.0
 
 
 def test_a_dispersion_that_is_given_is_not_measured() -> None:
-    one = looking(ERRORS)
+    one = sampling(ERRORS)
     one.prepare(*bursts(2, 60), dispersion=3.0)
     assert one.record.metrics["errors"].phi == 3.0
 
 
 def test_a_short_history_measures_nothing() -> None:
-    one = looking(ERRORS)
+    one = sampling(ERRORS)
     one.prepare(*bursts(2, 20))
     assert one.record.metrics["errors"].phi == 1.0
 
 
 def test_bursts_take_more_evidence() -> None:
     readings = rising(30, (1000, 5), (9000, 45))
-    calm, bursty = looking(ERRORS), looking(ERRORS)
+    calm, bursty = sampling(ERRORS), sampling(ERRORS)
     calm.prepare(dispersion=1.0)
     bursty.prepare(dispersion=20.0)
-    assert ticks(calm, "errors", readings)[1].verdict is PASS
-    assert ticks(bursty, "errors", readings)[1].verdict is INCONCLUSIVE
+    assert take_samples(calm, "errors", readings)[1].verdict is PASS
+    assert take_samples(bursty, "errors", readings)[1].verdict is INCONCLUSIVE
 
 
 @pytest.mark.parametrize("trouble", [OUTAGE, MISSING])
 def test_a_history_that_cannot_be_read_prepares_nothing(trouble: Any) -> None:
-    one = looking(*DEFAULT_METRICS)
+    one = sampling(*DEFAULT_METRICS)
     one.prepare(*[every(DEFAULT_METRICS, trouble)] * 50)
     assert one.record.prepared is (trouble is MISSING)
     assert all(each.phi == 1.0 and each.limit is None for each in one.record.metrics.values())
@@ -422,7 +436,7 @@ def test_a_history_that_cannot_be_read_prepares_nothing(trouble: Any) -> None:
 
 
 def test_what_was_measured_at_last_is_missed_no_more() -> None:
-    one = looking(ERRORS)
+    one = sampling(ERRORS)
     one.prepare({"errors": OUTAGE}, bursts(2, 0)[0])
     assert not one.record.prepared
     assert one.judged()[0]["errors"].message == "dispersion was not measured before the run: connection refused"
@@ -433,10 +447,10 @@ def test_what_was_measured_at_last_is_missed_no_more() -> None:
 
 
 def test_what_is_given_need_not_be_read() -> None:
-    one = looking(ERRORS)
+    one = sampling(ERRORS)
     one.prepare({"errors": OUTAGE}, dispersion=2.0)
     assert one.record.prepared
-    latency = looking(LATENCY)
+    latency = sampling(LATENCY)
     latency.prepare({"latency": OUTAGE}, dispersion=2.0)
     assert not latency.record.prepared
 
@@ -444,46 +458,48 @@ def test_what_is_given_need_not_be_read() -> None:
 # drift
 
 
-def rows(count: int, canary: list[float], stable: list[float]) -> list[Binned]:
+def rows(count: int, canary: list[float], stable: list[float]) -> list[HistogramReading]:
     return [binned([at * row for row in canary], [at * row for row in stable]) for at in range(count + 1)]
 
 
 def test_predictions_that_drift_fail_and_others_pass() -> None:
     alike = rows(20, [10, 20, 40, 30], [90, 180, 360, 270])
     apart = rows(20, [40, 30, 20, 10], [90, 180, 360, 270])
-    lines, decision = ticks(looking(DRIFT), "drift", alike)
+    lines, decision = take_samples(sampling(DRIFT), "drift", alike)
     assert decision.verdict is PASS
     assert lines["drift"].canary_requests == 2000
-    lines, decision = ticks(looking(DRIFT), "drift", apart)
+    lines, decision = take_samples(sampling(DRIFT), "drift", apart)
     assert decision.verdict is FAIL
     assert (lines["drift"].canary or 0.0) > 0.1
 
 
 def test_other_bins_than_before_are_no_evidence() -> None:
-    one = looking(DRIFT)
-    ticks(one, "drift", rows(20, [10, 20, 40, 30], [90, 180, 360, 270]))
+    one = sampling(DRIFT)
+    take_samples(one, "drift", rows(20, [10, 20, 40, 30], [90, 180, 360, 270]))
     evidence = one.record.metrics["drift"].drift
     edges = (0.5, 1.0, math.inf)
     other = [binned([0, at * 100, 0], [at * 900, 0, 0], edges) for at in range(1, 20)]
-    lines, decision = ticks(one, "drift", other)
+    lines, decision = take_samples(one, "drift", other)
     assert decision.verdict is NO_DATA
     assert "other bins" in lines["drift"].message
     assert one.record.metrics["drift"].drift == evidence
 
 
 def test_a_pod_whose_bins_change_between_two_looks_is_left_out() -> None:
-    one = looking(DRIFT)
-    one.sees(drift=Binned({"s-0": {"": histogram([1] * 4)}}, {"c-0": {"": histogram([1] * 4)}}))
+    one = sampling(DRIFT)
+    one.sees(drift=HistogramReading({"s-0": {"": histogram([1] * 4)}}, {"c-0": {"": histogram([1] * 4)}}))
     edges = (0.07, 0.2, 0.6, math.inf)
-    one.sees(drift=Binned({"s-0": {"": histogram([9] * 4, edges)}}, {"c-0": {"": histogram([9] * 4, edges)}}))
+    one.sees(drift=HistogramReading({"s-0": {"": histogram([9] * 4, edges)}}, {"c-0": {"": histogram([9] * 4, edges)}}))
     assert one.record.metrics["drift"].drift is None
 
 
 def test_arms_with_different_bins_are_not_compared() -> None:
-    one = looking(DRIFT)
+    one = sampling(DRIFT)
     for at in (1, 2):
         one.sees(
-            drift=Binned({"s-0": {"": histogram([at] * 3, (1.0, 2.0, math.inf))}}, {"c-0": {"": histogram([at] * 4)}})
+            drift=HistogramReading(
+                {"s-0": {"": histogram([at] * 3, (1.0, 2.0, math.inf))}}, {"c-0": {"": histogram([at] * 4)}}
+            )
         )
     assert "different bins" in one.judged()[0]["drift"].message
 
@@ -492,12 +508,12 @@ def test_arms_with_different_bins_are_not_compared() -> None:
 
 
 def test_units_that_fall_wrongly_keep_a_canary_from_passing_and_not_from_failing() -> None:
-    def units(canary: float, at: int) -> Counted:
+    def units(canary: float, at: int) -> CounterReading:
         return counted((canary * at, None), (900 * at, None))
 
     for rate, wrong, right in ((5, INCONCLUSIVE, PASS), (50, FAIL, FAIL)):
         for canary, verdict in ((300, wrong), (100, right)):
-            one = looking(ERRORS, UNITS)
+            one = sampling(ERRORS, UNITS)
             for at, reading in enumerate(rising(30, (1000, rate), (9000, 45))):
                 lines, decision = one.sees(errors=reading, assignment=units(canary, at))
             assert decision.verdict is verdict
@@ -505,7 +521,7 @@ def test_units_that_fall_wrongly_keep_a_canary_from_passing_and_not_from_failing
 
 
 def test_units_that_cannot_be_counted_keep_nobody() -> None:
-    one = looking(ERRORS, UNITS)
+    one = sampling(ERRORS, UNITS)
     for reading in rising(30, (1000, 5), (9000, 45)):
         decision = one.sees(errors=reading, assignment=OUTAGE)[1]
     assert decision.verdict is PASS
@@ -514,20 +530,20 @@ def test_units_that_cannot_be_counted_keep_nobody() -> None:
 # alone
 
 
-def baking(readings: list[Reading], *metrics: Metric) -> Decision:
+def baking(readings: list[Reading], *metrics: Metric) -> MetricsDecision:
     """What is known of a canary that has passed and then has everything."""
-    one = looking(*metrics)
+    one = sampling(*metrics)
     for reading in rising(30, (1000, 5), (9000, 45)):
-        one.look({metric.called: reading for metric in metrics})
+        one.take_sample({metric.full_name: reading for metric in metrics})
     one.weight, one.before = 100, None
     for reading in readings:
-        one.look({metric.called: reading for metric in metrics})
+        one.take_sample({metric.full_name: reading for metric in metrics})
     return one.judged()[1]
 
 
 def alone(count: int, requests: float, events: float) -> list[Reading]:
     """Stable is not there any more."""
-    return [Counted({}, {"c-0": counters(at * requests, at * events)}) for at in range(count + 1)]
+    return [CounterReading({}, {"c-0": counters(at * requests, at * events)}) for at in range(count + 1)]
 
 
 def test_a_canary_that_is_alone_is_held_against_what_nobody_would_mind_and_what_stable_had() -> None:
@@ -543,11 +559,11 @@ def test_an_outage_while_it_is_alone_fails_nobody() -> None:
 
 def test_nobody_misses_predictions_of_a_stable_that_has_nothing_to_predict() -> None:
     """Even where a metric without data is to fail."""
-    one = looking(msgspec.structs.replace(DRIFT, no_data="fail"))
-    assert ticks(one, "drift", rows(20, [10, 20, 40, 30], [90, 180, 360, 270]))[1].verdict is PASS
+    one = sampling(msgspec.structs.replace(DRIFT, no_data="fail"))
+    assert take_samples(one, "drift", rows(20, [10, 20, 40, 30], [90, 180, 360, 270]))[1].verdict is PASS
     one.weight, one.before = 100, None
     for at in range(5):
-        decision = one.sees(drift=Binned({}, {"c-0": {"": histogram([at * 10] * 4)}}))[1]
+        decision = one.sees(drift=HistogramReading({}, {"c-0": {"": histogram([at * 10] * 4)}}))[1]
     assert decision.verdict is PASS
 
 
@@ -563,8 +579,8 @@ HISTOGRAMS = st.dictionaries(
     st.sampled_from(["t-0", "t-1"]), st.dictionaries(st.sampled_from(["", "a"]), BUCKETS, max_size=2), max_size=2
 )
 READINGS: st.SearchStrategy[Reading] = st.one_of(
-    st.builds(Counted, SCRAPES, SCRAPES, st.booleans()),
-    st.builds(Binned, HISTOGRAMS, HISTOGRAMS),
+    st.builds(CounterReading, SCRAPES, SCRAPES, st.booleans()),
+    st.builds(HistogramReading, HISTOGRAMS, HISTOGRAMS),
     st.sampled_from([OUTAGE, MISSING]),
 )
 ALL = (
@@ -580,25 +596,25 @@ ALL = (
 WORLDS = st.lists(
     st.tuples(
         st.sampled_from([0, 1, 10, 99, 100]),
-        st.dictionaries(st.sampled_from([metric.called for metric in ALL]), READINGS, max_size=len(ALL)),
+        st.dictionaries(st.sampled_from([metric.full_name for metric in ALL]), READINGS, max_size=len(ALL)),
     ),
     max_size=6,
 )
 
 
-@given(WORLDS, st.lists(st.dictionaries(st.sampled_from([each.called for each in ALL]), READINGS), max_size=4))
+@given(WORLDS, st.lists(st.dictionaries(st.sampled_from([each.full_name for each in ALL]), READINGS), max_size=4))
 @settings(max_examples=200, deadline=None)
 def test_whatever_is_read_is_judged_and_kept(
     worlds: list[tuple[int, dict[str, Reading]]], history: list[dict[str, Reading]]
 ) -> None:
-    going, restarting = looking(*ALL), looking(*ALL, restarting=True)
+    going, restarting = sampling(*ALL), sampling(*ALL, restarting=True)
     going.prepare(*history)
     restarting.prepare(*history)
     restarting.record = stored(restarting.record)
     for weight, readings in worlds:
         going.weight = restarting.weight = weight
-        lines, decision = going.look(readings)
-        assert restarting.look(readings) == (lines, decision)
+        lines, decision = going.take_sample(readings)
+        assert restarting.take_sample(readings) == (lines, decision)
         assert restarting.record == going.record == stored(going.record)
         shown = [value for line in lines.values() for value in (line.canary, line.stable, line.low, line.high)]
         assert all(value is None or math.isfinite(value) for value in shown)
@@ -627,20 +643,20 @@ def test_no_trouble_ever_makes_a_canary_fail(seen: list[Any]) -> None:
         total = [total[0] + canary, total[1] + int(canary * bad), total[2] + stable, total[3] + int(stable * worse)]
         readings.append((before, counted((total[0], total[1]), (total[2], total[3]))))
     verdicts = []
-    for kept in (readings, [each for each in readings if isinstance(each[1], Counted)]):
+    for kept in (readings, [each for each in readings if isinstance(each[1], CounterReading)]):
         record = EMPTY
         for before_, after in kept:
             record = gathered((ERRORS,), record, {"errors": before_}, {"errors": after}, now=0.0, weight=10)
-        one = looking(ERRORS, record=record)
+        one = sampling(ERRORS, record=record)
         verdicts.append(one.judged()[1].verdict)
     assert (verdicts[0] is FAIL) == (verdicts[1] is FAIL)
 
 
 def test_a_record_keeps_its_last_samples() -> None:
-    one = looking(ERRORS)
-    for reading in itertools.islice(itertools.cycle(rising(1, (1, 0), (1, 0))), MOST_SAMPLES + 10):
-        one.look({"errors": reading})
-    assert len(one.record.samples) == MOST_SAMPLES
+    one = sampling(ERRORS)
+    for reading in itertools.islice(itertools.cycle(rising(1, (1, 0), (1, 0))), MAX_SAMPLES + 10):
+        one.take_sample({"errors": reading})
+    assert len(one.record.samples) == MAX_SAMPLES
     assert one.record.samples[-1].at == one.now
 
 
@@ -657,7 +673,7 @@ def test_one_client_alone_fails_no_canary_at_the_gateway(
     share: float | None, pods: tuple[float, float], verdict: Verdict
 ) -> None:
     in_pods = Metric(type="errors", where="pods")
-    one = looking(ERRORS, in_pods)
+    one = sampling(ERRORS, in_pods)
     for at in range(4):
         one.sees(
             errors=counted((1000 * at, 50 * at), (9000 * at, 45 * at)),

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem_rollout.analysis.counts import NoData, Tick, tick
+from tandem_rollout.analysis.counts import Increments, NoData, count_increments
 from tandem_rollout.analysis.latency import (
     Limit,
     Recent,
     choose,
     counters,
     freeze,
-    least_recent,
     longest,
-    most_recent,
+    max_recent,
+    min_recent,
     remember,
 )
 
@@ -49,10 +49,10 @@ def test_too_few_requests_freeze_nothing(buckets: dict[float, float]) -> None:
 
 @pytest.mark.parametrize(("quantile", "least"), [(0.9, 30), (0.95, 60), (0.99, 300)])
 def test_the_rarer_slow_requests_are_the_more_of_them_a_choice_takes(quantile: float, least: int) -> None:
-    assert round(least_recent(quantile)) == least
+    assert round(min_recent(quantile)) == least
     few, enough = (remember(Recent(), {0.1: 0.0, 1.0: 0.95 * n, math.inf: n}, quantile) for n in (least - 1, least))
     assert choose(few, quantile, 1.0) == NoData(
-        "TooFewRequests", f"a limit of latency takes {least} requests of stable, there are {least - 1}"
+        "TooFewRequests", f"a limit of latency needs {least} requests of stable, there are {least - 1}"
     )
     assert isinstance(choose(enough, quantile, 1.0), Limit)
 
@@ -65,7 +65,7 @@ def test_what_is_remembered_is_bounded_and_the_latest_weighs_most(ticks: list[li
     for rows in ticks:
         buckets = {edge: float(sum(rows[: at + 1])) for at, edge in enumerate(edges)}
         before, recent = recent, remember(recent, buckets, quantile)
-        assert 0.0 <= recent.requests <= most_recent(quantile) * (1 + 1e-9)
+        assert 0.0 <= recent.requests <= max_recent(quantile) * (1 + 1e-9)
         assert sorted(recent.slower, reverse=True) == list(recent.slower)
         assert all(0.0 <= each <= recent.requests * (1 + 1e-9) for each in recent.slower)
         if total := sum(rows):
@@ -92,9 +92,9 @@ def test_slow_requests_are_the_events_of_a_tick() -> None:
     later = {edge: count + (100 if edge > 0.05 else 80) for edge, count in BUCKETS.items()}
     earlier_scrape, later_scrape = ({"pod": counters({"": each}, limit)} for each in (BUCKETS, later))
     stable = earlier_scrape, {"pod": counters({"": {edge: 2 * count for edge, count in BUCKETS.items()}}, limit)}
-    assert tick(canary=(earlier_scrape, later_scrape), stable=stable) == Tick(100, 20, 10_000, 400)
+    assert count_increments(canary=(earlier_scrape, later_scrape), stable=stable) == Increments(100, 20, 10_000, 400)
 
 
 def test_a_histogram_without_the_frozen_edge_is_no_data() -> None:
     other = {"pod": counters({"": {0.2: 5.0, math.inf: 9.0}}, 0.05)}
-    assert isinstance(tick(canary=(other, other), stable=(other, other)), NoData)
+    assert isinstance(count_increments(canary=(other, other), stable=(other, other)), NoData)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem_rollout.analysis.packing import pack, unpack
-from tandem_rollout.analysis.record import Failure, Gathered, Note, Record, Sample
+from tandem_rollout.analysis.record import Failure, MetricEvidence, Note, Record, Sample
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 samples = st.builds(Sample, at=finite, weight=st.integers(0, 100))
@@ -20,7 +20,7 @@ records = st.builds(
     plan=st.text(),
     samples_at_weight=st.integers(0, 1000),
     metrics=st.dictionaries(
-        st.text(), st.builds(Gathered, phi=finite, trouble=st.none() | st.builds(Failure, st.text(), st.text()))
+        st.text(), st.builds(MetricEvidence, phi=finite, trouble=st.none() | st.builds(Failure, st.text(), st.text()))
     ),
     samples=st.lists(samples).map(tuple),
     notes=st.lists(notes).map(tuple),

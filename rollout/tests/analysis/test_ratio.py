@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem_rollout.analysis.counts import Tick
+from tandem_rollout.analysis.counts import Increments
 from tandem_rollout.analysis.ratio import (
     Assignment,
     Interval,
     Likelihood,
-    assigned,
     chi_square,
     interval,
     mismatched,
-    observed,
+    update_assignment,
+    update_likelihood,
 )
 
 from .traffic import plausible
@@ -28,7 +28,7 @@ from .traffic import plausible
 def units(seed: int, *, share: float, configured: float, ticks: int = 100, per_tick: int = 200) -> list[Assignment]:
     random, so_far, all_of_it = np.random.default_rng(seed), Assignment(), []
     for ours in random.binomial(per_tick, share, ticks).tolist():
-        so_far = assigned(so_far, canary=ours, stable=per_tick - ours, share=configured)
+        so_far = update_assignment(so_far, canary=ours, stable=per_tick - ours, share=configured)
         all_of_it.append(so_far)
     return all_of_it
 
@@ -45,8 +45,8 @@ def test_a_canary_that_gets_an_eighth_instead_of_a_tenth_is_found() -> None:
 
 
 def test_units_are_counted_at_the_share_that_was_configured_then() -> None:
-    so_far = assigned(Assignment(), canary=500, stable=9500, share=0.05)
-    so_far = assigned(so_far, canary=5000, stable=5000, share=0.5)
+    so_far = update_assignment(Assignment(), canary=500, stable=9500, share=0.05)
+    so_far = update_assignment(so_far, canary=5000, stable=5000, share=0.5)
     assert so_far.expected == 5500
     assert not mismatched(so_far)
 
@@ -54,7 +54,7 @@ def test_units_are_counted_at_the_share_that_was_configured_then() -> None:
 def test_a_mismatch_is_found_although_the_share_rises() -> None:
     so_far = Assignment()
     for configured in (0.05, 0.1, 0.2, 0.4):
-        so_far = assigned(
+        so_far = update_assignment(
             so_far, canary=8000 * configured * 1.15, stable=8000 * (1 - configured * 1.15), share=configured
         )
     assert mismatched(so_far, alpha=1e-12)
@@ -62,7 +62,7 @@ def test_a_mismatch_is_found_although_the_share_rises() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_nothing_is_learnt_where_all_units_go_one_way(share: float) -> None:
-    assert assigned(Assignment(), canary=5, stable=5, share=share) == Assignment()
+    assert update_assignment(Assignment(), canary=5, stable=5, share=share) == Assignment()
 
 
 def test_chi_square_by_hand() -> None:
@@ -71,41 +71,41 @@ def test_chi_square_by_hand() -> None:
     assert chi_square(canary=0, stable=0, share=0.5) == 1.0
 
 
-def likelihood(*ticks: Tick) -> Likelihood:
+def likelihood(*ticks: Increments) -> Likelihood:
     so_far = Likelihood()
     for tick in ticks:
-        so_far = observed(so_far, tick)
+        so_far = update_likelihood(so_far, tick)
     return so_far
 
 
 def test_without_events_nothing_is_known() -> None:
     assert interval(Likelihood()) == Interval(0.0, None, math.inf)
-    assert interval(likelihood(Tick(100, 0, 900, 0), Tick(100, 5, 0, 0))) == Interval(0.0, None, math.inf)
+    assert interval(likelihood(Increments(100, 0, 900, 0), Increments(100, 5, 0, 0))) == Interval(0.0, None, math.inf)
 
 
 def test_the_estimate_is_the_ratio_of_rates() -> None:
-    found = interval(likelihood(Tick(1000, 30, 9000, 90)))
+    found = interval(likelihood(Increments(1000, 30, 9000, 90)))
     assert found.estimate == pytest.approx(3.0, rel=0.01)
     assert 1.0 < found.low < 3.0 < found.high < 10.0
 
 
 def test_shares_are_those_of_each_tick() -> None:
-    found = interval(likelihood(Tick(100, 1, 1000, 10), Tick(1000, 100, 100, 10)))
+    found = interval(likelihood(Increments(100, 1, 1000, 10), Increments(1000, 100, 100, 10)))
     assert found.estimate == pytest.approx(1.0, rel=0.01)
 
 
 def test_a_canary_without_errors_has_an_upper_end_only() -> None:
-    found = interval(likelihood(Tick(1000, 0, 1000, 50)))
+    found = interval(likelihood(Increments(1000, 0, 1000, 50)))
     assert (found.low, found.estimate) == (0.0, 0.0)
     assert found.high < 0.5
-    turned = interval(likelihood(Tick(1000, 50, 1000, 0)))
+    turned = interval(likelihood(Increments(1000, 50, 1000, 0)))
     assert (turned.estimate, turned.high) == (math.inf, math.inf)
     assert turned.low == pytest.approx(1 / found.high)
 
 
 def test_dispersion_widens_the_interval() -> None:
-    tick = Tick(1000, 30, 9000, 90)
-    plain, bursty = (interval(observed(Likelihood(), tick, dispersion=phi)) for phi in (1.0, 3.0))
+    tick = Increments(1000, 30, 9000, 90)
+    plain, bursty = (interval(update_likelihood(Likelihood(), tick, dispersion=phi)) for phi in (1.0, 3.0))
     assert bursty.low < plain.low < plain.high < bursty.high
 
 
@@ -116,7 +116,7 @@ def test_the_interval_covers_the_ratio_at_all_looks(ratio: float) -> None:
     for _ in range(runs):
         so_far, covered = Likelihood(), True
         for ours, theirs in zip(random.binomial(100, 0.02 * ratio, 60), random.binomial(900, 0.02, 60), strict=True):
-            so_far = observed(so_far, Tick(100, int(ours), 900, int(theirs)))
+            so_far = update_likelihood(so_far, Increments(100, int(ours), 900, int(theirs)))
             found = interval(so_far, alpha=0.05)
             covered &= found.low <= ratio <= found.high
         missed += not covered
@@ -125,14 +125,14 @@ def test_the_interval_covers_the_ratio_at_all_looks(ratio: float) -> None:
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(1, 200), st.integers(1, 2000))
 def test_the_estimate_lies_in_the_interval(k_c: int, k_s: int, n_c: int, n_s: int) -> None:
-    found = interval(likelihood(Tick(n_c, min(k_c, n_c), n_s, min(k_s, n_s))))
+    found = interval(likelihood(Increments(n_c, min(k_c, n_c), n_s, min(k_s, n_s))))
     assert found.low <= found.high
     assert found.estimate is None or found.low <= found.estimate <= found.high
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=5))
 def test_what_is_written_is_read_back_bit_for_bit(given: list[tuple[int, int]]) -> None:
-    so_far = likelihood(*(Tick(50, ours, 500, theirs) for ours, theirs in given))
+    so_far = likelihood(*(Increments(50, ours, 500, theirs) for ours, theirs in given))
     assert msgspec.json.decode(msgspec.json.encode(so_far), type=Likelihood) == so_far
     for assignment in units(len(given), share=0.1, configured=0.1, ticks=3):
         assert msgspec.json.decode(msgspec.json.encode(assignment), type=Assignment) == assignment

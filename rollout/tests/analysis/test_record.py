@@ -8,12 +8,12 @@ import zlib
 import msgspec
 import pytest
 
-from tandem_rollout.analysis.record import MOST_NOTES, MOST_SAMPLES, SCHEMA, Note, Record, noted
+from tandem_rollout.analysis.record import MAX_NOTES, MAX_SAMPLES, SCHEMA, Note, Record, add_note
 from tandem_rollout.api.analysis import Metric
 
-from .evidence import EMPTY, Looking, binned, counted, stored
+from .evidence import EMPTY, Sampling, binned, counted, stored
 
-MOST_BYTES = 300_000
+MAX_BYTES = 300_000
 """An object of evidence has a MiB, of base64."""
 
 SIXTEEN = (
@@ -28,32 +28,34 @@ SIXTEEN = (
 def full() -> Record:
     """As large as it becomes: a long run of sixteen metrics at a high and ever-changing rate."""
     dice = random.Random(1)
-    one = Looking(SIXTEEN)
-    totals = {metric.called: [1e6] * 40 for metric in SIXTEEN}
+    one = Sampling(SIXTEEN)
+    totals = {metric.full_name: [1e6] * 40 for metric in SIXTEEN}
     # what is not a whole number, as rates that a rule has recorded, takes most space
-    for _ in range(MOST_SAMPLES + 1):
+    for _ in range(MAX_SAMPLES + 1):
         readings = {}
         for metric in SIXTEEN:
-            total = totals[metric.called]
+            total = totals[metric.full_name]
             for at in range(len(total)):
                 total[at] += dice.uniform(0, 10_000)
             if metric.type in ("latency", "drift"):
-                readings[metric.called] = binned(total[:20], total[20:], [*range(19), float("inf")])
+                readings[metric.full_name] = binned(total[:20], total[20:], [*range(19), float("inf")])
             else:
-                readings[metric.called] = counted((total[0] + total[1], total[1]), (total[2] + total[3], total[3]))
-        one.look(readings)
+                readings[metric.full_name] = counted((total[0] + total[1], total[1]), (total[2] + total[3], total[3]))
+        one.take_sample(readings)
     record = one.record
-    for at in range(MOST_NOTES + 1):
-        record = noted(record, Note(1.7e9 + at, "Aborting", 50, f"a reason that somebody has written {at}" * 5, "ann"))
+    for at in range(MAX_NOTES + 1):
+        record = add_note(
+            record, Note(1.7e9 + at, "Aborting", 50, f"a reason that somebody has written {at}" * 5, "ann")
+        )
     return record
 
 
 def test_a_full_record_fits() -> None:
     record = full()
-    assert (len(record.samples), len(record.notes)) == (MOST_SAMPLES, MOST_NOTES)
+    assert (len(record.samples), len(record.notes)) == (MAX_SAMPLES, MAX_NOTES)
     assert all(len(sample.counts) == len(SIXTEEN) for sample in record.samples)
     size = len(zlib.compress(msgspec.json.encode(record)))
-    assert size < MOST_BYTES, size
+    assert size < MAX_BYTES, size
     assert stored(record) == record
 
 

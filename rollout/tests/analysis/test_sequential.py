@@ -11,17 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem_rollout.analysis.counts import Tick
+from tandem_rollout.analysis.counts import Increments
+from tandem_rollout.analysis.likelihood import ratio_increments
+from tandem_rollout.analysis.priors import BAD, GOOD, Prior
 from tandem_rollout.analysis.sequential import (
-    BAD,
-    GOOD,
-    Evidence,
-    Prior,
+    RatioEvidence,
     RatioTest,
     log_promotion,
     log_rollback,
     promotes,
-    ratio_increments,
     rolls_back,
     start,
     update,
@@ -36,25 +34,25 @@ TESTS = st.builds(
 
 
 @st.composite
-def ticks(draw: st.DrawFn) -> Tick:
+def ticks(draw: st.DrawFn) -> Increments:
     canary, stable = draw(st.integers(0, 500)), draw(st.integers(0, 2000))
-    return Tick(canary, draw(st.integers(0, canary)), stable, draw(st.integers(0, stable)))
+    return Increments(canary, draw(st.integers(0, canary)), stable, draw(st.integers(0, stable)))
 
 
-def gathered(test: RatioTest, *given: Tick, onto: Evidence | None = None) -> Evidence:
+def gathered(test: RatioTest, *given: Increments, onto: RatioEvidence | None = None) -> RatioEvidence:
     evidence = onto or start(test)
     for tick in given:
         evidence = update(test, evidence, tick)
     return evidence
 
 
-def logs(evidence: Evidence) -> list[float]:
+def logs(evidence: RatioEvidence) -> list[float]:
     return [*evidence.bad, *evidence.good, *evidence.floor]
 
 
 def test_one_error_on_the_canary_by_hand() -> None:
     """θ(r) = r / (r + 9) at 10 of 100 requests, θ(1) = 1/10: E is the mean of 10 r / (r + 9)."""
-    evidence = gathered(RatioTest(), Tick(10, 1, 90, 0))
+    evidence = gathered(RatioTest(), Increments(10, 1, 90, 0))
     by_hand = sum(weight * 10 * r / (r + 9) for r, weight in zip(BAD.values, BAD.weights, strict=True))
     assert math.exp(log_rollback(evidence)) == pytest.approx(by_hand)
     assert math.exp(evidence.bad[BAD.values.index(3.0)]) == pytest.approx(2.5)
@@ -62,7 +60,7 @@ def test_one_error_on_the_canary_by_hand() -> None:
 
 def test_one_error_on_stable_by_hand() -> None:
     """1 − θ(r) = 9 / (r + 9), against 9 / 11 at the margin of 2: a ratio of 1 gains 11/10."""
-    evidence = gathered(RatioTest(), Tick(10, 0, 90, 1))
+    evidence = gathered(RatioTest(), Increments(10, 0, 90, 1))
     assert math.exp(evidence.good[GOOD.values.index(1.0)]) == pytest.approx(1.1)
     by_hand = sum(weight * 11 / (r + 9) for r, weight in zip(GOOD.values, GOOD.weights, strict=True))
     assert math.exp(log_promotion(RatioTest(), evidence)) == pytest.approx(by_hand)
@@ -70,32 +68,34 @@ def test_one_error_on_stable_by_hand() -> None:
 
 def test_shares_are_those_of_each_tick() -> None:
     """Pooled, a canary that took over while errors rose looks bad: 40 errors in 1100 requests against 3 in 1100."""
-    ramp = [Tick(100, 0, 1000, 3), Tick(1000, 40, 100, 4)]
-    pooled = Tick(1100, 40, 1100, 7)
+    ramp = [Increments(100, 0, 1000, 3), Increments(1000, 40, 100, 4)]
+    pooled = Increments(1100, 40, 1100, 7)
     assert rolls_back(RatioTest(), gathered(RatioTest(), pooled))
     assert log_rollback(gathered(RatioTest(), *ramp)) < 0
 
 
 def test_the_clean_requests_that_a_floor_takes() -> None:
     test = RatioTest(floor=0.002)
-    assert not promotes(test, gathered(test, Tick(3300, 0, 29700, 0)))
-    assert promotes(test, gathered(test, Tick(3400, 0, 30600, 0)))
+    assert not promotes(test, gathered(test, Increments(3300, 0, 29700, 0)))
+    assert promotes(test, gathered(test, Increments(3400, 0, 30600, 0)))
 
 
 def test_without_a_floor_no_errors_promote_nothing() -> None:
-    assert not promotes(RatioTest(), gathered(RatioTest(), Tick(1e9, 0, 9e9, 0)))
+    assert not promotes(RatioTest(), gathered(RatioTest(), Increments(1e9, 0, 9e9, 0)))
 
 
 def test_dispersion_divides_counts() -> None:
-    tick = Tick(100, 6, 900, 20)
+    tick = Increments(100, 6, 900, 20)
     half = gathered(RatioTest(dispersion=2.0), tick)
-    assert half.bad == pytest.approx(gathered(RatioTest(), Tick(100, 3, 900, 10)).bad)
+    assert half.bad == pytest.approx(gathered(RatioTest(), Increments(100, 3, 900, 10)).bad)
     assert (half.canary_events, half.stable_events) == (6, 20)
 
 
 def test_more_metrics_raise_the_threshold_of_rollback() -> None:
     test = RatioTest(alpha=0.01)
-    evidence = next(e for n in range(1, 20) if log_rollback(e := gathered(test, Tick(100, n, 900, 0))) >= math.log(100))
+    evidence = next(
+        e for n in range(1, 20) if log_rollback(e := gathered(test, Increments(100, n, 900, 0))) >= math.log(100)
+    )
     assert rolls_back(test, evidence)
     assert not rolls_back(test, evidence, metrics=100)
 
@@ -132,13 +132,13 @@ def test_a_prior_is_a_distribution_over_ratios(of: tuple[tuple[float, ...], tupl
 
 def test_evidence_of_another_test_is_refused() -> None:
     with pytest.raises(ValueError, match="another"):
-        update(RatioTest(margin=1.5), start(RatioTest()), Tick(1, 0, 9, 0))
+        update(RatioTest(margin=1.5), start(RatioTest()), Increments(1, 0, 9, 0))
 
 
 @given(TESTS, ticks())
-def test_requests_without_events_may_be_cut_in_any_way(test: RatioTest, tick: Tick) -> None:
-    quiet = Tick(tick.canary_requests, 0, tick.stable_requests, 0)
-    half = Tick(quiet.canary_requests / 2, 0, quiet.stable_requests / 2, 0)
+def test_requests_without_events_may_be_cut_in_any_way(test: RatioTest, tick: Increments) -> None:
+    quiet = Increments(tick.canary_requests, 0, tick.stable_requests, 0)
+    half = Increments(quiet.canary_requests / 2, 0, quiet.stable_requests / 2, 0)
     whole, cut = gathered(test, tick, quiet), gathered(test, half, tick, half)
     assert (whole.bad, whole.good) == (cut.bad, cut.good)
     assert whole.floor == pytest.approx(cut.floor)
@@ -146,7 +146,7 @@ def test_requests_without_events_may_be_cut_in_any_way(test: RatioTest, tick: Ti
 
 
 @given(TESTS, st.lists(ticks(), max_size=6), st.randoms())
-def test_the_order_of_ticks_does_not_matter(test: RatioTest, given: list[Tick], random: Random) -> None:
+def test_the_order_of_ticks_does_not_matter(test: RatioTest, given: list[Increments], random: Random) -> None:
     shuffled = list(given)
     random.shuffle(shuffled)
     assert logs(gathered(test, *given)) == pytest.approx(logs(gathered(test, *shuffled)), rel=1e-9, abs=1e-8)
@@ -154,20 +154,20 @@ def test_the_order_of_ticks_does_not_matter(test: RatioTest, given: list[Tick], 
 
 @given(TESTS, st.lists(ticks(), max_size=4), st.lists(ticks(), max_size=4))
 def test_going_on_from_what_was_written_is_never_having_stopped(
-    test: RatioTest, before: list[Tick], after: list[Tick]
+    test: RatioTest, before: list[Increments], after: list[Increments]
 ) -> None:
     evidence = gathered(test, *before)
-    resumed = msgspec.json.decode(msgspec.json.encode(evidence), type=Evidence)
+    resumed = msgspec.json.decode(msgspec.json.encode(evidence), type=RatioEvidence)
     assert resumed == evidence
     assert gathered(test, *after, onto=resumed) == gathered(test, *before, *after)
 
 
 @given(TESTS, st.lists(ticks(), min_size=1, max_size=4))
-def test_more_errors_of_the_canary_never_help_it(test: RatioTest, given: list[Tick]) -> None:
+def test_more_errors_of_the_canary_never_help_it(test: RatioTest, given: list[Increments]) -> None:
     first = given[0]
     if first.canary_events == first.canary_requests:
         return
-    worse = Tick(first.canary_requests, first.canary_events + 1, first.stable_requests, first.stable_events)
+    worse = Increments(first.canary_requests, first.canary_events + 1, first.stable_requests, first.stable_events)
     as_is, with_one_more = gathered(test, *given), gathered(test, worse, *given[1:])
     assert log_rollback(with_one_more) >= log_rollback(as_is) - 1e-9
     assert log_promotion(test, with_one_more) <= log_promotion(test, as_is) + 1e-9
@@ -175,13 +175,17 @@ def test_more_errors_of_the_canary_never_help_it(test: RatioTest, given: list[Ti
 
 @given(TESTS)
 def test_zero_evidence_decides_nothing(test: RatioTest) -> None:
-    for evidence in (start(test), gathered(test, Tick(0, 0, 0, 0)), gathered(test, Tick(0, 0, 10**6, 10**3))):
+    for evidence in (
+        start(test),
+        gathered(test, Increments(0, 0, 0, 0)),
+        gathered(test, Increments(0, 0, 10**6, 10**3)),
+    ):
         assert not promotes(test, evidence)
         assert not rolls_back(test, evidence)
 
 
 @given(TESTS, st.lists(ticks(), min_size=1, max_size=3))
-def test_many_runs_at_once_are_as_one_by_one(test: RatioTest, given: list[Tick]) -> None:
+def test_many_runs_at_once_are_as_one_by_one(test: RatioTest, given: list[Increments]) -> None:
     columns = [
         [getattr(tick, name) for tick in given]
         for name in ("canary_requests", "canary_events", "stable_requests", "stable_events")

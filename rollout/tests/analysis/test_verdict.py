@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem_rollout.analysis import drift, sequential
-from tandem_rollout.analysis.counts import NoData, Tick
+from tandem_rollout.analysis.counts import Increments, NoData
 from tandem_rollout.analysis.sequential import RatioTest
 from tandem_rollout.analysis.verdict import (
-    Decision,
-    Judged,
+    GatedVerdict,
+    MetricsDecision,
     Policy,
     ProviderError,
     Trouble,
@@ -29,21 +29,21 @@ TROUBLES = pytest.mark.parametrize(
 )
 
 
-def after(*ticks: Tick) -> sequential.Evidence:
+def after(*ticks: Increments) -> sequential.RatioEvidence:
     evidence = sequential.start(TEST)
     for tick in ticks:
         evidence = sequential.update(TEST, evidence, tick)
     return evidence
 
 
-GOOD = after(Tick(10_000, 50, 90_000, 450))
-BAD = after(Tick(1000, 100, 9000, 45))
+GOOD = after(Increments(10_000, 50, 90_000, 450))
+BAD = after(Increments(1000, 100, 9000, 45))
 
 
 def test_a_good_canary_passes_and_a_bad_one_fails() -> None:
     assert judge_ratio(TEST, GOOD) is PASS
     assert judge_ratio(TEST, BAD) is FAIL
-    assert judge_ratio(TEST, after(Tick(10, 0, 90, 1))) is INCONCLUSIVE
+    assert judge_ratio(TEST, after(Increments(10, 0, 90, 1))) is INCONCLUSIVE
 
 
 def test_the_least_sample_holds_back_a_pass_only() -> None:
@@ -60,10 +60,10 @@ def test_what_cannot_be_seen_is_no_pass_and_no_acquittal(trouble: Trouble, verdi
 
 def test_a_canary_without_requests_is_no_data() -> None:
     assert judge_ratio(TEST, sequential.start(TEST)) is NO_DATA
-    assert judge_ratio(TEST, after(Tick(0, 0, 10**6, 10**3))) is NO_DATA
+    assert judge_ratio(TEST, after(Increments(0, 0, 10**6, 10**3))) is NO_DATA
 
 
-def drifted(ours: list[float], theirs: list[float], ticks: int = 10) -> drift.Evidence:
+def drifted(ours: list[float], theirs: list[float], ticks: int = 10) -> drift.DriftEvidence:
     evidence = drift.start(len(ours))
     for _ in range(ticks):
         evidence = drift.update(evidence, [each / ticks for each in ours], [each / ticks for each in theirs])
@@ -86,10 +86,10 @@ def test_drift_fails_above_the_limit_and_passes_below_it() -> None:
 
 def test_drift_says_nothing_before_the_least_rows() -> None:
     assert judge_drift(drift.start(4)) is NO_DATA
-    assert judge_drift(NEAR, least_rows=1001) is INCONCLUSIVE
-    assert judge_drift(FAR, least_rows=1001) is INCONCLUSIVE
-    assert judge_drift(FAR, least_rows=1000, dispersion=2.0) is INCONCLUSIVE
-    assert judge_drift(drifted([9.0, 1.0], [45.0, 45.0]), least_rows=0) is INCONCLUSIVE
+    assert judge_drift(NEAR, min_rows=1001) is INCONCLUSIVE
+    assert judge_drift(FAR, min_rows=1001) is INCONCLUSIVE
+    assert judge_drift(FAR, min_rows=1000, dispersion=2.0) is INCONCLUSIVE
+    assert judge_drift(drifted([9.0, 1.0], [45.0, 45.0]), min_rows=0) is INCONCLUSIVE
 
 
 @TROUBLES
@@ -99,30 +99,36 @@ def test_drift_that_cannot_be_seen_is_no_pass(trouble: Trouble, verdict: Verdict
 
 
 def test_all_metrics_have_to_pass_and_one_is_enough_to_fail() -> None:
-    assert combine({"errors": Judged(PASS), "latency": Judged(PASS)}) == Decision(PASS, ("errors", "latency"))
-    assert combine({"errors": Judged(PASS), "latency": Judged(INCONCLUSIVE)}) == Decision(INCONCLUSIVE, ("latency",))
-    assert combine({"errors": Judged(FAIL), "latency": Judged(PROVIDER_ERROR)}) == Decision(FAIL, ("errors",))
+    assert combine({"errors": GatedVerdict(PASS), "latency": GatedVerdict(PASS)}) == MetricsDecision(
+        PASS, ("errors", "latency")
+    )
+    assert combine({"errors": GatedVerdict(PASS), "latency": GatedVerdict(INCONCLUSIVE)}) == MetricsDecision(
+        INCONCLUSIVE, ("latency",)
+    )
+    assert combine({"errors": GatedVerdict(FAIL), "latency": GatedVerdict(PROVIDER_ERROR)}) == MetricsDecision(
+        FAIL, ("errors",)
+    )
 
 
 def test_the_reason_to_hold_is_the_gravest() -> None:
-    judged = {"a": Judged(INCONCLUSIVE), "b": Judged(NO_DATA), "c": Judged(PROVIDER_ERROR)}
-    assert combine(judged) == Decision(PROVIDER_ERROR, ("c",))
+    judged = {"a": GatedVerdict(INCONCLUSIVE), "b": GatedVerdict(NO_DATA), "c": GatedVerdict(PROVIDER_ERROR)}
+    assert combine(judged) == MetricsDecision(PROVIDER_ERROR, ("c",))
     del judged["c"]
-    assert combine(judged) == Decision(NO_DATA, ("b",))
+    assert combine(judged) == MetricsDecision(NO_DATA, ("b",))
 
 
 def test_policies_say_what_missing_data_means() -> None:
-    seen = {"errors": Judged(PASS)}
-    assert combine(seen | {"drift": Judged(NO_DATA, Policy(no_data="fail"))}) == Decision(FAIL, ("drift",))
-    assert combine(seen | {"drift": Judged(NO_DATA, Policy(no_data="ignore"))}) == Decision(
+    seen = {"errors": GatedVerdict(PASS)}
+    assert combine(seen | {"drift": GatedVerdict(NO_DATA, Policy(no_data="fail"))}) == MetricsDecision(FAIL, ("drift",))
+    assert combine(seen | {"drift": GatedVerdict(NO_DATA, Policy(no_data="ignore"))}) == MetricsDecision(
         PASS, ("errors",), ("drift",)
     )
-    assert combine(seen | {"drift": Judged(FAIL, Policy(gate=False))}) == Decision(PASS, ("errors",))
+    assert combine(seen | {"drift": GatedVerdict(FAIL, Policy(gate=False))}) == MetricsDecision(PASS, ("errors",))
 
 
 def test_arms_that_are_not_comparable_pass_nothing() -> None:
-    assert combine({"errors": Judged(PASS)}, mismatched=True) == Decision(INCONCLUSIVE, ("errors",))
-    assert combine({"errors": Judged(FAIL)}, mismatched=True) == Decision(FAIL, ("errors",))
+    assert combine({"errors": GatedVerdict(PASS)}, mismatched=True) == MetricsDecision(INCONCLUSIVE, ("errors",))
+    assert combine({"errors": GatedVerdict(FAIL)}, mismatched=True) == MetricsDecision(FAIL, ("errors",))
 
 
 POLICIES = st.builds(
@@ -132,11 +138,11 @@ POLICIES = st.builds(
     inconclusive=st.sampled_from(["hold", "ignore"]),
     gate=st.booleans(),
 )
-JUDGED = st.dictionaries(st.sampled_from("abcd"), st.builds(Judged, st.sampled_from(Verdict), POLICIES))
+JUDGED = st.dictionaries(st.sampled_from("abcd"), st.builds(GatedVerdict, st.sampled_from(Verdict), POLICIES))
 
 
 @given(JUDGED)
-def test_a_pass_needs_a_metric_that_passed_and_a_failure_one_that_failed(judged: dict[str, Judged]) -> None:
+def test_a_pass_needs_a_metric_that_passed_and_a_failure_one_that_failed(judged: dict[str, GatedVerdict]) -> None:
     decision = combine(judged)
     if decision.verdict is PASS:
         assert decision.metrics
@@ -147,6 +153,6 @@ def test_a_pass_needs_a_metric_that_passed_and_a_failure_one_that_failed(judged:
         assert all(judged[name].verdict in (FAIL, NO_DATA) for name in decision.metrics)
 
 
-@given(st.dictionaries(st.sampled_from("abcd"), st.builds(Judged, st.just(PROVIDER_ERROR), POLICIES)))
-def test_an_outage_of_the_source_alone_never_decides(judged: dict[str, Judged]) -> None:
+@given(st.dictionaries(st.sampled_from("abcd"), st.builds(GatedVerdict, st.just(PROVIDER_ERROR), POLICIES)))
+def test_an_outage_of_the_source_alone_never_decides(judged: dict[str, GatedVerdict]) -> None:
     assert combine(judged).verdict not in (PASS, FAIL)

@@ -10,10 +10,17 @@ from hypothesis import strategies as st
 
 from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.gather import gather
-from tandem_rollout.analysis.reading import Binned, Counted, Reading
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import ProviderError
-from tandem_rollout.analysis.window import FOLLOWS_S, Window, begun_at, closed, extended, possible
+from tandem_rollout.analysis.window import (
+    ROUTE_DELAY_S,
+    CountWindow,
+    begin_window,
+    close_window,
+    extend_window,
+    possible_shares,
+)
 from tandem_rollout.api.analysis import Metric
 
 EMPTY = Record(run=1, plan="p")
@@ -98,8 +105,8 @@ def test_what_is_counted_and_what_is_told_are_all_that_happened(
     steps: list[tuple[int, str, bool, list[int], int]], every: list[int]
 ) -> None:
     targets = {name: Target(seconds) for name, seconds in zip(("c-0", "c-1", "s-0", "s-1"), every, strict=True)}
-    record, windows, earlier, weight, now = EMPTY, dict[str, Window](), dict[int, float](), 0, 0.0
-    judged = {metric.called: [0.0, 0.0] for metric in METRICS}
+    record, windows, earlier, weight, now = EMPTY, dict[str, CountWindow](), dict[int, float](), 0, 0.0
+    judged = {metric.full_name: [0.0, 0.0] for metric in METRICS}
     for change, how, restarts, answers, seconds in steps:
         # a few answers later a counter that was at ten or more has fallen, others may not have
         restarted = restarts and how in ("read", "partly") and targets["c-1"].restart()
@@ -107,13 +114,13 @@ def test_what_is_counted_and_what_is_told_are_all_that_happened(
             target.answer("200", answers[2 * place])
             target.answer("503", answers[2 * place + 1])
         if change and change != weight:
-            earlier[weight], weight = now + FOLLOWS_S, change
+            earlier[weight], weight = now + ROUTE_DELAY_S, change
         now += seconds
         for name, target in targets.items():
             if name != "s-1" or now > 20:  # one appears late
                 target.scrape(now, due=restarted and name == "c-1")
-        readings = {metric.called: _reading(metric, targets, how) for metric in METRICS}
-        windows = {name: extended(windows.get(name, Window()), each, now) for name, each in readings.items()}
+        readings = {metric.full_name: _reading(metric, targets, how) for metric in METRICS}
+        windows = {name: extend_window(windows.get(name, CountWindow()), each, now) for name, each in readings.items()}
         record, windows = gather(METRICS, record, windows, now=now, weight=weight, earlier=earlier)
         for name, total in judged.items():
             sample = record.samples[-1]
@@ -121,8 +128,8 @@ def test_what_is_counted_and_what_is_told_are_all_that_happened(
             total[0] += counts[0] + counts[2]
             total[1] += counts[1] + counts[3]
     # all targets are read once more, so that nothing is on its way
-    readings = {metric.called: _reading(metric, targets, "read") for metric in METRICS}
-    windows = {name: extended(windows[name], each, now) for name, each in readings.items()}
+    readings = {metric.full_name: _reading(metric, targets, "read") for metric in METRICS}
+    windows = {name: extend_window(windows[name], each, now) for name, each in readings.items()}
     true = sum(sum(target.true.values()) for target in targets.values())
     failed = sum(target.true.get("503", 0.0) for target in targets.values())
     for name, total in judged.items():
@@ -146,12 +153,12 @@ def _reading(metric: Metric, targets: dict[str, Target], how: str) -> Reading:
     arms = ({name: each for name, each in there.items() if name.startswith(arm)} for arm in ("s", "c"))
     if metric is ERRORS:
         stable, canary = ({name: each.counters for name, each in arm.items()} for arm in arms)
-        return Counted(stable, canary, scraped=scraped)
+        return CounterReading(stable, canary, scraped=scraped)
     slow, ours = ({name: each.histogram for name, each in arm.items()} for arm in arms)
-    return Binned(slow, ours, scraped=scraped)
+    return HistogramReading(slow, ours, scraped=scraped)
 
 
-def _left(window: Window) -> tuple[float, float]:
+def _left(window: CountWindow) -> tuple[float, float]:
     """What the next tick will have."""
     requests = events = 0.0
     for arm in (window.canary, window.stable):
@@ -164,51 +171,51 @@ def _left(window: Window) -> tuple[float, float]:
     return requests, events
 
 
-def counted(canary: float, stable: float, at: float = 0.0) -> Counted:
+def counted(canary: float, stable: float, at: float = 0.0) -> CounterReading:
     """Requests of one target in each arm, scraped at a time."""
     arms = ({name: Counters({"r": count}, {})} for name, count in (("s", stable), ("c", canary)))
-    return Counted(*arms, scraped={"s": at, "c": at})
+    return CounterReading(*arms, scraped={"s": at, "c": at})
 
 
 def test_a_window_begins_with_the_oldest_scrape_that_something_is_counted_from() -> None:
-    window = extended(Window(), replace(counted(10.0, 10.0), scraped={"s": 3.0, "c": 5.0}), 6.0)
+    window = extend_window(CountWindow(), replace(counted(10.0, 10.0), scraped={"s": 3.0, "c": 5.0}), 6.0)
     assert window.begins == math.inf
-    window = extended(window, replace(counted(11.0, 11.0), scraped={"s": 8.0, "c": 9.0}), 10.0)
+    window = extend_window(window, replace(counted(11.0, 11.0), scraped={"s": 8.0, "c": 9.0}), 10.0)
     assert window.begins == 3.0
-    assert closed(window).begins == math.inf
-    assert extended(closed(window), counted(12.0, 11.0, 19.0), 20.0).begins == 9.0
+    assert close_window(window).begins == math.inf
+    assert extend_window(close_window(window), counted(12.0, 11.0, 19.0), 20.0).begins == 9.0
 
 
 def test_shares_are_open_until_every_scrape_is_of_after_the_change() -> None:
-    window = extended(extended(Window(), counted(0.0, 0.0, 5.0), 6.0), counted(4.0, 6.0, 15.0), 16.0)
-    assert possible(window, 50, {10: 4.0}).known
-    assert possible(window, 50, {10: 8.0}) == (0.1, 0.5)
-    assert possible(window, 5, {10: 8.0, 50: 6.0}) == (0.05, 0.5)
+    window = extend_window(extend_window(CountWindow(), counted(0.0, 0.0, 5.0), 6.0), counted(4.0, 6.0, 15.0), 16.0)
+    assert possible_shares(window, 50, {10: 4.0}).known
+    assert possible_shares(window, 50, {10: 8.0}) == (0.1, 0.5)
+    assert possible_shares(window, 5, {10: 8.0, 50: 6.0}) == (0.05, 0.5)
 
 
 def test_an_event_whose_request_is_not_counted_yet_waits_for_it() -> None:
-    window = Window()
+    window = CountWindow()
     for requests, events in ((10.0, 1.0), (12.0, 4.0), (20.0, 4.0)):
         both = {"pod": Counters({"all": requests}, {"500": events})}
-        window = extended(window, Counted(both, both), requests)
+        window = extend_window(window, CounterReading(both, both), requests)
         if requests == 12.0:
             assert (window.tick.canary_requests, window.tick.canary_events) == (2.0, 2.0)
-            window = closed(window)
+            window = close_window(window)
     assert (window.tick.canary_requests, window.tick.canary_events) == (8.0, 1.0)
 
 
 def test_a_series_that_is_gone_tells_of_a_restart() -> None:
-    window = Window()
+    window = CountWindow()
     for codes in ({"200": 9.0, "500": 5.0}, {"200": 3.0}, {"200": 4.0, "500": 1.0}):
         both = {"pod": Counters(codes, {code: n for code, n in codes.items() if code == "500"})}
-        window = extended(window, Counted(both, both), 0.0)
+        window = extend_window(window, CounterReading(both, both), 0.0)
     assert (window.tick.canary_requests, window.tick.canary_events) == (5.0, 1.0)
 
 
 def test_what_was_not_shown_before_can_be_taken_as_it_is() -> None:
-    window = extended(Window(), counted(0.0, 100.0), 0.0)
-    named = Counted({"s": Counters({"r": 105.0}, {})}, {"c": Counters({"other": 70.0}, {})})
-    window = begun_at(window, named, 1.0)
-    more = Counted({"s": Counters({"r": 110.0}, {})}, {"c": Counters({"other": 72.0}, {})})
-    window = extended(window, more, 2.0)
+    window = extend_window(CountWindow(), counted(0.0, 100.0), 0.0)
+    named = CounterReading({"s": Counters({"r": 105.0}, {})}, {"c": Counters({"other": 70.0}, {})})
+    window = begin_window(window, named, 1.0)
+    more = CounterReading({"s": Counters({"r": 110.0}, {})}, {"c": Counters({"other": 72.0}, {})})
+    window = extend_window(window, more, 2.0)
     assert (window.tick.canary_requests, window.tick.stable_requests) == (2.0, 10.0)

@@ -8,15 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tandem_rollout.analysis.sequential import (
-    BAD,
-    Floats,
-    RatioTest,
-    floor_increments,
-    log_mixture,
-    log_promotion_of,
-    ratio_increments,
-)
+from tandem_rollout.analysis.likelihood import floor_increments, log_mixture, ratio_increments
+from tandem_rollout.analysis.priors import BAD, Floats
+from tandem_rollout.analysis.sequential import RatioTest, log_promotion_of
 
 PER_TICK = 200
 

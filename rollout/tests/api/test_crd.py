@@ -14,6 +14,9 @@ from cel_expr_python import cel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubernetes_validate import validate
+from rollout.tests import specs
+from rollout.tests.rollouts import manifest
+from rollout.tests.structural import program, violations
 
 from tandem_rollout import API_VERSION, KIND
 from tandem_rollout.api.crd import build_crd, build_crds
@@ -21,10 +24,6 @@ from tandem_rollout.api.fields import InvalidSpecError
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.api.rules import RULES, Rule
 from tandem_rollout.api.status import Condition, RolloutStatus, VariantStatus
-
-from . import specs
-from .rollouts import manifest
-from .structural import program, violations
 
 ROOT = Path(__file__).parents[2]
 SCHEMA: dict[str, Any] = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]

@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rollout.tests import specs
+from rollout.tests.rollouts import manifest
+from rollout.tests.specs import bundled, canary, variants
 
 from tandem_rollout.api.crd import build_crd
 from tandem_rollout.api.fields import PATTERNS, InvalidSpecError
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.api.messages import did_you_mean
 from tandem_rollout.api.text import one_line
-
-from . import specs
-from .rollouts import manifest
-from .specs import bundled, canary, variants
 
 
 def message(spec: Any) -> str:

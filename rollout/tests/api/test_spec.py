@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rollout.tests import specs
+from rollout.tests.rollouts import manifest, rollout
 
 from tandem_rollout.api.fields import InvalidSpecError, seconds
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.render.revision import Revision
-
-from . import specs
-from .rollouts import manifest, rollout
 
 
 @pytest.mark.parametrize("spec", specs.GOOD.values(), ids=specs.GOOD)

@@ -282,8 +282,8 @@ class ApiServer:
             return await self._watch(request, plural, namespace)
         try:
             answer = self._carry_out(call, (plural, namespace or "", name), body, request)
-        except _Refused as refused:
-            return _status(Answer(refused.code, str(refused)))
+        except _Refused as rejected:
+            return _status(Answer(rejected.code, str(rejected)))
         if isinstance(fault, Late):
             return _too_late(_json(answer))
         return _cut(request) if isinstance(fault, Lost) else _json(answer)

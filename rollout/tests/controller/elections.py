@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from tandem_rollout.controller.election import Elector, Lease, LeaseError
+from tandem_rollout.controller.candidacy import Lease
+from tandem_rollout.controller.election import Elector, LeaseError
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ class Weather:
     there: float = 0.01
     back: float = 0.01
     lost: bool = False
-    refused: bool = False
+    rejected: bool = False
 
 
 CLEAR = Weather()
@@ -123,13 +124,13 @@ class Network:
         task.add_done_callback(self._under_way.discard)
         result = await asyncio.shield(task)
         await asyncio.sleep(FOREVER_S if weather.lost else weather.back)
-        if weather.refused:
+        if weather.rejected:
             raise LeaseError("internal error")
         return result
 
     async def _carry_out(self, weather: Weather, work: Callable[[], T]) -> T:
         await asyncio.sleep(weather.there)
-        return work() if not weather.refused else None  # type: ignore[return-value]
+        return work() if not weather.rejected else None  # type: ignore[return-value]
 
 
 @dataclass

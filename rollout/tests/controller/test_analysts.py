@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.api.spec import GatewayRef
+from tandem_rollout.api.routing import GatewayRef
 from tandem_rollout.render.platform import Platform
 
 from .world import World, controller

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tandem_rollout.controller.apply import RESYNC_S, Applied
 from tandem_rollout.controller.interface import Cluster, WriteError
-from tandem_rollout.controller.inventory import LONGEST_S, Mark
+from tandem_rollout.controller.inventory import MAX_AGE_S, Mark
 
 MADE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "models"}, "spec": {}}
 
@@ -51,7 +51,7 @@ async def test_what_somebody_has_touched_is_applied_again_in_time_and_nothing_el
     for number, cluster.touched in enumerate(touched, start=1):
         expected = cluster.applied + cluster.touched
         due, before = applied.due, cluster.time
-        assert before < due <= before + RESYNC_S - LONGEST_S
+        assert before < due <= before + RESYNC_S - MAX_AGE_S
         cluster.time = due - 0.001
         await one_pass(applied)
         assert cluster.asked == number - 1
@@ -77,16 +77,16 @@ def test_rollouts_that_are_found_together_are_not_applied_again_together() -> No
 class Slow(Counting):
     """Takes objects once enough are on their way, and does not take some."""
 
-    def __init__(self, refused: set[str]) -> None:
+    def __init__(self, rejected: set[str]) -> None:
         super().__init__()
-        self.refused = refused
+        self.rejected = rejected
         self.together = asyncio.Barrier(4)
 
     async def apply(self, made: dict[str, Any], *, uid: str = "") -> dict[str, Any]:
         async with asyncio.timeout(30):
             await self.together.wait()
-        if (name := made["metadata"]["name"]) in self.refused:
-            raise WriteError(name, refused=True)
+        if (name := made["metadata"]["name"]) in self.rejected:
+            raise WriteError(name, rejected=True)
         return await super().apply(made, uid=uid)
 
 

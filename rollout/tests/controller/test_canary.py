@@ -69,7 +69,7 @@ async def test_a_good_canary_is_promoted(here: World) -> None:
     ]
     assert status.progress == "Promoted"
     assert [(each.number, each.outcome, each.version) for each in status.history] == [(1, "Promoted", "v2")]
-    assert here.condition("Ready") == ("True", "all variants serve")
+    assert here.condition("Ready") == ("True", "all variants are ready")
     assert len(here.server.all("inferenceservices")) == 1
 
 
@@ -158,7 +158,7 @@ async def test_a_version_that_was_aborted_and_is_asked_for_again_says_what_to_do
         assert here.weights() == {"athlete:v1": 100}
         for said in (here.status().message, here.condition("Progressing")[1]):
             assert "Aborted" in said
-            assert said.endswith("this version was tried; `tandem rollout start` tries it again")
+            assert said.endswith("this version was already tried; run `tandem rollout start` to try it again")
         command(here, "start")
         await ctl.run(3600)
         assert here.weights() == {"athlete:v2": 100}
@@ -244,7 +244,7 @@ async def test_a_rollback_when_the_old_version_is_gone(here: World) -> None:
     assert run is not None
     assert run.last_command is not None
     assert (run.reason, run.last_command.result, run.last_command.reason) == ("MetricsPassed", "Rejected", "StableGone")
-    assert run.last_command.message.startswith("cannot be rolled back: time-estimator-main-")
+    assert run.last_command.message.startswith("cannot roll back: time-estimator-main-")
 
 
 async def test_deletion_in_the_middle_gives_stable_all_requests_first(here: World) -> None:

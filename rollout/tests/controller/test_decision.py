@@ -20,12 +20,17 @@ from tandem_rollout.engine.schedule import build_schedule
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.runner.driver import Sampled
 
-from .world import proof
+from .world import verification
 
 NOW = 1_800_000_000.25
 CANARY: dict[str, Any] = {"bundle": {"image": "athlete:v2"}, "strategy": {"canary": {}}, "analysis": {}}
 STABLE = Observed(
-    variant="main", name="time-estimator-main-old", transformers=2, predictors=2, weight=100, proof=proof("v1")
+    variant="main",
+    name="time-estimator-main-old",
+    transformers=2,
+    predictors=2,
+    weight=100,
+    verification=verification("v1"),
 )
 
 
@@ -35,7 +40,9 @@ def snapshot(spec: dict[str, Any], *observed: Observed, run: Run | None = None) 
     rollout = parse(of)
     specified = [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]
     new = [
-        Observed(variant=entry.variant.name, name=entry.name, transformers=2, predictors=2, proof=proof("v2"))
+        Observed(
+            variant=entry.variant.name, name=entry.name, transformers=2, predictors=2, verification=verification("v2")
+        )
         for entry in specified
     ]
     weights = {entry.name: entry.weight for entry in observed if entry.weight}

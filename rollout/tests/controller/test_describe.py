@@ -16,7 +16,7 @@ from tandem_rollout.controller.resources import HTTPRoute
 from tandem_rollout.controller.weights import plan_weights
 from tandem_rollout.render.revision import Revision
 
-from .world import digest, proof
+from .world import digest, verification
 
 NOW = 1_800_000_000.0
 OF = rollout()
@@ -24,7 +24,7 @@ V1, V2 = (Revision.of(OF, variant) for variant in OF.spec.all_variants)
 
 
 def seen(revision: Revision, **given: Any) -> Observed:
-    default = {"transformers": 1, "predictors": 1, "proof": proof(revision.variant.name)}
+    default = {"transformers": 1, "predictors": 1, "verification": verification(revision.variant.name)}
     return Observed(variant=revision.variant.name, name=revision.name, **{**default, **given})
 
 
@@ -76,29 +76,37 @@ def test_times_are_those_of_the_change() -> None:
 
 
 def test_the_worst_comes_first() -> None:
-    status = said(seen(V1, proof=None), seen(V2, proof=None, fatal=True, problem=Cause("ProofFailed", "row 3 differs")))
-    assert (status.reason, status.message) == ("ProofFailed", "v2: row 3 differs")
+    status = said(
+        seen(V1, verification=None),
+        seen(V2, verification=None, fatal=True, problem=Cause("VerificationFailed", "row 3 differs")),
+    )
+    assert (status.reason, status.message) == ("VerificationFailed", "v2: row 3 differs")
     assert condition(status).reason == "Rejected"
-    assert said(seen(V1, proof=None)).message == f"v1: waits for its proof: golden rows through {V1.name}"
+    assert (
+        said(seen(V1, verification=None)).message == f"v1: waiting for the verification of the golden rows by {V1.name}"
+    )
     assert condition(said()).reason == "Waiting"
 
 
 def test_a_version_that_is_known_is_not_forgotten_by_a_new_controller() -> None:
     first = said(seen(V1, weight=90), seen(V2, weight=10))
-    status = said(seen(V1, weight=90, proof=None), seen(V2, weight=10, proof=None), before=first)
+    status = said(seen(V1, weight=90, verification=None), seen(V2, weight=10, verification=None), before=first)
     assert [(each.phase, each.version) for each in status.variants] == [("Ready", "v1"), ("Ready", "v2")]
 
 
 def test_a_write_that_is_refused_and_one_that_failed() -> None:
-    refused, failed = WriteError("denied", refused=True), WriteError("timed out", refused=False)
-    assert [each.phase for each in said(errors={V1.name: refused, V2.name: failed}).variants] == ["Rejected", "Pending"]
-    serving = said(seen(V1, weight=90), seen(V2, weight=10), errors={V2.name: refused})
+    rejected, failed = WriteError("denied", rejected=True), WriteError("timed out", rejected=False)
+    assert [each.phase for each in said(errors={V1.name: rejected, V2.name: failed}).variants] == [
+        "Rejected",
+        "Pending",
+    ]
+    serving = said(seen(V1, weight=90), seen(V2, weight=10), errors={V2.name: rejected})
     assert [(each.phase, each.weight) for each in serving.variants] == [("Ready", 90), ("Ready", 10)]
     assert (serving.message, condition(serving).status) == ("v2: denied", "False")
 
 
 def test_weights_are_those_that_clients_meet_where_the_route_cannot_be_written() -> None:
-    error = {OF.name: WriteError("HTTPRoute time-estimator cannot be applied: denied", refused=True)}
+    error = {OF.name: WriteError("cannot apply HTTPRoute time-estimator: denied", rejected=True)}
     status = said(seen(V1, weight=50), seen(V2, weight=50), errors=error)
     assert (status.weights, status.message) == ("v1=50 v2=50", str(error[OF.name]))
 
@@ -107,7 +115,7 @@ def test_what_the_gateway_says() -> None:
     refusal = {"type": "Accepted", "status": "False", "reason": "NotAllowedByListeners", "message": "namespace"}
     route = {"status": {"parents": [{"conditions": [refusal]}]}}
     status = said(seen(V1, weight=90), seen(V2, weight=10), route=route)
-    assert status.message == "the gateway does not take the route: NotAllowedByListeners: namespace"
+    assert status.message == "the gateway does not accept the route: NotAllowedByListeners: namespace"
     assert condition(status).status == "False"
 
 
@@ -125,12 +133,12 @@ def test_an_invalid_spec_is_said_and_all_else_stays() -> None:
 def test_two_revisions_of_one_variant_are_told_apart_by_their_part_in_the_run() -> None:
     of = rollout(bundle={"image": "athlete:v2"})
     (wanted,) = [Revision.of(of, variant) for variant in of.spec.all_variants]
-    old = Observed(variant="main", name="time-estimator-main-old", weight=90, proof=proof("v1"))
-    new = Observed(variant="main", name=wanted.name, weight=10, proof=proof("v2"))
+    old = Observed(variant="main", name="time-estimator-main-old", weight=90, verification=verification("v1"))
+    new = Observed(variant="main", name=wanted.name, weight=10, verification=verification("v2"))
     run = RunStatus(
         number=1, state="Analyzing", stable=old.name, canary=new.name, plan="", started="", since="", weight=10
     )
-    error = {of.name: WriteError("denied", refused=True)}  # so that the route stays as it is
+    error = {of.name: WriteError("denied", rejected=True)}  # so that the route stays as it is
     found = plan_weights(of, [wanted], [old, new], NOW)
 
     def weights(before: RolloutStatus, *observed: Observed) -> str:

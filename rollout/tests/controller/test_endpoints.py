@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tandem_rollout.controller.endpoints import Heartbeat, application, serve
-from tandem_rollout.controller.metrics import Metrics
+from tandem_rollout.controller.metrics import ControllerMetrics
 
 
 @contextmanager
 def server(probes: dict[str, Callable[[], str]]) -> Iterator[Callable[[str], tuple[int, str]]]:
     """Asks a server, on a free port, for a path: the status and the text."""
-    serving = serve(application(Metrics().registry, probes), 0)
+    serving = serve(application(ControllerMetrics().registry, probes), 0)
 
     def ask(path: str) -> tuple[int, str]:
         try:
@@ -33,10 +33,10 @@ def server(probes: dict[str, Callable[[], str]]) -> Iterator[Callable[[str], tup
 
 
 def test_a_probe_says_what_is_wrong() -> None:
-    problems = {"/healthz": "", "/readyz": "waits for the first list of Pod"}
+    problems = {"/healthz": "", "/readyz": "waiting for the first list of Pod"}
     with server({path: lambda path=path: problems[path] for path in problems}) as ask:  # type: ignore[misc]
         assert ask("/healthz") == (200, "ok\n")
-        assert ask("/readyz") == (503, "waits for the first list of Pod\n")
+        assert ask("/readyz") == (503, "waiting for the first list of Pod\n")
         problems["/readyz"] = ""
         assert ask("/readyz") == (200, "ok\n")
         status, text = ask("/metrics")

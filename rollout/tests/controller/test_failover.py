@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tandem_rollout.controller.election import Elector, Lease, LeaseError, Timing
+from tandem_rollout.controller.candidacy import Lease, Timing
+from tandem_rollout.controller.election import Elector, LeaseError
 from tandem_rollout.controller.interface import WriteError
 from tandem_rollout.controller.leases import LiveLeases
 
@@ -84,11 +85,11 @@ class Replica:
 
     def __init__(self, world: World, wire: Wire, name: str) -> None:
         self.wire = wire
-        self.ticks = Ticks(world)
+        self.samples = Ticks(world)
         self.acts = False
         self.is_running = True
         self.elector = Elector(
-            wire, name, clock=lambda: world.now, time_of_day=lambda: world.now, sleep=self.ticks.sleep
+            wire, name, clock=lambda: world.now, time_of_day=lambda: world.now, sleep=self.samples.sleep
         )
         self.controller: Controller
 
@@ -96,7 +97,7 @@ class Replica:
         self.controller.start_again()
         self.controller.due.clear()
         self.acts = True
-        self.ticks.news.set()
+        self.samples.news.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -105,9 +106,9 @@ class Replica:
     async def rest(self) -> None:
         """Wait until all that is due now is done: the leader waits for its renewal and its end, others for a look."""
         async with asyncio.timeout(60):
-            while len(self.ticks.sleeping) != (2 if self.acts else 1):
-                self.ticks.news.clear()
-                await self.ticks.news.wait()
+            while len(self.samples.sleeping) != (2 if self.acts else 1):
+                self.samples.news.clear()
+                await self.samples.news.wait()
 
     async def end(self, *, killed: bool = False) -> None:
         """End in order, or without another call."""
@@ -169,7 +170,7 @@ class Pair:
             assert self.world.now < began + seconds
             self.world.now += 1.0
             for replica in self.replicas:
-                replica.ticks.wake()
+                replica.samples.wake()
             for replica in self.replicas:
                 if replica.is_running:
                     await replica.rest()
@@ -227,7 +228,7 @@ async def test_who_is_cut_off_from_the_lease_stops_first_and_writes_nothing_more
         version = here.server.version
         # a pass that a process makes because it was suspended, and has not noticed
         await a.controller.one_pass("models", "time-estimator")
-        assert a.controller.failed == ["this controller is not the leader any more"]
+        assert a.controller.failed == ["this controller is no longer the leader"]
         assert here.server.version == version
         with pytest.raises(WriteError, match="not the leader"):
             await a.controller.cluster.tell(here.server.all("inferencerollouts")[0], "x", "x", warning=False)

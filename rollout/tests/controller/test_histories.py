@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rollout.tests.rollouts import manifest
 
-from tandem_rollout.controller.interface import Refutation
+from tandem_rollout.controller.interface import VerificationFailure
 
 from .apiserver import Answer
 from .world import (
@@ -63,11 +63,11 @@ def behave(image: str, made: Any) -> Act:
     return lambda here, ctl: here.pods.update({image: made})
 
 
-def answer(image: str, refutation: Refutation | None) -> Act:
+def answer(image: str, failure: VerificationFailure | None) -> Act:
     def act(here: World, ctl: Controller) -> None:
         here.answers.pop(image, None)
-        if refutation:
-            here.answers[image] = refutation
+        if failure:
+            here.answers[image] = failure
 
     return act
 
@@ -98,7 +98,11 @@ def cut(forget: bool) -> Act:
 more = lambda half, wanted: [container()] * 3  # noqa: E731
 pods = st.sampled_from([READY, NONE, STARTING, more, crashed("no store"), without_image("athlete:v2")])
 refutations = st.sampled_from(
-    [None, Refutation("ProofUnavailable", "no answer", False), Refutation("ProofFailed", "row 3 differs", True)]
+    [
+        None,
+        VerificationFailure("VerificationUnavailable", "no answer", False),
+        VerificationFailure("VerificationFailed", "row 3 differs", True),
+    ]
 )
 plurals = ("httproutes", "inferenceservices", "scaledobjects", "podmonitors", "backendtrafficpolicies")
 acts = st.one_of(

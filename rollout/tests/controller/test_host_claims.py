@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rollout.tests.render.test_hosts import hosts
 from rollout.tests.rollouts import manifest
-from rollout.tests.test_hosts import hosts
 
 from tandem_rollout.controller.host_claims import HostIndex
-from tandem_rollout.render.hosts import Claim, overlap
+from tandem_rollout.render.hosts import HostClaim, overlap
 from tandem_rollout.render.platform import Platform
 
 from .world import Controller, World, controller
@@ -60,9 +60,9 @@ async def test_the_later_one_gets_no_route_and_both_are_told(here: World, ctl: C
     assert hosts_of(here, "a-team", "second") == []
     first, second = told(here, "z-team", "first"), told(here, "a-team", "second")
     assert first["Ready"][0] == "True"
-    message = f"{API} is claimed by InferenceRollout a-team/second, too, which gets no route at it"
+    message = f"{API} is also claimed by InferenceRollout a-team/second, which has no route for it"
     assert first["HostnamesUnique"] == ("False", "HostnameConflict", message)
-    message = f"{API} is claimed by InferenceRollout z-team/first, too, which has it: there is no route at it here"
+    message = f"{API} belongs to InferenceRollout z-team/first: this rollout has no route for it"
     assert second["HostnamesUnique"] == second["Ready"] == ("False", "HostnameConflict", message)
     status = here.status("second", "a-team")
     assert (status.message, status.url) == (message, "")
@@ -119,7 +119,7 @@ async def test_hosts_that_the_installation_does_not_allow_get_no_route(here: Wor
     assert hosts_of(here, "bank", "model") == ["api.bank.example"]
     assert hosts_of(here, "other", "model") == ["model.other.example.com"]
     assert hosts_of(here, "a-thief", "model") == []
-    message = "api.bank.example is not below a domain that the installation allows namespace a-thief"
+    message = "api.bank.example is not below a domain that the installation allows for namespace a-thief"
     assert told(here, "a-thief", "model")["Ready"] == ("False", "HostnameNotAllowed", message)
     # nobody keeps others from a host by claiming what it may not have
     assert "HostnamesUnique" not in told(here, "bank", "model")
@@ -129,9 +129,9 @@ async def test_hosts_that_the_installation_does_not_allow_get_no_route(here: Wor
 def test_the_index_finds_all_rivals_and_says_whom_a_change_concerns(
     changes: list[tuple[int, list[str] | None]],
 ) -> None:
-    index, known = HostIndex(), dict[int, Claim]()
+    index, known = HostIndex(), dict[int, HostClaim]()
 
-    def rivals(own: Claim) -> set[tuple[str, str]]:
+    def rivals(own: HostClaim) -> set[tuple[str, str]]:
         others = (each for each in known.values() if each.name != own.name)
         return {
             (each.namespace, each.name)
@@ -145,7 +145,7 @@ def test_the_index_finds_all_rivals_and_says_whom_a_change_concerns(
         if own is None:
             assert index.drop(("n", str(number))) == concerned
             continue
-        after = Claim("n", str(number), ("g", "g"), tuple(own))
+        after = HostClaim("n", str(number), ("g", "g"), tuple(own))
         touched = index.put(after)
         assert touched == (set() if before == after else concerned | rivals(after))
         known[number] = after

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tandem_rollout.controller.election import Lease, LeaseError
+from tandem_rollout.controller.candidacy import Lease
+from tandem_rollout.controller.election import LeaseError
 from tandem_rollout.controller.leases import LiveLeases
 
 from .apiserver import FAULTS, Answer

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
-from tandem_rollout.controller.metrics import Metrics
+from tandem_rollout.controller.metrics import ControllerMetrics
 from tandem_rollout.engine.run import State
 
 
@@ -18,13 +18,13 @@ def manifest(name: str, ready: str, **weights: int) -> dict[str, Any]:
     return {"metadata": {"namespace": "models", "name": name}, "status": status}
 
 
-def series(metrics: Metrics, prefix: str) -> set[str]:
+def series(metrics: ControllerMetrics, prefix: str) -> set[str]:
     lines = generate_latest(metrics.registry).decode().splitlines()
     return {line for line in lines if line.startswith(prefix)}
 
 
 def test_weights_and_readiness_of_each_rollout() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.observe(manifest("a", "True", v1=90, v2=10))
     metrics.observe({"metadata": {"namespace": "models", "name": "b"}})
     assert series(metrics, "tandem_rollout_") == {
@@ -36,7 +36,7 @@ def test_weights_and_readiness_of_each_rollout() -> None:
 
 
 def test_revisions_of_a_variant_are_one_series() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     status = manifest("a", "False", v1=100)
     status["status"]["variants"].append({"name": "v1"})
     metrics.observe(status)
@@ -45,7 +45,7 @@ def test_revisions_of_a_variant_are_one_series() -> None:
 
 
 def test_variants_and_rollouts_that_are_gone_have_no_series() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.observe(manifest("a", "True", v1=90, v2=10))
     metrics.observe(manifest("a", "True", v1=100))
     metrics.observe(manifest("b", "True", v1=50, v2=50))
@@ -59,7 +59,7 @@ def test_variants_and_rollouts_that_are_gone_have_no_series() -> None:
 
 
 def test_passes_are_timed_and_failures_counted() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.seconds.observe(0.02)
     metrics.errors.inc()
     assert "tandem_controller_reconcile_seconds_count 1.0" in series(metrics, "tandem_controller")
@@ -98,24 +98,24 @@ def past(number: int, outcome: str) -> dict[str, Any]:
 ERRORS = {"name": "errors", "verdict": "inconclusive", "value": 1.25, "limit": 2.0, "requests": 800, "needed": 2150}
 
 
-def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
+def samples(metrics: ControllerMetrics, name: str) -> dict[tuple[str, ...], float]:
     """Values by the labels that are not about the rollout."""
     found = (sample for family in metrics.registry.collect() for sample in family.samples if sample.name == name)
     where = ("namespace", "rollout")
     return {tuple(value for key, value in each.labels.items() if key not in where): each.value for each in found}
 
 
-def on(metrics: Metrics, name: str) -> set[tuple[str, ...]]:
+def on(metrics: ControllerMetrics, name: str) -> set[tuple[str, ...]]:
     """Labels of the series that are 1."""
     return {labels for labels, value in samples(metrics, name).items() if value}
 
 
-def runs(metrics: Metrics) -> dict[str, float]:
+def runs(metrics: ControllerMetrics) -> dict[str, float]:
     return {result: value for (result,), value in samples(metrics, "tandem_rollout_runs_total").items()}
 
 
 def test_where_a_run_stands() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.observe(running(measured=9.5))
     assert on(metrics, "tandem_rollout_run_state") == {("Analyzing",)}
     assert len(samples(metrics, "tandem_rollout_run_state")) == len(get_args(State))
@@ -129,7 +129,7 @@ def test_where_a_run_stands() -> None:
 
 
 def test_what_the_metrics_of_a_run_say() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.observe(running(metrics=[ERRORS, {"name": "latency", "verdict": "provider-error"}]))
     verdicts = "tandem_rollout_metric_verdict"
     assert on(metrics, verdicts) == {("errors", "inconclusive"), ("latency", "provider-error")}
@@ -142,7 +142,7 @@ def test_what_the_metrics_of_a_run_say() -> None:
 
 
 def test_metrics_that_are_gone_have_no_series() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.observe(running(metrics=[ERRORS, {**ERRORS, "name": "latency"}]))
     metrics.observe(running(metrics=[ERRORS]))
     assert not any("latency" in line for line in series(metrics, "tandem_rollout_metric_"))
@@ -152,7 +152,7 @@ def test_metrics_that_are_gone_have_no_series() -> None:
 
 
 def test_a_run_that_has_ended_keeps_its_state_only() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.observe(running(measured=9.5, metrics=[ERRORS]))
     metrics.observe(running(state="Aborted", measured=9.5, metrics=[ERRORS]))
     assert not series(metrics, "tandem_rollout_metric_value{") | series(metrics, "tandem_rollout_metric_verdict{")
@@ -162,7 +162,7 @@ def test_a_run_that_has_ended_keeps_its_state_only() -> None:
 
 
 def test_a_rollout_without_runs_or_that_is_gone_has_no_series_of_them() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     plain = manifest("a", "True", main=100)
     metrics.observe(plain)
     before = series(metrics, "tandem_rollout_")
@@ -177,40 +177,40 @@ def test_a_rollout_without_runs_or_that_is_gone_has_no_series_of_them() -> None:
 
 
 def test_each_end_is_counted_once() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.observe(running())
-    assert runs(metrics) == {"promoted": 0, "aborted": 0, "rolled_back": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 0, "aborted": 0, "rolled_back": 0, "completed": 0}
     for _ in range(3):
         metrics.observe(running(state="Promoted", history=[past(1, "Promoted")]))
     metrics.observe(running(2, history=[past(1, "Promoted")]))
-    assert runs(metrics) == {"promoted": 1, "aborted": 0, "rolled_back": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 1, "aborted": 0, "rolled_back": 0, "completed": 0}
     # a newer version has ended the second run between two looks
     metrics.observe(running(3, history=[past(2, "Aborted"), past(1, "Promoted")]))
     metrics.observe(running(2, history=[past(1, "Promoted")]))  # a cache that is late
     metrics.observe(running(3, history=[past(2, "Aborted"), past(1, "Promoted")]))
-    assert runs(metrics) == {"promoted": 1, "aborted": 1, "rolled_back": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 1, "aborted": 1, "rolled_back": 0, "completed": 0}
 
 
 def test_a_promotion_that_is_rolled_back_is_an_end_of_its_own() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.observe(running(state="Baking"))
     metrics.observe(running(state="Promoted"))
     metrics.observe(running(state="RollingBack", history=[past(1, "Promoted")]))
     metrics.observe(running(state="RolledBack", history=[past(1, "RolledBack")]))
     metrics.observe(running(2, history=[past(1, "RolledBack")]))
-    assert runs(metrics) == {"promoted": 1, "aborted": 0, "rolled_back": 1, "concluded": 0}
+    assert runs(metrics) == {"promoted": 1, "aborted": 0, "rolled_back": 1, "completed": 0}
 
 
 def test_a_new_process_counts_nothing_that_ended_before_it() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.observe(running(4, "Promoted", history=[past(4, "Promoted"), past(3, "Aborted")]))
-    assert runs(metrics) == {"promoted": 0, "aborted": 0, "rolled_back": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 0, "aborted": 0, "rolled_back": 0, "completed": 0}
     metrics.observe(running(5, "Aborted", history=[past(5, "Aborted"), past(4, "Promoted")]))
-    assert runs(metrics) == {"promoted": 0, "aborted": 1, "rolled_back": 0, "concluded": 0}
+    assert runs(metrics) == {"promoted": 0, "aborted": 1, "rolled_back": 0, "completed": 0}
 
 
 def test_another_rollout_of_the_same_name_counts_anew() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.observe(running(7, "Promoted"))
     metrics.observe(running(1, uid="u-2"))
     metrics.observe(running(1, "Promoted", uid="u-2"))
@@ -218,7 +218,7 @@ def test_another_rollout_of_the_same_name_counts_anew() -> None:
 
 
 def test_a_status_of_another_version_of_this_program_is_no_trouble() -> None:
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     metrics.observe(running(metrics=[ERRORS]))
     metrics.observe(running("one"))  # type: ignore[arg-type]
     assert not series(metrics, "tandem_rollout_run_state{")
@@ -238,10 +238,10 @@ def test_a_status_of_another_version_of_this_program_is_no_trouble() -> None:
     )
 )
 def test_series_are_those_of_the_last_look_whatever_was_before(looks: list[tuple[int, str, set[str]]]) -> None:
-    late = Metrics()
+    late = ControllerMetrics()
     for number, state, names in looks:
         late.observe(running(number, state, metrics=[{**ERRORS, "name": name} for name in names]))
-    fresh = Metrics()
+    fresh = ControllerMetrics()
     if looks:
         number, state, names = looks[-1]
         fresh.observe(running(number, state, metrics=[{**ERRORS, "name": name} for name in names]))

@@ -58,10 +58,10 @@ def test_healthy_pods_have_no_problem() -> None:
             "transformer: no tandem.json in /mnt/models",
         ),
         ('{"level": "ERROR", "message": "bad"}\n{"level": "info", "message": "bye"}', "transformer: bad"),
-        ('{"level": "info", "message": "bye"}', 'transformer: ended with code 1: {"level": "info", "message": "bye"}'),
-        ("Traceback …\nValueError: no", "transformer: ended with code 1: ValueError: no"),
-        ("[1, 2]", "transformer: ended with code 1: [1, 2]"),
-        ("", "transformer: ended with code 1: Error"),
+        ('{"level": "info", "message": "bye"}', 'transformer: exited with code 1: {"level": "info", "message": "bye"}'),
+        ("Traceback …\nValueError: no", "transformer: exited with code 1: ValueError: no"),
+        ("[1, 2]", "transformer: exited with code 1: [1, 2]"),
+        ("", "transformer: exited with code 1: Error"),
     ],
 )
 def test_a_container_that_ended_is_quoted(message: str, said: str) -> None:
@@ -74,7 +74,7 @@ def test_long_words_are_cut() -> None:
     assert words.endswith("…")
 
 
-ACCIDENT = ("ContainerFailed", "transformer: ended with code 1: no", False)
+ACCIDENT = ("ContainerFailed", "transformer: exited with code 1: no", False)
 
 
 def test_one_end_may_be_an_accident() -> None:
@@ -134,7 +134,7 @@ def test_what_the_gateway_says_against_a_route() -> None:
         condition = {"type": kind, "status": status, "reason": "NoMatchingParent", "message": "no\nsuch gateway"}
         return {"status": {"parents": [{"conditions": [condition]}]}}
 
-    cause = Cause("RouteNotAccepted", "the gateway does not take the route: NoMatchingParent: no such gateway")
+    cause = Cause("RouteNotAccepted", "the gateway does not accept the route: NoMatchingParent: no such gateway")
     assert objects.route_problem(HTTPRoute.of(parent("Accepted", "False"))) == cause
     assert objects.route_problem(HTTPRoute.of(parent("ResolvedRefs", "False"))) == cause
     assert objects.route_problem(HTTPRoute.of(parent("Accepted", "True"))) is None
@@ -146,10 +146,10 @@ def test_what_a_revision_waits_for() -> None:
     of = rollout()
     revision = Revision.of(of, of.spec.all_variants[0])
     assert objects.waits_for(revision, 0, 0, False).reason == "InferenceServiceMissing"
-    assert objects.waits_for(revision, 0, 0, True).message == "waits for a ready transformer and a ready predictor"
-    assert objects.waits_for(revision, 1, 0, True) == Cause("PodsNotReady", "waits for a ready predictor")
-    message = f"waits for its proof: golden rows through {revision.name}"
-    assert objects.waits_for(revision, 1, 1, True) == Cause("AwaitingProof", message)
+    assert objects.waits_for(revision, 0, 0, True).message == "waiting for a ready transformer and a ready predictor"
+    assert objects.waits_for(revision, 1, 0, True) == Cause("PodsNotReady", "waiting for a ready predictor")
+    message = f"waiting for the verification of the golden rows by {revision.name}"
+    assert objects.waits_for(revision, 1, 1, True) == Cause("AwaitingVerification", message)
 
 
 def test_names_for_which_kserve_makes_no_pods() -> None:
@@ -158,7 +158,7 @@ def test_names_for_which_kserve_makes_no_pods() -> None:
         return objects.waits_for(Revision.of(of, of.spec.all_variants[0]), 0, 0, True).message
 
     assert "KServe" not in waits("n" * 24)
-    assert "has 64 characters, and KServe makes no pods above 63" in waits("n" * 25)
+    assert "has 64 characters, and KServe creates no pods above 63" in waits("n" * 25)
 
 
 def test_fields_that_are_null_are_as_good_as_none() -> None:

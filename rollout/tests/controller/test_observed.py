@@ -104,7 +104,7 @@ async def test_an_ab_test_watches_and_reports(here: World) -> None:
     assert ended.progress == "Completed"
     # the report's last numbers are those of the whole horizon
     assert ended.metrics[1].summary == f"50.0% of {here.rate * 2 * HALF:,.0f} units"
-    assert here.condition("Ready") == ("True", "all variants serve")
+    assert here.condition("Ready") == ("True", "all variants are ready")
 
 
 async def test_a_variant_that_fails_its_ab_test_keeps_its_share(here: World) -> None:
@@ -270,7 +270,7 @@ async def test_a_shadow_that_fails_is_only_told_of(here: World) -> None:
     assert run is not None
     assert (run.state, run.verdict) == ("Observing", "fail")
     assert here.weights() == {"athlete:v1": 100}
-    assert here.condition("Ready") == ("True", "all variants serve")
+    assert here.condition("Ready") == ("True", "all variants are ready")
 
 
 @pytest.mark.parametrize("pods", [NONE, STARTING, crashed("no model")], ids=["none", "starting", "crashed"])

@@ -9,9 +9,9 @@ import pytest
 from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller.revision_spec import RENDERED
-from tandem_rollout.render.pin import DIGEST, pinned
+from tandem_rollout.render.pin import DIGEST, pinned_digest
 
-from .world import READY, STARTING, Controller, World, controller, digest, proof
+from .world import READY, STARTING, Controller, World, controller, digest, verification
 
 ONE: dict[str, Any] = {"bundle": {"image": "athlete:v1"}}
 
@@ -48,7 +48,7 @@ async def test_the_digest_is_pinned_at_the_first_verification_and_before_any_wei
     given(here, **ONE)
     await ctl.run()
     assert here.weights() == {"athlete:v1": 100}
-    assert pinned(service(here)) == digest("v1")
+    assert pinned_digest(service(here)) == digest("v1")
     assert in_env(service(here)) == {digest("v1")}
     (pods,) = {
         tuple(each["metadata"]["labels"].get(DIGEST, "") for each in here.server.all("pods")),
@@ -60,14 +60,14 @@ async def test_pods_of_before_the_pin_get_no_weight(here: World, ctl: Controller
     restarted = {"pinned": False}
 
     def pods(half: str, wanted: int) -> list[dict[str, Any]]:
-        if any(pinned(each) for each in here.server.all("inferenceservices")) and not restarted["pinned"]:
+        if any(pinned_digest(each) for each in here.server.all("inferenceservices")) and not restarted["pinned"]:
             return STARTING(half, wanted)
         return READY(half, wanted)
 
     here.pods["athlete:v1"] = pods
     given(here, **ONE)
     await ctl.run()
-    assert pinned(service(here)) == digest("v1")
+    assert pinned_digest(service(here)) == digest("v1")
     assert here.weights() == {}
     restarted["pinned"] = True
     await ctl.run()
@@ -77,12 +77,12 @@ async def test_pods_of_before_the_pin_get_no_weight(here: World, ctl: Controller
 async def test_pods_of_a_tag_that_was_moved_are_refused(here: World, ctl: Controller) -> None:
     given(here, **ONE)
     await ctl.run()
-    here.answers["athlete:v1"] = proof("moved")
+    here.answers["athlete:v1"] = verification("moved")
     ctl.start_again()
     await ctl.run()
     (variant,) = here.status().variants
-    assert variant.message == f"its bundle is {digest('moved')[:8]}, not {digest('v1')[:8]}, to which it is pinned"
-    assert pinned(service(here)) == digest("v1")
+    assert variant.message == f"its bundle has the digest {digest('moved')[:8]}, but it is pinned to {digest('v1')[:8]}"
+    assert pinned_digest(service(here)) == digest("v1")
 
 
 async def test_a_digest_in_the_spec_must_be_that_of_the_bundle(here: World, ctl: Controller) -> None:
@@ -116,14 +116,14 @@ async def test_what_a_newer_controller_renders_otherwise_is_not_waited_for(here:
     ctl.start_again()
     await ctl.run()
     assert here.weights() == {"athlete:v1": 100}
-    assert pinned(service(here)) == ""
+    assert pinned_digest(service(here)) == ""
 
 
 async def test_pods_with_a_gpu_are_not_started_twice(here: World, ctl: Controller) -> None:
     given(here, **ONE, predictor={"gpu": {"count": 1}})
     await ctl.run()
     assert service(here)["metadata"]["generation"] == 1
-    assert pinned(service(here)) is None
+    assert pinned_digest(service(here)) is None
 
 
 def _forget_the_pin(each: dict[str, Any]) -> None:

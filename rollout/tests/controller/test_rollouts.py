@@ -10,7 +10,7 @@ import pytest
 from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller import convergence
-from tandem_rollout.controller.interface import Refutation
+from tandem_rollout.controller.interface import VerificationFailure
 from tandem_rollout.render import render_revision
 from tandem_rollout.render.platform import Platform
 
@@ -24,7 +24,7 @@ from .world import (
     container,
     controller,
     crashed,
-    proof,
+    verification,
     without_image,
 )
 
@@ -59,7 +59,7 @@ async def test_from_the_first_apply_to_serving(here: World, ctl: Controller) -> 
         ("v1", "Ready", "v1"),
         ("v2", "Ready", "v2"),
     ]
-    assert here.condition("Ready") == ("True", "all variants serve")
+    assert here.condition("Ready") == ("True", "all variants are ready")
     assert "weights are v1=90 v2=10" in here.events()
 
 
@@ -77,12 +77,14 @@ async def test_a_new_bundle_replaces_the_old_one_when_it_is_ready_and_proven(her
     given(here, bundle={"image": "athlete:v1"}, scaleDownDelay="2m")
     await ctl.run()
     here.pods["athlete:v2"] = STARTING
-    here.answers["athlete:v2"] = Refutation("ProofUnavailable", "the predictor does not answer", final=False)
+    here.answers["athlete:v2"] = VerificationFailure(
+        "VerificationUnavailable", "the predictor does not answer", final=False
+    )
     given(here, bundle={"image": "athlete:v2"}, scaleDownDelay="2m")
     await ctl.run(60)
     new, old = here.status().variants
     assert here.weights() == {"athlete:v1": 100}
-    assert (new.phase, new.message) == ("Pending", "waits for a ready transformer and a ready predictor")
+    assert (new.phase, new.message) == ("Pending", "waiting for a ready transformer and a ready predictor")
     assert (old.phase, old.message) == ("Ready", "serves until its successor is ready")
 
     here.pods["athlete:v2"] = READY
@@ -116,7 +118,7 @@ async def test_the_new_version_has_as_many_pods_as_the_old_one_before_it_takes_o
     assert here.server.get("scaledobjects", f"{new.inference_service}-transformer")["spec"]["minReplicaCount"] == 3  # type: ignore[index]
     assert (new.phase, new.message) == (
         "Pending",
-        "waits for as many pods as the version that it replaces has (3 and 3)",
+        "waiting for as many pods as the replaced version has (3 and 3)",
     )
     here.pods["athlete:v2"] = READY
     await ctl.run(6)
@@ -136,7 +138,7 @@ async def test_an_edit_taken_back_goes_on_with_the_old_pods(here: World, ctl: Co
     assert here.weights() == {"athlete:v1": 100}
     written = [each["status"] for _, key, each in here.server.history[before:] if key[0] == "inferencerollouts"]
     pending = [each for status in written for each in status["variants"] if each["phase"] == "Pending"]
-    assert {each["message"] for each in pending} == {"waits until the gateway knows it"}
+    assert {each["message"] for each in pending} == {"waiting for the gateway"}
     assert [(each.phase, each.version) for each in here.status().variants] == [("Ready", "v1"), ("Retired", "v2")]
     await ctl.run(600)
     (last,) = here.server.all("inferenceservices")
@@ -212,7 +214,7 @@ async def test_pods_that_are_gone_lose_their_weight_and_get_it_back(here: World,
     here.pods["athlete:v1"] = NONE
     await ctl.run()
     assert here.weights() == {"athlete:v2": 10}
-    assert here.status().message.endswith("waits for a ready transformer and a ready predictor")
+    assert here.status().message.endswith("waiting for a ready transformer and a ready predictor")
     here.pods.clear()
     await ctl.run(6)
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
@@ -269,14 +271,16 @@ async def test_a_missing_image(here: World, ctl: Controller) -> None:
 
 
 async def test_a_mixed_pair(here: World, ctl: Controller) -> None:
-    here.answers["athlete:v2"] = Refutation("PredictorMismatch", "the predictor has no model v2-12ab34cd", final=True)
+    here.answers["athlete:v2"] = VerificationFailure(
+        "PredictorMismatch", "the predictor has no model v2-12ab34cd", final=True
+    )
     given(here)
     await ctl.run()
     said(here, "the predictor has no model v2-12ab34cd")
 
 
 async def test_a_contract_that_breaks_clients(here: World, ctl: Controller) -> None:
-    here.answers["athlete:v2"] = proof("v2", distance_km={"type": "float64"})
+    here.answers["athlete:v2"] = verification("v2", distance_km={"type": "float64"})
     given(here)
     await ctl.run()
     v1 = here.status().variants[0].inference_service
@@ -287,13 +291,15 @@ async def test_a_contract_is_compared_by_a_new_controller_too(here: World, ctl: 
     given(here, bundle={"image": "athlete:v1"})
     await ctl.run()
     ctl.start_again()
-    here.answers["athlete:v2"] = proof("v2", distance_km={"type": "float64"})
-    here.answers["athlete:v1"] = Refutation("ProofUnavailable", "the transformer cannot be asked", final=False)
+    here.answers["athlete:v2"] = verification("v2", distance_km={"type": "float64"})
+    here.answers["athlete:v1"] = VerificationFailure(
+        "VerificationUnavailable", "cannot request the verification", final=False
+    )
     given(here, bundle={"image": "athlete:v2"})
     await ctl.run(30)
     new, old = here.status().variants
     assert here.weights() == {"athlete:v1": 100}
-    assert new.message == f"waits for the contract of {old.inference_service}, which serves"
+    assert new.message == f"waiting for the contract of {old.inference_service}, which serves"
     del here.answers["athlete:v1"]
     await ctl.run(30)
     assert here.weights() == {"athlete:v1": 100}
@@ -310,7 +316,7 @@ async def test_an_inference_service_that_the_api_server_refuses(here: World, ctl
     await ctl.run()
     service = here.status().variants[1].inference_service
     why = 'admission webhook "validate.kserve" denied the request: name is too long'
-    said(here, f"InferenceService {service} cannot be applied: {why}")
+    said(here, f"cannot apply InferenceService {service}: {why}")
     here.server.fault = lambda call: None
     await ctl.run(31)
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
@@ -333,7 +339,7 @@ async def test_a_kind_that_is_not_installed_does_not_keep_clients_waiting(here: 
     given(here)
     await ctl.run()
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
-    words = "PodMonitor time-estimator cannot be applied: the cluster does not know this kind of object"
+    words = "cannot apply PodMonitor time-estimator: the cluster does not have this kind of object"
     assert here.status().message == words
     given(here, variants=variants(90, 10), monitoring={"podMonitors": False})
     await ctl.run()
@@ -362,17 +368,19 @@ async def test_a_container_that_ended_once_is_no_reason_to_refuse(here: World, c
     here.pods["athlete:v2"] = crashed("no such host: store", restarts=1, waiting="")
     given(here)
     await ctl.run()
-    said(here, "transformer: ended with code 1: no such host: store", phase="Pending")
+    said(here, "transformer: exited with code 1: no such host: store", phase="Pending")
     here.pods["athlete:v2"] = crashed("no such host: store")
     await ctl.run()
-    said(here, "transformer: ended with code 1: no such host: store")
+    said(here, "transformer: exited with code 1: no such host: store")
     here.pods["athlete:v2"] = lambda half, wanted: [container(restarts=5)] * wanted
     await ctl.run(6)
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
 
 
 async def test_a_pair_that_was_refuted_is_asked_again_when_its_pods_are_others(here: World, ctl: Controller) -> None:
-    here.answers["athlete:v2"] = Refutation("PredictorMismatch", "the predictor has no model v2-12ab34cd", final=True)
+    here.answers["athlete:v2"] = VerificationFailure(
+        "PredictorMismatch", "the predictor has no model v2-12ab34cd", final=True
+    )
     given(here)
     await ctl.run(300)
     name = here.status().variants[1].inference_service
@@ -390,7 +398,7 @@ async def test_a_refuted_version_loses_its_weight(here: World, ctl: Controller) 
     given(here)
     await ctl.run()
     ctl.start_again()
-    here.answers["athlete:v2"] = Refutation("ProofFailed", "row 3 of seconds differs", final=True)
+    here.answers["athlete:v2"] = VerificationFailure("VerificationFailed", "row 3 of seconds differs", final=True)
     await ctl.run()
     said(here, "row 3 of seconds differs")
 
@@ -648,7 +656,7 @@ async def test_no_route_is_made_where_it_cannot_be_closed(here: World, ctl: Cont
     given(here, variants=variants(90, 10), route={"auth": {"apiKeys": {"secretName": "clients"}}})
     await ctl.run()
     assert here.server.all("httproutes") == []
-    assert "SecurityPolicy time-estimator cannot be applied" in here.status().message
+    assert "cannot apply SecurityPolicy time-estimator" in here.status().message
     here.server.fault = lambda call: None
     await ctl.run(60)
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
@@ -668,6 +676,6 @@ async def test_a_spec_that_is_too_large_is_not_looked_at(here: World, ctl: Contr
     await ctl.run()
     assert here.condition("Valid") == (
         "False",
-        "spec: must take 1 MiB in memory at most; each map in it takes 100 bytes",
+        "spec: must not take more than 1 MiB in memory; each map takes 100 bytes",
     )
     assert here.server.all("inferenceservices") == []

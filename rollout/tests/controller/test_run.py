@@ -16,9 +16,9 @@ import aiohttp
 from rollout.tests.rollouts import manifest
 
 from tandem_rollout.controller.cluster import LiveCluster
-from tandem_rollout.controller.interface import Refutation
-from tandem_rollout.controller.metrics import Metrics
-from tandem_rollout.controller.observation import Proof
+from tandem_rollout.controller.interface import VerificationFailure
+from tandem_rollout.controller.metrics import ControllerMetrics
+from tandem_rollout.controller.observation import Verification
 from tandem_rollout.controller.reconciler import Key, Reconciler
 from tandem_rollout.controller.run import unready
 from tandem_rollout.controller.term import SHARE, Term, namespace_of
@@ -50,7 +50,7 @@ class Hasty(WorkQueue[Key]):
 
 
 @asynccontextmanager
-async def working(here: World, bugs: int = 0) -> AsyncIterator[Metrics]:
+async def working(here: World, bugs: int = 0) -> AsyncIterator[ControllerMetrics]:
     """Caches and workers; so many passes over the rollout ``bad`` meet a bug of the program."""
     left = [bugs]
 
@@ -62,7 +62,7 @@ async def working(here: World, bugs: int = 0) -> AsyncIterator[Metrics]:
             return await super().reconcile(manifest)
 
     work = Hasty(group=namespace_of, share=SHARE)
-    metrics = Metrics()
+    metrics = ControllerMetrics()
     async with here.server.client() as client:
         cluster = LiveCluster(client, here, lambda *key: work.add(key), clock=lambda: here.now)
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]
@@ -117,12 +117,12 @@ async def test_a_pass_that_failed_is_made_again() -> None:
 class Slow(World):
     """A world in which the transformers of the namespace ``slow`` never answer when they are asked for their proof."""
 
-    async def prove(self, revision: Revision) -> Proof | Refutation:
+    async def verify(self, revision: Revision) -> Verification | VerificationFailure:
         if revision.rollout.namespace == "slow":
             self.asked.append(revision.name)
             self.server.changed.set()
             await asyncio.Event().wait()
-        return await super().prove(revision)
+        return await super().verify(revision)
 
 
 async def test_transformers_of_one_namespace_hold_up_no_other_one() -> None:
@@ -267,12 +267,12 @@ async def test_it_is_ready_when_its_caches_are_filled(here: World) -> None:
     async with here.server.client() as client:
         cluster = LiveCluster(client, here, lambda *key: None)
         kinds = ("InferenceRollout", "InferenceService", "HTTPRoute", "Pod")
-        assert unready(cluster) == f"waits for the first list of {', '.join(kinds)}"
+        assert unready(cluster) == f"waiting for the first list of {', '.join(kinds)}"
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches[:-1]]
         async with asyncio.timeout(60):
             for cache in cluster.caches[:-1]:
                 await cache.filled.wait()
-        assert unready(cluster) == "waits for the first list of Pod"
+        assert unready(cluster) == "waiting for the first list of Pod"
         tasks.append(asyncio.create_task(cluster.caches[-1].run()))
         async with asyncio.timeout(60):
             await cluster.caches[-1].filled.wait()
@@ -306,7 +306,7 @@ async def test_a_leader_waits_for_what_the_one_before_has_written(here: World) -
             passed.set()
             return 600.0
 
-    work, metrics = Hasty(group=namespace_of, share=SHARE), Metrics()
+    work, metrics = Hasty(group=namespace_of, share=SHARE), ControllerMetrics()
     async with here.server.client() as client:
         cluster = LiveCluster(client, here, lambda *key: work.add(key))
         tasks = [asyncio.create_task(cache.run()) for cache in cluster.caches]

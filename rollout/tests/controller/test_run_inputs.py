@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rollout.tests.rollouts import rollout
 
-from tandem_rollout.controller import run_inputs
+from tandem_rollout.controller import arm_locations
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import build_schedule
 from tandem_rollout.sources import Arms
@@ -25,7 +25,7 @@ def arms(weights: dict[str, int], weight: int = 0, **spec: Any) -> Arms:
     assert planned is not None
     state: Any = "Observing" if planned.observes else "Analyzing"
     run = Run(number=1, stable="a", canary="b", plan="", state=state, started=0.0, since=0.0, weight=weight)
-    return run_inputs.locate_arms(of, planned, run, lambda name: [], weights)
+    return arm_locations.locate_arms(of, planned, run, lambda name: [], weights)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,14 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from rollout.tests.rollouts import rollout
 
 from tandem.contract import Contract
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.spec import Rollout
-from tandem_rollout.controller.observation import Observed, Proof
-from tandem_rollout.controller.weights import Plan, plan_weights
+from tandem_rollout.controller.observation import Observed, Verification
+from tandem_rollout.controller.weights import WeightPlan, plan_weights
 from tandem_rollout.render.revision import Revision
-
-from .rollouts import rollout
 
 NOW = 1_000_000.0
 
@@ -32,8 +31,8 @@ def contract(**fields: Any) -> Contract:
     return msgspec.convert(described, Contract)
 
 
-def proof(**fields: Any) -> Proof:
-    return Proof(version="v1", digest="d", contract=contract(**fields))
+def verification(**fields: Any) -> Verification:
+    return Verification(version="v1", digest="d", contract=contract(**fields))
 
 
 def revisions(of: Rollout) -> list[Revision]:
@@ -41,11 +40,11 @@ def revisions(of: Rollout) -> list[Revision]:
 
 
 def seen(revision: Revision, *, pods: int = 1, **given: Any) -> Observed:
-    given.setdefault("proof", proof())
+    given.setdefault("verification", verification())
     return Observed(variant=revision.variant.name, name=revision.name, transformers=pods, predictors=pods, **given)
 
 
-def decide(of: Rollout, *observed: Observed, now: float = NOW) -> Plan:
+def decide(of: Rollout, *observed: Observed, now: float = NOW) -> WeightPlan:
     return plan_weights(of, revisions(of), observed, now)
 
 
@@ -53,22 +52,22 @@ def test_weight_waits_for_the_proof() -> None:
     of = rollout()
     v1, v2 = revisions(of)
     assert decide(of).weights == {}
-    assert decide(of, seen(v1, proof=None)).weights == {}
-    assert decide(of, seen(v1), seen(v2, proof=None)).weights == {v1.name: 90}
+    assert decide(of, seen(v1, verification=None)).weights == {}
+    assert decide(of, seen(v1), seen(v2, verification=None)).weights == {v1.name: 90}
     assert decide(of, seen(v1, weight=90), seen(v2)).weights == {v1.name: 90, v2.name: 10}
 
 
 def test_a_refuted_proof_takes_the_weight() -> None:
     of = rollout()
     v1, v2 = revisions(of)
-    refuted = seen(v2, weight=10, proof=None, fatal=True)
-    assert decide(of, seen(v1, weight=90), refuted).weights == {v1.name: 90}
+    failed = seen(v2, weight=10, verification=None, fatal=True)
+    assert decide(of, seen(v1, weight=90), failed).weights == {v1.name: 90}
 
 
 def test_what_serves_goes_on_while_a_new_controller_asks_for_proofs() -> None:
     of = rollout()
     v1, v2 = revisions(of)
-    unproven = [seen(v1, weight=90, proof=None), seen(v2, weight=10, proof=None)]
+    unproven = [seen(v1, weight=90, verification=None), seen(v2, weight=10, verification=None)]
     assert decide(of, *unproven).weights == {v1.name: 90, v2.name: 10}
 
 
@@ -92,7 +91,7 @@ def test_an_edit_replaces_a_version_when_the_new_one_is_ready_and_as_large() -> 
     serving = seen(old, weight=100, pods=3)
     assert decide(of, serving).weights == {old.name: 100}
     found = decide(of, serving, seen(new, pods=2))
-    assert (found.weights, found.floors) == ({old.name: 100}, {new.name: (3, 3)})
+    assert (found.weights, found.min_pods) == ({old.name: 100}, {new.name: (3, 3)})
     found = decide(of, serving, seen(new, pods=3))
     assert (found.weights, found.retired, found.obsolete) == ({new.name: 100}, (old.name,), ())
 
@@ -110,25 +109,25 @@ def test_what_was_replaced_goes_when_it_was_kept_long_enough() -> None:
 def test_a_contract_that_breaks_clients_gets_no_weight() -> None:
     of = rollout()
     v1, v2 = revisions(of)
-    breaking = proof(distance_km={"type": "float64"})
-    found = decide(of, seen(v1, weight=90), seen(v2, proof=breaking))
+    breaking = verification(distance_km={"type": "float64"})
+    found = decide(of, seen(v1, weight=90), seen(v2, verification=breaking))
     assert found.weights == {v1.name: 90}
     message = f"its contract breaks clients of {v1.name}: distance_km: added, required"
-    assert found.refused == {v2.name: Cause("ContractBroken", message)}
+    assert found.rejected == {v2.name: Cause("ContractBroken", message)}
 
 
 def test_the_first_variant_sets_the_contract() -> None:
     of = rollout()
     v1, v2 = revisions(of)
-    found = decide(of, seen(v1), seen(v2, proof=proof(distance_km={"type": "float64"})))
-    assert (found.weights, list(found.refused)) == ({v1.name: 90}, [v2.name])
+    found = decide(of, seen(v1), seen(v2, verification=verification(distance_km={"type": "float64"})))
+    assert (found.weights, list(found.rejected)) == ({v1.name: 90}, [v2.name])
 
 
 def test_a_breaking_contract_may_be_allowed() -> None:
     variants = [{"name": name, "bundle": {"image": f"athlete:{name}"}, "weight": 50} for name in ("v1", "v2")]
     of = rollout(variants=variants, allowBreakingContract=True)
     v1, v2 = revisions(of)
-    found = decide(of, seen(v1, weight=50), seen(v2, proof=proof(distance_km={"type": "float64"})))
+    found = decide(of, seen(v1, weight=50), seen(v2, verification=verification(distance_km={"type": "float64"})))
     assert found.weights == {v1.name: 50, v2.name: 50}
 
 
@@ -142,7 +141,7 @@ def test_blue_green_switches_at_once_and_back() -> None:
     assert decide(coloured("blue"), *both).weights == {blue.name: 100}
     found = decide(coloured("green"), *both)
     assert (found.weights, set(found.reachable)) == ({green.name: 100}, {blue.name, green.name})
-    waiting = [seen(blue, weight=100), seen(green, proof=None)]
+    waiting = [seen(blue, weight=100), seen(green, verification=None)]
     assert decide(coloured("green"), *waiting).weights == {blue.name: 100}
 
 
@@ -152,7 +151,7 @@ def test_blue_green_switches_to_as_many_pods_as_serve_now() -> None:
     blue, green = revisions(of)
     serving = seen(blue, weight=100, pods=3)
     found = decide(of, serving, seen(green, pods=1))
-    assert (found.weights, found.floors) == ({blue.name: 100}, {green.name: (3, 3)})
+    assert (found.weights, found.min_pods) == ({blue.name: 100}, {green.name: (3, 3)})
     assert decide(of, serving, seen(green, pods=3)).weights == {green.name: 100}
 
 
@@ -174,7 +173,7 @@ def test_a_variant_without_weight_is_within_reach_until_its_successor_is_ready()
     of = canary("athlete:v3")
     _, new = revisions(of)
     there = [seen(v1, weight=1), seen(old, reached=True)]
-    assert decide(of, *there, seen(new, proof=None)).reachable == (v1.name, old.name)
+    assert decide(of, *there, seen(new, verification=None)).reachable == (v1.name, old.name)
     assert decide(of, *there, seen(new)).reachable == (v1.name, new.name)
 
 
@@ -194,7 +193,7 @@ def test_the_others_do_not_get_the_share_of_a_variant_that_is_renamed() -> None:
     serving = [seen(v1, weight=90, pods=4), seen(v2, weight=10)]
     assert decide(of, *serving).weights == {v1.name: 90, v2.name: 10}
     found = decide(of, *serving, seen(stable, pods=3))
-    assert (found.weights, found.floors) == ({v1.name: 90, v2.name: 10}, {stable.name: (4, 4)})
+    assert (found.weights, found.min_pods) == ({v1.name: 90, v2.name: 10}, {stable.name: (4, 4)})
     found = decide(of, *serving, seen(stable, pods=4))
     assert (found.weights, found.retired) == ({stable.name: 90, v2.name: 10}, (v1.name,))
 
@@ -206,7 +205,7 @@ def test_a_bundle_serves_until_each_of_the_variants_that_replace_it_is_ready() -
     serving = seen(main, weight=100, pods=4)
     assert decide(of, serving).weights == {main.name: 100}
     found = decide(of, serving, seen(v2))
-    assert (found.weights, found.floors) == ({main.name: 90, v2.name: 10}, {v1.name: (4, 4), v2.name: (1, 1)})
+    assert (found.weights, found.min_pods) == ({main.name: 90, v2.name: 10}, {v1.name: (4, 4), v2.name: (1, 1)})
     assert decide(of, serving, seen(v1, pods=4), seen(v2)).weights == {v1.name: 90, v2.name: 10}
 
 
@@ -215,7 +214,7 @@ observations = st.builds(
     transformers=st.integers(0, 3),
     predictors=st.integers(0, 3),
     weight=st.sampled_from([0, 10, 90]),
-    proof=st.sampled_from([None, proof(), proof(distance_km={"type": "float64"})]),
+    verification=st.sampled_from([None, verification(), verification(distance_km={"type": "float64"})]),
     fatal=st.booleans(),
 )
 
@@ -233,7 +232,7 @@ def test_weight_never_goes_to_what_cannot_serve_while_something_can(given_: list
     found = decide(of, *observed)
     by_name = {each.name: each for each in observed}
     changed = {name for name, weight in found.weights.items() if weight and not by_name[name].weight}
-    assert all(by_name[name].usable and name not in found.refused for name in changed)
+    assert all(by_name[name].usable and name not in found.rejected for name in changed)
     kept = {name for name, weight in found.weights.items() if weight and by_name[name].weight}
     others = any(each.usable and each.name in found.weights for each in observed)
     assert all(by_name[name].running for name in kept) or not others or not changed

@@ -14,11 +14,11 @@ from tandem_rollout.analysis.packing import pack
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.controller import records
-from tandem_rollout.controller.interface import Refutation
+from tandem_rollout.controller.interface import VerificationFailure
 from tandem_rollout.controller.report import Reporter
 
 from .test_canary import V1, V2, V3, command, edit, started
-from .world import Controller, World, controller, crashed, proof, world
+from .world import Controller, World, controller, crashed, verification, world
 
 Story = Callable[[World, Controller], Awaitable[None]]
 
@@ -52,7 +52,7 @@ async def promoted_by_hand(here: World, ctl: Controller) -> None:
 async def taken_back(here: World, ctl: Controller) -> None:
     """A canary that fails, is asked for again, and is started again; the version after it breaks the contract."""
     here.errors = {"athlete:v2": 0.05}
-    here.answers["athlete:v3"] = proof("v3", age={"type": "float64"})
+    here.answers["athlete:v3"] = verification("v3", age={"type": "float64"})
     await started(here, ctl)
     edit(here, bundle=V2)
     await ctl.run(600)
@@ -67,10 +67,10 @@ async def taken_back(here: World, ctl: Controller) -> None:
     await ctl.run(700)
 
 
-async def refused(here: World, ctl: Controller) -> None:
+async def rejected(here: World, ctl: Controller) -> None:
     """A version that does not prove itself, one that does not start, a gateway without metrics, nobody who asks."""
     await started(here, ctl, analysis={"metrics": [{"type": "errors", "noData": "fail"}], "warmup": "0s"})
-    here.answers["athlete:v2"] = Refutation("ProofFailed", "row 3 differs", True)
+    here.answers["athlete:v2"] = VerificationFailure("VerificationFailed", "row 3 differs", True)
     edit(here, bundle=V2)
     await ctl.run(700)
     here.pods["athlete:v3"] = crashed("no store")
@@ -92,7 +92,7 @@ async def without_runs(here: World, ctl: Controller) -> None:
     """Weights as written: a revision that waits, an invalid spec, a name that another object has."""
     here.server.put("inferencerollouts", manifest(bundle=V1))
     await ctl.run(30)
-    here.answers["athlete:v2"] = Refutation("ProofUnavailable", "no answer", False)
+    here.answers["athlete:v2"] = VerificationFailure("VerificationUnavailable", "no answer", False)
     edit(here, bundle=V2)
     await ctl.run(30)
     ctl.start_again()
@@ -112,8 +112,8 @@ def other_words(record: Record) -> Record:
 STORIES: dict[Story, set[str]] = {
     promoted_by_hand: {"StepPauses", "InvalidState", "PausedByUser", "PromotedByUser", "RolledBackByUser"},
     taken_back: {"MetricsFailed", "VersionTried", "RestartedByUser", "ContractBroken"},
-    refused: {"ProofFailed", "ContainerFailed", "PrometheusUnreachable", "NoRequests"},
-    without_runs: {"ProofUnavailable", "SuccessorNotReady", "Invalid"},
+    rejected: {"VerificationFailed", "ContainerFailed", "PrometheusUnreachable", "NoRequests"},
+    without_runs: {"VerificationUnavailable", "SuccessorNotReady", "Invalid"},
 }
 """What happens, and reasons that are given on the way."""
 

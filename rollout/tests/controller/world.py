@@ -17,15 +17,15 @@ import msgspec
 
 from tandem.contract import Contract
 from tandem_rollout.analysis.counts import Counters, NoData
-from tandem_rollout.analysis.reading import Counted, Reading, Readings
+from tandem_rollout.analysis.reading import CounterReading, Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.controller import objects
 from tandem_rollout.controller.analysts import Sources
 from tandem_rollout.controller.cluster import LiveCluster
-from tandem_rollout.controller.interface import FINALIZER, Refutation, WriteError
-from tandem_rollout.controller.observation import Proof
+from tandem_rollout.controller.interface import FINALIZER, VerificationFailure, WriteError
+from tandem_rollout.controller.observation import Verification
 from tandem_rollout.controller.permissions import ELECTION_PERMISSIONS, PERMISSIONS
 from tandem_rollout.controller.reconciler import Reconciler
 from tandem_rollout.controller.resources import HTTPRoute, Pod
@@ -59,8 +59,8 @@ def contract(**fields: Any) -> Contract:
     return msgspec.convert(described, Contract)
 
 
-def proof(version: str, **fields: Any) -> Proof:
-    return Proof(version=version, digest=digest(version), contract=contract(**fields))
+def verification(version: str, **fields: Any) -> Verification:
+    return Verification(version=version, digest=digest(version), contract=contract(**fields))
 
 
 def digest(version: str) -> str:
@@ -136,8 +136,8 @@ class Counting:
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         self._count()
         if self._world.outage:
-            return {metric.called: ProviderError("PrometheusUnreachable", self._world.outage) for metric in metrics}
-        return {metric.called: self._reading(metric, arms) for metric in metrics}
+            return {metric.full_name: ProviderError("PrometheusUnreachable", self._world.outage) for metric in metrics}
+        return {metric.full_name: self._reading(metric, arms) for metric in metrics}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         return [await self.read(metrics, arms)]
@@ -173,7 +173,7 @@ class Counting:
             requests = {"all": self._requests.get(service, 0.0)}
             return {"gateway": Counters(requests, {"5": self._errors.get(service, 0.0)})}
 
-        return Counted(scrape(arms.stable.service), scrape(arms.canary.service))
+        return CounterReading(scrape(arms.stable.service), scrape(arms.canary.service))
 
 
 @dataclass
@@ -183,7 +183,7 @@ class World:
     Attributes:
         server: The API server.
         pods: What pods of a bundle's image do; ready at once, where nothing is said.
-        answers: What a transformer answers when it is asked for its proof, by the bundle's image; a proof otherwise.
+        answers: The result of a verification, by the bundle's image; by default it succeeds.
         asked: InferenceServices whose proof was asked for.
         now: The time.
         rate: Requests per second.
@@ -194,7 +194,7 @@ class World:
 
     server: ApiServer
     pods: dict[str, Made] = field(default_factory=dict)
-    answers: dict[str, Proof | Refutation] = field(default_factory=dict)
+    answers: dict[str, Verification | VerificationFailure] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     now: float = 1_800_000_000.0
     rate: float = 200.0
@@ -205,11 +205,11 @@ class World:
     def __post_init__(self) -> None:
         self.source = Counting(self)
 
-    async def prove(self, revision: Revision) -> Proof | Refutation:
+    async def verify(self, revision: Revision) -> Verification | VerificationFailure:
         """As Prober does."""
         self.asked.append(revision.name)
         image = self.image(revision.name, revision.rollout.namespace)
-        return self.answers.get(image) or proof(image.rpartition(":")[2])
+        return self.answers.get(image) or verification(image.rpartition(":")[2])
 
     def image(self, service: str, namespace: str = "models") -> str:
         """The image of an InferenceService's bundle."""
@@ -411,7 +411,7 @@ class _Guarded:
         self._controller = controller
         cluster = controller.cluster
         self.services, self.pods, self.route, self.now = cluster.services, cluster.pods, cluster.route, cluster.now
-        self.prove, self.routes, self.claims = cluster.prove, cluster.routes, cluster.claims
+        self.verify, self.routes, self.claims = cluster.verify, cluster.routes, cluster.claims
         self.evidence, self.proxies, self.same = cluster.evidence, cluster.proxies, cluster.same
         self.uid_of = cluster.uid_of
 

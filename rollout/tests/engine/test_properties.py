@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from rollout.tests.nonsense import nonsense
 
-from tandem_rollout.analysis.verdict import Decision, Verdict
+from tandem_rollout.analysis.verdict import MetricsDecision, Verdict
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.status import LastCommand
 from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.desired import WHOLE, derive_desired, pods_for
 from tandem_rollout.engine.due import compute_due
-from tandem_rollout.engine.inputs import Arm, Inputs
-from tandem_rollout.engine.run import ENDS, MOST_PREVIOUS_COMMANDS, RETURNS, Command, Run, State, Verb
-from tandem_rollout.engine.schedule import Schedule, Step
-from tandem_rollout.engine.serialization import read, write
+from tandem_rollout.engine.inputs import RevisionState, RunInputs
+from tandem_rollout.engine.run import ENDS, MAX_PREVIOUS_COMMANDS, RETURNS, Command, Run, State, Verb
+from tandem_rollout.engine.schedule import Schedule, ScheduledStep
+from tandem_rollout.engine.serialization import from_status, to_status
 
 from .walk import START, garbled, last
 
@@ -40,7 +40,9 @@ def schedules(draw: st.DrawFn) -> Schedule:
         "observe": [],
     }[kind]
     return Schedule(
-        steps=tuple(Step(weight=weight, min_duration=draw(TIMES), gate=draw(st.booleans())) for weight in weights),
+        steps=tuple(
+            ScheduledStep(weight=weight, min_duration=draw(TIMES), gate=draw(st.booleans())) for weight in weights
+        ),
         bake=draw(TIMES),
         holdback=draw(st.sampled_from([0, 5, 50])) if kind == "canary" else 0,
         progress_deadline=draw(TIMES),
@@ -50,15 +52,20 @@ def schedules(draw: st.DrawFn) -> Schedule:
     )
 
 
-DECISIONS = st.none() | st.builds(Decision, st.sampled_from(Verdict), st.just(("errors",)))
+DECISIONS = st.none() | st.builds(MetricsDecision, st.sampled_from(Verdict), st.just(("errors",)))
 COMMANDS = st.none() | st.builds(
     Command, id=st.sampled_from("123456789"), verb=st.sampled_from(get_args(Verb)), by=st.sampled_from(["", "ann"])
 )
 ARMS = st.builds(
-    Arm, pods=PODS, most=PODS, fit=st.booleans(), refused=st.sampled_from([None, None, BREAKS]), problem=st.none()
+    RevisionState,
+    pods=PODS,
+    most=PODS,
+    fit=st.booleans(),
+    rejected=st.sampled_from([None, None, BREAKS]),
+    problem=st.none(),
 )
 SEEN = st.builds(
-    Inputs,
+    RunInputs,
     wanted=st.sampled_from(["a", "b", "c", ""]),
     plan=st.sampled_from("pq"),
     serving=st.sampled_from(["a", "b", "c", ""]),
@@ -98,13 +105,13 @@ RUNS = st.none() | st.builds(
 )
 
 
-def garbled_seen(inputs: Inputs) -> Inputs:
+def garbled_seen(inputs: RunInputs) -> RunInputs:
     """The same things inputs, in other words."""
 
-    def other(arm: Arm) -> Arm:
+    def other(arm: RevisionState) -> RevisionState:
         causes = {
             name: Cause(cause.reason, nonsense(cause.message))
-            for name in ("refused", "problem")
+            for name in ("rejected", "problem")
             if (cause := getattr(arm, name))
         }
         return replace(arm, **causes)
@@ -120,7 +127,7 @@ def silent(run: Run | None) -> Run | None:
     return replace(run, message="", last_command=answer and msgspec.structs.replace(answer, message=""))
 
 
-def settled(schedule: Schedule, run: Run | None, inputs: Inputs, now: float) -> Run | None:
+def settled(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float) -> Run | None:
     """The run when nothing more happens; it must come to that soon."""
     for _ in range(3 * len(schedule.steps) + 16):
         after = decide(schedule, run, inputs, now)
@@ -133,7 +140,7 @@ def settled(schedule: Schedule, run: Run | None, inputs: Inputs, now: float) -> 
 @given(schedules(), RUNS, SEEN)
 @settings(max_examples=500, deadline=None)
 def test_whatever_is_written_and_whatever_is_seen_there_is_one_answer(
-    schedule: Schedule, run: Run | None, inputs: Inputs
+    schedule: Schedule, run: Run | None, inputs: RunInputs
 ) -> None:
     assert decide(schedule, run, inputs, START) == decide(schedule, run, inputs, START)
     at_rest = settled(schedule, run, inputs, START)
@@ -141,24 +148,26 @@ def test_whatever_is_written_and_whatever_is_seen_there_is_one_answer(
     if at_rest is not None:
         world = derive_desired(schedule, at_rest, inputs.stable, inputs.canary)
         assert sum(world.weights.values()) in (0, WHOLE)
-        assert at_rest.ended is not world.kept
+        assert at_rest.ended is not world.retained
 
 
 @given(schedules(), RUNS, SEEN)
 @settings(max_examples=300, deadline=None)
 def test_a_run_that_is_written_down_and_read_is_decided_alike(
-    schedule: Schedule, run: Run | None, inputs: Inputs
+    schedule: Schedule, run: Run | None, inputs: RunInputs
 ) -> None:
     after = decide(schedule, run, inputs, START)
     if run is not None and after is not None:
-        again = read(write(run, steps=len(schedule.steps)))
+        again = from_status(to_status(run, steps=len(schedule.steps)))
         assert again == run
         assert decide(schedule, again, inputs, START) == after
 
 
 @given(schedules(), RUNS, SEEN, st.floats(0.0, 0.999))
 @settings(max_examples=300, deadline=None)
-def test_nobody_has_to_look_before_it_is_due(schedule: Schedule, run: Run | None, inputs: Inputs, part: float) -> None:
+def test_nobody_has_to_look_before_it_is_due(
+    schedule: Schedule, run: Run | None, inputs: RunInputs, part: float
+) -> None:
     at_rest = settled(schedule, run, inputs, START)
     if at_rest is not None and not at_rest.ended:
         then = compute_due(schedule, at_rest, START)
@@ -169,7 +178,7 @@ def test_nobody_has_to_look_before_it_is_due(schedule: Schedule, run: Run | None
 
 @given(schedules(), RUNS.filter(lambda run: run is not None and not run.ended), SEEN)
 @settings(max_examples=300, deadline=None)
-def test_whatever_is_under_way_can_be_ended_by_a_person(schedule: Schedule, run: Run, inputs: Inputs) -> None:
+def test_whatever_is_under_way_can_be_ended_by_a_person(schedule: Schedule, run: Run, inputs: RunInputs) -> None:
     """In a few moves, if the route follows and stable runs."""
     order = Command(id="end", verb="abort", by="ann")
     inputs = replace(inputs, command=order, stable=replace(inputs.stable, pods=(99, 99)), edited=False)
@@ -187,7 +196,7 @@ def test_whatever_is_under_way_can_be_ended_by_a_person(schedule: Schedule, run:
         assert states[-1] == ("RolledBack" if states[0] in ("RollingBack", "RolledBack") else "Aborted")
 
 
-def may_abort(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> bool:
+def may_abort(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> bool:
     """Whether there is reason to take a canary back, reckoned once more and from what people are told."""
     command = inputs.command
     told = command is not None and not run.knows(command.id) and command.verb in ("abort", "rollback")
@@ -196,7 +205,7 @@ def may_abort(schedule: Schedule, run: Run, inputs: Inputs, now: float) -> bool:
     dead = run.weight > 0 and not inputs.canary.running
     late = run.state == "Analyzing" and schedule.on_timeout == "abort" and now >= (run.deadline or now)
     unready = run.state in ("Preparing", "Scaling") and not run.weight and now >= run.since + schedule.progress_deadline
-    return told or spec or failed or dead or late or unready or inputs.canary.refused is not None
+    return told or spec or failed or dead or late or unready or inputs.canary.rejected is not None
 
 
 class Runs(RuleBasedStateMachine):
@@ -207,7 +216,7 @@ class Runs(RuleBasedStateMachine):
         self.schedule = Schedule(steps=())
         self.run: Run | None = None
         self.now = START
-        self.inputs = Inputs(wanted="b", plan="p", serving="a")
+        self.inputs = RunInputs(wanted="b", plan="p", serving="a")
         self.given = 0
         self.obeyed: list[str] = []
 
@@ -215,7 +224,7 @@ class Runs(RuleBasedStateMachine):
     def begin(self, schedule: Schedule, good: bool) -> None:
         self.schedule = schedule
         if good:
-            well = Arm(pods=(9, 9), fit=True)
+            well = RevisionState(pods=(9, 9), fit=True)
             self.inputs = replace(self.inputs, stable=well, canary=well, routed=0, samples_at_weight=1)
 
     # what befalls it
@@ -228,12 +237,12 @@ class Runs(RuleBasedStateMachine):
     def pods_of_the_canary(self, pods: tuple[int, int]) -> None:
         self.inputs = replace(self.inputs, canary=replace(self.inputs.canary, pods=pods))
 
-    @rule(fit=st.booleans(), refused=st.sampled_from([None, None, None, BREAKS]))
-    def proof(self, fit: bool, refused: Cause | None) -> None:
-        self.inputs = replace(self.inputs, canary=replace(self.inputs.canary, fit=fit, refused=refused))
+    @rule(fit=st.booleans(), rejected=st.sampled_from([None, None, None, BREAKS]))
+    def proof(self, fit: bool, rejected: Cause | None) -> None:
+        self.inputs = replace(self.inputs, canary=replace(self.inputs.canary, fit=fit, rejected=rejected))
 
     @rule(decision=DECISIONS, samples_at_weight=st.integers(0, 2))
-    def metrics(self, decision: Decision | None, samples_at_weight: int) -> None:
+    def metrics(self, decision: MetricsDecision | None, samples_at_weight: int) -> None:
         self.inputs = replace(self.inputs, decision=decision, samples_at_weight=samples_at_weight)
 
     @rule(verb=st.sampled_from(get_args(Verb)))
@@ -242,7 +251,7 @@ class Runs(RuleBasedStateMachine):
         self.inputs = replace(self.inputs, command=Command(id=str(self.given), verb=verb, by="ann"))
 
     @precondition(lambda self: self.obeyed)
-    @rule(verb=st.sampled_from(get_args(Verb)), back=st.integers(1, MOST_PREVIOUS_COMMANDS))
+    @rule(verb=st.sampled_from(get_args(Verb)), back=st.integers(1, MAX_PREVIOUS_COMMANDS))
     def somebody_applies_an_old_command_again(self, verb: Any, back: int) -> None:
         old = self.obeyed[-min(back, len(self.obeyed))]
         self.inputs = replace(self.inputs, command=Command(id=old, verb=verb, by="git"))
@@ -276,7 +285,7 @@ class Runs(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         assert self.run is not None
-        self.run = read(write(self.run, steps=len(self.schedule.steps)))
+        self.run = from_status(to_status(self.run, steps=len(self.schedule.steps)))
 
     # what must hold
 
@@ -407,7 +416,7 @@ EVENTS = st.lists(
 )
 
 
-def followed(schedule: Schedule, run: Run | None, inputs: Inputs) -> Inputs:
+def followed(schedule: Schedule, run: Run | None, inputs: RunInputs) -> RunInputs:
     """What is observed when the route is as a run wants it."""
     if run is None:
         return inputs
@@ -418,8 +427,8 @@ def followed(schedule: Schedule, run: Run | None, inputs: Inputs) -> Inputs:
 
 def lived(schedule: Schedule, events: list[tuple[str, Any]], crashes: frozenset[int]) -> list[Run | None]:
     """The runs as they were after each event, with what decides starting anew at some moves."""
-    well = Arm(pods=(9, 9), fit=True)
-    inputs = Inputs(wanted="b", plan="p", serving="a", stable=well, canary=well, routed=0, samples_at_weight=1)
+    well = RevisionState(pods=(9, 9), fit=True)
+    inputs = RunInputs(wanted="b", plan="p", serving="a", stable=well, canary=well, routed=0, samples_at_weight=1)
     run: Run | None = None
     now, moves, given, found = START, 0, 0, []
     for what, value in [("wait", 0.0), *events]:
@@ -437,7 +446,7 @@ def lived(schedule: Schedule, events: list[tuple[str, Any]], crashes: frozenset[
             moves += 1
             if moves in crashes and after is not None and after != run:
                 # this is written down, and the world is not yet as it says
-                run = read(write(after, steps=len(schedule.steps)))
+                run = from_status(to_status(after, steps=len(schedule.steps)))
                 continue
             made = followed(schedule, after, inputs)
             if (after, made) == (run, inputs):
@@ -461,7 +470,7 @@ def test_a_crash_at_any_move_changes_nothing(
 def test_who_sees_nothing_decides_nothing(verdict: Verdict, events: list[tuple[str, Any]], schedule: Schedule) -> None:
     """An outage of the metrics, or of the traffic, neither takes a canary back nor promotes it."""
     harmless = [
-        (what, Decision(verdict, ("errors",)) if what == "decision" else value)
+        (what, MetricsDecision(verdict, ("errors",)) if what == "decision" else value)
         for what, value in events
         if what in ("decision", "wait")
     ]

@@ -9,8 +9,8 @@ import pytest
 
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.engine.desired import derive_desired
-from tandem_rollout.engine.run import MOST_PREVIOUS_COMMANDS, Command, Verb
-from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.engine.run import MAX_PREVIOUS_COMMANDS, Command, Verb
+from tandem_rollout.engine.schedule import Schedule, ScheduledStep
 
 from .walk import (
     FAIL,
@@ -134,8 +134,8 @@ def test_while_it_bakes_a_part_is_held_back_and_then_it_has_all() -> None:
 
 def test_what_fails_against_what_is_held_back_goes_back_at_once() -> None:
     walk = Walk(schedule=HELD).to("Baking")
-    floors = derive_desired(HELD, walk.here, walk.inputs.stable, walk.inputs.canary).floors
-    assert floors == {"a": (4, 2), "b": (4, 2)}
+    min_pods = derive_desired(HELD, walk.here, walk.inputs.stable, walk.inputs.canary).min_pods
+    assert min_pods == {"a": (4, 2), "b": (4, 2)}
     walk.sees(decision=FAIL)
     walk.at("Aborted", 0)
 
@@ -146,7 +146,7 @@ def test_who_is_to_have_all_soon_has_the_pods_for_it_before_it_bakes() -> None:
     walk.sees(canary=replace(walk.inputs.canary, pods=(2, 2)))
     walk.says("promote")
     walk.at("Scaling", 10)
-    assert derive_desired(walk.schedule, walk.here, walk.inputs.stable, walk.inputs.canary).floors["b"] == (4, 4)
+    assert derive_desired(walk.schedule, walk.here, walk.inputs.stable, walk.inputs.canary).min_pods["b"] == (4, 4)
     walk.sees(canary=replace(walk.inputs.canary, pods=(4, 4)))
     walk.at("Baking", 50)
 
@@ -158,7 +158,7 @@ def test_no_bake_time_holds_nothing_back() -> None:
 
 
 def test_a_weight_that_is_higher_already_is_kept_while_it_bakes() -> None:
-    walk = Walk(schedule=replace(HELD, steps=(Step(weight=97, min_duration=60),))).to("Baking")
+    walk = Walk(schedule=replace(HELD, steps=(ScheduledStep(weight=97, min_duration=60),))).to("Baking")
     walk.at("Baking", 97)
     adopting = Walk(schedule=replace(HELD, weight_drift="adopt")).to("Analyzing")
     adopting.sees(routed=98, edited=True)
@@ -201,8 +201,8 @@ def test_commands_are_remembered_beyond_a_crash_and_not_without_end() -> None:
     for _ in range(20):
         walk.says("pause")
         walk.says("resume")
-    assert len(walk.here.previous_commands) == MOST_PREVIOUS_COMMANDS
-    walk.sees(command=Command(id=str(40 - MOST_PREVIOUS_COMMANDS), verb="abort", by="git"))
+    assert len(walk.here.previous_commands) == MAX_PREVIOUS_COMMANDS
+    walk.sees(command=Command(id=str(40 - MAX_PREVIOUS_COMMANDS), verb="abort", by="git"))
     walk.at("Analyzing", 10)
 
 
@@ -304,7 +304,7 @@ def test_a_rollout_that_is_deleted_while_aborting_does_not_wait_for_pods_of_stab
 @pytest.mark.parametrize("state", UNDER_WAY)
 def test_a_canary_that_is_refused_goes_back(state: str) -> None:
     walk = Walk().to(state)
-    walk.sees(canary=replace(walk.inputs.canary, refused=Cause("ContractBroken", "its contract breaks")))
+    walk.sees(canary=replace(walk.inputs.canary, rejected=Cause("ContractBroken", "its contract breaks")))
     walk.at("Aborted", 0)
     assert walk.here.message == "its contract breaks"
 
@@ -341,7 +341,7 @@ def test_a_canary_that_is_never_ready_is_given_up() -> None:
     walk.at("Preparing", 0)
     walk.wait(1)
     walk.at("Aborted", 0)
-    assert "not ready for 10 % within 600 s: it has not proved itself" in walk.here.message
+    assert "not ready for 10 % within 600 s: it is not verified" in walk.here.message
 
 
 def test_a_canary_that_gets_no_more_pods_keeps_the_weight_it_has() -> None:
@@ -369,7 +369,7 @@ def test_without_a_decision_in_time_the_policy_says_what_happens(
     walk.wait(1)
     walk.at(state, weight)
     verdict = "no-data" if decision is None else decision.verdict.value
-    assert f"no decision within 3600 s: {verdict}" in walk.here.message
+    assert f"timed out after 3600 s without a decision: {verdict}" in walk.here.message
 
 
 def test_time_is_up_for_a_canary_that_is_neither_good_nor_bad() -> None:
@@ -484,9 +484,9 @@ def test_why_a_run_ended_is_not_forgotten_for_an_order_that_makes_no_sense() -> 
 def test_a_message_that_looks_like_an_answer_is_kept() -> None:
     walk = Walk().to("Analyzing")
     message = "cannot start while Paused; the volume is gone"
-    walk.sees(canary=replace(walk.inputs.canary, refused=Cause("ProofFailed", message)))
+    walk.sees(canary=replace(walk.inputs.canary, rejected=Cause("VerificationFailed", message)))
     walk.at("Aborted", 0)
-    assert (walk.here.reason, walk.here.message, walk.here.last_command) == ("ProofFailed", message, None)
+    assert (walk.here.reason, walk.here.message, walk.here.last_command) == ("VerificationFailed", message, None)
 
 
 @pytest.mark.parametrize(
@@ -591,7 +591,7 @@ def test_a_start_that_was_refused_begins_nothing_later() -> None:
 def test_an_ab_test_that_a_person_starts_says_who_and_why() -> None:
     walk = Walk(schedule=WATCHED).to("Completed")
     walk.says("start")
-    assert (walk.here.reason, walk.here.message) == ("HorizonReached", "the horizon is over")
+    assert (walk.here.reason, walk.here.message) == ("HorizonReached", "the horizon was reached")
     assert rejection(walk.here) == ("InvalidState", "cannot start while Completed")
     walk.inputs = replace(walk.inputs, plan="q")
     walk.says("start", by="bob", comment="again")
@@ -626,7 +626,7 @@ def test_a_version_that_serves_is_left_alone(verb: Any) -> None:
     walk.at("Promoted", 100)
     assert walk.here.reason == "PromotedByUser"
     assert rejection(walk.here) == (
-        ("NothingToStart", "there is nothing to start: what the spec asks for serves already")
+        ("NothingToStart", "there is nothing to start: the version of the spec already serves")
         if verb == "start"
         else ("InvalidState", f"cannot {verb} while Promoted")
     )
@@ -667,7 +667,7 @@ def test_a_promoted_version_cannot_be_rolled_back_to_nothing() -> None:
     walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(0, 0)))
     walk.says("rollback")
     walk.at("Promoted", 100)
-    assert rejection(walk.here) == ("StableGone", "cannot be rolled back: a is gone")
+    assert rejection(walk.here) == ("StableGone", "cannot roll back: a has no ready pods")
     walk.sees(stable=replace(walk.inputs.stable, pods=(4, 2)))
     walk.at("Promoted", 100)
 
@@ -723,7 +723,7 @@ def test_a_spec_that_asks_for_stable_again_ends_the_run(state: str) -> None:
     walk = Walk().to(state)
     walk.sees(wanted="a", plan="q", stable=replace(walk.inputs.stable, pods=(9, 9)))
     walk.at("Aborted", 0)
-    assert walk.here.message == "the spec asks for a again"
+    assert walk.here.message == "the spec specifies a again"
     walk.wait(1e6)
     walk.at("Aborted", 0)
 
@@ -787,7 +787,7 @@ def test_weights_of_others_are_taken_over(state: str) -> None:
     walk = edited("adopt", 40, state)
     walk.at(state, 40)
     assert walk.here.since == walk.now
-    assert walk.here.message == "somebody has set the canary's weight to 40 %"
+    assert walk.here.message == "the canary's weight was changed to 40 % in the route"
 
 
 def test_a_weight_that_was_taken_over_does_not_fall_at_the_next_step() -> None:

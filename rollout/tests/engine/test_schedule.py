@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rollout.tests.rollouts import rollout
 
-from tandem_rollout.engine.schedule import Step, build_schedule, plan_hash
+from tandem_rollout.engine.schedule import ScheduledStep, build_schedule, plan_hash
 
 V1 = {"image": "athlete:v1"}
 VARIANTS = [
@@ -24,7 +24,10 @@ CANARY = {
 def test_a_canary_has_its_steps() -> None:
     found = build_schedule(rollout(bundle=V1, strategy={"canary": CANARY}, analysis={"timeout": "2h"}).spec)
     assert found is not None
-    assert found.steps == (Step(weight=5, min_duration=90), Step(weight=20, min_duration=3600, gate=True))
+    assert found.steps == (
+        ScheduledStep(weight=5, min_duration=90),
+        ScheduledStep(weight=20, min_duration=3600, gate=True),
+    )
     assert (found.bake, found.holdback, found.progress_deadline, found.timeout) == (600, 5, 600, 7200)
     assert not found.observes
 
@@ -40,7 +43,7 @@ def test_blue_green_has_one_step_without_weight() -> None:
     given = {"active": "v1", "minDuration": "2m", "bake": "3m", "progressDeadline": "4m"}
     found = build_schedule(rollout(variants=VARIANTS, strategy={"blueGreen": given}, analysis={}).spec)
     assert found is not None
-    assert found.steps == (Step(weight=0, min_duration=120),)
+    assert found.steps == (ScheduledStep(weight=0, min_duration=120),)
     assert (found.bake, found.holdback, found.progress_deadline) == (180, 0, 240)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tandem_rollout.api.status import LastCommand, RunStatus
 from tandem_rollout.engine.run import Command, Run, State, Verb
-from tandem_rollout.engine.serialization import command, command_text, read, write
+from tandem_rollout.engine.serialization import format_command, from_status, parse_command, to_status
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=30)
 TIMES = st.floats(0, 4e9)
@@ -45,8 +45,8 @@ RUNS = st.builds(
 
 def stored(run: Run) -> Run:
     """A run that went through the API server."""
-    text = msgspec.json.encode(write(run, steps=3, measured=9.8, verdict="pass"))
-    found = read(msgspec.json.decode(text, type=RunStatus))
+    text = msgspec.json.encode(to_status(run, steps=3, measured=9.8, verdict="pass"))
+    found = from_status(msgspec.json.decode(text, type=RunStatus))
     assert found is not None
     return found
 
@@ -63,7 +63,7 @@ def test_a_run_comes_back_as_it_was_but_for_parts_of_seconds(run: Run) -> None:
     assert stored(whole) == whole
 
 
-WRITTEN = write(
+WRITTEN = to_status(
     Run(number=1, stable="a", canary="b", plan="p", state="Paused", started=0.0, since=0.0, paused_from="Analyzing"),
     steps=1,
 )
@@ -74,16 +74,16 @@ WRITTEN = write(
     [{"state": "Dancing"}, {"state": ""}, {"pausedFrom": "Dancing"}, {"since": "yesterday"}, {"started": ""}],
 )
 def test_what_another_version_has_written_is_no_run(strange: dict[str, Any]) -> None:
-    assert read(msgspec.structs.replace(WRITTEN, **strange)) is None
+    assert from_status(msgspec.structs.replace(WRITTEN, **strange)) is None
 
 
 def test_without_a_status_there_is_no_run() -> None:
-    assert read(None) is None
+    assert from_status(None) is None
 
 
 def test_times_are_written_as_kubernetes_writes_them() -> None:
     run = Run(number=1, stable="a", canary="b", plan="p", state="Analyzing", started=0.0, since=1.9, deadline=3600.0)
-    status = write(run, steps=1)
+    status = to_status(run, steps=1)
     assert (status.started, status.since, status.deadline) == (
         "1970-01-01T00:00:00Z",
         "1970-01-01T00:00:01Z",
@@ -93,7 +93,7 @@ def test_times_are_written_as_kubernetes_writes_them() -> None:
 
 @given(st.builds(Command, id=TEXT, verb=st.sampled_from(get_args(Verb)), by=TEXT, comment=TEXT))
 def test_a_command_comes_back_as_it_was(given_command: Command) -> None:
-    assert command(command_text(given_command)) == given_command
+    assert parse_command(format_command(given_command)) == given_command
 
 
 @pytest.mark.parametrize(
@@ -114,10 +114,10 @@ def test_a_command_comes_back_as_it_was(given_command: Command) -> None:
     ],
 )
 def test_an_annotation_that_makes_no_sense_is_no_command(text: str | None) -> None:
-    assert command(text) is None
+    assert parse_command(text) is None
 
 
 @given(st.text())
 def test_whatever_somebody_writes_there_is_no_crash(text: str) -> None:
-    found = command(text)
+    found = parse_command(text)
     assert found is None or found.verb in get_args(Verb)

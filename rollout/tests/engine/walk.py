@@ -8,22 +8,22 @@ from typing import Any
 import msgspec
 from rollout.tests.nonsense import nonsense
 
-from tandem_rollout.analysis.verdict import Decision, Verdict
+from tandem_rollout.analysis.verdict import MetricsDecision, Verdict
 from tandem_rollout.engine.decide import decide
 from tandem_rollout.engine.desired import derive_desired
-from tandem_rollout.engine.inputs import Arm, Inputs
+from tandem_rollout.engine.inputs import RevisionState, RunInputs
 from tandem_rollout.engine.run import Command, Run, Verb
-from tandem_rollout.engine.schedule import Schedule, Step
-from tandem_rollout.engine.serialization import read, write
+from tandem_rollout.engine.schedule import Schedule, ScheduledStep
+from tandem_rollout.engine.serialization import from_status, to_status
 
 START = 1_700_000_000.0
-MOST_MOVES = 60
+MAX_MOVES = 60
 
 THREE = Schedule(
     steps=(
-        Step(weight=10, min_duration=60),
-        Step(weight=25, min_duration=60, gate=True),
-        Step(weight=50, min_duration=60),
+        ScheduledStep(weight=10, min_duration=60),
+        ScheduledStep(weight=25, min_duration=60, gate=True),
+        ScheduledStep(weight=50, min_duration=60),
     ),
     bake=300,
     progress_deadline=600,
@@ -31,31 +31,33 @@ THREE = Schedule(
 )
 """Three steps with a gate at the second one."""
 
-HELD = Schedule(steps=(Step(weight=10, min_duration=60), Step(weight=50, min_duration=60)), bake=300, holdback=5)
+HELD = Schedule(
+    steps=(ScheduledStep(weight=10, min_duration=60), ScheduledStep(weight=50, min_duration=60)), bake=300, holdback=5
+)
 """Two steps, and a twentieth that is held back while it bakes."""
 
-ONE = Schedule(steps=(Step(weight=20, min_duration=60),))
-PREVIEW = Schedule(steps=(Step(weight=0, min_duration=60),))
+ONE = Schedule(steps=(ScheduledStep(weight=20, min_duration=60),))
+PREVIEW = Schedule(steps=(ScheduledStep(weight=0, min_duration=60),))
 """Blue/green with analysis."""
 
 WATCHED = Schedule(steps=(), timeout=1000)
 """An A/B test."""
 
 
-def says(verdict: Verdict) -> Decision:
+def says(verdict: Verdict) -> MetricsDecision:
     """A decision by errors."""
-    return Decision(verdict, ("errors",))
+    return MetricsDecision(verdict, ("errors",))
 
 
 PASS, FAIL, INCONCLUSIVE, NO_DATA, PROVIDER_ERROR = map(says, Verdict)
 
 
-FRESH = Inputs(
+FRESH = RunInputs(
     wanted="b",
     plan="p",
     serving="a",
-    stable=Arm(pods=(4, 2), fit=True),
-    canary=Arm(pods=(4, 2), fit=True),
+    stable=RevisionState(pods=(4, 2), fit=True),
+    canary=RevisionState(pods=(4, 2), fit=True),
     decision=INCONCLUSIVE,
     samples_at_weight=1,
     routed=0,
@@ -88,7 +90,7 @@ class Walk:
     """A run and what it sees. The route follows unless it is stuck; pods come when the test says so."""
 
     schedule: Schedule = THREE
-    inputs: Inputs = field(default_factory=lambda: FRESH)
+    inputs: RunInputs = field(default_factory=lambda: FRESH)
     now: float = START
     run: Run | None = None
     stuck: bool = False
@@ -115,7 +117,7 @@ class Walk:
         if self.run is None or (after.state, after.weight) != (self.run.state, self.run.weight):
             self.history.append((after.state, after.weight))
         if self.crashing:
-            after = read(write(after, steps=len(self.schedule.steps)))
+            after = from_status(to_status(after, steps=len(self.schedule.steps)))
             assert after is not None
         self.run = after
         weights = derive_desired(self.schedule, after, self.inputs.stable, self.inputs.canary).weights
@@ -128,7 +130,7 @@ class Walk:
 
     def settle(self) -> Run:
         """Decide until nothing changes any more."""
-        for _ in range(MOST_MOVES):
+        for _ in range(MAX_MOVES):
             if not self.move():
                 return self.here
         raise AssertionError(f"it does not come to rest: {self.history[-8:]}")

@@ -35,15 +35,15 @@ def one(made: list[Object], kind: str, ending: str = "") -> Object:
     return found
 
 
-def half(made: list[Object], component: str) -> Object:
-    """Pod spec of one half of the only InferenceService."""
+def pod_spec(made: list[Object], component: str) -> Object:
+    """Pod spec of one component of the only InferenceService."""
     found: Object = one(made, "InferenceService")["spec"][component]
     return found
 
 
 def container(made: list[Object], component: str) -> Object:
-    """The server of one half."""
-    (found,) = [each for each in half(made, component)["containers"] if each["name"] == "kserve-container"]
+    """The server of one component."""
+    (found,) = [each for each in pod_spec(made, component)["containers"] if each["name"] == "kserve-container"]
     return dict(found)
 
 

@@ -7,10 +7,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rollout.tests.rollouts import manifest
 
-from tandem_rollout.render.hosts import Claim, claim, contests, covering, default_host, overlap, permitted
-
-from .rollouts import manifest
+from tandem_rollout.render.hosts import (
+    HostClaim,
+    claim_hosts,
+    covering,
+    default_host,
+    find_contests,
+    overlap,
+    permitted,
+)
 
 GATEWAY = ("kserve", "kserve-ingress-gateway")
 
@@ -21,7 +28,7 @@ hosts = st.builds(
     st.lists(labels, min_size=1, max_size=3),
 )
 claims = st.builds(
-    lambda namespace, name, own, held, created: Claim(
+    lambda namespace, name, own, held, created: HostClaim(
         namespace, name, GATEWAY, tuple(own), created, frozenset(own[:1]) if held else frozenset()
     ),
     st.sampled_from(["x", "y"]),
@@ -32,12 +39,12 @@ claims = st.builds(
 )
 
 
-def of(name: str, *own: str, namespace: str = "x", created: str = "", held: bool = False) -> Claim:
-    return Claim(namespace, name, GATEWAY, own, created, frozenset(own) if held else frozenset())
+def of(name: str, *own: str, namespace: str = "x", created: str = "", held: bool = False) -> HostClaim:
+    return HostClaim(namespace, name, GATEWAY, own, created, frozenset(own) if held else frozenset())
 
 
-def lost(own: Claim, *rivals: Claim) -> list[str]:
-    return [each.host for each in contests(own, rivals) if each.lost]
+def lost(own: HostClaim, *rivals: HostClaim) -> list[str]:
+    return [each.host for each in find_contests(own, rivals) if each.lost]
 
 
 @given(*[st.from_regex(r"[a-z]([-a-z0-9]{0,6}[a-z0-9])?", fullmatch=True)] * 4)
@@ -47,12 +54,12 @@ def test_no_two_rollouts_have_one_default_host(name: str, namespace: str, other:
 
 
 @given(claims, claims)
-def test_of_two_that_claim_a_host_exactly_one_has_it(one: Claim, other: Claim) -> None:
+def test_of_two_that_claim_a_host_exactly_one_has_it(one: HostClaim, other: HostClaim) -> None:
     if (one.namespace, one.name) == (other.namespace, other.name):
         return
     for host in set(one.hosts) & set(other.hosts):
         ours, theirs = (
-            next(each for each in contests(own, [rival]) if each.host == host)
+            next(each for each in find_contests(own, [rival]) if each.host == host)
             for own, rival in ((one, other), (other, one))
         )
         if one.namespace == other.namespace:
@@ -91,16 +98,16 @@ def test_nobody_carves_a_host_out_of_the_wildcard_of_another_namespace() -> None
     wide = of("wide", "*.example", namespace="bank", held=True)
     narrow = of("narrow", "pay.example", namespace="thief")
     assert lost(narrow, wide) == ["pay.example"]
-    assert [str(each) for each in contests(wide, [narrow])] == [
-        "*.example is claimed by InferenceRollout thief/narrow, too, which gets no route at it"
+    assert [str(each) for each in find_contests(wide, [narrow])] == [
+        "*.example is also claimed by InferenceRollout thief/narrow, which has no route for it"
     ]
-    assert contests(of("narrow", "pay.example", namespace="bank"), [wide]) == []
+    assert find_contests(of("narrow", "pay.example", namespace="bank"), [wide]) == []
 
 
 def test_gateways_do_not_share_hosts() -> None:
     here = of("a", "api.example")
-    there = Claim("y", "b", ("elsewhere", "gateway"), ("api.example",))
-    assert contests(here, [there]) == contests(there, [here]) == []
+    there = HostClaim("y", "b", ("elsewhere", "gateway"), ("api.example",))
+    assert find_contests(here, [there]) == find_contests(there, [here]) == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +132,7 @@ def test_gateways_do_not_share_hosts() -> None:
     ],
 )
 def test_what_a_rollout_claims_also_where_its_spec_is_not_valid(spec: dict[str, Any], expected: list[str]) -> None:
-    assert list(claim(manifest(**spec), "example.com").hosts) == expected
+    assert list(claim_hosts(manifest(**spec), "example.com").hosts) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from tandem_rollout.render.inferenceservice import DRAIN_S
 
-from .made import PLATFORM, arguments, bundled, container, half, objects, of_kind, one
+from .made import PLATFORM, arguments, bundled, container, objects, of_kind, one, pod_spec
 
 HALVES = ("transformer", "predictor")
 
@@ -37,7 +37,7 @@ def test_rest_is_the_first_port_and_grpc_the_second(component: str) -> None:
 def test_pods_go_on_serving_until_the_gateway_knows_and_have_time_to_finish(component: str) -> None:
     made = bundled()
     assert container(made, component)["lifecycle"]["preStop"] == {"sleep": {"seconds": DRAIN_S}}
-    assert half(made, component)["terminationGracePeriodSeconds"] >= DRAIN_S + 30
+    assert pod_spec(made, component)["terminationGracePeriodSeconds"] >= DRAIN_S + 30
 
 
 @pytest.mark.parametrize("component", HALVES)
@@ -53,7 +53,7 @@ def test_probes_ask_over_http(component: str) -> None:
 def test_pods_spread_over_zones_and_nodes(component: str) -> None:
     made = bundled()
     name = one(made, "InferenceService")["metadata"]["name"]
-    constraints = half(made, component)["topologySpreadConstraints"]
+    constraints = pod_spec(made, component)["topologySpreadConstraints"]
     assert [each["topologyKey"] for each in constraints] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
     assert all(each["labelSelector"] == {"matchLabels": {"app": f"isvc.{name}-{component}"}} for each in constraints)
 
@@ -130,9 +130,9 @@ def test_gpus_are_asked_for_and_tolerated_by_the_predictor_only() -> None:
     resources = container(made, "predictor")["resources"]
     assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == "2"
     assert "nvidia.com/gpu" not in str(container(made, "transformer"))
-    keys = [each["key"] for each in half(made, "predictor")["tolerations"]]
+    keys = [each["key"] for each in pod_spec(made, "predictor")["tolerations"]]
     assert keys == ["models", "nvidia.com/gpu"]
-    assert [each["key"] for each in half(made, "transformer")["tolerations"]] == ["models"]
+    assert [each["key"] for each in pod_spec(made, "transformer")["tolerations"]] == ["models"]
     assert container(made, "predictor")["image"] == PLATFORM.predictor_gpu_image
     assert arguments(container(made, "predictor"))["execution_providers"] == "cuda,cpu"
 
@@ -151,7 +151,7 @@ def test_where_and_as_whom_pods_run() -> None:
         serviceAccountName="models", imagePullSecrets=["registry"], nodeSelector={"kubernetes.io/arch": "arm64"}
     )
     for component in HALVES:
-        pod = half(made, component)
+        pod = pod_spec(made, component)
         assert pod["serviceAccountName"] == "models"
         assert pod["imagePullSecrets"] == [{"name": "registry"}]
         assert pod["nodeSelector"] == {"kubernetes.io/arch": "arm64"}
@@ -193,6 +193,6 @@ def test_a_template_adds_labels_annotations_and_sidecars_and_takes_fields_away()
     assert service["metadata"]["labels"]["team"] == "coaching"
     assert service["metadata"]["labels"]["tandem-serving.io/rollout"] == "time-estimator"
     assert service["metadata"]["annotations"].keys() >= {"example.com/a", "serving.kserve.io/autoscalerClass"}
-    assert [each["name"] for each in half(made, "transformer")["containers"]] == ["kserve-container", "sidecar"]
-    assert "topologySpreadConstraints" not in half(made, "transformer")
-    assert "topologySpreadConstraints" in half(made, "predictor")
+    assert [each["name"] for each in pod_spec(made, "transformer")["containers"]] == ["kserve-container", "sidecar"]
+    assert "topologySpreadConstraints" not in pod_spec(made, "transformer")
+    assert "topologySpreadConstraints" in pod_spec(made, "predictor")

@@ -8,7 +8,7 @@ from rollout.tests.rollouts import manifest
 from tandem_rollout.api.fields import InvalidSpecError
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.render.inferenceservice import build_inference_service
-from tandem_rollout.render.pin import pin, pinned, takes
+from tandem_rollout.render.pin import is_pinned_to, pin_bundle, pinned_digest
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import Revision
 
@@ -35,9 +35,9 @@ def pins(rendered: dict[str, Any]) -> dict[str, str]:
 def test_a_digest_in_the_spec_is_pinned_from_the_start() -> None:
     rendered = service(bundle={"image": "athlete:v1", "digest": DIGEST})
     assert pins(rendered) == {"transformer/kserve-container": DIGEST, "predictor/kserve-container": DIGEST}
-    assert pinned(rendered) == DIGEST
-    assert takes({"metadata": {"labels": rendered["metadata"]["labels"]}}, DIGEST)
-    assert not takes({"metadata": {"labels": rendered["metadata"]["labels"]}}, "cd" * 32)
+    assert pinned_digest(rendered) == DIGEST
+    assert is_pinned_to({"metadata": {"labels": rendered["metadata"]["labels"]}}, DIGEST)
+    assert not is_pinned_to({"metadata": {"labels": rendered["metadata"]["labels"]}}, "cd" * 32)
 
 
 def test_triton_s_repository_is_made_of_the_pinned_bundle_only() -> None:
@@ -47,11 +47,11 @@ def test_triton_s_repository_is_made_of_the_pinned_bundle_only() -> None:
 
 def test_without_a_digest_nothing_is_pinned_yet() -> None:
     rendered = service()
-    assert (pins(rendered), pinned(rendered)) == ({}, None)
-    pin(rendered, "")
-    assert (pins(rendered), pinned(rendered)) == ({}, "")
+    assert (pins(rendered), pinned_digest(rendered)) == ({}, None)
+    pin_bundle(rendered, "")
+    assert (pins(rendered), pinned_digest(rendered)) == ({}, "")
     for digest in (DIGEST, "cd" * 32):
-        pin(rendered, digest)
+        pin_bundle(rendered, digest)
         assert set(pins(rendered).values()) == {digest}
 
 

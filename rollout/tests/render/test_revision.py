@@ -9,15 +9,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rollout.tests import specs
+from rollout.tests.rollouts import manifest, rollout
 
-from tandem_rollout.api import spec
+from tandem_rollout.api import pods, routing, spec
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.render import render_revision
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import Revision, revision_hash
-
-from . import specs
-from .rollouts import manifest, rollout
 
 
 def first(**spec: Any) -> Revision:
@@ -130,20 +129,24 @@ DEFAULTS: dict[str, tuple[dict[str, Any], list[dict[str, Any]]]] = {
     "spec": ({}, _written_out(spec.RolloutSpec, {"bundle": None, "variants": specs.variants("v1", "v2")})),
     **{
         name: ({}, [{name: each} for each in _written_out(kind, {})])
-        for name, kind in (("transformer", spec.Transformer), ("predictor", spec.Predictor), ("store", spec.Store))
+        for name, kind in (
+            ("transformer", pods.TransformerSpec),
+            ("predictor", pods.PredictorSpec),
+            ("store", spec.Store),
+        )
     },
-    "route": ({}, [{"route": each} for each in _written_out(spec.Route, {})]),
-    "gpu": (GPU, [{"predictor": {"gpu": each}} for each in _written_out(spec.Gpu, {})]),
+    "route": ({}, [{"route": each} for each in _written_out(routing.Route, {})]),
+    "gpu": (GPU, [{"predictor": {"gpu": each}} for each in _written_out(pods.Gpu, {})]),
     "bundle": (
         {},
         [
             {"variants": specs.variants("v1", "v2", bundle=each)}
-            for each in _written_out(spec.Bundle, {"image": "athlete:v1"})
+            for each in _written_out(pods.BundleSource, {"image": "athlete:v1"})
         ],
     ),
     "environment": (
         {"predictor": {"env": [{"name": "A"}]}},
-        [{"predictor": {"env": [each]}} for each in _written_out(spec.EnvVar, {"name": "A"})],
+        [{"predictor": {"env": [each]}} for each in _written_out(pods.EnvVar, {"name": "A"})],
     ),
 }
 

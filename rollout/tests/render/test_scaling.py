@@ -73,12 +73,12 @@ def test_prometheus_is_that_of_the_installation_or_the_spec() -> None:
 
 
 @pytest.mark.parametrize(
-    ("floors", "expected"),
+    ("min_pods", "expected"),
     [((0, 0), [(1, 4), (1, 4)]), ((3, 1), [(3, 4), (1, 4)]), ((2, 9), [(2, 4), (9, 9)])],
 )
-def test_floors_hold_and_may_exceed_the_most(floors: tuple[int, int], expected: list[tuple[int, int]]) -> None:
+def test_min_pods_hold_and_may_exceed_the_maximum(min_pods: tuple[int, int], expected: list[tuple[int, int]]) -> None:
     of = rollout(bundle={"image": "athlete:v1"})
-    made = render_revision(Revision.of(of, of.spec.all_variants[0]), PLATFORM, floors=floors)
+    made = render_revision(Revision.of(of, of.spec.all_variants[0]), PLATFORM, min_pods=min_pods)
     limits = [
         (each["spec"]["minReplicaCount"], each["spec"]["maxReplicaCount"]) for each in of_kind(made, "ScaledObject")
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .made import PLATFORM, arguments, bundled, container, half
+from .made import PLATFORM, arguments, bundled, container, pod_spec
 
 TRITON = {"runtime": "triton"}
 
 
 def test_triton_serves_what_an_init_container_has_made_of_the_bundle() -> None:
-    pod = half(bundled(predictor=TRITON), "predictor")
+    pod = pod_spec(bundled(predictor=TRITON), "predictor")
     copy, build = pod["initContainers"]
     assert copy["volumeMounts"][0]["name"] == "bundle"
     assert build["image"] == PLATFORM.predictor_image
@@ -33,19 +33,21 @@ def test_it_listens_where_our_predictor_does() -> None:
 
 def test_the_model_repository_is_for_the_device() -> None:
     def kind(**predictor: object) -> list[str]:
-        built: list[str] = half(bundled(predictor={**TRITON, **predictor}), "predictor")["initContainers"][1]["args"]
+        built: list[str] = pod_spec(bundled(predictor={**TRITON, **predictor}), "predictor")["initContainers"][1][
+            "args"
+        ]
         return built
 
     assert kind() == ["--kind=cpu"]
     assert kind(gpu={}) == ["--kind=gpu"]
     # the image with CUDA is large, and building a repository needs none of it
-    assert half(bundled(predictor={**TRITON, "gpu": {}}), "predictor")["initContainers"][1]["image"] == (
+    assert pod_spec(bundled(predictor={**TRITON, "gpu": {}}), "predictor")["initContainers"][1]["image"] == (
         PLATFORM.predictor_image
     )
 
 
 def test_a_claim_needs_no_copy() -> None:
-    pod = half(bundled(bundle={"pvc": {"claimName": "bundles"}}, predictor=TRITON), "predictor")
+    pod = pod_spec(bundled(bundle={"pvc": {"claimName": "bundles"}}, predictor=TRITON), "predictor")
     (build,) = pod["initContainers"]
     assert build["volumeMounts"][0] == {"name": "bundle", "mountPath": "/mnt/models", "readOnly": True}
 

@@ -9,17 +9,17 @@ from dataclasses import replace
 import pytest
 
 from tandem_rollout.analysis.counts import Counters, NoData
-from tandem_rollout.analysis.reading import Binned, Counted, Readings
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Readings
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.verdict import ProviderError, Verdict
 from tandem_rollout.api.analysis import Analysis, Metric
 from tandem_rollout.engine.run import Run, State
 from tandem_rollout.runner.analyst import Analyst, Judgement
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 
 ANALYSIS = Analysis(metrics=[Metric(type="errors")], interval="10s", warmup="0s")
 RUN = Run(number=1, stable="a", canary="b", plan="p", state="Analyzing", started=0.0, since=0.0, weight=10)
-ARMS = Arms(namespace="models", stable=Place(service="a"), canary=Place(service="b"))
+ARMS = Arms(namespace="models", stable=ArmLocation(service="a"), canary=ArmLocation(service="b"))
 
 
 class Scraped:
@@ -43,8 +43,8 @@ class Scraped:
 
         self.read_at.append(self.now)
         if not self.there:
-            return {metric.called: NoData("NoSeries", "there is no such series") for metric in metrics}
-        return {metric.called: Counted(scrape(0.0, 90.0), scrape(self.every / 2, 10.0)) for metric in metrics}
+            return {metric.full_name: NoData("NoSeries", "there is no such series") for metric in metrics}
+        return {metric.full_name: CounterReading(scrape(0.0, 90.0), scrape(self.every / 2, 10.0)) for metric in metrics}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         self.asked += 1
@@ -75,7 +75,7 @@ async def counted(every: float, seconds: float, kept: Kept | None = None) -> Rec
     source = Scraped(every)
     analyst = Analyst(source, kept or Kept())
     while source.now <= seconds:
-        await analyst.look(ANALYSIS, RUN, ARMS, source.now)
+        await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now)
         source.now += 1.0
     assert analyst.record is not None
     return analyst.record
@@ -95,7 +95,7 @@ async def looked(
     """Looks of some seconds, each second one."""
     for _ in range(round(seconds)):
         run = replace(RUN, weight=weight, state="Analyzing" if weight else "Preparing")
-        judgement = await analyst.look(ANALYSIS, run, ARMS, source.now, routed=routed)
+        judgement = await analyst.take_sample(ANALYSIS, run, ARMS, source.now, routed=routed)
         source.now += 1.0
     return judgement
 
@@ -115,7 +115,7 @@ async def test_what_comes_while_the_weight_changes_is_counted_with_the_bounds_of
     assert [sample.low for sample in analyst.record.samples] == [None, 0.1, None, None]
     ratio = analyst.record.metrics["errors"].ratio
     assert ratio is not None
-    assert (ratio.canary_requests, ratio.ticks) == (300.0, 4)
+    assert (ratio.canary_requests, ratio.samples) == (300.0, 4)
 
 
 async def test_a_route_that_follows_late_keeps_the_share_open() -> None:
@@ -179,23 +179,27 @@ class Named(Scraped):
         return [await self.read(metrics, arms)]
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
-        def scrape(place: Place, rate: float) -> dict[str, Counters]:
+        def scrape(place: ArmLocation, rate: float) -> dict[str, Counters]:
             return {"envoy": Counters(dict.fromkeys(place.clusters, self.before + rate * self.now), {})}
 
-        return {metric.called: Counted(scrape(arms.stable, 90.0), scrape(arms.canary, 10.0)) for metric in metrics}
+        return {
+            metric.full_name: CounterReading(scrape(arms.stable, 90.0), scrape(arms.canary, 10.0)) for metric in metrics
+        }
 
 
 async def test_what_a_proxy_counted_for_others_under_the_same_name_is_not_the_canarys() -> None:
     metrics = Analysis(metrics=[Metric(type="errors", where="gateway")], interval="10s", warmup="0s")
     source = Named(5000.0)
     analyst = Analyst(source, Kept())
-    stable = Place(service="a", clusters=("rule/0",))
+    stable = ArmLocation(service="a", clusters=("rule/0",))
     preparing = replace(RUN, state="Preparing", weight=0)
-    await analyst.read(metrics, preparing, Arms(namespace="models", stable=stable, canary=Place(service="b")), 0.0)
-    arms = Arms(namespace="models", stable=stable, canary=Place(service="b", clusters=("rule/1",)))
+    await analyst.read(
+        metrics, preparing, Arms(namespace="models", stable=stable, canary=ArmLocation(service="b")), 0.0
+    )
+    arms = Arms(namespace="models", stable=stable, canary=ArmLocation(service="b", clusters=("rule/1",)))
     for _ in range(31):
         source.now += 1.0
-        await analyst.look(metrics, RUN, arms, source.now)
+        await analyst.take_sample(metrics, RUN, arms, source.now)
     assert analyst.record is not None
     ratio = analyst.record.metrics["errors"].ratio
     assert ratio is not None
@@ -207,13 +211,13 @@ async def test_another_process_goes_on_from_what_was_kept() -> None:
     kept = Kept()
     first = await counted(1.0, 100.0, kept)
     second = await counted(1.0, 100.0, kept)
-    assert (first.ticks, second.ticks) == (10, 20)
+    assert (first.sample_count, second.sample_count) == (10, 20)
 
 
 async def test_the_evidence_of_another_plan_is_not_taken() -> None:
     kept = Kept()
-    kept.records[1] = Record(run=1, plan="another", ticks=7)
-    assert (await counted(1.0, 100.0, kept)).ticks == 10
+    kept.records[1] = Record(run=1, plan="another", sample_count=7)
+    assert (await counted(1.0, 100.0, kept)).samples == 10
 
 
 class Timing(Scraped):
@@ -225,8 +229,10 @@ class Timing(Scraped):
             return {"pod": {"": {0.1: 0.95 * total, 0.2: 0.99 * total, math.inf: total}}}
 
         counted = await super().read(metrics, arms)
-        timed = Binned(histogram(90.0), histogram(10.0))
-        return {metric.called: timed if metric.type == "latency" else counted[metric.called] for metric in metrics}
+        timed = HistogramReading(histogram(90.0), histogram(10.0))
+        return {
+            metric.full_name: timed if metric.type == "latency" else counted[metric.full_name] for metric in metrics
+        }
 
 
 BOTH = [Metric(type="errors"), Metric(type="latency")]
@@ -237,12 +243,12 @@ async def test_latencies_of_the_warm_up_are_reported_and_not_judged() -> None:
     analyst = Analyst(source, Kept())
     warm = Analysis(metrics=BOTH, interval="10s", warmup="60s")
     for _ in range(10):
-        judgement = await analyst.look(warm, RUN, ARMS, source.now)
+        judgement = await analyst.take_sample(warm, RUN, ARMS, source.now)
         source.now += 10.0
     assert analyst.record is not None
     # the tick that begins before the end of the warm-up has requests of it
     assert [sorted(sample.reported) for sample in analyst.record.samples] == [["latency"]] * 6 + [[]] * 3
-    errors, latency = judgement.lines
+    errors, latency = judgement.results
     assert errors.canary_requests == 900.0
     assert latency.canary_requests == 300.0
 
@@ -252,7 +258,7 @@ async def test_a_tick_that_is_longer_than_the_warm_up_does_not_judge_its_latenci
     analyst = Analyst(source, Kept())
     seldom = Analysis(metrics=BOTH, interval="60s", warmup="15s")
     for _ in range(3):
-        await analyst.look(seldom, RUN, ARMS, source.now)
+        await analyst.take_sample(seldom, RUN, ARMS, source.now)
         source.now += 60.0
     assert analyst.record is not None
     assert [sorted(sample.reported) for sample in analyst.record.samples] == [["latency"], []]
@@ -263,11 +269,11 @@ async def test_a_canary_that_has_everything_needs_no_warm_up() -> None:
     analyst = Analyst(source, Kept())
     cold = Analysis(metrics=BOTH, interval="10s", warmup="1h")
     for _ in range(2):
-        await analyst.look(cold, replace(RUN, state="Baking", weight=100), ARMS, source.now)
+        await analyst.take_sample(cold, replace(RUN, state="Baking", weight=100), ARMS, source.now)
         source.now += 10.0
     assert analyst.record is not None
     assert not analyst.record.transitions
-    assert analyst.record.ticks == 1
+    assert analyst.record.sample_count == 1
 
 
 async def test_it_says_when_to_come_again() -> None:
@@ -275,25 +281,25 @@ async def test_it_says_when_to_come_again() -> None:
     analyst = Analyst(source, Kept())
     assert analyst.due == math.inf
     source.now = 1000.0
-    await analyst.look(ANALYSIS, replace(RUN, state="Preparing", weight=0), ARMS, source.now)
+    await analyst.take_sample(ANALYSIS, replace(RUN, state="Preparing", weight=0), ARMS, source.now)
     # before the first weight there is nothing to look at, and the first weight is looked at when it is there
     assert analyst.due > source.now
-    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 1.0)
+    await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now + 1.0)
     # when the route has followed
     assert analyst.due == 1004.0
-    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 2.0)
+    await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now + 2.0)
     assert analyst.due == 1004.0
-    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 4.0)
+    await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now + 4.0)
     # and then in turn
     assert analyst.due == 1011.0
-    await analyst.look(ANALYSIS, RUN, ARMS, source.now + 11.0)
+    await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now + 11.0)
     assert analyst.due == 1021.0
 
 
 @pytest.mark.parametrize("state", ["Aborting", "Aborted", "Promoted"])
 async def test_nothing_is_looked_at_on_the_way_back_or_after_the_end(state: State) -> None:
     analyst = Analyst(Scraped(1.0), Kept())
-    await analyst.look(ANALYSIS, RUN, ARMS, 0.0)
+    await analyst.take_sample(ANALYSIS, RUN, ARMS, 0.0)
     await analyst.note(replace(RUN, state=state), 5.0)
     assert analyst.due == math.inf
 
@@ -302,7 +308,7 @@ async def test_counters_are_read_once_an_interval_however_often_somebody_asks() 
     source = Scraped(1.0)
     analyst = Analyst(source, Kept())
     for _ in range(101):
-        await analyst.look(ANALYSIS, RUN, ARMS, source.now)
+        await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now)
         source.now += 1.0
     assert source.read_at == [float(at) for at in range(0, 101, 10)]
 
@@ -310,12 +316,12 @@ async def test_counters_are_read_once_an_interval_however_often_somebody_asks() 
 async def test_a_clock_that_was_set_back_stops_nothing() -> None:
     source = Scraped(1.0)
     analyst = Analyst(source, Kept())
-    await analyst.look(ANALYSIS, RUN, ARMS, 1e6)
+    await analyst.take_sample(ANALYSIS, RUN, ARMS, 1e6)
     for source.now in range(0, 60, 5):
-        await analyst.look(ANALYSIS, RUN, ARMS, 5e5 + source.now)
+        await analyst.take_sample(ANALYSIS, RUN, ARMS, 5e5 + source.now)
     assert len(source.read_at) == 7
     assert analyst.record is not None
-    assert analyst.record.ticks > 0
+    assert analyst.record.sample_count > 0
 
 
 async def test_what_was_not_looked_at_says_nothing() -> None:
@@ -325,7 +331,7 @@ async def test_what_was_not_looked_at_says_nothing() -> None:
     analyst = Analyst(source, Kept())
     decisions = []
     for _ in range(9):
-        decisions.append((await analyst.look(strict, RUN, ARMS, source.now)).decision)
+        decisions.append((await analyst.take_sample(strict, RUN, ARMS, source.now)).decision)
         source.now += 10.0
     assert decisions[0] is None
     assert [decision.verdict for decision in decisions[1:7] if decision] == [Verdict.NO_DATA] * 6
@@ -338,8 +344,8 @@ async def test_a_metric_that_is_not_there_fails_where_that_is_wanted() -> None:
     source = Scraped(1.0)
     analyst = Analyst(source, Kept())
     source.there = False
-    await analyst.look(strict, RUN, ARMS, 0.0)
-    found = await analyst.look(strict, RUN, ARMS, 10.0)
+    await analyst.take_sample(strict, RUN, ARMS, 0.0)
+    found = await analyst.take_sample(strict, RUN, ARMS, 10.0)
     assert found.decision is not None
     assert found.decision.verdict is Verdict.FAIL
 
@@ -349,7 +355,7 @@ async def test_counters_that_are_scraped_seldom_are_no_missing_metric() -> None:
     source = Scraped(45.0)
     analyst = Analyst(source, Kept())
     while source.now < 300.0:
-        found = await analyst.look(strict, RUN, ARMS, source.now)
+        found = await analyst.take_sample(strict, RUN, ARMS, source.now)
         assert found.decision is None or found.decision.verdict is not Verdict.FAIL
         source.now += 10.0
 
@@ -366,9 +372,9 @@ async def test_looks_are_those_at_the_present_weight() -> None:
 async def test_the_part_that_the_canary_had_is_measured() -> None:
     source = Scraped(1.0)
     analyst = Analyst(source, Kept())
-    assert (await analyst.look(ANALYSIS, RUN, ARMS, 0.0)).measured is None
+    assert (await analyst.take_sample(ANALYSIS, RUN, ARMS, 0.0)).measured is None
     source.now = 10.0
-    assert (await analyst.look(ANALYSIS, RUN, ARMS, 10.0)).measured == 10.0
+    assert (await analyst.take_sample(ANALYSIS, RUN, ARMS, 10.0)).measured == 10.0
 
 
 async def test_nothing_is_kept_where_there_is_nothing_new() -> None:
@@ -376,7 +382,7 @@ async def test_nothing_is_kept_where_there_is_nothing_new() -> None:
     source = Scraped(1.0)
     analyst = Analyst(source, kept)
     for _ in range(10):
-        await analyst.look(ANALYSIS, RUN, ARMS, source.now)
+        await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now)
     assert kept.times == 1
     await analyst.keep()
     assert kept.times == 1
@@ -393,9 +399,9 @@ async def test_the_evidence_of_a_run_of_the_same_number_at_another_time_is_not_t
     await counted(1.0, 100.0, kept)
     again = replace(RUN, started=5000.0)
     for analyst in (Analyst(Scraped(1.0), kept), Analyst(Scraped(1.0), kept)):
-        await analyst.look(ANALYSIS, again, ARMS, 5000.0)
+        await analyst.take_sample(ANALYSIS, again, ARMS, 5000.0)
         assert analyst.record is not None
-        assert analyst.record.ticks == 0
+        assert analyst.record.sample_count == 0
     # nor by the one that has gathered it
     analyst = Analyst(Scraped(1.0), Kept())
     await analyst.note(RUN, 0.0)
@@ -421,10 +427,10 @@ async def test_a_process_that_goes_on_judges_as_the_one_before() -> None:
     source = Scraped(1.0)
     first = Analyst(source, kept)
     for _ in range(20):
-        said = await first.look(ANALYSIS, RUN, ARMS, source.now)
+        said = await first.take_sample(ANALYSIS, RUN, ARMS, source.now)
         source.now += 10.0
     second = Analyst(source, kept)
-    assert await second.look(ANALYSIS, RUN, ARMS, source.now) == said
+    assert await second.take_sample(ANALYSIS, RUN, ARMS, source.now) == said
 
 
 @pytest.mark.parametrize(("share", "verdict"), [(None, Verdict.NO_DATA), (0.1, Verdict.PASS), (0.2, Verdict.FAIL)])
@@ -436,11 +442,11 @@ async def test_units_of_an_ab_test_are_held_against_the_share_that_was_written(
     source = Scraped(1.0)
     analyst = Analyst(source, Kept())
     for _ in range(100):
-        found = await analyst.look(
+        found = await analyst.take_sample(
             units, replace(RUN, state="Observing", weight=0), replace(ARMS, share=share), source.now
         )
         source.now += 10.0
-    assert found.lines[0].verdict is verdict
+    assert found.results[0].verdict is verdict
 
 
 async def test_history_is_asked_for_once() -> None:
@@ -448,8 +454,8 @@ async def test_history_is_asked_for_once() -> None:
     source = Scraped(1.0)
     for _ in range(3):
         analyst = Analyst(source, kept)
-        await analyst.look(ANALYSIS, replace(RUN, state="Preparing", weight=0), ARMS, 0.0)
-        await analyst.look(ANALYSIS, RUN, ARMS, 10.0)
+        await analyst.take_sample(ANALYSIS, replace(RUN, state="Preparing", weight=0), ARMS, 0.0)
+        await analyst.take_sample(ANALYSIS, RUN, ARMS, 10.0)
     assert source.asked == 1
 
 
@@ -467,7 +473,9 @@ class Unread(Scraped):
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         if self.now < self.until:
             self.asked += 1
-            return [{metric.called: ProviderError("PrometheusUnreachable", "connection refused") for metric in metrics}]
+            return [
+                {metric.full_name: ProviderError("PrometheusUnreachable", "connection refused") for metric in metrics}
+            ]
         return await super().history(metrics, arms, seconds=seconds, step=step)
 
 
@@ -476,25 +484,25 @@ async def test_a_past_that_cannot_be_read_is_asked_for_again_once_an_interval() 
     analyst = Analyst(source, Kept())
     preparing = replace(RUN, state="Preparing", weight=0)
     while source.now < 100.0:
-        found = await analyst.look(ANALYSIS, preparing, ARMS, source.now)
-        assert "dispersion was not measured before the run: connection refused" in found.lines[0].message
+        found = await analyst.take_sample(ANALYSIS, preparing, ARMS, source.now)
+        assert "dispersion was not measured before the run: connection refused" in found.results[0].message
         source.now += 2.0
     assert source.asked == 10
-    await analyst.look(ANALYSIS, preparing, ARMS, source.now)
-    found = await analyst.look(ANALYSIS, RUN, ARMS, source.now + 2.0)
+    await analyst.take_sample(ANALYSIS, preparing, ARMS, source.now)
+    found = await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now + 2.0)
     assert source.asked == 11
-    assert "dispersion" not in found.lines[0].message
+    assert "dispersion" not in found.results[0].message
 
 
 async def test_a_past_that_stays_unread_is_given_up_when_something_is_counted_and_that_is_said() -> None:
     source = Unread(until=math.inf)
     analyst = Analyst(source, Kept())
     for _ in range(20):
-        found = await analyst.look(ANALYSIS, RUN, ARMS, source.now)
+        found = await analyst.take_sample(ANALYSIS, RUN, ARMS, source.now)
         source.now += 10.0
     assert source.asked == 2
-    assert found.lines[0].message == "dispersion was not measured before the run: connection refused"
-    assert found.lines[0].canary_requests > 0
+    assert found.results[0].message == "dispersion was not measured before the run: connection refused"
+    assert found.results[0].canary_requests > 0
 
 
 class ByTraffic(Scraped):
@@ -510,10 +518,10 @@ class ByTraffic(Scraped):
         traffic, at = arms.canary.traffic, self.now // self.every * self.every
         canary = {"weighted": 5000.0, "preview": 0.0}[traffic] + 10.0 * at
         return {
-            "errors-in-pods": Counted(
+            "errors-in-pods": CounterReading(
                 {"pod": Counters({"all": 90.0 * at}, {})}, {"pod": Counters({traffic: canary}, {})}
             ),
-            "latency": Binned(slow("all", 90.0 * at), slow(traffic, canary)),
+            "latency": HistogramReading(slow("all", 90.0 * at), slow(traffic, canary)),
         }
 
 
@@ -526,11 +534,11 @@ async def test_what_was_counted_of_other_traffic_before_is_no_evidence_after_the
     for second in range(60):
         traffic, weight = ("preview", 0) if second < 30 else ("weighted", 100)
         arms = replace(ARMS, canary=replace(ARMS.canary, traffic=traffic))
-        await analyst.look(analysis, replace(RUN, weight=weight), arms, source.now)
+        await analyst.take_sample(analysis, replace(RUN, weight=weight), arms, source.now)
         source.now += 1.0
     assert analyst.record is not None
     for metric in both:
         samples = [{**each.reported, **each.counts} for each in analyst.record.samples]
-        seen = [each[metric.called][0] for each in samples if metric.called in each]
+        seen = [each[metric.full_name][0] for each in samples if metric.full_name in each]
         assert len(seen) >= 4
-        assert max(seen) <= 10.0 * 20, metric.called
+        assert max(seen) <= 10.0 * 20, metric.full_name

@@ -11,23 +11,25 @@ import pytest
 
 from tandem_rollout.analysis.counts import Counters
 from tandem_rollout.analysis.judge import judge
-from tandem_rollout.analysis.reading import Counted, Readings
+from tandem_rollout.analysis.reading import CounterReading, Readings
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.api.analysis import Analysis, Metric
 from tandem_rollout.api.status import RunStatus
 from tandem_rollout.engine.desired import Desired
-from tandem_rollout.engine.inputs import Arm, Inputs
+from tandem_rollout.engine.inputs import RevisionState, RunInputs
 from tandem_rollout.engine.run import RETURNS, Command, Run, Verb
-from tandem_rollout.engine.schedule import Schedule, Step
-from tandem_rollout.engine.serialization import read, write
+from tandem_rollout.engine.schedule import Schedule, ScheduledStep
+from tandem_rollout.engine.serialization import from_status, to_status
 from tandem_rollout.runner.analyst import Analyst, Judgement
 from tandem_rollout.runner.driver import advance
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 
 START = 1_700_000_000.0
-SCHEDULE = Schedule(steps=(Step(weight=10, min_duration=20), Step(weight=50, min_duration=20)), bake=30)
+SCHEDULE = Schedule(
+    steps=(ScheduledStep(weight=10, min_duration=20), ScheduledStep(weight=50, min_duration=20)), bake=30
+)
 ANALYSIS = Analysis(metrics=[Metric(type="errors")], interval="10s", warmup="0s")
-READY = Arm(pods=(2, 2), fit=True)
+READY = RevisionState(pods=(2, 2), fit=True)
 
 
 class Killed(Exception):
@@ -49,8 +51,8 @@ class World:
     now: float = START
     wanted: str = "b"
     serving: str = "a"
-    stable: Arm = READY
-    canary: Arm = READY
+    stable: RevisionState = READY
+    canary: RevisionState = READY
     command: Command | None = None
     deleted: bool = False
     routed: dict[str, int] = field(default_factory=lambda: {"a": 100})
@@ -65,7 +67,7 @@ class World:
     @property
     def run(self) -> Run | None:
         """What is written down."""
-        return read(msgspec.json.decode(self.status, type=RunStatus)) if self.status else None
+        return from_status(msgspec.json.decode(self.status, type=RunStatus)) if self.status else None
 
     def passes(self, seconds: float) -> None:
         """Time passes, and 1000 requests a second."""
@@ -87,10 +89,10 @@ class World:
 
     # backend
 
-    def inputs(self, run: Run | None) -> Inputs:
+    def inputs(self, run: Run | None) -> RunInputs:
         serving = max(self.routed, key=lambda name: self.routed[name])
         canary = run.canary if run and not run.ended else self.wanted
-        return Inputs(
+        return RunInputs(
             wanted=self.wanted,
             plan=f"plan of {self.wanted}",
             serving=serving,
@@ -102,11 +104,11 @@ class World:
         )
 
     async def arms(self, run: Run) -> Arms:
-        return Arms(namespace="models", stable=Place(service=run.stable), canary=Place(service=run.canary))
+        return Arms(namespace="models", stable=ArmLocation(service=run.stable), canary=ArmLocation(service=run.canary))
 
     async def write(self, run: Run, judgement: Judgement) -> None:
         def effect() -> None:
-            self.status = msgspec.json.encode(write(run, steps=len(SCHEDULE.steps)))
+            self.status = msgspec.json.encode(to_status(run, steps=len(SCHEDULE.steps)))
             self.states.append(f"{run.canary} {run.state} {run.weight}")
 
         self._call("write", effect)
@@ -138,7 +140,7 @@ class World:
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         stable = Counters({"all": self.stable_served}, {"bad": self.stable_served * 0.001})
         canary = Counters({"all": self.served}, {"bad": self.bad})
-        return {"errors": Counted({"a-0": stable}, {"b-0": canary})}
+        return {"errors": CounterReading({"a-0": stable}, {"b-0": canary})}
 
     async def history(self, metrics: Sequence[Metric], arms: Arms, *, seconds: float, step: float) -> list[Readings]:
         return [await self.read(metrics, arms)]
@@ -310,7 +312,7 @@ async def test_a_canary_without_pods_goes_before_anybody_is_asked() -> None:
 
     world = Mute()
     world.status = msgspec.json.encode(
-        write(
+        to_status(
             Run(
                 number=1,
                 stable="a",
@@ -366,7 +368,7 @@ async def test_a_promoted_run_has_passed_whatever_else_comes_unless_it_fails(
     class Waits(World):
         """The canary gets its pods for all requests late, so that ticks come between promotion and the last weight."""
 
-        def inputs(self, run: Run | None) -> Inputs:
+        def inputs(self, run: Run | None) -> RunInputs:
             inputs = super().inputs(run)
             waits = run is not None and run.step == len(SCHEDULE.steps) and self.now < run.since + 15
             return replace(inputs, canary=replace(READY, pods=(1, 1))) if waits else inputs

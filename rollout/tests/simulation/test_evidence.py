@@ -14,10 +14,10 @@ from tandem_rollout.analysis.counts import Counters, NoData
 from tandem_rollout.analysis.gather import gather
 from tandem_rollout.analysis.judge import judge
 from tandem_rollout.analysis.latency import Limit, freeze
-from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
-from tandem_rollout.analysis.record import Gathered, Record
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading, Readings
+from tandem_rollout.analysis.record import MetricEvidence, Record
 from tandem_rollout.analysis.verdict import ProviderError, Verdict
-from tandem_rollout.analysis.window import FOLLOWS_S, Window, extended
+from tandem_rollout.analysis.window import ROUTE_DELAY_S, CountWindow, extend_window
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.simulation.drifts import Drifts
 from tandem_rollout.simulation.evidence import VERDICTS, Ratios
@@ -37,14 +37,14 @@ def reading(metric: Metric, totals: list[float], bins: list[list[float]], troubl
         )
     if metric.type == "drift":
         ours, theirs = ({"pod": {"": _cumulative(each)}} for each in bins)
-        return Binned(stable=theirs, canary=ours)
+        return HistogramReading(stable=theirs, canary=ours)
     if metric.type == "latency":
         canary, stable = (
             {"pod": {"": {0.1: totals[at] - totals[at + 1], math.inf: totals[at]}}} for at in (0, 2)
         )  # fmt: skip
-        return Binned(stable=stable, canary=canary)
+        return HistogramReading(stable=stable, canary=canary)
     canary, stable = (Counters({"r": totals[at]}, {"e": totals[at + 1]}) for at in (0, 2))
-    return Counted(stable={"pod": stable}, canary={"pod": canary})
+    return CounterReading(stable={"pod": stable}, canary={"pod": canary})
 
 
 def _cumulative(rows: list[float]) -> dict[float, float]:
@@ -91,11 +91,14 @@ class One:
         self.metric = metric
         limit = LIMIT if metric.type == "latency" else None
         self.record = Record(
-            run=1, plan="", prepared=True, metrics={metric.called: Gathered(limit=limit, frozen=limit, phi=phi)}
+            run=1,
+            plan="",
+            prepared=True,
+            metrics={metric.full_name: MetricEvidence(limit=limit, frozen=limit, phi=phi)},
         )
         self.totals, self.bins = [0.0] * 4, [[0.0] * 5, [0.0] * 5]
         self.now, self.weight, self.earlier = 0.0, 0, dict[int, float]()
-        self.windows = {metric.called: extended(Window(), self._read(SEEN)[metric.called], 0.0)}
+        self.windows = {metric.full_name: extend_window(CountWindow(), self._read(SEEN)[metric.full_name], 0.0)}
 
     def tick(
         self, counts: list[float], rows: list[list[float]], trouble: int, weight: int, *, baking: bool = False
@@ -104,9 +107,9 @@ class One:
         self.bins = [[a + b for a, b in zip(arm, new, strict=True)] for arm, new in zip(self.bins, rows, strict=True)]
         after = self._read(trouble)
         if weight != self.weight:
-            self.earlier[self.weight], self.weight = self.now + FOLLOWS_S, weight
+            self.earlier[self.weight], self.weight = self.now + ROUTE_DELAY_S, weight
         self.now += INTERVAL
-        self.windows = {name: extended(window, after[name], self.now) for name, window in self.windows.items()}
+        self.windows = {name: extend_window(window, after[name], self.now) for name, window in self.windows.items()}
         self.record, self.windows = gather(
             [self.metric], self.record, self.windows, now=self.now, weight=weight, earlier=self.earlier, baking=baking
         )
@@ -114,7 +117,7 @@ class One:
         return lines[0].verdict
 
     def _read(self, trouble: int) -> Readings:
-        return {self.metric.called: reading(self.metric, self.totals, self.bins, trouble)}
+        return {self.metric.full_name: reading(self.metric, self.totals, self.bins, trouble)}
 
 
 METRICS = [
@@ -186,11 +189,13 @@ def test_latencies_tick_by_tick(
     times = Times(edges, buckets(0.1), buckets(0.1 * slower), buckets(0.1 * load))
     frozen = freeze(_seconds(edges, [1e4 * part for part in times.before]), 0.95, slowdown)
     limit = frozen if isinstance(frozen, Limit) else None
-    gathered = Gathered(limit=limit, frozen=limit)
-    record = Record(run=1, plan="", prepared=True, metrics={metric.called: gathered})
+    gathered = MetricEvidence(limit=limit, frozen=limit)
+    record = Record(run=1, plan="", prepared=True, metrics={metric.full_name: gathered})
     many = Latencies(metric, 1, gates=1, times=times)
     totals = np.zeros((2, len(edges) + 1))
-    windows = {metric.called: extended(Window(), _timed(metric, edges, totals, SEEN)[metric.called], 0.0)}
+    windows = {
+        metric.full_name: extend_window(CountWindow(), _timed(metric, edges, totals, SEEN)[metric.full_name], 0.0)
+    }
     earlier, weight, pending = dict[int, float](), 0, Pending(totals[0], totals[1])
     for number in range(ticks):
         bakes = number >= ticks - 4
@@ -200,10 +205,10 @@ def test_latencies_tick_by_tick(
         totals = totals + np.array(rows)
         trouble = int(random.choice([0, 0, 0, 0, 0, 0, 1, 2]))
         if round(100 * share) != weight:
-            earlier[weight], weight = INTERVAL * number + FOLLOWS_S, round(100 * share)
+            earlier[weight], weight = INTERVAL * number + ROUTE_DELAY_S, round(100 * share)
         now = INTERVAL * (number + 1)
-        after = _timed(metric, edges, totals, trouble)[metric.called]
-        windows = {metric.called: extended(windows[metric.called], after, now)}
+        after = _timed(metric, edges, totals, trouble)[metric.full_name]
+        windows = {metric.full_name: extend_window(windows[metric.full_name], after, now)}
         record, windows = gather([metric], record, windows, now=now, weight=weight, earlier=earlier, baking=bakes)
         bounds = pending.tick(share, *rows)
         ours, theirs = (part[None] for part in pending.counts)
@@ -222,12 +227,12 @@ def _seconds(edges: tuple[float, ...], rows: list[float]) -> dict[float, float]:
 def _timed(metric: Metric, edges: tuple[float, ...], totals: Any, trouble: int) -> Readings:
     if trouble != SEEN:
         return {
-            metric.called: NoData("NoSeries", "no series")
+            metric.full_name: NoData("NoSeries", "no series")
             if trouble == ABSENT
             else ProviderError("PrometheusUnreachable", "refused")
         }
     ours, theirs = ({"pod": {"": _seconds(edges, rows.tolist())}} for rows in totals)
-    return {metric.called: Binned(stable=theirs, canary=ours)}
+    return {metric.full_name: HistogramReading(stable=theirs, canary=ours)}
 
 
 @settings(max_examples=40, deadline=None)

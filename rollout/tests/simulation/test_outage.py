@@ -12,7 +12,7 @@ from tandem_rollout.simulation.outage import ABSENT, SEEN, UNREADABLE, Blackouts
 
 def looks(outage: Outage, looks: int = 400, rollouts: int = 200) -> np.ndarray:
     blackouts = Blackouts(outage, np.random.default_rng(1), rollouts)
-    return np.stack([blackouts.look() for _ in range(looks)])
+    return np.stack([blackouts.next_sample() for _ in range(looks)])
 
 
 @pytest.mark.parametrize(("share", "lasting"), [(0.1, 1.0), (0.3, 5.0), (0.5, 20.0)])

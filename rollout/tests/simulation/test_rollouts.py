@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tandem_rollout.analysis.counts import Tick
+from tandem_rollout.analysis.counts import Increments
 from tandem_rollout.analysis.dispersion import Dispersion, estimate_dispersion
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.engine.schedule import Schedule, Step
+from tandem_rollout.engine.schedule import Schedule, ScheduledStep
 from tandem_rollout.simulation import rollouts as module
 from tandem_rollout.simulation.forecast import forecast, predicted_requests, steady, worse
 from tandem_rollout.simulation.lies import Lies
@@ -27,17 +27,17 @@ from tandem_rollout.simulation.outcome import (
     spread,
 )
 from tandem_rollout.simulation.rollouts import Case, simulate, simulate_batch
-from tandem_rollout.simulation.stream import Stream
-from tandem_rollout.simulation.traffic import Bins, Change, Incidents, Rates, Traffic
+from tandem_rollout.simulation.stream import TrafficStream
+from tandem_rollout.simulation.traffic import Bins, ChangeEffect, EventRates, Incidents, Traffic
 
-SCHEDULE = Schedule(steps=(Step(weight=10, min_duration=10.0),), timeout=4 * 3600.0, bake=60.0)
+SCHEDULE = Schedule(steps=(ScheduledStep(weight=10, min_duration=10.0),), timeout=4 * 3600.0, bake=60.0)
 
 
 def case(ratio: float = 1.0, rate: float = 0.02) -> Case:
     return Case(
         metrics=[Metric(type="errors")],
         schedule=SCHEDULE,
-        traffic=Traffic(rates={"errors": Rates(rate, rate * ratio)}),
+        traffic=Traffic(rates={"errors": EventRates(rate, rate * ratio)}),
     )
 
 
@@ -74,7 +74,7 @@ class Recorder:
         self.totals: dict[float, np.ndarray] = {}
         self._requests = np.zeros(rollouts)
 
-    def look(self, now: float, canary: np.ndarray, events: np.ndarray, trouble: np.ndarray) -> None:
+    def take_sample(self, now: float, canary: np.ndarray, events: np.ndarray, trouble: np.ndarray) -> None:
         self._requests = self._requests + canary
         self.totals[now] = self._requests
 
@@ -161,7 +161,7 @@ def test_an_incident_that_hits_both_takes_nobody_back_who_is_held_against_what_i
 
 
 def test_latencies_of_the_warm_up_are_not_judged() -> None:
-    slow = Traffic(rates={"latency": Rates(0.05, 0.5)})
+    slow = Traffic(rates={"latency": EventRates(0.05, 0.5)})
     warm = Case(metrics=[Metric(type="latency")], schedule=SCHEDULE, traffic=slow, warmup=60.0)
     outcomes = simulate(warm, rollouts=200, seed=1)
     assert outcomes.share(ROLLED_BACK) == 1.0
@@ -175,17 +175,19 @@ def test_errors_of_the_warm_up_count() -> None:
     assert (warm.samples == warm.requests).all()
 
 
-STEPS = replace(SCHEDULE, holdback=5, steps=tuple(Step(weight=weight, min_duration=60.0) for weight in (5, 25, 50)))
+STEPS = replace(
+    SCHEDULE, holdback=5, steps=tuple(ScheduledStep(weight=weight, min_duration=60.0) for weight in (5, 25, 50))
+)
 
 
 def test_what_only_fails_while_the_weight_changes_is_seen() -> None:
-    failing = replace(case().traffic, change=Change(rate=1.0, arms="canary"))
+    failing = replace(case().traffic, change=ChangeEffect(rate=1.0, arms="canary"))
     outcomes = simulate(replace(case(), schedule=STEPS, traffic=failing), rollouts=500, seed=1)
     assert outcomes.share(ROLLED_BACK, TAKEN_BACK) > 0.98
 
 
 def test_a_burst_in_both_arms_at_each_step_aborts_nothing() -> None:
-    shared = replace(case().traffic, change=Change(rate=0.3, arms="both"))
+    shared = replace(case().traffic, change=ChangeEffect(rate=0.3, arms="both"))
     outcomes = simulate(replace(case(), schedule=STEPS, traffic=shared), rollouts=500, seed=1)
     assert outcomes.count(ROLLED_BACK, TAKEN_BACK) <= 5
     assert outcomes.share(PROMOTED) > 0.95
@@ -199,7 +201,7 @@ def test_drift_is_found_and_its_absence_promoted() -> None:
 
 
 def test_steps_rise_and_end_with_the_decision() -> None:
-    steps = tuple(Step(weight=weight, min_duration=60.0) for weight in (5, 25, 50))
+    steps = tuple(ScheduledStep(weight=weight, min_duration=60.0) for weight in (5, 25, 50))
     outcomes = simulate(replace(case(), schedule=replace(SCHEDULE, steps=steps)), rollouts=200, seed=1)
     assert outcomes.share(PROMOTED) > 0.97
     assert outcomes.seconds[outcomes.ended == PROMOTED].min() >= 180.0
@@ -209,11 +211,11 @@ def test_dispersion_is_measured_as_the_analysis_does() -> None:
     bursty = replace(case(), dispersion=None, pods=4)
     bursty = replace(bursty, traffic=replace(bursty.traffic, correlation=0.02))
     measured = module._dispersion(bursty, np.random.default_rng(5), 3)["errors"]
-    stream = Stream(bursty.traffic, np.random.default_rng(5), 3, 10.0)
+    stream = TrafficStream(bursty.traffic, np.random.default_rng(5), 3, 10.0)
     ticks = [stream.draw(-1800.0 + 10.0 * (at + 1), np.full(3, 0.25), alike=True) for at in range(180)]
     for row in range(3):
         found = estimate_dispersion(
-            Tick(each.canary[row], each.events["errors"][0][row], each.stable[row], each.events["errors"][1][row])
+            Increments(each.canary[row], each.events["errors"][0][row], each.stable[row], each.events["errors"][1][row])
             for each in ticks
         )
         assert isinstance(found, Dispersion)
@@ -247,7 +249,7 @@ def test_forecast_tells_good_canaries_from_bad_ones() -> None:
 def test_worse_leaves_stable_and_other_metrics_alone() -> None:
     traffic = steady(50.0, {"errors": 0.3, "latency": 0.05})
     bad = worse(traffic, Metric(type="errors"), 5.0)
-    assert bad.rates["errors"] == Rates(0.3, 0.95)
+    assert bad.rates["errors"] == EventRates(0.3, 0.95)
     assert bad.rates["latency"] == traffic.rates["latency"]
 
 

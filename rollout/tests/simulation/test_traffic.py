@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from tandem_rollout.api.analysis import Metric
-from tandem_rollout.simulation.stream import Stream
-from tandem_rollout.simulation.traffic import DAY, Bins, Incidents, Rates, Traffic
+from tandem_rollout.simulation.stream import TrafficStream
+from tandem_rollout.simulation.traffic import DAY, Bins, EventRates, Incidents, Traffic
 
 ROLLOUTS = 4000
 
 
-def stream(traffic: Traffic, rollouts: int = ROLLOUTS) -> Stream:
-    return Stream(traffic, np.random.default_rng(1), rollouts, 10.0)
+def stream(traffic: Traffic, rollouts: int = ROLLOUTS) -> TrafficStream:
+    return TrafficStream(traffic, np.random.default_rng(1), rollouts, 10.0)
 
 
 def test_requests_and_events_have_their_rates() -> None:
-    traffic = Traffic(requests_per_second=20.0, rates={"errors": Rates(0.01, 0.03)})
+    traffic = Traffic(requests_per_second=20.0, rates={"errors": EventRates(0.01, 0.03)})
     counts = stream(traffic).draw(10.0, np.full(ROLLOUTS, 0.1))
     ours, theirs = counts.events["errors"]
     assert counts.canary.mean() == pytest.approx(20.0, rel=0.02)
@@ -30,9 +30,9 @@ def test_requests_and_events_have_their_rates() -> None:
 
 def test_metrics_of_one_type_count_the_same_events_unless_one_has_rates_of_its_own() -> None:
     gateway, pods = Metric(type="errors"), Metric(type="errors", where="pods")
-    traffic = Traffic(rates={"errors": Rates(0.01, 0.01)})
+    traffic = Traffic(rates={"errors": EventRates(0.01, 0.01)})
     assert traffic.key(gateway) == traffic.key(pods) == "errors"
-    own = Traffic(rates={"errors": Rates(0.01, 0.01), "errors-in-pods": Rates(0.0, 0.0)})
+    own = Traffic(rates={"errors": EventRates(0.01, 0.01), "errors-in-pods": EventRates(0.0, 0.0)})
     assert own.key(pods) == "errors-in-pods"
 
 
@@ -49,7 +49,7 @@ def test_predictions_fall_into_bins() -> None:
 def test_a_canary_that_does_not_bear_the_load_fails_when_it_has_it() -> None:
     share = np.where(np.arange(ROLLOUTS) % 2, 0.1, 0.95)
     for correlation in (0.0, 0.001):
-        rates = {"errors": Rates(0.01, 0.01)}
+        rates = {"errors": EventRates(0.01, 0.01)}
         counts = stream(Traffic(rates=rates, burden=5.0, correlation=correlation)).draw(10.0, share)
         ours, theirs = counts.events["errors"]
         for at, rate in ((0, 0.05), (1, 0.01)):
@@ -60,7 +60,9 @@ def test_a_canary_that_does_not_bear_the_load_fails_when_it_has_it() -> None:
 @pytest.mark.parametrize("arms", ["both", "one"])
 def test_incidents_hit_both_arms_or_one(arms: Any) -> None:
     incidents = Incidents(factor=50.0, every=200.0, lasting=50.0, arms=arms)
-    one = stream(Traffic(requests_per_second=1000.0, rates={"errors": Rates(0.01, 0.01)}, incidents=incidents), 500)
+    one = stream(
+        Traffic(requests_per_second=1000.0, rates={"errors": EventRates(0.01, 0.01)}, incidents=incidents), 500
+    )
     burning = np.zeros((0, 2), np.bool_)
     for tick in range(40):
         counts = one.draw(10.0 * (tick + 1), np.full(500, 0.5))
@@ -76,7 +78,9 @@ def test_incidents_hit_both_arms_or_one(arms: Any) -> None:
 
 def test_one_more_draw_of_the_same_tick_is_in_the_same_incident() -> None:
     incidents = Incidents(factor=90.0, every=20.0, lasting=20.0)
-    one = stream(Traffic(requests_per_second=1000.0, rates={"errors": Rates(0.01, 0.01)}, incidents=incidents), 300)
+    one = stream(
+        Traffic(requests_per_second=1000.0, rates={"errors": EventRates(0.01, 0.01)}, incidents=incidents), 300
+    )
     rest = np.arange(0, 300, 2)
     for tick in range(5):
         counts = one.draw(10.0 * (tick + 1), np.full(300, 0.1))
@@ -90,7 +94,7 @@ def test_one_more_draw_of_the_same_tick_is_in_the_same_incident() -> None:
 
 def test_correlation_makes_events_come_in_bursts_and_leaves_their_rate() -> None:
     def events(correlation: float) -> np.ndarray:
-        traffic = Traffic(rates={"errors": Rates(0.01, 0.01)}, correlation=correlation)
+        traffic = Traffic(rates={"errors": EventRates(0.01, 0.01)}, correlation=correlation)
         return stream(traffic, 40_000).draw(10.0, np.full(40_000, 0.1)).events["errors"][1]
 
     plain, bursty = events(0.0), events(0.02)
@@ -100,7 +104,7 @@ def test_correlation_makes_events_come_in_bursts_and_leaves_their_rate() -> None
 
 
 def test_days_have_a_noon_and_a_midnight() -> None:
-    one = stream(Traffic(rates={"errors": Rates(0.02, 0.02)}, day=0.5))
+    one = stream(Traffic(rates={"errors": EventRates(0.02, 0.02)}, day=0.5))
     share = np.full(ROLLOUTS, 0.1)
     noon, midnight = one.draw(DAY / 4.0, share), one.draw(DAY * 3.0 / 4.0, share)
     assert noon.stable.mean() / midnight.stable.mean() == pytest.approx(3.0, rel=0.05)
@@ -111,4 +115,4 @@ def test_days_have_a_noon_and_a_midnight() -> None:
 @pytest.mark.parametrize("rates", [(-0.1, 0.1), (0.1, 1.0)])
 def test_rates_are_shares(rates: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="shares of requests"):
-        Rates(*rates)
+        EventRates(*rates)

@@ -11,7 +11,7 @@ from typing import Any
 import promql_parser
 from aiohttp import web
 
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 
 Labels = Mapping[str, str]
 Samples = Sequence[tuple[Labels, float]]
@@ -31,7 +31,7 @@ def arms(**addresses: Any) -> Arms:
         addresses: ``stable`` and ``canary``: addresses of pods, by name; ``gateway``: of proxies.
     """
     stable, canary = (
-        Place(service=service, clusters=CLUSTERS[service], pods=tuple(addresses.get(arm, {}).items()))
+        ArmLocation(service=service, clusters=CLUSTERS[service], pods=tuple(addresses.get(arm, {}).items()))
         for arm, service in (("stable", STABLE), ("canary", CANARY))
     )
     return Arms(namespace=NAMESPACE, stable=stable, canary=canary, gateway=tuple(addresses.get("gateway", {}).items()))

@@ -13,9 +13,9 @@ from tandem_rollout.analysis.gather import gather, with_client_shares
 from tandem_rollout.analysis.judge import judge
 from tandem_rollout.analysis.prepare import prepare
 from tandem_rollout.analysis.record import Record
-from tandem_rollout.analysis.window import Window, extended
+from tandem_rollout.analysis.window import CountWindow, extend_window
 from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
-from tandem_rollout.sources import Source
+from tandem_rollout.sources import MetricSource
 from tandem_rollout.sources.prometheus import PrometheusSource
 from tandem_rollout.sources.scrape import ScrapeSource
 
@@ -43,7 +43,7 @@ class World:
     proxies: Mapping[str, Samples] = field(default_factory=dict)
 
 
-async def ticks(
+async def take_samples(
     kind: str,
     worlds: Sequence[World | None],
     metrics: Sequence[Metric] = METRICS,
@@ -70,10 +70,10 @@ async def ticks(
         return web.Response(text=exposition(there[name])) if name in there else web.Response(status=404)
 
     async with serving(handle) as address:
-        source: Source = (
+        source: MetricSource = (
             PrometheusSource(address, timeout=TIMEOUT_S) if kind == "prometheus" else ScrapeSource(timeout=TIMEOUT_S)
         )
-        record, windows, found = Record(run=1, plan="p"), dict[str, Window](), []
+        record, windows, found = Record(run=1, plan="p"), dict[str, CountWindow](), []
         for index, world in enumerate(worlds):
             now = world
             known = world or known
@@ -86,7 +86,10 @@ async def ticks(
             if not record.prepared:
                 record = prepare(metrics, record, await source.history(metrics, of, seconds=10.0, step=5.0))
             after = await source.read(metrics, of)
-            windows = {name: extended(windows.get(name, Window()), each, float(index)) for name, each in after.items()}
+            windows = {
+                name: extend_window(windows.get(name, CountWindow()), each, float(index))
+                for name, each in after.items()
+            }
             if index:
                 record, windows = gather(metrics, record, windows, now=float(index), weight=10)
                 record = with_client_shares(record, after)
@@ -149,7 +152,7 @@ async def test_a_tick_of_every_metric(kind: str) -> None:
         },
         proxies={"envoy-0": envoy({STABLE: {"2": 6090, "4": 2, "5": 7}, CANARY: {"2": 8, "5": 3}})},
     )
-    (record,) = await ticks(kind, [before, after])
+    (record,) = await take_samples(kind, [before, after])
     limit = record.metrics["latency"].limit
     assert limit is not None
     assert (limit.seconds, limit.canary_seconds) == (0.1, 0.5)
@@ -177,11 +180,11 @@ async def test_what_a_client_sends_to_a_version_of_its_own_choice_is_no_evidence
         predictions=(0, 0, 970),
         traffic=traffic,
     )
-    metrics = [each for each in METRICS if each.called != "errors"]
+    metrics = [each for each in METRICS if each.full_name != "errors"]
     before = World(stable={"est-a-1": pod(predictions=(0, 0, 0))}, canary={"est-b-1": pod(predictions=(0, 0, 0))})
     worlds = [before, World(stable=stable, canary={"est-b-1": [*weighted, *chosen[1:]]})]
-    (record,) = await ticks(kind, worlds, metrics)
-    (without,) = await ticks(kind, [before, World(stable=stable, canary={"est-b-1": weighted})], metrics)
+    (record,) = await take_samples(kind, worlds, metrics)
+    (without,) = await take_samples(kind, [before, World(stable=stable, canary={"est-b-1": weighted})], metrics)
     assert counts(record) == counts(without)
     assert counts(record)["errors-in-pods"] == (10, 1, 50, 0)
 
@@ -203,9 +206,9 @@ async def test_what_clients_alone_control_is_not_held_against_a_version(kind: st
         World(proxies={"envoy-0": envoy({STABLE: {"2": 1}, CANARY: {"2": 0}})}),
         World(proxies={"envoy-0": envoy({STABLE: {"2": 51}, CANARY: {"2": 20, "4": 847, "5": 1}})}),
     ]
-    (record,) = await ticks(kind, pods, in_pods)
+    (record,) = await take_samples(kind, pods, in_pods)
     assert counts(record) == {"errors-in-pods": (21, 1, 50, 0)}
-    (record,) = await ticks(kind, envoys, (Metric(type="errors"),))
+    (record,) = await take_samples(kind, envoys, (Metric(type="errors"),))
     assert counts(record) == {"errors": (21, 1, 50, 0)}
 
 
@@ -223,7 +226,7 @@ async def test_the_part_of_the_failures_that_came_from_one_client_is_told(kind: 
     some = {"est-b-1": failed(most=8, all_failures=10), "est-b-2": failed(most=1, all_failures=2)}
     none = {"est-b-1": failed(most=0, all_failures=0)}
     for canary, share in ((some, 0.75), (none, None)):
-        (record,) = await ticks(kind, [start, World(stable=good, canary=canary)], in_pods)
+        (record,) = await take_samples(kind, [start, World(stable=good, canary=canary)], in_pods)
         ((line, *_), _) = judge(in_pods, record)
         told = line.message == "75% of the canary's failures came from one client"
         assert (record.metrics["errors-in-pods"].client_share, told) == (share, share is not None)
@@ -233,7 +236,7 @@ async def test_the_part_of_the_failures_that_came_from_one_client_is_told(kind: 
 async def test_a_version_is_judged_on_its_preview_host_by_what_came_there(kind: str) -> None:
     place = {"est-b-1": [*pod(codes={"200": 3}, traffic="preview"), *pod(codes={"500": 9}, traffic="pinned")[1:]]}
     worlds = [only({"est-b-1": {}}), World(stable={"est-a-1": pod(codes={"200": 5})}, canary=place)]
-    (record,) = await ticks(kind, worlds, in_pods, canary_traffic="preview")
+    (record,) = await take_samples(kind, worlds, in_pods, canary_traffic="preview")
     assert counts(record) == {"errors-in-pods": (3, 0, 5, 0)}
 
 
@@ -243,7 +246,7 @@ async def test_a_pod_that_restarts_is_counted_from_zero(kind: str) -> None:
         only({"est-b-1": {"200": 100, "500": 9}}),
         only({"est-b-1": {"200": 7, "500": 2}}, {"est-a-1": {"200": 50}}),
     ]
-    (record,) = await ticks(kind, worlds, in_pods)
+    (record,) = await take_samples(kind, worlds, in_pods)
     assert counts(record) == {"errors-in-pods": (9, 2, 50, 0)}
 
 
@@ -255,7 +258,7 @@ async def test_pods_that_come_and_go(kind: str) -> None:
         only({"est-b-1": {"200": 20}}, {"est-a-1": {"200": 1050}, "est-a-3": {"200": 800, "500": 8}}),
         only({"est-b-1": {"200": 30}}, {"est-a-3": {"200": 840, "500": 9}}),
     ]
-    first, second = await ticks(kind, worlds, in_pods)
+    first, second = await take_samples(kind, worlds, in_pods)
     assert counts(first) == {"errors-in-pods": (10, 0, 50, 0)}
     assert counts(second) == {"errors-in-pods": (10, 0, 41, 1)}
 
@@ -263,7 +266,7 @@ async def test_pods_that_come_and_go(kind: str) -> None:
 @both
 async def test_the_first_answers_of_a_pod_count(kind: str) -> None:
     worlds = [only({"est-b-1": {}}, {"est-a-1": {}}), only({"est-b-1": {"500": 4}}, {"est-a-1": {"200": 36}})]
-    (record,) = await ticks(kind, worlds, in_pods)
+    (record,) = await take_samples(kind, worlds, in_pods)
     assert counts(record) == {"errors-in-pods": (4, 4, 36, 0)}
 
 
@@ -284,7 +287,7 @@ async def test_a_proxy_that_restarts_and_a_second_one(kind: str) -> None:
             }
         ),
     ]
-    first, second = await ticks(kind, worlds, (Metric(type="errors"),))
+    first, second = await take_samples(kind, worlds, (Metric(type="errors"),))
     assert counts(first) == {"errors": (5, 1, 45, 0)}
     assert counts(second) == {"errors": (6, 2, 55, 0)}
 
@@ -298,15 +301,15 @@ async def test_an_outage_leaves_the_evidence_as_it_was_and_loses_nothing(kind: s
         only({"est-b-1": {"200": 40}}, {"est-a-1": {"200": 400}}),
         only({"est-b-1": {"200": 50}}, {"est-a-1": {"200": 500}}),
     ]
-    first, silent, after, last = await ticks(kind, worlds, in_pods)
+    first, silent, after, last = await take_samples(kind, worlds, in_pods)
     assert silent.metrics["errors-in-pods"].ratio == first.metrics["errors-in-pods"].ratio
-    assert silent.ticks == 1
+    assert silent.sample_count == 1
     assert silent.metrics["errors-in-pods"].missing == "provider-error"
     trouble = silent.metrics["errors-in-pods"].trouble
     assert trouble is not None and "503" in trouble.message
     assert counts(after) == {"errors-in-pods": (20, 0, 200, 0)}
     assert counts(last) == {"errors-in-pods": (10, 0, 100, 0)}
-    assert last.ticks == 3
+    assert last.sample_count == 3
 
 
 @both
@@ -316,9 +319,9 @@ async def test_counters_that_cannot_be_are_no_evidence(kind: str) -> None:
         only({"est-b-1": {"200": math.nan}}, {"est-a-1": {"200": 200}}),
         only({"est-b-1": {"200": math.inf}}, {"est-a-1": {"200": 300}}),
     ]
-    for record in await ticks(kind, worlds, in_pods):
+    for record in await take_samples(kind, worlds, in_pods):
         assert record.metrics["errors-in-pods"].missing == "no-data"
-        assert record.ticks == 0
+        assert record.sample_count == 0
 
 
 @both
@@ -333,10 +336,10 @@ async def test_predictions_in_other_bins_are_not_compared(kind: str) -> None:
         World(stable={"est-a-1": pod(predictions=(5, 3, 2))}, canary={"est-b-1": other}),
         World(stable={"est-a-1": pod(predictions=(9, 3, 2))}, canary={"est-b-1": other}),
     ]
-    (record,) = await ticks(kind, worlds, drift)
+    (record,) = await take_samples(kind, worlds, drift)
     trouble = record.metrics["drift"].trouble
     assert trouble is not None
     assert (trouble.reason, trouble.message) == (
         "DifferentBins",
-        "canary and stable count predictions in different bins",
+        "canary and stable have different bins of predictions",
     )

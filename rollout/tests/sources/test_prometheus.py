@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from tandem_rollout.analysis.counts import Counters, NoData
-from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 from tandem_rollout.sources import Arms
@@ -52,7 +52,7 @@ async def read_at(address: str, metrics: Sequence[Metric], of: Arms | None = Non
 
 def totals(reading: Reading) -> dict[str, dict[str, tuple[float, float]]]:
     """Requests and events by target, of stable and of the canary."""
-    assert isinstance(reading, Counted), reading
+    assert isinstance(reading, CounterReading), reading
     return {
         arm: {
             target: (sum(each.requests.values()), sum(each.events.values())) for target, each in sorted(scrape.items())
@@ -72,7 +72,7 @@ async def test_errors_at_the_gateway_by_proxy_and_over_both_rules() -> None:
         "stable": {"envoy-0": (91, 1), "envoy-1": (10, 0)},
         "canary": {"envoy-0": (17, 4), "envoy-1": (0, 0)},
     }
-    assert isinstance(reading, Counted) and reading.born
+    assert isinstance(reading, CounterReading) and reading.born
 
 
 async def test_errors_in_the_pods() -> None:
@@ -106,7 +106,7 @@ async def test_histograms_of_latency_and_of_predictions() -> None:
     ]
     readings = await read(samples, LATENCY, DRIFT)
     latency, drift = readings["latency"], readings["drift"]
-    assert isinstance(latency, Binned) and isinstance(drift, Binned)
+    assert isinstance(latency, HistogramReading) and isinstance(drift, HistogramReading)
     assert list(latency.stable["est-a-1"].values()) == [{0.1: 5, 0.5: 8, math.inf: 9}]
     assert list(latency.canary["est-b-1"].values()) == [{0.1: 1, 0.5: 2, math.inf: 2}]
     assert list(drift.stable["est-a-1"].values()) == [{10.0: 4, 20.0: 8, math.inf: 10}]
@@ -135,7 +135,7 @@ async def test_counters_of_ones_own_by_pod_else_instance_else_as_one() -> None:
     assert totals(readings["assignment"]) == {"stable": {"all": (8, 0)}, "canary": {"all": (1, 0)}}
     ratio = readings["ratio"]
     # a wrong name of the events must not read as no events
-    assert isinstance(ratio, Counted) and not ratio.born
+    assert isinstance(ratio, CounterReading) and not ratio.born
 
 
 async def test_a_pod_that_two_jobs_scrape_is_counted_once() -> None:
@@ -154,7 +154,7 @@ async def test_a_pod_that_two_jobs_scrape_is_counted_once() -> None:
     assert totals(readings["errors-in-pods"]) == {"stable": {"est-a-1": (10, 1)}, "canary": {"est-b-1": (10, 1)}}
     assert totals(readings["degraded"])["stable"] == {"est-a-1": (10, 0)}
     latency = readings["latency"]
-    assert isinstance(latency, Binned)
+    assert isinstance(latency, HistogramReading)
     assert list(latency.stable["est-a-1"].values()) == [{0.1: 10, 0.5: 10, math.inf: 10}]
 
 
@@ -188,7 +188,9 @@ async def test_a_reading_says_when_its_targets_were_scraped() -> None:
     async with serving(prometheus.answer) as address:
         readings = await read_at(address, [GATEWAY, PODS, LATENCY, RATIO])
     pods = {"est-a-1": 1000.0, "est-b-1": 1007.5}
-    scrapes = {name: each.scraped for name, each in readings.items() if isinstance(each, Counted | Binned)}
+    scrapes = {
+        name: each.scraped for name, each in readings.items() if isinstance(each, CounterReading | HistogramReading)
+    }
     assert scrapes == {"errors": {"envoy-0": 1004.0}, "errors-in-pods": pods, "latency": pods}
 
 
@@ -199,7 +201,7 @@ async def test_counters_that_a_person_asks_for_may_be_as_old_as_a_scrape() -> No
         source = PrometheusSource(address, clock=lambda: 5000.0)
         reading = (await source.read([RATIO], arms()))["ratio"]
         await source.close()
-    assert isinstance(reading, Counted)
+    assert isinstance(reading, CounterReading)
     assert reading.scraped == {"a-1": 4940.0}
 
 
@@ -227,25 +229,29 @@ def error(text: str) -> str:
 @pytest.mark.parametrize(
     ("status", "body", "reason"),
     [
-        (400, error("parse error:\n unexpected"), "answers 400: parse error: unexpected"),
-        (422, error("too many\tsamples"), "answers 422: too many samples"),
-        (503, "<html>down</html>", "answers 503"),
-        (302, "", "answers 302"),
-        (200, "<html>login</html>", "something else than its JSON"),
-        (200, b"\xff\xfe", "something else than its JSON"),
-        (200, "[]", "something else than its JSON"),
+        (400, error("parse error:\n unexpected"), "returned status 400: parse error: unexpected"),
+        (422, error("too many\tsamples"), "returned status 422: too many samples"),
+        (503, "<html>down</html>", "returned status 503"),
+        (302, "", "returned status 302"),
+        (200, "<html>login</html>", "returned an invalid response"),
+        (200, b"\xff\xfe", "returned an invalid response"),
+        (200, "[]", "returned an invalid response"),
         (200, error("odd"), "odd"),
-        (200, json.dumps({"status": "success"}), "without data"),
-        (200, json.dumps({"status": "success", "data": {"resultType": "scalar", "result": [0, "1"]}}), "with a scalar"),
-        (200, json.dumps({"status": "success", "data": {"resultType": "matrix", "result": []}}), "with a matrix"),
+        (200, json.dumps({"status": "success"}), "returned no data"),
+        (
+            200,
+            json.dumps({"status": "success", "data": {"resultType": "scalar", "result": [0, "1"]}}),
+            "a scalar instead",
+        ),
+        (200, json.dumps({"status": "success", "data": {"resultType": "matrix", "result": []}}), "a matrix instead"),
         (200, vector({"metric": {}}), "native histograms"),
-        (200, vector({"metric": {}, "value": [0, "many"]}), "no number"),
-        (200, vector({"metric": {"a": 1}, "value": [0, "1"]}), "something else than its JSON"),
-        (200, vector({"metric": {}, "value": "1"}), "something else than its JSON"),
-        (200, vector(warnings=["a store is away"]), "in part only: a store is away"),
-        (200, vector(isPartial=True), "in part only"),
+        (200, vector({"metric": {}, "value": [0, "many"]}), "not a number"),
+        (200, vector({"metric": {"a": 1}, "value": [0, "1"]}), "returned an invalid response"),
+        (200, vector({"metric": {}, "value": "1"}), "returned an invalid response"),
+        (200, vector(warnings=["a store is away"]), "a partial result: a store is away"),
+        (200, vector(isPartial=True), "a partial result"),
         (200, vector(*[{"metric": {}, "value": [0, "1"]}] * 20_001), "more than 20000 series"),
-        (200, "[" + "1" * (17 << 20), "its answer is longer than"),
+        (200, "[" + "1" * (17 << 20), "the response is longer than"),
     ],
 )
 async def test_an_answer_that_is_of_no_use_is_told_from_no_data(status: int, body: str | bytes, reason: str) -> None:
@@ -290,7 +296,7 @@ async def test_a_prometheus_that_does_not_end_its_answer(late: str) -> None:
         done.set()
     assert readings == dict.fromkeys(
         ["errors", "errors-in-pods", "latency", "degraded", "drift"],
-        ProviderError("PrometheusUnreachable", "Prometheus cannot be read: no answer within 0.05 s"),
+        ProviderError("PrometheusUnreachable", "Prometheus cannot be read: timed out after 0.05 s"),
     )
 
 
@@ -323,7 +329,9 @@ async def test_one_metric_that_cannot_be_read_leaves_the_others_alone() -> None:
     async with serving(handle) as address:
         readings = await read_at(address + "/", [GATEWAY, RATIO])
     assert totals(readings["errors"])["stable"] == {"envoy-0": (9, 0)}
-    assert readings["ratio"] == ProviderError("PrometheusUnreachable", "Prometheus answers 422: unknown function")
+    assert readings["ratio"] == ProviderError(
+        "PrometheusUnreachable", "Prometheus returned status 422: unknown function"
+    )
 
 
 async def test_the_past_in_order_and_the_present_last() -> None:
@@ -341,7 +349,7 @@ async def test_the_past_in_order_and_the_present_last() -> None:
     assert [totals(each["errors"])["stable"] for each in readings[2:]] == [
         {"envoy-0": (count, 0)} for count in (30, 40, 50, 100)
     ]
-    assert not any(isinstance(each.get("errors"), Counted) for each in readings[:2])
+    assert not any(isinstance(each.get("errors"), CounterReading) for each in readings[:2])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tandem_rollout.analysis.counts import NoData
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 from tandem_rollout.sources.queries import envoy_filter, literal, promql, quoted, substituted
 
 from .servers import CLUSTERS, arms
@@ -58,29 +58,29 @@ def test_envoy_is_asked_for_answers_of_our_clusters_only(name: str, counted: boo
 @given(names, names)
 def test_both_variables_are_filled_in(service: str, namespace: str) -> None:
     text = """x{a="$inferenceservice",b='$namespace',c=~`$inferenceservice-.*`,d="$inferenceservices $other $1"}"""
-    found = substituted(text, Place(service=service), namespace)
+    found = substituted(text, ArmLocation(service=service), namespace)
     assert found == f"""x{{a="{service}",b='{namespace}',c=~`{service}-.*`,d="$inferenceservices $other $1"}}"""
     promql_parser.parse(found)
 
 
 @given(st.text().filter(lambda text: not re.fullmatch(r"[-_.A-Za-z0-9]+", text)))
 def test_a_name_that_could_end_a_string_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="cannot stand in PromQL"):
-        substituted('x{a="$inferenceservice"}', Place(service=name), "models")
-    with pytest.raises(ValueError, match="cannot stand in PromQL"):
-        substituted('x{a="$inferenceservice"}', Place(service="est"), name)
-    strange = Arms(namespace="models", stable=Place(service="est"), canary=Place(service=name))
+    with pytest.raises(ValueError, match="is not allowed in PromQL"):
+        substituted('x{a="$inferenceservice"}', ArmLocation(service=name), "models")
+    with pytest.raises(ValueError, match="is not allowed in PromQL"):
+        substituted('x{a="$inferenceservice"}', ArmLocation(service="est"), name)
+    strange = Arms(namespace="models", stable=ArmLocation(service="est"), canary=ArmLocation(service=name))
     assert isinstance(promql(RATIO, strange), ProviderError)
 
 
-@pytest.mark.parametrize("metric", DEFAULT_METRICS, ids=lambda metric: metric.called)
+@pytest.mark.parametrize("metric", DEFAULT_METRICS, ids=lambda metric: metric.full_name)
 def test_one_query_is_for_both_versions(metric: Metric) -> None:
     queries = promql(metric, arms())
     assert isinstance(queries, tuple)
     (query,) = queries
     selector = promql_parser.parse(query).expr
     of = {each.name: each.value for each in selector.matchers.matchers}
-    if metric.called == "errors":
+    if metric.full_name == "errors":
         assert all(re.fullmatch(of["envoy_cluster_name"], each) for each in sum(CLUSTERS.values(), ()))
     else:
         assert of["namespace"] == "models"
@@ -108,5 +108,7 @@ def test_promql_that_does_not_tell_the_versions_apart_is_refused() -> None:
 
 
 def test_without_clusters_there_is_nothing_to_ask_the_gateway() -> None:
-    found = promql(Metric(type="errors"), Arms(namespace="m", stable=Place(service="a"), canary=Place(service="b")))
+    found = promql(
+        Metric(type="errors"), Arms(namespace="m", stable=ArmLocation(service="a"), canary=ArmLocation(service="b"))
+    )
     assert found == NoData("NoClusters", "neither version has a cluster at the gateway")

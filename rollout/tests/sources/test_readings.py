@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem_rollout.analysis.counts import Scrape
-from tandem_rollout.analysis.reading import Binned, Counted, Reading
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading
 from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
 from tandem_rollout.sources.exposition import parse
 from tandem_rollout.sources.queries import at_gateway, names, promql
@@ -44,12 +44,12 @@ proxies = st.dictionaries(
 
 def plain(found: Reading) -> object:
     """Counts by target, whatever series are called."""
-    if isinstance(found, Binned):
+    if isinstance(found, HistogramReading):
         return [
             {target: list(each.values()) for target, each in arm.items() if each}
             for arm in (found.stable, found.canary)
         ]
-    assert isinstance(found, Counted)
+    assert isinstance(found, CounterReading)
     return [_sums(found.stable), _sums(found.canary), found.born]
 
 

@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 
 from tandem_rollout.analysis.counts import Counters, NoData
-from tandem_rollout.analysis.reading import Binned, Counted, Reading, Readings
+from tandem_rollout.analysis.reading import CounterReading, HistogramReading, Reading, Readings
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import DEFAULT_METRICS, Metric
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 from tandem_rollout.sources.scrape import ScrapeSource
 
 from .counted import envoy, pod
@@ -65,7 +65,7 @@ async def read_from(
 
 
 def totals(reading: Reading) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]]:
-    assert isinstance(reading, Counted), reading
+    assert isinstance(reading, CounterReading), reading
     stable, canary = (
         {target: (sum(each.requests.values()), sum(each.events.values())) for target, each in sorted(scrape.items())}
         for scrape in (reading.stable, reading.canary)
@@ -87,7 +87,7 @@ async def test_every_metric_of_pods_from_one_answer_of_each() -> None:
     assert totals(readings["errors-in-pods"]) == ({"est-a-1": (9, 0)}, {"est-b-1": (6, 1)})
     assert totals(readings["degraded"]) == ({"est-a-1": (9, 2)}, {"est-b-1": (6, 0)})
     latency, drift = readings["latency"], readings["drift"]
-    assert isinstance(latency, Binned) and isinstance(drift, Binned)
+    assert isinstance(latency, HistogramReading) and isinstance(drift, HistogramReading)
     assert list(latency.canary["est-b-1"].values()) == [{0.1: 4, 0.5: 5, math.inf: 6}]
     assert list(drift.stable["est-a-1"].values()) == [{10.0: 9, 20.0: 9, math.inf: 9}]
 
@@ -117,8 +117,8 @@ async def test_clusters_of_a_laptop() -> None:
         address = await answering(stack, series)
         of = Arms(
             namespace="default",
-            stable=Place(service="v1", clusters=("v1/http", "v1/grpc")),
-            canary=Place(service="v2", clusters=("v2/http", "v2/grpc")),
+            stable=ArmLocation(service="v1", clusters=("v1/http", "v1/grpc")),
+            canary=ArmLocation(service="v2", clusters=("v2/http", "v2/grpc")),
             gateway=(("envoy", address.removeprefix("http://")),),
         )
         readings = await read(of, [GATEWAY])
@@ -152,9 +152,9 @@ async def test_where_nobody_answers_it_is_not_known_who_is_dead() -> None:
     for name, each in readings.items():
         assert isinstance(each, ProviderError)
         assert each.message.startswith(
-            "no proxy of the gateway answers; envoy-0: "
+            "no proxy of the gateway responds; envoy-0: "
             if name == "errors"
-            else "no pod of either version answers; est-a-1: "
+            else "no pod of either version responds; est-a-1: "
         )
 
 
@@ -167,7 +167,7 @@ async def test_where_there_is_nobody_to_ask() -> None:
     readings = await read(arms(), [GATEWAY, PODS])
     assert readings["errors-in-pods"] == NoData("NoPods", "neither version has a pod")
     assert readings["errors"] == ProviderError("NoProxies", "no proxy of the gateway is known")
-    bare = Arms(namespace="m", stable=Place(service="a"), canary=Place(service="b"))
+    bare = Arms(namespace="m", stable=ArmLocation(service="a"), canary=ArmLocation(service="b"))
     assert isinstance((await read(bare, [GATEWAY]))["errors"], NoData)
 
 
@@ -195,8 +195,8 @@ async def test_who_does_not_end_an_answer_is_not_waited_for() -> None:
         of = arms(canary={f"est-b-{index}": slow for index in range(100)}, gateway={"envoy-0": slow})
         readings = await read(of, [GATEWAY, PODS], seconds=0.2)
         done.set()
-    assert "envoy-0: no answer within 0.2 s" in str(readings["errors"])
-    assert "est-b-0: no answer within 0.2 s" in str(readings["errors-in-pods"])
+    assert "envoy-0: timed out after 0.2 s" in str(readings["errors"])
+    assert "est-b-0: timed out after 0.2 s" in str(readings["errors-in-pods"])
 
 
 @pytest.mark.parametrize("address", ["", "http://", "ftp://pod", "http://[::1", "http://a:secret@b:c"])
@@ -214,5 +214,5 @@ async def test_it_has_no_past() -> None:
         (now,) = await source.history([PODS], of, seconds=1800.0, step=10.0)
         await source.close()
     reading = now["errors-in-pods"]
-    assert isinstance(reading, Counted)
+    assert isinstance(reading, CounterReading)
     assert reading.stable == {"est-a-1": Counters({}, {})}

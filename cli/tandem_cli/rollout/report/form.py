@@ -15,13 +15,13 @@ from tandem_cli.rollout.forms import SCHEMA, Form, LastCommand, Metric, Past, Pl
 from tandem_cli.rollout.standing import history as history_of
 from tandem_cli.rollout.standing import last_command, metric, metrics
 from tandem_rollout.analysis.counts import NoData
-from tandem_rollout.analysis.record import Counts, Gathered, Note, Record, Sample
+from tandem_rollout.analysis.record import Counts, MetricEvidence, Note, Record, Sample
 from tandem_rollout.analysis.verdict import ProviderError
 from tandem_rollout.api.analysis import Metric as Asked
 from tandem_rollout.api.status import LastCommand as Answered
 from tandem_rollout.api.times import stamp
 from tandem_rollout.engine.schedule import plan_hash
-from tandem_rollout.sources import Arms, Place
+from tandem_rollout.sources import ArmLocation, Arms
 from tandem_rollout.sources.queries import at_gateway, names, own_promql, promql
 
 _WORDS = {
@@ -221,7 +221,7 @@ def report(current: Current, number: int | None, record: Record | None, now: flo
         metrics=[metric(line) for line in judged[0]] if judged else metrics(current, None) if present else [],
         questions=[_question(current, each, past, record) for each in current.metrics] if current.spec else [],
         decisions=_decisions(record.notes if record else ()),
-        ticks=record.ticks if record else 0,
+        ticks=record.sample_count if record else 0,
         samples=[_tick(sample) for sample in (record.samples if record else ())],
         transitions=[_transition(sample) for sample in (record.transitions if record else ())],
         unplaced={
@@ -234,17 +234,17 @@ def report(current: Current, number: int | None, record: Record | None, now: flo
 
 
 def _question(current: Current, metric: Asked, past: Past, record: Record | None) -> Question:
-    gathered = (record.metrics.get(metric.called) if record else None) or Gathered()
+    gathered = (record.metrics.get(metric.full_name) if record else None) or MetricEvidence()
     rated = metric.type not in ("drift", "assignment")
     limit = metric.limit if metric.type == "drift" else gathered.limit.seconds if gathered.limit else None
     return Question(
-        name=metric.called,
+        name=metric.full_name,
         type=metric.type,
         gate=metric.gate and metric.type != "assignment",
         what=_what(metric),
         queries=_queries(current, metric, past),
         margin=metric.margin if rated else None,
-        floor=metric.tolerated if rated else None,
+        floor=metric.effective_floor if rated else None,
         limit=limit,
         canary_limit=gathered.limit.canary_seconds if gathered.limit else None,
         alpha=metric.alpha,
@@ -269,8 +269,8 @@ def _queries(current: Current, metric: Asked, past: Past) -> list[str]:
         Arms(
             namespace=current.namespace or "default",
             # which position a version has at the gateway is known at the time of the run only
-            stable=Place(service=past.stable.service, clusters=(f"CLUSTERS-OF-{past.stable.service}",)),
-            canary=Place(service=past.canary.service, clusters=(f"CLUSTERS-OF-{past.canary.service}",)),
+            stable=ArmLocation(service=past.stable.service, clusters=(f"CLUSTERS-OF-{past.stable.service}",)),
+            canary=ArmLocation(service=past.canary.service, clusters=(f"CLUSTERS-OF-{past.canary.service}",)),
         ),
     )
     return [asked.message] if isinstance(asked, NoData | ProviderError) else list(asked)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tandem_rollout.analysis import ratio
-from tandem_rollout.analysis.counts import Tick
+from tandem_rollout.analysis.counts import Increments
 from tandem_rollout.analysis.ratio import GRID, Likelihood
-from tandem_rollout.analysis.record import Gathered, Record, Sample
+from tandem_rollout.analysis.record import MetricEvidence, Record, Sample
 from tandem_rollout.api.analysis import Metric
 
 Points = tuple[tuple[float, float], ...]
@@ -82,19 +82,19 @@ def tracks(metrics: Sequence[Metric], record: Record) -> list[Rates | Distance]:
     """Series of each metric that has any."""
     series: list[Rates | Distance] = []
     for metric in metrics:
-        ticks = [(sample.at, counts) for sample in record.samples if (counts := sample.counts.get(metric.called))]
-        gathered = record.metrics.get(metric.called)
+        ticks = [(sample.at, counts) for sample in record.samples if (counts := sample.counts.get(metric.full_name))]
+        gathered = record.metrics.get(metric.full_name)
         if not ticks or gathered is None or metric.type == "assignment":
             continue
         if metric.type == "drift":
             distance = tuple((at, counts[1]) for at, counts in ticks)
-            series.append(Distance(name=metric.called, limit=metric.limit, distance=distance))
-        elif rates := _rates(metric, gathered, [(at, Tick(*counts)) for at, counts in ticks if counts[2] > 0]):
+            series.append(Distance(name=metric.full_name, limit=metric.limit, distance=distance))
+        elif rates := _rates(metric, gathered, [(at, Increments(*counts)) for at, counts in ticks if counts[2] > 0]):
             series.append(rates)
     return series
 
 
-def _rates(metric: Metric, gathered: Gathered, ticks: Sequence[tuple[float, Tick]]) -> Rates | None:
+def _rates(metric: Metric, gathered: MetricEvidence, ticks: Sequence[tuple[float, Increments]]) -> Rates | None:
     if not ticks or gathered.ratio is None:
         return None
     likelihood = _before(gathered, [tick for _, tick in ticks])
@@ -110,7 +110,7 @@ def _rates(metric: Metric, gathered: Gathered, ticks: Sequence[tuple[float, Tick
     ]
     stable, canary, point, low, high = [], [], [], [], []
     for at, tick in ticks:
-        likelihood = ratio.observed(likelihood, tick, dispersion=gathered.phi)
+        likelihood = ratio.update_likelihood(likelihood, tick, dispersion=gathered.phi)
         added = (tick.canary_requests, tick.canary_events, tick.stable_requests, tick.stable_events)
         totals = [total + more for total, more in zip(totals, added, strict=True)]
         if totals[0] and totals[2]:
@@ -122,7 +122,7 @@ def _rates(metric: Metric, gathered: Gathered, ticks: Sequence[tuple[float, Tick
         if interval.estimate is not None:
             point.append((at, interval.estimate))
     return Rates(
-        name=metric.called,
+        name=metric.full_name,
         margin=metric.margin,
         stable=tuple(stable),
         canary=tuple(canary),
@@ -132,13 +132,13 @@ def _rates(metric: Metric, gathered: Gathered, ticks: Sequence[tuple[float, Tick
     )
 
 
-def _before(gathered: Gathered, ticks: Sequence[Tick]) -> Likelihood:
+def _before(gathered: MetricEvidence, ticks: Sequence[Increments]) -> Likelihood:
     """The likelihood of the ticks that are not among the samples any more: that of all, without these."""
     if gathered.likelihood is None:
         return Likelihood()
     later = Likelihood()
     for tick in ticks:
-        later = ratio.observed(later, tick, dispersion=gathered.phi)
+        later = ratio.update_likelihood(later, tick, dispersion=gathered.phi)
     events = max(gathered.likelihood.events - later.events, 0.0)
     if events < 0.5 or len(gathered.likelihood.logs) != len(GRID.values):
         return Likelihood()

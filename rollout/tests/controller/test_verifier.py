@@ -14,9 +14,9 @@ from aiohttp import web
 from rollout.tests.rollouts import rollout
 from rollout.tests.sources.servers import serving
 
-from tandem_rollout.controller.interface import Refutation
-from tandem_rollout.controller.observation import Proof
-from tandem_rollout.controller.prober import Prober, service_address
+from tandem_rollout.controller.interface import VerificationFailure
+from tandem_rollout.controller.observation import Verification
+from tandem_rollout.controller.verifier import HttpVerifier, service_address
 from tandem_rollout.render.revision import Revision
 
 from .world import contract
@@ -52,27 +52,27 @@ def revision(version: str = "", **spec: Any) -> Revision:
     return Revision.of(of, of.spec.all_variants[0])
 
 
-async def answered(status: int, body: Any, of: Revision | None = None) -> Proof | Refutation:
+async def answered(status: int, body: Any, of: Revision | None = None) -> Verification | VerificationFailure:
     async with transformer(status, body) as (address, _):
-        prober = Prober(lambda _: address)
-        found = await prober.prove(of or revision())
-        await prober.close()
+        verifier = HttpVerifier(lambda _: address)
+        found = await verifier.verify(of or revision())
+        await verifier.close()
         return found
 
 
 async def test_a_proof() -> None:
     found = await answered(200, ANSWER, revision("v1"))
-    assert found == Proof(version="v1", digest="sha256:1", contract=contract())
+    assert found == Verification(version="v1", digest="sha256:1", contract=contract())
 
 
 async def test_a_transformer_is_asked_through_its_service_about_the_predictors_provider() -> None:
     of = revision()
     assert service_address(of) == f"http://{of.name}-transformer.models.svc"
     async with transformer(200, ANSWER) as (address, asked):
-        prober = Prober(lambda _: address)
-        await prober.prove(of)
-        await prober.prove(revision(predictor={"gpu": {}}))
-        await prober.close()
+        verifier = HttpVerifier(lambda _: address)
+        await verifier.verify(of)
+        await verifier.verify(revision(predictor={"gpu": {}}))
+        await verifier.close()
     assert asked == [
         "/tandem/verification?provider=CPUExecutionProvider",
         "/tandem/verification?provider=CUDAExecutionProvider",
@@ -85,36 +85,42 @@ async def test_a_transformer_is_asked_through_its_service_about_the_predictors_p
         (
             500,
             {"error": "row 3 of\nseconds differs", "code": "proof_failed"},
-            "ProofFailed",
+            "VerificationFailed",
             "row 3 of seconds differs",
             True,
         ),
         (503, {"error": "another bundle", "code": "predictor_mismatch"}, "PredictorMismatch", "another bundle", True),
-        (503, {"error": "no predictor", "code": "predictor_unavailable"}, "ProofUnavailable", "no predictor", False),
-        (502, b"<html>", "ProofUnavailable", "the transformer answers 502 when asked for its proof", False),
+        (
+            503,
+            {"error": "no predictor", "code": "predictor_unavailable"},
+            "VerificationUnavailable",
+            "no predictor",
+            False,
+        ),
+        (502, b"<html>", "VerificationUnavailable", "the transformer returned status 502 for the verification", False),
         (
             404,
             {"detail": "Not Found"},
-            "ProofUnavailable",
-            "the transformer answers 404 when asked for its proof",
+            "VerificationUnavailable",
+            "the transformer returned status 404 for the verification",
             False,
         ),
         (
             200,
             {"version": "v1"},
-            "ProofUnreadable",
-            "the transformer's proof cannot be read: Object missing required field `name`",
+            "VerificationUnreadable",
+            "the response to the verification is invalid: Object missing required field `name`",
             True,
         ),
     ],
 )
 async def test_no_proof(status: int, body: Any, reason: Any, message: str, final: bool) -> None:
-    assert await answered(status, body) == Refutation(reason, message, final)
+    assert await answered(status, body) == VerificationFailure(reason, message, final)
 
 
 async def test_a_bundle_of_another_version_than_the_spec_says() -> None:
-    assert await answered(200, ANSWER, revision("v2")) == Refutation(
-        "VersionMismatch", "its bundle is version 'v1', the spec says 'v2'", True
+    assert await answered(200, ANSWER, revision("v2")) == VerificationFailure(
+        "VersionMismatch", "its bundle has version 'v1', the spec has 'v2'", True
     )
 
 
@@ -143,32 +149,32 @@ async def drip(request: web.Request) -> web.StreamResponse:
 @pytest.mark.parametrize(
     ("send", "reason"),
     [
-        (bomb, "its answer is compressed, which nobody asked for"),
-        (flood, "its answer is longer than 256 KiB"),
-        (drip, "no answer within 0.5 s"),
+        (bomb, "the response is compressed"),
+        (flood, "the response is longer than 256 KiB"),
+        (drip, "timed out after 0.5 s"),
     ],
 )
 async def test_an_answer_is_bounded_in_bytes_and_time(
     send: Callable[[web.Request], Awaitable[web.StreamResponse]], reason: str
 ) -> None:
     async with serving(send) as address:
-        prober = Prober(lambda _: address, timeout=0.5 if send is drip else 60.0)
-        refutation = await prober.prove(revision())
-        await prober.close()
-    assert refutation == Refutation(
-        "ProofUnavailable", f"the transformer cannot be asked for its proof: {reason}", False
+        verifier = HttpVerifier(lambda _: address, timeout=0.5 if send is drip else 60.0)
+        failure = await verifier.verify(revision())
+        await verifier.close()
+    assert failure == VerificationFailure(
+        "VerificationUnavailable", f"cannot request the verification: {reason}", False
     )
 
 
 async def test_a_connection_that_breaks_and_one_that_nobody_takes() -> None:
     broken = await answered(200, None)
-    assert isinstance(broken, Refutation)
-    assert broken.message.startswith("the transformer cannot be asked for its proof: ")
+    assert isinstance(broken, VerificationFailure)
+    assert broken.message.startswith("cannot request the verification: ")
     async with transformer(200, ANSWER) as (address, _):
         pass
-    prober = Prober(lambda _: address)
-    refused = await prober.prove(revision())
-    await prober.close()
-    assert isinstance(refused, Refutation)
+    verifier = HttpVerifier(lambda _: address)
+    rejected = await verifier.verify(revision())
+    await verifier.close()
+    assert isinstance(rejected, VerificationFailure)
     assert not broken.final
-    assert not refused.final
+    assert not rejected.final

@@ -14,7 +14,7 @@ from tandem_cli.commands.materialize import materialize_package
 from tandem_cli.commands.render import print_crd, render_rollouts
 from tandem_cli.commands.up import up
 from tandem_cli.errors import TellingGroup
-from tandem_cli.rollout.commands import commands as rollout
+from tandem_cli.rollout.commands.group import commands as rollout
 
 
 def _print_version(requested: bool) -> None:

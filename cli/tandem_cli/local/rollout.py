@@ -12,7 +12,7 @@ from tandem_cli.local.manifest import NAMESPACE, with_version
 from tandem_cli.local.observation import PairObserver
 from tandem_cli.local.stack import LocalStack
 from tandem_cli.local.status import VariantState, build_status
-from tandem_cli.rollout.state import Asked, StackFiles
+from tandem_cli.rollout.targets.stack_files import StackCommand, StackFiles
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.api.cause import Cause
@@ -86,7 +86,7 @@ class LocalBackend:
 
         A version that a person starts becomes the desired version of the rollout.
         """
-        request = self._files.asked()
+        request = self._files.command()
         if request is not None and (run is None or not run.knows(request.id)):
             request = self._accept(request, run)
         weights = self._stack.weights
@@ -163,7 +163,7 @@ class LocalBackend:
         bundle = self._rollout.spec.bundle
         return bundle.image if bundle is not None else ""
 
-    def _accept(self, request: Asked, run: Run | None) -> Asked | None:
+    def _accept(self, request: StackCommand, run: Run | None) -> StackCommand | None:
         """Make the version of a request the desired one; None if there is no such version.
 
         A request to start stable does not abort a run: the run rejects it.

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from tandem_cli.local.envoy import ADMIN_URL, cluster_name
+from tandem_cli.local.envoy import ADMIN_URL
+from tandem_cli.local.envoy_config import cluster_name
 from tandem_cli.local.manifest import NAMESPACE, with_version
 from tandem_cli.local.observation import PairObserver
 from tandem_cli.local.stack import LocalStack

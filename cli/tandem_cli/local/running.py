@@ -10,7 +10,8 @@ from typing import Self
 from tandem_cli.local import pair as pairs
 from tandem_cli.local import processes, valkey
 from tandem_cli.local.directory import Directory
-from tandem_cli.local.envoy import Envoy, Upstream
+from tandem_cli.local.envoy import Envoy
+from tandem_cli.local.envoy_config import Upstream
 from tandem_cli.local.pair import LocalVariant, Pair
 from tandem_cli.local.processes import Child
 

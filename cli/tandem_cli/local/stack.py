@@ -7,7 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tandem_cli.local.envoy import Envoy, check_weights
+from tandem_cli.local.envoy import Envoy
+from tandem_cli.local.envoy_config import check_weights
 from tandem_cli.local.pair import LocalVariant, Pair
 from tandem_cli.local.processes import LOOPBACK, Child, ChildDied, StackError
 from tandem_cli.local.running import RunningStack

@@ -12,7 +12,6 @@ from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.conditions import set_condition
 from tandem_rollout.api.spec import Rollout
 from tandem_rollout.api.status import Condition, Phase, RolloutStatus, RunStatus, VariantStatus
-from tandem_rollout.api.times import stamp
 from tandem_rollout.controller import objects
 from tandem_rollout.controller.decision import Decision
 from tandem_rollout.controller.host_claims import Hosts
@@ -25,10 +24,10 @@ from tandem_rollout.controller.weights import Plan
 from tandem_rollout.engine.decide import tried
 from tandem_rollout.engine.run import RETURNS, Run
 from tandem_rollout.engine.schedule import Schedule, plan_hash
-from tandem_rollout.engine.serialization import write
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.runner.analyst import Judgement
-from tandem_rollout.runner.progress import TRIED, describe_progress, history, metric_status
+from tandem_rollout.runner.progress import TRIED
+from tandem_rollout.runner.status_parts import add_run, build_conditions, phase_since
 
 _PROVEN: Final = Cause("Proven", "")
 _SERVES: Final = Cause("SuccessorNotReady", "serves until its successor is ready")
@@ -88,13 +87,9 @@ def describe(
     cause = error.cause if error is not None else objects.route_problem(route)
     reason, message = (cause.reason, cause.message) if cause is not None else _worst(variants)
     complete = ready == len(revisions) and not reason
-    summary = "Complete" if complete else _reason(variants, errors)
-    words = message if reason else "all variants serve"
-    serves = set_condition(
-        before, "Ready", complete, reason=summary, message=words, generation=rollout.generation, now=now
-    )
-    valid = set_condition(
-        before, "Valid", True, reason="Valid", message="the spec is valid", generation=rollout.generation, now=now
+    summary = _reason(variants, errors)
+    conditions = build_conditions(
+        before, complete=complete, reason=summary, message=message, generation=rollout.generation, now=now
     )
     names = {revision.name: revision.variant for revision in observed}
     # where the route could not be written, clients meet the weights that were
@@ -112,7 +107,7 @@ def describe(
         reason=reason,
         message=message,
         variants=variants,
-        conditions=[serves, valid],
+        conditions=conditions,
     )
 
 
@@ -138,28 +133,17 @@ def describe_run(
     """
     if run is None:
         return status
-    verdict = judgement.decision.verdict.value if judgement.decision else ""
-    moving = not run.ended
-    # of a run on its way back nobody asks any more: then the last word is why
-    last = before.run is not None and before.run.number == run.number
-    metrics = before.metrics if last or not moving else []
     words = f"run {run.number}: {run.state}{f': {run.message}' if run.message else ''}"
     reason = run.reason
     if run.state in RETURNS.values() and _asked_for(rollout, run):
         reason, words = TRIED.reason, f"{words}; {TRIED.message}"
     moves = set_condition(
-        before, "Progressing", moving, reason=run.state, message=words, generation=rollout.generation, now=now
+        before, "Progressing", not run.ended, reason=run.state, message=words, generation=rollout.generation, now=now
     )
     if not status.reason and run.state in ("AwaitingApproval", "Paused", *RETURNS, *RETURNS.values()):
         status = msgspec.structs.replace(status, reason=reason, message=words)
-    return msgspec.structs.replace(
-        status,
-        progress=describe_progress(run, schedule),
-        run=write(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
-        metrics=[metric_status(line) for line in judgement.lines] if judgement.lines else metrics,
-        history=history(before.history, run, status.version_of(run.canary), limit=rollout.spec.history_limit),
-        conditions=[*status.conditions, moves],
-    )
+    status = msgspec.structs.replace(status, conditions=[*status.conditions, moves])
+    return add_run(status, before, run, schedule, judgement, history_limit=rollout.spec.history_limit)
 
 
 def _asked_for(rollout: Rollout, run: Run) -> bool:
@@ -272,7 +256,7 @@ def _variant_status(
         digest=revision.proof.digest if revision.proof else (old.digest if old else ""),
         reason=cause.reason,
         message=cause.message,
-        since=old.since if old and old.phase == phase else stamp(now),
+        since=phase_since(old, phase, now),
     )
 
 

@@ -21,7 +21,7 @@ _DEFAULT = Platform()
 def render_rollouts(
     files: Annotated[
         list[Path],
-        # not exists=True: it would refuse -
+        # not exists=True, which rejects -
         typer.Argument(metavar="FILE…", dir_okay=False, help="Manifests, - for stdin."),
     ],
     namespace: Annotated[

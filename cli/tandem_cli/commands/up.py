@@ -28,7 +28,7 @@ class Protocol(StrEnum):
     GRPC_V2 = "grpc-v2"
 
 
-def up(
+def serve_package(
     path: Annotated[Path, typer.Argument(metavar="PATH", exists=True, file_okay=False, help="A model package.")],
     weight: Annotated[
         list[str] | None,

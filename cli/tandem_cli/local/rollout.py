@@ -85,7 +85,7 @@ class LocalBackend:
     def inputs(self, run: Run | None) -> Inputs:
         """The observed state of the stack, without metrics.
 
-        A version that a person starts becomes the desired version of the rollout.
+        A version that a user starts becomes the desired version of the rollout.
         """
         request = self._files.command()
         if request is not None and (run is None or not run.knows(request.id)):
@@ -118,7 +118,7 @@ class LocalBackend:
     async def write(self, run: Run, judgement: Judgement) -> None:
         """Write a run, before the stack is changed."""
         self.written = run
-        self.tell(run, judgement, run.since)
+        self.write_status(run, judgement, run.since)
 
     async def make(self, run: Run, wanted: Desired) -> None:
         """Set the weights if they differ; the pairs run already."""
@@ -128,7 +128,7 @@ class LocalBackend:
         if {name: weight for name, weight in self._stack.weights.items() if weight} != wanted.weights:
             self._stack.set_weights(wanted.weights)
 
-    def tell(self, run: Run | None, judgement: Judgement, now: float, problem: Cause | None = None) -> None:
+    def write_status(self, run: Run | None, judgement: Judgement, now: float, problem: Cause | None = None) -> None:
         """Write the status of the rollout if it has changed.
 
         Args:

@@ -59,7 +59,7 @@ class RolloutRunner:
     Args:
         stack: The stack.
         settings: ``[tool.tandem]`` of its package.
-        canary: Version to start with; None to wait until a person starts one.
+        canary: Version to start with; None to wait until a user starts one.
         source: Reads the counters; by default the source that the analysis names.
     """
 
@@ -162,7 +162,7 @@ class RolloutRunner:
         except (TandemError, OSError) as error:
             # the next reconciliation applies what was written; the check of the stack reports a process that has ended
             run, problem = backend.written or run, Cause("StackError", str(error))
-        backend.tell(run, judgement, now, problem)
+        backend.write_status(run, judgement, now, problem)
         self._now = Moment(run, backend.judgement, backend.status)
 
 

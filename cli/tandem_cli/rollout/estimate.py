@@ -179,8 +179,8 @@ def _minutes(
 def _requests(counts: Mapping[str, tuple[float, float, float, float]], record: Record | None) -> float | None:
     """Requests of a sample, as the metric with the most requests counts them."""
     gathered = record.metrics if record else {}
-    others = {name for name, metric in gathered.items() if metric.drift or metric.assignment}
-    totals = [canary + stable for name, (canary, _, stable, _) in counts.items() if name not in others]
+    uncounted = {name for name, metric in gathered.items() if metric.drift or metric.assignment}
+    totals = [canary + stable for name, (canary, _, stable, _) in counts.items() if name not in uncounted]
     return max(totals, default=None)
 
 

@@ -11,10 +11,10 @@ import typer
 import yaml
 from typer.testing import CliRunner, Result
 
-from tandem_cli.errors import TellingGroup
+from tandem_cli.errors import ErrorPrintingGroup
 from tandem_cli.rollout.commands.simulate import simulate_rollouts
 
-app = typer.Typer(cls=TellingGroup, pretty_exceptions_enable=False)
+app = typer.Typer(cls=ErrorPrintingGroup, pretty_exceptions_enable=False)
 app.command("simulate")(simulate_rollouts)
 app.command("other")(lambda: None)
 

@@ -15,8 +15,8 @@ from tandem_cli.rollout.commands.options import (
 )
 from tandem_cli.rollout.explanation import build_explanation
 from tandem_cli.rollout.next_commands import TargetFacts
-from tandem_cli.rollout.output.printing import print_result
 from tandem_cli.rollout.output.screen.explanation import render_explanation
+from tandem_cli.rollout.output.screen.layout import print_result
 from tandem_cli.rollout.snapshot import read_snapshot
 
 

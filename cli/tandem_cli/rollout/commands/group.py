@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tandem_cli.errors import TellingGroup
+from tandem_cli.errors import ErrorPrintingGroup
 from tandem_cli.rollout.commands.explain import explain_rollout
 from tandem_cli.rollout.commands.history import show_history
 from tandem_cli.rollout.commands.plan import show_plan
@@ -15,7 +15,7 @@ from tandem_cli.rollout.commands.status import show_status
 from tandem_cli.rollout.commands.watch import watch_rollout
 
 commands = typer.Typer(
-    cls=TellingGroup,
+    cls=ErrorPrintingGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -13,8 +13,8 @@ from tandem_cli.rollout.commands.options import (
     NamespaceOption,
     select_target,
 )
-from tandem_cli.rollout.output.printing import print_result
 from tandem_cli.rollout.output.screen.history import render_history
+from tandem_cli.rollout.output.screen.layout import print_result
 from tandem_cli.rollout.snapshot import read_snapshot
 from tandem_cli.rollout.status import build_history
 

@@ -20,7 +20,7 @@ from tandem_cli.rollout.commands.options import (
     select_target,
 )
 from tandem_cli.rollout.estimate import TrafficAssumptions
-from tandem_cli.rollout.output.printing import print_result
+from tandem_cli.rollout.output.screen.layout import print_result
 from tandem_cli.rollout.output.screen.plan import render_plan
 from tandem_cli.rollout.plan import build_plan, expect_distance
 from tandem_cli.rollout.snapshot import find_record, read_snapshot

@@ -28,7 +28,7 @@ from tandem_cli.rollout.context import CommandContext
 from tandem_cli.rollout.decision_time import check_next_run
 from tandem_cli.rollout.output.documents.answer import AnswerDocument
 from tandem_cli.rollout.output.documents.base import Statement
-from tandem_cli.rollout.output.printing import print_result
+from tandem_cli.rollout.output.screen.layout import print_result
 from tandem_cli.rollout.send import send_command
 from tandem_cli.rollout.snapshot import RolloutSnapshot, find_record, read_snapshot
 from tandem_cli.rollout.targets.target import Target

@@ -18,7 +18,7 @@ from tandem_cli.rollout.commands.options import (
 from tandem_cli.rollout.context import CommandContext
 from tandem_cli.rollout.output import exit_codes
 from tandem_cli.rollout.output.documents.status import StatusListDocument
-from tandem_cli.rollout.output.printing import print_result
+from tandem_cli.rollout.output.screen.layout import print_result
 from tandem_cli.rollout.output.screen.status import render_status, render_status_list
 from tandem_cli.rollout.snapshot import read_snapshot
 from tandem_cli.rollout.status import build_status

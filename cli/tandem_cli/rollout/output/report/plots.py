@@ -91,7 +91,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class PlottedLine:
     """A curve in pixels.
 
     Attributes:
@@ -132,7 +132,7 @@ class Plot:
     rows: tuple[Mark, ...]
     columns: tuple[Mark, ...]
     limits: tuple[Mark, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[PlottedLine, ...]
     width: int = _WIDTH
     height: int = _HEIGHT
     left: int = _LEFT
@@ -241,10 +241,10 @@ def nice(value: float) -> float:
     return next(step * unit for step in (1.0, 2.0, 4.0, 5.0, 10.0) if step * unit >= value * (1 - 1e-9))
 
 
-def _line(curve: Curve, across: Scale, up: Scale, name_at: float | None) -> Line:
+def _line(curve: Curve, across: Scale, up: Scale, name_at: float | None) -> PlottedLine:
     dots = curve.dots or len(curve.points) == 1
     points = tuple((across(at), up(value)) for at, value in curve.points)
-    return Line(
+    return PlottedLine(
         name="" if name_at is None else curve.name,
         name_at=name_at or 0.0,
         colour=curve.colour,

@@ -1,4 +1,4 @@
-"""What all tables have in common: widths, colours, columns."""
+"""What all tables have in common: widths, colours, columns, and how they are printed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tandem_cli.output import Console
-from tandem_cli.rollout.output.documents.base import RunVersion
+from tandem_cli.output import Console, Format, print_document
+from tandem_cli.rollout.output.documents.base import DocumentPart, RunVersion
 
 WIDTH: Final = 100
 """Columns that all tables fit, except with ``-o wide``."""
@@ -79,3 +79,22 @@ def render_text(shown: RenderableType, *, width: int = WIDTH) -> str:
     file = io.StringIO()
     Console(file=file, width=width, color_system=None, highlight=False).print(shown)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def print_result(document: DocumentPart, table: RenderableType, output: Format) -> None:
+    """Print a document with ``-o json`` and ``-o yaml``, else the table.
+
+    Args:
+        document: The machine-readable result.
+        table: The same for people.
+        output: The format.
+    """
+    if output.is_document:
+        print_document(document, output)
+        return
+    console = Console(highlight=False)
+    if output is Format.WIDE:
+        console = Console(highlight=False, width=max(console.width, WIDE))
+    elif not console.is_terminal:
+        console = Console(highlight=False, width=WIDTH)
+    console.print(table)

@@ -79,6 +79,8 @@ def test_a_command_that_is_not_obeyed(tandem: Tandem, target: FakeTarget) -> Non
     target.hears = becoming("cannot resume while Analyzing")
     found = tandem("resume", "est")
     assert (found.exit_code, found.stdout) == (1, "resume rejected: cannot resume while Analyzing\n")
+    document = json.loads(tandem("resume", "est", "-o", "json").stdout)
+    assert (document["accepted"], document["result"]) == (False, "Rejected")
 
 
 def test_the_document(tandem: Tandem, target: FakeTarget) -> None:
@@ -237,6 +239,22 @@ def test_starting_without_a_look_at_the_evidence(
     monkeypatch.setattr(FakeTarget, "record", forbidden)
     found = tandem("start", "est")
     assert (found.exit_code, found.stderr) == (0, "")
+
+
+def test_starting_reads_the_rollout_once_before_it_sends(
+    tandem: Tandem, target: FakeTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    get = FakeTarget.get
+
+    def counted(self: FakeTarget, name: str) -> Manifest:
+        reads.append(name)
+        return get(self, name)
+
+    target.manifests["est"] = manifest(run={"state": "Aborted"})
+    monkeypatch.setattr(FakeTarget, "get", counted)
+    assert tandem("start", "est", "--no-wait").exit_code == 0
+    assert (reads, len(target.asked)) == (["est"], 1)
 
 
 def test_starting_a_version_of_this_machine(tandem: Tandem, target: FakeTarget) -> None:

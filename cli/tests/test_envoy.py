@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem_cli.local.envoy import Upstream, bootstrap, cluster_name, routes
+from tandem_cli.local.envoy_config import Upstream, build_bootstrap, build_routes, cluster_name
 from tandem_cli.local.processes import StackError
 from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 UPSTREAMS = [Upstream("v1", (1001, 1003), (1002, 1004)), Upstream("v2", (1005,), (1006,))]
 VERSIONS = {"v1": "v1", "v2": "v2"}
-RENDERED = bootstrap(UPSTREAMS, port=0, routes_file=Path("r.json"), admin_socket=Path("a.sock"))
+RENDERED = build_bootstrap(UPSTREAMS, port=0, routes_file=Path("r.json"), admin_socket=Path("a.sock"))
 
 
 def route_list(weights: dict[str, int]) -> list[dict[str, Any]]:
-    (resource,) = routes("m", VERSIONS, weights)["resources"]
+    (resource,) = build_routes("m", VERSIONS, weights)["resources"]
     (host,) = resource["virtual_hosts"]
     return list(host["routes"])
 
@@ -109,7 +109,7 @@ def test_answers_tell_their_variant() -> None:
 
 
 def test_routes_have_a_name_that_changes_with_them() -> None:
-    names = [routes("m", VERSIONS, {"v1": weight, "v2": 1})["version_info"] for weight in (1, 2, 1)]
+    names = [build_routes("m", VERSIONS, {"v1": weight, "v2": 1})["version_info"] for weight in (1, 2, 1)]
     assert names[0] == names[2] != names[1]
 
 
@@ -118,4 +118,4 @@ def test_routes_have_a_name_that_changes_with_them() -> None:
 )
 def test_weights_that_make_no_sense_are_refused(weights: dict[str, int], message: str) -> None:
     with pytest.raises(StackError, match=message):
-        routes("m", VERSIONS, weights)
+        build_routes("m", VERSIONS, weights)

@@ -6,15 +6,15 @@ import math
 from rich.console import Console
 
 from tandem.telemetry import STAGES
-from tandem_cli.local.live import Scraped, Window, line, table
-from tandem_cli.local.scrape import TOTAL, Histogram, Measured
+from tandem_cli.local.live import Scraped, TrafficWindow, line, table
+from tandem_cli.local.scrape import TOTAL, PairMetrics, StageHistogram
 
 
-def window() -> Window:
-    seconds = {stage: Histogram({0.001: 1.0, 0.01: 90.0, math.inf: 100.0}) for stage in (TOTAL, *STAGES)}
-    busy = Measured({"200": 95.0, "503": 5.0}, seconds, {"stale": 2.0})
-    earlier = Scraped(10.0, {"v1": Measured(), "v2": Measured()})
-    return Window.between(earlier, Scraped(20.0, {"v1": busy, "v2": Measured()}))
+def window() -> TrafficWindow:
+    seconds = {stage: StageHistogram({0.001: 1.0, 0.01: 90.0, math.inf: 100.0}) for stage in (TOTAL, *STAGES)}
+    busy = PairMetrics({"200": 95.0, "503": 5.0}, seconds, {"stale": 2.0})
+    earlier = Scraped(10.0, {"v1": PairMetrics(), "v2": PairMetrics()})
+    return TrafficWindow.between(earlier, Scraped(20.0, {"v1": busy, "v2": PairMetrics()}))
 
 
 def test_the_table_fits_a_terminal() -> None:

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.panel import Panel
 from rich.table import Table
 
-from tandem_cli.output import Console, print_json
+from tandem_cli.output import Console, Format, print_document
 from tandem_rollout.api.text import CONTROLS
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202ereversed\r"
@@ -34,8 +37,11 @@ def test_the_console_s_own_styles_still_reach_the_terminal() -> None:
     assert out.getvalue() == "\x1b[1mtext\x1b[0m\n"
 
 
-def test_json_has_no_control_codes_and_the_same_values(capsys: pytest.CaptureFixture[str]) -> None:
-    print_json({"message": HOSTILE})
+@pytest.mark.parametrize(("output", "load"), [(Format.JSON, json.loads), (Format.YAML, yaml.safe_load)])
+def test_documents_have_no_control_codes_and_the_same_values(
+    capsys: pytest.CaptureFixture[str], output: Format, load: Callable[[str], Any]
+) -> None:
+    print_document({"message": HOSTILE}, output)
     out = capsys.readouterr().out
     assert not CONTROLS & set(map(ord, out))
-    assert json.loads(out) == {"message": HOSTILE}
+    assert load(out) == {"message": HOSTILE}

@@ -52,7 +52,7 @@ def test_quantiles_ascend(observed: list[float], one: float, other: float) -> No
 @given(seconds, seconds)
 def test_scrapes_of_several_processes_add_up(one: list[float], other: list[float]) -> None:
     together = scrape.parse(exposition(one, {"200": 3})) + scrape.parse(exposition(other, {"200": 2, "503": 1}))
-    assert together.seconds.get("lookup", scrape.Histogram()).count == len(one) + len(other)
+    assert together.seconds.get("lookup", scrape.StageHistogram()).count == len(one) + len(other)
     assert dict(together.codes) == {"200": 5, "503": 1}
     assert together.errors == 1
 
@@ -70,12 +70,12 @@ def test_the_difference_of_two_scrapes_is_what_came_in_between(before: list[floa
 
 
 def test_no_observation_has_no_quantile() -> None:
-    assert math.isnan(scrape.Histogram().quantile(0.5))
-    assert math.isnan(scrape.Histogram({1.0: 0.0, math.inf: 0.0}).quantile(0.99))
+    assert math.isnan(scrape.StageHistogram().quantile(0.5))
+    assert math.isnan(scrape.StageHistogram({1.0: 0.0, math.inf: 0.0}).quantile(0.99))
 
 
 def test_beyond_the_last_edge_the_edge_is_given() -> None:
-    assert scrape.Histogram({0.1: 0.0, math.inf: 4.0}).quantile(0.5) == 0.1
+    assert scrape.StageHistogram({0.1: 0.0, math.inf: 4.0}).quantile(0.5) == 0.1
 
 
 @given(st.dictionaries(st.text(min_size=1), st.integers(0, 1000), min_size=1))

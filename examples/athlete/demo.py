@@ -24,7 +24,7 @@ from tandem import TandemError
 from tandem.package import ModelPackage
 from tandem_cli.commands.up import introduce
 from tandem_cli.features import materialize_tables, tables_of, views_of
-from tandem_cli.local import LocalStack, Variant
+from tandem_cli.local import LocalStack, LocalVariant
 from tandem_cli.local.live import watch
 from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.local.signals import until_interrupted
@@ -92,7 +92,7 @@ def run(
     package = ModelPackage.read(HERE)
     views, tables = views_of(package.load()), tables_of(package)
     fill = lambda url: materialize_tables(views, tables, url, console)  # noqa: E731 - a callback
-    variants = [Variant(name, bundle, 100 if name == STABLE else 0) for name, bundle in bundles.items()]
+    variants = [LocalVariant(name, bundle, 100 if name == STABLE else 0) for name, bundle in bundles.items()]
     with LocalStack(variants, fill=fill) as stack, RolloutRunner(stack, planned(package)) as runner:
         console.print(f"ready after {time.monotonic() - started:.1f} s")
         introduce(stack, console)

@@ -75,7 +75,7 @@ class Shipment:
             console.print(f"{len(self.traffic.answers):,} requests; {latencies(self.traffic.answers)}", soft_wrap=True)
             console.rule(f"Canary of {canary}", align="left")
             console.print(f"$ tandem rollout start {runner.name} --version {canary}", markup=False)
-            runner.ask("start", version=canary, comment="make demo")
+            runner.send("start", version=canary, comment="make demo")
             await self._until(lambda: self._state in ("AwaitingApproval", "Promoted", "Aborted"))
             if self._state == "AwaitingApproval":
                 await self._check_answers(trained, requests)
@@ -110,7 +110,7 @@ class Shipment:
             f"$ tandem rollout resume {self._runner.name} --reason 'the answers are right'",
         ):
             console.print(line, soft_wrap=True, markup=False)
-        self._runner.ask("resume", comment="the answers are right")
+        self._runner.send("resume", comment="the answers are right")
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         """Wait for a condition, and print each change of the rollout meanwhile."""

@@ -15,7 +15,7 @@ import yaml
 from charts.dashboards.__main__ import DIRECTORY, files
 from tests.charts.rendered import CHARTS, MANIFESTS, ROOT, Objects, kustomize, overlays, template
 
-from tandem_cli.render import dump
+from tandem_cli.output import dump_yaml
 from tandem_rollout import KIND
 from tandem_rollout.api.crd import build_crds
 
@@ -42,7 +42,7 @@ def without_helm(each: Any) -> Any:
 
 
 def test_the_crd() -> None:
-    assert (CHARTS / "tandem" / "files" / "crd.yaml").read_text() == dump(build_crds()), "run make manifests"
+    assert (CHARTS / "tandem" / "files" / "crd.yaml").read_text() == dump_yaml(build_crds()), "run make manifests"
 
 
 def test_the_schema_of_the_model() -> None:
@@ -157,7 +157,7 @@ def test_the_platform_is_the_chart() -> None:
 def test_plain_objects_are_what_tandem_render_prints(overlay: str) -> None:
     rollouts = [each for each in overlays()[overlay] if each["kind"] == KIND]
     command = [Path(sys.executable).with_name("tandem"), "render", "-"]
-    done = subprocess.run(command, input=dump(rollouts), capture_output=True, text=True, check=True)
+    done = subprocess.run(command, input=dump_yaml(rollouts), capture_output=True, text=True, check=True)
     rendered = [each for each in yaml.safe_load_all(done.stdout) if each]
     plain = [each for each in kustomize(MANIFESTS / "plain" / overlay) if each["kind"] != "Namespace"]
     assert sorted(map(identity, plain)) == sorted(map(identity, rendered))

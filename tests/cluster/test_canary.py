@@ -206,7 +206,7 @@ def report(cluster: Cluster, directory: Path) -> dict[str, Any]:
         tandem("rollout", "report", NAME, "-n", cluster.namespace, "--output", str(directory / f"report.{form}"))
     text = (directory / "report.md").read_text()
     found: dict[str, Any] = json.loads(tandem("rollout", "report", NAME, "-n", cluster.namespace, "--format", "json"))
-    assert found["evidence"] and found["ticks"] and found["samples"] and found["decisions"], text
+    assert found["evidence"] and found["sampleCount"] and found["samples"] and found["decisions"], text
     assert {each["name"] for each in found["questions"]} == {each["name"] for each in found["metrics"]}
     assert all(each["queries"] for each in found["questions"])
     assert found["run"]["message"] in text

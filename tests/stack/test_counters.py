@@ -13,7 +13,8 @@ from aiohttp import web
 
 from tandem.telemetry import TRAFFIC_HEADER as HEADER
 from tandem_cli.local import LocalStack
-from tandem_cli.local.envoy import ADMIN_URL, Envoy, Upstream, cluster_name
+from tandem_cli.local.envoy import ADMIN_URL, Envoy
+from tandem_cli.local.envoy_config import Upstream, cluster_name
 from tandem_cli.local.ports import free_ports
 from tandem_cli.local.processes import stop, wait_until
 from tandem_rollout.analysis.reading import CounterReading

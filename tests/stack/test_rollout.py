@@ -22,9 +22,9 @@ from traffic import Traffic
 from tandem.bundle_directory import find
 from tandem.package import ModelPackage
 from tandem_cli.features import materialize_tables, tables_of, views_of
-from tandem_cli.local import LocalStack, Variant
+from tandem_cli.local import LocalStack, LocalVariant
 from tandem_cli.local.runner import RolloutRunner
-from tandem_cli.rollout.state import StackFiles, stacks
+from tandem_cli.rollout.targets.stack_files import StackFiles, list_stacks
 from tandem_cli.variants import choose_variants
 from tandem_rollout.analysis.latency import MIN_REQUESTS
 from tandem_rollout.api.status import RolloutStatus
@@ -40,7 +40,7 @@ def served(package: Path, bundles: Path, tmp_path_factory: pytest.TempPathFactor
     directory = tmp_path_factory.mktemp("faulty")
     subprocess.run([sys.executable, package / "faults.py", directory, *KINDS], check=True, capture_output=True)
     good = choose_variants(ModelPackage.read(package), weights={}, stable="v1", bundles=bundles)
-    faulty = [Variant(bundle.version, bundle, 0) for bundle in find(directory)]
+    faulty = [LocalVariant(bundle.version, bundle, 0) for bundle in find(directory)]
     with filled(package, [*good, *faulty]) as stack:
         yield stack
 
@@ -67,7 +67,7 @@ def stack(served: LocalStack) -> LocalStack:
     return served
 
 
-def filled(package: Path, variants: list[Variant]) -> LocalStack:
+def filled(package: Path, variants: list[LocalVariant]) -> LocalStack:
     read = ModelPackage.read(package)
     views, tables = views_of(read.load()), tables_of(read)
     return LocalStack(variants, fill=lambda url: materialize_tables(views, tables, url, Console(quiet=True)))
@@ -109,7 +109,7 @@ async def test_a_good_version_is_promoted_once_every_metric_passes(stack: LocalS
     with RolloutRunner(stack, settings) as runner:
         weights = []
         async with traffic(stack) as running:
-            runner.ask("start", version="v2", comment="faster")
+            runner.send("start", version="v2", comment="faster")
             await until(lambda: weights.append(stack.weights["v2"]) or stack.weights["v2"] == 100)
             status = await ended(runner)
     assert weights == sorted(weights)
@@ -138,7 +138,7 @@ async def test_a_faulty_version_is_caught_and_rolled_back(
 ) -> None:
     with RolloutRunner(stack, settings) as runner:
         async with traffic(stack) as running:
-            runner.ask("start", version=f"v2-{kind}")
+            runner.send("start", version=f"v2-{kind}")
             status = await ended(runner)
     assert status.run is not None and status.run.state == "Aborted"
     assert status.run.reason == "MetricsFailed" and kind in status.run.message
@@ -151,18 +151,18 @@ async def test_a_faulty_version_is_caught_and_rolled_back(
 
 async def test_a_person_is_obeyed(stack: LocalStack, settings: dict[str, Any]) -> None:
     with RolloutRunner(stack, settings) as runner:
-        runner.ask("start", version="v2", comment="faster")
+        runner.send("start", version="v2", comment="faster")
         await until(lambda: stack.weights["v2"] == 20)
-        runner.ask("pause", comment="lunch")
+        runner.send("pause", comment="lunch")
         await until(lambda: state_of(runner) == "Paused")
-        runner.ask("start", version="v1")  # stable: that is no abort
+        runner.send("start", version="v1")  # stable: that is no abort
         await until(lambda: written(runner.name).run.last_command.reason == "InvalidState")
         assert written(runner.name).run.last_command.message == "cannot start while Paused"
         assert stack.weights["v2"] == 20
-        runner.ask("promote", comment="it is good")
+        runner.send("promote", comment="it is good")
         await until(lambda: state_of(runner) == "Promoted")
         assert stack.weights["v2"] == 100
-        runner.ask("rollback", comment="it was not")
+        runner.send("rollback", comment="it was not")
         await until(lambda: state_of(runner) == "RolledBack")
         assert stack.weights["v1"] == 100
         status = written(runner.name)
@@ -173,10 +173,10 @@ async def test_a_person_is_obeyed(stack: LocalStack, settings: dict[str, Any]) -
 
 async def test_a_version_that_has_no_pair_is_not_waited_for(stack: LocalStack, settings: dict[str, Any]) -> None:
     with RolloutRunner(stack, settings) as runner:
-        runner.ask("start", version="v9")
+        runner.send("start", version="v9")
         await until(lambda: runner.now.status.reason == "UnknownVersion")
         assert runner.now.run is None
-        runner.ask("start", version="v2")
+        runner.send("start", version="v2")
         await until(lambda: runner.now.run is not None)
         assert written(runner.name).reason == ""
 
@@ -185,8 +185,8 @@ def test_a_second_stack_of_a_model_has_a_name_of_its_own(stack: LocalStack, sett
     with RolloutRunner(stack, settings) as one, RolloutRunner(stack, settings) as other:
         assert one.name == "time-estimator"
         assert other.name != one.name
-        assert stacks() == sorted([one.name, other.name])
-    assert stacks() == []
+        assert list_stacks() == sorted([one.name, other.name])
+    assert list_stacks() == []
 
 
 async def test_a_canary_whose_predictor_dies_is_let_go_and_the_stack_goes_on(

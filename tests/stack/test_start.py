@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tandem.package import ModelPackage
-from tandem_cli.local import ChildDied, LocalStack, StackError, Variant
+from tandem_cli.local import ChildDied, LocalStack, LocalVariant, StackError
 from tandem_cli.local import pair as pairs
 from tandem_cli.variants import choose_variants
 
 
 @pytest.fixture
-def variants(package: Path, bundles: Path) -> list[Variant]:
+def variants(package: Path, bundles: Path) -> list[LocalVariant]:
     return choose_variants(ModelPackage.read(package), weights={"v1": 1}, bundles=bundles)
 
 
@@ -25,7 +25,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_process_that_cannot_start_is_named_with_its_log(
-    variants: list[Variant], temporary: Path, monkeypatch: pytest.MonkeyPatch
+    variants: list[LocalVariant], temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stack = LocalStack(variants, protocol="smoke-signals")
     with pytest.raises(ChildDied, match="transformer-v1 ended with exit code 2") as caught:
@@ -35,7 +35,7 @@ def test_a_process_that_cannot_start_is_named_with_its_log(
     assert list(temporary.iterdir()) == []
 
 
-def test_a_failure_while_filling_the_store_stops_everything(variants: list[Variant], temporary: Path) -> None:
+def test_a_failure_while_filling_the_store_stops_everything(variants: list[LocalVariant], temporary: Path) -> None:
     pids: list[int] = []
 
     def fill(url: str) -> None:
@@ -51,7 +51,7 @@ def test_a_failure_while_filling_the_store_stops_everything(variants: list[Varia
 
 
 def test_a_port_that_was_taken_in_between_is_no_failure(
-    variants: list[Variant], monkeypatch: pytest.MonkeyPatch
+    variants: list[LocalVariant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         given = iter([taken.getsockname()[1]])
@@ -62,7 +62,7 @@ def test_a_port_that_was_taken_in_between_is_no_failure(
             assert stack.check() == {}
 
 
-def test_variants_must_be_of_one_model_and_have_names_of_their_own(variants: list[Variant]) -> None:
+def test_variants_must_be_of_one_model_and_have_names_of_their_own(variants: list[LocalVariant]) -> None:
     with pytest.raises(StackError, match="a name of its own"):
         LocalStack([*variants, *variants])
     with pytest.raises(StackError, match="a stack needs"):

@@ -15,7 +15,7 @@ import pytest
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.telemetry import STAGES
 from tandem_cli.local import LocalStack, StackError
-from tandem_cli.local.scrape import TOTAL, scrape
+from tandem_cli.local.scrape import TOTAL, read_metrics
 from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 REQUESTS = 600
@@ -125,12 +125,12 @@ def test_grpc_goes_through_the_same_port(stack: LocalStack) -> None:
 
 
 def test_envoy_and_transformers_count_the_same(stack: LocalStack, client: Client) -> None:
-    before = stack.answered(), {name: scrape(urls) for name, urls in stack.metrics_urls.items()}
+    before = stack.answered(), {name: read_metrics(urls) for name, urls in stack.metrics_urls.items()}
     for _ in range(20):
         client.post(x_model_variant="v1")
     client.post(row={**ROW, "current_pace": -1}, x_model_variant="v2")
     answered = stack.answered()
-    between = {name: scrape(urls) - before[1][name] for name, urls in stack.metrics_urls.items()}
+    between = {name: read_metrics(urls) - before[1][name] for name, urls in stack.metrics_urls.items()}
     assert answered["v1"]["2xx"] - before[0]["v1"]["2xx"] == between["v1"].codes["200"] == 20
     assert answered["v2"]["4xx"] - before[0]["v2"].get("4xx", 0) == between["v2"].codes["422"] == 1
     assert between["v1"].seconds[TOTAL].count == 20

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tandem_cli.rollout.state import StackFiles
+from tandem_cli.rollout.targets.stack_files import StackFiles
 
 
 @dataclass

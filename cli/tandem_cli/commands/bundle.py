@@ -14,7 +14,7 @@ from rich.table import Table
 from tandem import Bundle, EmbeddedModel
 from tandem_cli.errors import FAILED, AdvisedError
 from tandem_cli.image import BASE, write_context
-from tandem_cli.output import Console, Format, OutputOption, print_json
+from tandem_cli.output import Console, Format, OutputOption, print_document
 
 commands = typer.Typer(no_args_is_help=True, help="Show a bundle, verify it, build an image of it.")
 
@@ -38,8 +38,9 @@ def show(path: BundleArgument, output: OutputOption = Format.TABLE) -> None:
     Exit codes: 0 shown, 1 the bundle is invalid, 2 the command line is invalid.
     """
     bundle = Bundle.open(path)
-    if output is Format.JSON:
-        print_json({"digest": bundle.digest, "wire_name": bundle.wire_name, "manifest": bundle.manifest})
+    if output.is_document:
+        document = {"digest": bundle.digest, "wire_name": bundle.wire_name, "manifest": bundle.manifest}
+        print_document(document, output)
         return
     facts = _facts(bundle)
     table = Table.grid(padding=(0, 2))

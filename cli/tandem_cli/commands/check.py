@@ -13,7 +13,7 @@ from tandem import Bundle, DefinitionError
 from tandem.check import Finding, check
 from tandem.package import ModelPackage
 from tandem_cli.errors import FAILED
-from tandem_cli.output import Console, Format, OutputOption, print_json
+from tandem_cli.output import Console, Format, OutputOption, print_document
 from tandem_cli.settings import check_settings
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
@@ -34,8 +34,8 @@ def check_package(
     Exit codes: 0 no check failed, 1 a check failed, 2 the command line is invalid.
     """
     findings = _findings(path, against)
-    if output is Format.JSON:
-        print_json(findings)
+    if output.is_document:
+        print_document(findings, output)
     else:
         Console().print(_table(findings))
     if any(finding.status == "failed" for finding in findings):

@@ -27,7 +27,7 @@ _TAKEN: Final = sys.stdlib_module_names | {"numpy", "onnx", "pyarrow", "tandem",
 """Modules that a package of the same name would hide from its own code, or that would hide it."""
 
 
-def init(
+def init_package(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the model, such as delivery-time.")],
     directory: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Directory to write to; by default NAME in this directory.")

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tandem_cli.render import dump, read_rollouts
+from tandem_cli.manifests import read_rollouts
+from tandem_cli.output import dump_yaml
 from tandem_rollout.api.crd import build_crds
 from tandem_rollout.api.fields import InvalidSpecError
 from tandem_rollout.api.manifest import parse
@@ -20,7 +21,7 @@ _DEFAULT = Platform()
 def render_rollouts(
     files: Annotated[
         list[Path],
-        # not exists=True: it would refuse -
+        # not exists=True, which rejects -
         typer.Argument(metavar="FILE…", dir_okay=False, help="Manifests, - for stdin."),
     ],
     namespace: Annotated[
@@ -63,9 +64,9 @@ def render_rollouts(
         except InvalidSpecError as error:
             name = metadata.get("name") if isinstance(metadata, dict) else None
             raise InvalidSpecError(f"{': '.join(map(str, filter(None, (file, name))))}: {error}") from None
-    typer.echo(dump(objects), nl=False)
+    typer.echo(dump_yaml(objects), nl=False)
 
 
 def print_crd() -> None:
     """Print the CustomResourceDefinitions as YAML."""
-    typer.echo(dump(build_crds()), nl=False)
+    typer.echo(dump_yaml(build_crds()), nl=False)

@@ -12,11 +12,11 @@ import typer
 
 from tandem.package import ModelPackage
 from tandem_cli.features import materialize_tables, tables_of, views_of
-from tandem_cli.local import LocalStack, Variant
+from tandem_cli.local import LocalStack, LocalVariant
 from tandem_cli.local.live import watch
 from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.local.signals import until_interrupted
-from tandem_cli.output import Console, Format, OutputOption, print_json
+from tandem_cli.output import Console, Format, OutputOption, print_document
 from tandem_cli.requests import example_row
 from tandem_cli.variants import choose_variants, parse_weights
 
@@ -28,7 +28,7 @@ class Protocol(StrEnum):
     GRPC_V2 = "grpc-v2"
 
 
-def up(
+def serve_package(
     path: Annotated[Path, typer.Argument(metavar="PATH", exists=True, file_okay=False, help="A model package.")],
     weight: Annotated[
         list[str] | None,
@@ -55,7 +55,7 @@ def up(
     Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 a process or the store failed, 2 the command line is invalid.
     """
     console = Console()
-    messages = Console(stderr=True) if output is Format.JSON else console
+    messages = Console(stderr=True) if output.is_document else console
     if weight and (stable or canary):
         raise typer.BadParameter("--weight cannot be combined with --stable or --canary")
     if canary and canary == stable:
@@ -74,8 +74,8 @@ def up(
         ) as stack,
         RolloutRunner(stack, package.settings, canary=canary) as runner,
     ):
-        if output is Format.JSON:
-            print_json({**describe(stack), "rollout": runner.name})
+        if output.is_document:
+            print_document({**describe(stack), "rollout": runner.name}, output)
         else:
             introduce(stack, console)
             console.print(f"rollout: {runner.name}", highlight=False)
@@ -94,7 +94,7 @@ def introduce(stack: LocalStack, console: Console) -> None:
 
 
 def describe(stack: LocalStack) -> dict[str, object]:
-    """The same as JSON-encodable values."""
+    """The same as plain values, for a document."""
     return {
         "model": stack.model,
         "url": stack.url,
@@ -116,7 +116,7 @@ def _fill(package: ModelPackage, store_url: str, console: Console) -> None:
     materialize_tables(views_of(package.load()), tables_of(package), store_url, console)
 
 
-def _describe_variant(variant: Variant) -> dict[str, object]:
+def _describe_variant(variant: LocalVariant) -> dict[str, object]:
     return {
         "name": variant.name,
         "version": variant.bundle.version,

@@ -17,7 +17,7 @@ from rich.text import Text
 from tandem.telemetry import STAGES
 from tandem_cli.local.progress import heading, verdicts
 from tandem_cli.local.runner import Moment, RolloutRunner
-from tandem_cli.local.scrape import TOTAL, Histogram, Measured, scrape, split
+from tandem_cli.local.scrape import TOTAL, PairMetrics, StageHistogram, read_metrics, split
 from tandem_cli.local.stack import LocalStack
 from tandem_cli.output import Console
 
@@ -40,7 +40,7 @@ class Scraped:
     """
 
     at: float
-    variants: Mapping[str, Measured]
+    variants: Mapping[str, PairMetrics]
 
     @classmethod
     def now(cls, stack: LocalStack) -> Scraped:
@@ -50,12 +50,12 @@ class Scraped:
             OSError: if a transformer cannot be reached.
         """
         running = {name for name, pair in stack.pairs.items() if all(child.runs for child in pair.transformers)}
-        variants = {variant: scrape(urls) for variant, urls in stack.metrics_urls.items() if variant in running}
+        variants = {variant: read_metrics(urls) for variant, urls in stack.metrics_urls.items() if variant in running}
         return cls(time.monotonic(), variants)
 
 
 @dataclass(frozen=True)
-class Window:
+class TrafficWindow:
     """What all variants measured between two scrapes.
 
     Attributes:
@@ -64,10 +64,10 @@ class Window:
     """
 
     seconds: float
-    variants: Mapping[str, Measured]
+    variants: Mapping[str, PairMetrics]
 
     @classmethod
-    def between(cls, earlier: Scraped, later: Scraped) -> Window:
+    def between(cls, earlier: Scraped, later: Scraped) -> TrafficWindow:
         """The window from one scrape to a later one."""
         variants = {name: measured - earlier.variants[name] for name, measured in later.variants.items()}
         return cls(later.at - earlier.at, variants)
@@ -78,7 +78,7 @@ class Window:
         return split({name: measured.requests for name, measured in self.variants.items()})
 
 
-def table(window: Window, weights: Mapping[str, int]) -> Table:
+def table(window: TrafficWindow, weights: Mapping[str, int]) -> Table:
     """A table that fits a terminal of 80 columns.
 
     Args:
@@ -97,16 +97,16 @@ def table(window: Window, weights: Mapping[str, int]) -> Table:
     grid.add_row("degraded rows", *(f"{sum(measured.degraded.values()):.0f}" for _, measured in columns))
     grid.add_section()
     for stage in (TOTAL, *STAGES):
-        grid.add_row(stage, *(_quantiles(measured.seconds.get(stage, Histogram())) for _, measured in columns))
+        grid.add_row(stage, *(_quantiles(measured.seconds.get(stage, StageHistogram())) for _, measured in columns))
     return grid
 
 
-def line(window: Window, weights: Mapping[str, int]) -> str:
+def line(window: TrafficWindow, weights: Mapping[str, int]) -> str:
     """The same on one line of text."""
     targets, shares = split(weights), window.shares
     return "; ".join(
         f"{name} {_percent(targets[name])} set, {_percent(shares[name])} had, {_rate(measured, window):.1f} req/s, "
-        f"{_quantiles(measured.seconds.get(TOTAL, Histogram()))} ms, {measured.errors:.0f} errors"
+        f"{_quantiles(measured.seconds.get(TOTAL, StageHistogram()))} ms, {measured.errors:.0f} errors"
         for name, measured in window.variants.items()
     )
 
@@ -126,7 +126,7 @@ def watch(stack: LocalStack, console: Console, runner: RolloutRunner | None = No
     notices = _Notices(stack, console, runner)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
-            live.update(table(Window.between(*[Scraped.now(stack)] * 2), stack.weights), refresh=True)
+            live.update(table(TrafficWindow.between(*[Scraped.now(stack)] * 2), stack.weights), refresh=True)
             _watch(
                 stack,
                 REFRESH_SECONDS,
@@ -160,7 +160,7 @@ class _Notices:
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-def _watch(stack: LocalStack, interval: float, show: Callable[[Window], None], notices: _Notices) -> NoReturn:
+def _watch(stack: LocalStack, interval: float, show: Callable[[TrafficWindow], None], notices: _Notices) -> NoReturn:
     """Call ``show`` with the last window at each interval."""
     history = deque([Scraped.now(stack)])
     due = time.monotonic() + interval
@@ -176,10 +176,10 @@ def _watch(stack: LocalStack, interval: float, show: Callable[[Window], None], n
             continue  # a transformer is ending: the next check reports it
         while history[-1].at - history[0].at > max(WINDOW_SECONDS, 1.5 * interval):
             history.popleft()
-        show(Window.between(history[0], history[-1]))
+        show(TrafficWindow.between(history[0], history[-1]))
 
 
-def _renderable(window: Window, stack: LocalStack, runner: RolloutRunner | None) -> RenderableType:
+def _renderable(window: TrafficWindow, stack: LocalStack, runner: RolloutRunner | None) -> RenderableType:
     grid = table(window, stack.weights)
     moment = runner.now if runner is not None else Moment()
     if not moment.judgement.results:
@@ -187,16 +187,16 @@ def _renderable(window: Window, stack: LocalStack, runner: RolloutRunner | None)
     return Group(grid, verdicts(moment.judgement.results))
 
 
-def _print_line(window: Window, stack: LocalStack, console: Console) -> None:
+def _print_line(window: TrafficWindow, stack: LocalStack, console: Console) -> None:
     if any(measured.requests for measured in window.variants.values()):
         console.print(line(window, stack.weights), soft_wrap=True, highlight=False)
 
 
-def _rate(measured: Measured, window: Window) -> float:
+def _rate(measured: PairMetrics, window: TrafficWindow) -> float:
     return measured.requests / window.seconds if window.seconds else 0.0
 
 
-def _quantiles(seconds: Histogram) -> str:
+def _quantiles(seconds: StageHistogram) -> str:
     return " / ".join(_milliseconds(seconds.quantile(q)) for q in (0.5, 0.95, 0.99))
 
 

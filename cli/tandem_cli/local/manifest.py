@@ -19,7 +19,7 @@ CANARY: Final[dict[str, Any]] = {
     "bake": "10s",
     "progressDeadline": "1m",
 }
-"""Shorter than on a cluster, for a person who waits at a laptop."""
+"""Shorter than on a cluster, since the user waits for it."""
 
 ANALYSIS: Final[dict[str, Any]] = {"interval": "2s", "warmup": "2s", "timeout": "15m", "source": "pods"}
 

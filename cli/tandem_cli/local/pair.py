@@ -15,7 +15,7 @@ from tandem_cli.local.processes import LOOPBACK, Child
 
 
 @dataclass(frozen=True)
-class Variant:
+class LocalVariant:
     """One version with a share of the traffic.
 
     Attributes:

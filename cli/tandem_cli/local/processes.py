@@ -86,8 +86,8 @@ class Child:
         exit_code = self.process.poll()
         if exit_code is not None and not self._stopping:
             # its own sockets ended with it
-            taken = any(map(is_taken, self.ports))
-            raise ChildDied(self.name, exit_code, self.log_tail(), port_was_taken=taken)
+            port_was_taken = any(map(is_taken, self.ports))
+            raise ChildDied(self.name, exit_code, self.log_tail(), port_was_taken=port_was_taken)
 
     def log_tail(self, lines: int = TAIL_LINES) -> str:
         """The last lines of its log."""

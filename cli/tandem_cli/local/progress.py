@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tandem_cli.local.runner import Moment
-from tandem_cli.rollout import words
+from tandem_cli.rollout.output import words
 from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.analysis.verdict import Verdict
 

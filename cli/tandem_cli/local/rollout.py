@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from tandem_cli.local.envoy import ADMIN_URL, cluster_name
+from tandem_cli.local.envoy import ADMIN_URL
+from tandem_cli.local.envoy_config import cluster_name
 from tandem_cli.local.manifest import NAMESPACE, with_version
 from tandem_cli.local.observation import PairObserver
 from tandem_cli.local.stack import LocalStack
 from tandem_cli.local.status import VariantState, build_status
-from tandem_cli.rollout.state import Asked, StackFiles
+from tandem_cli.rollout.targets.stack_files import StackCommand, StackFiles
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.api.cause import Cause
@@ -84,9 +85,9 @@ class LocalBackend:
     def inputs(self, run: Run | None) -> RunInputs:
         """The observed state of the stack, without metrics.
 
-        A version that a person starts becomes the desired version of the rollout.
+        A version that a user starts becomes the desired version of the rollout.
         """
-        request = self._files.asked()
+        request = self._files.command()
         if request is not None and (run is None or not run.knows(request.id)):
             request = self._accept(request, run)
         weights = self._stack.weights
@@ -117,7 +118,7 @@ class LocalBackend:
     async def write(self, run: Run, judgement: Judgement) -> None:
         """Write a run, before the stack is changed."""
         self.written = run
-        self.tell(run, judgement, run.since)
+        self.write_status(run, judgement, run.since)
 
     async def make(self, run: Run, wanted: Desired) -> None:
         """Set the weights if they differ; the pairs run already."""
@@ -127,7 +128,7 @@ class LocalBackend:
         if {name: weight for name, weight in self._stack.weights.items() if weight} != wanted.weights:
             self._stack.set_weights(wanted.weights)
 
-    def tell(self, run: Run | None, judgement: Judgement, now: float, problem: Cause | None = None) -> None:
+    def write_status(self, run: Run | None, judgement: Judgement, now: float, problem: Cause | None = None) -> None:
         """Write the status of the rollout if it has changed.
 
         Args:
@@ -163,7 +164,7 @@ class LocalBackend:
         bundle = self._rollout.spec.bundle
         return bundle.image if bundle is not None else ""
 
-    def _accept(self, request: Asked, run: Run | None) -> Asked | None:
+    def _accept(self, request: StackCommand, run: Run | None) -> StackCommand | None:
         """Make the version of a request the desired one; None if there is no such version.
 
         A request to start stable does not abort a run: the run rejects it.

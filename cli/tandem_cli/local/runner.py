@@ -18,9 +18,9 @@ from tandem_cli.local import manifest as manifests
 from tandem_cli.local.envoy import ADMIN_URL
 from tandem_cli.local.rollout import LocalBackend, StateKeeper
 from tandem_cli.local.stack import LocalStack
-from tandem_cli.rollout.local import here
-from tandem_cli.rollout.state import Asked, Stack, StackFiles, stacks
-from tandem_cli.rollout.training import predictions
+from tandem_cli.rollout.targets.local import describe_user
+from tandem_cli.rollout.targets.stack_files import Stack, StackCommand, StackFiles, list_stacks
+from tandem_cli.rollout.training_predictions import read_predictions
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.engine.run import Run, Verb
@@ -59,7 +59,7 @@ class RolloutRunner:
     Args:
         stack: The stack.
         settings: ``[tool.tandem]`` of its package.
-        canary: Version to start with; None to wait until a person starts one.
+        canary: Version to start with; None to wait until a user starts one.
         source: Reads the counters; by default the source that the analysis names.
     """
 
@@ -83,9 +83,9 @@ class RolloutRunner:
             admin_socket=str(stack.admin_socket),
             versions=tuple(variant.name for variant in stack.variants),
             predictions={
-                variant.name: counted
+                variant.name: histogram
                 for variant in stack.variants
-                if (counted := predictions(variant.bundle)) is not None
+                if (histogram := read_predictions(variant.bundle)) is not None
             },
         )
         self._source = source
@@ -112,7 +112,7 @@ class RolloutRunner:
         """The present state of the rollout."""
         return self._now
 
-    def ask(self, verb: Verb, *, version: str = "", comment: str = "") -> None:
+    def send(self, verb: Verb, *, version: str = "", comment: str = "") -> None:
         """Send a command, as ``tandem rollout`` does.
 
         Args:
@@ -120,7 +120,8 @@ class RolloutRunner:
             version: With ``start``, the version to start.
             comment: Why, in the user's own words, for the history.
         """
-        self._files.ask(Asked(id=uuid.uuid4().hex, verb=verb, by=here(), comment=comment, version=version))
+        command = StackCommand(id=uuid.uuid4().hex, verb=verb, by=describe_user(), comment=comment, version=version)
+        self._files.write_command(command)
 
     def check(self) -> None:
         """Check that the rollout still runs.
@@ -161,12 +162,12 @@ class RolloutRunner:
         except (TandemError, OSError) as error:
             # the next reconciliation applies what was written; the check of the stack reports a process that has ended
             run, problem = backend.written or run, Cause("StackError", str(error))
-        backend.tell(run, judgement, now, problem)
+        backend.write_status(run, judgement, now, problem)
         self._now = Moment(run, backend.judgement, backend.status)
 
 
 def _free_name(name: str) -> str:
     """A name that no stack has."""
-    names = set(stacks())
+    names = set(list_stacks())
     numbered = (f"{name[:19].rstrip('-')}-{number}" for number in itertools.count(2))
     return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in names)

@@ -10,8 +10,9 @@ from typing import Self
 from tandem_cli.local import pair as pairs
 from tandem_cli.local import processes, valkey
 from tandem_cli.local.directory import Directory
-from tandem_cli.local.envoy import Envoy, Upstream
-from tandem_cli.local.pair import Pair, Variant
+from tandem_cli.local.envoy import Envoy
+from tandem_cli.local.envoy_config import Upstream
+from tandem_cli.local.pair import LocalVariant, Pair
 from tandem_cli.local.processes import Child
 
 START_SECONDS = 90.0
@@ -60,7 +61,7 @@ class RunningStack:
         front = [self.envoy.child] if self.envoy else []
         return [*front, *(child for pair in self.pairs.values() for child in pair.children), self.valkey]
 
-    def start_pairs(self, variants: Sequence[Variant], *, protocol: str, processes_per_variant: int) -> None:
+    def start_pairs(self, variants: Sequence[LocalVariant], *, protocol: str, processes_per_variant: int) -> None:
         """Start the pairs of all variants, without waiting until they are ready.
 
         Args:
@@ -78,7 +79,7 @@ class RunningStack:
                 processes_per_variant=processes_per_variant,
             )
 
-    def start_envoy(self, variants: Sequence[Variant], weights: Mapping[str, int], *, port: int) -> None:
+    def start_envoy(self, variants: Sequence[LocalVariant], weights: Mapping[str, int], *, port: int) -> None:
         """Start Envoy in front of the pairs, which are started, without waiting until it is ready.
 
         Args:

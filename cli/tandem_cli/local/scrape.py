@@ -16,7 +16,7 @@ TOTAL = "total"
 
 
 @dataclass(frozen=True)
-class Histogram:
+class StageHistogram:
     """Observations, counted in buckets.
 
     Attributes:
@@ -30,10 +30,10 @@ class Histogram:
         """Number of observations."""
         return max(self.buckets.values(), default=0.0)
 
-    def __add__(self, summand: Histogram) -> Histogram:
+    def __add__(self, summand: StageHistogram) -> StageHistogram:
         return self._combined(summand, 1.0)
 
-    def __sub__(self, earlier: Histogram) -> Histogram:
+    def __sub__(self, earlier: StageHistogram) -> StageHistogram:
         return self._combined(earlier, -1.0)
 
     def quantile(self, q: float) -> float:
@@ -59,13 +59,15 @@ class Histogram:
             lower, below = (lower if math.isinf(edge) else edge), cumulative
         return lower
 
-    def _combined(self, operand: Histogram, sign: float) -> Histogram:
+    def _combined(self, operand: StageHistogram, sign: float) -> StageHistogram:
         edges = sorted({*self.buckets, *operand.buckets})
-        return Histogram({edge: self.buckets.get(edge, 0.0) + sign * operand.buckets.get(edge, 0.0) for edge in edges})
+        return StageHistogram(
+            {edge: self.buckets.get(edge, 0.0) + sign * operand.buckets.get(edge, 0.0) for edge in edges}
+        )
 
 
 @dataclass(frozen=True)
-class Measured:
+class PairMetrics:
     """What one variant measured: since its start, or between two scrapes.
 
     Attributes:
@@ -75,7 +77,7 @@ class Measured:
     """
 
     codes: Mapping[str, float] = field(default_factory=dict)
-    seconds: Mapping[str, Histogram] = field(default_factory=dict)
+    seconds: Mapping[str, StageHistogram] = field(default_factory=dict)
     degraded: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -88,25 +90,25 @@ class Measured:
         """Number of responses with a status that the server is to blame for: 5xx and 429."""
         return sum(count for code, count in self.codes.items() if code.startswith("5") or code == "429")
 
-    def __add__(self, summand: Measured) -> Measured:
+    def __add__(self, summand: PairMetrics) -> PairMetrics:
         stages = {*self.seconds, *summand.seconds}
-        none = Histogram()
-        return Measured(
+        none = StageHistogram()
+        return PairMetrics(
             _sum(self.codes, summand.codes, 1.0),
             {stage: self.seconds.get(stage, none) + summand.seconds.get(stage, none) for stage in stages},
             _sum(self.degraded, summand.degraded, 1.0),
         )
 
-    def __sub__(self, earlier: Measured) -> Measured:
-        none = Histogram()
-        return Measured(
+    def __sub__(self, earlier: PairMetrics) -> PairMetrics:
+        none = StageHistogram()
+        return PairMetrics(
             _sum(self.codes, earlier.codes, -1.0),
             {stage: seconds - earlier.seconds.get(stage, none) for stage, seconds in self.seconds.items()},
             _sum(self.degraded, earlier.degraded, -1.0),
         )
 
 
-def parse(text: str) -> Measured:
+def parse(text: str) -> PairMetrics:
     """Parse the metrics of one transformer.
 
     Args:
@@ -124,16 +126,16 @@ def parse(text: str) -> Measured:
                     degraded[sample.labels["reason"]] += sample.value
                 case "tandem_stage_seconds_bucket" | "tandem_request_seconds_bucket":
                     buckets[sample.labels.get("stage", TOTAL)][float(sample.labels["le"])] += sample.value
-    return Measured(codes, {stage: Histogram(counts) for stage, counts in buckets.items()}, degraded)
+    return PairMetrics(codes, {stage: StageHistogram(counts) for stage, counts in buckets.items()}, degraded)
 
 
-def scrape(urls: Iterable[str]) -> Measured:
+def read_metrics(urls: Iterable[str]) -> PairMetrics:
     """What some transformers measured since their start, summed.
 
     Raises:
         OSError: if a transformer cannot be reached.
     """
-    return sum((parse(get_text(url)) for url in urls), Measured())
+    return sum((parse(get_text(url)) for url in urls), PairMetrics())
 
 
 def split(counts: Mapping[str, float]) -> dict[str, float]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tandem_cli.local.envoy import Envoy, check_weights
-from tandem_cli.local.pair import Pair, Variant
+from tandem_cli.local.envoy import Envoy
+from tandem_cli.local.envoy_config import check_weights
+from tandem_cli.local.pair import LocalVariant, Pair
 from tandem_cli.local.processes import LOOPBACK, Child, ChildDied, StackError
 from tandem_cli.local.running import RunningStack
 from tandem_cli.local.scrape import split
@@ -35,7 +36,7 @@ class LocalStack:
 
     def __init__(
         self,
-        variants: Sequence[Variant],
+        variants: Sequence[LocalVariant],
         *,
         protocol: str = "v2",
         processes: int = 1,

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tandem_rollout.api.cause import Cause
-from tandem_rollout.api.conditions import set_condition
 from tandem_rollout.api.spec import Rollout
-from tandem_rollout.api.status import Condition, Phase, RolloutStatus, RunStatus, VariantStatus
-from tandem_rollout.api.times import stamp
-from tandem_rollout.engine import serialization
+from tandem_rollout.api.status import Phase, RolloutStatus, VariantStatus
 from tandem_rollout.engine.run import Run
 from tandem_rollout.engine.schedule import Schedule
-from tandem_rollout.runner import progress
 from tandem_rollout.runner.analyst import Judgement
+from tandem_rollout.runner.progress import history
+from tandem_rollout.runner.status_parts import add_run, build_conditions, phase_since
 
 
 @dataclass(frozen=True)
@@ -67,47 +65,26 @@ def build_status(
     ready = sum(status.phase == "Ready" for status in statuses)
     complete = ready == len(statuses)
     cause = problem or next((variant.problem for variant in variants if variant.problem), None)
-    versions = {variant.name: variant.version for variant in variants}
-    generation = rollout.generation
-    return RolloutStatus(
-        observed_generation=generation,
+    limit = rollout.spec.history_limit
+    status = RolloutStatus(
+        observed_generation=rollout.generation,
         ready=f"{ready}/{len(statuses)}",
         weights=" ".join(f"{variant.name}={variant.weight}" for variant in variants if variant.weight),
         url=url,
         reason=cause.reason if cause else "",
         message=cause.message if cause else "",
         variants=statuses,
-        progress=progress.describe_progress(run, schedule),
-        run=_run_status(run, schedule, judgement) if run is not None else None,
-        metrics=[progress.metric_status(line) for line in judgement.results],
-        history=progress.history(
-            previous.history, run, versions.get(run.canary, "") if run else "", limit=rollout.spec.history_limit
+        history=history(previous.history, None, "", limit=limit),
+        conditions=build_conditions(
+            previous,
+            complete=complete,
+            reason="Rejected",
+            message=cause.message if cause else "",
+            generation=rollout.generation,
+            now=now,
         ),
-        conditions=_conditions(previous, cause, complete=complete, generation=generation, now=now),
     )
-
-
-def _run_status(run: Run, schedule: Schedule, judgement: Judgement) -> RunStatus:
-    verdict = judgement.decision.verdict.value if judgement.decision else ""
-    return serialization.to_status(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict)
-
-
-def _conditions(
-    previous: RolloutStatus, cause: Cause | None, *, complete: bool, generation: int, now: float
-) -> list[Condition]:
-    ready = set_condition(
-        previous,
-        "Ready",
-        complete,
-        reason="Complete" if complete else "Rejected",
-        message=cause.message if cause else "all variants serve",
-        generation=generation,
-        now=now,
-    )
-    valid = set_condition(
-        previous, "Valid", True, reason="Valid", message="the spec is valid", generation=generation, now=now
-    )
-    return [ready, valid]
+    return status if run is None else add_run(status, previous, run, schedule, judgement, history_limit=limit)
 
 
 def _variant_status(variant: VariantState, previous: RolloutStatus, now: float) -> VariantStatus:
@@ -123,5 +100,5 @@ def _variant_status(variant: VariantState, previous: RolloutStatus, now: float) 
         digest=variant.digest,
         reason=cause.reason,
         message=cause.message,
-        since=earlier.since if earlier and earlier.phase == phase else stamp(now),
+        since=phase_since(earlier, phase, now),
     )

@@ -1,1 +1,1 @@
-"""``tandem rollout``: what a rollout does, why, and a person's word in it; the same on a laptop and on a cluster."""
+"""``tandem rollout``: shows and controls rollouts, on this machine and on a cluster."""

@@ -1,45 +1,49 @@
-"""A rollout, looked at again and again."""
+"""Reads a rollout again and again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
 
-from tandem_cli.rollout.current import Current, current
-from tandem_cli.rollout.setting import Setting
-from tandem_cli.rollout.target import Target, TargetError
+from tandem_cli.rollout.context import CommandContext
+from tandem_cli.rollout.snapshot import RolloutSnapshot, read_snapshot
+from tandem_cli.rollout.targets.target import Target, TargetError
 
-EVERY_S: Final = 1.0
+POLL_SECONDS: Final = 1.0
+"""Default time between two reads."""
+
 _MOST_FAILURES: Final = 30
-"""In a row: an API server that restarts is no reason to stop watching."""
+"""Failures in a row after which polling ends: an API server may restart meanwhile."""
 
 
-def looks(target: Target, name: str, setting: Setting, *, timeout: float, every: float = EVERY_S) -> Iterator[Current]:
-    """The rollout from time to time, at least once, until the time is over.
+def poll(
+    target: Target, name: str, context: CommandContext, *, timeout: float, every: float = POLL_SECONDS
+) -> Iterator[RolloutSnapshot]:
+    """Read a rollout from time to time until the timeout, at least once.
 
     Args:
-        target: Where it is.
-        name: Its name.
-        setting: The clock.
-        timeout: Seconds.
-        every: Seconds between two looks.
+        target: The target.
+        name: Name of the rollout.
+        context: The clock.
+        timeout: Seconds until the end.
+        every: Seconds between two reads.
 
     Raises:
-        TargetError: It could not be read many times in a row, or not once in the time.
-        NoRolloutError: It is gone.
+        TargetError: if it could not be read many times in a row, or never until the timeout.
+        NoRolloutError: if it was deleted.
     """
-    until, failures, seen = setting.now() + timeout, 0, False
+    until, failures, successes = context.now() + timeout, 0, 0
     while True:
         try:
-            found = current(target.get(name))
+            snapshot = read_snapshot(target.get(name))
         except TargetError:
             failures += 1
-            if failures >= _MOST_FAILURES or (not seen and setting.now() >= until):
+            if failures >= _MOST_FAILURES or (not successes and context.now() >= until):
                 raise
         else:
-            failures, seen = 0, True
-            yield found
-        left = until - setting.now()
-        if left <= 0:
+            failures, successes = 0, successes + 1
+            yield snapshot
+        remaining = until - context.now()
+        if remaining <= 0:
             return
-        setting.sleep(min(every, left))
+        context.sleep(min(every, remaining))

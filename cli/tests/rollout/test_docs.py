@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
@@ -11,16 +13,19 @@ import pytest
 import typer.main
 from typer.core import TyperGroup
 
-from tandem_cli.rollout import exits, forms
-from tandem_cli.rollout.commands import commands
-from tandem_cli.rollout.report import form
+from tandem_cli.rollout.commands.group import commands
+from tandem_cli.rollout.output import documents, exit_codes
+from tandem_cli.rollout.output.documents.base import DocumentPart
 
 PAGE = (Path(__file__).parents[3] / "docs/rollout-cli.md").read_text()
-FORMS = [
-    each
-    for module in (forms, form)
-    for each in vars(module).values()
-    if isinstance(each, type) and issubclass(each, forms.Form) and each.__module__ == module.__name__
+MODULES = [
+    importlib.import_module(f"{documents.__name__}.{info.name}") for info in pkgutil.iter_modules(documents.__path__)
+]
+PARTS = [
+    entry
+    for module in MODULES
+    for entry in vars(module).values()
+    if isinstance(entry, type) and issubclass(entry, DocumentPart) and entry.__module__ == module.__name__
 ]
 
 
@@ -56,7 +61,7 @@ def test_every_option_is_listed_and_no_other() -> None:
 
 
 def test_every_exit_code_is_listed_and_no_other() -> None:
-    wanted = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    wanted = {value for name, value in vars(exit_codes).items() if name.isupper() and isinstance(value, int)}
     assert {int(code) for code in re.findall(r"^\| (\d) \|", section("Exit codes"), re.MULTILINE)} == wanted
 
 
@@ -64,14 +69,14 @@ def fields_of(table: str) -> set[str]:
     return set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
 
 
-@pytest.mark.parametrize("shape", [each for each in FORMS if each is not forms.Form], ids=lambda each: each.__name__)
-def test_every_form_is_described(shape: type[forms.Form]) -> None:
+@pytest.mark.parametrize("shape", [part for part in PARTS if part is not DocumentPart], ids=lambda part: part.__name__)
+def test_every_document_is_described(shape: type[DocumentPart]) -> None:
     wanted = {each.encode_name for each in msgspec.structs.fields(shape)} - {"apiVersion", "kind"}
     tables = [fields_of(part) for part in section("Documents").split("\n### ")[1:]]
     assert wanted in tables
-    assert len(tables) == len(FORMS) - 1
+    assert len(tables) == len(PARTS) - 1
 
 
 def test_the_kinds_of_documents_are_headings() -> None:
-    kinds = {each.default for shape in FORMS for each in msgspec.structs.fields(shape) if each.encode_name == "kind"}
+    kinds = {each.default for shape in PARTS for each in msgspec.structs.fields(shape) if each.encode_name == "kind"}
     assert kinds <= set(re.findall(r"^### (\w+)$", PAGE, re.MULTILINE))

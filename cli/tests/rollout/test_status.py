@@ -11,10 +11,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem_cli.rollout import screen
-from tandem_cli.rollout.current import current
-from tandem_cli.rollout.forms import Metric
-from tandem_cli.rollout.standing import standing
+from tandem_cli.rollout.output.documents.status import MetricEntry
+from tandem_cli.rollout.output.screen.layout import render_text
+from tandem_cli.rollout.output.screen.status import render_status
+from tandem_cli.rollout.snapshot import read_snapshot
+from tandem_cli.rollout.status import build_status
 from tandem_rollout.analysis.record import Record
 
 from .conftest import Tandem
@@ -88,13 +89,13 @@ def test_a_status_that_makes_no_sense(tandem: Tandem, target: FakeTarget) -> Non
     target.manifests["est"]["status"]["run"]["weight"] = "much"
     found = tandem("status", "est")
     assert found.exit_code == 1
-    assert found.stderr.startswith("error: the status of est makes no sense")
+    assert found.stderr.startswith("error: the status of est is not valid")
     assert "hint: " in found.stderr
 
 
 def test_an_old_status_is_told(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests["est"]["metadata"]["generation"] = 4
-    assert "has not seen the latest spec" in tandem("status", "est").stdout
+    assert "has not observed the latest spec" in tandem("status", "est").stdout
 
 
 def test_before_the_first_run(tandem: Tandem, target: FakeTarget) -> None:
@@ -166,7 +167,7 @@ def test_all_rollouts(tandem: Tandem, target: FakeTarget) -> None:
 
 def test_no_rollouts(tandem: Tandem, target: FakeTarget) -> None:
     target.manifests.clear()
-    assert "there is no rollout" in tandem("status").stdout
+    assert "no rollouts found" in tandem("status").stdout
     assert json.loads(tandem("status", "-o", "json").stdout)["items"] == []
 
 
@@ -249,10 +250,11 @@ def later(target: FakeTarget, clock: Clock, **run: Any) -> None:
         ("aborted", "Aborted", 0),
         ("aborted", "Promoted", 1),
         ("paused", "Paused", 0),
-        ("gated", "AwaitingApproval", 0),
+        ("analyzing", "Analyzing", 0),
+        ("awaiting-approval", "AwaitingApproval", 0),
         ("ended", "Promoted", 0),
         ("ended", "Aborted", 3),
-        ("concluded", "Completed", 0),
+        ("completed", "Completed", 0),
     ],
 )
 def test_waiting_for_a_state(
@@ -330,7 +332,7 @@ def test_history_before_the_first_run(tandem: Tandem, target: FakeTarget) -> Non
 
 finite = st.floats(0, 1, allow_nan=False)
 rows = st.builds(
-    Metric,
+    MetricEntry,
     name=st.from_regex(r"[a-z][-a-z0-9]{0,38}[a-z0-9]", fullmatch=True),
     type=st.sampled_from(["errors", "latency", "drift", "assignment"]),
     verdict=st.sampled_from(["pass", "fail", "inconclusive", "no-data", "provider-error"]),
@@ -349,13 +351,13 @@ rows = st.builds(
 
 
 @given(st.lists(rows, max_size=6), st.text(max_size=300))
-def test_a_status_fits_100_columns(forms: list[Metric], words: str) -> None:
-    made = standing(current(manifest(run={"message": words, "by": words})), None)
-    shown = screen.text(screen.status(_with(made, forms), now=NOW))
+def test_a_status_fits_100_columns(forms: list[MetricEntry], words: str) -> None:
+    made = build_status(read_snapshot(manifest(run={"message": words, "by": words})), None)
+    shown = render_text(render_status(_with(made, forms), now=NOW))
     assert max(map(len, shown.splitlines())) <= 100
     for form in forms:
         assert form.verdict[:8] in shown
 
 
-def _with(made: Any, forms: list[Metric]) -> Any:
+def _with(made: Any, forms: list[MetricEntry]) -> Any:
     return msgspec.structs.replace(made, metrics=forms)

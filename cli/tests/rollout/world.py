@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from tandem_cli.rollout.choose import Targets, Where
-from tandem_cli.rollout.setting import Setting
-from tandem_cli.rollout.target import Manifest, NoRolloutError
-from tandem_cli.rollout.training import Predictions
+from tandem_cli.rollout.context import CommandContext
+from tandem_cli.rollout.targets.selection import Targets, TargetSelection
+from tandem_cli.rollout.targets.target import Manifest, NoRolloutError
+from tandem_cli.rollout.training_predictions import TrainingPredictions
 from tandem_rollout.analysis.counts import Counters
 from tandem_rollout.analysis.gather import gather
 from tandem_rollout.analysis.latency import Limit
@@ -179,7 +179,7 @@ class FakeTarget:
     hears: Callable[[Manifest, Command], None] = lambda made, command: None
     asked: list[Command] = field(default_factory=list)
     bundles: list[str] = field(default_factory=list)
-    trained: dict[str, Predictions] = field(default_factory=dict)
+    trained: dict[str, TrainingPredictions] = field(default_factory=dict)
     images: bool = True
     by: str = "ann"
     up: bool = True
@@ -215,19 +215,19 @@ class FakeTarget:
     def record(self, name: str, run: int) -> Record | None:
         return self.records.get((name, run))
 
-    def predictions(self, name: str) -> dict[str, Predictions]:
+    def predictions(self, name: str) -> dict[str, TrainingPredictions]:
         return self.trained
 
-    def asks_as(self) -> str:
+    def user(self) -> str:
         return self.by
 
-    def command(self, name: str, command: Command) -> None:
+    def send(self, name: str, command: Command) -> None:
         self.asked.append(command)
         self.hears(self.manifests[name], command)
 
     def set_bundle(self, name: str, bundle: str, command: Command) -> None:
         self.bundles.append(bundle)
-        self.command(name, command)
+        self.send(name, command)
 
 
 class Only(Targets):
@@ -237,7 +237,7 @@ class Only(Targets):
         super().__init__()
         self._target = target
 
-    def choose(self, where: Where, name: str = "") -> FakeTarget:
+    def choose(self, where: TargetSelection, name: str = "") -> FakeTarget:
         return self._target
 
 
@@ -257,7 +257,7 @@ class Clock:
             self.due.remove(each)
             each[1]()
 
-    def setting(self, target: FakeTarget) -> Setting:
-        return Setting(
-            targets=Only(target), now=lambda: self.now, sleep=self.sleep, identity=lambda: f"id-{len(target.asked)}"
+    def setting(self, target: FakeTarget) -> CommandContext:
+        return CommandContext(
+            targets=Only(target), now=lambda: self.now, sleep=self.sleep, create_id=lambda: f"id-{len(target.asked)}"
         )

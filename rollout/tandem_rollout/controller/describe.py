@@ -24,10 +24,10 @@ from tandem_rollout.controller.weights import WeightPlan
 from tandem_rollout.engine.begin import was_tried
 from tandem_rollout.engine.run import RETURNS, Run
 from tandem_rollout.engine.schedule import Schedule, plan_hash
-from tandem_rollout.engine.serialization import to_status
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.runner.analyst import Judgement
-from tandem_rollout.runner.progress import TRIED, describe_progress, history, metric_status
+from tandem_rollout.runner.progress import TRIED
+from tandem_rollout.runner.status_parts import add_run, build_conditions
 
 
 def build_status(snapshot: Snapshot, decision: Decision, errors: Mapping[str, WriteError]) -> RolloutStatus:
@@ -80,13 +80,9 @@ def describe(
     cause = error.cause if error is not None else objects.route_problem(route)
     reason, message = (cause.reason, cause.message) if cause is not None else worst_variant(variants)
     complete = ready == len(revisions) and not reason
-    summary = "Complete" if complete else _incomplete_reason(variants, errors)
-    words = message if reason else "all variants are ready"
-    serves = set_condition(
-        before, "Ready", complete, reason=summary, message=words, generation=rollout.generation, now=now
-    )
-    valid = set_condition(
-        before, "Valid", True, reason="Valid", message="the spec is valid", generation=rollout.generation, now=now
+    summary = _incomplete_reason(variants, errors)
+    conditions = build_conditions(
+        before, complete=complete, reason=summary, message=message, generation=rollout.generation, now=now
     )
     names = {revision.name: revision.variant for revision in observed}
     # the previous weights apply if the route could not be written
@@ -104,7 +100,7 @@ def describe(
         reason=reason,
         message=message,
         variants=variants,
-        conditions=[serves, valid],
+        conditions=conditions,
     )
 
 
@@ -130,28 +126,17 @@ def describe_run(
     """
     if run is None:
         return status
-    verdict = judgement.decision.verdict.value if judgement.decision else ""
-    moving = not run.ended
-    # the metrics are not sampled while a run returns to stable: their last status is kept
-    last = before.run is not None and before.run.number == run.number
-    metrics = before.metrics if last or not moving else []
     words = f"run {run.number}: {run.state}{f': {run.message}' if run.message else ''}"
     reason = run.reason
     if run.state in RETURNS.values() and _asked_for(rollout, run):
         reason, words = TRIED.reason, f"{words}; {TRIED.message}"
     moves = set_condition(
-        before, "Progressing", moving, reason=run.state, message=words, generation=rollout.generation, now=now
+        before, "Progressing", not run.ended, reason=run.state, message=words, generation=rollout.generation, now=now
     )
     if not status.reason and run.state in ("AwaitingApproval", "Paused", *RETURNS, *RETURNS.values()):
         status = msgspec.structs.replace(status, reason=reason, message=words)
-    return msgspec.structs.replace(
-        status,
-        progress=describe_progress(run, schedule),
-        run=to_status(run, steps=len(schedule.steps), measured=judgement.measured, verdict=verdict),
-        metrics=[metric_status(line) for line in judgement.results] if judgement.results else metrics,
-        history=history(before.history, run, status.version_of(run.canary), limit=rollout.spec.history_limit),
-        conditions=[*status.conditions, moves],
-    )
+    status = msgspec.structs.replace(status, conditions=[*status.conditions, moves])
+    return add_run(status, before, run, schedule, judgement, history_limit=rollout.spec.history_limit)
 
 
 def _asked_for(rollout: Rollout, run: Run) -> bool:

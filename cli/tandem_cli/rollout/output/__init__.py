@@ -1,0 +1,1 @@
+"""What ``tandem rollout`` prints: tables, machine-readable documents, reports; and its exit codes."""

@@ -47,7 +47,7 @@ class Address:
         name = self.name if tls else None
         try:
             async with asyncio.timeout(within):
-                transport, protocol = await loop.create_connection(
+                transport, connection = await loop.create_connection(
                     protocol, self.ip or self.name, port, ssl=tls, server_hostname=name
                 )
         except TimeoutError:
@@ -55,4 +55,4 @@ class Address:
         if transport.is_closing():
             # as a server that is just ending does; what is written to it would never be answered
             raise ConnectionError(f"{self.host} closed the connection at once")
-        return protocol
+        return connection

@@ -8,15 +8,13 @@ import logging
 import secrets
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from tandem.contract import Columns
 from tandem.errors import DeadlineExceeded, Internal, MalformedRequest, Overloaded, RequestError, UnsupportedMedia
-from tandem.oip import InferRequest, encoding, rest
-from tandem.oip.jsonscan import LONG
+from tandem.oip import InferRequest, encoding, rest, threads
 from tandem.oip.rest import HEADER_LENGTH_KEY
 from tandem.rows import Row
 from tandem.telemetry import STAGES, TRAFFIC_HEADER
@@ -42,9 +40,6 @@ TIMEOUT_HEADER = b"x-envoy-expected-rq-timeout-ms"
 _TRAFFIC_HEADER = TRAFFIC_HEADER.encode()
 _JSON = (b"content-type", b"application/json")
 _encode = msgspec.json.Encoder().encode
-
-# One thread: several would only wait for each other, and hold the memory of several bodies.
-_reader = ThreadPoolExecutor(1, "reader")
 
 # Request ids of our own: a random start for each process, then a number.
 _id_start = secrets.token_hex(6)
@@ -148,7 +143,7 @@ class Exchange:
 
     def is_long(self, body: bytes) -> bool:
         """Whether the body may take so long to read that it must be done by :meth:`ask_long`."""
-        return len(body) > LONG or b"content-encoding" in self._headers
+        return threads.is_long(body) or b"content-encoding" in self._headers
 
     async def ask_long(self, body: bytes) -> Call:
         """The same in another thread, one body at a time, while other requests go on.
@@ -158,7 +153,7 @@ class Exchange:
         """
         arrived, own = self._service.now(), timeout_of(self._headers)
         limit = self._service.request_timeout if own is None else min(own, self._service.request_timeout)
-        reading = asyncio.get_running_loop().run_in_executor(_reader, self._read_long, body)
+        reading = threads.read(self._read_long, body)
         try:
             content = await asyncio.wait_for(reading, limit)
         except TimeoutError:

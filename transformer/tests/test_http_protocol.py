@@ -137,6 +137,40 @@ async def test_a_client_that_does_not_read_its_answers_is_not_read_from(bundle: 
     protocol.connection_lost(ConnectionResetError())
 
 
+async def test_a_client_whose_body_comes_in_tiny_parts_is_not_read_from_for_a_while(bundle: Bundle) -> None:
+    protocols = protocol_of(make_service(bundle))
+    transport, other = SlowTransport(), SlowTransport()
+    protocol, usual = protocols(), protocols()
+    head = PREDICT.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
+    for client, connected in ((protocol, transport), (usual, other)):
+        client.connection_made(connected)
+        client.data_received(head)
+    for _ in range(10):
+        protocol.data_received(b"1\r\n \r\n" * 900)
+    assert not transport.reads
+    for _ in range(1000):
+        usual.data_received(b"400\r\n%b\r\n" % bytes(1024))
+    assert other.reads
+    while not transport.reads:
+        await asyncio.sleep(0)
+    for client in (protocol, usual):
+        client.connection_lost(ConnectionResetError())
+
+
+async def test_a_client_whose_request_comes_byte_by_byte_is_not_read_from_for_a_while(bundle: Bundle) -> None:
+    protocols = protocol_of(make_service(bundle))
+    transport, protocol = SlowTransport(), protocols()
+    protocol.connection_made(transport)
+    sent = 0
+    while transport.reads:
+        protocol.data_received(b"x" if sent else b"POST / HTTP/1.1\r\nx: ")
+        sent += 1
+        assert sent < 1000
+    while not transport.reads:
+        await asyncio.sleep(0)
+    protocol.connection_lost(ConnectionResetError())
+
+
 async def test_a_client_that_reads_nothing_of_its_answers_is_cut_off(bundle: Bundle) -> None:
     transport, protocol = SlowTransport(), protocol_of(make_service(bundle), upload_timeout=0.001)()
     protocol.connection_made(transport)

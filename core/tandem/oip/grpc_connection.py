@@ -18,7 +18,7 @@ from typing import Final
 
 from tandem.errors import UploadTimeout
 from tandem.oip import grpc_headers, http2
-from tandem.oip.budgets import FREE_HEADERS, RESET_COST, Allowance, Backlog, Overhead, headers_cost
+from tandem.oip.budgets import RESET_COST, SEGMENT_COST, SHORT_DATA, Allowance, Backlog, Overhead, headers_cost
 from tandem.oip.grpc_calls import Calls
 from tandem.oip.grpc_dispatch import Dispatcher
 from tandem.oip.grpc_methods import Method, StreamHandler
@@ -65,6 +65,8 @@ class ServingConnection(Http2Connection):
         self._dispatcher = Dispatcher(methods, streams, self._calls, self.sender, backlog, self._overhead)
         self._preface: bytes | None = b""
         self._draining = False
+        self._postponed: Callable[[], None] | None = None
+        self._pausing: asyncio.TimerHandle | None = None
         self._frames_seen = 0
         self.quiet_looks = 0
 
@@ -128,6 +130,8 @@ class ServingConnection(Http2Connection):
                 return
             self._preface, data = None, data[len(http2.PREFACE) :]
         super().data_received(data)
+        if 0 < len(data) < SHORT_DATA and self.reader.within_frame and not self.reader.paused:
+            self.spend(SEGMENT_COST)
 
     def pause_writing(self) -> None:
         """The client does not read: nor do we, or what we have to tell it would pile up."""
@@ -147,10 +151,28 @@ class ServingConnection(Http2Connection):
         """Bear with a client's overhead up to its allowance; beyond that it waits, and so does all that follows."""
         seconds = self._overhead.charge(cost)
         if seconds and not self.reader.paused:
-            self.reader.paused = True
-            if self.sender.transport is not None and self.connected:
-                self.sender.transport.pause_reading()
-            self._loop.call_later(seconds, self.go_on)
+            self._pause(seconds)
+
+    def postponed(self, size: int, step: Callable[[], None]) -> bool:
+        """Long headers are paid for before they are read, or a client would get them read with each new connection."""
+        seconds = self._overhead.charge(headers_cost(size))
+        if seconds:
+            self._postponed = step
+            self._pause(seconds)
+        return seconds > 0
+
+    def resume(self) -> None:
+        """Read the headers that have been paid for."""
+        step = self._postponed
+        if step is not None and not self.reader.paused:
+            self._postponed = None
+            step()
+
+    def _pause(self, seconds: float) -> None:
+        self.reader.paused = True
+        if self.sender.transport is not None and self.connected:
+            self.sender.transport.pause_reading()
+        self._pausing = self._loop.call_later(seconds, self.go_on)
 
     def go_on(self) -> None:
         """Take the frames that have waited, and others."""
@@ -168,9 +190,6 @@ class ServingConnection(Http2Connection):
 
     def opened(self, number: int, headers: dict[str, str], size: int) -> Stream | None:
         """A new call, or the client's trailers of one under way."""
-        cost = headers_cost(size) if size > FREE_HEADERS else 0
-        if cost:
-            self.spend(cost)
         if number in self.streams:
             return self.streams[number]
         if number % 2 == 0:
@@ -183,7 +202,7 @@ class ServingConnection(Http2Connection):
             self.sender.write(http2.reset(number, http2.REFUSED_STREAM))
             self.spend(RESET_COST)
             return None
-        return self._calls.open(number, headers, cost)
+        return self._calls.open(number, headers, headers_cost(size))
 
     def refused(self, number: int, size: int) -> None:
         """Headers that are too long are the fault of one call only: others may share the connection."""
@@ -223,6 +242,9 @@ class ServingConnection(Http2Connection):
     def broken_off(self, error: Exception) -> None:
         """Nobody waits for the answers any more."""
         self._calls.give_up_all()
+        self._postponed = None
+        if self._pausing is not None:
+            self._pausing.cancel()
         self._closed(self)
 
     def refuse(self, error: http2.ProtocolError) -> None:

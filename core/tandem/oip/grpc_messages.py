@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from tandem.errors import RequestTooLarge
+from tandem.errors import RequestError, RequestTooLarge
 from tandem.oip import encoding as encodings
 
 PREFIX: Final = 5
@@ -25,6 +25,10 @@ ACCEPTED: Final = ",".join(("identity", *ENCODINGS))
 
 class BadFraming(Exception):
     """What came in a stream is not one message as the protocol frames it."""
+
+
+REFUSALS: Final = (BadFraming, RequestError)
+"""What :func:`unpack` raises."""
 
 
 def split(content: bytes | bytearray) -> tuple[list[bytes], bytes | bytearray]:
@@ -42,6 +46,16 @@ def announced(content: bytes | bytearray) -> int:
     return int.from_bytes(content[1:PREFIX], "big") if len(content) >= PREFIX else 0
 
 
+def is_compressed(framed: bytes | bytearray) -> bool:
+    """Whether a message with its prefix says that it is compressed."""
+    return bool(framed) and framed[0] != 0
+
+
+def encoding(headers: Mapping[str, str]) -> str:
+    """How the messages of a call with these headers are compressed, those that are."""
+    return headers.get("grpc-encoding", "identity")
+
+
 def unpack(framed: bytes | bytearray, encoding: str, limit: int) -> bytes:
     """The serialised message out of one with its prefix.
 
@@ -53,6 +67,7 @@ def unpack(framed: bytes | bytearray, encoding: str, limit: int) -> bytes:
     Raises:
         BadFraming: It is not one whole message, or says that it is compressed and not how.
         MalformedRequest: It is not in this encoding.
+        Overloaded: Too much is being unpacked already.
         RequestTooLarge: It is longer.
     """
     size = len(framed) - PREFIX

@@ -19,11 +19,12 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Iterable
+from functools import partial
 
 from hpack import HPACKError
 
 from tandem.oip import http2
-from tandem.oip.budgets import SHORT_DATA, STREAMS_PER_UNIT, WINDOW_COST
+from tandem.oip.budgets import FREE_HEADERS, SHORT_DATA, STREAMS_PER_UNIT, WINDOW_COST
 from tandem.oip.header_blocks import LONGEST, HeaderBlocks
 from tandem.oip.http2 import (
     ACK,
@@ -109,6 +110,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
         """Take whole frames off what has come."""
         self.sender.cork()
         try:
+            self.resume()
             self.reader.feed(data, self._take)
         except _UNREADABLE as error:
             self.reader.clear()
@@ -186,6 +188,11 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
     def _take_headers(self, flags: int, number: int, block: bytes) -> None:
         if len(block) > http2.BLOCK_SIZE:
             raise ProtocolError("a header block is too long", http2.ENHANCE_YOUR_CALM)
+        if len(block) > FREE_HEADERS and self.postponed(len(block), partial(self._read_headers, flags, number, block)):
+            return
+        self._read_headers(flags, number, block)
+
+    def _read_headers(self, flags: int, number: int, block: bytes) -> None:
         headers = self._header_blocks.decode(block)
         stream = self.streams.get(number)
         if stream is not None and stream.ended:

@@ -18,7 +18,7 @@ from tandem.oip import grpc_messages, http2
 from tandem.oip.budgets import Allowance, Backlog, shared_overhead
 from tandem.oip.grpc_connection import MAX_STREAMS, ServingConnection
 from tandem.oip.grpc_methods import AUXILIARY_BYTES, CallContext, Method
-from tandem.oip.header_blocks import NO_TABLE, indexed, literal
+from tandem.oip.header_blocks import NO_TABLE, HeaderBlocks, indexed, literal
 from tandem.oip.http2 import frame
 
 ECHO, HANG, STREAM = "/t/Echo", "/t/Hang", "/t/Stream"
@@ -232,6 +232,32 @@ async def test_long_headers_are_paid_for_by_answers() -> None:
     assert not hopeless.wire.reading
 
 
+async def test_new_connections_get_no_long_headers_read_beyond_what_all_may_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks, decode = list[int](), HeaderBlocks.decode
+
+    def noted(self: HeaderBlocks, block: bytes) -> dict[str, str] | None:
+        blocks.append(len(block))
+        return decode(self, block)
+
+    monkeypatch.setattr(HeaderBlocks, "decode", noted)
+    now = 0.0
+    overhead = shared_overhead(lambda: now)
+    clients = [Client(overhead=overhead) for _ in range(50)]
+    for client in clients:
+        client.say(head(1, ECHO, literal("x-long", "t" * 6000)), data(1))
+    assert len(blocks) < 3
+    waiting = clients[-1]
+    assert not waiting.wire.reading
+    waiting.connection.go_on()
+    assert statuses(await waiting.heard()) == {1: 0}
+    broken = clients[-2]
+    broken.connection.connection_lost(None)
+    broken.connection.go_on()
+    assert len(blocks) < 4
+
+
 async def test_calls_that_are_answered_pay_for_those_that_are_reset() -> None:
     client = Client()
     for n in range(1, 20_000, 4):
@@ -286,6 +312,19 @@ async def test_frames_that_bring_no_call_forward_are_taken_up_to_an_allowance(se
         assert seconds < 20
     assert seconds > 1
     assert (client.wire.state, farewells(await client.heard())) == ("open", [])
+
+
+async def test_a_frame_that_comes_byte_by_byte_is_taken_up_to_an_allowance() -> None:
+    client = Client()
+    content = head(1) + data(1, b"x" * 2000)
+    for place in range(0, 300):
+        client.say(content[place : place + 1])
+        if not client.wire.reading:
+            break
+    assert 200 < place < 300
+    client.connection.go_on()
+    client.say(content[place + 1 :])
+    assert statuses(await client.heard()) == {1: 0}
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 400)), max_size=60), st.integers(0, 3000))
@@ -395,6 +434,35 @@ async def test_a_message_is_refused_by_its_first_bytes_where_they_say_that_it_is
     client.say(head(1), frame(http2.DATA, 0, 1, b"\0\x7f\xff\xff\xff"))
     frames = await client.heard()
     assert (statuses(frames), resets(frames)) == ({1: 8}, {1: http2.NO_ERROR})
+
+
+async def test_an_unpacked_request_counts_with_the_bytes_that_it_has_come_to() -> None:
+    client = Client(limit=10_000)
+    gzip = literal("grpc-encoding", "gzip")
+    client.say(head(1, HANG), data(1, b"x" * 4000))
+    for n in (3, 5):
+        packed = grpc_messages.pack(b"x" * 4000, "gzip")
+        client.say(head(n, HANG, gzip), frame(http2.DATA, http2.END_STREAM, n, packed))
+        while client.hung < 2 and 3 in client.connection.streams:
+            await asyncio.sleep(0)
+    while 5 in client.connection.streams:
+        await asyncio.sleep(0)
+    assert statuses(client.wire.frames()) == {5: 8}
+    assert (client.hung, client.backlog.working) == (2, 8000)
+    client.say(reset(1), reset(3))
+    assert client.backlog.working == 0
+
+
+async def test_a_stream_of_more_messages_than_wait_is_refused_before_they_are_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unpack(*_: object) -> bytes:
+        raise AssertionError
+
+    monkeypatch.setattr(grpc_messages, "unpack", unpack)
+    client = Client()
+    client.say(head(1, STREAM), frame(http2.DATA, 0, 1, grpc_messages.pack(bytes(60_000), "gzip") * 101))
+    assert statuses(await client.heard()) == {1: 8}
 
 
 async def test_messages_in_streams_are_bounded() -> None:

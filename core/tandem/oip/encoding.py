@@ -13,8 +13,11 @@ from tandem.oip.budgets import Allowance, shared_inflation
 MIN_COMPRESSED_BYTES: Final = 1400
 """Shorter answers go out as they are: they fit into one packet."""
 
-FREE_RATIO: Final = 4
-"""A content up to this many times as long as its body is read without a look at the budget."""
+FREE_RATIO: Final = 2
+"""A content up to this many times as long as its body costs nothing …"""
+
+FREE_BYTES: Final = 2**14
+"""… nor do this many bytes more."""
 
 INFLATION: Final = shared_inflation(time.monotonic)
 """What all requests of this process may be inflated to, beyond that."""
@@ -66,7 +69,7 @@ def decompress(body: bytes, encoding: bytes, max_bytes: int, budget: Allowance =
         )
     if not body:
         raise MalformedRequest(f"the body is empty, which is not valid {name.decode()}")
-    parts, size, free = [], 0, FREE_RATIO * len(body)
+    parts, size, free = [], 0, FREE_BYTES + FREE_RATIO * len(body)
     try:
         for part in _inflate(body, window):
             size += len(part)

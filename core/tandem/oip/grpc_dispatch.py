@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tandem.errors import Internal, Overloaded, RequestError
 from tandem.oip import grpc_headers, grpc_messages, threads
-from tandem.oip.budgets import ANSWER_EARNS, Backlog, Overhead
+from tandem.oip.budgets import ANSWER_EARNS, RESET_COST, Backlog, Overhead
 from tandem.oip.grpc_calls import Calls
 from tandem.oip.grpc_conversations import Conversations
 from tandem.oip.grpc_methods import CallContext, Handler, Method, StreamHandler
@@ -27,6 +27,10 @@ class Dispatcher:
         sender: What is sent goes through it.
         backlog: Shared by all connections.
         overhead: What the client may cost.
+
+    Attributes:
+        unpacking: Requests that are being unpacked, or wait for that.
+        unpaid: What those have cost that could not be unpacked, in units of :mod:`tandem.oip.budgets`.
     """
 
     def __init__(
@@ -44,6 +48,8 @@ class Dispatcher:
         self._sender = sender
         self._backlog = backlog
         self._overhead = overhead
+        self.unpacking = 0
+        self.unpaid = 0
         self._conversations = Conversations(calls, sender, overhead)
 
     def grown(self, stream: Stream) -> None:
@@ -108,12 +114,17 @@ class Dispatcher:
         """Unpack a request beside the event loop, and answer it."""
         try:
             encoding = grpc_messages.encoding(stream.headers)
-            message = await threads.read(grpc_messages.unpack, framed, encoding, method.max_bytes)
+            self.unpacking += 1
+            try:
+                message = await threads.read(grpc_messages.unpack, framed, encoding, method.max_bytes)
+            finally:
+                self.unpacking -= 1
             if self._admits(stream, len(message), len(framed)):
                 self._calls.resize(stream.number, len(message))
                 await self._answer(stream, method.handler, message)
         except grpc_messages.REFUSALS as error:
             self._calls.refuse_message(stream, error)
+            self.unpaid += RESET_COST
         finally:
             self._calls.done(stream.number)
 

@@ -209,12 +209,15 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
         if number == 0:
             self.sender.widen(increment)
             self._resume_all()
+            self.widened(0)
         elif stream := self.streams.get(number):
             stream.window += increment
             if not 0 < increment <= LARGEST_WINDOW or stream.window > LARGEST_WINDOW:
                 self.violated(stream, http2.FLOW_CONTROL_ERROR)
             elif self.sender.resume(stream):
                 self.progressed(stream)
+            else:
+                self.widened(number)
         elif self.is_idle(number):
             raise ProtocolError("room for a stream that was never opened")
 
@@ -227,6 +230,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
         self.sender.adopt(payload, self.streams)
         self.sender.write(http2.frame(SETTINGS, ACK, 0, b""))
         self._resume_all()
+        self.widened(0)
 
     def _take_ping(self, flags: int, payload: bytes) -> None:
         if len(payload) != 8:

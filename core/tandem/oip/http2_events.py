@@ -51,6 +51,9 @@ class ConnectionEvents:
     def progressed(self, stream: Stream) -> None:
         """The other end has made room for some of a stream that waited, or for the rest of it."""
 
+    def widened(self, number: int) -> None:
+        """The other end takes more of a stream, or with 0 of all of them."""
+
     def given_up(self, number: int, code: int) -> None:
         """The other end has reset a stream."""
         raise NotImplementedError

@@ -39,7 +39,7 @@ INFER_METHOD: Final = f"/{SERVICE}/ModelInfer"
 #: Longest message of any other kind: none has a reason to be longer.
 MAX_OTHER_BYTES: Final = 64 * 1024
 
-_STEP: Final = 8192
+_STEP: Final = 1024
 
 _CONTENTS: Final[Mapping[str, str]] = {
     "BOOL": "bool_contents",

@@ -77,7 +77,7 @@ def test_typed_contents(datatype: str, field: str, values: list[Any]) -> None:
 
 @pytest.mark.parametrize(("datatype", "field"), [("FP32", "fp32_contents"), ("INT16", "int_contents")])
 def test_many_typed_contents(datatype: str, field: str) -> None:
-    values = [number % 30_000 for number in range(50_000)]
+    values = [number % 30_000 for number in range(20_000)]
     (tensor,) = protobuf.decode_request(contents(datatype, [len(values)], **{field: values})).inputs
     assert tensor.data.tolist() == values
 

@@ -99,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory for the raw numbers")
     options = parser.parse_args(arguments)
+    options.results.mkdir(parents=True, exist_ok=True)
     # so that the servers end with this process
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rows = asyncio.run(_run(options.only, options.seconds))

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from tandem.contract import Columns
 from tandem.errors import DeadlineExceeded, Internal, NotFound, Overloaded, RequestError
-from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip import InferRequest, protobuf, threads
+from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip.extensions import EXTENSIONS
 from tandem.oip.grpc_methods import CallContext, Method, StreamHandler
 from tandem.oip.grpc_server import health_methods, method, stream_handlers

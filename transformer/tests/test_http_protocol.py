@@ -98,6 +98,7 @@ class SlowTransport(asyncio.Transport):
     Attributes:
         left: Bytes that the client has not read.
         reads: Whether requests are read.
+        resumed: Is set when requests are read again.
         aborted: Is set when the connection is cut off.
     """
 
@@ -105,6 +106,7 @@ class SlowTransport(asyncio.Transport):
         super().__init__()
         self.left = 1000
         self.reads = True
+        self.resumed = asyncio.Event()
         self.aborted = asyncio.Event()
 
     def is_closing(self) -> bool:
@@ -115,6 +117,7 @@ class SlowTransport(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.reads = True
+        self.resumed.set()
 
     def get_write_buffer_size(self) -> int:
         self.left -= 300
@@ -151,8 +154,7 @@ async def test_a_client_whose_body_comes_in_tiny_parts_is_not_read_from_for_a_wh
     for _ in range(1000):
         usual.data_received(b"400\r\n%b\r\n" % bytes(1024))
     assert other.reads
-    while not transport.reads:
-        await asyncio.sleep(0)
+    await transport.resumed.wait()
     for client in (protocol, usual):
         client.connection_lost(ConnectionResetError())
 
@@ -166,8 +168,7 @@ async def test_a_client_whose_request_comes_byte_by_byte_is_not_read_from_for_a_
         protocol.data_received(b"x" if sent else b"POST / HTTP/1.1\r\nx: ")
         sent += 1
         assert sent < 1000
-    while not transport.reads:
-        await asyncio.sleep(0)
+    await transport.resumed.wait()
     protocol.connection_lost(ConnectionResetError())
 
 

@@ -38,8 +38,8 @@ _RAW: Final = -zlib.MAX_WBITS
 def decompress(body: bytes, encoding: bytes, max_bytes: int, budget: Allowance = INFLATION) -> bytes:
     """The content of a body.
 
-    Never holds more than ``max_bytes`` of content and one step, whatever the body would become. Steps are small, so that
-    other threads get their turn. What goes beyond :data:`FREE_RATIO` times the body comes out of a budget that all
+    Never holds more than ``max_bytes`` of content and one step, whatever the body would become. Steps are small, so
+    that other threads get their turn. What goes beyond :data:`FREE_RATIO` times the body comes out of a budget that all
     requests share.
 
     Args:

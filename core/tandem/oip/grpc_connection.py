@@ -18,7 +18,16 @@ from typing import Final
 
 from tandem.errors import UploadTimeout
 from tandem.oip import grpc_headers, http2
-from tandem.oip.budgets import RESET_COST, SEGMENT_COST, SHORT_DATA, STREAMS_PER_UNIT, Allowance, Backlog, Overhead, headers_cost
+from tandem.oip.budgets import (
+    RESET_COST,
+    SEGMENT_COST,
+    SHORT_DATA,
+    STREAMS_PER_UNIT,
+    Allowance,
+    Backlog,
+    Overhead,
+    headers_cost,
+)
 from tandem.oip.grpc_calls import Calls
 from tandem.oip.grpc_dispatch import Dispatcher
 from tandem.oip.grpc_methods import Method, StreamHandler
@@ -31,7 +40,7 @@ MAX_STREAMS: Final = 1000
 """Calls that one connection may have under way."""
 
 CALLS_PER_TURN: Final = 32
-"""Calls that one connection may begin in one turn of the event loop: with more at once others have theirs in between."""
+"""Calls that one connection may begin in one turn of the event loop: others have theirs in between."""
 
 _MOST_UNPACKING: Final = 16
 _UNPACKING_S: Final = 0.005

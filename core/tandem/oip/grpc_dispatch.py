@@ -88,9 +88,9 @@ class Dispatcher:
 
     def _begin(self, stream: Stream, method: Method) -> None:
         framed, stream.content = stream.content, b""
-        if grpc_messages.is_compressed(framed):
+        if grpc_messages.takes_long(framed):
             if self._admits(stream, len(framed)):
-                self._calls.begin(stream, self._answer_compressed(stream, method, framed), len(framed))
+                self._calls.begin(stream, self._unpack_and_answer(stream, method, framed), len(framed))
             return
         message = self._calls.unpacked(stream, framed, method.max_bytes)
         if message is not None and self._admits(stream, len(message)):
@@ -110,7 +110,7 @@ class Dispatcher:
             return False
         return True
 
-    async def _answer_compressed(self, stream: Stream, method: Method, framed: bytes | bytearray) -> None:
+    async def _unpack_and_answer(self, stream: Stream, method: Method, framed: bytes | bytearray) -> None:
         """Unpack a request beside the event loop, and answer it."""
         try:
             encoding = grpc_messages.encoding(stream.headers)

@@ -22,7 +22,7 @@ import uvloop
 from tandem.errors import TandemError
 from tandem.oip.grpc_methods import Method, StreamHandler
 from tandem.oip.grpc_server import IDLE_S, GrpcServer
-from tandem.oip.http1 import Application
+from tandem.oip.http1_answers import Application
 from tandem.oip.listeners import grpc_listener, http_listener, watch
 from tandem.oip.settings import ServerSettings
 

@@ -144,23 +144,28 @@ async def test_compressed_messages_are_bounded_after_decompression() -> None:
         assert await call(b"a") == b"a"
 
 
-async def test_others_are_answered_while_a_compressed_message_is_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("size", "compression"), [(1000, grpc.Compression.Gzip), (5_000_000, grpc.Compression.NoCompression)]
+)
+async def test_others_are_answered_while_a_message_is_unpacked(
+    size: int, compression: grpc.Compression, monkeypatch: pytest.MonkeyPatch
+) -> None:
     unpacking, go_on = asyncio.Event(), threading.Event()
     loop, unpack = asyncio.get_running_loop(), grpc_messages.unpack
 
     def slowly(framed: bytes | bytearray, encoding: str, limit: int) -> bytes:
-        if grpc_messages.is_compressed(framed):
+        if grpc_messages.takes_long(framed):
             loop.call_soon_threadsafe(unpacking.set)
             go_on.wait()
         return unpack(framed, encoding, limit)
 
     monkeypatch.setattr(grpc_messages, "unpack", slowly)
     async with calling() as call:
-        long = call(b"x" * 1000, compression=grpc.Compression.Gzip)
+        long = call(b"x" * size, compression=compression)
         await unpacking.wait()
         assert await call(b"a") == b"a"
         go_on.set()
-        assert await long == b"x" * 1000
+        assert await long == b"x" * size
 
 
 async def test_long_answers_are_compressed_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:

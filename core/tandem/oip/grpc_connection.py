@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 MAX_STREAMS: Final = 1000
 """Calls that one connection may have under way."""
 
-CALLS_PER_TURN: Final = 32
+CALLS_PER_TURN: Final = 64
 """Calls that one connection may begin in one turn of the event loop: others have theirs in between."""
 
 _MOST_UNPACKING: Final = 16

@@ -262,7 +262,7 @@ async def test_new_connections_get_no_long_headers_read_beyond_what_all_may_cost
 
 async def test_of_many_calls_at_once_a_few_begin_in_each_turn_of_the_event_loop() -> None:
     client, other = Client(), Client()
-    client.say(*(head(n) + data(n) for n in range(1, 200, 2)))
+    client.say(*(head(n) + data(n) for n in range(1, 800, 2)))
     assert not client.wire.reading
     other.say(head(1), data(1))
     answered, turns = dict[int, int](), 0
@@ -270,8 +270,8 @@ async def test_of_many_calls_at_once_a_few_begin_in_each_turn_of_the_event_loop(
         await asyncio.sleep(0)
         turns += 1
     answered |= statuses(client.wire.frames())
-    assert len(answered) <= (turns + 1) * CALLS_PER_TURN < 100
-    while len(answered) < 100:
+    assert len(answered) <= (turns + 1) * CALLS_PER_TURN < 400
+    while len(answered) < 400:
         await asyncio.sleep(0)
         answered |= statuses(client.wire.frames())
     assert set(answered.values()) == {0}

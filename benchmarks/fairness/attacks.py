@@ -145,16 +145,17 @@ def _frames(block: bytes, kind: int = DATA, flags: int = 0, payload: bytes = b""
     return attack
 
 
-def _messages(message: bytes) -> Attack:
+def _messages(message: bytes, *, compressed: bool = False) -> Attack:
     """A message, again and again."""
+    content = b"\1" + prefixed(message)[1:] if compressed else prefixed(message)
+    block = head(INFER, literal(b"grpc-encoding", b"gzip") if compressed else b"")
 
     async def attack(victim: Victim, rate: Rate) -> None:
-        content = prefixed(message)
         async with connected(victim.grpc_port, rate) as peer:
             # as if the windows had been opened: a server that minds closes the connection, and another is opened
             await peer.send(PREFACE + frame(SETTINGS, 0, 0, b""))
             for stream in itertools.count(1, 2):
-                await peer.send(frame(HEADERS, END_HEADERS, stream, head(INFER)))
+                await peer.send(frame(HEADERS, END_HEADERS, stream, block))
                 for at in range(0, len(content), 16_384):
                     part = content[at : at + 16_384]
                     last = at + 16_384 >= len(content)
@@ -242,6 +243,8 @@ _BOTH: Final[Mapping[str, tuple[Attack, int]]] = {
     "heads that never end": (_slow_heads, 20),
     "connections": (_connections, 4),
     "gzip bomb": (_bodies(gzip.compress(b" " * (BODY * 8)), "content-encoding: gzip", v2=True), 2),
+    "gzip of empty members": (_bodies(gzip.compress(b"") * (BODY // 20), "content-encoding: gzip", v2=True), 2),
+    "gzip bomb over gRPC": (_messages(gzip.compress(b" " * BODY), compressed=True), 2),
     "JSON of tiny tensors": (_bodies(b'{"inputs":[' + _tensors() + b"]}", v2=True), 2),
     "JSON of unknown parameters": (_bodies(b'{"inputs":[],"parameters":{' + _keys() + b"}}", v2=True), 2),
     "protobuf of empty inputs": (_messages(b"\x2a\x00" * (BODY // 2)), 2),

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from tandem.errors import Internal, MalformedRequest, MethodNotAllowed, RequestError, RequestTooLarge
-from tandem.oip import InferRequest, encoding, rest, rest_header
+from tandem.oip import InferRequest, encoding, rest, rest_header, threads
 from tandem.oip.jsonscan import LONG
 from tandem.oip.rest import HEADER_LENGTH_KEY
 from tandem_predictor.admission import Admission
@@ -29,9 +27,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _PREFIX: Final = "/v2/models/"
 _SUFFIX: Final = "/infer"
-# One thread each: several would only wait for each other, and hold the memory of several bodies.
-_reader: Final = ThreadPoolExecutor(1, "reader")
-_writer: Final = ThreadPoolExecutor(1, "writer")
 
 
 class _Head(NamedTuple):
@@ -82,7 +77,10 @@ class PredictorApp:
                 metrics = model.metrics
                 head = self._check_headers(scope["headers"])
                 body = await self._answer(model, head, receive)
-                content, headers = _encoded(body, head.accepted)
+                if head.accepted and threads.is_long(body.content):
+                    content, headers = await threads.write(_encoded, body, head.accepted)
+                else:
+                    content, headers = _encoded(body, head.accepted)
         except Exception as raised:
             error = raised if isinstance(raised, RequestError) else _unexpected(raised)
             code = error.code
@@ -97,13 +95,13 @@ class PredictorApp:
 
     async def _answer(self, model: ServedModel, head: _Head, receive: Receive) -> rest.Body:
         content = await self._read(receive)
-        if len(content) > LONG or head.encoding:
-            request = await asyncio.get_running_loop().run_in_executor(_reader, self._decode, content, model, head)
+        if threads.is_long(content) or head.encoding:
+            request = await threads.read(self._decode, content, model, head)
         else:
             request = self._decode(content, model, head)
         response = await model.infer(request)
         if sum(output.data.size for output in response.outputs) > LONG:
-            return await asyncio.get_running_loop().run_in_executor(_writer, rest.encode_response, response, request)
+            return await threads.write(rest.encode_response, response, request)
         return rest.encode_response(response, request)
 
     def _decode(self, content: bytes, model: ServedModel, head: _Head) -> InferRequest:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tandem.errors import Internal, RequestError
 from tandem.oip import grpc_predict_v2_pb2 as pb
-from tandem.oip import protobuf
+from tandem.oip import protobuf, threads
 from tandem.oip.grpc_methods import CallContext, Method
 from tandem.oip.grpc_server import method
 from tandem_predictor.admission import Admission
@@ -44,7 +44,10 @@ class GrpcInferenceService:
         metrics, code = self._unknown, "ok"
         try:
             with self._admission:
-                request = protobuf.decode_request(message)
+                if threads.is_long(message):
+                    request = await threads.read(protobuf.decode_request, message)
+                else:
+                    request = protobuf.decode_request(message)
                 model = self._repository.get(request.model_name, request.model_version)
                 metrics = model.metrics
                 return protobuf.encode_response(await model.infer(request))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 import zlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -11,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from tandem.oip import InferRequest, Tensor, rest, rest_header
+from tandem.oip import InferRequest, Tensor, encoding, rest, rest_header
 from tandem_predictor.admission import Admission
 from tandem_predictor.app import PredictorApp
 
@@ -120,6 +121,25 @@ async def test_long_answers_are_compressed_when_asked_for(encoding: str, client:
     assert reply.headers["content-encoding"] == encoding
     assert "content-encoding" not in plain.headers
     assert reply.json() == plain.json()
+
+
+async def test_very_long_answers_are_compressed_beside_the_event_loop(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, compress = list[str](), encoding.compress
+
+    def noted(content: bytes, encoding: bytes) -> bytes:
+        threads.append(threading.current_thread().name.partition("_")[0])
+        return compress(content, encoding)
+
+    monkeypatch.setattr(encoding, "compress", noted)
+    app = PredictorApp(parts.repository, parts.admission, parts.metrics, 2**20)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://predictor") as client:
+        for rows in (500, 30_000):
+            tensor = {**ROW, "shape": [rows, 3], "data": [0] * 3 * rows}
+            reply = await infer(client, "linear", {"inputs": [tensor]})
+            assert reply.headers["content-encoding"] == "gzip"
+    assert threads == ["MainThread", "writer"]
 
 
 async def test_methods_that_are_not_allowed(client: httpx.AsyncClient) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,7 +20,7 @@ from .conftest import TOKEN, Parts
 
 @pytest_asyncio.fixture
 async def channel(parts: Parts) -> AsyncIterator[grpc.aio.Channel]:
-    server = GrpcServer(GrpcInferenceService(parts.repository, parts.admission, parts.metrics).methods(4096))
+    server = GrpcServer(GrpcInferenceService(parts.repository, parts.admission, parts.metrics).methods(2**18))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     await server.start(listener)
@@ -77,7 +78,7 @@ ROWS = Tensor.of("x", np.ones((1, 3), np.float32))
             "malformed_request",
             "tensor 'x': this input is missing",
         ),
-        (b"\0" * 5000, grpc.StatusCode.RESOURCE_EXHAUSTED, "request_too_large", "larger"),
+        (b"\0" * 300_000, grpc.StatusCode.RESOURCE_EXHAUSTED, "request_too_large", "larger"),
     ],
 )
 async def test_refused(
@@ -88,6 +89,22 @@ async def test_refused(
     assert refused.value.code() is status
     assert details in str(refused.value.details())
     assert dict(refused.value.trailing_metadata()).get("tandem-error-code") == code
+
+
+async def test_long_messages_are_decoded_beside_the_event_loop(
+    channel: grpc.aio.Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, decode = list[str](), protobuf.decode_request
+
+    def noted(message: bytes) -> InferRequest:
+        threads.append(threading.current_thread().name.partition("_")[0])
+        return decode(message)
+
+    monkeypatch.setattr(protobuf, "decode_request", noted)
+    for rows in (1, 10_000):
+        message = protobuf.encode_request(InferRequest("linear", [Tensor.of("x", np.ones((rows, 3), np.float32))]))
+        assert protobuf.decode_response(await infer(channel, message)).output("y").shape == (rows, 1)
+    assert threads == ["MainThread", "reader"]
 
 
 async def test_health(channel: grpc.aio.Channel, parts: Parts) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tandem.errors import DeadlineExceeded, Internal, Overloaded, RequestError, UnsupportedMedia
-from tandem.oip import encoding
-from tandem.oip.jsonscan import LONG
+from tandem.oip import encoding, threads
 from tandem.telemetry import TRAFFIC_HEADER
 from tandem_transformer.batch import Call
 from tandem_transformer.explain import describe_vectors
@@ -24,9 +22,6 @@ log = logging.getLogger(__name__)
 access_log = logging.getLogger("tandem.access")
 
 _TRAFFIC_HEADER = TRAFFIC_HEADER.encode()
-
-# One thread: several would only wait for each other, and hold the memory of several bodies.
-_reader = ThreadPoolExecutor(1, "reader")
 
 
 class Exchange:
@@ -81,7 +76,7 @@ class Exchange:
 
     def is_long(self, body: bytes) -> bool:
         """Whether the body may take so long to read that it must be done by :meth:`ask_long`."""
-        return len(body) > LONG or b"content-encoding" in self._headers
+        return threads.is_long(body) or b"content-encoding" in self._headers
 
     async def ask_long(self, body: bytes) -> Call:
         """The same in another thread, one body at a time, while other requests go on.
@@ -91,7 +86,7 @@ class Exchange:
         """
         arrived, own = self._service.now(), timeout_of(self._headers)
         limit = self._service.request_timeout if own is None else min(own, self._service.request_timeout)
-        reading = asyncio.get_running_loop().run_in_executor(_reader, self._read_long, body)
+        reading = threads.read(self._read_long, body)
         try:
             content = await asyncio.wait_for(reading, limit)
         except TimeoutError:

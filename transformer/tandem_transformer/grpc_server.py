@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
+from tandem.dtypes import Columns
 from tandem.errors import DeadlineExceeded, Internal, NotFound, Overloaded, RequestError
+from tandem.oip import InferRequest, protobuf, threads
 from tandem.oip import grpc_predict_v2_pb2 as pb
-from tandem.oip import protobuf
 from tandem.oip.extensions import EXTENSIONS
 from tandem.oip.grpc_methods import CallContext, Method, StreamHandler
 from tandem.oip.grpc_server import health_methods, method, stream_handlers
@@ -97,15 +98,18 @@ class GrpcService:
         started = time.perf_counter()
         if service.config.workers and service.recorder.inflight > service.config.workers:
             raise Overloaded(f"{service.config.workers} requests are in flight already")
-        request = protobuf.decode_request(message)
-        self._check(request.model_name, request.model_version)
-        columns = self._v2.decode(request)
+        request, columns = await threads.read(self._read, message) if threads.is_long(message) else self._read(message)
         call = service.call(len(next(iter(columns.values()))), context.remaining)
         call.columns = columns
         call.traffic = traffic
         call.decode_s = time.perf_counter() - started
         service.submit(call)
         return protobuf.encode_response(self._v2.encode(await call.answer, request))
+
+    def _read(self, message: bytes) -> tuple[InferRequest, Columns]:
+        request = protobuf.decode_request(message)
+        self._check(request.model_name, request.model_version)
+        return request, self._v2.decode(request)
 
     def _check(self, model: str, asked: str) -> None:
         if model != self._service.model_name:

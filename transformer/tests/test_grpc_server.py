@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +12,13 @@ import grpc.aio
 import pytest
 
 from tandem import Bundle
+from tandem.contract import Columns
 from tandem.oip import InferRequest, RequestedOutput, health_pb2, protobuf, reflection_v1_pb2
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip.grpc_server import GrpcServer
 from tandem_transformer.grpc_server import GrpcService
 from tandem_transformer.service import Service
+from tandem_transformer.v2 import V2
 
 from . import ask, world
 from .parts import make_service
@@ -134,6 +137,20 @@ async def test_compressed_messages(rpc: Rpc, compression: grpc.Compression) -> N
     message = protobuf.encode_request(ask.infer_request(world.rows(200, seed=5)))
     answer = await rpc.channel.unary_unary(protobuf.INFER_METHOD)(message, compression=compression)
     assert protobuf.decode_response(answer).outputs[0].shape == (200,)
+
+
+async def test_long_messages_are_decoded_beside_the_event_loop(rpc: Rpc, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, decode = list[str](), V2.decode
+
+    def noted(self: V2, request: InferRequest) -> Columns:
+        threads.append(threading.current_thread().name.partition("_")[0])
+        return decode(self, request)
+
+    monkeypatch.setattr(V2, "decode", noted)
+    for count in (1, 2000):
+        answer = await rpc.infer(ask.infer_request(world.rows(count, seed=5)))
+        assert {len(values) for values in answer.values()} == {count}
+    assert threads == ["MainThread", "reader"]
 
 
 async def test_metadata(rpc: Rpc) -> None:

@@ -98,6 +98,7 @@ class SlowTransport(asyncio.Transport):
     Attributes:
         left: Bytes that the client has not read.
         reads: Whether requests are read.
+        resumed: Is set when requests are read again.
         aborted: Is set when the connection is cut off.
     """
 
@@ -105,6 +106,7 @@ class SlowTransport(asyncio.Transport):
         super().__init__()
         self.left = 1000
         self.reads = True
+        self.resumed = asyncio.Event()
         self.aborted = asyncio.Event()
 
     def is_closing(self) -> bool:
@@ -115,6 +117,7 @@ class SlowTransport(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.reads = True
+        self.resumed.set()
 
     def get_write_buffer_size(self) -> int:
         self.left -= 300
@@ -134,6 +137,38 @@ async def test_a_client_that_does_not_read_its_answers_is_not_read_from(bundle: 
     assert not transport.reads
     protocol.resume_writing()
     assert transport.reads
+    protocol.connection_lost(ConnectionResetError())
+
+
+async def test_a_client_whose_body_comes_in_tiny_parts_is_not_read_from_for_a_while(bundle: Bundle) -> None:
+    protocols = protocol_of(make_service(bundle))
+    transport, other = SlowTransport(), SlowTransport()
+    protocol, usual = protocols(), protocols()
+    head = PREDICT.partition(b"Content-Length")[0] + b"Transfer-Encoding: chunked\r\n\r\n"
+    for client, connected in ((protocol, transport), (usual, other)):
+        client.connection_made(connected)
+        client.data_received(head)
+    for _ in range(10):
+        protocol.data_received(b"1\r\n \r\n" * 900)
+    assert not transport.reads
+    for _ in range(1000):
+        usual.data_received(b"400\r\n%b\r\n" % bytes(1024))
+    assert other.reads
+    await transport.resumed.wait()
+    for client in (protocol, usual):
+        client.connection_lost(ConnectionResetError())
+
+
+async def test_a_client_whose_request_comes_byte_by_byte_is_not_read_from_for_a_while(bundle: Bundle) -> None:
+    protocols = protocol_of(make_service(bundle))
+    transport, protocol = SlowTransport(), protocols()
+    protocol.connection_made(transport)
+    sent = 0
+    while transport.reads:
+        protocol.data_received(b"x" if sent else b"POST / HTTP/1.1\r\nx: ")
+        sent += 1
+        assert sent < 1000
+    await transport.resumed.wait()
     protocol.connection_lost(ConnectionResetError())
 
 

@@ -1,7 +1,8 @@
 """What one connection may cost a server, and all connections together.
 
 Costs are counted in units of about 3 µs, which is what a control frame takes. A call that is given up takes thirty; a
-byte of headers in Huffman's code takes 0.19 µs. An answer pays for ten calls that are given up, and for its own
+byte of headers in Huffman's code takes 0.19 µs, and costs twice as much, since nothing else is done before its block is
+read. An answer pays for ten calls that are given up, and for its own
 headers: so a gateway whose clients give up calls goes on, as does a client with long headers. What a connection has not
 earned comes out of a budget that all connections share, a hundredth of the processor.
 """
@@ -18,7 +19,16 @@ STREAMS_PER_UNIT: Final = 16
 """How many streams a frame that concerns all of them may visit for the cost of one unit."""
 
 SHORT_DATA: Final = 2**8
-"""Bytes below which a frame of data brings its call no further."""
+"""Bytes below which a frame of data brings its call no further, and a read its request."""
+
+PARTS_PER_UNIT: Final = 10
+"""How many parts of a body over HTTP/1, such as chunks of one byte, are taken for the cost of one unit."""
+
+SEGMENT_COST: Final = 3
+"""Of a read that brings a request no further than a few bytes."""
+
+FREE_SEGMENTS: Final = 8
+"""So many such reads of one request over HTTP/1 cost nothing: some clients send head and body apart."""
 
 RESET_COST: Final = 30
 """Of a call that is given up."""
@@ -29,14 +39,17 @@ ANSWER_EARNS: Final = 300
 FREE_HEADERS: Final = 2**9
 """Bytes of a header block that cost nothing; of a longer one all do."""
 
-_HEADERS_PER_UNIT: Final = 16
+_HEADERS_PER_UNIT: Final = 8
 _FIRST: Final = 200
 _MOST_SAVED: Final = 30_000
 _PER_S: Final = 100
 _SHARED: Final = 600
 _SHARED_PER_S: Final = 3000
+_INFLATED: Final = 2**25
+_INFLATED_PER_S: Final = 2**25
 _LEAST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 1.0
+_LONGEST_DEBT_S: Final = 40.0
 
 
 class Allowance:
@@ -76,8 +89,11 @@ class Allowance:
         return missing
 
     def owe(self, amount: float) -> float:
-        """Spend an amount whether it is there or not, and return the seconds until time has earned what was not."""
-        self._left -= amount
+        """Spend an amount whether it is there or not, and return the seconds until time has earned what was not.
+
+        No more is ever owed than time earns in :data:`_LONGEST_DEBT_S`: whoever comes later does not pay for it all.
+        """
+        self._left = max(self._left - amount, -_LONGEST_DEBT_S * self._per_second)
         self._refill()
         return max(0.0, -self._left) / self._per_second
 
@@ -106,11 +122,11 @@ class Overhead(Allowance):
 
         Returns:
             Seconds for which no more is to be taken of this connection. It is not cut off: its client would come back
-            with a new one.
+            with a new one. At most a second, or what the connection alone would take to earn a larger cost.
         """
         missing = self.spend(cost)
         if missing and (seconds := self._shared.owe(missing)):
-            return min(max(seconds, _LEAST_WAIT_S), _LONGEST_WAIT_S)
+            return min(max(seconds, _LEAST_WAIT_S), max(missing / _PER_S, _LONGEST_WAIT_S))
         return 0.0
 
 
@@ -121,6 +137,15 @@ def shared_overhead(clock: Callable[[], float]) -> Allowance:
         clock: Seconds.
     """
     return Allowance(_SHARED, _SHARED_PER_S, clock)
+
+
+def shared_inflation(clock: Callable[[], float]) -> Allowance:
+    """Bytes that the compressed requests of a process may come to together, beyond what their own length pays for.
+
+    Args:
+        clock: Seconds.
+    """
+    return Allowance(_INFLATED, _INFLATED_PER_S, clock)
 
 
 def headers_cost(size: int) -> int:

@@ -100,6 +100,17 @@ class Calls:
         if cancel and task is not asyncio.current_task():
             task.cancel()
 
+    def resize(self, number: int, size: int) -> None:
+        """The request of a call that is being answered has other bytes than it began with: it has been unpacked.
+
+        Args:
+            number: Of its stream.
+            size: Bytes that it has now.
+        """
+        task, before, requests = self._tasks[number]
+        self._backlog.working += size - before
+        self._tasks[number] = task, size, requests
+
     def requests(self, stream: Http2Stream) -> Requests | None:
         """Where the requests of a call wait that streams; None for another, or before it begins."""
         running = self._tasks.get(stream.number)
@@ -126,13 +137,10 @@ class Calls:
             framed: The request with its prefix.
             limit: Longest request, in bytes.
         """
-        encoding = stream.headers.get("grpc-encoding", "identity")
         try:
-            return grpc_messages.unpack(framed, encoding, limit)
-        except grpc_messages.BadFraming as error:
-            self.end(stream, grpc_headers.status("INTERNAL", str(error)))
-        except RequestError as error:
-            self.refuse(stream, error)
+            return grpc_messages.unpack(framed, grpc_messages.encoding(stream.headers), limit)
+        except grpc_messages.REFUSALS as error:
+            self.refuse_message(stream, error)
         return None
 
     # how it ends
@@ -171,6 +179,18 @@ class Calls:
     def refuse(self, stream: Http2Stream, error: RequestError) -> None:
         """End a call with an error."""
         self.end(stream, grpc_headers.refusal(error))
+
+    def refuse_message(self, stream: Http2Stream, error: Exception) -> None:
+        """End a call whose request could not be unpacked.
+
+        Args:
+            stream: Of the call.
+            error: One of :data:`~tandem.oip.grpc_messages.REFUSALS`.
+        """
+        if isinstance(error, RequestError):
+            self.refuse(stream, error)
+        else:
+            self.end(stream, grpc_headers.status("INTERNAL", str(error)))
 
     def reject(self, stream: Http2Stream, block: bytes) -> None:
         """End a call of which nothing was sent with a header block alone."""

@@ -18,7 +18,16 @@ from typing import Final
 
 from tandem.errors import UploadTimeout
 from tandem.oip import grpc_headers, http2
-from tandem.oip.budgets import FREE_HEADERS, RESET_COST, Allowance, Backlog, Overhead, headers_cost
+from tandem.oip.budgets import (
+    RESET_COST,
+    SEGMENT_COST,
+    SHORT_DATA,
+    STREAMS_PER_UNIT,
+    Allowance,
+    Backlog,
+    Overhead,
+    headers_cost,
+)
 from tandem.oip.grpc_calls import Calls
 from tandem.oip.grpc_dispatch import Dispatcher
 from tandem.oip.grpc_methods import Method, StreamHandler
@@ -30,6 +39,11 @@ logger = logging.getLogger(__name__)
 MAX_STREAMS: Final = 1000
 """Calls that one connection may have under way."""
 
+CALLS_PER_TURN: Final = 64
+"""Calls that one connection may begin in one turn of the event loop: others have theirs in between."""
+
+_MOST_UNPACKING: Final = 16
+_UNPACKING_S: Final = 0.005
 _SETTLED_S: Final = 1.0
 _LOOKS_WAITED: Final = 6
 _LOOKS_IDLE_STREAM: Final = 60
@@ -65,7 +79,11 @@ class ServingConnection(Http2Connection):
         self._dispatcher = Dispatcher(methods, streams, self._calls, self.sender, backlog, self._overhead)
         self._preface: bytes | None = b""
         self._draining = False
+        self._postponed: Callable[[], None] | None = None
+        self._pausing: asyncio.Handle | None = None
         self._frames_seen = 0
+        self._begun = 0
+        self._deferred: dict[int, Http2Stream] = {}
         self.quiet_checks = 0
 
     # what a server does with it
@@ -101,7 +119,7 @@ class ServingConnection(Http2Connection):
             self.abort()
             return
         for stream in list(self.streams.values()):
-            if stream.left or not stream.ended:
+            if stream.left or not stream.ended or stream.number in self._deferred:
                 stream.waits += 1
                 is_conversing = not stream.left and self._calls.requests(stream) is not None
                 if stream.waits > (_LOOKS_IDLE_STREAM if is_conversing else _LOOKS_WAITED):
@@ -127,7 +145,13 @@ class ServingConnection(Http2Connection):
                 self._preface = data
                 return
             self._preface, data = None, data[len(http2.PREFACE) :]
+        self._begun = 0
+        if self._dispatcher.unpaid:
+            cost, self._dispatcher.unpaid = self._dispatcher.unpaid, 0
+            self.spend(cost)
         super().data_received(data)
+        if 0 < len(data) < SHORT_DATA and self.reader.within_frame and not self.reader.paused:
+            self.spend(SEGMENT_COST)
 
     def pause_writing(self) -> None:
         """The client does not read: nor does the server, or its answers would pile up."""
@@ -147,10 +171,28 @@ class ServingConnection(Http2Connection):
         """Bear with a client's overhead up to its allowance; beyond that it waits, and so does all that follows."""
         seconds = self._overhead.charge(cost)
         if seconds and not self.reader.paused:
-            self.reader.paused = True
-            if self.sender.transport is not None and self.connected:
-                self.sender.transport.pause_reading()
-            self._loop.call_later(seconds, self.go_on)
+            self._pause(seconds)
+
+    def postponed(self, size: int, step: Callable[[], None]) -> bool:
+        """Long headers are paid for before they are read, or a client would get them read with each new connection."""
+        seconds = self._overhead.charge(headers_cost(size))
+        if seconds:
+            self._postponed = step
+            self._pause(seconds)
+        return seconds > 0
+
+    def resume(self) -> None:
+        """Read the headers that have been paid for."""
+        step = self._postponed
+        if step is not None and not self.reader.paused:
+            self._postponed = None
+            step()
+
+    def _pause(self, seconds: float) -> None:
+        self.reader.paused = True
+        if self.sender.transport is not None and self.connected:
+            self.sender.transport.pause_reading()
+        self._pausing = self._loop.call_later(seconds, self.go_on) if seconds else self._loop.call_soon(self.go_on)
 
     def go_on(self) -> None:
         """Take the frames that have waited, and others."""
@@ -168,9 +210,6 @@ class ServingConnection(Http2Connection):
 
     def opened(self, number: int, headers: dict[str, str], size: int) -> Http2Stream | None:
         """A new call, or the client's trailers of one under way."""
-        cost = headers_cost(size) if size > FREE_HEADERS else 0
-        if cost:
-            self.spend(cost)
         if number in self.streams:
             return self.streams[number]
         if number % 2 == 0:
@@ -183,7 +222,12 @@ class ServingConnection(Http2Connection):
             self.sender.write(http2.reset(number, http2.REFUSED_STREAM))
             self.spend(RESET_COST)
             return None
-        return self._calls.open(number, headers, cost)
+        self._begun += 1
+        if self._dispatcher.unpacking >= _MOST_UNPACKING:
+            self._pause(_UNPACKING_S)
+        elif self._begun == CALLS_PER_TURN:
+            self._pause(0.0)
+        return self._calls.open(number, headers, headers_cost(size))
 
     def refused(self, number: int, size: int) -> None:
         """Headers that are too long are the fault of one call only: others may share the connection."""
@@ -202,8 +246,26 @@ class ServingConnection(Http2Connection):
         self._dispatcher.grown(stream)
 
     def finished(self, stream: Http2Stream) -> None:
-        """A request is complete."""
-        self._dispatcher.finished(stream)
+        """A request is complete; it is not answered as long as its client takes nothing of an answer."""
+        if self.sender.takes(stream):
+            self._dispatcher.finished(stream)
+        else:
+            self._deferred[stream.number] = stream
+            self._calls.hold(stream, len(stream.content))
+
+    def widened(self, number: int) -> None:
+        """Answer the requests whose client takes answers now."""
+        if not self._deferred or (number and number not in self._deferred):
+            return
+        numbers = [number] if number else list(self._deferred)
+        self.spend(len(numbers) // STREAMS_PER_UNIT)
+        for deferred in numbers:
+            stream = self._deferred[deferred]
+            if deferred not in self.streams:
+                del self._deferred[deferred]
+            elif self.sender.takes(stream):
+                del self._deferred[deferred]
+                self._dispatcher.finished(stream)
 
     def progressed(self, stream: Http2Stream) -> None:
         """The client takes some more of an answer."""
@@ -223,6 +285,10 @@ class ServingConnection(Http2Connection):
     def broken_off(self, error: Exception) -> None:
         """Drop the calls: their client is gone."""
         self._calls.give_up_all()
+        self._postponed = None
+        self._deferred.clear()
+        if self._pausing is not None:
+            self._pausing.cancel()
         self._closed(self)
 
     def refuse(self, error: http2.ProtocolError) -> None:

@@ -50,15 +50,15 @@ class Conversations:
             requests = Requests()
             self._calls.begin(stream, self._answer(stream, handler, requests), 0, requests)
         messages, stream.content = grpc_messages.split(stream.content)
+        if requests.qsize() + len(messages) > _MAX_WAITING:
+            self._calls.refuse(stream, Overloaded("requests arrive faster than they are answered"))
+            return
         for framed in messages:
             message = self._calls.unpacked(stream, framed, AUXILIARY_BYTES)
             if message is None:
                 return
             stream.waits = 0
             requests.add(message)
-        if requests.qsize() > _MAX_WAITING:
-            self._calls.refuse(stream, Overloaded("requests arrive faster than they are answered"))
-            return
         self._calls.hold(stream, len(stream.content) + requests.size)
         if stream.ended:
             requests.put_nowait(None)

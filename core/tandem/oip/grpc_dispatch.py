@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping
 
 from tandem.errors import Internal, Overloaded, RequestError
-from tandem.oip import grpc_headers, grpc_messages
-from tandem.oip.budgets import ANSWER_EARNS, Backlog, Overhead
+from tandem.oip import grpc_headers, grpc_messages, threads
+from tandem.oip.budgets import ANSWER_EARNS, RESET_COST, Backlog, Overhead
 from tandem.oip.grpc_calls import Calls
 from tandem.oip.grpc_conversations import Conversations
 from tandem.oip.grpc_methods import CallContext, Handler, Method, StreamHandler
@@ -27,6 +27,10 @@ class Dispatcher:
         sender: What is sent goes through it.
         backlog: Shared by all connections.
         overhead: What the client may cost.
+
+    Attributes:
+        unpacking: Requests that are being unpacked, or wait for that.
+        unpaid: What those have cost that could not be unpacked, in units of :mod:`tandem.oip.budgets`.
     """
 
     def __init__(
@@ -44,6 +48,8 @@ class Dispatcher:
         self._sender = sender
         self._backlog = backlog
         self._overhead = overhead
+        self.unpacking = 0
+        self.unpaid = 0
         self._conversations = Conversations(calls, sender, overhead)
 
     def grown(self, stream: Http2Stream) -> None:
@@ -81,15 +87,46 @@ class Dispatcher:
             self._calls.end(stream, grpc_headers.status("UNIMPLEMENTED", f"there is no method {path[:200]}"))
 
     def _begin(self, stream: Http2Stream, method: Method) -> None:
-        content, stream.content = stream.content, b""
-        message = self._calls.unpacked(stream, content, method.max_bytes)
-        if message is None:
+        framed, stream.content = stream.content, b""
+        if grpc_messages.takes_long(framed):
+            if self._admits(stream, len(framed)):
+                self._calls.begin(stream, self._unpack_and_answer(stream, method, framed), len(framed))
             return
-        working = self._backlog.working
-        if working and working + len(message) > self._backlog.limit:
-            self._calls.refuse(stream, Overloaded(f"{working} bytes of requests are being answered already"))
-        else:
+        message = self._calls.unpacked(stream, framed, method.max_bytes)
+        if message is not None and self._admits(stream, len(message)):
             self._calls.begin(stream, self._answer(stream, method.handler, message), len(message))
+
+    def _admits(self, stream: Http2Stream, size: int, counted: int = 0) -> bool:
+        """Whether a request may be answered beside others; it is refused where not.
+
+        Args:
+            stream: Of its call.
+            size: Its bytes.
+            counted: Those of them that are among the bytes that are being answered already.
+        """
+        working = self._backlog.working - counted
+        if working and working + size > self._backlog.limit:
+            self._calls.refuse(stream, Overloaded(f"{working} bytes of requests are being answered already"))
+            return False
+        return True
+
+    async def _unpack_and_answer(self, stream: Http2Stream, method: Method, framed: bytes | bytearray) -> None:
+        """Unpack a request beside the event loop, and answer it."""
+        try:
+            encoding = grpc_messages.encoding(stream.headers)
+            self.unpacking += 1
+            try:
+                message = await threads.read(grpc_messages.unpack, framed, encoding, method.max_bytes)
+            finally:
+                self.unpacking -= 1
+            if self._admits(stream, len(message), len(framed)):
+                self._calls.resize(stream.number, len(message))
+                await self._answer(stream, method.handler, message)
+        except grpc_messages.REFUSALS as error:
+            self._calls.refuse_message(stream, error)
+            self.unpaid += RESET_COST
+        finally:
+            self._calls.done(stream.number)
 
     async def _answer(self, stream: Http2Stream, handler: Handler, message: bytes) -> None:
         try:
@@ -100,17 +137,20 @@ class Dispatcher:
             logger.error("unexpected error", exc_info=error)
             self._calls.refuse(stream, Internal("internal error"))
         else:
+            encoding = "identity"
+            if "grpc-encoding" in stream.headers:
+                encoding = grpc_messages.answer_encoding(stream.headers)
+            if encoding != "identity" and threads.is_long(content):
+                framed = await threads.write(grpc_messages.pack, content, encoding)
+            else:
+                framed = grpc_messages.pack(content, encoding)
             if stream.number in self._calls.streams:
-                self._send(stream, content)
+                self._send(stream, framed, encoding)
         finally:
             self._calls.done(stream.number)
 
-    def _send(self, stream: Http2Stream, content: bytes) -> None:
-        encoding = "identity"
-        if "grpc-encoding" in stream.headers:
-            encoding = grpc_messages.answer_encoding(stream.headers)
+    def _send(self, stream: Http2Stream, framed: bytes, encoding: str) -> None:
         self._overhead.earn(ANSWER_EARNS + stream.cost)
-        framed = grpc_messages.pack(content, encoding)
         self._sender.send(stream, grpc_headers.HEADS[encoding], framed, grpc_headers.OK)
         if stream.unsent:
             self._calls.progressed(stream)

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from tandem.errors import RequestTooLarge
+from tandem.errors import RequestError, RequestTooLarge
 from tandem.oip import encoding as encodings
 
 PREFIX: Final = 5
@@ -23,8 +23,16 @@ ACCEPTED: Final = ",".join(("identity", *ENCODINGS))
 """Value of ``grpc-accept-encoding``."""
 
 
+_LONGEST_COPY: Final = 2**22
+_COPY: Final = 2**20
+
+
 class BadFraming(Exception):
     """What came in a stream is not one message as the protocol frames it."""
+
+
+REFUSALS: Final = (BadFraming, RequestError)
+"""What :func:`unpack` raises."""
 
 
 def split(content: bytes | bytearray) -> tuple[list[bytes], bytes | bytearray]:
@@ -42,6 +50,16 @@ def announced(content: bytes | bytearray) -> int:
     return int.from_bytes(content[1:PREFIX], "big") if len(content) >= PREFIX else 0
 
 
+def takes_long(framed: bytes | bytearray) -> bool:
+    """Whether a message with its prefix must not be unpacked on the event loop: it is compressed, or very long."""
+    return len(framed) > _LONGEST_COPY or (bool(framed) and framed[0] != 0)
+
+
+def encoding(headers: Mapping[str, str]) -> str:
+    """How the messages of a call with these headers are compressed, those that are."""
+    return headers.get("grpc-encoding", "identity")
+
+
 def unpack(framed: bytes | bytearray, encoding: str, limit: int) -> bytes:
     """The serialised message out of one with its prefix.
 
@@ -53,6 +71,7 @@ def unpack(framed: bytes | bytearray, encoding: str, limit: int) -> bytes:
     Raises:
         BadFraming: It is not one whole message, or says that it is compressed and not by which method.
         MalformedRequest: It is not in this encoding.
+        Overloaded: Too much is being unpacked already.
         RequestTooLarge: It is longer.
     """
     size = len(framed) - PREFIX
@@ -61,10 +80,10 @@ def unpack(framed: bytes | bytearray, encoding: str, limit: int) -> bytes:
     if size > limit:
         raise too_large(limit)
     if not framed[0]:
-        return framed[PREFIX:] if isinstance(framed, bytes) else bytes(memoryview(framed)[PREFIX:])
+        return _content(framed)
     if encoding not in ENCODINGS or framed[0] != 1:
         raise BadFraming("the message is flagged as compressed, but no encoding was announced")
-    return encodings.decompress(bytes(memoryview(framed)[PREFIX:]), encoding.encode(), limit)
+    return encodings.decompress(_content(framed), encoding.encode(), limit)
 
 
 def pack(content: bytes, encoding: str = "identity") -> bytes:
@@ -86,6 +105,14 @@ def answer_encoding(headers: Mapping[str, str]) -> str:
 def too_large(limit: int) -> RequestTooLarge:
     """The error for a message that is longer than ``limit`` bytes."""
     return RequestTooLarge(f"the message is larger than {limit} bytes")
+
+
+def _content(framed: bytes | bytearray) -> bytes:
+    """What follows the prefix. To copy many bytes at once would keep the interpreter's lock; to join them does not."""
+    content = memoryview(framed)[PREFIX:]
+    if len(content) <= _LONGEST_COPY:
+        return bytes(content)
+    return b"".join([bytes(content[at : at + _COPY]) for at in range(0, len(content), _COPY)])
 
 
 def _length(content: bytes | bytearray, at: int) -> int:

@@ -14,6 +14,7 @@ Needs the packages uvicorn and httptools, which the containers have.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -22,6 +23,7 @@ import httptools
 
 from tandem.errors import MalformedRequest, RequestError, UploadTimeout
 from tandem.oip import http1_answers, http1_heads
+from tandem.oip.budgets import FREE_SEGMENTS, PARTS_PER_UNIT, SEGMENT_COST, SHORT_DATA, Overhead
 from tandem.oip.http1_answers import Application, Refusal
 from tandem.oip.http1_connection import Http1Connection
 from tandem.oip.uploads import MAX_HEAD_BYTES, Upload, Uploads
@@ -49,6 +51,9 @@ class Http1Protocol(Http1Connection):
         self._read_size = 0
         self._unread = 0
         self._announced = False
+        self._overhead = Overhead(uploads.overhead, time.monotonic)
+        self._parts = 0
+        self._short_reads = 0
 
     # what the transport calls
 
@@ -68,7 +73,13 @@ class Http1Protocol(Http1Connection):
             return
         if self._place != _BETWEEN:
             self._unread += self._read_size
+            if self._read_size < SHORT_DATA:
+                self._short_reads += 1
+                if self._short_reads > FREE_SEGMENTS:
+                    self._parts += SEGMENT_COST * PARTS_PER_UNIT
             self._or_end(self._wait_for_rest)
+        if self._parts >= PARTS_PER_UNIT:
+            self._pay_for_parts()
 
     def shutdown(self) -> None:
         """The server stops: a request of which something has arrived is the last one."""
@@ -92,6 +103,7 @@ class Http1Protocol(Http1Connection):
         self._upload.body = b""
         self._unread = -self._read_size
         self._announced = False
+        self._short_reads = 0
         self._place = _HEAD
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -117,12 +129,12 @@ class Http1Protocol(Http1Connection):
     def on_body(self, body: bytes) -> None:
         """A part of its body is there."""
         self._unread = -self._read_size
-        if self._place != _BODY:
-            return
-        if self._upload.body:
-            self._upload.add(body)
-        else:
+        if self._place == _BODY and not self._upload.body:
             self._upload.body = body
+            return
+        self._parts += 1
+        if self._place == _BODY:
+            self._upload.add(body)
 
     def on_message_complete(self) -> None:
         """A request is there as a whole."""
@@ -167,6 +179,21 @@ class Http1Protocol(Http1Connection):
             error: Why.
         """
         return http1_answers.refusal_of(error)
+
+    def _pay_for_parts(self) -> None:
+        """Bear with a request in many small parts up to an allowance; beyond that nothing is read for a while.
+
+        What comes meanwhile is read at once, and so costs less.
+        """
+        seconds = self._overhead.charge(self._parts // PARTS_PER_UNIT)
+        self._parts = 0
+        if seconds and not self.transport.is_closing():
+            self.flow.pause_reading()
+            self.loop.call_later(seconds, self._read_on)
+
+    def _read_on(self) -> None:
+        if not (self.transport.is_closing() or self.flow.write_paused or self.pipeline):
+            self.flow.resume_reading()
 
     def _wait_for_rest(self) -> None:
         """A request has arrived in part: see that the rest comes in time, and that it does not become too much."""

@@ -19,11 +19,12 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Iterable
+from functools import partial
 
 from hpack import HPACKError
 
 from tandem.oip import http2
-from tandem.oip.budgets import SHORT_DATA, STREAMS_PER_UNIT, WINDOW_COST
+from tandem.oip.budgets import FREE_HEADERS, SHORT_DATA, STREAMS_PER_UNIT, WINDOW_COST
 from tandem.oip.header_blocks import LONGEST, HeaderBlocks
 from tandem.oip.http2 import (
     ACK,
@@ -109,6 +110,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
         """Take whole frames off what has come."""
         self.sender.cork()
         try:
+            self.resume()
             self.reader.feed(data, self._take)
         except _UNREADABLE as error:
             self.reader.clear()
@@ -186,6 +188,11 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
     def _take_headers(self, flags: int, number: int, block: bytes) -> None:
         if len(block) > http2.BLOCK_SIZE:
             raise ProtocolError("a header block is too long", http2.ENHANCE_YOUR_CALM)
+        if len(block) > FREE_HEADERS and self.postponed(len(block), partial(self._read_headers, flags, number, block)):
+            return
+        self._read_headers(flags, number, block)
+
+    def _read_headers(self, flags: int, number: int, block: bytes) -> None:
         headers = self._header_blocks.decode(block)
         stream = self.streams.get(number)
         if stream is not None and stream.ended:
@@ -202,12 +209,15 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
         if number == 0:
             self.sender.widen(increment)
             self._resume_all()
+            self.widened(0)
         elif stream := self.streams.get(number):
             stream.window += increment
             if not 0 < increment <= LARGEST_WINDOW or stream.window > LARGEST_WINDOW:
                 self.violated(stream, http2.FLOW_CONTROL_ERROR)
             elif self.sender.resume(stream):
                 self.progressed(stream)
+            else:
+                self.widened(number)
         elif self.is_idle(number):
             raise ProtocolError("room for a stream that was never opened")
 
@@ -220,6 +230,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
         self.sender.adopt(payload, self.streams)
         self.sender.write(http2.frame(SETTINGS, ACK, 0, b""))
         self._resume_all()
+        self.widened(0)
 
     def _take_ping(self, flags: int, payload: bytes) -> None:
         if len(payload) != 8:

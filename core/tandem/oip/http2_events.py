@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tandem.oip.http2 import ENHANCE_YOUR_CALM, ProtocolError
 from tandem.oip.http2_stream import Http2Stream
 
@@ -49,6 +51,9 @@ class ConnectionEvents:
     def progressed(self, stream: Http2Stream) -> None:
         """The other end has made room for some of a stream that waited, or for the rest of it."""
 
+    def widened(self, number: int) -> None:
+        """The other end takes more of a stream, or with 0 of all of them."""
+
     def given_up(self, number: int, code: int) -> None:
         """The other end has reset a stream."""
         raise NotImplementedError
@@ -65,6 +70,22 @@ class ConnectionEvents:
 
     def spend(self, cost: int = 1) -> None:
         """Frames have come that bring no call forward, at a cost in units of :mod:`tandem.oip.budgets`."""
+
+    def postponed(self, size: int, step: Callable[[], None]) -> bool:
+        """Whether a header block is not read yet, for what it costs.
+
+        Args:
+            size: Its bytes.
+            step: Reads it; is called before any further frame is taken.
+        """
+        return False
+
+    def resume(self) -> None:
+        """Bytes have come: do first what was postponed, if it is due.
+
+        Raises:
+            ProtocolError: It breaks the protocol; of other errors in what has come likewise.
+        """
 
     def leaving(self, last: int) -> None:
         """The other end takes no streams after ``last``."""

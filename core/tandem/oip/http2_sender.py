@@ -66,6 +66,10 @@ class Sender:
         """How many streams have something that waits."""
         return len(self._blocked)
 
+    def takes(self, stream: Http2Stream) -> bool:
+        """Whether the windows have room for anything of a stream."""
+        return stream.window > 0 and self._window > 0
+
     # frames
 
     def write(self, data: bytes) -> None:

@@ -39,6 +39,8 @@ INFER_METHOD: Final = f"/{SERVICE}/ModelInfer"
 #: Longest message of any other kind: none has a reason to be longer.
 MAX_OTHER_BYTES: Final = 64 * 1024
 
+_STEP: Final = 1024
+
 _CONTENTS: Final[Mapping[str, str]] = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -183,12 +185,20 @@ def _decode_contents(header: Any) -> Tensor:
 
 def _array(name: str, datatype: str, dtype: np.dtype[Any], values: Sequence[Any]) -> Array:
     if dtype.itemsize < 4 and dtype.kind in "iu":  # the field is wider than the datatype
-        wide = np.fromiter(values, np.int64, len(values))
+        wide = _numbers(values, np.dtype(np.int64))
         data = wide.astype(dtype)
         if (data != wide).any():
             raise malformed(name, f"a value is out of the range of {datatype}")
         return data
-    return np.fromiter(values, dtype, len(values))
+    return _numbers(values, dtype)
+
+
+def _numbers(values: Sequence[Any], dtype: np.dtype[Any]) -> Array:
+    """Values of a field as an array, in steps that leave other threads their turn."""
+    data = np.empty(len(values), dtype)
+    for at in range(0, len(values), _STEP):
+        data[at : at + _STEP] = np.fromiter(values[at : at + _STEP], dtype)
+    return data
 
 
 def _decode_parameters(parameters: Mapping[str, Any]) -> Parameters:

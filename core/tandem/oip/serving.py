@@ -11,6 +11,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -28,6 +29,7 @@ from tandem.oip.settings import ServerSettings
 logger = logging.getLogger(__name__)
 
 _BACKLOG: Final = 2048
+_SWITCH_S: Final = 0.0005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +218,9 @@ def _stop_signal() -> asyncio.Event:
 
 async def _start(lifecycle: Lifecycle) -> None:
     await lifecycle.start()
+    # The event loop waits so long for the interpreter's lock, several times for each request, while another thread
+    # reads a long one.
+    sys.setswitchinterval(_SWITCH_S)
     # What is loaded now stays: a full collection would walk all of it, for 50 ms, every second or two under load.
     gc.collect()
     gc.freeze()

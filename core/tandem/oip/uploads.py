@@ -8,11 +8,14 @@ one of connections. A request that arrives in one piece, as small ones do, meets
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from tandem.errors import Overloaded, RequestTooLarge
+from tandem.oip.budgets import Allowance, shared_overhead
 
 MAX_HEAD_BYTES: Final = 65_536
 """Longest request line and headers, names and values together."""
@@ -30,6 +33,7 @@ class Uploads:
         timeout_s: Seconds from the first to the last byte of a request.
         max_connections: Connections at once; of more, the one that was idle for longest is closed.
         held: Bytes that are held now.
+        overhead: What bodies in many small parts may cost, all together.
     """
 
     max_body_bytes: int
@@ -37,6 +41,7 @@ class Uploads:
     timeout_s: float = 30.0
     max_connections: int = 4096
     held: int = field(default=0, init=False)
+    overhead: Allowance = field(default_factory=partial(shared_overhead, time.monotonic), init=False)
 
     def check_length(self, length: int) -> None:
         """Refuse a body that is, or will be, too long.

@@ -8,10 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem.errors import MalformedRequest, RequestTooLarge, UnsupportedMedia
-from tandem.oip.encoding import accepted, compress, decompress
+from tandem.errors import MalformedRequest, Overloaded, RequestTooLarge, UnsupportedMedia
+from tandem.oip.budgets import Allowance
+from tandem.oip.encoding import FREE_BYTES, FREE_RATIO, accepted, compress, decompress
 
 LIMIT = 2**16
+
+
+class Spent(Allowance):
+    """A budget without an end that knows what was spent of it."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1, lambda: 0.0)
+        self.amounts: list[float] = []
+
+    def spend(self, amount: float) -> float:
+        self.amounts.append(amount)
+        return 0.0
 
 
 def raw_deflate(content: bytes) -> bytes:
@@ -48,6 +61,39 @@ def test_a_bomb_is_refused_before_it_is_unpacked(encoding: bytes) -> None:
 def test_a_bomb_of_many_members_is_refused() -> None:
     with pytest.raises(RequestTooLarge):
         decompress(gzip.compress(bytes(1000)) * 100, b"gzip", LIMIT)
+
+
+@pytest.mark.parametrize("encoding", [b"gzip", b"deflate"])
+def test_what_inflates_much_is_paid_for_in_small_steps_of_which_a_part_is_free(encoding: bytes) -> None:
+    bomb, spent = compress(bytes(2**23), encoding), Spent()
+    assert len(decompress(bomb, encoding, 2**23, spent)) == 2**23
+    assert sum(spent.amounts) == 2**23 - FREE_BYTES - FREE_RATIO * len(bomb)
+    assert max(spent.amounts) <= 2**16
+    usual = b"".join(b"%d" % (number * number) for number in range(10_000))
+    assert decompress(compress(usual, encoding), encoding, 2**20, spent := Spent()) == usual
+    assert not spent.amounts
+
+
+def test_when_the_budget_is_used_up_only_what_inflates_much_is_refused() -> None:
+    now = 0.0
+    budget = Allowance(2**20, 2**20, lambda: now)
+    usual, bomb = gzip.compress(bytes(range(256))), gzip.compress(bytes(2**20))
+    assert len(decompress(bomb, b"gzip", 2**20, budget)) == 2**20
+    for _ in range(2):
+        with pytest.raises(Overloaded) as refused:
+            decompress(bomb, b"gzip", 2**20, budget)
+        assert (refused.value.code, refused.value.retry_after) == ("overloaded", 1)
+    assert decompress(usual, b"gzip", 2**20, budget) == bytes(range(256))
+    now = 1.0
+    assert len(decompress(bomb, b"gzip", 2**20, budget)) == 2**20
+
+
+def test_members_without_content_are_paid_for() -> None:
+    members = gzip.compress(b"", mtime=0) * 1000
+    assert decompress(members, b"gzip", LIMIT, spent := Spent()) == b""
+    assert sum(spent.amounts) > 900 * 4000
+    with pytest.raises(Overloaded):
+        decompress(members, b"gzip", LIMIT, Allowance(2**20, 1, lambda: 0.0))
 
 
 @pytest.mark.parametrize("size", [LIMIT - 1, LIMIT, LIMIT + 1])

@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import struct
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -141,6 +142,43 @@ async def test_compressed_messages_are_bounded_after_decompression() -> None:
             assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert dict(refused.trailing_metadata())["tandem-error-code"] == "request_too_large"
         assert await call(b"a") == b"a"
+
+
+@pytest.mark.parametrize(
+    ("size", "compression"), [(1000, grpc.Compression.Gzip), (5_000_000, grpc.Compression.NoCompression)]
+)
+async def test_others_are_answered_while_a_message_is_unpacked(
+    size: int, compression: grpc.Compression, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacking, go_on = asyncio.Event(), threading.Event()
+    loop, unpack = asyncio.get_running_loop(), grpc_messages.unpack
+
+    def slowly(framed: bytes | bytearray, encoding: str, limit: int) -> bytes:
+        if grpc_messages.takes_long(framed):
+            loop.call_soon_threadsafe(unpacking.set)
+            go_on.wait()
+        return unpack(framed, encoding, limit)
+
+    monkeypatch.setattr(grpc_messages, "unpack", slowly)
+    async with calling() as call:
+        long = call(b"x" * size, compression=compression)
+        await unpacking.wait()
+        assert await call(b"a") == b"a"
+        go_on.set()
+        assert await long == b"x" * size
+
+
+async def test_long_answers_are_compressed_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, pack = set[str](), grpc_messages.pack
+
+    def noted(content: bytes, encoding: str = "identity") -> bytes:
+        threads.add(threading.current_thread().name.partition("_")[0])
+        return pack(content, encoding)
+
+    monkeypatch.setattr(grpc_messages, "pack", noted)
+    async with calling() as call:
+        assert await call(b"x" * 100_000, compression=grpc.Compression.Gzip) == b"x" * 100_000
+    assert threads == {"writer"}
 
 
 async def test_too_large_messages_are_refused_and_the_connection_goes_on() -> None:

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem.errors import NotFound
-from tandem.oip import grpc_messages, http2
+from tandem.oip import grpc_messages, http2, threads
 from tandem.oip.budgets import Allowance, Backlog, shared_overhead
-from tandem.oip.grpc_connection import MAX_STREAMS, ServingConnection
+from tandem.oip.grpc_connection import CALLS_PER_TURN, MAX_STREAMS, ServingConnection
 from tandem.oip.grpc_methods import AUXILIARY_BYTES, CallContext, Method
-from tandem.oip.header_blocks import NO_TABLE, indexed, literal
+from tandem.oip.header_blocks import NO_TABLE, HeaderBlocks, indexed, literal
 from tandem.oip.http2 import frame
 
 ECHO, HANG, STREAM = "/t/Echo", "/t/Hang", "/t/Stream"
@@ -133,6 +133,7 @@ def window(number: int, increment: int) -> bytes:
 
 
 FIRST_WINDOW_0 = frame(http2.SETTINGS, 0, 0, struct.pack(">HI", http2.INITIAL_WINDOW, 0))
+FIRST_WINDOW_1 = frame(http2.SETTINGS, 0, 0, struct.pack(">HI", http2.INITIAL_WINDOW, 1))
 
 
 def resets(frames: list[tuple[int, int, int, bytes]]) -> dict[int, int]:
@@ -214,7 +215,8 @@ async def test_who_was_answered_may_give_up_all_of_its_calls_at_once() -> None:
         assert statuses(await client.heard()) == {n: 0}
     numbers = range(2 * MAX_STREAMS + 1, 4 * MAX_STREAMS, 2)
     client.say(*(head(n, HANG) + data(n) for n in numbers))
-    await client.heard()
+    while client.hung < len(numbers):
+        await client.heard()
     client.say(*(reset(n) for n in numbers))
     await client.heard()
     assert client.cancelled == len(numbers) == client.hung
@@ -230,6 +232,85 @@ async def test_long_headers_are_paid_for_by_answers() -> None:
         assert client.wire.reading
     hopeless.say(*(head(n, "/no/such", long, flags=http2.END_HEADERS | http2.END_STREAM) for n in range(1, 100, 2)))
     assert not hopeless.wire.reading
+
+
+async def test_new_connections_get_no_long_headers_read_beyond_what_all_may_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks, decode = list[int](), HeaderBlocks.decode
+
+    def noted(self: HeaderBlocks, block: bytes) -> dict[str, str] | None:
+        blocks.append(len(block))
+        return decode(self, block)
+
+    monkeypatch.setattr(HeaderBlocks, "decode", noted)
+    now = 0.0
+    overhead = shared_overhead(lambda: now)
+    clients = [Client(overhead=overhead) for _ in range(50)]
+    for client in clients:
+        client.say(head(1, ECHO, literal("x-long", "t" * 6000)), data(1))
+    assert len(blocks) < 3
+    waiting = clients[-1]
+    assert not waiting.wire.reading
+    waiting.connection.go_on()
+    assert statuses(await waiting.heard()) == {1: 0}
+    broken = clients[-2]
+    broken.connection.connection_lost(None)
+    broken.connection.go_on()
+    assert len(blocks) < 4
+
+
+async def test_of_many_calls_at_once_a_few_begin_in_each_turn_of_the_event_loop() -> None:
+    client, other = Client(), Client()
+    client.say(*(head(n) + data(n) for n in range(1, 800, 2)))
+    assert not client.wire.reading
+    other.say(head(1), data(1))
+    answered, turns = dict[int, int](), 0
+    while not statuses(other.wire.frames()):
+        await asyncio.sleep(0)
+        turns += 1
+    answered |= statuses(client.wire.frames())
+    assert len(answered) <= (turns + 1) * CALLS_PER_TURN < 400
+    while len(answered) < 400:
+        await asyncio.sleep(0)
+        answered |= statuses(client.wire.frames())
+    assert set(answered.values()) == {0}
+    assert client.wire.reading
+
+
+async def test_a_call_is_not_answered_before_its_client_takes_answers() -> None:
+    client = Client()
+    client.say(FIRST_WINDOW_0, *(head(n, HANG) + data(n) for n in (1, 3, 5)))
+    await client.heard()
+    assert client.hung == 0
+    assert client.backlog.size == 3 * 7
+    client.say(window(1, 1))
+    await client.heard()
+    assert client.hung == 1
+    client.say(reset(3), FIRST_WINDOW_1)
+    await client.heard()
+    assert (client.hung, client.backlog.size) == (2, 0)
+
+
+async def test_a_call_is_not_answered_while_its_connection_takes_no_more() -> None:
+    client = Client()
+    client.say(head(1), data(1, bytes(70_000)), head(3, HANG), data(3))
+    await client.heard()
+    client.say(head(5, HANG), data(5))
+    await client.heard()
+    assert client.hung == 1
+    client.say(window(0, 100_000))
+    assert client.connection.streams.keys() == {1, 3, 5}
+    await client.heard()
+    assert client.hung == 2
+
+
+async def test_a_client_that_never_takes_answers_is_told_in_the_end() -> None:
+    client = Client()
+    client.say(FIRST_WINDOW_0, head(1, HANG), data(1))
+    client.look()
+    frames = await client.heard()
+    assert (client.hung, statuses(frames)) == (0, {1: 4})
 
 
 async def test_calls_that_are_answered_pay_for_those_that_are_reset() -> None:
@@ -288,6 +369,19 @@ async def test_frames_that_bring_no_call_forward_are_taken_up_to_an_allowance(se
     assert (client.wire.state, farewells(await client.heard())) == ("open", [])
 
 
+async def test_a_frame_that_comes_byte_by_byte_is_taken_up_to_an_allowance() -> None:
+    client = Client()
+    content = head(1) + data(1, b"x" * 2000)
+    for place in range(300):
+        client.say(content[place : place + 1])
+        if not client.wire.reading:
+            break
+    assert 200 < place < 300
+    client.connection.go_on()
+    client.say(content[place + 1 :])
+    assert statuses(await client.heard()) == {1: 0}
+
+
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 400)), max_size=60), st.integers(0, 3000))
 def test_an_answer_comes_whole_whatever_the_windows(increments: list[tuple[bool, int]], size: int) -> None:
     async def run() -> None:
@@ -314,13 +408,13 @@ def test_an_answer_comes_whole_whatever_the_windows(increments: list[tuple[bool,
 
 async def test_of_answers_that_are_not_taken_the_oldest_are_dropped() -> None:
     client = Client(limit=10_000)
-    client.say(FIRST_WINDOW_0)
+    client.say(FIRST_WINDOW_1)
     frames = []
     for n in (1, 3, 5, 7, 9):
         client.say(head(n), data(n, b"x" * 3000))
         frames += await client.heard()
     assert resets(frames) == {1: http2.CANCEL, 3: http2.CANCEL}
-    assert client.backlog.size == 3 * 3005
+    assert client.backlog.size == 3 * 3004
     client.say(window(9, 10_000))
     assert statuses(await client.heard()) == {9: 0}
     client.connection.connection_lost(None)
@@ -397,6 +491,44 @@ async def test_a_message_is_refused_by_its_first_bytes_where_they_say_that_it_is
     assert (statuses(frames), resets(frames)) == ({1: 8}, {1: http2.NO_ERROR})
 
 
+async def test_an_unpacked_request_counts_with_the_bytes_that_it_has_come_to() -> None:
+    client = Client(limit=10_000)
+    gzip = literal("grpc-encoding", "gzip")
+    client.say(head(1, HANG), data(1, b"x" * 4000))
+    for n in (3, 5):
+        packed = grpc_messages.pack(b"x" * 4000, "gzip")
+        client.say(head(n, HANG, gzip), frame(http2.DATA, http2.END_STREAM, n, packed))
+        await threads.read(bool)  # after what was to be read before
+    assert statuses(await client.heard()) == {5: 8}
+    assert (client.hung, client.backlog.working) == (2, 8000)
+    client.say(reset(1), reset(3))
+    assert client.backlog.working == 0
+
+
+async def test_compressed_requests_that_cannot_be_unpacked_are_taken_up_to_an_allowance() -> None:
+    client = Client()
+    gzip = literal("grpc-encoding", "gzip")
+    for n in range(1, 200, 2):
+        client.say(head(n, ECHO, gzip), frame(http2.DATA, http2.END_STREAM, n, b"\1\0\0\0\2no"))
+        await threads.read(bool)
+        await client.heard()
+        if not client.wire.reading:
+            break
+    assert 20 < n < 100
+
+
+async def test_a_stream_of_more_messages_than_wait_is_refused_before_they_are_unpacked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unpack(*_: object) -> bytes:
+        raise AssertionError
+
+    monkeypatch.setattr(grpc_messages, "unpack", unpack)
+    client = Client()
+    client.say(head(1, STREAM), frame(http2.DATA, 0, 1, grpc_messages.pack(bytes(60_000), "gzip") * 101))
+    assert statuses(await client.heard()) == {1: 8}
+
+
 async def test_messages_in_streams_are_bounded() -> None:
     client = Client()
     client.say(head(1, STREAM), frame(http2.DATA, 0, 1, b"\0" + struct.pack(">I", AUXILIARY_BYTES + 1)))
@@ -406,7 +538,10 @@ async def test_messages_in_streams_are_bounded() -> None:
 async def test_more_calls_at_once_than_announced_are_refused() -> None:
     client = Client()
     client.say(*(head(n, HANG) + data(n) for n in range(1, 2 * MAX_STREAMS + 2, 2)))
-    assert resets(await client.heard()) == {2 * MAX_STREAMS + 1: http2.REFUSED_STREAM}
+    frames = []
+    while client.hung < MAX_STREAMS:
+        frames += await client.heard()
+    assert resets(frames + await client.heard()) == {2 * MAX_STREAMS + 1: http2.REFUSED_STREAM}
 
 
 async def test_headers_that_are_too_long_are_the_fault_of_their_own_call() -> None:
@@ -450,7 +585,7 @@ HALF_DATA = head(1) + frame(http2.DATA, 0, 1, b"\0\0\0\0\x09x")
     [
         (head(1), {1: 4}, {1: http2.NO_ERROR}),
         (HALF_DATA, {1: 4}, {1: http2.NO_ERROR}),
-        (FIRST_WINDOW_0 + head(1) + data(1), {}, {1: http2.CANCEL}),
+        (FIRST_WINDOW_1 + head(1) + data(1), {}, {1: http2.CANCEL}),
         (head(1, HANG) + data(1), {}, {}),
         (head(1, STREAM) + frame(http2.DATA, 0, 1, grpc_messages.pack(b"hi")), {}, {}),
     ],

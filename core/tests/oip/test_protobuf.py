@@ -75,6 +75,13 @@ def test_typed_contents(datatype: str, field: str, values: list[Any]) -> None:
     assert tensor.data.tolist() == [[value] for value in values]
 
 
+@pytest.mark.parametrize(("datatype", "field"), [("FP32", "fp32_contents"), ("INT16", "int_contents")])
+def test_many_typed_contents(datatype: str, field: str) -> None:
+    values = [number % 30_000 for number in range(20_000)]
+    (tensor,) = protobuf.decode_request(contents(datatype, [len(values)], **{field: values})).inputs
+    assert tensor.data.tolist() == values
+
+
 @pytest.mark.parametrize(
     ("message", "rule"),
     [

@@ -83,10 +83,24 @@ async def settings() -> AsyncIterator[ServerSettings]:
 
 
 @pytest.fixture(autouse=True)
-def no_freeze(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The collector of the tests' own process stays as it is."""
+def switch_intervals(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The interpreter of the tests' own process stays as it is; these are the intervals that it was to have."""
     for name in ("freeze", "set_threshold"):
         monkeypatch.setattr(serving.gc, name, lambda *_: None)
+    intervals: list[float] = []
+    monkeypatch.setattr(serving.sys, "setswitchinterval", intervals.append)
+    return intervals
+
+
+async def test_threads_that_read_long_requests_give_way_to_the_event_loop_at_once(
+    settings: ServerSettings, switch_intervals: list[float]
+) -> None:
+    lifecycle = Recorded()
+    task = asyncio.create_task(serve(settings, front_ends(settings), lifecycle))
+    await lifecycle.started.wait()
+    signal.raise_signal(signal.SIGTERM)
+    await task
+    assert switch_intervals == [0.0005]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

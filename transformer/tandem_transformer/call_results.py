@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tandem.errors import (
     DeadlineExceeded,
@@ -33,11 +33,26 @@ def divide(calls: list[Call], error: Exception) -> list[list[Call]]:
     return [*named, unnamed] if unnamed else named
 
 
-def count_from(error: RequestError, start: int) -> RequestError:
-    """The same error with rows counted from the first row of the call."""
-    for detail in error.details:
-        detail["row"] -= start
-    return error
+def refuse_rows(calls: Sequence[Call], refused: Mapping[int, RequestError]) -> list[Call]:
+    """End the calls that have rows which cannot be answered.
+
+    Args:
+        calls: The calls of a batch.
+        refused: Why a row cannot be answered, by its number in the batch.
+
+    Returns:
+        The other calls.
+    """
+    start = 0
+    answerable = []
+    for call in calls:
+        errors = [refused[row] for row in range(start, start + call.size) if row in refused]
+        if errors:
+            fail([call], _counted_from(errors[0], start))
+        else:
+            answerable.append(call)
+        start += call.size
+    return answerable
 
 
 def resolve(calls: Sequence[Call], batch: BatchAnswer) -> None:
@@ -61,3 +76,10 @@ def expire(call: Call) -> None:
     """End a call at its deadline, if it has no result yet."""
     if not call.answer.done():
         call.answer.set_exception(DeadlineExceeded("no answer before the deadline of the request"))
+
+
+def _counted_from(error: RequestError, start: int) -> RequestError:
+    """The same error with rows counted from the first row of the call."""
+    for detail in error.details:
+        detail["row"] -= start
+    return error

@@ -20,12 +20,12 @@ from tandem.errors import (
     Unavailable,
 )
 from tandem.golden import replay_vectors
-from tandem.inputs import Features, Inputs
+from tandem.inputs import Inputs
 from tandem.rows import RowReader
 from tandem.stores import OnlineStore
 from tandem_transformer.backends import Backends
 from tandem_transformer.batch import BatchAnswer, Call, merge
-from tandem_transformer.call_results import count_from, divide, expire, fail, resolve
+from tandem_transformer.call_results import divide, expire, fail, refuse_rows, resolve
 from tandem_transformer.coalescer import Coalescer
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.explain import name_causes
@@ -207,7 +207,8 @@ class Service:
             await asyncio.sleep(0)
         features = self.pipeline.features(Inputs(request, views, as_of))
         if features.refused:
-            await self._refuse(calls, features)
+            if answerable := refuse_rows(calls, features.refused):
+                await self.answer(answerable)
             return
         computed = clock()
         if rows > MANY_ROWS:
@@ -235,17 +236,3 @@ class Service:
         batch = BatchAnswer(answers, tensors, features.degraded, stages)
         self.recorder.batch(batch, calls, views, as_of)
         resolve(calls, batch)
-
-    async def _refuse(self, calls: list[Call], features: Features) -> None:
-        """Tell the calls whose rows cannot be answered, and answer the others without them."""
-        start = 0
-        remaining = []
-        for call in calls:
-            refused = [features.refused[row] for row in range(start, start + call.size) if row in features.refused]
-            if refused:
-                fail([call], count_from(refused[0], start))
-            else:
-                remaining.append(call)
-            start += call.size
-        if remaining:
-            await self.answer(remaining)

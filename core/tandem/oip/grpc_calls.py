@@ -7,34 +7,15 @@ says why; or its client gives it up.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from tandem.errors import DeadlineExceeded, Overloaded, RequestError
-from tandem.oip import grpc_headers, grpc_messages, http2
+from tandem.oip import grpc_headers, http2
 from tandem.oip.budgets import Backlog
+from tandem.oip.grpc_requests import Requests
 from tandem.oip.http2_sender import Sender
 from tandem.oip.http2_stream import Http2Stream
-
-
-class Requests(asyncio.Queue[bytes | None]):
-    """Requests of a stream that wait to be answered, None after the last.
-
-    Attributes:
-        size: Their bytes.
-    """
-
-    size = 0
-
-    def add(self, message: bytes) -> None:
-        """One more."""
-        self.size += len(message)
-        self.put_nowait(message)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (message := await self.get()) is not None:
-            self.size -= len(message)
-            yield message
 
 
 class Calls:
@@ -129,20 +110,6 @@ class Calls:
         """A call waits for its client no longer."""
         self._backlog.release(stream)
 
-    def unpacked(self, stream: Http2Stream, framed: bytes | bytearray, limit: int) -> bytes | None:
-        """A serialised request; None if it was refused.
-
-        Args:
-            stream: Of the call.
-            framed: The request with its prefix.
-            limit: Longest request, in bytes.
-        """
-        try:
-            return grpc_messages.unpack(framed, grpc_messages.encoding(stream.headers), limit)
-        except grpc_messages.REFUSALS as error:
-            self.refuse_message(stream, error)
-        return None
-
     # how it ends
 
     def progressed(self, stream: Http2Stream) -> None:
@@ -179,18 +146,6 @@ class Calls:
     def refuse(self, stream: Http2Stream, error: RequestError) -> None:
         """End a call with an error."""
         self.end(stream, grpc_headers.refusal(error))
-
-    def refuse_message(self, stream: Http2Stream, error: Exception) -> None:
-        """End a call whose request could not be unpacked.
-
-        Args:
-            stream: Of the call.
-            error: One of :data:`~tandem.oip.grpc_messages.REFUSALS`.
-        """
-        if isinstance(error, RequestError):
-            self.refuse(stream, error)
-        else:
-            self.end(stream, grpc_headers.status("INTERNAL", str(error)))
 
     def reject(self, stream: Http2Stream, block: bytes) -> None:
         """End a call of which nothing was sent with a header block alone."""

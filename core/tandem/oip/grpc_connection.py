@@ -4,6 +4,7 @@
     grpc_conversations    calls that stream                                Conversations
     grpc_calls            calls under way, and how they end                Calls
     budgets               what a client may cost, and what it may hold     Overhead, Backlog
+    grpc_metering         pauses for what a client costs                   MeteredConnection
     http2_connection      HTTP/2                                           Http2Connection
 
 What belongs to the connection as a whole is here: its beginning and end, and what a client leaves lying on it.
@@ -11,7 +12,6 @@ What belongs to the connection as a whole is here: its beginning and end, and wh
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -25,13 +25,12 @@ from tandem.oip.budgets import (
     STREAMS_PER_UNIT,
     Allowance,
     Backlog,
-    Overhead,
     headers_cost,
 )
 from tandem.oip.grpc_calls import Calls
 from tandem.oip.grpc_dispatch import Dispatcher
+from tandem.oip.grpc_metering import MeteredConnection
 from tandem.oip.grpc_methods import Method, StreamHandler
-from tandem.oip.http2_connection import Http2Connection
 from tandem.oip.http2_stream import Http2Stream
 
 logger = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ _LOOKS_WAITED: Final = 6
 _LOOKS_IDLE_STREAM: Final = 60
 
 
-class ServingConnection(Http2Connection):
+class ServingConnection(MeteredConnection):
     """One client's connection.
 
     Args:
@@ -71,16 +70,12 @@ class ServingConnection(Http2Connection):
         overhead: Allowance,
         closed: Callable[[ServingConnection], object],
     ) -> None:
-        super().__init__(settings=[(http2.MAX_STREAMS, MAX_STREAMS)])
-        self._loop = asyncio.get_running_loop()
+        super().__init__(overhead, settings=[(http2.MAX_STREAMS, MAX_STREAMS)])
         self._closed = closed
-        self._overhead = Overhead(overhead, self._loop.time)
         self._calls = Calls(self.streams, self.sender, backlog)
         self._dispatcher = Dispatcher(methods, streams, self._calls, self.sender, backlog, self._overhead)
         self._preface: bytes | None = b""
         self._draining = False
-        self._postponed: Callable[[], None] | None = None
-        self._pausing: asyncio.Handle | None = None
         self._frames_seen = 0
         self._begun = 0
         self._deferred: dict[int, Http2Stream] = {}
@@ -153,55 +148,6 @@ class ServingConnection(Http2Connection):
         if 0 < len(data) < SHORT_DATA and self.reader.within_frame and not self.reader.paused:
             self.spend(SEGMENT_COST)
 
-    def pause_writing(self) -> None:
-        """The client does not read: nor does the server, or its answers would pile up."""
-        super().pause_writing()
-        if self.sender.transport is not None:
-            self.sender.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """The client reads again."""
-        super().resume_writing()
-        if self.sender.transport is not None and self.connected and not self.reader.paused:
-            self.sender.transport.resume_reading()
-
-    # what its client costs
-
-    def spend(self, cost: int = 1) -> None:
-        """Bear with a client's overhead up to its allowance; beyond that it waits, and so does all that follows."""
-        seconds = self._overhead.charge(cost)
-        if seconds and not self.reader.paused:
-            self._pause(seconds)
-
-    def postponed(self, size: int, step: Callable[[], None]) -> bool:
-        """Long headers are paid for before they are read, or a client would get them read with each new connection."""
-        seconds = self._overhead.charge(headers_cost(size))
-        if seconds:
-            self._postponed = step
-            self._pause(seconds)
-        return seconds > 0
-
-    def resume(self) -> None:
-        """Read the headers that have been paid for."""
-        step = self._postponed
-        if step is not None and not self.reader.paused:
-            self._postponed = None
-            step()
-
-    def _pause(self, seconds: float) -> None:
-        self.reader.paused = True
-        if self.sender.transport is not None and self.connected:
-            self.sender.transport.pause_reading()
-        self._pausing = self._loop.call_later(seconds, self.go_on) if seconds else self._loop.call_soon(self.go_on)
-
-    def go_on(self) -> None:
-        """Take the frames that have waited, and others."""
-        self.reader.paused = False
-        if self.sender.transport is not None and self.connected:
-            if not self.sender.paused:
-                self.sender.transport.resume_reading()
-            self.data_received(b"")
-
     # what happens on it
 
     def is_idle(self, number: int) -> bool:
@@ -224,9 +170,9 @@ class ServingConnection(Http2Connection):
             return None
         self._begun += 1
         if self._dispatcher.unpacking >= _MOST_UNPACKING:
-            self._pause(_UNPACKING_S)
+            self.pause(_UNPACKING_S)
         elif self._begun == CALLS_PER_TURN:
-            self._pause(0.0)
+            self.pause(0.0)
         return self._calls.open(number, headers, headers_cost(size))
 
     def refused(self, number: int, size: int) -> None:
@@ -285,10 +231,8 @@ class ServingConnection(Http2Connection):
     def broken_off(self, error: Exception) -> None:
         """Drop the calls: their client is gone."""
         self._calls.give_up_all()
-        self._postponed = None
         self._deferred.clear()
-        if self._pausing is not None:
-            self._pausing.cancel()
+        self.stop_pausing()
         self._closed(self)
 
     def refuse(self, error: http2.ProtocolError) -> None:

@@ -8,8 +8,10 @@ from typing import Final
 from tandem.errors import Internal, Overloaded, RequestError
 from tandem.oip import grpc_headers, grpc_messages
 from tandem.oip.budgets import ANSWER_EARNS, Overhead
-from tandem.oip.grpc_calls import Calls, Requests
+from tandem.oip.grpc_calls import Calls
 from tandem.oip.grpc_methods import AUXILIARY_BYTES, StreamHandler
+from tandem.oip.grpc_requests import Requests
+from tandem.oip.grpc_unpacking import unpack_or_refuse
 from tandem.oip.http2_sender import Sender
 from tandem.oip.http2_stream import Http2Stream
 
@@ -54,7 +56,7 @@ class Conversations:
             self._calls.refuse(stream, Overloaded("requests arrive faster than they are answered"))
             return
         for framed in messages:
-            message = self._calls.unpacked(stream, framed, AUXILIARY_BYTES)
+            message = unpack_or_refuse(self._calls, stream, framed, AUXILIARY_BYTES)
             if message is None:
                 return
             stream.waits = 0

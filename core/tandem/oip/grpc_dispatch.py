@@ -11,6 +11,7 @@ from tandem.oip.budgets import ANSWER_EARNS, RESET_COST, Backlog, Overhead
 from tandem.oip.grpc_calls import Calls
 from tandem.oip.grpc_conversations import Conversations
 from tandem.oip.grpc_methods import CallContext, Handler, Method, StreamHandler
+from tandem.oip.grpc_unpacking import refuse_message, unpack_or_refuse
 from tandem.oip.http2_sender import Sender
 from tandem.oip.http2_stream import Http2Stream
 
@@ -92,7 +93,7 @@ class Dispatcher:
             if self._admits(stream, len(framed)):
                 self._calls.begin(stream, self._unpack_and_answer(stream, method, framed), len(framed))
             return
-        message = self._calls.unpacked(stream, framed, method.max_bytes)
+        message = unpack_or_refuse(self._calls, stream, framed, method.max_bytes)
         if message is not None and self._admits(stream, len(message)):
             self._calls.begin(stream, self._answer(stream, method.handler, message), len(message))
 
@@ -123,7 +124,7 @@ class Dispatcher:
                 self._calls.resize(stream.number, len(message))
                 await self._answer(stream, method.handler, message)
         except grpc_messages.REFUSALS as error:
-            self._calls.refuse_message(stream, error)
+            refuse_message(self._calls, stream, error)
             self.unpaid += RESET_COST
         finally:
             self._calls.done(stream.number)

@@ -7,6 +7,7 @@ refused before its end is answered at once, and what follows of it is dropped.
     http1_connection    uvicorn's protocol, without upgrades        Http1Connection
     uploads             what requests on their way may cost         Uploads, Upload
     http1_heads         heads of requests
+    http1_parts         the cost of requests in many small parts    PartMeter
     http1_answers       errors, and whether clients read answers    AnswerWatch
 
 Needs the packages uvicorn and httptools, which the containers have.
@@ -14,7 +15,6 @@ Needs the packages uvicorn and httptools, which the containers have.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -23,9 +23,9 @@ import httptools
 
 from tandem.errors import MalformedRequest, RequestError, UploadTimeout
 from tandem.oip import http1_answers, http1_heads
-from tandem.oip.budgets import FREE_SEGMENTS, PARTS_PER_UNIT, SEGMENT_COST, SHORT_DATA, Overhead
 from tandem.oip.http1_answers import Application, Refusal
 from tandem.oip.http1_connection import Http1Connection
+from tandem.oip.http1_parts import PartMeter
 from tandem.oip.uploads import MAX_HEAD_BYTES, Upload, Uploads
 
 _UNSTARTABLE: Final = (httptools.HttpParserError, UnicodeError)
@@ -51,16 +51,14 @@ class Http1Protocol(Http1Connection):
         self._read_size = 0
         self._unread = 0
         self._announced = False
-        self._overhead = Overhead(uploads.overhead, time.monotonic)
-        self._parts = 0
-        self._short_reads = 0
+        self._meter = PartMeter(uploads.overhead)
 
     # what the transport calls
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by the client or by the server."""
         super().connection_lost(exc)
-        self._forget()
+        self._upload.abandon()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived; a request whose framing is wrong ends the connection."""
@@ -73,13 +71,12 @@ class Http1Protocol(Http1Connection):
             return
         if self._place != _BETWEEN:
             self._unread += self._read_size
-            if self._read_size < SHORT_DATA:
-                self._short_reads += 1
-                if self._short_reads > FREE_SEGMENTS:
-                    self._parts += SEGMENT_COST * PARTS_PER_UNIT
+            self._meter.count_read(self._read_size)
             self._or_end(self._wait_for_rest)
-        if self._parts >= PARTS_PER_UNIT:
-            self._pay_for_parts()
+        # what arrives during a pause is read at once, and so costs less
+        if (seconds := self._meter.charge()) and not self.transport.is_closing():
+            self.flow.pause_reading()
+            self.loop.call_later(seconds, self._read_on)
 
     def shutdown(self) -> None:
         """The server stops: a request of which something has arrived is the last one."""
@@ -103,7 +100,7 @@ class Http1Protocol(Http1Connection):
         self._upload.body = b""
         self._unread = -self._read_size
         self._announced = False
-        self._short_reads = 0
+        self._meter.begin()
         self._place = _HEAD
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -132,7 +129,7 @@ class Http1Protocol(Http1Connection):
         if self._place == _BODY and not self._upload.body:
             self._upload.body = body
             return
-        self._parts += 1
+        self._meter.parts += 1
         if self._place == _BODY:
             self._upload.add(body)
 
@@ -180,17 +177,6 @@ class Http1Protocol(Http1Connection):
         """
         return http1_answers.refusal_of(error)
 
-    def _pay_for_parts(self) -> None:
-        """Bear with a request in many small parts up to an allowance; beyond that nothing is read for a while.
-
-        What comes meanwhile is read at once, and so costs less.
-        """
-        seconds = self._overhead.charge(self._parts // PARTS_PER_UNIT)
-        self._parts = 0
-        if seconds and not self.transport.is_closing():
-            self.flow.pause_reading()
-            self.loop.call_later(seconds, self._read_on)
-
     def _read_on(self) -> None:
         if not (self.transport.is_closing() or self.flow.write_paused or self.pipeline):
             self.flow.resume_reading()
@@ -204,22 +190,14 @@ class Http1Protocol(Http1Connection):
         elif self._place == _BODY:
             try:
                 if not self._announced:
-                    self._read_announcement()
+                    self._announced = True
+                    self._uploads.check_length(http1_heads.content_length(self.headers))
+                    if self.expect_100_continue and self.has_answered:
+                        self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 self._upload.reserve()
             except RequestError as error:
                 # a client that waits to be asked for the body may not send it now, but another request
                 self._refuse_rest(error, keep_alive=not self.expect_100_continue)
-
-    def _read_announcement(self) -> None:
-        """What the head says of a body that is not there yet.
-
-        Raises:
-            RequestTooLarge: The body will be too long.
-        """
-        self._announced = True
-        self._uploads.check_length(http1_heads.content_length(self.headers))
-        if self.expect_100_continue and self.has_answered:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _refuse_rest(self, error: RequestError, *, keep_alive: bool = True) -> None:
         """Answer a request before its end, and drop what follows of it."""
@@ -245,11 +223,6 @@ class Http1Protocol(Http1Connection):
         except _UNSTARTABLE:
             self._refuse()
 
-    def _forget(self) -> None:
-        """Nothing more will come of the request that is on its way."""
-        self._upload.stop_waiting()
-        self._upload.drop()
-
     def _refuse(self) -> None:
         self._end(MalformedRequest("the request is not valid HTTP/1.1"))
 
@@ -259,4 +232,4 @@ class Http1Protocol(Http1Connection):
             self.transport.write(http1_answers.last_response(error.status, self.refusal(error)))
         self.transport.close()
         self._place = _REFUSED
-        self._forget()
+        self._upload.abandon()

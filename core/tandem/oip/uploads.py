@@ -139,3 +139,8 @@ class Upload:
         self.body = b""
         self._limits.release(self._held)
         self._held = 0
+
+    def abandon(self) -> None:
+        """Nothing more will come of the request."""
+        self.stop_waiting()
+        self.drop()

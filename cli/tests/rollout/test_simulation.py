@@ -115,8 +115,8 @@ def test_what_was_not_decided_in_time_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ({"strategy": {"blueGreen": {"active": "blue"}}}, "only the strategy canary is simulated"),
-        ({"analysis": {"metrics": [{"type": "errors", "gate": False}]}}, "none of them decides"),
+        ({"strategy": {"blueGreen": {"active": "blue"}}}, "only the strategy canary can be simulated"),
+        ({"analysis": {"metrics": [{"type": "errors", "gate": False}]}}, "no metric decides"),
     ],
 )
 def test_manifests_that_cannot_be_simulated(tmp_path: Path, spec: dict[str, Any], said: str) -> None:
@@ -135,10 +135,10 @@ def test_manifests_that_cannot_be_simulated(tmp_path: Path, spec: dict[str, Any]
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--rate", "nothing=0.1"], "is not one of degraded, errors"),
+        (["--rate", "nothing=0.1"], "must be one of degraded, errors"),
         (["--rate", "errors=2"], "with a rate from 0 to 0.9"),
         (["--rate", "errors"], "with a rate from 0 to 0.9"),
-        (["--worse", "nothing"], "is none of errors"),
+        (["--worse", "nothing"], "must be one of errors"),
         (["nowhere.yaml"], "nowhere.yaml"),
     ],
 )

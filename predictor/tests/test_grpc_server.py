@@ -59,7 +59,7 @@ ROWS = Tensor.of("x", np.ones((1, 3), np.float32))
 @pytest.mark.parametrize(
     ("message", "status", "code", "details"),
     [
-        (b"\xff", grpc.StatusCode.INVALID_ARGUMENT, "malformed_request", "no ModelInferRequest"),
+        (b"\xff", grpc.StatusCode.INVALID_ARGUMENT, "malformed_request", "not a valid ModelInferRequest"),
         (
             protobuf.encode_request(InferRequest("nothing", [ROWS])),
             grpc.StatusCode.NOT_FOUND,

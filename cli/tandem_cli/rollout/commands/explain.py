@@ -29,7 +29,7 @@ def explain_rollout(
     cluster: ClusterOption = False,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Explain the state of a rollout: why it is in it, what it waits for, the rule, and the next commands.
+    """Explain the state of a rollout: its reasons, what it waits for, its rule, and the commands that it accepts.
 
     Exit codes: 0 shown, 1 failure, 2 the command line is invalid.
     """

@@ -20,7 +20,8 @@ commands = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Show and control rollouts of new versions.\n\n"
-    "If a stack of that name runs on this machine, the command uses it; else the cluster of the kubeconfig.\n\n"
+    "If a stack with the name of the rollout runs on this machine, the command uses it. Otherwise it uses the cluster "
+    "of the kubeconfig.\n\n"
     "Exit codes of all commands: 0 done or promoted, 1 failure, 2 the command line is invalid, 3 aborted or rolled "
     "back, 4 not decided or not accepted in time, 5 paused or waiting for approval.",
 )

@@ -195,7 +195,7 @@ async def test_tables_of_any_library(form: str) -> None:
 
 @pytest.mark.parametrize("given", [5, [{"id": "a"}], {"id": [1, 2], "x": [1]}])
 async def test_what_is_no_table(given: Any) -> None:
-    with pytest.raises(DefinitionError, match=r"no table|cannot be read with Arrow"):
+    with pytest.raises(DefinitionError, match=r"is not a table|cannot be read with Arrow"):
         await materialize(VIEW, given, MemoryStore())
 
 

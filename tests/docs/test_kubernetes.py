@@ -157,7 +157,8 @@ def test_phases_conditions_and_reasons_are_those_of_the_code() -> None:
     status = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
     for phase in status["variants"]["items"]["properties"]["phase"]["enum"]:
         assert f"| `{phase}` |" in text
-    described = (ROOT / "rollout/tandem_rollout/controller/describe.py").read_text()
+    sources = ("controller/describe.py", "runner/status_parts.py")
+    described = "".join((ROOT / "rollout/tandem_rollout" / source).read_text() for source in sources)
     for reason in re.findall(r"\| `(?:Ready|Valid)` \| \w+ \| `(\w+)` \|", text):
         assert f'"{reason}"' in described
 

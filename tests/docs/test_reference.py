@@ -56,7 +56,7 @@ def test_every_error_code_is_listed_and_no_other() -> None:
 
 
 def test_the_stacks_own_codes_are_listed() -> None:
-    codes = re.findall(r'"(\w+_not_found)"', (ROOT / "cli/tandem_cli/local/envoy.py").read_text())
+    codes = re.findall(r'"(\w+_not_found)"', (ROOT / "cli/tandem_cli/local/envoy_config.py").read_text())
     assert codes
     _, _, chapter = (DOCS / "errors.md").read_text().partition("## Codes of the local stack")
     assert {code for code, _, _ in ROW.findall(chapter)} == set(codes)

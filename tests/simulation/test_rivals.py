@@ -31,7 +31,7 @@ def follow(
     """How one rollout ends, when, and whether it still goes on."""
     for number, check in enumerate(checks):
         requests, events, trouble = MEANS[check] if isinstance(check, str) else check
-        rule.look(every * (number + 1), np.array([requests]), np.array([events]), np.array([trouble], np.int8))
+        rule.take_sample(every * (number + 1), np.array([requests]), np.array([events]), np.array([trouble], np.int8))
         if not rule.running.any():
             break
     return int(rule.outcomes.ended[0]), float(rule.outcomes.seconds[0]), bool(rule.running[0])
@@ -85,7 +85,7 @@ def test_the_sprt_is_wrong_about_as_often_as_it_may(rate: float, wrong: int) -> 
     random, rule = np.random.default_rng(1), Sprt(4000, good=0.01, bad=0.03, alpha=0.05, beta=0.05)
     for number in range(2000):
         requests = random.poisson(20, len(rule.running))
-        rule.look(
+        rule.take_sample(
             float(number), requests * 1.0, random.binomial(requests, rate) * 1.0, np.zeros(len(requests), np.int8)
         )
         rule.keep(rule.running)
@@ -97,7 +97,7 @@ def test_the_sprt_is_wrong_about_as_often_as_it_may(rate: float, wrong: int) -> 
 
 def test_what_is_not_decided_at_the_end_stays_so() -> None:
     rule = Flagger(2)
-    rule.look(10.0, np.full(2, 7.0), np.zeros(2), np.zeros(2, np.int8))
+    rule.take_sample(10.0, np.full(2, 7.0), np.zeros(2), np.zeros(2, np.int8))
     rule.give_up(10.0)
     assert rule.outcomes.count(UNDECIDED) == 2
     assert (rule.outcomes.requests == 7.0).all()

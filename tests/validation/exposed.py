@@ -71,7 +71,7 @@ def exposed() -> dict[str, Series]:
     for registry, target in (
         (_transformer(), pods),
         (tandem_predictor.metrics.PredictorMetrics().registry, pods),
-        (tandem_rollout.controller.metrics.Metrics().registry, _TARGET),
+        (tandem_rollout.controller.metrics.ControllerMetrics().registry, _TARGET),
     ):
         for name, series in _series(registry, target).items():
             # what more than one exporter has, has the labels of all of them

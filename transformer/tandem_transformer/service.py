@@ -21,6 +21,7 @@ from tandem.errors import (
 )
 from tandem.golden import replay_vectors
 from tandem.inputs import Inputs
+from tandem.pipeline import Pipeline
 from tandem.rows import RowReader
 from tandem.stores import OnlineStore
 from tandem_transformer.backends import Backends
@@ -69,7 +70,7 @@ class Service:
         self.recorder = recorder
         self.unit_header = config.unit_header.encode()
         self.reader = RowReader(bundle.contract)
-        self.pipeline = bundle.pipeline()
+        self.pipeline: Pipeline = bundle.pipeline()
         self.draining = False
         self.listening = True
         self._backends = Backends(bundle, store, predictor, config)

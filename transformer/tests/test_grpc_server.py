@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 
 from tandem import Bundle
-from tandem.contract import Columns
+from tandem.dtypes import Columns
 from tandem.oip import InferRequest, RequestedOutput, health_pb2, protobuf, reflection_v1_pb2
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip.grpc_server import GrpcServer

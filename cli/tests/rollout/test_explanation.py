@@ -145,7 +145,7 @@ def test_a_canary_that_is_not_ready(tandem: Tandem, target: FakeTarget) -> None:
     found = words(explain(tandem), "waitsFor")
     assert found == [
         "pods of the canary for 10 %",
-        f"{CANARY} is Pending: waits for a ready predictor",
+        f"{CANARY} is Pending: waiting for a ready predictor",
         "at most 9m more, then the run is aborted",
     ]
 

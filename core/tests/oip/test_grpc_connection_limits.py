@@ -308,7 +308,7 @@ async def test_a_call_is_not_answered_while_its_connection_takes_no_more() -> No
 async def test_a_client_that_never_takes_answers_is_told_in_the_end() -> None:
     client = Client()
     client.say(FIRST_WINDOW_0, head(1, HANG), data(1))
-    client.look()
+    client.check()
     frames = await client.heard()
     assert (client.hung, statuses(frames)) == (0, {1: 4})
 

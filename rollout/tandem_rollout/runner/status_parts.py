@@ -32,7 +32,7 @@ def build_conditions(
         "Ready",
         complete,
         reason="Complete" if complete else reason,
-        message=message or "all variants serve",
+        message=message or "all variants are ready",
         generation=generation,
         now=now,
     )

@@ -241,7 +241,7 @@ def test_with_too_few_requests_before_the_run_the_limit_is_chosen_in_it() -> Non
     assert one.record.metrics["latency"].limit is None
     lines, decision = take_samples(one, "latency", [few, binned([0, 10, 0, 0], [0, 997, 53, 0])])
     assert decision.verdict is NO_DATA
-    assert "takes 60 requests of stable, there are 50" in lines["latency"].message
+    assert "needs 60 requests of stable, there are 50" in lines["latency"].message
     lines, decision = take_samples(one, "latency", [binned([0, 100, 0, 0], [0, 1900, 100, 0])])
     assert decision.verdict is NO_DATA
     assert "was just chosen" in lines["latency"].message

@@ -199,9 +199,9 @@ def test_an_event_whose_request_is_not_counted_yet_waits_for_it() -> None:
         both = {"pod": Counters({"all": requests}, {"500": events})}
         window = extend_window(window, CounterReading(both, both), requests)
         if requests == 12.0:
-            assert (window.tick.canary_requests, window.tick.canary_events) == (2.0, 2.0)
+            assert (window.increments.canary_requests, window.increments.canary_events) == (2.0, 2.0)
             window = close_window(window)
-    assert (window.tick.canary_requests, window.tick.canary_events) == (8.0, 1.0)
+    assert (window.increments.canary_requests, window.increments.canary_events) == (8.0, 1.0)
 
 
 def test_a_series_that_is_gone_tells_of_a_restart() -> None:
@@ -209,7 +209,7 @@ def test_a_series_that_is_gone_tells_of_a_restart() -> None:
     for codes in ({"200": 9.0, "500": 5.0}, {"200": 3.0}, {"200": 4.0, "500": 1.0}):
         both = {"pod": Counters(codes, {code: n for code, n in codes.items() if code == "500"})}
         window = extend_window(window, CounterReading(both, both), 0.0)
-    assert (window.tick.canary_requests, window.tick.canary_events) == (5.0, 1.0)
+    assert (window.increments.canary_requests, window.increments.canary_events) == (5.0, 1.0)
 
 
 def test_what_was_not_shown_before_can_be_taken_as_it_is() -> None:
@@ -218,4 +218,4 @@ def test_what_was_not_shown_before_can_be_taken_as_it_is() -> None:
     window = begin_window(window, named, 1.0)
     more = CounterReading({"s": Counters({"r": 110.0}, {})}, {"c": Counters({"other": 72.0}, {})})
     window = extend_window(window, more, 2.0)
-    assert (window.tick.canary_requests, window.tick.stable_requests) == (2.0, 10.0)
+    assert (window.increments.canary_requests, window.increments.stable_requests) == (2.0, 10.0)

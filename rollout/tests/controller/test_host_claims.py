@@ -106,7 +106,7 @@ async def test_the_preview_host_is_a_claim_as_well(here: World, ctl: Controller)
     here.server.put("inferencerollouts", made)
     await ctl.run()
     assert hosts_of(here, "a-team", "second") == [API]
-    assert f"preview-{API} is claimed" in told(here, "a-team", "second")["HostnamesUnique"][2]
+    assert f"preview-{API} belongs to" in told(here, "a-team", "second")["HostnamesUnique"][2]
 
 
 async def test_hosts_that_the_installation_does_not_allow_get_no_route(here: World) -> None:

@@ -88,9 +88,9 @@ async def test_a_call_that_fails_says_which_and_why(here: World, kind: str) -> N
         held = await leases.write(MINE)
         assert held is not None
         here.server.fault = lambda call: FAULTS[kind]
-        with pytest.raises(LeaseError, match=r"^Lease tandem-controller in models cannot be read: ."):
+        with pytest.raises(LeaseError, match=r"^cannot read Lease tandem-controller in models: ."):
             await leases.read()
-        with pytest.raises(LeaseError, match=r"^Lease tandem-controller in models cannot be written: ."):
+        with pytest.raises(LeaseError, match=r"^cannot write Lease tandem-controller in models: ."):
             await leases.write(held)
         await leases.tell("an event that is lost is no reason to stop")
 
@@ -98,7 +98,7 @@ async def test_a_call_that_fails_says_which_and_why(here: World, kind: str) -> N
 async def test_without_the_right_to_create_it_the_answer_of_the_api_server_is_told(here: World) -> None:
     here.server.fault = lambda call: Answer(403, 'leases is forbidden: cannot create resource "leases"')
     async with here.server.client() as client:
-        with pytest.raises(LeaseError, match="cannot be written: leases is forbidden"):
+        with pytest.raises(LeaseError, match="leases is forbidden"):
             await LiveLeases(client, "models", NAME).write(MINE)
 
 

@@ -57,7 +57,7 @@ async def test_an_object_of_another_owner_is_neither_written_nor_deleted(
         assert unchanged(here, plural, before)
         status, message = here.condition("Ready")
         assert (status, reason(here)) == ("False", "NameConflict")
-        assert f"{before['kind']} {NAME} exists and is not part of this rollout" in message
+        assert f"{before['kind']} {NAME} already exists and is not part of this rollout" in message
         here.server.remove("inferencerollouts", NAME)
         await ctl.run(60)
     assert unchanged(here, plural, before)

@@ -9,13 +9,13 @@ PROGRAM = """
 from lightkube.core import decoders
 
 from tandem_rollout.controller import kinds
-from tandem_rollout.controller.nesting import DEEPEST, allow_deep_objects
+from tandem_rollout.controller.nesting import MAX_DEPTH, allow_deep_objects
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render import render
 
 allow_deep_objects()
-levels = DEEPEST - 10
+levels = MAX_DEPTH - 10
 deep = '{"a":' * levels + "1" + "}" * levels
 spec = '{"bundle":{"image":"x"},"template":{"spec":%s}}' % deep
 item = '{"apiVersion":"tandem-serving.io/v1alpha1","kind":"InferenceRollout","metadata":%s,"spec":%s}'

@@ -88,7 +88,7 @@ def test_what_will_not_work_is_said_before_what_takes_time() -> None:
     pending = pod(SERVICE, "predictor", 0, container(ready=False))
     unschedulable = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
     pending["status"]["conditions"].append(unschedulable)
-    assert problem(pending) == ("Unschedulable", "predictor: no node: 0/3 nodes are available", False)
+    assert problem(pending) == ("Unschedulable", "predictor: cannot be scheduled: 0/3 nodes are available", False)
     reason, words, fatal = problem(pending, *pods(without_image("athlete:v9")))
     assert reason == "ImagePullBackOff"
     assert words == 'transformer, container bundle: ImagePullBackOff: Back-off pulling image "athlete:v9"'

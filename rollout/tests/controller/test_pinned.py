@@ -93,7 +93,9 @@ async def test_a_digest_in_the_spec_must_be_that_of_the_bundle(here: World, ctl:
     given(here, bundle={"image": "athlete:v2", "digest": digest("v1")})
     await ctl.run()
     assert here.weights() == {"athlete:v1": 100}
-    assert f"its bundle is {digest('v2')[:8]}, not {digest('v1')[:8]}" in here.status().message
+    assert (
+        f"its bundle has the digest {digest('v2')[:8]}, but it is pinned to {digest('v1')[:8]}" in here.status().message
+    )
 
 
 async def test_pods_of_an_older_controller_are_not_started_again(here: World, ctl: Controller) -> None:

@@ -348,7 +348,7 @@ def test_a_canary_that_gets_no_more_pods_keeps_the_weight_it_has() -> None:
     walk = Walk().to("Scaling")
     walk.wait(600)
     walk.at("Paused", 10)
-    assert "within 600 s: it has not 2 and 2 pods" in walk.here.message
+    assert "within 600 s: it does not have 2 and 2 ready pods" in walk.here.message
     walk.says("resume")
     walk.at("Scaling", 10)
     walk.sees(canary=replace(walk.inputs.canary, pods=(2, 2)))

@@ -71,7 +71,7 @@ WRITTEN = to_status(
 
 @pytest.mark.parametrize(
     "strange",
-    [{"state": "Dancing"}, {"state": ""}, {"pausedFrom": "Dancing"}, {"since": "yesterday"}, {"started": ""}],
+    [{"state": "Dancing"}, {"state": ""}, {"paused_from": "Dancing"}, {"since": "yesterday"}, {"started": ""}],
 )
 def test_what_another_version_has_written_is_no_run(strange: dict[str, Any]) -> None:
     assert from_status(msgspec.structs.replace(WRITTEN, **strange)) is None

@@ -217,7 +217,7 @@ async def test_another_process_goes_on_from_what_was_kept() -> None:
 async def test_the_evidence_of_another_plan_is_not_taken() -> None:
     kept = Kept()
     kept.records[1] = Record(run=1, plan="another", sample_count=7)
-    assert (await counted(1.0, 100.0, kept)).samples == 10
+    assert (await counted(1.0, 100.0, kept)).sample_count == 10
 
 
 class Timing(Scraped):

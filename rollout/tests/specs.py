@@ -149,15 +149,15 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
     ),
     "requests of both versions": (
         canary(analysis={"metrics": [{"type": "ratio", "requests": "a_total", "events": "$inferenceservice"}]}),
-        "spec.analysis.metrics[0].requests: a metric of type ratio or assignment needs requests that say",
+        "spec.analysis.metrics[0].requests: a metric of type ratio or assignment needs requests with",
     ),
     "events of both versions": (
         canary(analysis={"metrics": [{"type": "ratio", "requests": "$inferenceservice", "events": "$namespace"}]}),
-        "spec.analysis.metrics[0].events: a metric of type ratio needs events that say $inferenceservice",
+        "spec.analysis.metrics[0].events: a metric of type ratio needs events with $inferenceservice",
     ),
     "units of something else": (
         canary(analysis={"metrics": [{"type": "assignment", "requests": "$inferenceservices"}]}),
-        "spec.analysis.metrics[0].requests: a metric of type ratio or assignment needs requests that say",
+        "spec.analysis.metrics[0].requests: a metric of type ratio or assignment needs requests with",
     ),
     "a margin of 1": (canary(analysis={"metrics": [{"type": "errors", "margin": 1}]}), "spec.analysis.metrics[0]."),
     "a floor of 1": (canary(analysis={"metrics": [{"type": "errors", "floor": 1}]}), "spec.analysis.metrics[0]."),

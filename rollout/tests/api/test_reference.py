@@ -10,7 +10,7 @@ from typing import Any
 from tandem_rollout.api.crd import build_crd
 from tandem_rollout.api.reference import write_reference
 
-PAGE = Path(__file__).parents[2] / "docs/kubernetes/inferencerollout.md"
+PAGE = Path(__file__).parents[3] / "docs/kubernetes/inferencerollout.md"
 SCHEMA: dict[str, Any] = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
 
 

@@ -77,7 +77,7 @@ class Transformer:
         await self._redis.aclose()
 
     async def predict(self, request: Request) -> Response:
-        """Answer one V1 request; 422 where it breaks the contract, 404 for an unknown key, 502 if the predictor fails."""
+        """Answer one V1 request; 422 where it breaks the contract, 404 for an unknown key, 502 without predictor."""
         try:
             rows = Body.model_validate_json(await request.body()).instances
         except ValidationError as error:

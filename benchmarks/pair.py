@@ -1,4 +1,4 @@
-"""``make bench``: our pair beside a stock KServe pair; see ``README.md`` for what is measured and how."""
+"""``make bench``: our pair beside a stock KServe pair and one written by hand; see ``README.md``."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from benchmarks.hop.__main__ import WARMUP as HOP_WARMUP
 from benchmarks.hop.__main__ import run as run_hop
 from benchmarks.hop.measure import CallError
 from benchmarks.hop.report import figures as hop_figures
-from benchmarks.sides import Launcher, Side, StartError, Store, start_floor, start_stock, start_tandem
+from benchmarks.sides import Launcher, Side, StartError, Store, start_floor, start_handmade, start_stock, start_tandem
 
-PARTS = ("stock", "tandem", "floor", "lookup", "embedded", "hop")
+PARTS = ("stock", "handmade", "tandem", "floor", "lookup", "embedded", "hop")
 RESULTS = Path(__file__).parent / "results"
-TURNS = ("stock-rest", "tandem-rest", "floor", "stock-grpc", "tandem-grpc")
+TURNS = ("stock-rest", "tandem-rest", "handmade", "floor", "stock-grpc", "tandem-grpc")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,6 +114,8 @@ def _start(only: Sequence[str], launcher: Launcher, case: Case, store: Store) ->
     sides: list[Side] = []
     if "stock" in only:
         sides += start_stock(launcher, case, store)
+    if "handmade" in only:
+        sides += start_handmade(launcher, case, store)
     if "tandem" in only:
         sides += start_tandem(launcher, case, store)
     if "floor" in only:

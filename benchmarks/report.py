@@ -22,6 +22,7 @@ COLOURS = {
     "tandem-rest": "#1f77b4",
     "stock-grpc": "#d9d9d9",
     "tandem-grpc": "#6baed6",
+    "handmade": "#2ca02c",
     "floor": "#333333",
 }
 ROLES = ("transformer", "predictor", "floor", "store", "load")
@@ -56,14 +57,17 @@ class Findings:
         """The figures of the last line; NaN for what was not measured."""
         medians = self.medians
 
-        def ratio(side: str, other: str) -> float:
-            over, under = medians.get((side, 16)), medians.get((other, 16))
+        def ratio(side: str, other: str, clients: int = 16) -> float:
+            over, under = medians.get((side, clients)), medians.get((other, clients))
             return over.qps / under.qps if over and under else float("nan")
 
         at64 = medians.get(("tandem-rest", 64))
         return {
             "rest_ratio": ratio("tandem-rest", "stock-rest"),
             "grpc_ratio": ratio("tandem-grpc", "stock-grpc"),
+            "solo_ratio": ratio("tandem-grpc", "stock-grpc", 1),
+            "handmade_ratio": ratio("tandem-grpc", "handmade"),
+            "handmade_solo": ratio("tandem-grpc", "handmade", 1),
             "floor_ratio": ratio("tandem-rest", "floor"),
             "qps64": at64.qps if at64 else float("nan"),
             "p99ms64": at64.milliseconds["p99"] if at64 else float("nan"),

@@ -32,7 +32,7 @@ class Side:
     """One thing that is put under load.
 
     Attributes:
-        name: ``stock-rest``, ``tandem-grpc``, ``floor`` …
+        name: ``stock-rest``, ``tandem-grpc``, ``handmade``, ``floor`` …
         port: HTTP port of its front process.
         pids: Its processes by role.
         answers: Whether its answers are predictions.
@@ -125,6 +125,17 @@ def start_stock(launcher: Launcher, case: Case, store: Store) -> list[Side]:
         pid = launcher.start(label, "benchmarks.stock_transformer", *flags, http_port=port)
         sides.append(Side(label, port, {"transformer": pid, "predictor": predictor, "store": store.pid}))
     return sides
+
+
+def start_handmade(launcher: Launcher, case: Case, store: Store) -> list[Side]:
+    """The pair that a good engineer writes by hand instead."""
+    http, port = free_port(), free_port()
+    predictor = launcher.start(
+        "handmade-predictor", "benchmarks.handmade_predictor", "--model_path", case.bundle.model_path, http_port=http
+    )
+    flags = ("--store", store.url, "--state", case.state, "--predictor", f"http://127.0.0.1:{http}/predict")
+    pid = launcher.start("handmade", "benchmarks.handmade_transformer", *flags, http_port=port)
+    return [Side("handmade", port, {"transformer": pid, "predictor": predictor, "store": store.pid})]
 
 
 def start_tandem(launcher: Launcher, case: Case, store: Store) -> list[Side]:

@@ -19,7 +19,7 @@ _REQUESTS: Final = (
         "Errors",
         ((_ERRORS, "{{variant}}"),),
         "percentunit",
-        "Share of answers with a status of 500 or more. A pod that is dead answers nothing: the gateway counts that.",
+        "Share of answers with a status of 500 or more. The gateway counts requests to pods that do not answer.",
     ),
     Panel(
         "Answers by status",
@@ -39,7 +39,7 @@ _REQUESTS: Final = (
             for share in (0.5, 0.95, 0.99)
         ),
         "s",
-        "From a request's arrival at the transformer to its answer.",
+        "From the arrival of a request at the transformer to its answer.",
         width=12,
     ),
     Panel(

@@ -54,7 +54,7 @@ _UNDER_WAY: Final = f'tandem_rollout_run_state{{{_WHERE},state!~"Promoted|Aborte
 _RUNS: Final = (
     Panel("Under way", ((f"count ({_UNDER_WAY}) or vector(0)", "under way"),), kind="stat", width=4),
     Panel(
-        "Wait for a person",
+        "Waiting for approval",
         (
             (
                 f'count (tandem_rollout_run_state{{{_WHERE},state=~"AwaitingApproval|Paused"}} == 1) or vector(0)',
@@ -104,19 +104,19 @@ _RUNS: Final = (
 _RECONCILE: Final = "tandem_controller_reconcile_seconds"
 _CONTROLLER: Final = (
     Panel(
-        "Passes",
+        "Reconciles",
         ((f"sum (rate({_RECONCILE}_count[{RATE_INTERVAL}]))", "passes"),),
         "ops",
-        "Looks at a rollout, per second.",
+        "Reconciles of rollouts per second.",
     ),
     Panel(
-        "Failed passes",
+        "Failed reconciles",
         ((f"sum (rate(tandem_controller_reconcile_errors_total[{RATE_INTERVAL}]))", "failed"),),
         "ops",
-        "They are tried again.",
+        "They are retried.",
     ),
     Panel(
-        "Time of a pass",
+        "Duration of a reconcile",
         tuple(
             (
                 f"histogram_quantile({share}, sum by (le) (rate({_RECONCILE}_bucket[{RATE_INTERVAL}])))",

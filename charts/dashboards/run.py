@@ -26,14 +26,14 @@ RUN: Final = (
         "Canary",
         ((_value("canary_weight_ratio"), "set"), (_value("canary_measured_ratio"), "measured")),
         "percentunit",
-        "Share of the requests that the canary is to have, and that it had.",
+        "Share of the requests: desired, and measured.",
     ),
     Panel(
         "Errors by version",
         ((f"({_FAILED} or {_COUNTED} * 0) / {_COUNTED}", "{{version}}"),),
         "percentunit",
-        "Share of the answers that are held against a version, as pods count them: of stable and canary side by side. "
-        "Only what the weights sent counts, and nothing that clients alone control.",
+        "Share of failed answers of stable and canary, as pods count them. "
+        "Only requests that the weights sent count, without failures that clients cause.",
     ),
     Panel(
         "Verdicts",

@@ -200,7 +200,7 @@ def test_the_dashboards_tell_the_story_of_a_run() -> None:
     model = {panel["title"] for panel in dashboards()["model"]["panels"]}
     assert {"State", "Canary", "Errors by version", "Verdicts", "Against the limit", "Requests still needed"} <= model
     all_of_them = {panel["title"] for panel in dashboards()["rollouts"]["panels"]}
-    assert {"Under way", "Wait for a person", "States of runs", "Weights of canaries", "Ends of runs"} <= all_of_them
+    assert {"Under way", "Waiting for approval", "States of runs", "Weights of canaries", "Ends of runs"} <= all_of_them
 
 
 def test_every_metric_about_runs_is_shown_or_alerted_on() -> None:

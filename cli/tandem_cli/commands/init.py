@@ -47,7 +47,7 @@ def init_package(
         write(path, name)
     except OSError as error:
         raise AdvisedError(f"{path} cannot be written: {error.strerror}", advice="choose another --directory") from None
-    typer.echo(f"wrote {path}: a model that predicts how long a delivery takes; change it into yours")
+    typer.echo(f"wrote {path}: a model that predicts how long a delivery takes; replace it with your own")
     typer.echo("next steps:")
     for command in (f"cd {path}", "tandem check .", "python train.py", "tandem up . --port 8080"):
         typer.echo(f"  {command}")

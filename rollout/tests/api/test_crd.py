@@ -25,7 +25,7 @@ from tandem_rollout.api.manifest import parse
 from tandem_rollout.api.rules import RULES, Rule
 from tandem_rollout.api.status import Condition, RolloutStatus, VariantStatus
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCHEMA: dict[str, Any] = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 SCALARS = ("string", "integer", "number", "boolean")
 

@@ -75,7 +75,7 @@ def test_a_host_that_is_not_allowed_is_refused(cluster: Cluster) -> None:
                 return str(error)
             return ""
 
-        assert f"allows namespace {cluster.namespace}" in eventually(refused, "the policy is in force", 60)
+        assert f"allows for namespace {cluster.namespace}" in eventually(refused, "the policy is in force", 60)
         put(cluster, FIRST, "allowed.example.com")
     finally:
         run(*install_platform(), "--set-json=allowedDomains={}")

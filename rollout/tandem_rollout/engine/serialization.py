@@ -63,6 +63,7 @@ def from_status(status: RunStatus | None) -> Run | None:
 
 
 def _run(status: RunStatus) -> Run:
+    # a status that was edited by hand may have any length
     min_pods = (status.min_pods[0], status.min_pods[1]) if len(status.min_pods) == 2 else (0, 0)
     return Run(
         number=status.number,
@@ -94,6 +95,7 @@ def parse_command(text: str | None) -> Command | None:
     if not text:
         return None
     try:
+        # anyone with access to the rollout may write the annotation
         fields = msgspec.json.decode(text, type=dict[str, str])
         return Command(
             id=fields["id"],

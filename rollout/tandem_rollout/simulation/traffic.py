@@ -61,8 +61,10 @@ def tilted(stable: tuple[float, ...], distance: float, *, together: int = 1) -> 
     low, high = 0.0, _STEEPEST
     for _ in range(_HALVINGS):
         tilt = (low + high) / 2.0
+        # exponents of 0 at most, so that exp cannot overflow
         p = q * np.exp(tilt * (places - 1.0))
         p /= p.sum()
+        # the distance grows with the tilt
         low, high = (tilt, high) if ((p - q) * np.log(p / q)).sum() < distance else (low, tilt)
     return Bins(stable, tuple(p.tolist()) if distance else stable, together)
 

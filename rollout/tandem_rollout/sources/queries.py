@@ -86,6 +86,7 @@ def promql(metric: Metric, arms: Arms) -> tuple[str, ...] | NoData | ProviderErr
     if not selector:
         return NoData("NoClusters", "neither version has a cluster at the gateway")
     labels = _GATEWAY_LABELS if at_gateway(metric) else _POD_LABELS
+    # max, as two replicas of Prometheus may answer with the same series
     return (f"max by ({', '.join(labels)}) ({selector})",)
 
 
@@ -96,6 +97,7 @@ def scraped(metric: Metric, arms: Arms) -> str:
     """
     series = (ANSWERS,) if at_gateway(metric) else (PRESENT,)
     selector = "" if own_promql(metric) else _selector(metric, arms, series)
+    # the earliest time, as counters may be newer than their time, never older
     return f"min by ({', '.join(_TARGET_LABELS)}) (timestamp({selector}))" if selector else ""
 
 

@@ -82,6 +82,7 @@ def gather(
         if judged is not None or unjudged is not None:
             gathered[name] = _unplaced(gathered[name], window)
             after[name] = close_window(window)
+            # windows of different sources begin at different times: the sample has the widest bounds
             low, high = min(low, terms.shares.low), max(high, terms.shares.high)
     sample = Sample(now, weight, counts, reported, *((low, high) if low < high else (None, None)))
     return _with_sample(msgspec.structs.replace(record, metrics=gathered), sample), after

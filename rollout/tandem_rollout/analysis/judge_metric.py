@@ -134,7 +134,7 @@ def _rows_needed(metric: Metric, measured: DistanceEstimate | None, least: float
         apart, limit=metric.limit, error=metric.beta, freedom=float(measured.freedom)
     )
     total = max(information * float(measured.rows / measured.information), least)
-    # these are independent rows, of which dependent ones give fewer
+    # these are independent rows; dependent ones count less, so that more of them are needed
     remaining = (total - float(measured.rows)) * float(measured.dispersion)
     # 0 is only for metrics that have passed
     return max(1, math.ceil(remaining)) if math.isfinite(remaining) else None

@@ -28,6 +28,7 @@ CONCENTRATION = 1000.0
 """Concentration of the beta distribution of a wrong assignment: it mostly differs by 10 % of the configured share."""
 
 _STEPS = 60
+# an odd number of points, so that 1 is one of them
 _GRID = np.exp(np.linspace(-math.log(100.0), math.log(100.0), 2 * _STEPS + 1))
 _PULL = np.exp(-0.5 * (np.log(_GRID) / 1.0) ** 2)
 GRID = Prior(tuple(map(float, _GRID)), tuple(map(float, _PULL / _PULL.sum())))

@@ -109,6 +109,7 @@ def judge_ratio(
     # before any trouble: evidence against a canary outlasts an outage of the source
     if sequential.rolls_back(test, evidence, baking=baking, chosen=chosen, metrics=metrics):
         return Verdict.FAIL
+    # a metric that cannot be read now does not pass, whatever it showed before
     if trouble is not None or not evidence.canary_requests:
         return unknown(trouble)
     if evidence.canary_requests >= min_requests and sequential.promotes(test, evidence):
@@ -192,6 +193,7 @@ def _means(judged: GatedVerdict) -> str:
         Verdict.PROVIDER_ERROR: policy.provider_error,
         Verdict.INCONCLUSIVE: policy.inconclusive,
     }
+    # policies are about missing evidence only: a failure is never ignored
     return by_verdict.get(judged.verdict, "hold")
 
 

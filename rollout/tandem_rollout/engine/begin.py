@@ -61,6 +61,7 @@ def _roll_back(run: Run, command: Command, inputs: RunInputs, now: float) -> Run
 
 
 def _observe(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float) -> Run | None:
+    # an A/B test that has ended is not repeated for the same plan
     if not inputs.serving or inputs.wanted in ("", inputs.serving) or (run is not None and run.plan == inputs.plan):
         command = unanswered(run, inputs)
         if run is None or command is None:

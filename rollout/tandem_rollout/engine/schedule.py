@@ -65,6 +65,7 @@ def build_schedule(spec: RolloutSpec) -> Schedule | None:
     A/B tests and shadows with analysis observe.
     """
     strategy, analysis = spec.strategy, spec.analysis
+    # a canary without analysis has the default metrics
     limits = analysis or Analysis()
     timeout = seconds(limits.timeout)
     if strategy.canary:
@@ -80,6 +81,7 @@ def build_schedule(spec: RolloutSpec) -> Schedule | None:
             on_timeout=limits.on_timeout,
             weight_drift=strategy.canary.weight_drift,
         )
+    # the other strategies only have runs if the spec asks for an analysis
     if analysis is None:
         return None
     if strategy.blue_green:

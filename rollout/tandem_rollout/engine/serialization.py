@@ -36,6 +36,7 @@ def to_status(run: Run, *, steps: int, measured: float | None = None, verdict: s
         steps=steps,
         weight=run.weight,
         measured=measured,
+        # the deadline of a shadow is infinite
         deadline=stamp(run.deadline) if run.deadline is not None and run.deadline < _FAR else "",
         min_pods=list(run.min_pods),
         paused_from=run.paused_from or "",

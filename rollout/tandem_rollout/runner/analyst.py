@@ -116,6 +116,7 @@ class Analyst:
             self._tried = now
             history = await self._source.history(metrics, arms, seconds=HISTORY_S, step=max(interval, 5.0))
             record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
+        # before the first weight there is nothing to compare
         if run.state == "Preparing":
             self._due = now + interval
         # the first sample is due with the first weight, and also if the clock was set back
@@ -212,6 +213,7 @@ class Analyst:
         )
         for percentage in weights - {weight, None}:
             if percentage is not None:
+                # renewed while the route still has it, as proxies follow the route
                 self._earlier[percentage] = now + ROUTE_DELAY_S
                 self._due = now + ROUTE_DELAY_S if percentage == self._weight else min(self._due, now + ROUTE_DELAY_S)
         self._earlier = {

@@ -126,6 +126,7 @@ class Fleet:
             cold=self._since < self._warmup,
         )
         self._samples += np.where(self._undecided & counted, total.canary, 0.0)
+        # a sample across a change has requests of two weights, as in gather
         self._samples_at_weight += counted & ~crossed
         # counts that were not judged stay for the next sample, as in an open window
         complete = crossed | (share >= 1.0) | ((total.canary > 0.0) & (total.stable > 0.0))

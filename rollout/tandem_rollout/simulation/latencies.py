@@ -29,10 +29,12 @@ class Latencies(Ratios):
         super().__init__(metric, rollouts, gates=gates, phi=phi)
         self._edges = np.asarray(times.edges)
         longer = [np.flatnonzero(self._edges >= edge * metric.slowdown) for edge in times.edges]
+        # the last edge if no edge is long enough, as in latency.freeze
         self._own = np.array([places[0] if len(places) else len(times.edges) - 1 for places in longer])
         # more requests than a limit needs to be frozen
         before = dict(zip((*times.edges, math.inf), np.cumsum(times.before) * MIN_REQUESTS * 2.0, strict=True))
         frozen = freeze(before, metric.quantile, metric.slowdown)
+        # −1 for no limit, as an array of indexes has no None
         place = times.edges.index(frozen.seconds) if isinstance(frozen, Limit) else -1
         self._frozen = np.full(rollouts, place)
         self._frozen_share = np.full(rollouts, frozen.share if isinstance(frozen, Limit) else 0.0)

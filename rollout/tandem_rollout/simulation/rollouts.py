@@ -119,7 +119,8 @@ def simulate_batch(
     Returns:
         Outcomes of the engine and of each rule.
     """
-    # each part has its own numbers, so that outages do not change the traffic of a seed
+    # by batch, so that the outcomes do not depend on the process that simulates it;
+    # by part, so that outages do not change the traffic of a seed
     sources = [np.random.default_rng(sequence) for sequence in np.random.SeedSequence([seed, number]).spawn(4)]
     stream = TrafficStream(case.traffic, sources[0], rollouts, case.interval)
     phi = _dispersion(case, sources[1], rollouts)
@@ -253,6 +254,7 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
     for name, metric in names.items():
         key = case.traffic.key(metric)
         phi = np.maximum(total[key] / np.maximum(samples[key], 1.0), 1.0)
+        # with fewer samples it counts as not measured, as in estimate_dispersion
         dispersions[name] = np.where(samples[key] >= MIN_SAMPLES, phi, 1.0)
     return dispersions
 

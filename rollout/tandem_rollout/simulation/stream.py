@@ -95,6 +95,7 @@ class Counts:
         canary, stable = _replaced(self.canary, at, other.canary), _replaced(self.stable, at, other.stable)
         rows, times = _both(self.rows, at, other.rows), _both(self.times, at, other.times)
         nobody = np.zeros(len(self.canary), np.bool_)
+        # the weight of the others did not change, so that they have no early counts
         early = None if other.early is None else self.where(nobody).replaced(at, other.early)
         return Counts(canary, stable, events, rows, times, early)
 
@@ -204,6 +205,7 @@ class TrafficStream:
                 _SamplePart(1.0 - follows - late, share, False),
             )
         )
+        # the extra sample has requests of both weights
         early = first.plus(early)
         return replace(early.plus(rest).plus(last), early=early)
 
@@ -277,5 +279,6 @@ class TrafficStream:
         chance = self._random.random(len(self._within))
         arms = self._random.integers(1, 3, len(self._within)) if incidents.arms == "one" else 3
         begins = (self._within == 0) & (chance < self._interval / incidents.every)
+        # an incident lasts one sample at least
         goes_on = (self._within > 0) & (chance >= self._interval / max(incidents.lasting, self._interval))
         self._within = np.where(begins, arms, np.where(goes_on, self._within, 0)).astype(np.int8)

@@ -66,6 +66,7 @@ def tilted(stable: tuple[float, ...], distance: float, *, together: int = 1) -> 
         p /= p.sum()
         # the distance grows with the tilt
         low, high = (tilt, high) if ((p - q) * np.log(p / q)).sum() < distance else (low, tilt)
+    # halving comes near a distance of 0, and never reaches it
     return Bins(stable, tuple(p.tolist()) if distance else stable, together)
 
 

@@ -130,6 +130,7 @@ class PrometheusSource:
             usable = [answer for query in queries if not isinstance(answer := answers[query], ProviderError)]
             if len(usable) < len(queries):
                 why = next(error for query in queries if isinstance(error := answers[query], ProviderError))
+                # in place of the oldest reading, so that the measurements before the run know of it
                 history.setdefault(end - seconds, {})[metric.full_name] = why
                 continue
             for moment in set().union(*usable):

@@ -136,6 +136,7 @@ def substituted(text: str, place: ArmLocation, namespace: str) -> str:
 
 def envoy_filter(clusters: Iterable[str]) -> str:
     """Regular expression of Envoy's names of the counters of some clusters."""
+    # anchored, as Envoy finds the expression anywhere in a name
     return rf"^cluster\.({'|'.join(literal(cluster) for cluster in clusters)})\.upstream_rq_[1-5]xx$"
 
 
@@ -157,6 +158,7 @@ def _any(texts: Iterable[str]) -> str:
 def _own(metric: Metric, arms: Arms) -> tuple[str, ...] | ProviderError:
     texts = [metric.requests, metric.events] if metric.type == "ratio" else [metric.requests]
     try:
+        # in the order on which the readings rely: stable before canary, requests before events
         queries = [
             confine(substituted(text, place, arms.namespace), arms.namespace)
             for text in texts

@@ -145,8 +145,7 @@ def choose(recent: Recent, quantile: float, slowdown: float) -> Limit | NoData:
         slowdown: Factor of the canary's limit.
     """
     buckets = {edge: recent.requests - slower for edge, slower in zip(recent.edges, recent.slower, strict=True)}
-    # rounded, as 3
-    # (1 − 0.95) is not exactly 60, and messages contain the number
+    # rounded, as 3 / (1 − 0.95) is not exactly 60, and messages contain the number
     least = round(min_recent(quantile))
     return freeze({**buckets, math.inf: recent.requests}, quantile, slowdown, least=least)
 

@@ -96,6 +96,6 @@ def _extended_deadline(schedule: Schedule, run: Run, now: float) -> float | None
     """The deadline after a pause: with the remaining time, or the whole timeout if no time remained."""
     if run.deadline is None:
         return None
-    # the pause began at since
+    # since is the time at which the pause began
     remaining = run.deadline - run.since
     return now + (remaining if remaining > 0 else schedule.timeout)

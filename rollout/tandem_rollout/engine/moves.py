@@ -123,7 +123,7 @@ def return_to_stable(schedule: Schedule, run: Run, inputs: RunInputs, now: float
     harmful = not inputs.canary.running or inputs.canary.rejected is not None or inputs.deleted
     # pods that stable cannot get back must not delay an abort for ever
     immediate = run.immediate_rollback or harmful or now >= run.since + schedule.progress_deadline
-    # a stable without pods would answer nothing, which is worse than any canary
+    # a stable without pods would answer with errors only
     ready = inputs.stable.running and (immediate or inputs.stable.has(run.min_pods))
     return replace(run, weight=0) if ready else run
 

@@ -167,7 +167,7 @@ class Ratios:
         self._bad[at] += worse
         better = ratio_increments(theirs, k_c[at], stable_low, k_s[at], test.good, test.margin) / self._phi[at]
         self._good[at] += better if speaks_for is None else np.where(speaks_for[at, None], better, 0.0)
-        # kept until the next event, as the mixtures take most of the time
+        # only where events have changed them, as mixtures are costly
         self._log_bad[at] = log_mixture(self._bad[at], BAD)
         self._log_good[at] = log_mixture(self._good[at], test.good)
         # for all rollouts, as requests without events are evidence for the floor
@@ -201,6 +201,7 @@ class Ratios:
     def _bound(self) -> Floats:
         """The fixed bound of the canary's rate; 0 for none."""
         requests, events = self._stable[:, 0], self._stable[:, 1]
+        # 1 is only there to be divided by
         rate = events / np.where(requests > 0.0, requests, 1.0)
         if self._metric.type == "latency":
             rate = np.maximum(rate, self._expected())

@@ -123,6 +123,7 @@ class Fleet:
             alone=share >= 1.0,
             bounds=(self._low, self._high),
             baking=self._bakes,
+            # a sample that only begins in the warm-up contains its slow requests
             cold=self._since < self._warmup,
         )
         self._samples += np.where(self._undecided & counted, total.canary, 0.0)

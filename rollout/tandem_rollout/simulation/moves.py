@@ -145,6 +145,7 @@ def _decided(schedule: Schedule, run: Run) -> bool:
 
 def _ended(schedule: Schedule, run: Run) -> int | None:
     """The outcome; None if the run continues."""
+    # a run that returns is certain to end so, as pods and route always follow in a simulation
     if run.returns or run.state == "Aborted":
         return TAKEN_BACK if _decided(schedule, run) else ROLLED_BACK
     if run.state == "Promoted":

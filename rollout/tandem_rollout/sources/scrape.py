@@ -99,7 +99,7 @@ class ScrapeSource:
             return await asyncio.to_thread(_parsed, fetched.body, series, most)
         except (FetchError, ExpositionError) as error:
             return str(error)
-        # it is a ValueError, too
+        # before ValueError, of which it is a subclass
         except UnicodeDecodeError:
             return "its response is not text"
         except ValueError:

@@ -31,6 +31,7 @@ def update_absolute(
         dispersion: φ, which divides counts.
     """
     start = so_far or (0.0,) * len(BAD.values)
+    # evidence is kept as logs, as a product over many samples leaves the range of floats
     return tuple(
         log + (events * math.log(r) - floor * (r - 1.0) * requests) / dispersion
         for log, r in zip(start, BAD.values, strict=True)
@@ -39,4 +40,5 @@ def update_absolute(
 
 def is_above_floor(evidence: tuple[float, ...], *, alpha: float, metrics: int = 1) -> bool:
     """Whether the rate is above the floor, for a number of metrics that can each roll back."""
+    # the metrics share alpha, as each of them alone can roll back
     return bool(evidence) and float(log_mixture(np.asarray(evidence), BAD)) >= math.log(metrics / alpha)

@@ -28,6 +28,7 @@ def log_evidence(canary: float, stable: float, *, share: float, a: float, b: flo
     """
     if canary + stable == 0:
         return 0.0
+    # logs of gamma functions, as a beta function of some thousand rows is below the smallest float
     gained = lgamma(a + canary) - lgamma(a) + lgamma(b + stable) - lgamma(b)
     normal = lgamma(a + b + canary + stable) - lgamma(a + b)
     return gained - normal - canary * log(share) - stable * log(1.0 - share)

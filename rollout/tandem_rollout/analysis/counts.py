@@ -88,18 +88,21 @@ def increase(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> dict
     Returns:
         The increases; None if they are unknown.
     """
+    # NaN compares as false, so that it is rejected as well
     if not all(0.0 <= value <= _MAX for values in (earlier, later) for value in values.values()):
         return None
     if not _fell(earlier, later):
         return {series: value - earlier.get(series, 0.0) for series, value in later.items()}
     # a histogram whose total decreased has restarted, even if one of its buckets did not decrease
     restarted = any(series == math.inf and value < earlier.get(series, 0.0) for series, value in later.items())
+    # this counter has not restarted, or has passed its old value since: how much is new is unknown
     if not restarted and any(value >= earlier.get(series, 0.0) > 0 for series, value in later.items()):
         return None
     return dict(later)
 
 
 def _fell(earlier: Mapping[_Key, float], later: Mapping[_Key, float]) -> bool:
+    # a series that disappeared counts as 0: a restarted process has not created it again yet
     return any(later.get(series, 0.0) < value for series, value in earlier.items())
 
 
@@ -136,11 +139,13 @@ def extend(arm: ArmCounts, targets: Mapping[str, Values], scraped: Mapping[str, 
     begins, unplaced, has_counts = arm.begins, dict(arm.unplaced), False
     for target in sorted(targets):
         later = targets[target]
+        # the last valid scrape stays the base, so that the counts since then are not lost
         if not all(0.0 <= value <= _MAX for value in later.values()):
             continue
         earlier = shown.get(target)
         since, times[target] = times.get(target, math.inf), scraped[target]
         if earlier is None or _other_bins(earlier, later):
+            # counts in other bins cannot be added to those that follow
             shown[target], unplaced = later, add_counts(unplaced, counted.pop(target, {}))
             continue
         increases = increase(earlier, later)
@@ -150,6 +155,7 @@ def extend(arm: ArmCounts, targets: Mapping[str, Values], scraped: Mapping[str, 
         shown[target] = later
         counted[target] = add_counts(counted.get(target, {}), increases)
         has_counts = True
+        # an idle target must not extend the time in which the weight may have changed
         if any(increases.values()):
             begins = min(begins, since)
     has_requests = any(not _is_event(key) for values in targets.values() for key in values)
@@ -164,6 +170,7 @@ def take_counts(arm: ArmCounts, left: Mapping[str, Values] | None = None) -> Arm
         arm: The counts.
         left: Counts that were not taken, by target and series. They are part of the next counts.
     """
+    # what is left still comes from the earlier scrapes, and so from the weights of that time
     return replace(arm, counted=left or {}, begins=arm.begins if left else math.inf, unplaced={})
 
 
@@ -192,6 +199,7 @@ def merge_series(counters: Counters) -> dict[Key, float]:
 def totals(values: Iterable[Values]) -> tuple[float, float]:
     """Total requests and events of series with the keys of :func:`merge_series`."""
     series = [(key, value) for target in values for key, value in target.items()]
+    # fsum, whose result does not depend on the order of the series
     requests = math.fsum(value for key, value in series if not _is_event(key))
     return requests, math.fsum(value for key, value in series if _is_event(key))
 
@@ -235,6 +243,7 @@ def _is_event(key: Key) -> bool:
 def _other_bins(earlier: Values, later: Values) -> bool:
     """Whether a target has other bins than before: then it is another process with the same name."""
     bins, before = ({key for key in values if not isinstance(key, tuple)} for values in (later, earlier))
+    # a histogram may appear with its first request, so that no bins are not other bins
     return bool(before) and bins != before
 
 

@@ -56,10 +56,12 @@ def estimate_dispersion(
         return NoData(
             "TooFewSamples", f"dispersion needs {least} samples with events in stable, there are {len(deviations)}"
         )
+    # a φ below 1 would multiply the evidence
     return Dispersion(max(1.0, math.fsum(deviations) / len(deviations)), len(deviations))
 
 
 def _tells(sample: Increments) -> bool:
+    # otherwise the expected variance, which is divided by, is 0
     return sample.canary_requests > 0 and sample.stable_requests > 0 and sample.canary_events + sample.stable_events > 0
 
 

@@ -117,6 +117,7 @@ def sum_sample(canary: Floats, stable: Floats) -> SampleSums:
     """
     c, s = canary.sum(axis=-1), stable.sum(axis=-1)
     both = (c > 0.0) & (s > 0.0)
+    # 1 is only there to be divided by: the weight of such a sample is 0
     c, s = np.where(both, c, 1.0), np.where(both, s, 1.0)
     here = both.astype(np.float64)
     weight = here * c * s / (c + s)
@@ -134,8 +135,10 @@ def measure(sums: SampleSums, dispersion: float | Floats = 1.0) -> DistanceEstim
         sums: Sums over the samples.
         dispersion: Minimum of φ. The dispersion of the samples is used if it is larger.
     """
+    # the total is divided by, and is 0 without a sample
     total = np.maximum(sums.ours.sum(axis=-1), 1e-9)
     n = sums.canary.sum(axis=-1)
+    # rounding must not make 1 − share negative
     share = np.minimum(sums.share / total, 1.0)
     # empty bins are ignored
     hit = (sums.canary + sums.stable) > 0.0
@@ -143,13 +146,17 @@ def measure(sums: SampleSums, dispersion: float | Floats = 1.0) -> DistanceEstim
         _smoothed(mean / total[..., None], rows, hit)
         for mean, rows in ((sums.ours, n), (sums.theirs, sums.stable.sum(axis=-1)))
     )
+    # in an ignored bin both shares are 0, and their ratio is undefined
     p_safe, q_safe = np.where(hit, p, 1.0), np.where(hit, q, 1.0)
     log, over, under = np.log(p_safe / q_safe), np.where(hit, q / p_safe, 0.0), np.where(hit, p / q_safe, 0.0)
     raw = ((p - q) * log).sum(axis=-1)
     bins = hit.sum(axis=-1)
+    # Σ (1 + q/p)(1 − p) over the bins is B − 2 + Σ q/p, as both shares sum to 1
     biases = [np.maximum(bins - 2.0 + ratio.sum(axis=-1), 0.0) / 2.0 for ratio in (over, under)]
     bias = (1.0 - share) * biases[0] + share * biases[1]
+    # derivatives of the PSI by p and by q, without a constant, which does not change a variance
     variance = (1.0 - share) * _variance(p, log - over) + share * _variance(q, -log - under)
+    # κ: only a variance above that of χ² is corrected, so that evidence is never overstated
     far = np.maximum(variance / np.maximum(4.0 * raw, 1e-9), 1.0)
     phi = np.maximum(_dispersion(sums, p, q, share, total), dispersion)
     information = total / (phi * far)
@@ -160,6 +167,7 @@ def measure(sums: SampleSums, dispersion: float | Floats = 1.0) -> DistanceEstim
         share=share,
         raw=raw,
         information=information,
+        # with a single bin the bias is 0, and 0F1 needs a parameter above 0
         freedom=np.maximum(bias / far, 1.0),
     )
 
@@ -193,8 +201,11 @@ def _dispersion(sums: SampleSums, p: Floats, q: Floats, share: Floats, total: Fl
     """Dispersion of the samples: their variance relative to that of independent rows."""
     w = share[..., None]
     expected = (1.0 - w) * p * (1.0 - p) + w * q * (1.0 - q)
+    # the difference of two nearly equal sums, which rounding can make negative
     observed = np.maximum(sums.squares - (sums.ours - sums.theirs) ** 2 / total[..., None], 0.0)
+    # each bin is divided by its share, as in Pearson's χ²: otherwise large bins alone would decide
     mixed = (1.0 - w) * p + w * q
     mixed = np.where(mixed > 0.0, mixed, 1.0)
+    # the mean difference is estimated from the same samples, which takes the freedom of one of them
     free = np.maximum(sums.samples - 1.0, 0.0) * (expected / mixed).sum(axis=-1)
     return np.where(free > 0.0, (observed / mixed).sum(axis=-1) / np.where(free > 0.0, free, 1.0), 1.0)

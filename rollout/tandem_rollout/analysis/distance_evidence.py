@@ -28,6 +28,7 @@ _MAX: Final = 1e9
 """Upper bound of the number of rows."""
 
 
+# a geometric range needs an end above 0, and an unbiased estimate may be negative
 _MIN: Final = 1e-6
 
 
@@ -75,6 +76,7 @@ def information_to_decide(distance: float, *, limit: float, error: float, freedo
         Approximate mean in rows; with the canary's share w, one of its rows has the information 1 − w. ``inf`` if it is
         never decided.
     """
+    # at the limit no evidence grows for either side
     if distance == limit:
         return math.inf
     evidence = log_below if distance < limit else log_above
@@ -86,6 +88,7 @@ def information_to_decide(distance: float, *, limit: float, error: float, freedo
             rows=same,
             dispersion=same,
             share=same,
+            # the PSI of the counts is higher than the distance by its bias
             raw=distance + freedom / information,
             information=information,
             freedom=same * freedom,
@@ -98,6 +101,7 @@ def information_to_decide(distance: float, *, limit: float, error: float, freedo
 def _find_first(holds: Callable[[Floats], Bools], low: float, high: float) -> float:
     """The smallest number of a range from which a condition holds; ``inf`` if it never does."""
     for _ in range(_ROUNDS):
+        # one call for all numbers of a round costs less than a call for each step of a bisection
         numbers = np.geomspace(low, high, _CUTS)
         at = int(np.argmax(mask)) if (mask := holds(numbers)).any() else _CUTS
         if at == _CUTS:
@@ -111,6 +115,7 @@ def _evidence(
 ) -> Floats:
     limits = np.asarray(limit)[..., None]
     logs = _log_density(measured, limits * multiples) - _log_density(measured, limits) + np.log(weights)
+    # the largest term is factored out, as the exponential of strong evidence overflows
     most = logs.max(axis=-1)
     return np.asarray(most + np.log(np.exp(logs - most[..., None]).sum(axis=-1)), np.float64)
 
@@ -120,4 +125,5 @@ def _log_density(measured: DistanceEstimate, distances: Floats) -> Floats:
     information, freedom = measured.information[..., None], measured.freedom[..., None]
     statistic = np.asarray(measured.raw)[..., None] * information
     means = distances * information
+    # factors that do not depend on the distance cancel out in the ratio of two densities
     return -means / 2.0 + log_0f1(freedom / 2.0, means * statistic / 4.0)

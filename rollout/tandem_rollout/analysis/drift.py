@@ -61,7 +61,9 @@ def update(evidence: DriftEvidence, canary: Sequence[float], stable: Sequence[fl
     if not len(evidence.canary) == len(canary) == len(stable):
         raise ValueError("the rows have another number of bins than the evidence")
     more = distance.sum_sample(np.asarray(canary, np.float64), np.asarray(stable, np.float64))
+    # both classes have the same fields in the same order
     *by_bin, share, samples = (before + after for before, after in zip(_arrays(evidence), astuple(more), strict=True))
+    # tuples of floats, which msgspec writes and reads without loss
     canary_, stable_, ours, theirs, squares = (tuple(values.tolist()) for values in by_bin)
     return DriftEvidence(canary_, stable_, ours, theirs, squares, float(share), float(samples))
 
@@ -113,5 +115,6 @@ def _bins(name: str, arm: ArmCounts) -> dict[float, float] | NoData:
     edges = sorted(histograms[0])
     if any(sorted(histogram) != edges for histogram in histograms):
         return NoData("DifferentBins", f"{name}: targets have different bins of predictions")
+    # buckets are not read at the same instant, so that one may be behind the bucket below it
     below = [math.fsum(histogram[edge] for histogram in histograms) for edge in edges]
     return {edge: max(0.0, b - a) for edge, a, b in zip(edges, [0.0, *below], below, strict=False)}

@@ -20,6 +20,7 @@ from tandem_rollout.analysis.likelihood import FLOOR_WEIGHT, floor_increments, r
 from tandem_rollout.analysis.priors import BAD, BELOW_FLOOR, Floats
 from tandem_rollout.analysis.sequential import RatioTest
 
+# more halvings than a float has bits
 _HALVINGS = 60
 
 
@@ -39,6 +40,7 @@ def to_promotion(test: RatioTest, *, rate: float, share: float, ratio: float = 1
     if test.floor:
         floor = floor_increments(1.0, rate * ratio, test.floor) / test.dispersion
         growth = np.concatenate([growth, floor])
+        # a mixture of two mixtures is one mixture with the products of the weights
         weights = np.concatenate([(1.0 - FLOOR_WEIGHT) * weights, FLOOR_WEIGHT * np.asarray(BELOW_FLOOR.weights)])
     return _reaches(growth, weights, -math.log(test.beta))
 
@@ -85,10 +87,12 @@ def _reaches(growth: Floats, weights: Floats, threshold: float) -> float:
     grows = growth > 0.0
     if not grows.any():
         return math.inf
+    # at this n one component reaches the threshold without the others
     low, high = 0.0, float(np.min((threshold - np.log(weights[grows])) / growth[grows]))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
         terms = np.log(weights) + middle * growth
+        # the largest term is factored out, as exp(n g) overflows for many requests
         most = float(terms.max())
         if most + math.log(float(np.exp(terms - most).sum())) < threshold:
             low = middle

@@ -78,9 +78,11 @@ def gather(
             counts[name] = judged
         if unjudged is not None:
             reported[name] = unjudged
+        # other windows stay open: their counts are part of the next sample
         if judged is not None or unjudged is not None:
             gathered[name] = _unplaced(gathered[name], window)
             after[name] = close_window(window)
+            # windows of different sources begin at different times: the sample has the widest bounds
             low, high = min(low, terms.shares.low), max(high, terms.shares.high)
     sample = Sample(now, weight, counts, reported, *((low, high) if low < high else (None, None)))
     return _with_sample(msgspec.structs.replace(record, metrics=gathered), sample), after
@@ -93,10 +95,12 @@ def _with_sample(record: Record, sample: Sample) -> Record:
     transitions = (*record.transitions, sample)[-MAX_TRANSITIONS:]
     return msgspec.structs.replace(
         record,
+        # a sample across a change has requests of two weights, and a step needs samples of its own
         samples_at_weight=(record.samples_at_weight if same else 0) + (counted and not changed),
         sample_count=record.sample_count + counted,
         weight=sample.weight,
         samples=(*record.samples, sample)[-MAX_SAMPLES:],
+        # kept apart, as the report lists them after the other samples of that time are gone
         transitions=transitions if changed or sample.reported else record.transitions,
     )
 
@@ -131,6 +135,7 @@ def _one(metric: Metric, gathered: MetricEvidence, window: CountWindow, terms: S
         return _drifted(gathered, window, terms)
     if metric.type == "assignment":
         return _assigned(gathered, window, terms)
+    # latency without buckets is already counted as events, and needs no limit
     if metric.type == "latency" and window.binned:
         return gather_latency(metric, gathered, window, terms)
     return gather_rates(metric, gathered, window.increments, terms)
@@ -163,6 +168,7 @@ def _drifted(gathered: MetricEvidence, window: CountWindow, terms: SampleTerms) 
         return without_data(gathered, rows), None, None
     ours, theirs = rows
     evidence = gathered.drift or drift.start(len(ours))
+    # evidence by bin cannot continue in other bins
     if len(evidence.canary) != len(ours):
         changed = NoData("DifferentBins", "the histogram of predictions has other bins than before")
         return without_data(gathered, changed), None, None

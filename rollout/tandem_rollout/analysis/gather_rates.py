@@ -50,10 +50,13 @@ def gather_latency(metric: Metric, gathered: MetricEvidence, window: CountWindow
         terms: The terms on which the sample is judged.
     """
     if gathered.frozen is None:
+        # from requests before the sample, as a limit must be known before what it judges
         gathered = with_limit(metric, gathered, [latency.earlier_buckets(window.stable)])
+    # in the bake time stable's pods are idle, and its latencies say nothing about the load
     is_fixed, own = terms.alone or terms.baking, latency.choose(gathered.recent, metric.quantile, metric.slowdown)
     chosen = own if isinstance(own, latency.Limit) else None
     limit = latency.longest(gathered.frozen, gathered.limit) if is_fixed else chosen or gathered.limit
+    # after the choice, as a limit that knew its own sample would void the error probabilities
     recent = latency.remember(gathered.recent, latency.buckets(window.stable), metric.quantile)
     if limit is None:
         missing = latency.choose(recent, metric.quantile, metric.slowdown)
@@ -64,9 +67,11 @@ def gather_latency(metric: Metric, gathered: MetricEvidence, window: CountWindow
     sample = latency.count_slow(window.canary, window.stable, limit)
     if isinstance(sample, NoData):
         return without_data(gathered, sample), None, None
+    # only the canary is cold: stable's latencies are valid, and are remembered
     if terms.cold and not is_fixed:
         return without_data(msgspec.structs.replace(gathered, recent=recent), _COLD), None, four_counts(sample)
     # the frozen limit is used if no bucket edge is near the quantile
+    # without this sample: whether it may speak for the canary must be known before it is
     recently = gathered.recent.requests
     after, counts, _ = gather_rates(
         metric,
@@ -108,6 +113,7 @@ def gather_rates(
         silent = "the canary" if not sample.canary_requests else "stable"
         return without_data(gathered, _QUIET[silent]), None, None
     test = ratio_test(metric, gathered.phi)
+    # before the ratio is updated, as the fixed bound must be known before the sample
     if terms.baking:
         gathered = _baked(metric, gathered, sample, terms.bounds)
     if chosen:

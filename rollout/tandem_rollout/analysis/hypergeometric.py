@@ -17,6 +17,7 @@ _SMALL: Final = 400.0
 """Below this argument the series has converged after ``_TERMS`` terms; above it the expansion is exact to 1e-5."""
 
 
+# NumPy has no log-gamma, and SciPy is not a dependency
 _lgamma = np.frompyfunc(math.lgamma, 1, 1)
 
 
@@ -38,7 +39,9 @@ def log_0f1(a: npt.ArrayLike, x: npt.ArrayLike) -> Floats:
 
 
 def _by_series(a: Floats, x: Floats) -> Floats:
+    # sums without logs: for a of at least 1/2 and x below 400 the result is cosh(40) at most
     term, total = np.ones_like(x), np.ones_like(x)
+    # an empty part would take as many calls of NumPy as a full one
     for number in range(1, _TERMS if x.size else 1):
         term = term * (x / (number * (a + number - 1.0)))
         total = total + term
@@ -46,6 +49,7 @@ def _by_series(a: Floats, x: Floats) -> Floats:
 
 
 def _by_expansion(a: Floats, x: Floats) -> Floats:
+    # logs throughout, as exp(2√x) overflows for x above 126,000
     order, argument = a - 1.0, 2.0 * np.sqrt(x)
     root = np.hypot(order, argument)
     t2 = (order / root) ** 2

@@ -21,6 +21,7 @@ from tandem_rollout.analysis.verdict import (
 from tandem_rollout.api.analysis import Metric
 from tandem_rollout.api.cause import Reason
 
+# the same share as in the pods, which count at most half from one client
 _MAX_CLIENT_SHARE = 0.5
 """Maximum share of one client in the failures of the canary."""
 
@@ -36,6 +37,7 @@ def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[MetricResult]
         metrics: The metrics.
         record: The evidence.
     """
+    # metrics that cannot roll back must not raise the threshold of the others
     gates = max(sum(metric.gate and metric.type != "assignment" for metric in metrics), 1)
     results = [
         judge_metric(metric, record.metrics.get(metric.full_name, MetricEvidence()), gates) for metric in metrics
@@ -45,6 +47,7 @@ def judge(metrics: Sequence[Metric], record: Record) -> tuple[list[MetricResult]
     for metric, result in zip(metrics, results, strict=True):
         gathered = record.metrics.get(metric.full_name, MetricEvidence())
         if metric.type == "assignment":
+            # wrong shares make the arms incomparable, but are no evidence against the canary
             mismatched |= result.verdict is Verdict.FAIL
         else:
             # data that only needs time is not missing
@@ -84,10 +87,12 @@ def _of_many_clients(metrics: Sequence[Metric], record: Record, results: list[Me
         if metric.type == "errors" and not _at_gateway(metric)
     ]
     share = max((share for _, share in pods if share is not None), default=0.0)
+    # pods limit each client: if they fail too, the failures are not those of one client
     if share <= _MAX_CLIENT_SHARE or any(result.verdict is Verdict.FAIL for result, _ in pods):
         return results
     message = f"{share:.0%} of the canary's failures came from one client, and the pods do not confirm them"
     return [
+        # the failures did happen, so that the metric does not pass either
         msgspec.structs.replace(result, verdict=Verdict.INCONCLUSIVE, reason=UNCONFIRMED, message=message)
         if _at_gateway(metric) and result.verdict is Verdict.FAIL
         else result

@@ -52,7 +52,9 @@ def judge_metric(metric: Metric, gathered: MetricEvidence, gates: int) -> Metric
     )
     high = is_above_floor(gathered.absolute, alpha=metric.alpha, metrics=gates)
     if metric.type != "latency":
+        # without stable the fixed bound is the only comparison, and fails a canary alone
         verdict = Verdict.FAIL if high else verdict
+    # stable's idle pods are fast: the canary must also be slower than stable was under the load
     elif verdict is Verdict.FAIL and gathered.baking and not high:
         verdict = unknown(trouble) if trouble else Verdict.INCONCLUSIVE
     verdict = _standing(verdict, gathered)
@@ -132,7 +134,9 @@ def _rows_needed(metric: Metric, measured: DistanceEstimate | None, least: float
         apart, limit=metric.limit, error=metric.beta, freedom=float(measured.freedom)
     )
     total = max(information * float(measured.rows / measured.information), least)
+    # these are independent rows; dependent ones count less, so that more of them are needed
     remaining = (total - float(measured.rows)) * float(measured.dispersion)
+    # 0 is only for metrics that have passed
     return max(1, math.ceil(remaining)) if math.isfinite(remaining) else None
 
 
@@ -161,6 +165,7 @@ def _needed(metric: Metric, gathered: MetricEvidence, evidence: sequential.Ratio
     requests = evidence.canary_requests + evidence.stable_requests
     if not evidence.canary_requests or not evidence.stable_requests:
         return None
+    # half an event, as a rate of 0 would never pass without a floor
     rate = (evidence.stable_events + 0.5) / (evidence.stable_requests + 1.0)
     share = evidence.canary_requests / requests
     total = eta.to_promotion(ratio_test(metric, gathered.phi), rate=min(rate, 0.999), share=share)
@@ -195,4 +200,5 @@ def _rate(events: float, requests: float) -> float | None:
 
 
 def _finite(value: float | None) -> float | None:
+    # the status is JSON, which has no infinity
     return value if value is not None and math.isfinite(value) else None

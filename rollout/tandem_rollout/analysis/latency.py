@@ -67,19 +67,23 @@ def freeze(
         least: Minimum number of requests.
     """
     total = buckets.get(math.inf, math.nan)
+    # a histogram without the edge inf has the total NaN, which compares as false
     if not least <= total < math.inf:
         return NoData(
             "TooFewRequests", f"a limit of latency needs {least} requests of stable, there are {max(total, 0.0):g}"
         )
     shares = {edge: 1.0 - count / total for edge, count in buckets.items() if math.isfinite(edge)}
     expected = 1.0 - quantile
+    # by ratios: twice as many slow requests are as far from the quantile as half as many
     far = {edge: abs(math.log(share / expected)) for edge, share in shares.items() if share > 0.0}
     if not far or min(far.values()) > math.log(MAX_FACTOR):
         return NoData(
             "NoBucketNear",
             f"no bucket edge is near the quantile {quantile:g} of stable: the histogram needs finer buckets",
         )
+    # of two edges at the same distance always the shorter one
     nearest = min(far, key=lambda edge: (far[edge], edge))
+    # beyond the last edge a histogram cannot tell how slow a request was
     own = [edge for edge in shares if edge >= nearest * slowdown]
     return Limit(nearest, min(own, default=max(shares)), shares[nearest], total)
 
@@ -111,9 +115,11 @@ def remember(recent: Recent, buckets: Mapping[float, float], quantile: float) ->
     if not total > 0.0:
         return recent
     edges = tuple(sorted(edge for edge in buckets if math.isfinite(edge)))
+    # a histogram with other edges cannot be added edge by edge
     previous = recent if recent.edges == edges else Recent(edges, (0.0,) * len(edges))
     requests = previous.requests + total
     fraction = min(1.0, max_recent(quantile) / requests)
+    # buckets are not read at the same instant, so that one may be ahead of the total
     slower = (
         fraction * (old + max(total - buckets[edge], 0.0)) for edge, old in zip(edges, previous.slower, strict=True)
     )
@@ -139,6 +145,7 @@ def choose(recent: Recent, quantile: float, slowdown: float) -> Limit | NoData:
         slowdown: Factor of the canary's limit.
     """
     buckets = {edge: recent.requests - slower for edge, slower in zip(recent.edges, recent.slower, strict=True)}
+    # rounded, as 3 / (1 − 0.95) is not exactly 60, and messages contain the number
     least = round(min_recent(quantile))
     return freeze({**buckets, math.inf: recent.requests}, quantile, slowdown, least=least)
 
@@ -158,6 +165,7 @@ def counters(histograms: Mapping[str, Mapping[float, float]], limit: float) -> C
     return Counters(
         requests={series: buckets.get(math.inf, math.nan) for series, buckets in histograms.items()},
         events={
+            # NaN rejects the whole target: with 0 all its requests would be slow
             series: buckets.get(math.inf, math.nan) - buckets.get(limit, math.nan)
             for series, buckets in histograms.items()
         },
@@ -176,6 +184,7 @@ def earlier_buckets(arm: ArmCounts) -> dict[float, float]:
         counted = arm.counted.get(target, {})
         for edge, count in shown.items():
             if not isinstance(edge, tuple):
+                # after a restart a window may have counted more than the target shows
                 total[edge] = total.get(edge, 0.0) + max(count - counted.get(edge, 0.0), 0.0)
     return total
 
@@ -190,6 +199,7 @@ def count_slow(canary: ArmCounts, stable: ArmCounts, limit: Limit) -> Increments
     """
     counts = []
     for name, arm, edge in (("canary", canary, limit.canary_seconds), ("stable", stable, limit.seconds)):
+        # an idle target may have no buckets yet, and then has no slow requests either
         histograms = [values for values in arm.counted.values() if edge in values or not values]
         if not histograms:
             return NoData("NoBucketBelow", f"{name}: no histogram has a bucket with the edge {edge:g} s")

@@ -53,6 +53,7 @@ def ratio_increments(
         for counts in (canary_requests, canary_events, stable_requests, stable_events)
     )
     ratios = np.asarray(prior.values)
+    # θ itself is not computed: it is 0 or 1 if one arm has no requests, and its log infinite
     has_requests = n_c + n_s > 0
     shift = np.log(np.where(has_requests, n_c * null + n_s, 1.0) / np.where(has_requests, n_c * ratios + n_s, 1.0))
     return np.asarray(k_c * np.log(ratios / null) + (k_c + k_s) * shift, np.float64)
@@ -72,12 +73,14 @@ def floor_increments(canary_requests: npt.ArrayLike, canary_events: npt.ArrayLik
 def log_mixture(logs: Floats, prior: Prior) -> Floats:
     """Log Σ π exp(log E) over the last axis."""
     terms = logs + np.log(prior.weights)
+    # the largest term is factored out, as E of a long run leaves the range of floats
     most = terms.max(axis=-1, keepdims=True)
     return np.asarray(most[..., 0] + np.log(np.exp(terms - most).sum(axis=-1)), np.float64)
 
 
 def log_with_floor(ratio: Floats, floor: Floats) -> Floats:
     """Log evidence for promotion by the ratio and by the floor together, from the logs of both."""
+    # weighted means of E, not of its logs: only they are supermartingales
     return np.asarray(np.logaddexp(ratio + math.log1p(-FLOOR_WEIGHT), floor + math.log(FLOOR_WEIGHT)), np.float64)
 
 

@@ -47,6 +47,7 @@ def prepare(
             scrapes = [scrape for reading in own if (scrape := _stable(reading, gathered.limit)) is not None]
             measured = estimate_dispersion(against_itself(scrapes))
             if isinstance(measured, Dispersion):
+                # some readings have failed, but the others were enough
                 gathered, troubles = msgspec.structs.replace(gathered, phi=measured.phi), []
         # drift needs no measurement, and neither does a metric whose values are given or measured
         frozen = dispersion_given is not None and (metric.type != "latency" or gathered.limit is not None)
@@ -63,8 +64,10 @@ def against_itself(scrapes: Sequence[Scrape]) -> list[Increments]:
         targets = sorted(later)
         if len(targets) < 2:
             continue
+        # one target, as φ is exact for a group with the canary's share, which is usually small
         first = {target: later[target] for target in targets[:1]}
         rest = {target: later[target] for target in targets[1:]}
+        # the earlier scrape has both groups: a target that the later one lacks has no increase
         sample = count_increments(canary=(earlier, first), stable=(earlier, rest))
         if isinstance(sample, Increments):
             samples.append(sample)
@@ -90,6 +93,7 @@ def _with_first_limit(metric: Metric, gathered: MetricEvidence, readings: Sequen
     """The limit of latency: from the time between the first reading and the last, or from all counted requests."""
     tries = [_all(readings[-1].stable)] if readings else []
     if len(readings) > 1:
+        # first choice, as the totals since the start of the pods include other loads
         tries.insert(0, _between(readings[0].stable, readings[-1].stable))
     return with_limit(metric, gathered, tries)
 
@@ -122,6 +126,7 @@ def _between(earlier: Histograms, later: Histograms) -> dict[float, float]:
     before, after = (
         {target: _sum(series.values()) for target, series in histograms.items()} for histograms in (earlier, later)
     )
+    # the values of a target that is new may be older than the history
     increases = (increase(before[target], buckets) for target, buckets in after.items() if target in before)
     return _sum(buckets for buckets in increases if buckets is not None)
 

@@ -27,6 +27,7 @@ class Prior:
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        # mixtures use the logs of the weights
         if len(self.values) != len(self.weights) or min(self.weights) <= 0:
             raise ValueError("a prior must have one positive weight for each value")
         if not math.isclose(math.fsum(self.weights), 1.0):
@@ -49,6 +50,7 @@ BELOW_FLOOR = Prior((0.01, 0.1, 0.25, 0.5), (0.7, 0.15, 0.1, 0.05))
 
 def good_below(margin: float) -> Prior:
     """The part of :data:`GOOD` that lies below a margin, weights scaled to sum to 1."""
+    # with a ratio at or above the margin E would not be a supermartingale for every worse canary
     components = [(value, weight) for value, weight in zip(GOOD.values, GOOD.weights, strict=True) if value < margin]
     total = math.fsum(weight for _, weight in components)
     return Prior(tuple(value for value, _ in components), tuple(weight / total for _, weight in components))

@@ -28,6 +28,7 @@ CONCENTRATION = 1000.0
 """Concentration of the beta distribution of a wrong assignment: it mostly differs by 10 % of the configured share."""
 
 _STEPS = 60
+# an odd number of points, so that 1 is one of them
 _GRID = np.exp(np.linspace(-math.log(100.0), math.log(100.0), 2 * _STEPS + 1))
 _PULL = np.exp(-0.5 * (np.log(_GRID) / 1.0) ** 2)
 GRID = Prior(tuple(map(float, _GRID)), tuple(map(float, _PULL / _PULL.sum())))
@@ -62,9 +63,11 @@ def update_assignment(so_far: Assignment, *, canary: float, stable: float, share
     """
     if not 0.0 < share < 1.0:
         return so_far
+    # from earlier units only, as the parameters must be known before the sample
     a, b = CONCENTRATION * share, CONCENTRATION * (1.0 - share)
     units = so_far.canary + so_far.stable
     if units:
+        # earlier units had other shares: they are rescaled to the present one
         before = so_far.expected / units
         a, b = a + so_far.canary * share / before, b + so_far.stable * (1.0 - share) / (1.0 - before)
     return Assignment(
@@ -91,6 +94,7 @@ def chi_square(*, canary: float, stable: float, share: float) -> float:
     units = canary + stable
     if not units:
         return 1.0
+    # χ² with one degree of freedom is the square of a normal variable
     return math.erfc(abs(canary - units * share) / math.sqrt(2.0 * units * share * (1.0 - share)))
 
 
@@ -149,8 +153,10 @@ def interval(likelihood: Likelihood, *, alpha: float = 0.05) -> Interval:
     logs = np.asarray(likelihood.logs)
     if not likelihood.events:
         return Interval(0.0, None, math.inf)
+    # the largest likelihood is factored out, as the exponential of a long run overflows
     top = float(logs.max())
     mixed = top + math.log(float(np.sum(np.exp(logs - top) * np.asarray(GRID.weights))))
+    # positive somewhere: the mixture is never above the maximum, and log α is negative
     excess = logs - (mixed + math.log(alpha))
     return Interval(_end(excess, 0.0), _most_likely(logs), _end(excess[::-1], math.inf))
 
@@ -158,9 +164,11 @@ def interval(likelihood: Likelihood, *, alpha: float = 0.05) -> Interval:
 def _end(excess: Floats, beyond: float) -> float:
     """The first point, from the outside, at which the excess crosses zero. The likelihood is unimodal."""
     first = int(np.argmax(excess > 0.0))
+    # the interval is longer than the grid
     if first == 0:
         return beyond
     steps = np.log(_GRID) if beyond == 0.0 else np.log(_GRID)[::-1]
+    # linear in the log of the ratio, in which the grid is even
     part = -excess[first - 1] / (excess[first] - excess[first - 1])
     return float(np.exp(steps[first - 1] + part * (steps[first] - steps[first - 1])))
 
@@ -172,6 +180,7 @@ def _most_likely(logs: Floats) -> float:
         return 0.0
     if at == len(logs) - 1:
         return math.inf
+    # a log likelihood is nearly a parabola at its maximum
     lower, top, upper = (float(value) for value in logs[at - 1 : at + 2])
     shift = 0.5 * (lower - upper) / (lower - 2.0 * top + upper)
     return float(_GRID[at] * (_GRID[1] / _GRID[0]) ** shift)

@@ -76,6 +76,7 @@ class RatioTest:
     dispersion: float = 1.0
 
     def __post_init__(self) -> None:
+        # these conditions are also false for NaN
         if not 1.0 < self.margin < math.inf:
             raise ValueError("the margin must be a ratio above 1")
         if not 0.0 <= self.floor < 1.0:
@@ -162,6 +163,7 @@ def update(
     good = test.good
     if (len(evidence.bad), len(evidence.good)) != (len(BAD.values), len(good.values)):
         raise ValueError("the evidence and the test have different numbers of components: it belongs to another test")
+    # evidence for the canary is weakest with the least share that is possible
     least, _ = _bounds(sample, shares)
     floor = floor_increments(sample.canary_requests, sample.canary_events, test.floor)
     return RatioEvidence(
@@ -189,6 +191,7 @@ def worse(
         sample: The sample.
         shares: Bounds of the canary's share if its weight changed in the sample; otherwise None.
     """
+    # evidence against the canary is weakest with the greatest share that is possible
     _, greatest = _bounds(sample, shares)
     counts = _counts(sample, greatest)
     return _add_increments(so_far or (0.0,) * len(BAD.values), ratio_increments(*counts, BAD, 1.0), test.dispersion)
@@ -199,6 +202,7 @@ def _bounds(sample: Increments, shares: Shares | None) -> tuple[float | None, fl
     if shares is None:
         return None, None
     requests = sample.canary_requests + sample.stable_requests
+    # by chance the requests may fall outside of the bounds
     measured = (sample.canary_requests / requests,) if requests else ()
     return min(shares.low, *measured), max(shares.high, *measured)
 
@@ -241,6 +245,7 @@ def rolls_back(
     whole = np.asarray(log_rollback(evidence))
     if chosen is not None:
         whole = log_with_chosen(whole, log_mixture(np.asarray(chosen), BAD) if chosen else np.zeros(()))
+    # E of no sample is 1, and its log 0
     since = log_mixture(np.asarray(baking), BAD) if baking else np.zeros(())
     return float(log_with_bake(whole, since)) >= math.log(metrics / test.alpha)
 
@@ -257,4 +262,5 @@ def log_promotion_of(test: RatioTest, good: Floats, floor: Floats) -> Floats:
 
 
 def _add_increments(logs: tuple[float, ...], increments: Floats, dispersion: float) -> tuple[float, ...]:
+    # logs are linear in the counts, so that this divides the counts by φ
     return tuple(log + float(added) / dispersion for log, added in zip(logs, increments, strict=True))

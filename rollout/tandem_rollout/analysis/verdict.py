@@ -106,8 +106,10 @@ def judge_ratio(
         min_requests: Minimum number of canary requests for a pass.
         trouble: Why the last sample has no data; None if it has.
     """
+    # before any trouble: evidence against a canary outlasts an outage of the source
     if sequential.rolls_back(test, evidence, baking=baking, chosen=chosen, metrics=metrics):
         return Verdict.FAIL
+    # a metric that cannot be read now does not pass, whatever it showed before
     if trouble is not None or not evidence.canary_requests:
         return unknown(trouble)
     if evidence.canary_requests >= min_requests and sequential.promotes(test, evidence):
@@ -145,6 +147,7 @@ def judge_drift(
         return unknown(trouble)
     measured = drift.measure(evidence, dispersion)
     enough = bool(measured.rows >= min_rows)
+    # before any trouble, as in judge_ratio
     if enough and distance_evidence.log_above(measured, limit) >= math.log(metrics / alpha):
         return Verdict.FAIL
     if trouble is not None:
@@ -166,11 +169,13 @@ def combine(judged: Mapping[str, GatedVerdict], *, mismatched: bool = False) -> 
     """
     gates = {name: judgement for name, judgement in judged.items() if judgement.policy.gate}
     ignored = tuple(name for name, judgement in gates.items() if _means(judgement) == "ignore")
+    # the gravest first, as it is the reason that users see
     for verdict in (Verdict.FAIL, Verdict.PROVIDER_ERROR, Verdict.NO_DATA, Verdict.INCONCLUSIVE):
         due = tuple(name for name, judgement in gates.items() if name not in ignored and _read(judgement) is verdict)
         if due:
             return MetricsDecision(verdict, due, ignored)
     passed = tuple(name for name in gates if name not in ignored)
+    # policies may ignore all metrics: without evidence nothing is promoted
     if not passed:
         return MetricsDecision(Verdict.NO_DATA, (), ignored)
     return MetricsDecision(Verdict.INCONCLUSIVE if mismatched else Verdict.PASS, passed, ignored)
@@ -188,6 +193,7 @@ def _means(judged: GatedVerdict) -> str:
         Verdict.PROVIDER_ERROR: policy.provider_error,
         Verdict.INCONCLUSIVE: policy.inconclusive,
     }
+    # policies are about missing evidence only: a failure is never ignored
     return by_verdict.get(judged.verdict, "hold")
 
 

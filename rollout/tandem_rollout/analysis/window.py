@@ -96,11 +96,13 @@ def extend_window(window: CountWindow, reading: Reading, now: float) -> CountWin
             {target: merge_series(counters) for target, counters in scrape.items()}
             for scrape in (reading.canary, reading.stable)
         )
+        # no errors yet and a wrong name in PromQL look alike: only the former is data
         has_events = reading.born or any(
             counters.events for scrape in (reading.canary, reading.stable) for counters in scrape.values()
         )
     else:
         canary, stable, has_events = _merged(reading.canary), _merged(reading.stable), True
+    # counters from Prometheus are as old as its last scrape
     ours, theirs = ({target: reading.scraped.get(target, now) for target in arm} for arm in (canary, stable))
     return CountWindow(
         extend(window.canary, canary, ours),
@@ -126,9 +128,11 @@ def begin_window(window: CountWindow, reading: Reading, now: float) -> CountWind
 
 def _begun(arm: ArmCounts, after: ArmCounts) -> ArmCounts:
     shown = {
+        # a known series keeps its base, so that its counts since then are not lost
         target: {series: arm.shown.get(target, {}).get(series, value) for series, value in values.items()}
         for target, values in after.shown.items()
     }
+    # the earlier time is kept with the earlier base
     return replace(arm, shown={**arm.shown, **shown}, scraped={**after.scraped, **arm.scraped})
 
 
@@ -145,6 +149,7 @@ def possible_shares(window: CountWindow, weight: int, earlier: Mapping[int, floa
         weight: The canary's present percentage.
         earlier: Other percentages that it had, and until when, in seconds since the epoch.
     """
+    # requests since the first scrape may have met any weight that applied after it
     weights = [weight, *(percentage for percentage, until in earlier.items() if until > window.begins)]
     return Shares(min(weights) / 100.0, max(weights) / 100.0)
 
@@ -164,5 +169,6 @@ def _sum(histograms: Iterable[Mapping[float, float]]) -> dict[Key, float]:
 
 def _taken(arm: ArmCounts) -> ArmCounts:
     requests, events = totals(arm.counted.values())
+    # an event whose request is not counted yet waits for it
     early: dict[str, Values] = {_EARLY: {(True, _EARLY): events - requests}} if events > requests else {}
     return take_counts(arm, early)

@@ -35,6 +35,7 @@ def begin_run(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float
     command = unanswered(run, inputs)
     if inputs.deleted:
         return run
+    # first, as a spec that only observes must not prevent the rollback of a promoted version
     if run is not None and command and command.verb == "rollback" and run.state == "Promoted":
         return _roll_back(run, command, inputs, now)
     if schedule.observes:
@@ -50,19 +51,23 @@ def begin_run(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float
 
 def _roll_back(run: Run, command: Command, inputs: RunInputs, now: float) -> Run:
     """The promoted run on its way back to stable."""
+    # some time after the promotion stable loses its pods
     if not inputs.stable.running:
         return run.answering(command, Cause("StableGone", f"cannot roll back: {run.stable} has no ready pods"))
     cause = command_cause(command, "RolledBackByUser", "rolled back")
     back = change_state(run, "RollingBack", now, cause, command.by)
+    # the version works, and keeps its weight until stable has its pods back
     return replace(back, immediate_rollback=False).answering(command)
 
 
 def _observe(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float) -> Run | None:
+    # an A/B test that has ended is not repeated for the same plan
     if not inputs.serving or inputs.wanted in ("", inputs.serving) or (run is not None and run.plan == inputs.plan):
         command = unanswered(run, inputs)
         if run is None or command is None:
             return run
         return run.answering(command, invalid_state(run, command))
+    # an absolute time, which a restart of the process does not extend
     return replace(_new(run, inputs, now, "Observing", again=False), deadline=now + schedule.timeout)
 
 
@@ -97,6 +102,7 @@ def _new(run: Run | None, inputs: RunInputs, now: float, state: State, *, again:
         message=cause.message,
         started_by=starter.by if starter else "",
         start_comment=starter.comment if starter else "",
+        # runs hand commands on, so that an old annotation that is applied again has no effect
         last_command=run.last_command if run else None,
         previous_commands=run.previous_commands if run else (),
     )

@@ -21,6 +21,7 @@ _CAUSES: Final[Mapping[Verb, tuple[RunReason, str]]] = {
     "pause": ("PausedByUser", "paused"),
     "resume": ("ResumedByUser", "resumed"),
     "abort": ("AbortedByUser", "aborted"),
+    # before the promotion a rollback is an abort
     "rollback": ("AbortedByUser", "aborted"),
 }
 """Reason and message of the state that follows a command."""
@@ -75,15 +76,18 @@ def _carry_out(schedule: Schedule, run: Run, command: Command, now: float) -> Ru
     """The run after a command; None if the command is not possible in its state."""
     cause = command_cause(command)
     if command.verb in ("abort", "rollback"):
+        # a run that observes has moved no weight
         return None if run.returns or run.state == "Observing" else abort(run, now, cause, immediate_rollback=False)
     if command.verb == "pause" and run.state in _PAUSABLE:
         return pause(run, now, cause)
     if command.verb == "resume" and run.state == "Paused":
         resumed = change_state(run, run.paused_from or "Analyzing", now, cause)
+        # the time of the pause is not part of the timeout
         return replace(resumed, paused_from=None, deadline=_extended_deadline(schedule, run, now))
     if command.verb == "resume" and run.state == "AwaitingApproval":
         return replace(advance_step(run, now, cause), deadline=_extended_deadline(schedule, run, now))
     if command.verb == "promote" and run.state in (*_PAUSABLE, "Paused"):
+        # a user replaces the evidence, not the pods, for which Scaling waits
         return replace(change_state(run, "Scaling", now, cause), step=len(schedule.steps), paused_from=None)
     return None
 
@@ -92,5 +96,6 @@ def _extended_deadline(schedule: Schedule, run: Run, now: float) -> float | None
     """The deadline after a pause: with the remaining time, or the whole timeout if no time remained."""
     if run.deadline is None:
         return None
+    # since is the time at which the pause began
     remaining = run.deadline - run.since
     return now + (remaining if remaining > 0 else schedule.timeout)

@@ -28,10 +28,12 @@ def decide(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float) -
     if run is None or run.ended:
         return begin_run(schedule, run, inputs, now)
     answered = answer_command(schedule, run, inputs, now)
+    # one change at a time: the answer is recorded before the next decision
     if answered is not run:
         return answered
     if (cause := obsolete_cause(run, inputs)) is not None:
         return _end_obsolete(schedule, run, inputs, cause, now)
+    # before the move of the state: no step may end with a canary that fails
     if (cause := fault_cause(run, inputs)) is not None:
         return return_to_stable(schedule, abort(run, now, cause, immediate_rollback=True), inputs, now)
     return MOVES[run.state](schedule, run, inputs, now)
@@ -42,5 +44,7 @@ def _end_obsolete(schedule: Schedule, run: Run, inputs: RunInputs, cause: Cause,
     if run.state == "Observing":
         return change_state(run, "Completed", now, cause)
     if run.state == "Baking" and not inputs.deleted and inputs.wanted != run.stable:
+        # it bakes, so that its metrics have passed
         return replace(change_state(run, "Promoted", now, cause), weight=WHOLE)
+    # a deletion must not wait for pods of stable
     return return_to_stable(schedule, abort(run, now, cause, immediate_rollback=inputs.deleted), inputs, now)

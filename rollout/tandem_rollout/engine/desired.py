@@ -40,9 +40,12 @@ def derive_desired(schedule: Schedule, run: Run, stable: RevisionState, canary: 
     if run.state in ("Observing", "Completed"):
         return Desired(weights={}, min_pods={}, retained=not run.ended)
     weights = {run.stable: WHOLE - run.weight, run.canary: run.weight}
+    # a backend with weight 0 would keep the sessions that stick to it
     weights = {name: weight for name, weight in weights.items() if weight}
+    # pods are only pinned while an abort may return the requests
     if run.ended:
         return Desired(weights=weights, min_pods={}, retained=False)
+    # pinned, as the autoscaler would remove pods of stable that an abort needs
     min_pods = {run.stable: run.min_pods, run.canary: pods_for(size(schedule, run), run, stable, canary)}
     return Desired(weights=weights, min_pods=min_pods, retained=True)
 
@@ -75,6 +78,7 @@ def weight_of(schedule: Schedule, step: int) -> int:
 def pods_for(weight: int, run: Run, stable: RevisionState, canary: RevisionState) -> Pods:
     """Pods that the canary needs for a weight: that share of the pods that stable has, or had before the run."""
     needed = [
+        # more pods than its autoscaling allows would never come; one pod even at 0 %, for the preview host
         max(min(math.ceil(max(now, before) * weight / WHOLE), most), 1)
         for now, before, most in zip(stable.pods, run.min_pods, canary.most, strict=True)
     ]

@@ -26,4 +26,5 @@ def compute_due(schedule: Schedule, run: Run, now: float) -> float:
         times.append(run.since + schedule.progress_deadline)
     if run.state == "Baking":
         times.append(run.since + schedule.bake)
+    # times that have passed are decided: the run waits for another event
     return min((time for time in times if time > now), default=math.inf)

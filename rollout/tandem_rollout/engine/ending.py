@@ -9,6 +9,7 @@ from tandem_rollout.api.cause import Cause
 from tandem_rollout.engine.inputs import RunInputs
 from tandem_rollout.engine.run import Run
 
+# paused runs too: a pause must not protect a canary that fails
 _WITH_WEIGHT: Final = frozenset({"Analyzing", "AwaitingApproval", "Scaling", "Paused", "Baking"})
 """States in which the canary may have weight."""
 
@@ -22,6 +23,7 @@ def is_superseded(run: Run, inputs: RunInputs) -> bool:
 
 def obsolete_cause(run: Run, inputs: RunInputs) -> Cause | None:
     """Why the spec makes the run obsolete; None if it does not."""
+    # the run ends first, and the spec begins another one
     if run.returns:
         return None
     if inputs.deleted:
@@ -37,6 +39,7 @@ def fault_cause(run: Run, inputs: RunInputs) -> Cause | None:
     """Why the canary must lose its weight at once; None if it may keep it."""
     if run.returns or run.state == "Observing":
         return None
+    # before the metrics, as clients get errors already
     if run.weight and not inputs.canary.running:
         return Cause("CanaryNotRunning", "the canary has weight and no ready pods")
     if inputs.canary.rejected is not None:

@@ -22,6 +22,7 @@ def _scale(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run:
     """Preparing and Scaling: set the next weight when the canary has the pods for it."""
     needed = pods_for(size(schedule, run), run, inputs.stable, inputs.canary)
     if inputs.canary.fit and inputs.canary.has(needed):
+        # the timeout is that of all steps together
         deadline = run.deadline if run.deadline is not None else now + schedule.timeout
         baking = run.step >= len(schedule.steps)
         started = Cause("StepStarted", "")
@@ -32,6 +33,7 @@ def _scale(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run:
     if now < run.since + schedule.progress_deadline:
         return run
     cause = _late(schedule, run, inputs, needed)
+    # a canary with weight serves it well: only more weight is impossible, and a user decides
     return abort(run, now, cause, immediate_rollback=False) if run.weight == 0 else pause(run, now, cause)
 
 
@@ -51,7 +53,9 @@ def _analyze(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run
         return continue_state(run, "Scaling", now)
     step, last = schedule.steps[run.step], run.step == len(schedule.steps) - 1
     verdict = inputs.decision.verdict if inputs.decision else Verdict.NO_DATA
+    # evidence grows over all steps, so that only the last one needs a decision
     good = verdict is Verdict.PASS or (verdict is Verdict.INCONCLUSIVE and not last)
+    # without a sample at this weight, a clock that jumps ahead would end the step unseen
     if now >= run.since + step.min_duration and inputs.samples_at_weight and good:
         if step.gate:
             cause = Cause("StepPauses", "waits for `tandem rollout resume`")
@@ -81,6 +85,7 @@ def _follow_edit(schedule: Schedule, run: Run, inputs: RunInputs, now: float) ->
     if not inputs.edited or inputs.routed is None or inputs.routed == run.weight or schedule.weight_drift == "enforce":
         return None
     cause = Cause("WeightEdited", f"the canary's weight was changed to {inputs.routed} % in the route")
+    # with 0 or 100 % there is nothing to compare
     if schedule.weight_drift == "adopt" and 0 < inputs.routed < WHOLE:
         return replace(change_state(run, run.state, now, cause), weight=inputs.routed)
     return pause(run, now, cause)
@@ -97,6 +102,7 @@ def _stay_paused(schedule: Schedule, run: Run, inputs: RunInputs, now: float) ->
 def _bake(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> Run:
     if now < run.since + schedule.bake:
         return run
+    # no verdict is needed: a metric that fails has ended the run before
     return replace(continue_state(run, "Promoted", now), weight=WHOLE)
 
 
@@ -112,9 +118,12 @@ def return_to_stable(schedule: Schedule, run: Run, inputs: RunInputs, now: float
         now: Seconds since the epoch.
     """
     if not run.weight:
+        # the run ends when the route has no weight for the canary, not when that was decided
         return run if inputs.routed else continue_state(run, RETURNS[run.state], now)
     harmful = not inputs.canary.running or inputs.canary.rejected is not None or inputs.deleted
+    # pods that stable cannot get back must not delay an abort for ever
     immediate = run.immediate_rollback or harmful or now >= run.since + schedule.progress_deadline
+    # a stable without pods would answer with errors only
     ready = inputs.stable.running and (immediate or inputs.stable.has(run.min_pods))
     return replace(run, weight=0) if ready else run
 

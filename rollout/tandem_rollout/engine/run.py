@@ -121,6 +121,7 @@ class Run:
         previous = (
             (self.last_command.id, *self.previous_commands) if self.last_command is not None else self.previous_commands
         )
+        # bounded, as the size of an object is limited
         return replace(self, last_command=answer, previous_commands=previous[:MAX_PREVIOUS_COMMANDS])
 
 

@@ -65,6 +65,7 @@ def build_schedule(spec: RolloutSpec) -> Schedule | None:
     A/B tests and shadows with analysis observe.
     """
     strategy, analysis = spec.strategy, spec.analysis
+    # a canary without analysis has the default metrics
     limits = analysis or Analysis()
     timeout = seconds(limits.timeout)
     if strategy.canary:
@@ -80,6 +81,7 @@ def build_schedule(spec: RolloutSpec) -> Schedule | None:
             on_timeout=limits.on_timeout,
             weight_drift=strategy.canary.weight_drift,
         )
+    # the other strategies only have runs if the spec asks for an analysis
     if analysis is None:
         return None
     if strategy.blue_green:
@@ -92,18 +94,21 @@ def build_schedule(spec: RolloutSpec) -> Schedule | None:
         )
     if strategy.ab_test:
         return Schedule(steps=(), timeout=seconds(strategy.ab_test.horizon))
+    # a shadow is observed until the spec changes
     return Schedule(steps=(), timeout=math.inf) if strategy.shadow else None
 
 
 def plan_hash(spec: RolloutSpec, canary: str) -> str:
     """Hash of everything that decides a run. A change of the hash starts another run."""
     strategy = spec.strategy
+    # another preview host changes nothing that is judged
     blue_green = msgspec.structs.replace(strategy.blue_green, preview_hostname="") if strategy.blue_green else None
     planned = (strategy.canary, blue_green, strategy.ab_test, strategy.shadow, spec.analysis)
     parts: tuple[object, ...] = (strategy.name, [_without_defaults(value) for value in planned], canary)
     if strategy.ab_test or strategy.shadow:
         # the other variants, and the shares of the units
         parts = (*parts, _without_defaults(spec.variants))
+    # sorted: another order of the fields in the code must not start another run
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]
 
 

@@ -36,6 +36,7 @@ def to_status(run: Run, *, steps: int, measured: float | None = None, verdict: s
         steps=steps,
         weight=run.weight,
         measured=measured,
+        # the deadline of a shadow is infinite
         deadline=stamp(run.deadline) if run.deadline is not None and run.deadline < _FAR else "",
         min_pods=list(run.min_pods),
         paused_from=run.paused_from or "",
@@ -63,6 +64,7 @@ def from_status(status: RunStatus | None) -> Run | None:
 
 
 def _run(status: RunStatus) -> Run:
+    # a status that was edited by hand may have any length
     min_pods = (status.min_pods[0], status.min_pods[1]) if len(status.min_pods) == 2 else (0, 0)
     return Run(
         number=status.number,
@@ -94,6 +96,7 @@ def parse_command(text: str | None) -> Command | None:
     if not text:
         return None
     try:
+        # anyone with access to the rollout may write the annotation
         fields = msgspec.json.decode(text, type=dict[str, str])
         return Command(
             id=fields["id"],

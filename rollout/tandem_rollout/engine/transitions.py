@@ -52,4 +52,5 @@ def abort(run: Run, now: float, cause: Cause, *, immediate_rollback: bool) -> Ru
         immediate_rollback: Whether the canary loses its weight before stable has its pods back.
     """
     aborting = change_state(run, "Aborting", now, cause)
+    # an abort is final: nothing is left to resume
     return replace(aborting, immediate_rollback=immediate_rollback, paused_from=None)

@@ -104,15 +104,19 @@ class Analyst:
         """
         record = await self._of(run)
         if run.weight and record.began is None:
+            # stored, so that a restart of the process does not begin another warm-up
             record = msgspec.structs.replace(record, began=now)
+        # with the shares of the spec, the route does not have the run's weight
         self._follow(run.weight, routed if arms.share is None else None, now)
         metrics = analysis.all_metrics
         interval = seconds(analysis.interval)
         # measurements are only possible before the first sample
         if not record.prepared and not record.sample_count and not self._tried <= now < self._tried + interval:
+            # once per interval, as each attempt asks an unreachable source for half an hour of data
             self._tried = now
             history = await self._source.history(metrics, arms, seconds=HISTORY_S, step=max(interval, 5.0))
             record = prepare(metrics, record, history, dispersion_given=analysis.dispersion)
+        # before the first weight there is nothing to compare
         if run.state == "Preparing":
             self._due = now + interval
         # the first sample is due with the first weight, and also if the clock was set back
@@ -138,6 +142,7 @@ class Analyst:
             arms: Where both arms are counted.
             now: Seconds since the epoch.
         """
+        # take_sample may have read the counters in the same pass
         if self._windows.last_read != now:
             self._in_turn(seconds(analysis.interval), now)
             self._record = await self._sample(analysis, run, arms, await self._of(run), now)
@@ -173,12 +178,14 @@ class Analyst:
 
     async def keep(self) -> None:
         """Store the record, if it has changed."""
+        # records are immutable: the same object is the stored one, and a run at rest writes nothing
         if self._record is not None and self._record is not self._kept:
             await self._keeper.keep(self._record)
             self._kept = self._record
 
     async def _of(self, run: Run) -> Record:
         """The record of a run, which another process may have begun."""
+        # the status stores whole seconds, and a restarted process compares the same number
         empty = Record(run=run.number, plan=run.plan, started=float(int(run.started)))
         if self._record is not None and _same(self._record, empty):
             return self._record
@@ -201,10 +208,12 @@ class Analyst:
         if weight != self._weight:
             self._changed = now
         weights = (
+            # a route that another client holds would leave the share uncertain for ever
             {self._weight} if routed is None or now >= self._changed + _ROUTE_TIMEOUT_S else {self._weight, routed}
         )
         for percentage in weights - {weight, None}:
             if percentage is not None:
+                # renewed while the route still has it, as proxies follow the route
                 self._earlier[percentage] = now + ROUTE_DELAY_S
                 self._due = now + ROUTE_DELAY_S if percentage == self._weight else min(self._due, now + ROUTE_DELAY_S)
         self._earlier = {
@@ -217,6 +226,7 @@ class Analyst:
     async def _sample(self, analysis: Analysis, run: Run, arms: Arms, record: Record, now: float) -> Record:
         first, metrics = self._windows.last_read is None, analysis.all_metrics
         readings = await self._windows.read(metrics, arms, now)
+        # what was counted before the first reading is not known
         if first:
             return record
         begins = self._windows.begins
@@ -229,6 +239,7 @@ class Analyst:
             earlier=self._earlier,
             share=arms.share,
             baking=run.state == "Baking",
+            # a sample that only begins in the warm-up contains its slow requests
             cold=run.weight < 100 and begins < (record.began or 0.0) + seconds(analysis.warmup),
         )
         return with_client_shares(record, readings)

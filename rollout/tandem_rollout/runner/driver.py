@@ -147,6 +147,7 @@ async def secure(
     run, after = transition.before, transition.run
     if run is None or not transition.sampled:
         return
+    # the step after the last one is the promotion
     if run.step < len(schedule.steps) <= after.step:
         await analyst.promote(analysis, run)
     if after.weight != run.weight and not (after.returns or after.ended):
@@ -191,10 +192,14 @@ async def advance(
     transition = move(schedule, run, sampled, now)
     if transition is None:
         return None, sampled.judgement
+    # before the weight changes: afterwards the requests of both weights are mixed
     await secure(analyst, schedule, analysis, transition, backend.arms, now)
+    # before it is applied: a process that dies in between leaves a run that the next one can continue
     if transition.moves:
         await backend.write(transition.run, transition.judgement)
+    # also without a move, as the process that recorded the run may have died before it applied it
     await backend.make(transition.run, transition.desired)
+    # last, as a record that the API server rejects must leave no note
     if transition.moves:
         await note(analyst, transition, now)
     return transition.run, transition.judgement

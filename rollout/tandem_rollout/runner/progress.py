@@ -98,6 +98,7 @@ def history(before: Sequence[PastRun], run: Run | None, version: str, *, limit: 
     """
     if run is None:
         return list(before[:limit])
+    # a status is written several times after the end of its run
     earlier = [past for past in before if past.number != run.number]
     return ([past_run(run, version), *earlier] if run.ended else earlier)[:limit]
 

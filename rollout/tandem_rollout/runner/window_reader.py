@@ -56,6 +56,7 @@ class WindowReader:
         """
         before, moved = self._arms, self.is_moved(arms)
         self._arms, self.last_read = arms, now
+        # the old names first, under which the requests since the last reading were counted
         readings = await self._source.read(metrics, _under_old_names(arms, before) if before and moved else arms)
         self.windows = {
             metric.full_name: extend_window(

@@ -50,6 +50,7 @@ class Drifts:
         """
         quiet = (canary.sum(axis=1) == 0.0) | (stable.sum(axis=1) == 0.0)
         counted: Bools = sampled & (trouble == SEEN) & ~quiet
+        # rollouts without a sample keep what their last one missed
         self._missing = np.where(sampled, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
         mask = counted[:, None]
         more = distance.sum_sample(np.where(mask, canary, 0.0), np.where(mask, stable, 0.0))
@@ -65,6 +66,7 @@ class Drifts:
         at = np.flatnonzero(counted & (self._sums.canary.sum(axis=1) >= least))
         measured = distance.measure(_of(self._sums, at), self._phi[at])
         enough = measured.rows >= least
+        # verdicts of drift are not final: each sample judges all rows again
         self._fails[at] = self._passes[at] = False
         at, measured = at[enough], DistanceEstimate(*(values[enough] for values in _arrays(measured)))
         self._fails[at] = distance_evidence.log_above(measured, metric.limit) >= self._threshold

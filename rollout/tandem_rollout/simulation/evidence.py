@@ -115,10 +115,12 @@ class Ratios:
         if chosen is None and self._metric.type == "latency":
             speaks_for, chosen = self._enough(self._stable[:, 0], baking)
         low, high, crossed = _bounds(canary, stable, bounds)
+        # with bounds of the share an arm may have no requests, as in gather_rates
         quiet = ((canary <= 0.0) | (stable <= 0.0)) & ~crossed
         if self._metric.type == "latency":
             quiet |= cold if baking is None else cold & ~baking
         counted: Bools = sampled & (trouble == SEEN) & ~quiet
+        # rollouts without a sample keep what their last one missed
         self._missing = np.where(sampled, np.where((trouble == SEEN) & quiet, ABSENT, trouble), self._missing)
         n_c, k_c, n_s, k_s = (np.where(counted, values, 0.0) for values in (canary, events, stable, others))
         # a sample without events is no evidence about the ratio
@@ -158,14 +160,17 @@ class Ratios:
         n_c, k_c, n_s, k_s = counts
         low, high, crossed = bounds
         test = self._test
+        # only the ratio of the requests matters, so that shares may replace them
         ours, theirs = (np.where(crossed, share, n_c)[at] for share in (high, low))
         stable_high, stable_low = (np.where(crossed, 1.0 - share, n_s)[at] for share in (high, low))
         worse = ratio_increments(ours, k_c[at], stable_high, k_s[at], BAD, 1.0) / self._phi[at]
         self._bad[at] += worse
         better = ratio_increments(theirs, k_c[at], stable_low, k_s[at], test.good, test.margin) / self._phi[at]
         self._good[at] += better if speaks_for is None else np.where(speaks_for[at, None], better, 0.0)
+        # only where events have changed them, as mixtures are costly
         self._log_bad[at] = log_mixture(self._bad[at], BAD)
         self._log_good[at] = log_mixture(self._good[at], test.good)
+        # for all rollouts, as requests without events are evidence for the floor
         if test.floor:
             below = floor_increments(n_c, k_c, test.floor) / self._phi
             self._floor += below if speaks_for is None else np.where(speaks_for[:, None], below, 0.0)
@@ -180,6 +185,7 @@ class Ratios:
         """Add a sample in which the canary has all requests."""
         counted: Bools = sampled & (trouble == SEEN)
         self._missing = np.where(sampled, trouble, self._missing)
+        # latency depends on the load, and stable has none
         if self._metric.type != "latency" and counted.any():
             self._alone = True
             self._hold(counted, canary, events, self._bound())
@@ -195,6 +201,7 @@ class Ratios:
     def _bound(self) -> Floats:
         """The fixed bound of the canary's rate; 0 for none."""
         requests, events = self._stable[:, 0], self._stable[:, 1]
+        # 1 is only there to be divided by
         rate = events / np.where(requests > 0.0, requests, 1.0)
         if self._metric.type == "latency":
             rate = np.maximum(rate, self._expected())
@@ -213,6 +220,7 @@ class Ratios:
             whole = log_with_chosen(whole, log_mixture(self._chosen, BAD))
         fails = log_with_bake(whole, baking) >= self._threshold
         if self._metric.type == "latency":
+            # as in judge_metric: stable's pods are idle, so that the bound under the load must be exceeded, too
             fails &= ~self._baked | (log_mixture(self._absolute, BAD) >= self._threshold)
         elif self._alone:
             fails |= log_mixture(self._absolute, BAD) >= self._threshold

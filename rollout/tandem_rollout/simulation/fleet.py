@@ -123,10 +123,13 @@ class Fleet:
             alone=share >= 1.0,
             bounds=(self._low, self._high),
             baking=self._bakes,
+            # a sample that only begins in the warm-up contains its slow requests
             cold=self._since < self._warmup,
         )
         self._samples += np.where(self._undecided & counted, total.canary, 0.0)
+        # a sample across a change has requests of two weights, as in gather
         self._samples_at_weight += counted & ~crossed
+        # counts that were not judged stay for the next sample, as in an open window
         complete = crossed | (share >= 1.0) | ((total.canary > 0.0) & (total.stable > 0.0))
         closed = begins | sampled & (trouble == SEEN) & complete
         self._pending = total.where(~closed)
@@ -147,6 +150,7 @@ class Fleet:
             if self._undecided[row]:
                 self._spent(row, now)
             else:
+                # it bakes: the decision was for the canary
                 self.outcomes.ended[self._index[row]] = PROMOTED
 
     def _move(self, now: float, undecided: Bools, counted: Bools) -> None:
@@ -154,6 +158,7 @@ class Fleet:
         rows = np.flatnonzero(self._running)
         codes, code = np.unique(self._metrics.verdicts()[rows], return_inverse=True)
         span = int(self._samples_at_weight.max(initial=0)) + 1
+        # one integer for each combination, which np.unique groups faster than rows of three
         keys = (self._at[rows] * span + self._samples_at_weight[rows]) * len(codes) + code.reshape(-1)
         groups, members = np.unique(keys, return_inverse=True)
         after = np.empty(len(groups), np.int64)

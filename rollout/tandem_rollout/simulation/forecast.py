@@ -93,6 +93,7 @@ def forecast(
         outcomes = simulate(
             replace(case, traffic=worse(case.traffic, metric, ratio)), rollouts=rollouts, seed=seed + number, tell=tell
         )
+        # the numbers of undecided rollouts are those of the timeout
         decided = outcomes.ended != UNDECIDED
         requests, minutes = spread(outcomes.requests[decided]), spread(outcomes.seconds[decided] / 60.0)
         forecasts.append(Forecast(ratio, outcomes, requests, minutes))

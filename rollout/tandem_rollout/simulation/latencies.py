@@ -29,9 +29,12 @@ class Latencies(Ratios):
         super().__init__(metric, rollouts, gates=gates, phi=phi)
         self._edges = np.asarray(times.edges)
         longer = [np.flatnonzero(self._edges >= edge * metric.slowdown) for edge in times.edges]
+        # the last edge if no edge is long enough, as in latency.freeze
         self._own = np.array([places[0] if len(places) else len(times.edges) - 1 for places in longer])
+        # more requests than a limit needs to be frozen
         before = dict(zip((*times.edges, math.inf), np.cumsum(times.before) * MIN_REQUESTS * 2.0, strict=True))
         frozen = freeze(before, metric.quantile, metric.slowdown)
+        # −1 for no limit, as an array of indexes has no None
         place = times.edges.index(frozen.seconds) if isinstance(frozen, Limit) else -1
         self._frozen = np.full(rollouts, place)
         self._frozen_share = np.full(rollouts, frozen.share if isinstance(frozen, Limit) else 0.0)
@@ -67,8 +70,10 @@ class Latencies(Ratios):
         slow_canary, slow_stable = (
             buckets.sum(axis=1, keepdims=True) - np.cumsum(buckets, axis=1)[:, :-1] for buckets in (canary, stable)
         )
+        # before the sample is remembered, as a limit must be known before what it judges
         speaks_for, chosen = self._choose(baking, sampled & (trouble == SEEN))
         none = self._limit < 0
+        # without a limit any index will do: there is no data
         rows, limit = np.arange(len(ours)), np.maximum(self._limit, 0)
         counted = self.add(
             sampled,
@@ -83,6 +88,7 @@ class Latencies(Ratios):
             bounds=bounds,
             cold=cold,
         )
+        # samples with cold caches too, as only the canary is cold
         remembered = (counted | (sampled & (trouble == SEEN) & (none | cold))) & ~baking
         self._seen += np.where(remembered, theirs, 0.0)
         self._slower += np.where(remembered[:, None], slow_stable, 0.0)
@@ -95,12 +101,14 @@ class Latencies(Ratios):
         """Choose the limits of a sample; returns where it may be evidence for the canary, and where they are chosen."""
         speaks_for, enough = self._enough(self._seen, baking)
         shares = self._slower / np.maximum(self._seen, 1.0)[:, None]
+        # np.where computes both branches, and log 0 would warn
         far = np.where(shares > 0.0, np.abs(np.log(np.maximum(shares, 1e-12) / (1.0 - self._metric.quantile))), np.inf)
         nearest = far.argmin(axis=1)
         rows = np.arange(len(nearest))
         chosen = enough & (far[rows, nearest] <= math.log(MAX_FACTOR)) & ~baking & read
         self._limit = np.where(chosen, nearest, self._limit)
         self._share = np.where(chosen, shares[rows, nearest], self._share)
+        # the longest limit, as in gather_latency
         back = baking & (self._frozen >= self._limit)
         self._limit = np.where(back, self._frozen, self._limit)
         self._share = np.where(back, self._frozen_share, self._share)

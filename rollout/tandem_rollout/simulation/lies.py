@@ -67,8 +67,10 @@ class Liars:
         """The counts of a sample by both arms, and the codes of missing data."""
         added = np.stack(counts, axis=1)
         shown, touched = self._export(added)
+        # only these take the slow way; the scrape after an error is compared with an earlier one
         suspect = touched | self._touched
         with np.errstate(invalid="ignore"):
+            # wrong values are replaced below
             counted = shown - self._accepted
         codes = np.zeros(len(added), np.int8)
         accepted = shown.copy()
@@ -109,6 +111,7 @@ class Liars:
     def _after_restart(self, added: Floats) -> Floats:
         """Requests and events since a random time within the sample."""
         share = self._random.random()
+        # events and the other requests apart, so that events stay a part of the requests
         events = self._random.binomial(int(added[1]), share)
         return np.array([events + self._random.binomial(int(added[0] - added[1]), share), events], np.float64)
 

@@ -107,6 +107,7 @@ class SimulatedMetrics:
                 )
         for drifts in self._drifts.values():
             if counts.rows is not None:
+                # drift needs a known share of the canary
                 counted |= drifts.add(sampled & ~changed, trouble, *counts.rows)
         return counted
 

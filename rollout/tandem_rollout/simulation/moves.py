@@ -75,6 +75,7 @@ class Moves:
         """
         if code not in self._decisions:
             rest, judged = code, {}
+            # the lowest digit is that of the last metric
             for metric, policy in zip(reversed(self._metrics), reversed(self._policies), strict=True):
                 rest, place = divmod(rest, len(VERDICTS))
                 judged[metric.full_name] = GatedVerdict(VERDICTS[place], policy)
@@ -91,6 +92,7 @@ class Moves:
             now: Seconds since the first weight.
         """
         run = self._places[number].run
+        # the engine makes one move at a time, and a controller calls it again at once
         for _ in range(_MOVES):
             snapshot = RunInputs(
                 wanted=_CANARY,
@@ -143,6 +145,7 @@ def _decided(schedule: Schedule, run: Run) -> bool:
 
 def _ended(schedule: Schedule, run: Run) -> int | None:
     """The outcome; None if the run continues."""
+    # a run that returns is certain to end so, as pods and route always follow in a simulation
     if run.returns or run.state == "Aborted":
         return TAKEN_BACK if _decided(schedule, run) else ROLLED_BACK
     if run.state == "Promoted":

@@ -58,6 +58,7 @@ class Blackouts:
         codes, outage = self._now, self._outage
         if outage.share < 1.0:
             chance = self._random.random(len(codes))
+            # as many outages begin as end: (1 − share) · begins = share / lasting
             begins = chance < outage.share / (1.0 - outage.share) / outage.lasting
             goes_on = chance >= 1.0 / outage.lasting
             kinds = self._kinds(len(codes))

@@ -119,6 +119,8 @@ def simulate_batch(
     Returns:
         Outcomes of the engine and of each rule.
     """
+    # by batch, so that the outcomes do not depend on the process that simulates it;
+    # by part, so that outages do not change the traffic of a seed
     sources = [np.random.default_rng(sequence) for sequence in np.random.SeedSequence([seed, number]).spawn(4)]
     stream = TrafficStream(case.traffic, sources[0], rollouts, case.interval)
     phi = _dispersion(case, sources[1], rollouts)
@@ -128,6 +130,7 @@ def simulate_batch(
     parts: list[_Shrinkable] = [stream, fleet, scrapes, *rivals]
     key = case.traffic.key(case.metrics[0]) if rivals else ""
     fixed = case.schedule.steps[0].weight / 100.0 if rivals else None
+    # two samples more, so that the last decisions are not cut off
     horizon = case.schedule.timeout + case.schedule.bake + 2.0 * case.interval
     fleet.take_sample(0.0, _NOTHING, scrapes.trouble(rollouts))
     now, before = 0.0, np.zeros(rollouts)
@@ -136,6 +139,7 @@ def simulate_batch(
         running = np.logical_or.reduce([fleet.running, *(rule.running for rule in rivals)])
         if not running.any():
             break
+        # not at each end, as all arrays are copied
         if running.mean() <= _SHRINK:
             for part in parts:
                 part.keep(running)
@@ -172,6 +176,7 @@ def _draw(
         counts = stream.draw(now, shares, before=before)
         return counts, counts
     weight = np.full(len(shares), fixed)
+    # with equal weights the engine and the other rules see the same requests
     common = stream.draw(now, weight, before=np.zeros(len(shares)) if first else weight)
     at = np.flatnonzero(fleet.running & (shares != fixed))
     if not len(at):
@@ -236,8 +241,10 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
     total = {key: np.zeros(rollouts) for key in keys}
     samples = {key: np.zeros(rollouts) for key in keys}
     stream = TrafficStream(case.traffic, random, rollouts, case.interval)
+    # one pod in the canary's place, as in prepare
     share = np.full(rollouts, 1.0 / case.pods)
     for number in range(int(_HISTORY_S // case.interval)):
+        # negative times, as the daily wave continues into the run
         counts = stream.draw((number + 1) * case.interval - _HISTORY_S, share, alike=True)
         for key in keys:
             deviation, tells = _deviation(counts.canary, counts.stable, *counts.events[key])
@@ -247,6 +254,7 @@ def _dispersion(case: Case, random: np.random.Generator, rollouts: int) -> dict[
     for name, metric in names.items():
         key = case.traffic.key(metric)
         phi = np.maximum(total[key] / np.maximum(samples[key], 1.0), 1.0)
+        # with fewer samples it counts as not measured, as in estimate_dispersion
         dispersions[name] = np.where(samples[key] >= MIN_SAMPLES, phi, 1.0)
     return dispersions
 

@@ -95,6 +95,7 @@ class Counts:
         canary, stable = _replaced(self.canary, at, other.canary), _replaced(self.stable, at, other.stable)
         rows, times = _both(self.rows, at, other.rows), _both(self.times, at, other.times)
         nobody = np.zeros(len(self.canary), np.bool_)
+        # the weight of the others did not change, so that they have no early counts
         early = None if other.early is None else self.where(nobody).replaced(at, other.early)
         return Counts(canary, stable, events, rows, times, early)
 
@@ -191,6 +192,7 @@ class TrafficStream:
             whole = np.ones(len(share))
             return self._part(load, wave, _SamplePart(whole, share, False), share, within, alike=alike)
         # the route applies the change late; the analyst takes a sample after that
+        # at most half of a short sample, so that a part is left in which the weight applies
         follows = np.where(changed, min(ROUTE_DELAY_S / self._interval, 0.5), 0.0)
         late = follows * self._random.random(len(share))
         first, early, rest, last = (
@@ -198,10 +200,12 @@ class TrafficStream:
             for part in (
                 _SamplePart(late, before, False),
                 _SamplePart(follows - late, share, True),
+                # the effect of the change lasts as long as the delay, and so beyond the extra sample
                 _SamplePart(late, share, True),
                 _SamplePart(1.0 - follows - late, share, False),
             )
         )
+        # the extra sample has requests of both weights
         early = first.plus(early)
         return replace(early.plus(rest).plus(last), early=early)
 
@@ -254,12 +258,15 @@ class TrafficStream:
 
     def _events(self, requests: npt.NDArray[np.int64], rate: float | Floats, within: npt.NDArray[np.int8]) -> Floats:
         traffic = self._traffic
+        # the usual case without arrays of rates
         if traffic.incidents is None and not traffic.correlation:
             return self._random.binomial(requests, np.minimum(rate, _MAX)).astype(np.float64)
         rates = np.full(len(requests), np.minimum(rate, _MAX))
         if traffic.incidents is not None:
             rates = np.minimum(rates * np.where(within, traffic.incidents.factor, 1.0), _MAX)
+        # a beta distribution needs parameters above 0
         if traffic.correlation and rates.all():
+            # a beta distribution with a + b = 1/ICC − 1 has this intraclass correlation
             spread = 1.0 / traffic.correlation - 1.0
             rates = self._random.beta(rates * spread, (1.0 - rates) * spread)
         return self._random.binomial(requests, rates).astype(np.float64)
@@ -272,5 +279,6 @@ class TrafficStream:
         chance = self._random.random(len(self._within))
         arms = self._random.integers(1, 3, len(self._within)) if incidents.arms == "one" else 3
         begins = (self._within == 0) & (chance < self._interval / incidents.every)
+        # an incident lasts one sample at least
         goes_on = (self._within > 0) & (chance >= self._interval / max(incidents.lasting, self._interval))
         self._within = np.where(begins, arms, np.where(goes_on, self._within, 0)).astype(np.int8)

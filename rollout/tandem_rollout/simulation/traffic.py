@@ -61,9 +61,12 @@ def tilted(stable: tuple[float, ...], distance: float, *, together: int = 1) -> 
     low, high = 0.0, _STEEPEST
     for _ in range(_HALVINGS):
         tilt = (low + high) / 2.0
+        # exponents of 0 at most, so that exp cannot overflow
         p = q * np.exp(tilt * (places - 1.0))
         p /= p.sum()
+        # the distance grows with the tilt
         low, high = (tilt, high) if ((p - q) * np.log(p / q)).sum() < distance else (low, tilt)
+    # halving comes near a distance of 0, and never reaches it
     return Bins(stable, tuple(p.tolist()) if distance else stable, together)
 
 

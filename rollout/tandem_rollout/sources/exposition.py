@@ -35,13 +35,16 @@ def parse(text: str, names: Collection[str], most: int = MAX_SERIES) -> list[Ser
         ExpositionError: A line is invalid, or there are too many series.
     """
     lines = enumerate(text.split("\n"), 1)
+    # one line more than allowed, so that a page that is too long is not read to its end
     matches = list(itertools.islice((line for number, line in lines if _name(line, number) in names), most + 1))
     if len(matches) > most:
         raise ExpositionError(f"it has more than {most} series of {' or '.join(sorted(names))}")
     try:
         # the library ignores a last line without a line break
         families = list(text_string_to_metric_families("\n".join([*matches, ""])))
+    # the library's parser raises all of these for invalid lines
     except (ValueError, LookupError, TypeError, AttributeError) as error:
+        # the message reaches a status, and contains text of a pod
         detail = " ".join(str(error).split())[:_MAX_LENGTH]
         raise ExpositionError(f"a line of {' or '.join(sorted(names))} is invalid: {detail}") from error
     return [

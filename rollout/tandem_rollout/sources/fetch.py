@@ -85,6 +85,7 @@ async def fetch(
         FetchError: The request failed or timed out, or the response is too long or compressed.
     """
     try:
+        # the client's own timeout starts again with each part of the response: a slow server would never exceed it
         async with asyncio.timeout(seconds):
             return await _fetch(client, "GET" if form is None else "POST", address, params, form, most)
     except (TimeoutError, httpx2.TimeoutException):
@@ -106,10 +107,12 @@ async def _fetch(
 ) -> Fetched:
     body = bytearray()
     async with client.stream(method, address, params=params, data=form) as response:
+        # a server may ignore Accept-Encoding
         if response.headers.get("content-encoding", "identity") != "identity":
             raise FetchError("the response is compressed")
         async for part in response.aiter_raw():
             body += part
+            # while it arrives, as a response may have no end
             if len(body) > most:
                 raise FetchError(f"the response is longer than {_size(most)}")
         return Fetched(response.status_code, bytes(body))

@@ -87,6 +87,7 @@ class PrometheusSource:
         """Read the present counters of all metrics."""
         queries = {metric.full_name: promql(metric, arms) for metric in metrics}
         times = {metric.full_name: scraped(metric, arms) for metric in metrics}
+        # before the queries, so that an assumed time of a scrape is not too late
         now = self._clock()
         # the times are read first: a scrape in between makes the counters newer than their times, never older
         scrapes = await _ask_all(dict.fromkeys(filter(None, times.values())), self._now)
@@ -129,6 +130,7 @@ class PrometheusSource:
             usable = [answer for query in queries if not isinstance(answer := answers[query], ProviderError)]
             if len(usable) < len(queries):
                 why = next(error for query in queries if isinstance(error := answers[query], ProviderError))
+                # in place of the oldest reading, so that the measurements before the run know of it
                 history.setdefault(end - seconds, {})[metric.full_name] = why
                 continue
             for moment in set().union(*usable):
@@ -137,12 +139,14 @@ class PrometheusSource:
         return [history[moment] for moment in sorted(history)]
 
     async def _now(self, query: str, most: int) -> list[Series]:
+        # one series more than allowed: a result of exactly the limit may have been cut
         data = await self._ask("query", {"query": query, "limit": str(_MAX_SERIES + 1)}, "vector", most)
         samples = _decoded(data, list[_Sample])
         _check(len(samples), _MAX_SERIES, "series")
         series = []
         for sample in samples:
             if sample.value is None:
+                # native histograms have the field histogram instead of value
                 raise _ReadError("returned native histograms, which are not supported")
             series.append(_series(sample.metric, sample.value[1]))
         return series
@@ -170,11 +174,13 @@ class PrometheusSource:
                 f"{self._address}/api/v1/{path}",
                 seconds=self._timeout,
                 most=most,
+                # a POST, as the names of many clusters are too long for a URL; with the time after which nobody waits
                 form={**form, "timeout": f"{max(1, round(self._timeout * 1000))}ms"},
             )
         except FetchError as error:
             raise _ReadError(f"cannot be read: {error}") from error
         answer = _response(fetched)
+        # Thanos and VictoriaMetrics answer without a store that is down: its counters would look restarted
         if answer.warnings or answer.is_partial:
             warning = one_line(answer.warnings[0], MAX_REASON_LENGTH) if answer.warnings else "isPartial is set"
             raise _ReadError(f"returned a partial result: {warning}")
@@ -236,6 +242,7 @@ def _timed(reading: Reading, times: list[Series] | ProviderError, now: float) ->
 
 def _response(fetched: Fetched) -> _PrometheusResponse:
     try:
+        # before the status is checked: Prometheus explains errors in JSON, too
         answer = msgspec.json.decode(fetched.body, type=_PrometheusResponse)
     except (msgspec.DecodeError, UnicodeDecodeError):
         if fetched.status != 200:
@@ -268,6 +275,7 @@ def _by_time(data: msgspec.Raw) -> dict[float, list[Series]]:
 
 def _series(metric: dict[str, str], value: str) -> Series:
     try:
+        # values are strings in Prometheus' API, as JSON has neither NaN nor infinity
         return Series(metric.get("__name__", ""), metric, float(value))
     except ValueError:
         raise _ReadError(f"returned {one_line(value, MAX_REASON_LENGTH)!r}, which is not a number") from None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+# no comments: lexers differ in where a line ends, and a comment could hide a selector from this one
 _TOKEN: Final = re.compile(
     r"""
     (?P<space>[ \t\r\n]+)
@@ -60,6 +61,7 @@ def confine(text: str, namespace: str) -> str:
     while tokens[at] is not _END:
         token, after = tokens[at], tokens[at + 1]
         word = token.text.lower() if token.kind == "word" else ""
+        # matchers of one label apply together, so that one of the author cannot widen this one
         if token.text == "{":
             inserted.append((token.end, f"{matcher},"))
             at = _selector(tokens, at + 1)
@@ -76,6 +78,7 @@ def confine(text: str, namespace: str) -> str:
             raise ValueError(f"{token.text} is only allowed in braces")
         before = tokens[at]
         at += 1
+    # from the end, so that the earlier positions stay valid
     for end, part in reversed(inserted):
         text = text[:end] + part + text[end:]
     return text
@@ -123,11 +126,13 @@ def _selector(tokens: Sequence[_Token], at: int) -> int:
         label = tokens[at]
         if label.kind not in ("word", "string"):
             raise ValueError('a selector of PromQL must be a list of matchers, such as label="value"')
+        # databases use such labels for extensions: __graphite__ selects series by another language
         if label.text.strip("\"'`").startswith("__") and label.text.strip("\"'`") != "__name__":
             raise ValueError(f"the label {label.text} is not allowed")
         at += 1
         if tokens[at].text in _MATCHERS and tokens[at + 1].kind == "string":
             at += 2
+        # a string alone is a quoted name of a metric, as in Prometheus 3
         elif label.kind == "word":
             raise ValueError(f"the label {label.text} of a selector needs an operator and a string")
         if tokens[at].text == ",":

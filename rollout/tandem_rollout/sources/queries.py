@@ -86,6 +86,7 @@ def promql(metric: Metric, arms: Arms) -> tuple[str, ...] | NoData | ProviderErr
     if not selector:
         return NoData("NoClusters", "neither version has a cluster at the gateway")
     labels = _GATEWAY_LABELS if at_gateway(metric) else _POD_LABELS
+    # max, as two replicas of Prometheus may answer with the same series
     return (f"max by ({', '.join(labels)}) ({selector})",)
 
 
@@ -96,6 +97,7 @@ def scraped(metric: Metric, arms: Arms) -> str:
     """
     series = (ANSWERS,) if at_gateway(metric) else (PRESENT,)
     selector = "" if own_promql(metric) else _selector(metric, arms, series)
+    # the earliest time, as counters may be newer than their time, never older
     return f"min by ({', '.join(_TARGET_LABELS)}) (timestamp({selector}))" if selector else ""
 
 
@@ -134,6 +136,7 @@ def substituted(text: str, place: ArmLocation, namespace: str) -> str:
 
 def envoy_filter(clusters: Iterable[str]) -> str:
     """Regular expression of Envoy's names of the counters of some clusters."""
+    # anchored, as Envoy finds the expression anywhere in a name
     return rf"^cluster\.({'|'.join(literal(cluster) for cluster in clusters)})\.upstream_rq_[1-5]xx$"
 
 
@@ -155,6 +158,7 @@ def _any(texts: Iterable[str]) -> str:
 def _own(metric: Metric, arms: Arms) -> tuple[str, ...] | ProviderError:
     texts = [metric.requests, metric.events] if metric.type == "ratio" else [metric.requests]
     try:
+        # in the order on which the readings rely: stable before canary, requests before events
         queries = [
             confine(substituted(text, place, arms.namespace), arms.namespace)
             for text in texts

@@ -40,6 +40,7 @@ def build_reading(metric: Metric, arms: Arms, stable: Targets, canary: Targets) 
         stable: Series of stable, by target.
         canary: Series of the canary.
     """
+    # before the selection of the evidence, which is by traffic: failures by client have no such label
     share = _client_share(canary)
     stable, canary = _evidence(metric, stable, arms.stable), _evidence(metric, canary, arms.canary)
     if metric.type in ("latency", "drift"):
@@ -104,6 +105,7 @@ def _client_share(targets: Targets) -> float | None:
 
 
 def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> CounterReading:
+    # an assignment has no queries of events
     targets = [by_target(answer) for answer in answers] + [{}, {}]
     stable, canary = (
         {
@@ -112,6 +114,7 @@ def _own(metric: Metric, answers: Sequence[Sequence[Series]]) -> CounterReading:
         }
         for requests, events in ((targets[0], targets[2]), (targets[1], targets[3]))
     )
+    # a wrong name of the events must not count as no events
     return CounterReading(stable, canary, born=metric.type == "assignment")
 
 
@@ -152,6 +155,7 @@ def _histogram(series: Iterable[Series]) -> dict[str, dict[float, float]]:
     for entry in series:
         edge = _edge(entry.labels.get("le", ""))
         if not math.isnan(edge):
+            # outcomes are summed, as the client of an expired request has waited, too
             buckets = histograms.setdefault(identity(entry.labels, "le", OUTCOME), {})
             buckets[edge] = buckets.get(edge, 0.0) + entry.value
     return histograms

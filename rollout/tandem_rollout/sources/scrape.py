@@ -69,6 +69,7 @@ class ScrapeSource:
         if not needed or not clusters:
             return {}
         # filtered, as a proxy has the statistics of all routes of its gateway
+        # usedonly omits counters that Envoy never increased: they are read as 0
         return await self._all(arms.gateway, _STATISTICS, {ANSWERS}, {"usedonly": "", "filter": envoy_filter(clusters)})
 
     async def _all(
@@ -98,6 +99,7 @@ class ScrapeSource:
             return await asyncio.to_thread(_parsed, fetched.body, series, most)
         except (FetchError, ExpositionError) as error:
             return str(error)
+        # before ValueError, of which it is a subclass
         except UnicodeDecodeError:
             return "its response is not text"
         except ValueError:

@@ -39,12 +39,14 @@ def by_target(series: Iterable[Series]) -> dict[str, list[Series]]:
     would look like a restart.
     """
     entries = list(series)
+    # a job without the label pod may scrape the same pod as another job
     pods = {entry.labels["instance"]: pod for entry in entries if (pod := entry.labels.get("pod")) and _instance(entry)}
     targets: dict[str, dict[str, list[Series]]] = {}
     for entry in entries:
         instance = _instance(entry)
         target = entry.labels.get("pod") or pods.get(instance, instance) or WHOLE
         targets.setdefault(target, {}).setdefault(entry.labels.get("job", ""), []).append(entry)
+    # by its name, so that each reading chooses the same job
     return {target: jobs[min(jobs)] for target, jobs in targets.items()}
 
 

@@ -136,6 +136,7 @@ class Candidacy:
             now: Time of the response.
         """
         self.observe(lease, now)
+        # not from the response, as candidates count from the write, which may be long before
         self._until = sent + self._timing.deadline
 
     def resign(self, time_of_day: float) -> Lease | None:

@@ -85,7 +85,9 @@ class ControllerMetrics:
         self._ready.labels(*where).set(conditions.get("Ready") == "True")
         weights: dict[str, int] = {}
         for entry in status.get("variants") or ():
+            # two revisions of a variant have weight while one replaces the other
             weights[entry["name"]] = weights.get(entry["name"], 0) + entry.get("weight", 0)
+        # the series of a removed variant would keep its last weight for ever
         for variant in self._variants.get(where, set()) - weights.keys():
             self._weight.remove(*where, variant)
         for variant, weight in weights.items():

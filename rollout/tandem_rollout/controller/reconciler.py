@@ -83,6 +83,7 @@ class Reconciler:
             self._check_addresses(rollout)
         except InvalidSpecError as error:
             if deleted:
+                # an invalid spec must not prevent the deletion of the rollout
                 await self._cluster.finalize(manifest, present=False)
             else:
                 previous, now = memory.reporter.before(manifest), self._cluster.now()
@@ -96,6 +97,7 @@ class Reconciler:
         """Run the stages of a pass. Each takes the results of the previous ones."""
         snapshot = await observe(edges, manifest, rollout)
         decision = decide(snapshot)
+        # before the first write: a controller that is killed after it continues from the record
         await record(edges, snapshot, decision)
         if snapshot.deleted:
             if not await restore_stable(edges, snapshot, decision):

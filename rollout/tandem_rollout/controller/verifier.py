@@ -65,6 +65,7 @@ class HttpVerifier:
     async def verify(self, revision: Revision) -> Verification | VerificationFailure:
         """Have a revision replay its golden rows, from the transformer's Service through a predictor."""
         gpu = revision.rollout.spec.predictor.gpu
+        # a bundle has a tolerance for each execution provider
         provider = "CUDAExecutionProvider" if gpu else "CPUExecutionProvider"
         address = f"{self._address(revision)}/tandem/verification"
         try:

@@ -114,6 +114,7 @@ def find_contests(own: HostClaim, rivals: Iterable[HostClaim]) -> list[Contest]:
     """
     lost: dict[str, Contest] = {}
     won: dict[str, Contest] = {}
+    # a stable order, so that each rollout reports the same rival in every pass
     for rival in sorted(rivals, key=lambda rival: (rival.created, rival.namespace, rival.name)):
         if rival.gateway != own.gateway or (rival.namespace, rival.name) == (own.namespace, own.name):
             continue

@@ -44,6 +44,7 @@ def build_inference_service(revision: Revision, platform: Platform) -> Object:
         "InferenceService",
         revision.name,
         revision.rollout.namespace,
+        # from the creation on: KServe does not remove the routes that it has created before
         {**revision.labels, "networking.kserve.io/visibility": "cluster-local"},
         spec={
             "transformer": _component(revision, bundle, "transformer", _transformer(revision, platform, bundle)),
@@ -51,7 +52,9 @@ def build_inference_service(revision: Revision, platform: Platform) -> Object:
         },
     )
     service["metadata"]["annotations"] = {
+        # explicit, as the default mode differs between KServe's installations
         "serving.kserve.io/deploymentMode": "Standard",
+        # KServe then creates no autoscaler, and leaves the number of pods to the ScaledObjects
         "serving.kserve.io/autoscalerClass": "external",
     }
     if spec.predictor.runtime == "triton":
@@ -78,6 +81,7 @@ def _component(
         "containers": [container],
         "volumes": [empty_dir("tmp", spec.volumes.tmp or _TMP_LIMIT), *bundle.volumes],
         "securityContext": restricted_pod(),
+        # includes the sleep of preStop
         "terminationGracePeriodSeconds": _GRACE_S,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -111,6 +115,7 @@ def _transformer(revision: Revision, platform: Platform, bundle: Delivery) -> Ob
     args = [
         f"--model_name={rollout.model}",
         "--model_dir=/mnt/models",
+        # given here, as KServe would append its own Service, whose single address keeps connections at one pod
         f"--predictor_host={revision.pods}.{rollout.namespace}.svc:{port}",
         f"--predictor_protocol={spec.predictor.protocol}",
         f"--http_port={HTTP_PORT}",
@@ -201,9 +206,11 @@ def _container(image: str, args: list[str], env: list[Object], resources: Resour
         ],
         "resources": msgspec.to_builtins(resources),
         "securityContext": restricted_container(),
+        # own probes, as KServe would only check that the port accepts connections
         "startupProbe": probe("/v2/health/ready", periodSeconds=1, failureThreshold=600),
         "readinessProbe": probe("/v2/health/ready", periodSeconds=2, failureThreshold=2),
         "livenessProbe": probe("/v2/health/live", periodSeconds=10, failureThreshold=6),
+        # a pod that ends at once answers 503 until the gateway knows that it is gone
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_S}}},
         # the controller shows the termination message
         "terminationMessagePolicy": "FallbackToLogsOnError",

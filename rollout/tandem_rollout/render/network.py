@@ -44,6 +44,7 @@ def build_network_policies(revision: Revision, platform: Platform) -> list[Objec
     watchers = [_namespace(network.monitoring_namespace), _namespace(platform.controller_namespace)]
     transformer, predictor = [_pods(revision.transformer)], [_pods(revision.predictor)]
     store = [_namespace(network.store_namespace)] if network.store_namespace else []
+    # Triton has no metrics at its REST port
     metrics = TRITON_METRICS_PORT if revision.rollout.spec.predictor.runtime == "triton" else HTTP_PORT
     port = _store_port(revision)
     lookups = [_allowed("to", store, port)] if port else []

@@ -88,6 +88,7 @@ class Bundle:
         directory = Path(path)
         try:
             with (directory / MANIFEST).open("rb") as stream:
+                # one byte more shows that the file is too large, without reading the rest
                 text = stream.read(_MAX_MANIFEST_BYTES + 1)
         except OSError as error:
             raise BundleError(f"{directory} is not a bundle: {MANIFEST}: {error.strerror}") from error

@@ -88,6 +88,7 @@ def write(
     tolerances: Mapping[str, Tolerance] | None,
 ) -> Bundle:
     """As :func:`write_bundle`, with all state in the pipeline; without ``expected`` the outputs are ONNX Runtime's."""
+    # the version is a segment of paths, as in /versions/VERSION
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
         raise DefinitionError(
             f"version {version!r}: use letters, digits, dots, dashes, underscores, and begin with a letter or a digit"

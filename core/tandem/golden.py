@@ -135,6 +135,7 @@ def replay_vectors(pipeline: Pipeline, golden: Golden) -> None:
 def make_golden(pipeline: Pipeline, inputs: Inputs, outputs: Tensors) -> Golden:
     """Golden rows of the given inputs and the training framework's outputs for them."""
     features = pipeline.features(inputs)
+    # golden rows prove answers, and a row that is refused has none
     if features.refused:
         raise next(iter(features.refused.values()))
     vectors = pipeline.tensors(features.columns)

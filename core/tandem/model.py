@@ -131,6 +131,7 @@ class Model:
             raise DefinitionError(f"as_of={contract.as_of!r} must name a request parameter of type timestamp")
         self._check_views()
         self._check_inputs()
+        # computed here, so that a cycle is found when the package is imported
         _ = self.ordered_postprocess
 
     def _check_views(self) -> None:

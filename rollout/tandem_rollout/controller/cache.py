@@ -189,6 +189,7 @@ class Cache:
             store.put(self._kept(resource))
         before, self._store = self._store.objects, store
         self.filled.set()
+        # what was deleted between two watches has no event
         for key in before.keys() - store.objects.keys():
             self._changed(before[key])
         for key, plain in list(store.objects.items()):

@@ -159,6 +159,7 @@ class Elector:
     async def _claim(self) -> bool:
         """Acquire or renew the lease if that is allowed; returns False after a conflict with another write."""
         candidacy = self._candidacy
+        # a leader knows the lease from its own last write, and renews it with one call
         if not (self._is_read and self.leads):
             before = candidacy.holder
             candidacy.observe(await self._leases.read(), self._clock())

@@ -107,6 +107,7 @@ class Inventory:
             async for resource in listed:
                 plain = resource.to_dict()
                 marks[plain["metadata"]["namespace"], plain["metadata"]["name"]] = mark(plain)
+        # without the permission to list, objects are applied again instead of compared
         except (httpx2.HTTPError, msgspec.DecodeError, RecursionError, KeyError):
             self._listing = _Listing(began, None)
         else:

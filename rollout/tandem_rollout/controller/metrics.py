@@ -114,6 +114,7 @@ class _RunsStatus(msgspec.Struct, rename="camel", frozen=True):
     def of(cls, status: Mapping[str, Any]) -> _RunsStatus:
         try:
             return msgspec.convert(status, cls)
+        # a status of another version, or an edited one, must not fail the pass
         except msgspec.ValidationError:
             return cls()
 

@@ -75,6 +75,7 @@ class Reconciler:
         deleted = bool(metadata.get("deletionTimestamp"))
         key = metadata["namespace"], metadata["name"]
         memory = self._memories[key] = self._memories.get(key) or Memory.of(self._cluster)
+        # no run is active, so that no weight has to be given back
         if deleted and FINALIZER not in (metadata.get("finalizers") or ()):
             return _RESYNC_AFTER_S
         try:
@@ -109,6 +110,7 @@ class Reconciler:
         await edges.memory.reporter.report(manifest, status)
         if decision.run is None or decision.run.ended:
             await self._cluster.finalize(manifest, present=False)
+        # at most one pass per second, whatever is due
         return max(_due(edges, decision, status, rollout) - self._cluster.now(), RETRY_S)
 
     def _edges(self, rollout: Rollout, memory: Memory) -> Edges:

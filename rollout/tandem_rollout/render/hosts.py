@@ -83,6 +83,7 @@ def claim_hosts(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> H
         routes: Its HTTPRoutes.
     """
     metadata = manifest["metadata"]
+    # an invalid spec keeps its hostnames, or another rollout could take them until it is corrected
     spec = _map(manifest.get("spec"))
     route = _map(spec.get("route"))
     gateway = _map(route.get("gateway"))
@@ -153,6 +154,7 @@ def permitted(host: str, namespace: str, domain: str, allowed: Mapping[str, Coll
     if not allowed:
         return True
     domains: Sequence[str] = [f"{namespace}.{domain}", *allowed.get(namespace, allowed.get(ANY, ()))]
+    # with the dot: other-example.com is not below example.com
     return any(suffix == ANY or host == suffix or host.endswith(f".{suffix}") for suffix in domains)
 
 

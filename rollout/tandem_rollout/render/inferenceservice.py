@@ -83,9 +83,11 @@ def _component(
         "securityContext": restricted_pod(),
         # includes the sleep of preStop
         "terminationGracePeriodSeconds": _GRACE_S,
+        # pods never call the API server
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "topologySpreadConstraints": [
+            # not DoNotSchedule: a cluster with one node or one zone must run all pods too
             {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": pods}
             for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
         ],
@@ -122,6 +124,7 @@ def _transformer(revision: Revision, platform: Platform, bundle: Delivery) -> Ob
         f"--grpc_port={GRPC_PORT}",
         # shorter than that of the gateway, so that the pod responds with an error that explains the timeout
         f"--request_timeout_ms={max(timeout_ms - _GATEWAY_MARGIN_MS, timeout_ms // 2)}",
+        # last, as the last of two equal flags wins
         *spec.transformer.args,
     ]
     env = [*_env(spec.transformer.env), *bundle.env]
@@ -143,6 +146,7 @@ def _predictor(revision: Revision, platform: Platform, bundle: Delivery) -> tupl
         "--model_dir=/mnt/models",
         f"--http_port={HTTP_PORT}",
         f"--grpc_port={GRPC_PORT}",
+        # operators without a CUDA kernel run on the CPU
         *(["--execution_providers=cuda,cpu"] if spec.gpu else []),
         *spec.args,
     ]
@@ -175,6 +179,7 @@ def _triton(revision: Revision, platform: Platform, bundle: Delivery) -> tuple[O
     container = _container(
         spec.image or platform.triton_image, args, _env(spec.env), _predictor_resources(revision), bundle
     )
+    # the entry point of the image runs its arguments as a command
     container["command"] = ["tritonserver"]
     container["volumeMounts"] = [repository, scratch()]
     container["ports"].append({"name": "metrics", "containerPort": TRITON_METRICS_PORT, "protocol": "TCP"})
@@ -187,6 +192,7 @@ def _predictor_resources(revision: Revision) -> Resources:
     if spec.gpu is None:
         return resources
     gpus: dict[str, Quantity] = {spec.gpu.resource: str(spec.gpu.count)}
+    # Kubernetes requires equal requests and limits of extended resources
     return Resources(requests=resources.requests | gpus, limits=resources.limits | gpus)
 
 

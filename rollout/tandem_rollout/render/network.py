@@ -10,6 +10,7 @@ from tandem_rollout.render.metadata import Object, build
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import Revision
 
+# TCP too, by which resolvers repeat a query after a truncated answer (RFC 7766)
 _DNS: Object = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 
 
@@ -54,6 +55,7 @@ def build_network_policies(revision: Revision, platform: Platform) -> list[Objec
         _policy(
             revision,
             revision.transformer,
+            # ports of pods: NetworkPolicies do not see the ports of Services
             [_allowed("from", gateway, HTTP_PORT, GRPC_PORT), _allowed("from", watchers, HTTP_PORT)],
             [
                 _DNS,
@@ -87,6 +89,7 @@ def _policy(revision: Revision, name: str, ingress: list[Object], egress: list[O
         revision.labels,
         spec={
             "podSelector": {"matchLabels": {"app": f"isvc.{name}"}},
+            # without Egress in the list, a policy without egress rules would deny nothing
             "policyTypes": ["Ingress", "Egress"],
             "ingress": ingress,
             "egress": egress,

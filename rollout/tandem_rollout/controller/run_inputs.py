@@ -114,7 +114,7 @@ def given_up(run: Run | None, rollout: Rollout, specified: Sequence[Revision], n
     reason, message = str(cause.reason), cause.message
     if run.returns:
         state, reason, message = RETURNS[run.state], run.reason, f"{run.message}; {message}"
-    # a canary that bakes has passed all of its steps
+    # a canary that bakes has all requests already, but for the holdback
     elif run.state == "Baking" and any(revision.name == run.canary for revision in specified):
         state = "Promoted"
     return replace(run, state=state, since=now, reason=reason, message=message, paused_from=None)

@@ -87,7 +87,7 @@ def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequenc
             own[variant] = revision.name
         elif there := _within_reach(revision, observed):
             own[variant] = there.name
-    # without any weight there would be no route: the pods get their requests as soon as they are back
+    # nothing can serve: no other weights would be better, and these are right when the pods are back
     if not weights:
         weights = {state.name: state.weight for state in observed if state.weight}
     reachable = tuple(dict.fromkeys([*weights, *own.values()]))

@@ -44,6 +44,7 @@ class Console(rich.console.Console):
     ) -> Iterable[Segment]:
         """Segments of a renderable, without control codes."""
         for segment in super().render(renderable, options):
+            # after rendering, so that the console's own sequences are not among the text
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 

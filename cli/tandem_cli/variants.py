@@ -98,6 +98,7 @@ def stated_weights(package: ModelPackage) -> dict[str, int]:
         StackError: if that is not a table of whole numbers.
     """
     stated: Any = package.settings.get("weights", {})
+    # type(), as True is an instance of int
     if not isinstance(stated, dict) or not all(type(weight) is int and weight >= 0 for weight in stated.values()):
         raise StackError(
             f"{package.path}: [tool.tandem.weights] must give a whole number, 0 or more, to each version: v1 = 90"

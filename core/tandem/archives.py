@@ -57,6 +57,7 @@ def _opened(content: bytes, max_bytes: int) -> Iterator[tuple[ZipFile, list[ZipI
         members = archive.infolist()
         if len(members) > MAX_MEMBERS:
             raise ValueError(f"the archive has {len(members)} files, at most {MAX_MEMBERS} are taken")
+        # zipfile reads no more of a member than it says, so that the sum of what they say is a limit
         if (size := sum(member.file_size for member in members)) > max_bytes:
             raise ValueError(f"the archive has {size} bytes when unpacked, at most {max_bytes} are taken")
         yield archive, members
@@ -68,6 +69,7 @@ def _array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
         if version not in _HEADERS:
             raise ValueError(f"{member.filename} has version {version} of NumPy's format")
         shape, by_columns, dtype = _HEADERS[version](stream)
+        # they are stored as a pickle, which runs code when it is read
         if dtype.hasobject:
             raise ValueError(f"{member.filename} has Python objects, which are not read")
         size = math.prod(shape) * dtype.itemsize
@@ -76,6 +78,7 @@ def _array(archive: ZipFile, member: ZipInfo) -> NDArray[Any]:
         content = stream.read(size)
         if len(content) < size or stream.read(1):
             raise ValueError(f"{member.filename} has another number of bytes than its array")
+    # a bytearray, as an array of bytes could not be written to
     array = np.frombuffer(bytearray(content), dtype, math.prod(shape)) if size else np.empty(shape, dtype)
     return array.reshape(shape, order="F" if by_columns else "C")
 

@@ -126,6 +126,7 @@ def check_schema(view: FeatureView, schema: pa.Schema, event_time: str) -> None:
 def _fits(column: pa.DataType, feature: FieldType) -> bool:
     if pa.types.is_dictionary(column):
         column = column.value_type
+    # a column of nulls alone has no type of its own
     if pa.types.is_null(column):
         return True
     if array_length(feature) is not None:

@@ -89,6 +89,7 @@ def _fill(tensor: TensorSpec, columns: tuple[str, ...]) -> TensorSpec:
         raise DefinitionError(
             f"{subject} has shape {tensor.shape}, the model package gives it {len(columns)} column(s)"
         )
+    # batches have any number of rows
     if tensor.shape[0] != -1:
         raise DefinitionError(
             f"{subject} takes exactly {tensor.shape[0]} row(s); export it with a free first dimension"

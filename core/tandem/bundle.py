@@ -66,9 +66,11 @@ class Bundle:
         bundle = cls.peek(path)
         if digest is not None and not bundle.digest.startswith(digest):
             raise BundleError(f"{bundle.path} is bundle {bundle.digest[:8]}, not {digest[:8]}")
+        # the digest first: it is cheap, and another bundle need not be read
         files = bundle.manifest.files
         for name, expected in files.items():
             _verify(bundle.path / name, expected)
+        # a file that no checksum covers could be imported or loaded
         if strange := {file.name for file in bundle.path.iterdir()} - files.keys() - {MANIFEST}:
             raise BundleError(f"{bundle.path}: {', '.join(sorted(strange))} does not belong to the bundle")
         return bundle
@@ -86,6 +88,7 @@ class Bundle:
         directory = Path(path)
         try:
             with (directory / MANIFEST).open("rb") as stream:
+                # one byte more shows that the file is too large, without reading the rest
                 text = stream.read(_MAX_MANIFEST_BYTES + 1)
         except OSError as error:
             raise BundleError(f"{directory} is not a bundle: {MANIFEST}: {error.strerror}") from error
@@ -153,6 +156,7 @@ class Bundle:
         Raises:
             BundleError: as :meth:`read`.
         """
+        # whatever is none of the others is a file of weights, by the names that the graph states
         weights = [name for name in self.manifest.files if name not in (MODEL, GOLDEN) and not is_wheel(name)]
         return Graph(self.read(MODEL), {name: self.read(name) for name in weights})
 
@@ -186,6 +190,7 @@ class Bundle:
             model = import_wheel(wheel, self.read(wheel), self.manifest.entry_point)
         except DefinitionError as error:
             raise BundleError(f"bundle {self.wire_name}: {error}") from error
+        # whoever runs no code of the package reads the contract in the manifest
         if model.contract != self.contract or model.views != self.manifest.views:
             raise BundleError(f"bundle {self.wire_name}: the contract or views in its code are not those in {MANIFEST}")
         return model

@@ -42,14 +42,18 @@ def write(
     try:
         for name, file in files.items():
             _copy_durably(file, scratch / name)
+        # every file is on the disk before the rename makes the bundle visible
         (scratch / MANIFEST).write_bytes(text)
         _flush(scratch / MANIFEST)
+        # mkdtemp makes directories for their owner alone, and pods run as another user
         scratch.chmod(0o755)
+        # what was copied is verified, so that a file that changed while it was read is noticed
         bundle = Bundle.open(scratch)
         prove(bundle)
         try:
             scratch.rename(target)
         except OSError:
+            # the name has the digest: whoever was first has written the same bytes
             if not target.is_dir():
                 raise
             return Bundle.open(target)
@@ -63,6 +67,7 @@ def write(
 
 def find(parent: Path | str) -> list[Bundle]:
     """All bundles directly under a directory, by version and digest."""
+    # directories that begin with a dot are writes under way
     bundles = [
         Bundle.open(file.parent) for file in Path(parent).glob(f"*/{MANIFEST}") if not file.parent.name.startswith(".")
     ]

@@ -135,6 +135,7 @@ class _Trial:
         self.state: dict[str, State] = {name: dict(state) for name, state in postprocess_state.items()}
         self.pipeline = Pipeline(model, Signature((), ()), {})
         self.findings: list[Finding] = []
+        # two batches: a fault may show on typical rows only, or only where nothing is known
         self.many = self._columns(random_inputs(model, ROWS, rng))
         self.bare = self._columns(random_inputs(model, 1, rng, missing=1.0, stale=0.0, null=1.0))
 
@@ -171,8 +172,10 @@ class _Trial:
 
     def _try(self, step: Transform, *, is_input: bool) -> Finding:
         try:
+            # results are judged, not the warnings on the way to them
             with np.errstate(all="ignore"):
                 if isinstance(step, BoundTransform):
+                    # rows with NaN would only make state that is refused, and hide what the transform itself does
                     self.state[step.name] = fit_state(step, _finite_rows(self.many, step.inputs))
                 state = self.state.get(step.name, {})
                 check_row_independence(step, self.many, state)
@@ -183,6 +186,7 @@ class _Trial:
                         columns[step.name] = as_answer_column(columns[step.name], step.answer.type)
         except TandemError as error:
             return Finding(step.name, "failed", str(error))
+        # the author's own code may raise anything, and the other steps are to be checked too
         except Exception as error:
             return Finding(step.name, "failed", f"{type(error).__name__}: {error}")
         return self._judge(step, self.many[step.name], is_input=is_input)
@@ -194,6 +198,7 @@ class _Trial:
             row = _first_not_finite(columns[step.name])
             if row is not None:
                 arguments = ", ".join(f"{name}={columns[name][row]}" for name in step.inputs)
+                # a model may take NaN as an input, but an answer with NaN is refused
                 status: Status = "failed" if isinstance(step, Postprocess) else "warning"
                 return Finding(step.name, status, f"gives {columns[step.name][row]} for {arguments}")
         shape = "" if result.ndim == 1 else f", {result.shape[1]} elements per row"
@@ -234,6 +239,7 @@ def _made_up_predictions(contract: Contract, rows: int, rng: np.random.Generator
     prediction = contract.prediction
     if prediction.type == "string":
         return np.array([f"class-{index}" for index in rng.integers(3, size=rows)], object)
+    # the author's buckets tell the range in which predictions lie
     edges = prediction.buckets or (0.0, 1.0)
     values: Column = rng.uniform(edges[0], edges[-1], rows)
     return np.rint(values).astype(np.int64) if prediction.type == "int64" else values

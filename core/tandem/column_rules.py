@@ -38,6 +38,7 @@ def check_columns(contract: Contract, columns: Mapping[str, Column]) -> None:
     violations: list[Violation] = []
     for name, field in contract.inputs.items():
         for rule, wrong in _broken(field, columns[name]):
+            # cut before the objects are made: a batch may break a rule in every row
             violations += [Violation(int(row), name, rule) for row in np.flatnonzero(wrong)[:MAX_VIOLATIONS]]
     if violations:
         raise ContractViolation(sorted(violations, key=lambda violation: violation.row or 0)[:MAX_VIOLATIONS])
@@ -60,10 +61,12 @@ def _broken(field: Field, column: Column) -> Iterable[tuple[str, Column]]:
         return
     if field.type == "float64":
         not_given_allowed = field.optional and field.default is None
+        # NaN stands for a field that was left out, which no bound applies to
         absent = np.isnan(column) if not_given_allowed else absent
         wrong = ~np.isfinite(column) & ~absent
         if wrong.any():
             yield "must be finite", wrong
+            # a value that is not finite breaks this rule alone, not each bound too
             absent = absent | wrong
     if field.type == "timestamp" and not field.optional:
         yield "must be given", np.isnat(column)

@@ -107,6 +107,7 @@ def _without_loss(name: str, values: Any, rows: Column, type_: FieldType, lossy:
 
 def _floats(name: str, values: Any, rows: Column) -> Column:
     values = _numbers(name, values, rows, "float64")
+    # not abs(): the least int64 has no positive counterpart
     lossy = (values > _EXACT) | (values < -_EXACT) if values.dtype.kind in "iu" else np.zeros(len(values), bool)
     return _without_loss(name, values, rows, "float64", lossy)
 

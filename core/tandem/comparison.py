@@ -38,6 +38,7 @@ def check_outputs(outputs: Tensors, expected: Tensors, tolerance: Tolerance) -> 
         BundleError: naming the tensor, the row and both values where they are furthest apart.
     """
     for name, reference in expected.items():
+        # only the size: one value per row may have an axis of its own or not
         if outputs[name].size != reference.size:
             raise BundleError(f"golden replay: output {name!r} has shape {outputs[name].shape}, not {reference.shape}")
         actual = outputs[name].reshape(reference.shape)
@@ -63,6 +64,7 @@ def worst_row(actual: NDArray[Any], expected: NDArray[Any], tolerance: Tolerance
         return int(wrong[0]) if len(wrong) else None
     with np.errstate(invalid="ignore"):
         excess = np.abs(actual - expected) - (tolerance.atol + tolerance.rtol * np.abs(expected))
+    # equal infinities have a difference of NaN
     same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
     excess = np.where(same, -np.inf, np.where(np.isnan(excess), np.inf, excess))
     if excess.max(initial=-np.inf) <= 0:
@@ -82,6 +84,7 @@ def first_difference(left: Any, right: Any) -> tuple[int, int] | None:
     if left.dtype == object:
         different = left != right
     else:
+        # as bytes: 0.0 and -0.0 are equal as numbers, and NaN is not equal to itself
         bits = np.dtype((np.void, left.dtype.itemsize))
         different = np.ascontiguousarray(left).view(bits) != np.ascontiguousarray(right).view(bits)
     where = np.argwhere(different.reshape(len(left), -1))

@@ -32,6 +32,7 @@ def compare(old: Contract, new: Contract) -> list[ContractChange]:
         changes.append(ContractChange("model", True, f"renamed from {old.model} to {new.model}"))
     changes += _compare_inputs(old.inputs, new.inputs)
     changes += _compare_answers(old.answers, new.answers)
+    # no client sees the buckets, but a rollout cannot compare predictions that fall into other ones
     if old.prediction.buckets != new.prediction.buckets:
         description = "histogram buckets changed: predictions of the two versions cannot be compared"
         changes.append(ContractChange(old.prediction.name, False, description))
@@ -50,8 +51,10 @@ def _compare_inputs(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[
             continue
         before = old[name]
         if before.type != field.type:
+            # a whole number is a number in JSON too
             widened = (before.type, field.type) == ("int64", "float64")
             changes.append(ContractChange(name, not widened, f"type changed from {before.type} to {field.type}"))
+        # the same number then means something else, and nothing would fail
         if before.unit != field.unit:
             changes.append(
                 ContractChange(name, True, f"unit changed from {before.unit or 'none'} to {field.unit or 'none'}")

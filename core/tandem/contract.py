@@ -44,6 +44,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
             )
         if self.column is not None and (isinstance(self.column, bool) or self.column < 0):
             raise DefinitionError(f"prediction {self.name!r}: column={self.column!r} must be a whole number from 0")
+        # ascending and different, as edges of a Prometheus histogram
         if list(self.buckets) != sorted(set(self.buckets)):
             raise DefinitionError(f"prediction {self.name!r}: buckets must ascend")
 

@@ -28,6 +28,7 @@ NUMPY_DTYPES: dict[str, np.dtype[Any]] = {
     "float64": np.dtype(np.float64),
     "int64": np.dtype(np.int64),
     "bool": np.dtype(np.bool_),
+    # not fixed-width: that would drop NULs at the end, and take the longest string for each row
     "string": np.dtype(object),  # of str
     "timestamp": np.dtype("datetime64[us]"),
 }

@@ -79,6 +79,7 @@ class EmbeddedModel:
             request = self._rows.columns(self._check(rows))
         else:
             request = read_rows(self.bundle.contract, rows)
+        # the only clock: the pipeline itself reads none
         now = np.datetime64(time.time_ns() // 1000, "us")
         views = self._plan.unpack(self._get(self._plan.keys(request)), len(next(iter(request.values()))))
         answers, degraded = self._run(Inputs(request, views, self._rows.as_of(request, now)))

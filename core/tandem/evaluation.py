@@ -73,6 +73,7 @@ def as_answer_column(values: Column, type_: FieldType) -> Column:
     """
     dtype = NUMPY_DTYPES[type_]
     if type_ == "string":
+        # NumPy's string functions give fixed-width arrays
         texts = values.astype(object) if values.dtype.kind == "U" else values
         if texts.dtype != dtype or set(map(type, texts.tolist())) - {str}:
             raise TypeError(f"values of dtype {values.dtype} are not strings")

@@ -88,6 +88,7 @@ def _with_state(model: Model, inputs: Inputs, state: Mapping[str, Mapping[str, A
     stateful = Pipeline(model, Signature((), ()), own)
     stateful.check_state()
     columns = stateful.features(inputs).columns
+    # adds the columns of the transforms, whose widths the signature needs
     stateful.tensors(columns)
     return Pipeline(model, draft_signature(model, columns), own)
 

@@ -88,6 +88,7 @@ def write(
     tolerances: Mapping[str, Tolerance] | None,
 ) -> Bundle:
     """As :func:`write_bundle`, with all state in the pipeline; without ``expected`` the outputs are ONNX Runtime's."""
+    # the version is a segment of paths, as in /versions/VERSION
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
         raise DefinitionError(
             f"version {version!r}: use letters, digits, dots, dashes, underscores, and begin with a letter or a digit"
@@ -102,7 +103,9 @@ def write(
         outputs = results if expected is None else _as_outputs(signed, expected, len(golden))
         rows = make_golden(signed, golden, outputs)
         tolerances = {**DEFAULT_TOLERANCES, **(tolerances or {})}
+        # everything is proved before anything is written
         check_postprocess(signed, rows)
+        # all rows alone, not a sample of them as at a start: a bundle is written once
         replay(graph.run, rows.vectors, rows.outputs, tolerances["CPUExecutionProvider"], singles=None)
         rows.save(files[GOLDEN], signed.model)
         model_package = ModelPackage.read(package)
@@ -163,6 +166,7 @@ def _check_weight_names(path: Path, names: Iterable[str]) -> None:
 
 def _as_outputs(pipeline: Pipeline, expected: ArrayLike | Mapping[str, ArrayLike], rows: int) -> Tensors:
     outputs = pipeline.signature.outputs
+    # post-processing is replayed on expected outputs, so that each output that it reads is needed
     readers = {name: step.name for step in pipeline.model.postprocess for name in step.inputs}
     readers = {spec.name: readers[spec.name] for spec in outputs if spec.name in readers}
     tensor = prediction_tensor(pipeline.model, outputs)
@@ -177,4 +181,5 @@ def _histogram(pipeline: Pipeline, rows: Golden, predictions: ArrayLike | None) 
     if predictions is None:
         predictions = rows.answers[prediction.name]
     values = np.asarray(predictions, dtype=np.float64).reshape(-1)
+    # edges belong to the bucket below them (le), as in Prometheus' histograms
     return tuple(np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1).tolist())

@@ -178,6 +178,7 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
             return self._broken_by_array(value, self.length)
         if not _has_type(value, self.type):
             return f"must be {_ARTICLES[self.type]}"
+        # written so that NaN is refused too
         if self.type == "float64" and not abs(value) <= _LARGEST_FLOAT:
             return "must be finite"
         if self.type == "int64" and not -(2**63) <= value < 2**63:

@@ -57,6 +57,7 @@ def plain_state(transform: str, name: str, value: Any) -> Any:
         DefinitionError: if it is something else.
     """
     if isinstance(value, np.ndarray | np.generic):
+        # Python's own numbers, which JSON writes so that the same bits come back
         value = value.tolist()
     kinds = (bool, int, float, str)
     if isinstance(value, kinds) or (

@@ -124,6 +124,7 @@ def replay_vectors(pipeline: Pipeline, golden: Golden) -> None:
             row, element = difference
             where = f"column {tensor.columns[element]!r} of tensor {tensor.name!r}"
             raise BundleError(f"golden replay: {where} differs from training in row {row}")
+    # from the stored outputs, not from the model: the transformer is ready without a predictor
     answers = pipeline.predictions(golden.outputs, features.columns)
     for name, column in answers.items():
         difference = first_difference(column, golden.answers[name])
@@ -134,6 +135,7 @@ def replay_vectors(pipeline: Pipeline, golden: Golden) -> None:
 def make_golden(pipeline: Pipeline, inputs: Inputs, outputs: Tensors) -> Golden:
     """Golden rows of the given inputs and the training framework's outputs for them."""
     features = pipeline.features(inputs)
+    # golden rows prove answers, and a row that is refused has none
     if features.refused:
         raise next(iter(features.refused.values()))
     vectors = pipeline.tensors(features.columns)
@@ -157,6 +159,7 @@ def _under(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def _to_file(name: str, array: Any) -> Any:
     if array.dtype != object:
         return array
+    # NumPy's fixed-width strings are padded with NULs
     if any(not isinstance(text, str) or text.endswith("\0") for text in array.ravel().tolist()):
         raise DefinitionError(f"golden rows: {name} must be strings that do not end with a NUL")
     return array.astype(str)

@@ -37,9 +37,12 @@ def import_model(location: Path, entry_point: str) -> Model:
     """
     module_name, _, attribute = entry_point.partition(":")
     top = module_name.partition(".")[0]
+    # sys.path and sys.modules are those of all threads
     with _importing:
+        # else the import would find the modules of a version that is loaded already
         earlier_modules = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == top}
         sys.path.insert(0, str(location))
+        # finders remember directory listings, and this directory may be new
         importlib.invalidate_caches()
         try:
             model = getattr(importlib.import_module(module_name), attribute, None)

@@ -65,7 +65,9 @@ def configure(level: int | str = logging.INFO) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
+    # force: a handler of a library would write each line a second time
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # logging.captureWarnings would put file, line and source text into the message
     warnings.showwarning = _log_warning
 
 

@@ -22,6 +22,7 @@ class LookupPlan:
         self.uses = tuple(uses)
         self._layouts = [RowLayout(use.view) for use in uses]
         self._prefixes = [(use, layout.key_prefix) for use, layout in zip(uses, self._layouts, strict=True)]
+        # several views often have the same entity, whose keys are encoded once
         self._serving_keys = {use.serving_keys for use in uses}
 
     def keys(self, request: Mapping[str, Column]) -> list[bytes]:

@@ -72,6 +72,7 @@ def read_manifest(text: bytes) -> Manifest:
         BundleError: if it is not valid.
     """
     try:
+        # first by itself, so that a bundle of another format is named as such, whatever its fields are
         format_ = msgspec.json.decode(text).get("format")
     except (msgspec.DecodeError, AttributeError):
         raise BundleError(f"{MANIFEST} is damaged: not a JSON object") from None
@@ -90,6 +91,7 @@ def _check(manifest: Manifest) -> None:
     missing = {MODEL, GOLDEN} - manifest.files.keys()
     if missing or not any(map(is_wheel, manifest.files)):
         raise BundleError(f"{MANIFEST} lists no {', '.join(sorted(missing)) or 'wheel'}")
+    # names are joined to the directory of the bundle: none may lead out of it
     if not all(map(is_file_name, manifest.files)):
         raise BundleError(f"{MANIFEST} lists a file outside the bundle")
     if MANIFEST in manifest.files:

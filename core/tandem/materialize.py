@@ -67,6 +67,7 @@ async def materialize(
         source = open_table(table)
         check_schema(view, source.schema, event_time)
     layout = RowLayout(view)
+    # memory grows with the entities, not with the rows
     latest: dict[bytes, int] = {}
     newer: set[bytes] = set()
     summary = Summary(0, 0, np.datetime64("NaT", "us"))
@@ -80,6 +81,7 @@ async def materialize(
             newest = select_newest(keys, times, latest)
             packed = pack_rows(layout, batch, times, newest, summary.rows_read)
         written = [keys[index] for index in newest]
+        # a later batch may have a row that is newer than that of the store
         newer.difference_update(written)
         newer.update(await store.put(zip(written, packed, strict=True), overwrite=overwrite))
         summary = Summary(

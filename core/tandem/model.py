@@ -79,6 +79,7 @@ class Model:
     @cached_property
     def given_columns(self) -> frozenset[str]:
         """Columns that exist before any transform: request fields, features, ``as_of``, ages of views."""
+        # as_of and the ages are always there, so that no transform has a reason to read the clock
         features = (name for use in self.views for name in use.column_names())
         return frozenset((*self.contract.inputs, *features, "as_of", *(age_column(use) for use in self.views)))
 
@@ -130,6 +131,7 @@ class Model:
             raise DefinitionError(f"as_of={contract.as_of!r} must name a request parameter of type timestamp")
         self._check_views()
         self._check_inputs()
+        # computed here, so that a cycle is found when the package is imported
         _ = self.ordered_postprocess
 
     def _check_views(self) -> None:
@@ -178,6 +180,7 @@ def _fields(fields: Mapping[str, Field | FieldType]) -> dict[str, Field]:
 def _unique(transforms: Iterable[Any]) -> list[Any]:
     by_name: dict[str, Any] = {}
     for transform in transforms:
+        # one transform may be among the inputs of several others, or be bound twice to the same columns
         if by_name.setdefault(transform.name, transform) is not transform and by_name[transform.name] != transform:
             raise DefinitionError(f"two transforms are called {transform.name!r}")
     return list(by_name.values())

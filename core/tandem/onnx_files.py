@@ -58,6 +58,7 @@ def external_files(path: Path) -> tuple[str, ...]:
     with path.open("rb") as stream:
         if not path.stat().st_size:
             return ()
+        # mapped: the weights may be gigabytes, and their pages are never read
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
             return _external(view)
 

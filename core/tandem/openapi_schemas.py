@@ -92,6 +92,7 @@ def _tensor_schemas(contract: Contract) -> dict[str, Any]:
 def _tensor(name: str, field: Field, datatypes: tuple[str, ...]) -> dict[str, Any]:
     """One tensor with a row for each instance; the range of its values is that of the field."""
     schema = field.json_schema()
+    # a tensor's timestamp may be a number, and a tensor has no field that could be left out
     schema.pop("format", None)
     schema.pop("default", None)
     value = {**(schema if field.length is None else schema["items"]), **_TENSOR_JSON[field.scalar]}

@@ -63,6 +63,7 @@ class RowLayout:
             + [(f"block {number}", *_packed(type_, len(names))) for number, (type_, names) in enumerate(blocks)]
         )
         self._size = self._fixed.itemsize
+        # whoever renames, retypes or reorders features gets another checksum, and never reads bytes as other values
         features = ",".join(f"{feature.name}={feature.type}" for feature in view.features)
         self.checksum = zlib.crc32(f"{view.name}:{view.version}:{','.join(view.keys)}:{features}".encode())
         # the position of a feature within its block of the packed row
@@ -75,6 +76,7 @@ class RowLayout:
             if type_ != "string"
         ]
         self._strings = [feature.name for feature in view.features if feature.type == "string"]
+        # zeros: any value will do, as the absent rows are masked by their event time
         self._missing = bytes(self._size)
 
     @cached_property
@@ -127,6 +129,7 @@ class RowLayout:
         try:
             return self._unpack(rows)
         except StoreError as error:
+            # row by row only after a failure: a batch is read at once, and one bad row is rare
             raise UnreadableRows(str(error), [at for at, row in enumerate(rows) if not self._readable(row)]) from None
 
     def _readable(self, row: bytes | None) -> bool:
@@ -187,6 +190,7 @@ class RowLayout:
         for index, row in enumerate(rows):
             at = self._size
             for column, length in zip(columns.values(), lengths, strict=True):
+                # a text that is not UTF-8 must not fail the whole batch
                 column[index] = row[at : at + length[index]].decode(errors="replace")
                 at += length[index]
             if at != len(row):

@@ -40,6 +40,7 @@ class Pipeline:
         self.signature = signature
         self.state = dict(state)
         self._views = [Filler(use, model) for use in model.views]
+        # only those that something reads: most views' ages are never asked for
         self._wanted_ages = self._ages()
         self._on_demand = [_Step(transform, {}) for transform in model.on_demand]
         self._model_dependent = [
@@ -129,6 +130,7 @@ class Pipeline:
         prediction = self.model.contract.prediction
         rows = columns["as_of"].shape
         for name, output in outputs.items():
+            # a batch has rows of many clients: rows that do not line up would be answers of others
             if output.shape[:1] != rows:
                 text = f"output {name!r} of the model has shape {list(output.shape)} for {rows[0]} rows"
                 raise Internal(text, code="inference_failed")

@@ -107,6 +107,7 @@ def _parts(rows: int, singles: int | None) -> Iterator[tuple[int, int]]:
     """Start and stop of each part: both halves, and single rows spread over all, the first and the last among them."""
     if rows < 2:
         return
+    # of two rows, the halves are the single rows
     if rows > 2:
         yield from ((0, rows // 2), (rows // 2, rows))
     for row in np.unique(np.linspace(0, rows - 1, min(rows, singles or rows)).astype(int)).tolist():

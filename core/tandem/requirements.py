@@ -32,6 +32,7 @@ def _describe_unmet(text: str) -> str | None:
             installed = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
             return f"{text} is not installed"
+    # PEP 440 leaves prereleases out by default, but this one is installed
     if requirement.specifier.contains(installed, prereleases=True):
         return None
     return f"needs {text}, has {installed}"

@@ -35,6 +35,7 @@ def check_row_independence(transform: Transform, columns: Mapping[str, Column], 
         for selection in selections:
             if not len(selection):
                 continue
+            # contiguous, as in serving: NumPy may take another loop for strided columns, with another last bit
             arguments = {name: np.ascontiguousarray(columns[name][selection]) for name in transform.inputs}
             differs = ~_equal(evaluate(transform, arguments, state), whole[selection])
             if differs.any():
@@ -48,6 +49,7 @@ def check_row_independence(transform: Transform, columns: Mapping[str, Column], 
 
 def _equal(left: Any, right: Any) -> Any:
     """Rows that are equal bit for bit, NaN equal to NaN; ``bool``, shape ``(rows,)``."""
+    # the dtype of a result may depend on the rows too, as with object columns
     if left.shape != right.shape or left.dtype != right.dtype:
         return np.zeros(len(left), bool)
     same = left == right

@@ -94,6 +94,7 @@ class RowReader:
         violations: list[Violation] = []
         for index, row in enumerate(rows):
             violations += self._row_violations(index, row)
+            # a request may have thousands of broken rows
             if len(violations) >= MAX_VIOLATIONS:
                 break
         return violations[:MAX_VIOLATIONS]
@@ -157,6 +158,7 @@ class _Reader:
 
     def column(self, values: Sequence[Any]) -> Column:
         if self.is_timestamp:
+            # NumPy has no zones, and warns about datetimes that have one
             values = [naive_utc(value) if isinstance(value, datetime) else self.filler for value in values]
         elif not self.required:
             values = [self.filler if value is None or value is msgspec.UNSET else value for value in values]

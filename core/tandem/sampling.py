@@ -63,6 +63,7 @@ def _random_row(fields: dict[str, Field], rng: np.random.Generator) -> dict[str,
     for name, field in fields.items():
         if field.required or rng.random() >= LEFT_OUT:
             row[name] = _random_value(name, field, rng)
+        # a null must mean the same as a field that is left out
         elif rng.random() < 0.5:
             row[name] = None
     return row

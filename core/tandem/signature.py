@@ -48,6 +48,7 @@ class Signature(msgspec.Struct, frozen=True):
     @property
     def hash(self) -> str:
         """SHA-256 over names, dtypes and the order of the columns, in hex."""
+        # msgspec writes the fields in the order of the struct: the text is the same in every process
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
     @property

@@ -23,6 +23,7 @@ def entities(columns: Sequence[Column]) -> list[bytes]:
     A single key is written as it is; of several, each but the last has its length in front, so that no two different
     entities share a key.
     """
+    # a string from JSON may hold half of a surrogate pair, and is a key like any other
     texts = [[str(part).encode(errors="surrogatepass") for part in column.tolist()] for column in columns]
     return texts[0] if len(texts) == 1 else [_join(parts) for parts in zip(*texts, strict=True)]
 

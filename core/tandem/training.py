@@ -42,6 +42,7 @@ def fit(model: Model, inputs: Inputs | Table) -> Pipeline:
         if transform.fit is not None
     }
     fitted = Pipeline(model, Signature((), ()), state)
+    # adds the columns of the transforms, whose widths the signature needs
     fitted.tensors(columns)
     return Pipeline(model, draft_signature(model, columns), state)
 

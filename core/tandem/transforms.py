@@ -95,6 +95,7 @@ class ModelDependent:
             raise DefinitionError(f"{name} takes {len(positional)} column(s), not {len(sources)}")
         inputs = tuple(source if isinstance(source, str) else source.name for source in sources)
         return BoundTransform(
+            # one function may be bound to several columns, each with its own state
             name="_".join((name, *inputs)),
             function=self.function,
             inputs=inputs,

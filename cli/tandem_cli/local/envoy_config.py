@@ -50,6 +50,7 @@ def build_bootstrap(
     """
     return {
         "node": {"id": "tandem", "cluster": "tandem"},
+        # a port would let every user of the machine stop Envoy
         "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
         "static_resources": {
             "listeners": [
@@ -80,6 +81,7 @@ def _connection_manager(routes_file: Path) -> dict[str, Any]:
         "@type": _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "ingress",
         "codec_type": "AUTO",
+        # a client of HTTP/1.0 sends no Host, by which Envoy selects the virtual host
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "tandem"},
         "rds": {
             "route_config_name": ROUTES_NAME,
@@ -124,6 +126,7 @@ def build_routes(model: str, versions: Mapping[str, str], weights: Mapping[str, 
     pinned = [
         _route({"prefix": "/", "headers": [_pin(variant)]}, variant, grpc=grpc)
         for variant in versions
+        # gRPC first, as the other match takes its requests too
         for grpc in (True, False)
     ]
     served_versions = ", ".join(sorted(set(versions.values())))
@@ -148,10 +151,12 @@ def build_routes(model: str, versions: Mapping[str, str], weights: Mapping[str, 
             {
                 "name": model,
                 "domains": ["*"],
+                # Envoy takes the first route that matches: a version in the path, then a pin, then the weights
                 "routes": [*by_path, *unknown_versions, *pinned, unknown_variant, *weighted],
             }
         ],
     }
+    # the version is the content: routes that are written again unchanged count as in force
     digest = hashlib.sha256(json.dumps(resource).encode()).hexdigest()
     return {"version_info": digest[:16], "resources": [resource]}
 
@@ -264,6 +269,7 @@ def _variant_header(variant: str) -> dict[str, Any]:
 
 
 def _header(name: str, value: str) -> dict[str, Any]:
+    # a header of the client's is replaced, so that nobody can mark requests
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 

@@ -49,6 +49,7 @@ class Scraped:
         Raises:
             OSError: if a transformer cannot be reached.
         """
+        # a transformer that has ended would make the whole scrape fail
         running = {name for name, pair in stack.pairs.items() if all(child.runs for child in pair.transformers)}
         variants = {variant: read_metrics(urls) for variant, urls in stack.metrics_urls.items() if variant in running}
         return cls(time.monotonic(), variants)

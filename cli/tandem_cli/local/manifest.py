@@ -73,6 +73,7 @@ def with_version(manifest: Mapping[str, Any], version: str) -> dict[str, Any]:
     """A manifest with another desired version, as the next generation; unchanged if it has this version already."""
     if manifest["spec"]["bundle"]["image"] == version:
         return dict(manifest)
+    # counted as by an API server: whoever waits can tell whether the status is about this version
     metadata = {**manifest["metadata"], "generation": manifest["metadata"]["generation"] + 1}
     return {**manifest, "metadata": metadata, "spec": {**manifest["spec"], "bundle": {"image": version}}}
 

@@ -43,6 +43,7 @@ class PairObserver:
             return RevisionState(rejected=Cause("PairMissing", f"the stack has no pair of {variant}"))
         pods = pair.count_ready()
         self._failed_probes[variant] = 0 if min(pods) else self._failed_probes[variant] + 1
+        # a canary without ready pods is rolled back at once, which one slow probe must not cause
         if pair.runs and not min(pods) and self._failed_probes[variant] < _FAILURE_THRESHOLD:
             pods = self._pods.get(variant, pods)
         self._pods[variant] = pods
@@ -81,6 +82,7 @@ class PairObserver:
                     message = f"{variant} does not prove itself: {body.get('error', '')}"
                     self._rejections[variant] = Cause("VerificationFailed", message)
                 return
+            # asked again at the next observation
             except OSError:
                 return
             if proof.get("digest") != digest:

@@ -143,6 +143,7 @@ def start(
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
                 process_group=0,
+                # a parent that is killed can stop nothing: then the kernel kills the child
                 preexec_fn=_dying_with(os.getpid(), _libc) if _libc else None,
             )
     except OSError as error:
@@ -195,6 +196,7 @@ def stop(children: Sequence[Child], *, grace: float = GRACE_SECONDS) -> None:
         children: Processes, which may have ended already.
         grace: Seconds to wait in between.
     """
+    # all get the signal before the first wait, so that they end at the same time
     for child in children:
         child.terminate()
     deadline = time.monotonic() + grace

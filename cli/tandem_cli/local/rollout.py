@@ -88,6 +88,7 @@ class LocalBackend:
         A version that a user starts becomes the desired version of the rollout.
         """
         request = self._files.command()
+        # the file of a command stays: a run knows the commands that it has answered
         if request is not None and (run is None or not run.knows(request.id)):
             request = self._accept(request, run)
         weights = self._stack.weights
@@ -117,6 +118,7 @@ class LocalBackend:
 
     async def write(self, run: Run, judgement: Judgement) -> None:
         """Write a run, before the stack is changed."""
+        # first: if the stack cannot be changed, the next pass continues from the written run
         self.written = run
         self.write_status(run, judgement, run.since)
 

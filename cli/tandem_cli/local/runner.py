@@ -104,6 +104,7 @@ class RolloutRunner:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stopping.set()
+        # the stack stops its processes after this, so that no reconciliation takes their end for a failure
         self._thread.join()
         self._files.end(os.getpid())
 
@@ -152,6 +153,7 @@ class RolloutRunner:
     def _open_source(self) -> MetricSource:
         if self._backend.analysis.source != "pods":
             return open_source(self._backend.analysis)
+        # Envoy's statistics are behind a Unix socket here
         return ScrapeSource(client=open_client(seconds=SCRAPE_SECONDS, sockets=self._sockets))
 
     async def _reconcile(self, analyst: Analyst) -> None:
@@ -169,5 +171,6 @@ class RolloutRunner:
 def _free_name(name: str) -> str:
     """A name that no stack has."""
     names = set(list_stacks())
+    # a name of a rollout has 22 characters at most
     numbered = (f"{name[:19].rstrip('-')}-{number}" for number in itertools.count(2))
     return next(candidate for candidate in itertools.chain([name], numbered) if candidate not in names)

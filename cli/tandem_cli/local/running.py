@@ -121,6 +121,7 @@ class RunningStack:
         """Stop all processes, Envoy first, and remove the directory."""
         if self.envoy is not None:
             processes.stop([self.envoy.child])
+        # callers end before the processes that they call
         processes.stop([child for pair in self.pairs.values() for child in pair.transformers])
         processes.stop([pair.predictor for pair in self.pairs.values()])
         processes.stop([self.valkey])

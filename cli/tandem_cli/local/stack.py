@@ -125,6 +125,7 @@ class LocalStack:
                 return
             except BaseException as error:
                 self.stop()
+                # a free port can be taken between the choice and its use; a port that the user chose is not tried again
                 if not (isinstance(error, ChildDied) and error.port_was_taken and tries_left and not self._port):
                     raise
 
@@ -187,6 +188,7 @@ class LocalStack:
 
     def _start(self) -> None:
         running = self._running = RunningStack.begin()
+        # everything starts at once, and the features are written meanwhile
         running.start_pairs(self.variants, protocol=self._protocol, processes_per_variant=self._processes)
         running.start_envoy(self.variants, self._weights, port=self._port)
         running.wait_for_store()

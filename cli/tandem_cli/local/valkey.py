@@ -25,6 +25,7 @@ def start(directory: Path) -> Child:
         program = get_binary_path()
     except ValkeyBinaryNotFoundError as error:
         raise StackError(str(error)) from error
+    # a socket in a directory of this user, as a port would be open to every user of the machine
     listening = {"port": "0", "unixsocket": str(socket_path(directory, _NAME)), "unixsocketperm": "600"}
     options = {**listening, "dir": str(directory), "save": "", "appendonly": "no"}
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]

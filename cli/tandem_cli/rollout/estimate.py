@@ -103,6 +103,7 @@ def estimate_run(
 
 
 def _metrics(analysis: Analysis, traffic: TrafficAssumptions, rps: float | None, share: float) -> list[PlannedMetric]:
+    # the error of a rollback is divided among the metrics that can cause one
     gates = max(sum(metric.gate and metric.type != "assignment" for metric in analysis.all_metrics), 1)
     return [_metric(metric, analysis, traffic, rps, share, gates) for metric in analysis.all_metrics]
 

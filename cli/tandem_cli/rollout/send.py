@@ -54,6 +54,7 @@ def _wait_for_answer(
 ) -> AnswerDocument:
     for snapshot in poll(target, name, context, timeout=timeout):
         run = snapshot.run
+        # by ID: the status may have the answer to somebody else's command
         if run is not None and run.last_command is not None and run.last_command.id == command.id:
             exit_code = exit_codes.DONE if run.last_command.result == "Accepted" else exit_codes.FAILED
             return _answer(snapshot, command, run.last_command, state=run.state, exit_code=exit_code)

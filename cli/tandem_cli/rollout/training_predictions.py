@@ -47,6 +47,7 @@ def compare_predictions(
     """The expected distance of two versions; None if they are not counted in the same buckets."""
     if stable is None or canary is None or stable.edges != canary.edges or len(stable.rows) != len(canary.rows):
         return None
+    # buckets without predictions add nothing to the distance, and no degree of freedom
     bins = [(ours, theirs) for ours, theirs in zip(canary.rows, stable.rows, strict=True) if ours or theirs]
     ours, theirs = zip(*bins, strict=True)
     return ExpectedDistance(psi(ours, theirs), len(bins))

@@ -103,8 +103,10 @@ class RedisStore:
         """
         if not keys:
             return []
+        # the usual case: no list of lists to flatten
         if len(keys) <= KEYS_PER_COMMAND:
             return (await self._call(_pack(b"MGET", *keys), 1))[0]  # type: ignore[no-any-return]
+        # one write for all commands: still one round trip
         commands = [_pack(b"MGET", *keys[at : at + KEYS_PER_COMMAND]) for at in range(0, len(keys), KEYS_PER_COMMAND)]
         return [row for rows in await self._call(b"".join(commands), len(commands)) for row in rows]
 

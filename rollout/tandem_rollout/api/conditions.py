@@ -23,6 +23,7 @@ def set_condition(
         now: Seconds since the epoch.
     """
     status: Literal["True", "False"] = "True" if holds else "False"
+    # by the conventions of Kubernetes the time changes with the status only, not with reason or message
     since = {(old.type, old.status): old.last_transition_time for old in before.conditions}
     return Condition(
         type=kind,

@@ -57,6 +57,7 @@ def build_crd() -> dict[str, Any]:
     names: Schema = {"shortNames": ["irl"], "categories": ["all", "tandem"]}
     version = {
         "schema": {"openAPIV3Schema": schema},
+        # a write of the status then neither changes the spec nor counts as a new generation
         "subresources": {"status": {}},
         "additionalPrinterColumns": columns,
     }

@@ -14,6 +14,7 @@ from tandem.errors import TandemError
 DNS_LABEL: Final = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 HOSTNAME: Final = "^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 HEADER: Final = "^[a-z0-9-]+$"
+# the format of durations in the Gateway API (GEP-2257), which the timeouts of routes must have
 DURATION: Final = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"
 MODEL: Final = "^$|^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 BUNDLE_DIGEST: Final = "^$|^[0-9a-f]{64}$"
@@ -49,6 +50,7 @@ RolloutName = Annotated[str, Meta(pattern=DNS_LABEL, max_length=22)]
 """The name of an InferenceService consists of both names and a hash. KServe labels its pods ``isvc.NAME-transformer``,
 and a label may have 63 characters."""
 
+# times PASSING_FACTOR it is the maximum weight of the Gateway API, 1,000,000
 Weight = Annotated[int, Meta(ge=0, le=1000)]
 Replicas = Annotated[int, Meta(ge=1, le=1000)]
 Hostname = Annotated[str, Meta(pattern=HOSTNAME, max_length=253)]
@@ -61,6 +63,7 @@ class InvalidSpecError(TandemError):
     """The spec is invalid. The message names the field and the rule."""
 
 
+# with omit_defaults the hash of a revision stays the same when a release adds a field
 class Struct(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True, kw_only=True, frozen=True):
     """Base class of the structs of the spec. Field names are in camel case, as in Kubernetes."""
 
@@ -70,4 +73,5 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 def seconds(duration: str) -> float:
     """Seconds of a duration such as ``1m30s``."""
+    # ms is before m in the pattern, or the m of ms would be taken for minutes
     return sum(float(value) * _UNITS[unit] for value, unit in re.findall(r"(\d+)(ms|h|m|s)", duration))

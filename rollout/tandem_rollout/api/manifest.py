@@ -35,6 +35,7 @@ def parse(manifest: Mapping[str, Any]) -> Rollout:
     try:
         spec = msgspec.convert(manifest.get("spec") or {}, RolloutSpec)
     except msgspec.ValidationError as error:
+        # from None: the message of msgspec may contain the value, which may be a password
         raise InvalidSpecError(spec_message(error, manifest.get("spec") or {})) from None
     check(spec)
     return Rollout(

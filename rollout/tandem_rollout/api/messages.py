@@ -63,6 +63,7 @@ def spec_message(error: msgspec.ValidationError, spec: Any) -> str:
             where, value, schema = f"{where}.{name}", value[name], schema["properties"][name]
         elif index == "..." and isinstance(value, dict):
             schema = schema["additionalProperties"]
+            # msgspec writes ... for any key of a map: the invalid one has to be found again
             name = next((key for key, own in value.items() if not _is_of(own, schema)), "")
             where, value = f"{where}.{name}", value.get(name)
         elif index:
@@ -106,6 +107,7 @@ def _fault(value: Any, schema: Schema) -> str:
     if _is_of(value, schema):
         return f"must be {rule(schema)}"
     kind = _TYPES.get(type(value), "string")
+    # YAML reads a string such as 1.10 as a number unless it is quoted
     hint = "; put it in quotes" if _types(schema) & {"string"} and kind in ("boolean", "integer", "number") else ""
     return f"must be {rule(schema)}, not {_NOUNS[kind]}{hint}"
 

@@ -65,6 +65,7 @@ class Route(Struct, frozen=True):
     hostnames: Annotated[
         list[Hostname],
         Meta(
+            # the maximum of an HTTPRoute
             max_length=16,
             description="Hostnames of the model. Default: NAME.NAMESPACE.DOMAIN, with the domain that the controller "
             "was installed with.",

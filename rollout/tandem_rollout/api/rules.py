@@ -109,6 +109,7 @@ _STRATEGIES: Final = (
     Rule(
         where="strategy.canary",
         field="steps",
+        # CEL iterates over elements only: the constants stand for the indexes
         expression=f"!has(self.steps) || {list(range(MAX_STEPS - 1))}.all(i, i + 1 >= self.steps.size() || "
         "self.steps[i].weight < self.steps[i + 1].weight)",
         message="the weights of the steps must rise",

@@ -37,11 +37,13 @@ def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
     """Convert a JSON Schema of msgspec: Kubernetes allows no references, unions with null or closed objects."""
     if "$ref" in schema:
         target = defs[schema["$ref"].rpartition("/")[2]]
+        # a field's own description replaces that of its struct
         schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
     if "anyOf" in schema:
         first, *alternatives = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
         if alternatives:  # a quantity
             annotations = {key: schema[key] for key in ("description", "default") if schema.get(key)}
+            # structural schemas have no unions of types, except for this one
             return {**annotations, "x-kubernetes-int-or-string": True}
         schema = {**first, **{key: value for key, value in schema.items() if key not in ("anyOf", "default")}}
         return _convert(schema, defs)
@@ -61,10 +63,12 @@ def _convert(schema: Schema, defs: dict[str, Schema]) -> Schema:
         if values:
             converted["additionalProperties"] = _convert(values, defs)
         else:
+            # the API server would drop fields that the schema does not name
             converted["x-kubernetes-preserve-unknown-fields"] = True
     if "items" in schema:
         converted["items"] = _convert(schema["items"], defs) if schema["items"] else _FREE
         if key := _key(converted["items"]):
+            # with keys, server-side apply merges elements instead of replacing the list
             converted["x-kubernetes-list-type"], converted["x-kubernetes-list-map-keys"] = "map", [key]
     return converted
 

@@ -77,6 +77,7 @@ class Sources:
 
     def of(self, analysis: Analysis) -> MetricSource:
         """The source of an analysis. If its address is not allowed, all reads of the source return an error."""
+        # the controller reaches more addresses than the author of a spec may read
         if analysis.source == "prometheus" and analysis.prometheus and not self._allows(analysis.prometheus):
             return _NOT_ALLOWED
         key = analysis.source, analysis.prometheus

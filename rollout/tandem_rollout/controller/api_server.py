@@ -67,6 +67,7 @@ class ApiServer:
         self._check_leader()
         precondition = {"uid": uid} if uid else {"resourceVersion": _NEVER}
         guarded = kinds.resource({**rendered, "metadata": {**rendered["metadata"], **precondition}})
+        # with force the fields that others have changed are taken back: this controller is their only author
         applied = await self._client.apply(guarded, field_manager=FIELD_MANAGER, force=True)
         plain: dict[str, Any] = applied.to_dict()
         return plain
@@ -102,6 +103,7 @@ class ApiServer:
     async def set_status(self, namespace: str, name: str, status: dict[str, Any]) -> None:
         """Replace the status of a rollout. See :meth:`.interface.Cluster.set_status`."""
         self._check_leader()
+        # add replaces an existing value (RFC 6902, 4.1), while a merge would keep fields of the previous status
         patch = [{"op": "add", "path": "/status", "value": status}]
         try:
             await self._client.patch(
@@ -124,6 +126,7 @@ class ApiServer:
         # the list is replaced: the test fails if another client has changed it since it was read
         path = "/metadata/finalizers"
         patch = [
+            # the API server treats a missing list as null
             {"op": "test", "path": path, "value": current or None},
             {"op": "add", "path": path, "value": finalizers},
         ]
@@ -215,6 +218,7 @@ def _code(error: httpx2.HTTPError) -> int | None:
 
 def _retry_after(error: httpx2.HTTPError) -> float:
     after = error.response.headers.get("retry-after", "") if isinstance(error, httpx2.HTTPStatusError) else ""
+    # the header's other form, a date (RFC 9110, 10.2.3), is ignored
     return float(after) if after.isdecimal() else 0.0
 
 

@@ -27,6 +27,7 @@ _SPREAD: Final = 0.9
 RETRY_S: Final = 1.0
 MAX_RETRY_S: Final = 30.0
 
+# a power of two above 1023 raises OverflowError, and failures may go on for days
 _MAX_DOUBLINGS: Final = 16
 
 _NAME: Final = "name"
@@ -91,6 +92,7 @@ class Applied:
         if now >= self._again_at:
             self._again_at, self._period = now + self._period, _PERIOD_S
             self._doubted = set(self._done)
+            # somebody may have created an object with a free name since
             self._free.clear()
 
     @property
@@ -112,6 +114,7 @@ class Applied:
         applied = self._done.get(key)
         if applied is not None and applied.digest == digest and key in self._doubted:
             metadata = rendered["metadata"]
+            # what is not known counts as changed: an apply without changes does no harm
             if await self._cluster.same(
                 rendered["kind"], metadata["namespace"], metadata["name"], applied.mark, applied.at
             ):
@@ -132,6 +135,7 @@ class Applied:
             async with turns:
                 await self.apply(rendered)
 
+        # with return_exceptions every object is tried, and no write goes on after the pass
         results = await asyncio.gather(*map(apply, objects), return_exceptions=True)
         for error in results:
             if isinstance(error, BaseException) and not isinstance(error, WriteError):
@@ -146,6 +150,7 @@ class Applied:
         """
         key, digest = _key(rendered), _digest(rendered)
         applied = self._done.get(key)
+        # an edit of labels or owners keeps the generation: only the mark shows it
         doubted = key in self._doubted and live is not None and mark(live) != (applied.mark if applied else None)
         self._doubted.discard(key)
         if applied is not None and applied.digest == digest and (doubted or _drifted(applied, live)):
@@ -194,6 +199,7 @@ class Applied:
         except WriteError as error:
             self._fail(key, "absent", error)
             raise
+        # an object that is created again under this name has another uid
         self._uids.pop(key, None)
         self._succeed(key, _Done("absent", self._cluster.now()))
 
@@ -204,6 +210,7 @@ class Applied:
             return None
         self._hold(key, digest)
         try:
+            # with a known uid no read precedes the write
             live = await self._cluster.apply(rendered, uid=self._uids.get(key, ""))
         except WriteError as error:
             self._fail(key, digest, error)
@@ -217,14 +224,17 @@ class Applied:
         """Raise the last failure again if it is too early for a retry."""
         self._touched.add(key)
         failed = self._failed.get(key)
+        # another desired state does not wait for the retry of the last one
         if failed and failed.digest == digest and self._cluster.now() < failed.again_at:
             raise failed.error
 
     def _fail(self, key: str, digest: str, error: WriteError) -> None:
         before = self._failed.get(key)
         times = before.times + 1 if before and before.digest == digest else 1
+        # the Retry-After of an overloaded API server is a minimum
         again_at = self._cluster.now() + max(backoff(times), error.after)
         self._failed[key] = _Failed(error, digest, times, again_at)
+        # a write may have been stored although its response was lost
         self._done.pop(key, None)
 
     def _succeed(self, key: str, applied: _Done) -> None:

@@ -39,7 +39,9 @@ def locate_arms(
     own = [f"httproute/{rollout.namespace}/{rollout.name}/rule/{rule}" for rule in _RULES]
     traffic = WEIGHTED
     if schedule.observes and rollout.spec.strategy.shadow:
+        # Envoy Gateway counts copied requests in separate clusters
         clusters = tuple(f"{rule}-mirror-0" for rule in own)
+    # before its first weight, a version is judged by the requests at its preview host
     elif not schedule.observes and run.weight == 0:
         preview = f"httproute/{rollout.namespace}/{preview_route(rollout)}"
         clusters = tuple(f"{preview}/rule/{rule}/backend/0" for rule in _RULES)

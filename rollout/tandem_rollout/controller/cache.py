@@ -170,6 +170,7 @@ class Cache:
                     version = await self._list()
                 failures = 0
                 await self._watch(version)
+            # a watch without events is normal for a quiet kind, and needs no backoff
             except TimeoutError:
                 continue
             # a response without a content type, or an incomplete one, makes lightkube raise the last two
@@ -182,11 +183,13 @@ class Cache:
 
     async def _list(self) -> str:
         listed = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=_AT_ONCE)
+        # a separate store: readers see the previous objects until the list is complete
         store = self._new()
         async for resource in listed:
             store.put(self._kept(resource))
         before, self._store = self._store.objects, store
         self.filled.set()
+        # what was deleted between two watches has no event
         for key in before.keys() - store.objects.keys():
             self._changed(before[key])
         for key, plain in list(store.objects.items()):

@@ -108,6 +108,7 @@ class Candidacy:
         if self._lease is None or lease.version != self._lease.version:
             self._seen_at = now
         self._lease = lease
+        # another candidate holds it: the deadline of this one no longer matters
         if lease.holder != self.identity:
             self._until = _NEVER
 
@@ -121,6 +122,7 @@ class Candidacy:
         lease, duration = self._lease, self._timing.lease
         if lease is None:
             return Lease(self.identity, duration, 0, time_of_day, time_of_day)
+        # even if it has expired, as nobody has taken it
         if lease.holder == self.identity:
             return replace(lease, duration=duration, renewed=time_of_day)
         if now < self.expires:
@@ -136,6 +138,7 @@ class Candidacy:
             now: Time of the response.
         """
         self.observe(lease, now)
+        # not from the response, as candidates count from the write, which may be long before
         self._until = sent + self._timing.deadline
 
     def resign(self, time_of_day: float) -> Lease | None:

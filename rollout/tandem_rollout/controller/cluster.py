@@ -76,6 +76,7 @@ class LiveCluster(ApiServer):
             key = plain["metadata"]["namespace"], plain["metadata"]["name"]
             manifest = self.rollouts.get(*key)
             touched = self._hosts.drop(key) if manifest is None else self._hosts.put(claim_hosts(manifest, domain))
+            # a claim that changes may take a hostname from other rollouts, or leave it to them
             for rival in (key, *touched):
                 changed(*rival)
 
@@ -92,6 +93,7 @@ class LiveCluster(ApiServer):
             for kind in kinds.LISTED
         }
         labels = {ROLLOUT_LABEL: None}
+        # the spec takes most of a pod's memory, and is never read
         self._pods = cache(kinds.Pod, owners, labels=labels, index=_SERVICE_LABEL, without=("spec",))
 
     @property
@@ -138,6 +140,7 @@ class LiveCluster(ApiServer):
         try:
             listed = self._client.list(kinds.Pod, namespace=self._gateway_namespace, labels=labels)
             pods = [pod.to_dict() async for pod in listed]
+        # without addresses the gateway's metrics are an error of the provider, which delays a run but never ends it
         except httpx2.HTTPError:
             return ()
         return tuple(
@@ -162,6 +165,7 @@ class LiveCluster(ApiServer):
         """
         fields: dict[str, Any] = {"metadata.name": name}
         try:
+            # a list with one object, as the controller has no permission to get rollouts
             listed = self._client.list(kinds.InferenceRollout, namespace=namespace, fields=fields)
             versions = [rollout["metadata"]["resourceVersion"] async for rollout in listed]
         except httpx2.HTTPError as error:

@@ -63,6 +63,7 @@ def _breaking(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dic
     rejected = {}
     for revision in wanted:
         candidate = states.get(revision.name)
+        # clients of a revision with weight use its contract already
         if candidate is None or candidate.verification is None or candidate.weight:
             continue
         cause = next(filter(None, (_breaks(old, candidate) for old in serving if old is not candidate)), None)

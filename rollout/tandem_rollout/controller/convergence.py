@@ -36,6 +36,7 @@ async def converge(edges: Edges, snapshot: Snapshot, decision: Decision) -> dict
         try:
             await _apply_revision(edges, snapshot, revision, decision.plan.min_pods.get(revision.name, (0, 0)))
         except WriteError as error:
+            # clients do not wait for this revision: the route is applied all the same
             errors[revision.name] = error
     rollout = snapshot.rollout
     try:
@@ -43,6 +44,7 @@ async def converge(edges: Edges, snapshot: Snapshot, decision: Decision) -> dict
     except WriteError as error:
         errors[rollout.name] = error
     for name in decision.plan.obsolete:
+        # pods outlive the route: Envoy may send requests until a pass has seen the route without them
         if name in decision.leaving or name in objects.leaving(snapshot.route):
             continue
         try:
@@ -87,6 +89,7 @@ async def _apply_revision(edges: Edges, snapshot: Snapshot, revision: Revision, 
     if freeze(service, live):
         _pin(snapshot, revision, service, live)
         live = await applied.apply_watched(service, live) or live
+    # the parts have an owner reference, which needs the uid
     if live is None:
         return
     uid = live["metadata"]["uid"]
@@ -95,6 +98,7 @@ async def _apply_revision(edges: Edges, snapshot: Snapshot, revision: Revision, 
     for part in parts:
         part["metadata"]["ownerReferences"] = [owner]
     errors = await applied.apply_all(parts)
+    # the policies of an earlier spec would go on denying traffic
     if not rollout.spec.network.policies:
         for name in (revision.transformer, revision.predictor):
             await applied.remove("NetworkPolicy", rollout.namespace, name, owner=uid)

@@ -101,6 +101,7 @@ def _decide_run(snapshot: Snapshot) -> Decision | None:
         past = _history(snapshot, transition.run, past)
         steps.append(RecordedTransition(following, past))
         transition, judgement = following, following.judgement
+    # the placeholder for the last run of the history is no run until it moves
     run = transition.run if transition and (steps[0].transition.moves or snapshot.run) else None
     revisions = snapshot.revisions(run)
     if transition and run_inputs.rules(planned, run):
@@ -145,6 +146,7 @@ def _arriving(snapshot: Snapshot, plan: WeightPlan) -> dict[str, float]:
     """
     arriving, leaving = objects.arriving(snapshot.route), objects.leaving(snapshot.route)
     weighted = {revision.name for revision in snapshot.observed if revision.weight}
+    # the gateway still has a cluster for what is leaving
     new = [name for name, weight in plan.weights.items() if weight and name not in weighted and name not in leaving]
     since = {name: arriving.get(name, snapshot.now) for name in new}
     waits = any(snapshot.now < at + PASSING_S for at in since.values())
@@ -169,6 +171,7 @@ def _leaving(snapshot: Snapshot, plan: WeightPlan) -> dict[str, float]:
     candidates = [
         revision.name
         for revision in snapshot.observed
+        # without pods it cannot answer: it leaves the route at once
         if revision.running and (revision.weight or revision.name in leaving)
     ]
     since = {name: leaving.get(name, snapshot.now) for name in candidates if not plan.weights.get(name)}

@@ -90,6 +90,7 @@ def _variant_status(
         inference_service=revision.name,
         phase=phase,
         weight=plan.weights.get(revision.name, 0),
+        # a controller that has just started has not repeated the verification yet
         version=revision.verification.version if revision.verification else (old.version if old else ""),
         digest=revision.verification.digest if revision.verification else (old.digest if old else ""),
         reason=cause.reason,

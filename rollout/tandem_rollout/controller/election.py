@@ -118,6 +118,7 @@ class Elector:
     async def _lead(self, term: Callable[[], Awaitable[None]]) -> None:
         logger.info("%s became the leader", self._candidacy.identity)
         acting = asyncio.ensure_future(term())
+        # a separate task ends the term in time, even while a renewal waits for the API server
         tasks = [acting, asyncio.create_task(self._renew()), asyncio.create_task(self._expire())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -158,16 +159,19 @@ class Elector:
     async def _claim(self) -> bool:
         """Acquire or renew the lease if that is allowed; returns False after a conflict with another write."""
         candidacy = self._candidacy
+        # a leader knows the lease from its own last write, and renews it with one call
         if not (self._is_read and self.leads):
             before = candidacy.holder
             candidacy.observe(await self._leases.read(), self._clock())
             if candidacy.holder not in (before, candidacy.identity, ""):
                 logger.info("the leader is %s", candidacy.holder)
         self._is_read = False  # the state is unknown if the response is lost
+        # before the call: others count from the time at which the API server stores the lease, which is later
         sent = self._clock()
         claim = candidacy.claim(sent, self._time_of_day())
         if claim is None:
             return True
+        # even if the response is lost, this process may be the holder
         self._has_written = True
         lease = await self._leases.write(claim)
         if lease is None:

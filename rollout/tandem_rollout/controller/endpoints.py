@@ -74,6 +74,7 @@ def application(registry: CollectorRegistry, probes: dict[str, Callable[[], str]
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
+    # a slow client delays neither the probes of the kubelet nor the end of the process
     daemon_threads = True
 
 

@@ -76,12 +76,14 @@ class HostIndex:
         """Set the claim of a rollout; returns the others whose hostnames its hostnames overlap, now or before."""
         key = claim.namespace, claim.name
         earlier = self._claims.get(key)
+        # most events change the status only, and concern no other rollout
         if earlier is not None and (earlier.gateway, earlier.hosts) == (claim.gateway, claim.hosts):
             return set()
         touched = self.drop(key)
         self._claims[key] = claim
         for host in claim.hosts:
             self._exact[host].add(key)
+            # both directions are indexed, so that rivals are found without a scan of all claims
             for wildcard in covering(host):
                 self._below[wildcard].add(key)
         return touched | self.rivals(claim)

@@ -34,6 +34,7 @@ class _Listing:
 def mark(plain: Mapping[str, Any]) -> Mark:
     """The mark of an object."""
     metadata = plain["metadata"]
+    # kinds like Service have no generation: for them a write of the status counts as a change
     version = metadata.get("generation") or metadata.get("resourceVersion") or ""
     fields = [metadata.get(field) for field in ("labels", "annotations", "ownerReferences")]
     return metadata["uid"], str(version), msgspec.json.encode(fields, order="sorted")
@@ -87,6 +88,7 @@ class Inventory:
 
     async def _recent(self) -> _Listing:
         listing, now = self._listing, self._clock()
+        # a list from the future, before the clock was set back, is not used
         if listing is not None and 0 <= now - listing.began < FRESH_S:
             return listing
         if self._task is None or self._task.done():
@@ -94,15 +96,18 @@ class Inventory:
         # a list that is not too old is used while the next one is read
         if listing is not None and 0 <= now - listing.began < MAX_AGE_S:
             return listing
+        # the list is shared by all rollouts, and must survive the cancellation of one pass
         return await asyncio.shield(self._task)
 
     async def _list(self) -> _Listing:
+        # the time before the list: an object that is applied meanwhile may be missing in it
         began, marks = self._clock(), {}
         try:
             listed = self._client.list(self._kind, namespace=self._namespace, labels=self._labels, chunk_size=_AT_ONCE)
             async for resource in listed:
                 plain = resource.to_dict()
                 marks[plain["metadata"]["namespace"], plain["metadata"]["name"]] = mark(plain)
+        # without the permission to list, objects are applied again instead of compared
         except (httpx2.HTTPError, msgspec.DecodeError, RecursionError, KeyError):
             self._listing = _Listing(began, None)
         else:

@@ -45,6 +45,7 @@ class LiveLeases:
             live = await self._client.get(coordination_v1.Lease, self._name, namespace=self._namespace)
         except httpx2.HTTPStatusError as error:
             if error.response.status_code == _NOT_FOUND:
+                # a deleted Lease has no version to replace: the next write creates it
                 self._metadata = ObjectMeta(name=self._name, namespace=self._namespace)
                 return None
             raise self._error("read", error) from error
@@ -56,11 +57,13 @@ class LiveLeases:
     async def write(self, lease: Lease) -> Lease | None:
         """Create or replace the lease. See :meth:`.election.Leases.write`."""
         manifest = coordination_v1.Lease(metadata=self._metadata, spec=_spec(lease))
+        # with the version as precondition, the API server accepts one of two concurrent writes
         manifest.metadata.resourceVersion = lease.version or None  # type: ignore[union-attr]
         try:
             live = await (self._client.replace(manifest) if lease.version else self._client.create(manifest))
         except httpx2.HTTPStatusError as error:
             status = error.response.status_code
+            # 404 of a replace: it was deleted since it was read; 404 of a create: there is no such namespace
             if status == _CONFLICT or (status == _NOT_FOUND and lease.version):
                 return None
             raise self._error("write", error) from error

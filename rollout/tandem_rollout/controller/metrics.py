@@ -85,7 +85,9 @@ class ControllerMetrics:
         self._ready.labels(*where).set(conditions.get("Ready") == "True")
         weights: dict[str, int] = {}
         for entry in status.get("variants") or ():
+            # two revisions of a variant have weight while one replaces the other
             weights[entry["name"]] = weights.get(entry["name"], 0) + entry.get("weight", 0)
+        # the series of a removed variant would keep its last weight for ever
         for variant in self._variants.get(where, set()) - weights.keys():
             self._weight.remove(*where, variant)
         for variant, weight in weights.items():
@@ -112,6 +114,7 @@ class _RunsStatus(msgspec.Struct, rename="camel", frozen=True):
     def of(cls, status: Mapping[str, Any]) -> _RunsStatus:
         try:
             return msgspec.convert(status, cls)
+        # a status of another version, or an edited one, must not fail the pass
         except msgspec.ValidationError:
             return cls()
 

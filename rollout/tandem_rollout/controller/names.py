@@ -56,6 +56,7 @@ def owner_reference(api_version: str, kind: str, name: str, uid: str) -> dict[st
         "name": name,
         "uid": uid,
         "controller": True,
+        # true requires the permission to update the owner's finalizers
         "blockOwnerDeletion": False,
     }
 

@@ -149,6 +149,7 @@ def _too_long(revision: Revision) -> str:
 
 
 def _pod_problems(pod: Pod) -> Iterator[tuple[Cause, bool]]:
+    # containers that are stopped may exit with any code
     if pod.deleted:
         return
     for container in (*pod.status.init_container_statuses, *pod.status.container_statuses):

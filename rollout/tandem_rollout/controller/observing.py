@@ -73,6 +73,7 @@ def locator(cluster: Cluster, snapshot: Snapshot) -> Locate:
         if planned is None:
             raise ValueError("the rollout has no schedule")
         gateway: tuple[tuple[str, str], ...] = ()
+        # Prometheus has the counters of the gateway; without it the proxies are read directly
         if rollout.spec.analysis is not None and rollout.spec.analysis.source == "pods":
             gateway = await cluster.proxies(rollout.spec.route.gateway)
         weights = objects.route_weights(snapshot.route)
@@ -91,6 +92,7 @@ def _read_caches(edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) ->
     services = {
         service["metadata"]["name"]: service
         for service in cluster.services(*key)
+        # KServe deletes the pods of an InferenceService that is being deleted
         if not service["metadata"].get("deletionTimestamp") and objects.owned(service, rollout.uid)
     }
     route = cluster.route(*key)
@@ -138,6 +140,7 @@ async def _observe_revision(
     required = any(revision.name == name for revision in revisions)
     problem, fatal = objects.problem(InferenceService.of(service), pods)
     if transformers and predictors:
+        # one pod with a problem does not matter while others are ready
         problem, fatal = None, False
         # an earlier revision is verified only for its contract, while it has weight
         if weight or required:
@@ -148,6 +151,7 @@ async def _observe_revision(
     else:
         verifications.stop(name)
     verification = verifications.get(name)
+    # the pin restarts the pods, so that it must precede the first weight
     if verification and not weight and _awaits_pin(edges.platform, snapshot, name):
         verification = None
     return Observed(

@@ -75,6 +75,7 @@ class Reconciler:
         deleted = bool(metadata.get("deletionTimestamp"))
         key = metadata["namespace"], metadata["name"]
         memory = self._memories[key] = self._memories.get(key) or Memory.of(self._cluster)
+        # no run is active, so that no weight has to be given back
         if deleted and FINALIZER not in (metadata.get("finalizers") or ()):
             return _RESYNC_AFTER_S
         try:
@@ -83,6 +84,7 @@ class Reconciler:
             self._check_addresses(rollout)
         except InvalidSpecError as error:
             if deleted:
+                # an invalid spec must not prevent the deletion of the rollout
                 await self._cluster.finalize(manifest, present=False)
             else:
                 previous, now = memory.reporter.before(manifest), self._cluster.now()
@@ -96,6 +98,7 @@ class Reconciler:
         """Run the stages of a pass. Each takes the results of the previous ones."""
         snapshot = await observe(edges, manifest, rollout)
         decision = decide(snapshot)
+        # before the first write: a controller that is killed after it continues from the record
         await record(edges, snapshot, decision)
         if snapshot.deleted:
             if not await restore_stable(edges, snapshot, decision):
@@ -107,6 +110,7 @@ class Reconciler:
         await edges.memory.reporter.report(manifest, status)
         if decision.run is None or decision.run.ended:
             await self._cluster.finalize(manifest, present=False)
+        # at most one pass per second, whatever is due
         return max(_due(edges, decision, status, rollout) - self._cluster.now(), RETRY_S)
 
     def _edges(self, rollout: Rollout, memory: Memory) -> Edges:

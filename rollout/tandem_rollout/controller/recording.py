@@ -44,6 +44,7 @@ async def _record(
 ) -> None:
     transition, now = step.transition, snapshot.whole_now
     run, judgement = transition.run, transition.judgement
+    # the evidence comes before the status: whoever continues from the status finds it
     await secure(analyst, planned, snapshot.analysis, transition, locator(edges.cluster, snapshot), now)
     if not run.ended and not planned.observes:
         # the rollout is not deleted before stable has its weight back
@@ -52,6 +53,7 @@ async def _record(
     written = to_status(run, steps=len(planned.steps), measured=judgement.measured, verdict=verdict)
     status = msgspec.structs.replace(snapshot.previous, run=written, history=step.history)
     await edges.memory.reporter.report(snapshot.manifest, status)
+    # after the status, so that a transition that is not recorded leaves no note
     await note(analyst, transition, now)
 
 
@@ -61,5 +63,6 @@ async def _forget_evidence(edges: Edges, snapshot: Snapshot, run: Run | None) ->
     oldest = run.number - max(rollout.spec.history_limit, 1) if run else 0
     if oldest > 0:
         name = name_of(rollout.name, oldest)
+        # what is left is deleted in a later pass, or with the rollout that owns it
         with contextlib.suppress(WriteError):
             await edges.memory.applied.remove(EVIDENCE_KIND, rollout.namespace, name, owner=rollout.uid)

@@ -51,6 +51,7 @@ class Records:
     async def load(self, run: int) -> Record | None:
         """The record of a run; None if this rollout has none that is valid."""
         evidence = await self._cluster.evidence(self._rollout.namespace, name_of(self._rollout.name, run))
+        # a rollout that was created again under this name does not continue from the evidence of the deleted one
         if evidence is None or not owned(evidence, self._rollout.uid):
             return None
         return record_of(evidence)

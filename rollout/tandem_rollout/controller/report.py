@@ -35,6 +35,7 @@ class Reporter:
             WriteError: The status cannot be written.
         """
         before = self.before(manifest)
+        # a write would be a watch event, and so cause another pass
         if status == before:
             return
         metadata = manifest["metadata"]
@@ -58,6 +59,7 @@ def news(before: RolloutStatus, status: RolloutStatus) -> list[tuple[str, str, b
     if status.reason and (status.reason, status.message) != (before.reason, before.message):
         if invalid:
             events.append(("Invalid", status.message, True))
+        # the event of the variant has the same reason already
         elif status.reason not in {entry.reason for entry in status.variants}:
             events.append(("Waiting", status.message, True))
     return events

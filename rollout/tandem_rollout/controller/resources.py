@@ -117,6 +117,7 @@ class Pod(_KubernetesStruct, frozen=True):
     def ready(self) -> bool:
         """Whether it is ready."""
         conditions = self.status.conditions
+        # a pod that is being deleted keeps its condition Ready for some time
         return not self.deleted and any(entry.type == "Ready" and entry.status == "True" for entry in conditions)
 
 
@@ -124,6 +125,7 @@ class BackendRef(_KubernetesStruct, frozen=True):
     """A backend of a rule."""
 
     name: str
+    # the default of the Gateway API
     weight: int = 1
 
 

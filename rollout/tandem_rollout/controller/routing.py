@@ -15,6 +15,7 @@ from tandem_rollout.render import Object, Placed, render_rollout
 from tandem_rollout.render.objects import optional
 from tandem_rollout.render.route import CANARY
 
+# a route without its SecurityPolicy is open to everybody; other kinds must not delay the route
 _URGENT: Final = {"SecurityPolicy": 0, "HTTPRoute": 1}
 
 
@@ -38,6 +39,7 @@ async def apply_route(edges: Edges, snapshot: Snapshot, decision: Decision) -> N
         _placed(snapshot, decision),
         edges.platform,
         owner=owner,
+        # sticky assignment depends on the sum of the weights, which therefore must not change
         fine=rollout.spec.strategy.ab_test is not None,
         withheld=snapshot.hosts.withheld,
     )
@@ -55,6 +57,7 @@ async def _apply_objects(edges: Edges, objects: Sequence[Object], namespace: str
         try:
             if rendered["kind"] == "HTTPRoute":
                 live = edges.cluster.route(namespace, rendered["metadata"]["name"])
+                # an existing route still needs its weights; a new one would be open
                 if live is not None or not unprotected:
                     await edges.memory.applied.apply_watched(rendered, live)
             else:

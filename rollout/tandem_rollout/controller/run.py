@@ -45,6 +45,7 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int, l
     async with AsyncClient() as client, contextlib.AsyncExitStack() as stack:
         verifier = HttpVerifier()
         stack.push_async_callback(verifier.close)
+        # a container that restarts in its pod has the same hostname
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         leases = LiveLeases(client, platform.controller_namespace, lease)
         elector = Elector(leases, identity) if lease else None
@@ -63,6 +64,7 @@ async def run(platform: Platform, *, namespace: str | None, metrics_port: int, l
 
         async def term() -> None:
             async with asyncio.TaskGroup() as group:
+                # each term has a new reconciler, as another leader may have changed what the last one remembers
                 group.create_task(Term(work, cluster, Reconciler(cluster, platform), metrics).run())
                 if elector:
                     group.create_task(leases.tell(f"{identity} became the leader"))

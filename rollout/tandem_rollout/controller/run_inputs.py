@@ -66,6 +66,7 @@ def rules(schedule: Schedule | None, run: Run | None) -> bool:
         schedule: The schedule of the spec; None for a rollout without runs.
         run: The run; None before the first.
     """
+    # a run that observes has no weights of its own
     if schedule is None or run is None or run.state in ("Observing", "Completed"):
         return False
     # the result of an earlier strategy does not matter if the weights of the spec apply
@@ -87,6 +88,7 @@ def effective(
     names = {"Promoted": [run.canary], "Aborted": [run.stable], "RolledBack": [run.stable]}.get(
         run.state, [run.stable, run.canary]
     )
+    # an active run keeps its revisions, even if the spec specifies others since
     own = {revision.name: revision for revision in specified}
     revisions = [revision for name in names if (revision := own.get(name) or earlier(name)) is not None]
     # the other variants are served as specified
@@ -112,6 +114,7 @@ def given_up(run: Run | None, rollout: Rollout, specified: Sequence[Revision], n
     reason, message = str(cause.reason), cause.message
     if run.returns:
         state, reason, message = RETURNS[run.state], run.reason, f"{run.message}; {message}"
+    # a canary that bakes has all requests already, but for the holdback
     elif run.state == "Baking" and any(revision.name == run.canary for revision in specified):
         state = "Promoted"
     return replace(run, state=state, since=now, reason=reason, message=message, paused_from=None)
@@ -126,6 +129,7 @@ def counted(history: Sequence[PastRun], command: Command | None) -> Run | None:
     """
     if not history:
         return None
+    # one of these runs has answered the command: the next run must not obey it again
     number, answered = max(past.number for past in history), (command.id,) if command else ()
     return Run(
         number=number,
@@ -166,6 +170,7 @@ def build_inputs(
     """
     target = candidate(rollout, specified)
     is_active = run is not None and not run.ended
+    # a promoted run can still be rolled back to its stable
     stable = run.stable if run is not None and (is_active or run.state == "Promoted") else ""
     serves = serving(rollout, schedule, specified, observed, verdicts)
     stable = stable or serves

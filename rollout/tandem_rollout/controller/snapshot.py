@@ -63,6 +63,7 @@ class Snapshot:
     @property
     def whole_now(self) -> float:
         """Time at which the pass began, in whole seconds, as in a status."""
+        # a run that is read from a status must be decided like the run in memory
         return float(int(self.now))
 
     @property
@@ -141,6 +142,7 @@ def earlier_revision(rollout: Rollout, name: str, variant: str) -> Revision:
     """A revision of an earlier spec, which is identified by its name."""
     variants = rollout.spec.all_variants
     base = next((own for own in variants if own.name == variant), variants[0])
+    # the name does not tell which bundle the earlier spec had
     bundle = msgspec.structs.replace(base.bundle, version="", digest="")
     return Revision(rollout, msgspec.structs.replace(base, name=variant, bundle=bundle), name.rpartition("-")[2])
 

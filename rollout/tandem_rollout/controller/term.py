@@ -75,6 +75,7 @@ class Term:
             try:
                 await self._reconcile(key)
                 self._failures.pop(key, None)
+            # the error of one rollout must not stop the worker
             except Exception as error:
                 self._metrics.errors.inc()
                 self._failures[key] = self._failures.get(key, 0) + 1

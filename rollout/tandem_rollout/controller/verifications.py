@@ -67,10 +67,12 @@ class Verifications:
         if revision.name in self._verifications:
             return None
         containers, earlier = incarnations(pods), self._failed.get(revision.name)
+        # other containers may have another bundle, so that they are verified at once
         if earlier and earlier.pods == containers and self._cluster.now() < earlier.again_at:
             return earlier.failure
         answer = await self._cluster.verify(revision)
         digest = digest or revision.variant.bundle.digest
+        # a tag can be pushed again, and a directory in a claim can change
         if isinstance(answer, Verification) and digest and answer.digest != digest:
             message = f"its bundle has the digest {answer.digest[:8]}, but it is pinned to {digest[:8]}"
             answer = VerificationFailure("DigestMismatch", message, True)

@@ -65,9 +65,11 @@ class HttpVerifier:
     async def verify(self, revision: Revision) -> Verification | VerificationFailure:
         """Have a revision replay its golden rows, from the transformer's Service through a predictor."""
         gpu = revision.rollout.spec.predictor.gpu
+        # a bundle has a tolerance for each execution provider
         provider = "CUDAExecutionProvider" if gpu else "CPUExecutionProvider"
         address = f"{self._address(revision)}/tandem/verification"
         try:
+            # a transformer runs the code of its bundle, so that its answers are limited in bytes and time
             fetched = await fetch(
                 self._client, address, seconds=self._timeout, most=_MAX_LENGTH, params={"provider": provider}
             )
@@ -102,6 +104,7 @@ def _failure(fetched: Fetched) -> VerificationFailure:
     except (msgspec.DecodeError, UnicodeDecodeError):
         message = f"the transformer returned status {fetched.status} for the verification"
         return VerificationFailure("VerificationUnavailable", message, False)
+    # text from a pod must not control the terminal of whoever reads the status
     return VerificationFailure(
         _FINAL_REASONS.get(body.code, "VerificationUnavailable"), one_line(body.error), body.code in _FINAL_REASONS
     )

@@ -87,6 +87,7 @@ def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequenc
             own[variant] = revision.name
         elif there := _within_reach(revision, observed):
             own[variant] = there.name
+    # nothing can serve: no other weights would be better, and these are right when the pods are back
     if not weights:
         weights = {state.name: state.weight for state in observed if state.weight}
     reachable = tuple(dict.fromkeys([*weights, *own.values()]))
@@ -145,6 +146,7 @@ def plan_run(
 def _expired(rollout: Rollout, state: Observed, now: float) -> bool:
     """Whether a retired revision may be deleted."""
     return (
+        # the weight in the cluster, which may lag behind the plan
         not state.weight
         and state.retired_at is not None
         and state.retired_at + seconds(rollout.spec.scale_down_delay) <= now
@@ -203,6 +205,7 @@ def _min_pods(rollout: Rollout, old: Observed, portion: float) -> tuple[int, int
     """The pods that the replaced revision has for its share, limited by maxReplicas."""
     scaling = rollout.spec.autoscaling
     return (
+        # a version must not wait for more pods than its autoscaler may create
         min(math.ceil(old.transformers * portion), scaling.transformer.max_replicas),
         min(math.ceil(old.predictors * portion), scaling.predictor.max_replicas),
     )

@@ -54,6 +54,7 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K, after: float = 0.0) -> None:
         """Add a key that is due after some seconds, or earlier if it is already due earlier."""
+        # the pass may have read the object before this change
         if key in self._busy and not after:
             self._again.add(key)
             return
@@ -98,11 +99,13 @@ class WorkQueue(Generic[K]):
     def _queue(self, key: K) -> None:
         if key in self._busy:
             return
+        # a heap has no cheap removal: stale entries are skipped, and removed when they are the majority
         if len(self._order) > 2 * len(self._due) + _FEW:
             self._order = [entry for entry in self._order if self._is_valid(entry)]
             heapq.heapify(self._order)
         entry = (self._due[key], next(self._numbers), key)
         heapq.heappush(self._order, entry)
+        # only a new first entry shortens the wait
         if self._order[0] is entry:
             self._event.set()
 

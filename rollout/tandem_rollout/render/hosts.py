@@ -83,6 +83,7 @@ def claim_hosts(manifest: Plain, domain: str, routes: Iterable[Plain] = ()) -> H
         routes: Its HTTPRoutes.
     """
     metadata = manifest["metadata"]
+    # an invalid spec keeps its hostnames, or another rollout could take them until it is corrected
     spec = _map(manifest.get("spec"))
     route = _map(spec.get("route"))
     gateway = _map(route.get("gateway"))
@@ -114,6 +115,7 @@ def find_contests(own: HostClaim, rivals: Iterable[HostClaim]) -> list[Contest]:
     """
     lost: dict[str, Contest] = {}
     won: dict[str, Contest] = {}
+    # a stable order, so that each rollout reports the same rival in every pass
     for rival in sorted(rivals, key=lambda rival: (rival.created, rival.namespace, rival.name)):
         if rival.gateway != own.gateway or (rival.namespace, rival.name) == (own.namespace, own.name):
             continue
@@ -152,6 +154,7 @@ def permitted(host: str, namespace: str, domain: str, allowed: Mapping[str, Coll
     if not allowed:
         return True
     domains: Sequence[str] = [f"{namespace}.{domain}", *allowed.get(namespace, allowed.get(ANY, ()))]
+    # with the dot: other-example.com is not below example.com
     return any(suffix == ANY or host == suffix or host.endswith(f".{suffix}") for suffix in domains)
 
 

@@ -44,6 +44,7 @@ def build_inference_service(revision: Revision, platform: Platform) -> Object:
         "InferenceService",
         revision.name,
         revision.rollout.namespace,
+        # from the creation on: KServe does not remove the routes that it has created before
         {**revision.labels, "networking.kserve.io/visibility": "cluster-local"},
         spec={
             "transformer": _component(revision, bundle, "transformer", _transformer(revision, platform, bundle)),
@@ -51,7 +52,9 @@ def build_inference_service(revision: Revision, platform: Platform) -> Object:
         },
     )
     service["metadata"]["annotations"] = {
+        # explicit, as the default mode differs between KServe's installations
         "serving.kserve.io/deploymentMode": "Standard",
+        # KServe then creates no autoscaler, and leaves the number of pods to the ScaledObjects
         "serving.kserve.io/autoscalerClass": "external",
     }
     if spec.predictor.runtime == "triton":
@@ -78,10 +81,13 @@ def _component(
         "containers": [container],
         "volumes": [empty_dir("tmp", spec.volumes.tmp or _TMP_LIMIT), *bundle.volumes],
         "securityContext": restricted_pod(),
+        # includes the sleep of preStop
         "terminationGracePeriodSeconds": _GRACE_S,
+        # pods never call the API server
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "topologySpreadConstraints": [
+            # not DoNotSchedule: a cluster with one node or one zone must run all pods too
             {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": pods}
             for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
         ],
@@ -111,12 +117,14 @@ def _transformer(revision: Revision, platform: Platform, bundle: Delivery) -> Ob
     args = [
         f"--model_name={rollout.model}",
         "--model_dir=/mnt/models",
+        # given here, as KServe would append its own Service, whose single address keeps connections at one pod
         f"--predictor_host={revision.pods}.{rollout.namespace}.svc:{port}",
         f"--predictor_protocol={spec.predictor.protocol}",
         f"--http_port={HTTP_PORT}",
         f"--grpc_port={GRPC_PORT}",
         # shorter than that of the gateway, so that the pod responds with an error that explains the timeout
         f"--request_timeout_ms={max(timeout_ms - _GATEWAY_MARGIN_MS, timeout_ms // 2)}",
+        # last, as the last of two equal flags wins
         *spec.transformer.args,
     ]
     env = [*_env(spec.transformer.env), *bundle.env]
@@ -138,6 +146,7 @@ def _predictor(revision: Revision, platform: Platform, bundle: Delivery) -> tupl
         "--model_dir=/mnt/models",
         f"--http_port={HTTP_PORT}",
         f"--grpc_port={GRPC_PORT}",
+        # operators without a CUDA kernel run on the CPU
         *(["--execution_providers=cuda,cpu"] if spec.gpu else []),
         *spec.args,
     ]
@@ -170,6 +179,7 @@ def _triton(revision: Revision, platform: Platform, bundle: Delivery) -> tuple[O
     container = _container(
         spec.image or platform.triton_image, args, _env(spec.env), _predictor_resources(revision), bundle
     )
+    # the entry point of the image runs its arguments as a command
     container["command"] = ["tritonserver"]
     container["volumeMounts"] = [repository, scratch()]
     container["ports"].append({"name": "metrics", "containerPort": TRITON_METRICS_PORT, "protocol": "TCP"})
@@ -182,6 +192,7 @@ def _predictor_resources(revision: Revision) -> Resources:
     if spec.gpu is None:
         return resources
     gpus: dict[str, Quantity] = {spec.gpu.resource: str(spec.gpu.count)}
+    # Kubernetes requires equal requests and limits of extended resources
     return Resources(requests=resources.requests | gpus, limits=resources.limits | gpus)
 
 
@@ -201,9 +212,11 @@ def _container(image: str, args: list[str], env: list[Object], resources: Resour
         ],
         "resources": msgspec.to_builtins(resources),
         "securityContext": restricted_container(),
+        # own probes, as KServe would only check that the port accepts connections
         "startupProbe": probe("/v2/health/ready", periodSeconds=1, failureThreshold=600),
         "readinessProbe": probe("/v2/health/ready", periodSeconds=2, failureThreshold=2),
         "livenessProbe": probe("/v2/health/live", periodSeconds=10, failureThreshold=6),
+        # a pod that ends at once answers 503 until the gateway knows that it is gone
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_S}}},
         # the controller shows the termination message
         "terminationMessagePolicy": "FallbackToLogsOnError",

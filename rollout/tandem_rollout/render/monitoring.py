@@ -54,6 +54,7 @@ def _interval(spec: RolloutSpec) -> Object:
     if build_schedule(spec) is None or analysis.source != "prometheus":
         return {}
     every = min(seconds(analysis.interval), _MAX_INTERVAL_S)
+    # durations of Prometheus have no fractions
     return {"interval": f"{every:g}s" if every.is_integer() else f"{every * 1000:.0f}ms"}
 
 
@@ -66,5 +67,6 @@ def _ports(rollout: Rollout) -> list[tuple[str, list[Object]]]:
 
 
 def _copied(pod_label: str, label: str) -> Object:
+    # Prometheus replaces all other characters of a label's name by underscores
     source = _POD_LABEL + "".join(char if char.isalnum() else "_" for char in pod_label)
     return {"sourceLabels": [source], "targetLabel": label}

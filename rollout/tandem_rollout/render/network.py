@@ -10,6 +10,7 @@ from tandem_rollout.render.metadata import Object, build
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import Revision
 
+# TCP too, by which resolvers repeat a query after a truncated answer (RFC 7766)
 _DNS: Object = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 
 
@@ -44,6 +45,7 @@ def build_network_policies(revision: Revision, platform: Platform) -> list[Objec
     watchers = [_namespace(network.monitoring_namespace), _namespace(platform.controller_namespace)]
     transformer, predictor = [_pods(revision.transformer)], [_pods(revision.predictor)]
     store = [_namespace(network.store_namespace)] if network.store_namespace else []
+    # Triton has no metrics at its REST port
     metrics = TRITON_METRICS_PORT if revision.rollout.spec.predictor.runtime == "triton" else HTTP_PORT
     port = _store_port(revision)
     lookups = [_allowed("to", store, port)] if port else []
@@ -53,6 +55,7 @@ def build_network_policies(revision: Revision, platform: Platform) -> list[Objec
         _policy(
             revision,
             revision.transformer,
+            # ports of pods: NetworkPolicies do not see the ports of Services
             [_allowed("from", gateway, HTTP_PORT, GRPC_PORT), _allowed("from", watchers, HTTP_PORT)],
             [
                 _DNS,
@@ -86,6 +89,7 @@ def _policy(revision: Revision, name: str, ingress: list[Object], egress: list[O
         revision.labels,
         spec={
             "podSelector": {"matchLabels": {"app": f"isvc.{name}"}},
+            # without Egress in the list, a policy without egress rules would deny nothing
             "policyTypes": ["Ingress", "Egress"],
             "ingress": ingress,
             "egress": egress,

@@ -48,6 +48,7 @@ def render_revision(
         owner: Owner reference of the objects.
     """
     objects = [
+        # before the pods, so that no pod ever runs without protection
         *build_network_policies(revision, platform),
         build_predictor_service(revision),
         build_inference_service(revision, platform),
@@ -95,5 +96,6 @@ def _owned(objects: list[Object], owner: dict[str, Any] | None) -> list[Object]:
     if owner is not None:
         for manifest in objects:
             manifest["metadata"]["ownerReferences"] = [owner]
+    # rendered parts are shared between objects, and callers change objects in place
     copies: list[Object] = msgspec.to_builtins(objects)
     return copies

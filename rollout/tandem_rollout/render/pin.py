@@ -34,10 +34,12 @@ def pin_bundle(service: Object, digest: str) -> None:
     service["metadata"].setdefault("annotations", {})[DIGEST] = digest
     if not digest:
         return
+    # KServe copies labels to the pods, so that pods with the pin are told from those before
     service["metadata"]["labels"][PINNED_LABEL] = digest[:_LABEL_LENGTH]
     for component in ("transformer", "predictor"):
         rendered = service["spec"][component]
         for container in [*rendered.get("initContainers", ()), *rendered["containers"]]:
+            # sidecars of a template have no bundle
             if container["name"] in (CONTAINER, REPOSITORY):
                 variables = [variable for variable in container.get("env", ()) if variable["name"] != DIGEST_VARIABLE]
                 container["env"] = [*variables, {"name": DIGEST_VARIABLE, "value": digest}]

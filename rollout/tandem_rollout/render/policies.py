@@ -26,6 +26,7 @@ def build_policies(rollout: Rollout, placed: Sequence[Placed]) -> list[Object]:
     objects = []
     target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": rollout.name}
     labels = rollout_labels(rollout)
+    # it follows the weights only because each backend of the route has a filter
     if sticky := rollout.spec.strategy.ab_test:
         balancer = {"type": "ConsistentHash", "consistentHash": {"type": "Header", "header": {"name": sticky.header}}}
         spec: Object = {"targetRefs": [target], "loadBalancer": balancer}
@@ -51,6 +52,7 @@ def _own_routes(rollout: Rollout, placed: Sequence[Placed]) -> list[str]:
     names: list[str] = []
     if rollout.spec.route.pin.enabled:
         names += [variant.name for variant in rollout.spec.all_variants]
+        # variants that the spec no longer has are reachable until they are out of the route, and must not be open
         names += [backend.revision.variant.name for backend in placed]
         names += [backend.pinned for backend in placed]
     routes = [variant_route(rollout, name) for name in dict.fromkeys(names)]
@@ -62,6 +64,7 @@ def _security(auth: Auth | None) -> Object:
         provider: Object = {"name": "clients", "issuer": auth.jwt.issuer, "remoteJWKS": {"uri": auth.jwt.jwks_uri}}
         if auth.jwt.audiences:
             provider["audiences"] = list(auth.jwt.audiences)
+        # the verified claim, so that nobody can count as another client
         provider["claimToHeaders"] = [{"claim": "sub", "header": UNIT_HEADER}]
         return {"jwt": {"providers": [provider]}}
     if auth and auth.api_keys:

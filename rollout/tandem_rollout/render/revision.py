@@ -94,6 +94,7 @@ def revision_hash(rollout: Rollout, variant: Variant) -> str:
         spec.transformer,
         _predictor(spec.predictor),
         spec.store,
+        # the transformer has a timeout that follows from it
         spec.route.timeout,
         spec.template,
         variant.template,
@@ -104,6 +105,7 @@ def revision_hash(rollout: Rollout, variant: Variant) -> str:
     )
     if spec.volumes != Volumes():  # omitted otherwise, so that the hashes of other rollouts do not change
         parts += (spec.volumes,)
+    # eight digits: with them the longest label, isvc.NAME-transformer, has exactly 63 characters
     return hashlib.sha256(msgspec.json.encode(parts, order="sorted")).hexdigest()[:8]
 
 

@@ -79,6 +79,7 @@ def split_rules(rollout: Rollout, placed: Sequence[Placed], factor: int, traffic
     passing = [backend for backend in placed if backend.arriving is not None]
     passing += [backend for backend in placed if backend.leaving is not None]
     backends = [replace(backend, weight=backend.weight * factor) for backend in placed if backend.weight]
+    # the sum of the weights stays the same, on which sticky assignment depends
     last = backends.pop()
     backends += [replace(last, weight=last.weight - len(passing)), *(replace(backend, weight=1) for backend in passing)]
     copies = _copies(rollout, placed)
@@ -158,6 +159,7 @@ def _backend(rollout: Rollout, placed: Placed, port: int, traffic: str) -> Objec
         "name": placed.revision.transformer,
         "port": port,
         "weight": placed.weight,
+        # a filter for each backend: without it Envoy Gateway merges the backends of a rule into one cluster
         "filters": [
             {"type": "RequestHeaderModifier", "requestHeaderModifier": modifier},
             {"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": response_headers}},

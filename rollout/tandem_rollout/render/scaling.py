@@ -69,6 +69,7 @@ def _scaled_object(revision: Revision, platform: Platform, component: str, scali
             # both apply only if the minimum is set to 0 by hand
             "pollingInterval": 15,
             "cooldownPeriod": 300,
+            # without Prometheus the present pods stay, and never fewer than the minimum
             "fallback": {"failureThreshold": 3, "replicas": replicas, "behavior": "currentReplicasIfHigher"},
             "advanced": {
                 "restoreToOriginalReplicaCount": False,

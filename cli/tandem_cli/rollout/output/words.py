@@ -38,6 +38,7 @@ def measure(value: float | None, *, is_distance: bool = False) -> str:
 def limit(value: float) -> str:
     """A limit with two digits, rounded up: a value below the number is below what is written."""
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    # a limit of two digits that rounding has raised by a bit is written as it is
     return f"{math.ceil(value / unit - 1e-9) * unit:.10g}"
 
 

@@ -139,10 +139,12 @@ class ClusterTarget:
         """The user as the API server knows them, else that of the kubeconfig or of this machine."""
         try:
             with self._errors_explained():
+                # the API server knows who the user is, while names in a kubeconfig are free
                 review = self._client.create(SelfSubjectReview())
             info = review.status.userInfo if review.status else None
             if info and info.username:
                 return str(info.username)
+        # SelfSubjectReview is part of Kubernetes since 1.28
         except TargetError:
             pass
         return self._user if self._user not in ("", _SERVICE_ACCOUNT) else describe_user()
@@ -192,6 +194,7 @@ def _annotation(command: Command) -> dict[str, Any]:
 
 def _image(bundle: str) -> dict[str, Any]:
     """The patch of ``spec.bundle`` that sets an image and removes other sources."""
+    # null removes a field in a merge patch (RFC 7396)
     return {"image": bundle, "pvc": None, "uri": None, "version": None}
 
 

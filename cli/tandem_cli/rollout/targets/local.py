@@ -116,6 +116,7 @@ def describe_user() -> str:
     """The user and the host of this process, such as ``ann@laptop``."""
     try:
         user = getpass.getuser()
+    # in a container the user may have no name
     except (KeyError, OSError):
         user = "unknown"
     return f"{user}@{socket.gethostname()}"

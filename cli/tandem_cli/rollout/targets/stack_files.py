@@ -124,9 +124,11 @@ class StackFiles:
             stack: The stack.
             manifest: Its rollout.
         """
+        # runs are numbered from 1 again, and an old command must not reach the new stack
         for old in (*self.path.glob("run-*.json.gz"), self.path / "command.json"):
             old.unlink(missing_ok=True)
         self.write_rollout(manifest)
+        # last: whoever finds the stack finds its rollout too
         self._write("stack.json", msgspec.json.encode(stack))
 
     def end(self, pid: int) -> None:
@@ -198,6 +200,7 @@ class StackFiles:
         try:
             # a user who may write here may send commands to the stack
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # in the same directory, as a rename is atomic within one file system only
             handle, scratch = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -215,6 +218,7 @@ def process_exists(pid: int) -> bool:
     if pid <= 0:
         return False
     try:
+        # signal 0 checks whether the process exists, and sends nothing
         os.kill(pid, 0)
     except (ProcessLookupError, PermissionError, OverflowError):
         return False

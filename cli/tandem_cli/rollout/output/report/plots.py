@@ -238,6 +238,7 @@ def nice(value: float) -> float:
     if value < 1e-9:
         return 0.01
     unit = 10.0 ** math.floor(math.log10(value))
+    # a round value that rounding has raised by a bit keeps its own step
     return next(step * unit for step in (1.0, 2.0, 4.0, 5.0, 10.0) if step * unit >= value * (1 - 1e-9))
 
 

@@ -155,6 +155,7 @@ def _earlier_likelihood(gathered: MetricEvidence, samples: Sequence[Increments])
     for tick in samples:
         later = ratio.update_likelihood(later, tick, dispersion=gathered.phi)
     events = max(gathered.likelihood.events - later.events, 0.0)
+    # the difference of equal sums is not exactly 0
     if events < 0.5 or len(gathered.likelihood.logs) != len(GRID.values):
         return Likelihood()
     logs = tuple(total - own for total, own in zip(gathered.likelihood.logs, later.logs, strict=True))

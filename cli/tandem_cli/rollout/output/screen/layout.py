@@ -95,6 +95,7 @@ def print_result(document: DocumentPart, table: RenderableType, output: Format) 
     console = Console(highlight=False)
     if output is Format.WIDE:
         console = Console(highlight=False, width=max(console.width, WIDE))
+    # without a terminal rich takes 80 columns, which is too narrow for the tables
     elif not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
     console.print(table)

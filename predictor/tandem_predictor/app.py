@@ -100,6 +100,7 @@ class PredictorApp:
         else:
             request = self._decode(content, model, head)
         response = await model.infer(request)
+        # counted in values: how long their JSON is shows only when it is made
         if sum(output.data.size for output in response.outputs) > LONG:
             return await threads.write(rest.encode_response, response, request)
         return rest.encode_response(response, request)
@@ -127,6 +128,7 @@ class PredictorApp:
         """The whole body. Its length is counted, whatever the headers said."""
         message = await receive()
         content: bytes = message.get("body", b"")
+        # a request starts when all of it is there, so its body comes as one message, which is not copied
         if not message.get("more_body", False) and len(content) <= self._max_body_bytes:
             return content
         chunks, length = [content], len(content)
@@ -179,6 +181,7 @@ def _error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
 def _integer(name: str, value: bytes) -> int:
     if not value.isdigit():
         raise MalformedRequest(f"{name} must be a number of bytes, not {value.decode('latin-1')!r}")
+    # Python refuses to read thousands of digits, and 19 are too many bytes anyway
     return int(value[:19])
 
 

@@ -113,6 +113,7 @@ class Batcher:
         return await self._enqueue(feeds, rows, outputs)
 
     def _enqueue(self, feeds: Feeds, rows: int, outputs: tuple[str, ...]) -> asyncio.Future[list[Array]]:
+        # an empty queue takes a request of any size: otherwise a large one would never be answered
         if self.queued_rows and self.queued_rows + rows > self._max_queue_rows:
             raise Overloaded(f"{self.queued_rows} rows are waiting already", retry_after=_RETRY_AFTER_S)
         loop = asyncio.get_running_loop()
@@ -187,6 +188,7 @@ class Batcher:
     def _finish(self, jobs: list[_Job], done: asyncio.Future[list[Outcome]]) -> None:
         self._running -= 1
         for job, outcome in zip(jobs, done.result(), strict=True):
+            # its time may be over, or its client gone
             if job.result.done():
                 continue
             if isinstance(outcome, Exception):
@@ -215,6 +217,7 @@ def run_together(run: Run, feeds: Sequence[Feeds], rows: Sequence[int], outputs:
     try:
         merged = {name: np.concatenate([own[name] for own in feeds]) for name in feeds[0]}
         return list(split(run(merged, outputs), rows))
+    # also where the outputs have other rows than went in: alone, each request gets all that comes out
     except Exception:
         half = len(feeds) // 2
         return [

@@ -88,6 +88,7 @@ class PredictorMetrics:
         sums: dict[str, float] = {}
         for metric in self.registry.collect():
             for sample in metric.samples:
+                # sums and counts only, not the buckets of histograms
                 if sample.labels.get("model") == model and "le" not in sample.labels:
                     ok = sample.labels.get("code", "ok") == "ok"
                     name = sample.name.removeprefix("tandem_predictor_") + ("" if ok else "!")

@@ -86,6 +86,7 @@ class ServedModel:
             "platform": PLATFORM,
             "inputs": [_described(info, info.shape) for info in self._session.inputs],
             "outputs": [
+                # converters declare one row for labels of any number
                 _described(info, (-1, *info.shape[1:]) if self._batchable and info.shape else info.shape)
                 for info in self._session.outputs
             ],
@@ -139,6 +140,7 @@ class ServedModel:
         if tensors.keys() != self._inputs.keys():
             self._refuse_names(tensors.keys() - self._inputs.keys(), self._inputs.keys() - tensors.keys())
         feeds = {name: self._array(tensors[name]) for name in self._inputs}
+        # counted as one row: what its first dimension means is not known
         if not self._batchable:
             return feeds, 1
         rows = {len(array) for array in feeds.values()}
@@ -164,6 +166,7 @@ class ServedModel:
         for output in request.outputs:
             if output.name not in self._outputs:
                 raise malformed(output.name, f"the model has no such output; it has {', '.join(self._outputs)}")
+            # Triton's extension: values instead of classes would be another answer
             if "classification" in output.parameters:
                 raise malformed(output.name, "classification is not served")
         return tuple(output.name for output in request.outputs)

@@ -86,6 +86,7 @@ class Repository:
         Raises:
             BundleError: One cannot be loaded, or there is none and none could be loaded later.
         """
+        # without the lock: clients can change nothing before all of these are loaded
         own, managed = await asyncio.to_thread(self._find)
         if not own and self._config.model_dir is not None:
             raise BundleError(f"no model in {self._config.model_dir}")
@@ -105,6 +106,7 @@ class Repository:
             NotFound: No such model on disk.
             MalformedRequest: It is there but refused; the message says why.
         """
+        # one change at a time: a load that is slow must not bring back what was unloaded meanwhile
         async with self._changing:
             own, managed = await asyncio.to_thread(self._find)
             for source in (*own, *managed):
@@ -129,6 +131,7 @@ class Repository:
                 raise MalformedRequest(
                     f"model {name!r} is of --model_dir; only models of --model_repository can be unloaded"
                 )
+            # requests under way hold the model themselves
             del self._models[name]
             self._reasons[name] = "unloaded"
             self.changed()
@@ -158,6 +161,7 @@ class Repository:
             Unauthenticated: It is not ``Bearer`` with the token.
         """
         expected = f"Bearer {self._config.repository_token}"
+        # takes as long for every wrong token, so that none can be found character by character
         if not self.managed or not hmac.compare_digest(authorization.encode(), expected.encode()):
             raise Unauthenticated("the model repository needs its token: authorization: Bearer TOKEN")
 
@@ -180,6 +184,7 @@ class Repository:
 
     async def _load(self, source: ModelSource) -> None:
         try:
+            # health checks and other models are answered while this loads
             model = await asyncio.to_thread(ServedModel, source, self._config, self._metrics.of(source.name))
         except BundleError as error:
             self._reasons[source.name] = str(error)

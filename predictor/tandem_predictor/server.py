@@ -27,6 +27,7 @@ async def serve(config: PredictorConfig) -> None:
         BundleError: if a model is refused, or ONNX Runtime lacks an execution provider.
         OSError: if it cannot listen, or a port does not answer any more.
     """
+    # before a port opens: without its provider no model could be loaded
     check_providers(config.execution_providers)
     metrics = PredictorMetrics()
     repository = Repository(config, metrics)
@@ -62,6 +63,7 @@ class _PredictorLifecycle:
 
     def drain(self) -> None:
         self._repository.stopping = True
+        # after readiness, which it tells those that watch
         self._health.close()
 
     async def close(self) -> None:

@@ -102,6 +102,7 @@ class Session:
         """
         try:
             results = self._session.run(outputs, feeds)
+        # of all its exceptions only this one is about the client's values
         except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument as error:
             raise MalformedRequest(f"the model refuses the input: {error}", code="refused_by_model") from None
         except Exception as error:

@@ -89,6 +89,7 @@ def _open(directory: Path, name: str) -> ModelSource | None:
         if child.name.isdecimal() and (file := _model_file(child)) is not None
     }
     if versions:
+        # the highest as a number: 10 comes after 9
         return ModelSource(name, str(max(versions)), versions[max(versions)])
     return None
 

@@ -48,6 +48,7 @@ def write_model_repository(bundle: Bundle, out_dir: Path, settings: TritonSettin
         BundleError: ONNX Runtime cannot load the model, or the repository would be written into the bundle.
     """
     graph = bundle.graph()
+    # loaded here once, so that a model that ONNX Runtime refuses is not left to Triton
     session = Session(graph)
     settings = settings or TritonSettings()
     target = out_dir / bundle.wire_name

@@ -75,10 +75,12 @@ def warm_up(session: Session, rows: int, sample: Mapping[str, Array] | None = No
             error = error or refusal
             continue
         verdict = fixed or (_compare(session, feeds, whole, different) if sample is None else _count(whole, rows))
+        # the median: a run that the system interrupts says nothing about the model
         return WarmUp(statistics.median(_timed(session, feeds, names)), verdict.reason, verdict.message)
     # Made-up values need not be valid input: a table of categories may have no entry for them.
     logger.warning("no warm-up: %s", error)
     if sample is not None or fixed:
+        # infinite, so that a model whose time is not known never runs on the event loop
         return fixed or WarmUp(float("inf"))
     return WarmUp(float("inf"), "NotCompared", f"the model refuses generated input: {error}")
 
@@ -105,6 +107,7 @@ def _with_noise(output: Array, tolerance: Tolerance) -> Tolerance:
     if output.dtype.kind != "f":
         return tolerance
     unit = _NOISE * float(np.finfo(output.dtype).eps)
+    # an infinity would let every difference pass
     largest = float(np.abs(output, where=np.isfinite(output), out=np.zeros_like(output)).max(initial=0))
     return Tolerance(max(tolerance.rtol, unit), max(tolerance.atol, unit * largest))
 
@@ -130,6 +133,7 @@ def _samples(
         return
     for kinds in ("fiubO", "f"):  # whole numbers and strings are often places in a table, where few values are valid
         if any(info.dtype.kind in kinds for info in inputs):
+            # the same values at each start, or the verdict could change with a restart
             rng = np.random.default_rng(0)
             yield True, {info.name: _filled(info, rows, rng if info.dtype.kind in kinds else None) for info in inputs}
     yield False, {info.name: _filled(info, rows, None) for info in inputs}

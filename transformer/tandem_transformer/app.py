@@ -68,6 +68,7 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     app = FastAPI(title=service.model_name, version=bundle.version, description=about, **options)
     app.add_exception_handler(RequestError, _answer_error)
     app.add_exception_handler(Exception, _answer_unexpected)
+    # the fastest level: metrics are long, and asked for again and again
     app.add_middleware(GZipMiddleware, minimum_size=MIN_COMPRESSED_BYTES, compresslevel=1)
     add_server_routes(app, service)
     add_model_routes(app, service, v2)
@@ -83,10 +84,12 @@ def _answer_other_paths(app: FastAPI, service: Service) -> None:
     @app.exception_handler(HTTPException)
     async def elsewhere(request: Request, error: HTTPException) -> Response:
         try:
+            # a predict path without a route names another model or version
             if match := _PREDICT_PATH.fullmatch(request.url.path):
                 check_model(service, match["model"], match["version"])
             if error.status_code == MethodNotAllowed.status:
                 allowed = (error.headers or {})["Allow"]
+                # HEAD is answered wherever GET is, which the routes do not know
                 raise MethodNotAllowed(request.method, allowed.replace("GET", "GET, HEAD"))
             raise NotFound(f"there is nothing at {request.url.path}", code="path_not_found")
         except RequestError as refusal:

@@ -64,6 +64,7 @@ class BatchAnswer:
     lists: list[list[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
+        # once for the batch: its calls take slices
         self.lists = [json_values(column) for column in self.columns.values()]
 
 

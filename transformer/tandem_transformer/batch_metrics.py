@@ -35,10 +35,12 @@ class BulkHistogram(prometheus_client.Histogram):
     def observe_many(self, values: ArrayLike) -> None:
         """Count an array of observations; NaN are left out."""
         array = np.asarray(values, dtype=np.float64)
+        # a single NaN would make the sum NaN for good
         array = array[~np.isnan(array)]
         if not len(array):
             return
         # one lock for each bucket that changes, not one for each observation
+        # a value on the edge of a bucket belongs to it: Prometheus' le is "less or equal"
         counts = np.bincount(np.searchsorted(self._upper_bounds, array, side="left"), minlength=len(self._buckets))
         for index in np.flatnonzero(counts):
             self._buckets[index].inc(int(counts[index]))
@@ -75,6 +77,7 @@ class BatchMetrics:
         self._rows = Counter(
             "tandem_rows", "Rows that were answered.", ("model", "version", "traffic"), registry=registry
         )
+        # there from the start: Prometheus sees no increase in a series that begins above 0
         self._rows.labels(*own, TRAFFIC[WEIGHTED])
         self._degraded = Counter(
             "tandem_degraded",
@@ -129,6 +132,7 @@ class BatchMetrics:
         for histogram, seconds in zip(self._stages, stages.T, strict=True):
             histogram.observe_many(seconds)
         for index, histogram in enumerate(self._ages):
+            # an entity without a row has NaT, which becomes NaN and is not counted
             ages = [(as_of - views[index].event_time) / np.timedelta64(1, "s") for _, _, _, views, as_of in batches]
             histogram.observe_many(np.concatenate(ages))
         for _, _, _, views, _ in batches:
@@ -150,6 +154,7 @@ class BatchMetrics:
         start = 0
         for answer, sizes, _, _, _ in batches:
             for row, views in answer.degraded.items():
+                # a row counts once for each reason, in however many views
                 reasons.update((reason, int(traffic[start + row])) for reason in set(views.values()))
             start += sum(sizes)
         for (reason, kind), count in reasons.items():

@@ -60,6 +60,7 @@ def resolve(calls: Sequence[Call], batch: BatchAnswer) -> None:
     start = 0
     for call in calls:
         stop = start + call.size
+        # its deadline may have passed, or its client may be gone
         if not call.answer.done():
             call.answer.set_result(CallAnswer(batch, start, stop))
         start = stop

@@ -64,6 +64,7 @@ class Coalescer:
             raise Overloaded(f"{self._queued_rows} rows are waiting already", retry_after=1)
         self._waiting.append(call)
         self._queued_rows += call.size
+        # with too many on their way, the end of one of them lets the next leave
         if not self._leaving and len(self._running) < self._max_batches:
             self._consider()
 

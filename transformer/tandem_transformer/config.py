@@ -22,6 +22,7 @@ def _hosts(text: str) -> tuple[str, ...]:
     hosts = tuple(host.strip() for host in text.split(",") if host.strip())
     if not hosts:
         raise argparse.ArgumentTypeError("needs at least one host")
+    # KServe appends the name of the predictor's Service without its port
     hosts = tuple(host if ":" in host else f"{host}:80" for host in hosts)
     if wrong := [host for host in hosts if not host.rpartition(":")[2].isdecimal()]:
         raise argparse.ArgumentTypeError(f"the port of {wrong[0]} is not a number")

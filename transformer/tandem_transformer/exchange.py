@@ -58,6 +58,7 @@ class Exchange:
             UnsupportedMedia: if the body is of another media type.
         """
         workers = self._service.config.workers
+        # this request is among them already
         if workers and self._service.recorder.inflight > workers:
             raise Overloaded(f"{workers} requests are in flight already", retry_after=1)
         content_type = self._headers.get(b"content-type")
@@ -84,6 +85,7 @@ class Exchange:
         Raises:
             RequestError: also if it cannot be done in the time that a request has.
         """
+        # the time that it takes to be read is part of the time that it has
         arrived, own = self._service.now(), timeout_of(self._headers)
         limit = self._service.request_timeout if own is None else min(own, self._service.request_timeout)
         reading = threads.read(self._read_long, body)
@@ -100,6 +102,7 @@ class Exchange:
         content = self._codec.read(body, self._headers)
         if content.rows is None:
             return content
+        # made here too: for many rows it would hold up the event loop
         return Content(content.size, columns=self._service.reader.columns(content.rows))
 
     def _submit(self, content: Content, arrived: float | None = None) -> Call:
@@ -126,6 +129,7 @@ class Exchange:
         return self._end(200, headers, content)
 
     def _compressed(self, content: bytes, headers: HeaderList) -> bytes:
+        # also on an answer that is not compressed: a cache must not give it to all (RFC 9110, section 12.5.5)
         headers.append((b"vary", b"accept-encoding"))
         chosen = encoding.accepted(self._headers[b"accept-encoding"])
         if chosen is None:
@@ -159,6 +163,7 @@ class Exchange:
         seconds = time.perf_counter() - self._started
         recorder = self._service.recorder
         recorder.inflight -= 1
+        # Envoy's deadline is that of its route and no client's own, so an answer that misses it is a failure here
         recorder.answered(status, seconds, self._traffic, unit=self._unit)
         if self._service.config.access_log:
             request_id = self._request_id.decode("latin-1")

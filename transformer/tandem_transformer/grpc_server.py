@@ -82,6 +82,8 @@ class GrpcService:
             log_error(error, b"-")
             raise
         except asyncio.CancelledError:
+            # the server cancels a call at its deadline as well as when its client gives up: the clock tells which it
+            # was
             status = DeadlineExceeded.status if context.expired else CLIENT_GONE
             raise
         except Exception:
@@ -96,9 +98,11 @@ class GrpcService:
     async def _answer(self, message: bytes, context: CallContext, traffic: int) -> bytes:
         service = self._service
         started = time.perf_counter()
+        # this call is among them already
         if service.config.workers and service.recorder.inflight > service.config.workers:
             raise Overloaded(f"{service.config.workers} requests are in flight already")
         request, columns = await threads.read(self._read, message) if threads.is_long(message) else self._read(message)
+        # asked only now: to read a long message has taken some of the time
         call = service.call(len(next(iter(columns.values()))), context.remaining)
         call.columns = columns
         call.traffic = traffic
@@ -155,6 +159,7 @@ class GrpcService:
 
     async def _statistics(self, request: Any) -> Any:
         service = self._service
+        # no name stands for all models in Triton's extension, and here is one
         self._check(request.name or service.model_name, request.version)
         statistics = service.recorder.statistics().as_dict(service.model_name, service.bundle.version)
         return pb.ModelStatisticsResponse(model_stats=[statistics])

@@ -49,6 +49,7 @@ class PredictEndpoint:
         except Exception as error:
             status, answer_headers, content = exchange.refuse(error)
         else:
+            # only waited for: respond() makes an answer of its error too
             await asyncio.wait([call.answer])
             status, answer_headers, content = exchange.respond()
         if status == MethodNotAllowed.status:

@@ -46,6 +46,7 @@ class PredictProtocol(Http1Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(transport)
+        # one timer for the whole connection, which looks again if there were answers since
         self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -59,6 +60,7 @@ class PredictProtocol(Http1Protocol):
         if (
             endpoint is not None
             and self.parser.get_method() == b"POST"
+            # a pipelined request has to wait for the answers before it, which uvicorn sees to
             and (self.cycle is None or self.cycle.response_complete)
         ):
             self.cycle = cycle = _Cycle(self, endpoint, dict(self.headers), held)  # type: ignore[assignment]
@@ -151,6 +153,7 @@ class _Cycle:
         self._send(self._exchange.respond())
 
     def _send(self, response: HttpResponse) -> None:
+        # ahead of all else: what a client that is gone has sent is not needed either
         if self._held:
             self._protocol.release(self._held)
         if self.disconnected:

@@ -64,6 +64,7 @@ class Recorder:
             buckets=_SECONDS,
             registry=registry,
         )
+        # there from the start: Prometheus sees no increase in a series that begins above 0
         self._request_seconds.labels(*own, TRAFFIC[WEIGHTED], outcome_of(200))
         self._add_totals()
         self._batch_metrics = BatchMetrics(registry, bundle, own)
@@ -78,6 +79,7 @@ class Recorder:
     def _add_totals(self) -> None:
         """What has no labels but model and version."""
         labels: dict[str, Any] = {"registry": self._registry, "labelnames": ("model", "version")}
+        # live: a process that has ended waits for nothing
         sums = {**labels, "multiprocess_mode": "livesum"}
         self._failed_seconds = Counter(
             "tandem_failed_request_seconds", "Time of requests that were answered with an error.", **labels
@@ -130,6 +132,7 @@ class Recorder:
             traffic = WEIGHTED if self.units.count(unit, failed=failed) else SURPLUS
         kind = status, traffic, own_deadline
         latencies = self._latencies.get(kind)
+        # no setdefault, which would make a list for each answer
         if latencies is None:
             latencies = self._latencies[kind] = []
         latencies.append(seconds)
@@ -187,7 +190,9 @@ class Recorder:
         sums: dict[str, float] = {}
         for metric in self._together().collect():
             for sample in metric.samples:
+                # sums and counts only, not the buckets of histograms
                 if "le" not in sample.labels:
+                    # codes have three digits, so they compare as text
                     failed = sample.labels.get("code", "200") >= "400"
                     key = f"{sample.name} {'failed' if failed else sample.labels.get('stage', '')}".rstrip()
                     sums[key] = sums.get(key, 0.0) + sample.value

@@ -27,6 +27,7 @@ def supervise(arguments: Sequence[str], processes: int) -> int:
         Exit code: that of the process that ended by itself, 0 after a signal.
     """
     with tempfile.TemporaryDirectory(prefix="tandem-metrics-") as metrics:
+        # prometheus_client finds the directory by this variable when it is imported
         environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": metrics}
         command = [
             sys.executable,
@@ -57,6 +58,7 @@ def supervise(arguments: Sequence[str], processes: int) -> int:
                     child.terminate()
         codes = [code, *(child.wait() for child in children if child.pid != pid)]
         if not signals:
+            # to end without a signal is a failure whatever the code, so that the container is started again
             return code or 1
         # a process that was stopped before it could listen had nothing to finish
         return max((0 if code == -signal.SIGTERM else code for code in codes), key=abs)

@@ -47,6 +47,7 @@ def add_model_routes(app: FastAPI, service: Service, v2: V2) -> None:
     """Health and metadata of the model in the Open Inference Protocol v2."""
     name = service.model_name
 
+    # ahead of /v2/models/{model}, which would take "stats" for a name
     _add_extension_routes(app, service, v2)
 
     @app.get("/v2/models/{model}", tags=["metadata"])
@@ -70,6 +71,7 @@ def _add_extension_routes(app: FastAPI, service: Service, v2: V2) -> None:
     @app.get("/v2/models/{model}/stats", tags=["metadata"])
     @app.get("/v2/models/{model}/versions/{version}/stats", tags=["metadata"])
     async def statistics(model: str | None = None, version: str | None = None) -> dict[str, Any]:
+        # no name stands for all models in Triton's extension, and here is one
         check_model(service, name if model is None else model, version)
         return {"model_stats": [service.recorder.statistics().as_dict(name, service.bundle.version)]}
 

@@ -31,6 +31,7 @@ async def serve(config: TransformerConfig) -> None:
     recorder = Recorder(bundle, config.model_name or bundle.name)
     predictor = connect(bundle, config, counted=recorder.endpoints)
     service = Service(bundle, open_store(config.store), predictor, config, recorder)
+    # before a port opens: nothing may be answered by code that does not compute what training did
     service.prove()
     recorder.keep_flushing()
     app, grpc_service = TransformerApp(service), GrpcService(service)
@@ -64,6 +65,7 @@ class _TransformerLifecycle:
 
     def drain(self) -> None:
         self._service.draining = True
+        # after readiness, which it tells those that watch
         self._grpc_service.close()
 
     async def close(self) -> None:

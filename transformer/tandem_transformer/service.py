@@ -136,6 +136,7 @@ class Service:
         """Answer the calls of one batch; each gets its answer or its error."""
         now = self._loop.time()
         late = [call for call in calls if call.deadline <= now]
+        # nobody waits for these any more, so nothing is computed for them
         for call in late:
             expire(call)
         calls = [call for call in calls if not call.answer.done()] if late else calls
@@ -146,6 +147,7 @@ class Service:
         except _SHARED as error:
             fail(calls, error)
         except Exception as error:
+            # in parts, so that only the calls fail whose rows are the cause
             if len(calls) > 1:
                 await asyncio.gather(*map(self.answer, divide(calls, error)))
             elif isinstance(error, RequestError):
@@ -197,6 +199,7 @@ class Service:
         started = clock()
         request = merge(self.reader, calls)
         rows = sum(call.size for call in calls)
+        # NumPy's times have no zone: all of them are UTC
         now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
         as_of = self.reader.as_of(request, now)
         merged = clock()
@@ -207,6 +210,7 @@ class Service:
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
         features = self.pipeline.features(Inputs(request, views, as_of))
+        # a stored row that cannot be read is the fault of its own call only: the others are answered without it
         if features.refused:
             if answerable := refuse_rows(calls, features.refused):
                 await self.answer(answerable)

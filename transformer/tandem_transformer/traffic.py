@@ -23,6 +23,7 @@ WEIGHTED: Final = TRAFFIC.index(telemetry.WEIGHTED)
 DIRECT: Final = TRAFFIC.index(telemetry.DIRECT)
 SURPLUS: Final = TRAFFIC.index(telemetry.SURPLUS)
 
+# whether a request is surplus is decided here, not by a mark
 _MARKS: Final = {name.encode(): index for index, name in enumerate(TRAFFIC) if index != SURPLUS}
 _CANCELLED: Final = 499
 

@@ -45,6 +45,7 @@ class Units:
             return False
         key = hash(unit)
         requests, failures = self._requests.get(key, 0), self._failures.get(key, 0)
+        # of failures more than the others have, not as many: the first of all must count
         return requests >= _FREE + self._requests_sum - requests or failures > self._failures_sum - failures
 
     def count(self, unit: bytes, *, failed: bool) -> bool:

@@ -42,6 +42,7 @@ class V1:
     def __init__(self, reader: RowReader, signature: Signature, model_name: str, version: str, max_rows: int) -> None:
         rows = Annotated[list[reader.row_type], msgspec.Meta(min_length=1)]  # type: ignore[name-defined]
         ignored = [(name, Any, None) for name in _IGNORED]
+        # gc=False: rows refer to nothing that refers back, so the garbage collector need not look at them
         self._request = msgspec.defstruct(
             "Request", [("instances", rows), *ignored], forbid_unknown_fields=True, gc=False
         )
@@ -61,6 +62,7 @@ class V1:
         self._signature = signature
         self._max_rows = max_rows
         self._names = tuple(reader.contract.answers)
+        # the same in all answers, so encoded once
         self._end = b',"model_name":' + _encode(model_name) + b',"model_version":' + _encode(version) + b"}"
 
     def decode(self, body: bytes) -> list[Row]:
@@ -82,6 +84,7 @@ class V1:
             instances = self._outline_decoder.decode(outline.text).instances  # type: ignore[attr-defined]
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             return self._decode_slowly(outline.text, error)
+        # keys around the rows; those within them are checked piece by piece
         refuse_repeated_keys(outline.text)
         array = outline.resolve(memoryview(instances))
         outline.check_all_taken()
@@ -102,6 +105,7 @@ class V1:
                 if not isinstance(error, ContractViolation):
                     raise
                 violations += [_move(violation, piece.first) for violation in error.violations]
+                # no more are shown, so the rest need not be read
                 if len(violations) >= MAX_VIOLATIONS:
                     break
         if violations:
@@ -136,6 +140,7 @@ class V1:
             explain: Add the vector of each row.
         """
         batch, start, stop = answer.batch, answer.start, answer.stop
+        # a single row needs neither slices nor columns turned into rows
         if stop - start == 1:
             predictions = [{name: values[start] for name, values in zip(self._names, batch.lists, strict=True)}]
         else:

@@ -147,6 +147,7 @@ def _column(name: str, field: Field, tensor: Tensor) -> Column:
     if field.type == "string":
         return _texts(name, data)
     if field.type == "timestamp":
+        # microseconds since 1970, of which the smallest is NaT: not given
         return data.astype("datetime64[us]") if tensor.datatype == "INT64" else _timestamps(name, _texts(name, data))
     return np.ascontiguousarray(data, dtype=field.dtype)
 
@@ -172,6 +173,7 @@ def _timestamps(name: str, texts: Column) -> Column:
 
 def _tensor(name: str, field: Field, column: Column) -> Tensor:
     if field.type in ("string", "timestamp"):
+        # the protocol has no times, so they are text as in JSON
         texts = np.array([str(value).encode() for value in json_values(column)], object)
         return Tensor(name, "BYTES", texts.shape, texts)
     return Tensor(name, datatypes(field.type)[0], column.shape, column)

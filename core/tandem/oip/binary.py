@@ -69,6 +69,7 @@ def encode_tensor(tensor: Tensor) -> bytes:
 
 def _decode_elements(name: str, body: bytes, offset: int, size: int, count: int, budget: Budget) -> Array:
     end = offset + size
+    # before memory is set aside: a few bytes of shape can announce billions of elements
     if count * _LENGTH.size > size:
         raise malformed(name, f"{size} bytes cannot hold {count} elements")
     budget.spend(ELEMENT_COST * count + size, "its elements", name)

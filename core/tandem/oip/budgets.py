@@ -41,12 +41,15 @@ FREE_HEADERS: Final = 2**9
 
 _HEADERS_PER_UNIT: Final = 8
 _FIRST: Final = 200
+# enough for a gateway whose thousand calls at once are all given up
 _MOST_SAVED: Final = 30_000
 _PER_S: Final = 100
 _SHARED: Final = 600
+# units of 3 µs: a hundredth of one processor
 _SHARED_PER_S: Final = 3000
 _INFLATED: Final = 2**25
 _INFLATED_PER_S: Final = 2**25
+# what arrives in small parts meanwhile is then read at once, and costs less
 _LEAST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 1.0
 _LONGEST_DEBT_S: Final = 40.0
@@ -75,6 +78,7 @@ class Allowance:
 
     def earn(self, amount: float) -> None:
         """Useful work has been done."""
+        # no min(): every answer of gRPC comes by here
         balance = self._left + amount
         self._left = balance if balance < self._capacity else self._capacity
 
@@ -85,6 +89,7 @@ class Allowance:
             return 0.0
         self._refill()
         missing = max(0.0, -self._left)
+        # what is missing is paid by all, so the connection owes nothing
         self._left += missing
         return missing
 
@@ -93,6 +98,7 @@ class Allowance:
 
         No more is ever owed than time earns in :data:`_LONGEST_DEBT_S`: whoever comes later does not pay for it all.
         """
+        # the debt is kept: whoever comes next waits behind it, so many connections get no more than one
         self._left = max(self._left - amount, -_LONGEST_DEBT_S * self._per_second)
         self._refill()
         return max(0.0, -self._left) / self._per_second
@@ -181,10 +187,12 @@ class Backlog:
             drop: Gives them up; must end in :meth:`release`.
         """
         self.size += size - self._holders.get(holder, (0,))[0]
+        # a holder that grows keeps its place, so a slow client does not become younger by sending a little
         self._holders[holder] = size, drop
         while self.size > self.limit:
             oldest = next(iter(self._holders))
             drop = self._holders[oldest][1]
+            # released first: the loop must end whatever the drop does
             self.release(oldest)
             drop()
 

@@ -75,6 +75,7 @@ def decompress(body: bytes, encoding: bytes, max_bytes: int, budget: Allowance =
             size += len(part)
             if size > max_bytes:
                 raise RequestTooLarge(f"the body is longer than {max_bytes} bytes when decompressed")
+            # a step costs time even where nothing comes out of it, as of many empty members
             free -= max(len(part), _STEP_COST)
             if free < 0:
                 if budget.spend(-free):
@@ -122,6 +123,7 @@ def accepted(accept_encoding: bytes) -> bytes | None:
     for item in accept_encoding.lower().split(b","):
         name, _, weight = item.partition(b";")
         quality = weight.replace(b" ", b"").removeprefix(b"q=")
+        # a weight of zero, however it is written, means not at all (RFC 9110, section 12.4.2)
         takes[name.strip()] = not (quality and not quality.strip(b"0."))
     return next((name for name in (b"gzip", b"deflate") if takes.get(name, takes.get(b"*", False))), None)
 

@@ -39,6 +39,7 @@ def parser_of(settings: type, *, program: str, description: str | None) -> argpa
     """
     parser = argparse.ArgumentParser(prog=program, description=description, allow_abbrev=False)
     flags: dict[str, Flag] = {}
+    # bases first: a subclass that gives a field another default keeps its flag
     for kind in reversed(settings.__mro__[:-1]):
         for name, hint in get_type_hints(kind, include_extras=True).items():
             for flag in getattr(hint, "__metadata__", ()):
@@ -52,6 +53,7 @@ def parser_of(settings: type, *, program: str, description: str | None) -> argpa
 def _options(flag: Flag, default: object) -> dict[str, Any]:
     """What argparse needs to know of a flag."""
     shown = _shown(default)
+    # argparse formats the help by percent signs
     text = (f"{flag.help} (default: {shown})" if shown else flag.help).replace("%", "%%")
     if flag.parse is None:
         return {"action": "store_true", "help": text}
@@ -97,6 +99,7 @@ def positive(text: str) -> int:
 
 def span(text: str) -> float:
     """A time that may be 0."""
+    # written so that it refuses NaN too
     if not 0 <= (number := float(text)) < float("inf"):
         raise argparse.ArgumentTypeError("must be a time, or 0")
     return number

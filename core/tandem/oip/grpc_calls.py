@@ -53,6 +53,7 @@ class Calls:
         """
         self.last = number
         stream = self.streams[number] = Http2Stream(number, self._sender.stream_window, headers=headers, cost=cost)
+        # counted from the head of the request: a slow upload uses up its own time
         if (timeout := headers.get("grpc-timeout")) and (seconds := grpc_headers.timeout_of(timeout)) is not None:
             self._timers[number] = self._loop.call_later(seconds, self._expire, stream)
         return stream
@@ -69,6 +70,7 @@ class Calls:
             requests: Where further ones wait, if the call streams.
         """
         self._backlog.working += size
+        # no callback when it is done: the task calls done() itself, which costs less
         self._tasks[stream.number] = self._loop.create_task(answering), size, requests
 
     def done(self, number: int, *, cancel: bool = False) -> None:
@@ -78,6 +80,7 @@ class Calls:
             return
         task, size, _ = running
         self._backlog.working -= size
+        # a handler that ends its own call must not cancel itself on the way out
         if cancel and task is not asyncio.current_task():
             task.cancel()
 
@@ -124,6 +127,7 @@ class Calls:
     def answered(self, stream: Http2Stream) -> None:
         """All of an answer has been sent."""
         self.streams.pop(stream.number, None)
+        # most clients set no deadline
         if self._timers:
             self._cancel_timer(stream.number)
         self._close_if_done()
@@ -138,6 +142,7 @@ class Calls:
                 self.progressed(stream)
             else:
                 self.answered(stream)
+        # a part of the answer is out: trailers would have to wait behind the rest
         elif stream.left:
             self.reset(stream, http2.CANCEL)
         else:
@@ -181,6 +186,7 @@ class Calls:
     def settle(self) -> None:
         """No new call comes: ask for no further requests, and close the connection once all calls are answered."""
         self._settled = True
+        # a conversation goes on for as long as its client likes, and would keep the server from stopping
         for _, _, requests in self._tasks.values():
             if requests is not None:
                 requests.put_nowait(None)
@@ -195,6 +201,7 @@ class Calls:
         if stream is None:
             return
         self.release(stream)
+        # the sender refers to the stream until it next looks at those that wait
         stream.content = stream.unsent = b""
         self._cancel_timer(number)
         self.done(number, cancel=True)
@@ -204,6 +211,7 @@ class Calls:
             timer.cancel()
 
     def _close_if_done(self) -> None:
+        # the first farewell named no last call; this one does (RFC 9113, section 6.8)
         if self._settled and not self.streams and self._sender.connected:
             self._sender.write(http2.goaway(self.last, http2.NO_ERROR))
             self._sender.close()

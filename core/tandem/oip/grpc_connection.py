@@ -41,10 +41,14 @@ MAX_STREAMS: Final = 1000
 CALLS_PER_TURN: Final = 64
 """Calls that one connection may begin in one turn of the event loop: others have theirs in between."""
 
+# one thread unpacks for all connections: more of one client would only make the others wait
 _MOST_UNPACKING: Final = 16
 _UNPACKING_S: Final = 0.005
+# a client that does not answer pings must not keep the server from stopping
 _SETTLED_S: Final = 1.0
+# the server looks six times in the time that a client has to send a request or to take an answer
 _LOOKS_WAITED: Final = 6
+# ten times as long: a conversation may rest between two requests
 _LOOKS_IDLE_STREAM: Final = 60
 
 
@@ -90,9 +94,12 @@ class ServingConnection(MeteredConnection):
         answered a ping that was sent after the news.
         """
         self._draining = True
+        # a client that has not greeted has no call to lose
         if self._preface is not None:
             self.close()
             return
+        # the highest number, so that no call on its way is lost; the last one follows once all are answered (RFC 9113,
+        # section 6.8)
         farewell = http2.goaway(http2.LARGEST_STREAM, http2.NO_ERROR)
         self.sender.write(farewell + http2.frame(http2.PING, 0, 0, b"\0" * 8))
         self._loop.call_later(_SETTLED_S, self.pinged_back)
@@ -105,8 +112,10 @@ class ServingConnection(MeteredConnection):
         """
         self.quiet_checks = self.quiet_checks + 1 if self.reader.count == self._frames_seen else 0
         self._frames_seen = self.reader.count
+        # a connection that is closing waits for its client too, which may never read the rest
         is_awaited = self.reader.within_frame or self._preface is not None or not self.connected
         waits = self.quiet_checks if is_awaited else 0
+        # counted by itself: a header block of empty fragments that never ends is never quiet
         if self.reader.block is not None:
             self.reader.block.waits += 1
             waits = max(waits, self.reader.block.waits)
@@ -114,6 +123,7 @@ class ServingConnection(MeteredConnection):
             self.abort()
             return
         for stream in list(self.streams.values()):
+            # a deferred request has ended, but its client makes no room for the answer
             if stream.left or not stream.ended or stream.number in self._deferred:
                 stream.waits += 1
                 is_conversing = not stream.left and self._calls.requests(stream) is not None
@@ -141,10 +151,12 @@ class ServingConnection(MeteredConnection):
                 return
             self._preface, data = None, data[len(http2.PREFACE) :]
         self._begun = 0
+        # what a thread could not unpack is paid for here: only what is read can be paused
         if self._dispatcher.unpaid:
             cost, self._dispatcher.unpaid = self._dispatcher.unpaid, 0
             self.spend(cost)
         super().data_received(data)
+        # a frame that comes byte by byte costs a turn of the event loop for each
         if 0 < len(data) < SHORT_DATA and self.reader.within_frame and not self.reader.paused:
             self.spend(SEGMENT_COST)
 
@@ -152,6 +164,7 @@ class ServingConnection(MeteredConnection):
 
     def is_idle(self, number: int) -> bool:
         """Whether a stream has not been opened yet."""
+        # a server opens no streams here, and those of clients have odd numbers (RFC 9113, section 5.1.1)
         return number > self._calls.last or number % 2 == 0
 
     def opened(self, number: int, headers: dict[str, str], size: int) -> Http2Stream | None:
@@ -160,14 +173,18 @@ class ServingConnection(MeteredConnection):
             return self.streams[number]
         if number % 2 == 0:
             raise http2.ProtocolError(f"stream {number} is not a client's to open")
+        # frames for a stream that is over may have crossed its end on their way (RFC 9113, section 5.1)
         if number <= self._calls.last:
             self.spend()
             return None
+        # a client that has not read the settings yet does not know the limit; a refused stream may safely be sent
+        # again (RFC 9113, section 8.7)
         if len(self.streams) >= MAX_STREAMS:
             self._calls.last = number
             self.sender.write(http2.reset(number, http2.REFUSED_STREAM))
             self.spend(RESET_COST)
             return None
+        # other connections have their turn before this one begins further calls
         self._begun += 1
         if self._dispatcher.unpacking >= _MOST_UNPACKING:
             self.pause(_UNPACKING_S)
@@ -203,6 +220,7 @@ class ServingConnection(MeteredConnection):
         """Answer the requests whose client takes answers now."""
         if not self._deferred or (number and number not in self._deferred):
             return
+        # room for the whole connection has all that waits looked at, and costs by that
         numbers = [number] if number else list(self._deferred)
         self.spend(len(numbers) // STREAMS_PER_UNIT)
         for deferred in numbers:
@@ -219,6 +237,7 @@ class ServingConnection(MeteredConnection):
 
     def given_up(self, number: int, code: int) -> None:
         """The client does not want the answer any more."""
+        # asked before the call is forgotten: giving up a call that is over costs no more than any frame
         cost = RESET_COST if number in self.streams else 1
         self._calls.give_up(number)
         self.spend(cost)
@@ -231,6 +250,7 @@ class ServingConnection(MeteredConnection):
     def broken_off(self, error: Exception) -> None:
         """Drop the calls: their client is gone."""
         self._calls.give_up_all()
+        # what refers back to the connection goes now: it would hold its buffers until the next full collection
         self._deferred.clear()
         self.stop_pausing()
         self._closed(self)

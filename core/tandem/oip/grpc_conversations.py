@@ -52,6 +52,7 @@ class Conversations:
             requests = Requests()
             self._calls.begin(stream, self._answer(stream, handler, requests), 0, requests)
         messages, stream.content = grpc_messages.split(stream.content)
+        # counted before any is unpacked: a hundred compressed ones would take the event loop long
         if requests.qsize() + len(messages) > _MAX_WAITING:
             self._calls.refuse(stream, Overloaded("requests arrive faster than they are answered"))
             return
@@ -59,6 +60,7 @@ class Conversations:
             message = unpack_or_refuse(self._calls, stream, framed, AUXILIARY_BYTES)
             if message is None:
                 return
+            # a client that goes on asking does not let its call lie
             stream.waits = 0
             requests.add(message)
         self._calls.hold(stream, len(stream.content) + requests.size)
@@ -74,6 +76,8 @@ class Conversations:
                 if self._sender.send_part(stream, grpc_headers.HEAD, grpc_messages.pack(content)):
                     self._calls.progressed(stream)
                 self._overhead.earn(ANSWER_EARNS)
+                # reflection answers a few bytes with kilobytes, which a client that reads nothing would have the
+                # server hold
                 if stream.left > _MAX_UNSENT:
                     end = grpc_headers.status("RESOURCE_EXHAUSTED", "the client does not read its answers")
                     break

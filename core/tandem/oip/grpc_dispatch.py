@@ -63,6 +63,7 @@ class Dispatcher:
                 self._conversations.receive(stream, self._stream_handlers[path])
             else:
                 self.finished(stream)
+        # refused by its prefix already: what is too long need not be held first
         elif max(len(content) - grpc_messages.PREFIX, grpc_messages.announced(content)) > method.max_bytes:
             self._calls.refuse(stream, grpc_messages.too_large(method.max_bytes))
         else:
@@ -106,6 +107,7 @@ class Dispatcher:
             counted: Those of them that are among the bytes that are being answered already.
         """
         working = self._backlog.working - counted
+        # a request that is alone is taken whatever its size, or a long one would never be
         if working and working + size > self._backlog.limit:
             self._calls.refuse(stream, Overloaded(f"{working} bytes of requests are being answered already"))
             return False
@@ -117,14 +119,17 @@ class Dispatcher:
             encoding = grpc_messages.encoding(stream.headers)
             self.unpacking += 1
             try:
+                # compressed bytes say little about how long this takes, so none of it is done on the event loop
                 message = await threads.read(grpc_messages.unpack, framed, encoding, method.max_bytes)
             finally:
                 self.unpacking -= 1
+            # asked once more: unpacked it may be many times as long
             if self._admits(stream, len(message), len(framed)):
                 self._calls.resize(stream.number, len(message))
                 await self._answer(stream, method.handler, message)
         except grpc_messages.REFUSALS as error:
             refuse_message(self._calls, stream, error)
+            # paid when the client next sends something, since only what is read can be paused
             self.unpaid += RESET_COST
         finally:
             self._calls.done(stream.number)
@@ -145,6 +150,7 @@ class Dispatcher:
                 framed = await threads.write(grpc_messages.pack, content, encoding)
             else:
                 framed = grpc_messages.pack(content, encoding)
+            # the call may have come to its end meanwhile, by its client or its deadline
             if stream.number in self._calls.streams:
                 self._send(stream, framed, encoding)
         finally:

@@ -34,11 +34,14 @@ HEADS: Final[Mapping[str, bytes]] = {
     **{name: HEAD + literal("grpc-encoding", name) + ACCEPTED for name in grpc_messages.ENCODINGS},
 }
 OK: Final = literal("grpc-status", "0")
+# a gRPC status comes with 200, which other clients would take for success (PROTOCOL-HTTP2.md, Content-Type)
 NOT_GRPC: Final = NO_TABLE + indexed(8, "415")
 LONG_HEADERS: Final = NO_TABLE + indexed(8, "431")
 
+# at most eight digits (PROTOCOL-HTTP2.md, TimeoutValue)
 _TIMEOUT: Final = re.compile(r"(\d{1,8})([HMSmun])")
 _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+# all else is sent as %XX (PROTOCOL-HTTP2.md, Status-Message)
 _PRINTABLE: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _LONGEST_MESSAGE: Final = 2000  # clients take some kilobytes of headers, no more
 

@@ -90,6 +90,7 @@ def pack(content: bytes, encoding: str = "identity") -> bytes:
     """A message with its prefix, compressed where that makes it shorter."""
     if encoding in ENCODINGS:
         compressed = encodings.compress(content, encoding.encode())
+        # a message need not be compressed although an encoding is announced (compression.md)
         if len(compressed) < len(content):
             return b"\1" + struct.pack(">I", len(compressed)) + compressed
     return b"\0" + struct.pack(">I", len(content)) + content

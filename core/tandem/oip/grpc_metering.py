@@ -33,12 +33,14 @@ class MeteredConnection(Http2Connection):
     def resume_writing(self) -> None:
         """The client reads again."""
         super().resume_writing()
+        # a client that owes is not read before its pause is over
         if self.sender.transport is not None and self.connected and not self.reader.paused:
             self.sender.transport.resume_reading()
 
     def spend(self, cost: int = 1) -> None:
         """Bear with a client's overhead up to its allowance; beyond that it waits, and so does all that follows."""
         seconds = self._overhead.charge(cost)
+        # one pause at a time: of two timers only the last could be stopped
         if seconds and not self.reader.paused:
             self.pause(seconds)
 
@@ -53,12 +55,14 @@ class MeteredConnection(Http2Connection):
     def resume(self) -> None:
         """Read the headers that have been paid for."""
         step = self._postponed
+        # not before the pause is over: what comes meanwhile is only kept
         if step is not None and not self.reader.paused:
             self._postponed = None
             step()
 
     def pause(self, seconds: float) -> None:
         """Read nothing for some seconds; 0 for the rest of this turn of the event loop."""
+        # what has been read already waits too, not only what is in the socket
         self.reader.paused = True
         if self.sender.transport is not None and self.connected:
             self.sender.transport.pause_reading()
@@ -68,12 +72,15 @@ class MeteredConnection(Http2Connection):
         """Take the frames that have waited, and others."""
         self.reader.paused = False
         if self.sender.transport is not None and self.connected:
+            # a client that does not read its answers stays unread
             if not self.sender.paused:
                 self.sender.transport.resume_reading()
+            # frames that came before the pause lie in the reader, and nothing else may come to wake it
             self.data_received(b"")
 
     def stop_pausing(self) -> None:
         """The connection is over: read nothing that was postponed."""
         self._postponed = None
+        # a timer would keep the connection in memory until it goes off
         if self._pausing is not None:
             self._pausing.cancel()

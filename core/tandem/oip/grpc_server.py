@@ -85,7 +85,9 @@ class GrpcServer:
     def _connection(self) -> ServingConnection:
         connection = ServingConnection(self._methods, self._streams, self._backlog, self._overhead, self._closed)
         self._connections[connection] = None
+        # a client whose connection comes in while others close is waited for too
         self._all_closed.clear()
+        # not at once: asyncio calls this before the newcomer has a transport
         if len(self._connections) > self._max_connections:
             asyncio.get_running_loop().call_soon(self._make_room, connection)
         return connection
@@ -95,6 +97,7 @@ class GrpcServer:
         if idle:
             max(idle, key=lambda connection: connection.quiet_checks).retire()
         else:
+            # one turn later: only then has asyncio told the newcomer that it is connected
             asyncio.get_running_loop().call_soon(newcomer.retire)
 
     def _closed(self, connection: ServingConnection) -> None:

@@ -35,4 +35,5 @@ def refuse_message(calls: Calls, stream: Http2Stream, error: Exception) -> None:
     if isinstance(error, RequestError):
         calls.refuse(stream, error)
     else:
+        # the code that gRPC demands where a message is flagged as compressed without an encoding (compression.md)
         calls.end(stream, grpc_headers.status("INTERNAL", str(error)))

@@ -13,6 +13,7 @@ NO_TABLE: Final = b"\x20"
 LONGEST: Final = 2**16
 """Longest list of headers of one request: names and values, and 32 bytes for each (RFC 9113, section 6.5.2)."""
 
+# bounds what a client whose blocks are all different makes a connection hold
 _KNOWN_BLOCKS: Final = 100
 _LONGEST_KNOWN: Final = 1024
 
@@ -46,6 +47,7 @@ class HeaderBlocks:
             if sum(len(name) + len(value) + 32 for name, value in fields) > LONGEST:
                 return None
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in fields}
+            # the same bytes mean other headers now, those of this block too
             if self._table.changed:
                 self._known.clear()
             elif len(block) <= _LONGEST_KNOWN and len(self._known) < _KNOWN_BLOCKS:
@@ -55,6 +57,7 @@ class HeaderBlocks:
 
 def indexed(index: int, value: str) -> bytes:
     """A literal header whose name is in the static table, for no table (RFC 7541, section 6.2.2)."""
+    # a number of four bits, or 15 and the rest in the next byte (RFC 7541, section 5.1)
     name = bytes([index]) if index < 15 else bytes([15, index - 15])
     return name + _literal(value)
 
@@ -79,6 +82,7 @@ class _Table(HeaderTable):
 
     @maxsize.setter
     def maxsize(self, size: int) -> None:
+        # a smaller table drops entries without a call of add
         self.changed |= size != self._maxsize
         HeaderTable.maxsize.fset(self, size)  # type: ignore[attr-defined]
 
@@ -87,6 +91,7 @@ def _literal(text: str) -> bytes:
     octets = text.encode()
     if len(octets) < 127:
         return bytes([len(octets)]) + octets
+    # what does not fit into seven bits follows in groups of seven (RFC 7541, section 5.1)
     rest, length = len(octets) - 127, [127]
     while rest >= 128:
         length.append(rest % 128 + 128)

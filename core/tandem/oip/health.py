@@ -36,6 +36,7 @@ class Health:
     def changed(self) -> None:
         """Tell those that watch."""
         self._change.set()
+        # a new one for the next change: those that watch still hold the old one
         self._change = asyncio.Event()
 
     def close(self) -> None:
@@ -76,7 +77,9 @@ class Health:
         name = protobuf.parse(pb.HealthCheckRequest, await anext(messages, b"")).service
         last_status = None
         while not self._closed:
+            # taken before the status is read, so that no change in between is missed
             change = self._change
+            # unlike a check, a watch of an unknown service goes on: it may be added later (health-checking.md)
             status = self._status(name)
             if status != last_status:
                 last_status = status

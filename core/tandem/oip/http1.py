@@ -98,6 +98,7 @@ class Http1Protocol(Http1Connection):
         self.headers = []
         self.expect_100_continue = False
         self._upload.body = b""
+        # the read that brought this is added when all of it is parsed: only later ones count
         self._unread = -self._read_size
         self._announced = False
         self._meter.begin()
@@ -114,11 +115,14 @@ class Http1Protocol(Http1Connection):
 
     def on_headers_complete(self) -> None:
         """The head of a request is there."""
+        # what a callback raises becomes an error of the parser, which ends the connection
         if self.parser.get_method() == b"CONNECT":
             raise ValueError("CONNECT asks for a tunnel, which only a proxy can be")
+        # the same head is parsed once more without its offer, and comes here again
         if self.parser.should_upgrade():
             return
         self._place = _BODY
+        # the headers are added up only where so much was read that they can be too long
         read = max(self._unread, 0) + self._read_size
         if read > MAX_HEAD_BYTES and http1_heads.head_bytes(self.url, self.headers) > MAX_HEAD_BYTES:
             self._refuse_rest(http1_heads.head_too_large(), keep_alive=False)
@@ -126,6 +130,7 @@ class Http1Protocol(Http1Connection):
     def on_body(self, body: bytes) -> None:
         """A part of its body is there."""
         self._unread = -self._read_size
+        # most bodies come in one part, which is then not copied
         if self._place == _BODY and not self._upload.body:
             self._upload.body = body
             return
@@ -135,6 +140,7 @@ class Http1Protocol(Http1Connection):
 
     def on_message_complete(self) -> None:
         """A request is there as a whole."""
+        # the parser stops behind a head with an offer, but the body is still to come
         if self.parser.should_upgrade():
             return
         if self._upload.deadline is not None:
@@ -167,6 +173,7 @@ class Http1Protocol(Http1Connection):
         self.start(run)
         self.cycle.body = body  # type: ignore[assignment]
         self.cycle.more_body = False
+        # uvicorn's application would wait for the body otherwise
         self.cycle.message_event.set()
 
     def refusal(self, error: RequestError) -> Refusal:
@@ -178,6 +185,7 @@ class Http1Protocol(Http1Connection):
         return http1_answers.refusal_of(error)
 
     def _read_on(self) -> None:
+        # others have paused reading too: a client that does not read, and requests that wait for their turn
         if not (self.transport.is_closing() or self.flow.write_paused or self.pipeline):
             self.flow.resume_reading()
 
@@ -189,9 +197,12 @@ class Http1Protocol(Http1Connection):
             self._end(http1_heads.head_too_large())
         elif self._place == _BODY:
             try:
+                # before 100 Continue, so that a client that asks first does not send a body that is too long (RFC
+                # 9110, section 10.1.1)
                 if not self._announced:
                     self._announced = True
                     self._uploads.check_length(http1_heads.content_length(self.headers))
+                    # not into the middle of the answer to an earlier request
                     if self.expect_100_continue and self.has_answered:
                         self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 self._upload.reserve()

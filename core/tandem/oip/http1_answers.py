@@ -26,6 +26,7 @@ def refusal_of(error: RequestError) -> Refusal:
     """Body and headers of an error."""
     headers = [(b"content-type", b"application/json")]
     if error.retry_after is not None:
+        # whole seconds (RFC 9110, section 10.2.3), and never 0, which would ask for the next try at once
         headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
     return msgspec.json.encode(error.body()), headers
 
@@ -83,6 +84,7 @@ class AnswerWatch:
             self._timer.cancel()
 
     def _look(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, size: int) -> None:
+        # less than before means that the client reads, if slowly
         if transport.get_write_buffer_size() >= size:
             transport.abort()
         else:

@@ -48,6 +48,7 @@ class Http1Connection(HttpToolsProtocol):
         """A client has connected."""
         super().connection_made(transport)
         if len(self.connections) > self._uploads.max_connections:
+            # the newcomer is among them and idle, so there always is one to close
             protocols = [protocol for protocol in self.connections if isinstance(protocol, Http1Connection)]
             idle = [protocol for protocol in protocols if protocol.is_idle()]
             min(idle, key=lambda protocol: protocol.idle_since).transport.close()
@@ -68,6 +69,7 @@ class Http1Connection(HttpToolsProtocol):
         """The client has read most of its answers."""
         super().resume_writing()
         self._watch.stop()
+        # requests that wait for their turn hold reading back too
         if not self.pipeline and not self.transport.is_closing():
             self.flow.resume_reading()
 
@@ -87,9 +89,11 @@ class Http1Connection(HttpToolsProtocol):
             UnicodeError: Likewise.
         """
         url, headers = self.url, self.headers
+        # sets URL and headers back, which the parser has brought already
         super().on_message_begin()
         self.url = url
         self.scope["headers"] = self.headers = headers
+        # uvicorn takes the application from the protocol, and this request alone gets another
         own, self.app = self.app, application
         try:
             super().on_headers_complete()

@@ -32,6 +32,7 @@ def head_too_large() -> HeadTooLarge:
 
 def content_length(headers: Headers) -> int:
     """How long the body will be, 0 where the head does not say."""
+    # the parser has refused a head whose length is no number
     return int(dict(headers).get(b"content-length", 0))
 
 
@@ -46,6 +47,8 @@ def without_offer(method: bytes, url: bytes, version: str, headers: Headers) -> 
     """
     lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
     for name, value in headers:
+        # what is named there concerns this hop only, so an offer that is gone must not be named (RFC 9110, section
+        # 7.6.1)
         if name == b"connection":
             options = [option.strip() for option in value.split(b",")]
             value = b", ".join(option for option in options if option.lower() not in _OFFER)

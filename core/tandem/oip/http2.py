@@ -30,8 +30,10 @@ FRAME_SIZE: Final = 2**18
 BLOCK_SIZE: Final = 2**16
 """Longest header block that is taken."""
 
+# empty fragments take no room, and would never end
 _MAX_FRAGMENTS: Final = 64
 _HEAD_SIZE: Final = 9
+# struct has no number of 24 bits: length and type share one of 32
 _HEAD: Final = struct.Struct(">IBI").pack
 
 Take = Callable[[int, int, int, bytes], None]
@@ -104,6 +106,7 @@ class FrameReader:
         """
         if self._rest:
             self._rest += data
+            # bytes of a long frame are only collected until all of it is there
             if self.paused or len(self._rest) < self._awaited:
                 return
             data = bytes(self._rest)
@@ -118,6 +121,7 @@ class FrameReader:
                 self._awaited = stop - start
                 break
             kind, flags = data[start + 3], data[start + 4]
+            # the first bit is reserved, and to be ignored (RFC 9113, section 4.1)
             number = int.from_bytes(data[start + 5 : start + 9], "big") & LARGEST_STREAM
             payload = data[start + _HEAD_SIZE : stop]
             self.count += 1
@@ -142,10 +146,12 @@ class FrameReader:
             fragment = header_fragment(flags, payload)
             self.block = HeaderBlock(number, flags, [fragment], len(fragment))
             return None
+        # nothing may come between fragments, not even of other streams (RFC 9113, section 6.10)
         if kind != CONTINUATION or number != block.number:
             raise ProtocolError("a header block is interrupted")
         block.fragments.append(payload)
         block.size += len(payload)
+        # refused while it comes, not once it is there: it might never end
         if len(block.fragments) > _MAX_FRAGMENTS or block.size > BLOCK_SIZE:
             raise ProtocolError("a header block is too long", ENHANCE_YOUR_CALM)
         if not flags & END_HEADERS:
@@ -194,4 +200,5 @@ def header_fragment(flags: int, payload: bytes) -> bytes:
         ProtocolError: There is more padding than payload.
     """
     fragment = unpadded(flags, payload)
+    # priorities are read past: they mean nothing any more (RFC 9113, section 5.3.2)
     return fragment[5:] if flags & PRIORITY else fragment

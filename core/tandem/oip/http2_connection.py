@@ -74,6 +74,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
         self._greeting = (
             greeting
             + http2.frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", *setting) for setting in announced))
+            # settings do not change the window of the connection as a whole (RFC 9113, section 6.9.2)
             + http2.window_update(0, LARGEST_WINDOW - http2.DEFAULT_WINDOW)
         )
         self.sender = Sender()
@@ -113,6 +114,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
             self.resume()
             self.reader.feed(data, self._take)
         except _UNREADABLE as error:
+            # where the next frame begins is not known any more
             self.reader.clear()
             self.broken_off(ConnectionError(f"the other end does not speak HTTP/2: {error}"))
             self.refuse(error if isinstance(error, ProtocolError) else ProtocolError(str(error)))
@@ -159,7 +161,9 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
             self.spend()
 
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
+        # all of it counts, padding and data of streams that are over too (RFC 9113, sections 5.1 and 6.1)
         self._received += len(payload)
+        # seldom, since the window is large: a frame for each message would be one more to write and to read
         if self._received > LARGEST_WINDOW // 2:
             self.sender.write(http2.window_update(0, self._received))
             self._received = 0
@@ -173,6 +177,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
             self.violated(stream, http2.STREAM_CLOSED)
             return
         content = http2.unpadded(flags, payload) if flags & PADDED else payload
+        # most messages come in one frame, which is then not copied
         if stream.content:
             stream.receive(content)
         else:
@@ -193,6 +198,8 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
         self._read_headers(flags, number, block)
 
     def _read_headers(self, flags: int, number: int, block: bytes) -> None:
+        # decoded even where the stream is over: it may change the table that later blocks refer to (RFC 9113, section
+        # 4.3)
         headers = self._header_blocks.decode(block)
         stream = self.streams.get(number)
         if stream is not None and stream.ended:
@@ -222,14 +229,17 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
             raise ProtocolError("room for a stream that was never opened")
 
     def _take_settings(self, flags: int, payload: bytes) -> None:
+        # each has a name of two bytes and a value of four
         if len(payload) > 6 * _MAX_SETTINGS:
             raise ProtocolError("too many settings", http2.ENHANCE_YOUR_CALM)
         self.spend(1 + len(self.streams) // STREAMS_PER_UNIT)
         if flags & ACK:
             return
+        # applied before they are acknowledged (RFC 9113, section 6.5.3)
         self.sender.adopt(payload, self.streams)
         self.sender.write(http2.frame(SETTINGS, ACK, 0, b""))
         self._resume_all()
+        # a larger first window is room for streams that had none
         self.widened(0)
 
     def _take_ping(self, flags: int, payload: bytes) -> None:

@@ -154,6 +154,7 @@ class Sender:
         for number, stream in list(self._blocked.items()):
             if self._window <= 0 or self.paused:
                 return
+            # given up since: only here is it dropped
             if number not in streams:
                 del self._blocked[number]
             elif stream.window > 0:
@@ -188,9 +189,11 @@ class Sender:
                 if value > LARGEST_WINDOW:
                     raise ProtocolError("a window is too large", FLOW_CONTROL_ERROR)
                 for stream in streams.values():
+                    # may fall below zero (RFC 9113, section 6.9.2)
                     stream.window += value - self.stream_window
                 self.stream_window = value
             elif name == MAX_FRAME:
+                # no end may announce less (RFC 9113, section 6.5.2)
                 self._frame_size = max(value, _LEAST_FRAME_SIZE)
             elif name == MAX_STREAMS:
                 self.max_streams = value
@@ -222,6 +225,7 @@ class Sender:
                 frames.append(frame(HEADERS, END_HEADERS | END_STREAM, stream.number, stream.trailers))
                 stream.trailers = b""
         if frames:
+            # one write: head, data and trailers of a small answer are one packet
             self.write(b"".join(frames))
         return waits
 

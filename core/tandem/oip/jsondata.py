@@ -47,8 +47,10 @@ def decode_tensor(name: str, datatype: str, shape: list[int], raw: bytes | memor
     count = count_elements(name, shape)
     depth = _depth(name, raw)
     if len(raw) > _IN_PIECES:
+        # a value and its comma take two bytes: checked before the array of the stated shape is made
         if 2 * count > len(raw):
             raise malformed(name, f"data of {len(raw)} bytes has fewer values than the {count} of its shape")
+        # refused before the memory is taken
         budget.spend(_cost(dtype, count, raw), "its values", name)
         if depth > 1 and depth != len(shape):
             raise malformed(name, f"data is nested {depth} deep, stated is {shape}")
@@ -73,6 +75,7 @@ def _short(name: str, datatype: str, raw: bytes | memoryview, depth: int) -> Arr
     try:
         values = _decoder(_KINDS[dtype.kind], depth).decode(raw)
     except REFUSALS as error:
+        # only where the strict decoder refuses, since this takes longer
         whole = _whole_numbers(raw, depth) if dtype.kind in "ui" else None
         if whole is None:
             raise malformed(name, f"data is not {datatype}: {error}") from None
@@ -89,6 +92,7 @@ def _fill(name: str, datatype: str, raw: bytes | memoryview, data: Array) -> Non
         raise malformed(name, f"data has more elements than its shape says, {len(data)} at this level")
     filled = 0
     for piece in pieces:
+        # a row that is long by itself is filled piece by piece too
         if piece.alone and data.ndim > 1:
             _fill(name, datatype, piece.text, data[piece.first])
             filled += 1
@@ -163,6 +167,7 @@ def _whole_numbers(raw: bytes | memoryview, depth: int) -> list[Any] | None:
 
 def _array(name: str, datatype: str, dtype: np.dtype[Any], values: list[Any], depth: int) -> Array:
     try:
+        # FP16 and FP32 would hold an infinity where a number is too large for them
         with np.errstate(over="raise"):
             data = np.array(values, dtype)
     except (OverflowError, FloatingPointError):

@@ -34,6 +34,7 @@ _MOST_ARRAYS: Final = 4096
 _LONGEST_OUTLINE: Final = 4 * LONG
 _MOST_DEPTH: Final = 256
 _BLOCK: Final = 16_384
+# what a decoder makes of each, as measured: test_memory.py keeps them honest
 _KEY_COST: Final = 180
 _VALUE_COST: Final = 70
 _PLACE: Final = re.compile(rb'\s*\[\{"at":(\d{1,9})\}\]\s*')
@@ -119,6 +120,7 @@ def outline(text: bytes, depth: int) -> Outline:
     last = 0
     for start, end in zip(starts, ends, strict=True):
         if end - start > _LONG_ARRAY and text[start] == ord("["):
+            # still an array, so that the decoder of the outline takes it where it takes an array
             parts += [view[last:start], b'[{"at":%d}]' % len(arrays)]
             arrays.append(view[start : end + 1])
             last = end + 1
@@ -157,6 +159,7 @@ def pieces(array: Text, most: int) -> Iterator[Piece] | None:
     commas = 0
     for block in _blocks(array):
         commas += int(np.count_nonzero(block.commas & (block.depths == 1)))
+        # an array of n has n - 1 commas, and an empty one none either
         if commas >= max(most, 1):
             return None
     return _cut(memoryview(array))
@@ -186,6 +189,7 @@ def _cut(array: memoryview) -> Iterator[Piece]:
     start = first = 0  # from bracket to bracket
     for block in _blocks(array, PIECE):
         commas = (block.start + np.flatnonzero(block.commas & (block.depths == 1))).tolist()
+        # the end of a long element: the short ones after it go into a piece of their own
         if commas and commas[0] - start > PIECE:
             yield _piece(array, first, start, commas[0], single=True)
             start, first = commas.pop(0), first + 1
@@ -209,6 +213,7 @@ def _blocks(text: Text, size: int | None = None) -> Iterator[_Block]:
         block = codes[start : start + size]
         quotes = block == ord('"')
         slash = block == ord("\\")
+        # most texts have none
         if slashes or slash.any():
             slashes = _drop_escaped(quotes, slash, slashes)
         # odd where a string is open; bytes may wrap around, which keeps them odd or even

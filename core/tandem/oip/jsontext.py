@@ -13,6 +13,7 @@ from tandem.oip import jsonscan
 from tandem.oip.tensors import MAX_DIMENSIONS
 
 _MOST_DETAILS: Final = 100
+# shorter text stays within the budget of memory whatever is in it
 _MUCH: Final = 32_768
 _LONGEST_AXIS: Final = 2**31
 _SPACED: Final = (b" :", b"\n:", b"\t:", b"\r:")

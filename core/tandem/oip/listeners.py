@@ -103,6 +103,7 @@ async def watch(
     while True:
         outcomes = await asyncio.gather(*(listener.check() for listener in listeners), return_exceptions=True)
         for index, (listener, outcome) in enumerate(zip(listeners, outcomes, strict=True)):
+            # a timeout does not count: a busy server is left to the probes of the kubelet
             failures[index] = failures[index] + 1 if isinstance(outcome, ConnectionError) else 0
             if failures[index] >= _LOST:
                 raise ConnectionError(f"port {listener.port} does not answer any more: {outcome}") from outcome

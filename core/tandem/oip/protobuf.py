@@ -72,6 +72,7 @@ def decode_request(message: bytes) -> InferRequest:
         model_name=parsed.model_name,
         model_version=parsed.model_version,
         id=parsed.id,
+        # a short message is not scanned, so protobuf has its raw contents
         inputs=_decode_tensors("input", parsed.inputs, raw or _whole(parsed.raw_input_contents), Budget(len(message))),
         outputs=outputs,
         parameters=_decode_parameters(parsed.parameters),
@@ -223,6 +224,7 @@ def _encode_parameters(parameters: Parameters, into: Any) -> None:
 
 def _parameter_field(value: Parameter) -> str:
     match value:
+        # ahead of int, which True is too
         case bool():
             return "bool_param"
         case int():

@@ -69,6 +69,7 @@ def decode_header(decoder: msgspec.json.Decoder[Any], body: bytes, header_length
     outline = jsonscan.outline(text, _DATA_DEPTH) if len(text) > jsonscan.LONG else None
     short = text if outline is None else outline.text
     if outline is not None:
+        # before the decoder makes objects of it: a few bytes may stand for hundreds
         jsonscan.check_structure(short, len(body))
     try:
         header = decoder.decode(short)
@@ -79,6 +80,7 @@ def decode_header(decoder: msgspec.json.Decoder[Any], body: bytes, header_length
         for tensor in header.inputs if isinstance(header, _Request) else header.outputs:
             if tensor.data is not msgspec.UNSET:
                 tensor.data = outline.resolve(memoryview(tensor.data))
+        # a long array elsewhere would go unread, and so unchecked
         outline.check_all_taken()
     return header, short, header_length
 
@@ -88,6 +90,7 @@ def count_keys(header: _Request) -> int:
     count = 1 + sum(part is not None for part in (header.id, header.outputs, header.parameters))
     count += len(header.parameters or ())
     for tensor in header.inputs:
+        # name, datatype and shape are required
         count += 3 + (tensor.data is not msgspec.UNSET)
         if tensor.parameters is not None:
             count += 1 + len(tensor.parameters)
@@ -111,6 +114,7 @@ def decode_tensors(kind: str, headers: Sequence[_Tensor], body: bytes, offset: i
         MalformedRequest: The body breaks the protocol; names the tensor and the rule.
     """
     unique(kind, (header.name for header in headers))
+    # a long text is decoded in pieces, of which one at a time is held
     budget = Budget(len(body), jsonscan.HELD if offset > jsonscan.LONG else 0)
     tensors = []
     for header in headers:
@@ -129,6 +133,7 @@ def decode_tensors(kind: str, headers: Sequence[_Tensor], body: bytes, offset: i
 def _binary_size(header: _Tensor) -> int:
     """The announced size; 0 for a tensor in JSON."""
     parameters = header.parameters or {}
+    # Triton's extension for clients on the same host
     if "shared_memory_region" in parameters:
         raise malformed(header.name, "shared memory is not served")
     size = parameters.get("binary_data_size")
@@ -136,6 +141,7 @@ def _binary_size(header: _Tensor) -> int:
         raise malformed(header.name, "needs either data or the parameter binary_data_size")
     if size is None:
         return 0
+    # no isinstance: true is an int to Python
     if type(size) is not int or size < 0:
         raise malformed(header.name, f"binary_data_size must be a number of bytes, not {size!r}")
     return size

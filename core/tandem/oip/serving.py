@@ -102,6 +102,7 @@ async def serve(
         OSError: a port is taken, or does not answer any more, or the HTTP server ended by itself.
     """
     stop = _stop_signal()
+    # before anything starts, so that a port that is taken ends the process at once
     http_socket, *grpc_sockets = _sockets(settings, reuse_port=reuse_port)
     listeners = [http_listener(settings.host, http_socket.getsockname()[1])]
     grpc_server = _grpc_server(settings, front_ends)
@@ -109,15 +110,19 @@ async def serve(
         await grpc_server.start(grpc_socket)
         listeners.append(grpc_listener(settings.host, settings.grpc_port))
     http_server = _http_server(settings, front_ends)
+    # health checks are answered while models load, so the ports open first
     serving = asyncio.create_task(http_server.serve([http_socket]))
     starting = asyncio.create_task(_start(lifecycle))
     watching = asyncio.create_task(watch(listeners, lifecycle.set_listening))
+    # neither ends by itself unless something is wrong
     for task in (serving, watching):
         task.add_done_callback(lambda _: stop.set())
     starting.add_done_callback(lambda task: stop.set() if task.cancelled() or task.exception() else None)
     await stop.wait()
     logger.info("stopping")
+    # asked before it is told to end: uvicorn's server returns without an error either way
     ended = serving.done()
+    # readiness goes first, and what still arrives is answered
     lifecycle.drain()
     http_server.should_exit = True
     starting.cancel()
@@ -192,6 +197,7 @@ def _http_server(settings: ServerSettings, front_ends: FrontEnds) -> uvicorn.Ser
             server_header=False,
             date_header=False,
             proxy_headers=False,
+            # longer than any gateway keeps one: the end that closes may meet a request on its way
             timeout_keep_alive=IDLE_S,
             timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_s)),
         )

@@ -46,6 +46,7 @@ DATATYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "BF16": np.dtype("<u2"),
     "BYTES": np.dtype(object),
 }
+# without BF16: an array of uint16 does not say that it holds such numbers
 _BY_DTYPE: Final[Mapping[np.dtype[Any], str]] = {
     dtype: datatype for datatype, dtype in DATATYPES.items() if datatype != "BF16"
 }
@@ -78,6 +79,7 @@ class Tensor:
         Raises:
             TypeError: No datatype of the protocol holds this array's type.
         """
+        # T is NumPy 2's text of variable length
         if data.dtype.kind in "UT":
             data = bytes_array(data)
         return cls(name, datatype_of(data.dtype), data.shape, data)

@@ -92,6 +92,7 @@ class Upload:
 
     def add(self, part: bytes) -> None:
         """A further part of the body has come."""
+        # to be grown in place: bytes would be copied with each part
         if isinstance(self.body, bytes):
             self.body = bytearray(self.body)
         self.body += part

@@ -36,6 +36,7 @@ RESPONSE: Final[Layout] = {_tag(4): "parameters", _tag(5): "tensors", _tag(6): "
 
 _TENSOR: Final[Layout] = {_tag(4): "parameters"}
 _OUTPUT: Final[Layout] = {_tag(2): "parameters"}
+# a parser must take repeated numbers packed and one by one
 _SHAPE: Final = frozenset({_tag(3, _VARINT), _tag(3)})
 _CONTENTS: Final = _tag(5)
 _INTEGERS: Final = frozenset(_tag(number, kind) for number in (2, 3, 4, 5) for kind in (_VARINT, _DELIMITED))
@@ -86,6 +87,7 @@ def split(message: bytes, layout: Layout) -> tuple[bytes, list[Raw]]:
         part = layout.get(tag)
         if part is not None:
             _count(scan, part, start, stop)
+        # left out of what protobuf parses, which would copy them
         if part == "raw contents":
             parts.append(message[begin:previous])
             raw.append((message, start, stop - start))
@@ -176,6 +178,7 @@ def _fields(scan: _Scan, at: int, end: int) -> Iterator[tuple[int, int, int]]:
 def _varint(message: bytes, at: int, end: int) -> tuple[int, int]:
     """A varint, and where it ends."""
     value = shift = 0
+    # a varint has ten bytes at most
     while at < end and shift < 64:
         byte = message[at]
         at += 1

@@ -49,6 +49,7 @@ def connect(
         counted: Called with their number whenever they change.
     """
     if config.predictor_protocol == "inprocess":
+        # ONNX Runtime is loaded only where it is used
         from tandem_transformer.predictors.inprocess import InProcessPredictor
 
         return InProcessPredictor(bundle)
@@ -72,5 +73,6 @@ def connect(
 def _tls(protocol: str) -> ssl.SSLContext:
     """Made once for all endpoints: the system's certificates take a while to read."""
     context = ssl.create_default_context()
+    # HTTP/2 over TLS is agreed on by ALPN only (RFC 9113, section 3.2)
     context.set_alpn_protocols([protocol])
     return context

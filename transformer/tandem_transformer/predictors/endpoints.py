@@ -89,6 +89,7 @@ class Endpoints:
             return await self._infer(first, tensors)
         except (Unavailable, Internal) as error:
             second = self._pick(first)
+            # what one refuses every other would refuse too
             if second is first or error.code == "predictor_refused":
                 raise
             return await self._infer(second, tensors)
@@ -105,6 +106,7 @@ class Endpoints:
             raise Unavailable("the predictor's host is not found", code="predictor_unavailable", retry_after=1)
 
     def _pick(self, failed: _Endpoint | None) -> _Endpoint:
+        # the only one is asked even if it has just failed
         if len(self._endpoints) == 1:
             return self._endpoints[0]
         now = time.monotonic()

@@ -72,6 +72,7 @@ class GrpcPredictor:
 
     async def _connect(self, unusable: CallingConnection | None) -> CallingConnection:
         """A connection other than one that is of no more use; calls that want it at the same time share it."""
+        # another call may have made one meanwhile
         if self._connection is not None and self._connection is not unusable and self._connection.usable:
             return self._connection
         if self._opening is None:
@@ -83,6 +84,7 @@ class GrpcPredictor:
     async def _open(self) -> CallingConnection:
         connection = await CallingConnection.open(self._address, protobuf.INFER_METHOD, self._tls, self._connect_s)
         if self._connection is not None:
+            # calls under way on the old one are still answered
             self._connection.retire()
         self._connection = connection
         return connection

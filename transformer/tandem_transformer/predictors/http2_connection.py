@@ -71,6 +71,7 @@ class CallingConnection(Http2Connection):
         return (
             self.connected
             and not self._going_away
+            # numbers of streams are not used again (RFC 9113, section 5.1.1)
             and self._next_stream < http2.LARGEST_STREAM
             and len(self.streams) < self.sender.max_streams
         )
@@ -99,6 +100,7 @@ class CallingConnection(Http2Connection):
             return await answer
         finally:
             del self._answers[number]
+            # given up before its answer: the server need not go on with it
             if self.streams.pop(number, None) is not None and self.connected:
                 self.sender.write(http2.reset(number, http2.CANCEL))
             if self._going_away:
@@ -108,6 +110,7 @@ class CallingConnection(Http2Connection):
         """An answer is complete."""
         del self.streams[stream.number]
         answer = self._answers[stream.number]
+        # an answer without a status, such as a proxy's, is UNKNOWN
         status = int(stream.headers.get("grpc-status", 2))
         try:
             content = grpc_messages.unpack(stream.content, "identity", http2.LARGEST_WINDOW) if status == 0 else b""
@@ -126,6 +129,7 @@ class CallingConnection(Http2Connection):
 
     def leaving(self, last: int) -> None:
         """The server answers no calls after the one of stream ``last``."""
+        # the server has not begun these, so they may be made elsewhere (RFC 9113, section 6.8)
         for number in [number for number in self.streams if number > last]:
             del self.streams[number]
             self._fail(number, ConnectionError("the server is going away"))

@@ -127,6 +127,7 @@ class _Connection(asyncio.Protocol):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # a new connection that breaks off is a failure: the server did not just close an idle one
         broken_off = _ClosedWhileIdle if self._used and not self._begun else ConnectionError
         self._fail(broken_off("the connection was closed before the answer was complete"))
 

@@ -80,6 +80,7 @@ class Resolution:
         """The addresses of a name in a fixed order, none if it is not found; only a change of that is logged."""
         try:
             ips, error = await self._look_up(Address(host).name), "it has no address"
+        # a name with an empty or too long part cannot be encoded to be asked for
         except (OSError, UnicodeError) as failed:
             ips, error = (), str(failed)
         if not ips and not missing:
@@ -87,6 +88,7 @@ class Resolution:
             log.warning("the predictor's host is not found", extra=extra)
         elif ips and missing:
             log.info("the predictor's host is found again", extra={"host": host, "addresses": len(ips)})
+        # another order of the same addresses is no change
         return tuple(sorted({Address(host, ip) for ip in ips}))
 
     def _count_try(self) -> None:

@@ -35,6 +35,9 @@ def test_pods_that_start_after_a_tag_was_moved_do_not_serve(cluster: Cluster) ->
     with Load(f"{cluster.gateway}/v1/models/time-estimator:predict", cluster.host(NAME), [ROW], rate=50) as sent:
         held(cluster, service, 2)
         sent.wait_until(lambda: len(_refused(cluster, service) - before) == len(HALVES))
+        # the pods that the pin has replaced are ready until they have ended
+        sent.wait_until(lambda: set(ready(cluster, service).values()) == {1})
+        sent.wait(500)
         assert set(ready(cluster, service).values()) == {1}
         for pod in _refused(cluster, service) - before:
             log = kubectl("-n", cluster.namespace, "logs", pod, "-c", "kserve-container", "--previous")

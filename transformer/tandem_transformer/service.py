@@ -210,7 +210,7 @@ class Service:
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
         features = self.pipeline.features(Inputs(request, views, as_of))
-        # a stored row that cannot be read is the fault of its own call only: the others are answered without it
+        # a row that cannot be answered fails its own call only: the others go on without it
         if features.refused:
             if answerable := refuse_rows(calls, features.refused):
                 await self.answer(answerable)

@@ -134,9 +134,9 @@ class Shipment:
         if (
             moment.run is not None
             and moment.run.state in ("AwaitingApproval", "Scaling", "Aborting")
-            and moment.judgement.lines
+            and moment.judgement.results
         ):
-            self._console.print(verdicts(moment.judgement.lines))
+            self._console.print(verdicts(moment.judgement.results))
 
     @property
     def _state(self) -> str:

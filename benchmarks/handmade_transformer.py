@@ -12,7 +12,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import aiohttp
 import redis.asyncio
@@ -83,7 +83,7 @@ class Transformer:
         except ValidationError as error:
             return Response(error.json(include_url=False), 422, media_type="application/json")
         keys = [f"courier:1:{row.courier_id}" for row in rows] + [f"restaurant:1:{row.restaurant_id}" for row in rows]
-        values = await self._redis.mget(keys)
+        values: Any = await self._redis.mget(keys)
         if None in values:
             return JSONResponse({"error": f"no features of {keys[values.index(None)]}"}, 404)
         count = len(rows)

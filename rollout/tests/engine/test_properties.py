@@ -370,8 +370,8 @@ class Runs(RuleBasedStateMachine):
                 whole = WHOLE if after.state == "Baking" else after.weight
                 assert self.inputs.canary.fit
                 assert self.inputs.canary.has(pods_for(whole, before, self.inputs.stable, self.inputs.canary))
-        last = before.step < len(self.schedule.steps) <= after.step
-        if last:  # from here on nothing but pods is waited for
+        passes_last_step = before.step < len(self.schedule.steps) <= after.step
+        if passes_last_step:  # from here on nothing but pods is waited for
             command = self.inputs.command
             assert (
                 (

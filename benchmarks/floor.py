@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from benchmarks.starlette_server import ready, serve
+
 
 async def empty(request: Request) -> JSONResponse:
     """Read the body, answer ``{}``."""
     await request.body()
-    return JSONResponse({})
-
-
-async def ready(request: Request) -> JSONResponse:
-    """Readiness, as the other servers have it."""
     return JSONResponse({})
 
 
@@ -32,12 +28,4 @@ app = Starlette(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--http_port", type=int, required=True)
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=parser.parse_args().http_port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_level="warning",
-    )
+    serve(app, parser.parse_args().http_port)

@@ -6,11 +6,12 @@ import argparse
 
 import numpy as np
 import onnxruntime
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from benchmarks.starlette_server import ready, serve
 
 
 class Predictor:
@@ -36,11 +37,6 @@ class Predictor:
         return Response(result.astype(np.float32).tobytes(), media_type="application/octet-stream")
 
 
-async def ready(_: Request) -> JSONResponse:
-    """Readiness, as the other servers have it."""
-    return JSONResponse({})
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--http_port", type=int, required=True)
@@ -48,12 +44,4 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     predictor = Predictor(arguments.model_path)
     app = Starlette(routes=[Route("/predict", predictor.predict, methods=["POST"]), Route("/v2/health/ready", ready)])
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=arguments.http_port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_level="warning",
-    )
+    serve(app, arguments.http_port)

@@ -16,12 +16,13 @@ from typing import Annotated, Any, Final
 
 import aiohttp
 import redis.asyncio
-import uvicorn
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from benchmarks.starlette_server import ready, serve
 
 TIMEOUT_S: Final = 2.0
 _COURIER: Final = struct.Struct("<4xqB5d")
@@ -116,11 +117,6 @@ class Transformer:
         )
 
 
-async def ready(_: Request) -> JSONResponse:
-    """Readiness, as the other servers have it."""
-    return JSONResponse({})
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--http_port", type=int, required=True)
@@ -136,12 +132,4 @@ if __name__ == "__main__":
         ],
         lifespan=transformer.lifespan,
     )
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=arguments.http_port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_level="warning",
-    )
+    serve(app, arguments.http_port)

@@ -26,7 +26,8 @@ def _address(revision: Revision) -> str:
 
 def main() -> int:
     """Run the controller with the flags of this process."""
-    run.Prober = functools.partial(HttpVerifier, _address)  # type: ignore[attr-defined,assignment]
+    # by its own name, so that a renamed class is still replaced
+    setattr(run, HttpVerifier.__name__, functools.partial(HttpVerifier, _address))
     if not (path := os.environ.get(PROFILE)):
         return __main__.main()
     profile = cProfile.Profile()

@@ -21,7 +21,7 @@ def sign(pipeline: Pipeline, graph: OnnxModel, golden: Inputs) -> tuple[Pipeline
     pipeline.tensors(columns)
     signature = bind(model, measure_widths(model, columns), graph.inputs, graph.outputs)
     check_types(signature, columns)
-    # a graph may declare any number of rows: what comes out tells
+    # a graph may declare any number of rows: only its results show the number
     results = _run(graph, Pipeline(model, signature, pipeline.state).tensors(columns))
     signature = Signature(signature.inputs, with_rows(graph.outputs, results, len(golden)))
     check_prediction(model, results[prediction_tensor(model, graph.outputs)])

@@ -55,7 +55,7 @@ class MeteredConnection(Http2Connection):
     def resume(self) -> None:
         """Read the headers that have been paid for."""
         step = self._postponed
-        # not before the pause is over: what comes meanwhile is only kept
+        # during the pause frames are only buffered
         if step is not None and not self.reader.paused:
             self._postponed = None
             step()

@@ -72,7 +72,7 @@ class HeaderBlock:
 
 
 class FrameReader:
-    """Takes whole frames off what comes in; a header block in several frames becomes one of type ``HEADERS``.
+    """Splits incoming bytes into whole frames. A header block in several frames becomes one frame of type ``HEADERS``.
 
     Attributes:
         count: Frames that have come.

@@ -206,7 +206,7 @@ class World:
         self.source = Counting(self)
 
     async def verify(self, revision: Revision) -> Verification | VerificationFailure:
-        """As Prober does."""
+        """As HttpVerifier does."""
         self.asked.append(revision.name)
         image = self.image(revision.name, revision.rollout.namespace)
         return self.answers.get(image) or verification(image.rpartition(":")[2])

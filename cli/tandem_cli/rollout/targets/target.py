@@ -15,7 +15,7 @@ Manifest = dict[str, Any]
 
 
 class NoRolloutError(AdvisedError):
-    """There is no rollout of that name."""
+    """The target has no rollout with that name."""
 
 
 class TargetError(AdvisedError):

@@ -35,6 +35,7 @@ check: $(VENV)/.dev  ## Formatting, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy core/tandem transformer/tandem_transformer predictor/tandem_predictor rollout/tandem_rollout cli/tandem_cli
+	$(BIN)/mypy --exclude benchmarks/model benchmarks
 	$(BIN)/lint-imports --no-cache
 
 # Whole folders of what computes and what is served in one process, less the files whose tests start processes and wait for

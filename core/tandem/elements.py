@@ -27,13 +27,11 @@ def find_misfits(column: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         return np.zeros(column.shape, np.bool_)
     low, high = _bounds(dtype)
     if column.dtype.kind != "f":
-        outside: NDArray[Any] = (column < low) | (column > high)
-        return outside
+        return np.asarray((column < low) | (column > high))
     # high + 1 is a power of two, which a double holds exactly; high itself would be rounded up to it
     column = column.astype(np.float64, copy=False)
     inside = (column >= float(low)) & (column < float(high + 1))
-    fitting: NDArray[Any] = inside & (column == np.floor(column))
-    return ~fitting
+    return np.asarray(~(inside & (column == np.floor(column))))
 
 
 def describe_rule(dtype: np.dtype[Any]) -> str:

@@ -90,7 +90,8 @@ class Load:
         while not holds():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not within {seconds:g} s")
-            self._stop.wait(0.1)
+            # what is asked for is mostly an answer of kubectl, which takes as much of the processor as many requests
+            self._stop.wait(0.5)
 
     @property
     def failures(self) -> list[Sample]:

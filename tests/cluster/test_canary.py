@@ -296,6 +296,8 @@ def test_a_faulty_canary_is_aborted(
         began = sent.now
         watched.until("Aborted", "Promoted", "Paused")
         seconds = sent.now - began
+        # the decision is recorded before the route changes, and the gateway takes a moment to follow
+        sent.wait(RATE * 5)
         since = sent.now
         sent.wait(RATE * 10)
         assert set(sent.shares(since)) == {watched.before}

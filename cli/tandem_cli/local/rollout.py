@@ -98,7 +98,7 @@ class LocalBackend:
         if run is not None and run.state == "Promoted" and (request is not None and request.verb == "rollback"):
             stable, canary = run.stable, run.canary
         return RunInputs(
-            wanted=version,
+            specified=version,
             plan=plan_hash(self._rollout.spec, version),
             serving=serving,
             stable=self._observer.observe(stable),
@@ -122,13 +122,13 @@ class LocalBackend:
         self.written = run
         self.write_status(run, judgement, run.since)
 
-    async def make(self, run: Run, wanted: Desired) -> None:
+    async def make(self, run: Run, desired: Desired) -> None:
         """Set the weights if they differ; the pairs run already."""
         # the stack does not need the other pairs
         needed = run.canary if run.state == "Promoted" else run.stable
         self._stack.spare({variant.name for variant in self._stack.variants} - {needed})
-        if {name: weight for name, weight in self._stack.weights.items() if weight} != wanted.weights:
-            self._stack.set_weights(wanted.weights)
+        if {name: weight for name, weight in self._stack.weights.items() if weight} != desired.weights:
+            self._stack.set_weights(desired.weights)
 
     def write_status(self, run: Run | None, judgement: Judgement, now: float, problem: Cause | None = None) -> None:
         """Write the status of the rollout if it has changed.

@@ -66,7 +66,7 @@ def test_what_is_advised_is_what_is_obeyed(tandem: Tandem, target: FakeTarget, s
         assert planned is not None and run is not None
         serving = run.canary if run.state == "Promoted" else run.stable
         arm = RevisionState(pods=(2, 2), fit=True)
-        seen = RunInputs(wanted=CANARY, plan=run.plan, serving=serving, stable=arm, canary=arm, command=command)
+        seen = RunInputs(specified=CANARY, plan=run.plan, serving=serving, stable=arm, canary=arm, command=command)
         after = decide(planned, run, seen, NOW)
         assert after is not None
         obeyed.append((after.number, after.state) != (run.number, run.state))

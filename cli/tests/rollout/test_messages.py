@@ -98,7 +98,7 @@ def test_what_is_answered(tandem: Tandem, target: FakeTarget, state: str, verb: 
             )
             assert planned is not None and run is not None
             arm = RevisionState(pods=(2, 2), fit=True)
-            seen = RunInputs(wanted=CANARY, plan=run.plan, serving=STABLE, stable=arm, canary=arm, command=command)
+            seen = RunInputs(specified=CANARY, plan=run.plan, serving=STABLE, stable=arm, canary=arm, command=command)
             after = decide(planned, run, seen, NOW)
             assert after is not None
             plain["status"]["run"] = rewritten(msgspec.to_builtins(to_status(after, steps=2)))

@@ -309,7 +309,9 @@ def test_what_the_engine_answers_is_understood(
         run = from_status(msgspec.convert(made["status"]["run"], RunStatus))
         assert planned is not None and run is not None
         arm = RevisionState(pods=(2, 2), fit=True)
-        seen = RunInputs(wanted=run.canary, plan=run.plan, serving=run.stable, stable=arm, canary=arm, command=command)
+        seen = RunInputs(
+            specified=run.canary, plan=run.plan, serving=run.stable, stable=arm, canary=arm, command=command
+        )
         after = decide(planned, run, seen, NOW)
         assert after is not None
         made["status"]["run"] = msgspec.to_builtins(to_status(after, steps=2))

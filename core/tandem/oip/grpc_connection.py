@@ -5,6 +5,7 @@
     grpc_calls            calls under way, and how they end                Calls
     budgets               what a client may cost, and what it may hold     Overhead, Backlog
     grpc_metering         pauses for what a client costs                   MeteredConnection
+    grpc_deferred         requests whose client takes no answer yet        DeferredRequests
     http2_connection      HTTP/2                                           Http2Connection
 
 What belongs to the connection as a whole is here: its beginning and end, and what a client leaves lying on it.
@@ -28,6 +29,7 @@ from tandem.oip.budgets import (
     headers_cost,
 )
 from tandem.oip.grpc_calls import Calls
+from tandem.oip.grpc_deferred import DeferredRequests
 from tandem.oip.grpc_dispatch import Dispatcher
 from tandem.oip.grpc_metering import MeteredConnection
 from tandem.oip.grpc_methods import Method, StreamHandler
@@ -82,7 +84,7 @@ class ServingConnection(MeteredConnection):
         self._draining = False
         self._frames_seen = 0
         self._begun = 0
-        self._deferred: dict[int, Http2Stream] = {}
+        self._deferred = DeferredRequests(self.streams, self.sender)
         self.quiet_checks = 0
 
     # what a server does with it
@@ -98,8 +100,7 @@ class ServingConnection(MeteredConnection):
         if self._preface is not None:
             self.close()
             return
-        # the highest number, so that no call on its way is lost; the last one follows once all are answered (RFC 9113,
-        # section 6.8)
+        # the highest number, so no call on its way is lost; the last follows once all are answered (RFC 9113, 6.8)
         farewell = http2.goaway(http2.LARGEST_STREAM, http2.NO_ERROR)
         self.sender.write(farewell + http2.frame(http2.PING, 0, 0, b"\0" * 8))
         self._loop.call_later(_SETTLED_S, self.pinged_back)
@@ -177,8 +178,7 @@ class ServingConnection(MeteredConnection):
         if number <= self._calls.last:
             self.spend()
             return None
-        # a client that has not read the settings yet does not know the limit; a refused stream may safely be sent
-        # again (RFC 9113, section 8.7)
+        # a client may not have read the limit yet; a refused stream may safely be sent again (RFC 9113, section 8.7)
         if len(self.streams) >= MAX_STREAMS:
             self._calls.last = number
             self.sender.write(http2.reset(number, http2.REFUSED_STREAM))
@@ -213,22 +213,15 @@ class ServingConnection(MeteredConnection):
         if self.sender.takes(stream):
             self._dispatcher.finished(stream)
         else:
-            self._deferred[stream.number] = stream
+            self._deferred.add(stream)
             self._calls.hold(stream, len(stream.content))
 
     def widened(self, number: int) -> None:
         """Answer the requests whose client takes answers now."""
-        if not self._deferred or (number and number not in self._deferred):
-            return
         # room for the whole connection has all that waits looked at, and costs by that
-        numbers = [number] if number else list(self._deferred)
-        self.spend(len(numbers) // STREAMS_PER_UNIT)
-        for deferred in numbers:
-            stream = self._deferred[deferred]
-            if deferred not in self.streams:
-                del self._deferred[deferred]
-            elif self.sender.takes(stream):
-                del self._deferred[deferred]
+        if numbers := self._deferred.candidates(number):
+            self.spend(len(numbers) // STREAMS_PER_UNIT)
+            for stream in self._deferred.release(numbers):
                 self._dispatcher.finished(stream)
 
     def progressed(self, stream: Http2Stream) -> None:

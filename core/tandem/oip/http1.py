@@ -23,7 +23,7 @@ import httptools
 
 from tandem.errors import MalformedRequest, RequestError, UploadTimeout
 from tandem.oip import http1_answers, http1_heads
-from tandem.oip.http1_answers import Application, Refusal
+from tandem.oip.http1_answers import Refusal
 from tandem.oip.http1_connection import Http1Connection
 from tandem.oip.http1_parts import PartMeter
 from tandem.oip.uploads import MAX_HEAD_BYTES, Upload, Uploads
@@ -74,9 +74,8 @@ class Http1Protocol(Http1Connection):
             self._meter.count_read(self._read_size)
             self._or_end(self._wait_for_rest)
         # what arrives during a pause is read at once, and so costs less
-        if (seconds := self._meter.charge()) and not self.transport.is_closing():
-            self.flow.pause_reading()
-            self.loop.call_later(seconds, self._read_on)
+        if seconds := self._meter.charge():
+            self.pause_reading(seconds)
 
     def shutdown(self) -> None:
         """The server stops: a request of which something has arrived is the last one."""
@@ -167,10 +166,7 @@ class Http1Protocol(Http1Connection):
             body: Its body.
             held: Bytes to release in ``uploads`` when it is answered.
         """
-        run: Application = self.app
-        if held:
-            run = http1_answers.releasing(run, self._uploads, held)
-        self.start(run)
+        self.start(http1_answers.releasing(self.app, self._uploads, held) if held else self.app)
         self.cycle.body = body  # type: ignore[assignment]
         self.cycle.more_body = False
         # uvicorn's application would wait for the body otherwise
@@ -184,11 +180,6 @@ class Http1Protocol(Http1Connection):
         """
         return http1_answers.refusal_of(error)
 
-    def _read_on(self) -> None:
-        # others have paused reading too: a client that does not read, and requests that wait for their turn
-        if not (self.transport.is_closing() or self.flow.write_paused or self.pipeline):
-            self.flow.resume_reading()
-
     def _wait_for_rest(self) -> None:
         """A request has arrived in part: see that the rest comes in time, and that it does not become too much."""
         self._upload.wait(self.loop, self._expire)
@@ -197,8 +188,7 @@ class Http1Protocol(Http1Connection):
             self._end(http1_heads.head_too_large())
         elif self._place == _BODY:
             try:
-                # before 100 Continue, so that a client that asks first does not send a body that is too long (RFC
-                # 9110, section 10.1.1)
+                # before 100 Continue: a client that asks first does not send what is too long (RFC 9110, 10.1.1)
                 if not self._announced:
                     self._announced = True
                     self._uploads.check_length(http1_heads.content_length(self.headers))

@@ -73,6 +73,17 @@ class Http1Connection(HttpToolsProtocol):
         if not self.pipeline and not self.transport.is_closing():
             self.flow.resume_reading()
 
+    def pause_reading(self, seconds: float) -> None:
+        """Read nothing for some seconds."""
+        if not self.transport.is_closing():
+            self.flow.pause_reading()
+            self.loop.call_later(seconds, self._read_on)
+
+    def _read_on(self) -> None:
+        # others have paused reading too: a client that does not read, and requests that wait for their turn
+        if not (self.transport.is_closing() or self.flow.write_paused or self.pipeline):
+            self.flow.resume_reading()
+
     def on_response_complete(self) -> None:
         """A request is answered."""
         self.idle_since = self.loop.time()

@@ -51,6 +51,18 @@ _MAX_SETTINGS = 32
 _PREFIXED = PADDED | PRIORITY
 
 
+def _announcement(settings: Iterable[tuple[int, int]]) -> bytes:
+    announced = (
+        (http2.INITIAL_WINDOW, LARGEST_WINDOW),
+        (http2.MAX_FRAME, http2.FRAME_SIZE),
+        (http2.MAX_HEADERS, LONGEST),
+        *settings,
+    )
+    frame = http2.frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", *setting) for setting in announced))
+    # settings do not change the window of the connection as a whole (RFC 9113, section 6.9.2)
+    return frame + http2.window_update(0, LARGEST_WINDOW - http2.DEFAULT_WINDOW)
+
+
 class Http2Connection(ConnectionEvents, asyncio.Protocol):
     """One end of a connection.
 
@@ -65,18 +77,7 @@ class Http2Connection(ConnectionEvents, asyncio.Protocol):
 
     def __init__(self, greeting: bytes = b"", settings: Iterable[tuple[int, int]] = ()) -> None:
         super().__init__()
-        announced = (
-            (http2.INITIAL_WINDOW, LARGEST_WINDOW),
-            (http2.MAX_FRAME, http2.FRAME_SIZE),
-            (http2.MAX_HEADERS, LONGEST),
-            *settings,
-        )
-        self._greeting = (
-            greeting
-            + http2.frame(SETTINGS, 0, 0, b"".join(struct.pack(">HI", *setting) for setting in announced))
-            # settings do not change the window of the connection as a whole (RFC 9113, section 6.9.2)
-            + http2.window_update(0, LARGEST_WINDOW - http2.DEFAULT_WINDOW)
-        )
+        self._greeting = greeting + _announcement(settings)
         self.sender = Sender()
         self.reader = http2.FrameReader()
         self._header_blocks = HeaderBlocks()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from tandem.oip.http2 import ENHANCE_YOUR_CALM, ProtocolError
 from tandem.oip.http2_stream import Http2Stream
 
 
-class ConnectionEvents:
+class ConnectionEvents(ABC):
     """What a server or a client says to what the other end does.
 
     Attributes:
@@ -44,9 +45,9 @@ class ConnectionEvents:
     def grown(self, stream: Http2Stream) -> None:
         """Data has arrived."""
 
+    @abstractmethod
     def finished(self, stream: Http2Stream) -> None:
         """All of a stream has arrived."""
-        raise NotImplementedError
 
     def progressed(self, stream: Http2Stream) -> None:
         """The other end has made room for some of a stream that waited, or for the rest of it."""
@@ -54,9 +55,9 @@ class ConnectionEvents:
     def widened(self, number: int) -> None:
         """The other end takes more of a stream, or with 0 of all of them."""
 
+    @abstractmethod
     def given_up(self, number: int, code: int) -> None:
         """The other end has reset a stream."""
-        raise NotImplementedError
 
     def violated(self, stream: Http2Stream, code: int) -> None:
         """The other end breaks the rules of one stream."""
@@ -93,10 +94,10 @@ class ConnectionEvents:
     def pinged_back(self) -> None:
         """The other end has answered a ping."""
 
+    @abstractmethod
     def broken_off(self, error: Exception) -> None:
         """The connection is over, or must be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refuse(self, error: ProtocolError) -> None:
         """The other end breaks the protocol: the connection is to be closed."""
-        raise NotImplementedError

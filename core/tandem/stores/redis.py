@@ -114,9 +114,8 @@ class RedisStore:
         """Write rows, each with its key, except where the server has a newer one of the same layout.
 
         The server compares and writes in one step, with a script (``EVAL``, ``MGET``, ``MSET``); with
-        ``overwrite``, it only writes (``SET``).
-
-        A user who may not run scripts can write rows for new keys only, with ``SET … NX``.
+        ``overwrite``, it only writes (``SET``). A user who may not run scripts can write rows for new keys only, with
+        ``SET … NX``.
 
         Returns:
             The keys of which the server has a newer row.

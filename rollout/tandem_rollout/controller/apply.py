@@ -188,11 +188,11 @@ class Applied:
         """
         key = f"{kind}/{name}"
         removed = self._done.get(key)
-        if removed is not None and removed.mark is None:
-            doubted = key in self._doubted
-            if not doubted or await self._cluster.same(kind, namespace, name, None, removed.at):
-                self._doubted.discard(key)
-                return
+        if (removed is not None and removed.mark is None) and (
+            key not in self._doubted or await self._cluster.same(kind, namespace, name, None, removed.at)
+        ):
+            self._doubted.discard(key)
+            return
         self._hold(key, "absent")
         try:
             await self._cluster.delete(kind, namespace, name, owner=owner)

@@ -29,15 +29,15 @@ class ContractVerdicts:
         return self.rejected.get(name) or self.waits.get(name)
 
 
-def judge_contracts(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed]) -> ContractVerdicts:
+def judge_contracts(rollout: Rollout, specified: Sequence[Revision], observed: Sequence[Observed]) -> ContractVerdicts:
     """Compare the contracts of desired revisions with those of the revisions that serve."""
     if rollout.spec.allow_breaking_contract:
         return ContractVerdicts({}, {})
     states = {state.name: state for state in observed}
-    return ContractVerdicts(_breaking(wanted, states), _uncompared(wanted, states))
+    return ContractVerdicts(_breaking(specified, states), _uncompared(specified, states))
 
 
-def _uncompared(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
+def _uncompared(specified: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
     """Desired revisions that cannot be compared yet, as the contract of a serving revision is not known."""
     unknown = [
         state
@@ -47,21 +47,23 @@ def _uncompared(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> d
     if not unknown:
         return {}
     candidates = [
-        state for revision in wanted if (state := states.get(revision.name)) and state.verification and not state.weight
+        state
+        for revision in specified
+        if (state := states.get(revision.name)) and state.verification and not state.weight
     ]
     cause = Cause("ContractUnknown", f"waiting for the contract of {unknown[0].name}, which serves")
     return {state.name: cause for state in candidates}
 
 
-def _breaking(wanted: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
+def _breaking(specified: Sequence[Revision], states: Mapping[str, Observed]) -> dict[str, Cause]:
     """Desired revisions whose contract would break clients of serving revisions, and why."""
     serving = [state for state in states.values() if state.weight and state.verification]
     if not serving:
         # no revision serves yet: the first variant of the spec sets the contract
-        first = states.get(wanted[0].name) if wanted else None
+        first = states.get(specified[0].name) if specified else None
         serving = [first] if first and first.verification else []
     rejected = {}
-    for revision in wanted:
+    for revision in specified:
         candidate = states.get(revision.name)
         # clients of a revision with weight use its contract already
         if candidate is None or candidate.verification is None or candidate.weight:

@@ -178,7 +178,7 @@ def build_inputs(
     weights = objects.route_weights(route)
     whole = sum(weights.values())
     return RunInputs(
-        wanted=target.name,
+        specified=target.name,
         plan=plan_hash(rollout.spec, target.name),
         serving=serves,
         stable=_arm(rollout, stable, observed, verdicts),

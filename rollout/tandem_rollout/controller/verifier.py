@@ -39,7 +39,7 @@ class _VerificationResponse(msgspec.Struct):
     contract: Contract
 
 
-class _ErrorBody(msgspec.Struct):
+class _VerificationError(msgspec.Struct):
     error: str
     code: str = ""
 
@@ -100,7 +100,7 @@ def _verification(revision: Revision, content: bytes) -> Verification | Verifica
 
 def _failure(fetched: Fetched) -> VerificationFailure:
     try:
-        body = msgspec.json.decode(fetched.body, type=_ErrorBody)
+        body = msgspec.json.decode(fetched.body, type=_VerificationError)
     except (msgspec.DecodeError, UnicodeDecodeError):
         message = f"the transformer returned status {fetched.status} for the verification"
         return VerificationFailure("VerificationUnavailable", message, False)

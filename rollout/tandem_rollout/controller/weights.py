@@ -48,28 +48,32 @@ class WeightPlan:
     obsolete: tuple[str, ...]
 
 
-def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequence[Observed], now: float) -> WeightPlan:
+def plan_weights(
+    rollout: Rollout, specified: Sequence[Revision], observed: Sequence[Observed], now: float
+) -> WeightPlan:
     """Plan the weights of the spec.
 
     Args:
         rollout: The rollout.
-        wanted: The revisions of the spec, one for each variant.
+        specified: The revisions of the spec, one for each variant.
         observed: All revisions that exist.
         now: Seconds since the epoch.
     """
     states = {state.name: state for state in observed}
-    against = judge_contracts(rollout, wanted, observed)
+    against = judge_contracts(rollout, specified, observed)
     rejected, waits = against.rejected, dict(against.waits)
     part = shares(rollout)
-    carriers = {revision.name: _carrier(revision, wanted, observed, part[revision.variant.name]) for revision in wanted}
+    carriers = {
+        revision.name: _carrier(revision, specified, observed, part[revision.variant.name]) for revision in specified
+    }
     min_pods = {
         revision.name: _min_pods(rollout, old, _portion(revision, old, part))
-        for revision in wanted
+        for revision in specified
         if (old := carriers[revision.name]) and old.name != revision.name
     }
     weights: dict[str, int] = {}
     own: dict[str, str] = {}
-    for revision in wanted:
+    for revision in specified:
         variant, new, old = revision.variant.name, states.get(revision.name), carriers[revision.name]
         fit = new is not None and new.usable and new.name not in rejected and new.name not in waits
         small = new is not None and new.usable and _fewer(new, min_pods.get(new.name, (0, 0)))
@@ -91,7 +95,7 @@ def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequenc
     if not weights:
         weights = {state.name: state.weight for state in observed if state.weight}
     reachable = tuple(dict.fromkeys([*weights, *own.values()]))
-    names = {revision.name for revision in wanted}
+    names = {revision.name for revision in specified}
     retired = [state for state in observed if state.name not in names and state.name not in reachable]
     return WeightPlan(
         weights,
@@ -106,7 +110,7 @@ def plan_weights(rollout: Rollout, wanted: Sequence[Revision], observed: Sequenc
 
 def plan_run(
     rollout: Rollout,
-    wanted: Sequence[Revision],
+    specified: Sequence[Revision],
     observed: Sequence[Observed],
     desired: Desired,
     verdicts: ContractVerdicts,
@@ -116,7 +120,7 @@ def plan_run(
 
     Args:
         rollout: The rollout.
-        wanted: The revisions that must exist: stable, canary, and variants at a preview host.
+        specified: The revisions that must exist: stable, canary, and variants at a preview host.
         observed: All revisions that exist.
         desired: The desired state of the run.
         verdicts: Verdicts about contracts.
@@ -126,11 +130,11 @@ def plan_run(
     weights = {name: weight for name, weight in desired.weights.items() if name in states}
     fit = [
         revision.name
-        for revision in wanted
+        for revision in specified
         if (state := states.get(revision.name)) and state.usable and not verdicts.against(revision.name)
     ]
     reachable = tuple(dict.fromkeys([*weights, *fit]))
-    names = {revision.name for revision in wanted}
+    names = {revision.name for revision in specified}
     retired = [state for state in observed if state.name not in names and state.name not in reachable]
     return WeightPlan(
         weights,
@@ -167,7 +171,7 @@ def _serving(revision: Revision, observed: Sequence[Observed]) -> Observed | Non
 
 
 def _carrier(
-    revision: Revision, wanted: Sequence[Revision], observed: Sequence[Observed], share: int
+    revision: Revision, specified: Sequence[Revision], observed: Sequence[Observed], share: int
 ) -> Observed | None:
     """The revision that has the weight of a variant until the desired revision can take it.
 
@@ -178,7 +182,7 @@ def _carrier(
         return own
     if not share:
         return None
-    names = {candidate.variant.name for candidate in wanted}
+    names = {candidate.variant.name for candidate in specified}
     switches = revision.rollout.spec.strategy.blue_green is not None
     serving = [
         state for state in observed if state.weight and state.running and (switches or state.variant not in names)

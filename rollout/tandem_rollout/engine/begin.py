@@ -12,15 +12,15 @@ from tandem_rollout.engine.schedule import Schedule
 from tandem_rollout.engine.transitions import change_state
 
 
-def was_tried(run: Run | None, wanted: str, plan: str) -> bool:
+def was_tried(run: Run | None, specified: str, plan: str) -> bool:
     """Whether the last run had the version and the plan of the spec. Such a run is not repeated without a command.
 
     Args:
         run: The last run.
-        wanted: The revision that the spec specifies.
+        specified: The revision that the spec specifies.
         plan: Hash of the plan of the spec.
     """
-    return run is not None and (run.canary, run.plan) == (wanted, plan)
+    return run is not None and (run.canary, run.plan) == (specified, plan)
 
 
 def begin_run(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float) -> Run | None:
@@ -43,8 +43,8 @@ def begin_run(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float
     restarts = command is not None and command.verb == "start"
     if run is not None and run.state == "Promoted" and inputs.serving == run.stable and not restarts:
         return run  # the route does not have the weights of the promotion yet: the next run begins from the canary
-    again = was_tried(run, inputs.wanted, inputs.plan)
-    if not inputs.serving or not inputs.wanted or inputs.wanted == inputs.serving or (again and not restarts):
+    again = was_tried(run, inputs.specified, inputs.plan)
+    if not inputs.serving or not inputs.specified or inputs.specified == inputs.serving or (again and not restarts):
         return run.answering(command, _nothing_to_do(run, command, inputs)) if run is not None and command else run
     return _new(run, inputs, now, "Preparing", again=again)
 
@@ -62,7 +62,7 @@ def _roll_back(run: Run, command: Command, inputs: RunInputs, now: float) -> Run
 
 def _observe(schedule: Schedule, run: Run | None, inputs: RunInputs, now: float) -> Run | None:
     # an A/B test that has ended is not repeated for the same plan
-    if not inputs.serving or inputs.wanted in ("", inputs.serving) or (run is not None and run.plan == inputs.plan):
+    if not inputs.serving or inputs.specified in ("", inputs.serving) or (run is not None and run.plan == inputs.plan):
         command = unanswered(run, inputs)
         if run is None or command is None:
             return run
@@ -92,7 +92,7 @@ def _new(run: Run | None, inputs: RunInputs, now: float, state: State, *, again:
     begun = Run(
         number=run.number + 1 if run else 1,
         stable=inputs.serving,
-        canary=inputs.wanted,
+        canary=inputs.specified,
         plan=inputs.plan,
         state=state,
         started=now,

@@ -43,7 +43,7 @@ def _end_obsolete(schedule: Schedule, run: Run, inputs: RunInputs, cause: Cause,
     """End a run that the spec has made obsolete. A canary that bakes is promoted, unless the spec specifies stable."""
     if run.state == "Observing":
         return change_state(run, "Completed", now, cause)
-    if run.state == "Baking" and not inputs.deleted and inputs.wanted != run.stable:
+    if run.state == "Baking" and not inputs.deleted and inputs.specified != run.stable:
         # it bakes, so that its metrics have passed
         return replace(change_state(run, "Promoted", now, cause), weight=WHOLE)
     # a deletion must not wait for pods of stable

@@ -16,9 +16,9 @@ _WITH_WEIGHT: Final = frozenset({"Analyzing", "AwaitingApproval", "Scaling", "Pa
 
 def is_superseded(run: Run, inputs: RunInputs) -> bool:
     """Whether the spec specifies another version than the two of the run, or another plan."""
-    if inputs.deleted or inputs.wanted in ("", run.stable):
+    if inputs.deleted or inputs.specified in ("", run.stable):
         return False
-    return (inputs.wanted, inputs.plan) != (run.canary, run.plan)
+    return (inputs.specified, inputs.plan) != (run.canary, run.plan)
 
 
 def obsolete_cause(run: Run, inputs: RunInputs) -> Cause | None:
@@ -28,10 +28,10 @@ def obsolete_cause(run: Run, inputs: RunInputs) -> Cause | None:
         return None
     if inputs.deleted:
         return Cause("RolloutDeleted", "the rollout is being deleted")
-    if inputs.wanted == run.stable:
+    if inputs.specified == run.stable:
         return Cause("SpecReverted", f"the spec specifies {run.stable} again")
-    if inputs.wanted != run.canary:
-        return Cause("Superseded", f"superseded by {inputs.wanted}")
+    if inputs.specified != run.canary:
+        return Cause("Superseded", f"superseded by {inputs.specified}")
     return Cause("PlanChanged", "superseded by another plan") if inputs.plan != run.plan else None
 
 

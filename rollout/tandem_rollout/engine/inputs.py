@@ -42,7 +42,7 @@ class RunInputs:
     """The inputs of a decision.
 
     Attributes:
-        wanted: The revision that the spec specifies.
+        specified: The revision that the spec specifies.
         plan: Hash of the plan of the spec.
         serving: The revision that serves while no run is active; empty if there is none.
         stable: State of the run's stable, or of the serving revision.
@@ -55,7 +55,7 @@ class RunInputs:
         deleted: Whether the rollout is being deleted.
     """
 
-    wanted: str
+    specified: str
     plan: str
     serving: str = ""
     stable: RevisionState = RevisionState()

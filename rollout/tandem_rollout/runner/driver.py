@@ -34,7 +34,7 @@ class Backend(Protocol):
         """Record a run, before it is applied."""
         ...
 
-    async def make(self, run: Run, wanted: Desired) -> None:
+    async def make(self, run: Run, desired: Desired) -> None:
         """Apply the desired state."""
         ...
 

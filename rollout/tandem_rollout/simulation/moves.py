@@ -95,7 +95,7 @@ class Moves:
         # the engine makes one move at a time, and a controller calls it again at once
         for _ in range(_MOVES):
             snapshot = RunInputs(
-                wanted=_CANARY,
+                specified=_CANARY,
                 plan=run.plan,
                 serving=_STABLE,
                 stable=_READY,
@@ -131,7 +131,7 @@ def _begin(schedule: Schedule) -> Run:
     """A run before its first weight."""
     if schedule.observes or not all(step.weight for step in schedule.steps):
         raise ValueError("only canaries can be simulated: all weights of the schedule must be above 0")
-    snapshot = RunInputs(wanted=_CANARY, plan="", serving=_STABLE, stable=_READY, canary=_READY)
+    snapshot = RunInputs(specified=_CANARY, plan="", serving=_STABLE, stable=_READY, canary=_READY)
     run = decide(schedule, None, snapshot, 0.0)
     if run is None:
         raise ValueError("the engine did not begin a run")

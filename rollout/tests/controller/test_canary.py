@@ -272,7 +272,7 @@ async def test_a_canary_without_pods_loses_its_weight_at_once(here: World) -> No
         edit(here, bundle=V2)
         await ctl.run(15)
         assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
-        here.pods["athlete:v2"] = lambda half, wanted: []
+        here.pods["athlete:v2"] = lambda half, specified: []
         await ctl.run(1)
         assert here.weights() == {"athlete:v1": 100}
     assert here.status().run is not None

@@ -35,11 +35,11 @@ def said(
     before: RolloutStatus | None = None,
     now: float = NOW,
 ) -> RolloutStatus:
-    wanted = [V1, V2]
-    found = plan_weights(OF, wanted, observed, now)
+    specified = [V1, V2]
+    found = plan_weights(OF, specified, observed, now)
     return describe(
         OF,
-        wanted,
+        specified,
         observed,
         found,
         errors or {},
@@ -132,17 +132,17 @@ def test_an_invalid_spec_is_said_and_all_else_stays() -> None:
 
 def test_two_revisions_of_one_variant_are_told_apart_by_their_part_in_the_run() -> None:
     of = rollout(bundle={"image": "athlete:v2"})
-    (wanted,) = [Revision.of(of, variant) for variant in of.spec.all_variants]
+    (specified,) = [Revision.of(of, variant) for variant in of.spec.all_variants]
     old = Observed(variant="main", name="time-estimator-main-old", weight=90, verification=verification("v1"))
-    new = Observed(variant="main", name=wanted.name, weight=10, verification=verification("v2"))
+    new = Observed(variant="main", name=specified.name, weight=10, verification=verification("v2"))
     run = RunStatus(
         number=1, state="Analyzing", stable=old.name, canary=new.name, plan="", started="", since="", weight=10
     )
     error = {of.name: WriteError("denied", rejected=True)}  # so that the route stays as it is
-    found = plan_weights(of, [wanted], [old, new], NOW)
+    found = plan_weights(of, [specified], [old, new], NOW)
 
     def weights(before: RolloutStatus, *observed: Observed) -> str:
-        return describe(of, [wanted], observed, found, error, None, "http://u", before, NOW).weights
+        return describe(of, [specified], observed, found, error, None, "http://u", before, NOW).weights
 
     assert weights(RolloutStatus(run=run), old, new) == "stable=90 canary=10"
     assert weights(RolloutStatus(run=run), old) == "main=90"

@@ -59,10 +59,10 @@ async def test_the_digest_is_pinned_at_the_first_verification_and_before_any_wei
 async def test_pods_of_before_the_pin_get_no_weight(here: World, ctl: Controller) -> None:
     restarted = {"pinned": False}
 
-    def pods(half: str, wanted: int) -> list[dict[str, Any]]:
+    def pods(half: str, specified: int) -> list[dict[str, Any]]:
         if any(pinned_digest(each) for each in here.server.all("inferenceservices")) and not restarted["pinned"]:
-            return STARTING(half, wanted)
-        return READY(half, wanted)
+            return STARTING(half, specified)
+        return READY(half, specified)
 
     here.pods["athlete:v1"] = pods
     given(here, **ONE)

@@ -108,10 +108,10 @@ async def test_a_new_bundle_replaces_the_old_one_when_it_is_ready_and_proven(her
 async def test_the_new_version_has_as_many_pods_as_the_old_one_before_it_takes_over(
     here: World, ctl: Controller
 ) -> None:
-    here.pods["athlete:v1"] = lambda half, wanted: [container()] * 3
+    here.pods["athlete:v1"] = lambda half, specified: [container()] * 3
     given(here, bundle={"image": "athlete:v1"})
     await ctl.run()
-    here.pods["athlete:v2"] = lambda half, wanted: [container()] * (wanted - 1) + [container(ready=False)]
+    here.pods["athlete:v2"] = lambda half, specified: [container()] * (specified - 1) + [container(ready=False)]
     given(here, bundle={"image": "athlete:v2"})
     await ctl.run()
     new = here.status().variants[0]
@@ -372,7 +372,7 @@ async def test_a_container_that_ended_once_is_no_reason_to_refuse(here: World, c
     here.pods["athlete:v2"] = crashed("no such host: store")
     await ctl.run()
     said(here, "transformer: exited with code 1: no such host: store")
-    here.pods["athlete:v2"] = lambda half, wanted: [container(restarts=5)] * wanted
+    here.pods["athlete:v2"] = lambda half, specified: [container(restarts=5)] * specified
     await ctl.run(6)
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}
 
@@ -388,7 +388,7 @@ async def test_a_pair_that_was_refuted_is_asked_again_when_its_pods_are_others(h
     await ctl.run(350)
     assert here.asked.count(name) == 2
     del here.answers["athlete:v2"]
-    here.pods["athlete:v2"] = lambda half, wanted: [container(restarts=int(half == "predictor"))] * wanted
+    here.pods["athlete:v2"] = lambda half, specified: [container(restarts=int(half == "predictor"))] * specified
     await ctl.run(6)
     assert here.asked.count(name) == 3
     assert here.weights() == {"athlete:v1": 90, "athlete:v2": 10}

@@ -89,7 +89,7 @@ async def test_changes_are_acted_upon_as_they_come() -> None:
         here.server.put("inferencerollouts", manifest())
         await until(here, lambda: here.status().ready == "2/2" and len(here.weights()) == 2)
         name = here.status().variants[1].inference_service
-        here.pods["athlete:v2"] = lambda half, wanted: []
+        here.pods["athlete:v2"] = lambda half, specified: []
         await until(here, lambda: here.weights() == {"athlete:v1": 90})
         here.pods.clear()
         await until(here, lambda: here.ready(name) and len(here.weights()) == 2)

@@ -221,7 +221,7 @@ def test_it_is_what_a_list_of_all_keys_would_be(steps: list[tuple[str, str, floa
 
 
 ASKED_FOR_TWICE = [("add", "a", 0.0), ("take", "", 0.0), ("add", "a", 0.0), ("add", "a", 1.0), ("pass", "", 1.0)]
-"""A key that somebody is busy with is wanted at once, and later, and it is given back after both."""
+"""A key that somebody is busy with is specified at once, and later, and it is given back after both."""
 
 
 @given(_STEPS)

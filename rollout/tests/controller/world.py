@@ -76,21 +76,21 @@ def container(name: str = "kserve-container", *, ready: bool = True, restarts: i
     return {**status, **states}
 
 
-READY: Made = lambda half, wanted: [container()] * wanted  # noqa: E731
-NONE: Made = lambda half, wanted: []  # noqa: E731
-STARTING: Made = lambda half, wanted: [container(ready=False, state={"running": {}})] * wanted  # noqa: E731
+READY: Made = lambda half, specified: [container()] * specified  # noqa: E731
+NONE: Made = lambda half, specified: []  # noqa: E731
+STARTING: Made = lambda half, specified: [container(ready=False, state={"running": {}})] * specified  # noqa: E731
 
 
 def crashed(message: str, *, half: str = "transformer", restarts: int = 3, waiting: str = "CrashLoopBackOff") -> Made:
     """A container of one half ended with a message; the other half is ready."""
     ended = {"terminated": {"exitCode": 1, "reason": "Error", "message": message}}
     bad = container(ready=False, restarts=restarts, lastState=ended, state={"waiting": {"reason": waiting}})
-    return lambda of, wanted: [bad if of == half else container()] * wanted
+    return lambda of, specified: [bad if of == half else container()] * specified
 
 
 def without_image(image: str) -> Made:
     waiting = {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{image}"'}
-    return lambda half, wanted: [container("bundle", ready=False, state={"waiting": waiting})] * wanted
+    return lambda half, specified: [container("bundle", ready=False, state={"waiting": waiting})] * specified
 
 
 def pod(service: Object, half: str, number: int, status: Object) -> Object:
@@ -231,18 +231,18 @@ class World:
     def _make_pods(self, service: Object) -> None:
         name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
         made = self.pods.get(self.image(name, namespace), READY)
-        wanted = {}
+        specified = {}
         for half in HALVES:
             scaled = self.server.get("scaledobjects", f"{name}-{half}", namespace)
             count = scaled["spec"]["minReplicaCount"] if scaled else 1
             for number, status in enumerate(made(half, count)):
                 each = pod(service, half, number, status)
-                wanted[each["metadata"]["name"]] = each
+                specified[each["metadata"]["name"]] = each
         for each in self.server.all("pods"):
             labels, key = each["metadata"]["labels"], each["metadata"]["name"]
-            if labels["serving.kserve.io/inferenceservice"] == name and key not in wanted:
+            if labels["serving.kserve.io/inferenceservice"] == name and key not in specified:
                 self.server.remove("pods", key, namespace)
-        for key, each in wanted.items():
+        for key, each in specified.items():
             if (there := self.server.get("pods", key, namespace)) is not None:
                 each["metadata"] = {**there["metadata"], **each["metadata"]}
             self.server.put("pods", each)

@@ -66,7 +66,7 @@ ARMS = st.builds(
 )
 SEEN = st.builds(
     RunInputs,
-    wanted=st.sampled_from(["a", "b", "c", ""]),
+    specified=st.sampled_from(["a", "b", "c", ""]),
     plan=st.sampled_from("pq"),
     serving=st.sampled_from(["a", "b", "c", ""]),
     stable=ARMS,
@@ -200,7 +200,7 @@ def may_abort(schedule: Schedule, run: Run, inputs: RunInputs, now: float) -> bo
     """Whether there is reason to take a canary back, reckoned once more and from what people are told."""
     command = inputs.command
     told = command is not None and not run.knows(command.id) and command.verb in ("abort", "rollback")
-    spec = inputs.deleted or inputs.wanted != run.canary or inputs.plan != run.plan
+    spec = inputs.deleted or inputs.specified != run.canary or inputs.plan != run.plan
     failed = inputs.decision is not None and inputs.decision.verdict is Verdict.FAIL
     dead = run.weight > 0 and not inputs.canary.running
     late = run.state == "Analyzing" and schedule.on_timeout == "abort" and now >= (run.deadline or now)
@@ -216,7 +216,7 @@ class Runs(RuleBasedStateMachine):
         self.schedule = Schedule(steps=())
         self.run: Run | None = None
         self.now = START
-        self.inputs = RunInputs(wanted="b", plan="p", serving="a")
+        self.inputs = RunInputs(specified="b", plan="p", serving="a")
         self.given = 0
         self.obeyed: list[str] = []
 
@@ -269,9 +269,9 @@ class Runs(RuleBasedStateMachine):
         if self.run.ended and world.weights:
             self.inputs = replace(self.inputs, serving=next(iter(world.weights)))
 
-    @rule(wanted=st.sampled_from("abc"), plan=st.sampled_from("pq"))
-    def spec(self, wanted: str, plan: str) -> None:
-        self.inputs = replace(self.inputs, wanted=wanted, plan=plan)
+    @rule(specified=st.sampled_from("abc"), plan=st.sampled_from("pq"))
+    def spec(self, specified: str, plan: str) -> None:
+        self.inputs = replace(self.inputs, specified=specified, plan=plan)
 
     @rule(deleted=st.sampled_from([False, False, True]))
     def deletion(self, deleted: bool) -> None:
@@ -408,7 +408,7 @@ EVENTS = st.lists(
         st.tuples(st.just("pods"), st.sampled_from([(0, 0), (1, 1), (2, 2), (9, 9)])),
         st.tuples(st.just("decision"), DECISIONS),
         st.tuples(st.just("verb"), st.sampled_from(get_args(Verb))),
-        st.tuples(st.just("wanted"), st.sampled_from("abc")),
+        st.tuples(st.just("specified"), st.sampled_from("abc")),
         st.tuples(st.just("wait"), st.sampled_from([1.0, 60.0, 600.0])),
         st.tuples(st.just("wait"), st.sampled_from([1.0, 60.0, 600.0])),
     ),
@@ -428,7 +428,7 @@ def followed(schedule: Schedule, run: Run | None, inputs: RunInputs) -> RunInput
 def lived(schedule: Schedule, events: list[tuple[str, Any]], crashes: frozenset[int]) -> list[Run | None]:
     """The runs as they were after each event, with what decides starting anew at some moves."""
     well = RevisionState(pods=(9, 9), fit=True)
-    inputs = RunInputs(wanted="b", plan="p", serving="a", stable=well, canary=well, routed=0, samples_at_weight=1)
+    inputs = RunInputs(specified="b", plan="p", serving="a", stable=well, canary=well, routed=0, samples_at_weight=1)
     run: Run | None = None
     now, moves, given, found = START, 0, 0, []
     for what, value in [("wait", 0.0), *events]:

@@ -111,7 +111,7 @@ def test_an_ab_test_has_nothing_that_a_person_could_move() -> None:
 
 def test_one_version_alone_is_no_ab_test() -> None:
     walk = Walk(schedule=WATCHED)
-    walk.inputs = replace(walk.inputs, wanted="a")
+    walk.inputs = replace(walk.inputs, specified="a")
     assert not walk.move()
     assert walk.run is None
 
@@ -169,7 +169,7 @@ def test_a_weight_that_is_higher_already_is_kept_while_it_bakes() -> None:
 
 def test_another_version_that_is_wanted_while_it_bakes_finds_it_promoted_with_all() -> None:
     walk = Walk(schedule=HELD).to("Baking")
-    walk.inputs = replace(walk.inputs, wanted="c")
+    walk.inputs = replace(walk.inputs, specified="c")
     walk.move()
     walk.at("Promoted", 100)
     walk.settle()
@@ -571,12 +571,12 @@ def test_who_started_it_and_why_is_known_until_its_end(end: Any) -> None:
 )
 def test_who_starts_another_version_in_mid_run_is_known_in_the_next_run(state: str) -> None:
     walk = Walk(crashing=True).to(state)
-    walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(4, 2)), wanted="c")
+    walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(4, 2)), specified="c")
     walk.says("start", by="bob", comment="new features")
     assert (walk.here.number, walk.here.canary) == (2, "c")
     assert (walk.here.started_by, walk.here.start_comment) == ("bob", "new features")
     walk.says("abort")
-    walk.sees(wanted="d")
+    walk.sees(specified="d")
     assert (walk.here.number, walk.here.started_by, walk.here.start_comment) == (3, "", "")
 
 
@@ -584,7 +584,7 @@ def test_a_start_that_was_refused_begins_nothing_later() -> None:
     walk = Walk().to("Analyzing")
     walk.says("start", by="bob", comment="more")
     assert rejection(walk.here) == ("InvalidState", "cannot start while Analyzing")
-    walk.sees(wanted="c")
+    walk.sees(specified="c")
     assert (walk.here.number, walk.here.canary, walk.here.started_by) == (2, "c", "")
 
 
@@ -655,7 +655,7 @@ def test_a_rollback_before_the_promotion_is_an_abort() -> None:
 
 def test_another_version_waits_until_the_one_before_is_rolled_back() -> None:
     walk = Walk().to("RollingBack")
-    walk.sees(wanted="c")
+    walk.sees(specified="c")
     walk.at("RollingBack", 100)
     walk.sees(stable=replace(walk.inputs.stable, pods=(4, 2)))
     assert ("RolledBack", 0) in walk.history
@@ -676,7 +676,7 @@ def test_after_a_promotion_nothing_begins_before_the_route_has_followed() -> Non
     walk = Walk().to("Promoted")
     # a crash has come between what was written and what is made of it
     walk.stuck = True
-    walk.sees(wanted="c", serving="a")
+    walk.sees(specified="c", serving="a")
     walk.at("Promoted", 100)
     walk.sees(serving="b")
     assert (walk.here.number, walk.here.stable) == (2, "b")
@@ -685,7 +685,7 @@ def test_after_a_promotion_nothing_begins_before_the_route_has_followed() -> Non
 def test_the_pods_that_stable_keeps_are_those_of_the_stable_of_this_run() -> None:
     walk = Walk().to("Promoted")
     # after a promotion it is the version before that is looked at as stable: somebody may want it back
-    walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(0, 0)), wanted="c", serving="b")
+    walk.inputs = replace(walk.inputs, stable=replace(walk.inputs.stable, pods=(0, 0)), specified="c", serving="b")
     walk.move()
     walk.at("Preparing", 0)
     walk.sees(stable=replace(walk.inputs.stable, pods=(7, 3)))
@@ -697,7 +697,7 @@ def test_the_pods_that_stable_keeps_are_those_of_the_stable_of_this_run() -> Non
 
 
 @pytest.mark.parametrize("state", ["Preparing", "Analyzing", "AwaitingApproval", "Scaling", "Paused", "Aborting"])
-@pytest.mark.parametrize("change", [{"wanted": "c"}, {"plan": "q"}])
+@pytest.mark.parametrize("change", [{"specified": "c"}, {"plan": "q"}])
 def test_a_newer_spec_aborts_and_then_starts(state: str, change: dict[str, Any]) -> None:
     walk = Walk().to(state)
     before = len(walk.history)
@@ -707,10 +707,10 @@ def test_a_newer_spec_aborts_and_then_starts(state: str, change: dict[str, Any])
     assert ("Aborted", 0) in walk.history[before:]
     walk.at("Preparing", 0)
     assert (walk.here.number, walk.here.stable) == (2, "a")
-    assert (walk.here.canary, walk.here.plan) == (change.get("wanted", "b"), change.get("plan", "p"))
+    assert (walk.here.canary, walk.here.plan) == (change.get("specified", "b"), change.get("plan", "p"))
 
 
-@pytest.mark.parametrize("change", [{"wanted": "c"}, {"wanted": "c", "plan": "q"}])
+@pytest.mark.parametrize("change", [{"specified": "c"}, {"specified": "c", "plan": "q"}])
 def test_a_newer_spec_promotes_what_was_found_good_and_then_starts(change: dict[str, str]) -> None:
     walk = Walk().to("Baking")
     walk.sees(**change)
@@ -721,7 +721,7 @@ def test_a_newer_spec_promotes_what_was_found_good_and_then_starts(change: dict[
 @pytest.mark.parametrize("state", UNDER_WAY)
 def test_a_spec_that_asks_for_stable_again_ends_the_run(state: str) -> None:
     walk = Walk().to(state)
-    walk.sees(wanted="a", plan="q", stable=replace(walk.inputs.stable, pods=(9, 9)))
+    walk.sees(specified="a", plan="q", stable=replace(walk.inputs.stable, pods=(9, 9)))
     walk.at("Aborted", 0)
     assert walk.here.message == "the spec specifies a again"
     walk.wait(1e6)
@@ -734,7 +734,7 @@ def test_deletion_gives_stable_its_weight_back(state: str) -> None:
     walk.sees(deleted=True, stable=replace(walk.inputs.stable, pods=(1, 1)))
     walk.at("Aborted", 0)
     walk.wait(1e6)
-    walk.sees(wanted="c")
+    walk.sees(specified="c")
     walk.at("Aborted", 0)
 
 
@@ -744,7 +744,7 @@ def test_nothing_begins_that_is_being_deleted() -> None:
     assert not walk.move()
 
 
-@pytest.mark.parametrize("change", [{"serving": ""}, {"wanted": ""}, {"wanted": "a"}])
+@pytest.mark.parametrize("change", [{"serving": ""}, {"specified": ""}, {"specified": "a"}])
 def test_the_first_version_is_no_canary(change: dict[str, Any]) -> None:
     walk = Walk()
     walk.inputs = replace(walk.inputs, **change)

@@ -53,7 +53,7 @@ PASS, FAIL, INCONCLUSIVE, NO_DATA, PROVIDER_ERROR = map(says, Verdict)
 
 
 FRESH = RunInputs(
-    wanted="b",
+    specified="b",
     plan="p",
     serving="a",
     stable=RevisionState(pods=(4, 2), fit=True),

@@ -49,7 +49,7 @@ class World:
     rate: float = 0.001
     deaths: dict[int, bool] = field(default_factory=dict)
     now: float = START
-    wanted: str = "b"
+    specified: str = "b"
     serving: str = "a"
     stable: RevisionState = READY
     canary: RevisionState = READY
@@ -91,10 +91,10 @@ class World:
 
     def inputs(self, run: Run | None) -> RunInputs:
         serving = max(self.routed, key=lambda name: self.routed[name])
-        canary = run.canary if run and not run.ended else self.wanted
+        canary = run.canary if run and not run.ended else self.specified
         return RunInputs(
-            wanted=self.wanted,
-            plan=f"plan of {self.wanted}",
+            specified=self.specified,
+            plan=f"plan of {self.specified}",
             serving=serving,
             stable=self.stable,
             canary=self.canary,
@@ -113,13 +113,13 @@ class World:
 
         self._call("write", effect)
 
-    async def make(self, run: Run, wanted: Desired) -> None:
+    async def make(self, run: Run, desired: Desired) -> None:
         assert self.run == run, "it is made before it is written down"
-        if wanted.weights == self.routed:
+        if desired.weights == self.routed:
             return
 
         def effect() -> None:
-            self.routed = dict(wanted.weights)
+            self.routed = dict(desired.weights)
 
         self._call("make", effect)
 
@@ -157,9 +157,9 @@ def nothing(world: World, at: int) -> None:
 
 
 def supersession(world: World, at: int) -> None:
-    """Another version is wanted in the middle."""
+    """Another version is specified in the middle."""
     if at == 15:
-        world.wanted = "c"
+        world.specified = "c"
 
 
 def deletion(world: World, at: int) -> None:
@@ -298,7 +298,7 @@ async def test_a_status_that_is_not_taken_leaves_no_note() -> None:
     world.deaths = {0: False}
     with pytest.raises(Killed):
         await advance(world, analyst, SCHEDULE, ANALYSIS, None, world.now)
-    world.wanted = "c"
+    world.specified = "c"
     await advance(world, analyst, SCHEDULE, ANALYSIS, None, world.now)
     assert world.run is not None
     assert world.run.canary == "c"
@@ -345,7 +345,7 @@ async def test_a_run_at_rest_writes_nothing() -> None:
 
 
 async def test_without_a_run_nothing_is_made() -> None:
-    world = World(wanted="a")
+    world = World(specified="a")
     after, judgement = await advance(world, Analyst(world, world), SCHEDULE, ANALYSIS, None, world.now)
     assert after is None
     assert judgement == Judgement()

@@ -214,7 +214,7 @@ class Calls:
         # the first farewell named no last call; this one does (RFC 9113, section 6.8)
         if self._settled and not self.streams and self._sender.connected:
             self._sender.write(http2.goaway(self.last, http2.NO_ERROR))
-            self._sender.close()
+            self._sender.end()
 
 
 def _overloaded() -> Overloaded:

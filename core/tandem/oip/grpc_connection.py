@@ -82,8 +82,7 @@ class ServingConnection(MeteredConnection):
         self._dispatcher = Dispatcher(methods, streams, self._calls, self.sender, backlog, self._overhead)
         self._preface: bytes | None = b""
         self._draining = False
-        self._frames_seen = 0
-        self._begun = 0
+        self._frames_seen = self._begun = 0
         self._deferred = DeferredRequests(self.streams, self.sender)
         self.quiet_checks = 0
 
@@ -136,12 +135,14 @@ class ServingConnection(MeteredConnection):
     def retire(self) -> None:
         """Close an idle connection; its client may open another."""
         self.sender.write(http2.goaway(self._calls.last, http2.NO_ERROR))
-        self.close()
+        self.sender.end()
 
     # what asyncio calls
 
     def data_received(self, data: bytes) -> None:
         """Take what has come; the first of it must be the preface."""
+        if not self.connected:
+            return
         if self._preface is not None:
             data = self._preface + data
             if not http2.PREFACE.startswith(data[: len(http2.PREFACE)]):
@@ -218,8 +219,8 @@ class ServingConnection(MeteredConnection):
 
     def widened(self, number: int) -> None:
         """Answer the requests whose client takes answers now."""
-        # room for the whole connection has all that waits looked at, and costs by that
         if numbers := self._deferred.candidates(number):
+            # room for the whole connection has all that waits looked at, and costs by that
             self.spend(len(numbers) // STREAMS_PER_UNIT)
             for stream in self._deferred.release(numbers):
                 self._dispatcher.finished(stream)

@@ -6,6 +6,7 @@ flow control.
 
     http2             frames                      FrameReader
     header_blocks     headers                     HeaderBlocks
+    http2_writer      the transport               FrameWriter
     http2_sender      what goes out, windows      Sender
     http2_events      what a subclass makes of it ConnectionEvents
 

@@ -8,7 +8,6 @@ Source: RFC 9113, sections 5.2 and 6.9.
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -29,37 +28,30 @@ from tandem.oip.http2 import (
     frame,
 )
 from tandem.oip.http2_stream import Http2Stream
+from tandem.oip.http2_writer import FrameWriter
 
 _LEAST_FRAME_SIZE: Final = 16_384
-_MAX_CORKED: Final = 1000
 
 
-class Sender:
+class Sender(FrameWriter):
     """One end of a connection, as far as it sends.
 
     Attributes:
-        transport: Of the connection, once there is one.
         max_streams: Streams that the other end takes at once.
         stream_window: Bytes that the other end takes of a new stream.
         paused: The transport takes no more for now, since the other end does not read.
     """
 
-    __slots__ = ("_blocked", "_corked", "_frame_size", "_window", "max_streams", "paused", "stream_window", "transport")
+    __slots__ = ("_blocked", "_frame_size", "_window", "max_streams", "paused", "stream_window")
 
     def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
+        super().__init__()
         self.max_streams = LARGEST_STREAM
         self.stream_window = DEFAULT_WINDOW
         self.paused = False
         self._window = DEFAULT_WINDOW
         self._frame_size = _LEAST_FRAME_SIZE
         self._blocked: dict[int, Http2Stream] = {}
-        self._corked: list[bytes] | None = None
-
-    @property
-    def connected(self) -> bool:
-        """Whether something can still be sent."""
-        return self.transport is not None and not self.transport.is_closing()
 
     @property
     def blocked(self) -> int:
@@ -69,32 +61,6 @@ class Sender:
     def takes(self, stream: Http2Stream) -> bool:
         """Whether the windows have room for anything of a stream."""
         return stream.window > 0 and self._window > 0
-
-    # frames
-
-    def write(self, data: bytes) -> None:
-        """Send frames."""
-        if self._corked is not None and len(self._corked) < _MAX_CORKED:
-            self._corked.append(data)
-        elif self.transport is not None:
-            self._flush()
-            self.transport.write(data)
-
-    def cork(self) -> None:
-        """Keep what is sent from now on, up to some frames of it, until :meth:`uncork`."""
-        self._corked = []
-
-    def uncork(self) -> None:
-        """Send what was kept."""
-        if self._corked:
-            self._flush()
-        self._corked = None
-
-    def close(self) -> None:
-        """Send what was kept, then close."""
-        self._flush()
-        if self.transport is not None:
-            self.transport.close()
 
     # streams
 
@@ -228,8 +194,3 @@ class Sender:
             # one write: head, data and trailers of a small answer are one packet
             self.write(b"".join(frames))
         return waits
-
-    def _flush(self) -> None:
-        if self._corked and self.transport is not None:
-            frames, self._corked = b"".join(self._corked), []
-            self.transport.write(frames)

@@ -408,6 +408,27 @@ async def test_a_stream_that_is_given_up_or_late_disturbs_no_other() -> None:
         assert [await other.read() for _ in range(3)] == [b"a", b"b", b"b"]
 
 
+async def test_what_a_client_sends_as_the_server_stops_does_not_break_its_connection() -> None:
+    """A client that is told so by a reset loses answers that it has not read yet."""
+    async with serving() as (server, host):
+        name, port = host.split(":")
+        with socket.create_connection((name, int(port))) as client:
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(client, SETTINGS + headers() + frame(http2.DATA, http2.END_STREAM, 1, HI))
+            received = b""
+            while HI not in received:
+                received += await loop.sock_recv(client, 65_536)
+            stopped = asyncio.create_task(server.stop(60))
+            while part := await loop.sock_recv(client, 65_536):
+                received += part
+                if frame(http2.PING, 0, 0, b"\0" * 8) in received:
+                    await loop.sock_sendall(client, frame(http2.PING, http2.ACK, 0, b"\0" * 8))
+            for _ in range(3):
+                await loop.sock_sendall(client, frame(http2.PING, 0, 0, b"12345678"))
+        await stopped
+
+
 async def said(host: str, sent: bytes, until: bytes) -> bytes:
     """What the server answers, up to some bytes of it or to its end."""
     name, port = host.split(":")

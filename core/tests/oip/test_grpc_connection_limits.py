@@ -43,6 +43,9 @@ class Wire(asyncio.Transport):
     def close(self) -> None:
         self.state = "closed"
 
+    def write_eof(self) -> None:
+        self.state = "closed"
+
     def abort(self) -> None:
         self.state = "aborted"
 

@@ -13,6 +13,7 @@ from tandem.inputs import Tensors
 from tandem_transformer.predictors import PredictorClient
 from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.resolution import Resolution
+from tandem_transformer.predictors.tensors import unavailable
 
 EJECTION_S = 1.0
 """For so long an endpoint that failed is passed over, as long as another is left."""
@@ -103,7 +104,7 @@ class Endpoints:
     async def _await_endpoints(self) -> None:
         await self._resolution.tried()
         if not self._endpoints:
-            raise Unavailable("the predictor's host is not found", code="predictor_unavailable", retry_after=1)
+            raise unavailable("the predictor's host is not found")
 
     def _pick(self, failed: _Endpoint | None) -> _Endpoint:
         # the only one is asked even if it has just failed

@@ -6,12 +6,12 @@ import asyncio
 import ssl
 
 from tandem.bundle import Bundle
-from tandem.errors import MalformedRequest, RequestTooLarge, Unavailable
+from tandem.errors import MalformedRequest, RequestTooLarge
 from tandem.inputs import Tensors
 from tandem.oip import protobuf
 from tandem_transformer.predictors.address import CONNECT_S, Address
 from tandem_transformer.predictors.http2_connection import CallingConnection, GrpcResponse
-from tandem_transformer.predictors.tensors import GRPC_STATUS, to_error, to_request, to_tensors
+from tandem_transformer.predictors.tensors import GRPC_STATUS, to_error, to_request, to_tensors, unavailable
 
 
 class GrpcPredictor:
@@ -43,16 +43,14 @@ class GrpcPredictor:
         try:
             answer = await self._call(protobuf.encode_request(to_request(self._bundle, tensors)))
         except OSError as error:
-            message = f"the predictor cannot be reached: {error}"
-            raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
+            raise unavailable(f"the predictor cannot be reached: {error}") from error
         if answer.status:
             raise to_error(self._bundle, GRPC_STATUS.get(answer.status, 503), answer.message)
         try:
             response = protobuf.decode_response(answer.content)
             return to_tensors(self._bundle, response, len(next(iter(tensors.values()))))
         except (MalformedRequest, RequestTooLarge) as error:
-            message = f"the predictor's answer cannot be read: {error}"
-            raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
+            raise unavailable(f"the predictor's answer cannot be read: {error}") from error
 
     async def close(self) -> None:
         """Close the connection."""

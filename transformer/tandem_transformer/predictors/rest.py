@@ -13,7 +13,7 @@ from tandem.oip import rest, rest_header
 from tandem.oip.rest import HEADER_LENGTH_KEY
 from tandem_transformer.predictors.address import CONNECT_S, Address
 from tandem_transformer.predictors.http_connection import HttpPool, ReceivedResponse
-from tandem_transformer.predictors.tensors import to_error, to_request, to_tensors
+from tandem_transformer.predictors.tensors import to_error, to_request, to_tensors, unavailable
 
 
 class RestPredictor:
@@ -48,8 +48,7 @@ class RestPredictor:
         try:
             answer = await self._pool.request(head + body)
         except OSError as error:
-            message = f"the predictor cannot be reached: {error}"
-            raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
+            raise unavailable(f"the predictor cannot be reached: {error}") from error
         if answer.status != 200:
             raise self._error(answer)
         try:
@@ -57,8 +56,7 @@ class RestPredictor:
             response = rest.decode_response(answer.body, int(length) if length else None)
             return to_tensors(self._bundle, response, len(next(iter(tensors.values()))))
         except (MalformedRequest, RequestTooLarge, ValueError) as error:
-            message = f"the predictor's answer cannot be read: {error}"
-            raise Unavailable(message, code="predictor_unavailable", retry_after=1) from error
+            raise unavailable(f"the predictor's answer cannot be read: {error}") from error
 
     async def close(self) -> None:
         """Close the connections."""

@@ -15,6 +15,11 @@ from tandem.oip import InferRequest, InferResponse, Tensor, datatype_of
 _batch_ids = itertools.count(1)
 
 
+def unavailable(message: str) -> Unavailable:
+    """The error of a request that the predictor does not answer."""
+    return Unavailable(message, code="predictor_unavailable", retry_after=1)
+
+
 def to_request(bundle: Bundle, tensors: Tensors) -> InferRequest:
     """A request for the bundle's model under its wire name, with an id of its own."""
     return InferRequest(
@@ -82,7 +87,7 @@ def _busy(bundle: Bundle, message: str) -> RequestError:
 
 
 def _broken(bundle: Bundle, message: str) -> RequestError:
-    return Unavailable(f"the predictor failed: {message}", code="predictor_unavailable", retry_after=1)
+    return unavailable(f"the predictor failed: {message}")
 
 
 _ERRORS = {

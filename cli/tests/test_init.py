@@ -44,7 +44,7 @@ def test_its_bundle_answers(package: Path) -> None:
     (answer,) = EmbeddedModel.open(bundle).predict([{"zone_id": "z", "distance_km": 5.0, "ts": "2026-05-01T08:00:00Z"}])
     # with the defaults of its zone 12.5 minutes of driving, no orders, and 8 minutes for the rest: as train.py has it
     assert answer["minutes"] == pytest.approx(20.5, abs=2)
-    assert answer["degraded"] == {"traffic": "missing"}
+    assert answer["degraded"] == {"traffic": {"reason": "missing", "source": "default"}}
 
 
 def test_a_second_version_replaces_no_first(package: Path) -> None:

@@ -5,13 +5,14 @@ The contract is public and stable. The model's private tensors are the business 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from tandem.dtypes import FieldType
 from tandem.errors import DefinitionError
 from tandem.fields import Field, check_name
+from tandem.inputs import Reason, Source
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,9 +102,17 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         """JSON Schema of one prediction of an answer."""
         degraded = {
             "type": "object",
-            "additionalProperties": {"enum": ["missing", "stale", "null"]},
-            "description": "Feature views whose stored values could not be used, and why; defaults that stand for "
-            "values stored as null, as `view.feature`; absent when there are none of either.",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {
+                    "reason": {"enum": list(get_args(Reason))},
+                    "source": {"enum": list(get_args(Source))},
+                    "age_s": {"type": "number", "description": "Seconds since a last known row was read."},
+                },
+                "required": ["reason", "source"],
+            },
+            "description": "Feature views whose stored values could not be used, why, and what stands for them; "
+            "defaults that stand for values stored as null, as `view.feature`; absent when there are none of either.",
         }
         return {
             "type": "object",

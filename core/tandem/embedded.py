@@ -87,7 +87,7 @@ class EmbeddedModel:
         lists = [json_values(column) for column in answers.values()]
         result = [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
         for row, reasons in degraded.items():
-            result[row]["degraded"] = reasons
+            result[row]["degraded"] = msgspec.to_builtins(reasons)
         return result
 
     def predict_columns(self, inputs: Inputs | Table) -> Columns:

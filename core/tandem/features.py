@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -56,6 +56,11 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.default is not None or self.type == "timestamp" or numpy_dtype(self.type).kind == "f"
 
 
+Fallback = Literal["last_known", "default", "refuse"]
+"""What stands for the rows of a view while the store does not answer: the row that it had when it was last asked, or
+else the features' defaults; the defaults only; or nothing, so that requests are refused with 503."""
+
+
 class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
     """Features that are computed together and stored under the same keys.
 
@@ -65,6 +70,9 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
         features: The features, in the order in which they are packed.
         version: Raised whenever the meaning of a feature changes; two versions are stored side by side.
         max_age: Older values count as missing: a number and one of ``s m h d w``, as ``"2d"``; None for no limit.
+        fallback: What stands for stored rows while the store does not answer; one of :data:`Fallback`. Where a feature
+            has no default, a row of which nothing is known is refused with 503.
+        last_known_age: A row that was read longer ago than this is not known any more; written as ``max_age``.
         description: Free text.
     """
 
@@ -74,6 +82,8 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
     version: int = 1
     max_age: str | None = None
     description: str = ""
+    fallback: Fallback = "last_known"
+    last_known_age: str = "10m"
 
     def __post_init__(self) -> None:
         check_name(self.name, "feature view")
@@ -87,6 +97,15 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
             raise DefinitionError(f"feature view {self.name!r}: {', '.join(sorted(repeated))} named twice")
         if self.max_age is not None:
             parse_duration(self.max_age)
+        parse_duration(self.last_known_age)
+        if self.fallback not in get_args(Fallback):
+            allowed = ", ".join(get_args(Fallback))
+            raise DefinitionError(f"feature view {self.name!r}: fallback is {self.fallback!r}; it is one of {allowed}")
+
+    @property
+    def has_defaults(self) -> bool:
+        """Whether defaults may stand for a row of which nothing is known."""
+        return self.fallback != "refuse" and all(feature.default is not None for feature in self.features)
 
     def on(self, *, prefix: str = "", **keys: str) -> ViewUse:
         """This view for other entities of the same row: ``city.on(prefix="origin_", city_id="origin_id")``.

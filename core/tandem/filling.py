@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tandem.dtypes import Column, Columns, numpy_dtype
-from tandem.errors import NotFound
+from tandem.errors import NotFound, Unavailable
 from tandem.features import Feature, ViewUse, parse_duration
-from tandem.inputs import Features, Reason
+from tandem.inputs import Degradation, Features, Reason
 from tandem.model import Model
-from tandem.packed_rows import ViewColumns
+from tandem.packed_rows import Outage, ViewColumns
 
 
 class Filler:
@@ -26,6 +26,8 @@ class Filler:
         """Add the view's columns to the features, with the reasons for which defaults are used or rows refused."""
         # NaT compares as False: an age that is not known is not young enough
         usable = ~np.isnat(view.event_time) if self.max_age is None else as_of - view.event_time <= self.max_age
+        if view.outage is not None:
+            self._report_outage(features, view.outage, usable)
         all_usable = np.count_nonzero(usable) == len(usable)
         # the usual case: nothing to fill, so the columns are taken as they are
         if all_usable and not view.nulls:
@@ -38,7 +40,8 @@ class Filler:
             filled = np.where(present[:, None] if filler.ndim else present, view.columns[own], filler)
             features.columns[name] = np.ascontiguousarray(filled)
         if not all_usable:
-            self._report(features, np.flatnonzero(~usable).tolist(), np.isnat(view.event_time), request)
+            absent = ~usable if view.outage is None else ~usable & ~view.outage.unknown
+            self._report(features, np.flatnonzero(absent).tolist(), np.isnat(view.event_time), request)
         for feature in self.use.view.features:
             if feature.name in view.nulls:
                 self._report_nulls(features, feature, np.flatnonzero(view.nulls[feature.name] & usable).tolist())
@@ -47,7 +50,7 @@ class Filler:
         name = f"{self.use.name}.{feature.name}"
         for row in rows:
             if feature.default is not None:
-                features.degraded.setdefault(row, {})[name] = "null"
+                features.degraded.setdefault(row, {})[name] = Degradation("null", "default")
             elif not feature.nullable:
                 refusal = NotFound(
                     f"feature {feature.name!r} of view {self.use.name!r} is stored as null, and has no default",
@@ -62,7 +65,20 @@ class Filler:
             if self.required:
                 features.refused.setdefault(row, self._refusal(row, reason, request))
             else:
-                features.degraded.setdefault(row, {})[self.use.name] = reason
+                features.degraded.setdefault(row, {})[self.use.name] = Degradation(reason, "default")
+
+    def _report_outage(self, features: Features, outage: Outage, usable: Column) -> None:
+        name = self.use.name
+        for row in np.flatnonzero(outage.unknown).tolist():
+            if not self.use.view.has_defaults:
+                message = f"the feature store does not answer, and no defaults stand for feature view {name!r}"
+                refusal = Unavailable(message, code="store_unavailable", retry_after=1)
+                features.refused.setdefault(row, refusal)
+            else:
+                features.degraded.setdefault(row, {})[name] = Degradation(outage.reason, "default")
+        for row in np.flatnonzero(np.isfinite(outage.age_s) & usable).tolist():
+            age_s = round(float(outage.age_s[row]), 3)
+            features.degraded.setdefault(row, {})[name] = Degradation(outage.reason, "last_known", age_s)
 
     def _refusal(self, row: int, reason: Reason, request: Columns) -> NotFound:
         keys = self.use.serving_keys

@@ -5,14 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
 from numpy.typing import NDArray
 
 from tandem.dtypes import Column, Columns
 from tandem.errors import RequestError
 from tandem.packed_rows import ViewColumns
 
-Reason = Literal["missing", "stale", "null"]
-"""Why a stored value was not used: the store has none, it is older than its view's ``max_age``, or it is null."""
+Reason = Literal["missing", "stale", "null", "unavailable", "unreadable"]
+"""Why what the store has was not used: it has no row, the row is older than its view's ``max_age``, the value is null,
+the store did not answer, or the row cannot be read."""
+
+Source = Literal["default", "last_known"]
+"""What stands for it: the features' defaults, or the row that the store had when it was last asked."""
+
+
+class Degradation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Why stored values of one row were not used, and what stands for them.
+
+    Attributes:
+        reason: One of :data:`Reason`.
+        source: One of :data:`Source`.
+        age_s: For a last known row, the seconds since the store was asked for it.
+    """
+
+    reason: Reason
+    source: Source
+    age_s: float | None = None
+
+    def __str__(self) -> str:
+        """``reason:source``, and the age in seconds where there is one, as the Open Inference Protocol has it."""
+        age = "" if self.age_s is None else f":{self.age_s:.1f}"
+        return f"{self.reason}:{self.source}{age}"
+
 
 Tensors = dict[str, NDArray[Any]]
 """Named tensors of one batch; the first axis is the rows."""
@@ -47,11 +72,11 @@ class Features:
 
     Attributes:
         columns: Request fields, features, on-demand features, ``as_of``.
-        degraded: For each row with a stored value that was not used: the reason, by view; where a default stands for a
-            null, by ``view.feature``. Usually empty.
+        degraded: For each row with a stored value that was not used: why, and what stands for it, by view; where a
+            default stands for a null, by ``view.feature``. Usually empty.
         refused: For each row that cannot be answered: the error for the client.
     """
 
     columns: Columns
-    degraded: dict[int, dict[str, Reason]] = field(default_factory=dict)
+    degraded: dict[int, dict[str, Degradation]] = field(default_factory=dict)
     refused: dict[int, RequestError] = field(default_factory=dict)

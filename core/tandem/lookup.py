@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from tandem.dtypes import Column
 from tandem.errors import Internal, UnreadableRows
-from tandem.features import ViewUse
-from tandem.packed_rows import RowLayout, ViewColumns
+from tandem.features import ViewUse, parse_duration
+from tandem.packed_rows import Outage, RowLayout, ViewColumns
 from tandem.store_keys import entities
+
+Recall = Callable[[bytes], tuple[bytes | None, float] | None]
+"""From a key to the row that the store had when it was last asked, None for none, and the seconds since; None where it
+was never asked."""
 
 
 class LookupPlan:
@@ -47,6 +53,49 @@ class LookupPlan:
             _unpack(use, layout, values[at * rows : (at + 1) * rows])
             for at, (use, layout) in enumerate(zip(self.uses, self._layouts, strict=True))
         )
+
+    def unpack_known(
+        self, keys: Sequence[bytes], values: Sequence[bytes | None] | None, rows: int, recall: Recall
+    ) -> tuple[ViewColumns, ...]:
+        """Columns of each view as far as they are known, where the store does not answer or rows cannot be read.
+
+        Args:
+            keys: From :meth:`keys`.
+            values: One per key; None where the store does not answer.
+            rows: Rows of the batch.
+            recall: What was read earlier.
+
+        Raises:
+            Internal: ``stored_row_unreadable`` as :meth:`unpack`, where nothing may stand for the row.
+        """
+        parts = [slice(at * rows, (at + 1) * rows) for at in range(len(self.uses))]
+        return tuple(
+            _unpack_known(use, layout, keys[part], values and values[part], recall)
+            for use, layout, part in zip(self.uses, self._layouts, parts, strict=True)
+        )
+
+
+def _unpack_known(
+    use: ViewUse, layout: RowLayout, keys: Sequence[bytes], values: Sequence[bytes | None] | None, recall: Recall
+) -> ViewColumns:
+    lost: Sequence[int] = range(len(keys))
+    rows = list(values) if values is not None else [None] * len(keys)
+    if values is not None:
+        try:
+            return layout.unpack(values)
+        except UnreadableRows as error:
+            lost = error.rows
+    limit_s = parse_duration(use.view.last_known_age) / np.timedelta64(1, "s")
+    age_s = np.full(len(keys), np.nan)
+    for at in lost:
+        known = recall(keys[at]) if use.view.fallback == "last_known" else None
+        rows[at], age_s[at] = known if known is not None and known[1] <= limit_s else (None, np.inf)
+    # an operator must see what is wrong with the store, unless the request can be answered all the same
+    if values is not None and np.isinf(age_s).any() and not use.view.has_defaults:
+        return _unpack(use, layout, values)
+    view = layout.unpack(rows)
+    view.outage = Outage("unavailable" if values is None else "unreadable", age_s)
+    return view
 
 
 def _unpack(use: ViewUse, layout: RowLayout, rows: Sequence[bytes | None]) -> ViewColumns:

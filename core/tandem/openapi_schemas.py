@@ -113,7 +113,8 @@ def _tensor(name: str, field: Field, datatypes: tuple[str, ...]) -> dict[str, An
 def _degraded_tensor() -> dict[str, Any]:
     schema = _tensor("degraded", Field("string"), ("BYTES",))
     schema["description"] = (
-        "For each row, `view:reason` of the stored values that could not be used, with commas between."
+        "For each row, `view:reason:source` of the stored values that could not be used, with commas between; a last "
+        "known row has its age in seconds after another colon."
     )
     return schema
 

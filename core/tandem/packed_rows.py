@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,25 @@ from tandem.store_keys import entities, key_prefix
 
 
 @dataclass(slots=True)
+class Outage:
+    """Rows of which the store has said nothing that can be read.
+
+    Attributes:
+        reason: ``unavailable`` or ``unreadable``.
+        age_s: Seconds since each row was read last: ``float64``, shape ``(rows,)``; infinite where nothing is known
+            of it, NaN where the store has answered.
+    """
+
+    reason: Literal["unavailable", "unreadable"]
+    age_s: Column
+
+    @property
+    def unknown(self) -> Column:
+        """Rows of which nothing is known: ``bool``, shape ``(rows,)``."""
+        return np.isinf(self.age_s)
+
+
+@dataclass(slots=True)
 class ViewColumns:
     """What a store knows about the entities of a batch, one view's features as columns.
 
@@ -37,11 +56,13 @@ class ViewColumns:
         columns: A column for each feature; where an entity is missing or a value null, any value of the dtype.
         event_time: ``datetime64[us]``, shape ``(rows,)``; NaT where the entity has no row.
         nulls: For each feature with nulls among found rows, where they are: ``bool``, shape ``(rows,)``.
+        outage: Rows that are not from the store, which did not answer; None if there are none.
     """
 
     columns: Columns
     event_time: Column
     nulls: dict[str, Column]
+    outage: Outage | None = None
 
     def take(self, rows: Any) -> ViewColumns:
         """The given rows (index array, mask or slice) of every column."""
@@ -49,6 +70,7 @@ class ViewColumns:
             {name: column[rows] for name, column in self.columns.items()},
             self.event_time[rows],
             {name: mask[rows] for name, mask in self.nulls.items()},
+            Outage(self.outage.reason, self.outage.age_s[rows]) if self.outage else None,
         )
 
 

@@ -97,7 +97,10 @@ def test_arrays_are_stored_asked_for_and_answered(package: Path, tmp_path: Path)
     asked = [{"item_id": f"i{row}", "query": table["query"][row]} for row in range(rows)]  # type: ignore[index]
     answers = served.predict(asked)
     assert [answer["score"] for answer in answers] == pytest.approx(estimator.predict(x).tolist(), rel=1e-5)
-    assert [answer.get("degraded") for answer in answers[:2]] == [{"item.embedding": "null"}, None]
+    assert [answer.get("degraded") for answer in answers[:2]] == [
+        {"item.embedding": {"reason": "null", "source": "default"}},
+        None,
+    ]
     with pytest.raises(ContractViolation, match="row 0, field 'query': number 1 must be <= 1"):
         served.predict([{"item_id": "i1", "query": [0.0, 1.5, 0.0]}])
 

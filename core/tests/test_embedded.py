@@ -16,6 +16,7 @@ from tandem.stores.memory import MemoryStore
 from tandem.stores.redis import RedisStore
 
 ROW = {"city_id": "city-1", "driver_id": 7, "distance_km": 12.0, "shared": True, "asked_at": "2026-05-01T08:00:00Z"}
+MISSING = {"reason": "missing", "source": "default"}
 NOON = np.datetime64("2026-05-01T07:00", "us")
 
 
@@ -58,13 +59,13 @@ def test_unknown_and_outdated_entities_are_told(bundle: Bundle, store: MemorySto
     model = EmbeddedModel.open(bundle.path, get=store.get_now)
     known, unknown, later = model.predict([ROW, {**ROW, "city_id": "?"}, {**ROW, "asked_at": "2026-05-03T08:00:00Z"}])
     assert "degraded" not in known
-    assert unknown["degraded"] == {"city": "missing", "driver": "missing"}
-    assert later["degraded"] == {"city": "stale"}
+    assert unknown["degraded"] == {"city": MISSING, "driver": MISSING}
+    assert later["degraded"] == {"city": {"reason": "stale", "source": "default"}}
 
 
 def test_without_a_store_every_entity_is_unknown(bundle: Bundle) -> None:
     (answer,) = EmbeddedModel.open(bundle.path).predict([ROW])
-    assert answer["degraded"] == {"city": "missing", "driver": "missing"}
+    assert answer["degraded"] == {"city": MISSING, "driver": MISSING}
 
 
 def test_timestamps_may_be_datetimes(bundle: Bundle, store: MemoryStore) -> None:

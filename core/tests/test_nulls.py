@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tandem import Feature, FeatureView, Field, Inputs, Model, Pipeline, Prediction, inputs_from_table, on_demand
 from tandem.comparison import first_difference
+from tandem.inputs import Degradation
 from tandem.lookup import LookupPlan
 from tandem.materialize import materialize
 from tandem.packed_rows import RowLayout, ViewColumns
@@ -222,7 +223,9 @@ def test_every_null_is_the_default_or_the_filler_of_its_type() -> None:
     assert np.isnat(columns["t_bare"])
     assert np.isnat(columns["rt_bare"])
     # a NaN without default is what the model is meant to see
-    assert features.degraded == {0: {f"v.{name}": "null" for name in ("f", "i", "b", "s", "t", "a")}}
+    assert features.degraded == {
+        0: {f"v.{name}": Degradation("null", "default") for name in ("f", "i", "b", "s", "t", "a")}
+    }
 
 
 PLAIN = FeatureView("p", keys=["id"], features=[Feature("x", default=4.0), Feature("e", "float64[2]", default=[7, 8])])
@@ -246,7 +249,7 @@ def test_a_nan_that_is_stored_as_a_value_is_a_null() -> None:
     features = Pipeline(model, Signature((), ()), {}).features(inputs)
     assert features.columns["x"].tolist() == [1, 4, 3]
     assert features.columns["e"].tolist() == [[1, 2], [3, 4], [7, 8]]
-    assert features.degraded == {1: {"p.x": "null"}, 2: {"p.e": "null"}}
+    assert features.degraded == {1: {"p.x": Degradation("null", "default")}, 2: {"p.e": Degradation("null", "default")}}
 
 
 def test_infinities_that_are_stored_are_no_nulls() -> None:

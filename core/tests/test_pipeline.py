@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,8 +23,9 @@ from tandem import (
     postprocess,
 )
 from tandem.comparison import first_difference
-from tandem.errors import ContractViolation, Internal, NotFound
-from tandem.packed_rows import ViewColumns
+from tandem.errors import ContractViolation, Internal, NotFound, Unavailable
+from tandem.inputs import Degradation
+from tandem.packed_rows import Outage, ViewColumns
 from tandem.sampling import random_inputs
 from tandem.signature import Signature, TensorSpec
 
@@ -63,6 +65,34 @@ SPEED = FeatureView(
 LIMIT = FeatureView("limits", keys=["id"], max_age="1h", features=[Feature("limit"), Feature("low", default=1.0)])
 
 
+def test_during_an_outage_rows_are_what_is_known_of_them_or_defaults() -> None:
+    stored = view_columns(["5m", "2h", None, None, "1m"], speed=[1.0, 2.0, 0.0, 0.0, 5.0], lanes=[1, 1, 0, 0, 4])
+    # read a minute ago, read but too old by now, read and not there, never read, and answered by the store
+    stored.outage = Outage("unavailable", np.array([60.0, 60.0, 2.5, np.inf, np.nan]))
+    features = make("x", views=[SPEED]).features(inputs(5, stored))
+    assert features.columns["speed"].tolist() == [1.0, 30.0, 30.0, 30.0, 5.0]
+    assert features.degraded == {
+        0: {"city": Degradation("unavailable", "last_known", 60.0)},
+        1: {"city": Degradation("stale", "default")},
+        2: {"city": Degradation("missing", "default")},
+        3: {"city": Degradation("unavailable", "default")},
+    }
+    assert not features.refused
+
+
+@pytest.mark.parametrize("view", [LIMIT, msgspec.structs.replace(SPEED, fallback="refuse")])
+def test_during_an_outage_a_row_that_may_not_be_guessed_is_refused(view: FeatureView) -> None:
+    names = [feature.name for feature in view.features]
+    stored = view_columns([None, "1m"], **{name: [0, 1] for name in names})
+    stored.outage = Outage("unavailable", np.array([np.inf, 2.0]))
+    features = make("x", views=[view]).features(inputs(2, stored))
+    (refusal,) = features.refused.values()
+    assert isinstance(refusal, Unavailable)
+    assert (refusal.code, refusal.retry_after) == ("store_unavailable", 1)
+    assert view.name in str(refusal)
+    assert features.degraded == {1: {view.name: Degradation("unavailable", "last_known", 2.0)}}
+
+
 def test_missing_stale_and_null_values_become_defaults() -> None:
     pipeline = make("x", views=[SPEED])
     stored = view_columns(
@@ -75,7 +105,11 @@ def test_missing_stale_and_null_values_become_defaults() -> None:
     assert features.columns["speed"].tolist() == [1.0, 30.0, 30.0, 4.0]
     assert features.columns["lanes"].tolist() == [2, 2, 2, 1]
     assert features.columns["lanes"].dtype == np.int64
-    assert features.degraded == {0: {"city.lanes": "null"}, 1: {"city": "missing"}, 2: {"city": "stale"}}
+    assert features.degraded == {
+        0: {"city.lanes": Degradation("null", "default")},
+        1: {"city": Degradation("missing", "default")},
+        2: {"city": Degradation("stale", "default")},
+    }
     assert features.refused == {}
 
 

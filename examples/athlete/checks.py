@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -94,7 +95,7 @@ def _check_version(trained: Trained, races: pd.DataFrame, predictions: list[dict
         raise DemoError(f"{races['athlete_id'][row]}: {values[row]} s online, {expected[row]} s by scikit-learn")
     degraded = pipeline.features(inputs).degraded
     for row, prediction in enumerate(predictions):
-        if prediction.get("degraded", {}) != degraded.get(row, {}):
+        if prediction.get("degraded", {}) != msgspec.to_builtins(degraded.get(row, {})):
             raise DemoError(
                 f"{races['athlete_id'][row]}: degraded is {prediction.get('degraded')}, not {degraded.get(row)}"
             )

@@ -156,7 +156,7 @@ def examples(races: pd.DataFrame, answers: Sequence[Answer], count: int = 5) -> 
         if answer.status != 200:
             continue
         race = races.iloc[answer.race]
-        degraded = ", ".join(answer.prediction.get("degraded", {}).values())
+        degraded = ", ".join(why["reason"] for why in answer.prediction.get("degraded", {}).values())
         real = str(timedelta(seconds=race["net_time_s"]))
         stages = (f"{answer.stages[stage]:.2f}" for stage in STAGES)
         predicted = answer.prediction["finish_time"]

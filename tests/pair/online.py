@@ -62,7 +62,10 @@ class Online:
         names = [name for name in predictions[0] if name not in ("vector", "degraded")]
         answers = {name: [prediction[name] for prediction in predictions] for name in names}
         answers["degraded"] = [
-            ",".join(f"{view}:{reason}" for view, reason in prediction.get("degraded", {}).items())
+            ",".join(
+                f"{view}:{':'.join(str(part) for part in why.values())}"
+                for view, why in prediction.get("degraded", {}).items()
+            )
             for prediction in predictions
         ]
         return Told(answers, [prediction["vector"] for prediction in predictions])

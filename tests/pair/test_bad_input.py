@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 from transformer.tests import world
 from transformer.tests.servers import Server
@@ -126,4 +127,4 @@ def test_good_requests_among_bad_ones_get_their_own_answers(pair: Server, bundle
         (prediction,) = reply.json["predictions"]  # type: ignore[attr-defined]
         assert prediction["minutes"] == pytest.approx(expected.answers["minutes"][row], rel=1e-5)
         assert prediction["eta"] == expected.answers["eta"][row]
-        assert prediction.get("degraded", {}) == expected.degraded.get(row, {})
+        assert prediction.get("degraded", {}) == msgspec.to_builtins(expected.degraded.get(row, {}))

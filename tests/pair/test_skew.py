@@ -61,7 +61,7 @@ def bits(array: Any) -> bytes:
 
 
 def test_the_rows_are_of_every_kind(rows: list[Row], expected: Offline) -> None:
-    reasons = {reason for why in expected.degraded.values() for reason in why.items()}
+    reasons = {(view, why.reason) for views in expected.degraded.values() for view, why in views.items()}
     assert {("customer", "missing"), ("customer", "stale"), ("route", "missing")} <= reasons
     assert len(expected.degraded) < len(rows)
     for name in ("parts", "tariff", "depth_m"):
@@ -107,7 +107,7 @@ def test_online_and_offline_are_the_same(
             answer.answers["minutes"], expected.answers["minutes"][here], rtol=tolerance.rtol, atol=tolerance.atol
         )
         assert answer.answers["degraded"] == [
-            ",".join(f"{view}:{reason}" for view, reason in expected.degraded.get(row, {}).items())
+            ",".join(f"{view}:{why}" for view, why in expected.degraded.get(row, {}).items())
             for row in range(start, start + len(part))
         ]
         if wire == "v1":

@@ -52,6 +52,7 @@ def test_a_store_that_is_down_at_start_stops_and_comes_back(
 ) -> None:
     port = free_port()
     flags = ["--predictor_host", real_predictor.address, "--store", f"redis://127.0.0.1:{port}/0"]
+    flags += ["--last_known_bytes", "0"]
     with transformer(bundle.path, *flags, "--store_timeout_ms", 5000, "--request_timeout_ms", 10_000) as server:
         assert is_refused(server.predict(ROWS[0]))
         for _ in range(2):
@@ -99,6 +100,7 @@ def test_answers_are_never_mixed_up_while_the_store_stands_still_and_goes_on(
     with store(free_port()) as valkey, redis.Redis(port=valkey.port) as admin:
         pid = admin.info("server")["process_id"]
         flags = ["--predictor_host", real_predictor.address, "--store", valkey.connection_url]
+        flags += ["--last_known_bytes", "0"]
         timeouts = ["--store_timeout_ms", 20, "--request_timeout_ms", 10_000, "--predictor_timeout_ms", 8000]
         with transformer(bundle.path, *flags, *timeouts) as server, asking(keep_asking, server, expected, seen):
             for turn in range(1, 7):
@@ -111,3 +113,23 @@ def test_answers_are_never_mixed_up_while_the_store_stands_still_and_goes_on(
                 if turn % 2:
                     admin.client_kill_filter(_type="normal", skipme=True)
     assert seen.keys() == {"right", "refused"}, seen
+
+
+def test_a_model_answers_on_while_the_store_stands_still(
+    bundle: Bundle, real_predictor: Server, expected: list[float]
+) -> None:
+    with store(free_port()) as valkey, redis.Redis(port=valkey.port) as admin:
+        pid = admin.info("server")["process_id"]
+        flags = ["--predictor_host", real_predictor.address, "--store", valkey.connection_url]
+        with transformer(bundle.path, *flags, "--store_timeout_ms", 50, "--request_timeout_ms", 10_000) as server:
+            for row, minutes in zip(ROWS, expected, strict=True):
+                assert is_right(server.predict(row), minutes)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                for row, minutes in zip(ROWS, expected, strict=True):
+                    reply = server.predict(row)
+                    assert is_right(reply, minutes)
+                    (prediction,) = reply.json["predictions"]
+                    assert "last_known" in {why["source"] for why in prediction["degraded"].values()}
+            finally:
+                os.kill(pid, signal.SIGCONT)

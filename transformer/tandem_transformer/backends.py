@@ -12,11 +12,11 @@ import numpy as np
 
 from tandem.bundle import Bundle
 from tandem.dtypes import Columns
-from tandem.errors import DeadlineExceeded, StoreError, Unavailable
-from tandem.lookup import LookupPlan
+from tandem.errors import DeadlineExceeded
 from tandem.packed_rows import ViewColumns
 from tandem.stores import OnlineStore
 from tandem_transformer.config import TransformerConfig
+from tandem_transformer.lookups import Lookups
 from tandem_transformer.predictors import PredictorClient
 
 
@@ -33,35 +33,14 @@ class Backends:
     def __init__(
         self, bundle: Bundle, store: OnlineStore, predictor: PredictorClient, config: TransformerConfig
     ) -> None:
-        self._store = store
+        timeout_s = config.store_timeout_ms / 1000
+        self._lookups = Lookups(bundle.model.views, store, timeout_s, config.last_known_bytes)
         self._predictor = predictor
-        self._plan = LookupPlan(bundle.model.views)
-        self._store_timeout = config.store_timeout_ms / 1000
         self._predictor_timeout = config.predictor_timeout_ms / 1000
 
     async def look_up(self, request: Columns, rows: int) -> tuple[ViewColumns, ...]:
-        """What the store has of each view, row by row.
-
-        Args:
-            request: Columns of the contract.
-            rows: How many rows they have.
-
-        Raises:
-            Unavailable: ``store_unavailable``: the store is down, or did not answer in time.
-        """
-        if not self._plan.uses:
-            return ()
-        keys = self._plan.keys(request)
-        try:
-            async with asyncio.timeout(self._store_timeout):
-                values = await self._store.get(keys)
-        except TimeoutError:
-            raise Unavailable(
-                "the feature store did not answer in time", code="store_unavailable", retry_after=1
-            ) from None
-        except StoreError as error:
-            raise Unavailable(str(error), code="store_unavailable", retry_after=1) from error
-        return self._plan.unpack(values, rows)
+        """What is known of each view, row by row; see :meth:`Lookups.look_up`."""
+        return await self._lookups.look_up(request, rows)
 
     async def predict(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The model's output tensors for its input tensors.
@@ -79,4 +58,4 @@ class Backends:
     async def close(self) -> None:
         """Give back connections."""
         await self._predictor.close()
-        await self._store.close()
+        await self._lookups.close()

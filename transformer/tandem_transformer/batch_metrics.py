@@ -81,7 +81,7 @@ class BatchMetrics:
         self._rows.labels(*own, TRAFFIC[WEIGHTED])
         self._degraded = Counter(
             "tandem_degraded",
-            "Rows with stored values that are missing or stale; nulls are counted by themselves.",
+            "Rows with stored values that are missing, stale or not to be had; nulls are counted by themselves.",
             ("model", "version", "reason", "traffic"),
             registry=registry,
         )
@@ -155,7 +155,8 @@ class BatchMetrics:
         for answer, sizes, _, _, _ in batches:
             for row, views in answer.degraded.items():
                 # a row counts once for each reason, in however many views
-                reasons.update((reason, int(traffic[start + row])) for reason in set(views.values()))
+                kinds = {degradation.reason for degradation in views.values()}
+                reasons.update((reason, int(traffic[start + row])) for reason in kinds)
             start += sum(sizes)
         for (reason, kind), count in reasons.items():
             # whether values are null is up to the tables, not to the store: it would blur gates on degraded rows

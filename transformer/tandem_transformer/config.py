@@ -62,6 +62,9 @@ class TransformerConfig(ServerSettings):
     processes: Annotated[int, Flag("server processes that share the ports", positive)] = 1
     request_timeout_ms: Annotated[float, Flag("time a request has, unless it brings its own", duration)] = 1000.0
     store_timeout_ms: Annotated[float, Flag("time for one lookup", duration)] = 200.0
+    last_known_bytes: Annotated[
+        int, Flag("bytes of feature rows kept for the time in which the store does not answer, 0 for none", natural)
+    ] = 67_108_864
     predictor_timeout_ms: Annotated[float, Flag("time for one call of the predictor", duration)] = 800.0
     max_batch_rows: Annotated[int, Flag("most rows coalesced into one batch, 0 to coalesce nothing", natural)] = 256
     max_batch_wait_ms: Annotated[

@@ -89,7 +89,7 @@ class V2:
         if degraded or "degraded" in requested:
             texts = np.empty(answer.stop - answer.start, object)
             texts[:] = [
-                ",".join(f"{view}:{reason}" for view, reason in degraded.get(row, {}).items()).encode()
+                ",".join(f"{view}:{degradation}" for view, degradation in degraded.get(row, {}).items()).encode()
                 for row in range(len(texts))
             ]
             outputs.append(Tensor("degraded", "BYTES", texts.shape, texts))

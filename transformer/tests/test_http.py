@@ -23,6 +23,7 @@ from .client import Client
 from .parts import make_service
 from .world import STALE_DEPOT, STANDING_DEPOT, good_row
 
+MISSING = {"reason": "missing", "source": "default"}
 V1 = "/v1/models/parcels:predict"
 V2 = "/v2/models/parcels/infer"
 
@@ -36,7 +37,7 @@ async def test_an_answer(client: Client) -> None:
     assert answer["model_version"] == "v1"
     first, second = answer["predictions"]
     assert list(first) == ["minutes", "eta", "promised", "slow"]
-    assert second["degraded"] == {"customer": "missing", "route": "missing"}
+    assert second["degraded"] == {"customer": MISSING, "route": MISSING}
 
 
 async def test_both_protocols_say_the_same(client: Client) -> None:
@@ -51,7 +52,7 @@ async def test_both_protocols_say_the_same(client: Client) -> None:
     found = ask.columns(response)
     for name in ("minutes", "eta", "promised", "slow"):
         assert found[name] == [prediction[name] for prediction in predictions]
-    assert found["degraded"] == ["", "customer:missing,route:missing", "route:missing"]
+    assert found["degraded"] == ["", "customer:missing:default,route:missing:default", "route:missing:default"]
     as_json, _ = rest.encode_request(ask.infer_request(rows), binary_data=False)
     reply = await client.post(V2, content=as_json, headers={"content-type": "application/json"})
     assert reply.headers["content-type"] == "application/json"

@@ -225,7 +225,7 @@ async def test_nulls_are_counted_by_feature_and_reported_by_row(client: Client) 
     young = {row for row in range(len(asked)) if not np.isnat(customers.event_time[row])}
     row = next(row for row in np.flatnonzero(customers.nulls["orders"]).tolist() if row in young)
     answer = (await client.predict(asked[row], good_row())).json()["predictions"][0]
-    assert answer["degraded"]["customer.orders"] == "null"
+    assert answer["degraded"]["customer.orders"] == {"reason": "null", "source": "default"}
     found = await client.metrics()
     labels = 'feature="orders",model="parcels",version="v1",view="customer"'
     assert found[f"tandem_feature_nulls_total{{{labels}}}"] == 1

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tandem import Contract, Field, Prediction
 from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge
+from tandem.inputs import Degradation
 from tandem.oip import jsonscan
 from tandem.rows import RowReader
 from tandem.signature import Signature, TensorSpec
@@ -154,8 +155,11 @@ def test_an_answer(start: int, stop: int) -> None:
 
 
 def test_an_answer_with_reasons_and_vectors() -> None:
-    answer = json.loads(v1().encode(CallAnswer(batch({1: {"route": "missing"}}), 1, 3), explain=True))
-    assert [prediction.get("degraded") for prediction in answer["predictions"]] == [{"route": "missing"}, None]
+    answer = json.loads(
+        v1().encode(CallAnswer(batch({1: {"route": Degradation("missing", "default")}}), 1, 3), explain=True)
+    )
+    degraded = [prediction.get("degraded") for prediction in answer["predictions"]]
+    assert degraded == [{"route": {"reason": "missing", "source": "default"}}, None]
     assert [prediction["vector"] for prediction in answer["predictions"]] == [{"a": 2, "b": 3}, {"a": 4, "b": 5}]
 
 

@@ -9,6 +9,7 @@ import pytest
 from tandem import Contract, Field, Prediction
 from tandem.errors import ContractViolation, RequestTooLarge
 from tandem.examples import TENSOR_DATATYPES
+from tandem.inputs import Degradation
 from tandem.oip import DATATYPES, InferRequest, RequestedOutput, Tensor
 from tandem.rows import RowReader
 from tandem_transformer.batch import BatchAnswer, CallAnswer
@@ -17,6 +18,8 @@ from tandem_transformer.v2 import V2
 from . import world
 from .ask import tensors
 from .world import good_row
+
+MISSING, STALE = Degradation("missing", "default"), Degradation("stale", "default")
 
 CONTRACT = world.model().contract
 
@@ -215,13 +218,13 @@ def test_an_answer_with_the_outputs_that_were_asked_for() -> None:
 
 
 def test_an_answer_says_what_was_not_used() -> None:
-    response = v2().encode(answer({0: {"x": "stale"}, 2: {"route": "missing", "customer": "stale"}}), request())
+    response = v2().encode(answer({0: {"x": STALE}, 2: {"route": MISSING, "customer": STALE}}), request())
     degraded = response.output("degraded")
-    assert degraded.data.tolist() == [b"", b"route:missing,customer:stale"]
+    assert degraded.data.tolist() == [b"", b"route:missing:default,customer:stale:default"]
 
 
 def test_degraded_is_said_whatever_was_asked_for() -> None:
-    response = v2().encode(answer({2: {"route": "missing"}}), request(outputs=("eta",)))
+    response = v2().encode(answer({2: {"route": MISSING}}), request(outputs=("eta",)))
     assert [output.name for output in response.outputs] == ["eta", "degraded"]
 
 

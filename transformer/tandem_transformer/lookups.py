@@ -1,0 +1,97 @@
+"""Look-ups of a batch in the online store, and what stands for its rows while it does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from tandem.dtypes import Columns
+from tandem.errors import Internal, StoreError
+from tandem.features import ViewUse
+from tandem.lookup import LookupPlan
+from tandem.packed_rows import ViewColumns
+from tandem.stores import OnlineStore
+from tandem.stores.last_known import LastKnown
+from tandem_transformer.breaker import Breaker
+
+log = logging.getLogger(__name__)
+
+
+class Lookups:
+    """The features of a model's views, from the store or from what is known of them.
+
+    Args:
+        views: The model's views.
+        store: The online store.
+        timeout_s: Seconds that a look-up may take.
+        known_bytes: Most bytes of rows that are kept for an outage.
+    """
+
+    def __init__(self, views: Sequence[ViewUse], store: OnlineStore, timeout_s: float, known_bytes: int) -> None:
+        self._plan = LookupPlan(views)
+        self._store = store
+        self._timeout_s = timeout_s
+        self._clock = asyncio.get_running_loop().time
+        self._known = LastKnown(known_bytes if any(use.view.fallback == "last_known" for use in views) else 0)
+        self._breaker = Breaker(self._clock)
+        self._probe: asyncio.Task[object] | None = None
+
+    async def look_up(self, request: Columns, rows: int) -> tuple[ViewColumns, ...]:
+        """What is known of each view, row by row; rows that are not from the store are marked.
+
+        Args:
+            request: Columns of the contract.
+            rows: How many rows they have.
+
+        Raises:
+            Internal: ``stored_row_unreadable``: a row cannot be read, and its view may not be guessed.
+        """
+        if not self._plan.uses:
+            return ()
+        keys = self._plan.keys(request)
+        if self._breaker.is_open:
+            # nobody waits for a store that does not answer
+            self._start_probe(keys)
+            return self._plan.unpack_known(keys, None, rows, self._recall)
+        values = await self._ask(keys)
+        if values is None:
+            return self._plan.unpack_known(keys, None, rows, self._recall)
+        try:
+            views = self._plan.unpack(values, rows)
+        except Internal:
+            return self._plan.unpack_known(keys, values, rows, self._recall)
+        # only what can be read
+        self._known.remember(keys, values, self._clock())
+        return views
+
+    async def close(self) -> None:
+        """Give back connections."""
+        if self._probe is not None:
+            self._probe.cancel()
+        await self._store.close()
+
+    async def _ask(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
+        """The rows of some keys; None if the store does not answer in time, or with an error."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                values = await self._store.get(keys)
+        except (TimeoutError, StoreError) as error:
+            was_open = self._breaker.is_open
+            self._breaker.failed()
+            if self._breaker.is_open and not was_open:
+                reason = str(error) or f"no answer within {self._timeout_s * 1000:g} ms"
+                log.warning("the feature store does not answer; requests are answered without it: %s", reason)
+            return None
+        if self._breaker.is_open:
+            log.warning("the feature store answers again")
+        self._breaker.succeeded()
+        return values
+
+    def _start_probe(self, keys: Sequence[bytes]) -> None:
+        if (self._probe is None or self._probe.done()) and self._breaker.takes_probe():
+            self._probe = asyncio.create_task(self._ask(keys))
+
+    def _recall(self, key: bytes) -> tuple[bytes | None, float] | None:
+        known = self._known.recall(key)
+        return None if known is None else (known[0], self._clock() - known[1])

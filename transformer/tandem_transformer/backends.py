@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 
-import numpy as np
-
 from tandem.bundle import Bundle
 from tandem.dtypes import Columns
 from tandem.errors import DeadlineExceeded
+from tandem.inputs import Tensors
 from tandem.packed_rows import ViewColumns
 from tandem.stores import OnlineStore
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.lookups import Lookups
+from tandem_transformer.prediction_cache import CacheCounts, PredictionCache
 from tandem_transformer.predictors import PredictorClient
 
 
@@ -27,23 +27,44 @@ class Backends:
         bundle: The version that is served.
         store: Where features are looked up.
         predictor: What turns vectors into predictions.
-        config: Time limits.
+        config: Time limits, and what may be kept.
+        counts: Takes what comes of rows where predictions are kept.
     """
 
     def __init__(
-        self, bundle: Bundle, store: OnlineStore, predictor: PredictorClient, config: TransformerConfig
+        self,
+        bundle: Bundle,
+        store: OnlineStore,
+        predictor: PredictorClient,
+        config: TransformerConfig,
+        counts: CacheCounts,
     ) -> None:
         timeout_s = config.store_timeout_ms / 1000
         self._lookups = Lookups(bundle.model.views, store, timeout_s, config.last_known_bytes)
         self._predictor = predictor
         self._predictor_timeout = config.predictor_timeout_ms / 1000
+        self._cache: PredictionCache | None = None
+        if config.prediction_cache_bytes:
+            identity = f"{bundle.digest} {bundle.signature.hash}".encode()
+            limits = config.prediction_cache_bytes, config.prediction_cache_ttl_s
+            self._cache = PredictionCache(identity, *limits, asyncio.get_running_loop().time, counts)
 
     async def look_up(self, request: Columns, rows: int) -> tuple[ViewColumns, ...]:
         """What is known of each view, row by row; see :meth:`Lookups.look_up`."""
         return await self._lookups.look_up(request, rows)
 
-    async def predict(self, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The model's output tensors for its input tensors.
+    async def predict(self, tensors: Tensors) -> Tensors:
+        """The model's output tensors for its input tensors, as far as they are kept from those.
+
+        Raises:
+            RequestError: as :meth:`ask_predictor`.
+        """
+        if self._cache is None:
+            return await self.ask_predictor(tensors)
+        return await self._cache.infer(tensors, self.ask_predictor)
+
+    async def ask_predictor(self, tensors: Tensors) -> Tensors:
+        """The predictor's output tensors for input tensors.
 
         Raises:
             DeadlineExceeded: ``predictor_timeout``: the predictor did not answer in time.

@@ -66,6 +66,10 @@ class TransformerConfig(ServerSettings):
         int, Flag("bytes of feature rows kept for the time in which the store does not answer, 0 for none", natural)
     ] = 67_108_864
     predictor_timeout_ms: Annotated[float, Flag("time for one call of the predictor", duration)] = 800.0
+    prediction_cache_bytes: Annotated[
+        int, Flag("bytes of predictions kept by vector, 0 to keep none and ask the predictor for every row", natural)
+    ] = 0
+    prediction_cache_ttl_s: Annotated[float, Flag("seconds for which a prediction is kept", duration)] = 300.0
     max_batch_rows: Annotated[int, Flag("most rows coalesced into one batch, 0 to coalesce nothing", natural)] = 256
     max_batch_wait_ms: Annotated[
         float, Flag("how long a request waits at most for others to share its batch", span)

@@ -24,6 +24,7 @@ from tandem.packed_rows import ViewColumns
 from tandem.telemetry import DECODE, LOOKUP, MODEL_DEPENDENT, ON_DEMAND, POST, PREDICT
 from tandem_transformer.batch import BatchAnswer, Call
 from tandem_transformer.batch_metrics import Batch, BatchMetrics, BulkHistogram
+from tandem_transformer.prediction_cache import CacheCounts
 from tandem_transformer.traffic import DIRECT, SURPLUS, TRAFFIC, WEIGHTED, outcome_of
 from tandem_transformer.units import Units
 
@@ -75,6 +76,13 @@ class Recorder:
         self._failed = 0.0
         self._last = 0.0
         self._batches: list[Batch] = []
+        self._cached = Counter(
+            "tandem_prediction_cache",
+            "Rows by how they were predicted, where predictions are kept.",
+            ("model", "version", "outcome"),
+            registry=registry,
+        )
+        self.cache_counts = CacheCounts()
 
     def _add_totals(self) -> None:
         """What has no labels but model and version."""
@@ -170,6 +178,9 @@ class Recorder:
             self._requests.labels(*self._own, str(status), TRAFFIC[DIRECT], outcome_of(status)).inc(count)
         failed, self._failed = self._failed, 0.0
         self._failed_seconds.inc(failed)
+        for outcome, count in self.cache_counts.take().items():
+            if count:
+                self._cached.labels(*self._own, outcome).inc(count)
         if latencies:
             self._last = time.time()
         batches, self._batches = self._batches, []

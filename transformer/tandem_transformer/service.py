@@ -73,7 +73,7 @@ class Service:
         self.pipeline: Pipeline = bundle.pipeline()
         self.draining = False
         self.listening = True
-        self._backends = Backends(bundle, store, predictor, config)
+        self._backends = Backends(bundle, store, predictor, config, recorder.cache_counts)
         self.request_timeout = config.request_timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._expiry: asyncio.TimerHandle | None = None
@@ -172,7 +172,8 @@ class Service:
             RequestError: as a request would see it, where the predictor cannot be asked.
         """
         golden = self.bundle.golden()
-        outputs = await self._backends.predict(dict(golden.vectors))
+        # never from a cache: this is about the predictor that is there now
+        outputs = await self._backends.ask_predictor(dict(golden.vectors))
         try:
             check_outputs(outputs, dict(golden.outputs), self.bundle.tolerance(provider))
         except BundleError as error:

@@ -16,7 +16,7 @@ from tandem_transformer.service import Service
 
 from . import world
 from .parts import make_service
-from .test_service import ask, minutes
+from .test_service import Counting, ask, minutes
 from .world import good_row
 
 
@@ -108,4 +108,20 @@ async def test_rows_that_cannot_be_read_are_what_was_read_before(bundle: Bundle,
     assert minutes(during) == minutes(before)
     assert {why.reason for why in during.degraded[0].values()} == {"unreadable"}
     assert await refused(service, depot_id=5) == "stored_row_unreadable"
+    await service.close()
+
+
+async def test_predictions_are_kept_by_vector(bundle: Bundle) -> None:
+    predictor = Counting(bundle)
+    service = make_service(bundle, predictor=predictor, prediction_cache_bytes=100_000)
+    first, again, other = [await ask(service, good_row(parts=parts)) for parts in (2, 2, 3)]
+    assert minutes(again) == minutes(first) != minutes(other)
+    assert predictor.asked == [1, 1]
+    # what proves the pair asks the predictor that is there
+    await service.replay("CPUExecutionProvider")
+    assert len(predictor.asked) == 3
+    service.recorder.flush()
+    counted = service.recorder.exposition().decode()
+    assert 'tandem_prediction_cache_total{model="parcels",outcome="hit",version="v1"} 1.0' in counted
+    assert 'tandem_prediction_cache_total{model="parcels",outcome="miss",version="v1"} 2.0' in counted
     await service.close()

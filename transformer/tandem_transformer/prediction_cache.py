@@ -1,0 +1,179 @@
+"""Predictions by vector: equal vectors of one bundle are predicted once within the time that a prediction is kept.
+
+The key is a hash of the bundle's digest, its signature and the bytes of the vector. So what is kept can never answer
+for another model, version or contract, nor for features that have changed since. Whether stored values were replaced
+by defaults is no part of it: that is said by the look-up of each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tandem.inputs import Tensors
+
+ENTRY_BYTES: Final = 512
+"""What an entry takes beside the bytes of its outputs: the key, arrays of one row, and its place in the table."""
+
+_KEY_BYTES: Final = 16
+
+Row = tuple[NDArray[Any], ...]
+"""One row of each output, as an array of one row, in the order of the names."""
+
+
+@dataclass(slots=True)
+class CacheCounts:
+    """Rows by how they were answered.
+
+    Attributes:
+        hits: From the cache.
+        joined: By a call of the predictor that was under way for an equal vector.
+        misses: By a call of the predictor.
+    """
+
+    hits: int = 0
+    joined: int = 0
+    misses: int = 0
+
+    def take(self) -> dict[str, int]:
+        """The counts since the last time, by name."""
+        counts = {"hit": self.hits, "joined": self.joined, "miss": self.misses}
+        self.hits = self.joined = self.misses = 0
+        return counts
+
+
+class PredictionCache:
+    """Predictions of one bundle, kept for some time within a number of bytes; the least recently used go first.
+
+    Args:
+        identity: Digest and signature of the bundle.
+        max_bytes: Most bytes of all entries.
+        ttl_s: Seconds for which a prediction is kept.
+        clock: Seconds.
+        counts: Takes what comes of the rows.
+    """
+
+    def __init__(
+        self, identity: bytes, max_bytes: int, ttl_s: float, clock: Callable[[], float], counts: CacheCounts
+    ) -> None:
+        self._counts = counts
+        self._identity = hashlib.sha256(identity).digest()
+        self._max_bytes = max_bytes
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._entries: OrderedDict[bytes, tuple[float, int, Row]] = OrderedDict()
+        self._size = 0
+        self._names: tuple[str, ...] = ()
+        self._pending: dict[bytes, asyncio.Future[dict[bytes, Row]]] = {}
+
+    async def infer(self, tensors: Tensors, predict: Callable[[Tensors], Awaitable[Tensors]]) -> Tensors:
+        """Output tensors, row by row from the cache or the predictor.
+
+        Args:
+            tensors: Input tensors; the first axis is the rows.
+            predict: Asks the predictor, for the rows that are not kept.
+
+        Raises:
+            Exception: what ``predict`` raises.
+        """
+        keys = row_keys(tensors, self._identity)
+        rows = {key: row for key in keys if (row := self._get(key)) is not None}
+        unknown = dict.fromkeys(key for key in keys if key not in rows)
+        awaited = {key: self._pending[key] for key in unknown if key in self._pending}
+        own = [key for key in unknown if key not in awaited]
+        misses, joined = len(own), sum(key in awaited for key in keys)
+        if own:
+            rows |= await self._predict(own, keys, tensors, predict)
+        for key, pending in awaited.items():
+            # shielded: a batch that gives up must not take the rows from the others that wait for them
+            rows[key] = (await asyncio.shield(pending))[key]
+        self._counts.misses += misses
+        self._counts.joined += joined
+        self._counts.hits += len(keys) - misses - joined
+        columns = zip(*(rows[key] for key in keys), strict=True)
+        return {name: np.concatenate(column) for name, column in zip(self._names, columns, strict=True)}
+
+    async def _predict(
+        self,
+        own: Sequence[bytes],
+        keys: list[bytes],
+        tensors: Tensors,
+        predict: Callable[[Tensors], Awaitable[Tensors]],
+    ) -> dict[bytes, Row]:
+        pending: asyncio.Future[dict[bytes, Row]] = asyncio.get_running_loop().create_future()
+        self._pending.update(dict.fromkeys(own, pending))
+        indices = [keys.index(key) for key in own] if len(own) < len(keys) else slice(None)
+        try:
+            outputs = await predict({name: tensor[indices] for name, tensor in tensors.items()})
+        except BaseException as error:
+            # whoever joined asks for itself again, or gives up as it would have
+            pending.set_exception(error if isinstance(error, Exception) else ConnectionError("the call was given up"))
+            # an exception that nobody joined for must not be reported as lost
+            pending.exception()
+            raise
+        finally:
+            for key in own:
+                del self._pending[key]
+        self._names = tuple(outputs)
+        rows = {key: tuple(output[at : at + 1] for output in outputs.values()) for at, key in enumerate(own)}
+        for key, row in rows.items():
+            self._put(key, row)
+        pending.set_result(rows)
+        return rows
+
+    def _get(self, key: bytes) -> Row | None:
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        expires, size, row = entry
+        if expires <= self._clock():
+            del self._entries[key]
+            self._size -= size
+            return None
+        self._entries.move_to_end(key)
+        return row
+
+    def _put(self, key: bytes, row: Row) -> None:
+        # a copy: a view of the whole batch would keep all of it
+        row = tuple(part.copy() for part in row)
+        size = ENTRY_BYTES + sum(_size(part) for part in row)
+        self._entries[key] = self._clock() + self._ttl_s, size, row
+        self._size += size
+        while self._size > self._max_bytes:
+            _, (_, dropped, _) = self._entries.popitem(last=False)
+            self._size -= dropped
+
+
+def row_keys(tensors: Tensors, identity: bytes) -> list[bytes]:
+    """A key of 16 bytes for each row.
+
+    Args:
+        tensors: Named tensors; the first axis is the rows.
+        identity: What tells the vectors of one bundle from those of all others, at most 64 bytes.
+    """
+    parts = [_row_bytes(tensor) for _, tensor in sorted(tensors.items())]
+    return [
+        hashlib.blake2b(b"".join(row), digest_size=_KEY_BYTES, key=identity).digest()
+        for row in zip(*parts, strict=True)
+    ]
+
+
+def _row_bytes(tensor: NDArray[Any]) -> list[bytes]:
+    rows = tensor.reshape(len(tensor), -1)
+    if tensor.dtype != object:
+        content, width = np.ascontiguousarray(rows).tobytes(), rows.shape[1] * rows.itemsize
+        return [content[start : start + width] for start in range(0, len(rows) * width, width)]
+    texts = [[str(value).encode(errors="surrogatepass") for value in row] for row in rows.tolist()]
+    # with the length before each text, or two rows could be split differently and have one key
+    return [b"".join(b"%d:%b" % (len(text), text) for text in row) for row in texts]
+
+
+def _size(part: NDArray[Any]) -> int:
+    return part.nbytes if part.dtype != object else sum(64 + 4 * len(str(value)) for value in part.ravel().tolist())

@@ -79,7 +79,7 @@ def _unpack_known(
     use: ViewUse, layout: RowLayout, keys: Sequence[bytes], values: Sequence[bytes | None] | None, recall: Recall
 ) -> ViewColumns:
     lost: Sequence[int] = range(len(keys))
-    rows = list(values) if values is not None else [None] * len(keys)
+    rows: list[bytes | None] = list(values) if values is not None else [None] * len(keys)
     if values is not None:
         try:
             return layout.unpack(values)

@@ -57,6 +57,8 @@ def test_a_store_that_is_down_at_start_stops_and_comes_back(
         assert is_refused(server.predict(ROWS[0]))
         for _ in range(2):
             with store(port):
+                # a probe finds out that it is back
+                wait_until(lambda: server.predict(ROWS[0]).status == 200)
                 for row, minutes in zip(ROWS[:10], expected[:10], strict=True):
                     assert is_right(server.predict(row), minutes)
             assert all(is_refused(server.predict(row)) for row in ROWS[:10])

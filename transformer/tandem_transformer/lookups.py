@@ -53,10 +53,11 @@ class Lookups:
         if self._breaker.is_open:
             # nobody waits for a store that does not answer
             self._start_probe(keys)
-            return self._plan.unpack_known(keys, None, rows, self._recall)
-        values = await self._ask(keys)
-        if values is None:
-            return self._plan.unpack_known(keys, None, rows, self._recall)
+        elif (values := await self._ask(keys)) is not None:
+            return self._unpack(keys, values, rows)
+        return self._plan.unpack_known(keys, None, rows, self._recall)
+
+    def _unpack(self, keys: list[bytes], values: list[bytes | None], rows: int) -> tuple[ViewColumns, ...]:
         try:
             views = self._plan.unpack(values, rows)
         except Internal:
@@ -93,5 +94,5 @@ class Lookups:
             self._probe = asyncio.create_task(self._ask(keys))
 
     def _recall(self, key: bytes) -> tuple[bytes | None, float] | None:
-        known = self._known.recall(key)
-        return None if known is None else (known[0], self._clock() - known[1])
+        entry = self._known.recall(key)
+        return entry and (entry[0], self._clock() - entry[1])

@@ -42,6 +42,12 @@ class CacheCounts:
     joined: int = 0
     misses: int = 0
 
+    def add(self, hits: int, joined: int, misses: int) -> None:
+        """Count further rows."""
+        self.hits += hits
+        self.joined += joined
+        self.misses += misses
+
     def take(self) -> dict[str, int]:
         """The counts since the last time, by name."""
         counts = {"hit": self.hits, "joined": self.joined, "miss": self.misses}
@@ -88,15 +94,13 @@ class PredictionCache:
         unknown = dict.fromkeys(key for key in keys if key not in rows)
         awaited = {key: self._pending[key] for key in unknown if key in self._pending}
         own = [key for key in unknown if key not in awaited]
-        misses, joined = len(own), sum(key in awaited for key in keys)
+        joined = sum(key in awaited for key in keys)
         if own:
             rows |= await self._predict(own, keys, tensors, predict)
         for key, pending in awaited.items():
             # shielded: a batch that gives up must not take the rows from the others that wait for them
             rows[key] = (await asyncio.shield(pending))[key]
-        self._counts.misses += misses
-        self._counts.joined += joined
-        self._counts.hits += len(keys) - misses - joined
+        self._counts.add(len(keys) - len(own) - joined, joined, len(own))
         columns = zip(*(rows[key] for key in keys), strict=True)
         return {name: np.concatenate(column) for name, column in zip(self._names, columns, strict=True)}
 

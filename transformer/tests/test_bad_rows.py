@@ -27,10 +27,11 @@ from .servers import Server, predictor
 from .world import CRAWLING_DEPOT, STANDING_DEPOT, STUCK_DEPOT, UNKNOWN_PARTS, good_row
 
 REQUESTS = 80
-DAMAGED = "c399"
+#: A depot whose stored row is cut off; its view has no defaults, so nothing can stand for it.
+DAMAGED = 39
 BAD_ROWS = {
     "inference_failed": good_row(parts=UNKNOWN_PARTS),
-    "stored_row_unreadable": good_row(customer_id=DAMAGED),
+    "stored_row_unreadable": good_row(depot_id=DAMAGED),
     "prediction_not_finite": good_row(depot_id=STANDING_DEPOT),
     "on_demand": good_row(postcode="none"),
     "model_dependent": good_row(depot_id=STUCK_DEPOT),
@@ -63,15 +64,15 @@ def connected(bundle: Bundle, place: str, servers: Sequence[Server]) -> Predicto
 
 def damaged_store() -> Any:
     store = world.memory_store()
-    (key,) = (key for key in store._rows if DAMAGED.encode() in key and key.startswith(customer_prefix()))
+    key = depot_prefix() + str(DAMAGED).encode()
     store._rows[key] = store._rows[key][:-1]
     return store
 
 
-def customer_prefix() -> bytes:
+def depot_prefix() -> bytes:
     from tandem.packed_rows import RowLayout
 
-    return next(RowLayout(use.view).key_prefix for use in world.model().views if use.view.name == "customer")
+    return next(RowLayout(use.view).key_prefix for use in world.model().views if use.view.name == "depot")
 
 
 def submit(service: Service, *rows: dict[str, Any]) -> asyncio.Future[CallAnswer]:

@@ -31,10 +31,10 @@ def test_an_open_one_takes_a_probe_from_time_to_time() -> None:
     clock = Clock()
     breaker = opened(clock)
     assert not breaker.takes_probe()
-    clock.now += PROBE_S
+    clock.now += 1.1 * PROBE_S
     assert breaker.takes_probe()
     assert not breaker.takes_probe()
-    clock.now += PROBE_S
+    clock.now += 1.1 * PROBE_S
     assert breaker.takes_probe()
     breaker.failed()
     assert breaker.is_open

@@ -65,6 +65,7 @@ async def test_names_and_labels(client: Client) -> None:
         "tandem_feature_nulls_total": "counter",
         "tandem_feature_age_seconds": "histogram",
         "tandem_prediction": "histogram",
+        "tandem_prediction_cache_total": "counter",
     }
     found = await client.metrics()
     for stage in ("decode", "lookup", "odt", "mdt", "predict", "post"):

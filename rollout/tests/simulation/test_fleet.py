@@ -50,14 +50,14 @@ class World:
 
     def inputs(self, run: Run | None) -> RunInputs:
         routed = run.weight if run else 0
-        return RunInputs(wanted="canary", plan="", serving="stable", stable=READY, canary=READY, routed=routed)
+        return RunInputs(specified="canary", plan="", serving="stable", stable=READY, canary=READY, routed=routed)
 
     async def arms(self, run: Run) -> Arms:
         return Arms(namespace="models", stable=ArmLocation(service=run.stable), canary=ArmLocation(service=run.canary))
 
     async def write(self, run: Run, judgement: Judgement) -> None: ...
 
-    async def make(self, run: Run, wanted: Desired) -> None: ...
+    async def make(self, run: Run, desired: Desired) -> None: ...
 
     async def read(self, metrics: Sequence[Metric], arms: Arms) -> Readings:
         return {metric.full_name: self._reading(metric.type) for metric in metrics}

@@ -68,9 +68,9 @@ class Filler:
                 features.degraded.setdefault(row, {})[self.use.name] = Degradation(reason, "default")
 
     def _report_outage(self, features: Features, outage: Outage, usable: Column) -> None:
-        name = self.use.name
+        name, has_defaults = self.use.name, self.use.view.has_defaults
         for row in np.flatnonzero(outage.unknown).tolist():
-            if not self.use.view.has_defaults:
+            if not has_defaults:
                 message = f"the feature store does not answer, and no defaults stand for feature view {name!r}"
                 refusal = Unavailable(message, code="store_unavailable", retry_after=1)
                 features.refused.setdefault(row, refusal)

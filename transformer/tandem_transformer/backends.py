@@ -28,7 +28,7 @@ class Backends:
         store: Where features are looked up.
         predictor: What turns vectors into predictions.
         config: Time limits, and what may be kept.
-        counts: Takes what comes of rows where predictions are kept.
+        counts: Counters of the prediction cache.
     """
 
     def __init__(

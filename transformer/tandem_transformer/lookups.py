@@ -1,4 +1,4 @@
-"""Look-ups of a batch in the online store, and what stands for its rows while it does not answer."""
+"""Lookups of a batch in the online store, and what stands for its rows while it does not answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Lookups:
     Args:
         views: The model's views.
         store: The online store.
-        timeout_s: Seconds that a look-up may take.
+        timeout_s: Seconds that a lookup may take.
         known_bytes: Most bytes of rows that are kept for an outage.
     """
 

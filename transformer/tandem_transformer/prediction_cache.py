@@ -1,8 +1,8 @@
 """Predictions by vector: equal vectors of one bundle are predicted once within the time that a prediction is kept.
 
 The key is a hash of the bundle's digest, its signature and the bytes of the vector. So what is kept can never answer
-for another model, version or contract, nor for features that have changed since. Whether stored values were replaced
-by defaults is no part of it: that is said by the look-up of each request.
+for another model, version or contract, nor for features that have changed since. The key does not include whether
+defaults replaced stored values: the lookup of each request reports that.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,7 +63,7 @@ class PredictionCache:
         max_bytes: Most bytes of all entries.
         ttl_s: Seconds for which a prediction is kept.
         clock: Seconds.
-        counts: Takes what comes of the rows.
+        counts: Counters of hits and misses; each call adds its rows.
     """
 
     def __init__(
@@ -91,12 +91,13 @@ class PredictionCache:
         """
         keys = row_keys(tensors, self._identity)
         rows = {key: row for key in keys if (row := self._get(key)) is not None}
-        unknown = dict.fromkeys(key for key in keys if key not in rows)
+        # backwards, so that of equal vectors the first one counts
+        unknown = {keys[at]: at for at in reversed(range(len(keys))) if keys[at] not in rows}
         awaited = {key: self._pending[key] for key in unknown if key in self._pending}
-        own = [key for key in unknown if key not in awaited]
+        own = {key: at for key, at in unknown.items() if key not in awaited}
         joined = sum(key in awaited for key in keys)
         if own:
-            rows |= await self._predict(own, keys, tensors, predict)
+            rows |= await self._predict(own, tensors, predict)
         for key, pending in awaited.items():
             # shielded: a batch that gives up must not take the rows from the others that wait for them
             rows[key] = (await asyncio.shield(pending))[key]
@@ -105,15 +106,11 @@ class PredictionCache:
         return {name: np.concatenate(column) for name, column in zip(self._names, columns, strict=True)}
 
     async def _predict(
-        self,
-        own: Sequence[bytes],
-        keys: list[bytes],
-        tensors: Tensors,
-        predict: Callable[[Tensors], Awaitable[Tensors]],
+        self, own: dict[bytes, int], tensors: Tensors, predict: Callable[[Tensors], Awaitable[Tensors]]
     ) -> dict[bytes, Row]:
         pending: asyncio.Future[dict[bytes, Row]] = asyncio.get_running_loop().create_future()
         self._pending.update(dict.fromkeys(own, pending))
-        indices = [keys.index(key) for key in own] if len(own) < len(keys) else slice(None)
+        indices = list(own.values())
         try:
             outputs = await predict({name: tensor[indices] for name, tensor in tensors.items()})
         except BaseException as error:

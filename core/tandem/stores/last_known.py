@@ -26,9 +26,6 @@ class LastKnown:
         self._old: dict[bytes, tuple[bytes | None, float]] = {}
         self._size = 0
 
-    def __len__(self) -> int:
-        return len(self._young.keys() | self._old.keys())
-
     def remember(self, keys: Sequence[bytes], rows: Sequence[bytes | None], now: float) -> None:
         """Take the rows that the store has.
 

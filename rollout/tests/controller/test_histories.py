@@ -20,9 +20,9 @@ from .world import (
     Controller,
     Killed,
     World,
-    container,
     controller,
     crashed,
+    fixed,
     without_image,
     world,
 )
@@ -95,7 +95,7 @@ def cut(forget: bool) -> Act:
     return lambda here, ctl: here.server.end_watches(forget=forget)
 
 
-more = lambda half, specified: [container()] * 3  # noqa: E731
+more = fixed(3)
 pods = st.sampled_from([READY, NONE, STARTING, more, crashed("no store"), without_image("athlete:v2")])
 refutations = st.sampled_from(
     [

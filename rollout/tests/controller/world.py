@@ -76,9 +76,19 @@ def container(name: str = "kserve-container", *, ready: bool = True, restarts: i
     return {**status, **states}
 
 
-READY: Made = lambda half, specified: [container()] * specified  # noqa: E731
-NONE: Made = lambda half, specified: []  # noqa: E731
-STARTING: Made = lambda half, specified: [container(ready=False, state={"running": {}})] * specified  # noqa: E731
+def replicas(**state: Any) -> Made:
+    """As many pods as are specified, all in one state."""
+    return lambda half, specified: [container(**state)] * specified
+
+
+def fixed(count: int) -> Made:
+    """So many ready pods, whatever is specified."""
+    return lambda half, specified: [container()] * count
+
+
+READY = replicas()
+NONE = fixed(0)
+STARTING = replicas(ready=False, state={"running": {}})
 
 
 def crashed(message: str, *, half: str = "transformer", restarts: int = 3, waiting: str = "CrashLoopBackOff") -> Made:

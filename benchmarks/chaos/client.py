@@ -1,4 +1,4 @@
-"""The client under whose requests the faults happen: ``python -m benchmarks.chaos.client``, with the order as JSON on stdin.
+"""The client that asks while the faults happen: ``python -m benchmarks.chaos.client``, with the order as JSON on stdin.
 
 It asks in an open loop, at fixed times whatever comes of it; latency is from when a request was due. Without a rate it
 measures the maximum: a fixed number of connections that ask again as soon as they are answered.

@@ -1,4 +1,4 @@
-"""The parts of a pair, as processes that can be stopped, killed and started anew: store, proxy, predictor, transformer."""
+"""The parts of a pair, as processes that can be killed and started anew: store, proxy, predictor, transformer."""
 
 from __future__ import annotations
 
@@ -53,19 +53,17 @@ class Part:
         Raises:
             RuntimeError: It does not start.
         """
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **_THREADS, **self.environment},
-            )
+        self.process = self._popen()
         deadline = time.monotonic() + START_S
         while not await self._ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{self.command[2]} did not start; its log is {self.log}")
             await asyncio.sleep(0.02)
+
+    def _popen(self) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, **_THREADS, **self.environment}
+        with self.log.open("ab") as log:
+            return subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
 
     async def _ready(self) -> bool:
         with suppress(OSError, TimeoutError):
@@ -135,7 +133,6 @@ async def started(case: Case, work: Path, flags: Sequence[str] = ()) -> AsyncIte
         work: Directory for its files.
         flags: Of the transformer.
     """
-    work.mkdir(parents=True)
     pair = _pair(case, work, flags)
     async with AsyncExitStack() as stack:
         for part in (pair.store, pair.proxy, pair.predictor, pair.transformer):
@@ -148,6 +145,7 @@ async def started(case: Case, work: Path, flags: Sequence[str] = ()) -> AsyncIte
 
 def _pair(case: Case, work: Path, flags: Sequence[str]) -> Pair:
     store, proxy, predictor, transformer = (free_port() for _ in range(4))
+    work.mkdir(parents=True)
     clock = work / "clock"
     clock.write_text("0")
     valkey = [get_binary_path(), "--port", store, "--dir", work, "--dbfilename", "saved.rdb", "--save", ""]

@@ -90,7 +90,9 @@ async def _measure(case: Case, pair: Pair, scenario: Scenario, maximum: float) -
 async def _client(case: Case, pair: Pair, per_second: float, seconds: float) -> list[Sample]:
     order = Order(pair.transformer.port, _PATH, case.bodies, DEADLINE_MS, per_second, seconds)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.chaos.client"), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "benchmarks.chaos.client"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     content, _ = await process.communicate(msgspec.json.encode(order))
     return msgspec.json.decode(content, type=list[Sample])

@@ -75,7 +75,7 @@ async def _restart_empty(pair: Pair) -> None:
 
 async def _jump(clock: Path) -> None:
     for seconds in (_JUMP_S, -_JUMP_S, 0.0):
-        clock.write_text(f"{seconds}")
+        await asyncio.to_thread(clock.write_text, f"{seconds}")
         await asyncio.sleep(FAULT_S / 3)
 
 

@@ -81,9 +81,9 @@ def cluster() -> Iterator[Cluster]:
 def steady_gateway() -> None:
     """Give the gateway's proxies the probes and the processor that the install guide asks for.
 
-    Envoy Gateway's own probes take a proxy out of its Service when a single answer takes longer than a second, and restart
-    it after three of them, which on a small machine happens while pods start; where there is but one proxy, connections
-    are then refused. It asks for little of the processor, and so gets the least while pods start.
+    Envoy Gateway's own probes take a proxy out of its Service when a single answer takes longer than a second, and
+    restart it after three of them, which on a small machine happens while pods start; where there is but one proxy,
+    connections are then refused. It asks for little of the processor, and so gets the least while pods start.
     """
     for each in items("gatewayclass", "default"):
         parameters = each["spec"].get("parametersRef") or {}

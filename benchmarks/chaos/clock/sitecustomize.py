@@ -1,6 +1,6 @@
 """Shifts the wall clock of a process by the seconds that are in a file; Python imports this module when it starts.
 
-The path of the file is in the environment variable ``CHAOS_CLOCK``. The monotonic clock is not changed, as in a real jump.
+The path of the file is in the environment variable ``CHAOS_CLOCK``. The monotonic clock goes on as before.
 """
 
 import os

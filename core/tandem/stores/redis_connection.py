@@ -19,13 +19,18 @@ _ERRORS = {"NOAUTH": AuthenticationError, "WRONGPASS": AuthenticationError, "NOP
 class RedisConnection(asyncio.Protocol):
     """A connection for one call at a time.
 
+    Args:
+        connection: Is connected and authenticated, and closes the transport.
+        transport: Its transport.
+
     Attributes:
         usable: Whether it can take another call: the server has neither closed it nor sent what no call asked for.
     """
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, transport: asyncio.WriteTransport) -> None:
         self.usable = True
         self._connection = connection
+        self._transport = transport
         self._parser = hiredis.Reader()
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[list[Any]] | None = None
@@ -40,15 +45,16 @@ class RedisConnection(asyncio.Protocol):
             RedisError: The server cannot be reached, or refuses.
         """
         try:
-            await connection.connect()
+            await connection.connect()  # type: ignore[no-untyped-call]
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        self = cls(connection)
+        assert connection._writer is not None  # noqa: S101 (it is connected)
+        transport = connection._writer.transport
+        opened = cls(connection, transport)
         # all replies of the handshake are read, so that its stream has nothing left
-        self._transport: asyncio.Transport = connection._writer.transport
-        self._transport.set_protocol(self)
-        return self
+        transport.set_protocol(opened)
+        return opened
 
     def call(self, commands: bytes, replies: int) -> asyncio.Future[list[Any]]:
         """Send packed commands.
@@ -58,8 +64,8 @@ class RedisConnection(asyncio.Protocol):
             replies: How many there are.
 
         Returns:
-            Their replies. Fails with ``RedisError`` where the server refuses one of them, and with ``OSError`` where the
-            connection is lost.
+            Their replies. Fails with ``RedisError`` where the server refuses one of them, and with ``OSError`` where
+            the connection is lost.
         """
         self._waiter = self._loop.create_future()
         self._expected, self._replies = replies, []
@@ -90,11 +96,11 @@ class RedisConnection(asyncio.Protocol):
             return
         self._waiter = None
         if not waiter.done():
-            error = next((reply for reply in self._replies if isinstance(reply, hiredis.ReplyError)), None)
-            if error is None:
+            refusal = next((reply for reply in self._replies if isinstance(reply, hiredis.ReplyError)), None)
+            if refusal is None:
                 waiter.set_result(self._replies)
             else:
-                waiter.set_exception(_exception(str(error)))
+                waiter.set_exception(_exception(str(refusal)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The server has closed the connection, or it broke."""

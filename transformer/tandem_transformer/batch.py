@@ -31,6 +31,7 @@ class Call:
         request_id: Of the client, or ours.
         request: The request as its protocol has it, where the answer depends on it.
         tensors: What the model was given for its rows, where that is known and the call fails.
+        prediction_id: Under which its predictions are logged; empty where none are.
     """
 
     size: int
@@ -43,6 +44,7 @@ class Call:
     request_id: bytes = b""
     request: InferRequest | None = None
     tensors: Tensors | None = None
+    prediction_id: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -70,11 +72,16 @@ class BatchAnswer:
 
 @dataclass(slots=True)
 class CallAnswer:
-    """One call's rows of a batch's answer: from ``start`` up to ``stop``."""
+    """One call's rows of a batch's answer: from ``start`` up to ``stop``.
+
+    Attributes:
+        prediction_id: Under which they are logged; empty where they are not.
+    """
 
     batch: BatchAnswer
     start: int
     stop: int
+    prediction_id: str = ""
 
     @property
     def degraded(self) -> dict[int, dict[str, Any]]:

@@ -13,6 +13,7 @@ from tandem.bundle import DIGEST_VARIABLE, MODEL_DIR
 from tandem.oip.flags import Flag, boolean, duration, natural, parser_of, positive, span
 from tandem.oip.settings import ServerSettings
 from tandem.telemetry import UNIT_HEADER
+from tandem_transformer.prediction_log.settings import PredictionLogSettings
 
 PROTOCOLS = ("v2", "grpc-v2", "inprocess")
 STORE_VARIABLE = "TANDEM_STORE"
@@ -30,7 +31,7 @@ def _hosts(text: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerConfig(ServerSettings):
+class TransformerConfig(PredictionLogSettings, ServerSettings):
     """Settings of one transformer.
 
     The bundle must have ``bundle_digest``, or a digest that begins so; empty for any.

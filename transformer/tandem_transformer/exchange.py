@@ -122,6 +122,8 @@ class Exchange:
             content, headers = self._codec.write(self._call, answer, self._headers)
         except Exception as error:
             return self.refuse(error)
+        if answer.prediction_id:
+            headers.append((b"x-prediction-id", answer.prediction_id.encode()))
         if b"x-server-timing" in self._headers:
             headers.append((b"server-timing", server_timing(answer, time.perf_counter() - self._started)))
         if len(content) >= encoding.MIN_COMPRESSED_BYTES and b"accept-encoding" in self._headers:

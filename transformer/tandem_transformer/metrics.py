@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import prometheus_client
@@ -45,12 +45,15 @@ class Recorder:
     Args:
         bundle: The version that is served; gives the labels and the buckets of the prediction.
         model_name: Name under which clients ask for it.
+
+    Attributes:
+        registry: Where the metrics of this process are collected.
     """
 
     def __init__(self, bundle: Bundle, model_name: str) -> None:
         registry = CollectorRegistry()
         own = (model_name, bundle.version)
-        self._registry = registry
+        self.registry = registry
         self._own = own
         self._requests = Counter(
             "tandem_requests",
@@ -76,6 +79,7 @@ class Recorder:
         self._failed = 0.0
         self._last = 0.0
         self._batches: list[Batch] = []
+        self._sources: list[Callable[[], None]] = []
         self._cached = Counter(
             "tandem_prediction_cache",
             "Rows by how they were predicted, where predictions are kept.",
@@ -86,7 +90,7 @@ class Recorder:
 
     def _add_totals(self) -> None:
         """What has no labels but model and version."""
-        labels: dict[str, Any] = {"registry": self._registry, "labelnames": ("model", "version")}
+        labels: dict[str, Any] = {"registry": self.registry, "labelnames": ("model", "version")}
         # live: a process that has ended waits for nothing
         sums = {**labels, "multiprocess_mode": "livesum"}
         self._failed_seconds = Counter(
@@ -151,6 +155,10 @@ class Recorder:
         """The predictor has so many addresses from now on."""
         self._endpoints.set(count)
 
+    def add_source(self, count: Callable[[], None]) -> None:
+        """Have a function called whenever metrics are flushed; it counts what it knows of."""
+        self._sources.append(count)
+
     def batch(self, answer: BatchAnswer, calls: Sequence[Call], views: Sequence[ViewColumns], as_of: Column) -> None:
         """A batch has been answered.
 
@@ -181,6 +189,8 @@ class Recorder:
         for outcome, count in self.cache_counts.take().items():
             if count:
                 self._cached.labels(*self._own, outcome).inc(count)
+        for count_source in self._sources:
+            count_source()
         if latencies:
             self._last = time.time()
         batches, self._batches = self._batches, []
@@ -229,7 +239,7 @@ class Recorder:
         """The metrics, flushed, in a registry that has those of the other processes too."""
         self.flush()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return self._registry
+            return self.registry
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return together

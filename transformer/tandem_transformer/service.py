@@ -5,14 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime
-
-import numpy as np
 
 from tandem.bundle import Bundle
-from tandem.comparison import check_outputs
 from tandem.errors import (
-    BundleError,
     DeadlineExceeded,
     Internal,
     Overloaded,
@@ -31,6 +26,7 @@ from tandem_transformer.coalescer import Coalescer
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.explain import name_causes
 from tandem_transformer.metrics import Recorder
+from tandem_transformer.prediction_log.log import PredictionLog, utc_now
 from tandem_transformer.predictors import PredictorClient
 
 log = logging.getLogger(__name__)
@@ -54,6 +50,7 @@ class Service:
         predictor: What turns vectors into predictions.
         config: Time limits and bounds of batches.
         recorder: Takes what is measured.
+        prediction_log: Where predictions are logged; None where they are not.
     """
 
     def __init__(
@@ -63,17 +60,19 @@ class Service:
         predictor: PredictorClient,
         config: TransformerConfig,
         recorder: Recorder,
+        prediction_log: PredictionLog | None = None,
     ) -> None:
         self.bundle = bundle
         self.config = config
         self.model_name = config.model_name or bundle.name
         self.recorder = recorder
+        self.prediction_log = prediction_log
         self.unit_header = config.unit_header.encode()
         self.reader = RowReader(bundle.contract)
         self.pipeline: Pipeline = bundle.pipeline()
         self.draining = False
         self.listening = True
-        self._backends = Backends(bundle, store, predictor, config, recorder.cache_counts)
+        self.backends = Backends(bundle, store, predictor, config, recorder.cache_counts)
         self.request_timeout = config.request_timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._expiry: asyncio.TimerHandle | None = None
@@ -139,13 +138,16 @@ class Service:
         # nobody waits for these any more, so nothing is computed for them
         for call in late:
             expire(call)
-        calls = [call for call in calls if not call.answer.done()] if late else calls
+        if late:
+            self._log_failures(late)
+            calls = [call for call in calls if not call.answer.done()]
         if not calls:
             return
         try:
             await self._run(calls)
         except _SHARED as error:
             fail(calls, error)
+            self._log_failures(calls)
         except Exception as error:
             # in parts, so that only the calls fail whose rows are the cause
             if len(calls) > 1:
@@ -153,37 +155,19 @@ class Service:
             elif isinstance(error, RequestError):
                 tensors = calls[0].tensors
                 fail(calls, name_causes(error, self.bundle.signature, tensors) if tensors else error)
+                self._log_failures(calls)
             else:
                 request_id = calls[0].request_id.decode("latin-1")
                 log.exception("a request failed", extra={"request_id": request_id})
                 fail(calls, Internal("internal error"))
-
-    async def replay(self, provider: str) -> int:
-        """Prove the pair: golden vectors through the predictor must come to what the training framework made of them.
-
-        Args:
-            provider: The execution provider of the predictor, whose tolerance the bundle has.
-
-        Returns:
-            The number of golden rows.
-
-        Raises:
-            Internal: ``proof_failed``, naming the output and row that differ.
-            RequestError: as a request would see it, where the predictor cannot be asked.
-        """
-        golden = self.bundle.golden()
-        # never from a cache: this is about the predictor that is there now
-        outputs = await self._backends.ask_predictor(dict(golden.vectors))
-        try:
-            check_outputs(outputs, dict(golden.outputs), self.bundle.tolerance(provider))
-        except BundleError as error:
-            raise Internal(str(error), code="proof_failed") from error
-        return len(next(iter(golden.vectors.values())))
+                self._log_failures(calls)
 
     async def close(self) -> None:
-        """Finish what is in flight, then give back connections."""
+        """Finish what is in flight, then give back connections, and write what is to be logged."""
         await self._coalescer.drain()
-        await self._backends.close()
+        await self.backends.close()
+        if self.prediction_log is not None:
+            await self.prediction_log.close()
 
     def _expire_late(self) -> None:
         """End the calls whose time is over, wherever they are; a timer for each of them would cost more."""
@@ -194,26 +178,31 @@ class Service:
             if call.deadline <= now:
                 expire(call)
 
+    def _log_failures(self, calls: list[Call]) -> None:
+        if self.prediction_log is not None:
+            self.prediction_log.failed(calls)
+
     async def _run(self, calls: list[Call]) -> None:
         # one function for the whole path: each further await would cost a coroutine per batch
         clock = time.perf_counter
         started = clock()
         request = merge(self.reader, calls)
         rows = sum(call.size for call in calls)
-        # NumPy's times have no zone: all of them are UTC
-        now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+        now = utc_now()
         as_of = self.reader.as_of(request, now)
         merged = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
-        views = await self._backends.look_up(request, rows)
+        views = await self.backends.look_up(request, rows)
         looked_up = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
         features = self.pipeline.features(Inputs(request, views, as_of))
         # a row that cannot be answered fails its own call only: the others go on without it
         if features.refused:
-            if answerable := refuse_rows(calls, features.refused):
+            answerable = refuse_rows(calls, features.refused)
+            self._log_failures(list(set(calls).difference(answerable)))
+            if answerable:
                 await self.answer(answerable)
             return
         computed = clock()
@@ -224,7 +213,7 @@ class Service:
         if len(calls) == 1:
             calls[0].tensors = tensors
         assembled = clock()
-        outputs = await self._backends.predict(tensors)
+        outputs = await self.backends.predict(tensors)
         predicted = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
@@ -241,4 +230,8 @@ class Service:
         )
         batch = BatchAnswer(answers, tensors, features.degraded, stages)
         self.recorder.batch(batch, calls, views, as_of)
+        if self.prediction_log is not None:
+            written = self.prediction_log.answered(calls, batch, request, views, as_of, now)
+            if written is not None:
+                await written
         resolve(calls, batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,8 +16,12 @@ from tandem.examples import datatypes
 from tandem.fields import Field
 from tandem.oip import InferRequest, InferResponse, Tensor
 from tandem.oip.extensions import model_config
+from tandem.oip.tensors import Parameters
 from tandem.rows import json_values
 from tandem_transformer.batch import CallAnswer
+
+PREDICTION_ID: Final = "prediction_id"
+"""Parameter of a response: the id under which its predictions are logged."""
 
 
 class V2:
@@ -93,7 +97,8 @@ class V2:
                 for row in range(len(texts))
             ]
             outputs.append(Tensor("degraded", "BYTES", texts.shape, texts))
-        return InferResponse(self._model_name, outputs, model_version=self._version, id=request.id)
+        parameters: Parameters = {PREDICTION_ID: answer.prediction_id} if answer.prediction_id else {}
+        return InferResponse(self._model_name, outputs, self._version, request.id, parameters)
 
     def _violations(self, tensors: dict[str, Tensor], request: InferRequest) -> Sequence[Violation]:
         violations = [Violation(None, name, "unknown field") for name in tensors if name not in self._contract.inputs]

@@ -14,8 +14,7 @@ from tandem_transformer.config import TransformerConfig
 from tandem_transformer.grpc_server import GrpcService
 from tandem_transformer.http_protocol import PredictProtocol
 from tandem_transformer.metrics import Recorder
-from tandem_transformer.prediction_log.log import PredictionLog
-from tandem_transformer.prediction_log.metrics import LogMetrics
+from tandem_transformer.prediction_log.opening import open_log
 from tandem_transformer.predictors import connect
 from tandem_transformer.service import Service
 
@@ -33,9 +32,7 @@ async def serve(config: TransformerConfig) -> None:
     bundle = Bundle.open(config.model_dir, digest=config.bundle_digest or None)
     model_name = config.model_name or bundle.name
     recorder = Recorder(bundle, model_name)
-    prediction_log = PredictionLog(bundle, model_name, config) if config.prediction_log else None
-    if prediction_log is not None:
-        recorder.add_source(LogMetrics(recorder.registry, (model_name, bundle.version), prediction_log).count)
+    prediction_log = open_log(bundle, model_name, config, recorder)
     predictor = connect(bundle, config, counted=recorder.endpoints)
     service = Service(bundle, open_store(config.store), predictor, config, recorder, prediction_log)
     # before a port opens: nothing may be answered by code that does not compute what training did

@@ -97,8 +97,8 @@ def documents(records: Records) -> Iterator[dict[str, Any]]:
     for row, prediction_id in enumerate(records.prediction_ids):
         document: dict[str, Any] = {"prediction_id": prediction_id, **shared, "traffic": schema.traffic[traffic[row]]}
         for path, values in lists.items():
-            if values is not None:
-                _put(document, path, values[row])
+            if values is not None or len(path) == 1:
+                _put(document, path, values[row] if values is not None else None)
         document["degraded"] = msgspec.json.decode(records.degraded[row]) if row in records.degraded else None
         if seconds is not None:
             document["seconds"] = dict(zip(schema.stages, seconds[row], strict=True))

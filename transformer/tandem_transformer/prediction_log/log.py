@@ -27,6 +27,7 @@ from tandem.prediction_log.spool import Spool, SpoolLimits
 from tandem.rows import RowReader
 from tandem.telemetry import STAGES
 from tandem_transformer.batch import BatchAnswer, Call, merge
+from tandem_transformer.prediction_log.child import Deliverer
 from tandem_transformer.prediction_log.settings import PredictionLogSettings
 from tandem_transformer.prediction_log.writer import NOT_LOGGED, Content, Entry, Writer
 from tandem_transformer.traffic import TRAFFIC
@@ -73,6 +74,8 @@ class PredictionLog:
             sync=settings.prediction_log_sync,
         )
         self._writer.start()
+        sink = settings.prediction_log_sink
+        self._deliverer = Deliverer(settings.prediction_log, sink) if sink else None
 
     def answered(
         self,
@@ -138,8 +141,10 @@ class PredictionLog:
         return self._dropped + self._writer.totals.lost
 
     async def close(self) -> None:
-        """Write what is queued, and complete the segment."""
+        """Write what is queued, complete the segment, and have it delivered where that is configured."""
         await asyncio.to_thread(self._writer.close)
+        if self._deliverer is not None:
+            await self._deliverer.close()
 
     def _put(self, content: Content, *, awaited: bool) -> asyncio.Future[None] | None:
         size = content.count_bytes()

@@ -1,4 +1,4 @@
-"""Metrics of the prediction log."""
+"""The prediction log of a process, with its metrics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from tandem.bundle import Bundle
+from tandem_transformer.metrics import Recorder
 from tandem_transformer.prediction_log.log import PredictionLog
+from tandem_transformer.prediction_log.settings import PredictionLogSettings
 from tandem_transformer.prediction_log.writer import Reason
 
 _LABELS: Final = ("model", "version")
@@ -53,3 +56,19 @@ class LogMetrics:
             self._lost[reason].inc(count)
         self._written_before, self._lost_before = written, lost
         self._queued.set(self._log.queued_bytes)
+
+
+def open_log(
+    bundle: Bundle, model_name: str, settings: PredictionLogSettings, recorder: Recorder
+) -> PredictionLog | None:
+    """The prediction log of a process, whose metrics are counted; None where none is configured.
+
+    Raises:
+        DefinitionError: if it is to leave out what does not exist.
+        OSError: if its directory cannot be used.
+    """
+    if not settings.prediction_log:
+        return None
+    prediction_log = PredictionLog(bundle, model_name, settings)
+    recorder.add_source(LogMetrics(recorder.registry, (model_name, bundle.version), prediction_log).count)
+    return prediction_log

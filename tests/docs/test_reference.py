@@ -116,7 +116,7 @@ def metrics_of(source: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", ["transformer", "predictor"])
 def test_every_metric_is_listed_and_no_other(name: str) -> None:
-    modules = (ROOT / name / f"tandem_{name}").glob("*metrics.py")
+    modules = (ROOT / name / f"tandem_{name}").rglob("*metrics.py")
     exported = set[str]().union(*map(metrics_of, modules))
     listed = set(re.findall(r"^\| `(tandem_\w+)` \|", (DOCS / f"{name}.md").read_text(), re.MULTILINE))
     assert listed == exported != set()

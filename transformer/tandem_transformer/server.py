@@ -14,7 +14,7 @@ from tandem_transformer.config import TransformerConfig
 from tandem_transformer.grpc_server import GrpcService
 from tandem_transformer.http_protocol import PredictProtocol
 from tandem_transformer.metrics import Recorder
-from tandem_transformer.prediction_log.opening import open_log
+from tandem_transformer.prediction_log.metrics import open_log
 from tandem_transformer.predictors import connect
 from tandem_transformer.service import Service
 

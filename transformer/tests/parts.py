@@ -9,7 +9,7 @@ from tandem import Bundle
 from tandem.stores import OnlineStore
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.metrics import Recorder
-from tandem_transformer.prediction_log.opening import open_log
+from tandem_transformer.prediction_log.metrics import open_log
 from tandem_transformer.predictors import PredictorClient
 from tandem_transformer.predictors.inprocess import InProcessPredictor
 from tandem_transformer.service import Service

@@ -151,7 +151,7 @@ class PredictionLog:
         if self._writer.queued_bytes + size > self._max_bytes:
             self._dropped["queue_full"] += content.rows
             if awaited:
-                raise Unavailable("too much waits to be logged", code=NOT_LOGGED, retry_after=1)
+                raise Unavailable("too much waits to be logged", code="prediction_log_unavailable", retry_after=1)
             return None
         written = self._loop.create_future() if awaited else None
         self._writer.put(Entry(content, size, written))

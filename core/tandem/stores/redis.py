@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from tandem.errors import StoreError
+from tandem.stores.redis_connection import RedisConnection
 
 KEYS_PER_COMMAND = 2_000
 """Longer lists are split into several commands of one write, so that the server can serve others in between."""
@@ -89,7 +90,7 @@ class RedisStore:
             # the reason might quote the password
             raise StoreError("the URL of the store cannot be read; write redis://user:password@host:port/0") from None
         self._where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-        self._idle: list[AbstractConnection] = []
+        self._idle: list[RedisConnection] = []
         self._free = asyncio.Semaphore(connections)
 
     def __repr__(self) -> str:
@@ -167,7 +168,7 @@ class RedisStore:
     async def close(self) -> None:
         """Close the connections that are not in use."""
         while self._idle:
-            await self._idle.pop().disconnect()
+            await self._idle.pop().close()
         self._now.close()
 
     def get_now(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -182,23 +183,25 @@ class RedisStore:
     async def _call(self, commands: bytes, replies: int) -> list[Any]:
         """Replies to packed commands."""
         async with self._free:
-            connection = self._idle.pop() if self._idle else self._class(**self._options)
-            try:
-                with self._refusals():
-                    result = await self._exchange(connection, commands, replies)
-            except BaseException:
-                # replies may be on their way still: the next user of the connection would get them
-                await connection.disconnect(nowait=True)
-                raise
+            with self._refusals():
+                connection = await self._connection()
+                try:
+                    result = await connection.call(commands, replies)
+                except BaseException:
+                    # replies may be on their way still: the next user of the connection would get them
+                    await connection.close()
+                    raise
             self._idle.append(connection)
             return result
 
-    async def _exchange(self, connection: AbstractConnection, commands: bytes, replies: int) -> list[Any]:
-        if connection.is_connected and await connection.can_read():
-            # the server sent something on its own, most likely the end of an idle connection
-            await connection.disconnect(nowait=True)
-        await connection.send_packed_command(commands, check_health=False)
-        return [await connection.read_response() for _ in range(replies)]
+    async def _connection(self) -> RedisConnection:
+        """A connection that the server has not closed."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+            await connection.close()
+        return await RedisConnection.open(self._class(**self._options))
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

@@ -6,9 +6,9 @@ import asyncio
 import itertools
 import secrets
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -188,7 +188,7 @@ class PredictionLog:
 def utc_now() -> np.datetime64:
     """The time, in UTC with microseconds."""
     # NumPy's times have no zone: all of them are UTC
-    return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+    return np.datetime64(time.time_ns() // 1000, "us")
 
 
 def _schema(bundle: Bundle, model_name: str, settings: PredictionLogSettings) -> LogSchema:

@@ -56,6 +56,7 @@ def numbers(path: Path) -> list[int]:
 
 
 def segment(directory: Path, *blocks: tuple[int, bytes]) -> Path:
+    directory.mkdir(exist_ok=True)
     writer = SegmentWriter(directory, 0, schema_of())
     for content in blocks:
         writer.write([content])
@@ -126,19 +127,20 @@ def test_a_block_that_does_not_fit_on_the_disk_leaves_no_trace(tmp_path: Path, m
 
 def test_a_segment_is_completed_by_size_and_by_age(tmp_path: Path) -> None:
     clock = Clock()
-    limits = SpoolLimits(max_bytes=10**6, segment_bytes=600, segment_s=60.0)
-    log = Spool(tmp_path, schema_of(), limits, clock)
+    size = segment(tmp_path / "other", block(1), block(2)).stat().st_size
+    limits = SpoolLimits(max_bytes=10**6, segment_bytes=size, segment_s=60.0)
+    log = Spool(tmp_path / "log", schema_of(), limits, clock)
     assert log.due_s() is None
     log.write([block(1)])
     assert log.due_s() == 60.0
     log.write([block(2)])
-    assert log.due_s() is None, "it has more than 600 bytes"
+    assert log.due_s() is None, "it has as many bytes as it may"
     log.write([block(3)])
     clock.now = 60.0
     assert log.due_s() == 0.0
     log.complete()
-    assert [path.suffix for path in spool.segments(tmp_path)] == [".log", ".log"]
-    assert numbers(tmp_path) == [1, 2, 3]
+    assert [path.suffix for path in spool.segments(tmp_path / "log")] == [".log", ".log"]
+    assert numbers(tmp_path / "log") == [1, 2, 3]
 
 
 def test_a_full_directory_takes_nothing_until_there_is_room(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ class Deliverer:
     """
 
     def __init__(self, directory: str, address: str) -> None:
-        self._command = [sys.executable, "-m", "tandem_transformer.prediction_log.delivery", directory, address]
+        module = "tandem_transformer.prediction_log.delivery"
+        self._command = [sys.executable, "-m", module, directory, address, "--until_eof"]
         self._process: asyncio.subprocess.Process | None = None
         self._running = asyncio.create_task(self._run())
 
@@ -42,7 +43,7 @@ class Deliverer:
 
     async def _run(self) -> None:
         while True:
-            self._process = await asyncio.create_subprocess_exec(*self._command)
+            self._process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE)
             code = await self._process.wait()
             log.error("the process that delivers predictions ended", extra={"exit_code": code})
             await asyncio.sleep(_RESTART_S)

@@ -1,6 +1,7 @@
 """Delivery of completed segments, in a process of its own so that it takes no time of those that answer.
 
-``python -m tandem_transformer.prediction_log.delivery DIRECTORY ADDRESS``. A segment is removed once all of it has been
+``python -m tandem_transformer.prediction_log.delivery DIRECTORY ADDRESS``; with ``--until_eof`` it ends with whoever holds
+the other end of its standard input. A segment is removed once all of it has been
 taken. After a failure it is sent again from its beginning, so each record arrives at least once, with the same id.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import signal
 import sys
 import threading
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 REJECTED: Final = ".rejected"
 """What the name of a segment ends with that the sink does not take, or that cannot be read. It is kept."""
+
+UNTIL_EOF: Final = "--until_eof"
 
 _BATCH: Final = 500
 _POLL_S: Final = 0.5
@@ -61,16 +65,21 @@ def deliver(directory: Path, sink: Sink, stop: threading.Event, *, poll_s: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Deliver until SIGTERM or SIGINT.
+    """Deliver until SIGTERM, SIGINT or, where that is asked for, the end of standard input.
 
     Returns:
-        0 after a signal, 1 if the address cannot be used.
+        0 when it was told to stop, 1 if the address cannot be used.
     """
-    directory, address = sys.argv[1:] if arguments is None else arguments
+    directory, address, *options = sys.argv[1:] if arguments is None else arguments
     logs.configure()
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    if UNTIL_EOF in options:
+        # a terminal sends SIGINT to all: the parent completes its segment first
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        threading.Thread(target=_wait_for_eof, args=(stop,), daemon=True).start()
+    else:
+        signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
         sink = open_sink(address)
     except (SinkUnavailable, EventsRejected) as error:
@@ -79,6 +88,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     deliver(Path(directory), sink, stop)
     sink.close()
     return 0
+
+
+def _wait_for_eof(stop: threading.Event) -> None:
+    # not sys.stdin, whose lock would be held when the interpreter ends
+    while os.read(0, 1):
+        pass
+    stop.set()
 
 
 def _deliver_segment(path: Path, sink: Sink) -> None:

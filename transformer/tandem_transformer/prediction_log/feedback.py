@@ -75,4 +75,3 @@ class FeedbackReader:
             truths=truths,
             time=utc_now(),
         )
-

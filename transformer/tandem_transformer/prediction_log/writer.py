@@ -195,4 +195,6 @@ def _resolve(awaited: Sequence[asyncio.Future[None]], error: Exception | None) -
         if error is None:
             written.set_result(None)
         else:
-            written.set_exception(Unavailable(f"cannot be logged: {error}", code="prediction_log_unavailable", retry_after=1))
+            written.set_exception(
+                Unavailable(f"cannot be logged: {error}", code="prediction_log_unavailable", retry_after=1)
+            )

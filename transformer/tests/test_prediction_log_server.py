@@ -15,8 +15,8 @@ from tandem.prediction_log.gathering import join_records
 from tandem.prediction_log.skew import measure_skew
 from tandem.prediction_log.spool import read_log
 
-from ..servers import Server, transformer
-from ..world import good_row
+from .servers import Server, transformer
+from .world import good_row
 
 KILLS = 6
 CLIENTS = 4
@@ -35,7 +35,9 @@ def ask_until_gone(server: Server, acknowledged: list[str]) -> None:
         acknowledged.append(reply.headers["x-prediction-id"])
 
 
-def test_no_acknowledged_prediction_is_missing_after_a_kill(bundle: Bundle, valkey: ValkeyServer, tmp_path: Path) -> None:
+def test_no_acknowledged_prediction_is_missing_after_a_kill(
+    bundle: Bundle, valkey: ValkeyServer, tmp_path: Path
+) -> None:
     rng = random.Random(14)
     acknowledged: list[str] = []
     flags = ["--predictor_protocol", "inprocess", "--store", valkey.connection_url]
@@ -68,7 +70,9 @@ def test_a_stop_writes_what_is_queued(bundle: Bundle, valkey: ValkeyServer, tmp_
     with transformer(bundle.path, *flags, "--prediction_log_flush_ms", 600_000) as server:
         names = [server.predict(good_row()).headers["x-prediction-id"] for _ in range(20)]
         reply = server.request("GET", "/metrics")
-        assert b'tandem_prediction_log_lost_total{model="parcels",reason="queue_full",version="v1"} 0.0' in reply.content
+        assert (
+            b'tandem_prediction_log_lost_total{model="parcels",reason="queue_full",version="v1"} 0.0' in reply.content
+        )
         assert list(read_log(tmp_path)) == []
         assert server.stop() == 0
     records = join_records([records for _, records in read_log(tmp_path)])
@@ -82,10 +86,7 @@ def test_the_id_reaches_the_client_and_feedback_finds_it(
 ) -> None:
     flags = ["--predictor_protocol", "inprocess", "--store", valkey.connection_url, "--prediction_log", tmp_path]
     with transformer(bundle.path, *flags, "--prediction_log_flush_ms", 0) as server:
-        if protocol == "v1":
-            name = server.predict(good_row()).headers["x-prediction-id"]
-        else:
-            name = ask_v2(server)
+        name = server.predict(good_row()).headers["x-prediction-id"] if protocol == "v1" else ask_v2(server)
         path = "/v1/models/parcels:feedback"
         reply = server.request("POST", path, {"feedback": [{"prediction_id": name, "truth": 12.5}]})
         assert (reply.status, reply.json) == (200, {"recorded": 1})

@@ -19,10 +19,10 @@ from tandem.prediction_log.spool import read_log, segments
 from tandem_transformer.prediction_log.delivery import REJECTED, deliver
 from tandem_transformer.prediction_log.sinks import EventsRejected, HttpSink, SinkUnavailable
 
-from ..parts import make_service
-from ..servers import free_port, transformer, wait_until
-from ..test_service import ask
-from ..world import good_row
+from .parts import make_service
+from .servers import free_port, transformer, wait_until
+from .test_service import ask
+from .world import good_row
 
 
 class Receiver:

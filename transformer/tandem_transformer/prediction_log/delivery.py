@@ -1,8 +1,9 @@
 """Delivery of completed segments, in a process of its own so that it takes no time of those that answer.
 
-``python -m tandem_transformer.prediction_log.delivery DIRECTORY ADDRESS``; with ``--until_eof`` it ends when its standard
-input does. A segment is removed once all of it has been taken. After a failure it is sent again from its beginning, so
-each record arrives at least once, with the same id.
+``python -m tandem_transformer.prediction_log.delivery DIRECTORY ADDRESS``
+
+With ``--until_eof`` it ends when its standard input does. A segment is removed once all of it has been taken. After a
+failure it is sent again from its beginning, so each record arrives at least once, with the same id.
 """
 
 from __future__ import annotations

@@ -53,14 +53,14 @@ def tail(
     """
     kind = "feedback" if feedback else "predictions"
     write = feedback_documents if feedback else documents
-    seen = follow(path)
+    updates = follow(path)
     newest: deque[dict[str, Any]] = deque(maxlen=lines)
-    for records in (records for of, records in next(seen) if of == kind):
+    for records in (records for of, records in next(updates) if of == kind):
         newest.extend(write(records))
     _print_lines(iter(newest))
     while follow_log:
         time.sleep(1 / _PER_SECOND)
-        _print_lines(chain.from_iterable(write(records) for of, records in next(seen) if of == kind))
+        _print_lines(chain.from_iterable(write(records) for of, records in next(updates) if of == kind))
 
 
 @commands.command()

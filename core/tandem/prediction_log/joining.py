@@ -82,12 +82,12 @@ def export_log(directory: Path, target: Path, *, remove: bool = False) -> tuple[
     """
     rows = {"predictions": 0, "feedback": 0}
     for path in segments(directory, complete=True):
-        done = target / "exported" / path.stem
-        if not done.exists():
+        marker = target / "exported" / path.stem
+        if not marker.exists():
             for kind, count in _export_segment(path, target).items():
                 rows[kind] += count
-            done.parent.mkdir(parents=True, exist_ok=True)
-            done.touch()
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
         if remove:
             path.unlink(missing_ok=True)
     return rows["predictions"], rows["feedback"]

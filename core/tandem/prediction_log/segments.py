@@ -47,6 +47,10 @@ class SegmentWriter:
         number: Number of the segment among those of its writer.
         schema: Of its records.
 
+    Attributes:
+        size: Its bytes.
+        is_broken: Whether it may end with a part of a block, after which nothing could be read.
+
     Raises:
         OSError: it cannot be created.
     """
@@ -55,6 +59,7 @@ class SegmentWriter:
         self.path = directory / f"{schema.writer}-{number:08}{OPEN}"
         self._file = _locked(self.path)
         self.size = 0
+        self.is_broken = False
         try:
             self._append(MAGIC + _frame((0, msgspec.json.encode(schema))))
         except OSError:
@@ -86,14 +91,15 @@ class SegmentWriter:
             os.close(self._file)
 
     def _append(self, content: bytes) -> None:
-        start = self.size
         view = memoryview(content)
         try:
             while view:
                 view = view[os.write(self._file, view) :]
         except OSError:
-            os.ftruncate(self._file, start)
-            os.lseek(self._file, start, os.SEEK_SET)
+            self.is_broken = True
+            os.ftruncate(self._file, self.size)
+            os.lseek(self._file, self.size, os.SEEK_SET)
+            self.is_broken = False
             raise
         self.size += len(content)
 

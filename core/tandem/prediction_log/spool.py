@@ -77,6 +77,8 @@ class Spool:
         Raises:
             OSError: ``ENOSPC`` if the directory or the disk is full; others as they come.
         """
+        if self._is_due():
+            self.complete()
         size = sum(len(content) for _, content in payloads)
         self._make_room(size)
         if self._segment is None:
@@ -84,13 +86,13 @@ class Spool:
             self._number += 1
             self._opened = self._clock()
         self._segment.write(payloads, sync=sync)
-        if self._segment.size >= self._limits.segment_bytes:
-            self.complete()
 
     def due_s(self) -> float | None:
         """Seconds until the open segment must be completed; None if there is none."""
         if self._segment is None:
             return None
+        if self._is_due():
+            return 0.0
         return max(0.0, self._opened + self._limits.segment_s - self._clock())
 
     def complete(self) -> None:
@@ -117,6 +119,10 @@ class Spool:
                     path.unlink()
                     rows += count
         return rows
+
+    def _is_due(self) -> bool:
+        segment = self._segment
+        return segment is not None and (segment.is_broken or segment.size >= self._limits.segment_bytes)
 
     def _make_room(self, size: int) -> None:
         own = self._segment.size if self._segment is not None else 0

@@ -84,7 +84,7 @@ class PredictionLog:
         request: Columns,
         views: Sequence[ViewColumns],
         as_of: Column,
-        time: np.datetime64,
+        start_time: np.datetime64,
     ) -> asyncio.Future[None] | None:
         """Log the predictions of a batch.
 
@@ -94,7 +94,7 @@ class PredictionLog:
             request: Columns of the contract.
             views: What was looked up.
             as_of: When each row's question is asked.
-            time: When the batch began.
+            start_time: When the batch began.
 
         Returns:
             What must be waited for before the calls get their answer; None for nothing.
@@ -102,7 +102,7 @@ class PredictionLog:
         Raises:
             Unavailable: ``prediction_log_unavailable``: they may not be answered, since too much waits to be written.
         """
-        batch = self._batch(calls, request, time)
+        batch = self._batch(calls, request, start_time)
         batch.as_of, batch.views = as_of, dict(zip(self._views, views, strict=True))
         batch.vectors, batch.answers, batch.degraded = answer.tensors, answer.columns, answer.degraded
         batch.stages = answer.stages
@@ -157,7 +157,7 @@ class PredictionLog:
         self._writer.put(Entry(content, size, written))
         return written
 
-    def _batch(self, calls: Sequence[Call], request: Columns, time: np.datetime64) -> LoggedBatch:
+    def _batch(self, calls: Sequence[Call], request: Columns, start_time: np.datetime64) -> LoggedBatch:
         """The records of calls, which get their ids."""
         writer = self.schema.writer
         numbers = [next(self._numbers) for _ in calls]
@@ -169,7 +169,7 @@ class PredictionLog:
             [call.request_id for call in calls],
             [call.traffic for call in calls],
             [_error_code(call) for call in calls],
-            time,
+            start_time,
             request,
         )
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from tandem.errors import Unavailable
 from tandem.prediction_log.records import LoggedBatch, LoggedFeedback
@@ -29,6 +29,7 @@ NOT_LOGGED: Final = "prediction_log_unavailable"
 Content = LoggedBatch | LoggedFeedback
 
 _EXPIRY_S: Final = 60.0
+_CLOSE_S: Final = 10.0
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -57,7 +58,8 @@ class LogTotals:
     """
 
     written: int = 0
-    lost: Counter[str] = field(default_factory=Counter)
+    # all reasons from the start: the other thread must not meet a dict that grows
+    lost: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(get_args(Reason), 0)))
 
 
 class Writer(threading.Thread):
@@ -108,11 +110,13 @@ class Writer(threading.Thread):
             self._urgent.set()
 
     def close(self) -> None:
-        """Write what is queued, complete the segment, and end."""
+        """Write what is queued, complete the segment, and end; a disk that hangs is not waited for."""
         self._closing = True
         self._wake.set()
         self._urgent.set()
-        self.join()
+        self.join(_CLOSE_S)
+        if self.is_alive():
+            log.error("not all predictions are logged: the disk does not take them")
 
     def run(self) -> None:
         """Write until the end."""
@@ -151,13 +155,14 @@ class Writer(threading.Thread):
         if awaited:
             self._loop.call_soon_threadsafe(_resolve, awaited, error)
 
-    def _append(self, payloads: Sequence[Payload]) -> OSError | None:
+    def _append(self, payloads: Sequence[Payload]) -> Exception | None:
         rows = sum(count for count, _ in payloads)
         try:
             if payloads:
                 self._spool.write(payloads, sync=self._sync)
-        except OSError as error:
-            self.totals.lost["disk_full" if error.errno in _FULL else "write_failed"] += rows
+        except Exception as error:  # whatever it is, the thread must go on
+            is_full = isinstance(error, OSError) and error.errno in _FULL
+            self.totals.lost["disk_full" if is_full else "write_failed"] += rows
             if not self._failing:
                 log.error("predictions are not logged: %s", error)
             self._failing = True

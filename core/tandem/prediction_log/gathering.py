@@ -55,7 +55,10 @@ def gather_feedback(schema: LogSchema, feedback: LoggedFeedback) -> Records:
 
 
 def join_records(parts: Sequence[Records]) -> Records:
-    """Records of one schema as one; where only some have a column, the others have zeros or empty strings in it."""
+    """Records of one schema as one, of predictions, of failures or of feedback.
+
+    Where only some have one of the columns that may be left out, the others have zeros or empty strings in it.
+    """
     if len(parts) == 1:
         return parts[0]
     columns: Columns = {}

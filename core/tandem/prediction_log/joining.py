@@ -51,15 +51,15 @@ class Joined:
 
 
 def chunks(blocks: Iterable[tuple[Kind, Records]], rows: int = CHUNK_ROWS) -> Iterator[tuple[Kind, Records]]:
-    """Blocks joined to larger ones, as long as neighbours have one schema."""
-    waiting: dict[Kind, list[Records]] = {}
+    """Blocks joined to larger ones, as long as they have one schema; predictions and failures stay apart."""
+    waiting: dict[tuple[Kind, bool], list[Records]] = {}
     for kind, records in blocks:
-        parts = waiting.setdefault(kind, [])
+        parts = waiting.setdefault((kind, records.are_answered), [])
         if parts and (parts[0].schema != records.schema or sum(part.rows for part in parts) >= rows):
             yield kind, join_records(parts)
             parts.clear()
         parts.append(records)
-    yield from ((kind, join_records(parts)) for kind, parts in waiting.items() if parts)
+    yield from ((kind, join_records(parts)) for (kind, _), parts in waiting.items() if parts)
 
 
 def export_log(directory: Path, target: Path, *, remove: bool = False) -> tuple[int, int]:

@@ -127,6 +127,11 @@ class Records:
         return Records(self.schema, len(rows), columns, degraded)
 
     @property
+    def are_answered(self) -> bool:
+        """Whether they are predictions, with all that they depended on, and not failures or feedback."""
+        return "as_of" in self.columns
+
+    @property
     def prediction_ids(self) -> list[str]:
         """The id of each record's request, as its client got it."""
         return [f"{self.schema.writer}-{number}" for number in self.columns["number"].tolist()]

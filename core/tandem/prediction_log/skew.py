@@ -46,7 +46,7 @@ def measure_skew(bundle: Bundle, parts: Iterable[Records]) -> Skew:
     skew = Skew()
     pipeline = bundle.pipeline()
     for records in parts:
-        if records.schema.digest != bundle.digest or "as_of" not in records.columns:
+        if records.schema.digest != bundle.digest or not records.are_answered:
             skew.skipped += records.rows
             continue
         if not records.schema.vectors:

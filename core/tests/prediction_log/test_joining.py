@@ -127,9 +127,26 @@ def test_the_join_is_that_of_a_dictionary(data: st.DataObject, tmp_path_factory:
 def test_records_of_which_only_some_have_a_column_are_joined() -> None:
     first, second = predictions(WRITERS[0], [1]), predictions(WRITERS[0], [2, 3])
     second.columns["error"] = np.array(["", "late"], object)
+    second.columns["view/load/null/ctl"] = np.array([True, False])
     second.degraded[1] = "{}"
-    del second.columns["as_of"]
     records = join_records([first, second])
     assert records.columns["error"].tolist() == ["", "", "late"]
-    assert np.isnat(records.columns["as_of"]).tolist() == [False, True, True]
+    assert records.columns["view/load/null/ctl"].tolist() == [False, True, False]
     assert records.degraded == {2: "{}"}
+
+
+def test_a_failure_among_predictions_has_no_answer(tmp_path: Path) -> None:
+    failure = predictions(WRITERS[0], [2])
+    failure.columns = {
+        name: column
+        for name, column in failure.columns.items()
+        if name in ("number", "row", "time", "traffic", "request/key")
+    }
+    failure.columns["error"] = np.array(["predictor_unavailable"], object)
+    write(tmp_path / "log", 0, predictions(WRITERS[0], [1]), failure, predictions(WRITERS[0], [3]))
+    export_log(tmp_path / "log", tmp_path / "out")
+    rows = pq.read_table(tmp_path / "out" / "predictions").sort_by("prediction_id").to_pylist()
+    assert [row["answer"]["y"] for row in rows] == [1 / 3, None, 1.0]
+    assert [row["features"]["load"]["wave"] for row in rows] == [[1.0, 1.0], None, [1.0, 1.0]]
+    assert [row["error"] for row in rows] == [None, "predictor_unavailable", None]
+    assert rows[1]["request"] == {"key": "k2"}

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -111,19 +111,21 @@ def _deliver_segment(path: Path, sink: Sink) -> None:
             log.error("a segment is not delivered but kept as *%s: %s", REJECTED, error, extra={"segment": path.name})
             path.rename(path.with_suffix(REJECTED))
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
 def _owned(path: Path) -> Iterator[bool]:
     """Whether nobody else delivers the segment meanwhile: several processes may share a directory."""
-    try:
-        with path.open("rb") as file:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(path.open("rb"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # it may have been delivered between the look and the lock
-            yield path.exists()
-    except (BlockingIOError, FileNotFoundError):
-        yield False
+            is_owned = path.exists()
+        except (BlockingIOError, FileNotFoundError):
+            is_owned = False
+        yield is_owned
 
 
 def _age(path: Path) -> float:

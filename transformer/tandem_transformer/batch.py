@@ -31,6 +31,9 @@ class Call:
         request_id: Of the client, or ours.
         request: The request as its protocol has it, where the answer depends on it.
         tensors: What the model was given for its rows, where that is known and the call fails.
+        arrived: When it arrived, on the event loop's clock.
+        is_low: Whether other calls go before it, and are kept rather than it.
+        tenant: Number of the lane in which it waits; tenants take turns.
     """
 
     size: int
@@ -43,6 +46,9 @@ class Call:
     request_id: bytes = b""
     request: InferRequest | None = None
     tensors: Tensors | None = None
+    arrived: float = 0.0
+    is_low: bool = False
+    tenant: int = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -29,7 +29,7 @@ async def serve(config: TransformerConfig) -> None:
     """
     bundle = Bundle.open(config.model_dir, digest=config.bundle_digest or None)
     recorder = Recorder(bundle, config.model_name or bundle.name)
-    predictor = connect(bundle, config, counted=recorder.endpoints)
+    predictor = connect(bundle, config, counted=recorder.endpoints, retries=recorder.load.retries)
     service = Service(bundle, open_store(config.store), predictor, config, recorder)
     # before a port opens: nothing may be answered by code that does not compute what training did
     service.prove()

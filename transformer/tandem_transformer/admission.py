@@ -1,0 +1,127 @@
+"""Which calls may wait for a batch: as many as can be answered in time, by how fast batches are answered now.
+
+Source of the choice: ``docs/decisions/0011-aimd-limits-the-queue.md``, measured by ``benchmarks/overload``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from math import ceil
+
+from tandem.errors import Overloaded
+from tandem_transformer.aimd import Limit, Sample, adapt
+from tandem_transformer.batch import Call
+from tandem_transformer.call_queue import CallQueue
+from tandem_transformer.drain import Drain, observe_drain
+from tandem_transformer.reserve import Estimate, observe
+
+
+class Admission:
+    """Decides which calls wait, while others do.
+
+    Args:
+        max_queued_rows: Rows that may wait at most.
+        max_batches: Batches on their way at once.
+        max_batch_rows: Most rows of one. So many may wait or be on their way, however long they take.
+        target_s: Seconds within which calls should be answered: fewer rows may wait as soon as one takes longer. 0 to
+            let as many wait as there may.
+
+    Attributes:
+        room: Rows that may wait now.
+        batch_s: Seconds within which a batch is almost always answered.
+        row_s: Seconds in which one of the rows that wait leaves.
+        shed: Calls that were refused, by reason: ``deadline``, ``queue`` (``max_queued_rows`` wait), ``limit`` (as many
+            wait as may now), ``priority`` and ``share`` (another call has taken the place).
+    """
+
+    def __init__(
+        self, max_queued_rows: int, *, max_batches: int = 8, max_batch_rows: int = 256, target_s: float = 0.0
+    ) -> None:
+        self.room = max_queued_rows
+        self.batch_s = self.row_s = 0.0
+        self._most = max_queued_rows
+        self._least = min(max(max_batch_rows, 1), max_queued_rows)
+        self._target_s = target_s
+        self.shed: Tally[str] = Tally()
+        # with a full queue and all batches on their way
+        self._highest = max_queued_rows + max_batches * max(max_batch_rows, 1)
+        self._limit = Limit(self._highest)
+        self._drain = Drain()
+        self._batch = Estimate()
+        self._last_end = float("-inf")
+        self._running = 0
+
+    def is_tight(self, call: Call, queue: CallQueue) -> bool:
+        """Whether a call may not simply wait behind all others: :meth:`settle` says what becomes of it."""
+        rows = queue.rows
+        return rows + call.size > self.room or call.arrived + self.batch_s + rows * self.row_s > call.deadline
+
+    def settle(self, call: Call, queue: CallQueue) -> list[Call]:
+        """Let a call wait that :meth:`is_tight`, or refuse it.
+
+        Returns:
+            Calls that have left the queue for it; they are to be refused instead.
+
+        Raises:
+            Overloaded: ``overloaded`` if there is no room for it, and no other call has less claim to it;
+                ``deadline_unreachable`` if it could not be answered in time.
+        """
+        wait_s = self.batch_s + queue.rows_ahead(call) * self.row_s
+        if call.arrived + wait_s > call.deadline:
+            self.shed["deadline"] += 1
+            raise Overloaded(
+                f"about {wait_s * 1000:.0f} ms would pass before an answer, which is more than the request has",
+                code="deadline_unreachable",
+                retry_after=self._retry_after(queue),
+            )
+        if queue.rows + call.size <= self.room:
+            return []
+        removed = queue.make_room(call)
+        if not removed:
+            raise self.refusal(queue)
+        for other in removed:
+            self.shed["priority" if other.is_low and not call.is_low else "share"] += 1
+        return removed
+
+    def is_closed(self, queue: CallQueue) -> bool:
+        """Whether a call could not wait whatever its size and its priority, if all calls are of one tenant."""
+        return queue.rows >= self.room and not queue.has_low
+
+    def refusal(self, queue: CallQueue) -> Overloaded:
+        """The error of a call that is refused since there is no room for it, which is counted."""
+        self.shed["limit" if self.room < self._most else "queue"] += 1
+        return self.overloaded(queue)
+
+    def overloaded(self, queue: CallQueue) -> Overloaded:
+        """The error of a call for which there is no room."""
+        return Overloaded(f"{queue.rows} rows are waiting already", retry_after=self._retry_after(queue))
+
+    def leave(self, rows: int) -> None:
+        """So many rows have left the queue and are on their way."""
+        self._running += rows
+        self.room = min(self._most, int(self._limit.rows) - self._running)
+
+    def answered(self, rows: int, waiting: int, *, arrived: float, left: float, now: float) -> None:
+        """A batch has been answered.
+
+        Args:
+            rows: Its rows.
+            waiting: Rows that wait.
+            arrived: When its oldest call arrived.
+            left: When it left the queue.
+            now: The time, as the others on the event loop's clock.
+        """
+        self._batch = observe(self._batch, now - left)
+        self.batch_s = self._batch.bound
+        if waiting:
+            self._drain = observe_drain(self._drain, rows, now - max(self._last_end, left))
+            self.row_s = self._drain.row_s
+        self._last_end = now
+        if self._target_s:
+            sample = Sample(now - arrived, rows, waiting + self._running, now)
+            self._limit = adapt(self._limit, sample, target_s=self._target_s, least=self._least, most=self._highest)
+        self.leave(-rows)
+
+    def _retry_after(self, queue: CallQueue) -> int:
+        """Whole seconds after which about all that wait now is answered."""
+        return max(1, ceil(self.batch_s + queue.rows * self.row_s))

@@ -6,7 +6,7 @@ Source of the choice: ``docs/decisions/0011-aimd-limits-the-queue.md``, measured
 from __future__ import annotations
 
 from collections import Counter as Tally
-from math import ceil
+from math import ceil, inf
 
 from tandem.errors import Overloaded
 from tandem_transformer.aimd import Limit, Sample, adapt
@@ -27,7 +27,7 @@ class Admission:
             let as many wait as there may.
 
     Attributes:
-        room: Rows that may wait now.
+        running_rows: Rows that are on their way.
         batch_s: Seconds within which a batch is almost always answered.
         row_s: Seconds in which one of the rows that wait leaves.
         shed: Calls that were refused, by reason: ``deadline``, ``queue`` (``max_queued_rows`` wait), ``limit`` (as many
@@ -37,19 +37,23 @@ class Admission:
     def __init__(
         self, max_queued_rows: int, *, max_batches: int = 8, max_batch_rows: int = 256, target_s: float = 0.0
     ) -> None:
-        self.room = max_queued_rows
+        self.running_rows = 0
         self.batch_s = self.row_s = 0.0
+        self.shed: Tally[str] = Tally()
         self._most = max_queued_rows
         self._least = min(max(max_batch_rows, 1), max_queued_rows)
-        self._target_s = target_s
-        self.shed: Tally[str] = Tally()
         # with a full queue and all batches on their way
         self._highest = max_queued_rows + max_batches * max(max_batch_rows, 1)
+        self._target_s = target_s or inf
         self._limit = Limit(self._highest)
         self._drain = Drain()
         self._batch = Estimate()
         self._last_end = float("-inf")
-        self._running = 0
+
+    @property
+    def room(self) -> int:
+        """Rows that may wait now."""
+        return min(self._most, int(self._limit.rows) - self.running_rows)
 
     def is_tight(self, call: Call, queue: CallQueue) -> bool:
         """Whether a call may not simply wait behind all others: :meth:`settle` says what becomes of it."""
@@ -96,12 +100,7 @@ class Admission:
         """The error of a call for which there is no room."""
         return Overloaded(f"{queue.rows} rows are waiting already", retry_after=self._retry_after(queue))
 
-    def leave(self, rows: int) -> None:
-        """So many rows have left the queue and are on their way."""
-        self._running += rows
-        self.room = min(self._most, int(self._limit.rows) - self._running)
-
-    def answered(self, rows: int, waiting: int, *, arrived: float, left: float, now: float) -> None:
+    def answered(self, rows: int, waiting: int, arrived: float, left: float, now: float) -> None:
         """A batch has been answered.
 
         Args:
@@ -111,16 +110,18 @@ class Admission:
             left: When it left the queue.
             now: The time, as the others on the event loop's clock.
         """
-        self._batch = observe(self._batch, now - left)
-        self.batch_s = self._batch.bound
+        self._batch = batch = observe(self._batch, now - left)
+        self.batch_s = batch.bound
         if waiting:
             self._drain = observe_drain(self._drain, rows, now - max(self._last_end, left))
             self.row_s = self._drain.row_s
         self._last_end = now
-        if self._target_s:
-            sample = Sample(now - arrived, rows, waiting + self._running, now)
+        inside = waiting + self.running_rows
+        self.running_rows -= rows
+        # most batches of a transformer that has room say nothing
+        if now - arrived > self._target_s or 2 * inside > self._limit.rows:
+            sample = Sample(now - arrived, rows, inside, now)
             self._limit = adapt(self._limit, sample, target_s=self._target_s, least=self._least, most=self._highest)
-        self.leave(-rows)
 
     def _retry_after(self, queue: CallQueue) -> int:
         """Whole seconds after which about all that wait now is answered."""

@@ -51,10 +51,11 @@ class CallQueue:
 
     def take(self, rows: int) -> list[Call]:
         """Take the calls of the next batch: at least one, and then as many as fit into so many rows."""
-        calls = self._high.take(rows, at_least_one=True)
-        if self._low.rows and not self._high.rows:
-            room = rows - sum(call.size for call in calls)
-            calls += self._low.take(room, at_least_one=not calls)
+        high, low = self._high, self._low
+        before = high.rows
+        calls = high.take(rows, at_least_one=True)
+        if low.rows and not high.rows:
+            calls += low.take(rows - before, at_least_one=not calls)
         self._count(calls)
         return calls
 

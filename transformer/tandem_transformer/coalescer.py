@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from tandem_transformer.admission import Admission
 from tandem_transformer.batch import Call
@@ -16,12 +16,8 @@ FEW = 4
 """With fewer calls than this at a time, coalescing them would cost more in waiting than it saves in work."""
 
 
-class _Running(NamedTuple):
-    """A batch on its way."""
-
-    calls: list[Call]
-    arrived: float
-    left: float
+_Running = tuple[list[Call], int, float, float]
+"""A batch on its way: its calls, their rows, when the oldest one arrived, and when they left."""
 
 
 class Coalescer:
@@ -87,7 +83,7 @@ class Coalescer:
 
     def calls(self) -> Iterator[Call]:
         """All that wait or are on their way."""
-        return chain(self._waiting, *(batch.calls for batch in self._running.values()))
+        return chain(self._waiting, *(calls for calls, _, _, _ in self._running.values()))
 
     @property
     def queued_rows(self) -> int:
@@ -117,19 +113,22 @@ class Coalescer:
             self._timer.cancel()
             self._timer = None
         # as many calls as are open now are likely to come again together
-        self._expected = self._waiting.calls + sum(len(batch.calls) for batch in self._running.values())
-        while self._waiting.rows and len(self._running) < self._max_batches:
+        waiting, running = self._waiting, self._running
+        self._expected = waiting.calls + sum(len(calls) for calls, _, _, _ in running.values())
+        while waiting.rows and len(running) < self._max_batches:
+            before = waiting.rows
             # nobody waits any more for calls that have an answer: their time is over, or their client is gone
-            calls = [call for call in self._waiting.take(self._max_rows) if not call.answer.done()]
+            calls = [call for call in waiting.take(self._max_rows) if not call.answer.done()]
             if calls:
                 task = self._loop.create_task(self._run(calls))
-                self._running[task] = _Running(calls, calls[0].arrived, self._loop.time())
-                self._admission.leave(sum(call.size for call in calls))
+                rows = before - waiting.rows
+                running[task] = calls, rows, calls[0].arrived, self._loop.time()
+                self._admission.running_rows += rows
                 task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        calls, arrived, left = self._running.pop(task)
-        rows, waiting = sum(call.size for call in calls), self._waiting.rows
-        self._admission.answered(rows, waiting, arrived=arrived, left=left, now=self._loop.time())
+        _, rows, arrived, left = self._running.pop(task)
+        waiting = self._waiting.rows
+        self._admission.answered(rows, waiting, arrived, left, self._loop.time())
         if waiting and not self._leaving:
             self._consider()

@@ -94,10 +94,6 @@ class FairQueue(Generic[_Item]):
                 break
             self._end_turn(lane)
         self.rows -= rows - room
-        if not self._turns:
-            # nobody waits, so nobody has had less than others
-            self._lanes.clear()
-            self._now = 0.0
         return taken
 
     def rows_ahead(self, item: _Item) -> int:

@@ -28,8 +28,8 @@ def busy(admission: Admission, *, row_s: float, batches: int = 50) -> None:
     """Let batches of ten rows be answered, one after the other, while others wait."""
     for batch in range(batches):
         left = batch * 10 * row_s
-        admission.leave(10)
-        admission.answered(10, 10, arrived=left, left=left, now=left + 10 * row_s)
+        admission.running_rows += 10
+        admission.answered(10, 10, left, left, left + 10 * row_s)
 
 
 async def test_what_fits_simply_waits() -> None:
@@ -120,20 +120,20 @@ async def test_a_batch_has_one_call_at_least() -> None:
 async def test_the_room_shrinks_while_answers_take_too_long_and_grows_again() -> None:
     admission = Admission(1000, max_batches=2, max_batch_rows=10, target_s=0.5)
     for batch in range(100):
-        admission.leave(10)
-        admission.answered(10, 500, arrived=batch, left=batch + 0.8, now=batch + 1.0)
+        admission.running_rows += 10
+        admission.answered(10, 500, batch, batch + 0.8, batch + 1.0)
     assert admission.room == 10
     tight = queue_of(*(call(seconds=1e9) for _ in range(10)))
     assert shed(admission, call(seconds=1e9), tight) == []
     assert admission.shed == {"limit": 1}
     # what is on its way counts as well
-    admission.leave(4)
+    admission.running_rows += 4
     assert admission.room == 6
-    admission.leave(-4)
+    admission.running_rows -= 4
     for batch in range(10_000):
         now = 100 + batch / 100
-        admission.leave(10)
-        admission.answered(10, 1000, arrived=now - 0.1, left=now - 0.05, now=now)
+        admission.running_rows += 10
+        admission.answered(10, 1000, now - 0.1, now - 0.05, now)
     assert admission.room == 1000
 
 
@@ -150,8 +150,8 @@ async def test_calls_are_refused_unread_where_that_is_certain() -> None:
 
 async def test_without_a_target_the_room_stays() -> None:
     admission = Admission(1000)
-    admission.leave(10)
-    admission.answered(10, 500, arrived=0, left=8, now=10)
+    admission.running_rows += 10
+    admission.answered(10, 500, 0, 8, 10)
     assert admission.room == 1000
 
 

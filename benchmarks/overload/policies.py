@@ -8,8 +8,7 @@ from math import sqrt
 from typing import Final
 
 from tandem_transformer.aimd import Limit, Sample, adapt
-from tandem_transformer.drain import Drain, observe_drain
-from tandem_transformer.reserve import Estimate, observe
+from tandem_transformer.pace import Pace
 
 MOST: Final = 20_000.0
 """Rows that may be inside whatever a limit says: about the default of ``--max_queued_rows``."""
@@ -70,15 +69,13 @@ class Policy:
         adapt: Changes the limit with each batch.
         by_deadline: Refuse calls that could not be answered in time.
         limit: Rows that may wait.
-        drain: How fast they are answered.
-        batch: How long a batch takes.
+        pace: How fast batches are answered.
     """
 
     adapt: Adapt
     by_deadline: bool
     limit: Limit = field(default_factory=lambda: Limit(MOST))
-    drain: Drain = field(default_factory=Drain)
-    batch: Estimate = field(default_factory=Estimate)
+    pace: Pace = field(default_factory=Pace)
 
     def admits(self, waiting: int, inside: int, remaining_s: float) -> bool:
         """Whether a call of one row may wait behind others.
@@ -92,20 +89,17 @@ class Policy:
             return True
         if inside >= self.limit.rows:
             return False
-        return not self.by_deadline or self.batch.bound + waiting * self.drain.row_s <= remaining_s
+        return not self.by_deadline or self.pace.batch_s + waiting * self.pace.row_s <= remaining_s
 
-    def answered(self, sample: Sample, waiting: int, batch_s: float, since_last_s: float) -> None:
+    def answered(self, sample: Sample, waiting: int, left: float) -> None:
         """A batch is answered.
 
         Args:
             sample: What it shows.
             waiting: Rows that wait.
-            batch_s: Seconds that it took.
-            since_last_s: Seconds since the end of the last one, or since it left if that is later.
+            left: When it left the queue.
         """
-        self.batch = observe(self.batch, batch_s)
-        if waiting:
-            self.drain = observe_drain(self.drain, sample.rows, since_last_s)
+        self.pace.answered(sample.rows, waiting, left, sample.now)
         self.limit = self.adapt(self.limit, sample)
 
 

@@ -91,7 +91,6 @@ class Simulation:
         self._inside = 0
         self._free_at = 0.0
         self._predictor_free_at = 0.0
-        self._last_end = 0.0
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._numbers = itertools.count()
 
@@ -151,6 +150,5 @@ class Simulation:
                 self.outcome.late += 1
         sample = Sample(now - calls[0], len(calls), self._inside, now)
         self._inside -= len(calls)
-        self._policy.answered(sample, len(self._waiting), now - started, now - max(self._last_end, started))
-        self._last_end = now
+        self._policy.answered(sample, len(self._waiting), started)
         self._leave(now)

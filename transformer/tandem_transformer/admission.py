@@ -12,8 +12,7 @@ from tandem.errors import Overloaded
 from tandem_transformer.aimd import Limit, Sample, adapt
 from tandem_transformer.batch import Call
 from tandem_transformer.call_queue import CallQueue
-from tandem_transformer.drain import Drain, observe_drain
-from tandem_transformer.reserve import Estimate, observe
+from tandem_transformer.pace import Pace
 
 
 class Admission:
@@ -28,8 +27,7 @@ class Admission:
 
     Attributes:
         running_rows: Rows that are on their way.
-        batch_s: Seconds within which a batch is almost always answered.
-        row_s: Seconds in which one of the rows that wait leaves.
+        pace: How fast batches are answered.
         shed: Calls that were refused, by reason: ``deadline``, ``queue`` (``max_queued_rows`` wait), ``limit`` (as many
             wait as may now), ``priority`` and ``share`` (another call has taken the place).
     """
@@ -38,7 +36,7 @@ class Admission:
         self, max_queued_rows: int, *, max_batches: int = 8, max_batch_rows: int = 256, target_s: float = 0.0
     ) -> None:
         self.running_rows = 0
-        self.batch_s = self.row_s = 0.0
+        self.pace = Pace()
         self.shed: Tally[str] = Tally()
         self._most = max_queued_rows
         self._least = min(max(max_batch_rows, 1), max_queued_rows)
@@ -46,9 +44,6 @@ class Admission:
         self._highest = max_queued_rows + max_batches * max(max_batch_rows, 1)
         self._target_s = target_s or inf
         self._limit = Limit(self._highest)
-        self._drain = Drain()
-        self._batch = Estimate()
-        self._last_end = float("-inf")
 
     @property
     def room(self) -> int:
@@ -57,8 +52,8 @@ class Admission:
 
     def is_tight(self, call: Call, queue: CallQueue) -> bool:
         """Whether a call may not simply wait behind all others: :meth:`settle` says what becomes of it."""
-        rows = queue.rows
-        return rows + call.size > self.room or call.arrived + self.batch_s + rows * self.row_s > call.deadline
+        rows, pace = queue.rows, self.pace
+        return rows + call.size > self.room or call.arrived + pace.batch_s + rows * pace.row_s > call.deadline
 
     def settle(self, call: Call, queue: CallQueue) -> list[Call]:
         """Let a call wait that :meth:`is_tight`, or refuse it.
@@ -70,7 +65,7 @@ class Admission:
             Overloaded: ``overloaded`` if there is no room for it, and no other call has less claim to it;
                 ``deadline_unreachable`` if it could not be answered in time.
         """
-        wait_s = self.batch_s + queue.rows_ahead(call) * self.row_s
+        wait_s = self.pace.batch_s + queue.rows_ahead(call) * self.pace.row_s
         if call.arrived + wait_s > call.deadline:
             self.shed["deadline"] += 1
             raise Overloaded(
@@ -100,29 +95,22 @@ class Admission:
         """The error of a call for which there is no room."""
         return Overloaded(f"{queue.rows} rows are waiting already", retry_after=self._retry_after(queue))
 
-    def answered(self, rows: int, waiting: int, arrived: float, left: float, now: float) -> None:
+    def answered(self, rows: int, waiting: int, seconds: float, now: float) -> None:
         """A batch has been answered.
 
         Args:
             rows: Its rows.
             waiting: Rows that wait.
-            arrived: When its oldest call arrived.
-            left: When it left the queue.
-            now: The time, as the others on the event loop's clock.
+            seconds: From the arrival of its oldest call to its answer.
+            now: The time.
         """
-        self._batch = batch = observe(self._batch, now - left)
-        self.batch_s = batch.bound
-        if waiting:
-            self._drain = observe_drain(self._drain, rows, now - max(self._last_end, left))
-            self.row_s = self._drain.row_s
-        self._last_end = now
         inside = waiting + self.running_rows
         self.running_rows -= rows
         # most batches of a transformer that has room say nothing
-        if now - arrived > self._target_s or 2 * inside > self._limit.rows:
-            sample = Sample(now - arrived, rows, inside, now)
+        if seconds > self._target_s or 2 * inside > self._limit.rows:
+            sample = Sample(seconds, rows, inside, now)
             self._limit = adapt(self._limit, sample, target_s=self._target_s, least=self._least, most=self._highest)
 
     def _retry_after(self, queue: CallQueue) -> int:
         """Whole seconds after which about all that wait now is answered."""
-        return max(1, ceil(self.batch_s + queue.rows * self.row_s))
+        return max(1, ceil(self.pace.batch_s + queue.rows * self.pace.row_s))

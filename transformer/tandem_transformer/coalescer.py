@@ -83,7 +83,7 @@ class Coalescer:
 
     def calls(self) -> Iterator[Call]:
         """All that wait or are on their way."""
-        return chain(self._waiting, *(calls for calls, _, _, _ in self._running.values()))
+        return chain(self._waiting, *(batch[0] for batch in self._running.values()))
 
     @property
     def queued_rows(self) -> int:
@@ -114,7 +114,7 @@ class Coalescer:
             self._timer = None
         # as many calls as are open now are likely to come again together
         waiting, running = self._waiting, self._running
-        self._expected = waiting.calls + sum(len(calls) for calls, _, _, _ in running.values())
+        self._expected = waiting.calls + sum(len(batch[0]) for batch in running.values())
         while waiting.rows and len(running) < self._max_batches:
             before = waiting.rows
             # nobody waits any more for calls that have an answer: their time is over, or their client is gone
@@ -128,7 +128,8 @@ class Coalescer:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         _, rows, arrived, left = self._running.pop(task)
-        waiting = self._waiting.rows
-        self._admission.answered(rows, waiting, arrived, left, self._loop.time())
+        waiting, now, admission = self._waiting.rows, self._loop.time(), self._admission
+        admission.pace.answered(rows, waiting, left, now)
+        admission.answered(rows, waiting, now - arrived, now)
         if waiting and not self._leaving:
             self._consider()

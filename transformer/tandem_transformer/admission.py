@@ -20,8 +20,9 @@ class Admission:
 
     Args:
         max_queued_rows: Rows that may wait at most.
-        max_batches: Batches on their way at once.
-        max_batch_rows: Most rows of one. So many may wait or be on their way, however long they take.
+        max_batches: Batches on their way at once. So many rows, and those of one batch, may wait or be on their way
+            however long they take.
+        max_batch_rows: Most rows of one batch.
         target_s: Seconds within which calls should be answered: fewer rows may wait as soon as one takes longer. 0 to
             let as many wait as there may.
 
@@ -39,7 +40,7 @@ class Admission:
         self.pace = Pace()
         self.shed: Tally[str] = Tally()
         self._most = max_queued_rows
-        self._least = min(max(max_batch_rows, 1), max_queued_rows)
+        self._least = min(max(max_batch_rows, max_batches), max_queued_rows)
         # with a full queue and all batches on their way
         self._highest = max_queued_rows + max_batches * max(max_batch_rows, 1)
         self._target_s = target_s or inf

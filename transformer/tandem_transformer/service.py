@@ -51,6 +51,11 @@ class Service:
         predictor: What turns vectors into predictions.
         config: Time limits and bounds of batches.
         recorder: Takes what is measured.
+
+    Attributes:
+        call: Makes a call with its deadline; :meth:`Intake.call`.
+        check_room: Refuses a request before it is read, where that is certain already; :meth:`Intake.check_room`.
+        submit: Puts a call on its way; :meth:`Intake.submit`.
     """
 
     def __init__(

@@ -224,7 +224,7 @@ async def test_a_tenant_with_more_calls_gives_way_and_all_take_turns() -> None:
         await burst[5].answer
     assert isinstance(burst[4].answer.exception(), Overloaded)
     await run.back(0)
-    assert run.batches[1] == [burst[0], *others]
+    assert run.batches[1] == [*others, burst[0]]
     await run.back(1)
     assert run.batches[2] == burst[1:4]
     await run.back(2)

@@ -20,9 +20,10 @@ SCENARIOS: Final = (
     Scenario("0.95 of capacity", lambda now: 0.95),
     Scenario("twice capacity", lambda now: 2.0),
     Scenario("twice, 100 ms each", lambda now: 2.0, timeout_s=0.1),
-    Scenario("bursts of 5 times for 1 s", lambda now: 5.0 if now % 10 < 1 else 0.3),
-    Scenario("predictor 4 times slower for 10 s", lambda now: 0.6, lambda now: 4.0 if 10 <= now < 20 else 1.0),
-    Scenario("predictor 40 times slower for 1 s", lambda now: 0.6, lambda now: 40.0 if 10 <= now < 11 else 1.0),
+    Scenario("5 times for 1 s", lambda now: 5.0 if 2 <= now < 3 else 0.3),
+    Scenario("predictor 4 times slower for 3 s", lambda now: 0.6, lambda now: 4.0 if 2 <= now < 5 else 1.0),
+    Scenario("predictor stalls for 0.4 s", lambda now: 0.6, lambda now: 20.0 if 2 <= now < 2.03 else 1.0),
+    Scenario("predictor stalls for 0.8 s", lambda now: 0.6, lambda now: 40.0 if 2 <= now < 2.1 else 1.0),
 )
 
 

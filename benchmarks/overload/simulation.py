@@ -48,7 +48,7 @@ class Scenario:
     load: Callable[[float], float]
     slowness: Callable[[float], float] = lambda now: 1.0
     timeout_s: float = 1.0
-    seconds: float = 40.0
+    seconds: float = 10.0
 
 
 @dataclass

@@ -32,6 +32,9 @@ class Call:
         request: The request as its protocol has it, where the answer depends on it.
         tensors: What the model was given for its rows, where that is known and the call fails.
         prediction_id: Under which its predictions are logged; empty where none are.
+        arrived: When it arrived, on the event loop's clock.
+        is_low: Whether other calls go before it, and are kept rather than it.
+        tenant: Number of the lane in which it waits; tenants take turns.
     """
 
     size: int
@@ -45,6 +48,9 @@ class Call:
     request: InferRequest | None = None
     tensors: Tensors | None = None
     prediction_id: str = ""
+    arrived: float = 0.0
+    is_low: bool = False
+    tenant: int = 0
 
 
 @dataclass(slots=True, eq=False)

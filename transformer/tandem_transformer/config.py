@@ -67,6 +67,10 @@ class TransformerConfig(PredictionLogSettings, ServerSettings):
         int, Flag("bytes of feature rows kept for the time in which the store does not answer, 0 for none", natural)
     ] = 67_108_864
     predictor_timeout_ms: Annotated[float, Flag("time for one call of the predictor", duration)] = 800.0
+    hedge_after_ms: Annotated[
+        float,
+        Flag("time without an answer after which another address of the predictor is called too, 0 for never", span),
+    ] = 0.0
     prediction_cache_bytes: Annotated[
         int, Flag("bytes of predictions kept by vector, 0 to keep none and ask the predictor for every row", natural)
     ] = 0
@@ -77,6 +81,14 @@ class TransformerConfig(PredictionLogSettings, ServerSettings):
     ] = 2.0
     max_batches: Annotated[int, Flag("batches on their way at once; more requests wait and coalesce", positive)] = 8
     max_queued_rows: Annotated[int, Flag("rows that may wait; more are answered with 429", positive)] = 20_000
+    latency_target_ms: Annotated[
+        float,
+        Flag("time in which requests should be answered: fewer rows may wait while one takes longer, 0 for any", span),
+    ] = 500.0
+    fairness_header: Annotated[
+        str,
+        Flag("header that names the tenant of a request: under load tenants take turns; empty for none", str.lower),
+    ] = ""
     max_request_rows: Annotated[int, Flag("most rows of one request", positive)] = 10_000
     unit_header: Annotated[
         str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from math import inf
 
 from tandem.dtypes import Columns
 from tandem.errors import Internal, StoreError
@@ -13,6 +14,7 @@ from tandem.lookup import LookupPlan
 from tandem.packed_rows import ViewColumns
 from tandem.stores import OnlineStore
 from tandem.stores.last_known import LastKnown
+from tandem_transformer.background import Background
 from tandem_transformer.breaker import Breaker
 
 log = logging.getLogger(__name__)
@@ -26,23 +28,35 @@ class Lookups:
         store: The online store.
         timeout_s: Seconds that a lookup may take.
         known_bytes: Most bytes of rows that are kept for an outage.
+        background: Runs lookups that requests do not wait for to their end.
     """
 
-    def __init__(self, views: Sequence[ViewUse], store: OnlineStore, timeout_s: float, known_bytes: int) -> None:
+    def __init__(
+        self,
+        views: Sequence[ViewUse],
+        store: OnlineStore,
+        timeout_s: float,
+        known_bytes: int,
+        background: Background,
+    ) -> None:
         self._plan = LookupPlan(views)
         self._store = store
         self._timeout_s = timeout_s
+        self._background = background
         self._clock = asyncio.get_running_loop().time
         self._known = LastKnown(known_bytes if any(use.view.fallback == "last_known" for use in views) else 0)
         self._breaker = Breaker(self._clock)
         self._probe: asyncio.Task[object] | None = None
 
-    async def look_up(self, request: Columns, rows: int) -> tuple[ViewColumns, ...]:
+    async def look_up(self, request: Columns, rows: int, within_s: float = inf) -> tuple[ViewColumns, ...]:
         """What is known of each view, row by row; rows that are not from the store are marked.
 
         Args:
             request: Columns of the contract.
             rows: How many rows they have.
+            within_s: Seconds that the request has for it, if they are fewer than a lookup may take. The lookup goes on
+                when they are over, so that requests with little time neither close the store's connections nor make
+                it look as if it did not answer.
 
         Raises:
             Internal: ``stored_row_unreadable``: a row cannot be read, and its view may not be guessed.
@@ -53,7 +67,12 @@ class Lookups:
         if self._breaker.is_open:
             # nobody waits for a store that does not answer
             self._start_probe(keys)
-        elif (values := await self._ask(keys)) is not None:
+            values = None
+        elif within_s >= self._timeout_s:
+            values = await self._ask(keys)
+        else:
+            values = await self._ask_briefly(keys, within_s)
+        if values is not None:
             return self._unpack(keys, values, rows)
         return self._plan.unpack_known(keys, None, rows, self._recall)
 
@@ -71,6 +90,15 @@ class Lookups:
         if self._probe is not None:
             self._probe.cancel()
         await self._store.close()
+
+    async def _ask_briefly(self, keys: Sequence[bytes], within_s: float) -> list[bytes | None] | None:
+        """The same for a request that does not wait for all the time that a lookup may take."""
+        if within_s <= 0 or self._background.is_full:
+            return None
+        try:
+            return await self._background.wait_for(self._ask(keys), within_s)
+        except TimeoutError:
+            return None
 
     async def _ask(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """The rows of some keys; None if the store does not answer in time, or with an error."""

@@ -24,6 +24,7 @@ from tandem.packed_rows import ViewColumns
 from tandem.telemetry import DECODE, LOOKUP, MODEL_DEPENDENT, ON_DEMAND, POST, PREDICT
 from tandem_transformer.batch import BatchAnswer, Call
 from tandem_transformer.batch_metrics import Batch, BatchMetrics, BulkHistogram
+from tandem_transformer.load_metrics import LoadMetrics
 from tandem_transformer.prediction_cache import CacheCounts
 from tandem_transformer.traffic import DIRECT, SURPLUS, TRAFFIC, WEIGHTED, outcome_of
 from tandem_transformer.units import Units
@@ -87,6 +88,7 @@ class Recorder:
             registry=registry,
         )
         self.cache_counts = CacheCounts()
+        self.load = LoadMetrics(registry, own)
 
     def _add_totals(self) -> None:
         """What has no labels but model and version."""
@@ -191,6 +193,7 @@ class Recorder:
                 self._cached.labels(*self._own, outcome).inc(count)
         for count_source in self._sources:
             count_source()
+        self.load.flush()
         if latencies:
             self._last = time.time()
         batches, self._batches = self._batches, []

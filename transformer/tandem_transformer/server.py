@@ -33,7 +33,7 @@ async def serve(config: TransformerConfig) -> None:
     model_name = config.model_name or bundle.name
     recorder = Recorder(bundle, model_name)
     prediction_log = open_log(bundle, model_name, config, recorder)
-    predictor = connect(bundle, config, counted=recorder.endpoints)
+    predictor = connect(bundle, config, counted=recorder.endpoints, retries=recorder.load.retries)
     service = Service(bundle, open_store(config.store), predictor, config, recorder, prediction_log)
     # before a port opens: nothing may be answered by code that does not compute what training did
     service.prove()

@@ -22,9 +22,9 @@ from tandem.stores import OnlineStore
 from tandem_transformer.backends import Backends
 from tandem_transformer.batch import BatchAnswer, Call, merge
 from tandem_transformer.call_results import divide, expire, fail, refuse_rows, resolve
-from tandem_transformer.coalescer import Coalescer
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.explain import name_causes
+from tandem_transformer.intake import Intake
 from tandem_transformer.metrics import Recorder
 from tandem_transformer.prediction_log.log import PredictionLog, utc_now
 from tandem_transformer.predictors import PredictorClient
@@ -33,9 +33,6 @@ log = logging.getLogger(__name__)
 
 MANY_ROWS = 1000
 """A batch of more rows yields to other requests between its stages, which take some milliseconds each."""
-
-EXPIRY_S = 0.02
-"""A call is ended at most so much after its deadline."""
 
 # No row can be the cause of these: a second try in parts would only add to the load.
 _SHARED = (Overloaded, Unavailable, DeadlineExceeded)
@@ -51,6 +48,11 @@ class Service:
         config: Time limits and bounds of batches.
         recorder: Takes what is measured.
         prediction_log: Where predictions are logged; None where they are not.
+
+    Attributes:
+        call: Makes a call with its deadline; :meth:`Intake.call`.
+        check_room: Refuses a request before it is read, where that is certain already; :meth:`Intake.check_room`.
+        submit: Puts a call on its way; :meth:`Intake.submit`.
     """
 
     def __init__(
@@ -73,16 +75,12 @@ class Service:
         self.draining = False
         self.listening = True
         self.backends = Backends(bundle, store, predictor, config, recorder.cache_counts)
-        self.request_timeout = config.request_timeout_ms / 1000
+        self.fairness_header = config.fairness_header.encode()
         self._loop = asyncio.get_running_loop()
-        self._expiry: asyncio.TimerHandle | None = None
-        self._coalescer = Coalescer(
-            self.answer,
-            max_rows=config.max_batch_rows,
-            max_wait=config.max_batch_wait_ms / 1000,
-            max_batches=config.max_batches,
-            max_queued_rows=config.max_queued_rows,
-        )
+        self._intake = intake = Intake(self.answer, config, recorder)
+        self.request_timeout = intake.request_timeout
+        # not methods of its own, whose calls would be on the path of every request
+        self.call, self.check_room, self.submit = intake.call, intake.check_room, intake.submit
 
     def prove(self) -> None:
         """Replay the golden rows to vectors and answers; a service that cannot must not serve.
@@ -103,33 +101,6 @@ class Service:
     def now(self) -> float:
         """The time on the clock of deadlines."""
         return self._loop.time()
-
-    def call(self, size: int, timeout: float | None, arrived: float | None = None) -> Call:
-        """A call with its deadline.
-
-        Args:
-            size: Number of its rows.
-            timeout: Seconds that the client gives it; None for what the configuration gives.
-            arrived: When the request was there, on the clock of deadlines; now if None.
-        """
-        own = timeout is not None and timeout < self.request_timeout
-        seconds = timeout if own and timeout is not None else self.request_timeout
-        call = Call(size, (self._loop.time() if arrived is None else arrived) + seconds, self._loop.create_future())
-        if own:
-            # a timer of its own only where a client asks for less time; the others share one
-            timer = self._loop.call_at(call.deadline, expire, call)
-            call.answer.add_done_callback(lambda _: timer.cancel())
-        return call
-
-    def submit(self, call: Call) -> None:
-        """Put a call on its way, coalesced with others; its ``answer`` will be resolved.
-
-        Raises:
-            Overloaded: if too much is waiting.
-        """
-        self._coalescer.submit(call)
-        if self._expiry is None:
-            self._expiry = self._loop.call_later(EXPIRY_S, self._expire_late)
 
     async def answer(self, calls: list[Call]) -> None:
         """Answer the calls of one batch; each gets its answer or its error."""
@@ -164,19 +135,10 @@ class Service:
 
     async def close(self) -> None:
         """Finish what is in flight, then give back connections, and write what is to be logged."""
-        await self._coalescer.drain()
+        await self._intake.drain()
         await self.backends.close()
         if self.prediction_log is not None:
             await self.prediction_log.close()
-
-    def _expire_late(self) -> None:
-        """End the calls whose time is over, wherever they are; a timer for each of them would cost more."""
-        calls = list(self._coalescer.calls())
-        self._expiry = self._loop.call_later(EXPIRY_S, self._expire_late) if calls else None
-        now = self._loop.time()
-        for call in calls:
-            if call.deadline <= now:
-                expire(call)
 
     def _log_failures(self, calls: list[Call]) -> None:
         if self.prediction_log is not None:
@@ -193,7 +155,8 @@ class Service:
         merged = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
-        views = await self.backends.look_up(request, rows)
+        deadline = max(call.deadline for call in calls)
+        views = await self.backends.look_up(request, rows, deadline)
         looked_up = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
@@ -213,12 +176,13 @@ class Service:
         if len(calls) == 1:
             calls[0].tensors = tensors
         assembled = clock()
-        outputs = await self.backends.predict(tensors)
+        outputs = await self.backends.predict(tensors, deadline)
         predicted = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
         answers = self.pipeline.predictions(outputs, features.columns)
         finished = clock()
+        self.backends.measured(finished - looked_up, finished - predicted)
         decode = sum(call.decode_s for call in calls) + merged - started
         stages = (
             decode,

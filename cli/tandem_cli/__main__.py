@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tandem_cli.commands import bundle
+from tandem_cli.commands import bundle, imports
 from tandem_cli.commands.check import check_package
 from tandem_cli.commands.init import init_package
 from tandem_cli.commands.materialize import materialize_package
@@ -48,6 +48,7 @@ app.command("up")(serve_package)
 app.command("render")(render_rollouts)
 app.command("crd")(print_crd)
 app.add_typer(bundle.commands, name="bundle")
+app.add_typer(imports.commands, name="import")
 app.add_typer(rollout, name="rollout")
 
 

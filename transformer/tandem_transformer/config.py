@@ -55,8 +55,9 @@ class TransformerConfig(ServerSettings):
     store: Annotated[
         str,
         Flag(
-            "online store: redis://host:port/db, rediss://… or memory://; without the flag the variable "
-            f"{STORE_VARIABLE} counts, which keeps a password out of the list of processes"
+            "online store: redis://host:port/db, rediss://…, redis+sentinel://…, redis+cluster://…, feast://PATH or "
+            f"memory://; without the flag the variable {STORE_VARIABLE} counts, which keeps a password out of the list "
+            "of processes"
         ),
     ] = "memory://"
     processes: Annotated[int, Flag("server processes that share the ports", positive)] = 1

@@ -30,7 +30,8 @@ async def serve(config: TransformerConfig) -> None:
     bundle = Bundle.open(config.model_dir, digest=config.bundle_digest or None)
     recorder = Recorder(bundle, config.model_name or bundle.name)
     predictor = connect(bundle, config, counted=recorder.endpoints)
-    service = Service(bundle, open_store(config.store), predictor, config, recorder)
+    store = open_store(config.store, [use.view for use in bundle.model.views])
+    service = Service(bundle, store, predictor, config, recorder)
     # before a port opens: nothing may be answered by code that does not compute what training did
     service.prove()
     recorder.keep_flushing()

@@ -1,0 +1,109 @@
+"""Connections to one server of the Redis protocol, and packed commands and their replies on them.
+
+Reads have no timeout of their own and are never tried again: the caller knows the deadline, and sets it with
+:func:`asyncio.timeout`. A connection whose reply was not waited for is closed, never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+from tandem.errors import StoreError
+
+
+def pack(*words: bytes) -> bytes:
+    """A command as it is sent; redis-py's asyncio side would pack it in Python, ten times slower."""
+    return hiredis.pack_command(words)  # type: ignore[arg-type, no-any-return]
+
+
+@contextmanager
+def refusals(place: str) -> Iterator[None]:
+    """Errors of redis-py as :class:`StoreError`, with the place of the store.
+
+    Raises:
+        StoreError: if the store cannot be reached or refuses.
+    """
+    try:
+        yield
+    except AuthenticationError as error:
+        raise StoreError(f"online store {place} refuses these credentials: {error}") from None
+    except (RedisError, OSError) as error:
+        raise StoreError(f"online store {place}: {error}") from error
+
+
+class Connections:
+    """Connections to one server, of one event loop; opened when they are needed, and kept.
+
+    Args:
+        connect: Makes a connection, which is opened when it is used.
+        most: Most connections at one time; further calls wait for one.
+    """
+
+    def __init__(self, connect: Callable[[], AbstractConnection], most: int) -> None:
+        self._connect = connect
+        self._idle: list[AbstractConnection] = []
+        self._free = asyncio.Semaphore(most)
+
+    async def call(self, commands: bytes, replies: int) -> list[Any]:
+        """Replies to packed commands.
+
+        Raises:
+            RedisError: the first error among the replies, or of the connection.
+            OSError: of the connection.
+        """
+        async with self._free:
+            connection = self._idle.pop() if self._idle else self._connect()
+            try:
+                await self._send(connection, commands)
+                result = [await connection.read_response() for _ in range(replies)]
+            except BaseException:
+                # replies may be on their way still: the next user of the connection would get them
+                await connection.disconnect(nowait=True)
+                raise
+            self._idle.append(connection)
+            return result
+
+    async def call_each(self, commands: bytes, replies: int) -> list[Any]:
+        """Replies to packed commands, errors of single commands among them.
+
+        Raises:
+            RedisError: of the connection; OSError too.
+        """
+        async with self._free:
+            connection = self._idle.pop() if self._idle else self._connect()
+            try:
+                await self._send(connection, commands)
+                result = [await _reply_or_error(connection) for _ in range(replies)]
+            except BaseException:
+                await connection.disconnect(nowait=True)
+                raise
+            self._idle.append(connection)
+            return result
+
+    async def close(self) -> None:
+        """Close the connections that are not in use."""
+        while self._idle:
+            await self._idle.pop().disconnect()
+
+    async def _send(self, connection: AbstractConnection, commands: bytes) -> None:
+        if connection.is_connected and await connection.can_read():
+            # the server sent something on its own, most likely the end of an idle connection
+            await connection.disconnect(nowait=True)
+        if not connection.is_connected:
+            # behind Sentinel this asks for the address first, which sending would not
+            await connection.connect()
+        await connection.send_packed_command(commands, check_health=False)
+
+
+async def _reply_or_error(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error

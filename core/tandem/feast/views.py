@@ -42,10 +42,12 @@ def _declare(source: Any) -> str:
             f"feature view {name!r}: key {strange[0].name} is {strange[0].dtype}; a key is a string or a whole number"
         )
     types = {field.name: feature_type(field) for field in source.features}
-    features = [Feature(feature, type_) for feature, type_ in sorted(types.items()) if type_ is not None]
+    features = tuple(Feature(feature, type_) for feature, type_ in sorted(types.items()) if type_ is not None)
     max_age = _duration(source.ttl) if source.ttl else None
     # refuses names that cannot be parameters of a function
-    view = FeatureView(name, keys=source.join_keys, features=features, max_age=max_age, description=source.description)
+    view = FeatureView(
+        name, keys=tuple(source.join_keys), features=features, max_age=max_age, description=source.description
+    )
     lines = [f"{name} = FeatureView(", f"    {name!r},".replace("'", '"'), f"    keys={_strings(view.keys)},"]
     lines += [f'    max_age="{max_age}",'] if max_age else []
     lines += [f"    description={view.description!r},"] if view.description else []

@@ -131,7 +131,7 @@ class RedisClusterStore:
         with refusals(self._place):
             with self._now_lock:
                 self._now = self._now or self._address.blocking_client(self._timeout)
-            return self._now.mget_nonatomic(keys)  # type: ignore[union-attr, no-any-return]
+            return self._now.mget_nonatomic(keys)  # type: ignore[union-attr]
 
     async def _run(self, keys: Sequence[bytes], commands: Sequence[bytes]) -> list[Any]:
         """The reply to each command, or its error, from the node that has the slot of its key."""

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import hiredis
+from redis import sentinel
 from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from tandem.errors import StoreError
@@ -32,6 +34,9 @@ def refusals(place: str) -> Iterator[None]:
     """
     try:
         yield
+    except (MasterNotFoundError, sentinel.MasterNotFoundError):
+        # redis-py's message has all settings of its clients
+        raise StoreError(f"online store {place}: no Sentinel that answers knows this primary") from None
     except AuthenticationError as error:
         raise StoreError(f"online store {place} refuses these credentials: {error}") from None
     except (RedisError, OSError) as error:
@@ -98,7 +103,7 @@ class Connections:
             await connection.disconnect(nowait=True)
         if not connection.is_connected:
             # behind Sentinel this asks for the address first, which sending would not
-            await connection.connect()
+            await connection.connect()  # type: ignore[no-untyped-call]
         await connection.send_packed_command(commands, check_health=False)
 
 

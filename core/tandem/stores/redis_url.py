@@ -64,8 +64,8 @@ class RedisUrl:
         options = {**self.options, **fixed}
         if self.form != "sentinel":
             return options.pop("connection_class", SSLConnection if self.tls else Connection), options
-        sentinel = Sentinel(self.hosts, sentinel_kwargs={**self.sentinel_options, **fixed, "socket_timeout": timeout})
-        pool = SentinelConnectionPool(self.service, sentinel, ssl=self.tls, **options)
+        sentinel = Sentinel(self.hosts, sentinel_kwargs={**self.sentinel_options, **fixed, "socket_timeout": timeout})  # type: ignore[no-untyped-call]
+        pool = SentinelConnectionPool(self.service, sentinel, ssl=self.tls, **options)  # type: ignore[no-untyped-call]
         # a connection has only a weak reference to its pool
         return pool.connection_class, {**pool.connection_kwargs, "connection_pool": pool}
 
@@ -82,11 +82,11 @@ class RedisUrl:
         options: dict[str, Any] = {**self.options, **fixed}
         options.pop("connection_class", None)
         if self.form == "cluster":
-            nodes = [redis.cluster.ClusterNode(host, port) for host, port in self.hosts]
+            nodes = [redis.cluster.ClusterNode(host, port) for host, port in self.hosts]  # type: ignore[no-untyped-call]
             return redis.RedisCluster(startup_nodes=nodes, ssl=self.tls, **options)
         if self.form == "sentinel":
-            sentinel = redis.sentinel.Sentinel(self.hosts, sentinel_kwargs={**self.sentinel_options, **fixed})
-            return cast(redis.Redis, sentinel.master_for(self.service, ssl=self.tls, **options))
+            sentinel = redis.sentinel.Sentinel(self.hosts, sentinel_kwargs={**self.sentinel_options, **fixed})  # type: ignore[no-untyped-call]
+            return cast(redis.Redis, sentinel.master_for(self.service, ssl=self.tls, **options))  # type: ignore[no-untyped-call]
         if "path" in options:
             return redis.Redis(unix_socket_path=options.pop("path"), **options)
         ((host, port),) = self.hosts
@@ -127,6 +127,8 @@ def _check(form: Form, hosts: tuple[tuple[str, int], ...], service: str, options
     del options["host"]
     if (form == "cluster" and options.get("db")) or (form == "server" and len(hosts) > 1):
         raise ValueError("a cluster has one database, a single server one host")
+    if form == "cluster":
+        options.pop("db", None)
     if form == "sentinel" and not service:
         raise ValueError("Sentinel knows primaries by name")
     own = {name.removeprefix("sentinel_"): options.pop(name) for name in _SENTINEL_OPTIONS if name in options}

@@ -130,8 +130,8 @@ def watched() -> Iterator[Watched]:
             running(
                 third,
                 f"sentinel monitor features 127.0.0.1 {primary.port} 1",
-                "sentinel down-after-milliseconds features 500",
-                "sentinel failover-timeout features 2000",
+                "sentinel down-after-milliseconds features 60000",
+                "sentinel failover-timeout features 10000",
             )
         )
         wait_until(lambda: b"master_link_status:up" in _text(replica, "INFO", "replication"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -48,9 +49,9 @@ def _declare(source: Any) -> str:
     view = FeatureView(
         name, keys=tuple(source.join_keys), features=features, max_age=max_age, description=source.description
     )
-    lines = [f"{name} = FeatureView(", f"    {name!r},".replace("'", '"'), f"    keys={_strings(view.keys)},"]
+    lines = [f"{name} = FeatureView(", f'    "{name}",', f"    keys={_strings(view.keys)},"]
     lines += [f'    max_age="{max_age}",'] if max_age else []
-    lines += [f"    description={view.description!r},"] if view.description else []
+    lines += [f"    description={json.dumps(view.description, ensure_ascii=False)},"] if view.description else []
     lines.append("    features=[")
     lines += [f"        Feature({_strings((feature.name, feature.type))[1:-1]})," for feature in view.features]
     left_out = {field.name: field.dtype for field in source.features if types[field.name] is None}

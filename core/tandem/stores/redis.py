@@ -101,7 +101,7 @@ class RedisStore:
         with refusals(self._place):
             while batch := list(islice(remaining, ROWS_PER_WRITE)):
                 if overwrite:
-                    await self._connections.call(b"".join([put(key, row, ttl_s) for key, row in batch]), len(batch))
+                    await self._connections.call(b"".join(put(batch, ttl_s)), len(batch))
                 else:
                     newer += await self._put_newer(batch, ttl_s)
         return newer
@@ -117,8 +117,7 @@ class RedisStore:
 
     async def _put_new(self, batch: list[Row], ttl_s: float | None) -> None:
         """Write rows of which the server has none: all that a user can do safely who may write and not compare."""
-        commands = [put(key, row, ttl_s, only_new=True) for key, row in batch]
-        replies = await self._connections.call(b"".join(commands), len(batch))
+        replies = await self._connections.call(b"".join(put(batch, ttl_s, only_new=True)), len(batch))
         if refused := replies.count(None):
             raise StoreError(
                 f"online store {self._place} has {refused:,} of these rows already, and this user may not compare "

@@ -102,7 +102,7 @@ class RedisClusterStore:
         while batch := list(islice(remaining, ROWS_PER_WRITE)):
             keys = [key for key, _ in batch]
             if overwrite:
-                _checked(await self._run(keys, [put(key, row, ttl_s) for key, row in batch]), self._place)
+                _checked(await self._run(keys, put(batch, ttl_s)), self._place)
                 continue
             replies = await self._run(keys, [put_newer([row], ttl_s, by_hash=True) for row in batch])
             # a node that does not know the script gets it

@@ -61,17 +61,17 @@ def put_newer(rows: Sequence[Row], ttl_s: float | None, *, by_hash: bool = False
     return pack(*script, b"%d" % len(rows), *(key for key, _ in rows), *(row for _, row in rows), *ttl)
 
 
-def put(key: bytes, row: bytes, ttl_s: float | None, *, only_new: bool = False) -> bytes:
-    """``SET`` of a row.
+def put(rows: Sequence[Row], ttl_s: float | None, *, only_new: bool = False) -> list[bytes]:
+    """``SET`` of each row.
 
     Args:
-        key: Its key.
-        row: The row.
-        ttl_s: Seconds after which it expires; None for never.
+        rows: Keys and rows.
+        ttl_s: Seconds after which they expire; None for never.
         only_new: Only where there is no value.
     """
-    ttl = () if ttl_s is None else (b"PX", b"%d" % _milliseconds(ttl_s))
-    return pack(b"SET", key, row, *((b"NX",) if only_new else ()), *ttl)
+    new = (b"NX",) if only_new else ()
+    options = new if ttl_s is None else (*new, b"PX", b"%d" % _milliseconds(ttl_s))
+    return [pack(b"SET", key, row, *options) for key, row in rows]
 
 
 def _milliseconds(seconds: float) -> int:

@@ -15,7 +15,7 @@ import hiredis
 from redis import sentinel
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import MasterNotFoundError
-from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisClusterException, RedisError, ResponseError
 
 from tandem.errors import StoreError
 
@@ -39,7 +39,7 @@ def refusals(place: str) -> Iterator[None]:
         raise StoreError(f"online store {place}: no Sentinel that answers knows this primary") from None
     except AuthenticationError as error:
         raise StoreError(f"online store {place} refuses these credentials: {error}") from None
-    except (RedisError, OSError) as error:
+    except (RedisError, RedisClusterException, OSError) as error:
         raise StoreError(f"online store {place}: {error}") from error
 
 
@@ -98,11 +98,12 @@ class Connections:
             await self._idle.pop().disconnect()
 
     async def _send(self, connection: AbstractConnection, commands: bytes) -> None:
-        if connection.is_connected and await connection.can_read():
-            # the server sent something on its own, most likely the end of an idle connection
-            await connection.disconnect(nowait=True)
         if not connection.is_connected:
             # behind Sentinel this asks for the address first, which sending would not
+            await connection.connect()  # type: ignore[no-untyped-call]
+        elif await connection.can_read():
+            # the server sent something on its own, most likely the end of an idle connection
+            await connection.disconnect(nowait=True)
             await connection.connect()  # type: ignore[no-untyped-call]
         await connection.send_packed_command(commands, check_health=False)
 

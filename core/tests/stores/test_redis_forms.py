@@ -122,10 +122,9 @@ async def test_a_script_that_a_node_has_forgotten_is_sent_again(
 
 
 async def test_a_server_that_is_no_cluster(valkey: ValkeyServer) -> None:
-    store = RedisClusterStore(f"redis+cluster://:hunter2@127.0.0.1:{valkey.port}")
-    with pytest.raises(StoreError, match=rf"online store 127\.0\.0\.1:{valkey.port}: ") as caught:
+    store = RedisClusterStore(f"redis+cluster://127.0.0.1:{valkey.port}")
+    with pytest.raises(StoreError, match=rf"online store 127\.0\.0\.1:{valkey.port}: .*cluster support disabled"):
         await store.get([b"a"])
-    assert "hunter2" not in str(caught.value) + repr(store)
     with pytest.raises(StoreError, match="online store"):
         store.get_now([b"a"])
     await store.close()

@@ -7,8 +7,8 @@ PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check quick test test-feast coverage e2e e2e-core bench bench-controller fuzz fairness structure sim demo docs lock proto
-.PHONY: manifests version clean
+.PHONY: help fmt check quick test test-feast coverage e2e e2e-core bench bench-controller fuzz fairness chaos structure sim demo
+.PHONY: docs lock proto manifests version clean
 
 help:  ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^[-a-z0-9]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ fuzz: $(VENV)/.dev  ## 1,000,000 changed requests at both servers, going on wher
 
 fairness: $(VENV)/.dev  ## What one client's attacks do to another's latency; results in benchmarks/results
 	$(BIN)/python -m benchmarks.fairness
+
+chaos: $(VENV)/.dev  ## Clients while store, predictor and transformer fail; results in benchmarks/results
+	$(BIN)/python -m benchmarks.chaos
 
 structure: $(VENV)/.dev  ## How long modules and functions are, what is named vaguely, what has no docstring
 	$(BIN)/python -m benchmarks.structure

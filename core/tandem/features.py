@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any, Literal, get_args
 
@@ -145,6 +146,7 @@ class ViewUse(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(self.prefix + feature.name for feature in self.view.features)
 
 
+@functools.lru_cache(256)
 def parse_duration(text: str) -> np.timedelta64:
     """Duration such as ``"90s"``, ``"1.5h"`` or ``"2d"``, as ``timedelta64[us]``.
 

@@ -15,9 +15,10 @@ import hiredis
 from redis import sentinel
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import MasterNotFoundError
-from redis.exceptions import AuthenticationError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisClusterException, RedisError
 
 from tandem.errors import StoreError
+from tandem.stores.redis_connection import RedisConnection
 
 
 def pack(*words: bytes) -> bytes:
@@ -47,13 +48,13 @@ class Connections:
     """Connections to one server, of one event loop; opened when they are needed, and kept.
 
     Args:
-        connect: Makes a connection, which is opened when it is used.
+        connect: Makes a connection of redis-py's, which is opened when it is used.
         most: Most connections at one time; further calls wait for one.
     """
 
     def __init__(self, connect: Callable[[], AbstractConnection], most: int) -> None:
         self._connect = connect
-        self._idle: list[AbstractConnection] = []
+        self._idle: list[RedisConnection] = []
         self._free = asyncio.Semaphore(most)
 
     async def call(self, commands: bytes, replies: int) -> list[Any]:
@@ -64,13 +65,12 @@ class Connections:
             OSError: of the connection.
         """
         async with self._free:
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = await self._open()
             try:
-                await self._send(connection, commands)
-                result = [await connection.read_response() for _ in range(replies)]
+                result = await connection.call(commands, replies)
             except BaseException:
                 # replies may be on their way still: the next user of the connection would get them
-                await connection.disconnect(nowait=True)
+                await connection.close()
                 raise
             self._idle.append(connection)
             return result
@@ -82,12 +82,11 @@ class Connections:
             RedisError: of the connection; OSError too.
         """
         async with self._free:
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = await self._open()
             try:
-                await self._send(connection, commands)
-                result = [await _reply_or_error(connection) for _ in range(replies)]
+                result = await connection.call_each(commands, replies)
             except BaseException:
-                await connection.disconnect(nowait=True)
+                await connection.close()
                 raise
             self._idle.append(connection)
             return result
@@ -95,21 +94,13 @@ class Connections:
     async def close(self) -> None:
         """Close the connections that are not in use."""
         while self._idle:
-            await self._idle.pop().disconnect()
+            await self._idle.pop().close()
 
-    async def _send(self, connection: AbstractConnection, commands: bytes) -> None:
-        if not connection.is_connected:
-            # behind Sentinel this asks for the address first, which sending would not
-            await connection.connect()  # type: ignore[no-untyped-call]
-        elif await connection.can_read():
-            # the server sent something on its own, most likely the end of an idle connection
-            await connection.disconnect(nowait=True)
-            await connection.connect()  # type: ignore[no-untyped-call]
-        await connection.send_packed_command(commands, check_health=False)
-
-
-async def _reply_or_error(connection: AbstractConnection) -> Any:
-    try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error
+    async def _open(self) -> RedisConnection:
+        """A connection that the server has not closed."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable:
+                return connection
+            await connection.close()
+        return await RedisConnection.open(self._connect())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -49,14 +49,18 @@ def _declare(source: Any) -> str:
     view = FeatureView(
         name, keys=tuple(source.join_keys), features=features, max_age=max_age, description=source.description
     )
-    lines = [f"{name} = FeatureView(", f'    "{name}",', f"    keys={_strings(view.keys)},"]
-    lines += [f'    max_age="{max_age}",'] if max_age else []
+    left_out = {field.name: field.dtype for field in source.features if types[field.name] is None}
+    return "\n".join(_lines(view, left_out))
+
+
+def _lines(view: FeatureView, left_out: Mapping[str, Any]) -> list[str]:
+    lines = [f"{view.name} = FeatureView(", f'    "{view.name}",', f"    keys={_strings(view.keys)},"]
+    lines += [f'    max_age="{view.max_age}",'] if view.max_age else []
     lines += [f"    description={json.dumps(view.description, ensure_ascii=False)},"] if view.description else []
     lines.append("    features=[")
     lines += [f"        Feature({_strings((feature.name, feature.type))[1:-1]})," for feature in view.features]
-    left_out = {field.name: field.dtype for field in source.features if types[field.name] is None}
     lines += [f"        # left out: {feature} is {kind}" for feature, kind in sorted(left_out.items())]
-    return "\n".join([*lines, "    ],", ")", ""])
+    return [*lines, "    ],", ")", ""]
 
 
 def _duration(ttl: timedelta) -> str:

@@ -70,10 +70,10 @@ class FeastStore:
         self._place = f"Feast repository {repository}"
         try:
             self._feast = open_repository(repository)
-            known = [_bind(self._feast, view) for view in views]
+            bound = [_bind(self._feast, view) for view in views]
         except DefinitionError as error:
             raise StoreError(f"{self._place}: {error}") from error
-        self._views = {(view.name.encode(), b"%d" % view.layout.view.version): view for view in known}
+        self._views = {(view.name.encode(), b"%d" % view.layout.view.version): view for view in bound}
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="feast")
 
     def __repr__(self) -> str:
@@ -114,12 +114,12 @@ class FeastStore:
                 _entity_values(values, type_) for values, type_ in zip(zip(*entities, strict=True), types, strict=True)
             ]
             # a key that is no whole number names no entity
-            known = [at for at in range(len(entities)) if all(values[at] is not None for values in columns)]
-            if not known:
+            readable = [at for at in range(len(entities)) if all(values[at] is not None for values in columns)]
+            if not readable:
                 continue
-            entity_rows = {name: [values[at] for at in known] for name, values in zip(names, columns, strict=True)}
+            entity_rows = {name: [values[at] for at in readable] for name, values in zip(names, columns, strict=True)}
             for places, packed in self._read(uses, entity_rows):
-                for at, row in zip(known, packed, strict=True):
+                for at, row in zip(readable, packed, strict=True):
                     rows[places[at]] = row
         return rows
 
@@ -173,6 +173,20 @@ def _bind(repository: Any, view: FeatureView) -> _View:
         f"{name} is {keys[name].dtype}" for name, type_ in zip(view.keys, types, strict=True) if type_ is None
     ]:
         raise DefinitionError(f"feature view {view.name!r}: key {strange[0]}; a key is a string or a whole number")
+    _check_features(source, view)
+    ttl = np.timedelta64(source.ttl or 0, "us")
+    own = parse_duration(view.max_age) if view.max_age is not None else None
+    # where the model's own limit is at least as strict, its reports say how old the row is
+    limit = None if not ttl or (own is not None and own <= ttl) else ttl
+    return _View(RowLayout(view), tuple(type_ or "" for type_ in types), limit)
+
+
+def _check_features(source: Any, view: FeatureView) -> None:
+    """Compare the features of a view with those of Feast.
+
+    Raises:
+        DefinitionError: if one is not there, or has another type.
+    """
     fields = {field.name: field for field in source.features}
     for feature in view.features:
         if feature.name not in fields:
@@ -180,11 +194,6 @@ def _bind(repository: Any, view: FeatureView) -> _View:
         if not fits(fields[feature.name], feature.type):
             kind = fields[feature.name].dtype
             raise DefinitionError(f"feature {feature.name!r} of {view.name!r} is {kind} in Feast, not {feature.type}")
-    ttl = np.timedelta64(source.ttl or 0, "us")
-    own = parse_duration(view.max_age) if view.max_age is not None else None
-    # where the model's own limit is at least as strict, its reports say how old the row is
-    limit = None if not ttl or (own is not None and own <= ttl) else ttl
-    return _View(RowLayout(view), tuple(type_ or "" for type_ in types), limit)
 
 
 def _entity_values(texts: Sequence[str], type_: str) -> list[Any]:
@@ -199,8 +208,8 @@ def _pack(view: _View, values: dict[str, list[Any]], times: Column) -> list[byte
     columns, nulls = {}, {}
     strange = np.zeros(len(times), bool)
     for feature in view.layout.view.features:
-        columns[feature.name], nulls[feature.name], other = column(values[f"{view.name}__{feature.name}"], feature.type)
-        strange |= other
+        columns[feature.name], nulls[feature.name], unfit = column(values[f"{view.name}__{feature.name}"], feature.type)
+        strange |= unfit
     missing = (times == np.datetime64(0, "us")) & np.logical_and.reduce(list(nulls.values()))
     if view.ttl is not None:
         missing |= times < np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us") - view.ttl

@@ -100,18 +100,21 @@ class RedisClusterStore:
         remaining = iter(rows)
         newer: list[bytes] = []
         while batch := list(islice(remaining, ROWS_PER_WRITE)):
-            keys = [key for key, _ in batch]
             if overwrite:
-                _checked(await self._run(keys, put(batch, ttl_s)), self._place)
-                continue
-            replies = await self._run(keys, [put_newer([row], ttl_s, by_hash=True) for row in batch])
-            # a node that does not know the script gets it
-            unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-            scripts = [put_newer([batch[at]], ttl_s) for at in unknown]
-            for at, reply in zip(unknown, await self._run([keys[at] for at in unknown], scripts), strict=True):
-                replies[at] = reply
-            newer += [key for key, older in zip(keys, _checked(replies, self._place), strict=True) if older]
+                _checked(await self._run([key for key, _ in batch], put(batch, ttl_s)), self._place)
+            else:
+                newer += await self._put_newer(batch, ttl_s)
         return newer
+
+    async def _put_newer(self, batch: list[Row], ttl_s: float | None) -> list[bytes]:
+        keys = [key for key, _ in batch]
+        replies = await self._run(keys, [put_newer([row], ttl_s, by_hash=True) for row in batch])
+        # a node that does not know the script gets it
+        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        scripts = [put_newer([batch[at]], ttl_s) for at in unknown]
+        for at, reply in zip(unknown, await self._run([keys[at] for at in unknown], scripts), strict=True):
+            replies[at] = reply
+        return [key for key, older in zip(keys, _checked(replies, self._place), strict=True) if older]
 
     async def close(self) -> None:
         """Close the connections that are not in use."""
@@ -144,8 +147,8 @@ class RedisClusterStore:
                     break
                 slots = self._slots or await self._find_slots()
                 groups: dict[tuple[Address, bool], list[int]] = defaultdict(list)
-                for at, asked in pending.items():
-                    groups[asked or slots[key_slot(keys[at])], asked is not None].append(at)
+                for at, target in pending.items():
+                    groups[target or slots[key_slot(keys[at])], target is not None].append(at)
                 for at, reply in await self._exchange(groups, commands):
                     replies[at] = reply
                 pending = {at: self._redirect(replies[at]) for at in pending if isinstance(replies[at], AskError)}
@@ -183,27 +186,27 @@ class RedisClusterStore:
         return error.host, error.port
 
     async def _find_slots(self) -> list[Address]:
-        """The node of each slot, from the first node that says it."""
+        """The node of each slot."""
         async with self._finding:
             # another call may have asked meanwhile
-            if self._slots:
-                return self._slots
-            nodes = list({*self._nodes, *self._address.hosts})
-            # not always the same one first, which may be the one that is down
-            random.shuffle(nodes)
-            for node in nodes:
-                try:
-                    (ranges,) = await self._connections(node).call(_SLOTS, 1)
-                    self._slots = _slots(ranges, node)
-                except (RedisError, OSError) as error:
-                    failure = error
-                else:
-                    break
-            else:
-                raise failure
-            for node in self._nodes.keys() - {*self._slots, *self._address.hosts}:
-                await self._nodes.pop(node).close()
+            if not self._slots:
+                self._slots = await self._ask_slots()
+                for node in self._nodes.keys() - {*self._slots, *self._address.hosts}:
+                    await self._nodes.pop(node).close()
             return self._slots
+
+    async def _ask_slots(self) -> list[Address]:
+        """The node of each slot, from the first node that says it."""
+        nodes = list({*self._nodes, *self._address.hosts})
+        # not always the same one first, which may be the one that is down
+        random.shuffle(nodes)
+        for node in nodes:
+            try:
+                (ranges,) = await self._connections(node).call(_SLOTS, 1)
+                return _slots(ranges, node)
+            except (RedisError, OSError) as error:
+                failure = error
+        raise failure
 
     def _connections(self, node: Address) -> Connections:
         if node not in self._nodes:

@@ -99,27 +99,36 @@ def read_url(url: str) -> RedisUrl:
     Raises:
         StoreError: if it cannot be read; the message does not repeat it, since it may have a password.
     """
-    scheme, _, rest = url.partition("://")
+    scheme = url.partition("://")[0]
     base, _, name = scheme.partition("+")
     form = cast(Form, name or "server")
     try:
-        if scheme not in REDIS_SCHEMES:
-            raise ValueError(scheme)
-        if base == "unix":
-            options: dict[str, Any] = dict(parse_url(url))
-            return RedisUrl(form, (), options["path"], False, options, {})
-        authority = rest.partition("?")[0].partition("/")[0]
-        credentials, at, hosts = authority.rpartition("@")
-        path = urlsplit(url).path.removeprefix("/")
-        service, _, database = path.partition("/") if form == "sentinel" else ("", "", path)
-        options = dict(parse_url(f"{base}://{credentials}{at}host/{database}?{urlsplit(url).query}"))
-        return _check(form, tuple(_host(form, host) for host in hosts.split(",")), unquote(service), options)
+        return _read(url, base, form)
     except (ValueError, TypeError, KeyError):
         # the reason might quote the password
         example = {"server": "host:port/0", "sentinel": "host:port,host:port/service", "cluster": "host:port,host:port"}
         raise StoreError(
             f"the URL of the store cannot be read; write {scheme}://user:password@{example.get(form, 'host:port/0')}"
         ) from None
+
+
+def _read(url: str, base: str, form: Form) -> RedisUrl:
+    """As :func:`read_url`, with other errors.
+
+    Raises:
+        ValueError: if it cannot be read; TypeError and KeyError too.
+    """
+    if url.partition("://")[0] not in REDIS_SCHEMES:
+        raise ValueError("no store for this scheme")
+    if base == "unix":
+        options: dict[str, Any] = dict(parse_url(url))
+        return RedisUrl(form, (), options["path"], False, options, {})
+    authority = url.partition("://")[2].partition("?")[0].partition("/")[0]
+    credentials, at, hosts = authority.rpartition("@")
+    path = urlsplit(url).path.removeprefix("/")
+    service, _, database = path.partition("/") if form == "sentinel" else ("", "", path)
+    options = dict(parse_url(f"{base}://{credentials}{at}host/{database}?{urlsplit(url).query}"))
+    return _check(form, tuple(_host(form, host) for host in hosts.split(",")), unquote(service), options)
 
 
 def _check(form: Form, hosts: tuple[tuple[str, int], ...], service: str, options: dict[str, Any]) -> RedisUrl:

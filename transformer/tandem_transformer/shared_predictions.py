@@ -139,7 +139,7 @@ def decode(value: bytes) -> Tensors | None:
             name: _decode(dtype, shape, content)
             for name, dtype, shape, content in msgspec.msgpack.decode(value, type=list[_Output])
         }
-    except (msgspec.DecodeError, ValueError, TypeError):
+    except (msgspec.DecodeError, ValueError, TypeError, OverflowError, SyntaxError):
         return None
 
 

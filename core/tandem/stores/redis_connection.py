@@ -7,7 +7,8 @@ round trip of a small lookup.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
@@ -20,6 +21,9 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+
+END_S: Final = 1.0
+"""Most seconds that the end of a connection is waited for."""
 
 _ERRORS = {
     "NOAUTH": AuthenticationError,
@@ -52,6 +56,7 @@ class RedisConnection(asyncio.Protocol):
         self._expected = 0
         self._replies: list[Any] = []
         self._keeps_errors = False
+        self._lost = asyncio.Event()
 
     @classmethod
     async def open(cls, connection: AbstractConnection) -> RedisConnection:
@@ -109,6 +114,13 @@ class RedisConnection(asyncio.Protocol):
         self.usable = False
         await self._connection.disconnect(nowait=True)
 
+    async def end(self) -> None:
+        """Close it, and wait until it is closed: with TLS, both sides say so."""
+        await self.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await self._lost.wait()
+
     def data_received(self, data: bytes) -> None:
         """Take replies."""
         waiter = self._waiter
@@ -136,6 +148,7 @@ class RedisConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The server has closed the connection, or it broke."""
+        self._lost.set()
         self._fail(exc if isinstance(exc, OSError) else ConnectionError("the connection was closed"))
 
     def _fail(self, error: OSError) -> None:

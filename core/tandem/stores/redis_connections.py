@@ -94,7 +94,7 @@ class Connections:
     async def close(self) -> None:
         """Close the connections that are not in use."""
         while self._idle:
-            await self._idle.pop().close()
+            await self._idle.pop().end()
 
     async def _open(self) -> RedisConnection:
         """A connection that the server has not closed."""

@@ -40,6 +40,8 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[OnlineStore]:
             admin.flushall()
     store = open_store(server.connection_url if server else "memory://")
     yield store
+    # what is being written has a connection
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
     await store.close()
 
 
@@ -85,7 +87,7 @@ async def test_what_one_process_has_predicted_answers_for_others(store: OnlineSt
     outputs = await other.infer(vectors(2, 5, 1), second)
     assert outputs["y"][:, 0].tolist() == [3, 6, 2]
     assert outputs["y"].dtype == np.float32
-    assert outputs["name"].tolist() == ["n1", "n0", "n0"]
+    assert outputs["name"].tolist() == ["n0", "n0", "n1"]
     assert (first.asked, second.asked) == ([2], [1])
     assert counts.take() == {"hit": 2, "joined": 0, "miss": 1}
 

@@ -152,7 +152,8 @@ async def test_after_a_failover_the_new_primary_is_used() -> None:
         store = RedisStore(f"redis+sentinel://127.0.0.1:{servers.sentinel.port},127.0.0.1:1/features/0")
         await store.put([(b"a", row(1))])
         wait_until(lambda: servers.replica.client.mget([b"a"]) == [row(1)])
-        servers.sentinel.client.execute_command("SENTINEL", "FAILOVER", "features")
+        # not before Sentinel knows that the replica is up to date
+        wait_until(lambda: bool(servers.sentinel.client.execute_command("SENTINEL", "FAILOVER", "features")))
         address = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "features")
         wait_until(lambda: int(servers.sentinel.client.execute_command(*address)[1]) == servers.replica.port)
         wait_until(lambda: servers.replica.client.info("replication")["role"] == "master")

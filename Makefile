@@ -7,8 +7,8 @@ PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check quick test coverage e2e e2e-core bench bench-controller fuzz fairness chaos structure sim demo docs lock
-.PHONY: proto manifests version clean
+.PHONY: help fmt check quick test test-feast coverage e2e e2e-core bench bench-controller fuzz fairness chaos structure sim demo
+.PHONY: docs lock proto manifests version clean
 
 help:  ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^[-a-z0-9]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,11 +46,24 @@ SLOW := core/tests/oip core/tests/stores $(addprefix transformer/tests/test_,ser
 quick: $(VENV)/.dev  ## The fast core of the tests, in less than a minute on two cores
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(QUICK) $(addprefix --ignore=,$(SLOW))
 
+# Feast needs an older prometheus-client than Tandem's images have, so its tests have an environment of their own.
+FEAST := .cache/feast
+
+$(FEAST)/.installed: requirements/feast.txt | $(UV)
+	$(UV) venv --quiet --clear --python $(BIN)/python $(FEAST)
+	VIRTUAL_ENV=$(FEAST) $(UV) pip install --quiet --require-hashes -r requirements/feast.txt
+	VIRTUAL_ENV=$(FEAST) $(UV) pip install --quiet --no-build-isolation --no-deps $(PACKAGES)
+	@touch $@
+
+test-feast: $(FEAST)/.installed  ## The tests of Feast repositories, in their own environment
+	$(FEAST)/bin/python -m pytest tests/feast_repository
+
 # What computes runs in two processes. What starts whole stacks, and asks whether they keep up, has the machine to itself.
 COMPUTES := tests/charts tests/simulation tests/validation
 
-test: $(VENV)/.dev  ## All tests, against real Valkey, Envoy and ONNX Runtime
+test: $(VENV)/.dev $(FEAST)/.installed  ## All tests, against real Valkey, Envoy and ONNX Runtime
 	$(BIN)/python -m pytest -n 2 --dist worksteal */tests $(COMPUTES)
+	$(FEAST)/bin/python -m pytest tests/feast_repository
 	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(COMPUTES))
 
 coverage: $(VENV)/.dev  ## Coverage of the packages by their own tests; fails below the floor in pyproject.toml
@@ -98,6 +111,7 @@ lock: $(UV)  ## Compile requirements/*.txt anew
 	for image in $(IMAGES); do \
 	  $(UV) pip $(COMPILE) $$image/pyproject.toml -c requirements/dev.txt -o requirements/$$image.txt || exit 1; done
 	echo 'onnxruntime-gpu[cuda,cudnn]' | $(UV) pip $(COMPILE) --no-emit-package onnxruntime - predictor/pyproject.toml -c requirements/dev.txt -o requirements/predictor-cuda.txt
+	$(UV) pip $(COMPILE) cli/pyproject.toml core/pyproject.toml --extra feast --group pyproject.toml:workspace --group pyproject.toml:feast -o requirements/feast.txt
 	$(UV) pip $(COMPILE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 
 proto: $(VENV)/.dev  ## Generate the protobuf code of the Open Inference Protocol

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tandem_cli.commands import bundle, log
+from tandem_cli.commands import bundle, imports, log
 from tandem_cli.commands.check import check_package
 from tandem_cli.commands.init import init_package
 from tandem_cli.commands.materialize import materialize_package
@@ -49,6 +49,7 @@ app.command("render")(render_rollouts)
 app.command("crd")(print_crd)
 app.add_typer(bundle.commands, name="bundle")
 app.add_typer(log.commands, name="log")
+app.add_typer(imports.commands, name="import")
 app.add_typer(rollout, name="rollout")
 
 

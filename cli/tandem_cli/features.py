@@ -42,6 +42,7 @@ def materialize_tables(
     console: Console,
     *,
     overwrite: bool = False,
+    ttl_s: float | None = None,
 ) -> dict[str, Summary]:
     """Write tables to an online store, with a progress bar for each on a terminal.
 
@@ -51,6 +52,7 @@ def materialize_tables(
         store_url: The store.
         console: The console that shows progress and results.
         overwrite: Replace newer values of the store too.
+        ttl_s: Seconds after which the rows that are written expire; None for never.
 
     Raises:
         DefinitionError: if a view has no table, the table does not exist, or it does not match the view.
@@ -64,7 +66,7 @@ def materialize_tables(
                 f"feature view {view!r}: {tables[view]} does not exist; write the package's data first"
             )
     with _progress(console) as progress:
-        summaries = asyncio.run(_materialize(views, tables, store_url, progress, overwrite))
+        summaries = asyncio.run(_materialize(views, tables, store_url, progress, overwrite, ttl_s))
     for view, summary in summaries.items():
         written = f"{summary.entities_written:,} entities of {summary.rows_read:,} rows, newest {summary.newest}"
         newer = f"; {summary.entities_newer:,} left, newer in the store" if summary.entities_newer else ""
@@ -73,7 +75,12 @@ def materialize_tables(
 
 
 async def _materialize(
-    views: Mapping[str, FeatureView], tables: Mapping[str, Path], store_url: str, progress: Progress, overwrite: bool
+    views: Mapping[str, FeatureView],
+    tables: Mapping[str, Path],
+    store_url: str,
+    progress: Progress,
+    overwrite: bool,
+    ttl_s: float | None,
 ) -> dict[str, Summary]:
     # imported late: Arrow takes a second, and commands without tables need not wait
     from tandem.arrow_tables import count_rows
@@ -89,6 +96,7 @@ async def _materialize(
                 tables[name],
                 store,
                 overwrite=overwrite,
+                ttl_s=ttl_s,
                 progress=lambda done, task=task: progress.update(task, completed=done.rows_read),  # type: ignore[misc]
             )
     finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from redis import Redis
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner, Result
@@ -146,7 +147,7 @@ def test_a_command_line_that_makes_no_sense(package: Path, arguments: tuple[str,
 
 
 def test_exit_codes_are_documented() -> None:
-    for command in (["check"], ["materialize"], ["up"], ["bundle", "show"], ["bundle", "verify"]):
+    for command in (["check"], ["materialize"], ["import", "feast"], ["up"], ["bundle", "show"], ["bundle", "verify"]):
         text = tandem(*command, "--help").output
         assert "Exit codes: 0" in text
 
@@ -232,6 +233,10 @@ def test_materialize_with_another_table(package: Path, tmp_path: Path) -> None:
         assert "materialized load: 0 entities of 1 rows" in (result := tandem(*written)).output
         assert "1 left, newer in the store" in result.output
         assert "materialized load: 1 entities of 1 rows" in tandem(*written, "--overwrite").output
+        with Redis(port=server.port) as store:
+            assert store.pttl("load:1:a") == -1
+            assert tandem(*written, "--ttl", "30d").exit_code == 0
+            assert 29 * 86_400_000 < store.pttl("load:1:a") <= 30 * 86_400_000
 
 
 def test_materialize_names_the_file_the_column_and_the_columns_that_are_there(package: Path, tmp_path: Path) -> None:
@@ -250,6 +255,20 @@ def test_materialize_into_the_memory_of_a_command_that_ends(package: Path) -> No
     result = tandem("materialize", package, "--store", "memory://")
     assert result.exit_code == 2
     assert "memory://" in result.stderr
+
+
+@pytest.mark.parametrize("ttl", ["soon", "0d", "0.1s", "-1d"])
+def test_materialize_with_rows_that_expire_at_once(package: Path, ttl: str) -> None:
+    result = tandem("materialize", package, "--store", "redis://127.0.0.1:1", f"--ttl={ttl}")
+    assert result.exit_code == 2
+    assert "--ttl" in result.stderr
+
+
+def test_import_without_feast(tmp_path: Path) -> None:
+    result = tandem("import", "feast", tmp_path, "driver_stats")
+    assert result.exit_code == 1
+    assert "Feast repositories need feast" in result.stderr
+    assert "hint: install tandem-core[feast]" in result.stderr
 
 
 def test_materialize_of_a_view_that_the_model_has_not(package: Path) -> None:

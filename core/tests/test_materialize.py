@@ -250,3 +250,18 @@ async def test_errors_name_the_file_and_rows_of_the_whole_table(tmp_path: Path) 
         DefinitionError, match=r"load.parquet: .*'w': the table has no column 'y'; it has id, x, event_"
     ):
         await materialize(view, file, MemoryStore())
+
+
+async def test_rows_expire_after_their_time_to_live() -> None:
+    now = 100.0
+    store = MemoryStore(clock=lambda: now)
+    await materialize(VIEW, table(), store, ttl_s=30.0)
+    now = 129.0
+    assert not np.isnat(stored(store, "a").event_time[0])
+    now = 130.0
+    assert np.isnat(stored(store, "a").event_time[0])
+    # what has expired is not newer than anything
+    done = await materialize(VIEW, table(event_time=pa.array([0, 0, 0], pa.timestamp("us"))), store)
+    assert (done.entities_written, done.entities_newer) == (2, 0)
+    now = 1e9
+    assert not np.isnat(stored(store, "a").event_time[0])

@@ -15,13 +15,14 @@ from tandem.dtypes import Columns
 from tandem.errors import DeadlineExceeded
 from tandem.inputs import Tensors
 from tandem.packed_rows import ViewColumns
-from tandem.stores import OnlineStore
+from tandem.stores import OnlineStore, open_store
 from tandem_transformer.background import Background
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.lookups import Lookups
 from tandem_transformer.prediction_cache import CacheCounts, PredictionCache
 from tandem_transformer.predictors import PredictorClient
 from tandem_transformer.reserve import Estimate, observe, share_of
+from tandem_transformer.shared_predictions import SharedPredictions
 
 
 class Backends:
@@ -52,10 +53,11 @@ class Backends:
         self._clock = asyncio.get_running_loop().time
         self._after_lookup, self._after_prediction = Estimate(), Estimate()
         self._cache: PredictionCache | None = None
-        if config.prediction_cache_bytes:
+        self._shared = _share_predictions(bundle, config)
+        if config.prediction_cache_bytes or self._shared is not None:
             identity = f"{bundle.digest} {bundle.signature.hash}".encode()
             limits = config.prediction_cache_bytes, config.prediction_cache_ttl_s
-            self._cache = PredictionCache(identity, *limits, self._clock, counts)
+            self._cache = PredictionCache(identity, *limits, self._clock, counts, self._shared)
 
     async def look_up(self, request: Columns, rows: int, deadline: float) -> tuple[ViewColumns, ...]:
         """What is known of each view, row by row; see :meth:`Lookups.look_up`.
@@ -124,6 +126,8 @@ class Backends:
         await self._late_calls.close()
         await self._predictor.close()
         await self._lookups.close()
+        if self._shared is not None:
+            await self._shared.close()
 
     async def _call_predictor(self, tensors: Tensors, deadline: float) -> Tensors:
         try:
@@ -131,6 +135,15 @@ class Backends:
                 return await self._predictor.infer(tensors, deadline)
         except TimeoutError:
             raise DeadlineExceeded("the predictor did not answer in time", code="predictor_timeout") from None
+
+
+def _share_predictions(bundle: Bundle, config: TransformerConfig) -> SharedPredictions | None:
+    if not config.prediction_cache_store:
+        return None
+    store = open_store(config.prediction_cache_store)
+    timeout_s = config.prediction_cache_timeout_ms / 1000
+    clock = asyncio.get_running_loop().time
+    return SharedPredictions(store, bundle.signature.outputs, timeout_s, config.prediction_cache_ttl_s, clock)
 
 
 def _too_late() -> DeadlineExceeded:

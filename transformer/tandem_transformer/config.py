@@ -17,6 +17,7 @@ from tandem_transformer.prediction_log.settings import PredictionLogSettings
 
 PROTOCOLS = ("v2", "grpc-v2", "inprocess")
 STORE_VARIABLE = "TANDEM_STORE"
+CACHE_VARIABLE = "TANDEM_PREDICTION_CACHE_STORE"
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -56,8 +57,9 @@ class TransformerConfig(PredictionLogSettings, ServerSettings):
     store: Annotated[
         str,
         Flag(
-            "online store: redis://host:port/db, rediss://… or memory://; without the flag the variable "
-            f"{STORE_VARIABLE} counts, which keeps a password out of the list of processes"
+            "online store: redis://host:port/db, rediss://…, redis+sentinel://…, redis+cluster://…, feast://PATH or "
+            f"memory://; without the flag the variable {STORE_VARIABLE} counts, which keeps a password out of the list "
+            "of processes"
         ),
     ] = "memory://"
     processes: Annotated[int, Flag("server processes that share the ports", positive)] = 1
@@ -75,6 +77,16 @@ class TransformerConfig(PredictionLogSettings, ServerSettings):
         int, Flag("bytes of predictions kept by vector, 0 to keep none and ask the predictor for every row", natural)
     ] = 0
     prediction_cache_ttl_s: Annotated[float, Flag("seconds for which a prediction is kept", duration)] = 300.0
+    prediction_cache_store: Annotated[
+        str,
+        Flag(
+            "store of predictions that all transformers of the bundle share, as for --store but for feast://; without "
+            f"the flag the variable {CACHE_VARIABLE} counts; empty to share none"
+        ),
+    ] = ""
+    prediction_cache_timeout_ms: Annotated[
+        float, Flag("time for a read of the shared predictions, before the predictor is asked", duration)
+    ] = 20.0
     max_batch_rows: Annotated[int, Flag("most rows coalesced into one batch, 0 to coalesce nothing", natural)] = 256
     max_batch_wait_ms: Annotated[
         float, Flag("how long a request waits at most for others to share its batch", span)
@@ -105,7 +117,10 @@ def parse(arguments: Sequence[str] | None = None) -> TransformerConfig:
     """Settings from command-line arguments; ends the process with code 2 and a message if they are invalid."""
     parser = command_line()
     # the help shows the default, not a URL that may have a password
-    parser.set_defaults(store=os.environ.get(STORE_VARIABLE, TransformerConfig.store))
+    parser.set_defaults(
+        store=os.environ.get(STORE_VARIABLE, TransformerConfig.store),
+        prediction_cache_store=os.environ.get(CACHE_VARIABLE, TransformerConfig.prediction_cache_store),
+    )
     values = vars(parser.parse_args(arguments))
     if values["predictor_protocol"] != "inprocess" and not values["predictor_host"]:
         parser.error("--predictor_host is required unless --predictor_protocol is inprocess")

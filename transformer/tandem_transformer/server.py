@@ -34,7 +34,8 @@ async def serve(config: TransformerConfig) -> None:
     recorder = Recorder(bundle, model_name)
     prediction_log = open_log(bundle, model_name, config, recorder)
     predictor = connect(bundle, config, counted=recorder.endpoints, retries=recorder.load.retries)
-    service = Service(bundle, open_store(config.store), predictor, config, recorder, prediction_log)
+    store = open_store(config.store, [use.view for use in bundle.model.views])
+    service = Service(bundle, store, predictor, config, recorder, prediction_log)
     # before a port opens: nothing may be answered by code that does not compute what training did
     service.prove()
     recorder.keep_flushing()

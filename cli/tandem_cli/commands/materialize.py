@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
+import numpy as np
 import typer
 
+from tandem import DefinitionError
+from tandem.features import parse_duration
 from tandem.package import ModelPackage
 from tandem_cli.features import materialize_tables, tables_of, views_of
 from tandem_cli.output import Console
+
+MIN_TTL_S: Final = 1.0
+"""Least time to live of rows."""
 
 
 def materialize_package(
@@ -23,6 +29,10 @@ def materialize_package(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also replace values of the store that have a later event time.")
     ] = False,
+    ttl: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Let rows expire this long after they are written, such as 30d."),
+    ] = None,
 ) -> None:
     """Write the newest features of every entity to the online store, where it has no newer ones.
 
@@ -44,4 +54,16 @@ def materialize_package(
             f"the file is for one view; choose it with --view: {', '.join(views)}", param_hint="--source"
         )
     tables = dict.fromkeys(views, source) if source is not None else tables_of(package)
-    materialize_tables(views, tables, store, Console(), overwrite=overwrite)
+    materialize_tables(
+        views, tables, store, Console(), overwrite=overwrite, ttl_s=None if ttl is None else _seconds(ttl)
+    )
+
+
+def _seconds(ttl: str) -> float:
+    try:
+        seconds = float(parse_duration(ttl) / np.timedelta64(1, "s"))
+    except DefinitionError as error:
+        raise typer.BadParameter(str(error), param_hint="--ttl") from None
+    if seconds < MIN_TTL_S:
+        raise typer.BadParameter(f"rows would expire at once; give at least {MIN_TTL_S:g}s", param_hint="--ttl")
+    return seconds

@@ -12,9 +12,9 @@ import numpy as np
 
 from tandem.column_rules import MAX_VIOLATIONS
 from tandem.contract import Contract
-from tandem.dtypes import Column, Columns, ZonedDatetime, naive_utc
+from tandem.dtypes import Column, Columns, ZonedDatetime, is_ragged, naive_utc, pad_ragged
 from tandem.errors import Violation
-from tandem.fields import Field
+from tandem.fields import LARGEST, Field
 from tandem.nulls import is_null
 
 Row = msgspec.Struct
@@ -132,6 +132,18 @@ def json_values(column: Column) -> list[Any]:
     return [None if text == "NaT" else f"{text}Z" for text in np.datetime_as_string(column).tolist()]
 
 
+def name_numbers(rows: Sequence[dict[str, Any]], classes: Mapping[str, tuple[str, ...]]) -> None:
+    """Put objects by name in place of lists of numbers that have names.
+
+    Args:
+        rows: Rows of an answer, which are changed.
+        classes: Of :attr:`~tandem.contract.Contract.classes`.
+    """
+    for name, names in classes.items():
+        for row in rows:
+            row[name] = dict(zip(names, row[name], strict=True))
+
+
 def _plain(value: Any, *, keep_nan: bool) -> Any:
     if is_null(value):
         return value if keep_nan and isinstance(value, float) else None
@@ -148,13 +160,15 @@ def _plain(value: Any, *, keep_nan: bool) -> Any:
 class _Reader:
     """Makes the column of one field from what clients gave for it; of lists, one with two dimensions."""
 
-    __slots__ = ("dtype", "filler", "is_timestamp", "required")
+    __slots__ = ("dtype", "filler", "is_ragged", "is_timestamp", "required", "type")
 
     def __init__(self, field: Field) -> None:
+        self.type = field.type
         self.dtype = field.dtype
         self.required = field.required
-        self.filler = None if field.required else field.filler
         self.is_timestamp = field.type == "timestamp"
+        self.is_ragged = is_ragged(field.type)
+        self.filler = None if field.required else field.default if self.is_ragged else field.filler
 
     def column(self, values: Sequence[Any]) -> Column:
         if self.is_timestamp:
@@ -162,13 +176,15 @@ class _Reader:
             values = [naive_utc(value) if isinstance(value, datetime) else self.filler for value in values]
         elif not self.required:
             values = [self.filler if value is None or value is msgspec.UNSET else value for value in values]
-        return np.array(values, self.dtype)
+        return pad_ragged(values, self.type) if self.is_ragged else np.array(values, self.dtype)
 
 
 def _wire_type(field: Field) -> Any:
     """The type into which msgspec decodes the field, with all rules that it can check."""
     if field.enum is not None:
         return Literal[field.enum]
+    if field.type == "bytes":
+        return bytes if field.max_bytes is None else Annotated[bytes, msgspec.Meta(max_length=field.max_bytes)]
     bounds: dict[str, Any] = dict(field.bounds)
     if field.scalar in _EXTREMES:
         # a bound also keeps NaN out
@@ -181,15 +197,17 @@ def _wire_type(field: Field) -> Any:
     value = Annotated[base, msgspec.Meta(**bounds)] if bounds else base
     if field.length is None:
         return value
-    return Annotated[list[value], msgspec.Meta(min_length=field.length, max_length=field.length)]  # type: ignore[valid-type]
+    least = 0 if is_ragged(field.type) else field.length
+    return Annotated[list[value], msgspec.Meta(min_length=least, max_length=field.length)]  # type: ignore[valid-type]
 
 
 _EXTREMES: dict[str, tuple[float | int, float | int]] = {
-    "float64": (float(np.finfo(np.float64).min), float(np.finfo(np.float64).max)),
+    **{type_: (-largest, largest) for type_, largest in LARGEST.items()},
     "int64": (-(2**63), 2**63 - 1),
 }
 _WIRE_TYPES: dict[str, Any] = {
     "float64": float,
+    "float32": float,
     "int64": int,
     "bool": bool,
     "string": str,

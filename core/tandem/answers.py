@@ -34,7 +34,7 @@ def flatten(output: NDArray[Any]) -> NDArray[Any]:
 def check_answer(name: str, values: Column, type_: FieldType) -> Column:
     """A field of the answer, checked."""
     length = array_length(type_)
-    if values.shape[1:] != (() if length is None else (length,)):
+    if values.ndim != 1 if length is None else values.shape[1:] != (length,):
         shape = "one value" if length is None else f"{length} numbers"
         raise Internal(f"{name} must have {shape} per row, not shape {values.shape}", code="transform_failed")
     try:

@@ -17,7 +17,8 @@ def on_demand(function: Function) -> OnDemand:
     """Declare an on-demand transform.
 
     The function's parameters name the columns it reads: request fields, features, other on-demand transforms,
-    ``as_of`` (``datetime64[us]``), or ``<view>_age`` (``float64``, seconds since the event time, NaN where missing).
+    ``as_of`` (``datetime64[us]``), ``<view>_age`` (``float64``, seconds since the event time, NaN where missing), or
+    ``<column>_mask`` (``bool``, shape ``(rows, n)``, which numbers of arrays of different length count).
 
     Raises:
         DefinitionError: if a parameter is not positional.

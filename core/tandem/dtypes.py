@@ -62,6 +62,7 @@ def is_ragged(type_: FieldType) -> bool:
     return match is not None and match[1] is not None
 
 
+@cache
 def column_width(type_: FieldType) -> int | None:
     """Elements per row of a column; None for a column of single values.
 
@@ -78,6 +79,7 @@ def element_type(type_: FieldType) -> str:
     return type_.partition("[")[0]
 
 
+@cache
 def numpy_dtype(type_: FieldType) -> np.dtype[Any]:
     """Dtype of a column; arrays have that of their numbers."""
     return NUMPY_DTYPES[type_.partition("[")[0]]

@@ -143,8 +143,8 @@ class Pipeline:
         answers: Columns = {}
         for prediction, tensor in self._predictions:
             values = select_prediction(prediction, outputs[tensor])
-            answers[prediction.name] = check_answer(prediction.name, values, prediction.type)
-        columns |= answers
+            columns[prediction.name] = check_answer(prediction.name, values, prediction.type)
+            answers[prediction.name] = columns[prediction.name]
         self._run(self._postprocess, columns)
         for step in self.model.postprocess:
             answers[step.name] = check_answer(step.name, columns[step.name], step.answer.type)

@@ -36,7 +36,9 @@ class RowReader:
         self.contract = contract
         self._inputs = contract.inputs
         self._names = tuple(self._inputs)
-        self._readers = tuple(_Reader(field) for field in contract.inputs.values())
+        self._readers = tuple(
+            (_RaggedReader if is_ragged(field.type) else _Reader)(field) for field in contract.inputs.values()
+        )
         self._optional = tuple(name for name, field in contract.inputs.items() if not field.required)
         # sorted so that required fields come first, as a struct demands
         ordered = sorted(contract.inputs.items(), key=lambda item: not item[1].required)
@@ -160,15 +162,13 @@ def _plain(value: Any, *, keep_nan: bool) -> Any:
 class _Reader:
     """Makes the column of one field from what clients gave for it; of lists, one with two dimensions."""
 
-    __slots__ = ("dtype", "filler", "is_ragged", "is_timestamp", "required", "type")
+    __slots__ = ("dtype", "filler", "is_timestamp", "required")
 
     def __init__(self, field: Field) -> None:
-        self.type = field.type
         self.dtype = field.dtype
         self.required = field.required
+        self.filler = None if field.required else field.filler
         self.is_timestamp = field.type == "timestamp"
-        self.is_ragged = is_ragged(field.type)
-        self.filler = None if field.required else field.default if self.is_ragged else field.filler
 
     def column(self, values: Sequence[Any]) -> Column:
         if self.is_timestamp:
@@ -176,7 +176,23 @@ class _Reader:
             values = [naive_utc(value) if isinstance(value, datetime) else self.filler for value in values]
         elif not self.required:
             values = [self.filler if value is None or value is msgspec.UNSET else value for value in values]
-        return pad_ragged(values, self.type) if self.is_ragged else np.array(values, self.dtype)
+        return np.array(values, self.dtype)
+
+
+class _RaggedReader(_Reader):
+    """The same of lists of different length."""
+
+    __slots__ = ("default", "type")
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(field)
+        self.type = field.type
+        self.default = field.default
+
+    def column(self, values: Sequence[Any]) -> Column:
+        return pad_ragged(
+            [self.default if value is None or value is msgspec.UNSET else value for value in values], self.type
+        )
 
 
 def _wire_type(field: Field) -> Any:

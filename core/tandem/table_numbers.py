@@ -62,5 +62,7 @@ def _find_lossy(values: Any, type_: str) -> Column:
         exact = _EXACT[type_]
         # not abs(): the least int64 has no positive counterpart
         return (values > exact) | (values < -exact)  # type: ignore[no-any-return]
+    if values.dtype.itemsize <= numpy_dtype(type_).itemsize:
+        return none
     # an infinity is refused as what it is
-    return np.isfinite(values) & (np.abs(values) > LARGEST[type_]) if type_ == "float32" else none
+    return np.isfinite(values) & (np.abs(values) > LARGEST[type_])  # type: ignore[no-any-return]

@@ -45,6 +45,7 @@ BERLIN = pd.Timestamp("2026-05-01T02:00", tz="Europe/Berlin")
         (pl.Series([[1, 2], [3, 4]], dtype=pl.Array(pl.Int64, 2)), "float64[2]", [[1.0, 2.0], [3.0, 4.0]]),
         (pl.Series([[1.0, 2.0]]), "float64[2]", [[1.0, 2.0]]),
         ([0.1, 1], "float32", np.float32([0.1, 1]).tolist()),
+        (np.array([0.5, 1], np.float16), "float32", [0.5, 1]),
         (np.array([[0.1, 1]]), "float32[2]", [np.float32([0.1, 1]).tolist()]),
         (pa.array([[2**60 + 1, 2]], pa.list_(pa.int64(), 2)), "int64[2]", [[2**60 + 1, 2]]),
         ([[1.0, 2.0]], "int64[2]", [[1, 2]]),

@@ -148,8 +148,9 @@ def train(bundles: Path = BUNDLES) -> Bundle:
     """
     make_tables()
     impressions = read_impressions()
-    inputs = inputs_from_table(ModelPackage.read(HERE).load(), impressions)
-    pipeline = fit(ModelPackage.read(HERE).load(), inputs)
+    model = ModelPackage.read(HERE).load()
+    inputs = inputs_from_table(model, impressions)
+    pipeline = fit(model, inputs)
     vectors = pipeline.vectors(inputs)
     recommender = Recommender.train(vectors, impressions["opened"].to_numpy(), impressions["favourite"].to_numpy())
     rows = np.random.default_rng(SEED).choice(len(inputs), GOLDEN_ROWS, replace=False)

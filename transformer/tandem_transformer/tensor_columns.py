@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,24 +20,23 @@ def describe_shape(field: Field) -> list[int]:
     return [-1, -1 if is_ragged(field.type) else field.length]
 
 
-def shape_violations(name: str, field: Field, shape: Sequence[int]) -> Iterator[Violation]:
-    """Why a tensor of a shape cannot be a field's."""
+def broken_shape_rule(field: Field, shape: Sequence[int]) -> str | None:
+    """Why a tensor of a shape cannot be the field's; None if it can."""
     if not _has_shape(shape, field):
         length = f"at most {field.length}" if is_ragged(field.type) else f"{field.length}"
         shapes = "[rows] or [rows, 1]" if field.length is None else f"[rows, {length}]"
-        yield Violation(None, name, f"must have shape {shapes}, not {list(shape)}")
-    elif shape[0] == 0:
-        yield Violation(None, name, "must have at least one row")
+        return f"must have shape {shapes}, not {list(shape)}"
+    return None if shape[0] else "must have at least one row"
 
 
-def mask_violations(name: str, mask: Tensor, values: Tensor | None) -> Iterator[Violation]:
-    """Why a tensor cannot be the mask of the field of that name."""
+def broken_mask_rule(name: str, mask: Tensor, values: Tensor | None) -> str | None:
+    """Why a tensor cannot be the mask of the field of that name; None if it can."""
     if values is None:
-        yield Violation(None, mask.name, f"is the mask of {name}, which is missing")
-    elif mask.datatype != "BOOL":
-        yield Violation(None, mask.name, "must have datatype BOOL")
-    elif mask.shape != values.shape:
-        yield Violation(None, mask.name, f"must have the shape of {name}, {list(values.shape)}, not {list(mask.shape)}")
+        return f"is the mask of {name}, which is missing"
+    if mask.datatype != "BOOL":
+        return "must have datatype BOOL"
+    same = mask.shape == values.shape
+    return None if same else f"must have the shape of {name}, {list(values.shape)}, not {list(mask.shape)}"
 
 
 def read_column(name: str, field: Field, tensor: Tensor, mask: Tensor | None) -> Column:
@@ -58,6 +57,8 @@ def read_column(name: str, field: Field, tensor: Tensor, mask: Tensor | None) ->
     if field.type == "timestamp":
         # microseconds since 1970, of which the smallest is NaT: not given
         return data.astype("datetime64[us]") if tensor.datatype == "INT64" else _timestamps(name, _texts(name, data))
+    if field.type in ("float64", "int64", "bool"):
+        return np.ascontiguousarray(data, dtype=field.dtype)
     if field.scalar == "float32":
         with np.errstate(over="ignore"):
             data = np.ascontiguousarray(data, dtype=field.dtype)
@@ -67,9 +68,10 @@ def read_column(name: str, field: Field, tensor: Tensor, mask: Tensor | None) ->
 
 
 def _has_shape(shape: Sequence[int], field: Field) -> bool:
-    if is_ragged(field.type):
-        return len(shape) == 2 and shape[1] <= (field.length or 0)
-    return (len(shape) == 1 and field.length is None) or (len(shape) == 2 and shape[1] == (field.length or 1))
+    length = field.length
+    if length is not None and is_ragged(field.type):
+        return len(shape) == 2 and shape[1] <= length
+    return (len(shape) == 1 and length is None) or (len(shape) == 2 and shape[1] == (length or 1))
 
 
 def _padded(name: str, field: Field, data: Column, mask: Tensor | None) -> Column:

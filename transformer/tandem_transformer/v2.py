@@ -18,7 +18,7 @@ from tandem.oip import InferRequest, InferResponse, Tensor
 from tandem.oip.extensions import model_config
 from tandem.rows import json_values
 from tandem_transformer.batch import CallAnswer
-from tandem_transformer.tensor_columns import describe_shape, mask_violations, read_column, shape_violations
+from tandem_transformer.tensor_columns import broken_mask_rule, broken_shape_rule, describe_shape, read_column
 
 
 class V2:
@@ -114,15 +114,18 @@ class V2:
     def _input_violations(self, tensors: Mapping[str, Tensor]) -> Iterator[Violation]:
         inputs = self._contract.inputs
         for name, tensor in tensors.items():
-            if name in self._masks:
-                yield from mask_violations(self._masks[name], tensor, tensors.get(self._masks[name]))
-            elif name not in inputs:
-                yield Violation(None, name, "unknown field")
+            if name in inputs:
+                continue
+            values = self._masks.get(name)
+            rule = "unknown field" if values is None else broken_mask_rule(values, tensor, tensors.get(values))
+            if rule:
+                yield Violation(None, name, rule)
         for name, field in inputs.items():
             if name in tensors:
                 if tensors[name].datatype not in datatypes(field.type):
                     yield Violation(None, name, f"must have datatype {' or '.join(datatypes(field.type))}")
-                yield from shape_violations(name, field, tensors[name].shape)
+                if rule := broken_shape_rule(field, tensors[name].shape):
+                    yield Violation(None, name, rule)
             elif field.required:
                 yield Violation(None, name, "is required")
 

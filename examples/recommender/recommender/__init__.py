@@ -7,7 +7,7 @@ DEPARTMENTS = ("books", "games", "garden", "music")
 NUMBERS = 16
 GREY = (0.5, 0.5, 0.5)
 
-customer = FeatureView("customer", keys=["customer_id"], max_age="30d", features=[
+customer = FeatureView("customer", keys=["customer_id"], features=[
     Feature("recent", "int64[<=12]", default=[], description="numbers of the articles that were opened last"),
 ])  # fmt: skip
 article = FeatureView("article", keys=["article_id"], features=[

@@ -20,7 +20,7 @@ from tandem.onnx_model import OnnxModel
 from tandem.pipeline import Pipeline
 from tandem.replay import replay
 from tandem.request_tables import read_rows
-from tandem.rows import RowReader, json_values
+from tandem.rows import RowReader, json_values, name_numbers
 from tandem.table_inputs import as_inputs
 from tandem.tables import Table, is_table
 
@@ -43,6 +43,7 @@ class EmbeddedModel:
         self._get = get or _nothing
         self._onnx = OnnxModel(bundle.graph(), threads=threads)
         self._rows = RowReader(bundle.contract)
+        self._classes = bundle.contract.classes
         self._plan = LookupPlan(bundle.model.views)
         self._row_list = list[self._rows.row_type]  # type: ignore[name-defined]
 
@@ -86,6 +87,7 @@ class EmbeddedModel:
         names = tuple(answers)
         lists = [json_values(column) for column in answers.values()]
         result = [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
+        name_numbers(result, self._classes)
         for row, reasons in degraded.items():
             result[row]["degraded"] = msgspec.to_builtins(reasons)
         return result

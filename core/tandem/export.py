@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from tandem import bundle_directory
 from tandem.bundle import Bundle
 from tandem.comparison import DEFAULT_TOLERANCES, Tolerance
+from tandem.dtypes import array_length
 from tandem.errors import DefinitionError
 from tandem.expected_outputs import as_outputs
 from tandem.golden import Golden, make_golden, replay_vectors
@@ -168,8 +169,10 @@ def _as_outputs(pipeline: Pipeline, expected: ArrayLike | Mapping[str, ArrayLike
     outputs = pipeline.signature.outputs
     # post-processing is replayed on expected outputs, so that each output that it reads is needed
     readers = {name: step.name for step in pipeline.model.postprocess for name in step.inputs}
+    contract = pipeline.model.contract
+    readers |= {prediction_tensor(further, outputs): further.name for further in contract.further_predictions}
     readers = {spec.name: readers[spec.name] for spec in outputs if spec.name in readers}
-    tensor = prediction_tensor(pipeline.model, outputs)
+    tensor = prediction_tensor(contract.prediction, outputs)
     return as_outputs(pipeline.signature, expected, tensor, rows, readers=readers)
 
 
@@ -180,6 +183,8 @@ def _histogram(pipeline: Pipeline, rows: Golden, predictions: ArrayLike | None) 
         return ()
     if predictions is None:
         predictions = rows.answers[prediction.name]
-    values = np.asarray(predictions, dtype=np.float64).reshape(-1)
+    values = np.asarray(predictions, dtype=np.float64)
+    # one value per row, with or without an axis of its own
+    values = prediction.histogram_values(values if array_length(prediction.type) else values.reshape(-1))
     # edges belong to the bucket below them (le), as in Prometheus' histograms
     return tuple(np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1).tolist())

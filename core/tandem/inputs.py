@@ -48,7 +48,7 @@ class Inputs:
     """All that a prediction depends on, for a batch of rows.
 
     Attributes:
-        request: A column for each field of the contract.
+        request: A column for each field of the contract; of arrays as :func:`~tandem.dtypes.column_width` has it.
         views: Stored features, one entry for each of the model's views in its order.
         as_of: When each row's question is asked: ``datetime64[us]``, shape ``(rows,)``.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tandem.columns import read_column, rows_named
+from tandem.columns import read_column
 from tandem.dtypes import Column, Columns
 from tandem.errors import DefinitionError
 from tandem.features import ViewUse
@@ -16,6 +16,7 @@ from tandem.fields import Field
 from tandem.inputs import Inputs
 from tandem.model import Model
 from tandem.packed_rows import ViewColumns
+from tandem.table_numbers import rows_named
 from tandem.tables import Table, columns_of, missing_column
 
 
@@ -73,7 +74,7 @@ def _request_column(name: str, field: Field, columns: Mapping[str, Any], rows: i
             f"column {name!r} is null in {rows_named(np.flatnonzero(null))}; the field is required, so no client can "
             "leave it out: drop these rows, or give the field a default"
         )
-    column[null] = field.filler
+    column[null] = np.array(field.filler, field.dtype)
     return column
 
 
@@ -110,7 +111,7 @@ def _view_columns(use: ViewUse, columns: Mapping[str, Any], as_of: Column) -> Vi
                 "no default"
             )
         nulls[feature.name] = null
-        features[feature.name][null] = feature.filler
+        features[feature.name][null] = np.array(feature.filler, features[feature.name].dtype)
     return ViewColumns(features, event_time, nulls)
 
 

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from tandem import Bundle, EmbeddedModel
+from tandem.signature import describe_columns
 from tandem_cli.errors import FAILED, AdvisedError
 from tandem_cli.image import BASE, write_context
 from tandem_cli.output import Console, Format, OutputOption, print_document
@@ -122,7 +123,7 @@ def _facts(bundle: Bundle) -> dict[str, str]:
         "answers": _fields(contract.answers),
         "feature views": "\n".join(f"{use.name}: {', '.join(use.column_names())}" for use in manifest.views),
         "inputs": "\n".join(
-            f"{tensor.name} {tensor.dtype}: {', '.join(tensor.columns)}" for tensor in manifest.signature.inputs
+            f"{tensor.name} {tensor.dtype}: {describe_columns(tensor.columns)}" for tensor in manifest.signature.inputs
         ),
         "outputs": "\n".join(f"{tensor.name} {tensor.dtype}" for tensor in manifest.signature.outputs),
         "golden rows prove": PROOFS[manifest.proof],

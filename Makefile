@@ -91,7 +91,7 @@ COMPILE := compile --quiet --universal --python-version 3.11 --generate-hashes -
 	--no-emit-package tandem-offline
 
 lock: $(UV)  ## Compile requirements/*.txt anew
-	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --extra offline --group pyproject.toml:workspace --group pyproject.toml:dev -o requirements/dev.txt
+	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --extra offline --extra registry --group pyproject.toml:workspace --group pyproject.toml:dev -o requirements/dev.txt
 	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --group pyproject.toml:workspace -c requirements/dev.txt -o requirements/local.txt
 	for image in $(IMAGES); do \
 	  $(UV) pip $(COMPILE) $$image/pyproject.toml -c requirements/dev.txt -o requirements/$$image.txt || exit 1; done

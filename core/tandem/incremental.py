@@ -196,7 +196,7 @@ async def _plan(view: FeatureView, source: Source, store: OnlineStore, selection
         done = RunProgress(
             plan, 0, *((None, None) if selection.full else (watermark.newest, watermark.newest_event_time))
         )
-    counts = [piece.table.count_rows() for piece in pieces]
+    counts = [piece.count() for piece in pieces]
     summary = RunSummary(sum(counts), sum(counts[: done.pieces]), since=since, resumed=done.pieces > 0)
     return _Run(watermark, pieces, summary, done)
 

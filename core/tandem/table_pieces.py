@@ -35,6 +35,13 @@ class Piece:
         """The rows that are read."""
         return self.part if self.rows is None else self.part.filter(self.rows)
 
+    def count(self) -> int:
+        """Rows that are read."""
+        if self.rows is None and isinstance(self.part, dataset.FileSystemDataset):
+            # Arrow counts all rows of a file, also of those of which only some row groups are meant
+            return sum(info.num_rows for file in self.part.get_fragments() for info in file.row_groups)
+        return sum(batch.num_rows for batch in self.table.to_batches(columns=[]))
+
     def newest(self) -> int | None:
         """Greatest value of the watermark's column, microseconds since 1970; None without rows."""
         newest = None

@@ -55,7 +55,7 @@ class Query:
         with _connect(limits) as connection, self._naming_table():
             for name, scan in self.scans.items():
                 connection.register(name, scan.reader())
-            yield from connection.execute(self.sql).to_arrow_reader(rows)
+            yield from connection.sql(self.sql).to_arrow_reader(rows)
 
     def rows(self, limits: Limits) -> list[tuple[object, ...]]:
         """Run a query with a small result, and return its rows."""

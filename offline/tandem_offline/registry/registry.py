@@ -1,0 +1,292 @@
+"""Versions and aliases in MLflow: registered, compared, promoted, rolled back."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlparse
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Metric, RunTag
+from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+from mlflow.exceptions import MlflowException
+
+from tandem.bundle import Bundle
+from tandem.compatibility import compare
+from tandem.embedded import EmbeddedModel
+from tandem.manifest import MANIFEST, Manifest, read_manifest
+from tandem_offline.registry.entries import (
+    CHAMPION,
+    AliasMove,
+    ModelVersion,
+    PromotionRefused,
+    Reference,
+    RegistryError,
+    read_moves,
+)
+from tandem_offline.registry.mlflow_model import BUNDLE, write_mlflow_model
+
+DIGEST_TAG = "tandem.digest"
+VERSION_TAG = "tandem.version"
+
+
+class Registry:
+    """Versions of models in MLflow.
+
+    Args:
+        uri: A tracking server, as ``http://mlflow:5000``, or an SQLite file, as ``sqlite:////var/lib/registry.db``,
+            beside which the bundles are kept.
+
+    Raises:
+        RegistryError: if it cannot be opened.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        with _naming(uri):
+            self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def register(
+        self,
+        bundle: Bundle,
+        *,
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> ModelVersion:
+        """Register a bundle as the next version of its model, after replaying its golden rows.
+
+        A bundle that is registered already is not registered again.
+
+        Args:
+            bundle: The bundle.
+            metrics: How good it is, by the names of the metrics.
+            tags: Further facts, as where its data and its code come from.
+
+        Raises:
+            BundleError: if the bundle is damaged or its golden rows are not predicted as they should be.
+            RegistryError: if the registry cannot be reached.
+        """
+        EmbeddedModel.open(bundle.path)
+        with _naming(self.uri):
+            for version in self._search(bundle.name):
+                if version.tags.get(DIGEST_TAG) == bundle.digest:
+                    return self._describe(version)
+            source, run_id = self._log(bundle, metrics or {}, tags or {})
+            if not self._has_model(bundle.name):
+                self._client.create_registered_model(bundle.name)
+            own = {DIGEST_TAG: bundle.digest, VERSION_TAG: bundle.version}
+            version = self._client.create_model_version(
+                bundle.name, source, run_id=run_id, tags={**(tags or {}), **own}
+            )
+            return self._describe(version)
+
+    def names(self) -> list[str]:
+        """Names of all models, in order."""
+        with _naming(self.uri):
+            return sorted(model.name for model in self._client.search_registered_models())
+
+    def versions(self, name: str) -> list[ModelVersion]:
+        """The versions of a model, the newest first.
+
+        Raises:
+            RegistryError: if there is no such model.
+        """
+        with _naming(self.uri):
+            self._client.get_registered_model(name)
+            return [self._describe(version) for version in self._search(name)]
+
+    def resolve(self, reference: Reference) -> ModelVersion:
+        """The version that a reference means at present.
+
+        Raises:
+            RegistryError: if there is none.
+        """
+        with _naming(self.uri):
+            return self._describe(self._get(reference))
+
+    def manifest(self, version: ModelVersion) -> Manifest:
+        """The manifest of a version's bundle.
+
+        Raises:
+            RegistryError: if it is gone.
+            BundleError: if it is not valid.
+        """
+        with _naming(self.uri), tempfile.TemporaryDirectory() as directory:
+            source = self._get(Reference(version.name, version.number)).source
+            file = self._download(f"{source}/{BUNDLE}/{MANIFEST}", Path(directory))
+            return read_manifest(file.read_bytes())
+
+    def download(self, version: ModelVersion, directory: Path) -> Bundle:
+        """The bundle of a version, verified against the digest that was registered.
+
+        Args:
+            version: The version.
+            directory: Where ``NAME-DIGEST8`` is made; if it is there, it is verified and not downloaded.
+
+        Raises:
+            RegistryError: if it is gone.
+            BundleError: if it is damaged, or another one than was registered.
+        """
+        target = directory / f"{version.name}-{version.digest[:8]}"
+        if target.exists():
+            return Bundle.open(target, digest=version.digest)
+        directory.mkdir(parents=True, exist_ok=True)
+        with _naming(self.uri), tempfile.TemporaryDirectory(prefix=".", dir=directory) as scratch:
+            source = self._get(Reference(version.name, version.number)).source
+            path = self._download(f"{source}/{BUNDLE}", Path(scratch))
+            Bundle.open(path, digest=version.digest)
+            path.rename(target)
+        return Bundle.open(target, digest=version.digest)
+
+    def promote(
+        self,
+        version: ModelVersion,
+        *,
+        alias: str = CHAMPION,
+        allow_breaking: bool = False,
+        reason: str = "",
+    ) -> AliasMove | None:
+        """Point an alias to a version.
+
+        Args:
+            version: The version.
+            alias: The alias.
+            allow_breaking: Whether clients of the version that has it may break.
+            reason: Why, in words.
+
+        Returns:
+            The move; None if the alias points to this version already.
+
+        Raises:
+            PromotionRefused: if the contract breaks clients of the version that has the alias.
+            RegistryError: if there is no such version.
+        """
+        with _naming(self.uri):
+            previous = self._aliased(version.name, alias)
+        if previous is not None and previous.number == version.number:
+            return None
+        if previous is not None and not allow_breaking:
+            changes = compare(self.manifest(previous).contract, self.manifest(version).contract)
+            if breaking := [change for change in changes if change.breaking]:
+                what = "; ".join(f"{change.field}: {change.what}" for change in breaking)
+                raise PromotionRefused(
+                    f"{version.reference} breaks clients of {previous.reference}, which is {alias}: {what}", breaking
+                )
+        return self._move(version, previous, alias, "promote", reason)
+
+    def rollback(self, name: str, *, alias: str = CHAMPION, reason: str = "") -> AliasMove:
+        """Point an alias back to the version that had it before.
+
+        Raises:
+            RegistryError: if there is no such model or alias, or it was never moved.
+        """
+        with _naming(self.uri):
+            present = self._aliased(name, alias)
+        if present is None:
+            raise RegistryError(f"models:/{name}@{alias} does not exist")
+        for move in reversed(self.history(name)):
+            if (move.alias, move.number, move.action) == (alias, present.number, "promote") and move.previous:
+                previous = self.resolve(Reference(name, move.previous))
+                return self._move(previous, present, alias, "rollback", reason)
+        raise RegistryError(f"models:/{name}@{alias} points to version {present.number} since it was first set")
+
+    def history(self, name: str) -> list[AliasMove]:
+        """The moves of a model's aliases, the oldest first.
+
+        Raises:
+            RegistryError: if there is no such model.
+        """
+        with _naming(self.uri):
+            return read_moves(self._client.get_registered_model(name).tags)
+
+    def _move(
+        self, version: ModelVersion, previous: ModelVersion | None, alias: str, action: str, reason: str
+    ) -> AliasMove:
+        move = AliasMove(
+            alias=alias,
+            number=version.number,
+            previous=previous.number if previous else None,
+            moved_at=datetime.now(UTC),
+            action=action,
+            reason=reason,
+        )
+        with _naming(self.uri):
+            # the history first: if this process ends in between, what is recorded says more than happened, not less
+            self._client.set_registered_model_tag(version.name, *move.as_tag())
+            self._client.set_registered_model_alias(version.name, alias, str(version.number))
+        return move
+
+    def _log(self, bundle: Bundle, metrics: Mapping[str, float], tags: Mapping[str, str]) -> tuple[str, str]:
+        """Log a bundle as a run with one model; returns the source of the version, and the run."""
+        experiment = self._experiment(bundle.name)
+        run_id = self._client.create_run(experiment, run_name=bundle.wire_name, tags=dict(tags)).info.run_id
+        model = self._client.create_logged_model(experiment, name=bundle.wire_name, source_run_id=run_id)
+        with tempfile.TemporaryDirectory() as scratch:
+            directory = Path(scratch) / "model"
+            write_mlflow_model(bundle, directory, model.model_id)
+            self._client.log_model_artifacts(model.model_id, str(directory))
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        values = [Metric(name, value, now, 0, model_id=model.model_id) for name, value in metrics.items()]
+        self._client.log_batch(run_id, metrics=values, tags=[RunTag(DIGEST_TAG, bundle.digest)])
+        self._client.finalize_logged_model(model.model_id, "READY")
+        self._client.set_terminated(run_id)
+        return f"models:/{model.model_id}", run_id
+
+    def _experiment(self, name: str) -> str:
+        experiment = self._client.get_experiment_by_name(name)
+        if experiment is not None:
+            return str(experiment.experiment_id)
+        # beside the SQLite file; a server has a place of its own
+        location = None
+        if self.uri.startswith("sqlite:"):
+            location = Path(urlparse(self.uri).path.removeprefix("/")).absolute().with_suffix("").as_uri()
+        return str(self._client.create_experiment(name, artifact_location=location and f"{location}/{name}"))
+
+    def _has_model(self, name: str) -> bool:
+        return bool(self._client.search_registered_models(f"name = '{name}'"))
+
+    def _search(self, name: str) -> list[MlflowVersion]:
+        versions = self._client.search_model_versions(f"name = '{name}'")
+        return sorted(versions, key=lambda version: -int(version.version))
+
+    def _get(self, reference: Reference) -> MlflowVersion:
+        if reference.alias is not None:
+            return self._client.get_model_version_by_alias(reference.name, reference.alias)
+        return self._client.get_model_version(reference.name, str(reference.number))
+
+    def _aliased(self, name: str, alias: str) -> ModelVersion | None:
+        number = self._client.get_registered_model(name).aliases.get(alias)
+        return None if number is None else self._describe(self._get(Reference(name, int(number))))
+
+    def _download(self, uri: str, directory: Path) -> Path:
+        return Path(download_artifacts(uri, dst_path=str(directory), tracking_uri=self.uri))
+
+    def _describe(self, version: MlflowVersion) -> ModelVersion:
+        # a version that was just made has no aliases yet, and one from a search has no metrics
+        whole = self._client.get_model_version(version.name, version.version)
+        model = self._client.get_logged_model(whole.source.removeprefix("models:/"))
+        tags = {name: value for name, value in whole.tags.items() if name not in (DIGEST_TAG, VERSION_TAG)}
+        return ModelVersion(
+            name=whole.name,
+            number=int(whole.version),
+            version=whole.tags.get(VERSION_TAG, ""),
+            digest=whole.tags.get(DIGEST_TAG, ""),
+            aliases=tuple(sorted(whole.aliases)),
+            registered_at=datetime.fromtimestamp(whole.creation_timestamp / 1000, UTC),
+            metrics={metric.key: metric.value for metric in model.metrics or []},
+            tags=tags,
+        )
+
+
+@contextmanager
+def _naming(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(f"registry {uri}: {error.message}") from error
+    except OSError as error:
+        raise RegistryError(f"registry {uri}: {error}") from error

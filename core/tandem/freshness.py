@@ -99,7 +99,7 @@ def _newest(
 ) -> dict[bytes, int]:
     """Keys with the newest event times so far, and these; at most :data:`SAMPLE`."""
     order = np.argsort(times)[-SAMPLE:]
-    rows = batch.take(pa.array(order))
+    rows = batch.take(pa.array(order, pa.int64()))
     keys = layout.keys([read_key(rows, name, first) for name in layout.view.keys])
     merged = dict(newest)
     for key, time in zip(keys, times[order].astype(np.int64).tolist(), strict=True):

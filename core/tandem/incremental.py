@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import numpy as np
@@ -186,7 +186,7 @@ async def _plan(view: FeatureView, source: Source, store: OnlineStore, selection
     rows = all_of(
         at_or_after(table.schema, source.event_time, selection.start),
         before(table.schema, source.event_time, selection.end),
-        at_or_after(table.schema, column, None if since is None else since.item().replace(tzinfo=UTC)),
+        at_or_after(table.schema, column, None if since is None else _moment(since)),
     )
     pieces = list(split(table, rows, column))
     plan = fingerprint(pieces, f"{rows}:{checksum}")
@@ -211,6 +211,10 @@ def _added(summary: RunSummary, written: Summary) -> RunSummary:
         summary.since,
         summary.resumed,
     )
+
+
+def _moment(time: np.datetime64) -> datetime:
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(time.astype(np.int64)))
 
 
 def _microseconds(moment: datetime) -> int:

@@ -48,16 +48,37 @@ def choose_root(model: Model, views: Sequence[ViewTable], name: str | None) -> V
     raise DefinitionError(f"model {model.name!r} has no feature view {name!r}; it has {names}")
 
 
+def check_query(
+    *, in_range: bool, latest: bool, has_spine: bool, has_entities: bool, has_as_of: bool, has_root: bool
+) -> None:
+    """Refuse arguments of a query for batch data that do not go together.
+
+    Raises:
+        DefinitionError: naming them.
+    """
+    if in_range + latest + has_spine != 1:
+        raise DefinitionError("batch_data takes start_time and end_time, or latest=True, or spine: one of them")
+    if has_spine and (has_entities or has_root):
+        raise DefinitionError("batch_data with spine= takes no entity_ids= and no root=")
+    if has_as_of and not latest:
+        raise DefinitionError("batch_data takes as_of= with latest=True only")
+
+
 class BatchSpine:
     """Spines of the rows of one view.
 
     Args:
         model: The model.
         root: The view.
+        entity_ids: Only these entities: values of its key, tuples for several keys, or a table of serving keys.
+
+    Raises:
+        DefinitionError: naming the key of the entities that is missing or of another type.
     """
 
-    def __init__(self, model: Model, root: ViewTable) -> None:
+    def __init__(self, model: Model, root: ViewTable, entity_ids: Any = None) -> None:
         self.root = root
+        self._entities = None if entity_ids is None else _entities(root, entity_ids)
         self._time = time_column(model)
         names = root.table.schema.names
         taken = {*root.use.serving_keys, *root.use.view.keys, self._time}
@@ -66,10 +87,13 @@ class BatchSpine:
         self._keys = [f"k{index}" for index in range(len(root.use.serving_keys))]
         self._newest = "event_time DESC, " + ("created DESC, " if root.created else "") + f"{ROW} DESC"
 
-    def in_range(self, start: datetime | None, end: datetime | None, entities: Scan | None) -> Spine:
+    def in_range(self, start: datetime | None, end: datetime | None) -> Spine:
         """The rows with event times from ``start`` on and before ``end``, as of their event times.
 
         Of several rows of an entity with the same event time, the one that became known last counts.
+
+        Raises:
+            DefinitionError: if a time has no zone, or the range is empty.
         """
         limits = []
         if start is not None:
@@ -78,44 +102,48 @@ class BatchSpine:
             limits.append(f"event_time < {_literal('end_time', end)}")
         if start is not None and end is not None and start >= end:
             raise DefinitionError(f"start_time {start} is not before end_time {end}")
+        entities = self._entities
         among = f" SEMI JOIN entities e ON {self._same_entity('root', entities)}" if entities else ""
         keys = ", ".join(self._keys)
         rows = (
             f"SELECT * FROM root{among} WHERE {' AND '.join(limits)} "
             f"QUALIFY row_number() OVER (PARTITION BY {keys}, event_time ORDER BY {self._newest}) = 1"
         )
-        return self._spine(rows, self._keys, "event_time", f"event_time, {keys}", entities)
+        return self._spine(rows, "event_time", f"event_time, {keys}", self._scan)
 
-    def latest(self, as_of: datetime, entities: Scan | None) -> Spine:
-        """A row for each entity, as of one time; of given entities also for those of which there is no row."""
+    def latest(self, as_of: datetime) -> Spine:
+        """A row for each entity, as of one time; of given entities also for those of which there is no row.
+
+        Raises:
+            DefinitionError: if the time has no zone.
+        """
         at = _literal("as_of", as_of)
         known = f" AND created <= {at}" if self.root.created else ""
         rows = (
             f"SELECT * FROM root WHERE event_time <= {at}{known} "
             f"QUALIFY row_number() OVER (PARTITION BY {', '.join(self._keys)} ORDER BY {self._newest}) = 1"
         )
+        entities = self._entities
         if entities is None:
-            return self._spine(rows, self._keys, at, ", ".join(self._keys), None)
+            return self._spine(rows, at, ", ".join(self._keys), self._scan)
         request = "".join(f", n.r{index}" for index in range(len(self._request)))
         keys, same = ", ".join(f"e.{key}" for key in self._keys), self._same_entity("n", entities)
         first = f"SELECT {', '.join(self._keys)}, min({ROW}) AS {ROW} FROM entities GROUP BY {', '.join(self._keys)}"
         rows = f"SELECT {keys}, e.{ROW}{request} FROM ({first}) e LEFT JOIN ({rows}) n ON {same}"
-        return self._spine(rows, self._keys, at, ROW, entities)
+        return self._spine(rows, at, ROW, entities)
 
-    def _spine(self, rows: str, keys: Sequence[str], at: str, order: str, entities: Scan | None) -> Spine:
-        columns = [*keys, at, *(f"r{index}" for index in range(len(self._request)))]
+    def _spine(self, rows: str, at: str, order: str, keys: Scan) -> Spine:
+        columns = [*self._keys, at, *(f"r{index}" for index in range(len(self._request)))]
         selected = ", ".join(f"{column} AS s{index}" for index, column in enumerate(columns))
         sql = f"SELECT {selected}, row_number() OVER (ORDER BY {order}) - 1 AS {ROW} FROM ({rows})"
-        schema = (entities or self._scan).schema
-        fields: dict[str, pa.DataType] = {
-            key: schema.field(f"k{index}").type for index, key in enumerate(self.root.use.serving_keys)
-        }
+        serving_keys = enumerate(self.root.use.serving_keys)
+        fields: dict[str, pa.DataType] = {key: keys.schema.field(f"k{index}").type for index, key in serving_keys}
         fields[self._time] = _UTC
         for index, name in enumerate(self._request):
             kind = self._scan.schema.field(f"r{index}").type
             fields[name] = _UTC if pa.types.is_timestamp(kind) else kind
-        scans = {"root": self._scan}
-        return Spine(fields, self._time, scans | ({"entities": entities} if entities else {}), sql)
+        scans = {"root": self._scan} | ({"entities": self._entities} if self._entities else {})
+        return Spine(fields, self._time, scans, sql)
 
     def _same_entity(self, relation: str, entities: Scan) -> str:
         conditions = []
@@ -126,12 +154,7 @@ class BatchSpine:
         return " AND ".join(conditions)
 
 
-def entity_rows(root: ViewTable, entity_ids: Any) -> Scan:
-    """Entities of a view as a relation: values of its key, tuples for several keys, or a table of serving keys.
-
-    Raises:
-        DefinitionError: naming the key that is missing, null, or of another type.
-    """
+def _entities(root: ViewTable, entity_ids: Any) -> Scan:
     keys = root.use.serving_keys
     if not is_table(entity_ids):
         entity_ids = _columns_of(keys, list(entity_ids))

@@ -79,9 +79,9 @@ def _constant(model: Model, spine: Spine, name: str, value: Any) -> tuple[str, p
         raise DefinitionError(f"request: {name!r} is {value!r}; the field is {field.type}") from error
 
 
-def _with_constants(batch: pa.RecordBatch, at: int, constants: Sequence[pa.Scalar[Any]]) -> pa.RecordBatch:
+def _with_constants(batch: pa.RecordBatch, at: int, constants: Sequence[Any]) -> pa.RecordBatch:
     if not constants:
         return batch
-    columns = [pa.repeat(value, batch.num_rows) for value in constants]
+    columns: list[pa.Array[Any]] = [pa.repeat(value, batch.num_rows) for value in constants]
     arrays = [*batch.columns[:at], *columns, *batch.columns[at:]]
     return pa.RecordBatch.from_arrays(arrays, names=[f"c{index}" for index in range(len(arrays))])

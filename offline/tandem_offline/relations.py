@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +75,7 @@ class ViewTable:
             None if view.max_age is None else int(parse_duration(view.max_age).astype(np.int64)),
         )
 
-    def result_fields(self) -> list[pa.Field]:
+    def result_fields(self) -> list[pa.Field[Any]]:
         """Columns of the result: its event time and its features."""
         utc = pa.timestamp("us", "UTC")
         fields = [pa.field(f"{self.use.name}_event_time", utc)]

@@ -7,17 +7,16 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tandem.arrow_tables import TableSource
-from tandem.errors import DefinitionError
 from tandem.model import Model
 from tandem.package import ModelPackage
 from tandem.sources import Source, read_sources
-from tandem_offline.batch_spines import BatchSpine, choose_root, entity_rows
+from tandem_offline.batch_spines import BatchSpine, check_query, choose_root
 from tandem_offline.engine import Limits
 from tandem_offline.feature_table import FeatureTable
 from tandem_offline.joining import join
 from tandem_offline.leaks import Leaks, find_leaks
 from tandem_offline.relations import ViewTable, open_view
-from tandem_offline.spines import read_spine
+from tandem_offline.spines import Spine, read_spine
 
 
 class OfflineStore:
@@ -69,9 +68,7 @@ class OfflineStore:
             DefinitionError: naming view, table, column and rows: a column that is missing, of another type, or without
                 a time zone; a null key or time; two rows that ask the same.
         """
-        rows = read_spine(model, spine, label=label, timezone=timezone)
-        if not duplicates:
-            rows.check_repeated(model, self.limits)
+        rows = self._spine(model, spine, label, timezone, duplicates)
         return join(model, rows, self.views(model), self.limits, bitemporal=bitemporal, label=label)
 
     def batch_data(
@@ -90,57 +87,45 @@ class OfflineStore:
         bitemporal: bool = True,
         duplicates: bool = False,
     ) -> FeatureTable:
-        """Rows to predict for, with their features, by one of three queries.
-
-        ==================================  ======================================================================
-        ``start_time=…, end_time=…``        a row for each row of the root view in this range of event times, as of
-                                            its event time
-        ``latest=True``                     a row for each entity of the root view, as of now or ``as_of``
-        ``spine=…``                         a row for each row of a table, as of its time; see :meth:`training_set`
-        ==================================  ======================================================================
+        """Rows to predict for, with their features: of a range of time, the newest ones, or those of a spine.
 
         The first two take fields of the contract from columns of this name in the root view's table, where it has them.
 
         Args:
             model: The model.
-            start_time: First event time; with a zone.
-            end_time: Event time at which the range ends, itself not in it; with a zone.
-            latest: Whether the newest rows are asked for.
-            entity_ids: Only these entities: keys of the root view in a list, tuples of them if it has several, or a
-                table with a column for each. With ``latest`` also those that have no row.
-            spine: A table.
-            as_of: With ``latest``, the time as of which it asks; with a zone.
+            start_time: First event time of the root view's rows, each of which is asked for as of its event time.
+            end_time: Event time at which the range ends, itself not in it. All times need a zone.
+            latest: Ask for each entity of the root view, as of one time.
+            entity_ids: Only these entities, and with ``latest`` also those that have no row: values of the root view's
+                key in a list, tuples if it has several keys, or a table with a column for each.
+            spine: Ask for each row of a table, as of its time, as :meth:`training_set` does.
+            as_of: The time of ``latest``; None for now.
             request: Values of further fields of the contract, the same for all rows.
-            root: The view whose rows are predicted for, by the name of its use; by default the first one whose keys
-                include those of all others.
+            root: Name of the root view's use; None for the first view whose keys include those of all others.
             timezone: Zone of times of the spine that have none.
             bitemporal: With ``latest`` or ``spine``, take only rows that were known at the time of the row. In a range,
                 all that is known now counts, since a row becomes known after its own event time.
             duplicates: Allow rows of the spine that ask the same.
 
         Raises:
-            DefinitionError: if it is not one of the queries, or as :meth:`training_set`.
+            DefinitionError: if it is not one of these queries, or as :meth:`training_set`.
         """
         in_range = start_time is not None or end_time is not None
-        if in_range + latest + (spine is not None) != 1:
-            raise DefinitionError("batch_data takes start_time and end_time, or latest=True, or spine: one of them")
-        if spine is not None:
-            if entity_ids is not None or as_of is not None or root is not None:
-                raise DefinitionError("batch_data with spine= takes no entity_ids, as_of or root")
-            rows = read_spine(model, spine, timezone=timezone)
-            if not duplicates:
-                rows.check_repeated(model, self.limits)
-            return join(model, rows, self.views(model), self.limits, bitemporal=bitemporal, request=request)
-        if in_range and as_of is not None:
-            raise DefinitionError("batch_data takes as_of= with latest=True only")
+        check_query(
+            in_range=in_range,
+            latest=latest,
+            has_spine=spine is not None,
+            has_entities=entity_ids is not None,
+            has_as_of=as_of is not None,
+            has_root=root is not None,
+        )
         views = self.views(model)
-        batch = BatchSpine(model, choose_root(model, views, root))
-        entities = None if entity_ids is None else entity_rows(batch.root, entity_ids)
-        if latest:
-            rows = batch.latest(as_of or datetime.now(UTC), entities)
+        if spine is not None:
+            rows = self._spine(model, spine, None, timezone, duplicates)
         else:
-            rows = batch.in_range(start_time, end_time, entities)
-        return join(model, rows, views, self.limits, bitemporal=bitemporal and latest, request=request)
+            batch = BatchSpine(model, choose_root(model, views, root), entity_ids)
+            rows = batch.in_range(start_time, end_time) if in_range else batch.latest(as_of or datetime.now(UTC))
+        return join(model, rows, views, self.limits, bitemporal=bitemporal and not in_range, request=request)
 
     def leaks(
         self,
@@ -171,3 +156,11 @@ class OfflineStore:
             DefinitionError: naming the view, its table, and the column that is missing or of another type.
         """
         return [open_view(use, self.sources) for use in model.views]
+
+    def _spine(
+        self, model: Model, table: TableSource, label: str | None, timezone: str | None, duplicates: bool
+    ) -> Spine:
+        spine = read_spine(model, table, label=label, timezone=timezone)
+        if not duplicates:
+            spine.check_repeated(model, self.limits)
+        return spine

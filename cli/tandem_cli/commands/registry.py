@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +17,7 @@ from tandem_cli.output import Console, Format, OutputOption, print_document
 from tandem_cli.rollout.targets.stack_files import state_directory
 
 if TYPE_CHECKING:
-    from tandem_offline.registry import AliasMove, ModelVersion, Registry
+    from tandem_offline.registry import AliasMove, Reference, Registry
 
 commands = typer.Typer(no_args_is_help=True, help="Versions of models and their aliases in MLflow.")
 
@@ -66,7 +68,7 @@ def register(
     version = client.register(bundle, metrics=metrics, tags=_pairs("--tag", tag))
     if alias is not None:
         client.promote(version, alias=alias)
-        version = _resolve(client, version.reference)
+        version = client.resolve(_reference(version.reference))
     if output.is_document:
         print_document(version, output)
     else:
@@ -130,8 +132,9 @@ def diff(
 
     Exit codes: 0 compared, 1 the registry failed or has no such version, 2 the command line is invalid.
     """
+    references = (_reference(old), _reference(new))
     client = _open(registry)
-    before, after = _resolve(client, old), _resolve(client, new)
+    before, after = map(client.resolve, references)
     one, other = client.manifest(before), client.manifest(after)
     changes = compare(one.contract, other.contract)
     facts = {
@@ -168,8 +171,9 @@ def promote(
 
     Exit codes: 0 promoted, 1 refused, or the registry failed or has no such version, 2 the command line is invalid.
     """
+    reference = _reference(version)
     client = _open(registry)
-    move = client.promote(_resolve(client, version), alias=alias, allow_breaking=allow_breaking, reason=reason)
+    move = client.promote(client.resolve(reference), alias=alias, allow_breaking=allow_breaking, reason=reason)
     typer.echo(f"{alias} is {version} already" if move is None else _moved(move))
 
 
@@ -192,12 +196,18 @@ def _moved(move: AliasMove) -> str:
     return f"{move.alias} is version {move.number}{previous}"
 
 
-def _open(uri: str | None) -> Registry:
+@contextmanager
+def _needing_extra() -> Iterator[None]:
     # MLflow takes seconds to import, and is an extra
     try:
-        from tandem_offline.registry import Registry
+        yield
     except ModuleNotFoundError as error:
         raise AdvisedError(f"{error.name} is not installed", advice="install tandem-cli[registry]") from None
+
+
+def _open(uri: str | None) -> Registry:
+    with _needing_extra():
+        from tandem_offline.registry import Registry
 
     if uri is None:
         directory = state_directory()
@@ -206,11 +216,12 @@ def _open(uri: str | None) -> Registry:
     return Registry(uri)
 
 
-def _resolve(client: Registry, reference: str) -> ModelVersion:
-    from tandem_offline.registry import Reference
+def _reference(text: str) -> Reference:
+    with _needing_extra():
+        from tandem_offline.registry import Reference
 
     try:
-        return client.resolve(Reference.parse(reference))
+        return Reference.parse(text)
     except DefinitionError as error:
         raise typer.BadParameter(str(error)) from None
 

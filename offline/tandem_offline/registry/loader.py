@@ -9,12 +9,12 @@ import os
 
 import mlflow
 import pandas as pd
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 from tandem import EmbeddedModel
 
 
-class BundleModel(PythonModel):  # type: ignore[misc]
+class BundleModel(PythonModel):
     """A bundle as MLflow calls it."""
 
     def load_context(self, context):  # type: ignore[no-untyped-def]

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import tempfile
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-import mlflow.pyfunc
-from mlflow.models import Model as MlflowModel
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import Array
+from mlflow import MlflowClient
+from mlflow.entities import Metric, RunTag
 
 from tandem.bundle import Bundle
 from tandem.dtypes import FieldType, array_length
+
+with warnings.catch_warnings():
+    # MLflow warns of its own type hints when this is imported
+    warnings.simplefilter("ignore")
+    import mlflow.pyfunc
+    from mlflow.models import Model as MlflowModel
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array
+
+DIGEST_TAG = "tandem.digest"
+VERSION_TAG = "tandem.version"
 
 BUNDLE = "artifacts/bundle"
 """Where the bundle is in the directory of the MLflow model."""
@@ -25,6 +38,36 @@ _TYPES = {
     "string": DataType.string,
     "timestamp": DataType.datetime,
 }
+
+
+def log_bundle(
+    client: MlflowClient, bundle: Bundle, metrics: Mapping[str, float], tags: Mapping[str, str], location: str | None
+) -> tuple[str, str]:
+    """Log a bundle as a run with one model, in the experiment that is called as the model.
+
+    Args:
+        client: The client of the registry.
+        bundle: The bundle.
+        metrics: How good it is.
+        tags: Tags of the run.
+        location: Where the files of experiments are kept; None for the server's own place.
+
+    Returns:
+        The source of a version of it, and the id of the run.
+    """
+    experiment = _experiment(client, bundle.name, location)
+    run_id = client.create_run(experiment, run_name=bundle.wire_name, tags=dict(tags)).info.run_id
+    model = client.create_logged_model(experiment, name=bundle.wire_name, source_run_id=run_id)
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch) / "model"
+        write_mlflow_model(bundle, directory, model.model_id)
+        client.log_model_artifacts(model.model_id, str(directory))
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    values = [Metric(name, value, now, 0, model_id=model.model_id, run_id=run_id) for name, value in metrics.items()]
+    client.log_batch(run_id, metrics=values, tags=[RunTag(DIGEST_TAG, bundle.digest)])
+    client.finalize_logged_model(model.model_id, "READY")
+    client.set_terminated(run_id)
+    return f"models:/{model.model_id}", run_id
 
 
 def write_mlflow_model(bundle: Bundle, directory: Path, model_id: str) -> None:
@@ -43,7 +86,7 @@ def write_mlflow_model(bundle: Bundle, directory: Path, model_id: str) -> None:
         signature=signature_of(bundle),
         # named here, since MLflow would find them out by loading the model in another process
         pip_requirements=[f"tandem-core[onnx,redis]=={version_of('tandem-core')}", "pandas", *requirements],
-        metadata={"tandem.digest": bundle.digest, "tandem.version": bundle.version},
+        metadata={DIGEST_TAG: bundle.digest, VERSION_TAG: bundle.version},
         mlflow_model=MlflowModel(model_id=model_id),
     )
 
@@ -57,6 +100,13 @@ def signature_of(bundle: Bundle) -> ModelSignature:
             inputs.append(_column(name, feature.type, required=False))
     outputs = [_column(name, field.type) for name, field in bundle.contract.answers.items()]
     return ModelSignature(Schema(inputs), Schema([*outputs, ColSpec(DataType.string, "degraded", required=False)]))
+
+
+def _experiment(client: MlflowClient, name: str, location: str | None) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    return str(client.create_experiment(name, artifact_location=location and f"{location}/{name}"))
 
 
 def _column(name: str, type_: FieldType, *, required: bool = True) -> ColSpec:

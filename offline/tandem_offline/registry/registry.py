@@ -11,7 +11,6 @@ from urllib.parse import urlparse
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
-from mlflow.entities import Metric, RunTag
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
 
@@ -28,10 +27,7 @@ from tandem_offline.registry.entries import (
     RegistryError,
     read_moves,
 )
-from tandem_offline.registry.mlflow_model import BUNDLE, write_mlflow_model
-
-DIGEST_TAG = "tandem.digest"
-VERSION_TAG = "tandem.version"
+from tandem_offline.registry.mlflow_model import BUNDLE, DIGEST_TAG, VERSION_TAG, log_bundle
 
 
 class Registry:
@@ -74,15 +70,15 @@ class Registry:
         with _naming(self.uri):
             for version in self._search(bundle.name):
                 if version.tags.get(DIGEST_TAG) == bundle.digest:
-                    return self._describe(version)
-            source, run_id = self._log(bundle, metrics or {}, tags or {})
+                    return _describe(self._client, version)
+            source, run_id = log_bundle(self._client, bundle, metrics or {}, tags or {}, _beside(self.uri))
             if not self._has_model(bundle.name):
                 self._client.create_registered_model(bundle.name)
             own = {DIGEST_TAG: bundle.digest, VERSION_TAG: bundle.version}
             version = self._client.create_model_version(
                 bundle.name, source, run_id=run_id, tags={**(tags or {}), **own}
             )
-            return self._describe(version)
+            return _describe(self._client, version)
 
     def names(self) -> list[str]:
         """Names of all models, in order."""
@@ -97,7 +93,7 @@ class Registry:
         """
         with _naming(self.uri):
             self._client.get_registered_model(name)
-            return [self._describe(version) for version in self._search(name)]
+            return [_describe(self._client, version) for version in self._search(name)]
 
     def resolve(self, reference: Reference) -> ModelVersion:
         """The version that a reference means at present.
@@ -106,7 +102,7 @@ class Registry:
             RegistryError: if there is none.
         """
         with _naming(self.uri):
-            return self._describe(self._get(reference))
+            return _describe(self._client, self._get(reference))
 
     def manifest(self, version: ModelVersion) -> Manifest:
         """The manifest of a version's bundle.
@@ -220,32 +216,6 @@ class Registry:
             self._client.set_registered_model_alias(version.name, alias, str(version.number))
         return move
 
-    def _log(self, bundle: Bundle, metrics: Mapping[str, float], tags: Mapping[str, str]) -> tuple[str, str]:
-        """Log a bundle as a run with one model; returns the source of the version, and the run."""
-        experiment = self._experiment(bundle.name)
-        run_id = self._client.create_run(experiment, run_name=bundle.wire_name, tags=dict(tags)).info.run_id
-        model = self._client.create_logged_model(experiment, name=bundle.wire_name, source_run_id=run_id)
-        with tempfile.TemporaryDirectory() as scratch:
-            directory = Path(scratch) / "model"
-            write_mlflow_model(bundle, directory, model.model_id)
-            self._client.log_model_artifacts(model.model_id, str(directory))
-        now = int(datetime.now(UTC).timestamp() * 1000)
-        values = [Metric(name, value, now, 0, model_id=model.model_id) for name, value in metrics.items()]
-        self._client.log_batch(run_id, metrics=values, tags=[RunTag(DIGEST_TAG, bundle.digest)])
-        self._client.finalize_logged_model(model.model_id, "READY")
-        self._client.set_terminated(run_id)
-        return f"models:/{model.model_id}", run_id
-
-    def _experiment(self, name: str) -> str:
-        experiment = self._client.get_experiment_by_name(name)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        # beside the SQLite file; a server has a place of its own
-        location = None
-        if self.uri.startswith("sqlite:"):
-            location = Path(urlparse(self.uri).path.removeprefix("/")).absolute().with_suffix("").as_uri()
-        return str(self._client.create_experiment(name, artifact_location=location and f"{location}/{name}"))
-
     def _has_model(self, name: str) -> bool:
         return bool(self._client.search_registered_models(f"name = '{name}'"))
 
@@ -260,26 +230,10 @@ class Registry:
 
     def _aliased(self, name: str, alias: str) -> ModelVersion | None:
         number = self._client.get_registered_model(name).aliases.get(alias)
-        return None if number is None else self._describe(self._get(Reference(name, int(number))))
+        return None if number is None else _describe(self._client, self._get(Reference(name, int(number))))
 
     def _download(self, uri: str, directory: Path) -> Path:
         return Path(download_artifacts(uri, dst_path=str(directory), tracking_uri=self.uri))
-
-    def _describe(self, version: MlflowVersion) -> ModelVersion:
-        # a version that was just made has no aliases yet, and one from a search has no metrics
-        whole = self._client.get_model_version(version.name, version.version)
-        model = self._client.get_logged_model(whole.source.removeprefix("models:/"))
-        tags = {name: value for name, value in whole.tags.items() if name not in (DIGEST_TAG, VERSION_TAG)}
-        return ModelVersion(
-            name=whole.name,
-            number=int(whole.version),
-            version=whole.tags.get(VERSION_TAG, ""),
-            digest=whole.tags.get(DIGEST_TAG, ""),
-            aliases=tuple(sorted(whole.aliases)),
-            registered_at=datetime.fromtimestamp(whole.creation_timestamp / 1000, UTC),
-            metrics={metric.key: metric.value for metric in model.metrics or []},
-            tags=tags,
-        )
 
 
 @contextmanager
@@ -290,3 +244,27 @@ def _naming(uri: str) -> Iterator[None]:
         raise RegistryError(f"registry {uri}: {error.message}") from error
     except OSError as error:
         raise RegistryError(f"registry {uri}: {error}") from error
+
+
+def _describe(client: MlflowClient, version: MlflowVersion) -> ModelVersion:
+    # a version that was just made has no aliases yet, and one from a search has no metrics
+    whole = client.get_model_version(version.name, version.version)
+    model = client.get_logged_model(whole.source.removeprefix("models:/"))
+    tags = {name: value for name, value in whole.tags.items() if name not in (DIGEST_TAG, VERSION_TAG)}
+    return ModelVersion(
+        name=whole.name,
+        number=int(whole.version),
+        version=whole.tags.get(VERSION_TAG, ""),
+        digest=whole.tags.get(DIGEST_TAG, ""),
+        aliases=tuple(sorted(whole.aliases)),
+        registered_at=datetime.fromtimestamp(whole.creation_timestamp / 1000, UTC),
+        metrics={metric.key: metric.value for metric in model.metrics or []},
+        tags=tags,
+    )
+
+
+def _beside(uri: str) -> str | None:
+    """Where bundles are kept beside an SQLite file; None for a server, which has a place of its own."""
+    if not uri.startswith("sqlite:"):
+        return None
+    return Path(urlparse(uri).path.removeprefix("/")).absolute().with_suffix("").as_uri()

@@ -116,10 +116,10 @@ def fingerprint(pieces: Sequence[Piece], text: str) -> str:
 
 
 def _of_groups(table: dataset.FileSystemDataset, groups: Sequence[Any]) -> dataset.Dataset:
-    return dataset.FileSystemDataset(groups, table.schema, table.format, table.filesystem)
+    return dataset.FileSystemDataset(list(groups), table.schema, table.format, table.filesystem)
 
 
-def _scalar(moment: datetime, kind: pa.DataType) -> pa.Scalar[Any]:
+def _scalar(moment: datetime, kind: Any) -> Any:
     """A moment as a column of timestamps is compared with it; columns without a zone are in UTC."""
     instant = pa.scalar(moment, pa.timestamp("us", "UTC"))
     return instant.cast(pa.timestamp("us", kind.tz)).cast(kind, safe=False)

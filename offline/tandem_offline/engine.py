@@ -81,11 +81,13 @@ class Query:
 @contextmanager
 def _connect(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
     with tempfile.TemporaryDirectory(prefix="tandem-", dir=limits.directory) as directory:
-        settings: dict[str, str | int] = {
+        settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": limits.memory,
             "temp_directory": directory,
             # rows have numbers of their own, so that no order needs to be kept in memory
             "preserve_insertion_order": "false",
+            # of a stream DuckDB does not know how long it is, and takes it for one row: a loop over it would never end
+            "asof_loop_join_threshold": 0,
             # nothing is fetched from anywhere
             "autoinstall_known_extensions": "false",
         }

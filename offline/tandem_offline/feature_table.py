@@ -114,7 +114,7 @@ class FeatureTable:
         return rows
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        return self._table.__arrow_c_stream__(requested_schema)
+        return self._table.__arrow_c_stream__(requested_schema)  # type: ignore[no-untyped-call]
 
     @cached_property
     def _table(self) -> pa.Table:

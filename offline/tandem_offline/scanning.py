@@ -105,7 +105,7 @@ def _plain_type(column: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_string_view(column) else column
 
 
-def _plain(column: pa.Array[Any], name: str, timezone: str) -> pa.Array[Any]:
+def _plain(column: Any, name: str, timezone: str) -> Any:
     """A column as queries take it: no dictionaries, no string views, times in UTC."""
     kind = column.type
     if pa.types.is_dictionary(kind):

@@ -21,7 +21,7 @@ with warnings.catch_warnings():
     import mlflow.pyfunc
     from mlflow.models import Model as MlflowModel
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
     from mlflow.types.schema import Array
 
 DIGEST_TAG = "tandem.digest"
@@ -93,7 +93,9 @@ def write_mlflow_model(bundle: Bundle, directory: Path, model_id: str) -> None:
 
 def signature_of(bundle: Bundle) -> ModelSignature:
     """The deployment API as MLflow's signature; stored features may be given too, and are then not looked up."""
-    inputs = [_column(name, field.type, required=field.required) for name, field in bundle.contract.inputs.items()]
+    inputs: list[ColSpec | TensorSpec] = [
+        _column(name, field.type, required=field.required) for name, field in bundle.contract.inputs.items()
+    ]
     for use in bundle.manifest.views:
         inputs.append(_column(f"{use.name}_event_time", "timestamp", required=False))
         for name, feature in zip(use.column_names(), use.view.features, strict=True):

@@ -249,7 +249,7 @@ def _naming(uri: str) -> Iterator[None]:
 def _describe(client: MlflowClient, version: MlflowVersion) -> ModelVersion:
     # a version that was just made has no aliases yet, and one from a search has no metrics
     whole = client.get_model_version(version.name, version.version)
-    model = client.get_logged_model(whole.source.removeprefix("models:/"))
+    model = client.get_logged_model((whole.source or "").removeprefix("models:/"))
     tags = {name: value for name, value in whole.tags.items() if name not in (DIGEST_TAG, VERSION_TAG)}
     return ModelVersion(
         name=whole.name,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.progress import (
@@ -28,7 +29,6 @@ from tandem_cli.output import Console
 
 if TYPE_CHECKING:
     from tandem.incremental import RunSummary, Selection
-    from tandem.materialize import Summary
 
 
 def views_of(model: Model) -> dict[str, FeatureView]:
@@ -37,15 +37,23 @@ def views_of(model: Model) -> dict[str, FeatureView]:
 
 
 def materialize_tables(
-    views: Mapping[str, FeatureView], sources: Mapping[str, Source], store_url: str, console: Console
-) -> dict[str, Summary]:
-    """Write whole tables to an online store, with a progress bar for each on a terminal.
+    views: Mapping[str, FeatureView],
+    sources: Mapping[str, Source],
+    store_url: str,
+    console: Console,
+    selection: Selection | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write tables to an online store, with a progress bar for each on a terminal.
 
     Args:
         views: Feature views by name.
         sources: The table of each of them.
         store_url: The store.
         console: The console that shows progress and results.
+        selection: Which rows are read; None for those that are new to the store.
+        overwrite: Replace newer values of the store too.
 
     Raises:
         DefinitionError: if a view has no table, the table does not exist, or it does not match the view.
@@ -53,43 +61,9 @@ def materialize_tables(
     """
     check_sources(views, sources)
     with _progress(console) as progress:
-        summaries = asyncio.run(_materialize(views, sources, store_url, progress))
-    for view, summary in summaries.items():
-        written = f"{summary.entities_written:,} entities of {summary.rows_read:,} rows, newest {summary.newest}"
-        newer = f"; {summary.entities_newer:,} left, newer in the store" if summary.entities_newer else ""
-        console.print(f"materialized {view}: {written}{newer}", highlight=False, soft_wrap=True)
-    return summaries
-
-
-def materialize_new_rows(
-    views: Mapping[str, FeatureView],
-    sources: Mapping[str, Source],
-    store_url: str,
-    console: Console,
-    selection: Selection,
-    *,
-    overwrite: bool = False,
-) -> dict[str, RunSummary]:
-    """Write what is new in tables to an online store, with a progress bar for each on a terminal.
-
-    Args:
-        views: Feature views by name.
-        sources: The table of each of them.
-        store_url: The store.
-        console: The console that shows progress and results.
-        selection: Which rows are read.
-        overwrite: Replace newer values of the store too.
-
-    Raises:
-        DefinitionError: as :func:`materialize_tables`.
-        StoreError: if the store cannot be written.
-    """
-    check_sources(views, sources)
-    with _progress(console) as progress:
-        summaries = asyncio.run(_materialize_new(views, sources, store_url, progress, selection, overwrite))
+        summaries = asyncio.run(_materialize(views, sources, store_url, progress, selection, overwrite))
     for view, summary in summaries.items():
         console.print(f"materialized {view}: {_describe(summary)}", highlight=False, soft_wrap=True)
-    return summaries
 
 
 def _describe(summary: RunSummary) -> str:
@@ -103,62 +77,30 @@ def _describe(summary: RunSummary) -> str:
 
 
 async def _materialize(
-    views: Mapping[str, FeatureView], sources: Mapping[str, Source], store_url: str, progress: Progress
-) -> dict[str, Summary]:
-    # imported late: Arrow takes a second, and commands without tables need not wait
-    from tandem.arrow_tables import count_rows
-    from tandem.materialize import materialize
-
-    store = open_store(store_url)
-    summaries = {}
-    try:
-        for name, view in views.items():
-            source = sources[name]
-            table = source.open() if source.is_delta else source.table
-            task = progress.add_task(name, total=count_rows(table))
-            summaries[name] = await materialize(
-                view,
-                table,
-                store,
-                event_time=source.event_time,
-                progress=lambda done, task=task: progress.update(task, completed=done.rows_read),  # type: ignore[misc]
-            )
-    finally:
-        await store.close()
-    return summaries
-
-
-async def _materialize_new(
     views: Mapping[str, FeatureView],
     sources: Mapping[str, Source],
     store_url: str,
     progress: Progress,
-    selection: Selection,
+    selection: Selection | None,
     overwrite: bool,
 ) -> dict[str, RunSummary]:
+    # imported late: Arrow takes a second, and commands without tables need not wait
     from tandem.incremental import materialize_new
 
     store = open_store(store_url)
+    options: dict[str, Any] = {"now": datetime.now(UTC), "selection": selection, "overwrite": overwrite}
     summaries = {}
     try:
         for name, view in views.items():
-            task = progress.add_task(name, total=None)
-
-            def show(done: RunSummary, task: TaskID = task) -> None:
-                progress.update(task, completed=done.rows_read, total=done.rows)
-
-            summaries[name] = await materialize_new(
-                view,
-                sources[name],
-                store,
-                now=datetime.now(UTC),
-                selection=selection,
-                overwrite=overwrite,
-                progress=show,
-            )
+            show = partial(_show, progress, progress.add_task(name, total=None))
+            summaries[name] = await materialize_new(view, sources[name], store, progress=show, **options)
     finally:
         await store.close()
     return summaries
+
+
+def _show(progress: Progress, task: TaskID, summary: RunSummary) -> None:
+    progress.update(task, completed=summary.rows_read, total=summary.rows)
 
 
 class _Rate(ProgressColumn):

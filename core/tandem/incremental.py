@@ -190,15 +190,14 @@ async def _plan(view: FeatureView, source: Source, store: OnlineStore, selection
     )
     pieces = list(split(table, rows, column))
     plan = fingerprint(pieces, f"{rows}:{checksum}")
-    done = watermark.run if watermark.run and watermark.run.plan == plan and selection.moves_watermark else None
-    if done is None:
+    progress = watermark.run
+    if progress is None or progress.plan != plan or not selection.moves_watermark:
         # what earlier runs have read says nothing, if all is read anew
-        done = RunProgress(
-            plan, 0, *((None, None) if selection.full else (watermark.newest, watermark.newest_event_time))
-        )
+        newest = (None, None) if selection.full else (watermark.newest, watermark.newest_event_time)
+        progress = RunProgress(plan, 0, *newest)
     counts = [piece.count() for piece in pieces]
-    summary = RunSummary(sum(counts), sum(counts[: done.pieces]), since=since, resumed=done.pieces > 0)
-    return _Run(watermark, pieces, summary, done)
+    summary = RunSummary(sum(counts), sum(counts[: progress.pieces]), since=since, resumed=progress.pieces > 0)
+    return _Run(watermark, pieces, summary, progress)
 
 
 def _added(summary: RunSummary, written: Summary) -> RunSummary:

@@ -60,14 +60,16 @@ def at_or_after(schema: pa.Schema, column: str, moment: datetime | None) -> data
     """Filter for rows with a time from a moment on, and for those without one, which their reader is to refuse."""
     if moment is None:
         return None
-    return (pc.field(column) >= _scalar(moment, schema.field(column).type)) | pc.field(column).is_null()
+    times: dataset.Expression = pc.field(column)
+    return (times >= _scalar(moment, schema.field(column).type)) | times.is_null()
 
 
 def before(schema: pa.Schema, column: str, moment: datetime | None) -> dataset.Expression | None:
     """Filter for rows with a time before a moment, and for those without one, which their reader is to refuse."""
     if moment is None:
         return None
-    return (pc.field(column) < _scalar(moment, schema.field(column).type)) | pc.field(column).is_null()
+    times: dataset.Expression = pc.field(column)
+    return (times < _scalar(moment, schema.field(column).type)) | times.is_null()
 
 
 def all_of(*filters: dataset.Expression | None) -> dataset.Expression | None:
@@ -84,7 +86,7 @@ def split(table: dataset.Dataset, rows: dataset.Expression | None, column: str) 
 
     Args:
         table: The table.
-        rows: The rows that are read; row groups that have none of them, by their statistics, are left out.
+        rows: The rows that are read; row groups without any, by their statistics, are left out.
         column: The column of the watermark.
     """
     if not isinstance(table, dataset.FileSystemDataset) or not isinstance(table.format, dataset.ParquetFileFormat):
@@ -95,8 +97,7 @@ def split(table: dataset.Dataset, rows: dataset.Expression | None, column: str) 
     for file in table.get_fragments(rows):
         for group in file.split_by_row_group(rows, table.schema):
             groups.append(group)
-            size += sum(info.num_rows for info in group.row_groups)
-            if size >= ROWS_PER_PIECE:
+            if (size := size + sum(info.num_rows for info in group.row_groups)) >= ROWS_PER_PIECE:
                 yield Piece(_of_groups(table, groups), column, rows)
                 groups, size = [], 0
     if groups:

@@ -81,8 +81,8 @@ class BatchSpine:
         self._entities = None if entity_ids is None else _entities(root, entity_ids)
         self._time = time_column(model)
         names = root.table.schema.names
-        taken = {*root.use.serving_keys, *root.use.view.keys, self._time}
-        self._request = [name for name in model.contract.inputs if name in names and name not in taken]
+        own = {*root.use.serving_keys, *root.use.view.keys, self._time}
+        self._request = [name for name in model.contract.inputs if name in names and name not in own]
         self._scan = root.scan({f"r{index}": name for index, name in enumerate(self._request)})
         self._keys = [f"k{index}" for index in range(len(root.use.serving_keys))]
         self._newest = "event_time DESC, " + ("created DESC, " if root.created else "") + f"{ROW} DESC"
@@ -95,11 +95,8 @@ class BatchSpine:
         Raises:
             DefinitionError: if a time has no zone, or the range is empty.
         """
-        limits = []
-        if start is not None:
-            limits.append(f"event_time >= {_literal('start_time', start)}")
-        if end is not None:
-            limits.append(f"event_time < {_literal('end_time', end)}")
+        limits = [f"event_time >= {_literal('start_time', start)}"] if start is not None else []
+        limits += [f"event_time < {_literal('end_time', end)}"] if end is not None else []
         if start is not None and end is not None and start >= end:
             raise DefinitionError(f"start_time {start} is not before end_time {end}")
         entities = self._entities
@@ -118,9 +115,9 @@ class BatchSpine:
             DefinitionError: if the time has no zone.
         """
         at = _literal("as_of", as_of)
-        known = f" AND created <= {at}" if self.root.created else ""
+        arrived = f" AND created <= {at}" if self.root.created else ""
         rows = (
-            f"SELECT * FROM root WHERE event_time <= {at}{known} "
+            f"SELECT * FROM root WHERE event_time <= {at}{arrived} "
             f"QUALIFY row_number() OVER (PARTITION BY {', '.join(self._keys)} ORDER BY {self._newest}) = 1"
         )
         entities = self._entities

@@ -91,10 +91,7 @@ class FeatureTable:
         return np.asarray(self._table[self.label])
 
     def write_parquet(self, path: Path | str) -> int:
-        """Run the join, and write its rows to a Parquet file, all or nothing; memory does not grow with them.
-
-        Returns:
-            The number of rows.
+        """Run the join in bounded memory, write its rows to a Parquet file, all or nothing, and return their number.
 
         Raises:
             DefinitionError: as :meth:`batches`.

@@ -108,10 +108,9 @@ def find_leaks(spine: Spine, views: Sequence[ViewTable], limits: Limits, example
 
 def _changes(spine: Spine, view: ViewTable, limits: Limits) -> Iterator[pa.RecordBatch]:
     """Rows with a value that would change, in the order of the spine."""
-    known = view.relation("v", spine, bitemporal=True)
-    later = view.relation("w", spine, bitemporal=False)
+    relations = (view.relation("v", spine, bitemporal=True), view.relation("w", spine, bitemporal=False))
     scans = {**spine.scans, "v": view.scan(), "w": view.scan()}
-    return Query(changed_rows(spine.aliases, spine.alias(spine.time), known, later), scans).batches(limits)
+    return Query(changed_rows(spine.aliases, spine.alias(spine.time), *relations), scans).batches(limits)
 
 
 def _values(spine: Spine, view: ViewTable, batch: pa.RecordBatch) -> Iterator[LeakedValue]:

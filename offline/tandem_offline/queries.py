@@ -44,9 +44,8 @@ class ViewRelation:
 
         Of rows with the same event time, the one that became known last counts, and of these the last one in the table.
 
-        In a bitemporal view, the number of known rows only grows. A row that, when it becomes known, is older than one
-        that is known already, therefore never is the newest: it is left out. The times ``since`` of the others ascend
-        with their event times, so that the join finds the newest of them by ``since`` alone.
+        In a bitemporal view, a row that is older, when it becomes known, than one that is known already, never is the
+        newest, and is left out. The times ``since`` of the others ascend with their event times.
         """
         partition = ", ".join(f"k{index}" for index in range(len(self.keys)))
         order = ["event_time", *(["created"] if self.has_created else []), ROW]

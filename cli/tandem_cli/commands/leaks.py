@@ -78,8 +78,8 @@ def _examples(leaks: Leaks) -> Table:
     table = Table("row", "keys", "time", "feature", "known then", "known later", "since")
     for value in leaks.examples:
         keys = ", ".join(f"{name}={key}" for name, key in value.keys.items())
-        known, leaked = ("null" if part is None else str(part) for part in (value.known, value.leaked))
-        table.add_row(f"{value.row:,}", keys, _text(value.time), value.feature, known, leaked, _text(value.created))
+        values = ("null" if part is None else str(part) for part in (value.known, value.leaked))
+        table.add_row(f"{value.row:,}", keys, _text(value.time), value.feature, *values, _text(value.created))
     return table
 
 

@@ -12,7 +12,7 @@ import typer
 from tandem import DefinitionError
 from tandem.package import ModelPackage
 from tandem.sources import Source, read_sources
-from tandem_cli.features import materialize_new_rows, views_of
+from tandem_cli.features import materialize_tables, views_of
 from tandem_cli.output import Console
 
 _TIMES = ["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]
@@ -76,7 +76,7 @@ def materialize_package(
     if source is not None:
         # the columns are called as in the package's own table
         sources = {name: replace(sources.get(name, Source(source)), table=source, format=None) for name in views}
-    materialize_new_rows(views, sources, store, Console(), selection, overwrite=overwrite)
+    materialize_tables(views, sources, store, Console(), selection, overwrite=overwrite)
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:

@@ -2,8 +2,9 @@
 
 import os
 
-# MLflow reads this when it is imported, and reports its use over the network otherwise
+# MLflow reads these when it is imported; it would report its use over the network, and each step of a new SQLite file
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 from tandem_offline.registry.entries import AliasMove, ModelVersion, Reference, RegistryError
 from tandem_offline.registry.registry import Registry

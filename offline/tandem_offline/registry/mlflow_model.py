@@ -10,7 +10,7 @@ from importlib.metadata import version as version_of
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, RunTag
+from mlflow.entities import LoggedModel, Metric, RunTag
 
 from tandem.bundle import Bundle
 from tandem.dtypes import FieldType, array_length
@@ -26,6 +26,7 @@ with warnings.catch_warnings():
 
 DIGEST_TAG = "tandem.digest"
 VERSION_TAG = "tandem.version"
+MODEL_TAG = "tandem.model_id"
 
 BUNDLE = "artifacts/bundle"
 """Where the bundle is in the directory of the MLflow model."""
@@ -42,7 +43,7 @@ _TYPES = {
 
 def log_bundle(
     client: MlflowClient, bundle: Bundle, metrics: Mapping[str, float], tags: Mapping[str, str], location: str | None
-) -> tuple[str, str]:
+) -> LoggedModel:
     """Log a bundle as a run with one model, in the experiment that is called as the model.
 
     Args:
@@ -53,7 +54,7 @@ def log_bundle(
         location: Where the files of experiments are kept; None for the server's own place.
 
     Returns:
-        The source of a version of it, and the id of the run.
+        The model.
     """
     experiment = _experiment(client, bundle.name, location)
     run_id = client.create_run(experiment, run_name=bundle.wire_name, tags=dict(tags)).info.run_id
@@ -67,7 +68,7 @@ def log_bundle(
     client.log_batch(run_id, metrics=values, tags=[RunTag(DIGEST_TAG, bundle.digest)])
     client.finalize_logged_model(model.model_id, "READY")
     client.set_terminated(run_id)
-    return f"models:/{model.model_id}", run_id
+    return model
 
 
 def write_mlflow_model(bundle: Bundle, directory: Path, model_id: str) -> None:
@@ -79,16 +80,19 @@ def write_mlflow_model(bundle: Bundle, directory: Path, model_id: str) -> None:
         model_id: Id of the logged model that it becomes.
     """
     requirements = [requirement for requirement in bundle.manifest.requirements if not requirement.startswith("python")]
-    mlflow.pyfunc.save_model(
-        str(directory),
-        python_model=str(_LOADER),
-        artifacts={"bundle": str(bundle.path)},
-        signature=signature_of(bundle),
-        # named here, since MLflow would find them out by loading the model in another process
-        pip_requirements=[f"tandem-core[onnx,redis]=={version_of('tandem-core')}", "pandas", *requirements],
-        metadata={DIGEST_TAG: bundle.digest, VERSION_TAG: bundle.version},
-        mlflow_model=MlflowModel(model_id=model_id),
-    )
+    with warnings.catch_warnings():
+        # MLflow would like type hints and an example, from which it would infer the signature
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.save_model(
+            str(directory),
+            python_model=str(_LOADER),
+            artifacts={"bundle": str(bundle.path)},
+            signature=signature_of(bundle),
+            # named here, since MLflow would find them out by loading the model in another process
+            pip_requirements=[f"tandem-core[onnx,redis]=={version_of('tandem-core')}", "pandas", *requirements],
+            metadata={DIGEST_TAG: bundle.digest, VERSION_TAG: bundle.version},
+            mlflow_model=MlflowModel(model_id=model_id),
+        )
 
 
 def signature_of(bundle: Bundle) -> ModelSignature:

@@ -27,7 +27,7 @@ from tandem_offline.registry.entries import (
     RegistryError,
     read_moves,
 )
-from tandem_offline.registry.mlflow_model import BUNDLE, DIGEST_TAG, VERSION_TAG, log_bundle
+from tandem_offline.registry.mlflow_model import BUNDLE, DIGEST_TAG, MODEL_TAG, VERSION_TAG, log_bundle
 
 
 class Registry:
@@ -47,11 +47,7 @@ class Registry:
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def register(
-        self,
-        bundle: Bundle,
-        *,
-        metrics: Mapping[str, float] | None = None,
-        tags: Mapping[str, str] | None = None,
+        self, bundle: Bundle, *, metrics: Mapping[str, float] | None = None, tags: Mapping[str, str] | None = None
     ) -> ModelVersion:
         """Register a bundle as the next version of its model, after replaying its golden rows.
 
@@ -71,12 +67,14 @@ class Registry:
             for version in self._search(bundle.name):
                 if version.tags.get(DIGEST_TAG) == bundle.digest:
                     return _describe(self._client, version)
-            source, run_id = log_bundle(self._client, bundle, metrics or {}, tags or {}, _beside(self.uri))
-            if not self._has_model(bundle.name):
+            model = log_bundle(self._client, bundle, metrics or {}, tags or {}, _beside(self.uri))
+            if not self._client.search_registered_models(f"name = '{bundle.name}'"):
                 self._client.create_registered_model(bundle.name)
-            own = {DIGEST_TAG: bundle.digest, VERSION_TAG: bundle.version}
+            own = {DIGEST_TAG: bundle.digest, VERSION_TAG: bundle.version, MODEL_TAG: model.model_id}
+            # of an SQLite file MLflow would look for models:/ID in the registry that is the process's own
+            source = f"models:/{model.model_id}" if _beside(self.uri) is None else model.artifact_location
             version = self._client.create_model_version(
-                bundle.name, source, run_id=run_id, tags={**(tags or {}), **own}
+                bundle.name, source, run_id=model.source_run_id, tags={**(tags or {}), **own}
             )
             return _describe(self._client, version)
 
@@ -112,9 +110,7 @@ class Registry:
             BundleError: if it is not valid.
         """
         with _naming(self.uri), tempfile.TemporaryDirectory() as directory:
-            source = self._get(Reference(version.name, version.number)).source
-            file = self._download(f"{source}/{BUNDLE}/{MANIFEST}", Path(directory))
-            return read_manifest(file.read_bytes())
+            return read_manifest(self._download(version, f"{BUNDLE}/{MANIFEST}", directory).read_bytes())
 
     def download(self, version: ModelVersion, directory: Path) -> Bundle:
         """The bundle of a version, verified against the digest that was registered.
@@ -132,19 +128,13 @@ class Registry:
             return Bundle.open(target, digest=version.digest)
         directory.mkdir(parents=True, exist_ok=True)
         with _naming(self.uri), tempfile.TemporaryDirectory(prefix=".", dir=directory) as scratch:
-            source = self._get(Reference(version.name, version.number)).source
-            path = self._download(f"{source}/{BUNDLE}", Path(scratch))
+            path = self._download(version, BUNDLE, scratch)
             Bundle.open(path, digest=version.digest)
             path.rename(target)
         return Bundle.open(target, digest=version.digest)
 
     def promote(
-        self,
-        version: ModelVersion,
-        *,
-        alias: str = CHAMPION,
-        allow_breaking: bool = False,
-        reason: str = "",
+        self, version: ModelVersion, *, alias: str = CHAMPION, allow_breaking: bool = False, reason: str = ""
     ) -> AliasMove | None:
         """Point an alias to a version.
 
@@ -168,10 +158,9 @@ class Registry:
         if previous is not None and not allow_breaking:
             changes = compare(self.manifest(previous).contract, self.manifest(version).contract)
             if breaking := [change for change in changes if change.breaking]:
-                what = "; ".join(f"{change.field}: {change.what}" for change in breaking)
-                raise PromotionRefused(
-                    f"{version.reference} breaks clients of {previous.reference}, which is {alias}: {what}", breaking
-                )
+                reasons = "; ".join(f"{change.field}: {change.what}" for change in breaking)
+                message = f"{version.reference} breaks clients of {previous.reference}, which is {alias}: {reasons}"
+                raise PromotionRefused(message, breaking)
         return self._move(version, previous, alias, "promote", reason)
 
     def rollback(self, name: str, *, alias: str = CHAMPION, reason: str = "") -> AliasMove:
@@ -216,9 +205,6 @@ class Registry:
             self._client.set_registered_model_alias(version.name, alias, str(version.number))
         return move
 
-    def _has_model(self, name: str) -> bool:
-        return bool(self._client.search_registered_models(f"name = '{name}'"))
-
     def _search(self, name: str) -> list[MlflowVersion]:
         versions = self._client.search_model_versions(f"name = '{name}'")
         return sorted(versions, key=lambda version: -int(version.version))
@@ -232,8 +218,10 @@ class Registry:
         number = self._client.get_registered_model(name).aliases.get(alias)
         return None if number is None else _describe(self._client, self._get(Reference(name, int(number))))
 
-    def _download(self, uri: str, directory: Path) -> Path:
-        return Path(download_artifacts(uri, dst_path=str(directory), tracking_uri=self.uri))
+    def _download(self, version: ModelVersion, name: str, directory: str) -> Path:
+        stored = self._client.get_model_version(version.name, str(version.number))
+        location = self._client.get_logged_model(stored.tags[MODEL_TAG]).artifact_location
+        return Path(download_artifacts(f"{location}/{name}", dst_path=directory, tracking_uri=self.uri))
 
 
 @contextmanager
@@ -249,8 +237,9 @@ def _naming(uri: str) -> Iterator[None]:
 def _describe(client: MlflowClient, version: MlflowVersion) -> ModelVersion:
     # a version that was just made has no aliases yet, and one from a search has no metrics
     whole = client.get_model_version(version.name, version.version)
-    model = client.get_logged_model((whole.source or "").removeprefix("models:/"))
-    tags = {name: value for name, value in whole.tags.items() if name not in (DIGEST_TAG, VERSION_TAG)}
+    # versions that other tools have registered are not of bundles
+    model = client.get_logged_model(whole.tags[MODEL_TAG]) if MODEL_TAG in whole.tags else None
+    tags = {name: text for name, text in whole.tags.items() if name not in (DIGEST_TAG, VERSION_TAG, MODEL_TAG)}
     return ModelVersion(
         name=whole.name,
         number=int(whole.version),
@@ -258,7 +247,7 @@ def _describe(client: MlflowClient, version: MlflowVersion) -> ModelVersion:
         digest=whole.tags.get(DIGEST_TAG, ""),
         aliases=tuple(sorted(whole.aliases)),
         registered_at=datetime.fromtimestamp(whole.creation_timestamp / 1000, UTC),
-        metrics={metric.key: metric.value for metric in model.metrics or []},
+        metrics={metric.key: metric.value for metric in (model and model.metrics) or []},
         tags=tags,
     )
 

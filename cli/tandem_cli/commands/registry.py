@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from tandem import Bundle, DefinitionError
+from tandem import Bundle
 from tandem.compatibility import compare
-from tandem_cli.errors import AdvisedError
 from tandem_cli.output import Console, Format, OutputOption, print_document
-from tandem_cli.rollout.targets.stack_files import state_directory
+from tandem_cli.registry import RegistryOption, open_registry, parse_reference
 
 if TYPE_CHECKING:
-    from tandem_offline.registry import AliasMove, Reference, Registry
+    from tandem_offline.registry import AliasMove
 
 commands = typer.Typer(no_args_is_help=True, help="Versions of models and their aliases in MLflow.")
 
-VARIABLE = "MLFLOW_TRACKING_URI"
-"""Environment variable with the registry; the one of MLflow's own tools."""
-
-RegistryOption = Annotated[
-    str | None,
-    typer.Option(
-        "--registry",
-        metavar="URI",
-        envvar=VARIABLE,
-        help="MLflow tracking server, or sqlite:///FILE; by default a file in the state directory of this user.",
-    ),
-]
 AliasOption = Annotated[str, typer.Option(help="The alias.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; kept in the history.")]
 ReferenceArgument = Annotated[
@@ -64,11 +49,11 @@ def register(
     """
     metrics = {name: _number(name, text) for name, text in _pairs("--metric", metric).items()}
     bundle = Bundle.open(path)
-    client = _open(registry)
+    client = open_registry(registry)
     version = client.register(bundle, metrics=metrics, tags=_pairs("--tag", tag))
     if alias is not None:
         client.promote(version, alias=alias)
-        version = client.resolve(_reference(version.reference))
+        version = client.resolve(parse_reference(version.reference))
     if output.is_document:
         print_document(version, output)
     else:
@@ -86,7 +71,7 @@ def list_versions(
 
     Exit codes: 0 listed, 1 the registry failed or has no such model, 2 the command line is invalid.
     """
-    client = _open(registry)
+    client = open_registry(registry)
     versions = [version for model in ([name] if name else client.names()) for version in client.versions(model)]
     if output.is_document:
         print_document(versions, output)
@@ -110,7 +95,7 @@ def history(
 
     Exit codes: 0 listed, 1 the registry failed or has no such model, 2 the command line is invalid.
     """
-    moves = _open(registry).history(name)
+    moves = open_registry(registry).history(name)
     if output.is_document:
         print_document(moves, output)
         return
@@ -132,8 +117,8 @@ def diff(
 
     Exit codes: 0 compared, 1 the registry failed or has no such version, 2 the command line is invalid.
     """
-    references = (_reference(old), _reference(new))
-    client = _open(registry)
+    references = (parse_reference(old), parse_reference(new))
+    client = open_registry(registry)
     before, after = map(client.resolve, references)
     one, other = client.manifest(before), client.manifest(after)
     changes = compare(one.contract, other.contract)
@@ -154,7 +139,9 @@ def diff(
     for name, (first, second) in facts.items():
         if first != second:
             table.add_row(name, first, second)
-    Console().print(table if table.row_count else "the versions differ in nothing but their weights")
+    Console().print(
+        table if table.row_count else "the versions have the same deployment API, columns, requirements and metrics"
+    )
 
 
 @commands.command()
@@ -171,8 +158,8 @@ def promote(
 
     Exit codes: 0 promoted, 1 refused, or the registry failed or has no such version, 2 the command line is invalid.
     """
-    reference = _reference(version)
-    client = _open(registry)
+    reference = parse_reference(version)
+    client = open_registry(registry)
     move = client.promote(client.resolve(reference), alias=alias, allow_breaking=allow_breaking, reason=reason)
     typer.echo(f"{alias} is {version} already" if move is None else _moved(move))
 
@@ -188,42 +175,12 @@ def rollback(
 
     Exit codes: 0 rolled back, 1 there is no such version, or the registry failed, 2 the command line is invalid.
     """
-    typer.echo(_moved(_open(registry).rollback(name, alias=alias, reason=reason)))
+    typer.echo(_moved(open_registry(registry).rollback(name, alias=alias, reason=reason)))
 
 
 def _moved(move: AliasMove) -> str:
     previous = "" if move.previous is None else f", was {move.previous}"
     return f"{move.alias} is version {move.number}{previous}"
-
-
-@contextmanager
-def _needing_extra() -> Iterator[None]:
-    # MLflow takes seconds to import, and is an extra
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise AdvisedError(f"{error.name} is not installed", advice="install tandem-cli[registry]") from None
-
-
-def _open(uri: str | None) -> Registry:
-    with _needing_extra():
-        from tandem_offline.registry import Registry
-
-    if uri is None:
-        directory = state_directory()
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        uri = f"sqlite:///{directory / 'registry.db'}"
-    return Registry(uri)
-
-
-def _reference(text: str) -> Reference:
-    with _needing_extra():
-        from tandem_offline.registry import Reference
-
-    try:
-        return Reference.parse(text)
-    except DefinitionError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:

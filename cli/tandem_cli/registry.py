@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from tandem import DefinitionError
+from tandem.package import ModelPackage
+from tandem.sources import read_sources
 from tandem_cli.errors import AdvisedError
 from tandem_cli.rollout.targets.stack_files import state_directory
 
@@ -84,6 +88,25 @@ def bundle_path(text: str) -> Path:
     if not Path(text).is_dir():
         raise typer.BadParameter(f"directory {text!r} does not exist")
     return Path(text)
+
+
+def read_lineage(package: ModelPackage) -> dict[str, str]:
+    """Where a version comes from, as tags: the git commit of its package, and the tables of its feature views.
+
+    Raises:
+        DefinitionError: if a table cannot be read.
+    """
+    tags = {}
+    for view, source in read_sources(package).items():
+        if source.exists:
+            tags[f"tandem.data.{view}"] = f"{source.name}, {source.open().count_rows()} rows"
+    if git := shutil.which("git"):
+        command = [git, "-C", str(package.path), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode == 0:
+            # the name under which MLflow shows it
+            tags["mlflow.source.git.commit"] = result.stdout.strip()
+    return tags
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -146,6 +147,17 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     return uri
+
+
+def test_where_a_version_comes_from(registry: str, bundles: list[Bundle], package: Path) -> None:
+    git = ["git", "-C", str(package), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], check=True)
+    result = tandem("register", bundles[0].path, "--package", package, "--tag", "team=a", "-o", "json")
+    tags = json.loads(result.output)["tags"]
+    assert tags["tandem.data.load"] == f"{package / 'load'}, 3 rows"
+    assert len(tags["mlflow.source.git.commit"]) == 40
+    assert tags["team"] == "a"
 
 
 def test_a_version_from_registration_to_rollback(registry: str, bundles: list[Bundle]) -> None:

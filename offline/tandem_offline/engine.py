@@ -52,14 +52,14 @@ class Query:
         Raises:
             DefinitionError: naming view, table and column of what cannot be read.
         """
-        with _connect(limits) as connection, self._naming_table():
+        with self._naming_table(), _connect(limits) as connection:
             for name, scan in self.scans.items():
                 connection.register(name, scan.reader())
             yield from connection.sql(self.sql).to_arrow_reader(rows)
 
     def rows(self, limits: Limits) -> list[tuple[object, ...]]:
         """Run a query with a small result, and return its rows."""
-        with _connect(limits) as connection, self._naming_table():
+        with self._naming_table(), _connect(limits) as connection:
             for name, scan in self.scans.items():
                 connection.register(name, scan.reader())
             return connection.execute(self.sql).fetchall()

@@ -5,8 +5,8 @@ Columns get names of their own within a query, since DuckDB's names ignore case 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,23 +48,24 @@ class Scan:
     @property
     def schema(self) -> pa.Schema:
         """Columns of the batches: those of the query, and :data:`ROW`."""
-        fields = [pa.field(alias, _plain_type(self.table.schema.field(name).type)) for alias, name in self._columns()]
+        fields = [
+            pa.field(alias, _plain_type(self.table.schema.field(name).type)) for alias, name in self.columns.items()
+        ]
         return pa.schema([*fields, pa.field(ROW, pa.int64())])
 
-    def reader(self, where: dataset.Expression | None = None) -> pa.RecordBatchReader:
-        """The batches of one pass.
+    def reader(self) -> pa.RecordBatchReader:
+        """The batches of one pass."""
+        return pa.RecordBatchReader.from_batches(self.schema, self._guarded())
 
-        Args:
-            where: Rows that are enough for the query; the number of a row counts these alone.
-        """
-        return pa.RecordBatchReader.from_batches(self.schema, self._guarded(where))
+    def only(self, aliases: Sequence[str]) -> Scan:
+        """A pass over some of the columns."""
+        columns = {alias: self.columns[alias] for alias in aliases}
+        required = {name: reason for name, reason in self.required.items() if name in columns.values()}
+        return replace(self, columns=columns, required=required)
 
-    def _columns(self) -> Iterable[tuple[str, str]]:
-        return self.columns.items()
-
-    def _guarded(self, where: dataset.Expression | None) -> Iterator[pa.RecordBatch]:
+    def _guarded(self) -> Iterator[pa.RecordBatch]:
         try:
-            yield from self._batches(where)
+            yield from self._batches()
         except DefinitionError as error:
             self.error = DefinitionError(f"{self.title}: {error}")
             raise self.error from error
@@ -72,17 +73,17 @@ class Scan:
             self.error = DefinitionError(f"{self.title}: {_broken_part(self.table)}cannot be read: {error}")
             raise self.error from error
 
-    def _batches(self, where: dataset.Expression | None) -> Iterator[pa.RecordBatch]:
+    def _batches(self) -> Iterator[pa.RecordBatch]:
         names = list(dict.fromkeys(self.columns.values()))
         # two batches ahead are enough to keep the disk busy, and bound the memory
         batches = self.table.to_batches(
-            columns=names, filter=where, batch_size=ROWS_PER_BATCH, batch_readahead=2, fragment_readahead=1
+            columns=names, batch_size=ROWS_PER_BATCH, batch_readahead=2, fragment_readahead=1
         )
         first = 0
         for batch in batches:
             for name, reason in self.required.items():
                 _check_nulls(batch.column(name), name, reason, first)
-            arrays = [_plain(batch.column(name), name, self.timezone) for _, name in self._columns()]
+            arrays = [_plain(batch.column(name), name, self.timezone) for _, name in self.columns.items()]
             rows = pa.array(np.arange(first, first + batch.num_rows))
             yield pa.RecordBatch.from_arrays([*arrays, rows], schema=self.schema)
             first += batch.num_rows

@@ -49,7 +49,8 @@ class Spine:
             DefinitionError: naming the first two such rows, and the columns.
         """
         names = [name for name in self.fields if name in model.contract.inputs or name == self.time]
-        repeated = Query(repeated_rows([self.alias(name) for name in names]), self.scans).rows(limits)
+        aliases = [self.alias(name) for name in names]
+        repeated = Query(repeated_rows(aliases), {SPINE: self.scans[SPINE].only(aliases)}).rows(limits)
         if repeated:
             first, other = repeated[0]
             raise DefinitionError(

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from tandem import Bundle
 from tandem.compatibility import compare
+from tandem.package import ModelPackage
 from tandem_cli.output import Console, Format, OutputOption, print_document
-from tandem_cli.registry import RegistryOption, open_registry, parse_reference
+from tandem_cli.registry import RegistryOption, open_registry, parse_reference, read_lineage
 
 if TYPE_CHECKING:
     from tandem_offline.registry import AliasMove
@@ -38,6 +39,10 @@ def register(
     alias: Annotated[
         str | None, typer.Option(help="Point this alias to the version, as `registry promote` does.")
     ] = None,
+    package: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", exists=True, file_okay=False, help="Model package: record its commit and tables."),
+    ] = None,
     registry: RegistryOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -50,7 +55,8 @@ def register(
     metrics = {name: _number(name, text) for name, text in _pairs("--metric", metric).items()}
     bundle = Bundle.open(path)
     client = open_registry(registry)
-    version = client.register(bundle, metrics=metrics, tags=_pairs("--tag", tag))
+    lineage = read_lineage(ModelPackage.read(package)) if package else {}
+    version = client.register(bundle, metrics=metrics, tags={**lineage, **_pairs("--tag", tag)})
     if alias is not None:
         client.promote(version, alias=alias)
         version = client.resolve(parse_reference(version.reference))

@@ -100,7 +100,7 @@ async def materialize_new(
         now: The present time, with a zone.
         selection: Which rows to read; by default those that are new. A run over a range of time leaves the watermark
             where it is.
-        overwrite: Write whatever the store has.
+        overwrite: Write whatever the store has. Such a run is not continued if it is interrupted.
         progress: Called after each batch with what was done so far.
 
     Raises:
@@ -108,7 +108,7 @@ async def materialize_new(
         StoreError: if the store cannot be reached or refuses.
     """
     selection = selection or Selection()
-    run = await _plan(view, source, store, selection)
+    run = await _plan(view, source, store, selection, whole=overwrite)
     if progress is not None:
         progress(run.summary)
     for piece in run.pieces[run.progress.pieces :]:
@@ -166,16 +166,16 @@ class _Run:
         )
 
 
-async def _plan(view: FeatureView, source: Source, store: OnlineStore, selection: Selection) -> _Run:
-    """What a run reads, and where it begins."""
+async def _plan(view: FeatureView, source: Source, store: OnlineStore, selection: Selection, *, whole: bool) -> _Run:
+    """What a run reads, as a whole or in pieces, and where it begins."""
     try:
         table = source.open()
         with naming_file(source.table):
             check_schema(view, table.schema, source.event_time)
+            column = source.created_column(table.schema) or source.event_time
     except DefinitionError as error:
         title = f"feature view {view.name!r}: "
         raise DefinitionError(title + str(error).replace(title, "")) from error
-    column = source.created_column(table.schema.names) or source.event_time
     checksum = RowLayout(view).checksum
     watermark = await read_watermark(view, store)
     if watermark is None or (watermark.layout, watermark.column) != (checksum, column):
@@ -188,7 +188,8 @@ async def _plan(view: FeatureView, source: Source, store: OnlineStore, selection
         before(table.schema, source.event_time, selection.end),
         at_or_after(table.schema, column, None if since is None else _moment(since)),
     )
-    pieces = list(split(table, rows, column))
+    # the store would not keep the newest row of an entity from one piece to the next, if it is told to overwrite
+    pieces = [Piece(table, column, rows)] if whole else list(split(table, rows, column))
     plan = fingerprint(pieces, f"{rows}:{checksum}")
     progress = watermark.run
     if progress is None or progress.plan != plan or not selection.moves_watermark:

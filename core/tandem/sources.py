@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from tandem.errors import DefinitionError
 from tandem.features import FeatureView
+from tandem.tables import missing_column
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyarrow import dataset
 
     from tandem.arrow_tables import TableSource
@@ -36,7 +38,8 @@ class Source:
         table: A Parquet file, a directory of them, or a Delta table, as a path or URL; an Arrow dataset; or a table of
             any library.
         event_time: Column that tells since when a row's values hold.
-        created: Column that tells since when a row is known. None for the column ``created``, if there is one.
+        created: Column that tells since when a row is known. None for the column ``created``, if there is one; empty
+            for none.
         format: Format of a path. None for Delta where the directory has a Delta log, and for Parquet otherwise.
     """
 
@@ -76,9 +79,22 @@ class Source:
         with naming_file(self.table):
             return _open_delta(str(self.path)) if self.is_delta else open_table(self.table)
 
-    def created_column(self, names: list[str]) -> str | None:
-        """The column that tells since when a row is known, of a table with these columns; None if there is none."""
-        return self.created or (DEFAULT_CREATED if DEFAULT_CREATED in names else None)
+    def created_column(self, schema: pa.Schema) -> str | None:
+        """The column that tells since when a row is known, of a table with this schema; None if there is none.
+
+        Raises:
+            DefinitionError: if the column that is named is missing, or it has no timestamps.
+        """
+        created = self.created if self.created is not None else DEFAULT_CREATED
+        if not created or (self.created is None and created not in schema.names):
+            return None
+        if schema.get_field_index(created) < 0:
+            raise DefinitionError(missing_column(created, schema.names))
+        if not str(kind := schema.field(created).type).startswith("timestamp"):
+            raise DefinitionError(
+                f"column {created!r} is {kind}; it must be a timestamp that tells since when a row is known"
+            )
+        return created
 
 
 def read_sources(package: ModelPackage) -> dict[str, Source]:

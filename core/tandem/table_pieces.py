@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,7 +37,7 @@ class Piece:
 
     def count(self) -> int:
         """Rows that are read."""
-        if self.rows is None and isinstance(self.part, dataset.FileSystemDataset):
+        if self.rows is None and _is_parquet(self.part):
             # Arrow counts all rows of a file, also of those of which only some row groups are meant
             return sum(info.num_rows for file in self.part.get_fragments() for info in file.row_groups)
         return sum(batch.num_rows for batch in self.table.to_batches(columns=[]))
@@ -89,7 +89,7 @@ def split(table: dataset.Dataset, rows: dataset.Expression | None, column: str) 
         rows: The rows that are read; row groups without any, by their statistics, are left out.
         column: The column of the watermark.
     """
-    if not isinstance(table, dataset.FileSystemDataset) or not isinstance(table.format, dataset.ParquetFileFormat):
+    if not _is_parquet(table):
         yield Piece(table, column, rows)
         return
     groups: list[Any] = []
@@ -114,6 +114,10 @@ def fingerprint(pieces: Sequence[Piece], text: str) -> str:
                 digest.update(f"{file.path}:{file.size}:{file.mtime_ns}".encode())
             digest.update(repr([[info.id for info in file.row_groups] for file in part.get_fragments()]).encode())
     return digest.hexdigest()
+
+
+def _is_parquet(table: dataset.Dataset) -> TypeGuard[dataset.FileSystemDataset]:
+    return isinstance(table, dataset.FileSystemDataset) and isinstance(table.format, dataset.ParquetFileFormat)
 
 
 def _of_groups(table: dataset.FileSystemDataset, groups: Sequence[Any]) -> dataset.Dataset:

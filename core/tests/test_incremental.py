@@ -115,6 +115,24 @@ async def test_a_full_run_sets_the_watermark_back() -> None:
     assert watermark is not None and np.datetime64(watermark.newest, "us") == moment(2)
 
 
+async def test_overwriting_leaves_the_newest_row_of_each_entity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_pieces, "ROWS_PER_PIECE", 1)
+    pq.write_table(rows(("a", 5, 1.0), ("a", 3, 2.0), ("b", 1, 3.0)), tmp_path / "1.parquet", row_group_size=1)
+    store = MemoryStore()
+    await run(rows(("a", 9, 9.0)), store)
+    await run(tmp_path, store, selection=Selection(full=True), overwrite=True)
+    assert stored(store, "a", "b") == [1.0, 3.0]
+
+
+async def test_a_column_created_that_is_something_else() -> None:
+    table = rows(("a", 0, 1.0)).append_column("created", pa.array(["by hand"]))
+    with pytest.raises(DefinitionError, match="feature view 'v': column 'created' is string; it must be a timestamp"):
+        await run(table, MemoryStore())
+    assert (await run(Source(table, created=""), MemoryStore())).rows_written == 1
+
+
 async def test_rows_of_another_layout_are_all_written_anew() -> None:
     store = MemoryStore()
     await run(rows(("a", 0, 1.0), ("b", 9, 2.0)), store)

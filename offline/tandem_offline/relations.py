@@ -14,7 +14,6 @@ from tandem.arrow_tables import check_schema, naming_file
 from tandem.errors import DefinitionError
 from tandem.features import ViewUse, parse_duration
 from tandem.sources import Source
-from tandem.tables import missing_column
 from tandem_offline.queries import ViewRelation, as_compared
 from tandem_offline.scanning import Scan
 from tandem_offline.spines import Spine, is_text
@@ -109,19 +108,8 @@ def open_view(use: ViewUse, sources: Mapping[str, Source]) -> ViewTable:
         table = source.open()
         with naming_file(source.table):
             check_schema(view, table.schema, source.event_time)
-            created = _created_column(source, table.schema)
+            created = source.created_column(table.schema)
     except DefinitionError as error:
         # the check of the schema names the view itself where a column is missing
         raise DefinitionError(title + str(error).replace(title, "")) from error
     return ViewTable(use, source, table, created)
-
-
-def _created_column(source: Source, schema: pa.Schema) -> str | None:
-    created = source.created_column(schema.names)
-    if created is None:
-        return None
-    if schema.get_field_index(created) < 0:
-        raise DefinitionError(missing_column(created, schema.names))
-    if not pa.types.is_timestamp(kind := schema.field(created).type):
-        raise DefinitionError(f"column {created!r} is {kind}; it must be a timestamp")
-    return created

@@ -162,7 +162,7 @@ def test_a_spine_that_does_not_fit(changes: dict[str, Any], label: str | None, r
         ({"ctl": None}, "the table has no column 'ctl'; it has athlete_id"),
         ({"ctl": ["1"] * 4}, "column 'ctl' is string; the feature is float64"),
         ({"event_time": [1, 2, 3, 4]}, "column 'event_time' is int64; it must be a timestamp"),
-        ({"created": [1, 2, 3, 4]}, "column 'created' is int64; it must be a timestamp"),
+        ({"created": [1, 2, 3, 4]}, "column 'created' is int64; it must be a timestamp that tells"),
         (
             {"athlete_id": ["a", None, "b", None]},
             "column 'athlete_id' has nulls in rows 1, 3; a key must always be given",

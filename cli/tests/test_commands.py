@@ -227,12 +227,12 @@ def test_materialize_with_another_table(package: Path, tmp_path: Path) -> None:
         written = ("materialize", package, "--source", tmp_path / "t.parquet", "--store", server.connection_url)
         result = tandem(*written)
         assert result.exit_code == 0, result.output
-        assert "materialized load: 2 entities of 2 rows" in result.output
+        assert "materialized load: 2 rows written of 2 read" in result.output
         earlier = pa.table({"id": ["a"], "event_time": pa.array([-1], times.type), "ctl": [0.0]})
         parquet.write_table(earlier, tmp_path / "t.parquet")
-        assert "materialized load: 0 entities of 1 rows" in (result := tandem(*written)).output
+        assert "materialized load: 0 rows written of 1 read" in (result := tandem(*written)).output
         assert "1 left, newer in the store" in result.output
-        assert "materialized load: 1 entities of 1 rows" in tandem(*written, "--overwrite").output
+        assert "materialized load: 1 rows written of 1 read" in tandem(*written, "--overwrite").output
         with Redis(port=server.port) as store:
             assert store.pttl("load:1:a") == -1
             assert tandem(*written, "--ttl", "30d").exit_code == 0
@@ -246,7 +246,7 @@ def test_materialize_names_the_file_the_column_and_the_columns_that_are_there(pa
     parquet.write_table(pa.table({"id": ["a"], "at": [1.0]}), tmp_path / "t.parquet")
     result = tandem("materialize", package, "--source", tmp_path / "t.parquet", "--store", "redis://127.0.0.1:1")
     assert result.exit_code == 1
-    assert f"{tmp_path / 't.parquet'}: feature view 'load': the table has no column 'ctl'; it has id, at" in " ".join(
+    assert f"feature view 'load': {tmp_path / 't.parquet'}: the table has no column 'ctl'; it has id, at" in " ".join(
         result.stderr.split()
     )
 

@@ -18,6 +18,7 @@ ROOTS = {
     "tandem_transformer": ROOT / "transformer",
     "tandem_predictor": ROOT / "predictor",
     "tandem_rollout": ROOT / "rollout",
+    "tandem_stream": ROOT / "stream",
     "tandem_cli": ROOT / "cli",
 }
 LONGEST = 12

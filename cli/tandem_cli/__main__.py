@@ -12,6 +12,7 @@ from tandem_cli.commands.check import check_package
 from tandem_cli.commands.init import init_package
 from tandem_cli.commands.materialize import materialize_package
 from tandem_cli.commands.render import print_crd, render_rollouts
+from tandem_cli.commands.stream import stream_model
 from tandem_cli.commands.up import serve_package
 from tandem_cli.errors import ErrorPrintingGroup
 from tandem_cli.rollout.commands.group import commands as rollout
@@ -45,6 +46,7 @@ app.command("init")(init_package)
 app.command("check")(check_package)
 app.command("materialize")(materialize_package)
 app.command("up")(serve_package)
+app.command("stream")(stream_model)
 app.command("render")(render_rollouts)
 app.command("crd")(print_crd)
 app.add_typer(bundle.commands, name="bundle")

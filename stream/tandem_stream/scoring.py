@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,7 +25,6 @@ from tandem_stream.answers import AnswerWriter
 from tandem_stream.decoding import Decoder
 from tandem_stream.lookups import Lookups, StoredRows
 from tandem_stream.records import Records
-from tandem_stream.timing import Stages
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,19 @@ Predict = Callable[[Tensors], Tensors]
 
 OUTAGES: Final = (Unavailable, Overloaded, DeadlineExceeded)
 """No record can be the cause of these: the same batch will be predicted when the backend answers again."""
+
+
+class Stages(dict[str, float]):
+    """Seconds by stage; a stage that runs in several parts has their sum."""
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time that the block takes to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self[stage] = self.get(stage, 0.0) + time.perf_counter() - started
 
 
 @dataclass(slots=True)
@@ -140,8 +153,8 @@ class Scorer:
         if features.refused:
             _raise_outage(features.refused.values())
             scored.rejected |= {batch.positions[rows[index]]: error for index, error in features.refused.items()}
-            others = [row for index, row in enumerate(rows) if index not in features.refused]
-            return [others] if others else []
+            answerable = [row for index, row in enumerate(rows) if index not in features.refused]
+            return [answerable] if answerable else []
         with scored.stages.timed("mdt"):
             tensors = self.pipeline.tensors(features.columns)
         with scored.stages.timed("predict"):
@@ -177,8 +190,8 @@ def _reject_or_divide(batch: _Batch, rows: list[int], error: RequestError, score
     if not named:
         half = len(rows) // 2
         return [rows[:half], rows[half:]]
-    others = [row for index, row in enumerate(rows) if index not in numbers]
-    return [*named, others] if others else named
+    unnamed = [row for index, row in enumerate(rows) if index not in numbers]
+    return [*named, unnamed] if unnamed else named
 
 
 def _raise_outage(errors: Iterable[RequestError]) -> None:

@@ -138,10 +138,10 @@ def check_topics(properties: Mapping[str, Any], names: Sequence[str]) -> list[st
     # of its own, since it is in no group
     consumer = Consumer(dict(properties))
     try:
-        known = consumer.list_topics(timeout=CALL_S).topics
+        existing = consumer.list_topics(timeout=CALL_S).topics
     finally:
         consumer.close()
-    return [name for name in names if name not in known]
+    return [name for name in names if name not in existing]
 
 
 def _is_error(message: Message) -> bool:

@@ -22,8 +22,11 @@ _ROWS = (1, 4, 16, 64, 256, 512, 1024, 2048, 4096, 16384)
 _SECONDS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _LABELS = ("model", "version")
 
+BACKENDS = ("store", "predictor")
+"""What a worker may have to wait for."""
 
-class _BulkHistogram(prometheus_client.Histogram):
+
+class BulkHistogram(prometheus_client.Histogram):
     """A histogram that takes many observations at once."""
 
     def observe_many(self, values: ArrayLike) -> None:
@@ -46,29 +49,71 @@ class Metrics:
 
     def __init__(self, bundle: Bundle) -> None:
         self.registry = CollectorRegistry()
-        self._own = own = (bundle.name, bundle.version)
-        self._rows = self._counter("tandem_stream_rows", "Records, by what became of them.", "outcome")
+        self._own = (bundle.name, bundle.version)
+        self._add_counters()
+        self._add_histograms(bundle)
+        self._lag = Gauge(
+            "tandem_stream_lag_records",
+            "Records that are still to be read.",
+            (*_LABELS, "partition"),
+            registry=self.registry,
+        )
+        self._paused = Gauge(
+            "tandem_stream_paused", "Whether a backend is waited for.", (*_LABELS, "backend"), registry=self.registry
+        )
+        self.paused(None)
+
+    def _add_counters(self) -> None:
+        registry = self.registry
+        self._rows = Counter(
+            "tandem_stream_rows", "Records, by what became of them.", (*_LABELS, "outcome"), registry=registry
+        )
+        # there from the start: Prometheus sees no increase in a series that begins above 0
         for outcome in ("predicted", "rejected"):
-            self._rows.labels(*own, outcome)
-        self._rejected = self._counter("tandem_stream_rejected", "Records in the dead-letter topic.", "code")
-        self._degraded = self._counter("tandem_degraded", "Stored values that were not used, by reason.", "reason")
-        self._sessions = self._counter("tandem_stream_sessions", "How often clients of Kafka were opened.").labels(*own)
-        self._batch_rows = self._histogram("tandem_rows_per_batch", "Records of one batch.", _ROWS).labels(*own)
-        self._stages = self._histogram("tandem_stage_seconds", "Time of one batch in each stage.", _SECONDS, "stage")
-        self._batch = self._histogram(
-            "tandem_stream_batch_seconds", "Time of one batch, from its last record to its delivery.", _SECONDS
-        ).labels(*own)
-        self._delay = self._histogram(
-            "tandem_stream_delay_seconds", "Time from a record's own to the delivery of its prediction.", _SECONDS
-        ).labels(*own)
-        self._prediction: _BulkHistogram | None = None
-        if buckets := bundle.contract.prediction.buckets:
-            text = f"Predictions, {bundle.contract.prediction.unit or 'no unit'}."
-            self._prediction = self._histogram("tandem_prediction", text, buckets).labels(*own)
-        self._lag = self._gauge("tandem_stream_lag_records", "Records that are still to be read.", "partition")
-        self._paused = self._gauge("tandem_stream_paused", "Whether a backend is waited for.", "backend")
-        for backend in BACKENDS:
-            self._paused.labels(*own, backend).set(0)
+            self._rows.labels(*self._own, outcome)
+        self._rejected = Counter(
+            "tandem_stream_rejected", "Records in the dead-letter topic.", (*_LABELS, "code"), registry=registry
+        )
+        self._degraded = Counter(
+            "tandem_degraded", "Stored values that were not used.", (*_LABELS, "reason"), registry=registry
+        )
+        self._sessions = Counter(
+            "tandem_stream_sessions", "How often clients of Kafka were opened.", _LABELS, registry=registry
+        ).labels(*self._own)
+
+    def _add_histograms(self, bundle: Bundle) -> None:
+        registry = self.registry
+        self._batch_rows = BulkHistogram(
+            "tandem_rows_per_batch", "Records of one batch.", _LABELS, buckets=_ROWS, registry=registry
+        ).labels(*self._own)
+        self._stages = BulkHistogram(
+            "tandem_stage_seconds",
+            "Time of one batch in each stage.",
+            (*_LABELS, "stage"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._batch = BulkHistogram(
+            "tandem_stream_batch_seconds",
+            "Time of one batch, from its last record to its delivery.",
+            _LABELS,
+            buckets=_SECONDS,
+            registry=registry,
+        ).labels(*self._own)
+        self._delay = BulkHistogram(
+            "tandem_stream_delay_seconds",
+            "Time from a record's own to the delivery of its prediction.",
+            _LABELS,
+            buckets=_SECONDS,
+            registry=registry,
+        ).labels(*self._own)
+        prediction = bundle.contract.prediction
+        self._prediction: BulkHistogram | None = None
+        if prediction.buckets:
+            text = f"Predictions, {prediction.unit or 'no unit'}."
+            self._prediction = BulkHistogram(
+                "tandem_prediction", text, _LABELS, buckets=prediction.buckets, registry=registry
+            ).labels(*self._own)
 
     def opened(self) -> None:
         """Clients were opened."""
@@ -111,16 +156,3 @@ class Metrics:
     def page(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return generate_latest(self.registry)
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, (*_LABELS, *labels), registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, (*_LABELS, *labels), registry=self.registry)
-
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> _BulkHistogram:
-        return _BulkHistogram(name, text, (*_LABELS, *labels), buckets=buckets, registry=self.registry)
-
-
-BACKENDS = ("store", "predictor")
-"""What a worker may have to wait for."""

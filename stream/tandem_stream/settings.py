@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tandem.bundle import MODEL_DIR
-from tandem.oip.flags import Flag, duration, natural, port, positive, span
+from tandem.oip.flags import Flag, duration, natural, parser_of, port, positive, span
 from tandem_stream.answers import Format
 from tandem_stream.decoding import UnknownFields
 from tandem_stream.lookups import StoreOutage
@@ -89,3 +91,17 @@ class StreamSettings:
     def instance_name(self) -> str:
         """Name of this worker in its group."""
         return self.instance or socket.gethostname()
+
+
+def command_line() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    return parser_of(StreamSettings, program="tandem-stream", description=__doc__)
+
+
+def parse(arguments: Sequence[str] | None = None) -> StreamSettings:
+    """Settings from command-line arguments; ends the process with code 2 and a message if they are invalid."""
+    parser = command_line()
+    settings = StreamSettings(**vars(parser.parse_args(arguments)))
+    if not settings.source or not settings.sink:
+        parser.error("--source and --sink are required")
+    return settings

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tandem_stream.__main__ import parse
-from tandem_stream.settings import StreamSettings
+from tandem_stream.settings import StreamSettings, parse
 from tandem_stream.topics import StreamError
 
 TOPICS = ["--source", "kafka://b:9092/rides", "--sink", "kafka://b:9092/minutes"]

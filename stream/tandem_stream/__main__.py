@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 
 from tandem import logs
-from tandem_stream.running import exit_code
+from tandem.errors import TandemError
+from tandem_stream.running import run
 from tandem_stream.settings import parse
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     settings = parse(arguments)
     logs.configure()
-    return exit_code(settings)
+    try:
+        run(settings)
+    except (TandemError, OSError) as error:
+        log.error("%s", error)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

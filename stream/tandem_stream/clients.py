@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -95,35 +96,52 @@ def producer_properties(
     }
 
 
-def until_done(call: Callable[[], object], is_stopping: Callable[[], bool], grace_s: float) -> None:
-    """Make a call again as long as the broker only delays it.
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a worker waits for a broker.
 
-    Args:
-        call: The call, which waits :data:`CALL_S` at most.
+    Attributes:
         is_stopping: Whether the worker stops.
-        grace_s: Seconds for which calls are made again while it does.
-
-    Raises:
-        SessionLost: the transaction must be aborted, or the broker has forgotten it.
-        StreamError: another worker has taken over, or the broker refuses.
-        Stopped: the time to stop is over.
+        grace_s: Seconds for which a broker is waited for while it does; until then there is no limit.
     """
-    deadline = time.monotonic() + grace_s
-    while True:
-        try:
-            call()
-            return
-        except KafkaException as exception:
-            error = exception.args[0]
-            if not error.retriable():
-                raise as_failure(error) from exception
-            log.warning("a broker delays a call: %s", error.str())
-        if is_stopping() and time.monotonic() > deadline:
-            raise Stopped
+
+    is_stopping: Callable[[], bool]
+    grace_s: float
+
+    def until_done(self, call: Callable[[], object]) -> None:
+        """Make a call again as long as the broker only delays it.
+
+        Args:
+            call: The call, which waits :data:`CALL_S` at most.
+
+        Raises:
+            SessionLost: the transaction must be aborted, or the broker has forgotten it.
+            StreamError: another worker has taken over, or the broker refuses.
+            Stopped: the time to stop is over.
+        """
+        deadline = time.monotonic() + self.grace_s
+        while _is_delayed(call):
+            if self.is_stopping() and time.monotonic() > deadline:
+                raise Stopped
+
+
+def _is_delayed(call: Callable[[], object]) -> bool:
+    try:
+        call()
+        return False
+    except KafkaException as exception:
+        error = exception.args[0]
+        if not error.retriable():
+            raise as_failure(error) from exception
+        log.warning("a broker delays a call: %s", error.str())
+        return True
 
 
 def as_failure(error: KafkaError) -> Exception:
     """The exception that an error of Kafka stands for: clients to be opened anew, or the end of the worker."""
+    # whatever the code, such as after a transaction that took longer than its limit
+    if error.txn_requires_abort():
+        return SessionLost(error.str())
     if error.code() in _FENCED:
         return StreamError(f"another worker runs under the same instance name, and takes over: {error.str()}")
     if error.code() in _REFUSED:

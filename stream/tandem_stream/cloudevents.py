@@ -121,9 +121,8 @@ def _check_attributes(headers: Mapping[str, str | bytes | None]) -> None:
     if version is None:
         raise MalformedRequest("the record is not a CloudEvent: it has no header ce_specversion")
     _check_version(version.decode(errors="replace") if isinstance(version, bytes) else version)
-    for name in _REQUIRED:
-        if not headers.get(ATTRIBUTE_PREFIX + name):
-            raise MalformedRequest(f"the event has no header {ATTRIBUTE_PREFIX}{name}")
+    if missing := [name for name in _REQUIRED if not headers.get(ATTRIBUTE_PREFIX + name)]:
+        raise MalformedRequest(f"the event has no header {ATTRIBUTE_PREFIX}{missing[0]}")
 
 
 def _check_version(version: str) -> None:

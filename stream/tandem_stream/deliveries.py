@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from tandem_stream.clients import CALL_S, SessionLost, as_failure, until_done
+from tandem_stream.clients import CALL_S, Patience, SessionLost, as_failure
 from tandem_stream.records import Message, Records
 from tandem_stream.source import Source
 from tandem_stream.topics import StreamError
@@ -44,23 +44,19 @@ class ExactlyOnce:
     Args:
         properties: Of the producer, with a ``transactional.id``.
         source: Where the records are from.
-        is_stopping: Whether the worker stops.
-        grace_s: Seconds for which a broker is waited for while it does.
+        patience: How long brokers are waited for.
 
     Raises:
         StreamError: the broker refuses.
         Stopped: the worker stops before a broker answers.
     """
 
-    def __init__(
-        self, properties: Mapping[str, Any], source: Source, is_stopping: Callable[[], bool], grace_s: float
-    ) -> None:
+    def __init__(self, properties: Mapping[str, Any], source: Source, patience: Patience) -> None:
         self._producer = Producer(dict(properties))
         self._source = source
-        self._is_stopping = is_stopping
-        self._grace_s = grace_s
+        self._patience = patience
         # ends what a worker of the same name has left open when it died
-        self._until_done(lambda: self._producer.init_transactions(CALL_S))
+        self._patience.until_done(lambda: self._producer.init_transactions(CALL_S))
 
     def deliver(self, records: Records, messages: Sequence[Message]) -> None:
         """Deliver messages in a transaction; see :meth:`Delivery.deliver`."""
@@ -69,8 +65,8 @@ class ExactlyOnce:
             for message in messages:
                 _produce(self._producer, message)
             positions, membership = self._source.positions(records), self._source.group_metadata()
-            self._until_done(lambda: self._producer.send_offsets_to_transaction(positions, membership, CALL_S))
-            self._until_done(lambda: self._producer.commit_transaction(CALL_S))
+            self._patience.until_done(lambda: self._producer.send_offsets_to_transaction(positions, membership, CALL_S))
+            self._patience.until_done(lambda: self._producer.commit_transaction(CALL_S))
         except SessionLost:
             self._abort()
             raise
@@ -81,13 +77,10 @@ class ExactlyOnce:
 
     def _abort(self) -> None:
         try:
-            self._until_done(lambda: self._producer.abort_transaction(CALL_S))
+            self._patience.until_done(lambda: self._producer.abort_transaction(CALL_S))
         except SessionLost:
             # the producer that is opened next aborts what this one could not
             return
-
-    def _until_done(self, call: Callable[[], object]) -> None:
-        until_done(call, self._is_stopping, self._grace_s)
 
 
 class AtLeastOnce:
@@ -96,17 +89,13 @@ class AtLeastOnce:
     Args:
         properties: Of the producer, without a ``transactional.id``.
         source: Where the records are from.
-        is_stopping: Whether the worker stops.
-        grace_s: Seconds for which a broker is waited for while it does.
+        patience: How long brokers are waited for.
     """
 
-    def __init__(
-        self, properties: Mapping[str, Any], source: Source, is_stopping: Callable[[], bool], grace_s: float
-    ) -> None:
+    def __init__(self, properties: Mapping[str, Any], source: Source, patience: Patience) -> None:
         self._producer = Producer(dict(properties))
         self._source = source
-        self._is_stopping = is_stopping
-        self._grace_s = grace_s
+        self._patience = patience
         self._failures: list[KafkaError] = []
 
     def deliver(self, records: Records, messages: Sequence[Message]) -> None:
@@ -114,10 +103,10 @@ class AtLeastOnce:
         self._failures.clear()
         for message in messages:
             _produce(self._producer, message, self._count)
-        until_done(self._flush, self._is_stopping, self._grace_s)
+        self._patience.until_done(self._flush)
         if self._failures:
             raise as_failure(self._failures[0])
-        until_done(lambda: self._source.commit(records), self._is_stopping, self._grace_s)
+        self._patience.until_done(lambda: self._source.commit(records))
 
     def close(self) -> None:
         """Give up what could not be delivered: it is not committed."""

@@ -58,6 +58,9 @@ class Metrics:
             (*_LABELS, "partition"),
             registry=self.registry,
         )
+        self._partitions = Gauge(
+            "tandem_stream_partitions", "Partitions that this worker has.", _LABELS, registry=self.registry
+        ).labels(*self._own)
         self._paused = Gauge(
             "tandem_stream_paused", "Whether a backend is waited for.", (*_LABELS, "backend"), registry=self.registry
         )
@@ -142,8 +145,14 @@ class Metrics:
         if self._prediction is not None and scored.predictions:
             self._prediction.observe_many(np.concatenate(scored.predictions))
 
-    def lag(self, lag: Mapping[int, int]) -> None:
-        """Records that are still to be read, by partition; partitions of other workers are theirs to report."""
+    def lag(self, partitions: int, lag: Mapping[int, int]) -> None:
+        """What this worker has to read; partitions of other workers are theirs to report.
+
+        Args:
+            partitions: How many partitions it has.
+            lag: Records that are still to be read, by partition, as far as that is known.
+        """
+        self._partitions.set(partitions)
         self._lag.clear()
         for partition, count in lag.items():
             self._lag.labels(*self._own, str(partition)).set(count)

@@ -10,11 +10,11 @@ from typing import Any
 from confluent_kafka import KafkaException
 
 from tandem.bundle import Bundle
-from tandem.errors import DefinitionError, StoreError, TandemError
+from tandem.errors import DefinitionError, StoreError
 from tandem.golden import replay_vectors
 from tandem.stores import open_store
 from tandem_stream.answers import AnswerWriter
-from tandem_stream.clients import consumer_properties, producer_properties
+from tandem_stream.clients import Patience, consumer_properties, producer_properties
 from tandem_stream.cloudevents import CloudEventDecoder
 from tandem_stream.dead_letters import dead_letter
 from tandem_stream.decoding import JsonDecoder
@@ -117,7 +117,7 @@ class _Clients:
         kind = ExactlyOnce if settings.delivery == "exactly-once" else AtLeastOnce
         try:
             # positions are read with the first poll, after the producer has ended what a worker of this name left open
-            delivery = kind(self._producer, source, worker.is_stopping, settings.shutdown_grace_s)
+            delivery = kind(self._producer, source, Patience(worker.is_stopping, settings.shutdown_grace_s))
         except BaseException:
             source.close()
             raise
@@ -165,13 +165,3 @@ def _properties(settings: StreamSettings) -> dict[str, str]:
         return parse_properties(settings.kafka_properties.read_text())
     except OSError as error:
         raise StreamError(f"{settings.kafka_properties}: {error.strerror}") from None
-
-
-def exit_code(settings: StreamSettings) -> int:
-    """Run a worker to its end: 0 after it was stopped, 1 and a line in the log after an error."""
-    try:
-        run(settings)
-    except (TandemError, OSError) as error:
-        log.error("%s", error)
-        return 1
-    return 0

@@ -173,8 +173,7 @@ class Scorer:
         if self._as_of is None:
             return times
         column = request[self._as_of]
-        absent = np.isnat(column)
-        return np.where(absent, times, column) if absent.any() else column
+        return np.where(np.isnat(column), times, column)
 
 
 def _reject_or_divide(batch: _Batch, rows: list[int], error: RequestError, scored: Scored) -> list[list[int]]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from tandem_stream.clients import CALL_S, SessionLost, as_failure
+from tandem_stream.clients import SessionLost, as_failure
 from tandem_stream.records import Records
 
 log = logging.getLogger(__name__)
+
+METADATA_S: Final = 20.0
+"""Seconds that a broker has to answer at the start."""
 
 
 class Source:
@@ -97,12 +100,11 @@ class Source:
 
     def lag(self) -> dict[int, int]:
         """Records that are still to be read, by partition, as far as the last fetch of each tells."""
-        lag = {}
-        for position in self._consumer.position(self._own()):
-            _, high = self._consumer.get_watermark_offsets(position, cached=True)
-            if position.offset >= 0 and high >= 0:
-                lag[position.partition] = max(0, high - position.offset)
-        return lag
+        positions = [position for position in self._consumer.position(self._own()) if position.offset >= 0]
+        ends = [self._consumer.get_watermark_offsets(position, cached=True)[1] for position in positions]
+        return {
+            position.partition: max(0, end - position.offset) for position, end in zip(positions, ends, strict=True)
+        }
 
     def close(self) -> None:
         """Leave. A worker with the same instance name gets the same partitions without a rebalance."""
@@ -138,7 +140,7 @@ def check_topics(properties: Mapping[str, Any], names: Sequence[str]) -> list[st
     # of its own, since it is in no group
     consumer = Consumer(dict(properties))
     try:
-        existing = consumer.list_topics(timeout=CALL_S).topics
+        existing = consumer.list_topics(timeout=METADATA_S).topics
     finally:
         consumer.close()
     return [name for name in names if name not in existing]

@@ -101,13 +101,14 @@ class Worker:
     def _run_session(self) -> None:
         session = self._open_session()
         self._metrics.opened()
+        self._metrics.paused(None)
         try:
             self.is_ready = True
             while not self.is_stopping():
                 records = session.source.poll()
                 if records is not None:
                     self._process(session, records)
-                self._metrics.lag(session.source.lag())
+                self._metrics.lag(len(session.source.partitions), session.source.lag())
         finally:
             self.is_ready = False
             session.close()

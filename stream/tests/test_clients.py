@@ -4,12 +4,12 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from tandem_stream.clients import (
+    Patience,
     SessionLost,
     Stopped,
     as_failure,
     consumer_properties,
     producer_properties,
-    until_done,
 )
 from tandem_stream.topics import StreamError
 
@@ -34,7 +34,7 @@ FENCED = KafkaError(KafkaError._FENCED, "fenced", fatal=True)
 
 def test_a_delayed_call_is_made_again() -> None:
     call = Call(DELAY, DELAY)
-    until_done(call, lambda: False, 0.0)
+    Patience(lambda: False, 0.0).until_done(call)
     assert call.count == 3
 
 
@@ -42,14 +42,14 @@ def test_a_delayed_call_is_made_again() -> None:
 def test_any_other_error_ends_it(error: KafkaError, kind: type[Exception]) -> None:
     call = Call(DELAY, error)
     with pytest.raises(kind):
-        until_done(call, lambda: False, 0.0)
+        Patience(lambda: False, 0.0).until_done(call)
     assert call.count == 2
 
 
 def test_a_worker_that_stops_waits_no_longer_than_its_grace() -> None:
     call = Call(DELAY, DELAY)
     with pytest.raises(Stopped):
-        until_done(call, lambda: True, -1.0)
+        Patience(lambda: True, -1.0).until_done(call)
     assert call.count == 1
 
 

@@ -30,6 +30,7 @@ class Topics:
         self.opened = 0
         self.closed = 0
         self.at_end: Callable[[], None] = lambda: None
+        self.partitions = {0, 1}
 
     def open(self) -> Session:
         self.opened += 1
@@ -95,6 +96,7 @@ def test_batch_after_batch_is_delivered(bundle: Bundle, records_of: Any) -> None
     assert sample(metrics, "tandem_rows_per_batch_count") == 2
     assert sample(metrics, "tandem_stream_delay_seconds_count") == 3
     assert sample(metrics, "tandem_stream_lag_records", partition="0") == 0
+    assert sample(metrics, "tandem_stream_partitions") == 2
 
 
 @pytest.mark.parametrize("what", ["poll", "deliver"])

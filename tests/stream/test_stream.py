@@ -124,7 +124,24 @@ def partitions(worker: Server) -> int:
     """How many partitions a worker has, by its metrics."""
     if not worker.is_ready():
         return 0
-    return worker.request("GET", "/metrics").content.decode().count("tandem_stream_lag_records{")
+    page = worker.request("GET", "/metrics").content.decode()
+    (line,) = (line for line in page.splitlines() if line.startswith("tandem_stream_partitions{"))
+    return int(float(line.rpartition(" ")[2]))
+
+
+def test_of_two_workers_of_one_name_the_later_one_stays(make_stream: MakeStream) -> None:
+    stream = make_stream()
+    _, values = events(200)
+    with stream.worker() as first:
+        wait_until(lambda: partitions(first) == 4)
+        with stream.worker() as second:
+            wait_until(lambda: first.process.poll() is not None or partitions(second) == 4)
+            stream.send(values)
+            assert first.process.wait(60) == 1
+            assert "under the same instance name" in first.logged()[-1]["message"]
+            stream.wait_for(200)
+            assert second.stop() == 0
+    assert len(stream.answers()) == 200
 
 
 def test_reading_pauses_while_store_and_predictor_are_down(make_stream: MakeStream, bundle: Bundle) -> None:

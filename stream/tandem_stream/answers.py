@@ -16,8 +16,8 @@ from tandem_stream.cloudevents import event_headers, is_attribute
 from tandem_stream.dead_letters import SOURCE
 from tandem_stream.records import Header, Message, Records
 
-Format = Literal["json", "cloudevents"]
-"""How values are written, and how they are read."""
+Format = Literal["json", "cloudevents", "avro"]
+"""What the values of events are. Predictions are CloudEvents or else JSON."""
 
 _encoder: Final = msgspec.json.Encoder()
 

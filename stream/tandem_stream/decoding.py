@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from tandem.contract import Contract
-from tandem.errors import ContractViolation, MalformedRequest, RequestError, Violation
+from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge, Violation
 from tandem.oip.jsontext import check_keys, not_json, refuse_repeated_keys
 from tandem.rows import Row, RowReader
 from tandem_stream.records import Records
@@ -66,24 +66,31 @@ class JsonDecoder:
 
     def decode_values(self, values: Sequence[bytes | None]) -> DecodedRows:
         """The same for values alone, each a JSON object."""
-        decoded = DecodedRows()
-        for position, value in enumerate(values):
-            try:
-                row = self._row(value)
-            except RequestError as error:
-                decoded.rejected[position] = error
-            else:
-                decoded.rows.append(row)
-                decoded.positions.append(position)
-        return decoded
+        return decode_all(values, self._row)
 
-    def _row(self, value: bytes | None) -> Row:
-        if value is None:
-            raise MalformedRequest("the record has no value")
+    def to_row(self, fields: Mapping[str, Any]) -> Row:
+        """A row of fields by name, with values as Python has them; numbers may be whole floats.
+
+        Raises:
+            ContractViolation: naming every broken rule.
+        """
+        fields = {name: fields[name] for name in fields if name in self._names} if self._ignores else dict(fields)
+        for name in self._whole:
+            number = fields.get(name)
+            if isinstance(number, float) and number.is_integer():
+                fields[name] = int(number)
+        try:
+            return msgspec.convert(fields, self._row_type)
+        except msgspec.ValidationError as error:
+            # the number of a row means something in a request only
+            violations = [Violation(None, broken.field, broken.rule) for broken in self._reader.violations([fields])]
+            raise ContractViolation(violations or [Violation(None, "", str(error))]) from None
+
+    def _row(self, value: bytes) -> Row:
         try:
             row: Row = self._decode(value)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            row = self._decode_slowly(value, error)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            row = self._decode_slowly(value)
         # keys that are skipped are not counted
         if self._ignores:
             if value.count(b":") != self._reader.given((row,)):
@@ -92,7 +99,7 @@ class JsonDecoder:
             check_keys(value, self._reader.given((row,)))
         return row
 
-    def _decode_slowly(self, value: bytes, error: Exception) -> Row:
+    def _decode_slowly(self, value: bytes) -> Row:
         """A row that the decoder refused: whole numbers may be written as floats, as in JSON Schema.
 
         Raises:
@@ -106,19 +113,25 @@ class JsonDecoder:
             raise not_json(value, f"the value is not JSON: {reason}") from None
         if not isinstance(parsed, dict):
             raise MalformedRequest("the value must be a JSON object with the fields of the contract")
-        for name in self._whole:
-            number = parsed.get(name)
-            if isinstance(number, float) and number.is_integer():
-                parsed[name] = int(number)
-        return self._convert(parsed, error)
+        return self.to_row(parsed)
 
-    def _convert(self, parsed: dict[str, Any], error: Exception) -> Row:
+
+def decode_all(values: Sequence[bytes | None], read: Callable[[bytes], Row]) -> DecodedRows:
+    """Rows of all values that can be read, and the reasons why others cannot.
+
+    Args:
+        values: The values.
+        read: Makes a row of one; what is wrong with it is a ``RequestError``.
+    """
+    decoded = DecodedRows()
+    for position, value in enumerate(values):
         try:
-            return msgspec.convert(parsed, self._row_type)
-        except msgspec.ValidationError as reason:
-            error = reason
-        if self._ignores:
-            parsed = {name: value for name, value in parsed.items() if name in self._names}
-        # the number of a row means something in a request only
-        violations = [Violation(None, broken.field, broken.rule) for broken in self._reader.violations([parsed])]
-        raise ContractViolation(violations or [Violation(None, "", str(error))])
+            if value is None:
+                raise MalformedRequest("the record has no value")
+            row = read(value)
+        except (MalformedRequest, ContractViolation, RequestTooLarge) as error:
+            decoded.rejected[position] = error
+        else:
+            decoded.rows.append(row)
+            decoded.positions.append(position)
+    return decoded

@@ -22,7 +22,7 @@ _ROWS = (1, 4, 16, 64, 256, 512, 1024, 2048, 4096, 16384)
 _SECONDS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _LABELS = ("model", "version")
 
-BACKENDS = ("store", "predictor")
+BACKENDS = ("store", "predictor", "schema_registry")
 """What a worker may have to wait for."""
 
 

@@ -17,7 +17,7 @@ from tandem_stream.answers import AnswerWriter
 from tandem_stream.clients import Patience, consumer_properties, producer_properties
 from tandem_stream.cloudevents import CloudEventDecoder
 from tandem_stream.dead_letters import dead_letter
-from tandem_stream.decoding import JsonDecoder
+from tandem_stream.decoding import Decoder, JsonDecoder
 from tandem_stream.deliveries import AtLeastOnce, ExactlyOnce
 from tandem_stream.health import HealthServer
 from tandem_stream.lookups import Get, Lookups
@@ -135,11 +135,35 @@ def _scorer(bundle: Bundle, settings: StreamSettings, sink: Topic, stack: ExitSt
         known_bytes=settings.last_known_bytes,
     )
     writer = AnswerWriter(bundle, sink.name, form=settings.format, copied_fields=settings.copied_fields)
-    decoder = rows if settings.format == "json" else CloudEventDecoder(rows)
-    scorer = Scorer(bundle, decoder=decoder, lookups=lookups, predict=_predict(bundle, settings, stack), writer=writer)
+    scorer = Scorer(
+        bundle,
+        decoder=_decoder(rows, settings),
+        lookups=lookups,
+        predict=_predict(bundle, settings, stack),
+        writer=writer,
+    )
     # nothing may be predicted by code that does not compute what training did
     replay_vectors(scorer.pipeline, bundle.golden_inputs())
     return scorer
+
+
+def _decoder(rows: JsonDecoder, settings: StreamSettings) -> Decoder:
+    match settings.format:
+        case "avro":
+            return _avro_decoder(rows, settings.schema_registry)
+        case "cloudevents":
+            return CloudEventDecoder(rows)
+        case _:
+            return rows
+
+
+def _avro_decoder(rows: JsonDecoder, registry: str) -> Decoder:
+    try:
+        # imported late: an extra
+        from tandem_stream.avro import AvroDecoder, SchemaRegistry
+    except ModuleNotFoundError as error:
+        raise DefinitionError(f"Avro needs {error.name}; install tandem-stream[avro]") from None
+    return AvroDecoder(rows, SchemaRegistry(registry).fetch)
 
 
 def _predict(bundle: Bundle, settings: StreamSettings, stack: ExitStack) -> Predict:

@@ -43,7 +43,8 @@ class StreamSettings:
     delivery: Annotated[
         Guarantee, Flag("how often each record's message is delivered", choices=("exactly-once", "at-least-once"))
     ] = "exactly-once"
-    format: Annotated[Format, Flag("what values are", choices=("json", "cloudevents"))] = "json"
+    format: Annotated[Format, Flag("what events are", choices=("json", "cloudevents", "avro"))] = "json"
+    schema_registry: Annotated[str, Flag("URL of the schema registry, for --format avro")] = ""
     unknown_fields: Annotated[
         UnknownFields, Flag("what becomes of events with other fields too", choices=("reject", "ignore"))
     ] = "reject"

@@ -16,7 +16,7 @@ from typing import Final
 from tandem.errors import RequestError
 from tandem_stream.clients import SessionLost, Stopped
 from tandem_stream.deliveries import Delivery
-from tandem_stream.metrics import Metrics
+from tandem_stream.metrics import BACKENDS, Metrics
 from tandem_stream.records import Message, Records
 from tandem_stream.scoring import OUTAGES, Scored
 from tandem_stream.source import Source
@@ -146,5 +146,6 @@ class Worker:
         if self.is_ready:
             log.warning("reading pauses: %s", error, extra={"code": error.code})
             self.is_ready = False
-        self._metrics.paused("store" if error.code == "store_unavailable" else "predictor")
+        # the code begins with the backend: store_unavailable, predictor_timeout
+        self._metrics.paused(next((name for name in BACKENDS if error.code.startswith(name)), None))
         session.source.idle(seconds)

@@ -28,7 +28,8 @@ PredictorOption = Annotated[
 DeliveryOption = Annotated[
     Literal["exactly-once", "at-least-once"], typer.Option(help="How often each event's prediction is delivered.")
 ]
-FormatOption = Annotated[Literal["json", "cloudevents"], typer.Option(help="What the values of the topics are.")]
+FormatOption = Annotated[Literal["json", "cloudevents", "avro"], typer.Option(help="What the events are.")]
+RegistryOption = Annotated[str, typer.Option(metavar="URL", help="Schema registry, for --format avro.")]
 UnknownFieldsOption = Annotated[
     Literal["reject", "ignore"], typer.Option(help="What becomes of events with fields that the contract lacks.")
 ]
@@ -61,6 +62,7 @@ def stream_model(
     predictor: PredictorOption = "",
     delivery: DeliveryOption = "exactly-once",
     format: FormatOption = "json",
+    schema_registry: RegistryOption = "",
     unknown_fields: UnknownFieldsOption = "reject",
     copy_field: CopyFieldOption = None,
     group: GroupOption = "",
@@ -92,6 +94,7 @@ def stream_model(
         predictor_host=predictor,
         delivery=delivery,
         format=format,
+        schema_registry=schema_registry,
         unknown_fields=unknown_fields,
         copied_fields=tuple(copy_field or ()),
         group=group,

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 import fastavro
 import pytest
@@ -45,13 +45,13 @@ def encoded(schema_id: int, schema: Any, **changes: Any) -> bytes:
 class Handler(BaseHTTPRequestHandler):
     """The registry: schemas by id."""
 
-    entries = {
+    entries: ClassVar = {
         1: {"schema": json.dumps(FIRST)},
         2: {"schema": json.dumps(SECOND), "schemaType": "AVRO"},
         3: {"schema": 'syntax = "proto3";', "schemaType": "PROTOBUF"},
         4: {"schema": '{"type": "nothing"}'},
     }
-    asked: list[tuple[str, str | None]] = []
+    asked: ClassVar[list[tuple[str, str | None]]] = []
 
     def do_GET(self) -> None:
         self.asked.append((self.path, self.headers["Authorization"]))
@@ -68,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def registry() -> Iterator[str]:
-    Handler.asked = []
+    Handler.asked.clear()
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -30,34 +31,49 @@ _ROOM: Final = 4096
 _LONGEST_TEXT: Final = 2000
 
 
-def dead_letter(records: Records, row: int, error: RequestError, *, topic: str, model: str, max_bytes: int) -> Message:
-    """The dead letter of one record: its own key, value and headers, then headers that say why.
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """Makes the dead letters of a stream.
 
-    Args:
-        records: The batch.
-        row: Which of its records.
-        error: Why it has no prediction.
-        topic: The dead-letter topic.
+    Attributes:
+        topic: Where they go.
         model: Wire name of the model.
         max_bytes: Most bytes of a message.
     """
-    headers: list[Header] = [
-        *records.headers[row],
-        (REASON, error.code),
-        (MESSAGE, _clip(str(error))),
-        (SOURCE, records.place(row)),
-        ("tandem-model", model),
-    ]
-    if error.details:
-        # a record is one row, whose number in a batch says nothing
-        details = [{name: value for name, value in detail.items() if name != "row"} for detail in error.details]
-        headers.append((DETAILS, _clip(msgspec.json.encode(details, enc_hook=str).decode())))
-    value = records.values[row]
-    letter = Message(topic, records.keys[row], value, headers, int(records.timestamps[row]))
-    if value is not None and letter.size() > max_bytes - _ROOM:
+
+    topic: str
+    model: str
+    max_bytes: int
+
+    def fits(self, message: Message) -> bool:
+        """Whether a message is short enough, with what a broker adds to it."""
+        return message.size() <= self.max_bytes - _ROOM
+
+    def letter(self, records: Records, row: int, error: RequestError) -> Message:
+        """The dead letter of one record: its own key, value and headers, then headers that say why.
+
+        Args:
+            records: The batch.
+            row: Which of its records.
+            error: Why it has no prediction.
+        """
+        headers: list[Header] = [
+            *records.headers[row],
+            (REASON, error.code),
+            (MESSAGE, _clip(str(error))),
+            (SOURCE, records.place(row)),
+            ("tandem-model", self.model),
+        ]
+        if error.details:
+            # a record is one row, whose number in a batch says nothing
+            details = [{name: value for name, value in detail.items() if name != "row"} for detail in error.details]
+            headers.append((DETAILS, _clip(msgspec.json.encode(details, enc_hook=str).decode())))
+        value = records.values[row]
+        letter = Message(self.topic, records.keys[row], value, headers, int(records.timestamps[row]))
+        if value is None or self.fits(letter):
+            return letter
         headers.append((OMITTED, str(len(value))))
-        return Message(topic, letter.key, None, headers, letter.timestamp)
-    return letter
+        return Message(self.topic, letter.key, None, headers, letter.timestamp)
 
 
 def _clip(text: str) -> bytes:

@@ -60,7 +60,7 @@ class ExactlyOnce:
 
     def deliver(self, records: Records, messages: Sequence[Message]) -> None:
         """Deliver messages in a transaction; see :meth:`Delivery.deliver`."""
-        self._producer.begin_transaction()
+        self._patience.until_done(self._producer.begin_transaction)
         try:
             for message in messages:
                 _produce(self._producer, message)

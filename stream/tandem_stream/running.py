@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -16,15 +17,15 @@ from tandem.stores import open_store
 from tandem_stream.answers import AnswerWriter
 from tandem_stream.clients import Patience, consumer_properties, producer_properties
 from tandem_stream.cloudevents import CloudEventDecoder
-from tandem_stream.dead_letters import dead_letter
+from tandem_stream.composition import compose_messages
+from tandem_stream.dead_letters import DeadLetters
 from tandem_stream.decoding import Decoder, JsonDecoder
 from tandem_stream.deliveries import AtLeastOnce, ExactlyOnce
 from tandem_stream.health import HealthServer
 from tandem_stream.lookups import Get, Lookups
 from tandem_stream.metrics import Metrics
 from tandem_stream.predictors import RemotePredictor, load_model
-from tandem_stream.records import Message, Records
-from tandem_stream.scoring import Predict, Scored, Scorer
+from tandem_stream.scoring import Predict, Scorer
 from tandem_stream.settings import StreamSettings
 from tandem_stream.source import Source, check_topics
 from tandem_stream.topics import StreamError, Topic, parse_properties
@@ -49,21 +50,8 @@ def run(settings: StreamSettings) -> None:
         scorer = _scorer(bundle, settings, sink, stack)
         clients = _Clients(settings, bundle.name, (source, sink, dead_letters))
 
-        def compose(records: Records, scored: Scored) -> list[Message]:
-            return [
-                scorer.writer.message(records, row, scored.values[row])
-                if row in scored.values
-                else dead_letter(
-                    records,
-                    row,
-                    scored.rejected[row],
-                    topic=dead_letters.name,
-                    model=bundle.wire_name,
-                    max_bytes=settings.max_message_bytes,
-                )
-                for row in range(len(records))
-            ]
-
+        letters = DeadLetters(dead_letters.name, bundle.wire_name, settings.max_message_bytes)
+        compose = partial(compose_messages, scorer.writer, letters)
         worker = Worker(lambda: clients.open(worker), scorer.score, compose, metrics)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
@@ -106,7 +94,17 @@ class _Clients:
             raise StreamError(f"{self._source.brokers} has no topic {', '.join(missing)}")
 
     def open(self, worker: Worker) -> Session:
-        """Clients that stop to wait for a broker when the worker stops."""
+        """Clients that stop to wait for a broker when the worker stops.
+
+        Raises:
+            StreamError: a property is refused, or the broker refuses.
+        """
+        try:
+            return self._open(worker)
+        except KafkaException as exception:
+            raise StreamError(exception.args[0].str()) from exception
+
+    def _open(self, worker: Worker) -> Session:
         settings = self._settings
         source = Source(
             self._source.name,

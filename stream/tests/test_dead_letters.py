@@ -4,13 +4,15 @@ import json
 from typing import Any
 
 from tandem.errors import ContractViolation, MalformedRequest, Violation
-from tandem_stream.dead_letters import dead_letter
+from tandem_stream.dead_letters import DeadLetters
+
+LETTERS = DeadLetters("dead", "m-1", 100_000)
 
 
 def test_a_record_is_kept_as_it_was_with_the_reason(records_of: Any) -> None:
     records = records_of([b"{}", b"\x00\xff"], headers=[("trace", b"t")])
     error = ContractViolation([Violation(0, "parts", "must be <= 20")])
-    letter = dead_letter(records, 1, error, topic="dead", model="m-1", max_bytes=100_000)
+    letter = LETTERS.letter(records, 1, error)
     assert (letter.topic, letter.key, letter.value) == ("dead", b"k1", b"\x00\xff")
     assert letter.timestamp == records.timestamps[1]
     headers = dict(letter.headers)
@@ -22,12 +24,12 @@ def test_a_record_is_kept_as_it_was_with_the_reason(records_of: Any) -> None:
 
 def test_a_value_that_would_be_too_long_is_left_out(records_of: Any) -> None:
     records = records_of([b"x" * 99_000])
-    letter = dead_letter(records, 0, MalformedRequest("no"), topic="dead", model="m", max_bytes=100_000)
+    letter = LETTERS.letter(records, 0, MalformedRequest("no"))
     assert letter.value is None and dict(letter.headers)["tandem-omitted-bytes"] == "99000"
     assert letter.key == b"k0"
 
 
 def test_half_of_a_surrogate_pair_can_be_named(records_of: Any) -> None:
     error = MalformedRequest("unknown field '\ud800'")
-    letter = dead_letter(records_of([b"{}"]), 0, error, topic="dead", model="m", max_bytes=100_000)
+    letter = LETTERS.letter(records_of([b"{}"]), 0, error)
     assert dict(letter.headers)["tandem-message"] == b"unknown field '\\ud800'"

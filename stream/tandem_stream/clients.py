@@ -55,6 +55,7 @@ def consumer_properties(
         "group.id": group,
         "group.instance.id": instance,
         "session.timeout.ms": round(session_s * 1000),
+        "heartbeat.interval.ms": min(3000, round(session_s * 1000 / 3)),
         # partitions that stay with a worker are read on while others move
         "partition.assignment.strategy": "cooperative-sticky",
         "enable.auto.commit": False,

@@ -32,7 +32,7 @@ class Stream:
 
     broker: Broker
     name: str
-    bundle: Path
+    bundle: Path = field(default_factory=Path)
     flags: Sequence[object] = ()
     logs: Path = field(default_factory=Path)
     started: int = 0

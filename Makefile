@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-PACKAGES := -e core -e transformer -e predictor -e rollout -e offline -e cli
+PACKAGES := -e core -e transformer -e predictor -e rollout -e offline -e stream -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
@@ -34,7 +34,7 @@ fmt: $(VENV)/.dev  ## Format the code and fix what can be fixed
 check: $(VENV)/.dev  ## Formatting, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy core/tandem transformer/tandem_transformer predictor/tandem_predictor rollout/tandem_rollout offline/tandem_offline cli/tandem_cli
+	$(BIN)/mypy core/tandem transformer/tandem_transformer predictor/tandem_predictor rollout/tandem_rollout offline/tandem_offline stream/tandem_stream cli/tandem_cli
 	$(BIN)/mypy --exclude benchmarks/model benchmarks
 	$(BIN)/lint-imports --no-cache
 
@@ -104,10 +104,10 @@ docs: $(VENV)/.dev  ## The docs as a site, in build/site; fails at a link that l
 
 COMPILE := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	--no-emit-package tandem-core --no-emit-package tandem-transformer --no-emit-package tandem-predictor --no-emit-package tandem-rollout \
-	--no-emit-package tandem-offline
+	--no-emit-package tandem-offline --no-emit-package tandem-stream
 
 lock: $(UV)  ## Compile requirements/*.txt anew
-	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --extra offline --extra registry --group pyproject.toml:workspace --group pyproject.toml:dev -o requirements/dev.txt
+	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --extra offline --extra registry --extra stream --group pyproject.toml:workspace --group pyproject.toml:dev -o requirements/dev.txt
 	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --group pyproject.toml:workspace -c requirements/dev.txt -o requirements/local.txt
 	for image in $(IMAGES); do \
 	  $(UV) pip $(COMPILE) $$image/pyproject.toml -c requirements/dev.txt -o requirements/$$image.txt || exit 1; done

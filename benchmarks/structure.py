@@ -23,6 +23,7 @@ PACKAGES: Final = (
     "predictor/tandem_predictor",
     "rollout/tandem_rollout",
     "offline/tandem_offline",
+    "stream/tandem_stream",
     "cli/tandem_cli",
 )
 GENERATED: Final = re.compile(r"_pb2\.py$|/template/")

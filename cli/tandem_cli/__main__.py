@@ -13,6 +13,7 @@ from tandem_cli.commands.init import init_package
 from tandem_cli.commands.leaks import report_leaks
 from tandem_cli.commands.materialize import materialize_package
 from tandem_cli.commands.render import print_crd, render_rollouts
+from tandem_cli.commands.stream import stream_model
 from tandem_cli.commands.up import serve_package
 from tandem_cli.errors import ErrorPrintingGroup
 from tandem_cli.rollout.commands.group import commands as rollout
@@ -48,6 +49,7 @@ app.command("materialize")(materialize_package)
 app.command("register")(registry.register)
 app.command("leaks")(report_leaks)
 app.command("up")(serve_package)
+app.command("stream")(stream_model)
 app.command("render")(render_rollouts)
 app.command("crd")(print_crd)
 app.add_typer(bundle.commands, name="bundle")

@@ -19,6 +19,7 @@ ROOTS = {
     "tandem_predictor": ROOT / "predictor",
     "tandem_rollout": ROOT / "rollout",
     "tandem_offline": ROOT / "offline",
+    "tandem_stream": ROOT / "stream",
     "tandem_cli": ROOT / "cli",
 }
 LONGEST = 12

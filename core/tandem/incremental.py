@@ -122,7 +122,13 @@ async def materialize_new(
 
         try:
             written = await materialize(
-                view, piece.table, store, event_time=source.event_time, overwrite=overwrite, ttl_s=ttl_s, progress=report
+                view,
+                piece.table,
+                store,
+                event_time=source.event_time,
+                overwrite=overwrite,
+                ttl_s=ttl_s,
+                progress=report,
             )
         except DefinitionError as error:
             raise DefinitionError(f"feature view {view.name!r}: {source.name}: {error}") from error

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import dataset
 
-from tandem.columns import rows_named
 from tandem.errors import DefinitionError
+from tandem.table_numbers import rows_named
 
 ROWS_PER_BATCH = 128 * 1024
 TIME = pa.timestamp("us")

@@ -13,7 +13,13 @@ from tandem.prediction_log.records import Records
 from tandem.prediction_log.schema import LogSchema
 
 _TIME: Final = pa.timestamp("us", tz="UTC")
-_TYPES: Final[dict[str, Any]] = {"string": pa.string(), "object": pa.string(), "timestamp": _TIME, "bool": pa.bool_()}
+_TYPES: Final[dict[str, Any]] = {
+    "string": pa.string(),
+    "object": pa.string(),
+    "timestamp": _TIME,
+    "bool": pa.bool_(),
+    "bytes": pa.binary(),
+}
 _CATEGORY: Final = pa.dictionary(pa.int32(), pa.string())
 
 
@@ -67,7 +73,7 @@ def values(column: Any, null: Any) -> Any:
 
 def _array(field: LogField, records: Records) -> Any:
     column = records.columns.get(field.column)
-    element = _TYPES.get(field.type) or pa.from_numpy_dtype(np.dtype(field.type))
+    element: Any = _TYPES.get(field.type) or pa.from_numpy_dtype(np.dtype(field.type))
     if column is None:
         return pa.nulls(records.rows, type=element if field.width is None else pa.list_(element, field.width))
     null = nulls(field, records)

@@ -1,7 +1,7 @@
 """Blocks: records as MessagePack, column by column.
 
 ``kind`` is "predictions" or "feedback", ``rows`` their number, ``degraded`` the reasons as JSON by row, and ``columns``
-has ``[dtype, shape of a row, values]`` by name, where values are little-endian bytes, or a list of strings.
+has ``[dtype, shape of a row, values]`` by name, where values are little-endian bytes, or a list of strings or bytes.
 """
 
 from __future__ import annotations
@@ -63,13 +63,15 @@ def _packed(column: Column) -> tuple[str, tuple[int, ...], Any]:
     if column.dtype != object:
         little = column.astype(column.dtype.newbyteorder("<"), copy=False)
         return little.dtype.str, shape, np.ascontiguousarray(little).tobytes()
-    texts: list[str] = column.ravel().tolist()
+    texts: list[str | bytes] = column.ravel().tolist()
     return _TEXT, shape, [_encodable(text) for text in texts]
 
 
-def _encodable(text: str) -> str:
+def _encodable(text: str | bytes) -> str | bytes:
     # half of a surrogate pair, which JSON may hold, has no UTF-8
-    return text if text.isascii() else text.encode(errors="surrogatepass").decode(errors="replace")
+    if isinstance(text, bytes) or text.isascii():
+        return text
+    return text.encode(errors="surrogatepass").decode(errors="replace")
 
 
 def _unpacked(rows: int, dtype: str, shape: tuple[int, ...], values: Any) -> Column:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import numpy as np
 
-from tandem.dtypes import Column, array_length
+from tandem.dtypes import Column, column_width
 from tandem.prediction_log.records import Records
 from tandem.prediction_log.schema import LogSchema
 from tandem.rows import json_values
@@ -26,7 +26,7 @@ class LogField(NamedTuple):
     Attributes:
         path: Where it is in the record.
         type: One of :data:`~tandem.dtypes.FieldType`, or a NumPy name for an input of the model.
-        width: Numbers in the value; None for a single one.
+        width: Numbers in the value, behind those of an array of any length their count; None for a single one.
         column: Name of its column in :class:`~tandem.prediction_log.records.Records`.
     """
 
@@ -120,7 +120,7 @@ def _features(schema: LogSchema) -> Iterator[LogField]:
 
 
 def _field(path: Path, type_: str, column: str) -> LogField:
-    return LogField(path, type_.partition("[")[0], array_length(type_), column)
+    return LogField(path, type_.partition("[")[0], column_width(type_), column)
 
 
 def _values(field: LogField, records: Records) -> list[Any] | None:

@@ -46,7 +46,7 @@ class KafkaSink:
             if error is not None:
                 errors.append(str(error))
 
-        headers = [("content-type", b"application/cloudevents+json")]
+        headers: list[tuple[str, str | bytes | None]] = [("content-type", b"application/cloudevents+json")]
         for event in events:
             value, key = msgspec.json.encode(event), event["subject"].encode()
             try:

@@ -112,14 +112,17 @@ class Batcher:
             DeadlineExceeded: No result within the timeout, or not run before the caller's deadline.
             RequestError: What the session raises.
         """
-        if caller is not UNKNOWN and (reason := caller.absence(asyncio.get_running_loop().time())):
-            self._dropped(reason)
-            raise refusal_of(reason)
+        self._check_waits(caller)
         # no task, future or timer: the model is faster than any of them
         if self._inline and rows <= self._max_rows:
             self._observe(rows)
             return self._run(feeds, outputs)
         return await self._enqueue(feeds, rows, outputs, caller)
+
+    def _check_waits(self, caller: Caller) -> None:
+        if caller is not UNKNOWN and (reason := caller.absence(asyncio.get_running_loop().time())):
+            self._dropped(reason)
+            raise refusal_of(reason)
 
     def _enqueue(
         self, feeds: Feeds, rows: int, outputs: tuple[str, ...], caller: Caller

@@ -66,14 +66,7 @@ class Admission:
             Overloaded: ``overloaded`` if there is no room for it, and no other call has less claim to it;
                 ``deadline_unreachable`` if it could not be answered in time.
         """
-        wait_s = self.pace.batch_s + queue.rows_ahead(call) * self.pace.row_s
-        if call.arrived + wait_s > call.deadline:
-            self.shed["deadline"] += 1
-            raise Overloaded(
-                f"about {wait_s * 1000:.0f} ms would pass before an answer, which is more than the request has",
-                code="deadline_unreachable",
-                retry_after=self._retry_after(queue),
-            )
+        self._check_deadline(call, queue)
         if queue.rows + call.size <= self.room:
             return []
         removed = queue.make_room(call)
@@ -82,6 +75,16 @@ class Admission:
         for other in removed:
             self.shed["priority" if other.is_low and not call.is_low else "share"] += 1
         return removed
+
+    def _check_deadline(self, call: Call, queue: CallQueue) -> None:
+        wait_s = self.pace.batch_s + queue.rows_ahead(call) * self.pace.row_s
+        if call.arrived + wait_s > call.deadline:
+            self.shed["deadline"] += 1
+            raise Overloaded(
+                f"about {wait_s * 1000:.0f} ms would pass before an answer, which is more than the request has",
+                code="deadline_unreachable",
+                retry_after=self._retry_after(queue),
+            )
 
     def is_closed(self, queue: CallQueue) -> bool:
         """Whether a call could not wait whatever its size and its priority, if all calls are of one tenant."""

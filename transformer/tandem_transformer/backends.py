@@ -8,7 +8,9 @@ predictor is told until when somebody waits, and drops what it has not begun by 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from math import inf
+from typing import Any
 
 from tandem.bundle import Bundle
 from tandem.dtypes import Columns
@@ -102,13 +104,7 @@ class Backends:
             return await self._call_predictor(tensors, now + self._predictor_timeout)
         if share <= 0:
             raise _too_late()
-        call = self._call_predictor(tensors, now + share)
-        if self._late_calls.is_full:
-            return await call
-        try:
-            return await self._late_calls.wait_for(call, deadline - now)
-        except TimeoutError:
-            raise _too_late() from None
+        return await self._ask_briefly(self._call_predictor(tensors, now + share), deadline - now)
 
     def measured(self, after_lookup: float, after_prediction: float) -> None:
         """A batch is done: what it has taken is kept back from the time that later ones give to others.
@@ -128,6 +124,15 @@ class Backends:
         await self._lookups.close()
         if self._shared is not None:
             await self._shared.close()
+
+    async def _ask_briefly(self, call: Coroutine[Any, Any, Tensors], seconds: float) -> Tensors:
+        """The result of a call that goes on when nobody waits for it any more."""
+        if self._late_calls.is_full:
+            return await call
+        try:
+            return await self._late_calls.wait_for(call, seconds)
+        except TimeoutError:
+            raise _too_late() from None
 
     async def _call_predictor(self, tensors: Tensors, deadline: float) -> Tensors:
         try:

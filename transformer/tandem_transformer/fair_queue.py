@@ -77,16 +77,16 @@ class FairQueue(Generic[_Item]):
             rows: Most rows of them.
             at_least_one: Take the first one whatever its size.
         """
-        taken: list[_Item] = []
+        batch: list[_Item] = []
         room = rows
         while self._turns:
             self._now, _, lane = self._turns[0]
             items, before = lane.items, room
             # who is alone takes all turns at once; a lane whose items were all removed has none
             turns = len(items) if len(self._turns) == 1 else min(1, len(items))
-            while turns and (items[0].size <= room or (at_least_one and not taken)):
-                taken.append(items.popleft())
-                room -= taken[-1].size
+            while turns and (items[0].size <= room or (at_least_one and not batch)):
+                batch.append(items.popleft())
+                room -= batch[-1].size
                 turns -= 1
             lane.rows -= before - room
             lane.start += before - room
@@ -94,15 +94,15 @@ class FairQueue(Generic[_Item]):
                 break
             self._end_turn(lane)
         self.rows -= rows - room
-        return taken
+        return batch
 
     def rows_ahead(self, item: _Item) -> int:
         """About how many rows go before an item that is not here yet."""
         lane = self._lanes.get(item.tenant)
         own = lane.rows if lane is not None else 0
         # until its turn every other tenant gets about as many as its own
-        others = len(self._turns) - (lane is not None and lane.takes_turns)
-        return min(self.rows, own + (own + item.size) * others)
+        lanes = len(self._turns) - (lane is not None and lane.takes_turns)
+        return min(self.rows, own + (own + item.size) * lanes)
 
     def make_room(self, item: _Item) -> list[_Item]:
         """Remove as many rows as an item has, or more, of the tenant that has most of them, the newest first.

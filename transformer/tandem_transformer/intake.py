@@ -43,12 +43,7 @@ class Intake:
         self._recorder = recorder
         self._loop = asyncio.get_running_loop()
         self._expiry: asyncio.TimerHandle | None = None
-        admission = Admission(
-            config.max_queued_rows,
-            max_batches=config.max_batches,
-            max_batch_rows=config.max_batch_rows,
-            target_s=min(config.latency_target_ms / 1000, self.request_timeout / 2),
-        )
+        admission = _admission_of(config)
         self._coalescer = Coalescer(
             answer,
             max_rows=config.max_batch_rows,
@@ -124,3 +119,12 @@ class Intake:
         for call in calls:
             if call.deadline <= now:
                 expire(call)
+
+
+def _admission_of(config: TransformerConfig) -> Admission:
+    return Admission(
+        config.max_queued_rows,
+        max_batches=config.max_batches,
+        max_batch_rows=config.max_batch_rows,
+        target_s=min(config.latency_target_ms, config.request_timeout_ms / 2) / 1000,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -42,17 +42,17 @@ class LoadMetrics:
             (*names, "reason"),
             registry=registry,
         )
+        self._add_gauges(registry)
+
+    def _add_gauges(self, registry: CollectorRegistry) -> None:
         # live: what waited in a process that has ended waits no more
-        self._queued_rows = Gauge(
-            "tandem_queued_rows", "Rows that wait for a batch.", names, registry=registry, multiprocess_mode="livesum"
-        ).labels(*own)
-        self._limit = Gauge(
-            "tandem_queued_rows_limit",
-            "Rows that may wait now.",
-            names,
-            registry=registry,
-            multiprocess_mode="livesum",
-        ).labels(*own)
+        options: dict[str, Any] = {
+            "labelnames": ("model", "version"),
+            "registry": registry,
+            "multiprocess_mode": "livesum",
+        }
+        self._queued_rows = Gauge("tandem_queued_rows", "Rows that wait for a batch.", **options).labels(*self._own)
+        self._limit = Gauge("tandem_queued_rows_limit", "Rows that may wait now.", **options).labels(*self._own)
 
     def watch(self, admission: Admission, coalescer: Coalescer) -> None:
         """Show what waits and what may wait.

@@ -99,12 +99,7 @@ class Endpoints:
             Unavailable: if there is no endpoint, or two of them, or the only one, cannot be reached.
             Internal: ``inference_failed`` if the model fails on two of them, or on the only one; ``predictor_refused``.
         """
-        if not self._endpoints:
-            await self._await_endpoints()
-        self._budget.deposit()
-        first = self._pick(None)
-        if first.is_open:
-            raise first.refusal()
+        first = await self._pick_first()
         if self._trying.hedge_after_s and not self._hedged.is_full:
             return await self._hedge(first, tensors, deadline)
         try:
@@ -126,6 +121,16 @@ class Endpoints:
         await self._resolution.tried()
         if not self._endpoints:
             raise unavailable("the predictor's host is not found")
+
+    async def _pick_first(self) -> Endpoint:
+        """Where a call is made; it fills the budget for second ones."""
+        if not self._endpoints:
+            await self._await_endpoints()
+        self._budget.deposit()
+        first = self._pick(None)
+        if first.is_open:
+            raise first.refusal()
+        return first
 
     def _open(self, address: Address) -> Endpoint:
         return Endpoint(address, self._connect(address), self._trying.timeout_s, self._trying.sleep)

@@ -46,12 +46,9 @@ class RestPredictor:
         Raises:
             RequestError: as :func:`~tandem_transformer.predictors.tensors.to_error` says, or ``predictor_unavailable``.
         """
-        body, header_length = rest.encode_request(to_request(self._bundle, tensors))
-        head = b"%b%d\r\nContent-Length: %d\r\n" % (self._head, header_length or len(body), len(body))
-        if deadline < inf:
-            head += b"%b: %d\r\n" % (TIMEOUT_KEY, timeout_ms(deadline, self._clock()))
+        message = self._message(tensors, deadline)
         try:
-            answer = await self._pool.request(b"%b\r\n%b" % (head, body))
+            answer = await self._pool.request(message)
         except OSError as error:
             raise unavailable(f"the predictor cannot be reached: {error}") from error
         if answer.status != 200:
@@ -62,6 +59,14 @@ class RestPredictor:
             return to_tensors(self._bundle, response, len(next(iter(tensors.values()))))
         except (MalformedRequest, RequestTooLarge, ValueError) as error:
             raise unavailable(f"the predictor's answer cannot be read: {error}") from error
+
+    def _message(self, tensors: Tensors, deadline: float) -> bytes:
+        """A whole request."""
+        body, header_length = rest.encode_request(to_request(self._bundle, tensors))
+        head = b"%b%d\r\nContent-Length: %d\r\n" % (self._head, header_length or len(body), len(body))
+        if deadline < inf:
+            head += b"%b: %d\r\n" % (TIMEOUT_KEY, timeout_ms(deadline, self._clock()))
+        return b"%b\r\n%b" % (head, body)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -88,6 +88,8 @@ class Pipeline:
         features.columns["as_of"] = np.ascontiguousarray(inputs.as_of)
         for filler, view in zip(self._views, inputs.views, strict=True):
             filler.fill(features, view, inputs.as_of, inputs.request)
+        # the simpler model reads none of the views, so that nothing stands for the others of these rows
+        features.degraded.update(features.simpler)
         for use in self._wanted_ages:
             event_time = inputs.views[self.model.views.index(use)].event_time
             features.columns[age_column(use)] = (inputs.as_of - event_time) / np.timedelta64(1, "s")

@@ -10,9 +10,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from tandem.bundle import Bundle
-from tandem.comparison import check_outputs
 from tandem.errors import (
-    BundleError,
     DeadlineExceeded,
     Internal,
     Overloaded,
@@ -20,10 +18,11 @@ from tandem.errors import (
     Unavailable,
 )
 from tandem.golden import replay_vectors
-from tandem.inputs import Inputs
+from tandem.inputs import Features, Inputs
 from tandem.pipeline import Pipeline
 from tandem.rows import RowReader
 from tandem.stores import OnlineStore
+from tandem_transformer.answer_parts import answer_in_parts
 from tandem_transformer.backends import Backends
 from tandem_transformer.batch import BatchAnswer, Call, merge
 from tandem_transformer.call_results import divide, expire, fail, refuse_rows, resolve
@@ -31,7 +30,9 @@ from tandem_transformer.coalescer import Coalescer
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.explain import name_causes
 from tandem_transformer.metrics import Recorder
-from tandem_transformer.predictors import PredictorClient
+from tandem_transformer.predictors import PredictorClient, connect
+from tandem_transformer.simpler_model import SimplerModel
+from tandem_transformer.verification import replay_pair
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Service:
         predictor: What turns vectors into predictions.
         config: Time limits and bounds of batches.
         recorder: Takes what is measured.
+        simpler: The same for the bundle's simpler model; None for what the configuration says, where there is one.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Service:
         predictor: PredictorClient,
         config: TransformerConfig,
         recorder: Recorder,
+        simpler: PredictorClient | None = None,
     ) -> None:
         self.bundle = bundle
         self.config = config
@@ -74,6 +77,9 @@ class Service:
         self.draining = False
         self.listening = True
         self._backends = Backends(bundle, store, predictor, config, recorder.cache_counts)
+        self._simpler: SimplerModel | None = None
+        if bundle.simpler is not None:
+            self._simpler = SimplerModel(bundle.simpler, simpler or connect(bundle.simpler, config), config)
         self.request_timeout = config.request_timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._expiry: asyncio.TimerHandle | None = None
@@ -92,6 +98,8 @@ class Service:
             BundleError: naming the column that differs.
         """
         replay_vectors(self.pipeline, self.bundle.golden_inputs())
+        if self._simpler is not None:
+            self._simpler.prove()
 
     @property
     def ready(self) -> bool:
@@ -165,25 +173,23 @@ class Service:
             provider: The execution provider of the predictor, whose tolerance the bundle has.
 
         Returns:
-            The number of golden rows.
+            The number of golden rows, those of the simpler model included.
 
         Raises:
             Internal: ``proof_failed``, naming the output and row that differ.
             RequestError: as a request would see it, where the predictor cannot be asked.
         """
-        golden = self.bundle.golden()
-        # never from a cache: this is about the predictor that is there now
-        outputs = await self._backends.ask_predictor(dict(golden.vectors))
-        try:
-            check_outputs(outputs, dict(golden.outputs), self.bundle.tolerance(provider))
-        except BundleError as error:
-            raise Internal(str(error), code="proof_failed") from error
-        return len(next(iter(golden.vectors.values())))
+        rows = await replay_pair(self.bundle, self._backends, provider)
+        if self._simpler is not None:
+            rows += await replay_pair(self._simpler.bundle, self._simpler.backends, provider)
+        return rows
 
     async def close(self) -> None:
         """Finish what is in flight, then give back connections."""
         await self._coalescer.drain()
         await self._backends.close()
+        if self._simpler is not None:
+            await self._simpler.close()
 
     def _expire_late(self) -> None:
         """End the calls whose time is over, wherever they are; a timer for each of them would cost more."""
@@ -212,11 +218,15 @@ class Service:
             await asyncio.sleep(0)
         features = self.pipeline.features(Inputs(request, views, as_of))
         # a row that cannot be answered fails its own call only: the others go on without it
-        if features.refused:
-            if answerable := refuse_rows(calls, features.refused):
+        if features.refused and (refused := features.unanswerable):
+            if answerable := refuse_rows(calls, refused):
                 await self.answer(answerable)
             return
         computed = clock()
+        if features.simpler and self._simpler is not None:
+            spent = sum(call.decode_s for call in calls) + merged - started, looked_up - merged, computed - looked_up
+            await self._run_mixed(calls, Inputs(request, views, as_of), features, self._simpler, spent)
+            return
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
         tensors = self.pipeline.tensors(features.columns)
@@ -241,4 +251,29 @@ class Service:
         )
         batch = BatchAnswer(answers, tensors, features.degraded, stages)
         self.recorder.batch(batch, calls, views, as_of)
+        resolve(calls, batch)
+
+    async def _run_mixed(
+        self,
+        calls: list[Call],
+        inputs: Inputs,
+        features: Features,
+        simpler: SimplerModel,
+        spent: tuple[float, float, float],
+    ) -> None:
+        """The rest of the path of a batch some of whose rows are left to the simpler model.
+
+        Args:
+            calls: Its calls.
+            inputs: Its rows.
+            features: Of its rows.
+            simpler: The simpler model.
+            spent: Seconds that the stages so far took.
+        """
+        started = time.perf_counter()
+        mixed = await answer_in_parts(self.pipeline, self._backends.predict, simpler, inputs, features)
+        # the stages of the two models overlap
+        stages = (*spent, 0.0, time.perf_counter() - started, 0.0)
+        batch = BatchAnswer(mixed.columns, mixed.tensors, features.degraded, stages, mixed.simpler)
+        self.recorder.batch(batch, calls, inputs.views, inputs.as_of)
         resolve(calls, batch)

@@ -14,7 +14,6 @@ from tandem.oip.jsontext import check_keys, not_json, refuse_repeated_keys
 from tandem.rows import Row, RowReader
 from tandem.signature import Signature
 from tandem_transformer.batch import CallAnswer
-from tandem_transformer.explain import describe_vector
 
 _encode = msgspec.json.Encoder().encode
 
@@ -150,7 +149,7 @@ class V1:
             predictions[row]["degraded"] = reasons
         if explain:
             for row, prediction in enumerate(predictions, start):
-                prediction["vector"] = describe_vector(self._signature, answer.batch.tensors, row)
+                prediction["vector"] = answer.batch.vector(self._signature, row)
         return b'{"predictions":' + _encode(predictions) + self._end
 
     def _decode_slowly(self, body: bytes, error: Exception) -> list[Row]:

@@ -82,12 +82,14 @@ class Filler:
 
     def _refuse(self, features: Features, row: int, refusal: RequestError, name: str, reason: Reason) -> None:
         """Refuse a row; the simpler model answers it if all views that refuse it say so."""
-        by_others_too = row in features.refused and row not in features.simpler
-        features.refused.setdefault(row, refusal)
-        if self.use.view.fallback != "model":
-            features.simpler.pop(row, None)
-        elif not by_others_too:
+        is_refused = row in features.refused and row not in features.simpler
+        if self.use.view.fallback == "model" and not is_refused:
+            features.refused.setdefault(row, refusal)
             features.simpler.setdefault(row, {})[name] = Degradation(reason, "simpler_model")
+        elif not is_refused:
+            # in place of the refusal of a view that leaves the row to the simpler model: this one decides
+            features.refused[row] = refusal
+            features.simpler.pop(row, None)
 
     def _refusal(self, row: int, reason: Reason, request: Columns) -> NotFound:
         keys = self.use.serving_keys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -88,3 +89,9 @@ class Features:
     def unanswerable(self) -> dict[int, RequestError]:
         """For each row that no model answers: the error for the client."""
         return {row: error for row, error in self.refused.items() if row not in self.simpler}
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Drop what is known of rows that are answered in another way than from these features."""
+        for row in rows:
+            for known in (self.degraded, self.refused, self.simpler):
+                known.pop(row, None)

@@ -29,7 +29,8 @@ def check_need(views: Sequence[ViewUse], *, has_simpler: bool) -> None:
     names = [use.name for use in views if use.view.fallback == "model"]
     if names and not has_simpler:
         raise DefinitionError(
-            f'feature view {names[0]!r} has fallback="model", and the bundle has no simpler model: give simpler= its bundle'
+            f'feature view {names[0]!r} has fallback="model", and the bundle has no simpler model: '
+            "give simpler= its bundle"
         )
     if has_simpler and not names:
         raise DefinitionError('the bundle has a simpler model, and no feature view has fallback="model"')

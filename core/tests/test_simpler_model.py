@@ -21,8 +21,10 @@ from tandem.stores.memory import MemoryStore
 Trained = Any
 
 ROW = {"city_id": "city-1", "driver_id": 7, "distance_km": 12.0, "shared": True, "asked_at": "2026-05-01T08:00:00Z"}
-INPUTS = """inputs=[standardize("distance_km"), hours, one_hot("zone"), "rating", "lanes", "shared", "seats", city_hours_old,
-            "rain_mm"]"""
+INPUTS = (
+    'inputs=[standardize("distance_km"), hours, one_hot("zone"), "rating", "lanes", "shared", "seats", '
+    'city_hours_old,\n            "rain_mm"]'
+)
 
 
 def leaves_rows(source: str) -> str:
@@ -46,9 +48,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory, source: str) -> dict[str,
 
     sources = {"main": leaves_rows(source), "lean": lean(source), "plain": source}
     assert len(set(sources.values())) == len(sources)
-    return {
-        name: write_package(tmp_path_factory.mktemp(name) / "rides", source=text) for name, text in sources.items()
-    }
+    return {name: write_package(tmp_path_factory.mktemp(name) / "rides", source=text) for name, text in sources.items()}
 
 
 @pytest.fixture(scope="session")
@@ -89,9 +89,7 @@ def stored(bundle: Bundle, cities: Sequence[str] = ("city-1",), day: str = "2026
     store = MemoryStore()
     store._rows.update(zip(city.keys([names]), city.pack(values, times), strict=True))
     ratings = {"rating": np.full(len(names), 5.0)}
-    store._rows.update(
-        zip(driver.keys([np.full(len(names), 7), names]), driver.pack(ratings, times), strict=True)
-    )
+    store._rows.update(zip(driver.keys([np.full(len(names), 7), names]), driver.pack(ratings, times), strict=True))
     return store
 
 
@@ -117,7 +115,7 @@ def test_a_damaged_simpler_model_is_refused(copy: Path, name: str) -> None:
 def test_another_bundle_in_its_place_is_refused(copy: Path, bundle: Bundle) -> None:
     shutil.rmtree(copy / SIMPLER)
     shutil.copytree(bundle.path, copy / SIMPLER)
-    with pytest.raises(BundleError, match="another bundle than tandem.json states"):
+    with pytest.raises(BundleError, match="another bundle than"):
         Bundle.open(copy)
     shutil.rmtree(copy / SIMPLER)
     with pytest.raises(BundleError, match="simpler is not a bundle"):
@@ -223,7 +221,9 @@ def test_errors_name_rows_of_the_request(nested: Bundle) -> None:
         model.predict([ROW, {**unknown, "rain_mm": 1e300}])
 
 
-def test_a_view_that_refuses_is_not_answered_by_it(make_package: Any, source: str, tmp_path: Path, simpler: Bundle) -> None:
+def test_a_view_that_refuses_is_not_answered_by_it(
+    make_package: Any, source: str, tmp_path: Path, simpler: Bundle
+) -> None:
     from .conftest import train
 
     text = leaves_rows(source).replace('fallback="model", features=[Feature("rating")]', 'features=[Feature("rating")]')

@@ -100,7 +100,9 @@ class Repository:
         logger.info("ready", extra={"models": sorted(self._models)})
 
     async def load(self, name: str) -> None:
-        """Load a model of the directories, with its simpler model, or load it anew; the old one answers until the new one is ready.
+        """Load a model of the directories, or load it anew; the old one answers until the new one is ready.
+
+        With a model comes its simpler model.
 
         Raises:
             NotFound: No such model on disk.

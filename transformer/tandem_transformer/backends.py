@@ -13,6 +13,7 @@ from tandem.dtypes import Columns
 from tandem.errors import DeadlineExceeded
 from tandem.inputs import Tensors
 from tandem.packed_rows import ViewColumns
+from tandem.precomputed import PrecomputedPredictions
 from tandem.stores import OnlineStore
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.lookups import Lookups
@@ -29,6 +30,9 @@ class Backends:
         predictor: What turns vectors into predictions.
         config: Time limits, and what may be kept.
         counts: Counters of the prediction cache.
+
+    Attributes:
+        precomputed: Reads predictions that were computed ahead; None if the model takes none.
     """
 
     def __init__(
@@ -40,7 +44,8 @@ class Backends:
         counts: CacheCounts,
     ) -> None:
         timeout_s = config.store_timeout_ms / 1000
-        self._lookups = Lookups(bundle.model.views, store, timeout_s, config.last_known_bytes)
+        self.precomputed = None if bundle.model.precomputed is None else PrecomputedPredictions(bundle)
+        self._lookups = Lookups(bundle.model.views, store, timeout_s, config.last_known_bytes, self.precomputed)
         self._predictor = predictor
         self._predictor_timeout = config.predictor_timeout_ms / 1000
         self._cache: PredictionCache | None = None

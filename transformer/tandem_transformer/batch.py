@@ -73,6 +73,7 @@ class BatchAnswer:
         degraded: For each row with stored values that were not used: the reason, by view.
         stages: Seconds that each of :data:`~tandem.telemetry.STAGES` took.
         simpler: The rows that the simpler model answered; None if there are none.
+        precomputed: For each row that a prediction computed ahead answered: its age in seconds.
         lists: The columns as lists, for JSON.
     """
 
@@ -81,6 +82,7 @@ class BatchAnswer:
     degraded: dict[int, dict[str, Any]]
     stages: tuple[float, ...]
     simpler: PartVectors | None = None
+    precomputed: dict[int, float] = field(default_factory=dict)
     lists: list[list[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,6 +116,13 @@ class CallAnswer:
         if not self.batch.degraded:
             return {}
         return {row - self.start: why for row, why in self.batch.degraded.items() if self.start <= row < self.stop}
+
+    @property
+    def precomputed(self) -> dict[int, float]:
+        """Age in seconds of predictions computed ahead, by row, counted from the call's own first row."""
+        if not self.batch.precomputed:
+            return {}
+        return {row - self.start: age for row, age in self.batch.precomputed.items() if self.start <= row < self.stop}
 
 
 def merge(reader: RowReader, calls: list[Call]) -> Columns:

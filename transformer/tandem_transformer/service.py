@@ -20,6 +20,7 @@ from tandem.errors import (
 from tandem.golden import replay_vectors
 from tandem.inputs import Features, Inputs
 from tandem.pipeline import Pipeline
+from tandem.precomputed import Hits
 from tandem.rows import RowReader
 from tandem.stores import OnlineStore
 from tandem_transformer.answer_parts import answer_in_parts
@@ -216,16 +217,21 @@ class Service:
         looked_up = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
+        hits = None
+        if (precomputed := self._backends.precomputed) is not None:
+            views, hits = views[:-1], precomputed.select(views[-1], as_of)
         features = self.pipeline.features(Inputs(request, views, as_of))
+        if hits is not None:
+            features.forget(hits.rows.tolist())
         # a row that cannot be answered fails its own call only: the others go on without it
         if features.refused and (refused := features.unanswerable):
             if answerable := refuse_rows(calls, refused):
                 await self.answer(answerable)
             return
         computed = clock()
-        if features.simpler and self._simpler is not None:
+        if features.simpler or hits is not None:
             spent = sum(call.decode_s for call in calls) + merged - started, looked_up - merged, computed - looked_up
-            await self._run_mixed(calls, Inputs(request, views, as_of), features, self._simpler, spent)
+            await self._run_mixed(calls, Inputs(request, views, as_of), features, hits, spent)
             return
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
@@ -258,22 +264,24 @@ class Service:
         calls: list[Call],
         inputs: Inputs,
         features: Features,
-        simpler: SimplerModel,
+        hits: Hits | None,
         spent: tuple[float, float, float],
     ) -> None:
-        """The rest of the path of a batch some of whose rows are left to the simpler model.
+        """The rest of the path of a batch that the model does not answer alone.
 
         Args:
             calls: Its calls.
             inputs: Its rows.
             features: Of its rows.
-            simpler: The simpler model.
+            hits: The predictions computed ahead; None if there are none.
             spent: Seconds that the stages so far took.
         """
         started = time.perf_counter()
-        mixed = await answer_in_parts(self.pipeline, self._backends.predict, simpler, inputs, features)
+        model = self.pipeline, self._backends.predict
+        mixed = await answer_in_parts(*model, self._simpler, hits, inputs, features)
         # the stages of the two models overlap
         stages = (*spent, 0.0, time.perf_counter() - started, 0.0)
-        batch = BatchAnswer(mixed.columns, mixed.tensors, features.degraded, stages, mixed.simpler)
+        batch = BatchAnswer(mixed.columns, mixed.tensors, features.degraded, stages, mixed.simpler, mixed.precomputed)
+        self.recorder.cache_counts.precomputed += len(mixed.precomputed)
         self.recorder.batch(batch, calls, inputs.views, inputs.as_of)
         resolve(calls, batch)

@@ -147,6 +147,8 @@ class V1:
             predictions = [dict(zip(self._names, row, strict=True)) for row in zip(*columns, strict=True)]
         for row, reasons in answer.degraded.items():
             predictions[row]["degraded"] = reasons
+        for row, age_s in answer.precomputed.items():
+            predictions[row]["precomputed"] = {"age_s": age_s}
         if explain:
             for row, prediction in enumerate(predictions, start):
                 prediction["vector"] = answer.batch.vector(self._signature, row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from tandem.oip import InferRequest, InferResponse, Tensor
 from tandem.oip.extensions import model_config
 from tandem.rows import json_values
 from tandem_transformer.batch import CallAnswer
+
+PRECOMPUTED: Final = "precomputed_age_s"
+"""Output with the ages of predictions computed ahead in seconds, NaN for other rows."""
 
 
 class V2:
@@ -78,7 +81,7 @@ class V2:
         return columns
 
     def encode(self, answer: CallAnswer, request: InferRequest) -> InferResponse:
-        """Answer to a request: the outputs it asks for, or all; and ``degraded`` if asked for or not empty."""
+        """Answer to a request: the outputs it asks for, or all; others that clients may ignore only if not empty."""
         requested = [output.name for output in request.outputs]
         outputs = [
             _tensor(name, field, answer.batch.columns[name][answer.start : answer.stop])
@@ -93,6 +96,10 @@ class V2:
                 for row in range(len(texts))
             ]
             outputs.append(Tensor("degraded", "BYTES", texts.shape, texts))
+        precomputed = answer.precomputed
+        if precomputed or PRECOMPUTED in requested:
+            ages = np.array([precomputed.get(row, np.nan) for row in range(answer.stop - answer.start)])
+            outputs.append(Tensor(PRECOMPUTED, "FP64", ages.shape, ages))
         return InferResponse(self._model_name, outputs, model_version=self._version, id=request.id)
 
     def _violations(self, tensors: dict[str, Tensor], request: InferRequest) -> Sequence[Violation]:
@@ -111,7 +118,7 @@ class V2:
                 violations.append(Violation(None, name, "must have at least one row"))
         if not violations:
             violations += _uneven(tensors)
-        output_names = self._contract.answers.keys() | {"degraded"}
+        output_names = self._contract.answers.keys() | {"degraded", PRECOMPUTED}
         violations += [
             Violation(None, output.name, "unknown output")
             for output in request.outputs

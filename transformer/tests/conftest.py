@@ -29,6 +29,12 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def nested_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with a simpler model."""
+    return world.write_nested(tmp_path_factory.mktemp("nested"))
+
+
+@pytest.fixture(scope="session")
 def valkey() -> Iterator[ValkeyServer]:
     """A real store in which everything is stored."""
     with ValkeyServer() as server:

@@ -11,6 +11,7 @@ from tandem_cli.commands import bundle
 from tandem_cli.commands.check import check_package
 from tandem_cli.commands.init import init_package
 from tandem_cli.commands.materialize import materialize_package
+from tandem_cli.commands.predict import predict_table
 from tandem_cli.commands.render import print_crd, render_rollouts
 from tandem_cli.commands.up import serve_package
 from tandem_cli.errors import ErrorPrintingGroup
@@ -44,6 +45,7 @@ def _options(
 app.command("init")(init_package)
 app.command("check")(check_package)
 app.command("materialize")(materialize_package)
+app.command("predict")(predict_table)
 app.command("up")(serve_package)
 app.command("render")(render_rollouts)
 app.command("crd")(print_crd)

@@ -63,7 +63,7 @@ def materialize_tables(
             raise DefinitionError(
                 f"feature view {view!r}: {tables[view]} does not exist; write the package's data first"
             )
-    with _progress(console) as progress:
+    with row_progress(console) as progress:
         summaries = asyncio.run(_materialize(views, tables, store_url, progress, overwrite))
     for view, summary in summaries.items():
         written = f"{summary.entities_written:,} entities of {summary.rows_read:,} rows, newest {summary.newest}"
@@ -96,6 +96,7 @@ async def _materialize(
     return summaries
 
 
-def _progress(console: Console) -> Progress:
+def row_progress(console: Console) -> Progress:
+    """A progress bar that counts rows; shown on terminals only."""
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rows")]
     return Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)

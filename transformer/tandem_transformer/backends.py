@@ -32,6 +32,7 @@ class Backends:
         counts: Counters of the prediction cache.
 
     Attributes:
+        store: The online store.
         precomputed: Reads predictions that were computed ahead; None if the model takes none.
     """
 
@@ -44,6 +45,7 @@ class Backends:
         counts: CacheCounts,
     ) -> None:
         timeout_s = config.store_timeout_ms / 1000
+        self.store = store
         self.precomputed = None if bundle.model.precomputed is None else PrecomputedPredictions(bundle)
         self._lookups = Lookups(bundle.model.views, store, timeout_s, config.last_known_bytes, self.precomputed)
         self._predictor = predictor

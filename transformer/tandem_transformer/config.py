@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +16,8 @@ from tandem.telemetry import UNIT_HEADER
 
 PROTOCOLS = ("v2", "grpc-v2", "inprocess")
 STORE_VARIABLE = "TANDEM_STORE"
+REFRESH_TOKEN_VARIABLE = "TANDEM_REFRESH_TOKEN"  # noqa: S105 - the name, no token
+"""Environment variable with the token of ``:refresh``; a flag would show among the processes."""
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -33,12 +35,14 @@ def _hosts(text: str) -> tuple[str, ...]:
 class TransformerConfig(ServerSettings):
     """Settings of one transformer.
 
-    The bundle must have ``bundle_digest``, or a digest that begins so; empty for any.
+    The bundle must have ``bundle_digest``, or a digest that begins so; empty for any. Clients that show
+    ``refresh_token`` may write features and predictions; empty for none.
     """
 
     model_dir: Annotated[Path, Flag("directory of the bundle", Path)] = Path(MODEL_DIR)
     model_name: Annotated[str | None, Flag("name under which clients ask for the model (the bundle's)")] = None
     bundle_digest: str = ""
+    refresh_token: str = field(default="", repr=False)
     predictor_host: Annotated[
         tuple[str, ...],
         Flag(
@@ -96,7 +100,11 @@ def parse(arguments: Sequence[str] | None = None) -> TransformerConfig:
     values = vars(parser.parse_args(arguments))
     if values["predictor_protocol"] != "inprocess" and not values["predictor_host"]:
         parser.error("--predictor_host is required unless --predictor_protocol is inprocess")
-    return TransformerConfig(**values, bundle_digest=os.environ.get(DIGEST_VARIABLE, ""))
+    return TransformerConfig(
+        **values,
+        bundle_digest=os.environ.get(DIGEST_VARIABLE, ""),
+        refresh_token=os.environ.get(REFRESH_TOKEN_VARIABLE, ""),
+    )
 
 
 def command_line() -> argparse.ArgumentParser:

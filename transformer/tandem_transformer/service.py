@@ -77,7 +77,7 @@ class Service:
         self.pipeline: Pipeline = bundle.pipeline()
         self.draining = False
         self.listening = True
-        self._backends = Backends(bundle, store, predictor, config, recorder.cache_counts)
+        self.backends = Backends(bundle, store, predictor, config, recorder.cache_counts)
         self._simpler: SimplerModel | None = None
         if bundle.simpler is not None:
             self._simpler = SimplerModel(bundle.simpler, simpler or connect(bundle.simpler, config), config)
@@ -180,7 +180,7 @@ class Service:
             Internal: ``proof_failed``, naming the output and row that differ.
             RequestError: as a request would see it, where the predictor cannot be asked.
         """
-        rows = await replay_pair(self.bundle, self._backends, provider)
+        rows = await replay_pair(self.bundle, self.backends, provider)
         if self._simpler is not None:
             rows += await replay_pair(self._simpler.bundle, self._simpler.backends, provider)
         return rows
@@ -188,7 +188,7 @@ class Service:
     async def close(self) -> None:
         """Finish what is in flight, then give back connections."""
         await self._coalescer.drain()
-        await self._backends.close()
+        await self.backends.close()
         if self._simpler is not None:
             await self._simpler.close()
 
@@ -213,12 +213,12 @@ class Service:
         merged = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
-        views = await self._backends.look_up(request, rows)
+        views = await self.backends.look_up(request, rows)
         looked_up = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
         hits = None
-        if (precomputed := self._backends.precomputed) is not None:
+        if (precomputed := self.backends.precomputed) is not None:
             views, hits = views[:-1], precomputed.select(views[-1], as_of)
         features = self.pipeline.features(Inputs(request, views, as_of))
         if hits is not None:
@@ -240,7 +240,7 @@ class Service:
         if len(calls) == 1:
             calls[0].tensors = tensors
         assembled = clock()
-        outputs = await self._backends.predict(tensors)
+        outputs = await self.backends.predict(tensors)
         predicted = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
@@ -277,7 +277,7 @@ class Service:
             spent: Seconds that the stages so far took.
         """
         started = time.perf_counter()
-        model = self.pipeline, self._backends.predict
+        model = self.pipeline, self.backends.predict
         mixed = await answer_in_parts(*model, self._simpler, hits, inputs, features)
         # the stages of the two models overlap
         stages = (*spent, 0.0, time.perf_counter() - started, 0.0)

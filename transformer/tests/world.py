@@ -215,13 +215,14 @@ def package_with(directory: Path, *changes: tuple[str, str]) -> Path:
     return directory
 
 
-def write_nested(parent: Path) -> Bundle:
+def write_nested(parent: Path, *changes: tuple[str, str]) -> Bundle:
     """A bundle whose views of customers and depots leave rows to a simpler model, which adds up other columns."""
     lean = package_with(parent / "lean", ("views=[customer, depot, route]", "views=[]"), (_INPUTS, _LEAN_INPUTS))
     leaving = package_with(
         parent / "leaving",
         ('max_age="7d", features', 'max_age="7d", fallback="model", features'),
         ('max_age="30d", features', 'max_age="30d", fallback="model", features'),
+        *changes,
     )
     simpler = write(parent / "simpler", package=lean, scale=-3.0)
     return write(parent, package=leaving, simpler=simpler)

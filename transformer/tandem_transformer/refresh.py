@@ -17,7 +17,6 @@ from fastapi import FastAPI, Request, Response
 
 from tandem.errors import (
     ContractViolation,
-    DeadlineExceeded,
     MalformedRequest,
     RequestError,
     RequestTooLarge,
@@ -159,10 +158,9 @@ class Refresher:
         try:
             async with asyncio.timeout(self._service.config.store_timeout_ms / 1000):
                 return await call
-        except TimeoutError:
-            raise DeadlineExceeded("the feature store did not answer in time", code="store_timeout") from None
-        except StoreError as error:
-            raise Unavailable(str(error), code="store_unavailable", retry_after=1) from None
+        except (TimeoutError, StoreError) as error:
+            reason = str(error) or "the feature store did not answer in time"
+            raise Unavailable(reason, code="store_unavailable", retry_after=1) from None
 
 
 def _describe(answers: Any, features: Features) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,20 @@ from .online import WIRES, Online
 
 __all__ = ["ahead_bundle"]
 
-ROWS = [good_row(customer_id=f"c{at}", depot_id=at % 5, parts=1 + at % 20) for at in range(60)]
+# each with a route that is stored
+ROWS = [good_row(customer_id=f"c{at}", depot_id=-at % 3, parts=1 + at % 20) for at in range(100)]
 TIMEOUTS = ["--store_timeout_ms", 5000, "--request_timeout_ms", 20_000, "--predictor_timeout_ms", 10_000]
 TOKEN = {"authorization": "Bearer secret"}
 
 
 def write(bundle: Bundle, url: str, rows: list[dict[str, Any]]) -> Summary:
+    times = [{name: datetime.fromisoformat(row[name]) for name in ("asked_at", "pickup_at")} for row in rows]
+    table = pa.Table.from_pylist([row | own for row, own in zip(rows, times, strict=True)])
+
     async def run() -> Summary:
         store = open_store(url)
         try:
-            return await precompute(EmbeddedModel.open(bundle.path), pa.Table.from_pylist(rows), store)
+            return await precompute(EmbeddedModel.open(bundle.path), table, store)
         finally:
             await store.close()
 

@@ -110,8 +110,8 @@ class EmbeddedModel:
             raise next(iter(unanswerable.values()))
         if self._simpler is None or not features.simpler:
             return self._answer(features.columns), features.degraded
-        simpler = np.array(sorted(features.simpler))
-        own = np.delete(np.arange(len(inputs)), simpler)
+        simpler = np.array(sorted(features.simpler), np.intp)
+        own = np.delete(np.arange(len(inputs), dtype=np.intp), simpler)
         with counting_in_batch(simpler):
             parts = [(simpler, self._simpler.predict_columns(without_views(inputs, simpler)))]
         if len(own):

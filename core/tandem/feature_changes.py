@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tandem.answer_parts import Rows
-from tandem.dtypes import Column, parse_timestamp
+from tandem.dtypes import Column, Columns, parse_timestamp
 from tandem.errors import Violation
 from tandem.features import Feature, ViewUse
 from tandem.fields import Field
@@ -51,7 +51,8 @@ def apply_changes(use: ViewUse, stored: ViewColumns, changes: Sequence[Change], 
         for name in (change or {}).keys() - known
     ]
     event_time = stored.event_time.copy()
-    columns, nulls = {}, {}
+    columns: Columns = {}
+    nulls: dict[str, Column] = {}
     for feature in use.view.features:
         column = stored.columns[feature.name].copy()
         null = stored.nulls.get(feature.name, np.zeros(len(column), bool)) | np.isnat(event_time)

@@ -64,7 +64,7 @@ class PrecomputedPredictions:
         self._answers = {_ANSWER + name: name for name in contract.answers}
         answers = [Feature(_ANSWER + name, field.type) for name, field in contract.answers.items()]
         features = (Feature(_DIGEST, "string"), *answers)
-        self._layout = RowLayout(FeatureView("precomputed", keys=("request",), features=features))
+        self._layout = RowLayout(FeatureView("predictions", keys=("request",), features=features))
         self._digest = bundle.digest
         self._identity = hashlib.sha256(f"{bundle.digest} {bundle.signature.hash}".encode()).digest()
         self._prefix = f"precomputed:{bundle.wire_name}:".encode()

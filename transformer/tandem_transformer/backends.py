@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 
 from tandem.bundle import Bundle
-from tandem.dtypes import Columns
+from tandem.dtypes import Column, Columns
 from tandem.errors import DeadlineExceeded
 from tandem.inputs import Tensors
 from tandem.packed_rows import ViewColumns
-from tandem.precomputed import PrecomputedPredictions
+from tandem.precomputed import Hits, PrecomputedPredictions
 from tandem.stores import OnlineStore
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.lookups import Lookups
@@ -56,9 +56,17 @@ class Backends:
             limits = config.prediction_cache_bytes, config.prediction_cache_ttl_s
             self._cache = PredictionCache(identity, *limits, asyncio.get_running_loop().time, counts)
 
-    async def look_up(self, request: Columns, rows: int) -> tuple[ViewColumns, ...]:
-        """What is known of each view, row by row; see :meth:`Lookups.look_up`."""
-        return await self._lookups.look_up(request, rows)
+    async def look_up(self, request: Columns, as_of: Column) -> tuple[tuple[ViewColumns, ...], Hits | None]:
+        """What is known of each view, row by row, and predictions computed ahead; see :meth:`Lookups.look_up`.
+
+        Args:
+            request: Columns of the contract.
+            as_of: When each row's question is asked: ``datetime64[us]``.
+        """
+        views = await self._lookups.look_up(request, len(as_of))
+        if self.precomputed is None:
+            return views, None
+        return views[:-1], self.precomputed.select(views[-1], as_of)
 
     async def predict(self, tensors: Tensors) -> Tensors:
         """The model's output tensors for its input tensors, as far as they are kept from those.

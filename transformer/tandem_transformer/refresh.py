@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
 from fastapi import FastAPI, Request, Response
 
+from tandem.dtypes import Column, Columns
 from tandem.errors import (
     ContractViolation,
     MalformedRequest,
@@ -28,13 +30,15 @@ from tandem.errors import (
 from tandem.feature_changes import Change, ChangedView, apply_changes
 from tandem.inputs import Features, Inputs
 from tandem.lookup import LookupPlan
-from tandem.packed_rows import RowLayout
+from tandem.packed_rows import RowLayout, ViewColumns
 from tandem.precomputed import PrecomputedPredictions
 from tandem.rows import Row, json_values
 from tandem_transformer.config import REFRESH_TOKEN_VARIABLE
 from tandem_transformer.routes import check_model
 from tandem_transformer.service import Service
 from tandem_transformer.simpler_model import answer_columns
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ class Refresher:
         violations = self._service.reader.violations(instances) if isinstance(instances, list) else []
         return ContractViolation(violations) if violations else MalformedRequest(str(error))
 
-    def _apply(self, changes: _Changes, stored: Any, as_of: Any) -> list[ChangedView]:
+    def _apply(self, changes: _Changes, stored: tuple[ViewColumns, ...], as_of: Column) -> list[ChangedView]:
         nothing: list[Change] = [None] * len(changes.rows)
         views = [
             apply_changes(use, columns, changes.by_view.get(use.name, nothing), as_of)
@@ -154,7 +158,7 @@ class Refresher:
         """Write rows; returns how many are in the store now."""
         return len(rows) - len(await self._ask(self._service.backends.store.put(rows))) if rows else 0
 
-    async def _ask(self, call: Any) -> Any:
+    async def _ask(self, call: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._service.config.store_timeout_ms / 1000):
                 return await call
@@ -163,7 +167,7 @@ class Refresher:
             raise Unavailable(reason, code="store_unavailable", retry_after=1) from None
 
 
-def _describe(answers: Any, features: Features) -> list[dict[str, Any]]:
+def _describe(answers: Columns, features: Features) -> list[dict[str, Any]]:
     """Answers as clients see them."""
     lists = [json_values(column) for column in answers.values()]
     predictions: list[dict[str, Any]] = [dict(zip(answers, row, strict=True)) for row in zip(*lists, strict=True)]

@@ -13,6 +13,7 @@ from tandem.errors import NotFound
 from tandem.oip.extensions import EXTENSIONS
 from tandem_transformer.service import Service
 from tandem_transformer.v2 import V2
+from tandem_transformer.verification import replay_pair
 
 _DOCS_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
 """The documentation page connects to this server only."""
@@ -88,11 +89,14 @@ def add_own_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/tandem/verification", include_in_schema=False)
     async def verification(provider: str = "CPUExecutionProvider") -> Response:
+        rows = await replay_pair(bundle, service.backends, provider)
+        if (simpler := service.simpler) is not None:
+            rows += await replay_pair(simpler.bundle, simpler.backends, provider)
         described = {
             "name": bundle.name,
             "version": bundle.version,
             "digest": bundle.digest,
-            "rows": await service.replay(provider),
+            "rows": rows,
             "contract": bundle.contract,
         }
         return Response(msgspec.json.encode(described), media_type="application/json")

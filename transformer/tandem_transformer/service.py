@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 
 from tandem.bundle import Bundle
+from tandem.dtypes import Column
 from tandem.errors import (
     DeadlineExceeded,
     Internal,
@@ -18,12 +20,11 @@ from tandem.errors import (
     Unavailable,
 )
 from tandem.golden import replay_vectors
-from tandem.inputs import Features, Inputs
+from tandem.inputs import Inputs
+from tandem.packed_rows import ViewColumns
 from tandem.pipeline import Pipeline
-from tandem.precomputed import Hits
 from tandem.rows import RowReader
 from tandem.stores import OnlineStore
-from tandem_transformer.answer_parts import answer_in_parts
 from tandem_transformer.backends import Backends
 from tandem_transformer.batch import BatchAnswer, Call, merge
 from tandem_transformer.call_results import divide, expire, fail, refuse_rows, resolve
@@ -31,9 +32,9 @@ from tandem_transformer.coalescer import Coalescer
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.explain import name_causes
 from tandem_transformer.metrics import Recorder
-from tandem_transformer.predictors import PredictorClient, connect
-from tandem_transformer.simpler_model import SimplerModel
-from tandem_transformer.verification import replay_pair
+from tandem_transformer.mixed_batches import MixedBatches
+from tandem_transformer.predictors import PredictorClient
+from tandem_transformer.simpler_model import open_simpler
 
 log = logging.getLogger(__name__)
 
@@ -78,9 +79,8 @@ class Service:
         self.draining = False
         self.listening = True
         self.backends = Backends(bundle, store, predictor, config, recorder.cache_counts)
-        self._simpler: SimplerModel | None = None
-        if bundle.simpler is not None:
-            self._simpler = SimplerModel(bundle.simpler, simpler or connect(bundle.simpler, config), config)
+        self.simpler = open_simpler(bundle, simpler, config)
+        self._mixed = MixedBatches(self.pipeline, self.backends, self.simpler, recorder.cache_counts)
         self.request_timeout = config.request_timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._expiry: asyncio.TimerHandle | None = None
@@ -99,8 +99,8 @@ class Service:
             BundleError: naming the column that differs.
         """
         replay_vectors(self.pipeline, self.bundle.golden_inputs())
-        if self._simpler is not None:
-            self._simpler.prove()
+        if self.simpler is not None:
+            self.simpler.prove()
 
     @property
     def ready(self) -> bool:
@@ -167,30 +167,12 @@ class Service:
                 log.exception("a request failed", extra={"request_id": request_id})
                 fail(calls, Internal("internal error"))
 
-    async def replay(self, provider: str) -> int:
-        """Prove the pair: golden vectors through the predictor must come to what the training framework made of them.
-
-        Args:
-            provider: The execution provider of the predictor, whose tolerance the bundle has.
-
-        Returns:
-            The number of golden rows, those of the simpler model included.
-
-        Raises:
-            Internal: ``proof_failed``, naming the output and row that differ.
-            RequestError: as a request would see it, where the predictor cannot be asked.
-        """
-        rows = await replay_pair(self.bundle, self.backends, provider)
-        if self._simpler is not None:
-            rows += await replay_pair(self._simpler.bundle, self._simpler.backends, provider)
-        return rows
-
     async def close(self) -> None:
         """Finish what is in flight, then give back connections."""
         await self._coalescer.drain()
         await self.backends.close()
-        if self._simpler is not None:
-            await self._simpler.close()
+        if self.simpler is not None:
+            await self.simpler.close()
 
     def _expire_late(self) -> None:
         """End the calls whose time is over, wherever they are; a timer for each of them would cost more."""
@@ -213,13 +195,10 @@ class Service:
         merged = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
-        views = await self.backends.look_up(request, rows)
+        views, hits = await self.backends.look_up(request, as_of)
         looked_up = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
-        hits = None
-        if (precomputed := self.backends.precomputed) is not None:
-            views, hits = views[:-1], precomputed.select(views[-1], as_of)
         features = self.pipeline.features(Inputs(request, views, as_of))
         if hits is not None:
             features.forget(hits.rows.tolist())
@@ -229,9 +208,11 @@ class Service:
                 await self.answer(answerable)
             return
         computed = clock()
+        decode = sum(call.decode_s for call in calls) + merged - started
         if features.simpler or hits is not None:
-            spent = sum(call.decode_s for call in calls) + merged - started, looked_up - merged, computed - looked_up
-            await self._run_mixed(calls, Inputs(request, views, as_of), features, hits, spent)
+            spent = decode, looked_up - merged, computed - looked_up
+            batch = await self._mixed.answer(Inputs(request, views, as_of), features, hits, spent)
+            self._finish(calls, batch, views, as_of)
             return
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
@@ -246,7 +227,6 @@ class Service:
             await asyncio.sleep(0)
         answers = self.pipeline.predictions(outputs, features.columns)
         finished = clock()
-        decode = sum(call.decode_s for call in calls) + merged - started
         stages = (
             decode,
             looked_up - merged,
@@ -256,32 +236,8 @@ class Service:
             finished - predicted,
         )
         batch = BatchAnswer(answers, tensors, features.degraded, stages)
+        self._finish(calls, batch, views, as_of)
+
+    def _finish(self, calls: list[Call], batch: BatchAnswer, views: Sequence[ViewColumns], as_of: Column) -> None:
         self.recorder.batch(batch, calls, views, as_of)
-        resolve(calls, batch)
-
-    async def _run_mixed(
-        self,
-        calls: list[Call],
-        inputs: Inputs,
-        features: Features,
-        hits: Hits | None,
-        spent: tuple[float, float, float],
-    ) -> None:
-        """The rest of the path of a batch that the model does not answer alone.
-
-        Args:
-            calls: Its calls.
-            inputs: Its rows.
-            features: Of its rows.
-            hits: The predictions computed ahead; None if there are none.
-            spent: Seconds that the stages so far took.
-        """
-        started = time.perf_counter()
-        model = self.pipeline, self.backends.predict
-        mixed = await answer_in_parts(*model, self._simpler, hits, inputs, features)
-        # the stages of the two models overlap
-        stages = (*spent, 0.0, time.perf_counter() - started, 0.0)
-        batch = BatchAnswer(mixed.columns, mixed.tensors, features.degraded, stages, mixed.simpler, mixed.precomputed)
-        self.recorder.cache_counts.precomputed += len(mixed.precomputed)
-        self.recorder.batch(batch, calls, inputs.views, inputs.as_of)
         resolve(calls, batch)

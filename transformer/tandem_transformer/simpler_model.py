@@ -16,7 +16,7 @@ from tandem_transformer.backends import Backends
 from tandem_transformer.batch import PartVectors
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.prediction_cache import CacheCounts
-from tandem_transformer.predictors import PredictorClient
+from tandem_transformer.predictors import PredictorClient, connect
 
 Predict = Callable[[Tensors], Awaitable[Tensors]]
 """Asks a predictor: input tensors to output tensors."""
@@ -68,6 +68,22 @@ class SimplerModel:
     async def close(self) -> None:
         """Give back connections."""
         await self.backends.close()
+
+
+def open_simpler(bundle: Bundle, predictor: PredictorClient | None, config: TransformerConfig) -> SimplerModel | None:
+    """The simpler model of a bundle; None if it has none.
+
+    Args:
+        bundle: The bundle that is served.
+        predictor: What turns the simpler model's vectors into predictions; None for what the configuration says.
+        config: Time limits, and where the predictor is.
+
+    Raises:
+        BundleError: if it is refused.
+    """
+    if bundle.simpler is None:
+        return None
+    return SimplerModel(bundle.simpler, predictor or connect(bundle.simpler, config), config)
 
 
 async def answer_columns(pipeline: Pipeline, columns: Columns, predict: Predict) -> tuple[Columns, Tensors]:

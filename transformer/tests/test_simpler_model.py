@@ -137,14 +137,14 @@ async def test_each_half_and_the_pair_are_verified_with_it(nested_bundle: Bundle
     own, simple = Counting(nested_bundle), Counting(simpler_of(nested_bundle))
     service = make_service(nested_bundle, predictor=own, simpler=simple)
     service.prove()
-    assert await service.replay("CPUExecutionProvider") == 80
+    async with Client(TransformerApp(service), service) as client:
+        assert (await client.get("/tandem/verification")).json()["rows"] == 80
     assert (own.asked, simple.asked) == ([40], [40])
     await service.close()
-    # the model itself in place of the simpler one
     service = make_service(nested_bundle, simpler=Scaled(simpler_of(nested_bundle)))
-    with pytest.raises(RequestError, match="golden replay") as error:
-        await service.replay("CPUExecutionProvider")
-    assert error.value.code == "proof_failed"
+    async with Client(TransformerApp(service), service) as client:
+        reply = await client.get("/tandem/verification")
+    assert (reply.status_code, reply.json()["code"]) == (500, "proof_failed")
     await service.close()
 
 

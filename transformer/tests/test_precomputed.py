@@ -24,23 +24,9 @@ from .client import Client
 from .parts import make_service
 from .test_lookups import Switched
 from .test_service import Counting, ask, minutes
-from .world import NOW, good_row
+from .world import AHEAD, NOW, good_row
 
-AHEAD = ('as_of="asked_at",', 'as_of="asked_at", precomputed="1h",')
 HOUR = np.timedelta64(3600, "s")
-
-
-@pytest.fixture(scope="session")
-def ahead_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A bundle whose model takes predictions computed ahead."""
-    directory = tmp_path_factory.mktemp("ahead")
-    return world.write(directory, package=world.package_with(directory / "package", AHEAD))
-
-
-@pytest.fixture(scope="session")
-def nested_ahead_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """The same with a simpler model."""
-    return world.write_nested(tmp_path_factory.mktemp("nested-ahead"), AHEAD)
 
 
 def columns_of(bundle: Bundle, rows: Sequence[dict[str, Any]]) -> Columns:

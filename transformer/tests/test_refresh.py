@@ -17,11 +17,9 @@ from . import world
 from .client import Client
 from .parts import make_service
 from .test_lookups import Switched
-from .test_precomputed import ahead_bundle, columns_of, store_with
+from .test_precomputed import columns_of, store_with
 from .test_service import Counting, ask, minutes
 from .world import NOW, good_row
-
-__all__ = ["ahead_bundle"]
 
 PATH = "/v1/models/parcels:refresh"
 TOKEN = {"authorization": "Bearer secret"}

@@ -203,6 +203,10 @@ def write(
     )
 
 
+#: Makes the model take predictions computed ahead.
+AHEAD = ('as_of="asked_at",', 'as_of="asked_at", precomputed="1h",')
+
+
 def package_with(directory: Path, *changes: tuple[str, str]) -> Path:
     """A copy of the model package with other text in some places."""
     shutil.copytree(PACKAGE, directory, ignore=shutil.ignore_patterns("__pycache__"))

@@ -44,11 +44,11 @@ def apply_changes(use: ViewUse, stored: ViewColumns, changes: Sequence[Change], 
         as_of: The time from which the changes hold, by row: ``datetime64[us]``.
     """
     rows = np.array([row for row, change in enumerate(changes) if change is not None], np.intp)
-    known = {feature.name for feature in use.view.features}
+    names = {feature.name for feature in use.view.features}
     violations = [
         Violation(row, f"{use.name}.{name}", "unknown feature")
         for row, change in enumerate(changes)
-        for name in (change or {}).keys() - known
+        for name in (change or {}).keys() - names
     ]
     event_time = stored.event_time.copy()
     columns: Columns = {}

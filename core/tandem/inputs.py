@@ -93,5 +93,6 @@ class Features:
     def forget(self, rows: Sequence[int]) -> None:
         """Drop what is known of rows that are answered in another way than from these features."""
         for row in rows:
-            for known in (self.degraded, self.refused, self.simpler):
-                known.pop(row, None)
+            self.degraded.pop(row, None)
+            self.refused.pop(row, None)
+            self.simpler.pop(row, None)

@@ -50,9 +50,9 @@ def check_simpler(contract: Contract, simpler: Manifest) -> None:
         raise DefinitionError(f"the simpler model looks up {simpler.views[0].name!r}; it must need no stored features")
     if simpler.simpler is not msgspec.UNSET:
         raise DefinitionError("the simpler model has a simpler model itself; only one is taken")
-    own, other = _public(contract), _public(simpler.contract)
-    if own != other:
-        part = next(name for name in own.__struct_fields__ if getattr(own, name) != getattr(other, name))
+    outer, inner = _public(contract), _public(simpler.contract)
+    if outer != inner:
+        part = next(name for name in outer.__struct_fields__ if getattr(outer, name) != getattr(inner, name))
         raise DefinitionError(f"the simpler model has another contract: {part.replace('_', ' ')} must be the same")
 
 

@@ -52,14 +52,14 @@ class MixedBatches:
         """
         started = time.perf_counter()
         rows = len(inputs)
-        known = np.zeros(0, np.intp) if hits is None else hits.rows
-        left_over = np.array(sorted(features.simpler), np.intp)
-        own = np.delete(np.arange(rows, dtype=np.intp), np.concatenate((known, left_over)))
+        ahead = np.zeros(0, np.intp) if hits is None else hits.rows
+        simple = np.array(sorted(features.simpler), np.intp)
+        own = np.delete(np.arange(rows, dtype=np.intp), np.concatenate((ahead, simple)))
         (own_columns, tensors), (simpler_columns, vectors) = await asyncio.gather(
             _answer_own(self._pipeline, self._backends.predict, features, own),
-            _answer_simpler(self._simpler, inputs, left_over),
+            _answer_simpler(self._simpler, inputs, simple),
         )
-        parts = [(own, own_columns), (left_over, simpler_columns), (known, {} if hits is None else hits.columns)]
+        parts = [(own, own_columns), (simple, simpler_columns), (ahead, {} if hits is None else hits.columns)]
         columns = merge(self._pipeline.model.contract.answers, rows, [part for part in parts if len(part[0])])
         ages = {} if hits is None else dict(zip(hits.rows.tolist(), hits.age_s.round(3).tolist(), strict=True))
         self._counts.precomputed += len(ages)

@@ -12,6 +12,7 @@ from tandem_cli.commands.check import check_package
 from tandem_cli.commands.init import init_package
 from tandem_cli.commands.leaks import report_leaks
 from tandem_cli.commands.materialize import materialize_package
+from tandem_cli.commands.predict import predict_table
 from tandem_cli.commands.render import print_crd, render_rollouts
 from tandem_cli.commands.stream import stream_model
 from tandem_cli.commands.up import serve_package
@@ -48,6 +49,7 @@ app.command("check")(check_package)
 app.command("materialize")(materialize_package)
 app.command("register")(registry.register)
 app.command("leaks")(report_leaks)
+app.command("predict")(predict_table)
 app.command("up")(serve_package)
 app.command("stream")(stream_model)
 app.command("render")(render_rollouts)

@@ -62,7 +62,7 @@ def materialize_tables(
         StoreError: if the store cannot be written.
     """
     check_sources(views, sources)
-    with _progress(console) as progress:
+    with row_progress(console) as progress:
         summaries = asyncio.run(_materialize(views, sources, store_url, progress, selection, overwrite, ttl_s))
     for view, summary in summaries.items():
         console.print(f"materialized {view}: {_describe(summary)}", highlight=False, soft_wrap=True)
@@ -116,7 +116,8 @@ class _Rate(ProgressColumn):
         return Text("" if rate is None else f"{rate:,.0f} rows/s")
 
 
-def _progress(console: Console) -> Progress:
+def row_progress(console: Console) -> Progress:
+    """A progress bar that counts rows; shown on terminals only."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -164,11 +164,17 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             "description": "Feature views whose stored values could not be used, why, and what stands for them; "
             "defaults that stand for values stored as null, as `view.feature`; absent when there are none of either.",
         }
+        precomputed = {
+            "type": "object",
+            "properties": {"age_s": {"type": "number", "description": "Seconds since the time that it is about."}},
+            "required": ["age_s"],
+            "description": "The prediction was computed ahead; absent where it was not.",
+        }
         fields = {name: field.json_schema() for name, field in self.answers.items()}
         fields |= {name: _by_class(fields[name], classes) for name, classes in self.classes.items()}
         return {
             "type": "object",
-            "properties": {**fields, "degraded": degraded},
+            "properties": {**fields, "degraded": degraded, "precomputed": precomputed},
             "required": list(self.answers),
         }
 

@@ -18,7 +18,7 @@ from tandem.errors import DefinitionError
 from tandem.expected_outputs import as_outputs
 from tandem.golden import Golden, make_golden, replay_vectors
 from tandem.inputs import Inputs, Tensors
-from tandem.manifest import FORMAT, GOLDEN, MANIFEST, MODEL, Manifest, is_file_name
+from tandem.manifest import FORMAT, GOLDEN, MANIFEST, MODEL, SIMPLER, Manifest, is_file_name
 from tandem.onnx_files import external_files, missing_files
 from tandem.onnx_model import OnnxModel
 from tandem.package import ModelPackage, wheel_requirements
@@ -26,6 +26,7 @@ from tandem.pipeline import Pipeline
 from tandem.replay import replay
 from tandem.signature import prediction_tensor
 from tandem.signing import check_postprocess, sign
+from tandem.simpler_model import check_need, check_simpler
 from tandem.table_inputs import as_inputs
 from tandem.tables import Table
 from tandem.transforms import State
@@ -43,6 +44,7 @@ def write_bundle(
     postprocess_state: Mapping[str, State] | None = None,
     training_predictions: ArrayLike | None = None,
     tolerances: Mapping[str, Tolerance] | None = None,
+    simpler: Bundle | Path | str | None = None,
 ) -> Bundle:
     """Write the bundle of one version, after proving that its parts fit each other.
 
@@ -58,6 +60,8 @@ def write_bundle(
         postprocess_state: State of post-processing steps, by step.
         training_predictions: Predictions for all training data, for the contract's histogram.
         tolerances: Where they differ from :data:`~tandem.comparison.DEFAULT_TOLERANCES`, by execution provider.
+        simpler: The bundle of a model that answers for views with ``fallback="model"``, or its directory: with the same
+            contract, and without views. It becomes part of the bundle.
 
     Raises:
         DefinitionError: if graph and model package do not fit, a transform leaks across rows, or state is missing.
@@ -73,6 +77,7 @@ def write_bundle(
         expected=expected,
         training_predictions=training_predictions,
         tolerances=tolerances,
+        simpler=simpler,
     )
 
 
@@ -87,6 +92,7 @@ def write(
     expected: ArrayLike | Mapping[str, ArrayLike] | None,
     training_predictions: ArrayLike | None,
     tolerances: Mapping[str, Tolerance] | None,
+    simpler: Bundle | Path | str | None,
 ) -> Bundle:
     """As :func:`write_bundle`, with all state in the pipeline; without ``expected`` the outputs are ONNX Runtime's."""
     # the version is a segment of paths, as in /versions/VERSION
@@ -94,6 +100,10 @@ def write(
         raise DefinitionError(
             f"version {version!r}: use letters, digits, dots, dashes, underscores, and begin with a letter or a digit"
         )
+    inner = Bundle.open(simpler.path if isinstance(simpler, Bundle) else simpler) if simpler is not None else None
+    check_need(pipeline.model.views, has_simpler=inner is not None)
+    if inner is not None:
+        check_simpler(pipeline.model.contract, inner.manifest)
     golden = as_inputs(pipeline.model, golden)
     if not len(golden):
         raise DefinitionError("golden has no rows: tens or hundreds are needed, typical ones and edge cases")
@@ -128,7 +138,7 @@ def write(
             files={},
             proof="training" if expected is not None else "transport",
         )
-        return bundle_directory.write(parent, manifest, files, prove=_prove)
+        return bundle_directory.write(parent, manifest, files, simpler=inner, prove=_prove)
 
 
 def _prove(bundle: Bundle) -> None:
@@ -158,7 +168,7 @@ def _model_files(onnx: bytes | Path | str, scratch: Path) -> dict[str, Path]:
 
 def _check_weight_names(path: Path, names: Iterable[str]) -> None:
     for name in names:
-        if not is_file_name(name) or name in (MODEL, GOLDEN, MANIFEST) or name.endswith(".whl"):
+        if not is_file_name(name) or name in (MODEL, GOLDEN, MANIFEST, SIMPLER) or name.endswith(".whl"):
             raise DefinitionError(
                 f"{path} keeps weights in {name!r}, which cannot be the name of a file in a bundle; save it with "
                 'onnx.save_model(…, save_as_external_data=True, location="model.onnx.data")'

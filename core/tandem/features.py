@@ -53,9 +53,10 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.default is not None or has_filler(self.type)
 
 
-Fallback = Literal["last_known", "default", "refuse"]
+Fallback = Literal["last_known", "default", "model", "refuse"]
 """What stands for the rows of a view while the store does not answer: the row that it had when it was last asked, or
-else the features' defaults; the defaults only; or nothing, so that requests are refused with 503."""
+else the features' defaults; the defaults only; the row that it had when it was last asked, or else the prediction of
+the bundle's simpler model; or nothing, so that requests are refused with 503."""
 
 
 class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,7 +69,8 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
         version: Raised whenever the meaning of a feature changes; two versions are stored side by side.
         max_age: Older values count as missing: a number and one of ``s m h d w``, as ``"2d"``; None for no limit.
         fallback: What stands for stored rows while the store does not answer; one of :data:`Fallback`. Where a feature
-            has no default, a row of which nothing is known is refused with 503.
+            has no default, a row of which nothing is known is refused with 503. With ``"model"``, the simpler model
+            also answers for entities that would be refused because a feature has no default.
         last_known_age: A row that was read longer ago than this is not known any more; written as ``max_age``.
         description: Free text.
     """
@@ -102,7 +104,14 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def has_defaults(self) -> bool:
         """Whether defaults may stand for a row of which nothing is known."""
-        return self.fallback != "refuse" and all(feature.default is not None for feature in self.features)
+        return self.fallback in ("last_known", "default") and all(
+            feature.default is not None for feature in self.features
+        )
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether the row that was read last may stand for one that cannot be read now."""
+        return self.fallback in ("last_known", "model")
 
     def on(self, *, prefix: str = "", **keys: str) -> ViewUse:
         """This view for other entities of the same row: ``city.on(prefix="origin_", city_id="origin_id")``.

@@ -306,8 +306,8 @@ def check_name(name: str, what: str) -> None:
         raise DefinitionError(f"{what} {name!r}: the name is reserved")
 
 
-RESERVED_NAMES = frozenset({"as_of", "degraded"})
-"""``as_of`` is a column that every transform can ask for; ``degraded`` is a key of answers."""
+RESERVED_NAMES = frozenset({"as_of", "degraded", "precomputed"})
+"""``as_of`` is a column that every transform can ask for; ``degraded`` and ``precomputed`` are keys of answers."""
 
 
 def as_field(field: Field | FieldType, name: str) -> Field:

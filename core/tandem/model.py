@@ -10,7 +10,7 @@ from typing import Any
 from tandem.contract import Contract, Prediction
 from tandem.dtypes import FieldType, is_ragged, mask_column
 from tandem.errors import DefinitionError
-from tandem.features import FeatureView, ViewUse
+from tandem.features import FeatureView, ViewUse, parse_duration
 from tandem.fields import Field, as_field, check_name
 from tandem.transforms import BoundTransform, OnDemand, Postprocess, order
 
@@ -34,6 +34,8 @@ class Model:
         predictions: The same for a model that predicts several things: the first is what versions are compared by.
         postprocess: Further fields of each answer.
         as_of: Name of the request parameter that tells when the question is asked; None for the time of arrival.
+        precomputed: For so long, predictions that were computed ahead answer in place of the model: a number and one
+            of ``s m h d w``, as ``"1h"``; None if there are none.
 
     Raises:
         DefinitionError: naming what is not valid.
@@ -53,12 +55,16 @@ class Model:
         on_demand: Sequence[OnDemand] = (),
         postprocess: Sequence[Postprocess] = (),
         as_of: str | None = None,
+        precomputed: str | None = None,
     ) -> None:
         if not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
             raise DefinitionError(
                 f"model {name!r}: a name has lower-case letters, digits and dashes, at most 40 characters"
             )
+        if precomputed is not None:
+            parse_duration(precomputed)
         self.name = name
+        self.precomputed = precomputed
         first, *further = self._predictions(prediction, predictions)
         self.postprocess = tuple(postprocess)
         self._named_on_demand = tuple(on_demand)

@@ -94,6 +94,8 @@ class Pipeline:
             filler.fill(features, view, inputs.as_of, inputs.request)
         for mask, name in self._masks:
             features.columns[name], features.columns[mask] = split_ragged(features.columns[name])
+        # the simpler model reads none of the views, so that nothing stands for the others of these rows
+        features.degraded.update(features.simpler)
         for use in self._wanted_ages:
             event_time = inputs.views[self.model.views.index(use)].event_time
             features.columns[age_column(use)] = (inputs.as_of - event_time) / np.timedelta64(1, "s")

@@ -16,6 +16,7 @@ from tandem_transformer.headers import request_id_of
 from tandem_transformer.http import PredictEndpoint
 from tandem_transformer.http_codecs import V1Codec, V2Codec
 from tandem_transformer.http_responses import error_reply
+from tandem_transformer.refresh import add_refresh_route
 from tandem_transformer.routes import (
     add_feedback_route,
     add_model_routes,
@@ -80,6 +81,7 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     add_model_routes(app, service, v2)
     add_own_routes(app, service)
     add_feedback_route(app, service)
+    add_refresh_route(app, service)
     _answer_other_paths(app, service)
     _document(app, service)
     return app

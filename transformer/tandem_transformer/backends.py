@@ -13,10 +13,11 @@ from math import inf
 from typing import Any
 
 from tandem.bundle import Bundle
-from tandem.dtypes import Columns
+from tandem.dtypes import Column, Columns
 from tandem.errors import DeadlineExceeded
 from tandem.inputs import Tensors
 from tandem.packed_rows import ViewColumns
+from tandem.precomputed import Hits, PrecomputedPredictions
 from tandem.stores import OnlineStore, open_store
 from tandem_transformer.background import Background
 from tandem_transformer.config import TransformerConfig
@@ -36,6 +37,10 @@ class Backends:
         predictor: What turns vectors into predictions.
         config: Time limits, and what may be kept.
         counts: Counters of the prediction cache.
+
+    Attributes:
+        store: The online store.
+        precomputed: Reads predictions that were computed ahead; None if the model takes none.
     """
 
     def __init__(
@@ -47,9 +52,13 @@ class Backends:
         counts: CacheCounts,
     ) -> None:
         timeout_s = config.store_timeout_ms / 1000
+        self.store = store
+        self.precomputed = None if bundle.model.precomputed is None else PrecomputedPredictions(bundle)
         # twice as many as batches: that many are under way only where the backend does not answer
         self._late_lookups, self._late_calls = Background(2 * config.max_batches), Background(2 * config.max_batches)
-        self._lookups = Lookups(bundle.model.views, store, timeout_s, config.last_known_bytes, self._late_lookups)
+        self._lookups = Lookups(
+            bundle.model.views, store, timeout_s, config.last_known_bytes, self._late_lookups, self.precomputed
+        )
         self._predictor = predictor
         self._predictor_timeout = config.predictor_timeout_ms / 1000
         self._clock = asyncio.get_running_loop().time
@@ -61,15 +70,21 @@ class Backends:
             limits = config.prediction_cache_bytes, config.prediction_cache_ttl_s
             self._cache = PredictionCache(identity, *limits, self._clock, counts, self._shared)
 
-    async def look_up(self, request: Columns, rows: int, deadline: float) -> tuple[ViewColumns, ...]:
-        """What is known of each view, row by row; see :meth:`Lookups.look_up`.
+    async def look_up(
+        self, request: Columns, as_of: Column, deadline: float
+    ) -> tuple[tuple[ViewColumns, ...], Hits | None]:
+        """What is known of each view, row by row, and predictions computed ahead; see :meth:`Lookups.look_up`.
 
         Args:
             request: Columns of the contract.
-            rows: How many rows they have.
+            as_of: When each row's question is asked: ``datetime64[us]``.
             deadline: When nobody waits for the batch any more, on the event loop's clock.
         """
-        return await self._lookups.look_up(request, rows, share_of(deadline - self._clock(), self._after_lookup))
+        within_s = share_of(deadline - self._clock(), self._after_lookup)
+        views = await self._lookups.look_up(request, len(as_of), within_s)
+        if self.precomputed is None:
+            return views, None
+        return views[:-1], self.precomputed.select(views[-1], as_of)
 
     async def predict(self, tensors: Tensors, deadline: float) -> Tensors:
         """The model's output tensors for its input tensors, as far as they are kept from those.
@@ -106,15 +121,17 @@ class Backends:
             raise _too_late()
         return await self._ask_briefly(self._call_predictor(tensors, now + share), deadline - now)
 
-    def measured(self, after_lookup: float, after_prediction: float) -> None:
+    def measured(self, after_lookup: float | None, after_prediction: float | None) -> None:
         """A batch is done: what it has taken is kept back from the time that later ones give to others.
 
         Args:
-            after_lookup: Seconds from the end of its lookup to its answer.
-            after_prediction: Seconds from the predictor's answer to its own.
+            after_lookup: Seconds from the end of its lookup to its answer; None if that is not typical of others.
+            after_prediction: Seconds from the predictor's answer to its own; None if that is not known.
         """
-        self._after_lookup = observe(self._after_lookup, after_lookup)
-        self._after_prediction = observe(self._after_prediction, after_prediction)
+        if after_lookup is not None:
+            self._after_lookup = observe(self._after_lookup, after_lookup)
+        if after_prediction is not None:
+            self._after_prediction = observe(self._after_prediction, after_prediction)
 
     async def close(self) -> None:
         """Finish what is under way, then give back connections."""

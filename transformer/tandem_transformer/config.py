@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,8 @@ from tandem_transformer.prediction_log.settings import PredictionLogSettings
 PROTOCOLS = ("v2", "grpc-v2", "inprocess")
 STORE_VARIABLE = "TANDEM_STORE"
 CACHE_VARIABLE = "TANDEM_PREDICTION_CACHE_STORE"
+REFRESH_TOKEN_VARIABLE = "TANDEM_REFRESH_TOKEN"  # noqa: S105 - the name, no token
+"""Environment variable with the token of ``:refresh``; a flag would show among the processes."""
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -35,12 +37,14 @@ def _hosts(text: str) -> tuple[str, ...]:
 class TransformerConfig(PredictionLogSettings, ServerSettings):
     """Settings of one transformer.
 
-    The bundle must have ``bundle_digest``, or a digest that begins so; empty for any.
+    The bundle must have ``bundle_digest``, or a digest that begins so; empty for any. Clients that show
+    ``refresh_token`` may write features and predictions; empty for none.
     """
 
     model_dir: Annotated[Path, Flag("directory of the bundle", Path)] = Path(MODEL_DIR)
     model_name: Annotated[str | None, Flag("name under which clients ask for the model (the bundle's)")] = None
     bundle_digest: str = ""
+    refresh_token: str = field(default="", repr=False)
     predictor_host: Annotated[
         tuple[str, ...],
         Flag(
@@ -126,7 +130,11 @@ def parse(arguments: Sequence[str] | None = None) -> TransformerConfig:
         parser.error("--predictor_host is required unless --predictor_protocol is inprocess")
     if not values["prediction_log"] and (values["prediction_log_durable"] or values["prediction_log_sink"]):
         parser.error("--prediction_log is required with --prediction_log_durable and --prediction_log_sink")
-    return TransformerConfig(**values, bundle_digest=os.environ.get(DIGEST_VARIABLE, ""))
+    return TransformerConfig(
+        **values,
+        bundle_digest=os.environ.get(DIGEST_VARIABLE, ""),
+        refresh_token=os.environ.get(REFRESH_TOKEN_VARIABLE, ""),
+    )
 
 
 def command_line() -> argparse.ArgumentParser:

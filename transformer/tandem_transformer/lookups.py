@@ -12,6 +12,7 @@ from tandem.errors import Internal, StoreError
 from tandem.features import ViewUse
 from tandem.lookup import LookupPlan
 from tandem.packed_rows import ViewColumns
+from tandem.precomputed import PrecomputedPredictions
 from tandem.stores import OnlineStore
 from tandem.stores.last_known import LastKnown
 from tandem_transformer.background import Background
@@ -29,6 +30,7 @@ class Lookups:
         timeout_s: Seconds that a lookup may take.
         known_bytes: Most bytes of rows that are kept for an outage.
         background: Runs lookups that requests do not wait for to their end.
+        precomputed: Where predictions computed ahead are; None if none are looked up.
     """
 
     def __init__(
@@ -38,7 +40,9 @@ class Lookups:
         timeout_s: float,
         known_bytes: int,
         background: Background,
+        precomputed: PrecomputedPredictions | None = None,
     ) -> None:
+        self._precomputed = precomputed
         self._plan = LookupPlan(views)
         self._store = store
         self._timeout_s = timeout_s
@@ -51,6 +55,8 @@ class Lookups:
     async def look_up(self, request: Columns, rows: int, within_s: float = inf) -> tuple[ViewColumns, ...]:
         """What is known of each view, row by row; rows that are not from the store are marked.
 
+        Where predictions computed ahead are looked up, they come last, as if they were one more view.
+
         Args:
             request: Columns of the contract.
             rows: How many rows they have.
@@ -61,9 +67,11 @@ class Lookups:
         Raises:
             Internal: ``stored_row_unreadable``: a row cannot be read, and its view may not be guessed.
         """
-        if not self._plan.uses:
+        if not self._plan.uses and self._precomputed is None:
             return ()
         keys = self._plan.keys(request)
+        if self._precomputed is not None:
+            keys += self._precomputed.keys(request)
         if self._breaker.is_open:
             # nobody waits for a store that does not answer
             self._start_probe(keys)
@@ -74,16 +82,24 @@ class Lookups:
             values = await self._ask_briefly(keys, within_s)
         if values is not None:
             return self._unpack(keys, values, rows)
-        return self._plan.unpack_known(keys, None, rows, self._recall)
+        views = self._plan.unpack_known(keys, None, rows, self._recall)
+        return self._with_precomputed(views, [None] * rows)
 
     def _unpack(self, keys: list[bytes], values: list[bytes | None], rows: int) -> tuple[ViewColumns, ...]:
         try:
             views = self._plan.unpack(values, rows)
         except Internal:
-            return self._plan.unpack_known(keys, values, rows, self._recall)
-        # only what can be read
-        self._known.remember(keys, values, self._clock())
-        return views
+            views = self._plan.unpack_known(keys, values, rows, self._recall)
+        else:
+            # only what can be read; of predictions, those are enough that the store has
+            stop = len(views) * rows
+            self._known.remember(keys[:stop], values[:stop], self._clock())
+        return self._with_precomputed(views, values[-rows:])
+
+    def _with_precomputed(
+        self, views: tuple[ViewColumns, ...], values: Sequence[bytes | None]
+    ) -> tuple[ViewColumns, ...]:
+        return views if self._precomputed is None else (*views, self._precomputed.unpack(values))
 
     async def close(self) -> None:
         """Give back connections."""

@@ -37,11 +37,13 @@ class CacheCounts:
         hits: From the cache, or from that which all processes share.
         joined: By a call of the predictor that was under way for an equal vector.
         misses: By a call of the predictor.
+        precomputed: By predictions of the store that were computed ahead.
     """
 
     hits: int = 0
     joined: int = 0
     misses: int = 0
+    precomputed: int = 0
 
     def add(self, hits: int, joined: int, misses: int) -> None:
         """Count further rows."""
@@ -51,8 +53,8 @@ class CacheCounts:
 
     def take(self) -> dict[str, int]:
         """The counts since the last time, by name."""
-        counts = {"hit": self.hits, "joined": self.joined, "miss": self.misses}
-        self.hits = self.joined = self.misses = 0
+        counts = {"hit": self.hits, "joined": self.joined, "miss": self.misses, "precomputed": self.precomputed}
+        self.hits = self.joined = self.misses = self.precomputed = 0
         return counts
 
 

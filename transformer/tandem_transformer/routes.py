@@ -90,11 +90,14 @@ def add_own_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/tandem/verification", include_in_schema=False)
     async def verification(provider: str = "CPUExecutionProvider") -> Response:
+        rows = await replay_pair(bundle, service.backends, provider)
+        if (simpler := service.simpler) is not None:
+            rows += await replay_pair(simpler.bundle, simpler.backends, provider)
         described = {
             "name": bundle.name,
             "version": bundle.version,
             "digest": bundle.digest,
-            "rows": await replay_pair(bundle, service.backends, provider),
+            "rows": rows,
             "contract": bundle.contract,
         }
         return Response(msgspec.json.encode(described), media_type="application/json")

@@ -26,8 +26,10 @@ from tandem_transformer.config import TransformerConfig
 from tandem_transformer.explain import name_causes
 from tandem_transformer.intake import Intake
 from tandem_transformer.metrics import Recorder
+from tandem_transformer.mixed_batches import MixedBatches
 from tandem_transformer.prediction_log.log import PredictionLog, utc_now
 from tandem_transformer.predictors import PredictorClient
+from tandem_transformer.simpler_model import open_simpler
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class Service:
         config: Time limits and bounds of batches.
         recorder: Takes what is measured.
         prediction_log: Where predictions are logged; None where they are not.
+        simpler: What turns the vectors of the bundle's simpler model into predictions; None for what the configuration
+            says, where there is one.
 
     Attributes:
         call: Makes a call with its deadline; :meth:`Intake.call`.
@@ -63,6 +67,7 @@ class Service:
         config: TransformerConfig,
         recorder: Recorder,
         prediction_log: PredictionLog | None = None,
+        simpler: PredictorClient | None = None,
     ) -> None:
         self.bundle = bundle
         self.config = config
@@ -76,6 +81,8 @@ class Service:
         self.listening = True
         self.backends = Backends(bundle, store, predictor, config, recorder.cache_counts)
         self.fairness_header = config.fairness_header.encode()
+        self.simpler = open_simpler(bundle, simpler, config)
+        self._mixed = MixedBatches(self.pipeline, self.backends, self.simpler, recorder.cache_counts)
         self._loop = asyncio.get_running_loop()
         self._intake = intake = Intake(self.answer, config, recorder)
         self.request_timeout = intake.request_timeout
@@ -89,6 +96,8 @@ class Service:
             BundleError: naming the column that differs.
         """
         replay_vectors(self.pipeline, self.bundle.golden_inputs())
+        if self.simpler is not None:
+            self.simpler.prove()
 
     @property
     def ready(self) -> bool:
@@ -137,6 +146,8 @@ class Service:
         """Finish what is in flight, then give back connections, and write what is to be logged."""
         await self._intake.drain()
         await self.backends.close()
+        if self.simpler is not None:
+            await self.simpler.close()
         if self.prediction_log is not None:
             await self.prediction_log.close()
 
@@ -156,46 +167,48 @@ class Service:
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
         deadline = max(call.deadline for call in calls)
-        views = await self.backends.look_up(request, rows, deadline)
+        views, hits = await self.backends.look_up(request, as_of, deadline)
         looked_up = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
-        features = self.pipeline.features(Inputs(request, views, as_of))
+        inputs = Inputs(request, views, as_of)
+        features = self.pipeline.features(inputs)
+        if hits is not None:
+            features.forget(hits.rows.tolist())
         # a row that cannot be answered fails its own call only: the others go on without it
-        if features.refused:
-            answerable = refuse_rows(calls, features.refused)
-            self._log_failures(list(set(calls).difference(answerable)))
-            if answerable:
-                await self.answer(answerable)
+        if features.refused and (refused := features.unanswerable):
+            await self._answer_others(calls, refused)
             return
         computed = clock()
-        if rows > MANY_ROWS:
-            await asyncio.sleep(0)
-        tensors = self.pipeline.tensors(features.columns)
-        # only a call that is alone can be shown which vectors made it fail
-        if len(calls) == 1:
-            calls[0].tensors = tensors
-        assembled = clock()
-        outputs = await self.backends.predict(tensors, deadline)
-        predicted = clock()
-        if rows > MANY_ROWS:
-            await asyncio.sleep(0)
-        answers = self.pipeline.predictions(outputs, features.columns)
-        finished = clock()
-        self.backends.measured(finished - looked_up, finished - predicted)
-        decode = sum(call.decode_s for call in calls) + merged - started
-        stages = (
-            decode,
-            looked_up - merged,
-            computed - looked_up,
-            assembled - computed,
-            predicted - assembled,
-            finished - predicted,
-        )
-        batch = BatchAnswer(answers, tensors, features.degraded, stages)
+        spent = sum(call.decode_s for call in calls) + merged - started, looked_up - merged, computed - looked_up
+        if features.simpler or hits is not None:
+            batch = await self._mixed.answer(inputs, features, hits, spent, deadline)
+        else:
+            if rows > MANY_ROWS:
+                await asyncio.sleep(0)
+            tensors = self.pipeline.tensors(features.columns)
+            # only a call that is alone can be shown which vectors made it fail
+            if len(calls) == 1:
+                calls[0].tensors = tensors
+            assembled = clock()
+            outputs = await self.backends.predict(tensors, deadline)
+            predicted = clock()
+            if rows > MANY_ROWS:
+                await asyncio.sleep(0)
+            answers = self.pipeline.predictions(outputs, features.columns)
+            finished = clock()
+            self.backends.measured(finished - looked_up, finished - predicted)
+            stages = (*spent, assembled - computed, predicted - assembled, finished - predicted)
+            batch = BatchAnswer(answers, tensors, features.degraded, stages)
         self.recorder.batch(batch, calls, views, as_of)
         if self.prediction_log is not None:
             written = self.prediction_log.answered(calls, batch, request, views, as_of, now)
             if written is not None:
                 await written
         resolve(calls, batch)
+
+    async def _answer_others(self, calls: list[Call], refused: dict[int, RequestError]) -> None:
+        answerable = refuse_rows(calls, refused)
+        self._log_failures(list(set(calls).difference(answerable)))
+        if answerable:
+            await self.answer(answerable)

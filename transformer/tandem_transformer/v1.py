@@ -14,7 +14,6 @@ from tandem.oip.jsontext import check_keys, not_json, refuse_repeated_keys
 from tandem.rows import Row, RowReader, name_numbers
 from tandem.signature import Signature
 from tandem_transformer.batch import CallAnswer
-from tandem_transformer.explain import describe_vector
 
 _encode = msgspec.json.Encoder().encode
 
@@ -150,9 +149,11 @@ class V1:
         name_numbers(predictions, self._classes)
         for row, reasons in answer.degraded.items():
             predictions[row]["degraded"] = reasons
+        for row, age_s in answer.precomputed.items():
+            predictions[row]["precomputed"] = {"age_s": age_s}
         if explain:
             for row, prediction in enumerate(predictions, start):
-                prediction["vector"] = describe_vector(self._signature, answer.batch.tensors, row)
+                prediction["vector"] = answer.batch.vector(self._signature, row)
         return b'{"predictions":' + _encode(predictions) + self._end
 
     def _decode_slowly(self, body: bytes, error: Exception) -> list[Row]:

@@ -24,6 +24,9 @@ from tandem_transformer.tensor_columns import broken_mask_rule, broken_shape_rul
 PREDICTION_ID: Final = "prediction_id"
 """Parameter of a response: the id under which its predictions are logged."""
 
+PRECOMPUTED: Final = "precomputed_age_s"
+"""Output with the ages of predictions computed ahead in seconds, NaN for other rows."""
+
 
 class V2:
     """Reads requests and writes answers of one version.
@@ -90,7 +93,7 @@ class V2:
         return columns
 
     def encode(self, answer: CallAnswer, request: InferRequest) -> InferResponse:
-        """Answer to a request: the outputs it asks for, or all; and ``degraded`` if asked for or not empty."""
+        """Answer to a request: the outputs it asks for, or all; others that clients may ignore only if not empty."""
         requested = [output.name for output in request.outputs]
         outputs = [
             _tensor(name, field, answer.batch.columns[name][answer.start : answer.stop])
@@ -105,13 +108,17 @@ class V2:
                 for row in range(len(texts))
             ]
             outputs.append(Tensor("degraded", "BYTES", texts.shape, texts))
+        precomputed = answer.precomputed
+        if precomputed or PRECOMPUTED in requested:
+            ages = np.array([precomputed.get(row, np.nan) for row in range(answer.stop - answer.start)])
+            outputs.append(Tensor(PRECOMPUTED, "FP64", ages.shape, ages))
         parameters: Parameters = {PREDICTION_ID: answer.prediction_id} if answer.prediction_id else {}
         return InferResponse(self._model_name, outputs, self._version, request.id, parameters)
 
     def _violations(self, tensors: Mapping[str, Tensor], request: InferRequest) -> Iterator[Violation]:
         violations = list(self._input_violations(tensors))
         yield from violations or _uneven(tensors)
-        output_names = self._contract.answers.keys() | {"degraded"}
+        output_names = self._contract.answers.keys() | {"degraded", PRECOMPUTED}
         for output in request.outputs:
             if output.name not in output_names:
                 yield Violation(None, output.name, "unknown output")

@@ -18,7 +18,12 @@ from . import world
 
 
 def make_service(
-    bundle: Bundle, *, store: OnlineStore | None = None, predictor: PredictorClient | None = None, **settings: Any
+    bundle: Bundle,
+    *,
+    store: OnlineStore | None = None,
+    predictor: PredictorClient | None = None,
+    simpler: PredictorClient | None = None,
+    **settings: Any,
 ) -> Service:
     """A service; its store is in memory and its predictor in this process, unless others are given."""
     config = TransformerConfig(model_dir=Path(bundle.path), predictor_protocol="inprocess", **settings)
@@ -31,4 +36,5 @@ def make_service(
         config,
         recorder,
         open_log(bundle, model_name, config, recorder),
+        simpler,
     )

@@ -131,6 +131,7 @@ def _facts(bundle: Bundle) -> dict[str, str]:
         ),
         "outputs": "\n".join(f"{tensor.name} {tensor.dtype}" for tensor in manifest.signature.outputs),
         "golden rows prove": PROOFS[manifest.proof],
+        **({"simpler model": bundle.simpler.wire_name} if bundle.simpler is not None else {}),
         "requirements": ", ".join(manifest.requirements),
         "files": ", ".join(sorted(manifest.files)),
     }

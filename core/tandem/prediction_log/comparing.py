@@ -20,7 +20,7 @@ class Replay:
     Attributes:
         rows: Predictions that were computed with the other version.
         differing: Those that differ from what was answered.
-        skipped: Records without an answer.
+        skipped: Records without an answer, and those that the simpler model or a prediction computed ahead answered.
         differences: Other prediction less logged one, of all that differ, where predictions are numbers.
         mean_logged: Mean of the logged predictions; NaN where they are not numbers.
         mean_replayed: Mean of those of the other version.
@@ -61,10 +61,14 @@ def replay_against(model: EmbeddedModel, parts: Iterable[Records]) -> Replay:
     prediction = model.bundle.contract.prediction
     differences: list[Column] = []
     sums = [0.0, 0.0]
-    for records in parts:
+    for part in parts:
+        records = part.by_model
+        replay.skipped += part.rows - records.rows
         logged = records.columns.get(f"answer/{prediction.name}")
         if logged is None:
             replay.skipped += records.rows
+            continue
+        if not records.rows:
             continue
         replayed = model.predict_columns(records.inputs(model.bundle.model))[prediction.name]
         if (replayed.dtype == object) != (logged.dtype == object):

@@ -44,6 +44,7 @@ def fields(schema: LogSchema) -> list[LogField]:
         LogField(("request_id",), "string", None, "request_id"),
         LogField(("error",), "string", None, "error"),
         LogField(("as_of",), "timestamp", None, "as_of"),
+        LogField(("precomputed_age_s",), "float64", None, "precomputed_age_s"),
         *(_field(("request", name), type_, f"request/{name}") for name, type_ in schema.request.items()),
         *_features(schema),
         *(

@@ -57,7 +57,7 @@ def gather_feedback(schema: LogSchema, feedback: LoggedFeedback) -> Records:
 def join_records(parts: Sequence[Records]) -> Records:
     """Records of one schema as one, of predictions, of failures or of feedback.
 
-    Where only some have one of the columns that may be left out, the others have zeros or empty strings in it.
+    Where only some have one of the columns that may be left out, the others have zeros, NaN or empty strings in it.
     """
     if len(parts) == 1:
         return parts[0]
@@ -83,6 +83,8 @@ def _answered(schema: LogSchema, batches: Sequence[LoggedBatch]) -> Records:
         columns[f"vector/{tensor.name}"] = _join([batch.vectors[tensor.name] for batch in batches])
     for name, features in schema.views.items():
         columns |= _looked_up(name, features, batches)
+    if any(batch.precomputed for batch in batches):
+        columns["precomputed_age_s"] = _join([_ages(batch) for batch in batches])
     degraded: dict[int, str] = {}
     start = 0
     for batch in batches:
@@ -90,6 +92,12 @@ def _answered(schema: LogSchema, batches: Sequence[LoggedBatch]) -> Records:
             degraded[start + row] = _encode_json(reasons).decode()
         start += batch.rows
     return Records(schema, start, columns, degraded)
+
+
+def _ages(batch: LoggedBatch) -> Column:
+    ages = np.full(batch.rows, np.nan)
+    ages[list(batch.precomputed)] = list(batch.precomputed.values())
+    return ages
 
 
 def _failed(schema: LogSchema, batches: Sequence[LoggedBatch]) -> Records:
@@ -166,4 +174,6 @@ def _blank(model: Column, rows: int) -> Column:
         blank[:] = ""
     elif model.dtype.kind == "M":
         blank[:] = np.datetime64("NaT")
+    elif model.dtype.kind == "f":
+        blank[:] = np.nan
     return blank

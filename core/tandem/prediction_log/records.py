@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from tandem.dtypes import Column, Columns
@@ -20,6 +21,8 @@ _CALL_BYTES: Final = 200
 
 _TEXT_BYTES: Final = 60
 """What a string takes beside its characters."""
+
+_decode_reasons = msgspec.json.Decoder(dict[str, Degradation]).decode
 
 
 @dataclass(slots=True, eq=False)
@@ -36,10 +39,11 @@ class LoggedBatch:
         request: A column for each field of the contract.
         as_of: When each row's question is asked; None where that is not known.
         views: What was looked up, by use of a view; empty where nothing was.
-        vectors: The model's input tensors; empty where it was not asked.
+        vectors: The model's input tensors, zeros in rows that it did not answer; empty where it was not asked.
         answers: A column for each field of the answers; empty where there is none.
         degraded: For each row whose stored values were not used: why, by view.
         stages: Seconds of each stage; empty where they are not known.
+        precomputed: For each row that a prediction computed ahead answered: its age in seconds.
     """
 
     numbers: Sequence[int]
@@ -55,6 +59,7 @@ class LoggedBatch:
     answers: Columns = field(default_factory=dict)
     degraded: Mapping[int, Mapping[str, Degradation]] = field(default_factory=dict)
     stages: Sequence[float] = ()
+    precomputed: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -102,7 +107,8 @@ class Records:
 
     Columns of predictions:
 
-        number row time as_of traffic stages request_id error   request/FIELD   answer/FIELD   vector/TENSOR
+        number row time as_of traffic stages request_id error precomputed_age_s
+        request/FIELD   answer/FIELD   vector/TENSOR
         view/VIEW/event_time   view/VIEW/feature/FEATURE   view/VIEW/null/FEATURE
 
     and of feedback: ``writer number row time truth``. A column that none of the records has is left out.
@@ -130,6 +136,16 @@ class Records:
     def are_answered(self) -> bool:
         """Whether they are predictions, with all that they depended on, and not failures or feedback."""
         return "as_of" in self.columns
+
+    @property
+    def by_model(self) -> Records:
+        """Those that the model answered: not the simpler one, and no prediction computed ahead."""
+        ages = self.columns.get("precomputed_age_s")
+        own = np.ones(self.rows, bool) if ages is None else np.isnan(ages)
+        for row, reasons in self.degraded.items():
+            if any(reason.source == "simpler_model" for reason in _decode_reasons(reasons).values()):
+                own[row] = False
+        return self if own.all() else self.take(np.flatnonzero(own))
 
     @property
     def prediction_ids(self) -> list[str]:

@@ -22,7 +22,8 @@ class Skew:
         rows_differing: Those that differ from what the model was given.
         bits: Bits that differ; a string that differs counts as one.
         columns: Vectors that differ in a column, by its name.
-        skipped: Records of other versions, and failed ones, which have no vectors.
+        skipped: Records of other versions, failed ones, and those that the model itself did not answer: they have no
+            vectors of this version.
     """
 
     rows: int = 0
@@ -45,12 +46,16 @@ def measure_skew(bundle: Bundle, parts: Iterable[Records]) -> Skew:
     """
     skew = Skew()
     pipeline = bundle.pipeline()
-    for records in parts:
+    for part in parts:
+        records = part.by_model
+        skew.skipped += part.rows - records.rows
         if records.schema.digest != bundle.digest or not records.are_answered:
             skew.skipped += records.rows
             continue
         if not records.schema.vectors:
             raise LogError("the log has no vectors; the transformer writes them unless it is told to leave them out")
+        if not records.rows:
+            continue
         computed = pipeline.vectors(records.inputs(bundle.model))
         differing = np.zeros(records.rows, bool)
         for tensor in bundle.signature.inputs:

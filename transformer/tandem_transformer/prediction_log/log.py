@@ -105,7 +105,7 @@ class PredictionLog:
         batch = self._batch(calls, request, start_time)
         batch.as_of, batch.views = as_of, dict(zip(self._views, views, strict=True))
         batch.vectors, batch.answers, batch.degraded = answer.tensors, answer.columns, answer.degraded
-        batch.stages = answer.stages
+        batch.stages, batch.precomputed = answer.stages, answer.precomputed
         return self._put(batch, awaited=self._durable)
 
     def failed(self, calls: Iterable[Call]) -> None:

@@ -67,9 +67,10 @@ def values(column: Any, null: Any) -> Any:
 
 def _array(field: LogField, records: Records) -> Any:
     column = records.columns.get(field.column)
-    element = _TYPES.get(field.type) or pa.from_numpy_dtype(np.dtype(field.type))
+    element: Any = _TYPES.get(field.type) or pa.from_numpy_dtype(np.dtype(field.type))
     if column is None:
-        return pa.nulls(records.rows, type=element if field.width is None else pa.list_(element, field.width))
+        absent: Any = element if field.width is None else pa.list_(element, field.width)
+        return pa.nulls(records.rows, type=absent)
     null = nulls(field, records)
     if field.width is None:
         # one number of a row may have an axis of its own or not

@@ -61,7 +61,7 @@ class SegmentWriter:
         self.size = 0
         self.is_broken = False
         try:
-            self._append(MAGIC + _frame((0, msgspec.json.encode(schema))))
+            self._append(header(schema))
         except OSError:
             os.close(self._file)
             with suppress(OSError):
@@ -102,6 +102,16 @@ class SegmentWriter:
             self.is_broken = False
             raise
         self.size += len(content)
+
+
+def header(schema: LogSchema) -> bytes:
+    """What a segment begins with."""
+    return MAGIC + _frame((0, msgspec.json.encode(schema)))
+
+
+def count_frame_bytes(payloads: Sequence[Payload]) -> int:
+    """What blocks take in a segment."""
+    return sum(_HEAD.size + len(content) for _, content in payloads)
 
 
 def read_segment(path: Path) -> Iterator[tuple[Kind, Records]]:

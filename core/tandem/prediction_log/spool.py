@@ -18,6 +18,8 @@ from tandem.prediction_log.segments import (
     OPEN,
     Payload,
     SegmentWriter,
+    count_frame_bytes,
+    header,
     measure,
     read_segment,
     recover,
@@ -65,6 +67,7 @@ class Spool:
         self._schema = schema
         self._limits = limits
         self._clock = clock
+        self._header_bytes = len(header(schema))
         self._segment: SegmentWriter | None = None
         self._opened = 0.0
         self._number = 0
@@ -79,8 +82,7 @@ class Spool:
         """
         if self._is_due():
             self.complete()
-        size = sum(len(content) for _, content in payloads)
-        self._make_room(size)
+        self._make_room(count_frame_bytes(payloads) + (self._header_bytes if self._segment is None else 0))
         if self._segment is None:
             self._segment = SegmentWriter(self._directory, self._number, self._schema)
             self._number += 1

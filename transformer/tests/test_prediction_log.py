@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ class Stuck(InProcessPredictor):
         super().__init__(bundle)
         self.gate = asyncio.Event()
 
-    async def infer(self, tensors: Tensors) -> Tensors:
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
         await self.gate.wait()
-        return await super().infer(tensors)
+        return await super().infer(tensors, deadline)
 
 
 async def test_what_is_logged_gives_the_vectors_and_answers_again(bundle: Bundle, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def _fits(column: pa.DataType, feature: FieldType) -> bool:
     if pa.types.is_null(column):
         return True
     if (length := array_length(feature)) is not None:
-        if pa.types.is_fixed_size_list(column) and column.list_size != length and not is_ragged(feature):  # type: ignore[attr-defined]
+        if pa.types.is_fixed_size_list(column) and column.list_size != length and not is_ragged(feature):
             return False
         return _is_list(column) and _fits(column.value_type, element_type(feature))  # type: ignore[attr-defined]
     match feature:

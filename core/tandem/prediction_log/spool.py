@@ -157,8 +157,8 @@ def segments(directory: Path, *, complete: bool = False) -> list[Path]:
     return sorted(path for path in directory.iterdir() if path.suffix in suffixes)
 
 
-def read_log(directory: Path) -> Iterator[tuple[Kind, Records]]:
-    """All records of a log, each of them once, block by block; the open segments too, as far as they are whole.
+def read_log(directory: Path, only: Kind | None = None) -> Iterator[tuple[Kind, Records]]:
+    """All records of a log, or those of one kind, each once, block by block; of open segments what is whole.
 
     Raises:
         LogError: if a segment cannot be read.
@@ -168,5 +168,5 @@ def read_log(directory: Path) -> Iterator[tuple[Kind, Records]]:
         for suffix in (OPEN, COMPLETE):
             path = directory / f"{name}{suffix}"
             with suppress(FileNotFoundError):
-                yield from read_segment(path)
+                yield from read_segment(path, only)
                 break

@@ -161,16 +161,9 @@ def start_logged(launcher: Launcher, case: Case, store: Store, scratch: Path) ->
     sides = []
     for label, switches in (("tandem-logged", ()), ("tandem-durable", ("--prediction_log_durable",))):
         port = free_port()
-        flags = (
-            *common,
-            "--predictor_host",
-            f"127.0.0.1:{grpc}",
-            "--predictor_protocol",
-            "grpc-v2",
-            "--store",
-            store.url,
-        )
-        flags += ("--grpc_port", free_port(), "--prediction_log", scratch / label, *switches)
+        hop_flags = ("--predictor_host", f"127.0.0.1:{grpc}", "--predictor_protocol", "grpc-v2", "--store", store.url)
+        log_flags = ("--prediction_log", scratch / label, *switches)
+        flags = (*common, *hop_flags, *log_flags, "--grpc_port", free_port())
         pid = launcher.start(label, "tandem_transformer", *flags, http_port=port)
         sides.append(Side(label, port, {"transformer": pid, "predictor": predictor, "store": store.pid}))
     return sides

@@ -61,8 +61,8 @@ def at_or_after(schema: pa.Schema, column: str, moment: datetime | None) -> data
     if moment is None:
         return None
     times: dataset.Expression = pc.field(column)
-    later: dataset.Expression = times >= _scalar(moment, schema.field(column).type)
-    return later | times.is_null()
+    chosen: dataset.Expression = (times >= _scalar(moment, schema.field(column).type)) | times.is_null()
+    return chosen
 
 
 def before(schema: pa.Schema, column: str, moment: datetime | None) -> dataset.Expression | None:
@@ -70,8 +70,8 @@ def before(schema: pa.Schema, column: str, moment: datetime | None) -> dataset.E
     if moment is None:
         return None
     times: dataset.Expression = pc.field(column)
-    earlier: dataset.Expression = times < _scalar(moment, schema.field(column).type)
-    return earlier | times.is_null()
+    chosen: dataset.Expression = (times < _scalar(moment, schema.field(column).type)) | times.is_null()
+    return chosen
 
 
 def all_of(*filters: dataset.Expression | None) -> dataset.Expression | None:

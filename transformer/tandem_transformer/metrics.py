@@ -49,13 +49,13 @@ class Recorder:
 
     Attributes:
         registry: Where the metrics of this process are collected.
+        sources: Functions that count what they know of whenever metrics are flushed.
     """
 
     def __init__(self, bundle: Bundle, model_name: str) -> None:
         registry = CollectorRegistry()
-        own = (model_name, bundle.version)
+        own = self._own = (model_name, bundle.version)
         self.registry = registry
-        self._own = own
         self._requests = Counter(
             "tandem_requests",
             "Answers to clients, by HTTP status.",
@@ -80,7 +80,7 @@ class Recorder:
         self._failed = 0.0
         self._last = 0.0
         self._batches: list[Batch] = []
-        self._sources: list[Callable[[], None]] = []
+        self.sources: list[Callable[[], None]] = []
         self._cached = Counter(
             "tandem_prediction_cache",
             "Rows by how they were predicted, where predictions are kept.",
@@ -157,10 +157,6 @@ class Recorder:
         """The predictor has so many addresses from now on."""
         self._endpoints.set(count)
 
-    def add_source(self, count: Callable[[], None]) -> None:
-        """Have a function called whenever metrics are flushed; it counts what it knows of."""
-        self._sources.append(count)
-
     def batch(self, answer: BatchAnswer, calls: Sequence[Call], views: Sequence[ViewColumns], as_of: Column) -> None:
         """A batch has been answered.
 
@@ -191,7 +187,7 @@ class Recorder:
         for outcome, count in self.cache_counts.take().items():
             if count:
                 self._cached.labels(*self._own, outcome).inc(count)
-        for count_source in self._sources:
+        for count_source in self.sources:
             count_source()
         self.load.flush()
         if latencies:

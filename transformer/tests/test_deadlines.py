@@ -108,7 +108,7 @@ async def test_a_request_with_little_time_does_not_wait_for_a_store_that_stalls(
     await store.put(world.stored())
     service = make_service(bundle, store=store, store_timeout_ms=30_000, request_timeout_ms=60_000)
     fresh = await ask(service, good_row())
-    service._backends._after_lookup = HALF
+    service.backends._after_lookup = HALF
     store.go_on.clear()
     answer = await ask(service, good_row(), seconds=2.0)
     assert {why.source for why in answer.degraded[0].values()} == {"last_known"}
@@ -126,7 +126,7 @@ async def test_lookups_that_nobody_waits_for_are_bounded(bundle: Bundle) -> None
         bundle, store=store, store_timeout_ms=30_000, request_timeout_ms=60_000, max_batches=2, max_batch_rows=1
     )
     await ask(service, good_row())
-    service._backends._after_lookup = HALF
+    service.backends._after_lookup = HALF
     store.go_on.clear()
     store.asked = 0
     for _ in range(6):

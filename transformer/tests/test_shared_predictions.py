@@ -225,8 +225,8 @@ async def test_transformers_of_a_bundle_share(bundle: Bundle, server: ValkeyServ
         for _ in range(2):
             service = make_service(bundle, prediction_cache_store=server.connection_url)
             golden = dict(service.bundle.golden().vectors)
-            expected = await service._backends.ask_predictor(golden)
-            outputs = await service._backends.predict(golden)
+            expected = await service.backends.ask_predictor(golden)
+            outputs = await service.backends.predict(golden)
             assert all(np.array_equal(outputs[name], output) for name, output in expected.items())
             counts = service.recorder.cache_counts.take()
             await service.close()

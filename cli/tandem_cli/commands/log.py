@@ -125,7 +125,7 @@ def replay(
 
 
 def _predictions(path: Path) -> Iterator[Records]:
-    return (records for kind, records in chunks(read_log(path)) if kind == "predictions")
+    return (records for _, records in chunks(read_log(path, "predictions")))
 
 
 def _facts(replay: Replay) -> dict[str, Any]:

@@ -75,7 +75,8 @@ def _array(field: LogField, records: Records) -> Any:
     column = records.columns.get(field.column)
     element: Any = _TYPES.get(field.type) or pa.from_numpy_dtype(np.dtype(field.type))
     if column is None:
-        return pa.nulls(records.rows, type=element if field.width is None else pa.list_(element, field.width))
+        absent: Any = element if field.width is None else pa.list_(element, field.width)
+        return pa.nulls(records.rows, type=absent)
     null = nulls(field, records)
     if field.width is None:
         # one number of a row may have an axis of its own or not

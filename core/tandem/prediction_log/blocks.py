@@ -30,8 +30,18 @@ class _Block(msgspec.Struct):
     degraded: dict[int, str]
 
 
+class _Kind(msgspec.Struct):
+    kind: Kind
+
+
 _encode = msgspec.msgpack.Encoder().encode
+_decode_kind = msgspec.msgpack.Decoder(_Kind).decode
 _decode = msgspec.msgpack.Decoder(_Block).decode
+
+
+def kind_of(payload: bytes) -> Kind:
+    """What a block has records of; nothing else of it is decoded."""
+    return _decode_kind(payload).kind
 
 
 def encode_block(kind: Kind, records: Records) -> bytes:

@@ -105,13 +105,11 @@ def join_feedback(directory: Path, target: Path) -> Joined:
         LogError: if a segment cannot be read, or truths are of several types.
         OSError: if a file cannot be written.
     """
-    truths = _Truths(records for kind, records in chunks(read_log(directory)) if kind == "feedback")
+    truths = _Truths(records for _, records in chunks(read_log(directory, "feedback")))
     joined = Joined(feedback=truths.records)
     with ExitStack() as stack:
         files: dict[str, _ParquetFile] = {}
-        for kind, records in chunks(read_log(directory)):
-            if kind != "predictions":
-                continue
+        for _, records in chunks(read_log(directory, "predictions")):
             joined.predictions += records.rows
             rows, places = truths.of(records)
             if len(rows):
@@ -159,8 +157,7 @@ class _Truths:
         """Indices of the predictions that have feedback, and where it is."""
         start, stop = self._parts.get(records.schema.writer, (0, 0))
         keys = _keys(records)
-        places = np.searchsorted(self.keys[start:stop], keys)
-        places = np.minimum(places, max(0, stop - start - 1)) + start
+        places = start + np.minimum(np.searchsorted(self.keys[start:stop], keys), max(0, stop - start - 1))
         rows = np.flatnonzero(self.keys[places] == keys) if stop > start else np.zeros(0, np.int64)
         return rows, places[rows]
 
@@ -184,13 +181,12 @@ class _ParquetFile:
         self._writer.write_batch(batch)
 
     def __exit__(self, kind: Any, *_: object) -> None:
-        if self._writer is None:
-            return
-        self._writer.close()
-        if kind is None:
-            self._part.rename(self._path)
-        else:
-            self._part.unlink()
+        if self._writer is not None:
+            self._writer.close()
+            if kind is None:
+                self._part.rename(self._path)
+            else:
+                self._part.unlink()
 
 
 def _export_segment(path: Path, target: Path) -> dict[str, int]:

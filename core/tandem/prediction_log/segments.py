@@ -23,7 +23,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from tandem.errors import LogError
-from tandem.prediction_log.blocks import Kind, decode_block
+from tandem.prediction_log.blocks import Kind, decode_block, kind_of
 from tandem.prediction_log.records import Records
 from tandem.prediction_log.schema import FORMAT, LogSchema
 
@@ -61,7 +61,7 @@ class SegmentWriter:
         self.size = 0
         self.is_broken = False
         try:
-            self._append(MAGIC + _frame((0, msgspec.json.encode(schema))))
+            self._append(header(schema))
         except OSError:
             os.close(self._file)
             with suppress(OSError):
@@ -104,8 +104,18 @@ class SegmentWriter:
         self.size += len(content)
 
 
-def read_segment(path: Path) -> Iterator[tuple[Kind, Records]]:
-    """The blocks of a segment, up to the end or to a frame that is not whole.
+def header(schema: LogSchema) -> bytes:
+    """What a segment begins with."""
+    return MAGIC + _frame((0, msgspec.json.encode(schema)))
+
+
+def count_frame_bytes(payloads: Sequence[Payload]) -> int:
+    """What blocks take in a segment."""
+    return sum(_HEAD.size + len(content) for _, content in payloads)
+
+
+def read_segment(path: Path, only: Kind | None = None) -> Iterator[tuple[Kind, Records]]:
+    """The blocks of a segment, or those of one kind, up to the end or to a frame that is not whole.
 
     Raises:
         LogError: if it is not a segment, or of another format.
@@ -119,7 +129,7 @@ def read_segment(path: Path) -> Iterator[tuple[Kind, Records]]:
         for _, payload in _payloads(file):
             if schema is None:
                 schema = _schema(path, payload)
-            else:
+            elif only is None or kind_of(payload) == only:
                 yield decode_block(schema, payload)
 
 

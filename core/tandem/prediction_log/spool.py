@@ -18,6 +18,8 @@ from tandem.prediction_log.segments import (
     OPEN,
     Payload,
     SegmentWriter,
+    count_frame_bytes,
+    header,
     measure,
     read_segment,
     recover,
@@ -65,6 +67,7 @@ class Spool:
         self._schema = schema
         self._limits = limits
         self._clock = clock
+        self._header_bytes = len(header(schema))
         self._segment: SegmentWriter | None = None
         self._opened = 0.0
         self._number = 0
@@ -79,8 +82,7 @@ class Spool:
         """
         if self._is_due():
             self.complete()
-        size = sum(len(content) for _, content in payloads)
-        self._make_room(size)
+        self._make_room(count_frame_bytes(payloads) + (self._header_bytes if self._segment is None else 0))
         if self._segment is None:
             self._segment = SegmentWriter(self._directory, self._number, self._schema)
             self._number += 1
@@ -155,8 +157,8 @@ def segments(directory: Path, *, complete: bool = False) -> list[Path]:
     return sorted(path for path in directory.iterdir() if path.suffix in suffixes)
 
 
-def read_log(directory: Path) -> Iterator[tuple[Kind, Records]]:
-    """All records of a log, each of them once, block by block; the open segments too, as far as they are whole.
+def read_log(directory: Path, only: Kind | None = None) -> Iterator[tuple[Kind, Records]]:
+    """All records of a log, or those of one kind, each once, block by block; of open segments what is whole.
 
     Raises:
         LogError: if a segment cannot be read.
@@ -166,5 +168,5 @@ def read_log(directory: Path) -> Iterator[tuple[Kind, Records]]:
         for suffix in (OPEN, COMPLETE):
             path = directory / f"{name}{suffix}"
             with suppress(FileNotFoundError):
-                yield from read_segment(path)
+                yield from read_segment(path, only)
                 break

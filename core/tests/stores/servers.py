@@ -120,7 +120,7 @@ class Watched:
 
 
 @contextmanager
-def watched() -> Iterator[Watched]:
+def watched(down_after_ms: int = 60_000) -> Iterator[Watched]:
     """A primary that knows a user with a password, its replica, and a Sentinel that knows it as ``features``."""
     users = f"user {USER} on #{_sha256(PASSWORD)} ~* +@all", "user default on nopass ~* +@all"
     with in_folders(3) as (first, second, third), ExitStack() as stack:
@@ -130,8 +130,9 @@ def watched() -> Iterator[Watched]:
             running(
                 third,
                 f"sentinel monitor features 127.0.0.1 {primary.port} 1",
-                "sentinel down-after-milliseconds features 60000",
-                "sentinel failover-timeout features 10000",
+                f"sentinel down-after-milliseconds features {down_after_ms}",
+                # a first attempt may find what it knows of the replica too old, and the next one follows after twice this time
+                "sentinel failover-timeout features 1000",
             )
         )
         wait_until(lambda: b"master_link_status:up" in _text(replica, "INFO", "replication"))

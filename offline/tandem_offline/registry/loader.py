@@ -26,7 +26,7 @@ class BundleModel(PythonModel):
             get = RedisStore(url).get_now
         self.model = EmbeddedModel.open(context.artifacts["bundle"], get=get)
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(self, context, model_input: pd.DataFrame, params=None):  # type: ignore[no-untyped-def]
         """A row for each row, with a column for each field of the answer."""
         views = self.model.bundle.model.views
         joined = [name for use in views for name in (*use.column_names(), f"{use.name}_event_time")]

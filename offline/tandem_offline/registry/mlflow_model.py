@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
@@ -80,13 +81,15 @@ def write_mlflow_model(bundle: Bundle, directory: Path, model_id: str) -> None:
         model_id: Id of the logged model that it becomes.
     """
     requirements = [requirement for requirement in bundle.manifest.requirements if not requirement.startswith("python")]
+    # MLflow keeps it under the name of its directory, which may be any
+    copy = shutil.copytree(bundle.path, directory.with_name("bundle"))
     with warnings.catch_warnings():
         # MLflow would like type hints and an example, from which it would infer the signature
         warnings.simplefilter("ignore")
         mlflow.pyfunc.save_model(
             str(directory),
             python_model=str(_LOADER),
-            artifacts={"bundle": str(bundle.path)},
+            artifacts={"bundle": str(copy)},
             signature=signature_of(bundle),
             # named here, since MLflow would find them out by loading the model in another process
             pip_requirements=[f"tandem-core[onnx,redis]=={version_of('tandem-core')}", "pandas", *requirements],

@@ -55,9 +55,9 @@ class KafkaSink:
                 # the client's own queue is full
                 self._producer.flush(_TIMEOUT_S)
                 self._producer.produce(self._topic, value, key, headers=headers, on_delivery=delivered)
-        left = self._producer.flush(_TIMEOUT_S)
-        if left or errors:
-            raise SinkUnavailable(errors[0] if errors else f"{left} messages are not acknowledged")
+        unacknowledged = self._producer.flush(_TIMEOUT_S)
+        if unacknowledged or errors:
+            raise SinkUnavailable(errors[0] if errors else f"{unacknowledged} messages are not acknowledged")
 
     def close(self) -> None:
         """Give back connections; what waits has been flushed."""

@@ -70,5 +70,5 @@ def open_log(
     if not settings.prediction_log:
         return None
     prediction_log = PredictionLog(bundle, model_name, settings)
-    recorder.add_source(LogMetrics(recorder.registry, (model_name, bundle.version), prediction_log).count)
+    recorder.sources.append(LogMetrics(recorder.registry, (model_name, bundle.version), prediction_log).count)
     return prediction_log

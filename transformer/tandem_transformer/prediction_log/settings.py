@@ -25,7 +25,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _sink(text: str) -> str:
-    if text.partition("://")[0] not in SINKS:
+    # argparse parses the default too
+    if text and text.partition("://")[0] not in SINKS:
         raise argparse.ArgumentTypeError(f"must begin with {' or '.join(f'{name}://' for name in SINKS)}")
     return text
 

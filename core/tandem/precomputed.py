@@ -131,6 +131,5 @@ def _texts(column: Column) -> list[bytes]:
     if column.dtype.kind == "f":
         # one zero and one NaN, whatever their bits are
         column = np.where(np.isnan(column), np.nan, column + 0.0)
-    content = np.ascontiguousarray(column).tobytes()
-    width = len(content) // len(column)
-    return [content[start : start + width] for start in range(0, len(content), width)]
+    content, width = np.ascontiguousarray(column).tobytes(), column.nbytes // max(len(column), 1)
+    return [content[at * width : (at + 1) * width] for at in range(len(column))]

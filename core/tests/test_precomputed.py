@@ -92,6 +92,10 @@ def test_what_is_written_answers_equal_requests(bundles: dict[str, Bundle]) -> N
         assert hits.columns[name].dtype == column.dtype
 
 
+def test_no_rows_have_no_keys(bundles: dict[str, Bundle]) -> None:
+    assert PrecomputedPredictions(bundles["own"]).keys(request(0)) == []
+
+
 @pytest.mark.parametrize(("seconds", "answers_it"), [(-1, False), (0, True), (3600, True), (3601, False)])
 def test_it_answers_for_a_limited_time(bundles: dict[str, Bundle], seconds: int, answers_it: bool) -> None:
     own = PrecomputedPredictions(bundles["own"])

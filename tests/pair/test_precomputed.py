@@ -107,7 +107,7 @@ def test_changed_features_reach_all_transformers(ahead_bundle: Bundle) -> None:
         ):
             body = {"instances": [good_row()], "features": {"depot": [{"speed": 5.0}]}}
             path = "/v1/models/parcels:refresh"
-            assert second.request("POST", path, body, TOKEN).status == 404
+            assert second.request("POST", path, body, TOKEN).status == 405
             assert first.request("POST", path, body).status == 401
             reply = first.request("POST", path, body, TOKEN)
             assert reply.status == 200, reply.content

@@ -156,7 +156,7 @@ async def test_it_needs_its_token_and_a_model_that_takes_predictions(
         service = make_service(other, store=store, refresh_token=token)
         async with Client(TransformerApp(service), service) as without:
             reply = await refresh(without, [good_row()], {})
-            assert (reply.status_code, reply.json()["code"]) == (404, "path_not_found")
+            assert (reply.status_code, reply.json()["code"]) == (405, "method_not_allowed")
         await service.close()
 
 

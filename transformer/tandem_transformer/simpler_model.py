@@ -18,6 +18,7 @@ from tandem_transformer.config import TransformerConfig
 from tandem_transformer.prediction_cache import CacheCounts
 from tandem_transformer.predictors import PredictorClient, connect
 
+
 class SimplerModel:
     """Answers with the simpler model of a bundle.
 

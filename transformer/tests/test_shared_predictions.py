@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -226,7 +227,7 @@ async def test_transformers_of_a_bundle_share(bundle: Bundle, server: ValkeyServ
             service = make_service(bundle, prediction_cache_store=server.connection_url)
             golden = dict(service.bundle.golden().vectors)
             expected = await service.backends.ask_predictor(golden)
-            outputs = await service.backends.predict(golden)
+            outputs = await service.backends.predict(golden, inf)
             assert all(np.array_equal(outputs[name], output) for name, output in expected.items())
             counts = service.recorder.cache_counts.take()
             await service.close()

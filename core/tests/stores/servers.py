@@ -131,7 +131,7 @@ def watched(down_after_ms: int = 60_000) -> Iterator[Watched]:
                 third,
                 f"sentinel monitor features 127.0.0.1 {primary.port} 1",
                 f"sentinel down-after-milliseconds features {down_after_ms}",
-                # a first attempt may find what it knows of the replica too old, and the next one follows after twice this time
+                # a first attempt may find its state of the replica too old; the next one follows after twice this time
                 "sentinel failover-timeout features 1000",
             )
         )

@@ -172,8 +172,8 @@ def _predict(bundle: Bundle, settings: StreamSettings, stack: ExitStack) -> Pred
     return predictor
 
 
-def _store(url: str) -> Get:
-    store: Any = open_store(url)
+def _store(url: str, views: Sequence[FeatureView]) -> Get:
+    store: Any = open_store(url, views)
     if not hasattr(store, "get_now"):
         raise StoreError("this store cannot be read without an event loop")
     get: Get = store.get_now

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from confluent_kafka import KafkaException
 
 from tandem.bundle import Bundle
 from tandem.errors import DefinitionError, StoreError
+from tandem.features import FeatureView
 from tandem.golden import replay_vectors
 from tandem.stores import open_store
 from tandem_stream.answers import AnswerWriter
@@ -128,7 +130,7 @@ def _scorer(bundle: Bundle, settings: StreamSettings, sink: Topic, stack: ExitSt
     rows = JsonDecoder(bundle.contract, unknown_fields=settings.unknown_fields)
     lookups = Lookups(
         bundle.model.views,
-        _store(settings.store),
+        _store(settings.store, [use.view for use in bundle.model.views]),
         outage=settings.store_outage,
         known_bytes=settings.last_known_bytes,
     )

@@ -148,13 +148,9 @@ def _scorer(bundle: Bundle, settings: StreamSettings, sink: Topic, stack: ExitSt
 
 
 def _decoder(rows: JsonDecoder, settings: StreamSettings) -> Decoder:
-    match settings.format:
-        case "avro":
-            return _avro_decoder(rows, settings.schema_registry)
-        case "cloudevents":
-            return CloudEventDecoder(rows)
-        case _:
-            return rows
+    if settings.format == "avro":
+        return _avro_decoder(rows, settings.schema_registry)
+    return CloudEventDecoder(rows) if settings.format == "cloudevents" else rows
 
 
 def _avro_decoder(rows: JsonDecoder, registry: str) -> Decoder:

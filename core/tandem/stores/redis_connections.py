@@ -65,8 +65,7 @@ class Connections:
         """Replies to packed commands, which may be sent twice.
 
         Raises:
-            RedisError: the first error among the replies, or of the connection.
-            OSError: of the connection.
+            RedisError: the first error among the replies, or of the connection; OSError too.
         """
         return self._exchange(RedisConnection.call, commands, replies)
 

@@ -92,8 +92,7 @@ def mask_column(name: str) -> str:
 
 def pad_ragged(arrays: Sequence[Any], type_: FieldType) -> Column:
     """Arrays of different length as one column, shape ``(len(arrays), column_width(type_))``; none may be too long."""
-    width = column_width(type_) or 0
-    column = np.zeros((len(arrays), width), numpy_dtype(type_))
+    column = np.zeros((len(arrays), column_width(type_) or 0), numpy_dtype(type_))
     for row, array in zip(column, arrays, strict=True):
         row[: len(array)] = array
         row[-1] = len(array)

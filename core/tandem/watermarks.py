@@ -76,5 +76,5 @@ async def write_watermark(view: FeatureView, store: OnlineStore, watermark: Wate
     Raises:
         StoreError: if the store cannot be reached or refuses.
     """
-    head = _MARK + struct.pack("<q", watermark.newest_event_time or 0)
-    await store.put([(watermark_key(view), head + msgspec.json.encode(watermark))], overwrite=True)
+    row = _MARK + struct.pack("<q", watermark.newest_event_time or 0) + msgspec.json.encode(watermark)
+    await store.put([(watermark_key(view), row)], overwrite=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from tandem import Bundle, DefinitionError, EmbeddedModel
-from tandem.dtypes import Columns
+from tandem import Bundle, DefinitionError, EmbeddedModel, Feature, FeatureView, Model, Prediction
+from tandem.dtypes import Columns, pad_ragged
 from tandem.errors import ContractViolation
+from tandem.feature_changes import apply_changes
+from tandem.packed_rows import RowLayout
 from tandem.precompute import Summary, precompute
 from tandem.precomputed import PrecomputedPredictions
 from tandem.stores.memory import MemoryStore
@@ -195,3 +198,74 @@ async def test_a_table_that_breaks_the_contract_is_refused(bundles: dict[str, Bu
     with pytest.raises(ContractViolation, match="'distance_km'"):
         await precompute(model, requests(2).set_column(2, "distance_km", pa.array([1.0, -1.0])), store)
     assert store._rows == {}
+
+
+TYPED = Model(
+    "typed",
+    serving_keys={"item": "string"},
+    passed_features={"image": "bytes", "words": "int64[<=3]", "query": "float32[2]", "weight": "float32"},
+    inputs=["words", "query", "weight"],
+    predictions=[Prediction("vector", "float32[3]"), Prediction("odds", classes=("yes", "no")), Prediction("score")],
+    precomputed="1h",
+)
+
+
+def typed() -> PrecomputedPredictions:
+    signature = SimpleNamespace(hash="0" * 64)
+    bundle: Any = SimpleNamespace(
+        name="typed", wire_name="typed-00000000", digest="1" * 64, signature=signature, model=TYPED,
+        contract=TYPED.contract,
+    )  # fmt: skip
+    return PrecomputedPredictions(bundle)
+
+
+def typed_request(**changes: Any) -> Columns:
+    columns: Columns = {
+        "item": np.array(["a", "a"], object),
+        "image": np.array([b"\x00", b"\x00\x00"], object),
+        "words": pad_ragged([[1, 2], [1, 2, 0]], "int64[<=3]"),
+        "query": np.array([[0.5, -0.0], [0.5, 0.0]], np.float32),
+        "weight": np.array([1, 1], np.float32),
+    }
+    return columns | changes
+
+
+def test_arrays_and_bytes_are_part_of_the_request() -> None:
+    keys = typed().keys(typed_request())
+    assert len(set(keys)) == 2
+    same_image = np.array([b"\x00", b"\x00"], object)
+    # a zero at the end of an array is a number, and no padding
+    assert len(set(typed().keys(typed_request(image=same_image)))) == 2
+    same_words = pad_ragged([[1, 2], [1, 2]], "int64[<=3]")
+    assert len(set(typed().keys(typed_request(image=same_image, words=same_words)))) == 1
+    other_query = np.array([[0.5, 0.0], [0.0, 0.5]], np.float32)
+    assert len(set(typed().keys(typed_request(image=same_image, words=same_words, query=other_query)))) == 2
+
+
+def test_answers_that_are_arrays_come_back_as_they_were() -> None:
+    answers: Columns = {
+        "vector": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "odds": np.array([[0.25, 0.75], [np.nan, 0.5]]),
+        "score": np.array([1.5, 2.5]),
+    }
+    stored = typed().unpack(typed().pack(answers, np.full(2, NOON)))
+    hits = typed().select(stored, np.full(2, NOON))
+    assert hits is not None
+    # no answer has a NaN
+    assert hits.rows.tolist() == [0]
+    for name, column in answers.items():
+        assert hits.columns[name].dtype == column.dtype
+        np.testing.assert_array_equal(hits.columns[name], column[:1])
+
+
+def test_changed_arrays_are_laid_over_stored_ones() -> None:
+    features = (Feature("words", "int64[<=3]", default=[]), Feature("vector", "float32[2]", default=[0.0, 0.0]))
+    view = FeatureView("item", keys=("item",), features=features)
+    stored = RowLayout(view).unpack([None, None])
+    changes = [{"words": [7, 8], "vector": [1, 2]}, {"words": [1, 2, 3, 4]}]
+    changed = apply_changes(view.on(), stored, changes, np.full(2, NOON))
+    assert [(violation.row, violation.field) for violation in changed.violations] == [(1, "item.words")]
+    changed = apply_changes(view.on(), stored, changes[:1] + [None], np.full(2, NOON))
+    assert changed.violations == []
+    assert changed.columns.columns["words"][0].tolist() == [7, 8, 0, 2]
+    assert changed.columns.columns["vector"][0].tolist() == [1.0, 2.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from confluent_kafka import KafkaException
 
 from tandem.bundle import Bundle
 from tandem.errors import DefinitionError, StoreError
+from tandem.features import FeatureView
 from tandem.golden import replay_vectors
 from tandem.stores import open_store
 from tandem_stream.answers import AnswerWriter
@@ -128,7 +130,7 @@ def _scorer(bundle: Bundle, settings: StreamSettings, sink: Topic, stack: ExitSt
     rows = JsonDecoder(bundle.contract, unknown_fields=settings.unknown_fields)
     lookups = Lookups(
         bundle.model.views,
-        _store(settings.store),
+        _store(settings.store, [use.view for use in bundle.model.views]),
         outage=settings.store_outage,
         known_bytes=settings.last_known_bytes,
     )
@@ -146,13 +148,9 @@ def _scorer(bundle: Bundle, settings: StreamSettings, sink: Topic, stack: ExitSt
 
 
 def _decoder(rows: JsonDecoder, settings: StreamSettings) -> Decoder:
-    match settings.format:
-        case "avro":
-            return _avro_decoder(rows, settings.schema_registry)
-        case "cloudevents":
-            return CloudEventDecoder(rows)
-        case _:
-            return rows
+    if settings.format == "avro":
+        return _avro_decoder(rows, settings.schema_registry)
+    return CloudEventDecoder(rows) if settings.format == "cloudevents" else rows
 
 
 def _avro_decoder(rows: JsonDecoder, registry: str) -> Decoder:
@@ -172,8 +170,8 @@ def _predict(bundle: Bundle, settings: StreamSettings, stack: ExitStack) -> Pred
     return predictor
 
 
-def _store(url: str) -> Get:
-    store: Any = open_store(url)
+def _store(url: str, views: Sequence[FeatureView]) -> Get:
+    store: Any = open_store(url, views)
     if not hasattr(store, "get_now"):
         raise StoreError("this store cannot be read without an event loop")
     get: Get = store.get_now

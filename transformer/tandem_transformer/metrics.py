@@ -53,9 +53,8 @@ class Recorder:
     """
 
     def __init__(self, bundle: Bundle, model_name: str) -> None:
-        registry = CollectorRegistry()
+        registry = self.registry = CollectorRegistry()
         own = self._own = (model_name, bundle.version)
-        self.registry = registry
         self._requests = Counter(
             "tandem_requests",
             "Answers to clients, by HTTP status.",
@@ -77,8 +76,7 @@ class Recorder:
         self.inflight = 0
         self._refused: Tally[int] = Tally()
         self._latencies: dict[_Kind, list[float]] = {}
-        self._failed = 0.0
-        self._last = 0.0
+        self._failed = self._last = 0.0
         self._batches: list[Batch] = []
         self.sources: list[Callable[[], None]] = []
         self._cached = Counter(

@@ -35,8 +35,8 @@ def broken_mask_rule(name: str, mask: Tensor, values: Tensor | None) -> str | No
         return f"is the mask of {name}, which is missing"
     if mask.datatype != "BOOL":
         return "must have datatype BOOL"
-    same = mask.shape == values.shape
-    return None if same else f"must have the shape of {name}, {list(values.shape)}, not {list(mask.shape)}"
+    shapes = f"must have the shape of {name}, {list(values.shape)}, not {list(mask.shape)}"
+    return shapes if mask.shape != values.shape else None
 
 
 def read_column(name: str, field: Field, tensor: Tensor, mask: Tensor | None) -> Column:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tandem import Bundle, StoreError
+from tandem import Bundle, EmbeddedModel, StoreError
 from tandem.errors import DeadlineExceeded, DefinitionError, Unavailable
 from tandem.inputs import Tensors
 from tandem.onnx_model import OnnxModel
 from tandem.prediction_log.arrow import prediction_batch
+from tandem.prediction_log.comparing import replay_against
 from tandem.prediction_log.fields import documents
 from tandem.prediction_log.gathering import join_records
 from tandem.prediction_log.records import LoggedFeedback, Records
@@ -26,6 +27,7 @@ from tandem_transformer.service import Service
 
 from . import world
 from .parts import make_service
+from .test_precomputed import store_with, written
 from .test_service import ask, ask_all
 from .world import STALE_DEPOT, STANDING_DEPOT, good_row
 
@@ -196,10 +198,13 @@ async def test_more_than_may_wait_is_lost_and_counted(bundle: Bundle, tmp_path: 
 
 async def test_a_full_directory_costs_records_and_no_answers(bundle: Bundle, tmp_path: Path) -> None:
     service = await make_log(bundle, tmp_path, prediction_log_max_bytes=10_000, prediction_log_flush_ms=0)
-    for _ in range(50):
-        await ask(service, good_row())
     log = service.prediction_log
     assert log is not None
+    for count in range(1, 51):
+        await ask(service, good_row())
+        # a block for each, since one with all of them would not fit into the directory
+        while log.written + log.lost["disk_full"] < count:
+            await asyncio.sleep(0)
     await service.close()
     rows = sum(records.rows for records in logged(tmp_path))
     assert rows + log.lost["disk_full"] == 50
@@ -255,3 +260,28 @@ async def test_feedback_is_in_the_file_when_it_is_acknowledged(bundle: Bundle, t
     assert records.columns["number"].tolist() == [1, 7]
     assert records.columns["truth"].tolist() == [1.5, 2.5]
     await service.close()
+
+
+async def test_what_other_sources_than_the_model_answered_is_logged_as_such(
+    nested_ahead_bundle: Bundle, tmp_path: Path
+) -> None:
+    unknown = [good_row(depot_id=7777, parts=parts) for parts in (2, 3)]
+    store = await store_with(*written(nested_ahead_bundle, unknown[:1], value=-5.0, age=90 * np.timedelta64(1, "s")))
+    service = await make_log(nested_ahead_bundle, tmp_path, store=store, prediction_log_sample=1e-9)
+    answer = await ask(service, good_row(), *unknown)
+    await ask(service, unknown[1])
+    await service.close()
+    logs = [document for records in logged(tmp_path) for document in documents(records)]
+    assert {document["answer"]["minutes"] for document in logs} == {float(answer.batch.columns["minutes"][2])}
+    assert {document["degraded"]["depot"]["source"] for document in logs} == {"simpler_model"}
+    service = await make_log(nested_ahead_bundle, tmp_path / "all", store=store)
+    await ask(service, good_row(), *unknown)
+    await service.close()
+    records = answered(tmp_path / "all")
+    assert [document["precomputed_age_s"] for document in documents(records)] == [None, 90.0, None]
+    assert prediction_batch(records)["precomputed_age_s"].to_pylist() == [None, 90.0, None]
+    # the vectors of the others are not those of this model
+    skew = measure_skew(nested_ahead_bundle, [records])
+    assert (skew.rows, skew.rows_differing, skew.skipped) == (1, 0, 2)
+    replay = replay_against(EmbeddedModel.open(nested_ahead_bundle.path), [records])
+    assert (replay.rows, replay.skipped) == (1, 2)

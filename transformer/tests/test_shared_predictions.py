@@ -90,7 +90,7 @@ async def test_what_one_process_has_predicted_answers_for_others(store: OnlineSt
     assert outputs["y"].dtype == np.float32
     assert outputs["name"].tolist() == ["n0", "n0", "n1"]
     assert (first.asked, second.asked) == ([2], [1])
-    assert counts.take() == {"hit": 2, "joined": 0, "miss": 1}
+    assert counts.take() == {"hit": 2, "joined": 0, "miss": 1, "precomputed": 0}
 
 
 async def test_predictions_of_another_bundle_are_not_read(store: OnlineStore) -> None:

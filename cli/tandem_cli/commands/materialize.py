@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from tandem import DefinitionError
-from tandem.features import parse_duration
+from tandem.features import FeatureView, parse_duration
 from tandem.package import ModelPackage
 from tandem.sources import Source, read_sources
 from tandem_cli.features import materialize_tables, views_of
@@ -71,11 +71,7 @@ def materialize_package(
     except DefinitionError as error:
         raise typer.BadParameter(str(error)) from None
     package = ModelPackage.read(path)
-    views = views_of(package.load())
-    if view is not None and view not in views:
-        raise typer.BadParameter(f"the model has no view {view!r}; it has {', '.join(views)}", param_hint="--view")
-    if view is not None:
-        views = {view: views[view]}
+    views = _choose(views_of(package.load()), view)
     if source is not None and len(views) != 1:
         raise typer.BadParameter(
             f"the file is for one view; choose it with --view: {', '.join(views)}", param_hint="--source"
@@ -86,6 +82,14 @@ def materialize_package(
         sources = {name: replace(sources.get(name, Source(source)), table=source, format=None) for name in views}
     ttl_s = None if ttl is None else _seconds(ttl)
     materialize_tables(views, sources, store, Console(), selection, overwrite=overwrite, ttl_s=ttl_s)
+
+
+def _choose(views: dict[str, FeatureView], name: str | None) -> dict[str, FeatureView]:
+    if name is None:
+        return views
+    if name not in views:
+        raise typer.BadParameter(f"the model has no view {name!r}; it has {', '.join(views)}", param_hint="--view")
+    return {name: views[name]}
 
 
 def _seconds(ttl: str) -> float:

@@ -46,11 +46,9 @@ class MemoryStore:
         return newer
 
     def _expire(self, keys: Iterable[bytes]) -> None:
-        # the usual case: no row expires
-        if not self._expires:
-            return
         now = self._clock()
-        for key in keys:
+        # the usual case: no row expires
+        for key in keys if self._expires else ():
             if self._expires.get(key, now + 1) <= now:
                 del self._expires[key], self._rows[key]
 

@@ -1,13 +1,14 @@
 """Connections to one server of the Redis protocol, and packed commands and their replies on them.
 
-Reads have no timeout of their own and are never tried again: the caller knows the deadline, and sets it with
-:func:`asyncio.timeout`. A connection whose reply was not waited for is closed, never used again.
+Reads have no timeout of their own: the caller knows the deadline, and sets it with :func:`asyncio.timeout`. Only where
+a connection was kept and turns out to be closed, commands are sent again on another one, which is at once. A connection
+whose reply was not waited for is closed, never used again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,6 +45,9 @@ def refusals(place: str) -> Iterator[None]:
         raise StoreError(f"online store {place}: {error}") from error
 
 
+_Send = Callable[[RedisConnection, bytes, int], Awaitable[list[Any]]]
+
+
 class Connections:
     """Connections to one server, of one event loop; opened when they are needed, and kept.
 
@@ -57,50 +61,49 @@ class Connections:
         self._idle: list[RedisConnection] = []
         self._free = asyncio.Semaphore(most)
 
-    async def call(self, commands: bytes, replies: int) -> list[Any]:
-        """Replies to packed commands.
+    def call(self, commands: bytes, replies: int) -> Awaitable[list[Any]]:
+        """Replies to packed commands, which may be sent twice.
 
         Raises:
-            RedisError: the first error among the replies, or of the connection.
-            OSError: of the connection.
+            RedisError: the first error among the replies, or of the connection; OSError too.
         """
-        async with self._free:
-            connection = await self._open()
-            try:
-                result = await connection.call(commands, replies)
-            except BaseException:
-                # replies may be on their way still: the next user of the connection would get them
-                await connection.close()
-                raise
-            self._idle.append(connection)
-            return result
+        return self._exchange(RedisConnection.call, commands, replies)
 
-    async def call_each(self, commands: bytes, replies: int) -> list[Any]:
-        """Replies to packed commands, errors of single commands among them.
+    def call_each(self, commands: bytes, replies: int) -> Awaitable[list[Any]]:
+        """Replies to packed commands, errors of single commands among them; commands may be sent twice.
 
         Raises:
             RedisError: of the connection; OSError too.
         """
+        return self._exchange(RedisConnection.call_each, commands, replies)
+
+    async def _exchange(self, send: _Send, commands: bytes, replies: int) -> list[Any]:
         async with self._free:
-            connection = await self._open()
-            try:
-                result = await connection.call_each(commands, replies)
-            except BaseException:
-                await connection.close()
-                raise
-            self._idle.append(connection)
-            return result
+            while True:
+                kept = await self._kept()
+                connection = kept or await RedisConnection.open(self._connect())
+                try:
+                    result = await send(connection, commands, replies)
+                except BaseException as error:
+                    # replies may be on their way still: the next user of the connection would get them
+                    await connection.close()
+                    # the server may have closed it while it was idle, and that is seen only when it is used
+                    if kept is None or not isinstance(error, ConnectionError):
+                        raise
+                else:
+                    self._idle.append(connection)
+                    return result
 
     async def close(self) -> None:
         """Close the connections that are not in use."""
         while self._idle:
             await self._idle.pop().end()
 
-    async def _open(self) -> RedisConnection:
-        """A connection that the server has not closed."""
+    async def _kept(self) -> RedisConnection | None:
+        """A connection that is not known to be closed; None if there is none."""
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
                 return connection
             await connection.close()
-        return await RedisConnection.open(self._connect())
+        return None

@@ -147,12 +147,8 @@ def _check(form: Form, hosts: tuple[tuple[str, int], ...], service: str, options
 
 def _fixed(timeout: float) -> dict[str, Any]:
     """The options that no URL changes."""
-    return {
-        "socket_connect_timeout": timeout,
-        "protocol": 2,
-        "decode_responses": False,
-        "health_check_interval": 0,
-    }
+    own = {"protocol": 2, "decode_responses": False, "health_check_interval": 0}
+    return {"socket_connect_timeout": timeout, **own}
 
 
 def _host(form: Form, text: str) -> tuple[str, int]:

@@ -122,7 +122,8 @@ class Watched:
 @contextmanager
 def watched(down_after_ms: int = 60_000) -> Iterator[Watched]:
     """A primary that knows a user with a password, its replica, and a Sentinel that knows it as ``features``."""
-    users = f"user {USER} on #{_sha256(PASSWORD)} ~* +@all", "user default on nopass ~* +@all"
+    # Sentinel talks to its like over a channel, and takes a replica that refuses it for disconnected
+    users = f"user {USER} on #{_sha256(PASSWORD)} ~* +@all", "user default on nopass ~* &* +@all"
     with in_folders(3) as (first, second, third), ExitStack() as stack:
         primary = stack.enter_context(running(first, *users))
         replica = stack.enter_context(running(second, *users, f"replicaof 127.0.0.1 {primary.port}"))
@@ -131,7 +132,7 @@ def watched(down_after_ms: int = 60_000) -> Iterator[Watched]:
                 third,
                 f"sentinel monitor features 127.0.0.1 {primary.port} 1",
                 f"sentinel down-after-milliseconds features {down_after_ms}",
-                # a first attempt may find its state of the replica too old; the next one follows after twice this time
+                # a first attempt may know too little of the replica, and the next one follows after twice this time
                 "sentinel failover-timeout features 1000",
             )
         )

@@ -156,6 +156,8 @@ async def test_after_a_failover_the_new_primary_is_used() -> None:
         address = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "features")
         wait_until(lambda: int(servers.sentinel.client.execute_command(*address)[1]) == servers.replica.port)
         wait_until(lambda: servers.replica.client.info("replication")["role"] == "master")
+        wait_until(lambda: not servers.sentinel.client.sentinel_master("features")["is_sdown"])
+        wait_until(lambda: servers.sentinel.client.sentinel_master("features")["is_master"])
         assert await store.get([b"a"]) == [row(1)]
         assert await store.put([(b"a", row(2))]) == []
         assert store.get_now([b"a"]) == [row(2)]

@@ -265,7 +265,7 @@ def test_changed_arrays_are_laid_over_stored_ones() -> None:
     changes = [{"words": [7, 8], "vector": [1, 2]}, {"words": [1, 2, 3, 4]}]
     changed = apply_changes(view.on(), stored, changes, np.full(2, NOON))
     assert [(violation.row, violation.field) for violation in changed.violations] == [(1, "item.words")]
-    changed = apply_changes(view.on(), stored, changes[:1] + [None], np.full(2, NOON))
+    changed = apply_changes(view.on(), stored, [*changes[:1], None], np.full(2, NOON))
     assert changed.violations == []
     assert changed.columns.columns["words"][0].tolist() == [7, 8, 0, 2]
     assert changed.columns.columns["vector"][0].tolist() == [1.0, 2.0]

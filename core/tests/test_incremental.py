@@ -147,13 +147,13 @@ class Breaking(MemoryStore):
 
     writes_left = 0
 
-    async def put(self, rows: Any, *, overwrite: bool = False) -> list[bytes]:
+    async def put(self, rows: Any, *, overwrite: bool = False, ttl_s: float | None = None) -> list[bytes]:
         self.writes_left -= 1
         if self.writes_left == 0:
             # a part of the rows is written
-            await super().put(list(rows)[:1], overwrite=overwrite)
+            await super().put(list(rows)[:1], overwrite=overwrite, ttl_s=ttl_s)
             raise StoreError("gone")
-        return await super().put(rows, overwrite=overwrite)
+        return await super().put(rows, overwrite=overwrite, ttl_s=ttl_s)
 
 
 @pytest.mark.parametrize("seed", range(25))

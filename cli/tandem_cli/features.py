@@ -71,10 +71,8 @@ def materialize_tables(
 def _describe(summary: RunSummary) -> str:
     since = "" if summary.since is None else f" since {summary.since}"
     text = f"{summary.rows_written:,} rows written of {summary.rows_read:,} read{since}"
-    if summary.rows_older:
-        text += f"; {summary.rows_older:,} left, newer in the store"
-    if summary.resumed:
-        text += "; continued an interrupted run"
+    text += f"; {summary.rows_older:,} left, newer in the store" if summary.rows_older else ""
+    text += "; continued an interrupted run" if summary.resumed else ""
     return text if np.isnat(summary.newest) else f"{text}; newest {summary.newest}"
 
 

@@ -135,12 +135,9 @@ class Backends:
 
     async def close(self) -> None:
         """Finish what is under way, then give back connections."""
-        await self._late_lookups.close()
-        await self._late_calls.close()
-        await self._predictor.close()
-        await self._lookups.close()
-        if self._shared is not None:
-            await self._shared.close()
+        for part in (self._late_lookups, self._late_calls, self._predictor, self._lookups, self._shared):
+            if part is not None:
+                await part.close()
 
     async def _ask_briefly(self, call: Coroutine[Any, Any, Tensors], seconds: float) -> Tensors:
         """The result of a call that goes on when nobody waits for it any more."""

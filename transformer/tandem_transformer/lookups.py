@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from math import inf
 
 from tandem.dtypes import Columns
@@ -111,10 +112,9 @@ class Lookups:
         """The same for a request that does not wait for all the time that a lookup may take."""
         if within_s <= 0 or self._background.is_full:
             return None
-        try:
+        with suppress(TimeoutError):
             return await self._background.wait_for(self._ask(keys), within_s)
-        except TimeoutError:
-            return None
+        return None
 
     async def _ask(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """The rows of some keys; None if the store does not answer in time, or with an error."""

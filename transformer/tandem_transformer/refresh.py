@@ -150,8 +150,8 @@ class Refresher:
         changed = []
         for at, (layout, view) in enumerate(zip(self._layouts, views, strict=True)):
             part = view.columns.take(view.rows)
-            own = [keys[at * rows + row] for row in view.rows.tolist()]
-            changed += list(zip(own, layout.pack(part.columns, part.event_time, part.nulls), strict=True))
+            packed = zip(view.rows.tolist(), layout.pack(part.columns, part.event_time, part.nulls), strict=True)
+            changed += [(keys[at * rows + row], value) for row, value in packed]
         return changed
 
     async def _get(self, keys: list[bytes]) -> list[bytes | None]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tandem.errors import StoreError
 from tandem.inputs import Tensors
@@ -105,12 +106,9 @@ class SharedPredictions:
 
     def _fits(self, outputs: Tensors) -> bool:
         """Whether these are the outputs of the bundle, of one row."""
-        return outputs.keys() == self._outputs.keys() and all(
-            output.dtype == tensor.dtype
-            and output.ndim == len(tensor.shape)
-            and all(size in (own, -1) for own, size in zip(output.shape, (1, *tensor.shape[1:]), strict=True))
-            for output, tensor in ((outputs[name], tensor) for name, tensor in self._outputs.items())
-        )
+        if outputs.keys() != self._outputs.keys():
+            return False
+        return all(_is_row(outputs[name], tensor) for name, tensor in self._outputs.items())
 
     async def _write(self, rows: list[tuple[bytes, bytes]]) -> None:
         try:
@@ -154,3 +152,11 @@ def _decode(dtype: str, shape: list[int], content: bytes | list[str]) -> Any:
     if np.dtype(dtype).kind not in _NUMBERS:
         raise ValueError("no dtype of numbers")
     return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _is_row(output: NDArray[Any], tensor: TensorSpec) -> bool:
+    """Whether an array is one row of a tensor of the signature."""
+    shape = (1, *tensor.shape[1:])
+    if output.dtype != tensor.dtype or output.ndim != len(shape):
+        return False
+    return all(size in (fixed, -1) for fixed, size in zip(output.shape, shape, strict=True))

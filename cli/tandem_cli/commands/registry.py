@@ -190,13 +190,10 @@ def _moved(move: AliasMove) -> str:
 
 
 def _pairs(option: str, texts: list[str] | None) -> dict[str, str]:
-    pairs = {}
     for text in texts or []:
-        name, separator, value = text.partition("=")
-        if not name or not separator:
+        if text.find("=") < 1:
             raise typer.BadParameter(f"{text!r} is not NAME=VALUE", param_hint=option)
-        pairs[name] = value
-    return pairs
+    return {name: value for name, _, value in (text.partition("=") for text in texts or [])}
 
 
 def _number(name: str, text: str) -> float:

@@ -120,10 +120,6 @@ def _fill(package: ModelPackage, store_url: str, console: Console) -> None:
 
 
 def _describe_variant(variant: LocalVariant) -> dict[str, object]:
-    return {
-        "name": variant.name,
-        "version": variant.bundle.version,
-        "weight": variant.weight,
-        "bundle": str(variant.bundle.path),
-        "digest": variant.bundle.digest,
-    }
+    bundle = variant.bundle
+    identity = {"name": variant.name, "version": bundle.version, "weight": variant.weight}
+    return {**identity, "bundle": str(bundle.path), "digest": bundle.digest}

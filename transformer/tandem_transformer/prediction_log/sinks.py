@@ -44,7 +44,6 @@ class Sink(Protocol):
             SinkUnavailable: some may have been taken, perhaps; all are to be sent again.
             EventsRejected: there is no sense in sending them again.
         """
-        ...
 
     def close(self) -> None:
         """Give back connections."""

@@ -122,10 +122,9 @@ class FairQueue(Generic[_Item]):
     def drop(self, rows: int) -> list[_Item]:
         """Remove that many rows or more, or all there are: the newest ones of whoever has most."""
         removed: list[_Item] = []
-        while rows > 0 and self.rows:
-            part = self._remove(max(self._lanes.values(), key=_rows), 1)
-            rows -= sum(item.size for item in part)
-            removed += part
+        remaining_rows = max(self.rows - rows, 0)
+        while self.rows > remaining_rows:
+            removed += self._remove(max(self._lanes.values(), key=_rows), 1)
         return removed
 
     def _end_turn(self, lane: _Lane[_Item]) -> None:

@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
-PACKAGES := -e core -e transformer -e predictor -e rollout -e cli
+PACKAGES := -e core -e transformer -e predictor -e rollout -e offline -e stream -e cli
 IMAGES := transformer predictor rollout
 
 .DEFAULT_GOAL := help
-.PHONY: help fmt check quick test coverage e2e e2e-core bench bench-controller fuzz fairness chaos structure sim demo docs lock
-.PHONY: proto manifests version clean
+.PHONY: help fmt check quick test test-feast coverage e2e e2e-core bench bench-controller fuzz fairness chaos structure sim demo
+.PHONY: docs lock proto manifests version clean
 
 help:  ## Show this text
 	@awk 'BEGIN {FS = ":.*## "} /^[-a-z0-9]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ fmt: $(VENV)/.dev  ## Format the code and fix what can be fixed
 check: $(VENV)/.dev  ## Formatting, lint, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy core/tandem transformer/tandem_transformer predictor/tandem_predictor rollout/tandem_rollout cli/tandem_cli
+	$(BIN)/mypy core/tandem transformer/tandem_transformer predictor/tandem_predictor rollout/tandem_rollout offline/tandem_offline stream/tandem_stream cli/tandem_cli
 	$(BIN)/mypy --exclude benchmarks/model benchmarks
 	$(BIN)/lint-imports --no-cache
 
@@ -46,11 +46,24 @@ SLOW := core/tests/oip core/tests/stores $(addprefix transformer/tests/test_,ser
 quick: $(VENV)/.dev  ## The fast core of the tests, in less than a minute on two cores
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(QUICK) $(addprefix --ignore=,$(SLOW))
 
+# Feast needs an older prometheus-client than Tandem's images have, so its tests have an environment of their own.
+FEAST := .cache/feast
+
+$(FEAST)/.installed: requirements/feast.txt | $(UV)
+	$(UV) venv --quiet --clear --python $(BIN)/python $(FEAST)
+	VIRTUAL_ENV=$(FEAST) $(UV) pip install --quiet --require-hashes -r requirements/feast.txt
+	VIRTUAL_ENV=$(FEAST) $(UV) pip install --quiet --no-build-isolation --no-deps $(PACKAGES)
+	@touch $@
+
+test-feast: $(FEAST)/.installed  ## The tests of Feast repositories, in their own environment
+	$(FEAST)/bin/python -m pytest tests/feast_repository
+
 # What computes runs in two processes. What starts whole stacks, and asks whether they keep up, has the machine to itself.
 COMPUTES := tests/charts tests/simulation tests/validation
 
-test: $(VENV)/.dev  ## All tests, against real Valkey, Envoy and ONNX Runtime
+test: $(VENV)/.dev $(FEAST)/.installed  ## All tests, against real Valkey, Envoy and ONNX Runtime
 	$(BIN)/python -m pytest -n 2 --dist worksteal */tests $(COMPUTES)
+	$(FEAST)/bin/python -m pytest tests/feast_repository
 	$(BIN)/python -m pytest tests $(addprefix --ignore=,$(COMPUTES))
 
 coverage: $(VENV)/.dev  ## Coverage of the packages by their own tests; fails below the floor in pyproject.toml
@@ -90,14 +103,16 @@ docs: $(VENV)/.dev  ## The docs as a site, in build/site; fails at a link that l
 	$(BIN)/python docs/make_site.py
 
 COMPILE := compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	--no-emit-package tandem-core --no-emit-package tandem-transformer --no-emit-package tandem-predictor --no-emit-package tandem-rollout
+	--no-emit-package tandem-core --no-emit-package tandem-transformer --no-emit-package tandem-predictor --no-emit-package tandem-rollout \
+	--no-emit-package tandem-offline --no-emit-package tandem-stream
 
 lock: $(UV)  ## Compile requirements/*.txt anew
-	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --group pyproject.toml:workspace --group pyproject.toml:dev -o requirements/dev.txt
+	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --extra offline --extra registry --extra stream --group pyproject.toml:workspace --group pyproject.toml:dev -o requirements/dev.txt
 	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --group pyproject.toml:workspace -c requirements/dev.txt -o requirements/local.txt
 	for image in $(IMAGES); do \
 	  $(UV) pip $(COMPILE) $$image/pyproject.toml -c requirements/dev.txt -o requirements/$$image.txt || exit 1; done
 	echo 'onnxruntime-gpu[cuda,cudnn]' | $(UV) pip $(COMPILE) --no-emit-package onnxruntime - predictor/pyproject.toml -c requirements/dev.txt -o requirements/predictor-cuda.txt
+	$(UV) pip $(COMPILE) cli/pyproject.toml core/pyproject.toml --extra feast --group pyproject.toml:workspace --group pyproject.toml:feast -o requirements/feast.txt
 	$(UV) pip $(COMPILE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt
 
 proto: $(VENV)/.dev  ## Generate the protobuf code of the Open Inference Protocol

@@ -21,7 +21,7 @@ SOURCE: Final = re.compile(rf'^version = "{NUMBER}"$', re.MULTILINE)
 _IMAGE: Final = rf"\btandem-(?:transformer|predictor|controller):{NUMBER}"
 PLACES: Final = {
     # of the packages, of which a test holds the list against the workspace's members
-    "{core,transformer,predictor,rollout,cli}/pyproject.toml": SOURCE.pattern,
+    "{core,transformer,predictor,rollout,offline,stream,cli}/pyproject.toml": SOURCE.pattern,
     "charts/*/Chart.yaml": rf"^(?:version|appVersion): {NUMBER}$",
     "*/Dockerfile": rf"^ARG VERSION={NUMBER}$",
     "charts/model/ci/*.yaml": _IMAGE,

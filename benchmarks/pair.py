@@ -19,11 +19,30 @@ from benchmarks.hop.__main__ import WARMUP as HOP_WARMUP
 from benchmarks.hop.__main__ import run as run_hop
 from benchmarks.hop.measure import CallError
 from benchmarks.hop.report import figures as hop_figures
-from benchmarks.sides import Launcher, Side, StartError, Store, start_floor, start_handmade, start_stock, start_tandem
+from benchmarks.sides import (
+    Launcher,
+    Side,
+    StartError,
+    Store,
+    start_floor,
+    start_handmade,
+    start_logged,
+    start_stock,
+    start_tandem,
+)
 
-PARTS = ("stock", "handmade", "tandem", "floor", "lookup", "embedded", "hop")
+PARTS = ("stock", "handmade", "tandem", "log", "floor", "lookup", "embedded", "hop")
 RESULTS = Path(__file__).parent / "results"
-TURNS = ("stock-rest", "tandem-rest", "handmade", "floor", "stock-grpc", "tandem-grpc")
+TURNS = (
+    "stock-rest",
+    "tandem-rest",
+    "handmade",
+    "floor",
+    "stock-grpc",
+    "tandem-grpc",
+    "tandem-logged",
+    "tandem-durable",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,7 +99,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> report.Findings:
                 embedded.append(single.embedded(case))
 
         console.print("starting servers, comparing their answers …")
-        sides = _start(arguments.only, launcher, case, store)
+        sides = _start(arguments.only, launcher, case, store, Path(scratch))
         for side in sides:
             rounds.check(side, case)
         cells = rounds.measure(
@@ -110,7 +129,7 @@ def _hop(arguments: argparse.Namespace, console: Console) -> dict[str, float]:
     return hop_figures(run_hop(arguments.rounds, seconds, warmup, arguments.results, console))
 
 
-def _start(only: Sequence[str], launcher: Launcher, case: Case, store: Store) -> list[Side]:
+def _start(only: Sequence[str], launcher: Launcher, case: Case, store: Store, scratch: Path) -> list[Side]:
     sides: list[Side] = []
     if "stock" in only:
         sides += start_stock(launcher, case, store)
@@ -118,6 +137,8 @@ def _start(only: Sequence[str], launcher: Launcher, case: Case, store: Store) ->
         sides += start_handmade(launcher, case, store)
     if "tandem" in only:
         sides += start_tandem(launcher, case, store)
+    if "log" in only:
+        sides += start_logged(launcher, case, store, scratch)
     if "floor" in only:
         sides += start_floor(launcher)
     return sorted(sides, key=lambda side: TURNS.index(side.name))

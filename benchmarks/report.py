@@ -22,6 +22,8 @@ COLOURS = {
     "tandem-rest": "#1f77b4",
     "stock-grpc": "#d9d9d9",
     "tandem-grpc": "#6baed6",
+    "tandem-logged": "#9467bd",
+    "tandem-durable": "#c5b0d5",
     "handmade": "#2ca02c",
     "floor": "#333333",
 }
@@ -68,6 +70,7 @@ class Findings:
             "solo_ratio": ratio("tandem-grpc", "stock-grpc", 1),
             "handmade_ratio": ratio("tandem-grpc", "handmade"),
             "handmade_solo": ratio("tandem-grpc", "handmade", 1),
+            "log_cost": 1 - ratio("tandem-logged", "tandem-grpc"),
             "floor_ratio": ratio("tandem-rest", "floor"),
             "qps64": at64.qps if at64 else float("nan"),
             "p99ms64": at64.milliseconds["p99"] if at64 else float("nan"),

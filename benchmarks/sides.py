@@ -153,6 +153,22 @@ def start_tandem(launcher: Launcher, case: Case, store: Store) -> list[Side]:
     return sides
 
 
+def start_logged(launcher: Launcher, case: Case, store: Store, scratch: Path) -> list[Side]:
+    """Our pair over gRPC with a prediction log, and with a durable one; both transformers call the same predictor."""
+    http, grpc = free_port(), free_port()
+    common = ("--model_dir", case.bundle.path, "--host", "127.0.0.1")
+    predictor = launcher.start("logged-predictor", "tandem_predictor", *common, "--grpc_port", grpc, http_port=http)
+    sides = []
+    for label, switches in (("tandem-logged", ()), ("tandem-durable", ("--prediction_log_durable",))):
+        port = free_port()
+        hop_flags = ("--predictor_host", f"127.0.0.1:{grpc}", "--predictor_protocol", "grpc-v2", "--store", store.url)
+        log_flags = ("--prediction_log", scratch / label, *switches)
+        flags = (*common, *hop_flags, *log_flags, "--grpc_port", free_port())
+        pid = launcher.start(label, "tandem_transformer", *flags, http_port=port)
+        sides.append(Side(label, port, {"transformer": pid, "predictor": predictor, "store": store.pid}))
+    return sides
+
+
 def start_floor(launcher: Launcher) -> list[Side]:
     """One Starlette worker that answers ``{}``."""
     port = free_port()

@@ -22,6 +22,8 @@ PACKAGES: Final = (
     "transformer/tandem_transformer",
     "predictor/tandem_predictor",
     "rollout/tandem_rollout",
+    "offline/tandem_offline",
+    "stream/tandem_stream",
     "cli/tandem_cli",
 )
 GENERATED: Final = re.compile(r"_pb2\.py$|/template/")

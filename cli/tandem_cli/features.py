@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+import numpy as np
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
-from tandem import DefinitionError, FeatureView, Model
-from tandem.package import ModelPackage
+from tandem import FeatureView, Model
+from tandem.sources import Source, check_sources
 from tandem.stores import open_store
 from tandem_cli.output import Console
 
 if TYPE_CHECKING:
-    from tandem.materialize import Summary
+    from tandem.incremental import RunSummary, Selection
 
 
 def views_of(model: Model) -> dict[str, FeatureView]:
@@ -23,79 +36,96 @@ def views_of(model: Model) -> dict[str, FeatureView]:
     return {use.view.name: use.view for use in model.views}
 
 
-def tables_of(package: ModelPackage) -> dict[str, Path]:
-    """The table of each feature view, as ``[tool.tandem.features]`` names it.
-
-    Raises:
-        DefinitionError: if that is not a table of paths.
-    """
-    tables = package.settings.get("features", {})
-    if not isinstance(tables, Mapping) or not all(isinstance(file, str) for file in tables.values()):
-        raise DefinitionError(f'{package.path}: [tool.tandem.features] must give a file to each view: view = "file"')
-    return {view: package.path / file for view, file in tables.items()}
-
-
 def materialize_tables(
     views: Mapping[str, FeatureView],
-    tables: Mapping[str, Path],
+    sources: Mapping[str, Source],
     store_url: str,
     console: Console,
+    selection: Selection | None = None,
     *,
     overwrite: bool = False,
-) -> dict[str, Summary]:
+    ttl_s: float | None = None,
+) -> None:
     """Write tables to an online store, with a progress bar for each on a terminal.
 
     Args:
         views: Feature views by name.
-        tables: The table of each of them.
+        sources: The table of each of them.
         store_url: The store.
         console: The console that shows progress and results.
+        selection: Which rows are read; None for those that are new to the store.
         overwrite: Replace newer values of the store too.
+        ttl_s: Seconds after which the rows that are written expire; None for never.
 
     Raises:
         DefinitionError: if a view has no table, the table does not exist, or it does not match the view.
         StoreError: if the store cannot be written.
     """
-    for view in views:
-        if view not in tables:
-            raise DefinitionError(f"feature view {view!r} has no table; name one in [tool.tandem.features]")
-        if not tables[view].exists():
-            raise DefinitionError(
-                f"feature view {view!r}: {tables[view]} does not exist; write the package's data first"
-            )
-    with _progress(console) as progress:
-        summaries = asyncio.run(_materialize(views, tables, store_url, progress, overwrite))
+    check_sources(views, sources)
+    with row_progress(console) as progress:
+        summaries = asyncio.run(_materialize(views, sources, store_url, progress, selection, overwrite, ttl_s))
     for view, summary in summaries.items():
-        written = f"{summary.entities_written:,} entities of {summary.rows_read:,} rows, newest {summary.newest}"
-        newer = f"; {summary.entities_newer:,} left, newer in the store" if summary.entities_newer else ""
-        console.print(f"materialized {view}: {written}{newer}", highlight=False, soft_wrap=True)
-    return summaries
+        console.print(f"materialized {view}: {_describe(summary)}", highlight=False, soft_wrap=True)
+
+
+def _describe(summary: RunSummary) -> str:
+    since = "" if summary.since is None else f" since {summary.since}"
+    text = f"{summary.rows_written:,} rows written of {summary.rows_read:,} read{since}"
+    text += f"; {summary.rows_older:,} left, newer in the store" if summary.rows_older else ""
+    text += "; continued an interrupted run" if summary.resumed else ""
+    return text if np.isnat(summary.newest) else f"{text}; newest {summary.newest}"
 
 
 async def _materialize(
-    views: Mapping[str, FeatureView], tables: Mapping[str, Path], store_url: str, progress: Progress, overwrite: bool
-) -> dict[str, Summary]:
+    views: Mapping[str, FeatureView],
+    sources: Mapping[str, Source],
+    store_url: str,
+    progress: Progress,
+    selection: Selection | None,
+    overwrite: bool,
+    ttl_s: float | None,
+) -> dict[str, RunSummary]:
     # imported late: Arrow takes a second, and commands without tables need not wait
-    from tandem.arrow_tables import count_rows
-    from tandem.materialize import materialize
+    from tandem.incremental import materialize_new
 
     store = open_store(store_url)
+    now = datetime.now(UTC)
+    options: dict[str, Any] = {"now": now, "selection": selection, "overwrite": overwrite, "ttl_s": ttl_s}
     summaries = {}
     try:
         for name, view in views.items():
-            task = progress.add_task(name, total=count_rows(tables[name]))
-            summaries[name] = await materialize(
-                view,
-                tables[name],
-                store,
-                overwrite=overwrite,
-                progress=lambda done, task=task: progress.update(task, completed=done.rows_read),  # type: ignore[misc]
-            )
+            show = partial(_show, progress, progress.add_task(name, total=None))
+            summaries[name] = await materialize_new(view, sources[name], store, progress=show, **options)
     finally:
         await store.close()
     return summaries
 
 
-def _progress(console: Console) -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("rows")]
-    return Progress(*columns, TimeElapsedColumn(), console=console, transient=True, disable=not console.is_terminal)
+def _show(progress: Progress, task: TaskID, summary: RunSummary) -> None:
+    progress.update(task, completed=summary.rows_read, total=summary.rows)
+
+
+class _Rate(ProgressColumn):
+    """Rows per second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of a task; nothing before there is one."""
+        rate = task.finished_speed or task.speed
+        return Text("" if rate is None else f"{rate:,.0f} rows/s")
+
+
+def row_progress(console: Console) -> Progress:
+    """A progress bar that counts rows; shown on terminals only."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows"),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -12,7 +12,8 @@ from typing import Final
 from tandem import DefinitionError, FeatureView, TandemError
 from tandem.check import Finding
 from tandem.package import ModelPackage
-from tandem_cli.features import tables_of, views_of
+from tandem.sources import Source, read_sources
+from tandem_cli.features import views_of
 from tandem_cli.local import StackError, manifest
 from tandem_cli.variants import stated_weights
 from tandem_rollout.api.messages import did_you_mean
@@ -57,7 +58,7 @@ def _example(key: str) -> str:
 
 def _features(package: ModelPackage) -> Iterator[Finding]:
     try:
-        tables = tables_of(package)
+        sources = read_sources(package)
     except DefinitionError as error:
         yield Finding("features", "failed", str(error))
         return
@@ -65,29 +66,30 @@ def _features(package: ModelPackage) -> Iterator[Finding]:
         views = views_of(package.load())
     except TandemError:
         return  # the check of the model reports it
-    for name in tables:
+    for name in sources:
         if name not in views:
             hint = did_you_mean(name, views) or f"; it has {', '.join(views) or 'none'}"
             yield Finding(f"features.{name}", "failed", f"the model has no feature view {name!r}{hint}")
     for name, view in views.items():
-        if name in tables:
-            yield _table(f"features.{name}", view, tables[name])
+        if name in sources:
+            yield _table(f"features.{name}", view, sources[name])
         else:
             message = "the view has no table here: `tandem up` needs one, and `tandem materialize` one or --source"
             yield Finding(f"features.{name}", "warning", message)
 
 
-def _table(name: str, view: FeatureView, table: Path) -> Finding:
+def _table(name: str, view: FeatureView, source: Source) -> Finding:
     from tandem.arrow_tables import check_table
 
-    if not table.exists():
-        return Finding(name, "warning", f"{table} does not exist yet; write it before `tandem up`")
+    if not source.exists:
+        return Finding(name, "warning", f"{source.name} does not exist yet; write it before `tandem up`")
     try:
-        check_table(view, table)
+        table = source.open() if source.is_delta else source.table
+        check_table(view, table, event_time=source.event_time)
     except DefinitionError as error:
         return Finding(name, "failed", str(error))
     columns = len(view.keys) + len(view.features) + 1
-    return Finding(name, "ok", f"{table.name} has the {columns} columns of the view")
+    return Finding(name, "ok", f"{Path(source.name).name} has the {columns} columns of the view")
 
 
 def _weights(package: ModelPackage) -> Iterator[Finding]:

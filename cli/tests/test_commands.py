@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from redis import Redis
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner, Result
@@ -146,7 +147,7 @@ def test_a_command_line_that_makes_no_sense(package: Path, arguments: tuple[str,
 
 
 def test_exit_codes_are_documented() -> None:
-    for command in (["check"], ["materialize"], ["up"], ["bundle", "show"], ["bundle", "verify"]):
+    for command in (["check"], ["materialize"], ["import", "feast"], ["up"], ["bundle", "show"], ["bundle", "verify"]):
         text = tandem(*command, "--help").output
         assert "Exit codes: 0" in text
 
@@ -226,12 +227,16 @@ def test_materialize_with_another_table(package: Path, tmp_path: Path) -> None:
         written = ("materialize", package, "--source", tmp_path / "t.parquet", "--store", server.connection_url)
         result = tandem(*written)
         assert result.exit_code == 0, result.output
-        assert "materialized load: 2 entities of 2 rows" in result.output
+        assert "materialized load: 2 rows written of 2 read" in result.output
         earlier = pa.table({"id": ["a"], "event_time": pa.array([-1], times.type), "ctl": [0.0]})
         parquet.write_table(earlier, tmp_path / "t.parquet")
-        assert "materialized load: 0 entities of 1 rows" in (result := tandem(*written)).output
+        assert "materialized load: 0 rows written of 1 read" in (result := tandem(*written)).output
         assert "1 left, newer in the store" in result.output
-        assert "materialized load: 1 entities of 1 rows" in tandem(*written, "--overwrite").output
+        assert "materialized load: 1 rows written of 1 read" in tandem(*written, "--overwrite").output
+        with Redis(port=server.port) as store:
+            assert store.pttl("load:1:a") == -1
+            assert tandem(*written, "--ttl", "30d").exit_code == 0
+            assert 29 * 86_400_000 < store.pttl("load:1:a") <= 30 * 86_400_000
 
 
 def test_materialize_names_the_file_the_column_and_the_columns_that_are_there(package: Path, tmp_path: Path) -> None:
@@ -241,7 +246,7 @@ def test_materialize_names_the_file_the_column_and_the_columns_that_are_there(pa
     parquet.write_table(pa.table({"id": ["a"], "at": [1.0]}), tmp_path / "t.parquet")
     result = tandem("materialize", package, "--source", tmp_path / "t.parquet", "--store", "redis://127.0.0.1:1")
     assert result.exit_code == 1
-    assert f"{tmp_path / 't.parquet'}: feature view 'load': the table has no column 'ctl'; it has id, at" in " ".join(
+    assert f"feature view 'load': {tmp_path / 't.parquet'}: the table has no column 'ctl'; it has id, at" in " ".join(
         result.stderr.split()
     )
 
@@ -250,6 +255,20 @@ def test_materialize_into_the_memory_of_a_command_that_ends(package: Path) -> No
     result = tandem("materialize", package, "--store", "memory://")
     assert result.exit_code == 2
     assert "memory://" in result.stderr
+
+
+@pytest.mark.parametrize("ttl", ["soon", "0d", "0.1s", "-1d"])
+def test_materialize_with_rows_that_expire_at_once(package: Path, ttl: str) -> None:
+    result = tandem("materialize", package, "--store", "redis://127.0.0.1:1", f"--ttl={ttl}")
+    assert result.exit_code == 2
+    assert "--ttl" in result.stderr
+
+
+def test_import_without_feast(tmp_path: Path) -> None:
+    result = tandem("import", "feast", tmp_path, "driver_stats")
+    assert result.exit_code == 1
+    assert "Feast repositories need feast" in result.stderr
+    assert "hint: install tandem-core[feast]" in result.stderr
 
 
 def test_materialize_of_a_view_that_the_model_has_not(package: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 
 from tandem import Contract, Field, Prediction
@@ -25,3 +26,34 @@ def test_rows_can_be_read_back() -> None:
     rows = rows_of(contract, columns)
     assert rows[1] == {"id": "b", "x": 1e300, "ts": "1969-12-31T23:59:59.999999Z"}
     assert RowReader(contract).violations(rows) == []
+
+
+def test_arrays_and_bytes_can_be_read_back() -> None:
+    contract = Contract(
+        model="m",
+        serving_keys={"id": Field("string")},
+        passed_features={
+            "e": Field("float32[2]", optional=True),
+            "recent": Field("int64[<=3]", default=[1]),
+            "photo": Field("bytes"),
+        },
+        request_parameters={},
+        prediction=Prediction("p"),
+        outputs={},
+    )
+    # the last number of an array of different length is its length
+    recent = np.array([[7, 8, 0, 2], [0, 0, 0, 0]])
+    columns = {
+        "id": np.array(["a", "b"], object),
+        "e": np.array([[0.1, 2.0], [np.nan, np.nan]], np.float32),
+        "recent": recent,
+        "photo": np.array([b"\xff", b""], object),
+    }
+    rows = rows_of(contract, columns)
+    assert rows[1] == {"id": "b", "recent": [], "photo": ""}
+    reader = RowReader(contract)
+    assert reader.violations(rows) == []
+    again = reader.columns(msgspec.convert(rows, list[reader.row_type]))  # type: ignore[name-defined]
+    assert again["e"].tobytes() == columns["e"].tobytes()
+    assert again["recent"].tolist() == recent.tolist()
+    assert again["photo"].tolist() == [b"\xff", b""]

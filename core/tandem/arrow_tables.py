@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import dataset
 
-from tandem.dtypes import FieldType, array_length
+from tandem.dtypes import FieldType, array_length, element_type, is_ragged
 from tandem.errors import DefinitionError
 from tandem.features import FeatureView
 from tandem.nulls import is_null
@@ -129,10 +129,12 @@ def _fits(column: pa.DataType, feature: FieldType) -> bool:
     # a column of nulls alone has no type of its own
     if pa.types.is_null(column):
         return True
-    if array_length(feature) is not None:
-        return _is_list(column) and _fits(column.value_type, "float64")  # type: ignore[attr-defined]
+    if (length := array_length(feature)) is not None:
+        if pa.types.is_fixed_size_list(column) and column.list_size != length and not is_ragged(feature):
+            return False
+        return _is_list(column) and _fits(column.value_type, element_type(feature))  # type: ignore[attr-defined]
     match feature:
-        case "float64" | "int64":
+        case "float64" | "float32" | "int64":
             # whole numbers beside a null are written as floats by pandas; others are refused when they are read
             return bool(pa.types.is_floating(column) or pa.types.is_integer(column))
         case "bool":

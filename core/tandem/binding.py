@@ -7,6 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tandem.contract import Prediction
+from tandem.dtypes import array_length
 from tandem.errors import DefinitionError
 from tandem.model import Model, input_name
 from tandem.signature import Signature, TensorSpec, column_names, prediction_tensor
@@ -35,7 +37,8 @@ def bind(
         bound.append(_fill(tensors.pop(tensor_name), names))
     if tensors:
         raise DefinitionError(f"no column goes into input {', '.join(map(repr, tensors))} of the ONNX model")
-    prediction_tensor(model, outputs)
+    for prediction in model.contract.predictions:
+        prediction_tensor(prediction, outputs)
     return Signature(tuple(bound), tuple(outputs))
 
 
@@ -62,20 +65,23 @@ def with_rows(outputs: Sequence[TensorSpec], results: Mapping[str, NDArray[Any]]
     return tuple(specs)
 
 
-def check_prediction(model: Model, result: NDArray[Any]) -> None:
-    """Refuse an output that is not one value per row, and of which the prediction names no column.
+def check_prediction(prediction: Prediction, result: NDArray[Any]) -> None:
+    """Refuse an output that has not the prediction's numbers in each row, and of which it names no column.
 
     Args:
-        model: The model.
+        prediction: The prediction.
         result: The output that :func:`prediction_tensor` names, of some rows.
 
     Raises:
         DefinitionError: naming the output, and how to choose a column.
     """
-    prediction = model.contract.prediction
     where = f"prediction {prediction.name!r}: its output has shape {(-1, *result.shape[1:])}"
     width = result.shape[1] if result.ndim == 2 else None
-    if prediction.column is None:
+    length = array_length(prediction.type)
+    if length is not None:
+        if width != length:
+            raise DefinitionError(f"{where}; a {prediction.type} has {length} numbers in each row")
+    elif prediction.column is None:
         if result.ndim > 1 and width != 1:
             raise DefinitionError(f"{where}; choose one of its columns, from 0, with column=")
     elif width is None or prediction.column >= width:

@@ -6,6 +6,7 @@
         …               files in which it keeps its weights, where it does, by the names that it states
         golden.npz      golden rows: inputs, features, vectors, and predictions made by the training framework
         *.whl           the model package's own code
+        simpler/        another bundle, whose model answers without stored features, where there is one
 
 The digest is the SHA-256 of ``tandem.json``, which holds the SHA-256 of every other file: one number fixes all.
 """
@@ -17,17 +18,20 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from msgspec import UNSET
+
 from tandem.comparison import DEFAULT_TOLERANCES, Tolerance
 from tandem.contract import Contract
 from tandem.errors import BundleError, DefinitionError
 from tandem.golden import Golden
 from tandem.importing import import_wheel
-from tandem.manifest import GOLDEN, MANIFEST, MODEL, Manifest, is_wheel, read_manifest
+from tandem.manifest import GOLDEN, MANIFEST, MODEL, SIMPLER, Manifest, is_wheel, read_manifest
 from tandem.model import Model
 from tandem.onnx_files import Graph
 from tandem.pipeline import Pipeline
 from tandem.requirements import unmet_requirements
 from tandem.signature import Signature
+from tandem.simpler_model import check_need, check_simpler
 
 DIGEST_VARIABLE = "TANDEM_BUNDLE_DIGEST"
 """Environment variable of both components with the digest that their bundle must have, or its beginning."""
@@ -70,8 +74,11 @@ class Bundle:
         files = bundle.manifest.files
         for name, expected in files.items():
             _verify(bundle.path / name, expected)
+        if bundle.simpler is not None:
+            cls.open(bundle.simpler.path, digest=bundle.simpler.digest)
         # a file that no checksum covers could be imported or loaded
-        if strange := {file.name for file in bundle.path.iterdir()} - files.keys() - {MANIFEST}:
+        own = {MANIFEST} if bundle.simpler is None else {MANIFEST, SIMPLER}
+        if strange := {file.name for file in bundle.path.iterdir()} - files.keys() - own:
             raise BundleError(f"{bundle.path}: {', '.join(sorted(strange))} does not belong to the bundle")
         return bundle
 
@@ -125,6 +132,25 @@ class Bundle:
     def model_path(self) -> Path:
         """The ONNX model."""
         return self.path / MODEL
+
+    @cached_property
+    def simpler(self) -> Bundle | None:
+        """The bundle within this one, whose model answers without stored features; None if there is none.
+
+        Raises:
+            BundleError: if it is not the one that the manifest names, or does not fit.
+        """
+        try:
+            check_need(self.manifest.views, has_simpler=self.manifest.simpler is not UNSET)
+            if self.manifest.simpler is UNSET:
+                return None
+            simpler = Bundle.peek(self.path / SIMPLER)
+            if simpler.digest != self.manifest.simpler:
+                raise BundleError(f"{simpler.path} is damaged: another bundle than {MANIFEST} states")
+            check_simpler(self.contract, simpler.manifest)
+        except DefinitionError as error:
+            raise BundleError(f"bundle {self.wire_name}: {error}") from None
+        return simpler
 
     def tolerance(self, provider: str) -> Tolerance:
         """Tolerance for an execution provider of ONNX Runtime, such as ``"CPUExecutionProvider"``."""

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET
 
 from tandem.bundle import Bundle, _sha256
-from tandem.manifest import MANIFEST, Manifest
+from tandem.manifest import MANIFEST, SIMPLER, Manifest
 
 
 def write(
@@ -20,6 +21,7 @@ def write(
     manifest: Manifest,
     files: Mapping[str, Path],
     *,
+    simpler: Bundle | None = None,
     prove: Callable[[Bundle], None] = lambda bundle: None,
 ) -> Bundle:
     """Write a bundle, all or nothing.
@@ -28,13 +30,16 @@ def write(
         parent: Directory in which ``NAME-DIGEST8`` is made. A bundle that is there already is left alone.
         manifest: Its manifest, as yet without checksums.
         files: The other files by the names they get.
+        simpler: The bundle that becomes part of it.
         prove: Called with the bundle before it gets its place; what it raises, no bundle is left of.
     """
     parent = Path(parent)
     is_new = not parent.exists()
     parent.mkdir(parents=True, exist_ok=True)
     sums = {name: _sha256(file) for name, file in sorted(files.items())}
-    text = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(manifest, files=sums)), indent=2)
+    inner = UNSET if simpler is None else simpler.digest
+    complete = msgspec.structs.replace(manifest, files=sums, simpler=inner)
+    text = msgspec.json.format(msgspec.json.encode(complete), indent=2)
     digest = hashlib.sha256(text).hexdigest()
     target = parent / f"{manifest.name}-{digest[:8]}"
     # a sibling, so that the rename below stays within one file system
@@ -42,6 +47,11 @@ def write(
     try:
         for name, file in files.items():
             _copy_durably(file, scratch / name)
+        if simpler is not None:
+            (scratch / SIMPLER).mkdir()
+            for name in (MANIFEST, *simpler.manifest.files):
+                _copy_durably(simpler.path / name, scratch / SIMPLER / name)
+            (scratch / SIMPLER).chmod(0o755)
         # every file is on the disk before the rename makes the bundle visible
         (scratch / MANIFEST).write_bytes(text)
         _flush(scratch / MANIFEST)

@@ -11,8 +11,8 @@ import numpy as np
 
 from tandem.bundle import Bundle
 from tandem.compatibility import compare
-from tandem.contract import Contract
-from tandem.dtypes import Column, Columns
+from tandem.contract import Contract, Prediction
+from tandem.dtypes import Column, Columns, array_length, element_type, numpy_dtype
 from tandem.errors import TandemError
 from tandem.evaluation import as_answer_column, evaluate
 from tandem.fitting import fit_state
@@ -23,7 +23,7 @@ from tandem.pipeline import Pipeline
 from tandem.row_independence import check_row_independence
 from tandem.rows import RowReader
 from tandem.sampling import random_inputs, random_rows
-from tandem.signature import Signature
+from tandem.signature import Signature, describe_columns
 from tandem.training import draft_signature
 from tandem.transforms import BoundTransform, Postprocess, State, Transform
 
@@ -114,6 +114,7 @@ def _unused(model: Model) -> Iterator[Finding]:
     transforms: list[Transform] = [*model.on_demand, *model.model_dependent, *model.postprocess]
     read = {name for transform in transforms for name in transform.inputs}
     read |= {input_name(source) for inputs in model.inputs.values() for source in inputs}
+    read |= {name for mask, name in model.masks.items() if mask in read}
     keys = {key for use in model.views for key in use.serving_keys}
     for name in model.contract.inputs:
         if name not in read | keys and name != model.contract.as_of:
@@ -160,9 +161,8 @@ class _Trial:
             inputs = random_inputs(self.model, len(inputs), self.rng, missing=0.0, stale=0.0)
             accepted_rows = np.arange(len(inputs))
         columns = self.pipeline.given(inputs.take(accepted_rows)).columns
-        columns[self.model.contract.prediction.name] = _made_up_predictions(
-            self.model.contract, len(accepted_rows), self.rng
-        )
+        for prediction in self.model.contract.predictions:
+            columns[prediction.name] = _made_up_predictions(prediction, len(accepted_rows), self.rng)
         return columns
 
     def _not_yet(self, step: Postprocess) -> str | None:
@@ -214,7 +214,7 @@ def _check_signature(unfitted: Pipeline, state: Mapping[str, State], rng: np.ran
         signature = draft_signature(model, columns)
     except TandemError as error:
         return Finding("signature", "failed", str(error))
-    names = ", ".join(signature.columns)
+    names = describe_columns(signature.columns)
     return Finding("signature", "ok", f"{len(signature.columns)} columns: {names}; hash {signature.hash[:12]}")
 
 
@@ -235,14 +235,16 @@ def _finite_rows(columns: Columns, names: Sequence[str]) -> Columns:
     return {name: columns[name][finite] for name in names} if finite.any() else columns
 
 
-def _made_up_predictions(contract: Contract, rows: int, rng: np.random.Generator) -> Column:
-    prediction = contract.prediction
+def _made_up_predictions(prediction: Prediction, rows: int, rng: np.random.Generator) -> Column:
     if prediction.type == "string":
         return np.array([f"class-{index}" for index in rng.integers(3, size=rows)], object)
     # the author's buckets tell the range in which predictions lie
     edges = prediction.buckets or (0.0, 1.0)
-    values: Column = rng.uniform(edges[0], edges[-1], rows)
-    return np.rint(values).astype(np.int64) if prediction.type == "int64" else values
+    length = array_length(prediction.type)
+    values: Column = rng.uniform(edges[0], edges[-1], rows if length is None else (rows, length))
+    if element_type(prediction.type) == "int64":
+        values = np.rint(values)
+    return values.astype(numpy_dtype(prediction.type))
 
 
 def _first_not_finite(column: Column) -> int | None:

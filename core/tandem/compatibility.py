@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from tandem.contract import Contract
+from tandem.dtypes import FieldType, array_length, element_type, is_ragged
 from tandem.fields import Field
 
 
@@ -32,6 +33,7 @@ def compare(old: Contract, new: Contract) -> list[ContractChange]:
         changes.append(ContractChange("model", True, f"renamed from {old.model} to {new.model}"))
     changes += _compare_inputs(old.inputs, new.inputs)
     changes += _compare_answers(old.answers, new.answers)
+    changes += _compare_classes(old, new)
     # no client sees the buckets, but a rollout cannot compare predictions that fall into other ones
     if old.prediction.buckets != new.prediction.buckets:
         description = "histogram buckets changed: predictions of the two versions cannot be compared"
@@ -51,8 +53,7 @@ def _compare_inputs(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[
             continue
         before = old[name]
         if before.type != field.type:
-            # a whole number is a number in JSON too
-            widened = (before.type, field.type) == ("int64", "float64")
+            widened = _takes_all(before.type, field.type)
             changes.append(ContractChange(name, not widened, f"type changed from {before.type} to {field.type}"))
         # the same number then means something else, and nothing would fail
         if before.unit != field.unit:
@@ -66,8 +67,30 @@ def _compare_inputs(old: Mapping[str, Field], new: Mapping[str, Field]) -> list[
         elif before.default != field.default:
             changes.append(ContractChange(name, False, f"default changed from {before.default!r} to {field.default!r}"))
         changes += _compare_ranges(name, before, field)
+        changes += _compare_sizes(name, before, field)
         changes += _compare_enums(name, before, field)
     return changes
+
+
+_WIDER = {("int64", "float64"), ("int64", "float32"), ("float32", "float64")}
+"""Types of numbers, and those that take all that they take: a whole number is a number in JSON too."""
+
+
+def _takes_all(old: FieldType, new: FieldType) -> bool:
+    """Whether a field of the new type takes every value that one of the old type takes."""
+    numbers = (element_type(old), element_type(new))
+    old_length, new_length = array_length(old), array_length(new)
+    if old_length is None or new_length is None:
+        return (old, new) in _WIDER
+    fits = new_length >= old_length if is_ragged(new) else new_length == old_length and not is_ragged(old)
+    return fits and (numbers[0] == numbers[1] or numbers in _WIDER)
+
+
+def _compare_sizes(name: str, old: Field, new: Field) -> list[ContractChange]:
+    if old.max_bytes == new.max_bytes:
+        return []
+    narrowed = (new.max_bytes or math.inf) < (old.max_bytes or math.inf)
+    return [ContractChange(name, narrowed, f"largest size {'narrowed' if narrowed else 'widened'}")]
 
 
 def _compare_ranges(name: str, old: Field, new: Field) -> list[ContractChange]:
@@ -107,6 +130,14 @@ def _compare_answers(old: Mapping[str, Field], new: Mapping[str, Field]) -> list
                 )
             )
     return sorted(changes, key=lambda change: change.field)
+
+
+def _compare_classes(old: Contract, new: Contract) -> list[ContractChange]:
+    return [
+        ContractChange(name, True, "classes in answers changed")
+        for name in old.answers.keys() & new.answers.keys()
+        if old.classes.get(name) != new.classes.get(name) and old.answers[name].type == new.answers[name].type
+    ]
 
 
 def _lower(field: Field) -> tuple[float, bool]:

@@ -8,25 +8,29 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import msgspec
+import numpy as np
 
-from tandem.dtypes import FieldType
+from tandem.dtypes import Column, FieldType, array_length, element_type, is_ragged
 from tandem.errors import DefinitionError
 from tandem.fields import Field, check_name
 from tandem.inputs import Reason, Source
 
 
 class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the model predicts.
+    """One thing that the model predicts.
 
     Attributes:
         name: Name of the prediction in answers, and of its column in post-processing.
-        type: ``float64``, ``int64`` or ``string``.
+        type: ``float64``, ``float32``, ``int64``, ``string``, or an array of a fixed number of numbers such as
+            ``float32[384]``. With ``classes`` it may be the type of one number.
         unit: Its unit.
         buckets: Upper edges of the histogram of predictions, ascending. They belong to the contract so that the
-            predictions of two versions can be compared.
+            predictions of two versions can be compared. See :meth:`histogram_values` for arrays.
         tensor: Name of the model's output tensor; needed only when the model has more than one.
         column: Which column of that tensor, from 0, where it has several: 1 for the probability of the second class.
         description: Free text, in the API's documentation.
+        classes: Names of an array's numbers, such as those of classes for their probabilities; JSON then has an object
+            by name in place of a list.
     """
 
     name: str
@@ -36,15 +40,21 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
     tensor: str | None = None
     description: str = ""
     column: int | None = None
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name, "prediction")
-        if self.type not in ("float64", "int64", "string"):
+        if self.classes:
+            self._name_numbers(tuple(self.classes))
+        if not is_answer_type(self.type) or self.type in ("bool", "timestamp"):
             raise DefinitionError(
-                f"prediction {self.name!r}: a prediction is float64, int64 or string, not {self.type}"
+                f"prediction {self.name!r}: a prediction is float64, float32, int64, string or an array of a fixed "
+                f"number of numbers, not {self.type}"
             )
         if self.column is not None and (isinstance(self.column, bool) or self.column < 0):
             raise DefinitionError(f"prediction {self.name!r}: column={self.column!r} must be a whole number from 0")
+        if self.column is not None and array_length(self.type) is not None:
+            raise DefinitionError(f"prediction {self.name!r}: a column is one number, not {self.type}")
         # ascending and different, as edges of a Prometheus histogram
         if list(self.buckets) != sorted(set(self.buckets)):
             raise DefinitionError(f"prediction {self.name!r}: buckets must ascend")
@@ -54,8 +64,36 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
         """The prediction as a field of the answer."""
         return Field(self.type, unit=self.unit, description=self.description)
 
+    def histogram_values(self, column: Column) -> Column:
+        """What the histogram counts of predictions: ``float64``, shape ``(rows,)``.
 
-class Contract(msgspec.Struct, frozen=True, kw_only=True):
+        A number is counted as it is. Of an array it is the Euclidean norm, which shows that vectors are longer or
+        shorter than before, and of class probabilities the largest, which shows that the model is surer or less sure.
+
+        Args:
+            column: Predictions, shape ``(rows,)``, or ``(rows, n)``.
+        """
+        values = np.asarray(column, np.float64)
+        if values.ndim == 1:
+            return values
+        histogram: Column = values.max(axis=1) if self.classes else np.linalg.norm(values, axis=1)
+        return histogram
+
+    def _name_numbers(self, classes: tuple[str, ...]) -> None:
+        # lists read better in a model package; tuples keep the prediction hashable
+        msgspec.structs.force_setattr(self, "classes", classes)
+        if len(set(classes)) < len(classes) or not all(isinstance(name, str) for name in classes):
+            raise DefinitionError(f"prediction {self.name!r}: classes must be different texts")
+        if array_length(self.type) is None:
+            msgspec.structs.force_setattr(self, "type", f"{self.type}[{len(classes)}]")
+        if element_type(self.type) == "int64" or array_length(self.type) != len(classes):
+            raise DefinitionError(
+                f"prediction {self.name!r}: {len(classes)} classes need float64[{len(classes)}] or "
+                f"float32[{len(classes)}], not {self.type}"
+            )
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The deployment API of one model.
 
     Attributes:
@@ -63,9 +101,10 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         serving_keys: Fields that identify the entities whose features are looked up.
         passed_features: Features that only the client knows.
         request_parameters: Everything else about the request.
-        prediction: What the model predicts.
+        prediction: What the model predicts; of several the first, which versions are compared by.
         outputs: What post-processing adds to each prediction.
         as_of: The timestamp field that tells *when* the question is asked; None for the time of arrival.
+        further_predictions: What else the model predicts, in order.
     """
 
     model: str
@@ -75,6 +114,12 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     prediction: Prediction
     outputs: dict[str, Field]
     as_of: str | None = None
+    further_predictions: tuple[Prediction, ...] = ()
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """All that the model predicts, in order."""
+        return (self.prediction, *self.further_predictions)
 
     @property
     def inputs(self) -> dict[str, Field]:
@@ -83,8 +128,13 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def answers(self) -> dict[str, Field]:
-        """All fields of one prediction in an answer, the prediction itself first."""
-        return {self.prediction.name: self.prediction.field, **self.outputs}
+        """All fields of one row of an answer, the predictions first."""
+        return {**{prediction.name: prediction.field for prediction in self.predictions}, **self.outputs}
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Names of the numbers of predictions that have names, by prediction."""
+        return {prediction.name: prediction.classes for prediction in self.predictions if prediction.classes}
 
     def row_schema(self) -> dict[str, Any]:
         """JSON Schema of one instance of a request."""
@@ -114,11 +164,29 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
             "description": "Feature views whose stored values could not be used, why, and what stands for them; "
             "defaults that stand for values stored as null, as `view.feature`; absent when there are none of either.",
         }
+        precomputed = {
+            "type": "object",
+            "properties": {"age_s": {"type": "number", "description": "Seconds since the time that it is about."}},
+            "required": ["age_s"],
+            "description": "The prediction was computed ahead; absent where it was not.",
+        }
+        fields = {name: field.json_schema() for name, field in self.answers.items()}
+        fields |= {name: _by_class(fields[name], classes) for name, classes in self.classes.items()}
         return {
             "type": "object",
-            "properties": {**{name: field.json_schema() for name, field in self.answers.items()}, "degraded": degraded},
+            "properties": {**fields, "degraded": degraded, "precomputed": precomputed},
             "required": list(self.answers),
         }
+
+
+def is_answer_type(type_: FieldType) -> bool:
+    """Whether a value of the type can stand in an answer: any single value but bytes, or an array of a fixed length."""
+    return type_ != "bytes" and not is_ragged(type_)
+
+
+def _by_class(schema: dict[str, Any], classes: tuple[str, ...]) -> dict[str, Any]:
+    by_class = {"type": "object", "properties": dict.fromkeys(classes, schema["items"]), "required": list(classes)}
+    return by_class | ({"description": schema["description"]} if "description" in schema else {})
 
 
 def _nullable(schema: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, overload
 
-from tandem.dtypes import FieldType, array_length
+from tandem.contract import is_answer_type
+from tandem.dtypes import FieldType
 from tandem.errors import DefinitionError
 from tandem.fields import Field, check_name
 from tandem.transforms import Function, ModelDependent, OnDemand, Postprocess, parameter_names
@@ -16,7 +17,8 @@ def on_demand(function: Function) -> OnDemand:
     """Declare an on-demand transform.
 
     The function's parameters name the columns it reads: request fields, features, other on-demand transforms,
-    ``as_of`` (``datetime64[us]``), or ``<view>_age`` (``float64``, seconds since the event time, NaN where missing).
+    ``as_of`` (``datetime64[us]``), ``<view>_age`` (``float64``, seconds since the event time, NaN where missing), or
+    ``<column>_mask`` (``bool``, shape ``(rows, n)``, which numbers of arrays of different length count).
 
     Raises:
         DefinitionError: if a parameter is not positional.
@@ -67,15 +69,15 @@ def postprocess(type: FieldType, *, unit: str = "", description: str = "") -> Ca
     an on-demand transform can read. Keyword-only parameters are state, given when the bundle is written.
 
     Args:
-        type: Type of the result: a single value, not an array.
+        type: Type of the result: a single value but bytes, or an array of a fixed number of numbers.
         unit: Its unit.
         description: Free text.
 
     Raises:
-        DefinitionError: if it is an array.
+        DefinitionError: if it is another type.
     """
-    if array_length(type) is not None:
-        raise DefinitionError(f"a post-processing step gives single values, not {type}")
+    if not is_answer_type(type):
+        raise DefinitionError(f"a post-processing step gives single values or arrays of a fixed length, not {type}")
 
     def declare(function: Function) -> Postprocess:
         check_name(function.__name__, "post-processing step")

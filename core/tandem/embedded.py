@@ -10,17 +10,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tandem.answer_parts import counting_in_batch, merge, take, without_views
 from tandem.bundle import Bundle
 from tandem.dtypes import Columns
-from tandem.errors import ContractViolation, Violation
+from tandem.errors import ContractViolation, StoreError, Violation
 from tandem.golden import replay_vectors
 from tandem.inputs import Inputs
 from tandem.lookup import LookupPlan
 from tandem.onnx_model import OnnxModel
+from tandem.packed_rows import ViewColumns
 from tandem.pipeline import Pipeline
 from tandem.replay import replay
 from tandem.request_tables import read_rows
-from tandem.rows import RowReader, json_values
+from tandem.rows import RowReader, json_values, name_numbers
 from tandem.table_inputs import as_inputs
 from tandem.tables import Table, is_table
 
@@ -43,7 +45,9 @@ class EmbeddedModel:
         self._get = get or _nothing
         self._onnx = OnnxModel(bundle.graph(), threads=threads)
         self._rows = RowReader(bundle.contract)
+        self._classes = bundle.contract.classes
         self._plan = LookupPlan(bundle.model.views)
+        self._simpler = None if bundle.simpler is None else EmbeddedModel(bundle.simpler, threads=threads)
         self._row_list = list[self._rows.row_type]  # type: ignore[name-defined]
 
     @classmethod
@@ -54,9 +58,7 @@ class EmbeddedModel:
             BundleError: if it is refused, with the reason.
         """
         model = cls(Bundle.open(path), get=get, threads=threads)
-        golden = model.bundle.golden_inputs()
-        replay_vectors(model.pipeline, golden)
-        replay(model._onnx.run, golden.vectors, golden.outputs, model.bundle.tolerance("CPUExecutionProvider"))
+        model._prove()
         return model
 
     def predict(self, rows: Sequence[Mapping[str, Any]] | Table) -> list[dict[str, Any]]:
@@ -69,11 +71,12 @@ class EmbeddedModel:
 
         Returns:
             For each row the fields of its answer, timestamps as RFC 3339 strings, and ``degraded`` where stored values
-            could not be used.
+            could not be used. Where ``get`` raises :class:`~tandem.errors.StoreError`, that is for all of them.
 
         Raises:
             ContractViolation: naming row, field and rule.
             NotFound: for an entity that the store does not know and that has no defaults.
+            Unavailable: if ``get`` raises StoreError, and a view has no defaults.
         """
         if isinstance(rows, list) or not is_table(rows):
             request = self._rows.columns(self._check(rows))
@@ -81,11 +84,12 @@ class EmbeddedModel:
             request = read_rows(self.bundle.contract, rows)
         # the only clock: the pipeline itself reads none
         now = np.datetime64(time.time_ns() // 1000, "us")
-        views = self._plan.unpack(self._get(self._plan.keys(request)), len(next(iter(request.values()))))
+        views = self._look_up(request, len(next(iter(request.values()))))
         answers, degraded = self._run(Inputs(request, views, self._rows.as_of(request, now)))
         names = tuple(answers)
         lists = [json_values(column) for column in answers.values()]
         result = [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]
+        name_numbers(result, self._classes)
         for row, reasons in degraded.items():
             result[row]["degraded"] = msgspec.to_builtins(reasons)
         return result
@@ -103,10 +107,38 @@ class EmbeddedModel:
 
     def _run(self, inputs: Inputs) -> tuple[Columns, dict[int, dict[str, Any]]]:
         features = self.pipeline.features(inputs)
-        if features.refused:
-            raise next(iter(features.refused.values()))
-        outputs = self._onnx.run(self.pipeline.tensors(features.columns))
-        return self.pipeline.predictions(outputs, features.columns), features.degraded
+        # a bundle without a simpler model has no view that leaves rows to one
+        if unanswerable := features.refused and features.unanswerable:
+            raise next(iter(unanswerable.values()))
+        if self._simpler is None or not features.simpler:
+            return self._answer(features.columns), features.degraded
+        simpler = np.array(sorted(features.simpler), np.intp)
+        own = np.delete(np.arange(len(inputs), dtype=np.intp), simpler)
+        with counting_in_batch(simpler):
+            parts = [(simpler, self._simpler.predict_columns(without_views(inputs, simpler)))]
+        if len(own):
+            with counting_in_batch(own):
+                parts.append((own, self._answer(take(features.columns, own))))
+        return merge(self.bundle.contract.answers, len(inputs), parts), features.degraded
+
+    def _answer(self, columns: Columns) -> Columns:
+        return self.pipeline.predictions(self._onnx.run(self.pipeline.tensors(columns)), columns)
+
+    def _look_up(self, request: Columns, rows: int) -> tuple[ViewColumns, ...]:
+        keys = self._plan.keys(request)
+        try:
+            values = self._get(keys)
+        except StoreError:
+            # nothing is kept here for an outage
+            return self._plan.unpack_known(keys, None, rows, lambda key: None)
+        return self._plan.unpack(values, rows)
+
+    def _prove(self) -> None:
+        golden = self.bundle.golden_inputs()
+        replay_vectors(self.pipeline, golden)
+        replay(self._onnx.run, golden.vectors, golden.outputs, self.bundle.tolerance("CPUExecutionProvider"))
+        if self._simpler is not None:
+            self._simpler._prove()
 
     def _check(self, rows: Sequence[Mapping[str, Any]]) -> list[msgspec.Struct]:
         if not rows:

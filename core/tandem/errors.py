@@ -3,6 +3,7 @@
 TandemError
 ├── DefinitionError        a declaration in a model package is not valid; found at import or by `tandem check`
 ├── BundleError            a bundle is corrupt, truncated, foreign, or does not fit this image
+├── LogError               a prediction log cannot be read, or lacks what is asked of it
 ├── StoreError             an online store cannot be written or read
 │   └── UnreadableRows     some of the rows that it holds cannot be read
 └── RequestError           an error in the answer to a client, with a status and a code
@@ -38,6 +39,10 @@ class DefinitionError(TandemError):
 
 class BundleError(TandemError):
     """A bundle is refused; the message says which file and why."""
+
+
+class LogError(TandemError):
+    """A prediction log cannot be read, or does not have what is asked of it."""
 
 
 class StoreError(TandemError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tandem.dtypes import NUMPY_DTYPES, Column, FieldType
+from tandem.dtypes import Column, FieldType, numpy_dtype
 from tandem.errors import DefinitionError
 from tandem.transforms import State, Transform
 
@@ -71,7 +71,7 @@ def as_answer_column(values: Column, type_: FieldType) -> Column:
     Raises:
         TypeError: if that would change values, such as numbers to strings or fractions to whole numbers.
     """
-    dtype = NUMPY_DTYPES[type_]
+    dtype = numpy_dtype(type_)
     if type_ == "string":
         # NumPy's string functions give fixed-width arrays
         texts = values.astype(object) if values.dtype.kind == "U" else values

@@ -36,6 +36,7 @@ def bundle_from_onnx(
     expected: ArrayLike | Mapping[str, ArrayLike] | None = None,
     training_predictions: ArrayLike | None = None,
     tolerances: Mapping[str, Tolerance] | None = None,
+    simpler: Bundle | Path | str | None = None,
 ) -> Bundle:
     """Write the bundle of a model that was trained elsewhere; nothing is fitted.
 
@@ -54,6 +55,7 @@ def bundle_from_onnx(
             if nothing is left but the file: the bundle then says that its golden rows prove transport only.
         training_predictions: Predictions for all training data, for the contract's histogram.
         tolerances: Where they differ from :data:`~tandem.comparison.DEFAULT_TOLERANCES`, by execution provider.
+        simpler: As for :func:`~tandem.export.write_bundle`.
 
     Raises:
         DefinitionError: if state is missing or of no transform, or graph and model package do not fit.
@@ -71,6 +73,7 @@ def bundle_from_onnx(
         expected=expected,
         training_predictions=training_predictions,
         tolerances=tolerances,
+        simpler=simpler,
     )
 
 

@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike
 from tandem import bundle_directory
 from tandem.bundle import Bundle
 from tandem.comparison import DEFAULT_TOLERANCES, Tolerance
+from tandem.dtypes import array_length
 from tandem.errors import DefinitionError
 from tandem.expected_outputs import as_outputs
 from tandem.golden import Golden, make_golden, replay_vectors
 from tandem.inputs import Inputs, Tensors
-from tandem.manifest import FORMAT, GOLDEN, MANIFEST, MODEL, Manifest, is_file_name
+from tandem.manifest import FORMAT, GOLDEN, MANIFEST, MODEL, SIMPLER, Manifest, is_file_name
 from tandem.onnx_files import external_files, missing_files
 from tandem.onnx_model import OnnxModel
 from tandem.package import ModelPackage, wheel_requirements
@@ -25,6 +26,7 @@ from tandem.pipeline import Pipeline
 from tandem.replay import replay
 from tandem.signature import prediction_tensor
 from tandem.signing import check_postprocess, sign
+from tandem.simpler_model import check_need, check_simpler
 from tandem.table_inputs import as_inputs
 from tandem.tables import Table
 from tandem.transforms import State
@@ -42,6 +44,7 @@ def write_bundle(
     postprocess_state: Mapping[str, State] | None = None,
     training_predictions: ArrayLike | None = None,
     tolerances: Mapping[str, Tolerance] | None = None,
+    simpler: Bundle | Path | str | None = None,
 ) -> Bundle:
     """Write the bundle of one version, after proving that its parts fit each other.
 
@@ -57,6 +60,8 @@ def write_bundle(
         postprocess_state: State of post-processing steps, by step.
         training_predictions: Predictions for all training data, for the contract's histogram.
         tolerances: Where they differ from :data:`~tandem.comparison.DEFAULT_TOLERANCES`, by execution provider.
+        simpler: The bundle of a model that answers for views with ``fallback="model"``, or its directory: with the same
+            contract, and without views. It becomes part of the bundle.
 
     Raises:
         DefinitionError: if graph and model package do not fit, a transform leaks across rows, or state is missing.
@@ -72,6 +77,7 @@ def write_bundle(
         expected=expected,
         training_predictions=training_predictions,
         tolerances=tolerances,
+        simpler=simpler,
     )
 
 
@@ -86,6 +92,7 @@ def write(
     expected: ArrayLike | Mapping[str, ArrayLike] | None,
     training_predictions: ArrayLike | None,
     tolerances: Mapping[str, Tolerance] | None,
+    simpler: Bundle | Path | str | None,
 ) -> Bundle:
     """As :func:`write_bundle`, with all state in the pipeline; without ``expected`` the outputs are ONNX Runtime's."""
     # the version is a segment of paths, as in /versions/VERSION
@@ -93,6 +100,10 @@ def write(
         raise DefinitionError(
             f"version {version!r}: use letters, digits, dots, dashes, underscores, and begin with a letter or a digit"
         )
+    inner = Bundle.open(simpler.path if isinstance(simpler, Bundle) else simpler) if simpler is not None else None
+    check_need(pipeline.model.views, has_simpler=inner is not None)
+    if inner is not None:
+        check_simpler(pipeline.model.contract, inner.manifest)
     golden = as_inputs(pipeline.model, golden)
     if not len(golden):
         raise DefinitionError("golden has no rows: tens or hundreds are needed, typical ones and edge cases")
@@ -127,7 +138,7 @@ def write(
             files={},
             proof="training" if expected is not None else "transport",
         )
-        return bundle_directory.write(parent, manifest, files, prove=_prove)
+        return bundle_directory.write(parent, manifest, files, simpler=inner, prove=_prove)
 
 
 def _prove(bundle: Bundle) -> None:
@@ -157,7 +168,7 @@ def _model_files(onnx: bytes | Path | str, scratch: Path) -> dict[str, Path]:
 
 def _check_weight_names(path: Path, names: Iterable[str]) -> None:
     for name in names:
-        if not is_file_name(name) or name in (MODEL, GOLDEN, MANIFEST) or name.endswith(".whl"):
+        if not is_file_name(name) or name in (MODEL, GOLDEN, MANIFEST, SIMPLER) or name.endswith(".whl"):
             raise DefinitionError(
                 f"{path} keeps weights in {name!r}, which cannot be the name of a file in a bundle; save it with "
                 'onnx.save_model(…, save_as_external_data=True, location="model.onnx.data")'
@@ -168,8 +179,10 @@ def _as_outputs(pipeline: Pipeline, expected: ArrayLike | Mapping[str, ArrayLike
     outputs = pipeline.signature.outputs
     # post-processing is replayed on expected outputs, so that each output that it reads is needed
     readers = {name: step.name for step in pipeline.model.postprocess for name in step.inputs}
+    contract = pipeline.model.contract
+    readers |= {prediction_tensor(further, outputs): further.name for further in contract.further_predictions}
     readers = {spec.name: readers[spec.name] for spec in outputs if spec.name in readers}
-    tensor = prediction_tensor(pipeline.model, outputs)
+    tensor = prediction_tensor(contract.prediction, outputs)
     return as_outputs(pipeline.signature, expected, tensor, rows, readers=readers)
 
 
@@ -180,6 +193,8 @@ def _histogram(pipeline: Pipeline, rows: Golden, predictions: ArrayLike | None) 
         return ()
     if predictions is None:
         predictions = rows.answers[prediction.name]
-    values = np.asarray(predictions, dtype=np.float64).reshape(-1)
+    values = np.asarray(predictions, dtype=np.float64)
+    # one value per row, with or without an axis of its own
+    values = prediction.histogram_values(values if array_length(prediction.type) else values.reshape(-1))
     # edges belong to the bucket below them (le), as in Prometheus' histograms
     return tuple(np.bincount(np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1).tolist())

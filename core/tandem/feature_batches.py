@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tandem.columns import read_column, rows_named
+from tandem.columns import read_column
 from tandem.dtypes import Column, Columns
 from tandem.errors import DefinitionError
 from tandem.packed_rows import RowLayout
+from tandem.table_numbers import rows_named
 
 
 def select_newest(keys: Sequence[bytes], times: Column, latest: dict[bytes, int]) -> list[int]:

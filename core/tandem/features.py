@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args
 import msgspec
 import numpy as np
 
-from tandem.dtypes import FieldType, array_length, numpy_dtype, parse_timestamp
+from tandem.dtypes import FieldType
 from tandem.errors import DefinitionError
-from tandem.fields import Field, Value, check_name
+from tandem.fields import Field, Value, check_name, filler_of, has_filler
 
 
 class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -19,7 +19,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         name: Name of its column.
-        type: One of :data:`~tandem.dtypes.FieldType`.
+        type: One of :data:`~tandem.dtypes.FieldType`, but not ``bytes``.
         default: Taken when the entity has no row, when the row is too old, or when the value is null. A view whose
             features all have a default answers for every entity; otherwise an unknown entity is refused with 404.
         unit: Its unit.
@@ -37,29 +37,26 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         if isinstance(self.default, list):
             msgspec.structs.force_setattr(self, "default", tuple(self.default))
         try:
-            Field(self.type, default=self.default)
+            if Field(self.type, default=self.default).type == "bytes":
+                raise DefinitionError("bytes are for request fields; store what a model reads of them")
         except DefinitionError as error:
             raise DefinitionError(f"feature {self.name!r}: {error}") from None
 
     @property
     def filler(self) -> Any:
         """The default as an element of the feature's column; NaN, zero, empty or NaT where there is none."""
-        if self.default is None:
-            length = array_length(self.type)
-            if length is not None:
-                return (np.nan,) * length
-            return {"float64": np.nan, "string": "", "timestamp": np.datetime64("NaT")}.get(self.type, 0)
-        return parse_timestamp(str(self.default)) if self.type == "timestamp" else self.default
+        return filler_of(self.type, self.default)
 
     @property
     def nullable(self) -> bool:
         """Whether something stands for a null: a default, NaN or NaT."""
-        return self.default is not None or self.type == "timestamp" or numpy_dtype(self.type).kind == "f"
+        return self.default is not None or has_filler(self.type)
 
 
-Fallback = Literal["last_known", "default", "refuse"]
+Fallback = Literal["last_known", "default", "model", "refuse"]
 """What stands for the rows of a view while the store does not answer: the row that it had when it was last asked, or
-else the features' defaults; the defaults only; or nothing, so that requests are refused with 503."""
+else the features' defaults; the defaults only; the row that it had when it was last asked, or else the prediction of
+the bundle's simpler model; or nothing, so that requests are refused with 503."""
 
 
 class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -72,7 +69,8 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
         version: Raised whenever the meaning of a feature changes; two versions are stored side by side.
         max_age: Older values count as missing: a number and one of ``s m h d w``, as ``"2d"``; None for no limit.
         fallback: What stands for stored rows while the store does not answer; one of :data:`Fallback`. Where a feature
-            has no default, a row of which nothing is known is refused with 503.
+            has no default, a row of which nothing is known is refused with 503. With ``"model"``, the simpler model
+            also answers for entities that would be refused because a feature has no default.
         last_known_age: A row that was read longer ago than this is not known any more; written as ``max_age``.
         description: Free text.
     """
@@ -106,7 +104,14 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def has_defaults(self) -> bool:
         """Whether defaults may stand for a row of which nothing is known."""
-        return self.fallback != "refuse" and all(feature.default is not None for feature in self.features)
+        return self.fallback in ("last_known", "default") and all(
+            feature.default is not None for feature in self.features
+        )
+
+    @property
+    def keeps_rows(self) -> bool:
+        """Whether the row that was read last may stand for one that cannot be read now."""
+        return self.fallback in ("last_known", "model")
 
     def on(self, *, prefix: str = "", **keys: str) -> ViewUse:
         """This view for other entities of the same row: ``city.on(prefix="origin_", city_id="origin_id")``.

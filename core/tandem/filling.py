@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tandem.dtypes import Column, Columns, numpy_dtype
-from tandem.errors import NotFound, Unavailable
+from tandem.errors import NotFound, RequestError, Unavailable
 from tandem.features import Feature, ViewUse, parse_duration
 from tandem.inputs import Degradation, Features, Reason
 from tandem.model import Model
@@ -57,13 +57,13 @@ class Filler:
                     code="feature_null",
                     details=[{"row": row, "field": name, "rule": "must not be null"}],
                 )
-                features.refused.setdefault(row, refusal)
+                self._refuse(features, row, refusal, name, "null")
 
     def _report(self, features: Features, rows: list[int], absent: Column, request: Columns) -> None:
         for row in rows:
             reason: Reason = "missing" if absent[row] else "stale"
             if self.required:
-                features.refused.setdefault(row, self._refusal(row, reason, request))
+                self._refuse(features, row, self._refusal(row, reason, request), self.use.name, reason)
             else:
                 features.degraded.setdefault(row, {})[self.use.name] = Degradation(reason, "default")
 
@@ -73,12 +73,23 @@ class Filler:
             if not has_defaults:
                 message = f"the feature store does not answer, and no defaults stand for feature view {name!r}"
                 refusal = Unavailable(message, code="store_unavailable", retry_after=1)
-                features.refused.setdefault(row, refusal)
+                self._refuse(features, row, refusal, name, outage.reason)
             else:
                 features.degraded.setdefault(row, {})[name] = Degradation(outage.reason, "default")
         for row in np.flatnonzero(np.isfinite(outage.age_s) & usable).tolist():
             age_s = round(float(outage.age_s[row]), 3)
             features.degraded.setdefault(row, {})[name] = Degradation(outage.reason, "last_known", age_s)
+
+    def _refuse(self, features: Features, row: int, refusal: RequestError, name: str, reason: Reason) -> None:
+        """Refuse a row; the simpler model answers it if all views that refuse it say so."""
+        is_refused = row in features.refused and row not in features.simpler
+        if self.use.view.fallback == "model" and not is_refused:
+            features.refused.setdefault(row, refusal)
+            features.simpler.setdefault(row, {})[name] = Degradation(reason, "simpler_model")
+        elif not is_refused:
+            # in place of the refusal of a view that leaves the row to the simpler model: this one decides
+            features.refused[row] = refusal
+            features.simpler.pop(row, None)
 
     def _refusal(self, row: int, reason: Reason, request: Columns) -> NotFound:
         keys = self.use.serving_keys

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tandem.columns import rows_named
 from tandem.dtypes import Column, nan_rows
 from tandem.errors import DefinitionError
 from tandem.evaluation import check_finite
+from tandem.table_numbers import rows_named
 from tandem.transforms import BoundTransform, State
 
 

@@ -7,6 +7,7 @@ too.
 from __future__ import annotations
 
 import zlib
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class Golden:
     answers: Columns
 
     def save(self, path: Path, model: Model) -> None:
-        """Write to an ``.npz`` without pickle; strings become fixed-width Unicode.
+        """Write to an ``.npz`` without pickle; strings become fixed-width Unicode, and bytes fixed-width base64.
 
         Raises:
             DefinitionError: for a string that ends with a NUL, which would be lost.
@@ -159,11 +160,16 @@ def _under(arrays: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 def _to_file(name: str, array: Any) -> Any:
     if array.dtype != object:
         return array
-    # NumPy's fixed-width strings are padded with NULs
-    if any(not isinstance(text, str) or text.endswith("\0") for text in array.ravel().tolist()):
+    contents = array.ravel().tolist()
+    # NumPy's fixed-width bytes and strings are padded with NULs, of which base64 has none
+    if contents and all(isinstance(content, bytes) for content in contents):
+        return np.array([b64encode(content) for content in contents])
+    if any(not isinstance(text, str) or text.endswith("\0") for text in contents):
         raise DefinitionError(f"golden rows: {name} must be strings that do not end with a NUL")
     return array.astype(str)
 
 
 def _from_file(array: Any) -> Any:
+    if array.dtype.kind == "S":
+        return np.array([b64decode(content) for content in array.tolist()], object)
     return array.astype(object) if array.dtype.kind == "U" else array

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,8 +17,9 @@ Reason = Literal["missing", "stale", "null", "unavailable", "unreadable"]
 """Why what the store has was not used: it has no row, the row is older than its view's ``max_age``, the value is null,
 the store did not answer, or the row cannot be read."""
 
-Source = Literal["default", "last_known"]
-"""What stands for it: the features' defaults, or the row that the store had when it was last asked."""
+Source = Literal["default", "last_known", "simpler_model"]
+"""What stands for it: the features' defaults, the row that the store had when it was last asked, or the prediction of
+the bundle's simpler model, which reads nothing stored."""
 
 
 class Degradation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,7 +50,7 @@ class Inputs:
     """All that a prediction depends on, for a batch of rows.
 
     Attributes:
-        request: A column for each field of the contract.
+        request: A column for each field of the contract; of arrays as :func:`~tandem.dtypes.column_width` has it.
         views: Stored features, one entry for each of the model's views in its order.
         as_of: When each row's question is asked: ``datetime64[us]``, shape ``(rows,)``.
     """
@@ -74,9 +76,23 @@ class Features:
         columns: Request fields, features, on-demand features, ``as_of``.
         degraded: For each row with a stored value that was not used: why, and what stands for it, by view; where a
             default stands for a null, by ``view.feature``. Usually empty.
-        refused: For each row that cannot be answered: the error for the client.
+        refused: For each row that the model cannot answer: the error for the client.
+        simpler: Those of the refused rows that the bundle's simpler model answers: the reason, by view.
     """
 
     columns: Columns
     degraded: dict[int, dict[str, Degradation]] = field(default_factory=dict)
     refused: dict[int, RequestError] = field(default_factory=dict)
+    simpler: dict[int, dict[str, Degradation]] = field(default_factory=dict)
+
+    @property
+    def unanswerable(self) -> dict[int, RequestError]:
+        """For each row that no model answers: the error for the client."""
+        return {row: error for row, error in self.refused.items() if row not in self.simpler}
+
+    def forget(self, rows: Sequence[int]) -> None:
+        """Drop what is known of rows that are answered in another way than from these features."""
+        for row in rows:
+            self.degraded.pop(row, None)
+            self.refused.pop(row, None)
+            self.simpler.pop(row, None)

@@ -88,10 +88,11 @@ def _unpack_known(
     limit_s = parse_duration(use.view.last_known_age) / np.timedelta64(1, "s")
     age_s = np.full(len(keys), np.nan)
     for at in lost:
-        known = recall(keys[at]) if use.view.fallback == "last_known" else None
+        known = recall(keys[at]) if use.view.keeps_rows else None
         rows[at], age_s[at] = known if known is not None and known[1] <= limit_s else (None, np.inf)
     # an operator must see what is wrong with the store, unless the request can be answered all the same
-    if values is not None and np.isinf(age_s).any() and not use.view.has_defaults:
+    is_answerable = use.view.has_defaults or use.view.fallback == "model"
+    if values is not None and np.isinf(age_s).any() and not is_answerable:
         return _unpack(use, layout, values)
     view = layout.unpack(rows)
     view.outage = Outage("unavailable" if values is None else "unreadable", age_s)

@@ -17,6 +17,7 @@ FORMAT = "tandem-bundle/1"
 MANIFEST = "tandem.json"
 MODEL = "model.onnx"
 GOLDEN = "golden.npz"
+SIMPLER = "simpler"
 
 
 Proof = Literal["training", "transport"]
@@ -42,6 +43,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             all arrives and runs as when the bundle was written, and nothing about training.
         training_histogram: How many training predictions fell into each bucket of the contract, the last open-ended.
         files: SHA-256 of each other file, by name.
+        simpler: Digest of the bundle in the directory :data:`SIMPLER`, whose model answers where a view has
+            ``fallback="model"``; unset for none.
     """
 
     format: str
@@ -58,6 +61,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     training_histogram: tuple[int, ...]
     files: dict[str, str]
     proof: Proof = "training"
+    # not written where there is none, so that a bundle without one keeps its digest
+    simpler: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def is_file_name(name: str) -> bool:
@@ -96,6 +101,10 @@ def _check(manifest: Manifest) -> None:
         raise BundleError(f"{MANIFEST} lists a file outside the bundle")
     if MANIFEST in manifest.files:
         raise BundleError(f"{MANIFEST} lists itself")
+    if manifest.simpler is not msgspec.UNSET and not re.fullmatch("[0-9a-f]{64}", manifest.simpler):
+        raise BundleError(f"{MANIFEST}: {manifest.simpler!r} is not the digest of a bundle")
+    if SIMPLER in manifest.files:
+        raise BundleError(f"{MANIFEST} lists a file {SIMPLER!r}, which is the name of a directory")
     if manifest.name != manifest.contract.model:
         raise BundleError(f"{MANIFEST} is of {manifest.name!r}, its contract of {manifest.contract.model!r}")
     if manifest.signature.hash != manifest.signature_hash:

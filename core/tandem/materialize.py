@@ -45,6 +45,7 @@ async def materialize(
     *,
     event_time: str = EVENT_TIME,
     overwrite: bool = False,
+    ttl_s: float | None = None,
     progress: Callable[[Summary], None] | None = None,
 ) -> Summary:
     """Write the newest values of every entity in a table to the online store, where it has no newer ones.
@@ -56,6 +57,7 @@ async def materialize(
         store: Where to write.
         event_time: Name of the column with the event time.
         overwrite: Write whatever the store has, as after a run with wrong event times.
+        ttl_s: Seconds after which the rows that are written expire in the store; None for never.
         progress: Called after each batch with what was done so far.
 
     Raises:
@@ -83,7 +85,7 @@ async def materialize(
         written = [keys[index] for index in newest]
         # a later batch may have a row that is newer than that of the store
         newer.difference_update(written)
-        newer.update(await store.put(zip(written, packed, strict=True), overwrite=overwrite))
+        newer.update(await store.put(zip(written, packed, strict=True), overwrite=overwrite, ttl_s=ttl_s))
         summary = Summary(
             summary.rows_read + batch.num_rows,
             len(latest) - len(newer),

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from tandem.contract import Contract, Prediction
-from tandem.dtypes import FieldType
+from tandem.dtypes import FieldType, is_ragged, mask_column
 from tandem.errors import DefinitionError
-from tandem.features import FeatureView, ViewUse
+from tandem.features import FeatureView, ViewUse, parse_duration
 from tandem.fields import Field, as_field, check_name
 from tandem.transforms import BoundTransform, OnDemand, Postprocess, order
 
@@ -31,8 +31,11 @@ class Model:
         on_demand: On-demand transforms that others read by name; those among ``inputs`` need not be named again.
         inputs: The model's inputs in their order: all of them for a model with one input tensor, or by tensor name.
         prediction: What the model predicts.
+        predictions: The same for a model that predicts several things: the first is what versions are compared by.
         postprocess: Further fields of each answer.
         as_of: Name of the request parameter that tells when the question is asked; None for the time of arrival.
+        precomputed: For so long, predictions that were computed ahead answer in place of the model: a number and one
+            of ``s m h d w``, as ``"1h"``; None if there are none.
 
     Raises:
         DefinitionError: naming what is not valid.
@@ -44,19 +47,25 @@ class Model:
         *,
         serving_keys: Mapping[str, Field | FieldType],
         inputs: Sequence[ModelInput] | Mapping[str, Sequence[ModelInput]],
-        prediction: Prediction,
+        prediction: Prediction | None = None,
+        predictions: Sequence[Prediction] = (),
         passed_features: Mapping[str, Field | FieldType] | None = None,
         request_parameters: Mapping[str, Field | FieldType] | None = None,
         views: Sequence[FeatureView | ViewUse] = (),
         on_demand: Sequence[OnDemand] = (),
         postprocess: Sequence[Postprocess] = (),
         as_of: str | None = None,
+        precomputed: str | None = None,
     ) -> None:
         if not re.fullmatch(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", name):
             raise DefinitionError(
                 f"model {name!r}: a name has lower-case letters, digits and dashes, at most 40 characters"
             )
+        if precomputed is not None:
+            parse_duration(precomputed)
         self.name = name
+        self.precomputed = precomputed
+        first, *further = self._predictions(prediction, predictions)
         self.postprocess = tuple(postprocess)
         self._named_on_demand = tuple(on_demand)
         self.views = tuple(view.on() if isinstance(view, FeatureView) else view for view in views)
@@ -65,7 +74,8 @@ class Model:
             serving_keys=_fields(serving_keys),
             passed_features=_fields(passed_features or {}),
             request_parameters=_fields(request_parameters or {}),
-            prediction=prediction,
+            prediction=first,
+            further_predictions=tuple(further),
             outputs={step.name: step.answer for step in self.postprocess},
             as_of=as_of,
         )
@@ -77,11 +87,21 @@ class Model:
         self._check()
 
     @cached_property
+    def types(self) -> dict[str, FieldType]:
+        """Types of request fields and features, by column."""
+        types = {name: field.type for name, field in self.contract.inputs.items()}
+        return types | {use.prefix + feature.name: feature.type for use in self.views for feature in use.view.features}
+
+    @cached_property
+    def masks(self) -> dict[str, str]:
+        """The column of arrays of different length to which each mask belongs."""
+        return {mask_column(name): name for name, type_ in self.types.items() if is_ragged(type_)}
+
+    @cached_property
     def given_columns(self) -> frozenset[str]:
-        """Columns that exist before any transform: request fields, features, ``as_of``, ages of views."""
+        """Columns that exist before any transform: request fields, features, masks, ``as_of``, ages of views."""
         # as_of and the ages are always there, so that no transform has a reason to read the clock
-        features = (name for use in self.views for name in use.column_names())
-        return frozenset((*self.contract.inputs, *features, "as_of", *(age_column(use) for use in self.views)))
+        return frozenset((*self.types, *self.masks, "as_of", *(age_column(use) for use in self.views)))
 
     @cached_property
     def on_demand(self) -> tuple[OnDemand, ...]:
@@ -100,6 +120,13 @@ class Model:
         outside = {name for step in self.postprocess for name in step.inputs} - own
         return tuple(order(self.postprocess, outside))
 
+    def _predictions(self, prediction: Prediction | None, predictions: Sequence[Prediction]) -> Sequence[Prediction]:
+        if (prediction is None) == (not predictions):
+            raise DefinitionError(f"model {self.name!r}: give prediction=, or predictions= for several")
+        if buckets := [further.name for further in predictions[1:] if further.buckets]:
+            raise DefinitionError(f"prediction {buckets[0]!r}: only the first prediction has buckets")
+        return predictions if prediction is None else [prediction]
+
     def _input_list(self) -> list[ModelInput]:
         return [source for columns in self.inputs.values() for source in columns]
 
@@ -115,8 +142,9 @@ class Model:
         contract = self.contract
         names = [*contract.serving_keys, *contract.passed_features, *contract.request_parameters]
         names += [name for use in self.views for name in use.column_names()]
+        names += self.masks
         names += [transform.name for transform in self.on_demand]
-        names += [contract.prediction.name, *(step.name for step in self.postprocess)]
+        names += [*(prediction.name for prediction in contract.predictions), *(step.name for step in self.postprocess)]
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise DefinitionError(
                 f"model {self.name!r}: {', '.join(repeated)} named twice; names are unique within a model"
@@ -157,6 +185,11 @@ class Model:
             for name in missing:
                 if name not in columns:
                     raise DefinitionError(f"model {self.name!r} reads {name!r}, which nothing provides")
+            if isinstance(source, str) and self.types.get(source) == "bytes":
+                raise DefinitionError(
+                    f"model {self.name!r} reads {source!r}, which is bytes: an on-demand transform must turn it into "
+                    "numbers"
+                )
             check_name(input_name(source), "model input")
         input_names = [input_name(source) for source in self._input_list()]
         if repeated := sorted({name for name in input_names if input_names.count(name) > 1}):

@@ -5,13 +5,17 @@ One rule says what is a null: None, NaN, NaT, pandas' NA, an Arrow null, a maske
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from tandem.dtypes import Column
+
+_INTEGER_LISTS: Final = re.compile(r"\w*list.*<\w+: u?int|(List|Array)\(U?Int")
+"""Types of lists of whole numbers, as Arrow and polars write them."""
 
 
 def drop_nulls(values: Any) -> tuple[Any, Column | None]:
@@ -56,11 +60,18 @@ def _split_arrow(values: Any) -> tuple[Any, Column | None]:
         values = values.cast("string")
     drop = values.drop_null if hasattr(values, "drop_null") else values.drop_nulls
     null = np.array(values.is_null())
+    if _INTEGER_LISTS.match(str(getattr(values, "type", getattr(values, "dtype", "")))):
+        # beside a null in any of the lists, NumPy has floats in all of them
+        return _array_of(_to_list(drop())), null if null.any() else None
     present = np.asarray(drop())
     if present.dtype.kind == "U":
         # polars gives texts of fixed width, which lose a NUL at their end
         present = _array_of(drop().to_list())
     return present, null if null.any() else None
+
+
+def _to_list(values: Any) -> list[Any]:
+    return values.to_pylist() if hasattr(values, "to_pylist") else values.to_list()  # type: ignore[no-any-return]
 
 
 def _split_pandas(values: Any) -> tuple[Any, Column | None]:

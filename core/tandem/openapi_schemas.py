@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tandem.contract import Contract
+from tandem.dtypes import is_ragged, mask_column
 from tandem.errors import (
     ContractViolation,
     DeadlineExceeded,
@@ -40,10 +41,12 @@ ERROR_CODES: dict[type[RequestError], tuple[str, ...]] = {
 
 _TENSOR_JSON: dict[str, dict[str, Any]] = {
     "float64": {"type": "number"},
+    "float32": {"type": "number"},
     "int64": {"type": "integer"},
     "bool": {"type": "boolean"},
     "string": {"type": "string"},
     "timestamp": {"type": ["string", "integer"]},
+    "bytes": {"type": "string"},
 }
 
 
@@ -70,6 +73,9 @@ def component_schemas(contract: Contract) -> dict[str, Any]:
 
 def _tensor_schemas(contract: Contract) -> dict[str, Any]:
     inputs = [_tensor(name, field, datatypes(field.type)) for name, field in contract.inputs.items()]
+    inputs += [
+        _mask_tensor(name, field.length or 0) for name, field in contract.inputs.items() if is_ragged(field.type)
+    ]
     outputs = [_tensor(name, field, datatypes(field.type)[:1]) for name, field in contract.answers.items()]
     text = {"type": "string"}
     output = _object({"name": {"enum": [*contract.answers, "degraded"]}})
@@ -92,22 +98,33 @@ def _tensor_schemas(contract: Contract) -> dict[str, Any]:
 def _tensor(name: str, field: Field, datatypes: tuple[str, ...]) -> dict[str, Any]:
     """One tensor with a row for each instance; the range of its values is that of the field."""
     schema = field.json_schema()
-    # a tensor's timestamp may be a number, and a tensor has no field that could be left out
-    schema.pop("format", None)
-    schema.pop("default", None)
+    # a tensor's timestamp may be a number, a tensor has no field that could be left out, and its bytes are no base64
+    for key in ("format", "default", "contentEncoding", "maxLength"):
+        schema.pop(key, None)
     value = {**(schema if field.length is None else schema["items"]), **_TENSOR_JSON[field.scalar]}
     length = field.length or 1
+    return _tensor_of(name, value, 0 if is_ragged(field.type) else length, length, datatypes)
+
+
+def _tensor_of(name: str, value: dict[str, Any], least: int, most: int, datatypes: tuple[str, ...]) -> dict[str, Any]:
     # the numbers of an array may stand in a list of their own, or one row after the other
-    row = {"oneOf": [value, {"type": "array", "items": value, "minItems": length, "maxItems": length}]}
+    row = {"oneOf": [value, {"type": "array", "items": value, "minItems": least, "maxItems": most}]}
+    size = {"type": "integer", "minimum": min(least, 1)}
     return _object(
         {
             "name": {"const": name},
-            "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 2},
+            "shape": {"type": "array", "items": size, "minItems": 1, "maxItems": 2},
             "datatype": {"enum": list(datatypes)},
             "data": {"type": "array", "items": row},
         },
         {"parameters": {"type": "object"}},
     )
+
+
+def _mask_tensor(name: str, length: int) -> dict[str, Any]:
+    schema = _tensor_of(mask_column(name), {"type": "boolean"}, 0, length, ("BOOL",))
+    schema["description"] = f"Which numbers of `{name}` count, if not all: those of a row, and then padding."
+    return schema
 
 
 def _degraded_tensor() -> dict[str, Any]:

@@ -5,8 +5,8 @@ The layout is fixed, little-endian:
     layout   u4   checksum of the view's name, version, and features with their types
     time     i8   event time, microseconds since 1970-01-01T00:00Z
     nulls    u1 × ceil(n / 8)   one bit per feature, least significant first; set where the value is null
-    values   in the order of the view: float64, int64, bool as u1, timestamp as i8 microseconds;
-             float64[n] as n × float64;
+    values   in the order of the view: float64, float32, int64, bool as u1, timestamp as i8 microseconds;
+             float32[n] as n × float32, int64[<=n] as n + 1 × int64, of which the last is the length; others likewise;
              string as u4 length, its UTF-8 bytes following all fixed values in order
 
 A NaN among the values counts as null too, whichever program wrote it; so does an array with a NaN.
@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tandem.dtypes import Column, Columns, FieldType, array_length, nan_rows, numpy_dtype
+from tandem.dtypes import Column, Columns, FieldType, column_width, element_type, nan_rows, numpy_dtype
 from tandem.errors import StoreError, UnreadableRows
 from tandem.features import Feature, FeatureView
 from tandem.store_keys import entities, key_prefix
@@ -93,7 +93,7 @@ class RowLayout:
             name: (f"block {number}", at) for number, (_, names) in enumerate(blocks) for at, name in enumerate(names)
         }
         self._blocks = [
-            (f"block {number}", names, numpy_dtype(type_), array_length(type_) is not None)
+            (f"block {number}", names, numpy_dtype(type_), column_width(type_) is not None, type_.startswith("float"))
             for number, (type_, names) in enumerate(blocks)
             if type_ != "string"
         ]
@@ -181,7 +181,7 @@ class RowLayout:
             raise self._unreadable("stored with other features")
         columns: Columns = {}
         nan = False
-        for block, names, dtype, is_array in self._blocks:
+        for block, names, dtype, is_array, is_float in self._blocks:
             values = table[block]
             if is_array:
                 columns.update((name, np.ascontiguousarray(values[:, at])) for at, name in enumerate(names))
@@ -190,7 +190,7 @@ class RowLayout:
                 values = np.ascontiguousarray(values.T).view(dtype)
                 columns.update(zip(names, values, strict=True))
             # once for the block: masks by feature are needed only where there is a NaN
-            if dtype is _FLOAT64 and np.count_nonzero(np.isnan(values)):
+            if is_float and np.count_nonzero(np.isnan(values)):
                 nan = True
         if self._strings:
             columns.update(self._texts(whole, table))
@@ -250,8 +250,8 @@ def _blocks(features: Sequence[Feature]) -> list[tuple[FieldType, tuple[str, ...
 
 def _packed(type_: FieldType, count: int) -> tuple[str, tuple[int, ...]]:
     """Dtype and shape in a packed row of so many features of one type."""
-    length = array_length(type_)
-    return _PACKED[type_.partition("[")[0]], (count,) if length is None else (count, length)
+    width = column_width(type_)
+    return _PACKED[element_type(type_)], (count,) if width is None else (count, width)
 
 
 def _packable(column: Column, null: Column | None, dtype: np.dtype[Any]) -> Column:
@@ -267,5 +267,4 @@ def _encode(column: Column, null: Column | None) -> list[bytes]:
     return [b"" if gone else str(value).encode() for value, gone in zip(column.tolist(), nulls, strict=True)]
 
 
-_FLOAT64 = numpy_dtype("float64")
-_PACKED = {"float64": "<f8", "int64": "<i8", "bool": "u1", "string": "<u4", "timestamp": "<i8"}
+_PACKED = {"float64": "<f8", "float32": "<f4", "int64": "<i8", "bool": "u1", "string": "<u4", "timestamp": "<i8"}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tandem.answers import check_answer, flatten, select_prediction
 from tandem.assembly import Assembly
-from tandem.dtypes import Columns
+from tandem.dtypes import Columns, split_ragged
 from tandem.errors import DefinitionError, Internal
 from tandem.evaluation import as_arrays, check_finite, check_result
 from tandem.features import ViewUse
@@ -40,6 +40,7 @@ class Pipeline:
         self.signature = signature
         self.state = dict(state)
         self._views = [Filler(use, model) for use in model.views]
+        self._masks = tuple(model.masks.items())
         # only those that something reads: most views' ages are never asked for
         self._wanted_ages = self._ages()
         self._on_demand = [_Step(transform, {}) for transform in model.on_demand]
@@ -50,7 +51,10 @@ class Pipeline:
             _Step(transform, self.state.get(transform.name, {})) for transform in model.ordered_postprocess
         ]
         self._assembly = [Assembly(tensor) for tensor in signature.inputs]
-        self._prediction = prediction_tensor(model, signature.outputs) if signature.outputs else ""
+        predictions = model.contract.predictions if signature.outputs else ()
+        self._predictions = [
+            (prediction, prediction_tensor(prediction, signature.outputs)) for prediction in predictions
+        ]
 
     def with_state(self, state: Mapping[str, State]) -> Pipeline:
         """The same pipeline with further state, by the name of the transform or post-processing step."""
@@ -88,6 +92,10 @@ class Pipeline:
         features.columns["as_of"] = np.ascontiguousarray(inputs.as_of)
         for filler, view in zip(self._views, inputs.views, strict=True):
             filler.fill(features, view, inputs.as_of, inputs.request)
+        for mask, name in self._masks:
+            features.columns[name], features.columns[mask] = split_ragged(features.columns[name])
+        # the simpler model reads none of the views, so that nothing stands for the others of these rows
+        features.degraded.update(features.simpler)
         for use in self._wanted_ages:
             event_time = inputs.views[self.model.views.index(use)].event_time
             features.columns[age_column(use)] = (inputs.as_of - event_time) / np.timedelta64(1, "s")
@@ -121,13 +129,12 @@ class Pipeline:
             columns: Of :meth:`features`; the prediction and all outputs are added.
 
         Returns:
-            A column for each field of an answer, the prediction first.
+            A column for each field of an answer, the predictions first.
 
         Raises:
             Internal: ``prediction_not_finite`` naming rows, ``transform_failed``, or ``inference_failed`` if there is
                 not one row for each that went in.
         """
-        prediction = self.model.contract.prediction
         rows = columns["as_of"].shape
         for name, output in outputs.items():
             # a batch has rows of many clients: rows that do not line up would be answers of others
@@ -135,10 +142,12 @@ class Pipeline:
                 text = f"output {name!r} of the model has shape {list(output.shape)} for {rows[0]} rows"
                 raise Internal(text, code="inference_failed")
             columns[name] = flatten(output)
-        values = select_prediction(prediction, outputs[self._prediction])
-        columns[prediction.name] = check_answer(prediction.name, values, prediction.type)
+        answers: Columns = {}
+        for prediction, tensor in self._predictions:
+            values = select_prediction(prediction, outputs[tensor])
+            columns[prediction.name] = check_answer(prediction.name, values, prediction.type)
+            answers[prediction.name] = columns[prediction.name]
         self._run(self._postprocess, columns)
-        answers = {prediction.name: columns[prediction.name]}
         for step in self.model.postprocess:
             answers[step.name] = check_answer(step.name, columns[step.name], step.answer.type)
         return answers

@@ -37,7 +37,7 @@ def read_rows(contract: Contract, table: Table) -> Columns:
         if null is not None and field.required:
             violations += [Violation(int(row), name, "must not be null") for row in np.flatnonzero(null)]
         elif null is not None:
-            request[name][null] = field.filler
+            request[name][null] = np.array(field.filler, field.dtype)
     if violations:
         raise ContractViolation(violations[:MAX_VIOLATIONS])
     check_columns(contract, request)

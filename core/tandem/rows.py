@@ -12,9 +12,9 @@ import numpy as np
 
 from tandem.column_rules import MAX_VIOLATIONS
 from tandem.contract import Contract
-from tandem.dtypes import Column, Columns, ZonedDatetime, naive_utc
+from tandem.dtypes import Column, Columns, ZonedDatetime, is_ragged, naive_utc, pad_ragged
 from tandem.errors import Violation
-from tandem.fields import Field
+from tandem.fields import LARGEST, Field
 from tandem.nulls import is_null
 
 Row = msgspec.Struct
@@ -36,7 +36,9 @@ class RowReader:
         self.contract = contract
         self._inputs = contract.inputs
         self._names = tuple(self._inputs)
-        self._readers = tuple(_Reader(field) for field in contract.inputs.values())
+        self._readers = tuple(
+            (_RaggedReader if is_ragged(field.type) else _Reader)(field) for field in contract.inputs.values()
+        )
         self._optional = tuple(name for name, field in contract.inputs.items() if not field.required)
         # sorted so that required fields come first, as a struct demands
         ordered = sorted(contract.inputs.items(), key=lambda item: not item[1].required)
@@ -132,6 +134,18 @@ def json_values(column: Column) -> list[Any]:
     return [None if text == "NaT" else f"{text}Z" for text in np.datetime_as_string(column).tolist()]
 
 
+def name_numbers(rows: Sequence[dict[str, Any]], classes: Mapping[str, tuple[str, ...]]) -> None:
+    """Put objects by name in place of lists of numbers that have names.
+
+    Args:
+        rows: Rows of an answer, which are changed.
+        classes: Of :attr:`~tandem.contract.Contract.classes`.
+    """
+    for name, names in classes.items():
+        for row in rows:
+            row[name] = dict(zip(names, row[name], strict=True))
+
+
 def _plain(value: Any, *, keep_nan: bool) -> Any:
     if is_null(value):
         return value if keep_nan and isinstance(value, float) else None
@@ -165,10 +179,28 @@ class _Reader:
         return np.array(values, self.dtype)
 
 
+class _RaggedReader(_Reader):
+    """The same of lists of different length."""
+
+    __slots__ = ("default", "type")
+
+    def __init__(self, field: Field) -> None:
+        super().__init__(field)
+        self.type = field.type
+        self.default = field.default
+
+    def column(self, values: Sequence[Any]) -> Column:
+        return pad_ragged(
+            [self.default if value is None or value is msgspec.UNSET else value for value in values], self.type
+        )
+
+
 def _wire_type(field: Field) -> Any:
     """The type into which msgspec decodes the field, with all rules that it can check."""
     if field.enum is not None:
         return Literal[field.enum]
+    if field.type == "bytes":
+        return bytes if field.max_bytes is None else Annotated[bytes, msgspec.Meta(max_length=field.max_bytes)]
     bounds: dict[str, Any] = dict(field.bounds)
     if field.scalar in _EXTREMES:
         # a bound also keeps NaN out
@@ -181,15 +213,17 @@ def _wire_type(field: Field) -> Any:
     value = Annotated[base, msgspec.Meta(**bounds)] if bounds else base
     if field.length is None:
         return value
-    return Annotated[list[value], msgspec.Meta(min_length=field.length, max_length=field.length)]  # type: ignore[valid-type]
+    least = 0 if is_ragged(field.type) else field.length
+    return Annotated[list[value], msgspec.Meta(min_length=least, max_length=field.length)]  # type: ignore[valid-type]
 
 
 _EXTREMES: dict[str, tuple[float | int, float | int]] = {
-    "float64": (float(np.finfo(np.float64).min), float(np.finfo(np.float64).max)),
+    **{type_: (-largest, largest) for type_, largest in LARGEST.items()},
     "int64": (-(2**63), 2**63 - 1),
 }
 _WIRE_TYPES: dict[str, Any] = {
     "float64": float,
+    "float32": float,
     "int64": int,
     "bool": bool,
     "string": str,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from tandem.dtypes import Column, array_length, numpy_dtype
+from tandem.dtypes import Column, array_length, is_ragged, numpy_dtype, pad_ragged
 from tandem.features import Feature, FeatureView, parse_duration
 from tandem.fields import Field
 from tandem.inputs import Inputs
@@ -23,6 +24,7 @@ NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
 LEFT_OUT = 0.25
 """Share of rows in which a field that may be left out is left out, or null."""
 
+_MOST_RANDOM_BYTES = 256
 _MONTH_US = 30 * 86_400 * 1_000_000
 
 
@@ -73,9 +75,10 @@ def _random_value(name: str, field: Field, rng: np.random.Generator) -> Any:
     if field.enum is not None:
         return field.enum[int(rng.integers(len(field.enum)))]
     if field.length is not None:
-        return [_random_float(field, rng) for _ in range(field.length)]
+        length = int(rng.integers(field.length + 1)) if is_ragged(field.type) else field.length
+        return [_random_value(name, field.number, rng) for _ in range(length)]
     match field.type:
-        case "float64":
+        case "float64" | "float32":
             return _random_float(field, rng)
         case "int64":
             return _random_int(field, rng)
@@ -85,6 +88,10 @@ def _random_value(name: str, field: Field, rng: np.random.Generator) -> Any:
             return f"{name}-{int(rng.integers(1000))}"
         case "timestamp":
             return (NOW - timedelta(microseconds=int(rng.integers(_MONTH_US)))).isoformat()
+        case "bytes":
+            # most bytes are no file of any format: the default is one that transforms can read
+            random = rng.bytes(int(rng.integers(1 + min(field.max_bytes or _MOST_RANDOM_BYTES, _MOST_RANDOM_BYTES))))
+            return field.default if field.default is not None else b64encode(random).decode()
 
 
 def _random_float(field: Field, rng: np.random.Generator) -> float:
@@ -141,12 +148,15 @@ def _random_column(feature: Feature, rows: int, rng: np.random.Generator) -> Col
     default: Any = feature.default
     dtype = numpy_dtype(feature.type)
     if (length := array_length(feature.type)) is not None:
-        return rng.normal(size=(rows, length))
+        numbers = rng.normal(size=(rows, length)) if dtype.kind == "f" else rng.integers(0, 10, (rows, length))
+        if is_ragged(feature.type):
+            return pad_ragged([row[: rng.integers(length + 1)] for row in numbers], feature.type)
+        return numbers.astype(dtype)
     match feature.type:
-        case "float64":
+        case "float64" | "float32":
             center = 1.0 if default is None else float(default)
             # spread around the default, on its side of zero
-            return (center or 1.0) * rng.uniform(0.2, 1.8, rows)
+            return ((center or 1.0) * rng.uniform(0.2, 1.8, rows)).astype(dtype)
         case "int64":
             center = abs(int(default or 0))
             return rng.integers(0, 2 * center + 10, rows)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
 import msgspec
 from numpy.typing import NDArray
 
+from tandem.contract import Prediction
 from tandem.dtypes import Columns
 from tandem.errors import DefinitionError
-from tandem.model import Model
+
+_FEW = 8
+"""Columns of an array that are listed one by one."""
 
 
 class TensorSpec(msgspec.Struct, frozen=True):
@@ -78,19 +82,22 @@ def holds_strings(name: str, column: NDArray[Any]) -> bool:
     Raises:
         DefinitionError: if it has neither.
     """
-    if column.dtype.kind not in "OUfiub":
+    if column.dtype.kind not in "OUfiub" or _holds_bytes(column):
         raise DefinitionError(f"model input {name!r} is {column.dtype}; a model input is a number, boolean or string")
     return column.dtype.kind in "OU"
 
 
-def prediction_tensor(model: Model, outputs: Sequence[TensorSpec]) -> str:
-    """Name of the output tensor that is the prediction.
+def _holds_bytes(column: NDArray[Any]) -> bool:
+    return column.dtype == object and column.size > 0 and isinstance(column.flat[0], bytes)
+
+
+def prediction_tensor(prediction: Prediction, outputs: Sequence[TensorSpec]) -> str:
+    """Name of the output tensor that a prediction is, or is a column of.
 
     Raises:
         DefinitionError: if the graph has several outputs and the prediction names none of them.
     """
     names = [tensor.name for tensor in outputs]
-    prediction = model.contract.prediction
     if prediction.tensor is None and len(names) == 1:
         return names[0]
     target = prediction.tensor or prediction.name
@@ -99,6 +106,15 @@ def prediction_tensor(model: Model, outputs: Sequence[TensorSpec]) -> str:
             f"prediction {prediction.name!r}: name its output with tensor=, one of {', '.join(names)}"
         )
     return target
+
+
+def describe_columns(columns: Sequence[str]) -> str:
+    """Columns in words, those of a long array as one: ``price, embedding[0…383]``."""
+    groups = (list(group) for _, group in groupby(columns, lambda column: column.partition("[")[0]))
+    return ", ".join(
+        ", ".join(group) if len(group) <= _FEW else f"{group[0].removesuffix(']')}…{len(group) - 1}]"
+        for group in groups
+    )
 
 
 def column_names(name: str, width: int | None) -> tuple[str, ...]:

@@ -30,3 +30,21 @@ def entities(columns: Sequence[Column]) -> list[bytes]:
 
 def _join(parts: Sequence[bytes]) -> bytes:
     return b"".join(b"%d:%b" % (len(part), part) for part in parts[:-1]) + parts[-1]
+
+
+def split_entity(entity: bytes, keys: int) -> list[str]:
+    """The values of an entity's keys, from what follows the view in its store key.
+
+    Args:
+        entity: One of those that :func:`entities` returns.
+        keys: How many keys the view has.
+
+    Raises:
+        ValueError: if it is not of so many keys.
+    """
+    parts = []
+    for _ in range(keys - 1):
+        length, _, rest = entity.partition(b":")
+        parts.append(rest[: int(length)])
+        entity = rest[int(length) :]
+    return [part.decode(errors="surrogatepass") for part in (*parts, entity)]

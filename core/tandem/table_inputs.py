@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tandem.columns import read_column, rows_named
+from tandem.columns import read_column
 from tandem.dtypes import Column, Columns
 from tandem.errors import DefinitionError
-from tandem.features import ViewUse
+from tandem.features import ViewUse, parse_duration
 from tandem.fields import Field
 from tandem.inputs import Inputs
 from tandem.model import Model
 from tandem.packed_rows import ViewColumns
+from tandem.table_numbers import rows_named
 from tandem.tables import Table, columns_of, missing_column
 
 
@@ -73,7 +74,7 @@ def _request_column(name: str, field: Field, columns: Mapping[str, Any], rows: i
             f"column {name!r} is null in {rows_named(np.flatnonzero(null))}; the field is required, so no client can "
             "leave it out: drop these rows, or give the field a default"
         )
-    column[null] = field.filler
+    column[null] = np.array(field.filler, field.dtype)
     return column
 
 
@@ -93,7 +94,9 @@ def _as_of(model: Model, request: Columns, columns: Mapping[str, Any]) -> Column
 def _view_columns(use: ViewUse, columns: Mapping[str, Any], as_of: Column) -> ViewColumns:
     time = f"{use.name}_event_time"
     event_time = _moments(time, columns[time]) if time in columns else as_of
-    has_time = ~np.isnat(event_time)
+    # NaT compares as False; of an entity without a row, or with one that is too old, no value is read, not even a null
+    limit = use.view.max_age and parse_duration(use.view.max_age)
+    is_read = ~np.isnat(event_time) if limit is None else as_of - event_time <= limit
     features: Columns = {}
     nulls: Columns = {}
     for feature in use.view.features:
@@ -101,8 +104,7 @@ def _view_columns(use: ViewUse, columns: Mapping[str, Any], as_of: Column) -> Vi
         if name not in columns:
             raise DefinitionError(missing_column(name, columns, of=f" of feature view {use.name!r}"))
         features[feature.name], null = read_column(name, columns[name], feature.type)
-        # of an entity without a row nothing is stored, not even a null
-        if null is None or not (null := null & has_time).any():
+        if null is None or not (null := null & is_read).any():
             continue
         if not feature.nullable:
             raise DefinitionError(
@@ -110,7 +112,7 @@ def _view_columns(use: ViewUse, columns: Mapping[str, Any], as_of: Column) -> Vi
                 "no default"
             )
         nulls[feature.name] = null
-        features[feature.name][null] = feature.filler
+        features[feature.name][null] = np.array(feature.filler, features[feature.name].dtype)
     return ViewColumns(features, event_time, nulls)
 
 

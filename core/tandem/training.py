@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tandem.assembly import measure_widths
-from tandem.dtypes import Columns
+from tandem.dtypes import Columns, array_length
 from tandem.errors import DefinitionError
 from tandem.fitting import fit_state
 from tandem.inputs import Inputs
@@ -28,6 +29,7 @@ def fit(model: Model, inputs: Inputs | Table) -> Pipeline:
     Returns:
         A pipeline whose vectors are ``float32``, or ``object`` for strings, to train on and to write the bundle from:
         one tensor ``X``, or those that the author named, or one for each input where there are strings and numbers.
+        Tensors of ``int64`` arrays alone are ``int64``, and tensors of masks alone ``bool``.
 
     Raises:
         DefinitionError: if ``fit`` returns no state, not the state that its transform reads, or state that is not
@@ -82,6 +84,17 @@ def draft_signature(model: Model, columns: Columns) -> Signature:
         groups = [(tensor or "X", sources)] if len(kinds) == 1 else [(name, [name]) for name in sources]
         for name, group in groups:
             parts = tuple(part for source in group for part in column_names(source, sizes[source]))
-            dtype = "object" if holds_strings(group[0], columns[group[0]]) else "float32"
-            tensors.append(TensorSpec(name, dtype, parts, (-1, len(parts))))
+            tensors.append(TensorSpec(name, _draft_dtype(model, group, columns), parts, (-1, len(parts))))
     return Signature(tuple(tensors), ())
+
+
+def _draft_dtype(model: Model, sources: list[str], columns: Columns) -> str:
+    """Element type of a tensor as far as it is known without a graph.
+
+    Arrays of whole numbers and masks keep theirs if nothing else is in the tensor: a float32 cannot hold every id.
+    """
+    if holds_strings(sources[0], columns[sources[0]]):
+        return "object"
+    kinds = {columns[source].dtype for source in sources}
+    arrays = all(source in model.masks or array_length(model.types.get(source, "")) for source in sources)
+    return str(kinds.pop()) if arrays and len(kinds) == 1 and np.dtype(float) not in kinds else "float32"

@@ -52,6 +52,19 @@ INPUTS = [
     (E, Field("string"), HARMLESS, "any value is allowed now"),
     (Field("string"), E, BREAKING, "only a, b allowed now"),
     (Field("float64"), Field("float64", description="more words"), None, ""),
+    (Field("float32"), Field("float64"), HARMLESS, "type changed from float32 to float64"),
+    (Field("int64[2]"), Field("float32[2]"), HARMLESS, "type changed from int64[2] to float32[2]"),
+    (Field("float64[2]"), Field("float32[2]"), BREAKING, "type changed from float64[2] to float32[2]"),
+    (Field("int64[2]"), Field("int64[3]"), BREAKING, "type changed from int64[2] to int64[3]"),
+    (Field("int64[2]"), Field("int64[<=2]"), HARMLESS, "type changed from int64[2] to int64[<=2]"),
+    (Field("int64[<=2]"), Field("int64[<=3]"), HARMLESS, "type changed from int64[<=2] to int64[<=3]"),
+    (Field("int64[<=3]"), Field("int64[<=2]"), BREAKING, "type changed from int64[<=3] to int64[<=2]"),
+    (Field("int64[<=2]"), Field("int64[2]"), BREAKING, "type changed from int64[<=2] to int64[2]"),
+    (Field("int64"), Field("int64[1]"), BREAKING, "type changed from int64 to int64[1]"),
+    (Field("bytes"), Field("string"), BREAKING, "type changed from bytes to string"),
+    (Field("bytes", max_bytes=9), Field("bytes", max_bytes=8), BREAKING, "largest size narrowed"),
+    (Field("bytes"), Field("bytes", max_bytes=8), BREAKING, "largest size narrowed"),
+    (Field("bytes", max_bytes=8), Field("bytes"), HARMLESS, "largest size widened"),
 ]
 
 
@@ -77,6 +90,27 @@ OTHERS = [
         "type in answers changed from float64 to int64",
     ),
 ]
+
+
+CLASSES = contract(prediction=Prediction("y", unit="s", classes=["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("prediction", "what"),
+    [
+        (Prediction("y", unit="s", classes=["b", "a"]), "classes in answers changed"),
+        (Prediction("y", "float64[2]", unit="s"), "classes in answers changed"),
+        (Prediction("y", unit="s", classes=["a", "b", "c"]), "type in answers changed from float64[2] to float64[3]"),
+    ],
+)
+def test_other_classes_break_clients(prediction: Prediction, what: str) -> None:
+    assert compare(CLASSES, contract(prediction=prediction)) == [ContractChange("y", BREAKING, what)]
+
+
+def test_a_further_prediction_is_added_to_answers() -> None:
+    changed = contract(further_predictions=(Prediction("z"),))
+    assert compare(contract(), changed) == [ContractChange("z", HARMLESS, "added to answers")]
+    assert compare(changed, contract()) == [ContractChange("z", BREAKING, "removed from answers")]
 
 
 @pytest.mark.parametrize(("changes", "field", "breaking", "what"), OTHERS)

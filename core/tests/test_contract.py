@@ -10,7 +10,7 @@ from tandem import Contract, DefinitionError, Field, Prediction
 @pytest.mark.parametrize(
     ("definition", "reason"),
     [
-        ({"name": "y", "type": "bool"}, "float64, int64 or string"),
+        ({"name": "y", "type": "bool"}, "float64, float32, int64, string or an array"),
         ({"name": "y", "buckets": (2, 1)}, "must ascend"),
         ({"name": "y", "buckets": (1, 1)}, "must ascend"),
         ({"name": "as_of"}, "reserved"),

@@ -227,11 +227,44 @@ async def test_arrays(vectors: pa.Array) -> None:
         (pa.array([[1.0, 2.0, np.inf]] * 3), "column 'v' is infinite in rows 0, 1, 2"),
         (pa.array([["a", "b", "c"]] * 3), r"column 'v' is list<.*string>; the feature is float64\[3\]"),
         (pa.array([1.0, 2.0, 3.0]), r"column 'v' is double; the feature is float64\[3\]"),
+        (
+            pa.array([[1.0, 2.0]] * 3, pa.list_(pa.float64(), 2)),
+            r"column 'v' is fixed_size_list<.*double>\[2\]; the feature is float64\[3\]",
+        ),
     ],
 )
 async def test_arrays_that_do_not_fit(vectors: pa.Array, reason: str) -> None:
     with pytest.raises(DefinitionError, match=reason):
         await materialize(VECTORS, table(id=["a", "b", "c"], v=vectors), MemoryStore())
+
+
+async def test_arrays_of_different_length_and_of_whole_numbers() -> None:
+    features = [
+        Feature("r", "int64[<=3]", default=[]),
+        Feature("e", "float32[2]"),
+        Feature("i", "int64[2]", default=[1, 2]),
+    ]
+    view = FeatureView("r", keys=["id"], features=features)
+    columns = {
+        "r": pa.array([[2**60 + 1], None, []]),
+        "e": pa.array([[0.1, 2.0], [3.0, None], [5.0, 6.0]], pa.list_(pa.float64(), 2)),
+        "i": pa.array([None, [2**60 + 1, 3], [4, 5]], pa.list_(pa.int64(), 2)),
+    }
+    store = MemoryStore()
+    await materialize(view, table(id=["a", "b", "c"], **columns), store)
+    found = stored(store, "a", "b", "c", view=view)
+    # the last number is the length
+    assert found.columns["r"].tolist() == [[2**60 + 1, 0, 0, 1], [0] * 4, [0] * 4]
+    assert found.columns["e"][[0, 2]].tolist() == [np.float32([0.1, 2]).tolist(), [5, 6]]
+    assert found.columns["i"][1:].tolist() == [[2**60 + 1, 3], [4, 5]]
+    assert {name: mask.tolist() for name, mask in found.nulls.items()} == {
+        "r": [False, True, False],
+        "e": [False, True, False],
+        "i": [True, False, False],
+    }
+    bare = FeatureView("r", keys=["id"], features=[Feature("r", "int64[<=3]")])
+    with pytest.raises(DefinitionError, match=r"column 'r' has nulls in row 1; the feature is int64.* no default"):
+        await materialize(bare, table(id=["a", "b", "c"], **columns), store)
 
 
 async def test_errors_name_the_file_and_rows_of_the_whole_table(tmp_path: Path) -> None:
@@ -250,3 +283,18 @@ async def test_errors_name_the_file_and_rows_of_the_whole_table(tmp_path: Path) 
         DefinitionError, match=r"load.parquet: .*'w': the table has no column 'y'; it has id, x, event_"
     ):
         await materialize(view, file, MemoryStore())
+
+
+async def test_rows_expire_after_their_time_to_live() -> None:
+    now = 100.0
+    store = MemoryStore(clock=lambda: now)
+    await materialize(VIEW, table(), store, ttl_s=30.0)
+    now = 129.0
+    assert not np.isnat(stored(store, "a").event_time[0])
+    now = 130.0
+    assert np.isnat(stored(store, "a").event_time[0])
+    # what has expired is not newer than anything
+    done = await materialize(VIEW, table(event_time=pa.array([0, 0, 0], pa.timestamp("us"))), store)
+    assert (done.entities_written, done.entities_newer) == (2, 0)
+    now = 1e9
+    assert not np.isnat(stored(store, "a").event_time[0])

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tandem import Feature, FeatureView, Field, Inputs, Model, Pipeline, Prediction, inputs_from_table, on_demand
 from tandem.comparison import first_difference
+from tandem.dtypes import array_length, is_ragged, mask_column
 from tandem.inputs import Degradation
 from tandem.lookup import LookupPlan
 from tandem.materialize import materialize
@@ -42,6 +43,12 @@ VIEW = FeatureView(
         Feature("t_bare", "timestamp"),
         Feature("a", "float64[2]", default=[0.25, 0.5]),
         Feature("a_bare", "float64[2]"),
+        Feature("f32", "float32", default=0.1),
+        Feature("a32", "float32[2]", default=[0.1, 0.2]),
+        Feature("a32_bare", "float32[2]"),
+        Feature("ai", "int64[2]", default=[5, 6]),
+        Feature("r", "int64[<=3]", default=[]),
+        Feature("r32", "float32[<=2]", default=[0.1]),
     ],
 )
 FIELDS = {
@@ -54,7 +61,14 @@ FIELDS = {
     "rt_bare": Field("timestamp", optional=True),
     "ra": Field("float64[2]", default=[3.0, 4.0]),
     "ra_bare": Field("float64[2]", optional=True),
+    "rf32": Field("float32", optional=True),
+    "ra32": Field("float32[2]", default=[0.3, 0.4]),
+    "ra32_bare": Field("float32[2]", optional=True),
+    "rai": Field("int64[2]", default=[7, 8]),
+    "rr": Field("int64[<=3]", default=[9]),
+    "rr32": Field("float32[<=2]", default=[]),
 }
+RAGGED = ("r", "r32", "rr", "rr32")
 
 
 @on_demand
@@ -74,10 +88,14 @@ MODEL = Model(
     request_parameters={"ts": "timestamp"},
     as_of="ts",
     views=[VIEW],
-    inputs=["f", "f_bare", "i", "b", "a", "a_bare", "rf", "rf_bare", "ri", "rb", "ra", "ra_bare", texts, moments],
+    inputs=[
+        *("f", "f_bare", "i", "b", "a", "a_bare", "rf", "rf_bare", "ri", "rb", "ra", "ra_bare", texts, moments),
+        *("f32", "a32", "a32_bare", "ai", "rf32", "ra32", "ra32_bare", "rai", *RAGGED, *map(mask_column, RAGGED)),
+    ],
     prediction=Prediction("y"),
 )
-WIDTHS = {"a": 2, "a_bare": 2, "ra": 2, "ra_bare": 2, "moments": 4}
+WIDTHS = {"moments": 4} | {name: array_length(type_) for name, type_ in MODEL.types.items() if array_length(type_)}
+WIDTHS |= {mask: WIDTHS[name] for mask, name in MODEL.masks.items()}
 NAMES = [source if isinstance(source, str) else source.name for source in MODEL.inputs[None]]
 COLUMNS = tuple(
     part for name in NAMES for part in ([f"{name}[{at}]" for at in range(WIDTHS[name])] if name in WIDTHS else [name])
@@ -86,6 +104,7 @@ PIPELINE = Pipeline(MODEL, Signature((TensorSpec("X", "float64", COLUMNS, (-1, l
 
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+SHORT_FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "float64": FLOATS,
     "int64": st.integers(-(2**53), 2**53),
@@ -93,6 +112,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "string": st.text(max_size=4),
     "timestamp": st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC)),
     "float64[2]": st.lists(FLOATS, min_size=2, max_size=2),
+    "float32": SHORT_FLOATS,
+    "float32[2]": st.lists(SHORT_FLOATS, min_size=2, max_size=2),
+    "int64[2]": st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=2),
+    "int64[<=3]": st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
+    "float32[<=2]": st.lists(SHORT_FLOATS, max_size=2),
 }
 ARROW = {
     "float64": pa.float64(),
@@ -101,6 +125,11 @@ ARROW = {
     "string": pa.string(),
     "timestamp": pa.timestamp("us", "UTC"),
     "float64[2]": pa.list_(pa.float64()),
+    "float32": pa.float32(),
+    "float32[2]": pa.list_(pa.float32()),
+    "int64[2]": pa.list_(pa.int64()),
+    "int64[<=3]": pa.list_(pa.int64()),
+    "float32[<=2]": pa.large_list(pa.float32()),
 }
 TYPES = {"id": "string", "event_time": "timestamp", "ts": "timestamp"}
 TYPES |= {feature.name: feature.type for feature in VIEW.features} | {name: f.type for name, f in FIELDS.items()}
@@ -137,14 +166,26 @@ def with_nan(table: pa.Table) -> dict[str, Any]:
     return {name: table[name].to_pandas().to_numpy() for name in table.column_names}
 
 
+def with_fixed_lists(table: pa.Table) -> pa.Table:
+    """Arrays of a fixed length in Arrow's type for such."""
+    for at, (name, type_) in enumerate(TYPES.items()):
+        if (length := array_length(type_)) is not None and not is_ragged(type_):
+            fixed = pa.array(table[name].to_pylist(), pa.list_(ARROW[type_].value_type, length))
+            table = table.set_column(at, name, fixed)
+    return table
+
+
 NULLABLE = {
     pa.float64(): pd.Float64Dtype(),
+    pa.float32(): pd.Float32Dtype(),
     pa.int64(): pd.Int64Dtype(),
     pa.bool_(): pd.BooleanDtype(),
     pa.string(): pd.StringDtype(),
 }
 FORMS = {
     "arrow": lambda table: table,
+    "arrow fixed lists": with_fixed_lists,
+    "parquet fixed lists": lambda table: pq.read_table(parquet(with_fixed_lists(table))),
     "parquet": lambda table: pq.read_table(parquet(table)),
     "pandas": lambda table: table.to_pandas(),
     "pandas from parquet": lambda table: pq.read_table(parquet(table)).to_pandas(),
@@ -219,12 +260,24 @@ def test_every_null_is_the_default_or_the_filler_of_its_type() -> None:
     assert columns["t"] == np.datetime64("2026-01-01")
     assert columns["rt"] == np.datetime64("2026-02-02")
     assert [columns[name].tolist() for name in ("a", "ra")] == [[0.25, 0.5], [3.0, 4.0]]
-    assert all(np.isnan(columns[name]).all() for name in ("f_bare", "a_bare", "rf_bare", "ra_bare"))
+    bare = ("f_bare", "a_bare", "rf_bare", "ra_bare", "a32_bare", "rf32", "ra32_bare")
+    assert all(np.isnan(columns[name]).all() for name in bare)
+    short = np.float32([0.1, 0.2, 0.3, 0.4])
+    assert columns["f32"] == short[0]
+    assert [columns[name].tolist() for name in ("a32", "ra32")] == [short[:2].tolist(), short[2:].tolist()]
+    assert [columns[name].tolist() for name in ("ai", "rai")] == [[5, 6], [7, 8]]
+    ragged = {"r": [0, 0, 0], "r32": [short[0], 0], "rr": [9, 0, 0], "rr32": [0, 0]}
+    assert {name: columns[name].tolist() for name in RAGGED} == ragged
+    masks = {name: features.columns[mask_column(name)][0].tolist() for name in RAGGED}
+    assert masks == {"r": [False] * 3, "r32": [True, False], "rr": [True, False, False], "rr32": [False] * 2}
     assert np.isnat(columns["t_bare"])
     assert np.isnat(columns["rt_bare"])
     # a NaN without default is what the model is meant to see
     assert features.degraded == {
-        0: {f"v.{name}": Degradation("null", "default") for name in ("f", "i", "b", "s", "t", "a")}
+        0: {
+            f"v.{name}": Degradation("null", "default")
+            for name in ("f", "i", "b", "s", "t", "a", "f32", "a32", "ai", "r", "r32")
+        }
     }
 
 

@@ -100,6 +100,11 @@ def test_examples_obey_the_contract(trained: Any, document: dict[str, Any]) -> N
         Field("bool"),
         Field("timestamp"),
         Field("timestamp", optional=True),
+        Field("float32[3]", ge=2),
+        Field("int64[2]", lt=-5),
+        Field("int64[<=5]", gt=3),
+        Field("bytes"),
+        Field("bytes", max_bytes=1),
     ],
 )
 def test_example_values_are_allowed(field: Field) -> None:
@@ -108,7 +113,8 @@ def test_example_values_are_allowed(field: Field) -> None:
 
 def test_tensors_state_the_usual_datatype_first(document: dict[str, Any]) -> None:
     assert {type_: names[0] for type_, names in TENSOR_DATATYPES.items()} == {
-        "float64": "FP64", "int64": "INT64", "bool": "BOOL", "string": "BYTES", "timestamp": "BYTES"}  # fmt: skip
+        "float64": "FP64", "float32": "FP32", "int64": "INT64", "bool": "BOOL", "string": "BYTES", "timestamp": "BYTES",
+        "bytes": "BYTES"}  # fmt: skip
     inputs = document["components"]["schemas"]["InferRequest"]["properties"]["inputs"]["items"]["oneOf"]
     kinds = {schema["properties"]["name"]["const"]: schema["properties"]["datatype"]["enum"][0] for schema in inputs}
     assert kinds["distance_km"] == "FP64"

@@ -18,9 +18,16 @@ VALUES: dict[Any, st.SearchStrategy[Any]] = {
     "string": st.text(),
     "timestamp": INSTANTS,
     "float64[2]": st.lists(st.floats(allow_nan=True, width=64), min_size=2, max_size=2),
+    "float32": st.floats(allow_nan=True, width=32),
+    "float32[3]": st.lists(st.floats(allow_nan=True, width=32), min_size=3, max_size=3),
+    "int64[2]": st.lists(st.integers(-(2**63), 2**63 - 1), min_size=2, max_size=2),
+    # three numbers at most, and their length
+    "int64[<=3]": st.lists(st.integers(-(2**63), 2**63 - 1), min_size=4, max_size=4),
+    "float32[<=2]": st.lists(st.floats(allow_nan=True, width=32), min_size=3, max_size=3),
 }
 DTYPES = {"float64": float, "int64": np.int64, "bool": bool, "string": object, "timestamp": "datetime64[us]"}
-DTYPES["float64[2]"] = float
+DTYPES |= {"float64[2]": float, "float32": np.float32, "float32[3]": np.float32, "float32[<=2]": np.float32}
+DTYPES |= {"int64[2]": np.int64, "int64[<=3]": np.int64}
 
 
 @st.composite
@@ -36,7 +43,7 @@ def stored(draw: st.DrawFn) -> tuple[FeatureView, dict[str, Any], Any, dict[str,
         return draw(st.lists(values, min_size=rows, max_size=rows))
 
     columns = {
-        f.name: np.array(column(VALUES[f.type]))
+        f.name: np.array(column(VALUES[f.type]), DTYPES[f.type])
         if "[" in f.type
         else np.array([*column(VALUES[f.type]), None], object)[:-1].astype(DTYPES[f.type])
         for f in view.features
@@ -58,7 +65,7 @@ def test_what_is_packed_is_unpacked(case: tuple[FeatureView, dict[str, Any], Any
         assert found.columns[name].dtype == np.dtype(DTYPES[{f.name: f.type for f in view.features}[name]])
         assert found.columns[name].flags.c_contiguous
         # a NaN that was packed as a value is a null when it is read
-        nan = np.isnan(column).reshape(len(missing), -1).any(axis=1) if column.dtype == float else False
+        nan = np.isnan(column).reshape(len(missing), -1).any(axis=1) if column.dtype.kind == "f" else False
         null = (nulls.get(name, np.zeros(len(missing), bool)) | nan) & there
         assert found.nulls.get(name, np.zeros(len(missing), bool)).tolist() == null.tolist()
         kept = there & ~null
@@ -66,6 +73,40 @@ def test_what_is_packed_is_unpacked(case: tuple[FeatureView, dict[str, Any], Any
             assert found.columns[name][kept].tolist() == column[kept].tolist()
         else:
             assert found.columns[name][kept].tobytes() == column[kept].tobytes()
+
+
+def test_rows_are_packed_as_they_were_when_the_format_was_fixed() -> None:
+    view = FeatureView(
+        "v",
+        keys=["k"],
+        version=3,
+        features=[
+            *(Feature("x"), Feature("n", "int64"), Feature("y"), Feature("z"), Feature("b", "bool")),
+            *(Feature("s", "string"), Feature("t", "timestamp"), Feature("a", "float64[2]"), Feature("u", "string")),
+            Feature("c", "bool"),
+        ],
+    )
+    columns = {
+        "x": np.array([1.5, -0.0]),
+        "n": np.array([-3, 2**60 + 1]),
+        "y": np.array([np.inf, 1e-300]),
+        "z": np.array([0.1, 2.0]),
+        "b": np.array([True, False]),
+        "s": np.array(["ü\0", ""], object),
+        "t": np.array(["2026-05-01T08:00:00.000001", "1969-12-31"], "M8[us]"),
+        "a": np.array([[0.25, -1.0], [3.0, 4.0]]),
+        "u": np.array(["", "last"], object),
+        "c": np.array([False, True]),
+    }
+    times = np.array(["2026-05-01T08:00:00", "1960-01-01"], "M8[us]")
+    nulls = {"z": np.array([False, True]), "u": np.array([True, False]), "c": np.array([True, False])}
+    # stores are full of such rows: whoever changes a byte of them has all of them materialized again
+    assert [row.hex() for row in RowLayout(view).pack(columns, times, nulls)] == [
+        "bd86abfe0060b2f7bc5006000003000000000000f83ffdffffffffffffff000000000000f07f9a9999999999b93f01030000"
+        "000160b2f7bc500600000000000000d03f000000000000f0bf0000000000c3bc00",
+        "bd86abfe0020b32df2e0feff08000000000000000080010000000000001059f3f8c21f6ea501000000000000000000000000"
+        "0000a028e2ebffffff0000000000000840000000000000104004000000016c617374",
+    ]
 
 
 def test_equal_values_give_equal_rows_whatever_stands_at_nulls() -> None:

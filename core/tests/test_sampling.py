@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem import Field, Model, Prediction
+from tandem import Feature, FeatureView, Field, Model, Prediction
 from tandem.column_rules import check_columns
+from tandem.comparison import first_difference
+from tandem.packed_rows import RowLayout
 from tandem.rows import RowReader
 from tandem.sampling import random_inputs, random_rows
 
@@ -46,6 +48,33 @@ def test_random_rows_obey_the_contract_as_json(trained: Any) -> None:
     check_columns(trained.model.contract, reader.columns(decoded))
     assert {row.get("tariff") for row in rows} == {"day", "night", None}
     assert {len(row) for row in rows} > {5, 8}
+
+
+def test_random_values_of_every_type_obey_the_contract() -> None:
+    types = ["float32", "float32[3]", "int64[2]", "int64[<=3]", "float64[<=2]", "bytes"]
+    fields = {f"f{at}": Field(type_) for at, type_ in enumerate(types)}
+    fields |= {"small": Field("bytes", max_bytes=2), "file": Field("bytes", default="AAAA")}
+    features = [Feature(f"s{at}", type_) for at, type_ in enumerate(types[:-1])]
+    view = FeatureView("v", keys=["id"], features=features)
+    model = Model(
+        "m",
+        serving_keys={"id": "string"},
+        passed_features=fields,
+        views=[view],
+        inputs=["f0"],
+        prediction=Prediction("y"),
+    )
+    rng = np.random.default_rng(1)
+    rows = random_rows(model, 200, rng)
+    assert RowReader(model.contract).violations(rows) == []
+    assert {len(row["f3"]) for row in rows} == {0, 1, 2, 3}
+    assert {row.get("file") for row in rows} == {"AAAA", None}
+    inputs = random_inputs(model, 200, rng)
+    check_columns(model.contract, inputs.request)
+    layout = RowLayout(view)
+    known = inputs.views[0].take(~np.isnat(inputs.views[0].event_time))
+    unpacked = layout.unpack(layout.pack(known.columns, known.event_time))
+    assert all(first_difference(unpacked.columns[name], column) is None for name, column in known.columns.items())
 
 
 def test_random_inputs_have_what_was_asked_for(trained: Any) -> None:

@@ -22,8 +22,9 @@ from typing import Any
 from rich.console import Console
 from tandem import TandemError
 from tandem.package import ModelPackage
+from tandem.sources import read_sources
 from tandem_cli.commands.up import introduce
-from tandem_cli.features import materialize_tables, tables_of, views_of
+from tandem_cli.features import materialize_tables, views_of
 from tandem_cli.local import LocalStack, LocalVariant
 from tandem_cli.local.live import watch
 from tandem_cli.local.runner import RolloutRunner
@@ -90,7 +91,7 @@ def run(
     console.rule("Start", align="left")
     started = time.monotonic()
     package = ModelPackage.read(HERE)
-    views, tables = views_of(package.load()), tables_of(package)
+    views, tables = views_of(package.load()), read_sources(package)
     fill = lambda url: materialize_tables(views, tables, url, console)  # noqa: E731 - a callback
     variants = [LocalVariant(name, bundle, 100 if name == STABLE else 0) for name, bundle in bundles.items()]
     with LocalStack(variants, fill=fill) as stack, RolloutRunner(stack, planned(package)) as runner:

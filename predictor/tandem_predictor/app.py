@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -11,9 +12,11 @@ import msgspec
 
 from tandem.errors import Internal, MalformedRequest, MethodNotAllowed, RequestError, RequestTooLarge
 from tandem.oip import InferRequest, encoding, rest, rest_header, threads
+from tandem.oip.http1_connection import IS_GONE
 from tandem.oip.jsonscan import LONG
-from tandem.oip.rest import HEADER_LENGTH_KEY
+from tandem.oip.rest import HEADER_LENGTH_KEY, TIMEOUT_KEY
 from tandem_predictor.admission import Admission
+from tandem_predictor.callers import Caller
 from tandem_predictor.metrics import PredictorMetrics
 from tandem_predictor.model import ServedModel
 from tandem_predictor.repository import Repository
@@ -36,6 +39,8 @@ class _Head(NamedTuple):
     """Length of the JSON part, None if the body is all JSON."""
     encoding: bytes = b""
     accepted: bytes = b""
+    deadline: float | None = None
+    """When the client stops waiting, on the event loop's clock; None if it does not say."""
 
 
 class PredictorApp:
@@ -76,7 +81,8 @@ class PredictorApp:
                 model = self._model(target)
                 metrics = model.metrics
                 head = self._check_headers(scope["headers"])
-                body = await self._answer(model, head, receive)
+                caller = Caller(head.deadline, scope.get(IS_GONE))
+                body = await self._answer(model, head, caller, receive)
                 if head.accepted and threads.is_long(body.content):
                     content, headers = await threads.write(_encoded, body, head.accepted)
                 else:
@@ -93,13 +99,13 @@ class PredictorApp:
         name, _, version = target.partition("/versions/")
         return self._repository.get(name, version)
 
-    async def _answer(self, model: ServedModel, head: _Head, receive: Receive) -> rest.Body:
+    async def _answer(self, model: ServedModel, head: _Head, caller: Caller, receive: Receive) -> rest.Body:
         content = await self._read(receive)
         if threads.is_long(content) or head.encoding:
             request = await threads.read(self._decode, content, model, head)
         else:
             request = self._decode(content, model, head)
-        response = await model.infer(request)
+        response = await model.infer(request, caller)
         # counted in values: how long their JSON is shows only when it is made
         if sum(output.data.size for output in response.outputs) > LONG:
             return await threads.write(rest.encode_response, response, request)
@@ -111,18 +117,21 @@ class PredictorApp:
         return rest.decode_request(content, head.header_length, model_name=model.name, model_version=model.version)
 
     def _check_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> _Head:
-        header_length, content_encoding, accepted = None, b"", b""
+        header_length, content_encoding, accepted, deadline = None, b"", b"", None
         for name, value in headers:
             if name == HEADER_LENGTH_KEY:
                 header_length = _integer(rest_header.HEADER_LENGTH, value)
             elif name == b"content-length":
                 if _integer("Content-Length", value) > self._max_body_bytes:
                     raise self._too_large()
+            elif name == TIMEOUT_KEY:
+                timeout_ms = _integer(TIMEOUT_KEY.decode(), value, "milliseconds")
+                deadline = asyncio.get_running_loop().time() + timeout_ms / 1000
             elif name == b"content-encoding":
                 content_encoding = value
             elif name == b"accept-encoding":
                 accepted = value
-        return _Head(header_length, content_encoding, accepted)
+        return _Head(header_length, content_encoding, accepted, deadline)
 
     async def _read(self, receive: Receive) -> bytes:
         """The whole body. Its length is counted, whatever the headers said."""
@@ -178,10 +187,10 @@ def _error_headers(error: RequestError) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _integer(name: str, value: bytes) -> int:
+def _integer(name: str, value: bytes, unit: str = "bytes") -> int:
     if not value.isdigit():
-        raise MalformedRequest(f"{name} must be a number of bytes, not {value.decode('latin-1')!r}")
-    # Python refuses to read thousands of digits, and 19 are too many bytes anyway
+        raise MalformedRequest(f"{name} must be a number of {unit}, not {value.decode('latin-1')!r}")
+    # Python refuses to read thousands of digits, and 19 are too many of either
     return int(value[:19])
 
 

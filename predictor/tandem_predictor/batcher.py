@@ -20,6 +20,7 @@ import numpy as np
 
 from tandem.errors import DeadlineExceeded, Overloaded
 from tandem.oip.tensors import Array
+from tandem_predictor.callers import DEADLINE, GONE, UNKNOWN, Caller, refusal_of
 from tandem_predictor.session import Feeds
 
 Run = Callable[[Feeds, Sequence[str]], list[Array]]
@@ -34,6 +35,7 @@ class _Job:
     rows: int
     due: float
     result: asyncio.Future[list[Array]]
+    caller: Caller
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +60,7 @@ class Batcher:
         inline: Run on the event loop, if ``max_delay`` is 0.
         observe: Called with the rows of each batch that is about to run.
         waited: Called with the seconds for which the requests of each batch have waited, together.
+        dropped: Called with the reason for each request that is not run, since nobody waits for it any more.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Batcher:
         inline: bool = False,
         observe: Callable[[int], object] = lambda rows: None,
         waited: Callable[[float], object] = lambda seconds: None,
+        dropped: Callable[[str], object] = lambda reason: None,
     ) -> None:
         self._run = run
         self._max_rows = max_rows
@@ -82,6 +86,7 @@ class Batcher:
         self._inline = inline and max_delay == 0
         self._observe = observe
         self._waited = waited
+        self._dropped = dropped
         self._lanes: dict[Any, _Lane] = {}
         self._running = 0
         self._timer: asyncio.Handle | None = None
@@ -93,31 +98,40 @@ class Batcher:
         """Whether requests run on the event loop."""
         return self._inline
 
-    async def submit(self, feeds: Feeds, rows: int, outputs: tuple[str, ...]) -> list[Array]:
+    async def submit(self, feeds: Feeds, rows: int, outputs: tuple[str, ...], caller: Caller = UNKNOWN) -> list[Array]:
         """Outputs of one request.
 
         Args:
             feeds: Input arrays, always in the same order; where batches are made, ``rows`` along the first axis.
             rows: Rows of the request.
             outputs: Names of the outputs wanted.
+            caller: Who waits for the result, and until when.
 
         Raises:
             Overloaded: The queue is full.
-            DeadlineExceeded: No result within the timeout.
+            DeadlineExceeded: No result within the timeout, or not run before the caller's deadline.
             RequestError: What the session raises.
         """
+        self._check_waits(caller)
         # no task, future or timer: the model is faster than any of them
         if self._inline and rows <= self._max_rows:
             self._observe(rows)
             return self._run(feeds, outputs)
-        return await self._enqueue(feeds, rows, outputs)
+        return await self._enqueue(feeds, rows, outputs, caller)
 
-    def _enqueue(self, feeds: Feeds, rows: int, outputs: tuple[str, ...]) -> asyncio.Future[list[Array]]:
+    def _check_waits(self, caller: Caller) -> None:
+        if caller is not UNKNOWN and (reason := caller.absence(asyncio.get_running_loop().time())):
+            self._dropped(reason)
+            raise refusal_of(reason)
+
+    def _enqueue(
+        self, feeds: Feeds, rows: int, outputs: tuple[str, ...], caller: Caller
+    ) -> asyncio.Future[list[Array]]:
         # an empty queue takes a request of any size: otherwise a large one would never be answered
         if self.queued_rows and self.queued_rows + rows > self._max_queue_rows:
             raise Overloaded(f"{self.queued_rows} rows are waiting already", retry_after=_RETRY_AFTER_S)
         loop = asyncio.get_running_loop()
-        job = _Job(feeds, rows, loop.time() + self._max_delay, loop.create_future())
+        job = _Job(feeds, rows, loop.time() + self._max_delay, loop.create_future(), caller)
         if self._timeout:
             expiry = loop.call_later(self._timeout, self._expire, job)
             job.result.add_done_callback(lambda _: expiry.cancel())
@@ -156,22 +170,26 @@ class Batcher:
                 return
             if lane.rows >= self._max_rows or lane.jobs[0].due <= now:
                 del self._lanes[key]
-                jobs = self._take(lane)
+                jobs = self._take(lane, now)
                 if lane.jobs:  # to the end: lanes take turns
                     self._lanes[key] = lane
                 if jobs:
                     self._start(loop, jobs, lane.outputs)
         self._schedule(loop, at_once=False)
 
-    def _take(self, lane: _Lane) -> list[_Job]:
-        """Remove one batch from a lane, without jobs that expired or whose client went away."""
+    def _take(self, lane: _Lane, now: float) -> list[_Job]:
+        """Remove one batch from a lane, without jobs that nobody waits for any more."""
         jobs: list[_Job] = []
         rows = 0
         while lane.jobs and (not jobs or rows + lane.jobs[0].rows <= self._max_rows):
             job = lane.jobs.popleft()
             lane.rows -= job.rows
             self.queued_rows -= job.rows
-            if not job.result.done():
+            if reason := _absence(job, now):
+                self._dropped(reason)
+                if not job.result.done():
+                    job.result.set_exception(refusal_of(reason))
+            else:
                 jobs.append(job)
                 rows += job.rows
         return jobs
@@ -236,6 +254,15 @@ def split(results: Sequence[Array], rows: Sequence[int]) -> list[list[Array]]:
         raise ValueError("the outputs have another number of rows than the inputs")
     ends = np.cumsum(rows).tolist()
     return [[result[end - count : end] for result in results] for end, count in zip(ends, rows, strict=True)]
+
+
+def _absence(job: _Job, now: float) -> str:
+    """Why nobody waits for a job any more; empty while somebody does."""
+    reason = job.caller.absence(now)
+    if reason or not job.result.done():
+        return reason
+    # a call over gRPC is cancelled by its client, one that has waited too long has an error
+    return GONE if job.result.cancelled() else DEADLINE
 
 
 def _run_alone(run: Run, feeds: Feeds, outputs: Sequence[str]) -> Outcome:

@@ -13,6 +13,7 @@ from tandem.oip import protobuf, threads
 from tandem.oip.grpc_methods import CallContext, Method
 from tandem.oip.grpc_server import method
 from tandem_predictor.admission import Admission
+from tandem_predictor.callers import Caller
 from tandem_predictor.metrics import PredictorMetrics
 from tandem_predictor.repository import Repository
 from tandem_predictor.routes import NAME, VERSION, list_extensions
@@ -50,7 +51,7 @@ class GrpcInferenceService:
                     request = protobuf.decode_request(message)
                 model = self._repository.get(request.model_name, request.model_version)
                 metrics = model.metrics
-                return protobuf.encode_response(await model.infer(request))
+                return protobuf.encode_response(await model.infer(request, Caller(context.deadline)))
         except Exception as raised:
             error = raised if isinstance(raised, RequestError) else _unexpected(raised)
             code = error.code

@@ -65,6 +65,12 @@ class PredictorMetrics:
         self._queue_rows = Gauge(
             "tandem_predictor_queue_rows", "Rows that wait for a run", ["model"], registry=self.registry
         )
+        self._dropped = Counter(
+            "tandem_predictor_dropped",
+            "Requests that were not run, since nobody waited for them any more",
+            ["model", "reason"],
+            registry=self.registry,
+        )
         self._models: dict[str, ModelMetrics] = {}
 
     def of(self, model: str) -> ModelMetrics:
@@ -80,6 +86,7 @@ class PredictorMetrics:
                 self._rows.labels(model),
                 self._queue_rows.labels(model),
                 self._queue_seconds.labels(model),
+                self._dropped,
             )
         return metrics
 
@@ -128,6 +135,7 @@ class ModelMetrics:
         rows: Histogram,
         queue_rows: Gauge,
         queue_seconds: Counter,
+        dropped: Counter,
     ) -> None:
         self._model = model
         self._requests = requests
@@ -135,6 +143,7 @@ class ModelMetrics:
         self._request_seconds = request_seconds
         self._failed_seconds = failed_seconds
         self.queue_seconds = queue_seconds
+        self._dropped = dropped
         self.last = 0.0
         self.inference_seconds = inference_seconds
         self.rows = rows
@@ -146,6 +155,10 @@ class ModelMetrics:
         if counter is None:
             counter = self._codes[code] = self._requests.labels(self._model, code)
         counter.inc()
+
+    def drop(self, reason: str) -> None:
+        """Count a request that is not run: ``reason`` is one of :mod:`tandem_predictor.callers`."""
+        self._dropped.labels(self._model, reason).inc()
 
     def answered(self, code: str, seconds: float) -> None:
         """Count a request: ``code`` is ``ok`` or the error's code."""

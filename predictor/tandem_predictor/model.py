@@ -15,6 +15,7 @@ from tandem.oip.extensions import model_config
 from tandem.oip.tensors import Array, malformed
 from tandem_predictor import golden
 from tandem_predictor.batcher import Batcher
+from tandem_predictor.callers import UNKNOWN, Caller
 from tandem_predictor.config import PredictorConfig
 from tandem_predictor.metrics import ModelMetrics
 from tandem_predictor.session import Feeds, Session, TensorInfo
@@ -73,6 +74,7 @@ class ServedModel:
             inline=observed.seconds < config.inline_below_ms / 1e3,
             observe=metrics.rows.observe,
             waited=metrics.queue_seconds.inc,
+            dropped=metrics.drop,
         )
         # The gauge outlives the model: it must not keep an unloaded one in memory.
         batcher = weakref.ref(self.batcher)
@@ -109,8 +111,12 @@ class ServedModel:
         )
         return {**described, "default_model_filename": "model.onnx"}
 
-    async def infer(self, request: InferRequest) -> InferResponse:
+    async def infer(self, request: InferRequest, caller: Caller = UNKNOWN) -> InferResponse:
         """The answer to a request.
+
+        Args:
+            request: The request.
+            caller: Who waits for the answer, and until when.
 
         Raises:
             MalformedRequest: An input or output is unknown, missing, or of another datatype or shape than the model's.
@@ -120,7 +126,7 @@ class ServedModel:
         """
         feeds, rows = self._feeds(request.inputs)
         names = self._wanted(request) if request.outputs else self._output_names
-        results = await self.batcher.submit(feeds, rows, names)
+        results = await self.batcher.submit(feeds, rows, names, caller)
         outputs = [
             Tensor(name, self._outputs[name].datatype, result.shape, result)
             for name, result in zip(names, results, strict=True)

@@ -102,6 +102,8 @@ class Repository:
     async def load(self, name: str) -> None:
         """Load a model of the directories, or load it anew; the old one answers until the new one is ready.
 
+        With a model comes its simpler model.
+
         Raises:
             NotFound: No such model on disk.
             MalformedRequest: It is there but refused; the message says why.
@@ -109,14 +111,18 @@ class Repository:
         # one change at a time: a load that is slow must not bring back what was unloaded meanwhile
         async with self._changing:
             own, managed = await asyncio.to_thread(self._find)
-            for source in (*own, *managed):
-                if source.name == name:
-                    try:
-                        return await self._load(source)
-                    except BundleError as error:
-                        logger.error("refused: %s", error, extra={"model": name})
-                        raise MalformedRequest(str(error), code="model_refused") from None
-            raise NotFound(f"model {name!r} is not in the model repository")
+            sources = {source.name: source for source in (*managed, *own)}
+            if name not in sources:
+                raise NotFound(f"model {name!r} is not in the model repository")
+            digest = sources[name].digest
+            # the simpler model first: requests that need it come as soon as the other is there
+            inner = [source for source in sources.values() if digest and source.outer == digest]
+            try:
+                for source in (*inner, sources[name]):
+                    await self._load(source)
+            except BundleError as error:
+                logger.error("refused: %s", error, extra={"model": name})
+                raise MalformedRequest(str(error), code="model_refused") from None
 
     async def unload(self, name: str) -> None:
         """Stop serving a model; requests under way are answered.

@@ -1,6 +1,6 @@
 """A bundle as a Triton model repository: ``python -m tandem_predictor.triton BUNDLE OUT``.
 
-    OUT/NAME-DIGEST8/
+    OUT/NAME-DIGEST8/           one more for the simpler model of the bundle, where it has one
         config.pbtxt
         1/model.onnx
         1/model.onnx/model.onnx …   instead, where the model keeps weights in files of their own, with these files
@@ -112,7 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = TritonSettings(**values | {"preferred_batch_sizes": tuple(values["preferred_batch_sizes"])})
         bundle = Bundle.open(path, digest=os.environ.get(DIGEST_VARIABLE) or None)
-        print(write_model_repository(bundle, out, settings))
+        for part in filter(None, (bundle, bundle.simpler)):
+            print(write_model_repository(part, out, settings))
     except (BundleError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ from tandem import bundle_directory
 from tandem.bundle import Bundle
 from tandem.comparison import Tolerance
 from tandem.contract import Contract, Prediction
+from tandem.features import Feature, FeatureView
 from tandem.manifest import FORMAT, GOLDEN, MODEL, Manifest
 from tandem.onnx_files import external_files
 from tandem.signature import Signature, TensorSpec
@@ -149,9 +150,16 @@ def zipmap(path: Path) -> Path:
 
 
 def linear_bundle(
-    parent: Path, *, name: str = "linear", version: str = "v1", error: float = 0.0, model: Path | None = None
+    parent: Path,
+    *,
+    name: str = "linear",
+    version: str = "v1",
+    error: float = 0.0,
+    model: Path | None = None,
+    simpler: Bundle | None = None,
 ) -> Bundle:
     """A bundle around :func:`linear`; ``error`` is added to the golden output of row 2."""
+    view = FeatureView("stored", keys=("id",), features=(Feature("a"),), fallback="model")
     vectors = np.arange(12, dtype=np.float32).reshape(4, 3)
     outputs = vectors @ np.array([[1], [2], [3]], np.float32)
     outputs[2] += error
@@ -177,7 +185,7 @@ def linear_bundle(
                 prediction=Prediction("y"),
                 outputs={},
             ),
-            views=(),
+            views=() if simpler is None else (view.on(),),
             signature=signature,
             signature_hash=signature.hash,
             state={},
@@ -186,4 +194,4 @@ def linear_bundle(
             training_histogram=(),
             files={},
         )
-        return bundle_directory.write(parent, manifest, files)
+        return bundle_directory.write(parent, manifest, files, simpler=simpler)

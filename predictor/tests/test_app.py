@@ -15,6 +15,7 @@ import pytest
 from tandem.oip import InferRequest, Tensor, encoding, rest, rest_header
 from tandem_predictor.admission import Admission
 from tandem_predictor.app import PredictorApp
+from tandem_predictor.callers import Caller
 
 from .conftest import Models, Parts
 
@@ -92,6 +93,7 @@ async def test_refused(model: str, body: Any, status: int, code: str, message: s
         ({"content-encoding": "br"}, 415, "content encoding 'br'"),
         ({"content-encoding": "gzip"}, 400, "not valid gzip"),
         ({"content-length": "4097"}, 413, "more than 4096 bytes"),
+        ({"x-envoy-expected-rq-timeout-ms": "soon"}, 400, "must be a number of milliseconds, not 'soon'"),
     ],
 )
 async def test_refused_headers(headers: dict[str, str], status: int, message: str, client: httpx.AsyncClient) -> None:
@@ -213,13 +215,24 @@ async def test_more_in_flight_than_allowed(parts: Parts) -> None:
 async def test_an_unexpected_error_is_told_as_such(
     client: httpx.AsyncClient, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(request: InferRequest) -> None:
+    async def fail(request: InferRequest, caller: Caller) -> None:
         raise RuntimeError("secret")
 
     monkeypatch.setattr(parts.repository.get("linear"), "infer", fail)
     response = await infer(client, "linear", {"inputs": [ROW]})
     assert response.status_code == 500
     assert response.json() == {"error": "internal error", "code": "internal_error"}
+
+
+async def test_a_request_whose_time_is_over_is_not_run(client: httpx.AsyncClient, parts: Parts) -> None:
+    for timeout, status in (("0", 504), ("60000", 200)):
+        headers = {"x-envoy-expected-rq-timeout-ms": timeout}
+        response = await client.post("/v2/models/linear/infer", json={"inputs": [ROW]}, headers=headers)
+        assert response.status_code == status
+    value = parts.metrics.registry.get_sample_value
+    assert value("tandem_predictor_dropped_total", {"model": "linear", "reason": "deadline"}) == 1
+    assert value("tandem_predictor_requests_total", {"model": "linear", "code": "deadline_exceeded"}) == 1
+    assert value("tandem_predictor_inference_seconds_count", {"model": "linear"}) == 1
 
 
 async def test_metrics_of_requests(client: httpx.AsyncClient, parts: Parts) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tandem.errors import DeadlineExceeded, Internal, Overloaded
+from tandem.errors import DeadlineExceeded, Internal, MalformedRequest, Overloaded, RequestError
 from tandem.oip.tensors import Array
 from tandem_predictor.batcher import Batcher, run_together, split
+from tandem_predictor.callers import Caller
 from tandem_predictor.session import Feeds
 
 
@@ -218,3 +219,46 @@ def test_split() -> None:
     assert [array.tolist() for array in second] == [[1, 2], [[2, 3], [4, 5]]]
     with pytest.raises(ValueError, match="number of rows"):
         split([np.arange(2)], [1, 2])
+
+
+async def test_what_nobody_waits_for_any_more_is_not_run_and_counted() -> None:
+    session, dropped = Session(), list[str]()
+    session.gate.clear()
+    batcher = Batcher(session, dropped=dropped.append)
+    running = asyncio.create_task(submit(batcher, 1))
+    await session.busy()
+    loop, gone, over = asyncio.get_running_loop(), threading.Event(), asyncio.Event()
+    deadline = loop.time() + 0.01
+    loop.call_at(deadline, over.set)
+    callers = [Caller(deadline), Caller(is_gone=gone.is_set), Caller(loop.time() + 3600), Caller()]
+    waiting = [
+        asyncio.create_task(batcher.submit(feeds(at), 1, ("y",), caller)) for at, caller in enumerate(callers, 2)
+    ]
+    cancelled = asyncio.create_task(submit(batcher, 9))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    gone.set()
+    await over.wait()
+    session.gate.set()
+    await running
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes[:2]] == [DeadlineExceeded, MalformedRequest]
+    assert not any(isinstance(outcome, Exception) for outcome in outcomes[2:])
+    assert session.batches == [1, 2]
+    assert dropped == ["deadline", "gone", "gone"]
+    assert batcher.queued_rows == 0
+
+
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize(
+    ("caller", "reason", "code"),
+    [(Caller(0.0), "deadline", "deadline_exceeded"), (Caller(is_gone=lambda: True), "gone", "client_gone")],
+)
+async def test_nothing_is_queued_for_a_caller_that_does_not_wait(
+    inline: bool, caller: Caller, reason: str, code: str
+) -> None:
+    session, dropped = Session(), list[str]()
+    batcher = Batcher(session, inline=inline, dropped=dropped.append)
+    with pytest.raises(RequestError) as refused:
+        await batcher.submit(feeds(1), 1, ("y",), caller)
+    assert (refused.value.code, dropped, session.batches) == (code, [reason], [])

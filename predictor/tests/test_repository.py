@@ -93,3 +93,18 @@ async def test_the_name_flag_names_a_plain_model_only(tmp_path: Path) -> None:
         repository = Repository(PredictorConfig(model_dir=directory, model_name="flag"), PredictorMetrics())
         await repository.start()
         assert repository.get(name).name == name
+
+
+async def test_a_model_is_loaded_with_its_simpler_model(tmp_path: Path) -> None:
+    simpler = graphs.linear_bundle(tmp_path / "simpler", name="simple")
+    bundle = graphs.linear_bundle(tmp_path / "bundles", simpler=simpler)
+    for digest in ("", bundle.digest):
+        repository = Repository(PredictorConfig(model_dir=bundle.path, bundle_digest=digest), PredictorMetrics())
+        await repository.start()
+        assert (repository.has(bundle.wire_name), repository.has(simpler.wire_name)) == (True, True)
+    (tmp_path / "models").mkdir()
+    repository = Repository(PredictorConfig(model_repository=tmp_path / "models"), PredictorMetrics())
+    await repository.start()
+    bundle.path.rename(tmp_path / "models" / bundle.path.name)
+    await repository.load(bundle.wire_name)
+    assert (repository.has(bundle.wire_name), repository.has(simpler.wire_name)) == (True, True)

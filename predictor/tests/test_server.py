@@ -69,6 +69,31 @@ def test_requests_in_flight_end_before_the_server_does(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 0
 
 
+def test_a_request_whose_client_is_gone_is_not_run(tmp_path: Path) -> None:
+    graphs.linear(tmp_path / "model.onnx")
+    # the first of two requests waits for the second, an hour if need be
+    flags = ("--max_batch_size", 2, "--max_batch_delay_ms", 3_600_000, "--inline_below_ms", 0)
+    with predictor("--model_dir", tmp_path, "--model_name", "m", *flags) as (process, port):
+        wait_for(process, "ready")
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            head = f"POST /v2/models/m/infer HTTP/1.1\r\nHost: m\r\nContent-Length: {len(BODY)}\r\n\r\n"
+            client.sendall(head.encode() + BODY)
+            while b'tandem_predictor_queue_rows{model="m"} 1.0' not in get(port, "/metrics"):
+                pass
+        with closing(http.client.HTTPConnection("127.0.0.1", port)) as other:
+            other.request("POST", "/v2/models/m/infer", BODY)
+            assert other.getresponse().status == 200
+        metrics = get(port, "/metrics")
+    assert b'tandem_predictor_dropped_total{model="m",reason="gone"} 1.0' in metrics
+    assert b'tandem_predictor_rows_per_batch_sum{model="m"} 1.0' in metrics
+
+
+def get(port: int, path: str) -> bytes:
+    with closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
+        client.request("GET", path)
+        return client.getresponse().read()
+
+
 def test_a_bundle_that_fails_its_golden_rows_ends_the_server(tmp_path: Path) -> None:
     bundle = graphs.linear_bundle(tmp_path, error=0.5)
     errors = refused("--model_dir", bundle.path)

@@ -83,3 +83,28 @@ def test_weights_beside_the_model(where: str, tmp_path: Path) -> None:
     (directory / "weights").unlink()
     with pytest.raises(BundleError, match=r"model\.onnx keeps weights in weights, which is not beside it"):
         Session(source.onnx)
+
+
+def test_a_simpler_model_is_served_beside_its_bundle(tmp_path: Path) -> None:
+    simpler = graphs.linear_bundle(tmp_path / "simpler", name="simple")
+    bundle = graphs.linear_bundle(tmp_path / "bundles", simpler=simpler)
+    own, inner = find(bundle.path)
+    assert (own.name, inner.name) == (bundle.wire_name, simpler.wire_name)
+    opened = inner.bundle()
+    assert opened is not None
+    assert opened.digest == simpler.digest
+    for source in (own, inner):
+        assert source.pinned(bundle.digest).defect == ""
+        assert f"is bundle {bundle.digest[:8]}, not" in source.pinned(simpler.digest).defect
+    # two versions with the same one
+    graphs.linear_bundle(tmp_path / "bundles", version="v2", simpler=simpler)
+    assert [source.name for source in find(tmp_path / "bundles")].count(simpler.wire_name) == 1
+
+
+def test_a_bundle_that_lacks_its_simpler_model_says_so(tmp_path: Path) -> None:
+    simpler = graphs.linear_bundle(tmp_path / "simpler", name="simple")
+    bundle = graphs.linear_bundle(tmp_path / "bundles", simpler=simpler)
+    shutil.rmtree(bundle.path / "simpler")
+    (source,) = find(bundle.path)
+    with pytest.raises(BundleError, match="simpler is not a bundle"):
+        source.bundle()

@@ -117,6 +117,16 @@ def test_the_bundle_itself_is_no_repository(tmp_path: Path) -> None:
     assert Bundle.open(bundle.path) == bundle
 
 
+def test_a_simpler_model_is_a_model_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    simpler = graphs.linear_bundle(tmp_path / "simpler", name="simple")
+    bundle = graphs.linear_bundle(tmp_path / "bundles", simpler=simpler)
+    out = tmp_path / "repository"
+    assert main([str(bundle.path), str(out)]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(out / part.wire_name) for part in (bundle, simpler)]
+    for part in (bundle, simpler):
+        assert f'name: "{part.wire_name}"' in (out / part.wire_name / "config.pbtxt").read_text()
+
+
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundle = graphs.linear_bundle(tmp_path / "bundles")
     out = tmp_path / "out"

@@ -130,6 +130,17 @@ def test_the_port_of_a_url_that_goes_into_a_secret_is_kept(url: str, network: di
     assert spec.get("network", {}) == {**network, **({"storePort": port} if port else {})}
 
 
+@pytest.mark.parametrize(
+    ("url", "network"),
+    [
+        ("redis+cluster://:secret@a:7000,b:7001,c:7000", {"storePort": 7000, "additionalStorePorts": [7001]}),
+        ("redis+sentinel://:secret@a,b:26380/features", {"additionalStorePorts": [26379, 26380]}),
+    ],
+)
+def test_the_ports_of_several_hosts_are_kept(url: str, network: dict[str, Any]) -> None:
+    assert rollout(model(store={"url": url}))["spec"]["network"] == network
+
+
 def test_amounts_may_be_numbers() -> None:
     resources = {"limits": {"cpu": 2, "memory": 2**30, "nvidia.com/gpu": "1"}}
     spec = rollout(model(predictor={"resources": resources}))["spec"]

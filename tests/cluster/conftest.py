@@ -16,7 +16,8 @@ from rich.console import Console
 
 from tandem import StoreError
 from tandem.package import ModelPackage
-from tandem_cli.features import materialize_tables, tables_of, views_of
+from tandem.sources import read_sources
+from tandem_cli.features import materialize_tables, views_of
 
 from . import images
 from .figures import FIGURES
@@ -125,7 +126,7 @@ def fill_store(namespace: str) -> None:
     address = get("service", "store", namespace)["spec"]["clusterIP"]
     package = ModelPackage.read(EXAMPLE)
     url = f"redis://{address}:6379/0"
-    views, tables = views_of(package.load()), tables_of(package)
+    views, tables = views_of(package.load()), read_sources(package)
 
     def filled() -> bool:
         try:

@@ -18,6 +18,8 @@ ROOTS = {
     "tandem_transformer": ROOT / "transformer",
     "tandem_predictor": ROOT / "predictor",
     "tandem_rollout": ROOT / "rollout",
+    "tandem_offline": ROOT / "offline",
+    "tandem_stream": ROOT / "stream",
     "tandem_cli": ROOT / "cli",
 }
 LONGEST = 12
@@ -113,6 +115,6 @@ def test_diagrams_are_the_layers_of_import_linter() -> None:
         container = re.fullmatch(r"Inside `(\w+)`:", title)
         rows = [re.findall(r"\w+", line) for line in diagram.splitlines()]
         drawn[container[1] if container else ""] = [row for row in rows if row]
-    assert set(drawn) == {"", "tandem_rollout", "tandem_cli"}
+    assert set(drawn) == {"", "tandem_rollout", "tandem_offline", "tandem_cli"}
     for container, rows in drawn.items():
         assert rows == layers[container]

@@ -12,6 +12,7 @@ import pytest
 
 import tandem_predictor.config
 import tandem_predictor.triton
+import tandem_stream.settings
 import tandem_transformer.app
 import tandem_transformer.config
 from tandem.errors import RequestError
@@ -20,7 +21,17 @@ from tandem.examples import TENSOR_DATATYPES
 from .blocks import PAGES, ROOT
 
 DOCS = ROOT / "docs"
-SOURCES = [ROOT / "core/tandem", ROOT / "transformer/tandem_transformer", ROOT / "predictor/tandem_predictor"]
+SOURCES = [
+    ROOT / "core/tandem",
+    ROOT / "transformer/tandem_transformer",
+    ROOT / "predictor/tandem_predictor",
+    ROOT / "stream/tandem_stream",
+]
+CONFIGURATIONS = [
+    ("transformer", tandem_transformer.config),
+    ("predictor", tandem_predictor.config),
+    ("stream", tandem_stream.settings),
+]
 ROW = re.compile(r"^\| `(\w+)` \| (\d+) \| ([A-Z_]+) \|", re.MULTILINE)
 Code = tuple[str, int, str]
 
@@ -66,19 +77,19 @@ def flags(parser: argparse.ArgumentParser) -> set[str]:
     return {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
 
 
-@pytest.mark.parametrize("name, module", [("transformer", tandem_transformer), ("predictor", tandem_predictor)])
+@pytest.mark.parametrize("name, module", CONFIGURATIONS)
 def test_every_flag_is_described(name: str, module: object) -> None:
     text = (DOCS / f"{name}.md").read_text()
-    parser = module.config.command_line()  # type: ignore[attr-defined]
+    parser = module.command_line()  # type: ignore[attr-defined]
     described = set(re.findall(r"^\| `(--\w+)` \|", text.partition("## Triton")[0], re.MULTILINE))
     assert described == flags(parser) - {"--help"}
 
 
-@pytest.mark.parametrize("name, module", [("transformer", tandem_transformer), ("predictor", tandem_predictor)])
+@pytest.mark.parametrize("name, module", CONFIGURATIONS)
 def test_defaults_of_flags_are_as_said(name: str, module: object) -> None:
     text = (DOCS / f"{name}.md").read_text().partition("## Triton")[0]
     said = dict(re.findall(r"^\| `--(\w+)` \| (\S+) \|", text, re.MULTILINE))
-    parser = module.config.command_line()  # type: ignore[attr-defined]
+    parser = module.command_line()  # type: ignore[attr-defined]
     for flag, default in said.items():
         found = parser.get_default(flag)
         if default.isdecimal() or (isinstance(found, int | float) and not isinstance(found, bool)):
@@ -114,9 +125,9 @@ def metrics_of(source: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("name", ["transformer", "predictor"])
+@pytest.mark.parametrize("name", ["transformer", "predictor", "stream"])
 def test_every_metric_is_listed_and_no_other(name: str) -> None:
-    modules = (ROOT / name / f"tandem_{name}").glob("*metrics.py")
+    modules = (ROOT / name / f"tandem_{name}").rglob("*metrics.py")
     exported = set[str]().union(*map(metrics_of, modules))
     listed = set(re.findall(r"^\| `(tandem_\w+)` \|", (DOCS / f"{name}.md").read_text(), re.MULTILINE))
     assert listed == exported != set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_online_and_offline_are_the_same(
 class Echo:
     """A predictor that answers with the right shape, so that only vectors are compared."""
 
-    async def infer(self, tensors: Tensors) -> Tensors:
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
         return {"y": tensors["x"][:, :1] * np.float32(0)}
 
     async def close(self) -> None: ...

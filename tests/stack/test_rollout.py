@@ -21,7 +21,8 @@ from traffic import Traffic
 
 from tandem.bundle_directory import find
 from tandem.package import ModelPackage
-from tandem_cli.features import materialize_tables, tables_of, views_of
+from tandem.sources import read_sources
+from tandem_cli.features import materialize_tables, views_of
 from tandem_cli.local import LocalStack, LocalVariant
 from tandem_cli.local.runner import RolloutRunner
 from tandem_cli.rollout.targets.stack_files import StackFiles, list_stacks
@@ -69,7 +70,7 @@ def stack(served: LocalStack) -> LocalStack:
 
 def filled(package: Path, variants: list[LocalVariant]) -> LocalStack:
     read = ModelPackage.read(package)
-    views, tables = views_of(read.load()), tables_of(read)
+    views, tables = views_of(read.load()), read_sources(read)
     return LocalStack(variants, fill=lambda url: materialize_tables(views, tables, url, Console(quiet=True)))
 
 

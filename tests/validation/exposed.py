@@ -96,7 +96,7 @@ def _transformer() -> CollectorRegistry:
         ),
         contract=SimpleNamespace(prediction=SimpleNamespace(unit="s", buckets=(1.0, 2.0))),
     )
-    return tandem_transformer.metrics.Recorder(bundle, "time-estimator")._registry
+    return tandem_transformer.metrics.Recorder(bundle, "time-estimator").registry
 
 
 def _series(registry: CollectorRegistry, target: frozenset[str]) -> dict[str, Series]:

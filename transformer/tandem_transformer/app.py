@@ -16,7 +16,14 @@ from tandem_transformer.headers import request_id_of
 from tandem_transformer.http import PredictEndpoint
 from tandem_transformer.http_codecs import V1Codec, V2Codec
 from tandem_transformer.http_responses import error_reply
-from tandem_transformer.routes import add_model_routes, add_own_routes, add_server_routes, check_model
+from tandem_transformer.refresh import add_refresh_route
+from tandem_transformer.routes import (
+    add_feedback_route,
+    add_model_routes,
+    add_own_routes,
+    add_server_routes,
+    check_model,
+)
 from tandem_transformer.service import Service
 from tandem_transformer.v1 import V1
 from tandem_transformer.v2 import V2
@@ -73,6 +80,8 @@ def _fastapi(service: Service, v2: V2) -> FastAPI:
     add_server_routes(app, service)
     add_model_routes(app, service, v2)
     add_own_routes(app, service)
+    add_feedback_route(app, service)
+    add_refresh_route(app, service)
     _answer_other_paths(app, service)
     _document(app, service)
     return app

@@ -87,6 +87,7 @@ class BatchMetrics:
         )
         self._add_views(bundle)
         self._prediction = self._predictions(bundle)
+        self._declared = bundle.contract.prediction
 
     def _add_views(self, bundle: Bundle) -> None:
         """What is looked up, by view."""
@@ -149,7 +150,8 @@ class BatchMetrics:
             of_kind = traffic == kind
             self._rows.labels(*self._own, TRAFFIC[kind]).inc(int(np.count_nonzero(of_kind)))
             if self._prediction is not None:
-                self._prediction.labels(*self._own, TRAFFIC[kind]).observe_many(predictions[of_kind])
+                values = self._declared.histogram_values(predictions[of_kind])
+                self._prediction.labels(*self._own, TRAFFIC[kind]).observe_many(values)
         reasons: Tally[tuple[str, int]] = Tally()
         start = 0
         for answer, sizes, _, _, _ in batches:

@@ -62,7 +62,7 @@ def resolve(calls: Sequence[Call], batch: BatchAnswer) -> None:
         stop = start + call.size
         # its deadline may have passed, or its client may be gone
         if not call.answer.done():
-            call.answer.set_result(CallAnswer(batch, start, stop))
+            call.answer.set_result(CallAnswer(batch, start, stop, call.prediction_id))
         start = stop
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from itertools import chain
 from typing import Any
 
-from tandem.errors import Overloaded
+from tandem_transformer.admission import Admission
 from tandem_transformer.batch import Call
+from tandem_transformer.call_queue import CallQueue
+from tandem_transformer.call_results import fail
 
 FEW = 4
 """With fewer calls than this at a time, coalescing them would cost more in waiting than it saves in work."""
+
+
+_Running = tuple[list[Call], int, float, float]
+"""A batch on its way: its calls, their rows, when the oldest one arrived, and when they left."""
 
 
 class Coalescer:
@@ -28,7 +33,7 @@ class Coalescer:
         max_rows: Most rows of one batch, unless a single call has more; 0 to send every call alone and at once.
         max_wait: Seconds for which a call waits for others.
         max_batches: Batches on their way at once.
-        max_queued_rows: Rows that may wait.
+        admission: Says which calls may wait.
     """
 
     def __init__(
@@ -38,43 +43,56 @@ class Coalescer:
         max_rows: int,
         max_wait: float,
         max_batches: int,
-        max_queued_rows: int,
+        admission: Admission,
     ) -> None:
         self._run = run
         self._max_rows = max_rows
         self._max_wait = max_wait if max_rows else 0.0
         self._max_batches = max_batches
-        self._max_queued_rows = max_queued_rows
-        self._waiting: deque[Call] = deque()
-        self._queued_rows = 0
-        self._running: dict[asyncio.Task[None], list[Call]] = {}
+        self._admission = admission
+        self._waiting = CallQueue()
+        self._running: dict[asyncio.Task[None], _Running] = {}
         self._expected = 1
         self._leaving = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
+    def check_room(self) -> None:
+        """Refuse a call that has not been read yet, if all calls are of one tenant.
+
+        Raises:
+            Overloaded: if it could not wait, whatever it is.
+        """
+        if self._waiting.rows and self._admission.is_closed(self._waiting):
+            raise self._admission.refusal(self._waiting)
+
     def submit(self, call: Call) -> None:
         """Put a call into a batch; its ``answer`` will be resolved.
 
         Raises:
-            Overloaded: if too many rows are waiting.
+            Overloaded: if it cannot wait, as :meth:`Admission.settle` says.
         """
+        waiting, admission = self._waiting, self._admission
         # an empty queue takes a call of any size: otherwise a large one would never be answered
-        if self._waiting and self._queued_rows + call.size > self._max_queued_rows:
-            raise Overloaded(f"{self._queued_rows} rows are waiting already", retry_after=1)
-        self._waiting.append(call)
-        self._queued_rows += call.size
+        if waiting.rows and admission.is_tight(call, waiting) and (removed := admission.settle(call, waiting)):
+            fail(removed, admission.overloaded(waiting))
+        waiting.push(call)
         # with too many on their way, the end of one of them lets the next leave
         if not self._leaving and len(self._running) < self._max_batches:
             self._consider()
 
     def calls(self) -> Iterator[Call]:
         """All that wait or are on their way."""
-        return chain(self._waiting, *self._running.values())
+        return chain(self._waiting, *(batch[0] for batch in self._running.values()))
+
+    @property
+    def queued_rows(self) -> int:
+        """Rows that wait."""
+        return self._waiting.rows
 
     async def drain(self) -> None:
         """Wait until every call is answered."""
-        while self._waiting or self._running:
+        while self._waiting.rows or self._running:
             if self._running:
                 await asyncio.wait(self._running)
             else:  # a batch is about to leave
@@ -82,7 +100,7 @@ class Coalescer:
 
     def _consider(self) -> None:
         """Let a batch leave now, or set the time at which it leaves."""
-        if not self._max_wait or self._expected < FEW or len(self._waiting) >= self._expected:
+        if not self._max_wait or self._expected < FEW or self._waiting.calls >= self._expected:
             self._leaving = True
             # at the end of this turn of the loop, so that calls which arrive in it still join
             self._loop.call_soon(self._leave)
@@ -95,23 +113,23 @@ class Coalescer:
             self._timer.cancel()
             self._timer = None
         # as many calls as are open now are likely to come again together
-        self._expected = len(self._waiting) + sum(map(len, self._running.values()))
-        while self._waiting and len(self._running) < self._max_batches:
-            calls = self._take()
-            task = self._loop.create_task(self._run(calls))
-            self._running[task] = calls
-            task.add_done_callback(self._done)
-
-    def _take(self) -> list[Call]:
-        calls = [self._waiting.popleft()]
-        rows = calls[0].size
-        while self._waiting and rows + self._waiting[0].size <= self._max_rows:
-            calls.append(self._waiting.popleft())
-            rows += calls[-1].size
-        self._queued_rows -= rows
-        return calls
+        waiting, running = self._waiting, self._running
+        self._expected = waiting.calls + sum(len(batch[0]) for batch in running.values())
+        while waiting.rows and len(running) < self._max_batches:
+            before = waiting.rows
+            # nobody waits any more for calls that have an answer: their time is over, or their client is gone
+            calls = [call for call in waiting.take(self._max_rows) if not call.answer.done()]
+            if calls:
+                task = self._loop.create_task(self._run(calls))
+                rows = before - waiting.rows
+                running[task] = calls, rows, calls[0].arrived, self._loop.time()
+                self._admission.running_rows += rows
+                task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        if self._waiting and not self._leaving:
+        _, rows, arrived, left = self._running.pop(task)
+        waiting, now, admission = self._waiting.rows, self._loop.time(), self._admission
+        admission.pace.answered(rows, waiting, left, now)
+        admission.answered(rows, waiting, now - arrived, now)
+        if waiting and not self._leaving:
             self._consider()

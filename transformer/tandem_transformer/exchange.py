@@ -7,12 +7,20 @@ import logging
 import time
 from typing import Any
 
-from tandem.errors import DeadlineExceeded, Internal, Overloaded, RequestError, UnsupportedMedia
+from tandem.errors import DeadlineExceeded, Internal, RequestError, UnsupportedMedia
 from tandem.oip import encoding, threads
 from tandem.telemetry import TRAFFIC_HEADER
 from tandem_transformer.batch import Call
 from tandem_transformer.explain import describe_vectors
-from tandem_transformer.headers import HeaderList, Headers, explains, media_type, request_id_of, timeout_of
+from tandem_transformer.headers import (
+    PRIORITY_KEY,
+    HeaderList,
+    Headers,
+    explains,
+    media_type,
+    request_id_of,
+    timeout_of,
+)
 from tandem_transformer.http_codecs import Codec, Content
 from tandem_transformer.http_responses import HttpResponse, error_reply, log_error, server_timing
 from tandem_transformer.service import Service
@@ -54,13 +62,10 @@ class Exchange:
         """Refuse what can be refused before the body is read.
 
         Raises:
-            Overloaded: if too many requests are in flight.
+            Overloaded: as :meth:`Service.check_room` says.
             UnsupportedMedia: if the body is of another media type.
         """
-        workers = self._service.config.workers
-        # this request is among them already
-        if workers and self._service.recorder.inflight > workers:
-            raise Overloaded(f"{workers} requests are in flight already", retry_after=1)
+        self._service.check_room()
         content_type = self._headers.get(b"content-type")
         media_types = self._codec.content_types
         if content_type is not None and media_type(content_type) not in media_types:
@@ -106,12 +111,15 @@ class Exchange:
         return Content(content.size, columns=self._service.reader.columns(content.rows))
 
     def _submit(self, content: Content, arrived: float | None = None) -> Call:
-        call = self._call = self._service.call(content.size, timeout_of(self._headers), arrived)
+        headers, service = self._headers, self._service
+        priority, tenant = headers.get(PRIORITY_KEY), headers.get(service.fairness_header)
+        call = service.call(content.size, timeout_of(headers), arrived, priority=priority, tenant=tenant)
+        self._call = call
         call.rows, call.columns, call.request = content.rows, content.columns, content.request
         call.request_id = self._request_id
         call.traffic = self._traffic
         call.decode_s = time.perf_counter() - self._started
-        self._service.submit(call)
+        service.submit(call)
         return call
 
     def respond(self) -> HttpResponse:
@@ -122,6 +130,8 @@ class Exchange:
             content, headers = self._codec.write(self._call, answer, self._headers)
         except Exception as error:
             return self.refuse(error)
+        if answer.prediction_id:
+            headers.append((b"x-prediction-id", answer.prediction_id.encode()))
         if b"x-server-timing" in self._headers:
             headers.append((b"server-timing", server_timing(answer, time.perf_counter() - self._started)))
         if len(content) >= encoding.MIN_COMPRESSED_BYTES and b"accept-encoding" in self._headers:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from tandem.dtypes import Columns
-from tandem.errors import DeadlineExceeded, Internal, NotFound, Overloaded, RequestError
+from tandem.errors import DeadlineExceeded, Internal, NotFound, RequestError
 from tandem.oip import InferRequest, protobuf, threads
 from tandem.oip import grpc_predict_v2_pb2 as pb
 from tandem.oip.extensions import EXTENSIONS
@@ -18,10 +18,13 @@ from tandem.oip.grpc_server import health_methods, method, stream_handlers
 from tandem.oip.health import Health
 from tandem.telemetry import TRAFFIC_HEADER
 from tandem_transformer.exchange import log
+from tandem_transformer.headers import PRIORITY_KEY
 from tandem_transformer.http_responses import log_error
 from tandem_transformer.service import Service
 from tandem_transformer.traffic import traffic_of
 from tandem_transformer.v2 import V2
+
+_PRIORITY: Final = PRIORITY_KEY.decode()
 
 CLIENT_GONE: Final = 499
 """What a call is counted as whose client has cancelled it; it gets no answer."""
@@ -98,12 +101,15 @@ class GrpcService:
     async def _answer(self, message: bytes, context: CallContext, traffic: int) -> bytes:
         service = self._service
         started = time.perf_counter()
-        # this call is among them already
-        if service.config.workers and service.recorder.inflight > service.config.workers:
-            raise Overloaded(f"{service.config.workers} requests are in flight already")
+        service.check_room()
         request, columns = await threads.read(self._read, message) if threads.is_long(message) else self._read(message)
         # asked only now: to read a long message has taken some of the time
-        call = service.call(len(next(iter(columns.values()))), context.remaining)
+        call = service.call(
+            len(next(iter(columns.values()))),
+            context.remaining,
+            priority=context.header(_PRIORITY),
+            tenant=context.header(service.config.fairness_header),
+        )
         call.columns = columns
         call.traffic = traffic
         call.decode_s = time.perf_counter() - started

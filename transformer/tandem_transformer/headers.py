@@ -6,15 +6,16 @@ import itertools
 import secrets
 
 from tandem.errors import MalformedRequest
+from tandem.oip.rest import TIMEOUT_KEY
 from tandem_transformer.config import TransformerConfig
 
 Headers = dict[bytes, bytes]
 """Headers by lower-case name."""
 
-HeaderList = list[tuple[bytes, bytes]]
+PRIORITY_KEY = b"x-priority"
+"""Header with the priority of a request: ``low``, or anything else for high."""
 
-TIMEOUT_HEADER = b"x-envoy-expected-rq-timeout-ms"
-"""Milliseconds that the client's side will wait; Envoy sets it on every request that it forwards."""
+HeaderList = list[tuple[bytes, bytes]]
 
 # Request ids of our own: a random start for each process, then a number.
 _id_start = secrets.token_hex(6)
@@ -23,11 +24,11 @@ _id_numbers = itertools.count(1)
 
 def timeout_of(headers: Headers) -> float | None:
     """Seconds that the client's side will wait; None if it does not say."""
-    text = headers.get(TIMEOUT_HEADER)
+    text = headers.get(TIMEOUT_KEY)
     if text is None:
         return None
     if not is_number(text):
-        raise MalformedRequest(f"{TIMEOUT_HEADER.decode()} must be a number of milliseconds")
+        raise MalformedRequest(f"{TIMEOUT_KEY.decode()} must be a number of milliseconds")
     return int(text) / 1000
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
+from math import inf
 
 from tandem.dtypes import Columns
 from tandem.errors import Internal, StoreError
 from tandem.features import ViewUse
 from tandem.lookup import LookupPlan
 from tandem.packed_rows import ViewColumns
+from tandem.precomputed import PrecomputedPredictions
 from tandem.stores import OnlineStore
 from tandem.stores.last_known import LastKnown
+from tandem_transformer.background import Background
 from tandem_transformer.breaker import Breaker
 
 log = logging.getLogger(__name__)
@@ -26,51 +30,91 @@ class Lookups:
         store: The online store.
         timeout_s: Seconds that a lookup may take.
         known_bytes: Most bytes of rows that are kept for an outage.
+        background: Runs lookups that requests do not wait for to their end.
+        precomputed: Where predictions computed ahead are; None if none are looked up.
     """
 
-    def __init__(self, views: Sequence[ViewUse], store: OnlineStore, timeout_s: float, known_bytes: int) -> None:
+    def __init__(
+        self,
+        views: Sequence[ViewUse],
+        store: OnlineStore,
+        timeout_s: float,
+        known_bytes: int,
+        background: Background,
+        precomputed: PrecomputedPredictions | None = None,
+    ) -> None:
+        self._precomputed = precomputed
         self._plan = LookupPlan(views)
         self._store = store
         self._timeout_s = timeout_s
+        self._background = background
         self._clock = asyncio.get_running_loop().time
         self._known = LastKnown(known_bytes if any(use.view.fallback == "last_known" for use in views) else 0)
         self._breaker = Breaker(self._clock)
         self._probe: asyncio.Task[object] | None = None
 
-    async def look_up(self, request: Columns, rows: int) -> tuple[ViewColumns, ...]:
+    async def look_up(self, request: Columns, rows: int, within_s: float = inf) -> tuple[ViewColumns, ...]:
         """What is known of each view, row by row; rows that are not from the store are marked.
+
+        Where predictions computed ahead are looked up, they come last, as if they were one more view.
 
         Args:
             request: Columns of the contract.
             rows: How many rows they have.
+            within_s: Seconds that the request has for it, if they are fewer than a lookup may take. The lookup goes on
+                when they are over, so that requests with little time neither close the store's connections nor make
+                it look as if it did not answer.
 
         Raises:
             Internal: ``stored_row_unreadable``: a row cannot be read, and its view may not be guessed.
         """
-        if not self._plan.uses:
+        if not self._plan.uses and self._precomputed is None:
             return ()
         keys = self._plan.keys(request)
+        if self._precomputed is not None:
+            keys += self._precomputed.keys(request)
         if self._breaker.is_open:
             # nobody waits for a store that does not answer
             self._start_probe(keys)
-        elif (values := await self._ask(keys)) is not None:
+            values = None
+        elif within_s >= self._timeout_s:
+            values = await self._ask(keys)
+        else:
+            values = await self._ask_briefly(keys, within_s)
+        if values is not None:
             return self._unpack(keys, values, rows)
-        return self._plan.unpack_known(keys, None, rows, self._recall)
+        views = self._plan.unpack_known(keys, None, rows, self._recall)
+        return self._with_precomputed(views, [None] * rows)
 
     def _unpack(self, keys: list[bytes], values: list[bytes | None], rows: int) -> tuple[ViewColumns, ...]:
         try:
             views = self._plan.unpack(values, rows)
         except Internal:
-            return self._plan.unpack_known(keys, values, rows, self._recall)
-        # only what can be read
-        self._known.remember(keys, values, self._clock())
-        return views
+            views = self._plan.unpack_known(keys, values, rows, self._recall)
+        else:
+            # only what can be read; of predictions, those are enough that the store has
+            stop = len(views) * rows
+            self._known.remember(keys[:stop], values[:stop], self._clock())
+        return self._with_precomputed(views, values[-rows:])
+
+    def _with_precomputed(
+        self, views: tuple[ViewColumns, ...], values: Sequence[bytes | None]
+    ) -> tuple[ViewColumns, ...]:
+        return views if self._precomputed is None else (*views, self._precomputed.unpack(values))
 
     async def close(self) -> None:
         """Give back connections."""
         if self._probe is not None:
             self._probe.cancel()
         await self._store.close()
+
+    async def _ask_briefly(self, keys: Sequence[bytes], within_s: float) -> list[bytes | None] | None:
+        """The same for a request that does not wait for all the time that a lookup may take."""
+        if within_s <= 0 or self._background.is_full:
+            return None
+        with suppress(TimeoutError):
+            return await self._background.wait_for(self._ask(keys), within_s)
+        return None
 
     async def _ask(self, keys: Sequence[bytes]) -> list[bytes | None] | None:
         """The rows of some keys; None if the store does not answer in time, or with an error."""

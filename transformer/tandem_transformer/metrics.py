@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import prometheus_client
@@ -24,6 +24,7 @@ from tandem.packed_rows import ViewColumns
 from tandem.telemetry import DECODE, LOOKUP, MODEL_DEPENDENT, ON_DEMAND, POST, PREDICT
 from tandem_transformer.batch import BatchAnswer, Call
 from tandem_transformer.batch_metrics import Batch, BatchMetrics, BulkHistogram
+from tandem_transformer.load_metrics import LoadMetrics
 from tandem_transformer.prediction_cache import CacheCounts
 from tandem_transformer.traffic import DIRECT, SURPLUS, TRAFFIC, WEIGHTED, outcome_of
 from tandem_transformer.units import Units
@@ -45,13 +46,15 @@ class Recorder:
     Args:
         bundle: The version that is served; gives the labels and the buckets of the prediction.
         model_name: Name under which clients ask for it.
+
+    Attributes:
+        registry: Where the metrics of this process are collected.
+        sources: Functions that count what they know of whenever metrics are flushed.
     """
 
     def __init__(self, bundle: Bundle, model_name: str) -> None:
-        registry = CollectorRegistry()
-        own = (model_name, bundle.version)
-        self._registry = registry
-        self._own = own
+        registry = self.registry = CollectorRegistry()
+        own = self._own = (model_name, bundle.version)
         self._requests = Counter(
             "tandem_requests",
             "Answers to clients, by HTTP status.",
@@ -73,9 +76,9 @@ class Recorder:
         self.inflight = 0
         self._refused: Tally[int] = Tally()
         self._latencies: dict[_Kind, list[float]] = {}
-        self._failed = 0.0
-        self._last = 0.0
+        self._failed = self._last = 0.0
         self._batches: list[Batch] = []
+        self.sources: list[Callable[[], None]] = []
         self._cached = Counter(
             "tandem_prediction_cache",
             "Rows by how they were predicted, where predictions are kept.",
@@ -83,10 +86,11 @@ class Recorder:
             registry=registry,
         )
         self.cache_counts = CacheCounts()
+        self.load = LoadMetrics(registry, own)
 
     def _add_totals(self) -> None:
         """What has no labels but model and version."""
-        labels: dict[str, Any] = {"registry": self._registry, "labelnames": ("model", "version")}
+        labels: dict[str, Any] = {"registry": self.registry, "labelnames": ("model", "version")}
         # live: a process that has ended waits for nothing
         sums = {**labels, "multiprocess_mode": "livesum"}
         self._failed_seconds = Counter(
@@ -181,6 +185,9 @@ class Recorder:
         for outcome, count in self.cache_counts.take().items():
             if count:
                 self._cached.labels(*self._own, outcome).inc(count)
+        for count_source in self.sources:
+            count_source()
+        self.load.flush()
         if latencies:
             self._last = time.time()
         batches, self._batches = self._batches, []
@@ -229,7 +236,7 @@ class Recorder:
         """The metrics, flushed, in a registry that has those of the other processes too."""
         self.flush()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return self._registry
+            return self.registry
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return together

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tandem.inputs import Tensors
+from tandem_transformer.shared_predictions import SharedPredictions
 
 ENTRY_BYTES: Final = 512
 """What an entry takes beside the bytes of its outputs: the key, arrays of one row, and its place in the table."""
@@ -33,14 +34,16 @@ class CacheCounts:
     """Rows by how they were answered.
 
     Attributes:
-        hits: From the cache.
+        hits: From the cache, or from that which all processes share.
         joined: By a call of the predictor that was under way for an equal vector.
         misses: By a call of the predictor.
+        precomputed: By predictions of the store that were computed ahead.
     """
 
     hits: int = 0
     joined: int = 0
     misses: int = 0
+    precomputed: int = 0
 
     def add(self, hits: int, joined: int, misses: int) -> None:
         """Count further rows."""
@@ -50,8 +53,8 @@ class CacheCounts:
 
     def take(self) -> dict[str, int]:
         """The counts since the last time, by name."""
-        counts = {"hit": self.hits, "joined": self.joined, "miss": self.misses}
-        self.hits = self.joined = self.misses = 0
+        counts = {"hit": self.hits, "joined": self.joined, "miss": self.misses, "precomputed": self.precomputed}
+        self.hits = self.joined = self.misses = self.precomputed = 0
         return counts
 
 
@@ -64,11 +67,19 @@ class PredictionCache:
         ttl_s: Seconds for which a prediction is kept.
         clock: Seconds.
         counts: Counters of hits and misses; each call adds its rows.
+        shared: Predictions of all processes, which are read before the predictor is asked.
     """
 
     def __init__(
-        self, identity: bytes, max_bytes: int, ttl_s: float, clock: Callable[[], float], counts: CacheCounts
+        self,
+        identity: bytes,
+        max_bytes: int,
+        ttl_s: float,
+        clock: Callable[[], float],
+        counts: CacheCounts,
+        shared: SharedPredictions | None = None,
     ) -> None:
+        self._shared = shared
         self._counts = counts
         self._identity = hashlib.sha256(identity).digest()
         self._max_bytes = max_bytes
@@ -101,7 +112,7 @@ class PredictionCache:
         for key, pending in awaited.items():
             # shielded: a batch that gives up must not take the rows from the others that wait for them
             rows[key] = (await asyncio.shield(pending))[key]
-        self._counts.add(len(keys) - len(own) - joined, joined, len(own))
+        self._counts.add(len(keys) - len(own) - joined, joined, 0)
         columns = zip(*(rows[key] for key in keys), strict=True)
         return {name: np.concatenate(column) for name, column in zip(self._names, columns, strict=True)}
 
@@ -110,9 +121,10 @@ class PredictionCache:
     ) -> dict[bytes, Row]:
         pending: asyncio.Future[dict[bytes, Row]] = asyncio.get_running_loop().create_future()
         self._pending.update(dict.fromkeys(own, pending))
-        indices = list(own.values())
         try:
-            outputs = await predict({name: tensor[indices] for name, tensor in tensors.items()})
+            rows = await self._read_shared(own)
+            if missing := {key: at for key, at in own.items() if key not in rows}:
+                rows |= await self._ask(missing, tensors, predict)
         except BaseException as error:
             # whoever joined asks for itself again, or gives up as it would have
             pending.set_exception(error if isinstance(error, Exception) else ConnectionError("the call was given up"))
@@ -122,11 +134,33 @@ class PredictionCache:
         finally:
             for key in own:
                 del self._pending[key]
-        self._names = tuple(outputs)
-        rows = {key: tuple(output[at : at + 1] for output in outputs.values()) for at, key in enumerate(own)}
         for key, row in rows.items():
             self._put(key, row)
         pending.set_result(rows)
+        return rows
+
+    async def _ask(
+        self, missing: dict[bytes, int], tensors: Tensors, predict: Callable[[Tensors], Awaitable[Tensors]]
+    ) -> dict[bytes, Row]:
+        """Rows of the predictor."""
+        indices = list(missing.values())
+        outputs = await predict({name: tensor[indices] for name, tensor in tensors.items()})
+        self._names = self._names or tuple(outputs)
+        rows = {key: tuple(outputs[name][at : at + 1] for name in self._names) for at, key in enumerate(missing)}
+        self._counts.add(0, 0, len(missing))
+        if self._shared is not None:
+            self._shared.put({key: dict(zip(self._names, row, strict=True)) for key, row in rows.items()})
+        return rows
+
+    async def _read_shared(self, own: Iterable[bytes]) -> dict[bytes, Row]:
+        """Rows that another process has predicted."""
+        if self._shared is None:
+            return {}
+        outputs = await self._shared.get(list(own))
+        if outputs:
+            self._names = self._names or tuple(next(iter(outputs.values())))
+        rows = {key: tuple(row[name] for name in self._names) for key, row in outputs.items()}
+        self._counts.add(len(rows), 0, 0)
         return rows
 
     def _get(self, key: bytes) -> Row | None:

@@ -6,13 +6,15 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
-from fastapi import FastAPI, Response
+from fastapi import FastAPI, Request, Response
 from starlette.responses import JSONResponse
 
 from tandem.errors import NotFound
 from tandem.oip.extensions import EXTENSIONS
+from tandem_transformer.prediction_log.feedback import FeedbackReader
 from tandem_transformer.service import Service
 from tandem_transformer.v2 import V2
+from tandem_transformer.verification import replay_pair
 
 _DOCS_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
 """The documentation page connects to this server only."""
@@ -88,11 +90,14 @@ def add_own_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/tandem/verification", include_in_schema=False)
     async def verification(provider: str = "CPUExecutionProvider") -> Response:
+        rows = await replay_pair(bundle, service.backends, provider)
+        if (simpler := service.simpler) is not None:
+            rows += await replay_pair(simpler.bundle, simpler.backends, provider)
         described = {
             "name": bundle.name,
             "version": bundle.version,
             "digest": bundle.digest,
-            "rows": await service.replay(provider),
+            "rows": rows,
             "contract": bundle.contract,
         }
         return Response(msgspec.json.encode(described), media_type="application/json")
@@ -111,6 +116,21 @@ def _add_docs_page(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         return Response(page, media_type="text/html", headers={"content-security-policy": _DOCS_POLICY})
+
+
+def add_feedback_route(app: FastAPI, service: Service) -> None:
+    """What turned out to be true about predictions, where these are logged."""
+    reader = FeedbackReader(service.bundle.contract.prediction.type)
+
+    @app.post("/v1/models/{model}:feedback", tags=["feedback"])
+    async def feedback(model: str, request: Request) -> JSONResponse:
+        check_model(service, model, None)
+        if service.prediction_log is None:
+            raise NotFound("predictions are not logged here, so there is nothing to give feedback to",
+                           code="prediction_log_off")  # fmt: skip
+        records = reader.read(await request.body())
+        await service.prediction_log.feedback(records)
+        return JSONResponse({"recorded": records.rows})
 
 
 def check_model(service: Service, model: str, version: str | None) -> None:

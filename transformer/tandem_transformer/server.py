@@ -14,6 +14,7 @@ from tandem_transformer.config import TransformerConfig
 from tandem_transformer.grpc_server import GrpcService
 from tandem_transformer.http_protocol import PredictProtocol
 from tandem_transformer.metrics import Recorder
+from tandem_transformer.prediction_log.metrics import open_log
 from tandem_transformer.predictors import connect
 from tandem_transformer.service import Service
 
@@ -25,12 +26,16 @@ async def serve(config: TransformerConfig) -> None:
 
     Raises:
         BundleError: if the bundle is refused, or its golden rows do not come out as in training.
-        OSError: if it cannot listen, or a port does not answer any more.
+        DefinitionError: if the prediction log is to leave out what does not exist.
+        OSError: if it cannot listen, a port does not answer any more, or the prediction log cannot be written.
     """
     bundle = Bundle.open(config.model_dir, digest=config.bundle_digest or None)
-    recorder = Recorder(bundle, config.model_name or bundle.name)
-    predictor = connect(bundle, config, counted=recorder.endpoints)
-    service = Service(bundle, open_store(config.store), predictor, config, recorder)
+    model_name = config.model_name or bundle.name
+    recorder = Recorder(bundle, model_name)
+    prediction_log = open_log(bundle, model_name, config, recorder)
+    predictor = connect(bundle, config, counted=recorder.endpoints, retries=recorder.load.retries)
+    store = open_store(config.store, [use.view for use in bundle.model.views])
+    service = Service(bundle, store, predictor, config, recorder, prediction_log)
     # before a port opens: nothing may be answered by code that does not compute what training did
     service.prove()
     recorder.keep_flushing()

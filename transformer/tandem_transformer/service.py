@@ -6,12 +6,8 @@ import asyncio
 import logging
 import time
 
-import numpy as np
-
 from tandem.bundle import Bundle
-from tandem.comparison import check_outputs
 from tandem.errors import (
-    BundleError,
     DeadlineExceeded,
     Internal,
     Overloaded,
@@ -26,19 +22,19 @@ from tandem.stores import OnlineStore
 from tandem_transformer.backends import Backends
 from tandem_transformer.batch import BatchAnswer, Call, merge
 from tandem_transformer.call_results import divide, expire, fail, refuse_rows, resolve
-from tandem_transformer.coalescer import Coalescer
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.explain import name_causes
+from tandem_transformer.intake import Intake
 from tandem_transformer.metrics import Recorder
+from tandem_transformer.mixed_batches import MixedBatches
+from tandem_transformer.prediction_log.log import PredictionLog, utc_now
 from tandem_transformer.predictors import PredictorClient
+from tandem_transformer.simpler_model import open_simpler
 
 log = logging.getLogger(__name__)
 
 MANY_ROWS = 1000
 """A batch of more rows yields to other requests between its stages, which take some milliseconds each."""
-
-EXPIRY_S = 0.02
-"""A call is ended at most so much after its deadline."""
 
 # No row can be the cause of these: a second try in parts would only add to the load.
 _SHARED = (Overloaded, Unavailable, DeadlineExceeded)
@@ -53,6 +49,14 @@ class Service:
         predictor: What turns vectors into predictions.
         config: Time limits and bounds of batches.
         recorder: Takes what is measured.
+        prediction_log: Where predictions are logged; None where they are not.
+        simpler: What turns the vectors of the bundle's simpler model into predictions; None for what the configuration
+            says, where there is one.
+
+    Attributes:
+        call: Makes a call with its deadline; :meth:`Intake.call`.
+        check_room: Refuses a request before it is read, where that is certain already; :meth:`Intake.check_room`.
+        submit: Puts a call on its way; :meth:`Intake.submit`.
     """
 
     def __init__(
@@ -62,27 +66,28 @@ class Service:
         predictor: PredictorClient,
         config: TransformerConfig,
         recorder: Recorder,
+        prediction_log: PredictionLog | None = None,
+        simpler: PredictorClient | None = None,
     ) -> None:
         self.bundle = bundle
         self.config = config
         self.model_name = config.model_name or bundle.name
         self.recorder = recorder
+        self.prediction_log = prediction_log
         self.unit_header = config.unit_header.encode()
         self.reader = RowReader(bundle.contract)
         self.pipeline: Pipeline = bundle.pipeline()
         self.draining = False
         self.listening = True
-        self._backends = Backends(bundle, store, predictor, config, recorder.cache_counts)
-        self.request_timeout = config.request_timeout_ms / 1000
+        self.backends = Backends(bundle, store, predictor, config, recorder.cache_counts)
+        self.fairness_header = config.fairness_header.encode()
+        self.simpler = open_simpler(bundle, simpler, config)
+        self._mixed = MixedBatches(self.pipeline, self.backends, self.simpler, recorder.cache_counts)
         self._loop = asyncio.get_running_loop()
-        self._expiry: asyncio.TimerHandle | None = None
-        self._coalescer = Coalescer(
-            self.answer,
-            max_rows=config.max_batch_rows,
-            max_wait=config.max_batch_wait_ms / 1000,
-            max_batches=config.max_batches,
-            max_queued_rows=config.max_queued_rows,
-        )
+        self._intake = intake = Intake(self.answer, config, recorder)
+        self.request_timeout = intake.request_timeout
+        # not methods of its own, whose calls would be on the path of every request
+        self.call, self.check_room, self.submit = intake.call, intake.check_room, intake.submit
 
     def prove(self) -> None:
         """Replay the golden rows to vectors and answers; a service that cannot must not serve.
@@ -91,6 +96,8 @@ class Service:
             BundleError: naming the column that differs.
         """
         replay_vectors(self.pipeline, self.bundle.golden_inputs())
+        if self.simpler is not None:
+            self.simpler.prove()
 
     @property
     def ready(self) -> bool:
@@ -104,33 +111,6 @@ class Service:
         """The time on the clock of deadlines."""
         return self._loop.time()
 
-    def call(self, size: int, timeout: float | None, arrived: float | None = None) -> Call:
-        """A call with its deadline.
-
-        Args:
-            size: Number of its rows.
-            timeout: Seconds that the client gives it; None for what the configuration gives.
-            arrived: When the request was there, on the clock of deadlines; now if None.
-        """
-        own = timeout is not None and timeout < self.request_timeout
-        seconds = timeout if own and timeout is not None else self.request_timeout
-        call = Call(size, (self._loop.time() if arrived is None else arrived) + seconds, self._loop.create_future())
-        if own:
-            # a timer of its own only where a client asks for less time; the others share one
-            timer = self._loop.call_at(call.deadline, expire, call)
-            call.answer.add_done_callback(lambda _: timer.cancel())
-        return call
-
-    def submit(self, call: Call) -> None:
-        """Put a call on its way, coalesced with others; its ``answer`` will be resolved.
-
-        Raises:
-            Overloaded: if too much is waiting.
-        """
-        self._coalescer.submit(call)
-        if self._expiry is None:
-            self._expiry = self._loop.call_later(EXPIRY_S, self._expire_late)
-
     async def answer(self, calls: list[Call]) -> None:
         """Answer the calls of one batch; each gets its answer or its error."""
         now = self._loop.time()
@@ -138,13 +118,16 @@ class Service:
         # nobody waits for these any more, so nothing is computed for them
         for call in late:
             expire(call)
-        calls = [call for call in calls if not call.answer.done()] if late else calls
+        if late:
+            self._log_failures(late)
+            calls = [call for call in calls if not call.answer.done()]
         if not calls:
             return
         try:
             await self._run(calls)
         except _SHARED as error:
             fail(calls, error)
+            self._log_failures(calls)
         except Exception as error:
             # in parts, so that only the calls fail whose rows are the cause
             if len(calls) > 1:
@@ -152,46 +135,25 @@ class Service:
             elif isinstance(error, RequestError):
                 tensors = calls[0].tensors
                 fail(calls, name_causes(error, self.bundle.signature, tensors) if tensors else error)
+                self._log_failures(calls)
             else:
                 request_id = calls[0].request_id.decode("latin-1")
                 log.exception("a request failed", extra={"request_id": request_id})
                 fail(calls, Internal("internal error"))
-
-    async def replay(self, provider: str) -> int:
-        """Prove the pair: golden vectors through the predictor must come to what the training framework made of them.
-
-        Args:
-            provider: The execution provider of the predictor, whose tolerance the bundle has.
-
-        Returns:
-            The number of golden rows.
-
-        Raises:
-            Internal: ``proof_failed``, naming the output and row that differ.
-            RequestError: as a request would see it, where the predictor cannot be asked.
-        """
-        golden = self.bundle.golden()
-        # never from a cache: this is about the predictor that is there now
-        outputs = await self._backends.ask_predictor(dict(golden.vectors))
-        try:
-            check_outputs(outputs, dict(golden.outputs), self.bundle.tolerance(provider))
-        except BundleError as error:
-            raise Internal(str(error), code="proof_failed") from error
-        return len(next(iter(golden.vectors.values())))
+                self._log_failures(calls)
 
     async def close(self) -> None:
-        """Finish what is in flight, then give back connections."""
-        await self._coalescer.drain()
-        await self._backends.close()
+        """Finish what is in flight, then give back connections, and write what is to be logged."""
+        await self._intake.drain()
+        await self.backends.close()
+        if self.simpler is not None:
+            await self.simpler.close()
+        if self.prediction_log is not None:
+            await self.prediction_log.close()
 
-    def _expire_late(self) -> None:
-        """End the calls whose time is over, wherever they are; a timer for each of them would cost more."""
-        calls = list(self._coalescer.calls())
-        self._expiry = self._loop.call_later(EXPIRY_S, self._expire_late) if calls else None
-        now = self._loop.time()
-        for call in calls:
-            if call.deadline <= now:
-                expire(call)
+    def _log_failures(self, calls: list[Call]) -> None:
+        if self.prediction_log is not None:
+            self.prediction_log.failed(calls)
 
     async def _run(self, calls: list[Call]) -> None:
         # one function for the whole path: each further await would cost a coroutine per batch
@@ -199,45 +161,54 @@ class Service:
         started = clock()
         request = merge(self.reader, calls)
         rows = sum(call.size for call in calls)
-        # NumPy's times have no zone: all of them are UTC
-        now = np.datetime64(time.time_ns() // 1000, "us")
+        now = utc_now()
         as_of = self.reader.as_of(request, now)
         merged = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
-        views = await self._backends.look_up(request, rows)
+        deadline = max(call.deadline for call in calls)
+        views, hits = await self.backends.look_up(request, as_of, deadline)
         looked_up = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
-        features = self.pipeline.features(Inputs(request, views, as_of))
+        inputs = Inputs(request, views, as_of)
+        features = self.pipeline.features(inputs)
+        if hits is not None:
+            features.forget(hits.rows.tolist())
         # a row that cannot be answered fails its own call only: the others go on without it
-        if features.refused:
-            if answerable := refuse_rows(calls, features.refused):
-                await self.answer(answerable)
+        if features.refused and (refused := features.unanswerable):
+            await self._answer_others(calls, refused)
             return
         computed = clock()
-        if rows > MANY_ROWS:
-            await asyncio.sleep(0)
-        tensors = self.pipeline.tensors(features.columns)
-        # only a call that is alone can be shown which vectors made it fail
-        if len(calls) == 1:
-            calls[0].tensors = tensors
-        assembled = clock()
-        outputs = await self._backends.predict(tensors)
-        predicted = clock()
-        if rows > MANY_ROWS:
-            await asyncio.sleep(0)
-        answers = self.pipeline.predictions(outputs, features.columns)
-        finished = clock()
-        decode = sum(call.decode_s for call in calls) + merged - started
-        stages = (
-            decode,
-            looked_up - merged,
-            computed - looked_up,
-            assembled - computed,
-            predicted - assembled,
-            finished - predicted,
-        )
-        batch = BatchAnswer(answers, tensors, features.degraded, stages)
+        spent = sum(call.decode_s for call in calls) + merged - started, looked_up - merged, computed - looked_up
+        if features.simpler or hits is not None:
+            batch = await self._mixed.answer(inputs, features, hits, spent, deadline)
+        else:
+            if rows > MANY_ROWS:
+                await asyncio.sleep(0)
+            tensors = self.pipeline.tensors(features.columns)
+            # only a call that is alone can be shown which vectors made it fail
+            if len(calls) == 1:
+                calls[0].tensors = tensors
+            assembled = clock()
+            outputs = await self.backends.predict(tensors, deadline)
+            predicted = clock()
+            if rows > MANY_ROWS:
+                await asyncio.sleep(0)
+            answers = self.pipeline.predictions(outputs, features.columns)
+            finished = clock()
+            self.backends.measured(finished - looked_up, finished - predicted)
+            stages = (*spent, assembled - computed, predicted - assembled, finished - predicted)
+            batch = BatchAnswer(answers, tensors, features.degraded, stages)
         self.recorder.batch(batch, calls, views, as_of)
+        if self.prediction_log is not None:
+            written = self.prediction_log.answered(calls, batch, request, views, as_of, now)
+            if written is not None:
+                await written
         resolve(calls, batch)
+
+    async def _answer_others(self, calls: list[Call], refused: dict[int, RequestError]) -> None:
+        answerable = refuse_rows(calls, refused)
+        self._log_failures(list(set(calls).difference(answerable)))
+        if answerable:
+            await self.answer(answerable)

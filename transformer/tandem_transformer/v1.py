@@ -11,10 +11,9 @@ from tandem.column_rules import MAX_VIOLATIONS
 from tandem.errors import ContractViolation, MalformedRequest, RequestError, RequestTooLarge, Violation
 from tandem.oip import jsonscan
 from tandem.oip.jsontext import check_keys, not_json, refuse_repeated_keys
-from tandem.rows import Row, RowReader
+from tandem.rows import Row, RowReader, name_numbers
 from tandem.signature import Signature
 from tandem_transformer.batch import CallAnswer
-from tandem_transformer.explain import describe_vector
 
 _encode = msgspec.json.Encoder().encode
 
@@ -57,11 +56,12 @@ class V1:
         )
         lengths = [field.length or 1 for field in reader.contract.inputs.values()]
         self._most_values = sum(lengths) + 2 * len(lengths) + _MORE_VALUES
-        self._whole = [name for name, field in reader.contract.inputs.items() if field.type == "int64"]
+        self._whole = [name for name, field in reader.contract.inputs.items() if field.scalar == "int64"]
         self._reader = reader
         self._signature = signature
         self._max_rows = max_rows
         self._names = tuple(reader.contract.answers)
+        self._classes = reader.contract.classes
         # the same in all answers, so encoded once
         self._end = b',"model_name":' + _encode(model_name) + b',"model_version":' + _encode(version) + b"}"
 
@@ -146,11 +146,14 @@ class V1:
         else:
             columns = [values[start:stop] for values in batch.lists]
             predictions = [dict(zip(self._names, row, strict=True)) for row in zip(*columns, strict=True)]
+        name_numbers(predictions, self._classes)
         for row, reasons in answer.degraded.items():
             predictions[row]["degraded"] = reasons
+        for row, age_s in answer.precomputed.items():
+            predictions[row]["precomputed"] = {"age_s": age_s}
         if explain:
             for row, prediction in enumerate(predictions, start):
-                prediction["vector"] = describe_vector(self._signature, answer.batch.tensors, row)
+                prediction["vector"] = answer.batch.vector(self._signature, row)
         return b'{"predictions":' + _encode(predictions) + self._end
 
     def _decode_slowly(self, body: bytes, error: Exception) -> list[Row]:
@@ -179,9 +182,9 @@ class V1:
         changed = False
         for row in instances if isinstance(instances, list) else ():
             for name in self._whole if isinstance(row, dict) else ():
-                value = row.get(name)
-                if isinstance(value, float) and value.is_integer():
-                    row[name] = int(value)
+                whole = _whole(row.get(name))
+                if whole is not None:
+                    row[name] = whole
                     changed = True
         return changed
 
@@ -195,6 +198,16 @@ class V1:
             return MalformedRequest('"instances" is empty')
         violations = self._reader.violations(parsed["instances"])
         return ContractViolation(violations) if violations else MalformedRequest(str(error))
+
+
+def _whole(value: Any) -> int | list[Any] | None:
+    """A float or a list of numbers with whole floats as integers; None if there are none."""
+    if isinstance(value, list):
+        numbers = [_whole(number) if isinstance(number, float) else None for number in value]
+        changed = any(number is not None for number in numbers)
+        both = zip(value, numbers, strict=True)
+        return [number if whole is None else whole for number, whole in both] if changed else None
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def _move(violation: Violation, first: int) -> Violation:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
 
 from tandem.column_rules import MAX_VIOLATIONS, check_columns, fill_nulls
 from tandem.contract import Contract
-from tandem.dtypes import Column, Columns, parse_timestamp
+from tandem.dtypes import Column, Columns, is_ragged, mask_column
 from tandem.errors import ContractViolation, RequestTooLarge, Violation
 from tandem.examples import datatypes
 from tandem.fields import Field
 from tandem.oip import InferRequest, InferResponse, Tensor
 from tandem.oip.extensions import model_config
+from tandem.oip.tensors import Parameters
 from tandem.rows import json_values
 from tandem_transformer.batch import CallAnswer
+from tandem_transformer.tensor_columns import broken_mask_rule, broken_shape_rule, describe_shape, read_column
+
+PREDICTION_ID: Final = "prediction_id"
+"""Parameter of a response: the id under which its predictions are logged."""
+
+PRECOMPUTED: Final = "precomputed_age_s"
+"""Output with the ages of predictions computed ahead in seconds, NaN for other rows."""
 
 
 class V2:
@@ -35,14 +43,19 @@ class V2:
         self._model_name = model_name
         self._version = version
         self._max_rows = max_rows
+        self._masks = {mask_column(name): name for name, field in contract.inputs.items() if is_ragged(field.type)}
 
     def metadata(self) -> dict[str, Any]:
         """Answer to the protocol's model metadata request."""
+        inputs = self._contract.inputs
         return {
             "name": self._model_name,
             "versions": [self._version],
             "platform": "tandem",
-            "inputs": [_describe(name, field) for name, field in self._contract.inputs.items()],
+            "inputs": [
+                *(_describe(name, field) for name, field in inputs.items()),
+                *({**_describe(mask, inputs[name]), "datatype": "BOOL"} for mask, name in self._masks.items()),
+            ],
             "outputs": [_describe(name, field) for name, field in self._contract.answers.items()],
         }
 
@@ -53,6 +66,7 @@ class V2:
         dimension is not called a batch.
         """
         optional = [name for name, field in self._contract.inputs.items() if not field.required]
+        optional += self._masks
         return model_config(self.metadata(), backend="tandem", max_batch_size=0, optional=optional)
 
     def decode(self, request: InferRequest) -> Columns:
@@ -69,8 +83,9 @@ class V2:
         rows = next(iter(tensors.values())).shape[0]
         if rows > self._max_rows:
             raise RequestTooLarge(f"{rows} rows; at most {self._max_rows} are taken", code="too_many_rows")
+        masks = {name: tensors.get(mask) for mask, name in self._masks.items()}
         columns = {
-            name: _column(name, field, tensors[name]) if name in tensors else field.filling(rows)
+            name: read_column(name, field, tensors[name], masks.get(name)) if name in tensors else field.filling(rows)
             for name, field in self._contract.inputs.items()
         }
         columns = fill_nulls(self._contract, columns)
@@ -78,7 +93,7 @@ class V2:
         return columns
 
     def encode(self, answer: CallAnswer, request: InferRequest) -> InferResponse:
-        """Answer to a request: the outputs it asks for, or all; and ``degraded`` if asked for or not empty."""
+        """Answer to a request: the outputs it asks for, or all; others that clients may ignore only if not empty."""
         requested = [output.name for output in request.outputs]
         outputs = [
             _tensor(name, field, answer.batch.columns[name][answer.start : answer.stop])
@@ -93,31 +108,38 @@ class V2:
                 for row in range(len(texts))
             ]
             outputs.append(Tensor("degraded", "BYTES", texts.shape, texts))
-        return InferResponse(self._model_name, outputs, model_version=self._version, id=request.id)
+        precomputed = answer.precomputed
+        if precomputed or PRECOMPUTED in requested:
+            ages = np.array([precomputed.get(row, np.nan) for row in range(answer.stop - answer.start)])
+            outputs.append(Tensor(PRECOMPUTED, "FP64", ages.shape, ages))
+        parameters: Parameters = {PREDICTION_ID: answer.prediction_id} if answer.prediction_id else {}
+        return InferResponse(self._model_name, outputs, self._version, request.id, parameters)
 
-    def _violations(self, tensors: dict[str, Tensor], request: InferRequest) -> Sequence[Violation]:
-        violations = [Violation(None, name, "unknown field") for name in tensors if name not in self._contract.inputs]
-        for name, field in self._contract.inputs.items():
-            tensor = tensors.get(name)
-            if tensor is None:
-                violations += [Violation(None, name, "is required")] if field.required else []
+    def _violations(self, tensors: Mapping[str, Tensor], request: InferRequest) -> Iterator[Violation]:
+        violations = list(self._input_violations(tensors))
+        yield from violations or _uneven(tensors)
+        output_names = self._contract.answers.keys() | {"degraded", PRECOMPUTED}
+        for output in request.outputs:
+            if output.name not in output_names:
+                yield Violation(None, output.name, "unknown output")
+
+    def _input_violations(self, tensors: Mapping[str, Tensor]) -> Iterator[Violation]:
+        inputs = self._contract.inputs
+        for name, tensor in tensors.items():
+            if name in inputs:
                 continue
-            if tensor.datatype not in datatypes(field.type):
-                violations.append(Violation(None, name, f"must have datatype {' or '.join(datatypes(field.type))}"))
-            if not _has_shape(tensor.shape, field.length):
-                shapes = "[rows] or [rows, 1]" if field.length is None else f"[rows, {field.length}]"
-                violations.append(Violation(None, name, f"must have shape {shapes}, not {list(tensor.shape)}"))
-            elif tensor.shape[0] == 0:
-                violations.append(Violation(None, name, "must have at least one row"))
-        if not violations:
-            violations += _uneven(tensors)
-        output_names = self._contract.answers.keys() | {"degraded"}
-        violations += [
-            Violation(None, output.name, "unknown output")
-            for output in request.outputs
-            if output.name not in output_names
-        ]
-        return violations
+            values = self._masks.get(name)
+            rule = "unknown field" if values is None else broken_mask_rule(values, tensor, tensors.get(values))
+            if rule:
+                yield Violation(None, name, rule)
+        for name, field in inputs.items():
+            if name in tensors:
+                if tensors[name].datatype not in datatypes(field.type):
+                    yield Violation(None, name, f"must have datatype {' or '.join(datatypes(field.type))}")
+                if rule := broken_shape_rule(field, tensors[name].shape):
+                    yield Violation(None, name, rule)
+            elif field.required:
+                yield Violation(None, name, "is required")
 
 
 def _uneven(tensors: Mapping[str, Tensor]) -> list[Violation]:
@@ -134,41 +156,7 @@ def _uneven(tensors: Mapping[str, Tensor]) -> list[Violation]:
 
 
 def _describe(name: str, field: Field) -> dict[str, Any]:
-    shape = [-1] if field.length is None else [-1, field.length]
-    return {"name": name, "datatype": datatypes(field.type)[0], "shape": shape}
-
-
-def _has_shape(shape: Sequence[int], length: int | None) -> bool:
-    return (len(shape) == 1 and length is None) or (len(shape) == 2 and shape[1] == (length or 1))
-
-
-def _column(name: str, field: Field, tensor: Tensor) -> Column:
-    data = tensor.data.reshape(tensor.shape[0] if field.length is None else tensor.shape)
-    if field.type == "string":
-        return _texts(name, data)
-    if field.type == "timestamp":
-        # microseconds since 1970, of which the smallest is NaT: not given
-        return data.astype("datetime64[us]") if tensor.datatype == "INT64" else _timestamps(name, _texts(name, data))
-    return np.ascontiguousarray(data, dtype=field.dtype)
-
-
-def _texts(name: str, data: Column) -> Column:
-    texts = np.empty(len(data), object)
-    for row, value in enumerate(data.tolist()):
-        try:
-            texts[row] = value.decode()
-        except UnicodeDecodeError:
-            raise ContractViolation([Violation(row, name, "must be UTF-8")]) from None
-    return texts
-
-
-def _timestamps(name: str, texts: Column) -> Column:
-    moments = [parse_timestamp(text) for text in texts.tolist()]
-    rule = "must be an RFC 3339 timestamp with a time zone, such as 2026-05-01T08:00:00Z"
-    wrong = [Violation(row, name, rule) for row, moment in enumerate(moments) if moment is None]
-    if wrong:
-        raise ContractViolation(wrong[:MAX_VIOLATIONS])
-    return np.array(moments, "datetime64[us]")
+    return {"name": name, "datatype": datatypes(field.type)[0], "shape": describe_shape(field)}
 
 
 def _tensor(name: str, field: Field, column: Column) -> Tensor:

@@ -29,6 +29,25 @@ def other_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.fixture(scope="session")
+def nested_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with a simpler model."""
+    return world.write_nested(tmp_path_factory.mktemp("nested"))
+
+
+@pytest.fixture(scope="session")
+def ahead_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle whose model takes predictions computed ahead."""
+    directory = tmp_path_factory.mktemp("ahead")
+    return world.write(directory, package=world.package_with(directory / "package", world.AHEAD))
+
+
+@pytest.fixture(scope="session")
+def nested_ahead_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The same with a simpler model."""
+    return world.write_nested(tmp_path_factory.mktemp("nested-ahead"), world.AHEAD)
+
+
+@pytest.fixture(scope="session")
 def valkey() -> Iterator[ValkeyServer]:
     """A real store in which everything is stored."""
     with ValkeyServer() as server:

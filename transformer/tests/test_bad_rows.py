@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +128,11 @@ class Counting(InProcessPredictor):
         self.fault = fault
         self.batches: list[int] = []
 
-    async def infer(self, tensors: Tensors) -> Tensors:
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
         self.batches.append(len(tensors["x"]))
         if self.fault is not None:
             raise self.fault
-        return await super().infer(tensors)
+        return await super().infer(tensors, deadline)
 
 
 @pytest.mark.parametrize("fault", [Overloaded("full"), Unavailable("down"), DeadlineExceeded("late")])

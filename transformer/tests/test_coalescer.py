@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tandem.errors import Overloaded
+from tandem_transformer.admission import Admission
 from tandem_transformer.batch import Call
 from tandem_transformer.coalescer import FEW, Coalescer
 
@@ -46,9 +47,9 @@ class Run:
         await turn()
 
 
-def call(size: int = 1) -> Call:
+def call(size: int = 1, **about: Any) -> Call:
     loop = asyncio.get_running_loop()
-    return Call(size, loop.time() + 60, loop.create_future())
+    return Call(size, loop.time() + 60, loop.create_future(), arrived=loop.time(), **about)
 
 
 async def turn() -> None:
@@ -57,8 +58,8 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-def coalescer(run: Run, **settings: Any) -> Coalescer:
-    defaults = {"max_rows": 10, "max_wait": 3600.0, "max_batches": 2, "max_queued_rows": 100}
+def coalescer(run: Run, *, max_queued_rows: int = 100, **settings: Any) -> Coalescer:
+    defaults = {"max_rows": 10, "max_wait": 3600.0, "max_batches": 2, "admission": Admission(max_queued_rows)}
     return Coalescer(run, **(defaults | settings))
 
 
@@ -206,6 +207,46 @@ async def test_overload() -> None:
     await run.back(1)
     await run.back(2)
     assert run.sizes == [[1], [3, 2], [5]]
+
+
+async def test_a_tenant_with_more_calls_gives_way_and_all_take_turns() -> None:
+    run = Run()
+    queue = coalescer(run, max_wait=0.0, max_batches=1, max_rows=3, max_queued_rows=6)
+    queue.submit(call())
+    await turn()
+    burst = [call() for _ in range(6)]
+    for each in burst:
+        queue.submit(each)
+    others = [call(tenant=1), call(tenant=2)]
+    for each in others:
+        queue.submit(each)
+    with pytest.raises(Overloaded, match="5 rows are waiting already"):
+        await burst[5].answer
+    assert isinstance(burst[4].answer.exception(), Overloaded)
+    await run.back(0)
+    assert run.batches[1] == [*others, burst[0]]
+    await run.back(1)
+    assert run.batches[2] == burst[1:4]
+    await run.back(2)
+
+
+async def test_calls_that_nobody_waits_for_any_more_do_not_leave() -> None:
+    run = Run()
+    queue = coalescer(run, max_batches=1)
+    queue.submit(call())
+    await turn()
+    gone, stays = call(), call()
+    for each in (gone, stays):
+        queue.submit(each)
+    gone.answer.cancel()
+    await run.back(0)
+    assert run.batches[1] == [stays]
+    lonely = call()
+    queue.submit(lonely)
+    lonely.answer.cancel()
+    await run.back(1)
+    assert len(run.batches) == 2
+    await queue.drain()
 
 
 async def test_a_call_larger_than_the_queue_is_taken_when_nothing_waits() -> None:

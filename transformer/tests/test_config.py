@@ -56,6 +56,9 @@ def test_no_host_is_needed_in_process() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("--predictor_host p --prediction_log_durable", "--prediction_log is required"),
+        ("--predictor_host p --prediction_log_sink ftp://x", "must begin with http://"),
+        ("--predictor_host p --prediction_log_sample 1.5", "must be from 0 to 1"),
         ("", "--predictor_host is required"),
         ("--predictor_host ,", "needs at least one host"),
         ("--predictor_host p --predictor_protocol v1", "invalid choice: 'v1'"),

@@ -13,6 +13,7 @@ from tandem.errors import RequestError
 from tandem.stores.memory import MemoryStore
 from tandem_transformer.breaker import FAILURES
 from tandem_transformer.service import Service
+from tandem_transformer.verification import replay_pair
 
 from . import world
 from .parts import make_service
@@ -118,7 +119,7 @@ async def test_predictions_are_kept_by_vector(bundle: Bundle) -> None:
     assert minutes(again) == minutes(first) != minutes(other)
     assert predictor.asked == [1, 1]
     # what proves the pair asks the predictor that is there
-    await service.replay("CPUExecutionProvider")
+    await replay_pair(service.bundle, service.backends, "CPUExecutionProvider")
     assert len(predictor.asked) == 3
     service.recorder.flush()
     counted = service.recorder.exposition().decode()

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import prometheus_client
@@ -10,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from tandem import Bundle
-from tandem_transformer.batch_metrics import BulkHistogram
+from tandem import Bundle, Prediction
+from tandem.telemetry import STAGES
+from tandem_transformer.batch import BatchAnswer
+from tandem_transformer.batch_metrics import BatchMetrics, BulkHistogram
 from tandem_transformer.metrics import Recorder
-from tandem_transformer.traffic import WEIGHTED
+from tandem_transformer.traffic import TRAFFIC, WEIGHTED
 
 from . import world
 from .client import Client
@@ -45,6 +49,27 @@ def test_many_observations_at_once_count_like_one_by_one(batches: list[list[floa
         np.testing.assert_allclose(found[key], value, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("prediction", "low"),
+    [
+        (Prediction("v", "float32[2]", buckets=(1.0, 5.0)), 1),
+        (Prediction("v", classes=["a", "b"], buckets=(3.0, 5.0)), 2),
+    ],
+)
+def test_an_array_is_counted_by_one_number_for_each_row(prediction: Prediction, low: int) -> None:
+    registry = CollectorRegistry()
+    bundle: Any = SimpleNamespace(manifest=SimpleNamespace(views=()), contract=SimpleNamespace(prediction=prediction))
+    metrics = BatchMetrics(registry, bundle, ("m", "v1"))
+    # norms 5, 0.5 and 4.2; largest numbers 4, 0.5 and 3
+    columns = {"v": np.array([[3.0, 4.0], [0.0, 0.5], [3.0, 3.0]])}
+    times = np.full(3, np.datetime64("2026-05-01", "us"))
+    metrics.count([(BatchAnswer(columns, {}, {}, (0.0,) * len(STAGES)), [1, 2], [WEIGHTED, WEIGHTED], (), times)])
+    own = {"model": "m", "version": "v1", "traffic": TRAFFIC[WEIGHTED]}
+    edges = [str(edge) for edge in (*prediction.buckets, "+Inf")]
+    counts = [registry.get_sample_value("tandem_prediction_bucket", {**own, "le": edge}) for edge in edges]
+    assert counts == [low, 3, 3]
+
+
 async def test_names_and_labels(client: Client) -> None:
     """What dashboards, KEDA and canary gates read; see the list of metrics in the documentation."""
     await client.predict(good_row(), good_row(customer_id="nobody"))
@@ -56,6 +81,10 @@ async def test_names_and_labels(client: Client) -> None:
         "tandem_failed_request_seconds_total": "counter",
         "tandem_inflight_requests": "gauge",
         "tandem_predictor_endpoints": "gauge",
+        "tandem_predictor_second_calls_total": "counter",
+        "tandem_queued_rows": "gauge",
+        "tandem_queued_rows_limit": "gauge",
+        "tandem_shed_total": "counter",
         "tandem_unit_failures": "gauge",
         "tandem_unit_failures_max": "gauge",
         "tandem_rows_per_batch": "histogram",

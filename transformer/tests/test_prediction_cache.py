@@ -61,7 +61,7 @@ async def test_a_vector_is_predicted_once() -> None:
     assert await sums(cache, predictor, 1, 2) == [2, 3]
     assert await sums(cache, predictor, 2, 3, 1, 3) == [3, 4, 2, 4]
     assert predictor.asked == [2, 1]
-    assert counts.take() == {"hit": 3, "joined": 0, "miss": 3}
+    assert counts.take() == {"hit": 3, "joined": 0, "miss": 3, "precomputed": 0}
 
 
 async def test_a_prediction_is_kept_for_a_time() -> None:
@@ -96,7 +96,7 @@ async def test_equal_vectors_at_once_are_predicted_once() -> None:
     predictor.gate.set()
     assert await asyncio.gather(*calls) == [[6, 1], [6, 2], [6, 3]]
     assert predictor.asked == [2, 1, 1]
-    assert counts.take() == {"hit": 0, "joined": 2, "miss": 4}
+    assert counts.take() == {"hit": 0, "joined": 2, "miss": 4, "precomputed": 0}
 
 
 async def test_a_failure_is_not_kept_and_all_who_wait_learn_of_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from tandem import Bundle
@@ -18,12 +20,12 @@ from .parts import make_service
 class Drifted(InProcessPredictor):
     """A predictor whose answers are a little off."""
 
-    async def infer(self, tensors: Tensors) -> Tensors:
-        return {name: tensor + 0.01 for name, tensor in (await super().infer(tensors)).items()}
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
+        return {name: tensor + 0.01 for name, tensor in (await super().infer(tensors, deadline)).items()}
 
 
 class Gone(InProcessPredictor):
-    async def infer(self, tensors: Tensors) -> Tensors:
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
         raise Unavailable("nobody is there", code="predictor_unavailable")
 
 

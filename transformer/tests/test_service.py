@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import msgspec
@@ -47,9 +48,9 @@ class Counting(InProcessPredictor):
         super().__init__(bundle)
         self.asked: list[int] = []
 
-    async def infer(self, tensors: Tensors) -> Tensors:
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
         self.asked.append(len(tensors["x"]))
-        return await super().infer(tensors)
+        return await super().infer(tensors, deadline)
 
 
 async def test_calls_of_one_batch_get_their_own_rows(bundle: Bundle) -> None:
@@ -220,7 +221,7 @@ async def test_close_answers_what_is_waiting(bundle: Bundle) -> None:
 class Silent(InProcessPredictor):
     """A predictor that never answers."""
 
-    async def infer(self, tensors: Tensors) -> Tensors:
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
         await asyncio.Event().wait()
         return tensors
 
@@ -247,9 +248,9 @@ class Slow(InProcessPredictor):
         self.go_on = asyncio.Event()
         self.finished = 0
 
-    async def infer(self, tensors: Tensors) -> Tensors:
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
         await self._work()
-        return await super().infer(tensors)
+        return await super().infer(tensors, deadline)
 
     async def _work(self) -> None:
         self.begun.set()
@@ -260,8 +261,8 @@ class Slow(InProcessPredictor):
 class SlowStore(Slow):
     """So is the store."""
 
-    async def infer(self, tensors: Tensors) -> Tensors:
-        return await InProcessPredictor.infer(self, tensors)
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
+        return await InProcessPredictor.infer(self, tensors, deadline)
 
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         await self._work()

@@ -188,7 +188,7 @@ def test_arrays_are_lists_of_numbers() -> None:
     with pytest.raises(ContractViolation) as error:
         protocol.decode(body(*rows))
     assert [(detail["row"], detail["rule"]) for detail in error.value.details] == [
-        (0, "must be a list of 2 numbers"),
+        (0, "must be a list of 2 numbers, not 1"),
         (1, "number 1 must be >= 0"),
         (2, "must be a list of 2 numbers"),
         (3, "number 1 must be a number"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,31 +161,81 @@ class Offline:
 
 def offline(bundle: Bundle, asked: Sequence[dict[str, Any]]) -> Offline:
     pipeline = bundle.pipeline()
-    features = pipeline.features(offline_inputs(asked))
+    inputs = offline_inputs(asked)
+    if not bundle.model.views:
+        inputs = Inputs(inputs.request, (), inputs.as_of)
+    features = pipeline.features(inputs)
     assert not features.refused
     vectors = pipeline.tensors(features.columns)
     answers = pipeline.predictions(OnnxModel(bundle.model_path).run(vectors), features.columns)
     return Offline(vectors, answers, features.degraded)
 
 
-def write(parent: Path, *, version: str = "v1", scale: float = 1.0, picky: bool = False) -> Bundle:
+def write(
+    parent: Path,
+    *,
+    version: str = "v1",
+    scale: float = 1.0,
+    picky: bool = False,
+    package: Path = PACKAGE,
+    simpler: Bundle | None = None,
+) -> Bundle:
     """A bundle around a linear model; a picky one fails on :data:`UNKNOWN_PARTS`."""
     inputs = offline_inputs(rows(300, seed=99))
     if picky:
         inputs = inputs.take(inputs.request["parts"] != UNKNOWN_PARTS)
-    pipeline = fit(model(), inputs)
+    own = ModelPackage.read(package).load()
+    if not own.views:
+        inputs = Inputs(inputs.request, (), inputs.as_of)
+    pipeline = fit(own, inputs)
     vectors = matrix(pipeline, inputs)
     weights = (scale * np.linspace(1, 3, vectors.shape[1], dtype=np.float32)).reshape(-1, 1)
     return write_bundle(
         parent,
-        package=PACKAGE,
+        package=package,
         version=version,
         pipeline=pipeline,
         onnx=_linear(weights, pipeline.signature.inputs[0].columns.index("parts") if picky else None),
         golden=inputs.take(slice(0, 40)),
         expected=(vectors[:40].astype(np.float64) @ weights + 200)[:, 0],
         postprocess_state=POSTPROCESS_STATE,
+        simpler=simpler,
     )
+
+
+#: Makes the model take predictions computed ahead.
+AHEAD = ('as_of="asked_at",', 'as_of="asked_at", precomputed="1h",')
+
+
+def package_with(directory: Path, *changes: tuple[str, str]) -> Path:
+    """A copy of the model package with other text in some places."""
+    shutil.copytree(PACKAGE, directory, ignore=shutil.ignore_patterns("__pycache__"))
+    module = directory / "parcels" / "__init__.py"
+    text = module.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    module.write_text(text)
+    return directory
+
+
+def write_nested(parent: Path, *changes: tuple[str, str]) -> Bundle:
+    """A bundle whose views of customers and depots leave rows to a simpler model, which adds up other columns."""
+    lean = package_with(parent / "lean", ("views=[customer, depot, route]", "views=[]"), (_INPUTS, _LEAN_INPUTS))
+    leaving = package_with(
+        parent / "leaving",
+        ('max_age="7d", features', 'max_age="7d", fallback="model", features'),
+        ('max_age="30d", features', 'max_age="30d", fallback="model", features'),
+        *changes,
+    )
+    simpler = write(parent / "simpler", package=lean, scale=-3.0)
+    return write(parent, package=leaving, simpler=simpler)
+
+
+_INPUTS = """inputs=[standardize("weight_kg"), standardize(hours), standardize(notice_h), standardize(district),
+            standardize(surcharge), standardize(customer_days), rating_age_h, "rating", "orders", "vip", "lanes",
+            "fragile", "parts", one_hot("segment"), one_hot("tariff")]"""
+_LEAN_INPUTS = 'inputs=[standardize("weight_kg"), standardize(district), "fragile", "parts", one_hot("tariff")]'
 
 
 def _linear(weights: Any, parts: int | None) -> bytes:

@@ -25,10 +25,15 @@ annotations:
 {{- if regexMatch "^[a-z+]+://[^/@]*:[^/@]+@" (default "" $store.url) }}true{{ end -}}
 {{- end -}}
 
-{{/* The port in the store's URL, if one is there. */}}
-{{- define "model.storePort" -}}
+{{/* The ports in the store's URL with spaces between, where some are there; those of Sentinels have a default. */}}
+{{- define "model.storePorts" -}}
 {{- $place := regexReplaceAll "^[a-z+]+://([^/@]*@)?([^/?]*).*$" .Values.spec.store.url "${2}" -}}
-{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $place) -}}
+{{- $default := ternary "26379" "" (regexMatch "^rediss?[+]sentinel:" .Values.spec.store.url) -}}
+{{- $ports := list -}}
+{{- range splitList "," $place -}}
+{{- with default $default (regexFind "[0-9]+$" (regexFind ":[0-9]+$" .)) -}}{{- $ports = append $ports . -}}{{- end -}}
+{{- end -}}
+{{- join " " (uniq $ports) -}}
 {{- end -}}
 
 {{- define "model.storeSecretName" -}}
@@ -47,9 +52,17 @@ annotations:
 {{/* another password is a reason for new pods: the checksum is part of what they are made of */}}
 {{- $checksum := dict "metadata" (dict "annotations" (dict "checksum/store" (sha256sum .Values.spec.store.url | trunc 16))) -}}
 {{- $_ := set $spec "template" (mergeOverwrite (default (dict) $spec.template) $checksum) -}}
-{{/* nobody but the pods reads the Secret: the NetworkPolicy learns the port here */}}
-{{- with include "model.storePort" . -}}
-{{- $_ := set $spec "network" (mergeOverwrite (default (dict) $spec.network) (dict "storePort" (int .))) -}}
+{{/* nobody but the pods reads the Secret: the NetworkPolicy learns the ports here */}}
+{{- with include "model.storePorts" . -}}
+{{- $ports := list -}}
+{{- range splitList " " . -}}{{- $ports = append $ports (int .) -}}{{- end -}}
+{{- $network := dict "additionalStorePorts" $ports -}}
+{{/* behind Sentinels is a primary with a port of its own */}}
+{{- if not (regexMatch "^rediss?[+]sentinel:" $.Values.spec.store.url) -}}
+{{- $network = dict "storePort" (first $ports) -}}
+{{- with rest $ports -}}{{- $_ := set $network "additionalStorePorts" . -}}{{- end -}}
+{{- end -}}
+{{- $_ := set $spec "network" (mergeOverwrite (default (dict) $spec.network) $network) -}}
 {{- end -}}
 {{- end -}}
 {{/* Helm has read numbers as floats, and would write those of bytes with an exponent */}}

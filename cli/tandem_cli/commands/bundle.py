@@ -12,9 +12,11 @@ import typer
 from rich.table import Table
 
 from tandem import Bundle, EmbeddedModel
+from tandem.signature import describe_columns
 from tandem_cli.errors import FAILED, AdvisedError
 from tandem_cli.image import BASE, write_context
 from tandem_cli.output import Console, Format, OutputOption, print_document
+from tandem_cli.registry import bundle_path
 
 commands = typer.Typer(no_args_is_help=True, help="Show a bundle, verify it, build an image of it.")
 
@@ -27,7 +29,10 @@ PROOFS: Final = {
 _BUILDERS: Final = ("docker", "podman", "buildah")
 
 BundleArgument = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", exists=True, file_okay=False, help="Directory of a bundle.")
+    Path,
+    typer.Argument(
+        metavar="BUNDLE", parser=bundle_path, help="Directory of a bundle, or a version, models:/NAME@ALIAS."
+    ),
 ]
 
 
@@ -122,10 +127,11 @@ def _facts(bundle: Bundle) -> dict[str, str]:
         "answers": _fields(contract.answers),
         "feature views": "\n".join(f"{use.name}: {', '.join(use.column_names())}" for use in manifest.views),
         "inputs": "\n".join(
-            f"{tensor.name} {tensor.dtype}: {', '.join(tensor.columns)}" for tensor in manifest.signature.inputs
+            f"{tensor.name} {tensor.dtype}: {describe_columns(tensor.columns)}" for tensor in manifest.signature.inputs
         ),
         "outputs": "\n".join(f"{tensor.name} {tensor.dtype}" for tensor in manifest.signature.outputs),
         "golden rows prove": PROOFS[manifest.proof],
+        **({"simpler model": bundle.simpler.wire_name} if bundle.simpler is not None else {}),
         "requirements": ", ".join(manifest.requirements),
         "files": ", ".join(sorted(manifest.files)),
     }

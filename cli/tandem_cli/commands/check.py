@@ -14,6 +14,7 @@ from tandem.check import Finding, check
 from tandem.package import ModelPackage
 from tandem_cli.errors import FAILED
 from tandem_cli.output import Console, Format, OutputOption, print_document
+from tandem_cli.registry import bundle_path
 from tandem_cli.settings import check_settings
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
@@ -24,7 +25,9 @@ def check_package(
     against: Annotated[
         Path | None,
         typer.Option(
-            metavar="BUNDLE", exists=True, file_okay=False, help="Bundle of the version that clients use now."
+            metavar="BUNDLE",
+            parser=bundle_path,
+            help="Bundle of the version that clients use now: a directory, or models:/NAME@ALIAS.",
         ),
     ] = None,
     output: OutputOption = Format.TABLE,

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from tandem.package import ModelPackage
-from tandem_cli.features import materialize_tables, tables_of, views_of
+from tandem.sources import read_sources
+from tandem_cli.features import materialize_tables, views_of
 from tandem_cli.local import LocalStack, LocalVariant
 from tandem_cli.local.live import watch
 from tandem_cli.local.runner import RolloutRunner
@@ -115,14 +116,10 @@ def curl_command(stack: LocalStack) -> str:
 
 
 def _fill(package: ModelPackage, store_url: str, console: Console) -> None:
-    materialize_tables(views_of(package.load()), tables_of(package), store_url, console)
+    materialize_tables(views_of(package.load()), read_sources(package), store_url, console)
 
 
 def _describe_variant(variant: LocalVariant) -> dict[str, object]:
-    return {
-        "name": variant.name,
-        "version": variant.bundle.version,
-        "weight": variant.weight,
-        "bundle": str(variant.bundle.path),
-        "digest": variant.bundle.digest,
-    }
+    bundle = variant.bundle
+    identity = {"name": variant.name, "version": bundle.version, "weight": variant.weight}
+    return {**identity, "bundle": str(bundle.path), "digest": bundle.digest}

@@ -53,8 +53,11 @@ def status(status: str, message: str) -> bytes:
 
 
 def refusal(error: RequestError) -> bytes:
-    """Trailers of an error, with its code."""
-    return status(error.grpc_status, str(error)) + literal("tandem-error-code", error.code)
+    """Trailers of an error, with its code, and when to try again (gRPC's proposal A6, "Pushback")."""
+    trailers = status(error.grpc_status, str(error)) + literal("tandem-error-code", error.code)
+    if error.retry_after is not None:
+        trailers += literal("grpc-retry-pushback-ms", str(round(error.retry_after * 1000)))
+    return trailers
 
 
 def timeout_of(text: str) -> float | None:

@@ -6,7 +6,7 @@ Needs the packages uvicorn and httptools, which the containers have.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,6 +14,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from tandem.oip import http1_heads
 from tandem.oip.http1_answers import AnswerWatch, Application
 from tandem.oip.uploads import Uploads
+
+IS_GONE: Final = "tandem.is_gone"
+"""Key of a request's scope: a function without arguments that says whether the client has closed the connection."""
 
 
 class Http1Connection(HttpToolsProtocol):
@@ -104,6 +107,7 @@ class Http1Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.url = url
         self.scope["headers"] = self.headers = headers
+        self.scope[IS_GONE] = self.transport.is_closing  # type: ignore[typeddict-unknown-key]
         # uvicorn takes the application from the protocol, and this request alone gets another
         own, self.app = self.app, application
         try:

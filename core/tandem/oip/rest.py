@@ -26,6 +26,9 @@ from tandem.oip.tensors import (
 #: The same as servers and clients compare it.
 HEADER_LENGTH_KEY: Final = HEADER_LENGTH.lower().encode()
 
+TIMEOUT_KEY: Final = b"x-envoy-expected-rq-timeout-ms"
+"""Header with the milliseconds that the client's side will wait; Envoy sets it on every request that it forwards."""
+
 # The binary part starts at a multiple of this, so that numbers in it can be used where they lie.
 _ALIGNMENT: Final = 8
 

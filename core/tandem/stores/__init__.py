@@ -10,12 +10,18 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from tandem.errors import StoreError
+from tandem.features import FeatureView
 
 LAYOUT = 4
 """Bytes of a row's layout, with which it begins."""
 
 HEAD = LAYOUT + 8
 """Bytes of a row up to the end of its event time."""
+
+REDIS_SCHEMES = frozenset(
+    {"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
+)
+"""Schemes of the URLs of stores behind the Redis protocol."""
 
 
 class OnlineStore(Protocol):
@@ -29,7 +35,9 @@ class OnlineStore(Protocol):
         """
         ...
 
-    async def put(self, rows: Iterable[tuple[bytes, bytes]], *, overwrite: bool = False) -> list[bytes]:
+    async def put(
+        self, rows: Iterable[tuple[bytes, bytes]], *, overwrite: bool = False, ttl_s: float | None = None
+    ) -> list[bytes]:
         """Write rows, each with its key, except where the store has a newer one of the same layout.
 
         Comparing and writing are one step: of two writers at the same time, the newer row stays.
@@ -37,6 +45,8 @@ class OnlineStore(Protocol):
         Args:
             rows: Keys and rows.
             overwrite: Write whatever the store has.
+            ttl_s: Seconds after which the rows that are written expire; None for never, also where the row that they
+                replace would have expired.
 
         Returns:
             The keys of which the store has a newer row, which is still there.
@@ -59,11 +69,14 @@ def is_newer(stored: bytes | None, row: bytes) -> bool:
     return next(times) > next(times)
 
 
-def open_store(url: str) -> OnlineStore:
+def open_store(url: str, views: Iterable[FeatureView] = ()) -> OnlineStore:
     """The online store that a URL names.
 
     Args:
-        url: ``redis://…``, ``rediss://…`` or ``unix://…`` for the Redis protocol; ``memory://`` for this process alone.
+        url: ``redis://…``, ``rediss://…`` or ``unix://…`` for the Redis protocol, ``redis+sentinel://…`` and
+            ``redis+cluster://…`` for several servers (see :mod:`tandem.stores.redis_url`); ``memory://`` for this
+            process alone; ``feast://PATH`` for the online store of a Feast repository, which is only read.
+        views: The feature views of the model; a Feast repository is asked for these.
 
     Raises:
         StoreError: if there is no store for such a URL, or the one that there is lacks a library.
@@ -73,10 +86,20 @@ def open_store(url: str) -> OnlineStore:
         from tandem.stores.memory import MemoryStore
 
         return MemoryStore()
-    if separator and scheme in ("redis", "rediss", "unix"):
+    if separator and scheme in REDIS_SCHEMES:
         try:
             from tandem.stores.redis import RedisStore
+            from tandem.stores.redis_cluster import RedisClusterStore
         except ModuleNotFoundError as error:
             raise StoreError(f"{scheme}:// needs {error.name}; install tandem-core[redis]") from None
-        return RedisStore(url)
-    raise StoreError("the URL of an online store begins with redis://, rediss://, unix:// or memory://")
+        return RedisClusterStore(url) if scheme.endswith("+cluster") else RedisStore(url)
+    if separator and scheme == "feast":
+        try:
+            from tandem.stores.feast import FeastStore
+        except ModuleNotFoundError as error:
+            raise StoreError(f"feast:// needs {error.name}; install tandem-core[feast]") from None
+        return FeastStore(url.partition("://")[2], views)
+    raise StoreError(
+        "the URL of an online store begins with redis://, rediss://, unix://, redis+sentinel://, redis+cluster://, "
+        "feast:// or memory://"
+    )

@@ -7,13 +7,32 @@ round trip of a small lookup.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    MovedError,
+    NoPermissionError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
 
-_ERRORS = {"NOAUTH": AuthenticationError, "WRONGPASS": AuthenticationError, "NOPERM": NoPermissionError}
+END_S: Final = 1.0
+"""Most seconds that the end of a connection is waited for."""
+
+_ERRORS = {
+    "NOAUTH": AuthenticationError,
+    "WRONGPASS": AuthenticationError,
+    "NOPERM": NoPermissionError,
+    "NOSCRIPT": NoScriptError,
+    "MOVED": MovedError,
+    "ASK": AskError,
+}
 
 
 class RedisConnection(asyncio.Protocol):
@@ -36,6 +55,8 @@ class RedisConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[list[Any]] | None = None
         self._expected = 0
         self._replies: list[Any] = []
+        self._keeps_errors = False
+        self._lost = asyncio.Event()
 
     @classmethod
     async def open(cls, connection: AbstractConnection) -> RedisConnection:
@@ -72,10 +93,33 @@ class RedisConnection(asyncio.Protocol):
         self._transport.write(commands)
         return self._waiter
 
+    async def call_each(self, commands: bytes, replies: int) -> list[Any]:
+        """Send packed commands that may fail one by one.
+
+        Returns:
+            Their replies, in place of which may be a ``RedisError``.
+
+        Raises:
+            OSError: The connection is lost.
+        """
+        self._keeps_errors = True
+        try:
+            results = await self.call(commands, replies)
+        finally:
+            self._keeps_errors = False
+        return [_exception(str(reply)) if isinstance(reply, hiredis.ReplyError) else reply for reply in results]
+
     async def close(self) -> None:
         """Close it, without waiting for replies."""
         self.usable = False
         await self._connection.disconnect(nowait=True)
+
+    async def end(self) -> None:
+        """Close it, and wait until it is closed: with TLS, both sides say so."""
+        await self.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_S):
+                await self._lost.wait()
 
     def data_received(self, data: bytes) -> None:
         """Take replies."""
@@ -97,13 +141,14 @@ class RedisConnection(asyncio.Protocol):
         self._waiter = None
         if not waiter.done():
             refusal = next((reply for reply in self._replies if isinstance(reply, hiredis.ReplyError)), None)
-            if refusal is None:
+            if refusal is None or self._keeps_errors:
                 waiter.set_result(self._replies)
             else:
                 waiter.set_exception(_exception(str(refusal)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The server has closed the connection, or it broke."""
+        self._lost.set()
         self._fail(exc if isinstance(exc, OSError) else ConnectionError("the connection was closed"))
 
     def _fail(self, error: OSError) -> None:

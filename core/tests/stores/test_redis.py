@@ -80,6 +80,15 @@ async def test_connection_that_the_server_closed_is_replaced(store: RedisStore, 
     assert await store.get([b"a"]) == [b"1"]
 
 
+async def test_a_connection_of_which_nobody_knows_yet_that_the_server_closed_it_is_replaced(
+    store: RedisStore, admin: redis.Redis
+) -> None:
+    await store.put([(b"a", b"1")])
+    # nothing is awaited in between, so that the event loop has not seen the end of the stream
+    admin.client_kill_filter(_type="normal", skipme=True)
+    assert await store.get([b"a"]) == [b"1"]
+
+
 async def test_nobody_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -15,15 +15,27 @@ from tandem import StoreError
 from tandem.stores import OnlineStore, open_store
 from tandem.stores.memory import MemoryStore
 from tandem.stores.redis import KEYS_PER_COMMAND, ROWS_PER_WRITE, RedisStore
+from tandem.stores.redis_cluster import RedisClusterStore
+
+Store = MemoryStore | RedisStore | RedisClusterStore
 
 
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[MemoryStore | RedisStore]:
-    url = request.getfixturevalue("valkey").connection_url if request.param == "redis" else "memory://"
-    store = open_store(url)
-    assert isinstance(store, MemoryStore | RedisStore)
+@pytest.fixture(params=["memory", "redis", "tls", "sentinel", "cluster"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    store = open_store(request.getfixturevalue(f"{request.param}_url"))
+    assert isinstance(store, Store)
     yield store
     await store.close()
+
+
+@pytest.fixture
+def memory_url() -> str:
+    return "memory://"
+
+
+@pytest.fixture
+def redis_url(valkey: ValkeyServer) -> str:
+    return str(valkey.connection_url)
 
 
 @pytest.fixture
@@ -78,6 +90,8 @@ def test_url_decides(valkey: ValkeyServer) -> None:
     assert isinstance(open_store("memory://"), MemoryStore)
     assert isinstance(open_store(valkey.connection_url), RedisStore)
     assert isinstance(open_store("rediss://host:6380/0"), RedisStore)
+    assert isinstance(open_store("redis+sentinel://host,other/features"), RedisStore)
+    assert isinstance(open_store("rediss+cluster://host,other:7001"), RedisClusterStore)
 
 
 def row(time: int, text: bytes = b"", layout: int = 7) -> bytes:
@@ -127,3 +141,30 @@ async def test_many_rows_of_which_some_are_older(store: OnlineStore, prefix: byt
     await store.put((key, row(index % 3)) for index, key in enumerate(keys))
     newer = await store.put((key, row(1, b"b")) for key in keys)
     assert newer == [key for index, key in enumerate(keys) if index % 3 == 2]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=30), st.booleans())
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_of_several_rows_for_one_key_in_one_write_the_latest_stays(
+    store: OnlineStore, prefix: bytes, rows: list[tuple[int, int]], expiring: bool
+) -> None:
+    prefix += secrets.token_hex(4).encode()
+    newer = await store.put(((prefix + b"%d" % key, row(time)) for key, time in rows), ttl_s=60 if expiring else None)
+    latest = {key: max(time for other, time in rows if other == key) for key, _ in rows}
+    assert await store.get([prefix + b"%d" % key for key in latest]) == [row(time) for time in latest.values()]
+    behind = [
+        prefix + b"%d" % key
+        for at, (key, time) in enumerate(rows)
+        if time < max(earlier for other, earlier in rows[: at + 1] if other == key)
+    ]
+    assert newer == behind
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+async def test_a_row_expires_after_its_time_to_live(store: OnlineStore, prefix: bytes, overwrite: bool) -> None:
+    await store.put([(prefix + b"a", row(1)), (prefix + b"b", row(1))], overwrite=overwrite, ttl_s=0.001)
+    await store.put([(prefix + b"b", row(2)), (prefix + b"c", row(1))], overwrite=overwrite)
+    await store.put([(prefix + b"d", row(1))], overwrite=overwrite, ttl_s=3600)
+    while (rows := await store.get([prefix + b"a", prefix + b"b", prefix + b"c", prefix + b"d"]))[0] is not None:
+        pass
+    assert rows == [None, row(2), row(1), row(1)]

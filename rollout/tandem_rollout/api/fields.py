@@ -20,8 +20,9 @@ MODEL: Final = "^$|^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 BUNDLE_DIGEST: Final = "^$|^[0-9a-f]{64}$"
 BUNDLE_VERSION: Final = "^$|^[A-Za-z0-9][-A-Za-z0-9_.+]*$"
 BUNDLE_URI: Final = "^$|^[a-z0-9+]+://.+"
+_STORE_HOST: Final = r"([-A-Za-z0-9_.]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?"
 STORE_URL: Final = (
-    r"^$|^rediss?://([^:@/]*@)?([-A-Za-z0-9_.]*|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?([/?][^@]*)?$"
+    rf"^$|^rediss?(\+sentinel|\+cluster)?://([^:@/]*@)?{_STORE_HOST}(,{_STORE_HOST})*([/?][^@]*)?$"
     "|^(unix|memory)://([^:@/]*@)?[^@]*$"
 )
 HTTPS_URL: Final = "^https://.+"

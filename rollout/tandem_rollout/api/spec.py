@@ -20,6 +20,12 @@ from tandem_rollout.api.strategy import Strategy
 REDIS_PORT: Final = 6379
 """Port of a store if its URL has none."""
 
+SENTINEL_PORT: Final = 26379
+"""Port of a Sentinel if the URL has none."""
+
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
 
 class SecretKey(Struct, frozen=True):
     """A key of a Secret in the namespace of the rollout."""
@@ -36,21 +42,29 @@ class Store(Struct, frozen=True):
         Meta(
             pattern=STORE_URL,
             max_length=2048,
-            description="URL with redis://, rediss:// or unix://, without a password. Use urlFrom for a URL with a "
-            "password.",
+            description="URL with redis://, redis+sentinel:// or redis+cluster://, the same with rediss for TLS, or "
+            "unix://, without a password. Use urlFrom for a URL with a password.",
         ),
     ] = ""
     url_from: Annotated[SecretKey | None, Meta(description="Secret that contains the URL, with its password.")] = None
 
     @property
-    def url_port(self) -> int | None:
-        """TCP port of ``url``; None if it is empty or names a Unix socket."""
+    def is_behind_sentinel(self) -> bool:
+        """Whether ``url`` names Sentinels, which know the address of the store."""
+        return self.url.partition("://")[0].endswith("+sentinel")
+
+    @property
+    def url_ports(self) -> list[int]:
+        """TCP ports of ``url``, each once; none if it is empty or names a Unix socket."""
         scheme, _, place = self.url.partition("://")
-        if scheme not in ("redis", "rediss"):
-            return None
+        if not scheme.startswith("redis"):
+            return []
+        hosts = place.partition("/")[0].partition("?")[0].rpartition("@")[2].split(",")
         # the address of an IPv6 host is in brackets and has colons of its own
-        port = place.partition("/")[0].partition("?")[0].rpartition("@")[2].rpartition("]")[2].partition(":")[2]
-        return int(port or REDIS_PORT)
+        ports = [host.rpartition("]")[2].partition(":")[2] for host in hosts]
+        return list(
+            dict.fromkeys(int(port or (SENTINEL_PORT if self.is_behind_sentinel else REDIS_PORT)) for port in ports)
+        )
 
 
 class Scaling(Struct, frozen=True):
@@ -135,8 +149,16 @@ class Network(Struct, frozen=True):
     gateway_namespace: Annotated[str, Meta(description="Namespace of the gateway's proxies.")] = "envoy-gateway-system"
     monitoring_namespace: Annotated[str, Meta(description="Namespace of Prometheus.")] = "monitoring"
     store_port: Annotated[
-        int, Meta(ge=1, le=65535, description="Port of the online store if store.urlFrom is set.")
+        Port,
+        Meta(description="Port of the online store if store.urlFrom is set, or if store.url names Sentinels."),
     ] = REDIS_PORT
+    additional_store_ports: Annotated[
+        list[Port],
+        Meta(
+            max_length=16,
+            description="Further ports of the online store, such as those of Sentinels or of the nodes of a cluster.",
+        ),
+    ] = field(default_factory=list)
     store_namespace: Annotated[
         str, Meta(description="Namespace of the online store. Default: any address, on the store's port.")
     ] = ""

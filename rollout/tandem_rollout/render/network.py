@@ -47,8 +47,8 @@ def build_network_policies(revision: Revision, platform: Platform) -> list[Objec
     store = [_namespace(network.store_namespace)] if network.store_namespace else []
     # Triton has no metrics at its REST port
     metrics = TRITON_METRICS_PORT if revision.rollout.spec.predictor.runtime == "triton" else HTTP_PORT
-    port = _store_port(revision)
-    lookups = [_allowed("to", store, port)] if port else []
+    ports = _store_ports(revision)
+    lookups = [_allowed("to", store, *ports)] if ports else []
     # KServe's storage initializer runs in the pod and downloads by HTTPS
     download = [_allowed("to", [], 443)] if revision.variant.bundle.uri else []
     return [
@@ -73,11 +73,14 @@ def build_network_policies(revision: Revision, platform: Platform) -> list[Objec
     ]
 
 
-def _store_port(revision: Revision) -> int | None:
-    """TCP port of the online store; None without a store, or for a Unix socket."""
-    spec = revision.rollout.spec
-    # only the pods read the Secret
-    return spec.network.store_port if spec.store.url_from else spec.store.url_port
+def _store_ports(revision: Revision) -> list[int]:
+    """TCP ports of the online store; none without a store, or for a Unix socket."""
+    store, network = revision.rollout.spec.store, revision.rollout.spec.network
+    ports = store.url_ports
+    # only the pods read the Secret, and only Sentinels know the port of the primary
+    if store.url_from or store.is_behind_sentinel:
+        ports = [*ports, network.store_port]
+    return list(dict.fromkeys([*ports, *network.additional_store_ports])) if ports else []
 
 
 def _policy(revision: Revision, name: str, ingress: list[Object], egress: list[Object]) -> Object:

@@ -67,6 +67,8 @@ def message(spec: Any) -> str:
             "spec.analysis.metrics[0].margin: must be a number above 1 and not above 100",
         ),
         (bundled(store={"url": "redis://:secret@store"}), "spec.store.url: must be a URL such as redis://store:6379"),
+        (bundled(store={"url": "redis+ring://store"}), "spec.store.url: must be a URL such as redis://store:6379"),
+        (bundled(store={"url": "redis+cluster://a,:pw@b"}), "spec.store.url: must be a URL such as redis://store:6379"),
         (bundled(store={"url": "redis://store:port"}), "spec.store.url: must be a URL such as redis://store:6379"),
     ],
 )

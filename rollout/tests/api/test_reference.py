@@ -49,7 +49,7 @@ def test_defaults_and_bounds_are_those_of_the_schema() -> None:
     assert found["`storePort`"][1:] == [
         "integer",
         "`6379`",
-        "Port of the online store if store.urlFrom is set. 1 to 65535.",
+        "Port of the online store if store.urlFrom is set, or if store.url names Sentinels. 1 to 65535.",
     ]
     assert found["`claimName`"][2] == "required"
     assert found["`policies`"][2] == "`true`"

@@ -50,6 +50,9 @@ def store_ports(**spec: object) -> list[int]:
         ({"url": "rediss://store?db=1"}, [6379]),
         ({"url": "redis://[2001:db8::1]:6390/0"}, [6390]),
         ({"url": "redis://[2001:db8::1]"}, [6379]),
+        ({"url": "redis+cluster://a:7000,b:7001,c:7000"}, [7000, 7001]),
+        ({"url": "rediss+cluster://reader@a,[2001:db8::1]:7001?ssl_ca_certs=/x:5"}, [6379, 7001]),
+        ({"url": "redis+sentinel://a,b:26380/features/0"}, [26379, 26380, 6400]),
         ({"url": "unix:///sockets/valkey.sock"}, []),
         ({"url": "memory://"}, []),
         ({"urlFrom": {"name": "store", "key": "url"}}, [6400]),
@@ -61,3 +64,9 @@ def test_the_store_is_called_at_the_port_of_its_url_and_not_at_all_without_one(
 ) -> None:
     # what a URL says goes before; what a Secret says is not known here
     assert store_ports(store=store, network={"storePort": 6400}) == ports
+
+
+def test_further_ports_of_a_store() -> None:
+    more = {"storePort": 6400, "additionalStorePorts": [26379, 6400]}
+    assert store_ports(store={"urlFrom": {"name": "store", "key": "url"}}, network=more) == [6400, 26379]
+    assert store_ports(network=more) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from tandem.bundle import Bundle
@@ -13,15 +14,22 @@ from tandem_transformer.config import TransformerConfig
 
 if TYPE_CHECKING:
     from tandem_transformer.predictors.resolution import Resolution
+    from tandem_transformer.predictors.retry_budget import RetryCounts
 
 
 class PredictorClient(Protocol):
     """What turns a batch of vectors into the model's output tensors."""
 
-    async def infer(self, tensors: Tensors) -> Tensors:
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
         """Output tensors by name; the first axis is the rows, as in ``tensors``.
 
+        Args:
+            tensors: Input tensors by name.
+            deadline: When nobody waits for them any more, on the event loop's clock. The predictor is told, and need
+                not begin by then; whoever calls sees to it that it does not wait longer.
+
         Raises:
+            DeadlineExceeded: ``predictor_timeout`` if the predictor says that it is too late.
             Unavailable: ``predictor_unavailable``, or ``predictor_mismatch`` where another bundle is served.
             Internal: ``predictor_refused`` if the predictor rejects the tensors, ``inference_failed`` if the model
                 fails on them.
@@ -39,6 +47,7 @@ def connect(
     *,
     resolution: Resolution | None = None,
     counted: Callable[[int], object] = lambda _: None,
+    retries: RetryCounts | None = None,
 ) -> PredictorClient:
     """The predictor that the configuration names.
 
@@ -47,13 +56,14 @@ def connect(
         config: Where the predictor is, and how to call it.
         resolution: Finds its addresses; None for what the configuration says.
         counted: Called with their number whenever they change.
+        retries: Counts second calls.
     """
     if config.predictor_protocol == "inprocess":
         # ONNX Runtime is loaded only where it is used
         from tandem_transformer.predictors.inprocess import InProcessPredictor
 
         return InProcessPredictor(bundle)
-    from tandem_transformer.predictors.endpoints import Endpoints
+    from tandem_transformer.predictors.endpoints import Endpoints, Trying
     from tandem_transformer.predictors.grpc import GrpcPredictor
     from tandem_transformer.predictors.resolution import Resolution
     from tandem_transformer.predictors.rest import RestPredictor
@@ -67,7 +77,8 @@ def connect(
         connect_s=config.predictor_timeout_ms / 2000,
     )
     resolution = resolution or Resolution(config.predictor_host, config.predictor_resolve_s)
-    return Endpoints(endpoint, resolution, counted=counted)
+    trying = Trying(config.predictor_timeout_ms / 1000, config.hedge_after_ms / 1000)
+    return Endpoints(endpoint, resolution, trying=trying, counted=counted, retries=retries)
 
 
 def _tls(protocol: str) -> ssl.SSLContext:

@@ -4,45 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
-from tandem.errors import Internal, Unavailable
+from tandem.errors import Internal, RequestError, Unavailable
 from tandem.inputs import Tensors
+from tandem_transformer.background import Background, first_success
 from tandem_transformer.predictors import PredictorClient
 from tandem_transformer.predictors.address import Address
+from tandem_transformer.predictors.endpoint import Endpoint, Sleep
 from tandem_transformer.predictors.resolution import Resolution
+from tandem_transformer.predictors.retry_budget import RetryBudget, RetryCounts
 from tandem_transformer.predictors.tensors import unavailable
 
-EJECTION_S = 1.0
-"""For so long an endpoint that failed is passed over, as long as another is left."""
-
 SUSPICION_S = 10.0
-"""For so long after that it gets no second tries: the name system may take as long to forget a pod that is gone."""
+"""For so long an endpoint that failed gets no second tries: the name system may take as long to forget a pod that is
+gone."""
+
+_MOST_HEDGED = 64
+"""With so many calls under way that may be made twice, none is: the predictor does not answer."""
 
 
-@dataclass(slots=True, eq=False)
-class _Endpoint:
-    address: Address
-    predictor: PredictorClient
-    outstanding: int = 0
-    turn: int = 0
-    out_until: float = float("-inf")
-    gone: bool = False
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """How often and for how long an endpoint is tried.
+
+    Attributes:
+        timeout_s: Seconds that a call may take.
+        hedge_after_s: Seconds without an answer after which a call is made on a second endpoint too; 0 for never.
+        sleep: Waits between probes.
+    """
+
+    timeout_s: float = 1.0
+    hedge_after_s: float = 0.0
+    sleep: Sleep = asyncio.sleep
 
 
 class Endpoints:
     """Balances calls over the endpoints that a resolution finds, until it finds others.
 
     A call whose endpoint cannot be reached, or whose model fails there, is tried once more on another one: inference
-    changes nothing, so that is safe. Only an endpoint that cannot be reached is passed over: a model fails where a row
-    is bad, on every endpoint.
+    changes nothing, so that is safe. All second calls together have a budget. Only an endpoint that cannot be reached
+    is passed over: a model fails where a row is bad, on every endpoint.
 
     Args:
         connect: Makes what calls one endpoint; connections are made when there is something to ask.
         resolution: Finds the endpoints.
+        trying: How often and for how long.
         counted: Called with their number whenever they change.
+        retries: Counts second calls.
     """
 
     def __init__(
@@ -50,13 +61,20 @@ class Endpoints:
         connect: Callable[[Address], PredictorClient],
         resolution: Resolution,
         *,
+        trying: Trying | None = None,
         counted: Callable[[int], object] = lambda _: None,
+        retries: RetryCounts | None = None,
     ) -> None:
         self._connect = connect
         self._resolution = resolution
+        self._trying = trying or Trying()
         self._counted = counted
-        self._endpoints: list[_Endpoint] = []
+        self._retries = retries or RetryCounts()
+        self._budget = RetryBudget()
+        self._clock = asyncio.get_running_loop().time
+        self._endpoints: list[Endpoint] = []
         self._turns = itertools.count(1)
+        self._hedged = Background(_MOST_HEDGED)
         resolution.start(self.use)
 
     async def use(self, addresses: Sequence[Address]) -> None:
@@ -67,72 +85,116 @@ class Endpoints:
         """
         previous = {endpoint.address: endpoint for endpoint in self._endpoints}
         self._endpoints = [
-            previous.pop(address) if address in previous else _Endpoint(address, self._connect(address))
+            previous.pop(address) if address in previous else self._open(address)
             for address in dict.fromkeys(addresses)
         ]
         self._counted(len(self._endpoints))
         for endpoint in previous.values():
-            endpoint.gone = True
-            if not endpoint.outstanding:
-                await endpoint.predictor.close()
+            await endpoint.leave()
 
-    async def infer(self, tensors: Tensors) -> Tensors:
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
         """Output tensors of the endpoint with the fewest calls outstanding.
 
         Raises:
             Unavailable: if there is no endpoint, or two of them, or the only one, cannot be reached.
             Internal: ``inference_failed`` if the model fails on two of them, or on the only one; ``predictor_refused``.
         """
-        if not self._endpoints:
-            await self._await_endpoints()
-        first = self._pick(None)
+        first = await self._pick_first()
+        if self._trying.hedge_after_s and not self._hedged.is_full:
+            return await self._hedge(first, tensors, deadline)
         try:
-            return await self._infer(first, tensors)
+            return await self._call(first, tensors, deadline)
         except (Unavailable, Internal) as error:
-            second = self._pick(first)
-            # what one refuses every other would refuse too
-            if second is first or error.code == "predictor_refused":
+            second = self._pick_second(first, error)
+            if second is None:
                 raise
-            return await self._infer(second, tensors)
+            return await self._call(second, tensors, deadline)
 
     async def close(self) -> None:
         """Close every endpoint."""
         await self._resolution.close()
+        await self._hedged.close()
         for endpoint in self._endpoints:
-            await endpoint.predictor.close()
+            await endpoint.close()
 
     async def _await_endpoints(self) -> None:
         await self._resolution.tried()
         if not self._endpoints:
             raise unavailable("the predictor's host is not found")
 
-    def _pick(self, failed: _Endpoint | None) -> _Endpoint:
+    async def _pick_first(self) -> Endpoint:
+        """Where a call is made; it fills the budget for second ones."""
+        if not self._endpoints:
+            await self._await_endpoints()
+        self._budget.deposit()
+        first = self._pick(None)
+        if first.is_open:
+            raise first.refusal()
+        return first
+
+    def _open(self, address: Address) -> Endpoint:
+        return Endpoint(address, self._connect(address), self._trying.timeout_s, self._trying.sleep)
+
+    def _pick(self, failed: Endpoint | None) -> Endpoint:
         # the only one is asked even if it has just failed
         if len(self._endpoints) == 1:
             return self._endpoints[0]
-        now = time.monotonic()
         candidates = [endpoint for endpoint in self._endpoints if endpoint is not failed]
-        healthy = [endpoint for endpoint in candidates if endpoint.out_until <= now]
+        healthy = [endpoint for endpoint in candidates if not endpoint.failures]
         if failed is not None:
-            # a first try finds out whether an endpoint is back, a second one is the last that a call has
-            healthy = [endpoint for endpoint in healthy if endpoint.out_until + SUSPICION_S <= now] or healthy
+            # of some pods that end at once, one may have answered its last probe
+            before = self._clock() - SUSPICION_S
+            healthy = [endpoint for endpoint in healthy if endpoint.failed_at <= before] or healthy
         return min(healthy or candidates, key=_load)
 
-    async def _infer(self, endpoint: _Endpoint, tensors: Tensors) -> Tensors:
-        endpoint.outstanding += 1
+    def _pick_second(self, first: Endpoint, error: RequestError | None) -> Endpoint | None:
+        """Where a call is made a second time, after an error of the first one or without its answer; None for nowhere.
+
+        It is taken from the budget.
+        """
+        # what one refuses every other would refuse too
+        if error is not None and error.code == "predictor_refused":
+            return None
+        second = self._pick(first)
+        if second is first or second.is_open or (error is None and second.failures):
+            return None
+        if not self._budget.withdraw():
+            self._retries.denied += 1
+            return None
+        if error is None:
+            self._retries.hedges += 1
+        else:
+            self._retries.retries += 1
+        return second
+
+    async def _call(self, endpoint: Endpoint, tensors: Tensors, deadline: float) -> Tensors:
         endpoint.turn = next(self._turns)
+        return await endpoint.infer(tensors, deadline)
+
+    async def _hedge(self, first: Endpoint, tensors: Tensors, deadline: float) -> Tensors:
+        """The answer of the first endpoint, or of a second one that is called where the first one takes long."""
+        call = self._start(first, tensors, deadline)
+        await asyncio.wait([call], timeout=self._trying.hedge_after_s)
+        error = call.exception() if call.done() else None
+        if call.done() and not isinstance(error, Unavailable | Internal):
+            return call.result()
+        second = self._pick_second(first, error if isinstance(error, RequestError) else None)
+        if second is None:
+            return await asyncio.shield(call)
+        return await first_success(call, self._start(second, tensors, deadline))
+
+    def _start(self, endpoint: Endpoint, tensors: Tensors, deadline: float) -> asyncio.Task[Tensors]:
+        """A call that goes on where another one is faster: to end it would close its connection."""
+        return self._hedged.start(self._call_within(endpoint, tensors, deadline))
+
+    async def _call_within(self, endpoint: Endpoint, tensors: Tensors, deadline: float) -> Tensors:
         try:
-            return await endpoint.predictor.infer(tensors)
-        except (Unavailable, asyncio.CancelledError):
-            # a call is cancelled when its time is up: an endpoint that hangs is as bad as one that is down
-            endpoint.out_until = time.monotonic() + EJECTION_S
-            raise
-        finally:
-            endpoint.outstanding -= 1
-            if endpoint.gone and not endpoint.outstanding:
-                await endpoint.predictor.close()
+            async with asyncio.timeout(self._trying.timeout_s):
+                return await self._call(endpoint, tensors, deadline)
+        except TimeoutError:
+            raise unavailable("the predictor does not answer in time") from None
 
 
-def _load(endpoint: _Endpoint) -> tuple[int, int]:
+def _load(endpoint: Endpoint) -> tuple[bool, int, int]:
     """Equals take turns. A sum of calls would send a newcomer all of them until it had as many as the others."""
-    return endpoint.outstanding, endpoint.turn
+    return endpoint.is_open, endpoint.outstanding, endpoint.turn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from math import inf
 
 from tandem.bundle import Bundle
 from tandem.errors import MalformedRequest, RequestTooLarge
@@ -11,7 +12,7 @@ from tandem.inputs import Tensors
 from tandem.oip import protobuf
 from tandem_transformer.predictors.address import CONNECT_S, Address
 from tandem_transformer.predictors.http2_connection import CallingConnection, GrpcResponse
-from tandem_transformer.predictors.tensors import GRPC_STATUS, to_error, to_request, to_tensors, unavailable
+from tandem_transformer.predictors.tensors import GRPC_STATUS, timeout_ms, to_error, to_request, to_tensors, unavailable
 
 
 class GrpcPredictor:
@@ -31,17 +32,18 @@ class GrpcPredictor:
         self._address = address
         self._tls = tls
         self._connect_s = connect_s
+        self._clock = asyncio.get_running_loop().time
         self._connection: CallingConnection | None = None
         self._opening: asyncio.Task[CallingConnection] | None = None
 
-    async def infer(self, tensors: Tensors) -> Tensors:
-        """Output tensors by name.
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
+        """Output tensors by name; see :meth:`PredictorClient.infer`.
 
         Raises:
             RequestError: as :func:`~tandem_transformer.predictors.tensors.to_error` says, or ``predictor_unavailable``.
         """
         try:
-            answer = await self._call(protobuf.encode_request(to_request(self._bundle, tensors)))
+            answer = await self._call(protobuf.encode_request(to_request(self._bundle, tensors)), deadline)
         except OSError as error:
             raise unavailable(f"the predictor cannot be reached: {error}") from error
         if answer.status:
@@ -59,14 +61,18 @@ class GrpcPredictor:
         if self._connection is not None:
             self._connection.close()
 
-    async def _call(self, message: bytes) -> GrpcResponse:
+    async def _call(self, message: bytes, deadline: float) -> GrpcResponse:
         connection = self._connection
         if connection is not None and connection.usable:
             try:
-                return await connection.call(message)
+                return await connection.call(message, self._timeout_ms(deadline))
             except OSError:
                 pass  # the server has closed an idle connection; inference can safely be requested twice
-        return await (await self._connect(connection)).call(message)
+        connection = await self._connect(connection)
+        return await connection.call(message, self._timeout_ms(deadline))
+
+    def _timeout_ms(self, deadline: float) -> int:
+        return timeout_ms(deadline, self._clock()) if deadline < inf else 0
 
     async def _connect(self, unusable: CallingConnection | None) -> CallingConnection:
         """A connection other than one that is of no more use; calls that want it at the same time share it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -82,8 +83,12 @@ class CallingConnection(Http2Connection):
         if not self.streams and self.connected:
             self.close()
 
-    async def call(self, message: bytes) -> GrpcResponse:
+    async def call(self, message: bytes, timeout_ms: int = 0) -> GrpcResponse:
         """Send a serialised request and wait for its answer.
+
+        Args:
+            message: The request.
+            timeout_ms: Milliseconds that the server is given; 0 for no limit.
 
         Raises:
             OSError: if the connection breaks off before the answer is complete, or has done so already.
@@ -95,7 +100,8 @@ class CallingConnection(Http2Connection):
         stream = self.streams[number] = Http2Stream(number, self.sender.stream_window)
         answer: asyncio.Future[GrpcResponse] = self._loop.create_future()
         self._answers[number] = answer
-        self.sender.send(stream, self._head, grpc_messages.pack(message))
+        head = self._head + _timeout_header(timeout_ms) if timeout_ms else self._head
+        self.sender.send(stream, head, grpc_messages.pack(message))
         try:
             return await answer
         finally:
@@ -146,6 +152,12 @@ class CallingConnection(Http2Connection):
         answer = self._answers.get(number)
         if answer is not None and not answer.done():
             answer.set_exception(error)
+
+
+@functools.lru_cache(1024)
+def _timeout_header(milliseconds: int) -> bytes:
+    # at most eight digits (PROTOCOL-HTTP2.md, TimeoutValue)
+    return literal("grpc-timeout", f"{min(milliseconds, 99_999_999)}m")
 
 
 def _request_headers(authority: str, path: str, scheme: str) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from tandem.bundle import Bundle
 from tandem.comparison import check_outputs
 from tandem.inputs import Tensors
@@ -23,8 +25,8 @@ class InProcessPredictor:
         golden = bundle.golden()
         check_outputs(self._model.run(golden.vectors), golden.outputs, bundle.tolerance("CPUExecutionProvider"))
 
-    async def infer(self, tensors: Tensors) -> Tensors:
-        """Output tensors by name.
+    async def infer(self, tensors: Tensors, deadline: float = inf) -> Tensors:
+        """Output tensors by name, at once.
 
         Raises:
             Internal: ``inference_failed`` if ONNX Runtime fails on them.

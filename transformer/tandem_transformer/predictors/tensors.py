@@ -8,7 +8,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from tandem.bundle import Bundle
-from tandem.errors import Internal, MalformedRequest, NotFound, Overloaded, RequestError, Unavailable
+from tandem.errors import (
+    DeadlineExceeded,
+    Internal,
+    MalformedRequest,
+    NotFound,
+    Overloaded,
+    RequestError,
+    Unavailable,
+)
 from tandem.inputs import Tensors
 from tandem.oip import InferRequest, InferResponse, Tensor, datatype_of
 
@@ -18,6 +26,11 @@ _batch_ids = itertools.count(1)
 def unavailable(message: str) -> Unavailable:
     """The error of a request that the predictor does not answer."""
     return Unavailable(message, code="predictor_unavailable", retry_after=1)
+
+
+def timeout_ms(deadline: float, now: float) -> int:
+    """Whole milliseconds from now to a deadline that is not infinite, at least 1: 0 would ask for nothing."""
+    return max(1, int((deadline - now) * 1000))
 
 
 def to_request(bundle: Bundle, tensors: Tensors) -> InferRequest:
@@ -86,6 +99,10 @@ def _busy(bundle: Bundle, message: str) -> RequestError:
     return Overloaded(f"the predictor is overloaded: {message}", code="predictor_overloaded", retry_after=1)
 
 
+def _late(bundle: Bundle, message: str) -> RequestError:
+    return DeadlineExceeded(f"the predictor did not answer in time: {message}", code="predictor_timeout")
+
+
 def _broken(bundle: Bundle, message: str) -> RequestError:
     return unavailable(f"the predictor failed: {message}")
 
@@ -97,9 +114,11 @@ _ERRORS = {
     422: _refused,
     Overloaded.status: _busy,
     Internal.status: _failed,
+    DeadlineExceeded.status: _late,
 }
-GRPC_STATUS: Mapping[int, int] = {3: 400, 5: 404, 8: 429, 13: 500}
-"""HTTP statuses that mean the same as gRPC status codes: invalid argument, not found, resource exhausted, internal."""
+GRPC_STATUS: Mapping[int, int] = {3: 400, 4: 504, 5: 404, 8: 429, 13: 500}
+"""HTTP statuses that mean the same as gRPC status codes: invalid argument, deadline exceeded, not found, resource
+exhausted, internal."""
 
 
 def _to_tensor(name: str, array: np.ndarray) -> Tensor:

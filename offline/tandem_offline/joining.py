@@ -1,0 +1,87 @@
+"""The point-in-time join of a spine with all views of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from tandem.dtypes import FieldType, array_length
+from tandem.errors import DefinitionError
+from tandem.model import Model
+from tandem_offline.engine import Limits, Query
+from tandem_offline.feature_table import FeatureTable
+from tandem_offline.queries import point_in_time
+from tandem_offline.relations import ViewTable
+from tandem_offline.spines import Spine
+
+_ARROW_TYPES: Mapping[FieldType, pa.DataType] = {
+    "float64": pa.float64(),
+    "int64": pa.int64(),
+    "bool": pa.bool_(),
+    "string": pa.string(),
+    "timestamp": pa.timestamp("us", "UTC"),
+}
+
+
+def join(
+    model: Model,
+    spine: Spine,
+    views: Sequence[ViewTable],
+    limits: Limits,
+    *,
+    bitemporal: bool,
+    label: str | None = None,
+    request: Mapping[str, Any] | None = None,
+) -> FeatureTable:
+    """Join each row of a spine with the rows of all views as of its time.
+
+    Args:
+        model: The model.
+        spine: The spine.
+        views: The tables of the model's views, in its order.
+        limits: What the query may use.
+        bitemporal: Whether rows count only from the time on at which they became known.
+        label: Column of the labels.
+        request: Values of further fields of the contract, the same for all rows.
+
+    Raises:
+        DefinitionError: naming the field, if a value of ``request`` is not valid.
+    """
+    constants = [_constant(model, spine, name, value) for name, value in (request or {}).items()]
+    names = [f"v{index}" for index in range(len(views))]
+    relations = [view.relation(name, spine, bitemporal=bitemporal) for name, view in zip(names, views, strict=True)]
+    scans = {**spine.scans, **{name: view.scan() for name, view in zip(names, views, strict=True)}}
+    query = Query(point_in_time(spine.aliases, spine.alias(spine.time), relations, spine.sql), scans)
+    fields = [pa.field(name, kind) for name, kind in spine.fields.items()]
+    fields += [pa.field(name, value.type) for name, value in constants]
+    fields += [field for view in views for field in view.result_fields()]
+
+    def run(rows: int) -> Iterator[pa.RecordBatch]:
+        for batch in query.batches(limits, rows):
+            yield _with_constants(batch, len(spine.fields), [value for _, value in constants])
+
+    return FeatureTable(model, pa.schema(fields), run, label=label)
+
+
+def _constant(model: Model, spine: Spine, name: str, value: Any) -> tuple[str, pa.Scalar[Any]]:
+    field = model.contract.inputs.get(name)
+    if field is None:
+        fields = ", ".join(model.contract.inputs)
+        raise DefinitionError(f"request: the contract has no field {name!r}; it has {fields}")
+    if name in spine.fields:
+        raise DefinitionError(f"request: {name!r} is a column of the rows already")
+    kind = _ARROW_TYPES[field.type] if array_length(field.type) is None else pa.list_(pa.float64())
+    try:
+        return name, pa.scalar(value, kind)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DefinitionError(f"request: {name!r} is {value!r}; the field is {field.type}") from error
+
+
+def _with_constants(batch: pa.RecordBatch, at: int, constants: Sequence[Any]) -> pa.RecordBatch:
+    if not constants:
+        return batch
+    columns: list[pa.Array[Any]] = [pa.repeat(value, batch.num_rows) for value in constants]
+    arrays = [*batch.columns[:at], *columns, *batch.columns[at:]]
+    return pa.RecordBatch.from_arrays(arrays, names=[f"c{index}" for index in range(len(arrays))])

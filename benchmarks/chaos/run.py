@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # so that the processes end with this one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory() as work:
-        maximum, runs = asyncio.run(_run(Path(work), options.only))
+        case = prepare(Path(work))
+        maximum, runs = asyncio.run(_run(case, Path(work), options.only))
     _write(maximum, runs, options.results / "chaos.json")
     Console(width=140).print(_table(runs))
     verdicts = [verdict for _, _, verdict in runs]
@@ -56,8 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(passed < len(runs))
 
 
-async def _run(work: Path, only: str) -> tuple[float, list[tuple[Scenario, Measured, Verdict]]]:
-    case = prepare(work)
+async def _run(case: Case, work: Path, only: str) -> tuple[float, list[tuple[Scenario, Measured, Verdict]]]:
     async with started(case, work / "maximum") as pair:
         await _client(case, pair, 0.0, _MAXIMUM_S)  # the first requests are slower
         maximum = len(await _client(case, pair, 0.0, _MAXIMUM_S)) / _MAXIMUM_S

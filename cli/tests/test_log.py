@@ -10,15 +10,13 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from skl2onnx import to_onnx
-from sklearn.linear_model import LinearRegression
+from core.tests.small import write_small
 
-from tandem import Bundle, fit, matrix, write_bundle
-from tandem.package import ModelPackage
+from tandem import Bundle
 from tandem.prediction_log.records import LoggedFeedback
 from tandem.prediction_log.segments import read_segment
 from tandem.prediction_log.spool import segments
-from tandem.sampling import random_inputs, random_rows
+from tandem.sampling import random_rows
 from tandem.stores.memory import MemoryStore
 from tandem_transformer.config import TransformerConfig
 from tandem_transformer.metrics import Recorder
@@ -26,36 +24,15 @@ from tandem_transformer.prediction_log.metrics import open_log
 from tandem_transformer.predictors.inprocess import InProcessPredictor
 from tandem_transformer.service import Service
 
-from .test_commands import MODEL, PYPROJECT, tandem
+from .test_commands import tandem
 
 ROWS = 30
-
-
-def write(parent: Path, version: str, scale: float) -> Bundle:
-    path = parent / version
-    (path / "small").mkdir(parents=True)
-    (path / "small" / "__init__.py").write_text(MODEL)
-    (path / "pyproject.toml").write_text(PYPROJECT)
-    model = ModelPackage.read(path).load()
-    inputs = random_inputs(model, 32, np.random.default_rng(0))
-    pipeline = fit(model, inputs)
-    vectors = matrix(pipeline, inputs)
-    estimator = LinearRegression().fit(vectors, scale * vectors.sum(axis=1))
-    return write_bundle(
-        path / "bundles",
-        package=path,
-        version=version,
-        pipeline=pipeline,
-        onnx=to_onnx(estimator, vectors[:1]).SerializeToString(),
-        golden=inputs,
-        expected=estimator.predict(vectors),
-    )
 
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Bundle]:
     parent = tmp_path_factory.mktemp("bundles")
-    return write(parent, "v1", 1.0), write(parent, "v2", 2.0)
+    return write_small(parent / "v1"), write_small(parent / "v2", version="v2", scale=2.0)
 
 
 @pytest.fixture

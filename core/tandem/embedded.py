@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from tandem.answer_parts import counting_in_batch, merge, take, without_views
 from tandem.bundle import Bundle
+from tandem.clock import utc_now
 from tandem.dtypes import Columns
 from tandem.errors import ContractViolation, StoreError, Violation
 from tandem.golden import replay_vectors
@@ -83,7 +83,7 @@ class EmbeddedModel:
         else:
             request = read_rows(self.bundle.contract, rows)
         # the only clock: the pipeline itself reads none
-        now = np.datetime64(time.time_ns() // 1000, "us")
+        now = utc_now()
         views = self._look_up(request, len(next(iter(request.values()))))
         answers, degraded = self._run(Inputs(request, views, self._rows.as_of(request, now)))
         names = tuple(answers)

@@ -7,13 +7,13 @@ in the store is left as it is.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from tandem.arrow_tables import TableSource, naming_file, open_table, without_string_views
+from tandem.clock import utc_now
 from tandem.dtypes import Columns
 from tandem.embedded import EmbeddedModel
 from tandem.errors import DefinitionError
@@ -94,7 +94,7 @@ async def _write(
     plan = LookupPlan(model.bundle.model.views)
     rows = len(next(iter(request.values())))
     # the only clock: the pipeline itself reads none
-    as_of = RowReader(model.bundle.contract).as_of(request, np.datetime64(time.time_ns() // 1000, "us"))
+    as_of = RowReader(model.bundle.contract).as_of(request, utc_now())
     values = await store.get(plan.keys(request)) if plan.uses else []
     inputs = Inputs(request, plan.unpack(values, rows), as_of)
     features = model.pipeline.features(inputs)

@@ -7,16 +7,12 @@ from collections import Counter as Tally
 from collections.abc import Mapping
 
 import numpy as np
-import prometheus_client
-from numpy.typing import ArrayLike
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from tandem.bulk_histogram import BulkHistogram
 from tandem.bundle import Bundle
 from tandem_stream.records import Records
 from tandem_stream.scoring import Scored
-
-# the time of creation doubles the series and tells nothing that a restart does not
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _ROWS = (1, 4, 16, 64, 256, 512, 1024, 2048, 4096, 16384)
 _SECONDS = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.5, 1, 2.5, 5, 10, 60)
@@ -24,20 +20,6 @@ _LABELS = ("model", "version")
 
 BACKENDS = ("store", "predictor", "schema_registry")
 """What a worker may have to wait for."""
-
-
-class BulkHistogram(prometheus_client.Histogram):
-    """A histogram that takes many observations at once."""
-
-    def observe_many(self, values: ArrayLike) -> None:
-        """Count an array of observations; NaN are left out."""
-        array = np.asarray(values, dtype=np.float64)
-        array = array[~np.isnan(array)]
-        # a value on the edge of a bucket belongs to it: Prometheus' le is "less or equal"
-        counts = np.bincount(np.searchsorted(self._upper_bounds, array, side="left"), minlength=len(self._buckets))
-        for index in np.flatnonzero(counts):
-            self._buckets[index].inc(int(counts[index]))
-        self._sum.inc(float(array.sum()))
 
 
 class Metrics:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import http.client
-import itertools
 from collections.abc import Callable
-
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from tandem.bundle import Bundle
 from tandem.comparison import check_outputs
-from tandem.errors import (
-    Internal,
-    MalformedRequest,
-    Overloaded,
-    RequestError,
-    RequestTooLarge,
-    Unavailable,
-)
+from tandem.errors import DeadlineExceeded, MalformedRequest, RequestTooLarge, Unavailable
 from tandem.inputs import Tensors
-from tandem.oip import InferRequest, Tensor, datatype_of, rest
+from tandem.oip import rest
 from tandem.oip.rest_header import HEADER_LENGTH
 from tandem.onnx_model import OnnxModel
+from tandem.predictor_messages import to_body_error, to_request, to_tensors, unavailable
 from tandem_stream.scoring import Predict
-
-_batch_ids = itertools.count(1)
 
 
 def load_model(bundle: Bundle, threads: int) -> Predict:
@@ -74,9 +61,7 @@ class RemotePredictor:
             Overloaded: ``predictor_overloaded``.
             Internal: ``predictor_refused`` or ``inference_failed``: by the fault of these tensors.
         """
-        inputs = [_to_tensor(name, array) for name, array in tensors.items()]
-        request = InferRequest(model_name=self._bundle.wire_name, id=f"s{next(_batch_ids)}", inputs=inputs)
-        body = rest.encode_request(request)
+        body = rest.encode_request(to_request(self._bundle, tensors))
         headers = {"Content-Type": body.content_type}
         if body.header_length is not None:
             headers[HEADER_LENGTH] = str(body.header_length)
@@ -87,73 +72,20 @@ class RemotePredictor:
         except (OSError, http.client.HTTPException) as error:
             # it connects anew with the next call
             self._connection.close()
-            raise _unavailable(f"the predictor cannot be reached: {error}") from error
+            raise unavailable(f"the predictor cannot be reached: {error}") from error
         if response.status != 200:
-            raise _refusal(self._bundle, response.status, content)
+            # a predictor that is late is waited for, as one that is down
+            is_late = response.status == DeadlineExceeded.status
+            raise to_body_error(self._bundle, Unavailable.status if is_late else response.status, content)
         return self._outputs(content, response.getheader(HEADER_LENGTH), len(next(iter(tensors.values()))))
 
     def _outputs(self, content: bytes, header_length: str | None, rows: int) -> Tensors:
         try:
             answer = rest.decode_response(content, int(header_length) if header_length else None)
+            return to_tensors(self._bundle, answer, rows)
         except (MalformedRequest, RequestTooLarge, ValueError) as error:
-            raise _unavailable(f"the predictor's answer cannot be read: {error}") from error
-        outputs = {tensor.name: _from_tensor(tensor) for tensor in answer.outputs}
-        for spec in self._bundle.signature.outputs:
-            output = outputs.get(spec.name)
-            if output is None or output.dtype != spec.dtype:
-                raise _unavailable(f"the predictor's answer has no output {spec.name!r} of type {spec.dtype}")
-            if output.shape[:1] != (rows,):
-                text = f"output {spec.name!r} has shape {list(output.shape)} for {rows} rows"
-                raise Internal(f"the model failed: {text}", code="inference_failed")
-        return outputs
+            raise unavailable(f"the predictor's answer cannot be read: {error}") from error
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
-
-
-class _ErrorBody(msgspec.Struct):
-    """Body of an error in the Open Inference Protocol."""
-
-    error: str
-
-
-def _unavailable(message: str) -> Unavailable:
-    return Unavailable(message, code="predictor_unavailable")
-
-
-def _refusal(bundle: Bundle, status: int, content: bytes) -> RequestError:
-    try:
-        message, is_protocol = msgspec.json.decode(content, type=_ErrorBody).error, True
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        # a 500 of whatever is in between says nothing about the model
-        message, is_protocol = content[:500].decode(errors="replace"), False
-    if status == 404:
-        text = f"the predictor does not serve {bundle.wire_name}: worker and predictor are not of one bundle"
-        return Unavailable(text, code="predictor_mismatch")
-    if status in (400, 413, 422):
-        return Internal(f"the predictor refused the vectors: {message}", code="predictor_refused")
-    if status == Overloaded.status:
-        return Overloaded(f"the predictor is overloaded: {message}", code="predictor_overloaded")
-    if status == Internal.status and is_protocol:
-        return Internal(f"the model failed: {message}", code="inference_failed")
-    return _unavailable(f"the predictor failed: {message}")
-
-
-def _to_tensor(name: str, array: NDArray[np.generic]) -> Tensor:
-    if array.dtype == object:
-        texts = np.empty(array.size, object)
-        texts[:] = [str(value).encode() for value in array.ravel().tolist()]
-        return Tensor(name, "BYTES", array.shape, texts.reshape(array.shape))
-    return Tensor(name, datatype_of(array.dtype), array.shape, array)
-
-
-def _from_tensor(tensor: Tensor) -> NDArray[np.generic]:
-    if tensor.datatype != "BYTES":
-        return tensor.data
-    texts = np.empty(tensor.data.size, object)
-    try:
-        texts[:] = [value.decode() for value in tensor.data.ravel().tolist()]
-    except UnicodeDecodeError:
-        raise Internal(f"output {tensor.name!r} of the model is not UTF-8", code="inference_failed") from None
-    return texts.reshape(tensor.data.shape)

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from tandem.bundle import Bundle
+from tandem.clock import utc_now
 from tandem.dtypes import Column, Columns
 from tandem.errors import DeadlineExceeded, Internal, Overloaded, RequestError, Unavailable
 from tandem.inputs import Degradation, Inputs, Tensors
@@ -169,7 +170,7 @@ class Scorer:
 
     def _times(self, records: Records, request: Columns, positions: list[int]) -> Column:
         """The as-of column: the contract's field, and the time of the record where there is none."""
-        times = records.times(np.datetime64(time.time_ns() // 1000, "us"))[positions]
+        times = records.times(utc_now())[positions]
         if self._as_of is None:
             return times
         column = request[self._as_of]

@@ -83,7 +83,7 @@ def test_a_mixed_pair(cluster: Cluster) -> None:
     container = {"name": "bundle", "image": "athlete:v1"}
     mixed = {"spec": {"predictor": {"initContainers": [container]}}}
     put(cluster, {"name": "v2", "bundle": {"image": "athlete:v2"}, "weight": 10, "template": mixed})
-    refused(cluster, "a mixed pair", "transformer and predictor are not of one bundle")
+    refused(cluster, "a mixed pair", "the predictor has another bundle")
 
 
 @pytest.mark.core

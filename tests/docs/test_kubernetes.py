@@ -175,7 +175,7 @@ def test_messages_are_those_of_the_code() -> None:
     """What stands before the first word of someone else's in a message is said by the controller or a pod."""
     sources = [
         *ROOT.glob("rollout/tandem_rollout/**/*.py"),
-        ROOT / "transformer/tandem_transformer/predictors/tensors.py",
+        ROOT / "core/tandem/predictor_messages.py",
     ]
     said = " ".join(path.read_text() for path in sources)
     table = section("The status").rpartition("| message | what to do |")[2]

@@ -6,19 +6,15 @@ from collections import Counter as Tally
 from collections.abc import Sequence
 
 import numpy as np
-import prometheus_client
-from numpy.typing import ArrayLike
 from prometheus_client import CollectorRegistry, Counter
 
+from tandem.bulk_histogram import BulkHistogram
 from tandem.bundle import Bundle
 from tandem.dtypes import Column
 from tandem.packed_rows import ViewColumns
 from tandem.telemetry import STAGES
 from tandem_transformer.batch import BatchAnswer
 from tandem_transformer.traffic import TRAFFIC, WEIGHTED
-
-# the time of creation doubles the series and tells nothing that a restart does not
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SUB_SECOND = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
 _STAGE_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, *_SUB_SECOND, 0.5, 0.75, 1, 2, 5, 10)
@@ -27,24 +23,6 @@ _AGES = (1, 10, 60, 300, 900, 3600, 6 * 3600, 86400, 2 * 86400, 7 * 86400, 30 * 
 
 Batch = tuple[BatchAnswer, list[int], list[int], Sequence[ViewColumns], Column]
 """Answer of a batch, rows and index of the traffic of each of its calls, what was looked up, and time of each row."""
-
-
-class BulkHistogram(prometheus_client.Histogram):
-    """A histogram that takes many observations at once."""
-
-    def observe_many(self, values: ArrayLike) -> None:
-        """Count an array of observations; NaN are left out."""
-        array = np.asarray(values, dtype=np.float64)
-        # a single NaN would make the sum NaN for good
-        array = array[~np.isnan(array)]
-        if not len(array):
-            return
-        # one lock for each bucket that changes, not one for each observation
-        # a value on the edge of a bucket belongs to it: Prometheus' le is "less or equal"
-        counts = np.bincount(np.searchsorted(self._upper_bounds, array, side="left"), minlength=len(self._buckets))
-        for index in np.flatnonzero(counts):
-            self._buckets[index].inc(int(counts[index]))
-        self._sum.inc(float(array.sum()))
 
 
 class BatchMetrics:

@@ -115,8 +115,9 @@ class Intake:
         """End the calls whose time is over, wherever they are; a timer for each of them would cost more."""
         calls = list(self._coalescer.calls())
         self._expiry = self._loop.call_later(EXPIRY_S, self._expire_late) if calls else None
+        now = self._loop.time()
         for call in calls:
-            if call.deadline <= self._loop.time():
+            if call.deadline <= now:
                 expire(call)
 
 

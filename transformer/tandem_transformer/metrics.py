@@ -17,13 +17,14 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from tandem.bulk_histogram import BulkHistogram
 from tandem.bundle import Bundle
 from tandem.dtypes import Column
 from tandem.oip.extensions import Statistics
 from tandem.packed_rows import ViewColumns
 from tandem.telemetry import DECODE, LOOKUP, MODEL_DEPENDENT, ON_DEMAND, POST, PREDICT
 from tandem_transformer.batch import BatchAnswer, Call
-from tandem_transformer.batch_metrics import Batch, BatchMetrics, BulkHistogram
+from tandem_transformer.batch_metrics import Batch, BatchMetrics
 from tandem_transformer.load_metrics import LoadMetrics
 from tandem_transformer.prediction_cache import CacheCounts
 from tandem_transformer.traffic import DIRECT, SURPLUS, TRAFFIC, WEIGHTED, outcome_of

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -16,6 +15,7 @@ import msgspec
 import numpy as np
 from fastapi import FastAPI, Request, Response
 
+from tandem.clock import utc_now
 from tandem.dtypes import Column, Columns
 from tandem.errors import (
     ContractViolation,
@@ -91,7 +91,7 @@ class Refresher:
         service = self._service
         request = service.reader.columns(changes.rows)
         # NumPy's times have no zone: all of them are UTC
-        as_of = service.reader.as_of(request, np.datetime64(time.time_ns() // 1000, "us"))
+        as_of = service.reader.as_of(request, utc_now())
         keys, rows = self._plan.keys(request), len(changes.rows)
         views = self._apply(changes, self._plan.unpack(await self._get(keys), rows), as_of)
         features = service.pipeline.features(Inputs(request, tuple(view.columns for view in views), as_of))

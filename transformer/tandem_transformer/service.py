@@ -7,6 +7,7 @@ import logging
 import time
 
 from tandem.bundle import Bundle
+from tandem.clock import utc_now
 from tandem.errors import (
     DeadlineExceeded,
     Internal,
@@ -27,7 +28,7 @@ from tandem_transformer.explain import name_causes
 from tandem_transformer.intake import Intake
 from tandem_transformer.metrics import Recorder
 from tandem_transformer.mixed_batches import MixedBatches
-from tandem_transformer.prediction_log.log import PredictionLog, utc_now
+from tandem_transformer.prediction_log.log import PredictionLog
 from tandem_transformer.predictors import PredictorClient
 from tandem_transformer.simpler_model import open_simpler
 

@@ -106,7 +106,7 @@ async def test_an_answer_that_nobody_waited_for_is_not_given_to_another(
 @pytest.mark.parametrize("protocol", ["v2", "grpc-v2"])
 async def test_another_bundle_is_a_mismatch(other_bundle: Bundle, real_predictor: Server, protocol: str) -> None:
     predictor = connected(other_bundle, protocol, address(real_predictor, protocol))
-    with pytest.raises(Unavailable, match="are not of one bundle") as error:
+    with pytest.raises(Unavailable, match="has another bundle") as error:
         await predictor.infer(vectors(other_bundle, 1))
     assert error.value.code == "predictor_mismatch"
     assert error.value.retry_after

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from tandem import Bundle, Prediction
+from tandem.bulk_histogram import BulkHistogram
 from tandem.telemetry import STAGES
 from tandem_transformer.batch import BatchAnswer
-from tandem_transformer.batch_metrics import BatchMetrics, BulkHistogram
+from tandem_transformer.batch_metrics import BatchMetrics
 from tandem_transformer.metrics import Recorder
 from tandem_transformer.traffic import TRAFFIC, WEIGHTED
 

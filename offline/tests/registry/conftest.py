@@ -4,67 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from skl2onnx import to_onnx
-from sklearn.linear_model import LinearRegression
+from core.tests.small import MODEL, write_small
 
-from tandem import Bundle, fit, matrix, write_bundle
-from tandem.package import ModelPackage
-from tandem.sampling import random_inputs
+from tandem import Bundle
 from tandem_offline.registry import Registry
-
-MODEL = """
-from tandem import Feature, FeatureView, Field, Model, Prediction, on_demand
-
-load = FeatureView("load", keys=["id"], features=[Feature("ctl", default=1.0)])
-
-@on_demand
-def double(x):
-    return x * 2
-
-model = Model(
-    "small",
-    serving_keys={"id": "string"},
-    passed_features={"x": Field("float64", ge=0, le=LIMIT)},
-    request_parameters={"ts": "timestamp"},
-    as_of="ts",
-    views=[load],
-    inputs=[double, "ctl"],
-    prediction=Prediction("y"),
-)
-"""
-PYPROJECT = """
-[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-[project]
-name = "small"
-version = "0.1"
-[tool.tandem]
-model = "small:model"
-"""
 
 
 def train(path: Path, version: str, limit: int) -> Bundle:
     """A bundle of the model with another upper bound of one of its fields."""
-    (path / "small").mkdir(parents=True)
-    (path / "small" / "__init__.py").write_text(MODEL.replace("LIMIT", str(limit)))
-    (path / "pyproject.toml").write_text(PYPROJECT)
-    model = ModelPackage.read(path).load()
-    inputs = random_inputs(model, 32, np.random.default_rng(0))
-    pipeline = fit(model, inputs)
-    vectors = matrix(pipeline, inputs)
-    estimator = LinearRegression().fit(vectors, vectors.sum(axis=1))
-    return write_bundle(
-        path / "bundles",
-        package=path,
-        version=version,
-        pipeline=pipeline,
-        onnx=to_onnx(estimator, vectors[:1]).SerializeToString(),
-        golden=inputs,
-        expected=estimator.predict(vectors),
-    )
+    return write_small(path, MODEL.replace("le=100", f"le={limit}"), version=version)
 
 
 @pytest.fixture(scope="session")

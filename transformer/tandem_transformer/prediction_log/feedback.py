@@ -10,11 +10,11 @@ from typing import Annotated, Any, Final
 import msgspec
 import numpy as np
 
+from tandem.clock import utc_now
 from tandem.dtypes import numpy_dtype
 from tandem.errors import ContractViolation, RequestTooLarge, Violation
 from tandem.oip.jsontext import not_json, refuse_repeated_keys
 from tandem.prediction_log.records import LoggedFeedback
-from tandem_transformer.prediction_log.log import utc_now
 
 MAX_BYTES: Final = 65_536
 """Longest body: what is longer would hold up the event loop."""

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import secrets
 import socket
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from tandem.bundle import Bundle
+from tandem.clock import utc_now
 from tandem.dtypes import Column, Columns
 from tandem.errors import RequestError, Unavailable
 from tandem.packed_rows import ViewColumns
@@ -183,12 +183,6 @@ class PredictionLog:
                 records = gather_feedback(self.schema, content)
                 payloads.append((records.rows, encode_block("feedback", records)))
         return payloads
-
-
-def utc_now() -> np.datetime64:
-    """The time, in UTC with microseconds."""
-    # NumPy's times have no zone: all of them are UTC
-    return np.datetime64(time.time_ns() // 1000, "us")
 
 
 def _schema(bundle: Bundle, model_name: str, settings: PredictionLogSettings) -> LogSchema:

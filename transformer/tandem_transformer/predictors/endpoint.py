@@ -14,10 +14,10 @@ from typing import Final
 
 from tandem.errors import DeadlineExceeded, RequestError, Unavailable
 from tandem.inputs import Tensors
+from tandem.predictor_messages import unavailable
 from tandem_transformer.breaker import FAILURES, PROBE_S
 from tandem_transformer.predictors import PredictorClient
 from tandem_transformer.predictors.address import Address
-from tandem_transformer.predictors.tensors import unavailable
 
 log = logging.getLogger(__name__)
 

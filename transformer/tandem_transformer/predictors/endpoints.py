@@ -10,13 +10,13 @@ from math import inf
 
 from tandem.errors import Internal, RequestError, Unavailable
 from tandem.inputs import Tensors
+from tandem.predictor_messages import unavailable
 from tandem_transformer.background import Background, first_success
 from tandem_transformer.predictors import PredictorClient
 from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.endpoint import Endpoint, Sleep
 from tandem_transformer.predictors.resolution import Resolution
 from tandem_transformer.predictors.retry_budget import RetryBudget, RetryCounts
-from tandem_transformer.predictors.tensors import unavailable
 
 SUSPICION_S = 10.0
 """For so long an endpoint that failed gets no second tries: the name system may take as long to forget a pod that is

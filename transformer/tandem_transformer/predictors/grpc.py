@@ -10,9 +10,9 @@ from tandem.bundle import Bundle
 from tandem.errors import MalformedRequest, RequestTooLarge
 from tandem.inputs import Tensors
 from tandem.oip import protobuf
+from tandem.predictor_messages import GRPC_STATUS, timeout_ms, to_error, to_request, to_tensors, unavailable
 from tandem_transformer.predictors.address import CONNECT_S, Address
 from tandem_transformer.predictors.http2_connection import CallingConnection, GrpcResponse
-from tandem_transformer.predictors.tensors import GRPC_STATUS, timeout_ms, to_error, to_request, to_tensors, unavailable
 
 
 class GrpcPredictor:
@@ -40,7 +40,7 @@ class GrpcPredictor:
         """Output tensors by name; see :meth:`PredictorClient.infer`.
 
         Raises:
-            RequestError: as :func:`~tandem_transformer.predictors.tensors.to_error` says, or ``predictor_unavailable``.
+            RequestError: as :func:`~tandem.predictor_messages.to_error` says, or ``predictor_unavailable``.
         """
         try:
             answer = await self._call(protobuf.encode_request(to_request(self._bundle, tensors)), deadline)

@@ -6,16 +6,14 @@ import asyncio
 import ssl
 from math import inf
 
-import msgspec
-
 from tandem.bundle import Bundle
-from tandem.errors import Internal, MalformedRequest, RequestError, RequestTooLarge, Unavailable
+from tandem.errors import MalformedRequest, RequestTooLarge
 from tandem.inputs import Tensors
 from tandem.oip import rest, rest_header
 from tandem.oip.rest import HEADER_LENGTH_KEY, TIMEOUT_KEY
+from tandem.predictor_messages import timeout_ms, to_body_error, to_request, to_tensors, unavailable
 from tandem_transformer.predictors.address import CONNECT_S, Address
-from tandem_transformer.predictors.http_connection import HttpPool, ReceivedResponse
-from tandem_transformer.predictors.tensors import timeout_ms, to_error, to_request, to_tensors, unavailable
+from tandem_transformer.predictors.http_connection import HttpPool
 
 
 class RestPredictor:
@@ -44,7 +42,7 @@ class RestPredictor:
         """Output tensors by name; see :meth:`PredictorClient.infer`.
 
         Raises:
-            RequestError: as :func:`~tandem_transformer.predictors.tensors.to_error` says, or ``predictor_unavailable``.
+            RequestError: as :func:`~tandem.predictor_messages.to_error` says, or ``predictor_unavailable``.
         """
         message = self._message(tensors, deadline)
         try:
@@ -52,7 +50,7 @@ class RestPredictor:
         except OSError as error:
             raise unavailable(f"the predictor cannot be reached: {error}") from error
         if answer.status != 200:
-            raise self._error(answer)
+            raise to_body_error(self._bundle, answer.status, answer.body)
         try:
             length = answer.headers.get(HEADER_LENGTH_KEY)
             response = rest.decode_response(answer.body, int(length) if length else None)
@@ -71,18 +69,3 @@ class RestPredictor:
     async def close(self) -> None:
         """Close the connections."""
         self._pool.close()
-
-    def _error(self, answer: ReceivedResponse) -> RequestError:
-        try:
-            message = msgspec.json.decode(answer.body, type=_ErrorBody).error
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            # not the protocol's form: a 500 of whatever is in between says nothing about the model
-            status = Unavailable.status if answer.status == Internal.status else answer.status
-            return to_error(self._bundle, status, answer.body[:500].decode(errors="replace"))
-        return to_error(self._bundle, answer.status, message)
-
-
-class _ErrorBody(msgspec.Struct):
-    """Body of an error in the Open Inference Protocol."""
-
-    error: str

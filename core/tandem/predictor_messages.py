@@ -1,10 +1,11 @@
-"""The wire form of a batch: pipeline tensors as an Open Inference Protocol request, and its answer as tensors."""
+"""Messages to a predictor and from it: tensors as an Open Inference Protocol request, and its answer as tensors."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 
 from tandem.bundle import Bundle
@@ -82,8 +83,31 @@ def to_error(bundle: Bundle, status: int, message: str) -> RequestError:
     return _ERRORS.get(status, _broken)(bundle, message)
 
 
+def to_body_error(bundle: Bundle, status: int, body: bytes) -> RequestError:
+    """The same for an answer over REST.
+
+    Args:
+        bundle: The version that was asked for.
+        status: HTTP status of the answer.
+        body: Its body.
+    """
+    try:
+        message = msgspec.json.decode(body, type=_ErrorBody).error
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # not the protocol's form: a 500 of whatever is in between says nothing about the model
+        status = Unavailable.status if status == Internal.status else status
+        message = body[:500].decode(errors="replace")
+    return to_error(bundle, status, message)
+
+
+class _ErrorBody(msgspec.Struct):
+    """Body of an error in the Open Inference Protocol."""
+
+    error: str
+
+
 def _mismatch(bundle: Bundle, message: str) -> RequestError:
-    text = f"the predictor does not serve {bundle.wire_name}: transformer and predictor are not of one bundle"
+    text = f"the predictor has another bundle: it does not serve {bundle.wire_name}"
     return Unavailable(text, code="predictor_mismatch", retry_after=5)
 
 

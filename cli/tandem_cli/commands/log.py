@@ -18,7 +18,7 @@ from tandem.errors import LogError
 from tandem.prediction_log.comparing import Replay, replay_against
 from tandem.prediction_log.fields import documents, feedback_documents
 from tandem.prediction_log.following import follow
-from tandem.prediction_log.joining import chunks, export_log, join_feedback
+from tandem.prediction_log.gathering import chunks
 from tandem.prediction_log.records import Records
 from tandem.prediction_log.skew import Skew, measure_skew
 from tandem.prediction_log.spool import read_log
@@ -73,6 +73,9 @@ def export(
 
     Exit codes: 0 exported, 1 the log cannot be read or a file not be written, 2 the command line is invalid.
     """
+    # Arrow takes a tenth of a second to import
+    from tandem.prediction_log.joining import export_log
+
     try:
         predictions, feedback = export_log(path, to, remove=remove)
     except OSError as error:
@@ -86,6 +89,8 @@ def join(path: LogArgument, to: TargetOption, output: OutputOption = Format.TABL
 
     Exit codes: 0 joined, 1 the log cannot be read or a file not be written, 2 the command line is invalid.
     """
+    from tandem.prediction_log.joining import join_feedback
+
     try:
         joined = join_feedback(path, to)
     except OSError as error:

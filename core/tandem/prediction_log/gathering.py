@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 import numpy as np
 
 from tandem.dtypes import Column, Columns
+from tandem.prediction_log.blocks import Kind
 from tandem.prediction_log.records import LoggedBatch, LoggedFeedback, Records
 from tandem.prediction_log.schema import LogSchema
 from tandem.store_keys import entities
+
+CHUNK_ROWS: Final = 65_536
+"""Records that are turned into a batch at once: columns of a single record cost as much as those of thousands."""
 
 _encode_json = msgspec.json.Encoder().encode
 _HASH_BYTES: Final = 8
@@ -72,6 +76,18 @@ def join_records(parts: Sequence[Records]) -> Records:
         degraded.update((start + row, reasons) for row, reasons in part.degraded.items())
         start += part.rows
     return Records(parts[0].schema, start, columns, degraded)
+
+
+def chunks(blocks: Iterable[tuple[Kind, Records]], rows: int = CHUNK_ROWS) -> Iterator[tuple[Kind, Records]]:
+    """Blocks joined to larger ones, as long as they have one schema; predictions and failures stay apart."""
+    waiting: dict[tuple[Kind, bool], list[Records]] = {}
+    for kind, records in blocks:
+        parts = waiting.setdefault((kind, records.are_answered), [])
+        if parts and (parts[0].schema != records.schema or sum(part.rows for part in parts) >= rows):
+            yield kind, join_records(parts)
+            parts.clear()
+        parts.append(records)
+    yield from ((kind, join_records(parts)) for (kind, _), parts in waiting.items() if parts)
 
 
 def _answered(schema: LogSchema, batches: Sequence[LoggedBatch]) -> Records:

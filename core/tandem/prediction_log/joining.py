@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +20,10 @@ import pyarrow.parquet as pq
 from tandem.dtypes import Column
 from tandem.errors import LogError
 from tandem.prediction_log.arrow import feedback_batch, prediction_batch, values
-from tandem.prediction_log.blocks import Kind
-from tandem.prediction_log.gathering import join_records
+from tandem.prediction_log.gathering import chunks
 from tandem.prediction_log.records import Records
 from tandem.prediction_log.segments import read_segment
 from tandem.prediction_log.spool import read_log, segments
-
-CHUNK_ROWS: Final = 65_536
-"""Records that are turned into a batch at once: columns of a single record cost as much as those of thousands."""
 
 _ROW_BITS: Final = 24
 """A request has fewer rows than 2 to this power."""
@@ -48,18 +44,6 @@ class Joined:
     joined: int = 0
     feedback: int = 0
     unmatched: int = 0
-
-
-def chunks(blocks: Iterable[tuple[Kind, Records]], rows: int = CHUNK_ROWS) -> Iterator[tuple[Kind, Records]]:
-    """Blocks joined to larger ones, as long as they have one schema; predictions and failures stay apart."""
-    waiting: dict[tuple[Kind, bool], list[Records]] = {}
-    for kind, records in blocks:
-        parts = waiting.setdefault((kind, records.are_answered), [])
-        if parts and (parts[0].schema != records.schema or sum(part.rows for part in parts) >= rows):
-            yield kind, join_records(parts)
-            parts.clear()
-        parts.append(records)
-    yield from ((kind, join_records(parts)) for (kind, _), parts in waiting.items() if parts)
 
 
 def export_log(directory: Path, target: Path, *, remove: bool = False) -> tuple[int, int]:

@@ -36,13 +36,24 @@ def check_table(view: FeatureView, table: TableSource, *, event_time: str = EVEN
         DefinitionError: as :func:`materialize` does for a column that is missing or of another type.
     """
     with naming_file(table):
-        check_schema(view, open_table(table).schema, event_time)
+        schema = open_table(table).schema
+        with naming_view(view):
+            check_schema(view, schema, event_time)
 
 
 def count_rows(table: TableSource) -> int:
     """Rows of a table; of files, from their footers."""
     with naming_file(table):
         return int(open_table(table).count_rows())
+
+
+@contextmanager
+def naming_view(view: FeatureView) -> Iterator[None]:
+    """Errors of a block name the feature view."""
+    try:
+        yield
+    except DefinitionError as error:
+        raise DefinitionError(f"feature view {view.name!r}: {error}") from error
 
 
 @contextmanager
@@ -110,7 +121,7 @@ def check_schema(view: FeatureView, schema: pa.Schema, event_time: str) -> None:
         if schema.get_field_index(name) < 0:
             twice = f"the table has two columns {name!r}"
             reason = twice if name in schema.names else missing_column(name, schema.names)
-            raise DefinitionError(f"feature view {view.name!r}: {reason}")
+            raise DefinitionError(reason)
     for name in view.keys:
         key_type = schema.field(name).type
         if not (_is_text(key_type) or pa.types.is_integer(key_type)):

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import numpy as np
 
-from tandem.arrow_tables import check_schema, naming_file
+from tandem.arrow_tables import check_schema, naming_file, naming_view
 from tandem.errors import DefinitionError
 from tandem.features import FeatureView, parse_duration
 from tandem.materialize import Summary, materialize
@@ -176,14 +176,11 @@ class _Run:
 
 async def _plan(view: FeatureView, source: Source, store: OnlineStore, selection: Selection, *, whole: bool) -> _Run:
     """What a run reads, as a whole or in pieces, and where it begins."""
-    try:
+    with naming_view(view):
         table = source.open()
         with naming_file(source.table):
             check_schema(view, table.schema, source.event_time)
             column = source.created_column(table.schema) or source.event_time
-    except DefinitionError as error:
-        title = f"feature view {view.name!r}: "
-        raise DefinitionError(title + str(error).replace(title, "")) from error
     checksum = RowLayout(view).checksum
     watermark = await read_watermark(view, store)
     if watermark is None or (watermark.layout, watermark.column) != (checksum, column):

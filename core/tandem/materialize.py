@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tandem.arrow_tables import EVENT_TIME, TableSource, check_schema, naming_file, open_table, without_string_views
+from tandem.arrow_tables import (
+    EVENT_TIME,
+    TableSource,
+    check_schema,
+    naming_file,
+    naming_view,
+    open_table,
+    without_string_views,
+)
 from tandem.feature_batches import pack_rows, read_event_times, read_key, select_newest
 from tandem.features import FeatureView
 from tandem.packed_rows import RowLayout
@@ -67,7 +75,8 @@ async def materialize(
     """
     with naming_file(table):
         source = open_table(table)
-        check_schema(view, source.schema, event_time)
+        with naming_view(view):
+            check_schema(view, source.schema, event_time)
     layout = RowLayout(view)
     # memory grows with the entities, not with the rows
     latest: dict[bytes, int] = {}

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import dataset
 
-from tandem.arrow_tables import check_schema, naming_file
+from tandem.arrow_tables import check_schema, naming_file, naming_view
 from tandem.errors import DefinitionError
 from tandem.features import ViewUse, parse_duration
 from tandem.sources import Source
@@ -101,15 +101,11 @@ def open_view(use: ViewUse, sources: Mapping[str, Source]) -> ViewTable:
         tables = ", ".join(sources) or "none"
         raise DefinitionError(f"feature view {view.name!r} has no table; there are tables of {tables}")
     source = sources[view.name]
-    title = f"feature view {view.name!r}: "
     if not source.exists:
-        raise DefinitionError(f"{title}{source.name} does not exist")
-    try:
+        raise DefinitionError(f"feature view {view.name!r}: {source.name} does not exist")
+    with naming_view(view):
         table = source.open()
         with naming_file(source.table):
             check_schema(view, table.schema, source.event_time)
             created = source.created_column(table.schema)
-    except DefinitionError as error:
-        # the check of the schema names the view itself where a column is missing
-        raise DefinitionError(title + str(error).replace(title, "")) from error
     return ViewTable(use, source, table, created)

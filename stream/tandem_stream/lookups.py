@@ -60,10 +60,10 @@ class Lookups:
             Unavailable: ``store_unavailable``: the store does not answer, and is to be waited for.
         """
         keys = self._plan.keys(request) if self._views else []
+        parts = (keys[at : at + KEYS_PER_READ] for at in range(0, len(keys), KEYS_PER_READ))
+        values: list[bytes | None] | None
         try:
-            values: list[bytes | None] | None = []
-            for at in range(0, len(keys), KEYS_PER_READ):
-                values += self._get(keys[at : at + KEYS_PER_READ])  # type: ignore[operator]
+            values = [value for part in parts for value in self._get(part)]
         except StoreError as error:
             if not self._degrades:
                 raise Unavailable(str(error), code="store_unavailable") from error

@@ -1,4 +1,4 @@
-"""Records to predictions: one pass of the pipeline for a batch, in which one bad record spoils no other.
+"""Records to predictions: one pass of the pipeline for a batch, in which a bad record fails alone.
 
 What a record cannot be predicted for, by its own fault or its features', becomes a rejection with the code that a
 client would get online. What is a backend's fault is an error of the whole batch, which is tried again later.

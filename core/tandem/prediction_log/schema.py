@@ -60,7 +60,7 @@ def log_schema(
     *,
     redact: Collection[str] = (),
     vectors: bool = True,
-    **about: str | tuple[str, ...],
+    **attributes: str | tuple[str, ...],
 ) -> LogSchema:
     """The schema of one version's records.
 
@@ -71,7 +71,7 @@ def log_schema(
         redact: What must not be written: fields of the request or of the answer by name, features as ``VIEW.FEATURE``,
             whole views by name. Vectors are computed from all of them, so with anything redacted none is written.
         vectors: Whether the model's input tensors are written.
-        about: The other attributes of :class:`LogSchema`.
+        attributes: The other attributes of :class:`LogSchema`.
 
     Raises:
         DefinitionError: naming what is to be redacted and does not exist.
@@ -93,7 +93,7 @@ def log_schema(
         answers=_without(answers, redact),
         truth=contract.prediction.type,
         redacted=tuple(sorted(redact)),
-        **about,  # type: ignore[arg-type]
+        **attributes,  # type: ignore[arg-type]
     )
 
 

@@ -28,6 +28,7 @@ class Admission:
 
     Attributes:
         running_rows: Rows that are on their way.
+        room: Rows that may wait now.
         pace: How fast batches are answered.
         shed: Calls that were refused, by reason: ``deadline``, ``queue`` (``max_queued_rows`` wait), ``limit`` (as many
             wait as may now), ``priority`` and ``share`` (another call has taken the place).
@@ -45,11 +46,8 @@ class Admission:
         self._highest = max_queued_rows + max_batches * max(max_batch_rows, 1)
         self._target_s = target_s or inf
         self._limit = Limit(self._highest)
-
-    @property
-    def room(self) -> int:
-        """Rows that may wait now."""
-        return min(self._most, int(self._limit.rows) - self.running_rows)
+        # kept up to date rather than computed: each call asks for it twice
+        self.room = max_queued_rows
 
     def is_tight(self, call: Call, queue: CallQueue) -> bool:
         """Whether a call may not simply wait behind all others: :meth:`settle` says what becomes of it."""
@@ -99,6 +97,11 @@ class Admission:
         """The error of a call for which there is no room."""
         return Overloaded(f"{queue.rows} rows are waiting already", retry_after=self._retry_after(queue))
 
+    def left(self, rows: int) -> None:
+        """A batch of so many rows is on its way."""
+        self.running_rows += rows
+        self.room = min(self._most, int(self._limit.rows) - self.running_rows)
+
     def answered(self, rows: int, waiting: int, seconds: float, now: float) -> None:
         """A batch has been answered.
 
@@ -109,11 +112,11 @@ class Admission:
             now: The time.
         """
         inside = waiting + self.running_rows
-        self.running_rows -= rows
         # most batches of a transformer that has room say nothing
         if seconds > self._target_s or 2 * inside > self._limit.rows:
             sample = Sample(seconds, rows, inside, now)
             self._limit = adapt(self._limit, sample, target_s=self._target_s, least=self._least, most=self._highest)
+        self.left(-rows)
 
     def _retry_after(self, queue: CallQueue) -> int:
         """Whole seconds after which about all that wait now is answered."""

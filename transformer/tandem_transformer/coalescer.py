@@ -123,7 +123,7 @@ class Coalescer:
                 task = self._loop.create_task(self._run(calls))
                 rows = before - waiting.rows
                 running[task] = calls, rows, calls[0].arrived, self._loop.time()
-                self._admission.running_rows += rows
+                self._admission.left(rows)
                 task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tandem.errors import DeadlineExceeded, Internal, RequestError, UnsupportedMedia
 from tandem.oip import encoding, threads
+from tandem.oip.jsonscan import LONG
 from tandem.telemetry import TRAFFIC_HEADER
 from tandem_transformer.batch import Call
 from tandem_transformer.explain import describe_vectors
@@ -24,7 +25,7 @@ from tandem_transformer.headers import (
 from tandem_transformer.http_codecs import Codec, Content
 from tandem_transformer.http_responses import HttpResponse, error_reply, log_error, server_timing
 from tandem_transformer.service import Service
-from tandem_transformer.traffic import traffic_of
+from tandem_transformer.traffic import DIRECT, traffic_of
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("tandem.access")
@@ -55,7 +56,8 @@ class Exchange:
         self._request_id = request_id_of(headers)
         self._call: Call | None = None
         self._unit = headers.get(service.unit_header)
-        self._traffic = service.recorder.traffic(traffic_of(headers.get(_TRAFFIC_HEADER)), self._unit)
+        mark = headers.get(_TRAFFIC_HEADER)
+        self._traffic = DIRECT if mark is None else service.recorder.traffic(traffic_of(mark), self._unit)
         service.recorder.inflight += 1
 
     def admit(self) -> None:
@@ -68,7 +70,10 @@ class Exchange:
         self._service.check_room()
         content_type = self._headers.get(b"content-type")
         media_types = self._codec.content_types
-        if content_type is not None and media_type(content_type) not in media_types:
+        # what most clients send needs no parsing
+        if content_type is None or content_type in media_types:
+            return
+        if media_type(content_type) not in media_types:
             stated, accepted = content_type.decode("latin-1"), " or ".join(name.decode() for name in media_types)
             raise UnsupportedMedia(f"content type {stated!r} is not supported; send {accepted}")
 
@@ -82,7 +87,7 @@ class Exchange:
 
     def is_long(self, body: bytes) -> bool:
         """Whether the body may take so long to read that it must be done by :meth:`ask_long`."""
-        return threads.is_long(body) or b"content-encoding" in self._headers
+        return len(body) > LONG or b"content-encoding" in self._headers
 
     async def ask_long(self, body: bytes) -> Call:
         """The same in another thread, one body at a time, while other requests go on.

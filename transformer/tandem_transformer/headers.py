@@ -44,8 +44,7 @@ def explains(config: TransformerConfig, headers: Headers) -> bool:
 
 def media_type(content_type: bytes) -> bytes:
     """A content type without its parameters."""
-    # what most clients send needs no parsing
-    return content_type if content_type == b"application/json" else content_type.partition(b";")[0].strip().lower()
+    return content_type.partition(b";")[0].strip().lower()
 
 
 def is_number(text: bytes) -> bool:

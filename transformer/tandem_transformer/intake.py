@@ -75,7 +75,8 @@ class Intake:
         seconds = timeout if own and timeout is not None else self.request_timeout
         arrived = self._loop.time() if arrived is None else arrived
         call = Call(size, arrived + seconds, self._loop.create_future(), arrived=arrived)
-        call.is_low = priority == LOW
+        if priority is not None:
+            call.is_low = priority == LOW
         if tenant is not None:
             call.tenant = lane_of(tenant)
         if own:

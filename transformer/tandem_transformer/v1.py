@@ -146,11 +146,10 @@ class V1:
         else:
             columns = [values[start:stop] for values in batch.lists]
             predictions = [dict(zip(self._names, row, strict=True)) for row in zip(*columns, strict=True)]
-        name_numbers(predictions, self._classes)
-        for row, reasons in answer.degraded.items():
-            predictions[row]["degraded"] = reasons
-        for row, age_s in answer.precomputed.items():
-            predictions[row]["precomputed"] = {"age_s": age_s}
+        if self._classes:
+            name_numbers(predictions, self._classes)
+        if batch.degraded or batch.precomputed:
+            _add_sources(predictions, answer)
         if explain:
             for row, prediction in enumerate(predictions, start):
                 prediction["vector"] = answer.batch.vector(self._signature, row)
@@ -198,6 +197,13 @@ class V1:
             return MalformedRequest('"instances" is empty')
         violations = self._reader.violations(parsed["instances"])
         return ContractViolation(violations) if violations else MalformedRequest(str(error))
+
+
+def _add_sources(predictions: list[dict[str, Any]], answer: CallAnswer) -> None:
+    for row, reasons in answer.degraded.items():
+        predictions[row]["degraded"] = reasons
+    for row, age_s in answer.precomputed.items():
+        predictions[row]["precomputed"] = {"age_s": age_s}
 
 
 def _whole(value: Any) -> int | list[Any] | None:

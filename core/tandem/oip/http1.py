@@ -62,7 +62,8 @@ class Http1Protocol(Http1Connection):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived; a request whose framing is wrong ends the connection."""
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
         self._read_size = len(data)
         try:
             self.parse(data)
@@ -74,7 +75,7 @@ class Http1Protocol(Http1Connection):
             self._meter.count_read(self._read_size)
             self._or_end(self._wait_for_rest)
         # what arrives during a pause is read at once, and so costs less
-        if seconds := self._meter.charge():
+        if self._meter.parts and (seconds := self._meter.charge()):
             self.pause_reading(seconds)
 
     def shutdown(self) -> None:
@@ -96,11 +97,10 @@ class Http1Protocol(Http1Connection):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
-        self._upload.body = b""
         # the read that brought this is added when all of it is parsed: only later ones count
         self._unread = -self._read_size
         self._announced = False
-        self._meter.begin()
+        self._meter.short_reads = 0
         self._place = _HEAD
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -19,22 +19,19 @@ class PartMeter:
 
     Attributes:
         parts: Parts that have not been charged.
+        short_reads: Short reads of the request that is on its way, of which some are free.
     """
 
     def __init__(self, overhead: Allowance) -> None:
         self.parts = 0
         self._overhead = Overhead(overhead, time.monotonic)
-        self._short_reads = 0
-
-    def begin(self) -> None:
-        """A request begins: some short reads of it are free."""
-        self._short_reads = 0
+        self.short_reads = 0
 
     def count_read(self, size: int) -> None:
         """Count a read of some bytes in the middle of a request."""
         if size < SHORT_DATA:
-            self._short_reads += 1
-            if self._short_reads > FREE_SEGMENTS:
+            self.short_reads += 1
+            if self.short_reads > FREE_SEGMENTS:
                 self.parts += _SHORT_READ
 
     def charge(self) -> float:

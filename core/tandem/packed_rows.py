@@ -88,6 +88,8 @@ class RowLayout:
         # whoever renames, retypes or reorders features gets another checksum, and never reads bytes as other values
         features = ",".join(f"{feature.name}={feature.type}" for feature in view.features)
         self.checksum = zlib.crc32(f"{view.name}:{view.version}:{','.join(view.keys)}:{features}".encode())
+        # an array: NumPy would make one of a number each time
+        self._layout = np.array(self.checksum, "<u4")
         # the position of a feature within its block of the packed row
         self._places = {
             name: (f"block {number}", at) for number, (_, names) in enumerate(blocks) for at, name in enumerate(names)
@@ -171,13 +173,13 @@ class RowLayout:
             raise self._unreadable("a stored row has the wrong length")
         # no copy: the columns are made of this view
         table = np.frombuffer(packed, self._fixed)
-        event_time = table["time"].astype("datetime64[us]")
+        event_time = table["time"].astype(_TIME)
         layout = table["layout"]
         if absent is not None:
             event_time[absent] = np.datetime64("NaT")
             layout = layout[~absent]
         # count_nonzero is several times faster than any() on the few rows of a batch
-        if np.count_nonzero(layout != self.checksum):
+        if np.count_nonzero(layout != self._layout):
             raise self._unreadable("stored with other features")
         columns: Columns = {}
         nan = False
@@ -186,8 +188,9 @@ class RowLayout:
             if is_array:
                 columns.update((name, np.ascontiguousarray(values[:, at])) for at, name in enumerate(names))
             else:
-                # one transposition for all features of the type; each then is a contiguous column
-                values = np.ascontiguousarray(values.T).view(dtype)
+                # one transposition for all features of the type; each then is a contiguous column. Copied even where it
+                # lies so already: what is not aligned, as nothing is in the packed rows, is slower ever after
+                values = values.T.copy().view(dtype)
                 columns.update(zip(names, values, strict=True))
             # once for the block: masks by feature are needed only where there is a NaN
             if is_float and np.count_nonzero(np.isnan(values)):
@@ -267,4 +270,5 @@ def _encode(column: Column, null: Column | None) -> list[bytes]:
     return [b"" if gone else str(value).encode() for value, gone in zip(column.tolist(), nulls, strict=True)]
 
 
+_TIME = np.dtype("datetime64[us]")
 _PACKED = {"float64": "<f8", "float32": "<f4", "int64": "<i8", "bool": "u1", "string": "<u4", "timestamp": "<i8"}

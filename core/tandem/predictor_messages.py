@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from tandem.bundle import Bundle
 from tandem.errors import (
@@ -20,6 +22,7 @@ from tandem.errors import (
 )
 from tandem.inputs import Tensors
 from tandem.oip import InferRequest, InferResponse, Tensor, datatype_of
+from tandem.signature import TensorSpec
 
 _batch_ids = itertools.count(1)
 
@@ -61,15 +64,18 @@ def to_tensors(bundle: Bundle, response: InferResponse, rows: int) -> Tensors:
         output = tensors.get(spec.name)
         if output is None:
             raise MalformedRequest(f"there is no output {spec.name!r}")
-        shape = (-1, *spec.shape[1:]) if spec.shape else output.shape
-        fits = len(output.shape) == len(shape) and all(
-            size == declared or declared < 0 for size, declared in zip(output.shape, shape, strict=True)
-        )
-        if not fits or output.dtype != spec.dtype:
+        if not _fits(spec, output):
             raise MalformedRequest(f"output {spec.name!r} is {output.dtype} of shape {list(output.shape)}")
         if output.shape[:1] != (rows,):
             raise _failed(bundle, f"output {spec.name!r} has shape {list(output.shape)} for {rows} rows")
     return tensors
+
+
+def _fits(spec: TensorSpec, output: NDArray[Any]) -> bool:
+    if output.dtype != spec.dtype or (spec.shape and output.ndim != len(spec.shape)):
+        return False
+    # the first dimension is the rows
+    return all([size == declared or declared < 0 for size, declared in zip(output.shape[1:], spec.shape[1:])])
 
 
 def to_error(bundle: Bundle, status: int, message: str) -> RequestError:

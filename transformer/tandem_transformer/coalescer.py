@@ -52,6 +52,7 @@ class Coalescer:
         self._admission = admission
         self._waiting = CallQueue()
         self._running: dict[asyncio.Task[None], _Running] = {}
+        self._running_calls = 0
         self._expected = 1
         self._leaving = False
         self._timer: asyncio.TimerHandle | None = None
@@ -114,7 +115,7 @@ class Coalescer:
             self._timer = None
         # as many calls as are open now are likely to come again together
         waiting, running = self._waiting, self._running
-        self._expected = waiting.calls + sum(len(batch[0]) for batch in running.values())
+        self._expected = waiting.calls + self._running_calls
         while waiting.rows and len(running) < self._max_batches:
             before = waiting.rows
             # nobody waits any more for calls that have an answer: their time is over, or their client is gone
@@ -123,11 +124,13 @@ class Coalescer:
                 task = self._loop.create_task(self._run(calls))
                 rows = before - waiting.rows
                 running[task] = calls, rows, calls[0].arrived, self._loop.time()
+                self._running_calls += len(calls)
                 self._admission.left(rows)
                 task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        _, rows, arrived, left = self._running.pop(task)
+        calls, rows, arrived, left = self._running.pop(task)
+        self._running_calls -= len(calls)
         waiting, now, admission = self._waiting.rows, self._loop.time(), self._admission
         admission.pace.answered(rows, waiting, left, now)
         admission.answered(rows, waiting, now - arrived, now)

@@ -18,7 +18,7 @@ PRIORITY_KEY = b"x-priority"
 HeaderList = list[tuple[bytes, bytes]]
 
 # Request ids of our own: a random start for each process, then a number.
-_id_start = secrets.token_hex(6)
+_id_start = secrets.token_hex(6).encode()
 _id_numbers = itertools.count(1)
 
 
@@ -34,7 +34,7 @@ def timeout_of(headers: Headers) -> float | None:
 
 def request_id_of(headers: Headers) -> bytes:
     """The client's id of its request, or a new one."""
-    return headers.get(b"x-request-id") or b"%s-%x" % (_id_start.encode(), next(_id_numbers))
+    return headers.get(b"x-request-id") or b"%s-%x" % (_id_start, next(_id_numbers))
 
 
 def explains(config: TransformerConfig, headers: Headers) -> bool:

@@ -115,11 +115,10 @@ class Service:
     async def answer(self, calls: list[Call]) -> None:
         """Answer the calls of one batch; each gets its answer or its error."""
         now = self._loop.time()
-        late = [call for call in calls if call.deadline <= now]
-        # nobody waits for these any more, so nothing is computed for them
-        for call in late:
-            expire(call)
-        if late:
+        if late := [call for call in calls if call.deadline <= now]:
+            # nobody waits for these any more, so nothing is computed for them
+            for call in late:
+                expire(call)
             self._log_failures(late)
             calls = [call for call in calls if not call.answer.done()]
         if not calls:
@@ -161,13 +160,14 @@ class Service:
         clock = time.perf_counter
         started = clock()
         request = merge(self.reader, calls)
-        rows = sum(call.size for call in calls)
         now = utc_now()
         as_of = self.reader.as_of(request, now)
+        rows = len(as_of)
         merged = clock()
         if rows > MANY_ROWS:
             await asyncio.sleep(0)
-        deadline = max(call.deadline for call in calls)
+        # lists and not generators, which cost more for the few calls of most batches
+        deadline = max([call.deadline for call in calls])
         views, hits = await self.backends.look_up(request, as_of, deadline)
         looked_up = clock()
         if rows > MANY_ROWS:
@@ -181,7 +181,7 @@ class Service:
             await self._answer_others(calls, refused)
             return
         computed = clock()
-        spent = sum(call.decode_s for call in calls) + merged - started, looked_up - merged, computed - looked_up
+        spent = sum([call.decode_s for call in calls]) + merged - started, looked_up - merged, computed - looked_up
         if features.simpler or hits is not None:
             batch = await self._mixed.answer(inputs, features, hits, spent, deadline)
         else:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from tandem.errors import Internal, RequestError, Unavailable
 from tandem.inputs import Tensors
@@ -99,7 +100,9 @@ class Endpoints:
             Unavailable: if there is no endpoint, or two of them, or the only one, cannot be reached.
             Internal: ``inference_failed`` if the model fails on two of them, or on the only one; ``predictor_refused``.
         """
-        first = await self._pick_first()
+        if not self._endpoints:
+            await self._await_endpoints()
+        first = self._pick_first()
         if self._trying.hedge_after_s and not self._hedged.is_full:
             return await self._hedge(first, tensors, deadline)
         try:
@@ -122,10 +125,8 @@ class Endpoints:
         if not self._endpoints:
             raise unavailable("the predictor's host is not found")
 
-    async def _pick_first(self) -> Endpoint:
+    def _pick_first(self) -> Endpoint:
         """Where a call is made; it fills the budget for second ones."""
-        if not self._endpoints:
-            await self._await_endpoints()
         self._budget.deposit()
         first = self._pick(None)
         if first.is_open:
@@ -167,9 +168,9 @@ class Endpoints:
             self._retries.retries += 1
         return second
 
-    async def _call(self, endpoint: Endpoint, tensors: Tensors, deadline: float) -> Tensors:
+    def _call(self, endpoint: Endpoint, tensors: Tensors, deadline: float) -> Coroutine[Any, Any, Tensors]:
         endpoint.turn = next(self._turns)
-        return await endpoint.infer(tensors, deadline)
+        return endpoint.infer(tensors, deadline)
 
     async def _hedge(self, first: Endpoint, tensors: Tensors, deadline: float) -> Tensors:
         """The answer of the first endpoint, or of a second one that is called where the first one takes long."""

@@ -74,8 +74,9 @@ def to_tensors(bundle: Bundle, response: InferResponse, rows: int) -> Tensors:
 def _fits(spec: TensorSpec, output: NDArray[Any]) -> bool:
     if output.dtype != spec.dtype or (spec.shape and output.ndim != len(spec.shape)):
         return False
-    # the first dimension is the rows
-    return all([size == declared or declared < 0 for size, declared in zip(output.shape[1:], spec.shape[1:])])
+    # the first dimension is the rows; an output whose shape is not declared has any
+    dimensions = zip(output.shape[1:], spec.shape[1:], strict=False)
+    return all(size == declared or declared < 0 for size, declared in dimensions)
 
 
 def to_error(bundle: Bundle, status: int, message: str) -> RequestError:

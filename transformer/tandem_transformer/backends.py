@@ -145,7 +145,8 @@ class Backends:
             return await call
         try:
             return await self._late_calls.wait_for(call, seconds)
-        except TimeoutError:
+        except (TimeoutError, DeadlineExceeded):
+            # the predictor knows only its part of the request's time, and may say first that it is over
             raise _too_late() from None
 
     async def _call_predictor(self, tensors: Tensors, deadline: float) -> Tensors:

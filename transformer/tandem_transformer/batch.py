@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tandem.answer_parts import Rows
@@ -19,8 +20,7 @@ from tandem_transformer.explain import describe_vector
 from tandem_transformer.traffic import DIRECT
 
 
-@dataclass(slots=True, eq=False)
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One request on its way. It has either rows or columns, as its protocol brings them.
 
     Attributes:
@@ -110,8 +110,7 @@ class BatchAnswer:
         return describe_vector(signature, self.tensors, row)
 
 
-@dataclass(slots=True)
-class CallAnswer:
+class CallAnswer(msgspec.Struct):
     """One call's rows of a batch's answer: from ``start`` up to ``stop``.
 
     Attributes:

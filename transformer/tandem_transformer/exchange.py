@@ -47,7 +47,7 @@ class Exchange:
 
     __slots__ = ("_call", "_codec", "_headers", "_path", "_request_id", "_service", "_started", "_traffic", "_unit")
 
-    def __init__(self, service: Service, codec: Codec, path: str, headers: Headers) -> None:
+    def __init__(self, service: Service, codec: Codec, path: bytes, headers: Headers) -> None:
         self._started = time.perf_counter()
         self._service = service
         self._codec = codec
@@ -181,7 +181,7 @@ class Exchange:
         # Envoy's deadline is that of its route and no client's own, so an answer that misses it is a failure here
         recorder.answered(status, seconds, self._traffic, unit=self._unit)
         if self._service.config.access_log:
-            request_id = self._request_id.decode("latin-1")
-            extra = {"path": self._path, "status": status, "seconds": seconds, "request_id": request_id}
+            path, request_id = self._path.decode("latin-1"), self._request_id.decode("latin-1")
+            extra = {"path": path, "status": status, "seconds": seconds, "request_id": request_id}
             access_log.info("answered", extra=extra)
         return HttpResponse(status, headers, content)

@@ -36,7 +36,7 @@ class PredictEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         headers: Headers = dict(scope["headers"])
-        exchange = Exchange(self.service, self.codec, scope["path"], headers)
+        exchange = Exchange(self.service, self.codec, scope["path"].encode(), headers)
         try:
             if scope["method"] != "POST":
                 raise MethodNotAllowed(scope["method"], "POST")
@@ -47,15 +47,15 @@ class PredictEndpoint:
             exchange.abandon()
             return
         except Exception as error:
-            status, answer_headers, content = exchange.refuse(error)
+            response = exchange.refuse(error)
         else:
             # only waited for: respond() makes an answer of its error too
             await asyncio.wait([call.answer])
-            status, answer_headers, content = exchange.respond()
-        if status == MethodNotAllowed.status:
-            answer_headers.append((b"allow", b"POST"))
-        await send({"type": "http.response.start", "status": status, "headers": answer_headers})
-        await send({"type": "http.response.body", "body": content})
+            response = exchange.respond()
+        if response.status == MethodNotAllowed.status:
+            response.headers.append((b"allow", b"POST"))
+        await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        await send({"type": "http.response.body", "body": response.content})
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         announced = headers.get(b"content-length")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from tandem.dtypes import Columns
 from tandem.errors import MalformedRequest
@@ -18,7 +20,7 @@ from tandem_transformer.v1 import V1
 from tandem_transformer.v2 import V2
 
 
-class Content(NamedTuple):
+class Content(msgspec.Struct, frozen=True):
     """What a request asks: either rows or columns, as its protocol brings them.
 
     Attributes:

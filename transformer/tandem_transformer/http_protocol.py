@@ -121,7 +121,7 @@ class _Cycle:
 
     def __init__(self, protocol: PredictProtocol, endpoint: PredictEndpoint, headers: Headers, held: int) -> None:
         self._protocol = protocol
-        self._exchange = Exchange(endpoint.service, endpoint.codec, protocol.url.decode("latin-1"), headers)
+        self._exchange = Exchange(endpoint.service, endpoint.codec, protocol.url, headers)
         self._held = held
         self.disconnected = False
         self.response_complete = False

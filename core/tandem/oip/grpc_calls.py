@@ -13,6 +13,7 @@ from typing import Any
 from tandem.errors import DeadlineExceeded, Overloaded, RequestError
 from tandem.oip import grpc_headers, http2
 from tandem.oip.budgets import Backlog
+from tandem.oip.deadlines import Deadlines
 from tandem.oip.grpc_requests import Requests
 from tandem.oip.http2_sender import Sender
 from tandem.oip.http2_stream import Http2Stream
@@ -38,7 +39,7 @@ class Calls:
         self._backlog = backlog
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[int, tuple[asyncio.Task[None], int, Requests | None]] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._deadlines = Deadlines(self._expire)
         self._settled = False
 
     # what a call has
@@ -55,7 +56,7 @@ class Calls:
         stream = self.streams[number] = Http2Stream(number, self._sender.stream_window, headers=headers, cost=cost)
         # counted from the head of the request: a slow upload uses up its own time
         if (timeout := headers.get("grpc-timeout")) and (seconds := grpc_headers.timeout_of(timeout)) is not None:
-            self._timers[number] = self._loop.call_later(seconds, self._expire, stream)
+            self._deadlines.set(number, seconds)
         return stream
 
     def begin(
@@ -102,8 +103,7 @@ class Calls:
 
     def deadline(self, stream: Http2Stream) -> float | None:
         """When a client gives up its call, on the event loop's clock; None for never."""
-        timer = self._timers.get(stream.number)
-        return None if timer is None else timer.when()
+        return self._deadlines.get(stream.number)
 
     def hold(self, stream: Http2Stream, size: int) -> None:
         """Count what a call holds while it waits for its client: bytes of requests, or of an answer."""
@@ -127,9 +127,7 @@ class Calls:
     def answered(self, stream: Http2Stream) -> None:
         """All of an answer has been sent."""
         self.streams.pop(stream.number, None)
-        # most clients set no deadline
-        if self._timers:
-            self._cancel_timer(stream.number)
+        self._deadlines.drop(stream.number)
         self._close_if_done()
 
     def end(self, stream: Http2Stream, trailers: bytes) -> None:
@@ -175,6 +173,7 @@ class Calls:
         """Drop the calls: their client is gone."""
         for number in list(self.streams):
             self._forget(number)
+        self._deadlines.clear()
 
     def drop(self, stream: Http2Stream, error: RequestError) -> None:
         """Give up a call that waits for its client: one whose answer is not taken, or else with an error."""
@@ -192,8 +191,8 @@ class Calls:
                 requests.put_nowait(None)
         self._close_if_done()
 
-    def _expire(self, stream: Http2Stream) -> None:
-        self.refuse(stream, DeadlineExceeded("no answer before the deadline of the call"))
+    def _expire(self, number: int) -> None:
+        self.refuse(self.streams[number], DeadlineExceeded("no answer before the deadline of the call"))
 
     def _forget(self, number: int) -> None:
         """Let go of a stream and of all that it has."""
@@ -203,12 +202,8 @@ class Calls:
         self.release(stream)
         # the sender refers to the stream until it next looks at those that wait
         stream.content = stream.unsent = b""
-        self._cancel_timer(number)
+        self._deadlines.drop(number)
         self.done(number, cancel=True)
-
-    def _cancel_timer(self, number: int) -> None:
-        if (timer := self._timers.pop(number, None)) is not None:
-            timer.cancel()
 
     def _close_if_done(self) -> None:
         # the first farewell named no last call; this one does (RFC 9113, section 6.8)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote
 
@@ -60,6 +61,7 @@ def refusal(error: RequestError) -> bytes:
     return trailers
 
 
+@lru_cache
 def timeout_of(text: str) -> float | None:
     """Seconds that a ``grpc-timeout`` gives; None if it is not valid."""
     parsed = _TIMEOUT.fullmatch(text)

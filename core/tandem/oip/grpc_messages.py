@@ -23,6 +23,7 @@ ACCEPTED: Final = ",".join(("identity", *ENCODINGS))
 """Value of ``grpc-accept-encoding``."""
 
 
+_PLAIN: Final = struct.Struct(">BI").pack
 _LONGEST_COPY: Final = 2**22
 _COPY: Final = 2**20
 
@@ -93,7 +94,7 @@ def pack(content: bytes, encoding: str = "identity") -> bytes:
         # a message need not be compressed although an encoding is announced (compression.md)
         if len(compressed) < len(content):
             return b"\1" + struct.pack(">I", len(compressed)) + compressed
-    return b"\0" + struct.pack(">I", len(content)) + content
+    return _PLAIN(0, len(content)) + content
 
 
 def answer_encoding(headers: Mapping[str, str]) -> str:
@@ -110,9 +111,9 @@ def too_large(limit: int) -> RequestTooLarge:
 
 def _content(framed: bytes | bytearray) -> bytes:
     """What follows the prefix. To copy many bytes at once would keep the interpreter's lock; to join them does not."""
+    if len(framed) <= _LONGEST_COPY:
+        return bytes(framed[PREFIX:])
     content = memoryview(framed)[PREFIX:]
-    if len(content) <= _LONGEST_COPY:
-        return bytes(content)
     return b"".join([bytes(content[at : at + _COPY]) for at in range(0, len(content), _COPY)])
 
 

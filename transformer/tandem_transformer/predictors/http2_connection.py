@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
-from dataclasses import dataclass
+from collections.abc import Mapping
 from urllib.parse import unquote
+
+import msgspec
 
 from tandem.errors import RequestTooLarge
 from tandem.oip import grpc_messages, http2
@@ -16,8 +18,7 @@ from tandem.oip.http2_stream import Http2Stream
 from tandem_transformer.predictors.address import CONNECT_S, Address
 
 
-@dataclass(frozen=True)
-class GrpcResponse:
+class GrpcResponse(msgspec.Struct, frozen=True):
     """Answer to a unary call.
 
     Attributes:
@@ -124,8 +125,7 @@ class CallingConnection(Http2Connection):
             self._fail(stream.number, ConnectionError(f"the answer cannot be read: {error}"))
             return
         if not answer.done():
-            message = unquote(stream.headers.get("grpc-message", f"HTTP status {stream.headers.get(':status')}"))
-            answer.set_result(GrpcResponse(status, message, content))
+            answer.set_result(GrpcResponse(status, _message_of(stream.headers) if status else "", content))
 
     def given_up(self, number: int, code: int) -> None:
         """The server will not answer a call."""
@@ -158,6 +158,11 @@ class CallingConnection(Http2Connection):
 def _timeout_header(milliseconds: int) -> bytes:
     # at most eight digits (PROTOCOL-HTTP2.md, TimeoutValue)
     return literal("grpc-timeout", f"{min(milliseconds, 99_999_999)}m")
+
+
+def _message_of(headers: Mapping[str, str]) -> str:
+    """What the server says about a status that is not OK."""
+    return unquote(headers.get("grpc-message", f"HTTP status {headers.get(':status')}"))
 
 
 def _request_headers(authority: str, path: str, scheme: str) -> bytes:

@@ -1,4 +1,7 @@
-"""A cache of all objects of one kind, updated by a watch."""
+"""A cache of all objects of one kind, updated by a watch.
+
+Objects are kept as JSON, which takes a tenth of their memory as Python objects, and decoded whenever one is read.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,13 @@ import contextlib
 import functools
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import httpx2
 import msgspec
 from lightkube import ApiError, AsyncClient
-
-from tandem_rollout.controller.object_size import estimate_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +31,26 @@ _SILENCE_S: Final = 330.0
 
 _GONE: Final = 410
 MAX_BYTES: Final = 48 << 20
-"""Maximum memory of all objects of one kind, by :func:`.object_size.estimate_bytes`."""
+"""Maximum memory of all objects of one kind."""
+
+_OVERHEAD: Final = 600
+"""Bytes of an object in the store besides its JSON: keys and entries of maps."""
 
 _AT_ONCE: Final = 5
 """Objects of one page of a list. Each may have 1.5 MiB, and takes 20 times that in memory until it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An object as JSON, and what is asked of it without decoding it."""
+
+    data: bytes
+    version: str | None
+    label: str | None
+
+    def decode(self) -> dict[str, Any]:
+        plain: dict[str, Any] = msgspec.json.decode(self.data)
+        return plain
 
 
 class _Store:
@@ -48,37 +66,36 @@ class _Store:
         self._kind = kind
         self._index = index
         self._most = most
-        self.objects: dict[Key, dict[str, Any]] = {}
-        self.indexed: dict[Key, dict[str, dict[str, Any]]] = {}
-        self._weights: dict[Key, int] = {}
+        self.entries: dict[Key, _Entry] = {}
+        self.indexed: dict[Key, dict[str, None]] = {}
         self._shares: Counter[str] = Counter()
         self._total = 0
 
     def put(self, plain: dict[str, Any]) -> None:
         """Add an object that is not in the store."""
         key = _key(plain)
-        self.objects[key] = plain
-        self._weigh(key, estimate_bytes(plain))
-        if value := (plain["metadata"].get("labels") or {}).get(self._index):
-            self.indexed.setdefault((key[0], value), {})[key[1]] = plain
+        label = (plain["metadata"].get("labels") or {}).get(self._index)
+        entry = _Entry(msgspec.json.encode(plain), plain["metadata"].get("resourceVersion"), label)
+        self.entries[key] = entry
+        self._weigh(key, len(entry.data) + _OVERHEAD)
+        if label:
+            self.indexed.setdefault((key[0], label), {})[key[1]] = None
         while self._total > self._most:
             self._drop_one()
 
     def drop(self, key: Key) -> None:
         """Remove an object, if it is in the store."""
-        plain = self.objects.pop(key, None)
-        if plain is None:
+        entry = self.entries.pop(key, None)
+        if entry is None:
             return
-        self._weigh(key, -self._weights.pop(key))
-        if value := (plain["metadata"].get("labels") or {}).get(self._index):
-            same = self.indexed[key[0], value]
+        self._weigh(key, -len(entry.data) - _OVERHEAD)
+        if entry.label:
+            same = self.indexed[key[0], entry.label]
             del same[key[1]]
             if not same:
-                del self.indexed[key[0], value]
+                del self.indexed[key[0], entry.label]
 
     def _weigh(self, key: Key, added: int) -> None:
-        if added > 0:
-            self._weights[key] = added
         self._total += added
         self._shares[key[0]] += added
         if not self._shares[key[0]]:
@@ -87,7 +104,7 @@ class _Store:
     def _drop_one(self) -> None:
         """Remove an object of the namespace with the most memory."""
         ((namespace, share),) = self._shares.most_common(1)
-        key = next(candidate for candidate in reversed(self.objects) if candidate[0] == namespace)
+        key = next(candidate for candidate in reversed(self.entries) if candidate[0] == namespace)
         logger.warning(
             "%s %s in %s is ignored: objects of its namespace take %d MiB",
             self._kind,
@@ -151,15 +168,17 @@ class Cache:
 
     def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         """An object; None if there is none."""
-        return self._store.objects.get((namespace, name))
+        entry = self._store.entries.get((namespace, name))
+        return None if entry is None else entry.decode()
 
-    def all(self) -> Iterable[dict[str, Any]]:
+    def all(self) -> Iterator[dict[str, Any]]:
         """Every object."""
-        return self._store.objects.values()
+        return (entry.decode() for entry in list(self._store.entries.values()))
 
     def labelled(self, namespace: str, value: str) -> list[dict[str, Any]]:
         """Objects of a namespace with this value of the index label."""
-        return list(self._store.indexed.get((namespace, value), {}).values())
+        names = self._store.indexed.get((namespace, value), {})
+        return [self._store.entries[namespace, name].decode() for name in names]
 
     async def run(self) -> None:
         """List, then watch; list again whenever the watch fails."""
@@ -187,14 +206,14 @@ class Cache:
         store = self._new()
         async for resource in listed:
             store.put(self._kept(resource))
-        before, self._store = self._store.objects, store
+        before, self._store = self._store.entries, store
         self.filled.set()
         # what was deleted between two watches has no event
-        for key in before.keys() - store.objects.keys():
-            self._changed(before[key])
-        for key, plain in list(store.objects.items()):
-            if _version(before.get(key)) != _version(plain):
-                self._changed(plain)
+        for key in before.keys() - store.entries.keys():
+            self._changed(before[key].decode())
+        for key, entry in list(store.entries.items()):
+            if key not in before or before[key].version != entry.version:
+                self._changed(entry.decode())
         return str(listed.resourceVersion)
 
     async def _watch(self, version: str) -> None:
@@ -226,10 +245,6 @@ class Cache:
 
 def _key(plain: dict[str, Any]) -> Key:
     return plain["metadata"]["namespace"], plain["metadata"]["name"]
-
-
-def _version(plain: dict[str, Any] | None) -> str | None:
-    return plain["metadata"].get("resourceVersion") if plain else None
 
 
 def _is_gone(error: Exception) -> bool:

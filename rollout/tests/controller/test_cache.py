@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from rollout.tests.render.made import bundled, of_kind
+
 from tandem_rollout.controller import kinds
-from tandem_rollout.controller.cache import Cache
+from tandem_rollout.controller.cache import MAX_BYTES, Cache
 
 from .apiserver import Answer, ApiServer, Call, Fault, Lost, serving
 
@@ -209,6 +211,19 @@ async def test_the_namespace_with_the_most_is_the_one_that_loses() -> None:
         server.put("httproutes", route("last", None, "models", text="x" * 20_000))
         await told.until(lambda: "last" in told.names)
         assert names(list(cache.all())) == ["another", "large-1", "last", "small"]
+
+
+async def test_the_services_of_thousands_of_rollouts_are_kept() -> None:
+    (service,) = of_kind(bundled(), "InferenceService")
+    service["metadata"] |= {"name": "a", "namespace": "models", "resourceVersion": "1"}
+    server, told = ApiServer(), Told()
+    server.put("httproutes", service)
+    # what the API server and KServe add to it is less than as much again
+    async with caching(server, told, most=MAX_BYTES // 4000 // 2) as (cache, _):
+        await cache.filled.wait()
+        kept = cache.get("models", "a")
+        assert kept is not None
+        assert kept["spec"] == service["spec"]
 
 
 async def test_an_object_that_is_nested_too_deeply_ends_no_watch() -> None:

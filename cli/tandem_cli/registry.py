@@ -38,8 +38,12 @@ RegistryOption = Annotated[
 ]
 
 
-def open_registry(uri: str | None) -> Registry:
+def open_registry(uri: str | None, *, create: bool = False) -> Registry:
     """The registry at a URI, or that of this user.
+
+    Args:
+        uri: The URI; None for the file in the state directory of this user.
+        create: Whether its SQLite file is made if it does not exist.
 
     Raises:
         AdvisedError: if MLflow is not installed.
@@ -50,9 +54,10 @@ def open_registry(uri: str | None) -> Registry:
 
     if uri is None:
         directory = state_directory()
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if create:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         uri = f"sqlite:///{directory / 'registry.db'}"
-    return Registry(uri)
+    return Registry(uri, create=create)
 
 
 def parse_reference(text: str) -> Reference:

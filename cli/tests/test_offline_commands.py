@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from redis import Redis
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner, Result
@@ -179,6 +180,54 @@ def test_a_version_from_registration_to_rollback(registry: str, bundles: list[Bu
     assert shown["digest"] == bundles[0].digest
     missing = tandem("bundle", "verify", "models:/small@challenger")
     assert missing.exit_code == 1 and "Traceback" not in missing.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("registry", "list"),
+        ("registry", "history", "small"),
+        ("registry", "diff", "models:/small/1", "models:/small/2"),
+        ("registry", "promote", "models:/small/1"),
+        ("registry", "rollback", "small"),
+        ("bundle", "show", "models:/small/1"),
+    ],
+    ids=lambda command: command[1],
+)
+def test_commands_that_read_make_no_registry(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    own = tandem(*command)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
+    other = tandem(*command)
+    for result, file in ((own, tmp_path / "state" / "tandem" / "registry.db"), (other, tmp_path / "other.db")):
+        assert result.exit_code == 1
+        assert f"file {file} does not exist; `tandem register` creates it" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_registry_of_a_user_is_made(bundles: list[Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert "models:/small/1 is" in tandem("register", bundles[0].path).output
+    assert "models:/small/1" in tandem("registry", "list").output
+
+
+def test_commands_that_read_write_nothing(package: Path, tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"id": ["a"], "ts": times(2)}), tmp_path / "spine.parquet")
+    (tmp_path / "log").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with ValkeyServer() as valkey, Redis.from_url(valkey.connection_url) as store:
+        assert tandem("features", "status", package, "--store", valkey.connection_url).exit_code == 1
+        assert store.dbsize() == 0
+    assert tandem("leaks", package, "--spine", tmp_path / "spine.parquet").exit_code == 0
+    assert tandem("log", "tail", tmp_path / "log").exit_code == 0
+    for verb in ("tail", "export", "join"):
+        to = () if verb == "tail" else ("--to", tmp_path / "out")
+        assert tandem("log", verb, tmp_path / "missing", *to).exit_code == 2
+    assert [path for path in sorted(tmp_path.rglob("*")) if "__pycache__" not in path.parts] == before
 
 
 @pytest.mark.parametrize("reference", ["small", "models:/small"])

@@ -36,13 +36,18 @@ class Registry:
     Args:
         uri: A tracking server, as ``http://mlflow:5000``, or an SQLite file, as ``sqlite:////var/lib/registry.db``,
             beside which the bundles are kept.
+        create: Whether the SQLite file is made where it does not exist.
 
     Raises:
-        RegistryError: if it cannot be opened.
+        RegistryError: if it cannot be opened, or does not exist and is not to be made.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, *, create: bool = False) -> None:
         self.uri = uri
+        file = _file(uri)
+        # MLflow makes the file, with all of its tables, as soon as it opens it
+        if file is not None and not create and not file.exists():
+            raise RegistryError(f"registry {uri}: file {file} does not exist; `tandem register` creates it")
         with _naming(uri):
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -254,6 +259,12 @@ def _describe(client: MlflowClient, version: MlflowVersion) -> ModelVersion:
 
 def _beside(uri: str) -> str | None:
     """Where bundles are kept beside an SQLite file; None for a server, which has a place of its own."""
+    file = _file(uri)
+    return None if file is None else file.with_suffix("").as_uri()
+
+
+def _file(uri: str) -> Path | None:
+    """The SQLite file; None for a server."""
     if not uri.startswith("sqlite:"):
         return None
-    return Path(urlparse(uri).path.removeprefix("/")).absolute().with_suffix("").as_uri()
+    return Path(urlparse(uri).path.removeprefix("/")).absolute()

@@ -26,7 +26,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """An SQLite file with MLflow's tables, which take seconds to make."""
     file = tmp_path_factory.mktemp("empty") / "registry.db"
-    Registry(f"sqlite:///{file}").names()
+    Registry(f"sqlite:///{file}", create=True)
     return file.read_bytes()
 
 

@@ -100,6 +100,15 @@ def test_what_is_not_there(registry: Registry, bundles: dict[str, Bundle]) -> No
         registry.rollback("small")
 
 
+def test_only_who_registers_makes_the_file(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    file = tmp_path / "registry.db"
+    with pytest.raises(RegistryError, match=f"file {file} does not exist; `tandem register` creates it"):
+        Registry(f"sqlite:///{file}")
+    assert list(tmp_path.iterdir()) == []
+    Registry(f"sqlite:///{file}", create=True).register(bundles["v1"])
+    assert Registry(f"sqlite:///{file}").names() == ["small"]
+
+
 def test_a_damaged_bundle_is_not_registered(registry: Registry, bundles: dict[str, Bundle], tmp_path: Path) -> None:
     copy = Path(shutil.copytree(bundles["v1"].path, tmp_path / "copy"))
     bundle = Bundle.open(copy)

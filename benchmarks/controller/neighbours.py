@@ -118,7 +118,7 @@ def _labels(name: str) -> list[dict[str, str]]:
     elif name == "tandem_requests_total":
         labels = [{"code": "200", "outcome": "answered"}, {"code": "500", "outcome": "failed"}]
     elif name == "tandem_degraded_total":
-        labels = [{"reason": "timeout"}]
+        labels = [{"reason": "unavailable", "source": "default"}]
     return [{**entry, "traffic": "weighted"} for entry in labels]
 
 

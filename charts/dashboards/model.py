@@ -55,19 +55,22 @@ _QUALITY: Final = (
         "Degraded",
         (
             (
-                f"{rate('tandem_degraded_total', 'variant, reason')} / on (variant) group_left () "
+                f"{rate('tandem_degraded_total', 'variant, reason, source')} / on (variant) group_left () "
                 f"{rate('tandem_rows_per_batch_sum', 'variant')}",
-                "{{variant}} {{reason}}",
+                "{{variant}} {{reason}} {{source}}",
             ),
         ),
         "percentunit",
-        "Share of rows that were answered without all stored values.",
+        "Share of rows that were answered without all stored values, by reason and what stands for them.",
     ),
     Panel(
         "Age of features",
-        ((quantile(0.95, "tandem_feature_age_seconds", "variant, view"), "{{variant}} {{view}} p95"),),
+        (
+            (quantile(0.95, "tandem_feature_age_seconds", "variant, view"), "{{variant}} {{view}} p95"),
+            (quantile(0.95, "tandem_last_known_age_seconds", "variant, view"), "{{variant}} {{view}} last known p95"),
+        ),
         "s",
-        "Age of the stored values that were looked up.",
+        "Age of the stored values that were looked up. Last known: since the store was asked for them.",
     ),
     Panel(
         "Predictions",

@@ -18,13 +18,14 @@ def exposition(observed: list[float], codes: dict[str, int] | None = None, degra
     stages = Histogram("tandem_stage_seconds", "", ("model", "stage"), buckets=EDGES, registry=registry)
     total = Histogram("tandem_request_seconds", "", ("model",), buckets=EDGES, registry=registry)
     requests = Counter("tandem_requests", "", ("model", "code"), registry=registry)
-    reasons = Counter("tandem_degraded", "", ("model", "reason"), registry=registry)
+    reasons = Counter("tandem_degraded", "", ("model", "reason", "source"), registry=registry)
     for value in observed:
         stages.labels("m", "lookup").observe(value)
         total.labels("m").observe(value)
     for code, count in (codes or {}).items():
         requests.labels("m", code).inc(count)
-    reasons.labels("m", "stale").inc(degraded)
+    reasons.labels("m", "stale", "default").inc(degraded - degraded // 2)
+    reasons.labels("m", "stale", "last_known").inc(degraded // 2)
     return generate_latest(registry).decode()
 
 

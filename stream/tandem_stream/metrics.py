@@ -60,7 +60,7 @@ class Metrics:
             "tandem_stream_rejected", "Records in the dead-letter topic.", (*_LABELS, "code"), registry=registry
         )
         self._degraded = Counter(
-            "tandem_degraded", "Stored values that were not used.", (*_LABELS, "reason"), registry=registry
+            "tandem_degraded", "Stored values that were not used.", (*_LABELS, "reason", "source"), registry=registry
         )
         self._sessions = Counter(
             "tandem_stream_sessions", "How often clients of Kafka were opened.", _LABELS, registry=registry
@@ -122,8 +122,8 @@ class Metrics:
         self._rows.labels(*self._own, "rejected").inc(len(scored.rejected))
         for code, count in Tally(error.code for error in scored.rejected.values()).items():
             self._rejected.labels(*self._own, code).inc(count)
-        for reason, count in Tally(degradation.reason for degradation in scored.degraded).items():
-            self._degraded.labels(*self._own, reason).inc(count)
+        for why, count in Tally((degradation.reason, degradation.source) for degradation in scored.degraded).items():
+            self._degraded.labels(*self._own, *why).inc(count)
         if self._prediction is not None and scored.predictions:
             self._prediction.observe_many(np.concatenate(scored.predictions))
 

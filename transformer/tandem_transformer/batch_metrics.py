@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Tally
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter
@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter
 from tandem.bulk_histogram import BulkHistogram
 from tandem.bundle import Bundle
 from tandem.dtypes import Column
+from tandem.inputs import Degradation, Source
 from tandem.packed_rows import ViewColumns
 from tandem.telemetry import STAGES
 from tandem_transformer.batch import BatchAnswer
@@ -19,6 +20,9 @@ from tandem_transformer.traffic import TRAFFIC, WEIGHTED
 _SUB_SECOND = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
 _STAGE_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, *_SUB_SECOND, 0.5, 0.75, 1, 2, 5, 10)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
+_SOURCES: tuple[Source, ...] = ("last_known", "default", "simpler_model")
+"""The further on, the less an answer has of the stored values."""
+
 _AGES = (1, 10, 60, 300, 900, 3600, 6 * 3600, 86400, 2 * 86400, 7 * 86400, 30 * 86400)
 
 Batch = tuple[BatchAnswer, list[int], list[int], Sequence[ViewColumns], Column]
@@ -60,7 +64,7 @@ class BatchMetrics:
         self._degraded = Counter(
             "tandem_degraded",
             "Rows with stored values that are missing, stale or not to be had; nulls are counted by themselves.",
-            ("model", "version", "reason", "traffic"),
+            ("model", "version", "reason", "source", "traffic"),
             registry=registry,
         )
         self._add_views(bundle)
@@ -88,6 +92,14 @@ class BatchMetrics:
             registry=self._registry,
         )
         self._ages = [ages.labels(*self._own, use.name) for use in views]
+        last_known = BulkHistogram(
+            "tandem_last_known_age_seconds",
+            "Time since the store was asked for the last known rows that stood in for its answer.",
+            ("model", "version", "view"),
+            buckets=_AGES,
+            registry=self._registry,
+        )
+        self._last_known = {use.name: last_known.labels(*self._own, use.name) for use in views}
 
     def _predictions(self, bundle: Bundle) -> BulkHistogram | None:
         """The predictions; None where the contract has no buckets for them."""
@@ -130,15 +142,29 @@ class BatchMetrics:
             if self._prediction is not None:
                 values = self._declared.histogram_values(predictions[of_kind])
                 self._prediction.labels(*self._own, TRAFFIC[kind]).observe_many(values)
-        reasons: Tally[tuple[str, int]] = Tally()
+        self._count_degraded(batches, traffic)
+
+    def _count_degraded(self, batches: Sequence[Batch], traffic: Column) -> None:
+        """Count degraded rows by reason, source and how their requests came here; and the ages of last known rows."""
+        kinds: Tally[tuple[str, str, int]] = Tally()
+        ages: dict[str, list[float]] = {}
         start = 0
         for answer, sizes, _, _, _ in batches:
             for row, views in answer.degraded.items():
-                # a row counts once for each reason, in however many views
-                kinds = {degradation.reason for degradation in views.values()}
-                reasons.update((reason, int(traffic[start + row])) for reason in kinds)
+                kinds.update((*why, int(traffic[start + row])) for why in _sources(views.values()).items())
+                for view, degradation in views.items():
+                    if degradation.age_s is not None:
+                        ages.setdefault(view, []).append(degradation.age_s)
             start += sum(sizes)
-        for (reason, kind), count in reasons.items():
+        for (reason, source, kind), count in kinds.items():
             # whether values are null is up to the tables, not to the store: it would blur gates on degraded rows
             if reason != "null":
-                self._degraded.labels(*self._own, reason, TRAFFIC[kind]).inc(count)
+                self._degraded.labels(*self._own, reason, source, TRAFFIC[kind]).inc(count)
+        for view, seconds in ages.items():
+            self._last_known[view].observe_many(seconds)
+
+
+def _sources(degradations: Iterable[Degradation]) -> dict[str, str]:
+    """For each reason the source that is the furthest on: a row counts once for a reason, in however many views."""
+    ordered = sorted(degradations, key=lambda degradation: _SOURCES.index(degradation.source))
+    return {degradation.reason: degradation.source for degradation in ordered}

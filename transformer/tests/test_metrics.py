@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from tandem import Bundle, Prediction
 from tandem.bulk_histogram import BulkHistogram
+from tandem.inputs import Degradation
 from tandem.telemetry import STAGES
 from tandem_transformer.batch import BatchAnswer
 from tandem_transformer.batch_metrics import BatchMetrics
@@ -71,6 +72,35 @@ def test_an_array_is_counted_by_one_number_for_each_row(prediction: Prediction, 
     assert counts == [low, 3, 3]
 
 
+def test_degraded_rows_are_counted_by_reason_and_source(bundle: Bundle) -> None:
+    registry = CollectorRegistry()
+    metrics = BatchMetrics(registry, bundle, ("m", "v1"))
+    inputs = world.offline_inputs([good_row()] * 4)
+    degraded = {
+        # once for a reason, with the source that has less of the stored values
+        0: {"depot": Degradation("unavailable", "default"), "customer": Degradation("unavailable", "last_known", 2.0)},
+        1: {"depot": Degradation("unavailable", "last_known", 90.0), "customer": Degradation("stale", "default")},
+        2: {"customer.orders": Degradation("null", "default")},
+        3: {"depot": Degradation("missing", "simpler_model"), "customer": Degradation("missing", "default")},
+    }
+    answer = BatchAnswer({"minutes": np.full(4, 100.0)}, {}, degraded, (0.0,) * len(STAGES))
+    metrics.count([(answer, [4], [WEIGHTED], inputs.views, inputs.as_of)])
+    family = next(family for family in registry.collect() if family.name == "tandem_degraded")
+    assert {(sample.labels["reason"], sample.labels["source"]): sample.value for sample in family.samples} == {
+        ("unavailable", "default"): 1,
+        ("unavailable", "last_known"): 1,
+        ("stale", "default"): 1,
+        ("missing", "simpler_model"): 1,
+    }
+    ages = {
+        view: registry.get_sample_value(
+            "tandem_last_known_age_seconds_sum", {"model": "m", "version": "v1", "view": view}
+        )
+        for view in ("depot", "customer")
+    }
+    assert ages == {"depot": 90.0, "customer": 2.0}
+
+
 async def test_names_and_labels(client: Client) -> None:
     """What dashboards, KEDA and canary gates read; see the list of metrics in the documentation."""
     await client.predict(good_row(), good_row(customer_id="nobody"))
@@ -94,6 +124,7 @@ async def test_names_and_labels(client: Client) -> None:
         "tandem_degraded_total": "counter",
         "tandem_feature_nulls_total": "counter",
         "tandem_feature_age_seconds": "histogram",
+        "tandem_last_known_age_seconds": "histogram",
         "tandem_prediction": "histogram",
         "tandem_prediction_cache_total": "counter",
     }
@@ -119,7 +150,8 @@ async def test_what_is_counted(client: Client) -> None:
     assert found[f"tandem_rows_total{DIRECT}"] == 3
     assert found[f"tandem_rows_per_batch_sum{LABELS}"] == 3
     assert found[f"tandem_inflight_requests{LABELS}"] == 0
-    assert found['tandem_degraded_total{model="parcels",reason="missing",traffic="direct",version="v1"}'] == 1
+    missing = 'reason="missing",source="default",traffic="direct"'
+    assert found[f'tandem_degraded_total{{model="parcels",{missing},version="v1"}}'] == 1
     assert found[f"tandem_prediction_count{DIRECT}"] == 3
     assert found['tandem_feature_age_seconds_count{model="parcels",version="v1",view="depot"}'] == 3
     # the unknown customer has no age

@@ -181,6 +181,7 @@ async def test_rows_are_counted_as_degraded(nested_bundle: Bundle) -> None:
     service = make_service(nested_bundle)
     await asyncio.gather(*(ask(service, good_row(depot_id=UNKNOWN_DEPOT)) for _ in range(3)), ask(service, good_row()))
     exposition = service.recorder.exposition().decode()
-    assert 'tandem_degraded_total{model="parcels",reason="missing",traffic="direct",version="v1"} 3.0' in exposition
+    missing = 'reason="missing",source="simpler_model",traffic="direct"'
+    assert f'tandem_degraded_total{{model="parcels",{missing},version="v1"}} 3.0' in exposition
     assert 'tandem_rows_total{model="parcels",traffic="direct",version="v1"} 4.0' in exposition
     await service.close()

@@ -51,8 +51,9 @@ TandemDegraded:
   summary: >-
     Variant {{ "{{ $labels.variant }}" }} of {{ "{{ $labels.namespace }}/{{ $labels.rollout }}" }} answers without stored features
   description: >-
-    {{ "{{ $value | humanizePercentage }}" }} of the rows are answered with defaults in place of stored values that are
-    missing or stale. Look at the online store and at what fills it.
+    {{ "{{ $value | humanizePercentage }}" }} of the rows are answered with defaults, last known rows or the simpler
+    model in place of stored values. The labels reason and source of tandem_degraded_total tell why and with which.
+    Look at the online store and at what fills it.
 TandemPredictorUnavailable:
   severity: critical
   for: 2m

@@ -40,7 +40,7 @@ MAX_UNIT_FAILURES: Final = "tandem_unit_failures_max"
 _GATEWAY_LABELS: Final = ("__name__", "job", "pod", "instance", CLUSTER, CLASS)
 _POD_LABELS: Final = (
     *("__name__", "job", "pod", "instance", SERVICE, "model", "version"),
-    *("code", "reason", "le", TRAFFIC, OUTCOME),
+    *("code", "reason", "source", "le", TRAFFIC, OUTCOME),
 )
 _TARGET_LABELS: Final = ("job", "pod", "instance")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")

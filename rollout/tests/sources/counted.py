@@ -31,7 +31,7 @@ def pod(
         seconds: Answers by bucket of :data:`EDGES`, not cumulative.
         predictions: Rows by bucket of :data:`BINS`; None where the contract has no buckets.
         rows: Rows answered.
-        degraded: Degraded rows by reason.
+        degraded: Degraded rows by ``REASON`` or ``REASON:SOURCE``; the source is by default ``default``.
         version: Its version.
         traffic: How the requests came there.
         outcome: What became of them; by default what their status says.
@@ -43,7 +43,10 @@ def pod(
         ({"__name__": "tandem_requests_total", **own, "code": c, "outcome": outcome or OUTCOMES[c[0]]}, n)
         for c, n in (codes or {}).items()
     ]
-    found += [({"__name__": "tandem_degraded_total", **own, "reason": r}, n) for r, n in (degraded or {}).items()]
+    for why, count in (degraded or {}).items():
+        reason, _, source = why.partition(":")
+        labels = {"reason": reason, "source": source or "default"}
+        found.append(({"__name__": "tandem_degraded_total", **own, **labels}, count))
     found.append(({"__name__": "tandem_rows_total", **own}, rows))
     found += _histogram("tandem_request_seconds_bucket", {**own, "outcome": outcome or "answered"}, EDGES, seconds)
     if predictions is not None:

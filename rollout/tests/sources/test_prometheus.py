@@ -90,7 +90,11 @@ async def test_errors_in_the_pods() -> None:
 
 async def test_degraded_answers_are_counted_in_rows() -> None:
     samples = [
-        *scraped(pod(codes={"200": 3}, rows=40, degraded={"missing": 2, "stale": 5}), STABLE, "est-a-1"),
+        *scraped(
+            pod(codes={"200": 3}, rows=40, degraded={"missing": 2, "stale": 1, "stale:last_known": 4}),
+            STABLE,
+            "est-a-1",
+        ),
         *scraped(pod(rows=7), CANARY, "est-b-1"),
     ]
     assert totals((await read(samples, DEGRADED))["degraded"]) == {

@@ -30,7 +30,7 @@ pods = st.builds(
     three,
     st.none() | three,
     counters,
-    st.dictionaries(st.sampled_from(["missing", "stale"]), counters),
+    st.dictionaries(st.sampled_from(["missing", "stale", "stale:last_known"]), counters),
 )
 arm = st.dictionaries(st.sampled_from(["1", "2", "3"]), pods, min_size=1)
 classes = st.dictionaries(st.sampled_from(["2", "4", "5"]), counters)

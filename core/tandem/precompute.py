@@ -2,7 +2,7 @@
 
 The features are those of the same store, so that a prediction is what the transformer would answer at the time of the
 run. The table is read in batches, so that it may be larger than memory. Running it again is safe: a row that is newer
-in the store is left as it is.
+in the store is left as it is. The store removes rows when they are too old to answer.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ async def _write(
     plan = LookupPlan(model.bundle.model.views)
     rows = len(next(iter(request.values())))
     # the only clock: the pipeline itself reads none
-    as_of = RowReader(model.bundle.contract).as_of(request, utc_now())
+    now = utc_now()
+    as_of = RowReader(model.bundle.contract).as_of(request, now)
     values = await store.get(plan.keys(request)) if plan.uses else []
     inputs = Inputs(request, plan.unpack(values, rows), as_of)
     features = model.pipeline.features(inputs)
@@ -104,7 +105,8 @@ async def _write(
     if len(whole):
         inputs = inputs.take(whole)
         packed = precomputed.pack(model.predict_columns(inputs), inputs.as_of)
-        newer = await store.put(zip(precomputed.keys(inputs.request), packed, strict=True))
+        rows_by_key = zip(precomputed.keys(inputs.request), packed, strict=True)
+        newer = await store.put(rows_by_key, ttl_s=precomputed.useful_s(inputs.as_of, now))
     return Summary(
         before.rows_read + rows,
         before.rows_written + len(whole) - len(newer),

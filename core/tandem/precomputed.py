@@ -92,6 +92,16 @@ class PrecomputedPredictions:
         columns[_DIGEST] = np.full(len(as_of), self._digest, object)
         return self._layout.pack(columns, as_of)
 
+    def useful_s(self, as_of: Column, now: np.datetime64) -> float:
+        """Seconds for which predictions can answer questions of the present; then all of them are too old.
+
+        Args:
+            as_of: The time that each prediction is about: ``datetime64[us]``; at least one.
+            now: The time.
+        """
+        ahead = max(as_of.max() - now, np.timedelta64(0, "us"))
+        return float((ahead + self._max_age) / np.timedelta64(1, "s"))
+
     def unpack(self, rows: Sequence[bytes | None]) -> ViewColumns:
         """Columns of stored rows; those that cannot be read are as if there were none."""
         try:
@@ -118,6 +128,11 @@ class PrecomputedPredictions:
             return None
         columns = {name: stored.columns[own][rows] for own, name in self._answers.items()}
         return Hits(rows, columns, age[rows] / np.timedelta64(1, "s"))
+
+    def count_stale(self, stored: ViewColumns, as_of: Column) -> int:
+        """How many rows have a prediction that is older than the model allows; arguments as for :meth:`select`."""
+        # NaT compares as False
+        return int(np.count_nonzero(as_of - stored.event_time > self._max_age))
 
 
 def _texts(column: Column) -> list[bytes]:

@@ -99,11 +99,15 @@ def test_no_rows_have_no_keys(bundles: dict[str, Bundle]) -> None:
     assert PrecomputedPredictions(bundles["own"]).keys(request(0)) == []
 
 
-@pytest.mark.parametrize(("seconds", "answers_it"), [(-1, False), (0, True), (3600, True), (3601, False)])
-def test_it_answers_for_a_limited_time(bundles: dict[str, Bundle], seconds: int, answers_it: bool) -> None:
+@pytest.mark.parametrize(
+    ("seconds", "answers_it", "stale"), [(-1, False, 0), (0, True, 0), (3600, True, 0), (3601, False, 2)]
+)
+def test_it_answers_for_a_limited_time(bundles: dict[str, Bundle], seconds: int, answers_it: bool, stale: int) -> None:
     own = PrecomputedPredictions(bundles["own"])
-    rows = own.unpack(own.pack(answers(2), np.full(2, NOON)))
-    assert (own.select(rows, np.full(2, NOON + seconds * SECOND)) is not None) == answers_it
+    rows = own.unpack([*own.pack(answers(2), np.full(2, NOON)), None])
+    as_of = np.full(3, NOON + seconds * SECOND)
+    assert (own.select(rows, as_of) is not None) == answers_it
+    assert own.count_stale(rows, as_of) == stale
 
 
 def test_rows_that_cannot_be_read_are_none(bundles: dict[str, Bundle]) -> None:
@@ -189,6 +193,26 @@ async def test_a_table_of_requests_is_written(bundles: dict[str, Bundle], tmp_pa
     earlier = requests(6).set_column(4, "asked_at", pa.array([NOON - 600 * SECOND] * 6))
     again = await precompute(model, earlier, store)
     assert (again.rows_newer, again.rows_written) == (4, 2)
+
+
+@pytest.mark.parametrize(("ahead_s", "expires_s"), [(-7200, 3600), (0, 3600), (600, 4200)])
+async def test_the_store_removes_what_is_too_old(
+    bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch, ahead_s: int, expires_s: int
+) -> None:
+    monkeypatch.setattr("tandem.precompute.utc_now", lambda: NOON)
+    bundle, clock = bundles["own"], [0.0]
+    store = MemoryStore(lambda: clock[0])
+    features = stored(bundle, day="2026-05-01T09:30")._rows
+    await store.put(features.items())
+    asked_at = pa.array([NOON + ahead_s * SECOND] * 3)
+    model = EmbeddedModel.open(bundle.path, get=store.get_now)
+    assert (await precompute(model, requests(3).set_column(4, "asked_at", asked_at), store)).rows_written == 3
+    keys = PrecomputedPredictions(bundle).keys(request(3))
+    clock[0] = expires_s - 1.0
+    assert None not in store.get_now(keys)
+    clock[0] = float(expires_s)
+    assert store.get_now(keys) == [None] * 3
+    assert store.get_now(list(features)) == list(features.values())
 
 
 async def test_a_table_that_breaks_the_contract_is_refused(bundles: dict[str, Bundle]) -> None:

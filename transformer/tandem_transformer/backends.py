@@ -36,7 +36,7 @@ class Backends:
         store: Where features are looked up.
         predictor: What turns vectors into predictions.
         config: Time limits, and what may be kept.
-        counts: Counters of the prediction cache.
+        counts: Counters of rows by how they were answered.
 
     Attributes:
         store: The online store.
@@ -52,6 +52,7 @@ class Backends:
         counts: CacheCounts,
     ) -> None:
         timeout_s = config.store_timeout_ms / 1000
+        self._counts = counts
         self.store = store
         self.precomputed = None if bundle.model.precomputed is None else PrecomputedPredictions(bundle)
         # twice as many as batches: that many are under way only where the backend does not answer
@@ -84,7 +85,11 @@ class Backends:
         views = await self._lookups.look_up(request, len(as_of), within_s)
         if self.precomputed is None:
             return views, None
-        return views[:-1], self.precomputed.select(views[-1], as_of)
+        hits = self.precomputed.select(views[-1], as_of)
+        misses = len(as_of) - (0 if hits is None else len(hits.rows))
+        if misses:
+            self._counts.missed(misses, self.precomputed.count_stale(views[-1], as_of))
+        return views[:-1], hits
 
     async def predict(self, tensors: Tensors, deadline: float) -> Tensors:
         """The model's output tensors for its input tensors, as far as they are kept from those.

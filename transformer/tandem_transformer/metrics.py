@@ -25,8 +25,8 @@ from tandem.packed_rows import ViewColumns
 from tandem.telemetry import DECODE, LOOKUP, MODEL_DEPENDENT, ON_DEMAND, POST, PREDICT
 from tandem_transformer.batch import BatchAnswer, Call
 from tandem_transformer.batch_metrics import Batch, BatchMetrics
+from tandem_transformer.cache_metrics import CacheMetrics
 from tandem_transformer.load_metrics import LoadMetrics
-from tandem_transformer.prediction_cache import CacheCounts
 from tandem_transformer.traffic import DIRECT, SURPLUS, TRAFFIC, WEIGHTED, outcome_of
 from tandem_transformer.units import Units
 
@@ -80,13 +80,8 @@ class Recorder:
         self._failed = self._last = 0.0
         self._batches: list[Batch] = []
         self.sources: list[Callable[[], None]] = []
-        self._cached = Counter(
-            "tandem_prediction_cache",
-            "Rows by how they were predicted, where predictions are kept.",
-            ("model", "version", "outcome"),
-            registry=registry,
-        )
-        self.cache_counts = CacheCounts()
+        self._cache = CacheMetrics(registry, own)
+        self.cache_counts = self._cache.counts
         self.load = LoadMetrics(registry, own)
 
     def _add_totals(self) -> None:
@@ -183,9 +178,7 @@ class Recorder:
             self._requests.labels(*self._own, str(status), TRAFFIC[DIRECT], outcome_of(status)).inc(count)
         failed, self._failed = self._failed, 0.0
         self._failed_seconds.inc(failed)
-        for outcome, count in self.cache_counts.take().items():
-            if count:
-                self._cached.labels(*self._own, outcome).inc(count)
+        self._cache.flush()
         for count_source in self.sources:
             count_source()
         self.load.flush()

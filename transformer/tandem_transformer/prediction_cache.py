@@ -38,12 +38,16 @@ class CacheCounts:
         joined: By a call of the predictor that was under way for an equal vector.
         misses: By a call of the predictor.
         precomputed: By predictions of the store that were computed ahead.
+        missing: In another way, since the store has no prediction computed ahead that answers them.
+        stale: In another way, since it has one that is too old.
     """
 
     hits: int = 0
     joined: int = 0
     misses: int = 0
     precomputed: int = 0
+    missing: int = 0
+    stale: int = 0
 
     def add(self, hits: int, joined: int, misses: int) -> None:
         """Count further rows."""
@@ -51,8 +55,19 @@ class CacheCounts:
         self.joined += joined
         self.misses += misses
 
+    def missed(self, rows: int, stale: int) -> None:
+        """Count rows that no prediction computed ahead answers; for some of them there is one that is too old."""
+        self.missing += rows - stale
+        self.stale += stale
+
+    def take_missed(self) -> dict[str, int]:
+        """The rows since the last time that no prediction computed ahead answered, by reason."""
+        counts = {"missing": self.missing, "stale": self.stale}
+        self.missing = self.stale = 0
+        return counts
+
     def take(self) -> dict[str, int]:
-        """The counts since the last time, by name."""
+        """The counts since the last time, by what answered."""
         counts = {"hit": self.hits, "joined": self.joined, "miss": self.misses, "precomputed": self.precomputed}
         self.hits = self.joined = self.misses = self.precomputed = 0
         return counts

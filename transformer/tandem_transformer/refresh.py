@@ -90,8 +90,8 @@ class Refresher:
         changes = self._read(body)
         service = self._service
         request = service.reader.columns(changes.rows)
-        # NumPy's times have no zone: all of them are UTC
-        as_of = service.reader.as_of(request, utc_now())
+        now = utc_now()
+        as_of = service.reader.as_of(request, now)
         keys, rows = self._plan.keys(request), len(changes.rows)
         views = self._apply(changes, self._plan.unpack(await self._get(keys), rows), as_of)
         features = service.pipeline.features(Inputs(request, tuple(view.columns for view in views), as_of))
@@ -102,9 +102,10 @@ class Refresher:
         whole = np.delete(np.arange(rows), sorted(features.degraded))
         packed = self._precomputed.pack({name: column[whole] for name, column in answers.items()}, as_of[whole])
         written_keys = self._precomputed.keys({name: column[whole] for name, column in request.items()})
+        useful_s = self._precomputed.useful_s(as_of, now)
         written = {
             "features": await self._put(self._pack(keys, views, rows)),
-            "predictions": await self._put(list(zip(written_keys, packed, strict=True))),
+            "predictions": await self._put(list(zip(written_keys, packed, strict=True)), useful_s),
         }
         predictions = _describe(answers, features)
         name_numbers(predictions, service.bundle.contract.classes)
@@ -157,9 +158,11 @@ class Refresher:
     async def _get(self, keys: list[bytes]) -> list[bytes | None]:
         return await self._ask(self._service.backends.store.get(keys)) if keys else []
 
-    async def _put(self, rows: list[tuple[bytes, bytes]]) -> int:
+    async def _put(self, rows: list[tuple[bytes, bytes]], ttl_s: float | None = None) -> int:
         """Write rows; returns how many are in the store now."""
-        return len(rows) - len(await self._ask(self._service.backends.store.put(rows))) if rows else 0
+        if not rows:
+            return 0
+        return len(rows) - len(await self._ask(self._service.backends.store.put(rows, ttl_s=ttl_s)))
 
     async def _ask(self, call: Awaitable[T]) -> T:
         try:

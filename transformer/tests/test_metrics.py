@@ -127,6 +127,7 @@ async def test_names_and_labels(client: Client) -> None:
         "tandem_last_known_age_seconds": "histogram",
         "tandem_prediction": "histogram",
         "tandem_prediction_cache_total": "counter",
+        "tandem_precomputed_misses_total": "counter",
     }
     found = await client.metrics()
     for stage in ("decode", "lookup", "odt", "mdt", "predict", "post"):

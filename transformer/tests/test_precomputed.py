@@ -71,6 +71,7 @@ async def test_a_hit_answers_without_the_predictor_and_a_miss_with_it(ahead_bund
     exposition = service.recorder.exposition().decode()
     name = 'tandem_prediction_cache_total{model="parcels",outcome="precomputed",version="v1"}'
     assert f"{name} 3.0" in exposition
+    assert 'tandem_precomputed_misses_total{model="parcels",reason="missing",version="v1"} 2.0' in exposition
     await service.close()
 
 
@@ -85,6 +86,10 @@ async def test_it_answers_no_other_request_version_or_time(ahead_bundle: Bundle,
     answer = await ask(service, *rows)
     assert minutes(answer) == pytest.approx(list(world.offline(ahead_bundle, rows).answers["minutes"]), rel=1e-5)
     assert answer.precomputed == {}
+    exposition = service.recorder.exposition().decode()
+    for reason, count in (("stale", 1), ("missing", 2)):
+        name = f'tandem_precomputed_misses_total{{model="parcels",reason="{reason}",version="v1"}}'
+        assert f"{name} {count}.0" in exposition
     await service.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 from tandem import Bundle
 from tandem.lookup import LookupPlan
 from tandem.packed_rows import ViewColumns
+from tandem.precomputed import PrecomputedPredictions
 from tandem_transformer.app import TransformerApp
 
 from . import world
@@ -59,6 +60,8 @@ async def test_changed_features_and_their_prediction_are_written(
     (prediction,) = reply.json()["predictions"]
     assert reply.json()["written"] == {"features": 1, "predictions": 1}
     assert reply.json()["model_version"] == "v1"
+    # the store removes the prediction when it is too old, and keeps the features
+    assert list(store._expires) == PrecomputedPredictions(ahead_bundle).keys(columns_of(ahead_bundle, [row]))
     # a much slower depot
     assert prediction["minutes"] != pytest.approx(minutes(before)[0], rel=1e-3)
     depot = view_of(ahead_bundle, store, row, "depot")

@@ -21,8 +21,13 @@ _HTTP2_STATUS: Final = frozenset({"400", "404", "405", "413", "415", "431"})
 _LAST_HTTP2_CODE: Final = 13
 _HTTP2_INTERNAL: Final = 2
 
-FAULTS: Final = frozenset({"internal_error", "predictor_refused", "predictor_unavailable", "predictor_mismatch"})
-"""Documented, but not for what a client sends: they say that something is wrong with a server."""
+FAULTS: Final = frozenset(
+    {
+        *("internal_error", "predictor_refused", "predictor_unavailable", "predictor_mismatch"),
+        *("prediction_log_unavailable", "prediction_log_off"),
+    }
+)
+"""Documented, but not for what a client sends: they say that something is wrong with a server, or with its settings."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,9 @@ from tandem.oip.rest import HEADER_LENGTH_KEY
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON: Final[Headers] = ((b"content-type", b"application/json"),)
+TOKEN: Final = "fuzz"
+"""That the transformer takes for ``:refresh``."""
+
 GRPC_SERVICE: Final = b"/inference.GRPCInferenceService/"
 
 
@@ -77,6 +80,7 @@ def of_transformer() -> Seeds:
     requests.append(Request(b"POST", v1, (*JSON, (b"x-envoy-expected-rq-timeout-ms", b"50")), bodies[0]))
     message = ask.infer_request(rows, "an id")
     requests += _oip(message, b"/v2/models/parcels/infer") + _oip(message, b"/v2/models/parcels/versions/v1/infer")
+    requests += _feedback() + _refreshes(v1)
     requests += _asked(b"/v2/models/parcels", b"/v2/models/parcels/versions/v1")
     requests += [
         Request(b"GET", path) for path in (b"/v1/models", b"/v1/models/parcels", b"/docs", b"/tandem/verification")
@@ -98,6 +102,23 @@ def of_predictor(bundle: Bundle) -> Seeds:
         for verb in ("load", "unload")
     ]
     return Seeds((*_inferences(requests), *requests), _calls(message, name.encode(), b"1"))
+
+
+def _feedback() -> list[Request]:
+    """What turned out to be true about predictions, whichever they are."""
+    items = [{"prediction_id": f"{row:016x}-1", "row": row, "truth": 61.5 + row} for row in range(3)]
+    bodies = [json.dumps({"feedback": some}).encode() for some in (items[:1], items)]
+    return [Request(b"POST", b"/v1/models/parcels:feedback", JSON, body) for body in bodies]
+
+
+def _refreshes(predict: bytes) -> list[Request]:
+    """Changed features of entities that no other request is about, and a request that is then answered ahead."""
+    rows = [world.good_row(customer_id="c9", depot_id=30), world.good_row(customer_id="c9", depot_id=31)]
+    changes = {"depot": [{"speed": 31.5, "toll": None}, None]}
+    plain, changed = ({"instances": rows}, {"instances": rows, "features": changes})
+    path, headers = b"/v1/models/parcels:refresh", (*JSON, (b"authorization", f"Bearer {TOKEN}".encode()))
+    requests = [Request(b"POST", path, headers, json.dumps(body).encode()) for body in (plain, changed)]
+    return [*requests, Request(b"POST", predict, JSON, json.dumps(plain).encode())]
 
 
 def _inferences(requests: list[Request]) -> list[Request]:

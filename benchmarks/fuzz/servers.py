@@ -1,4 +1,8 @@
-"""The servers that are sent what should not be: a pair of the parcels model and its store, as their images run them."""
+"""The servers that are sent what should not be: a pair of the parcels model and its store, as their images run them.
+
+All that a transformer can do is switched on: a simpler model, predictions computed ahead, the cache of predictions, in
+process and shared, and the prediction log in durable mode.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Final
 
 from transformer.tests import world
 from transformer.tests.servers import free_port
@@ -18,6 +23,13 @@ from benchmarks.fuzz.judge import documented
 from benchmarks.fuzz.tally import Tally
 from benchmarks.fuzz.target import Target, command
 from tandem import Bundle
+from tandem_transformer.config import REFRESH_TOKEN_VARIABLE
+
+_CACHE_BYTES: Final = 2**21
+"""So few that the cache is full before memory is looked at."""
+
+_KEEP_S: Final = 60
+"""For so long the log has its files, and the shared cache its predictions."""
 
 
 @asynccontextmanager
@@ -39,13 +51,20 @@ async def servers(tally: Tally, *flags: object) -> AsyncIterator[list[Target]]:
 
 
 def _targets(tally: Tally, work: Path, store: str, flags: tuple[object, ...]) -> list[Target]:
-    bundle = world.write(work)
+    bundle = world.write_nested(work, world.AHEAD)
     port = free_port()
-    pair = ("--predictor_host", f"127.0.0.1:{port}", "--store", store, *flags)
+    pair = ("--predictor_host", f"127.0.0.1:{port}", "--store", store, *_cache_and_log_flags(work, store), *flags)
     return [
         _target("predictor", bundle, seeds.of_predictor(bundle), tally, work, (), port),
         _target("transformer", bundle, seeds.of_transformer(), tally, work, pair, free_port()),
     ]
+
+
+def _cache_and_log_flags(work: Path, store: str) -> tuple[object, ...]:
+    """Flags of a transformer that keeps predictions and logs them."""
+    log = ("--prediction_log", work / "log", "--prediction_log_durable", "--prediction_log_keep_s", _KEEP_S)
+    own = ("--prediction_cache_bytes", _CACHE_BYTES, "--prediction_cache_ttl_s", _KEEP_S)
+    return (*log, "--prediction_log_segment_s", _KEEP_S // 4, *own, "--prediction_cache_store", store)
 
 
 def _target(
@@ -62,5 +81,5 @@ def _target(
         asked,
         documented(name),
         tally,
-        {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", REFRESH_TOKEN_VARIABLE: seeds.TOKEN},
     )

@@ -16,6 +16,8 @@ from benchmarks.fuzz.tally import Tally, resume
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tandem_transformer.prediction_log.feedback import FeedbackReader
+
 TRANSFORMER = documented("transformer")
 SEEDS = of_transformer()
 
@@ -39,6 +41,10 @@ def error(code: str) -> bytes:
         (429, {"retry-after": "1"}, error("overloaded"), ""),
         (500, {}, error("internal_error"), "internal_error"),
         (500, {}, error("transform_failed"), ""),
+        # the servers log predictions: neither answer is up to the client
+        (503, {"retry-after": "1"}, error("prediction_log_unavailable"), "prediction_log_unavailable"),
+        (404, {}, error("prediction_log_off"), "prediction_log_off"),
+        (401, {}, error("unauthenticated"), ""),
     ],
 )
 def test_answers_over_http(status: int, headers: dict[str, str], body: bytes, fault: str) -> None:
@@ -73,6 +79,11 @@ def test_codes_with_which_streams_end() -> None:
 
 def test_both_servers_are_documented() -> None:
     assert documented("predictor").codes["model_not_found"] == TRANSFORMER.codes["model_not_found"] == ("404", "5")
+
+
+def test_seeds_of_feedback_are_good() -> None:
+    bodies = [request.body for request in SEEDS.requests if request.path.endswith(b":feedback")]
+    assert {FeedbackReader("float64").read(body).rows for body in bodies} == {1, 3}
 
 
 class Whole:

@@ -52,12 +52,14 @@ class Sample(msgspec.Struct, array_like=True):
         ms: Milliseconds to its answer.
         outcome: ``ok``, ``degraded``, the code of a documented error, ``unanswered``, or what is not documented.
         documented: Whether the answer is documented.
+        prediction_id: Under which the prediction is logged; empty where it is not.
     """
 
     at: float
     ms: float
     outcome: str
     documented: bool = True
+    prediction_id: str = ""
 
 
 @dataclass
@@ -96,7 +98,8 @@ class _Client:
             return Sample(due, ms, fault, documented=False)
         if answer.status != 200:
             return Sample(due, ms, str(msgspec.json.decode(answer.body)["code"]))
-        return Sample(due, ms, "degraded" if b'"degraded"' in answer.body else "ok")
+        outcome = "degraded" if b'"degraded"' in answer.body else "ok"
+        return Sample(due, ms, outcome, prediction_id=answer.headers.get("x-prediction-id", ""))
 
     async def _connection(self) -> http1.Connection:
         while self.idle:

@@ -1,9 +1,10 @@
-"""The parts of a pair, as processes that can be killed and started anew: store, proxy, predictor, transformer."""
+"""The parts of a pair, as processes that can be killed and started anew: store, proxy, predictor, transformer, sink."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import psutil  # type: ignore[import-untyped]
 from transformer.tests.servers import free_port
@@ -23,6 +24,12 @@ from benchmarks.fuzz import http1
 from tandem.stores import open_store
 
 START_S: Final = 60.0
+LOG_BYTES: Final = 2**30
+"""Most bytes of the prediction log."""
+
+Log = Literal["none", "default", "durable", "delivered"]
+"""Kinds of prediction logs: none, files that answers do not wait for, files that they wait for, files for the sink."""
+
 _CLOCK: Final = Path(__file__).with_name("clock")
 _THREADS: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -95,6 +102,12 @@ class Part:
             self.process.send_signal(number)
             self.process.wait(START_S)
 
+    def limit_file_bytes(self, size: int) -> None:
+        """Let it write to files only up to a size: more is an error, as on a full disk."""
+        assert self.process is not None
+        _, most = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, most))
+
     def rss_mb(self) -> float | None:
         """Its memory in MB; None while it does not run."""
         try:
@@ -112,30 +125,37 @@ class Pair:
         proxy: Before the store.
         predictor: The predictor.
         transformer: The transformer.
+        sink: Receives the records of the prediction log; it runs only where they are delivered.
         clock: File with the seconds by which the transformer's wall clock is wrong.
         saved: What the store has saved.
+        log: Directory of the prediction log.
+        received: Ids of the records that the sink has.
     """
 
     store: Part
     proxy: Part
     predictor: Part
     transformer: Part
+    sink: Part
     clock: Path
     saved: Path
+    log: Path
+    received: Path
 
 
 @asynccontextmanager
-async def started(case: Case, work: Path, flags: Sequence[str] = ()) -> AsyncIterator[Pair]:
+async def started(case: Case, work: Path, log: Log = "none") -> AsyncIterator[Pair]:
     """A pair whose store is filled, until the end of the block.
 
     Args:
         case: Model and rows.
         work: Directory for its files.
-        flags: Of the transformer.
+        log: Kind of its prediction log.
     """
-    pair = _pair(case, work, flags)
+    pair = _pair(case, work, log)
+    sinks = (pair.sink,) if log == "delivered" else ()
     async with AsyncExitStack() as stack:
-        for part in (pair.store, pair.proxy, pair.predictor, pair.transformer):
+        for part in (pair.store, pair.proxy, pair.predictor, *sinks, pair.transformer):
             stack.callback(part.end)
             await part.start()
             if part is pair.store:
@@ -143,14 +163,20 @@ async def started(case: Case, work: Path, flags: Sequence[str] = ()) -> AsyncIte
         yield pair
 
 
-def _pair(case: Case, work: Path, flags: Sequence[str]) -> Pair:
-    store, proxy, predictor, transformer = (free_port() for _ in range(4))
+def _pair(case: Case, work: Path, log: Log) -> Pair:
+    store, proxy, predictor, transformer, sink = (free_port() for _ in range(5))
     work.mkdir(parents=True)
-    clock = work / "clock"
+    clock, records, received = work / "clock", work / "records", work / "received"
     clock.write_text("0")
     valkey = [get_binary_path(), "--port", store, "--dir", work, "--dbfilename", "saved.rdb", "--save", ""]
     both = ("--host", "127.0.0.1", "--model_dir", case.bundle.path, "--grpc_port")
-    through = ("--predictor_host", f"127.0.0.1:{predictor}", "--store", f"redis://127.0.0.1:{proxy}/0", *flags)
+    through = (
+        "--predictor_host",
+        f"127.0.0.1:{predictor}",
+        "--store",
+        f"redis://127.0.0.1:{proxy}/0",
+        *_log_flags(log, records, sink),
+    )
     python = (sys.executable, "-m")
     return Pair(
         Part(_words(*valkey), store, work / "store.log", http=False),
@@ -166,9 +192,23 @@ def _pair(case: Case, work: Path, flags: Sequence[str]) -> Pair:
             work / "transformer.log",
             environment={"PYTHONPATH": str(_CLOCK), "CHAOS_CLOCK": str(clock)},
         ),
+        Part(_words(*python, "benchmarks.chaos.sink", sink, received), sink, work / "sink.log", http=False),
         clock,
         work / "saved.rdb",
+        records,
+        received,
     )
+
+
+def _log_flags(log: Log, directory: Path, sink: int) -> tuple[object, ...]:
+    """Flags of a transformer for its prediction log. Files are so short that some are delivered during the fault."""
+    common = ("--prediction_log", directory, "--prediction_log_max_bytes", LOG_BYTES, "--prediction_log_segment_s", 1)
+    own: dict[Log, tuple[object, ...]] = {
+        "default": common,
+        "durable": (*common, "--prediction_log_durable"),
+        "delivered": (*common, "--prediction_log_sink", f"http://127.0.0.1:{sink}/"),
+    }
+    return own.get(log, ())
 
 
 def _words(*words: object) -> list[str]:

@@ -22,6 +22,7 @@ from benchmarks import cpu
 from benchmarks.case import Case, prepare
 from benchmarks.chaos.client import Order, Sample
 from benchmarks.chaos.parts import Pair, Part, started
+from benchmarks.chaos.records import LoggedRecords, read_records
 from benchmarks.chaos.scenarios import SCENARIOS, Scenario
 from benchmarks.chaos.verdict import DEADLINE_MS, Measured, Verdict, judge
 from benchmarks.fuzz import http1
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     passed = sum(not verdict.failures for verdict in verdicts)
     late = sum(verdict.late for scenario, _, verdict in runs if scenario.answered)
     undocumented = sum(verdict.undocumented for verdict in verdicts)
-    print(f"chaos: scenarios={len(runs)} passed={passed} late={late} undocumented={undocumented}")
+    lost = sum(measured.records.lost for _, measured, _ in runs)
+    print(f"chaos: scenarios={len(runs)} passed={passed} lost_records={lost} late={late} undocumented={undocumented}")
     return int(passed < len(runs))
 
 
@@ -65,7 +67,7 @@ async def _run(case: Case, work: Path, only: str) -> tuple[float, list[tuple[Sce
     runs = []
     for number, scenario in enumerate(SCENARIOS):
         if only in scenario.name:
-            async with started(case, work / str(number), scenario.flags) as pair:
+            async with started(case, work / str(number), scenario.log) as pair:
                 measured = await _measure(case, pair, scenario, maximum)
             verdict = judge(scenario, measured)
             runs.append((scenario, measured, verdict))
@@ -84,7 +86,11 @@ async def _measure(case: Case, pair: Pair, scenario: Scenario, maximum: float) -
         end = time.monotonic()
         samples = await load
         samples += await _client(case, pair, maximum * 0.5, _AFTER_S)
-    return Measured(per_second, begin, end, samples, rss_mb, health_ms)
+    records = LoggedRecords()
+    if scenario.log != "none":
+        ids = (sample.prediction_id for sample in samples if sample.prediction_id)
+        records = await read_records(pair, scenario.log, ids)
+    return Measured(per_second, begin, end, samples, rss_mb, health_ms, records)
 
 
 async def _client(case: Case, pair: Pair, per_second: float, seconds: float) -> list[Sample]:
@@ -128,9 +134,9 @@ def _line(scenario: Scenario, verdict: Verdict) -> str:
 
 def _table(runs: Sequence[tuple[Scenario, Measured, Verdict]]) -> Table:
     table = Table(title=f"Clients under faults; each request brings a deadline of {DEADLINE_MS:.0f} ms")
-    names = ("requests/s", "ok", "degraded", "errors", "unanswered", "p99.9 ms", "recovery s", "health ms", "MB/min")
+    requests = ("requests/s", "ok", "degraded", "errors", "unanswered")
     table.add_column("fault")
-    for name in names:
+    for name in (*requests, "p99.9 ms", "recovery s", "health ms", "MB/min", "not logged"):
         table.add_column(name, justify="right")
     table.add_column("result")
     for scenario, measured, verdict in runs:
@@ -147,6 +153,7 @@ def _table(runs: Sequence[tuple[Scenario, Measured, Verdict]]) -> Table:
             f"{verdict.recovery_s:.2f}",
             f"{max(measured.health_ms, default=0):.0f}",
             f"{verdict.slope_mb_per_minute:+.1f}",
+            f"{measured.records.missing:,}" if measured.records.acknowledged else "",
             ", ".join(verdict.failures) or "passed",
         )
     return table
@@ -163,6 +170,7 @@ def _write(maximum: float, runs: Sequence[tuple[Scenario, Measured, Verdict]], p
             "recovery_s": round(verdict.recovery_s, 2),
             "slope_mb_per_minute": round(verdict.slope_mb_per_minute, 2),
             "health_ms": round(max(measured.health_ms, default=0.0), 1),
+            "records": msgspec.to_builtins(measured.records),
             "failures": verdict.failures,
             "samples": [
                 (round(sample.at - measured.begin, 3), round(sample.ms, 1), sample.outcome)

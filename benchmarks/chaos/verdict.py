@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.chaos.client import Sample
+from benchmarks.chaos.records import LoggedRecords
 from benchmarks.chaos.scenarios import Scenario
 
 DEADLINE_MS: Final = 250.0
@@ -32,6 +33,7 @@ class Measured:
         samples: Requests, also before and after.
         rss_mb: Time and memory of the transformer.
         health_ms: Milliseconds of its answers to liveness probes.
+        records: What has become of the records of its predictions.
     """
 
     per_second: float
@@ -40,6 +42,7 @@ class Measured:
     samples: Sequence[Sample]
     rss_mb: Sequence[tuple[float, float]]
     health_ms: Sequence[float]
+    records: LoggedRecords
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Verdict:
 
 def judge(scenario: Scenario, measured: Measured) -> Verdict:
     """Hold a scenario's samples against what it allows."""
-    samples = measured.samples
+    samples, records = measured.samples, measured.records
     outcomes = Counter(sample.outcome for sample in samples)
     latencies = [sample.ms for sample in samples if sample.outcome != "unanswered"]
     limit = DEADLINE_MS + _RESERVE_MS
@@ -84,6 +87,8 @@ def judge(scenario: Scenario, measured: Measured) -> Verdict:
         f"p99.9 of {p999_ms:.0f} ms": scenario.answered and p999_ms > limit,
         f"{outcomes['unanswered']} unanswered": outcomes["unanswered"] > 0 and not scenario.unanswered,
         f"recovery in {recovery_s:.1f} s": recovery_s > _RECOVERY_S,
+        f"{records.lost} records lost": records.lost > 0,
+        f"{records.repeated} records repeated": records.repeated > 0,
     }
     return Verdict(
         outcomes,

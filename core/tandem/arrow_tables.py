@@ -135,7 +135,7 @@ def check_schema(view: FeatureView, schema: pa.Schema, event_time: str) -> None:
 
 
 def fits(column: pa.DataType, feature: FieldType) -> bool:
-    """Whether a column can be read as a type, ``bytes`` not among them; single values are checked when they are read."""
+    """Whether a column can be read as a type other than ``bytes``; its values are checked when they are read."""
     if pa.types.is_dictionary(column):
         column = column.value_type
     # a column of nulls alone has no type of its own

@@ -56,7 +56,7 @@ class Layout:
         self._copied = list(dict.fromkeys([*keys, time_column(bundle.model), *keep]))
         for name in self._copied:
             if name not in features.names:
-                raise DefinitionError(missing_column(name, features.names, table="the rows to predict for"))
+                raise DefinitionError(missing_column(name, features.names, table="the batch"))
         self._answers = {name: field.type for name, field in contract.answers.items()}
         self._constants = {VERSION: bundle.version, DIGEST: bundle.digest, RUN: run_id}
         fields = [features.field(name) for name in self._copied]

@@ -134,10 +134,10 @@ def _check_columns(model: Model, schema: pa.Schema) -> None:
     for name, field in model.contract.inputs.items():
         if name not in schema.names:
             if field.required:
-                message = missing_column(name, schema.names, table="the rows to predict for")
+                message = missing_column(name, schema.names, table="the batch")
                 raise DefinitionError(f"{message}; the contract requires it")
         elif not _is_readable(kind := schema.field(name).type, field):
-            raise DefinitionError(f"column {name!r} of the rows to predict for is {kind}; the field is {field.type}")
+            raise DefinitionError(f"column {name!r} of the batch is {kind}; the field is {field.type}")
 
 
 def _is_readable(kind: pa.DataType, field: Field) -> bool:

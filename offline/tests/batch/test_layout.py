@@ -70,7 +70,7 @@ def test_a_text_that_is_not_unicode() -> None:
 
 
 def test_a_column_that_would_be_written_twice(bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(DefinitionError, match="rows to predict for has no column 'team'; it has id, ts"):
+    with pytest.raises(DefinitionError, match="the batch has no column 'team'; it has id, ts"):
         Layout(bundle, ROWS, run_id="r", keep=["team"])
     other = write_small(tmp_path, MODEL.replace('"y"', '"run_id"'))
     with pytest.raises(DefinitionError, match="the output would have two columns 'run_id'"):

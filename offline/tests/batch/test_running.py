@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
@@ -113,9 +114,7 @@ def test_an_interrupted_run_continues(write: Write, tmp_path: Path, embedded: Em
     summary = write()
     assert (summary.rows_before, summary.rows_written) == (60, 40)
     table = read(tmp_path / "out").sort_by("ts")
-    whole, resumed = (
-        table.filter(pa.compute.equal(table["run_id"], name)).drop_columns("run_id") for name in ("whole", "run")
-    )
+    whole, resumed = (table.filter(pc.equal(table["run_id"], name)).drop_columns("run_id") for name in ("whole", "run"))
     assert resumed.equals(whole)
 
 
@@ -169,7 +168,7 @@ def test_two_processes_do_not_write_one_run(
 
     with pytest.raises(OutputError, match="out"):
         write(progress=race)
-    rows = read(tmp_path / "out").filter(pa.compute.field("run_id") == "run").num_rows
+    rows = read(tmp_path / "out").filter(pc.field("run_id") == "run").num_rows
     # of Parquet the second process is refused, of Delta the first one
     assert rows == (0 if form == "parquet" else 100)
 
@@ -220,11 +219,11 @@ def test_a_full_disk(write: Write, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        ({"x": ["1"] * 100}, "column 'x' of the rows to predict for is string; the field is float64"),
-        ({"x": None}, "the rows to predict for has no column 'x'; it has id, ts.*; the contract requires it"),
+        ({"x": ["1"] * 100}, "column 'x' of the batch is string; the field is float64"),
+        ({"x": None}, "the batch has no column 'x'; it has id, ts.*; the contract requires it"),
         ({"ts": pa.array(range(100), pa.timestamp("us"))}, "the spine's column 'ts' has no time zone"),
         ({"id": None}, "the spine has no column 'id'"),
-        ({"ts": times(*[2.0] * 100), "x": [1.0] * 100}, "rows 0 and 1 ask the same"),
+        ({"ts": times(*[2.0] * 100), "x": [1.0] * 100}, "rows 0 and 99 ask the same"),
         ({"ts": pa.array([None] * 100, pa.timestamp("us", "UTC"))}, "column 'ts' has nulls"),
     ],
 )

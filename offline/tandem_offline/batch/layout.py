@@ -100,6 +100,9 @@ def _array(column: Column, kind: pa.DataType, absent: Column | None) -> Any:
         return pa.ListArray.from_arrays(offsets, numbers, type=kind, mask=mask)
     if pa.types.is_string(kind):
         return _texts(column, absent)
+    if pa.types.is_timestamp(kind):
+        null = np.isnat(column) if absent is None else np.isnat(column) | absent
+        return pa.array(column, mask=null).cast(kind)
     return pa.array(column, kind, mask=absent)
 
 

@@ -10,10 +10,10 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,7 +39,7 @@ class ParquetOutput:
         """Refuse a directory whose files have other columns; see :class:`~tandem_offline.batch.outputs.Output`."""
         file = next(iter(sorted(self.directory.glob("[!._]*.parquet"))), None)
         if file is not None:
-            check_same_columns(self.directory, self._metadata(file).schema.to_arrow_schema(), schema)
+            check_same_columns(self.directory, _read(pq.read_schema, file), schema)
 
     def progress(self, run_id: str) -> Progress | None:
         """What the directory has of a run; see :class:`~tandem_offline.batch.outputs.Output`."""
@@ -51,7 +51,7 @@ class ParquetOutput:
             raise OutputError(
                 f"{self.directory}: files of run {run_id} are missing; delete the others, and start again"
             )
-        first = self._metadata(self._file(run_id, *min(files))).metadata or {}
+        first = _read(pq.read_metadata, self._file(run_id, *min(files))).metadata or {}
         return Progress(len(files), max(parts for _, parts in files), int(first.get(_FINGERPRINT, b"-1")))
 
     @contextmanager
@@ -109,11 +109,13 @@ class ParquetOutput:
     def _file(self, run_id: str, number: int, parts: int) -> Path:
         return self.directory / f"{run_id}-{number:05}-of-{parts:05}.parquet"
 
-    def _metadata(self, file: Path) -> pq.FileMetaData:
-        try:
-            return pq.read_metadata(file)
-        except (OSError, pa.ArrowException) as error:
-            raise OutputError(f"{file} cannot be read: {error}") from error
+
+def _read(read: Callable[[Path], Any], file: Path) -> Any:
+    """What a function reads of a file."""
+    try:
+        return read(file)
+    except (OSError, pa.ArrowException) as error:
+        raise OutputError(f"{file} cannot be read: {error}") from error
 
 
 def _is_locked(descriptor: int, lock: Path) -> bool:

@@ -115,10 +115,10 @@ def _refuse_or_divide(rows: Rows, error: TandemError, scored: Scored) -> list[Ro
     details = error.details if isinstance(error, RequestError) else []
     rules = {detail["row"]: f"field {detail['field']!r}: {detail['rule']}" for detail in details}
     named = sorted(row for row in rules if row is not None and row < len(rows))
-    if len(rows) == 1:
-        scored.errors[int(rows[0])] = _row_error(error)
-        return []
     if not named:
+        if len(rows) == 1:
+            scored.errors[int(rows[0])] = _row_error(error)
+            return []
         half = len(rows) // 2
         return [rows[:half], rows[half:]]
     for row in named:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,7 +63,7 @@ class FeatureTable:
         self.label = label
         self._join = join
 
-    def batches(self, rows: int = ROWS_PER_BATCH) -> Iterator[pa.RecordBatch]:
+    def batches(self, rows: int = ROWS_PER_BATCH) -> Generator[pa.RecordBatch, None, None]:
         """Run the join, and return its rows in batches: memory does not grow with them.
 
         Args:

@@ -70,10 +70,10 @@ class DeltaOutput:
             raise OutputError(f"another process writes run {part.run_id} to {self.path}")
         try:
             write_deltalake(
-                # with the snapshot that was looked at, a commit in between is a conflict
+                # with the snapshot that was looked at, a commit in between is a conflict; so is a new table
                 self.path if table is None else table,
                 pa.RecordBatchReader.from_batches(schema, iter(rows)),
-                mode="append",
+                mode="error" if table is None else "append",
                 commit_properties=CommitProperties({"tandem.run": part.run_id}, app_transactions=transactions),
             )
         except Exception as error:

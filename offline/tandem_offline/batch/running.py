@@ -6,6 +6,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -113,7 +114,8 @@ def estimate(model: EmbeddedModel, features: FeatureTable, plan: BatchPlan) -> E
         DefinitionError: as :func:`write_batch`.
     """
     started = time.perf_counter()
-    batch = next(_cut(features.batches(ROWS_PER_BATCH), iter([ROWS_PER_BATCH])), None)
+    with closing(features.batches(ROWS_PER_BATCH)) as joined:
+        batch = next(_cut(joined, iter([ROWS_PER_BATCH])), None)
     first_row_s = time.perf_counter() - started
     if batch is None:
         return Estimate(first_row_s, None, first_row_s)
@@ -164,11 +166,13 @@ class _Run:
         """Write all parts from the first one on."""
         plan = self._plan
         sizes = itertools.chain.from_iterable(plan.sizes(number) for number in range(plan.parts))
-        batches = _cut(self._features.batches(ROWS_PER_BATCH), sizes)
-        for number in range(first):
-            _take_all(itertools.islice(batches, len(list(plan.sizes(number)))))
-        for number in range(first, plan.parts):
-            output.write(plan.part(number), plan.layout.schema, self._part(batches, number))
+        # closed whatever happens, since the join has files of its own
+        with closing(self._features.batches(ROWS_PER_BATCH)) as joined:
+            batches = _cut(joined, sizes)
+            for number in range(first):
+                _take_all(itertools.islice(batches, len(list(plan.sizes(number)))))
+            for number in range(first, plan.parts):
+                output.write(plan.part(number), plan.layout.schema, self._part(batches, number))
 
     def _part(self, batches: Iterator[pa.RecordBatch], number: int) -> Iterator[pa.RecordBatch]:
         """The rows of a part, as they are written."""

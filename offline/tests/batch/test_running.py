@@ -23,6 +23,7 @@ from tandem_offline.batch import (
     BatchPlan,
     BatchSummary,
     OutputError,
+    delta_output,
     estimate,
     name_run,
     open_output,
@@ -157,20 +158,44 @@ def test_other_columns_are_refused_before_anything_is_computed(
         write_batch(embedded, many(), planned, open_output(tmp_path / "out", form))
 
 
-def test_two_processes_do_not_write_one_run(
-    write: Write, embedded: EmbeddedModel, many: Callable[..., FeatureTable], form: Format, tmp_path: Path
+def test_two_processes_do_not_write_one_run_of_parquet(
+    embedded: EmbeddedModel, many: Callable[..., FeatureTable], tmp_path: Path
 ) -> None:
-    write(run_id="first")
+    planned = plan_batch(embedded.bundle, many(), run_id="run")
 
-    def race(summary: BatchSummary) -> None:
-        if summary.rows_written == 30:
-            write()
+    def write_again(summary: BatchSummary) -> None:
+        write_batch(embedded, many(), planned, open_output(tmp_path))
 
-    with pytest.raises(OutputError, match="out"):
-        write(progress=race)
-    rows = read(tmp_path / "out").filter(pc.field("run_id") == "run").num_rows
-    # of Parquet the second process is refused, of Delta the first one
-    assert rows == (0 if form == "parquet" else 100)
+    with pytest.raises(OutputError, match="another process writes run run"):
+        write_batch(embedded, many(), planned, open_output(tmp_path), progress=write_again)
+    assert not list(tmp_path.iterdir())
+    assert write_batch(embedded, many(), planned, open_output(tmp_path)).rows_written == 100
+
+
+@pytest.mark.parametrize("runs_before", [(), ("first",)])
+def test_two_processes_do_not_write_one_run_of_delta(
+    embedded: EmbeddedModel,
+    many: Callable[..., FeatureTable],
+    runs_before: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def write(run_id: str) -> BatchSummary:
+        planned = plan_batch(embedded.bundle, many(), run_id=run_id)
+        return write_batch(embedded, many(), planned, open_output(tmp_path / "out", "delta"))
+
+    def write_late(*arguments: Any, **options: Any) -> None:
+        # after the table has been looked at, another process commits
+        monkeypatch.undo()
+        write("run")
+        delta_output.write_deltalake(*arguments, **options)
+
+    for run_id in runs_before:
+        write(run_id)
+    monkeypatch.setattr(delta_output, "write_deltalake", write_late)
+    with pytest.raises(OutputError, match="out cannot be written"):
+        write("run")
+    assert read(tmp_path / "out").filter(pc.field("run_id") == "run").num_rows == 100
 
 
 def test_what_cannot_be_an_output(write: Write, form: Format, tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def read_selection(
     if spine is not None:
         return Selection(spine=spine.resolve())
     if range_ is not None:
-        return Selection(*(_moment(text, "--range") for text in range_))
+        start, end = (_moment(text, "--range") for text in range_)
+        return Selection(start, end)
     if as_of is None and is_named:
         raise typer.BadParameter(
             "with --latest also needs --as-of, or the run would be another one when it is continued",

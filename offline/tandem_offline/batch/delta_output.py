@@ -39,8 +39,9 @@ class DeltaOutput:
         table = self._open()
         if table is not None:
             # as Delta has them: it knows fewer types than Arrow
-            own = pa.schema(Schema.from_arrow(schema).to_arrow())
-            check_same_columns(self.path, pa.schema(table.schema().to_arrow()), own)
+            own = pa.schema(Schema.from_arrow(schema).to_arrow())  # type: ignore[arg-type]
+            existing = pa.schema(table.schema().to_arrow())  # type: ignore[arg-type]
+            check_same_columns(self.path, existing, own)
 
     def progress(self, run_id: str) -> Progress | None:
         """What the table has of a run; see :class:`~tandem_offline.batch.outputs.Output`."""

@@ -78,7 +78,7 @@ class Layout:
         arrays: list[Any] = [batch.column(name) for name in self._copied]
         absent = scored.unanswered if scored.errors else None
         for name, type_ in self._answers.items():
-            kind = _arrow_type(type_)
+            kind: Any = _arrow_type(type_)
             column = scored.columns.get(name)
             arrays.append(pa.nulls(scored.rows, kind) if column is None else _array(column, kind, absent))
         arrays += [_degraded(scored), _errors(scored.rows, scored.errors)]

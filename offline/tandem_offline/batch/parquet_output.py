@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from tandem_offline.batch.outputs import OutputError, Progress, check_same_columns
 from tandem_offline.batch.plan import Part
 
-_FINGERPRINT: Final = b"tandem.fingerprint"
+_FINGERPRINT: Final = "tandem.fingerprint"
 _PART: Final = r"-(\d{5,})-of-(\d{5,})"
 
 
@@ -52,12 +52,13 @@ class ParquetOutput:
                 f"{self.directory}: files of run {run_id} are missing; delete the others, and start again"
             )
         first = _read(pq.read_metadata, self._file(run_id, *min(files))).metadata or {}
-        return Progress(len(files), max(parts for _, parts in files), int(first.get(_FINGERPRINT, b"-1")))
+        return Progress(len(files), max(parts for _, parts in files), int(first.get(_FINGERPRINT.encode(), b"-1")))
 
     @contextmanager
     def opened(self, run_id: str) -> Iterator[None]:
         """Within the block, this process alone writes the run; see :class:`~tandem_offline.batch.outputs.Output`."""
         lock = self.directory / f".{run_id}.lock"
+        is_new = not self.directory.exists()
         with _naming(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
@@ -73,8 +74,9 @@ class ParquetOutput:
         finally:
             os.close(descriptor)
             # a run that has failed before its first part leaves nothing
-            with suppress(OSError):
-                self.directory.rmdir()
+            if is_new:
+                with suppress(OSError):
+                    self.directory.rmdir()
 
     def write(self, part: Part, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
         """Write a part, all or nothing; see :class:`~tandem_offline.batch.outputs.Output`."""
@@ -85,7 +87,7 @@ class ParquetOutput:
                 with pq.ParquetWriter(scratch, schema) as writer:
                     for batch in batches:
                         writer.write_batch(batch)
-                    writer.add_key_value_metadata({_FINGERPRINT: str(part.fingerprint).encode()})
+                    writer.add_key_value_metadata({_FINGERPRINT: str(part.fingerprint)})
                 _flush(scratch)
                 scratch.replace(file)
                 _flush(self.directory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -201,10 +201,14 @@ def _cut(batches: Iterable[pa.RecordBatch], sizes: Iterator[int]) -> Iterator[pa
             batch = batch.slice(piece.num_rows)
             lacking = 0 if lacking is None else lacking - piece.num_rows
             if not lacking:
-                yield pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)
+                yield _join(pieces)
                 pieces, lacking = [], next(sizes, None)
     if pieces:
-        yield pa.concat_batches(pieces)
+        yield _join(pieces)
+
+
+def _join(pieces: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    return pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)  # type: ignore[attr-defined, no-any-return]
 
 
 def _take_all(batches: Iterable[pa.RecordBatch]) -> None:

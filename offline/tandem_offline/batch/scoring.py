@@ -123,8 +123,8 @@ def _refuse_or_divide(rows: Rows, error: TandemError, scored: Scored) -> list[Ro
         return [rows[:half], rows[half:]]
     for row in named:
         scored.errors[int(rows[row])] = RowError(_row_error(error).code, rules[row])
-    others = np.delete(rows, named)
-    return [others] if len(others) else []
+    unnamed = np.delete(rows, named)
+    return [unnamed] if len(unnamed) else []
 
 
 def _row_error(error: TandemError) -> RowError:

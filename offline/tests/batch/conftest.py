@@ -68,9 +68,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     inputs = random_inputs(model, 64, np.random.default_rng(0), missing=0, null=0)
     pipeline = fit(model, inputs)
     vectors = matrix(pipeline, inputs)
-    estimator = MLPRegressor(hidden_layer_sizes=(16,), tol=1e9, n_iter_no_change=1, random_state=0).fit(
-        vectors, vectors.sum(axis=1)
-    )
+    untrained = MLPRegressor(hidden_layer_sizes=(16,), tol=1e9, n_iter_no_change=1, random_state=0)
+    estimator = untrained.fit(vectors, vectors.sum(axis=1))
     return write_bundle(
         path / "bundles",
         package=path,

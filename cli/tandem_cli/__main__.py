@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tandem_cli.commands import bundle, features, imports, log, registry
+from tandem_cli.commands.batch import batch_bundle
 from tandem_cli.commands.check import check_package
 from tandem_cli.commands.init import init_package
 from tandem_cli.commands.leaks import report_leaks
@@ -50,6 +51,7 @@ app.command("materialize")(materialize_package)
 app.command("register")(registry.register)
 app.command("leaks")(report_leaks)
 app.command("predict")(predict_table)
+app.command("batch")(batch_bundle)
 app.command("up")(serve_package)
 app.command("stream")(stream_model)
 app.command("render")(render_rollouts)

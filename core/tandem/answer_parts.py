@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tandem.dtypes import Columns
 from tandem.errors import ContractViolation, RequestError
-from tandem.inputs import Inputs
+from tandem.inputs import Degradation, Inputs
 
 Rows = NDArray[np.intp]
 """Indices of rows of a batch, ascending: shape ``(rows of the part,)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the rows of a batch are answered with.
+
+    Attributes:
+        rows: The rows that have an answer.
+        columns: A column for each field of the answer, with an entry for each of these rows; none without rows.
+        degraded: For rows with stored values that were not used: why, and what stands for them, by view.
+        refused: For each other row: the error for the client.
+    """
+
+    rows: Rows
+    columns: Columns
+    degraded: Mapping[int, Mapping[str, Degradation]]
+    refused: Mapping[int, RequestError]
 
 
 def take(columns: Columns, rows: Rows) -> Columns:

@@ -128,13 +128,14 @@ def check_schema(view: FeatureView, schema: pa.Schema, event_time: str) -> None:
             raise DefinitionError(f"column {name!r} is {key_type}; a key must be a string or an integer")
     for feature in view.features:
         column_type = schema.field(feature.name).type
-        if not _fits(column_type, feature.type):
+        if not fits(column_type, feature.type):
             raise DefinitionError(f"column {feature.name!r} is {column_type}; the feature is {feature.type}")
     if not pa.types.is_timestamp(schema.field(event_time).type):
         raise DefinitionError(f"column {event_time!r} is {schema.field(event_time).type}; it must be a timestamp")
 
 
-def _fits(column: pa.DataType, feature: FieldType) -> bool:
+def fits(column: pa.DataType, feature: FieldType) -> bool:
+    """Whether a column can be read as a type other than ``bytes``; its values are checked when they are read."""
     if pa.types.is_dictionary(column):
         column = column.value_type
     # a column of nulls alone has no type of its own
@@ -143,7 +144,7 @@ def _fits(column: pa.DataType, feature: FieldType) -> bool:
     if (length := array_length(feature)) is not None:
         if pa.types.is_fixed_size_list(column) and column.list_size != length and not is_ragged(feature):
             return False
-        return _is_list(column) and _fits(column.value_type, element_type(feature))  # type: ignore[attr-defined]
+        return _is_list(column) and fits(column.value_type, element_type(feature))  # type: ignore[attr-defined]
     match feature:
         case "float64" | "float32" | "int64":
             # whole numbers beside a null are written as floats by pandas; others are refused when they are read

@@ -14,6 +14,9 @@ from tandem.fields import FINITE, HOLDS, SIGNS, Field
 MAX_VIOLATIONS = 100
 """An error lists at most this many broken rules."""
 
+RowErrors = dict[int, ContractViolation]
+"""Errors by row of a batch."""
+
 
 def fill_nulls(contract: Contract, columns: Mapping[str, Column]) -> Columns:
     """Columns that came as tensors, with the filler of the field where they have a null: a NaN or NaT.
@@ -42,6 +45,29 @@ def check_columns(contract: Contract, columns: Mapping[str, Column]) -> None:
             violations += [Violation(int(row), name, rule) for row in np.flatnonzero(wrong)[:MAX_VIOLATIONS]]
     if violations:
         raise ContractViolation(sorted(violations, key=lambda violation: violation.row or 0)[:MAX_VIOLATIONS])
+
+
+def refuse_rows(contract: Contract, columns: Mapping[str, Column], nulls: Mapping[str, Column]) -> RowErrors:
+    """For each row that breaks the contract, the error that a client would get for it alone.
+
+    Args:
+        contract: The contract.
+        columns: A column of the right dtype for each field.
+        nulls: For fields with nulls that no filler stands for, where these are: ``bool``, shape ``(rows,)``.
+    """
+    violations: dict[int, list[Violation]] = {}
+    for name, field in contract.inputs.items():
+        null = nulls.get(name)
+        if null is not None:
+            _note(violations, Violation(None, name, "must not be null"), null)
+        for rule, wrong in _broken(field, columns[name]):
+            _note(violations, Violation(None, name, rule), wrong if null is None else wrong & ~null)
+    return {row: ContractViolation(broken) for row, broken in violations.items()}
+
+
+def _note(violations: dict[int, list[Violation]], violation: Violation, rows: Column) -> None:
+    for row in np.flatnonzero(rows).tolist():
+        violations.setdefault(row, []).append(violation)
 
 
 def _filled(field: Field, column: Column) -> Column:

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tandem.answer_parts import counting_in_batch, merge, take, without_views
+from tandem.answer_parts import Answers, Rows, counting_in_batch, merge, take, without_views
 from tandem.bundle import Bundle
 from tandem.clock import utc_now
 from tandem.dtypes import Columns
 from tandem.errors import ContractViolation, StoreError, Violation
 from tandem.golden import replay_vectors
-from tandem.inputs import Inputs
+from tandem.inputs import Features, Inputs
 from tandem.lookup import LookupPlan
 from tandem.onnx_model import OnnxModel
 from tandem.packed_rows import ViewColumns
@@ -105,21 +105,45 @@ class EmbeddedModel:
         """
         return self._run(as_inputs(self.bundle.model, inputs))[0]
 
+    def answer(self, inputs: Inputs) -> Answers:
+        """Answers for the rows of a batch that have one, and the errors of the others.
+
+        Args:
+            inputs: The batch, at least one row.
+
+        Raises:
+            RequestError: if a transform, the model or post-processing fails; it names the rows where these are known.
+        """
+        features = self.pipeline.features(inputs)
+        refused = features.unanswerable if features.refused else {}
+        rows = np.delete(np.arange(len(inputs), dtype=np.intp), sorted(refused))
+        columns = self._answers(inputs, features, rows if refused else None) if len(rows) else {}
+        return Answers(rows, columns, features.degraded, refused)
+
     def _run(self, inputs: Inputs) -> tuple[Columns, dict[int, dict[str, Any]]]:
         features = self.pipeline.features(inputs)
         # a bundle without a simpler model has no view that leaves rows to one
         if unanswerable := features.refused and features.unanswerable:
             raise next(iter(unanswerable.values()))
+        return self._answers(inputs, features, None), features.degraded
+
+    def _answers(self, inputs: Inputs, features: Features, rows: Rows | None) -> Columns:
+        """Answers for some rows of a batch; None for all of them."""
         if self._simpler is None or not features.simpler:
-            return self._answer(features.columns), features.degraded
+            if rows is None:
+                return self._answer(features.columns)
+            with counting_in_batch(rows):
+                return self._answer(take(features.columns, rows))
         simpler = np.array(sorted(features.simpler), np.intp)
-        own = np.delete(np.arange(len(inputs), dtype=np.intp), simpler)
+        every = np.arange(len(inputs), dtype=np.intp) if rows is None else rows
+        own = np.setdiff1d(every, simpler, assume_unique=True)
         with counting_in_batch(simpler):
             parts = [(simpler, self._simpler.predict_columns(without_views(inputs, simpler)))]
         if len(own):
             with counting_in_batch(own):
                 parts.append((own, self._answer(take(features.columns, own))))
-        return merge(self.bundle.contract.answers, len(inputs), parts), features.degraded
+        merged = merge(self.bundle.contract.answers, len(inputs), parts)
+        return merged if rows is None else take(merged, rows)
 
     def _answer(self, columns: Columns) -> Columns:
         return self.pipeline.predictions(self._onnx.run(self.pipeline.tensors(columns)), columns)

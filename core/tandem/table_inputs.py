@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tandem.column_rules import RowErrors, refuse_rows
 from tandem.columns import read_column
 from tandem.dtypes import Column, Columns
 from tandem.errors import DefinitionError
@@ -56,26 +57,58 @@ def inputs_from_table(model: Model, table: Table) -> Inputs:
     return Inputs(request, tuple(_view_columns(use, columns, as_of) for use in model.views), as_of)
 
 
+def inputs_row_by_row(model: Model, table: Table) -> tuple[Inputs, RowErrors]:
+    """Inputs of a model from a table in which features are joined already; a bad row is refused alone.
+
+    Args:
+        model: The model.
+        table: As of :func:`inputs_from_table`, with the event times of all views.
+
+    Returns:
+        The inputs of all rows, and for each row that breaks the contract the error that a client would get. A null in a
+        feature for which nothing stands is refused by the pipeline, as when the model is served.
+
+    Raises:
+        DefinitionError: naming a column that is missing, has another type or length, or an infinity.
+    """
+    columns = columns_of(table)
+    rows = len(next(iter(columns.values())))
+    request: Columns = {}
+    nulls: Columns = {}
+    for name, field in model.contract.inputs.items():
+        request[name], null = _request_values(name, field, columns, rows)
+        if null is not None and field.required:
+            nulls[name] = null
+    as_of = _as_of(model, request, columns)
+    views = tuple(_view_columns(use, columns, as_of, refuse_nulls=False) for use in model.views)
+    return Inputs(request, views, as_of), refuse_rows(model.contract, request, nulls)
+
+
 def as_inputs(model: Model, inputs: Inputs | Table) -> Inputs:
     """The inputs themselves, or those of a table; see :func:`inputs_from_table`."""
     return inputs if isinstance(inputs, Inputs) else inputs_from_table(model, inputs)
 
 
 def _request_column(name: str, field: Field, columns: Mapping[str, Any], rows: int) -> Column:
-    if name not in columns:
-        if field.required:
-            raise DefinitionError(missing_column(name, columns))
-        return field.filling(rows)
-    column, null = read_column(name, columns[name], field.type)
-    if null is None:
-        return column
-    if field.required:
+    column, null = _request_values(name, field, columns, rows)
+    if null is not None and field.required:
         raise DefinitionError(
             f"column {name!r} is null in {rows_named(np.flatnonzero(null))}; the field is required, so no client can "
             "leave it out: drop these rows, or give the field a default"
         )
-    column[null] = np.array(field.filler, field.dtype)
     return column
+
+
+def _request_values(name: str, field: Field, columns: Mapping[str, Any], rows: int) -> tuple[Column, Column | None]:
+    """A column of the contract with its filler where it is null, and where that is; None if nothing is null."""
+    if name not in columns:
+        if field.required:
+            raise DefinitionError(missing_column(name, columns))
+        return field.filling(rows), None
+    column, null = read_column(name, columns[name], field.type)
+    if null is not None:
+        column[null] = np.array(field.filler, field.dtype)
+    return column, null
 
 
 def _as_of(model: Model, request: Columns, columns: Mapping[str, Any]) -> Column:
@@ -91,7 +124,7 @@ def _as_of(model: Model, request: Columns, columns: Mapping[str, Any]) -> Column
     return as_of
 
 
-def _view_columns(use: ViewUse, columns: Mapping[str, Any], as_of: Column) -> ViewColumns:
+def _view_columns(use: ViewUse, columns: Mapping[str, Any], as_of: Column, *, refuse_nulls: bool = True) -> ViewColumns:
     time = f"{use.name}_event_time"
     event_time = _moments(time, columns[time]) if time in columns else as_of
     # NaT compares as False; of an entity without a row, or with one that is too old, no value is read, not even a null
@@ -106,7 +139,7 @@ def _view_columns(use: ViewUse, columns: Mapping[str, Any], as_of: Column) -> Vi
         features[feature.name], null = read_column(name, columns[name], feature.type)
         if null is None or not (null := null & is_read).any():
             continue
-        if not feature.nullable:
+        if refuse_nulls and not feature.nullable:
             raise DefinitionError(
                 f"column {name!r} is null in {rows_named(np.flatnonzero(null))}; the feature is {feature.type} and has "
                 "no default"

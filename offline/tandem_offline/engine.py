@@ -64,6 +64,10 @@ class Query:
                 connection.register(name, scan.reader())
             return connection.execute(self.sql).fetchall()
 
+    def identity(self) -> str:
+        """A text that changes with the query, and with the tables that it reads."""
+        return repr([self.sql, *sorted((name, scan.identity()) for name, scan in self.scans.items())])
+
     @contextmanager
     def _naming_table(self) -> Iterator[None]:
         for scan in self.scans.values():

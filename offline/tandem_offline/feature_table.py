@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,22 @@ from tandem.table_inputs import inputs_from_table
 from tandem_offline.scanning import ROWS_PER_BATCH
 
 
+class Join(Protocol):
+    """A join that has not been run."""
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        """Run it, and return its columns in batches of at most so many rows."""
+        ...
+
+    def count(self) -> int:
+        """Rows of its result."""
+        ...
+
+    def identity(self) -> str:
+        """A text that changes with the query, and with the tables that it reads."""
+        ...
+
+
 class FeatureTable:
     """Rows with their features, each as of its own time; made by :class:`~tandem_offline.store.OfflineStore`.
 
@@ -30,7 +46,7 @@ class FeatureTable:
     Args:
         model: The model.
         schema: Its columns.
-        run: Runs the join anew and returns its columns in batches of at most the given number of rows.
+        join: Computes its rows.
         label: Column of the labels.
     """
 
@@ -38,16 +54,16 @@ class FeatureTable:
         self,
         model: Model,
         schema: pa.Schema,
-        run: Callable[[int], Iterator[pa.RecordBatch]],
+        join: Join,
         *,
         label: str | None = None,
     ) -> None:
         self.model = model
         self.schema = schema
         self.label = label
-        self._run = run
+        self._join = join
 
-    def batches(self, rows: int = ROWS_PER_BATCH) -> Iterator[pa.RecordBatch]:
+    def batches(self, rows: int = ROWS_PER_BATCH) -> Generator[pa.RecordBatch, None, None]:
         """Run the join, and return its rows in batches: memory does not grow with them.
 
         Args:
@@ -56,9 +72,21 @@ class FeatureTable:
         Raises:
             DefinitionError: naming view, table, column and rows of what cannot be read.
         """
-        for batch in self._run(rows):
+        for batch in self._join.batches(rows):
             arrays = [array.cast(field.type) for array, field in zip(batch.columns, self.schema, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def count(self) -> int:
+        """Its rows, without the join: those of the spine, or of the root view's table.
+
+        Raises:
+            DefinitionError: as :meth:`batches`.
+        """
+        return self._join.count()
+
+    def identity(self) -> str:
+        """A text that changes with the query, and with the files of the tables that it reads."""
+        return self._join.identity()
 
     def to_arrow(self) -> pa.Table:
         """All rows in memory; the join runs once, however often they are asked for.

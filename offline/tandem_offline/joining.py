@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -57,12 +58,28 @@ def join(
     fields = [pa.field(name, kind) for name, kind in spine.fields.items()]
     fields += [pa.field(name, value.type) for name, value in constants]
     fields += [field for view in views for field in view.result_fields()]
+    point_in_time_join = _Join(query, limits, spine, [value for _, value in constants])
+    return FeatureTable(model, pa.schema(fields), point_in_time_join, label=label)
 
-    def run(rows: int) -> Iterator[pa.RecordBatch]:
-        for batch in query.batches(limits, rows):
-            yield _with_constants(batch, len(spine.fields), [value for _, value in constants])
 
-    return FeatureTable(model, pa.schema(fields), run, label=label)
+@dataclass(frozen=True)
+class _Join:
+    """The query, and values of further columns, which are the same in all rows."""
+
+    query: Query
+    limits: Limits
+    spine: Spine
+    constants: Sequence[pa.Scalar[Any]]
+
+    def batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        for batch in self.query.batches(self.limits, rows):
+            yield _with_constants(batch, len(self.spine.fields), self.constants)
+
+    def count(self) -> int:
+        return self.spine.count(self.limits)
+
+    def identity(self) -> str:
+        return self.query.identity() + repr([str(value) for value in self.constants])
 
 
 def _constant(model: Model, spine: Spine, name: str, value: Any) -> tuple[str, pa.Scalar[Any]]:

@@ -63,6 +63,19 @@ class Scan:
         required = {name: reason for name, reason in self.required.items() if name in columns.values()}
         return replace(self, columns=columns, required=required)
 
+    def identity(self) -> str:
+        """A text that changes with the files of the table, and with what is read of it.
+
+        Of a table that is no files, such as one in memory, only its columns and the number of its rows count.
+        """
+        table = self.table
+        if isinstance(table, dataset.FileSystemDataset):
+            infos = table.filesystem.get_file_info(table.files)
+            files: object = [(info.path, info.size, info.mtime_ns) for info in infos]
+        else:
+            files = table.count_rows()
+        return repr((files, str(table.schema), dict(self.columns), self.timezone))
+
     def _guarded(self) -> Iterator[pa.RecordBatch]:
         try:
             yield from self._batches()

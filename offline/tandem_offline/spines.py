@@ -42,6 +42,17 @@ class Spine:
         """Names of all columns within the query, in their order."""
         return [f"s{index}" for index in range(len(self.fields))]
 
+    def count(self, limits: Limits) -> int:
+        """Its rows; of files, from their footers.
+
+        Raises:
+            DefinitionError: naming the table that cannot be read.
+        """
+        if self.sql is None:
+            return int(self.scans[SPINE].table.count_rows())
+        ((rows,),) = Query(f"SELECT count(*) FROM ({self.sql})", self.scans).rows(limits)
+        return int(str(rows))
+
     def check_repeated(self, model: Model, limits: Limits) -> None:
         """Refuse a spine in which two rows ask the same: their fields of the contract and their times are equal.
 

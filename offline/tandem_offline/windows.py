@@ -20,7 +20,7 @@ from tandem.sources import Source
 from tandem.tables import missing_column
 from tandem.windows.layout import Events, Parts, WindowLayout
 from tandem_offline.engine import Limits, Query
-from tandem_offline.scanning import ARROW_TYPES, Scan
+from tandem_offline.scanning import ARROW_TYPES, ROWS_PER_BATCH, Scan
 from tandem_offline.window_queries import EVENTS, WindowQuery
 
 _TIMES = ("event_time", "created", "window_start")
@@ -30,7 +30,7 @@ class WindowTable:
     """The closed windows of a table of events; a table wherever Tandem takes one, and one for the offline store.
 
     Columns: the view's keys as text, as the online store has them; ``event_time``, the end of the window; ``created``,
-    the end and the grace, which is the first time at which the window may be known; ``window_start``; and the view's
+    the end plus the grace, which is the first time at which the window may be known; ``window_start``; and the view's
     features, null where a window has none. Rows are in the order of the first columns ``event_time`` and keys.
 
     Args:
@@ -64,15 +64,18 @@ class WindowTable:
             self._layout.window, len(view.keys), len(self._layout.columns), partition is not None, offset is not None
         )
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self, events: int = ROWS_PER_BATCH) -> Iterator[pa.RecordBatch]:
         """Compute the windows anew, and return them in batches: memory does not grow with the events.
+
+        Args:
+            events: About how many events are read at a time.
 
         Raises:
             DefinitionError: naming view, table, column and rows of what cannot be read.
         """
         query = Query(self._sql.closed, {EVENTS: self._scan})
         pending: list[_Window] = []
-        for batch in query.batches(self._limits):
+        for batch in query.batches(self._limits, events):
             pending = self._merge(pending, self._windows(batch))
             # the last window may go on in the next batch
             yield self._rows(pending[:-1])

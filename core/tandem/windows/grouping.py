@@ -3,10 +3,10 @@
 An event is too late by a rule that knows nothing but its time and the watermark: the greatest event time that arrived
 until then. So a batch computation over the same events in the order of their arrival leaves out the same ones.
 
-- A window of a fixed size takes events until the watermark reaches its end and the grace. An event that counts in
+- A window of a fixed size takes events until the watermark reaches its end plus the grace. An event that counts in
   several windows may be too late for some of them.
 - Where windows end by a gap, an event is too late if it is older than the watermark by more than the grace. Such a
-  window is closed when the watermark reaches its end (the gap after its last event) and the grace: from then on, no
+  window is closed when the watermark reaches its end (the gap after its last event) plus the grace: from then on, no
   event that is not too late is within a gap of its last one.
 """
 

@@ -13,7 +13,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tandem import Feature, FeatureView, Statistic, Window
-from tandem.store_keys import entities
+from tandem.store_keys import entities, split_entity
+from tandem.windows.engine import ClosedWindows
 from tandem.windows.layout import Events
 
 SECOND = 1_000_000
@@ -80,6 +81,20 @@ def columns_of(events: Sequence[Event]) -> Events:
     columns["at"] = columns["at"].astype("datetime64[us]")
     keys = [np.array([event.athlete for event in events], object), np.array([event.race for event in events], object)]
     return Events(entities(keys), columns["at"], columns, nulls)
+
+
+def rows_of(closed: ClosedWindows) -> Closed:
+    columns = []
+    for name, column in closed.columns.items():
+        null = closed.nulls.get(name, np.zeros(len(column), bool))
+        columns.append([None if gone else value for value, gone in zip(elements(column), null, strict=True)])
+    keys = [split_entity(entity, 2) for entity in closed.entities]
+    ids = zip(elements(closed.ends), elements(closed.starts), keys, zip(*columns, strict=True), strict=True)
+    return [(end, athlete, int(race), start, list(values)) for end, start, (athlete, race), values in ids]
+
+
+def elements(column: np.ndarray) -> list[Any]:
+    return (column.astype(np.int64) if column.dtype.kind == "M" else column).tolist()
 
 
 def brute_force(window: Window, events: Sequence[Event]) -> tuple[Closed, list[int]]:

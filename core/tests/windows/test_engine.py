@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tandem import Feature, FeatureView, Statistic, Window
 from tandem.errors import DefinitionError, StateError
-from tandem.store_keys import split_entity
-from tandem.windows.engine import ClosedWindows, advance, apply_step
+from tandem.windows.engine import advance, apply_step
 from tandem.windows.layout import WindowLayout
 from tandem.windows.state import WATERMARK_KEY, WindowState, restore
 
-from .brute import EVENTS, FEATURES, SECOND, WINDOWS, Closed, Event, brute_force, columns_of, view_of
+from .brute import EVENTS, SECOND, WINDOWS, Closed, Event, brute_force, columns_of, rows_of, view_of
 
 BATCHES = st.lists(st.lists(EVENTS, max_size=8), max_size=8)
 
@@ -41,26 +38,12 @@ class Stream:
                 del self.topic[key]  # what is deleted was there
             else:
                 self.topic[key] = value
-        self.closed += rows(step.closed)
+        self.closed += rows_of(step.closed)
         self.late += (self.events + step.late).tolist()
         self.events += len(events)
 
     def restart(self) -> None:
         self.state = restore(self.layout, self.topic.items())
-
-
-def rows(closed: ClosedWindows) -> Closed:
-    columns = []
-    for name, column in closed.columns.items():
-        null = closed.nulls.get(name, np.zeros(len(column), bool))
-        columns.append([None if gone else value for value, gone in zip(plain(column), null, strict=True)])
-    keys = [split_entity(entity, 2) for entity in closed.entities]
-    ids = zip(plain(closed.ends), plain(closed.starts), keys, zip(*columns, strict=True), strict=True)
-    return [(end, athlete, int(race), start, list(values)) for end, start, (athlete, race), values in ids]
-
-
-def plain(column: np.ndarray) -> list[Any]:
-    return (column.astype(np.int64) if column.dtype.kind == "M" else column).tolist()
 
 
 def run(window: Window, batches: Sequence[Sequence[Event]], *, restarts: bool = False) -> Stream:
@@ -120,7 +103,7 @@ def test_a_step_that_is_not_applied_has_done_nothing(window: Window, events: lis
     first, second = (advance(stream.state, columns_of(events[10:])) for _ in range(2))
     assert dict(stream.state.records()) == before
     assert first.changes == second.changes
-    assert repr(rows(first.closed)) == repr(rows(second.closed))
+    assert repr(rows_of(first.closed)) == repr(rows_of(second.closed))
 
 
 def event(at: float, x: float | None = 1.0) -> Event:
@@ -190,7 +173,6 @@ def test_state_is_compact() -> None:
         ],
         window=Window(size="10s", event_time="at", grace="0s"),
     )
-    assert len(FEATURES) > len(view.features)
     state = WindowState(WindowLayout(view))
     step = advance(state, columns_of([event(second / 1000, 300 + second / 7) for second in range(1000)]))
     (_, value), _ = step.records()

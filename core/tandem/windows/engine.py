@@ -106,21 +106,26 @@ _Windows = dict[bytes, dict[int, OpenWindow]]
 def _merge(state: WindowState, groups: Groups, parts: Sequence[tuple[object, ...]]) -> _Windows:
     """The windows of all entities that have events, with these."""
     windows: _Windows = {}
-    by_gap = state.layout.window.gap is not None
-    for entity, start, end, new in zip(groups.entities, groups.starts, groups.ends, parts, strict=True):
-        own = windows.get(entity)
-        if own is None:
-            own = windows[entity] = dict(state.of(entity))
-        for met in _overlapping(own, start, end) if by_gap else [start] if start in own else []:
-            other = own.pop(met)
-            start, end = min(start, met), max(end, other.end)
-            new = state.layout.merge(other.parts, new)
-        own[start] = OpenWindow(end, new)
+    for entity, start, end, new_parts in zip(groups.entities, groups.starts, groups.ends, parts, strict=True):
+        if entity not in windows:
+            windows[entity] = dict(state.of(entity))
+        _add(state.layout, windows[entity], start, OpenWindow(end, new_parts))
     return windows
 
 
-def _overlapping(windows: dict[int, OpenWindow], start: int, end: int) -> list[int]:
-    return [other for other, window in windows.items() if other < end and start < window.end]
+def _add(layout: WindowLayout, windows: dict[int, OpenWindow], start: int, window: OpenWindow) -> None:
+    """Put a window into those of its entity, together with those that it is the same as, or that it overlaps."""
+    for begin in _joined(layout, windows, start, window.end):
+        joined = windows.pop(begin)
+        window = OpenWindow(max(joined.end, window.end), layout.merge(joined.parts, window.parts))
+        start = min(begin, start)
+    windows[start] = window
+
+
+def _joined(layout: WindowLayout, windows: dict[int, OpenWindow], start: int, end: int) -> list[int]:
+    if layout.window.gap is None:
+        return [start] if start in windows else []
+    return [begin for begin, window in windows.items() if begin < end and start < window.end]
 
 
 def _close(state: WindowState, windows: _Windows, until: int) -> dict[WindowId, OpenWindow]:

@@ -24,10 +24,10 @@ def sum_squares_exactly(numbers: Sequence[float]) -> ExactSum:
     return _sum_ratios((numerator * numerator, denominator * denominator) for numerator, denominator in ratios)
 
 
-def add_exactly(one: ExactSum, other: ExactSum) -> ExactSum:
+def add_exactly(left: ExactSum, right: ExactSum) -> ExactSum:
     """Sum of two of them."""
-    places = max(one[1], other[1])
-    return _reduce((one[0] << places - one[1]) + (other[0] << places - other[1]), places)
+    places = max(left[1], right[1])
+    return _reduce((left[0] << places - left[1]) + (right[0] << places - right[1]), places)
 
 
 def exact_total(total: ExactSum) -> float | None:

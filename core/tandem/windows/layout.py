@@ -93,11 +93,11 @@ class WindowLayout:
         columns = [values[column].parts(kind) for kind, column in self.parts]
         return list(zip(*columns, strict=True))
 
-    def merge(self, one: Parts, other: Parts) -> Parts:
+    def merge(self, left: Parts, right: Parts) -> Parts:
         """The parts of two windows' events together."""
         return tuple(
-            mine if theirs is None else theirs if mine is None else merge(mine, theirs)
-            for merge, mine, theirs in zip(self._merges, one, other, strict=True)
+            first if second is None else second if first is None else merge(first, second)
+            for merge, first, second in zip(self._merges, left, right, strict=True)
         )
 
     def encode(self, parts: Parts) -> list[Any]:

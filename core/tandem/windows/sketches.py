@@ -29,11 +29,11 @@ def sketch(values: Iterable[Any]) -> Sketch:
     return _compact(frozenset(_hash(value) for value in set(values)))
 
 
-def merge_sketches(one: Sketch, other: Sketch) -> Sketch:
+def merge_sketches(left: Sketch, right: Sketch) -> Sketch:
     """Sketch of the values of both."""
-    if isinstance(one, frozenset) and isinstance(other, frozenset):
-        return _compact(one | other)
-    return bytes(map(max, _registers(one), _registers(other)))
+    if isinstance(left, frozenset) and isinstance(right, frozenset):
+        return _compact(left | right)
+    return bytes(map(max, _registers(left), _registers(right)))
 
 
 def estimate_distinct(values: Sketch) -> int:

@@ -62,6 +62,18 @@ EVENTS = st.builds(
     st.none() | st.sampled_from([0, 1, -5, 2**53 + 1, 2**63 - 1]),
     st.none() | st.sampled_from(["", "x", "Ü", "\ud800"]),
 )
+
+
+def in_order_of_arrival(events: Sequence[Event], delay: int) -> list[Event]:
+    """Events that each arrive up to some microseconds after they happened."""
+    delays = [index * 7919 % 1009 * delay // 1009 for index in range(len(events))]
+    order = sorted(range(len(events)), key=lambda index: (events[index].at + delays[index], index))
+    return [events[index] for index in order]
+
+
+DELAYS = st.sampled_from([0, 3 * SECOND, 12 * SECOND, 100 * SECOND])
+STREAMS = st.builds(in_order_of_arrival, st.lists(EVENTS, max_size=30), DELAYS)
+
 Closed = list[tuple[int, str, int, int, list[Any]]]
 """End, keys, beginning and features of windows, in order."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,10 @@ from tandem.windows.engine import advance, apply_step
 from tandem.windows.layout import WindowLayout
 from tandem.windows.state import WATERMARK_KEY, WindowState, restore
 
-from .brute import EVENTS, SECOND, WINDOWS, Closed, Event, brute_force, columns_of, rows_of, view_of
+from .brute import EVENTS, SECOND, STREAMS, WINDOWS, Closed, Event, brute_force, columns_of, rows_of, view_of
 
-BATCHES = st.lists(st.lists(EVENTS, max_size=8), max_size=8)
+SIZES = st.lists(st.integers(0, 9), max_size=8)
+"""Of batches; the last one has the rest."""
 
 
 class Stream:
@@ -55,20 +57,24 @@ def run(window: Window, batches: Sequence[Sequence[Event]], *, restarts: bool = 
     return stream
 
 
-@given(WINDOWS, BATCHES)
-def test_windows_are_those_of_brute_force(window: Window, batches: list[list[Event]]) -> None:
-    stream = run(window, batches)
-    closed, late = brute_force(window, [event for batch in batches for event in batch])
+def cut(events: Sequence[Event], sizes: Sequence[int]) -> list[Sequence[Event]]:
+    bounds = [0, *accumulate(sizes), len(events)]
+    return [events[first:end] for first, end in pairwise(bounds)]
+
+
+@given(WINDOWS, STREAMS, SIZES)
+def test_windows_are_those_of_brute_force(window: Window, events: list[Event], sizes: list[int]) -> None:
+    stream = run(window, cut(events, sizes))
+    closed, late = brute_force(window, events)
     assert repr(stream.closed) == repr(closed)  # to the bit, and with the sign of zeros
     assert stream.late == late
 
 
-@given(WINDOWS, BATCHES)
-def test_neither_cuts_nor_restarts_change_anything(window: Window, batches: list[list[Event]]) -> None:
-    events = [event for batch in batches for event in batch]
+@given(WINDOWS, STREAMS, SIZES)
+def test_neither_cuts_nor_restarts_change_anything(window: Window, events: list[Event], sizes: list[int]) -> None:
     streams = [
-        run(window, batches),
-        run(window, batches, restarts=True),
+        run(window, cut(events, sizes)),
+        run(window, cut(events, sizes), restarts=True),
         run(window, [events]),
         run(window, [[event] for event in events], restarts=True),
     ]
@@ -88,15 +94,14 @@ def test_order_within_the_grace_changes_nothing(window: Window, events: list[Eve
     assert dict(one.state.records()) == dict(other.state.records())
 
 
-@given(WINDOWS, BATCHES)
-def test_the_records_of_the_changelog_are_the_state(window: Window, batches: list[list[Event]]) -> None:
-    stream = run(window, batches)
-    if batches:
-        assert stream.topic == dict(stream.state.records())
-    assert len(stream.state) == max(len(stream.topic) - 1, 0)
+@given(WINDOWS, STREAMS, SIZES)
+def test_the_records_of_the_changelog_are_the_state(window: Window, events: list[Event], sizes: list[int]) -> None:
+    stream = run(window, cut(events, sizes))
+    assert stream.topic == dict(stream.state.records())
+    assert len(stream.state) == len(stream.topic) - 1
 
 
-@given(WINDOWS, st.lists(EVENTS, max_size=20))
+@given(WINDOWS, STREAMS)
 def test_a_step_that_is_not_applied_has_done_nothing(window: Window, events: list[Event]) -> None:
     stream = run(window, [events[:10]])
     before = dict(stream.state.records())

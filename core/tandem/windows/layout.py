@@ -62,8 +62,14 @@ class WindowLayout:
     Args:
         view: A view with a window.
 
+    Attributes:
+        view: The view.
+        window: Its window.
+        columns: Columns of the events that are read, with their types.
+        parts: Kind and column of each part, without a column for the number of events.
+
     Raises:
-        DefinitionError: if it has none.
+        DefinitionError: if the view has no window.
     """
 
     def __init__(self, view: FeatureView) -> None:
@@ -72,12 +78,10 @@ class WindowLayout:
         self.view = view
         self.window: Window = view.window
         self._statistics = [feature.statistic for feature in view.features if feature.statistic is not None]
-        #: Columns of the events that are read, with their types.
         self.columns: dict[str, FieldType] = {
             statistic.column: statistic.type for statistic in self._statistics if statistic.column is not None
         }
         needs = ((kind, item.column) for item in self._statistics for kind in _NEEDS[item.kind])
-        #: Kind and column of each part, without a column for the number of events.
         self.parts: tuple[tuple[PartKind, str | None], ...] = tuple(dict.fromkeys(needs))
         self._merges = [PARTS[kind].merge for kind, _ in self.parts]
 

@@ -50,11 +50,14 @@ class WindowState:
 
     Args:
         layout: Of the view.
+
+    Attributes:
+        layout: Of the view.
+        watermark: Greatest event time so far, microseconds since 1970; None before the first event.
     """
 
     def __init__(self, layout: WindowLayout) -> None:
         self.layout = layout
-        #: Greatest event time so far, microseconds since 1970; None before the first event.
         self.watermark: int | None = None
         self._windows: dict[bytes, dict[int, OpenWindow]] = {}
         # by end, so that those that are due are at hand; ends of windows that end by a gap are many

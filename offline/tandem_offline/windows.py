@@ -132,8 +132,8 @@ class WindowTable:
             return pa.RecordBatch.from_pylist([], self.schema)
         _, *keys, starts, ends = zip(*(window.id for window in windows), strict=True)
         columns, nulls = self._layout.features([window.parts for window in windows])
-        known = [end + self._layout.window.grace_us for end in ends]
-        values: list[Any] = [*keys, ends, known, starts]
+        created = [end + self._layout.window.grace_us for end in ends]
+        values: list[Any] = [*keys, ends, created, starts]
         arrays = [pa.array(value, field.type) for value, field in zip(values, self.schema, strict=False)]
         arrays += [_arrow(columns[item.name], nulls.get(item.name), item.type) for item in self.view.features]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)

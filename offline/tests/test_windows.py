@@ -129,7 +129,7 @@ def test_windows_are_a_table_of_the_offline_store_and_known_from_their_end_and_t
     ("further", "options", "reason"),
     [
         ({"x": pa.array(["1"])}, {}, "'v': column 'x' is string; the declared type is float64"),
-        ({"at": pa.array([1])}, {}, "'v': column 'at' is int64; it must be a timestamp"),
+        ({"at": pa.array([1])}, {}, "'v': column 'at' is int64; the declared type is timestamp"),
         ({"race": pa.array([1.0])}, {}, "'v': column 'race' is double; a key must be a string or an integer"),
         ({}, {"partition": "shard"}, "'v': .*no column 'shard'"),
     ],
@@ -145,7 +145,7 @@ def test_a_table_that_does_not_fit_is_refused(further: dict[str, Any], options: 
     [
         ({"x": pa.array([1.0, np.inf])}, "'v': .*column 'x' is infinite in row 1; values must be finite"),
         ({"athlete": pa.array(["a", None])}, "'v': table: column 'athlete' has nulls in row 1; a key must always"),
-        ({"at": pa.array([None, 0], pa.timestamp("us"))}, "'v': table: column 'at' has nulls in row 0; each event"),
+        ({"at": pa.array([None, 0], pa.timestamp("us", "UTC"))}, "'v': table: column 'at' has nulls in row 0; each event"),
     ],
 )
 def test_events_that_cannot_be_counted_are_named(further: dict[str, Any], reason: str) -> None:

@@ -145,7 +145,10 @@ def test_a_table_that_does_not_fit_is_refused(further: dict[str, Any], options: 
     [
         ({"x": pa.array([1.0, np.inf])}, "'v': .*column 'x' is infinite in row 1; values must be finite"),
         ({"athlete": pa.array(["a", None])}, "'v': table: column 'athlete' has nulls in row 1; a key must always"),
-        ({"at": pa.array([None, 0], pa.timestamp("us", "UTC"))}, "'v': table: column 'at' has nulls in row 0; each event"),
+        (
+            {"at": pa.array([None, 0], pa.timestamp("us", "UTC"))},
+            "'v': table: column 'at' has nulls in row 0; each event",
+        ),
     ],
 )
 def test_events_that_cannot_be_counted_are_named(further: dict[str, Any], reason: str) -> None:

@@ -18,6 +18,7 @@ from tandem.model import Model
 from tandem.pipeline import Pipeline
 from tandem.table_inputs import inputs_from_table
 from tandem.training import fit, matrix
+from tandem.windows.definition import Statistic, Window
 
 __all__ = [
     "Bundle",
@@ -33,9 +34,11 @@ __all__ = [
     "Pipeline",
     "Prediction",
     "RequestError",
+    "Statistic",
     "StoreError",
     "TandemError",
     "Tolerance",
+    "Window",
     "bundle_from_onnx",
     "fit",
     "inputs_from_table",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -117,19 +117,37 @@ def check_schema(view: FeatureView, schema: pa.Schema, event_time: str) -> None:
     Raises:
         DefinitionError: naming the column that is missing or of another type.
     """
-    for name in (*view.keys, *(feature.name for feature in view.features), event_time):
+    check_columns(schema, view.keys, {feature.name: feature.type for feature in view.features}, event_time)
+
+
+def check_columns(
+    schema: pa.Schema, keys: Sequence[str], columns: Mapping[str, FieldType], event_time: str, *, what: str = "feature"
+) -> None:
+    """Check that a schema has a column for each key, columns of the given types, and one with the event time.
+
+    Args:
+        schema: The schema.
+        keys: Names of key columns.
+        columns: Types of further columns, by name.
+        event_time: Name of the column with the event time.
+        what: What messages call the type that is given.
+
+    Raises:
+        DefinitionError: naming the column that is missing or of another type.
+    """
+    for name in (*keys, *columns, event_time):
         if schema.get_field_index(name) < 0:
             twice = f"the table has two columns {name!r}"
             reason = twice if name in schema.names else missing_column(name, schema.names)
             raise DefinitionError(reason)
-    for name in view.keys:
+    for name in keys:
         key_type = schema.field(name).type
         if not (_is_text(key_type) or pa.types.is_integer(key_type)):
             raise DefinitionError(f"column {name!r} is {key_type}; a key must be a string or an integer")
-    for feature in view.features:
-        column_type = schema.field(feature.name).type
-        if not fits(column_type, feature.type):
-            raise DefinitionError(f"column {feature.name!r} is {column_type}; the feature is {feature.type}")
+    for name, type_ in columns.items():
+        column_type = schema.field(name).type
+        if not fits(column_type, type_):
+            raise DefinitionError(f"column {name!r} is {column_type}; the {what} is {type_}")
     if not pa.types.is_timestamp(schema.field(event_time).type):
         raise DefinitionError(f"column {event_time!r} is {schema.field(event_time).type}; it must be a timestamp")
 

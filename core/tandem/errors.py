@@ -6,6 +6,7 @@ TandemError
 ├── LogError               a prediction log cannot be read, or lacks what is asked of it
 ├── StoreError             an online store cannot be written or read
 │   └── UnreadableRows     some of the rows that it holds cannot be read
+├── StateError             the state of a view's windows cannot be read, or is of another definition
 └── RequestError           an error in the answer to a client, with a status and a code
     ├── MalformedRequest   400  cannot be parsed
     ├── Unauthenticated    401  no token, or another one
@@ -59,6 +60,10 @@ class UnreadableRows(StoreError):
     def __init__(self, message: str, rows: Sequence[int]) -> None:
         super().__init__(message)
         self.rows = list(rows)
+
+
+class StateError(TandemError):
+    """The state of a feature view's windows cannot be read, or belongs to another definition of the view."""
 
 
 @dataclass(frozen=True, slots=True)

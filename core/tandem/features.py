@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from typing import Any, Literal, get_args
 
 import msgspec
-import numpy as np
 
 from tandem.dtypes import FieldType
+from tandem.durations import parse_duration
 from tandem.errors import DefinitionError
 from tandem.fields import Field, Value, check_name, filler_of, has_filler
+from tandem.windows.definition import Statistic, Window
 
 
 class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -24,6 +23,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
             features all have a default answers for every entity; otherwise an unknown entity is refused with 404.
         unit: Its unit.
         description: Free text.
+        statistic: What it says about the events of a window, in a view with one.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
     default: Value | None = None
     unit: str = ""
     description: str = ""
+    statistic: Statistic | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "feature")
@@ -39,8 +40,17 @@ class Feature(msgspec.Struct, frozen=True, omit_defaults=True):
         try:
             if Field(self.type, default=self.default).type == "bytes":
                 raise DefinitionError("bytes are for request fields; store what a model reads of them")
+            if self.statistic is not None:
+                self._check_statistic(self.statistic)
         except DefinitionError as error:
             raise DefinitionError(f"feature {self.name!r}: {error}") from None
+
+    def _check_statistic(self, statistic: Statistic) -> None:
+        kind, result = statistic.kind, statistic.result
+        if self.type != result:
+            raise DefinitionError(f"statistic {kind!r} is {result}, and the feature {self.type}")
+        if statistic.nullable and not self.nullable:
+            raise DefinitionError(f"statistic {kind!r} may be null; the feature needs a default")
 
     @property
     def filler(self) -> Any:
@@ -73,6 +83,8 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
             also answers for entities that would be refused because a feature has no default.
         last_known_age: A row that was read longer ago than this is not known any more; written as ``max_age``.
         description: Free text.
+        window: Which events count together, if the features are statistics of events: a row of the view is then what is
+            known of an entity's events in one window, as of the end of the window.
     """
 
     name: str
@@ -83,6 +95,7 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
     description: str = ""
     fallback: Fallback = "last_known"
     last_known_age: str = "10m"
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name, "feature view")
@@ -100,6 +113,22 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.fallback not in get_args(Fallback):
             allowed = ", ".join(get_args(Fallback))
             raise DefinitionError(f"feature view {self.name!r}: fallback is {self.fallback!r}; it is one of {allowed}")
+        self._check_statistics()
+
+    def _check_statistics(self) -> None:
+        types: dict[str, str] = {} if self.window is None else {self.window.event_time: "timestamp"}
+        for feature in self.features:
+            where = f"feature view {self.name!r}: feature {feature.name!r}"
+            if (feature.statistic is None) != (self.window is None):
+                missing = "the view has no window" if self.window is None else "in a view with a window, it needs one"
+                raise DefinitionError(
+                    f"{where}: statistic is {feature.statistic and feature.statistic.kind}; {missing}"
+                )
+            if feature.statistic is None or feature.statistic.column is None:
+                continue
+            column, type_ = feature.statistic.column, feature.statistic.type
+            if types.setdefault(column, type_) != type_:
+                raise DefinitionError(f"{where}: column {column!r} is {type_} here, and {types[column]} elsewhere")
 
     @property
     def has_defaults(self) -> bool:
@@ -107,6 +136,12 @@ class FeatureView(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.fallback in ("last_known", "default") and all(
             feature.default is not None for feature in self.features
         )
+
+    @property
+    def window_definition(self) -> bytes:
+        """What is computed of events, as it counts in checksums; empty for a view without a window."""
+        statistics = [feature.statistic for feature in self.features]
+        return b"" if self.window is None else msgspec.json.encode([self.window, statistics])
 
     @property
     def keeps_rows(self) -> bool:
@@ -149,19 +184,3 @@ class ViewUse(msgspec.Struct, frozen=True, omit_defaults=True):
     def column_names(self) -> tuple[str, ...]:
         """Names of the feature columns, in the order of the view."""
         return tuple(self.prefix + feature.name for feature in self.view.features)
-
-
-@functools.lru_cache(256)
-def parse_duration(text: str) -> np.timedelta64:
-    """Duration such as ``"90s"``, ``"1.5h"`` or ``"2d"``, as ``timedelta64[us]``.
-
-    Raises:
-        DefinitionError: if it is not one.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
-    if not match:
-        raise DefinitionError(f"{text!r} is not a duration: write a number and one of s m h d w, such as '2d'")
-    return np.timedelta64(round(float(match[1]) * _SECONDS[match[2]] * 1_000_000), "us")
-
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

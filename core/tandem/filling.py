@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from tandem.dtypes import Column, Columns, numpy_dtype
+from tandem.durations import parse_duration
 from tandem.errors import NotFound, RequestError, Unavailable
-from tandem.features import Feature, ViewUse, parse_duration
+from tandem.features import Feature, ViewUse
 from tandem.inputs import Degradation, Features, Reason
 from tandem.model import Model
 from tandem.packed_rows import Outage, ViewColumns

@@ -16,8 +16,9 @@ import msgspec
 import numpy as np
 
 from tandem.arrow_tables import check_schema, naming_file, naming_view
+from tandem.durations import parse_duration
 from tandem.errors import DefinitionError
-from tandem.features import FeatureView, parse_duration
+from tandem.features import FeatureView
 from tandem.materialize import Summary, materialize
 from tandem.packed_rows import RowLayout
 from tandem.sources import Source

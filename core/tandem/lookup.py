@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from tandem.dtypes import Column
+from tandem.durations import parse_duration
 from tandem.errors import Internal, UnreadableRows
-from tandem.features import ViewUse, parse_duration
+from tandem.features import ViewUse
 from tandem.packed_rows import Outage, RowLayout, ViewColumns
 from tandem.store_keys import entities
 

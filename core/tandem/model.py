@@ -9,8 +9,9 @@ from typing import Any
 
 from tandem.contract import Contract, Prediction
 from tandem.dtypes import FieldType, is_ragged, mask_column
+from tandem.durations import parse_duration
 from tandem.errors import DefinitionError
-from tandem.features import FeatureView, ViewUse, parse_duration
+from tandem.features import FeatureView, ViewUse
 from tandem.fields import Field, as_field, check_name
 from tandem.transforms import BoundTransform, OnDemand, Postprocess, order
 

@@ -2,7 +2,7 @@
 
 The layout is fixed, little-endian:
 
-    layout   u4   checksum of the view's name, version, and features with their types
+    layout   u4   checksum of the view's name, version, features with their types, and window with its statistics
     time     i8   event time, microseconds since 1970-01-01T00:00Z
     nulls    u1 × ceil(n / 8)   one bit per feature, least significant first; set where the value is null
     values   in the order of the view: float64, float32, int64, bool as u1, timestamp as i8 microseconds;
@@ -85,9 +85,11 @@ class RowLayout:
             + [(f"block {number}", *_packed(type_, len(names))) for number, (type_, names) in enumerate(blocks)]
         )
         self._size = self._fixed.itemsize
-        # whoever renames, retypes or reorders features gets another checksum, and never reads bytes as other values
+        # whoever renames, retypes or reorders features, or changes their windows, gets another checksum, and never
+        # reads bytes as other values
         features = ",".join(f"{feature.name}={feature.type}" for feature in view.features)
-        self.checksum = zlib.crc32(f"{view.name}:{view.version}:{','.join(view.keys)}:{features}".encode())
+        layout = f"{view.name}:{view.version}:{','.join(view.keys)}:{features}".encode()
+        self.checksum = zlib.crc32(layout + view.window_definition)
         # an array: NumPy would make one of a number each time
         self._layout = np.array(self.checksum, "<u4")
         # the position of a feature within its block of the packed row

@@ -18,8 +18,9 @@ import numpy as np
 from tandem.answer_parts import Rows
 from tandem.bundle import Bundle
 from tandem.dtypes import Column, Columns
+from tandem.durations import parse_duration
 from tandem.errors import DefinitionError, UnreadableRows
-from tandem.features import Feature, FeatureView, parse_duration
+from tandem.features import Feature, FeatureView
 from tandem.packed_rows import RowLayout, ViewColumns
 
 _HASH_BYTES: Final = 16

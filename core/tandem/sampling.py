@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from tandem.dtypes import Column, array_length, is_ragged, numpy_dtype, pad_ragged
-from tandem.features import Feature, FeatureView, parse_duration
+from tandem.durations import microseconds
+from tandem.features import Feature, FeatureView
 from tandem.fields import Field
 from tandem.inputs import Inputs
 from tandem.model import Model
@@ -128,7 +129,7 @@ def _random_view(
     view: FeatureView, as_of: Column, rng: np.random.Generator, missing: float, stale: float, null: float
 ) -> ViewColumns:
     rows = len(as_of)
-    limit = int(parse_duration(view.max_age or "1d").astype(np.int64))
+    limit = microseconds(view.max_age or "1d")
     age = rng.integers(0, limit, rows)
     if view.max_age is not None:
         old = rng.random(rows) < stale

@@ -11,8 +11,9 @@ import numpy as np
 from tandem.column_rules import RowErrors, refuse_rows
 from tandem.columns import read_column
 from tandem.dtypes import Column, Columns
+from tandem.durations import parse_duration
 from tandem.errors import DefinitionError
-from tandem.features import ViewUse, parse_duration
+from tandem.features import ViewUse
 from tandem.fields import Field
 from tandem.inputs import Inputs
 from tandem.model import Model

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tandem import DefinitionError, Feature, FeatureView
-from tandem.features import parse_duration
+from tandem.durations import parse_duration
 
 VIEW = FeatureView("v", keys=["k"], features=[Feature("x"), Feature("n", "int64"), Feature("s", "string")])
 

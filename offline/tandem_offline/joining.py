@@ -8,22 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from tandem.dtypes import FieldType, array_length
+from tandem.dtypes import array_length
 from tandem.errors import DefinitionError
 from tandem.model import Model
 from tandem_offline.engine import Limits, Query
 from tandem_offline.feature_table import FeatureTable
 from tandem_offline.queries import point_in_time
 from tandem_offline.relations import ViewTable
+from tandem_offline.scanning import ARROW_TYPES
 from tandem_offline.spines import Spine
-
-_ARROW_TYPES: Mapping[FieldType, pa.DataType] = {
-    "float64": pa.float64(),
-    "int64": pa.int64(),
-    "bool": pa.bool_(),
-    "string": pa.string(),
-    "timestamp": pa.timestamp("us", "UTC"),
-}
 
 
 def join(
@@ -89,7 +82,7 @@ def _constant(model: Model, spine: Spine, name: str, value: Any) -> tuple[str, p
         raise DefinitionError(f"request: the contract has no field {name!r}; it has {fields}")
     if name in spine.fields:
         raise DefinitionError(f"request: {name!r} is a column of the rows already")
-    kind = _ARROW_TYPES[field.type] if array_length(field.type) is None else pa.list_(pa.float64())
+    kind = ARROW_TYPES[field.type] if array_length(field.type) is None else pa.list_(pa.float64())
     try:
         return name, pa.scalar(value, kind)
     except (pa.ArrowException, TypeError, ValueError) as error:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyarrow import dataset
 
 from tandem.arrow_tables import check_schema, naming_file, naming_view
+from tandem.durations import microseconds
 from tandem.errors import DefinitionError
-from tandem.features import ViewUse, parse_duration
+from tandem.features import ViewUse
 from tandem.sources import Source
 from tandem_offline.queries import ViewRelation, as_compared
 from tandem_offline.scanning import Scan
@@ -71,7 +71,7 @@ class ViewTable:
             len(view.features),
             self.created is not None,
             bitemporal and self.created is not None,
-            None if view.max_age is None else int(parse_duration(view.max_age).astype(np.int64)),
+            None if view.max_age is None else microseconds(view.max_age),
         )
 
     def result_fields(self) -> list[pa.Field[Any]]:

@@ -11,7 +11,8 @@ import numpy as np
 import typer
 
 from tandem import DefinitionError
-from tandem.features import FeatureView, parse_duration
+from tandem.durations import parse_duration
+from tandem.features import FeatureView
 from tandem.package import ModelPackage
 from tandem.sources import Source, read_sources
 from tandem_cli.features import materialize_tables, views_of

@@ -19,10 +19,11 @@ from typing import Any, Final
 import numpy as np
 
 from tandem.dtypes import Column
+from tandem.durations import parse_duration
 from tandem.errors import DefinitionError, StoreError
 from tandem.feast.repository import open_repository, read_view
 from tandem.feast.types import column, fits, key_type
-from tandem.features import FeatureView, parse_duration
+from tandem.features import FeatureView
 from tandem.packed_rows import RowLayout
 from tandem.store_keys import split_entity
 

@@ -65,7 +65,7 @@ def _verification(service: str) -> dict[str, Any]:
         "prediction": {"name": "seconds", "type": "float64"},
         "outputs": {"seconds": {"type": "float64"}},
     }
-    return {"name": "bench", "version": digest, "digest": f"sha256:{digest:0>64}", "rows": 64, "contract": contract}
+    return {"name": "bench", "version": digest, "digest": f"{digest:0>64}", "rows": 64, "contract": contract}
 
 
 async def _query(request: web.Request) -> web.Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -34,7 +34,7 @@ _FINAL_REASONS: Final[Mapping[str, VariantReason]] = {
 class _VerificationResponse(msgspec.Struct):
     name: str
     version: str
-    digest: str
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     rows: int
     contract: Contract
 

@@ -21,7 +21,7 @@ from tandem_rollout.render.revision import Revision
 
 from .world import contract
 
-ANSWER = {"name": "est", "version": "v1", "digest": "sha256:1", "rows": 8, "contract": msgspec.to_builtins(contract())}
+ANSWER = {"name": "est", "version": "v1", "digest": "1" * 64, "rows": 8, "contract": msgspec.to_builtins(contract())}
 
 
 @asynccontextmanager
@@ -62,7 +62,7 @@ async def answered(status: int, body: Any, of: Revision | None = None) -> Verifi
 
 async def test_a_proof() -> None:
     found = await answered(200, ANSWER, revision("v1"))
-    assert found == Verification(version="v1", digest="sha256:1", contract=contract())
+    assert found == Verification(version="v1", digest="1" * 64, contract=contract())
 
 
 async def test_a_transformer_is_asked_through_its_service_about_the_predictors_provider() -> None:
@@ -104,6 +104,13 @@ async def test_a_transformer_is_asked_through_its_service_about_the_predictors_p
             "VerificationUnavailable",
             "the transformer returned status 404 for the verification",
             False,
+        ),
+        (
+            200,
+            {**ANSWER, "digest": "sha256:1"},
+            "VerificationUnreadable",
+            "the response to the verification is invalid: Expected `str` matching regex '^[0-9a-f]{64}$' - at `$.digest`",
+            True,
         ),
         (
             200,

@@ -109,7 +109,8 @@ async def test_a_transformer_is_asked_through_its_service_about_the_predictors_p
             200,
             {**ANSWER, "digest": "sha256:1"},
             "VerificationUnreadable",
-            "the response to the verification is invalid: Expected `str` matching regex '^[0-9a-f]{64}$' - at `$.digest`",
+            "the response to the verification is invalid: "
+            "Expected `str` matching regex '^[0-9a-f]{64}$' - at `$.digest`",
             True,
         ),
         (

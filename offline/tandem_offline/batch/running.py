@@ -208,7 +208,7 @@ def _cut(batches: Iterable[pa.RecordBatch], sizes: Iterator[int]) -> Iterator[pa
 
 
 def _join(pieces: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    return pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)  # type: ignore[attr-defined, no-any-return]
+    return pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)  # type: ignore[attr-defined]
 
 
 def _take_all(batches: Iterable[pa.RecordBatch]) -> None:

@@ -99,7 +99,7 @@ def score(model: EmbeddedModel, batch: pa.RecordBatch) -> Scored:
 
 
 def _score_rows(model: EmbeddedModel, batch: pa.RecordBatch, rows: Rows, scored: Scored) -> None:
-    table = batch if len(rows) == batch.num_rows else batch.take(pa.array(rows))
+    table = batch if len(rows) == batch.num_rows else batch.take(pa.array(rows, pa.int64()))
     inputs, violations = inputs_row_by_row(model.bundle.model, table)
     valid = np.delete(np.arange(len(rows), dtype=np.intp), sorted(violations))
     if len(valid):

@@ -55,12 +55,26 @@ class Surroundings:
             elif key not in self._services:
                 self._services[key] = service
                 self._soon(self._start(service))
+            elif self._services[key]["metadata"]["generation"] != service["metadata"]["generation"]:
+                self._services[key] = service
+                self._soon(self._replace(service))
 
     async def _start(self, service: Plain) -> None:
         """A new InferenceService: its pods start, and once they are ready it says so."""
         namespace, name = _key(service)
         await self._say(service, "False")
         await asyncio.gather(*(self._scale((namespace, f"{name}-{component}")) for component in COMPONENTS))
+        await self._say(service, "True")
+
+    async def _replace(self, service: Plain) -> None:
+        """An InferenceService has another spec: new pods start, and the old ones end."""
+        namespace, name = _key(service)
+        await self._say(service, "False")
+        for key in ((namespace, f"{name}-{component}") for component in COMPONENTS):
+            before = self._pods.pop(key, [])
+            await self._scale(key)
+            for pod in before:
+                await self._api.delete(PODS, namespace, pod)
         await self._say(service, "True")
 
     async def _watch_scaled(self) -> None:

@@ -66,7 +66,20 @@ def known_labels() -> set[str]:
     of_the_controller = {
         label for each in ControllerMetrics().registry._collector_to_names for label in labels_of(each)
     }
-    pods = {"namespace", "pod", "model", "version", "code", "stage", "reason", "view", "traffic", "outcome", "job"}
+    pods = {
+        "namespace",
+        "pod",
+        "model",
+        "version",
+        "code",
+        "stage",
+        "reason",
+        "source",
+        "view",
+        "traffic",
+        "outcome",
+        "job",
+    }
     return (given - {None}) | pods | of_the_controller
 
 

@@ -99,7 +99,10 @@ class Admission:
 
     def left(self, rows: int) -> None:
         """A batch of so many rows is on its way."""
-        self.running_rows += rows
+        self._set_running(self.running_rows + rows)
+
+    def _set_running(self, rows: int) -> None:
+        self.running_rows = rows
         self.room = min(self._most, int(self._limit.rows) - self.running_rows)
 
     def answered(self, rows: int, waiting: int, seconds: float, now: float) -> None:
@@ -116,7 +119,7 @@ class Admission:
         if seconds > self._target_s or 2 * inside > self._limit.rows:
             sample = Sample(seconds, rows, inside, now)
             self._limit = adapt(self._limit, sample, target_s=self._target_s, least=self._least, most=self._highest)
-        self.left(-rows)
+        self._set_running(self.running_rows - rows)
 
     def _retry_after(self, queue: CallQueue) -> int:
         """Whole seconds after which about all that wait now is answered."""

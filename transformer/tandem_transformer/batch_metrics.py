@@ -84,22 +84,16 @@ class BatchMetrics:
             {feature.name: nulls.labels(*self._own, use.name, feature.name) for feature in use.view.features}
             for use in views
         ]
-        ages = BulkHistogram(
-            "tandem_feature_age_seconds",
-            "Age of the stored values that were looked up.",
-            ("model", "version", "view"),
-            buckets=_AGES,
-            registry=self._registry,
-        )
+        ages = self._age_histogram("tandem_feature_age_seconds", "Age of the stored values that were looked up.")
         self._ages = [ages.labels(*self._own, use.name) for use in views]
-        last_known = BulkHistogram(
+        last_known = self._age_histogram(
             "tandem_last_known_age_seconds",
             "Time since the store was asked for the last known rows that stood in for its answer.",
-            ("model", "version", "view"),
-            buckets=_AGES,
-            registry=self._registry,
         )
         self._last_known = {use.name: last_known.labels(*self._own, use.name) for use in views}
+
+    def _age_histogram(self, name: str, text: str) -> BulkHistogram:
+        return BulkHistogram(name, text, ("model", "version", "view"), buckets=_AGES, registry=self._registry)
 
     def _predictions(self, bundle: Bundle) -> BulkHistogram | None:
         """The predictions; None where the contract has no buckets for them."""

@@ -125,7 +125,7 @@ async def test_the_room_shrinks_while_answers_take_too_long_and_grows_again() ->
     # what is on its way counts as well
     admission.left(4)
     assert admission.room == 6
-    admission.left(-4)
+    admission._set_running(admission.running_rows - 4)
     for batch in range(10_000):
         now = 100 + batch / 100
         admission.left(10)

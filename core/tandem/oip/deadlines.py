@@ -9,7 +9,7 @@ from collections.abc import Callable
 class Deadlines:
     """Ends calls whose time is over, by the numbers of their streams.
 
-    One timer serves all calls. Most of them are answered in time: a timer for each would be set and cancelled in vain.
+    All calls share one timer, since most of them are answered in time and never need one.
 
     Args:
         expire: Is called with the number of a call whose time is over.

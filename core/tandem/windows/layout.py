@@ -191,13 +191,13 @@ def _nulls(name: str, column: Column, null: Column | None) -> Column | None:
 def _plain(column: Column) -> list[Any]:
     """Values as Python has them, of which equal ones are the same: there is no negative zero, and texts are UTF-8."""
     if column.dtype.kind == "f":
-        return (column + 0.0).tolist()  # type: ignore[no-any-return]
-    if column.dtype.kind == "M":
-        return column.astype(np.int64).tolist()  # type: ignore[no-any-return]
-    values = column.tolist()
+        column = column + 0.0
+    elif column.dtype.kind == "M":
+        column = column.astype(np.int64)
+    values: list[Any] = column.tolist()
     if column.dtype.kind == "O":
         values = [text if text.isascii() else text.encode(errors="replace").decode() for text in values]
-    return values  # type: ignore[no-any-return]
+    return values
 
 
 def _column(values: list[Any], type_: FieldType) -> Column:

@@ -1,7 +1,7 @@
 """What is kept of the values of one column in one window, from which statistics are computed.
 
-Each part is merged by an operation that is associative and commutative, and exact: what comes out depends on the values
-alone. So it does not matter in which order they arrive and into which batches they are cut.
+Parts are merged exactly, by operations that are associative and commutative. So the result depends only on the values,
+and not on their order or on how they are cut into batches.
 """
 
 from __future__ import annotations

@@ -84,16 +84,16 @@ class BatchMetrics:
             {feature.name: nulls.labels(*self._own, use.name, feature.name) for feature in use.view.features}
             for use in views
         ]
-        ages = self._age_histogram("tandem_feature_age_seconds", "Age of the stored values that were looked up.")
+        ages = _age_histogram(
+            "tandem_feature_age_seconds", "Age of the stored values that were looked up.", self._registry
+        )
         self._ages = [ages.labels(*self._own, use.name) for use in views]
-        last_known = self._age_histogram(
+        last_known = _age_histogram(
             "tandem_last_known_age_seconds",
             "Time since the store was asked for the last known rows that stood in for its answer.",
+            self._registry,
         )
         self._last_known = {use.name: last_known.labels(*self._own, use.name) for use in views}
-
-    def _age_histogram(self, name: str, text: str) -> BulkHistogram:
-        return BulkHistogram(name, text, ("model", "version", "view"), buckets=_AGES, registry=self._registry)
 
     def _predictions(self, bundle: Bundle) -> BulkHistogram | None:
         """The predictions; None where the contract has no buckets for them."""
@@ -162,3 +162,7 @@ def _sources(degradations: Iterable[Degradation]) -> dict[str, str]:
     """For each reason the source that is the furthest on: a row counts once for a reason, in however many views."""
     ordered = sorted(degradations, key=lambda degradation: _SOURCES.index(degradation.source))
     return {degradation.reason: degradation.source for degradation in ordered}
+
+
+def _age_histogram(name: str, text: str, registry: CollectorRegistry) -> BulkHistogram:
+    return BulkHistogram(name, text, ("model", "version", "view"), buckets=_AGES, registry=registry)

@@ -227,19 +227,24 @@ def _write_partition(output: _Output, rows: list[tuple[int, bytes, bytes]]) -> t
     Raises:
         OSError: if the file becomes too large for the slots, or cannot be written.
     """
+    if not rows:
+        first = output.align()
+        # one home slot, and it is empty
+        output.write(bytes(8))
+        return first, 1
     contents = [ROW_HEAD.pack(len(key), len(row)) + key + row for _, key, row in rows]
     stops = output.place + np.cumsum([0, *map(len, contents)], dtype=np.uint64)
     if stops[-1] > PLACE:
         raise OSError(errno.EFBIG, f"a snapshot has at most {PLACE:,} bytes")
     output.write(b"".join(contents))
-    homes = max(1, _HOMES_PER_ROW * len(rows))
+    homes = _HOMES_PER_ROW * len(rows)
     hashes = np.array([hashed for hashed, _, _ in rows], np.uint64)
     home = ((hashes >> _U(HOME_SHIFT) & _U(HOME)) * _U(homes) >> _U(HOME_BITS)).astype(np.int64)
     # hashes ascend, and so do homes: each row takes the first slot that is free from its home on
     order = np.arange(len(rows))
     slot = np.maximum.accumulate(home - order) + order
     # searches end at an empty slot, and none goes back to the first one
-    slots = np.zeros(max(homes, slot[-1] + 1 if len(rows) else 0) + 1, "<u8")
+    slots = np.zeros(max(homes, slot[-1] + 1) + 1, "<u8")
     slots[slot] = (hashes & _U(TAG)) << _U(TAG_SHIFT) | stops[:-1]
     first = output.align()
     output.write(slots.tobytes())

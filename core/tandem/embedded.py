@@ -51,13 +51,19 @@ class EmbeddedModel:
         self._row_list = list[self._rows.row_type]  # type: ignore[name-defined]
 
     @classmethod
-    def open(cls, path: Path | str, *, get: Get | None = None, threads: int = 1) -> EmbeddedModel:
-        """Open a bundle, verify it, and replay its golden rows.
+    def open(cls, bundle: Bundle | Path | str, *, get: Get | None = None, threads: int = 1) -> EmbeddedModel:
+        """Open a bundle, verify it, and replay its golden rows; :func:`tandem.load` does so with a store by its URL.
+
+        Args:
+            bundle: The directory; or a bundle that is open, and so verified.
+            get: Where stored features are read; without it every entity is unknown.
+            threads: Threads of ONNX Runtime within one call.
 
         Raises:
             BundleError: if it is refused, with the reason.
         """
-        model = cls(Bundle.open(path), get=get, threads=threads)
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        model = cls(opened, get=get, threads=threads)
         model._prove()
         return model
 

@@ -43,7 +43,7 @@ def load(bundle: Bundle | Path | str, *, store: str | Get | None = None, threads
 
     Raises:
         BundleError: if the bundle is refused, with the reason.
-        StoreError: if there is no such store, or a snapshot is refused.
+        StoreError: if there is no such store; SnapshotError if a snapshot is refused.
     """
     source = bundle if isinstance(bundle, Bundle) else _directory(bundle)
     if store is None and isinstance(source, Path) and source.name == EXPORTED_BUNDLE:

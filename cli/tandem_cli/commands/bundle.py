@@ -1,4 +1,4 @@
-"""``tandem bundle``: show a bundle, verify it, and build an image of it."""
+"""``tandem bundle``: show a bundle, verify it, build an image of it, and export it for devices."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from rich.table import Table
 
 from tandem import Bundle, EmbeddedModel
 from tandem.signature import describe_columns
+from tandem_cli.edge import write_export
 from tandem_cli.errors import FAILED, AdvisedError
 from tandem_cli.image import BASE, write_context
 from tandem_cli.output import Console, Format, OutputOption, print_document
 from tandem_cli.registry import bundle_path
 
-commands = typer.Typer(no_args_is_help=True, help="Show a bundle, verify it, build an image of it.")
+commands = typer.Typer(no_args_is_help=True, help="Show a bundle, verify it, build an image of it, export it.")
 
 PROOFS: Final = {
     "training": "training: outputs are those of the training framework",
@@ -112,6 +113,32 @@ def image(
         if subprocess.run([program, "build", "-t", name, directory], check=False).returncode:
             raise typer.Exit(FAILED)
     typer.echo(f"built {name} of {bundle.wire_name}")
+
+
+@commands.command()
+def export(
+    path: BundleArgument,
+    edge: Annotated[Path, typer.Option("--edge", metavar="PATH", help="Directory, or .zip file, to be written.")],
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="Add this file of `tandem snapshot`."),
+    ] = None,
+) -> None:
+    """Write a bundle for a device, with what runs it: Tandem's wheel, and pinned requirements with hashes.
+
+    Exit codes: 0 written, 1 the bundle or the snapshot is invalid, 2 the command line is invalid.
+    """
+    bundle = Bundle.open(path)
+    # a further file would damage the bundle, and the copy would contain itself
+    if edge.resolve().is_relative_to(bundle.path.resolve()):
+        raise typer.BadParameter(f"{edge} is in the bundle", param_hint="--edge")
+    if edge.exists():
+        raise typer.BadParameter(f"{edge} exists", param_hint="--edge")
+    try:
+        write_export(bundle, edge, snapshot=snapshot)
+    except OSError as error:
+        raise typer.BadParameter(f"{edge}: {error.strerror}", param_hint="--edge") from None
+    typer.echo(f"wrote {edge} with {bundle.wire_name}; its README.md says how to run it")
 
 
 def _facts(bundle: Bundle) -> dict[str, str]:

@@ -80,8 +80,8 @@ def open_store(url: str, views: Iterable[FeatureView] = ()) -> OnlineStore:
         views: The feature views of the model; a Feast repository is asked for these, and a snapshot must have them.
 
     Raises:
-        StoreError: if there is no store for such a URL, the one that there is lacks a library, or a snapshot cannot be
-            read or lacks a view.
+        StoreError: if there is no store for such a URL, or the one that there is lacks a library; SnapshotError if a
+            snapshot cannot be read or lacks a view.
     """
     scheme, separator, _ = url.partition("://")
     if separator and scheme == "memory":

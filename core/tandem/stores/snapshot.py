@@ -38,8 +38,8 @@ class SnapshotStore:
         views: The feature views of the model, which it must have.
 
     Raises:
-        StoreError: naming the file and the rule: it cannot be read, is not a snapshot, is cut off, has another format
-            or byte order, a damaged footer, or lacks a view or has it with other features.
+        SnapshotError: naming the file and the rule: it cannot be read, is not a snapshot, is cut off, has another
+            format or byte order, a damaged footer, or lacks a view or has it with other features.
     """
 
     def __init__(self, path: Path | str, views: Iterable[FeatureView] = ()) -> None:
@@ -66,7 +66,7 @@ class SnapshotStore:
         """Rows of the given keys, None where there is none; from any thread.
 
         Raises:
-            StoreError: if the file is damaged where it is read.
+            SnapshotError: if the file is damaged where it is read.
         """
         try:
             return [self._find(key) for key in keys]
@@ -77,7 +77,7 @@ class SnapshotStore:
         """Rows of the given keys, None where there is none.
 
         Raises:
-            StoreError: as :meth:`get_now`.
+            SnapshotError: as :meth:`get_now`.
         """
         return self.get_now(keys)
 
@@ -87,7 +87,7 @@ class SnapshotStore:
         """Writes nothing.
 
         Raises:
-            StoreError: always: a snapshot never changes.
+            SnapshotError: always: a snapshot never changes.
         """
         raise refusal(self.path, "cannot be written to; build another one with `tandem snapshot`")
 

@@ -22,7 +22,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from tandem.errors import StoreError
+from tandem.errors import SnapshotError
 
 MAGIC: Final = b"TANDEMSN"
 FORMAT: Final = 1
@@ -97,7 +97,7 @@ def read_footer(file: BinaryIO, path: Path) -> Footer:
         path: Its path, for errors.
 
     Raises:
-        StoreError: naming the file and the rule.
+        SnapshotError: naming the file and the rule.
         OSError: if it cannot be read.
     """
     size = file.seek(0, 2)
@@ -136,7 +136,7 @@ def verify_snapshot(path: Path | str, *, progress: Callable[[int, int], None] | 
         progress: Called with the bytes that were read so far, and with all of them.
 
     Raises:
-        StoreError: naming the file and the rule, as :class:`SnapshotStore`, and if its content has another digest.
+        SnapshotError: naming the file and the rule, as :class:`SnapshotStore`, and if its content has another digest.
     """
     file_path = Path(path)
     content = hashlib.sha256()
@@ -156,6 +156,6 @@ def verify_snapshot(path: Path | str, *, progress: Callable[[int, int], None] | 
     return footer
 
 
-def refusal(path: Path, rule: str) -> StoreError:
+def refusal(path: Path, rule: str) -> SnapshotError:
     """The error about a snapshot that names the file and the rule."""
-    return StoreError(f"snapshot {path}: {rule}")
+    return SnapshotError(f"snapshot {path}: {rule}")

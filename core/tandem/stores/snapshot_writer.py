@@ -70,7 +70,7 @@ class SnapshotWriter:
         created_at: The present time, microseconds since 1970.
 
     Raises:
-        StoreError: if files cannot be created beside it.
+        SnapshotError: if files cannot be created beside it.
     """
 
     def __init__(self, path: Path | str, views: Iterable[FeatureView], *, created_at: int) -> None:
@@ -99,7 +99,7 @@ class SnapshotWriter:
         """Add rows of one feature view; of several for one key, the newest stays, and the last one of equal times.
 
         Raises:
-            StoreError: if a row has the layout of other features, or the disk is full.
+            SnapshotError: if a row has the layout of other features, or the disk is full.
         """
         layout = RowLayout(view)
         prefix, checksum = layout.key_prefix, layout.checksum.to_bytes(LAYOUT, "little")
@@ -120,7 +120,7 @@ class SnapshotWriter:
             progress: Called with how many of the rows that were added are handled so far.
 
         Raises:
-            StoreError: if it cannot be written, or what is read back is not what was written.
+            SnapshotError: if it cannot be written, or what is read back is not what was written.
         """
         try:
             with self._scratch.open("wb") as file:

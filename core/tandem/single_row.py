@@ -179,7 +179,11 @@ def _write(pipeline: Pipeline, reader: RowReader) -> _Source:
     steps = (*model.on_demand, *model.model_dependent, *model.postprocess)
     read = {name for step in steps for name in step.inputs}
     # tensors of other types, and those of columns with several numbers, are assembled of arrays
-    others = [assembly for assembly in pipeline.assembly if not (assembly.is_float and assembly.plain)]
+    others = [
+        assembly
+        for assembly in pipeline.assembly
+        if not assembly.is_float or not assembly.plain or len(assembly.tensor.shape) == 1
+    ]
     read |= {name for assembly in others for name, _ in assembly.sources}
     inputs = {input_name(column) for columns in model.inputs.values() for column in columns}
     read |= inputs & {age_column(use) for use in model.views}

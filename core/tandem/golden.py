@@ -168,10 +168,10 @@ def _sent(value: Any) -> Any:
 
 def _stored(use: ViewUse, view: ViewColumns) -> list[bytes | None]:
     """Rows as a store has them."""
-    is_known = ~np.isnat(view.event_time)
-    known = view.take(is_known)
-    packed = iter(RowLayout(use.view).pack(known.columns, known.event_time, known.nulls))
-    return [next(packed) if there else None for there in is_known.tolist()]
+    has_row = ~np.isnat(view.event_time)
+    rows = view.take(has_row)
+    packed = iter(RowLayout(use.view).pack(rows.columns, rows.event_time, rows.nulls))
+    return [next(packed) if is_stored else None for is_stored in has_row.tolist()]
 
 
 def make_golden(pipeline: Pipeline, inputs: Inputs, outputs: Tensors) -> Golden:

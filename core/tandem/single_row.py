@@ -179,12 +179,12 @@ def _write(pipeline: Pipeline, reader: RowReader) -> _Source:
     steps = (*model.on_demand, *model.model_dependent, *model.postprocess)
     read = {name for step in steps for name in step.inputs}
     # tensors of other types, and those of columns with several numbers, are assembled of arrays
-    others = [
+    assembled = [
         assembly
         for assembly in pipeline.assembly
         if not assembly.is_float or not assembly.plain or len(assembly.tensor.shape) == 1
     ]
-    read |= {name for assembly in others for name, _ in assembly.sources}
+    read |= {name for assembly in assembled for name, _ in assembly.sources}
     inputs = {input_name(column) for columns in model.inputs.values() for column in columns}
     read |= inputs & {age_column(use) for use in model.views}
     _write_request(source, pipeline, reader, read, inputs)
@@ -196,11 +196,11 @@ def _write(pipeline: Pipeline, reader: RowReader) -> _Source:
         source.refuse(f"type({result}) is not ndarray or not {result}.ndim or len({result}) != 1")
     tensors = [
         f"{source.name(assembly.tensor.name)}: "
-        + (_assembled(source, assembly) if assembly in others else _flat(source, assembly))
+        + (_assembled(source, assembly) if assembly in assembled else _flat(source, assembly))
         for assembly in pipeline.assembly
     ]
-    kept = sorted({"as_of", *(name for step in model.postprocess for name in step.inputs)} & source.arrays.keys())
-    columns = [f"{source.name(name)}: {source.arrays[name]}" for name in kept]
+    retained = sorted({"as_of", *(name for step in model.postprocess for name in step.inputs)} & source.arrays.keys())
+    columns = [f"{source.name(name)}: {source.arrays[name]}" for name in retained]
     source.add(f"return {{{', '.join(tensors)}}}, {{{', '.join(columns)}}}")
     return source
 

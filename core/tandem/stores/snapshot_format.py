@@ -116,8 +116,8 @@ def read_footer(file: BinaryIO, path: Path) -> Footer:
     if format_ != FORMAT:
         raise refusal(path, f"has format {format_}; this version reads format {FORMAT}")
     if size != stated:
-        what = "is cut off" if size < stated else "has bytes that do not belong to it"
-        raise refusal(path, f"{what}: it has {size:,} bytes, and {stated:,} are stated")
+        problem = "is cut off" if size < stated else "has bytes that do not belong to it"
+        raise refusal(path, f"{problem}: it has {size:,} bytes, and {stated:,} are stated")
     file.seek(place)
     text = file.read(length)
     if hashlib.sha256(text).digest() != digest:

@@ -7,7 +7,6 @@ describes it.
 from __future__ import annotations
 
 import mmap
-import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from tandem.stores.snapshot_format import (
     HOME,
     HOME_BITS,
     HOME_SHIFT,
+    KEY_LENGTH,
     PARTITION_SHIFT,
     PLACE,
-    ROW_HEAD,
     TAG,
     TAG_SHIFT,
+    VALUE_SHIFT,
     Footer,
     hash_key,
     read_footer,
@@ -70,7 +70,7 @@ class SnapshotStore:
         """
         try:
             return [self._find(key) for key in keys]
-        except (IndexError, struct.error) as error:
+        except IndexError as error:
             raise refusal(self.path, "is damaged; compare its digest with `tandem snapshot --verify`") from error
 
     async def get(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -105,11 +105,11 @@ class SnapshotStore:
         while word := words[slot]:
             if word >> TAG_SHIFT == tag:
                 place = word & PLACE
-                key_bytes, value_bytes = ROW_HEAD.unpack_from(self._map, place)
-                start = place + ROW_HEAD.size
-                stop = start + key_bytes
+                lengths = words[place]
+                start = 8 * place + 8
+                stop = start + (lengths & KEY_LENGTH)
                 if self._map[start:stop] == key:
-                    return self._map[stop : stop + value_bytes]
+                    return self._map[stop : stop + (lengths >> VALUE_SHIFT)]
             slot += 1
         return None
 

@@ -5,7 +5,7 @@
     directory   for each partition: its first slot, and its number of home slots
     footer      JSON: feature views with the checksums of their layouts, key of the hash, SHA-256 of all before it
 
-A row has the lengths of its key and of its value in front. A slot is a word of eight bytes: 24 bits of the hash, then
+A row has the lengths of its key and of its value in front. A slot is a word of eight bytes: 24 bits of the hash, above
 40 bits with the place of the row; zero if it is empty. A key is searched from its home slot on until an empty slot, so
 that a lookup reads two or three places of the file, however many rows it has. Numbers are little-endian, and words are
 aligned. The hash is BLAKE2b with a key that is drawn for each file.
@@ -30,8 +30,9 @@ BYTE_ORDER: Final = 0x01020304
 PRELUDE: Final = struct.Struct("<8sIIQQQ32s56x")
 """Magic, byte order, format, size of the file, place and length of the footer, SHA-256 of the footer."""
 
-ROW_HEAD: Final = struct.Struct("<II")
-"""Lengths of a row's key and of its value, in front of both."""
+KEY_LENGTH: Final = (1 << 32) - 1
+VALUE_SHIFT: Final = 32
+"""A row begins with a word: the length of its key, and above that the length of its value."""
 
 PARTITIONS: Final = 1024
 PARTITION_SHIFT: Final = 54
@@ -43,7 +44,7 @@ TAG: Final = (1 << 24) - 1
 
 TAG_SHIFT: Final = 40
 PLACE: Final = (1 << TAG_SHIFT) - 1
-"""A slot has the tag above the place of its row."""
+"""A slot has the tag above the place of its row, in words."""
 
 _CHUNK: Final = 1 << 20
 

@@ -36,7 +36,6 @@ from tandem.stores.snapshot_format import (
     PARTITIONS,
     PLACE,
     PRELUDE,
-    ROW_HEAD,
     TAG,
     TAG_SHIFT,
     Footer,
@@ -51,6 +50,9 @@ _SPOOLED_AT: Final = 1 << 16
 
 _SPOOL_HEAD: Final = Struct("<QII")
 """Hash of a row's key, lengths of key and row, in front of both."""
+
+_ROW_HEAD: Final = Struct("<II")
+"""Lengths of a row's key and of its value, in front of both."""
 
 _HOMES_PER_ROW: Final = 2
 """More slots make searches shorter, and the file longer by eight bytes each."""
@@ -227,15 +229,15 @@ def _write_partition(output: _Output, rows: list[tuple[int, bytes, bytes]]) -> t
     Raises:
         OSError: if the file becomes too large for the slots, or cannot be written.
     """
+    first = output.align()
     if not rows:
-        first = output.align()
         # one home slot, and it is empty
         output.write(bytes(8))
         return first, 1
-    contents = [ROW_HEAD.pack(len(key), len(row)) + key + row for _, key, row in rows]
-    stops = output.place + np.cumsum([0, *map(len, contents)], dtype=np.uint64)
-    if stops[-1] > PLACE:
-        raise OSError(errno.EFBIG, f"a snapshot has at most {PLACE:,} bytes")
+    contents = [_padded(_ROW_HEAD.pack(len(key), len(row)) + key + row) for _, key, row in rows]
+    places = first + np.cumsum([0, *map(len, contents)], dtype=np.uint64) // _U(8)
+    if places[-1] > PLACE:
+        raise OSError(errno.EFBIG, f"a snapshot has at most {PLACE:,} words")
     output.write(b"".join(contents))
     homes = _HOMES_PER_ROW * len(rows)
     hashes = np.array([hashed for hashed, _, _ in rows], np.uint64)
@@ -245,10 +247,15 @@ def _write_partition(output: _Output, rows: list[tuple[int, bytes, bytes]]) -> t
     slot = np.maximum.accumulate(home - order) + order
     # searches end at an empty slot, and none goes back to the first one
     slots = np.zeros(max(homes, slot[-1] + 1) + 1, "<u8")
-    slots[slot] = (hashes & _U(TAG)) << _U(TAG_SHIFT) | stops[:-1]
+    slots[slot] = (hashes & _U(TAG)) << _U(TAG_SHIFT) | places[:-1]
     first = output.align()
     output.write(slots.tobytes())
     return first, homes
+
+
+def _padded(content: bytes) -> bytes:
+    """The content with zeros up to the end of its last word."""
+    return content + bytes(-len(content) % 8)
 
 
 def _prefix(key: bytes) -> bytes:

@@ -24,6 +24,7 @@ import numpy as np
 from tandem.dtypes import Column
 from tandem.features import FeatureView
 from tandem.packed_rows import RowLayout
+from tandem.store_keys import key_prefix
 from tandem.stores import HEAD, LAYOUT, is_newer
 from tandem.stores.snapshot_format import (
     BYTE_ORDER,
@@ -100,11 +101,15 @@ class SnapshotWriter:
     def add(self, view: FeatureView, rows: Iterable[Row]) -> None:
         """Add rows of one feature view; of several for one key, the newest stays, and the last one of equal times.
 
+        Args:
+            view: One of the snapshot's views.
+            rows: Its rows.
+
         Raises:
             SnapshotError: if a row has the layout of other features, or the disk is full.
         """
-        layout = RowLayout(view)
-        prefix, checksum = layout.key_prefix, layout.checksum.to_bytes(LAYOUT, "little")
+        prefix = key_prefix(view)
+        checksum = self._layouts[prefix].checksum.to_bytes(LAYOUT, "little")
         for key, row in rows:
             if row[:LAYOUT] != checksum or len(row) < HEAD or not key.startswith(prefix):
                 raise refusal(self.path, f"row {key!r} is not one of feature view {view.name!r}; materialize it again")

@@ -45,22 +45,22 @@ def load(bundle: Bundle | Path | str, *, store: str | Get | None = None, threads
         BundleError: if the bundle is refused, with the reason.
         StoreError: if there is no such store; SnapshotError if a snapshot is refused.
     """
-    source = bundle if isinstance(bundle, Bundle) else _directory(bundle)
-    if store is None and isinstance(source, Path) and source.name == EXPORTED_BUNDLE:
-        snapshot = source.parent / EXPORTED_SNAPSHOT
-        store = f"snapshot://{snapshot}" if snapshot.exists() else None
-    model_bundle = source if isinstance(source, Bundle) else Bundle.open(source)
-    return EmbeddedModel.open(model_bundle, get=_reader(store, model_bundle), threads=threads)
+    if not isinstance(bundle, Bundle):
+        directory, snapshot = _locate(bundle)
+        bundle = Bundle.open(directory)
+        store = snapshot if store is None else store
+    return EmbeddedModel.open(bundle, get=_reader(store, bundle), threads=threads)
 
 
-def _directory(name: Path | str) -> Path:
-    """The directory of the bundle itself."""
+def _locate(name: Path | str) -> tuple[Path, str | None]:
+    """The directory of a bundle, and the URL of the snapshot that it is exported with."""
     path = _fetch(name) if str(name).startswith(REGISTRY) else Path(name)
-    if not (path / MANIFEST).exists() and (path / EXPORTED_BUNDLE / MANIFEST).exists():
-        return path / EXPORTED_BUNDLE
     if path.is_file():
         raise BundleError(f"{path} is a file; unpack it, and load the directory")
-    return path
+    if not (path / EXPORTED_BUNDLE / MANIFEST).exists():
+        return path, None
+    snapshot = path / EXPORTED_SNAPSHOT
+    return path / EXPORTED_BUNDLE, f"snapshot://{snapshot}" if snapshot.exists() else None
 
 
 def _fetch(name: Path | str) -> Path:

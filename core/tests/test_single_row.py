@@ -85,14 +85,17 @@ def overwritten(c):
     return np.log(c)
 
 
-@model_dependent
-def one_hot(note, *, words=("none", "a")):
-    return (note[:, None] == np.array(words, object)[None, :]).astype(np.float64)
+@model_dependent(fit=lambda note: {"words": sorted(set(note.tolist()))})
+def one_hot(note, *, words):
+    return (note[:, None] == words.astype(object)[None, :]).astype(np.float64)
 
 
-@model_dependent
-def scaled(x, *, mean=0.25):
+@model_dependent(fit=lambda x: {"mean": x.mean()})
+def scaled(x, *, mean):
     return (x - mean) / 3.0
+
+
+STATE = {"one_hot_note": {"words": ["none", "a"]}, **{f"scaled_{name}": {"mean": 0.25} for name in ("a", "c", "x")}}
 
 
 @postprocess("float64")
@@ -152,12 +155,12 @@ class Case:
 
     def __post_init__(self) -> None:
         inputs = random_inputs(self.model, 4, np.random.default_rng(0))
-        draft = Pipeline(self.model, Signature((), ()), {})
+        draft = Pipeline(self.model, Signature((), ()), STATE)
         columns = draft.features(inputs).columns
         draft.tensors(columns)
         signature = draft_signature(self.model, columns)
         tensors = tuple(replace_dtype(tensor, self.dtype) for tensor in signature.inputs)
-        self.pipeline = Pipeline(self.model, Signature(tensors, signature.outputs), {})
+        self.pipeline = Pipeline(self.model, Signature(tensors, signature.outputs), STATE)
         self.reader = RowReader(self.model.contract)
         self.plan = LookupPlan(self.model.views)
         self.single = SingleRow(self.pipeline, self.reader)

@@ -58,10 +58,10 @@ def calls(clone: Path) -> list[str]:
 
 def test_every_image_has_its_base_by_digest_an_sbom_its_provenance_and_a_signature(clone: Path) -> None:
     done = release(clone, "registry.example.com/tandem")
-    images = ["transformer", "predictor", "predictor", "controller"]
+    images = ["transformer", "predictor", "predictor", "controller", "cli"]
     assert done.stdout.splitlines() == [f"registry.example.com/tandem/tandem-{name}@{BUILT}" for name in images]
     builds = [call for call in calls(clone) if "buildx build" in call]
-    assert len(builds) == 4
+    assert len(builds) == 5
     for build in builds:
         assert f"--build-arg BASE=python:3.11-slim@{BASE}" in build
         assert f"--label org.opencontainers.image.base.digest={BASE}" in build

@@ -80,7 +80,7 @@ def test_no_other_file_says_the_version_of_an_image(script: ModuleType) -> None:
     others = [name for name in tracked() if not name.startswith(("manifests/p", "tests/", "CHANGELOG"))]
     for name in set(others) - covered:
         text = (ROOT / name).read_bytes().decode(errors="ignore")
-        assert not re.search(r"\btandem-(?:transformer|predictor|controller):\d+\.\d+\.\d+", text), name
+        assert not re.search(r"\btandem-(?:transformer|predictor|controller|cli):\d+\.\d+\.\d+", text), name
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,18 @@ _BUNDLE: Final = {
     "minProperties": 1,
     "maxProperties": 1,
 }
+_POD: Final = {
+    "bundle": _BUNDLE,
+    "env": _OBJECTS,
+    "envFrom": _OBJECTS,
+    "resources": _OBJECT,
+    "serviceAccountName": _TEXT,
+    "nodeSelector": _TEXTS,
+    "tolerations": _OBJECTS,
+    "volumes": _OBJECTS,
+    "volumeMounts": _OBJECTS,
+    "temporarySize": _TEXT,
+}
 _JOB: Final = {
     "type": "object",
     "additionalProperties": False,
@@ -49,18 +61,34 @@ _JOB: Final = {
         "backoffLimit": {"type": "integer", "minimum": 0},
         "activeDeadlineSeconds": {"type": "integer", "minimum": 1},
         "lateAfterHours": {"type": "number", "exclusiveMinimum": 0},
-        "bundle": _BUNDLE,
-        "env": _OBJECTS,
-        "envFrom": _OBJECTS,
-        "resources": _OBJECT,
-        "serviceAccountName": _TEXT,
-        "nodeSelector": _TEXTS,
-        "tolerations": _OBJECTS,
-        "volumes": _OBJECTS,
-        "volumeMounts": _OBJECTS,
-        "temporarySize": _TEXT,
+        **_POD,
     },
     "required": ["schedule", "arguments"],
+}
+_TOPIC: Final = {"type": "string", "pattern": "^kafka://[^/]+/[-._a-zA-Z0-9]+$"}
+_WORKER: Final = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "source": _TOPIC,
+        "sink": _TOPIC,
+        "group": _TEXT,
+        "arguments": {"type": "array", "items": {"type": "string"}},
+        "replicas": {"type": "integer", "minimum": 0},
+        "scaling": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "minReplicas": {"type": "integer", "minimum": 0},
+                "maxReplicas": {"type": "integer", "minimum": 1},
+                "lagPerWorker": {"type": "integer", "minimum": 1},
+                "authenticationRef": _TEXT,
+            },
+            "required": ["maxReplicas"],
+        },
+        **_POD,
+    },
+    "required": ["source", "sink"],
 }
 
 
@@ -99,6 +127,23 @@ def schema() -> dict[str, Any]:
                     },
                     "image": {"type": "string"},
                     "alerts": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "properties": {"enabled": {"type": "boolean"}, "labels": _TEXTS},
+                    },
+                },
+            },
+            "stream": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "workers": {
+                        "type": "object",
+                        "patternProperties": {"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$": _WORKER},
+                        "additionalProperties": False,
+                    },
+                    "image": {"type": "string"},
+                    "podMonitor": {
                         "type": "object",
                         "additionalProperties": False,
                         "properties": {"enabled": {"type": "boolean"}, "labels": _TEXTS},

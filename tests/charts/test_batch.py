@@ -7,7 +7,7 @@ from typing import Any
 
 import helm_python
 import pytest
-from tests.charts.rendered import CHARTS, Objects, charts, one, template
+from tests.charts.rendered import Objects, charts, one, template
 from typer.testing import CliRunner
 
 from tandem_cli.__main__ import app
@@ -90,13 +90,3 @@ def test_the_name_of_a_cron_job_is_as_long_as_kubernetes_allows() -> None:
     assert len(one(longest, "CronJob")["metadata"]["name"]) <= 52
     with pytest.raises(helm_python.HelmRenderError, match="more than 28 characters"):
         model(DAILY, name="j" * 29)
-
-
-def test_every_field_of_a_job_is_described() -> None:
-    text = (CHARTS / "model" / "README.md.gotmpl").read_text()
-    fields = re.findall(r"`([a-zA-Z]+)`", "\n".join(re.findall(r"^\| (.*?) \|", text, re.MULTILINE)))
-    from charts.model_schema import schema
-
-    jobs = schema()["properties"]["batch"]["properties"]["jobs"]
-    (job,) = jobs["patternProperties"].values()
-    assert set(fields) == job["properties"].keys()

@@ -112,3 +112,13 @@ readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
 {{- end -}}
+
+{{/* The key of the Secret with the store's URL for workers of streams, as JSON; empty where the URL is no secret. */}}
+{{- define "model.streamSecretStore" -}}
+{{- $store := default (dict) .Values.spec.store -}}
+{{- if include "model.secretStore" . -}}
+{{- dict "name" (include "model.storeSecretName" .) "key" "url" | toJson -}}
+{{- else if $store.urlFrom -}}
+{{- pick $store.urlFrom "name" "key" | toJson -}}
+{{- end -}}
+{{- end -}}

@@ -61,8 +61,8 @@ class Findings:
         """The figures of the last line; NaN for what was not measured."""
         medians = self.medians
 
-        def ratio(side: str, other: str, clients: int = 16) -> float:
-            over, under = medians.get((side, clients)), medians.get((other, clients))
+        def ratio(side: str, baseline: str, clients: int = 16) -> float:
+            over, under = medians.get((side, clients)), medians.get((baseline, clients))
             return over.qps / under.qps if over and under else float("nan")
 
         at64 = medians.get(("tandem-rest", 64))

@@ -36,7 +36,7 @@ def test_a_job_predicts_with_the_version_of_the_rollout_or_its_own() -> None:
 
 
 def test_the_command_of_a_job_is_one_that_the_command_line_takes() -> None:
-    for cron_job in (each for each in charts()["model/batch-values.yaml"] if each["kind"] == "CronJob"):
+    for cron_job in (manifest for manifest in charts()["model/batch-values.yaml"] if manifest["kind"] == "CronJob"):
         (container,) = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
         result = CliRunner().invoke(app, container["args"])
         # options that do not exist would be named first
@@ -66,7 +66,7 @@ def test_each_job_has_an_alert_for_its_own_series() -> None:
         (cron_job,) = set(re.findall(r'cronjob="([^"]*)"', alert["expr"]))
         hours[cron_job] = int(alert["expr"].rsplit(maxsplit=1)[1]) / 3600
     assert hours == {"time-estimator-daily": 26, "time-estimator-weekly": 170}
-    assert hours.keys() == {each["metadata"]["name"] for each in objects if each["kind"] == "CronJob"}
+    assert hours.keys() == {manifest["metadata"]["name"] for manifest in objects if manifest["kind"] == "CronJob"}
 
 
 @pytest.mark.parametrize(

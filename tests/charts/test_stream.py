@@ -29,7 +29,9 @@ def container(objects: Objects) -> dict[str, Any]:
 
 
 def test_the_command_of_a_worker_is_one_that_the_command_line_takes() -> None:
-    for stateful_set in (each for each in charts()["model/stream-values.yaml"] if each["kind"] == "StatefulSet"):
+    for stateful_set in (
+        manifest for manifest in charts()["model/stream-values.yaml"] if manifest["kind"] == "StatefulSet"
+    ):
         (worker,) = stateful_set["spec"]["template"]["spec"]["containers"]
         arguments = [argument for argument in worker["args"] if not argument.startswith("--kafka-properties=")]
         result = CliRunner().invoke(app, arguments)
@@ -45,7 +47,7 @@ def test_a_worker_reads_the_store_of_the_rollout() -> None:
     assert variable["valueFrom"]["secretKeyRef"] == {"name": "time-estimator-store", "key": "url"}
     reference = {"name": "valkey", "key": "address"}
     own = container(model(RACES | {"env": [{"name": "A", "value": "b"}]}, store={"urlFrom": reference}))
-    assert [each["name"] for each in own["env"]] == ["TANDEM_STORE", "A"]
+    assert [entry["name"] for entry in own["env"]] == ["TANDEM_STORE", "A"]
     assert own["env"][0]["valueFrom"]["secretKeyRef"] == reference
 
 
@@ -58,13 +60,13 @@ def test_the_lag_of_the_group_that_a_worker_joins_scales_its_stateful_set() -> N
     lag = trigger["metadata"]
     assert (lag["bootstrapServers"], lag["topic"], lag["lagThreshold"]) == ("kafka:9092", "races", "10000")
     assert f"--group={lag['consumerGroup']}" in container(objects)["args"]
-    assert not [each for each in model(RACES | {"replicas": 0}) if each["kind"] == "ScaledObject"]
+    assert not [manifest for manifest in model(RACES | {"replicas": 0}) if manifest["kind"] == "ScaledObject"]
     assert one(model(RACES | {"replicas": 0}), "StatefulSet")["spec"]["replicas"] == 0
 
 
 def test_services_and_monitors_select_the_pods_of_workers() -> None:
     objects = charts()["model/stream-values.yaml"]
-    for stateful_set in (each for each in objects if each["kind"] == "StatefulSet"):
+    for stateful_set in (manifest for manifest in objects if manifest["kind"] == "StatefulSet"):
         labels = stateful_set["spec"]["template"]["metadata"]["labels"].items()
         service = one(objects, "Service", stateful_set["spec"]["serviceName"])
         for selector in (
@@ -73,7 +75,7 @@ def test_services_and_monitors_select_the_pods_of_workers() -> None:
             one(objects, "PodMonitor")["spec"]["selector"]["matchLabels"],
         ):
             assert selector.items() <= labels
-    selectors = [tuple(each["spec"]["selector"].items()) for each in objects if each["kind"] == "Service"]
+    selectors = [tuple(manifest["spec"]["selector"].items()) for manifest in objects if manifest["kind"] == "Service"]
     assert len(set(selectors)) == len(selectors) == 2
 
 

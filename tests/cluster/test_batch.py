@@ -42,7 +42,7 @@ def cron_job(cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
     chart = str(images.ROOT / "charts/model")
     only = ("--show-only", "templates/batch.yaml")
     rendered = run("helm", "template", "e2e", chart, "-n", cluster.namespace, "-f", str(file), *only)
-    kubectl("-n", cluster.namespace, "apply", "-f", "-", given=rendered)
+    kubectl("-n", cluster.namespace, "apply", "-f", "-", stdin=rendered)
     yield cluster
     kubectl("-n", cluster.namespace, "delete", "cronjob", f"e2e-{NAME}", "--wait=true")
     kubectl("-n", cluster.namespace, "delete", "configmap", "tables")

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import ray
-from pyspark.sql import SparkSession
-from pyspark.sql import functions
+from pyarrow import parquet
+from pyspark.sql import SparkSession, functions
 
 from tandem import Bundle, DefinitionError, EmbeddedModel
 from tandem_offline import OfflineStore
@@ -87,7 +87,7 @@ def test_spark_writes_the_same(
 ) -> None:
     frame = session.createDataFrame(features).repartition(3)
     tandem_spark.predict(frame, bundle.path, run_id="r1", keep=KEEP).write.parquet(str(tmp_path / "out"))
-    assert ordered(pa.parquet.read_table(tmp_path / "out"), expected.schema) == ordered(expected, expected.schema)
+    assert ordered(parquet.read_table(tmp_path / "out"), expected.schema) == ordered(expected, expected.schema)
     codes = {row["error"]["code"] for row in expected.to_pylist() if row["error"]}
     assert codes == {"contract_violation", "entity_not_found", "transform_failed", "prediction_not_finite"}
 
@@ -97,7 +97,9 @@ def test_a_function_of_columns_in_spark(
 ) -> None:
     frame = session.createDataFrame(features)
     udf = tandem_spark.predictor_udf(frame, bundle)
-    answers = frame.select(udf(functions.struct(*frame.columns)).alias("answer")).select("answer.ts", "answer.y").toArrow()
+    answers = (
+        frame.select(udf(functions.struct(*frame.columns)).alias("answer")).select("answer.ts", "answer.y").toArrow()
+    )
     schema = pa.schema([expected.schema.field(name) for name in ("ts", "y")])
     assert ordered(answers, schema) == ordered(expected, schema)
 

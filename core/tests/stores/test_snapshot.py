@@ -143,7 +143,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "more": (lambda content: content + b"\0", "has bytes that do not belong to it: it has "),
     "byte order": (lambda content: content[:8] + content[8:12][::-1] + content[12:], "has another byte order"),
     "format": (lambda content: content[:12] + struct.pack("<I", 9) + content[16:], "has format 9; this version reads"),
-    "footer": (lambda content: flipped(content, len(content) - 20), "its footer has another checksum"),
+    "footer": (lambda content: flipped(content, len(content) - 20), "is damaged: its footer has another checksum"),
 }
 
 

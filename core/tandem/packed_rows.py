@@ -124,7 +124,7 @@ class RowLayout:
     @property
     def blocks(self) -> list[Block]:
         """The parts of a row's fixed values, in their order."""
-        fields = self._fixed.fields or {}
+        fields: Mapping[str, Any] = self._fixed.fields or {}
         blocks = []
         for number, (type_, names) in enumerate(_blocks(self.view.features)):
             dtype, start = fields[f"block {number}"][:2]

@@ -151,7 +151,8 @@ class SnapshotWriter:
     def _write(self, output: _Output, progress: Callable[[int], None] | None) -> Footer:
         entities: Counter[bytes] = Counter()
         newest: dict[bytes, int] = {}
-        directory, handled = [], 0
+        directory: list[int] = []
+        handled = 0
         for partition in range(PARTITIONS):
             rows, read = self._newest(partition)
             directory += _write_partition(output, rows)

@@ -50,7 +50,7 @@ Install it with Python 3.11 or later, in this directory:
 Without a network on the device, download the wheels elsewhere, for its platform and its version of Python:
 
     pip download --require-hashes -r requirements.txt --only-binary=:all: -d wheels \\
-      --python-version 3.11 --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64
+      --python-version 3.11 --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64
 
 and add `--no-index --find-links wheels` to `pip install`.
 
@@ -61,14 +61,15 @@ Predict:
     model = tandem.load(".")
     print(model.predict([{row}]))
 
-`tandem.load` verifies every byte of the bundle, and replays its golden rows on this device. {snapshot_text}
+`tandem.load` verifies every byte of the bundle, and replays its golden rows on this device.
+{snapshot_text}
 """
 _WITH_SNAPSHOT: Final = (
-    "The features of all\nentities are in `features.snapshot`. To renew them, rename a new file to this name, and load "
-    "the model again."
+    "The features of all entities are in `features.snapshot`. To renew them, rename a new file to this name, and\n"
+    "load the model again."
 )
 _WITHOUT_SNAPSHOT: Final = (
-    'Without a\nstore, every entity is unknown: give one, as in `tandem.load(".", store="snapshot:///data/features")`.'
+    'Without a store, every entity is unknown. Give one:\n`tandem.load(".", store="snapshot:///data/features")`.'
 )
 
 

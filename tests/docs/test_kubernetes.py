@@ -28,8 +28,8 @@ from .blocks import PAGES, ROOT, Block, blocks
 OPERATIONS = ROOT / "docs/kubernetes/operations.md"
 CHART = ROOT / "charts/tandem"
 DOCUMENTS = [(block, yaml.safe_load(block.code)) for page in PAGES for block in blocks(page, "yaml")]
-MANIFESTS = [(block, document) for block, document in DOCUMENTS if "kind" in document]
-VALUES = [(block, document) for block, document in DOCUMENTS if "kind" not in document]
+MANIFESTS = [(block, document) for block, document in DOCUMENTS if "spec" in document]
+VALUES = [(block, document) for block, document in DOCUMENTS if "spec" not in document]
 """Values of the chart ``model``."""
 
 PAGES_AND_CHARTS = [*PAGES, *sorted(ROOT.glob("charts/**/*.md")), ROOT / "manifests/README.md"]

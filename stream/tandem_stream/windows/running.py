@@ -111,7 +111,7 @@ def _worker(
         states.clear()
         return clients.open(worker.is_stopping, states.drop)
 
-    worker = Worker(open_session, counter.count, composer.compose, metrics, counter.settle)
+    worker: Worker[Counted] = Worker(open_session, counter.count, composer.compose, metrics, counter.settle)
     return worker
 
 

@@ -111,6 +111,7 @@ lock: $(UV)  ## Compile requirements/*.txt anew
 	$(UV) pip $(COMPILE) cli/pyproject.toml --extra examples --group pyproject.toml:workspace -c requirements/dev.txt -o requirements/local.txt
 	for image in $(IMAGES); do \
 	  $(UV) pip $(COMPILE) $$image/pyproject.toml -c requirements/dev.txt -o requirements/$$image.txt || exit 1; done
+	$(UV) pip $(COMPILE) cli/pyproject.toml --extra offline --extra registry --extra stream -c requirements/dev.txt -o requirements/cli.txt
 	echo 'onnxruntime-gpu[cuda,cudnn]' | $(UV) pip $(COMPILE) --no-emit-package onnxruntime - predictor/pyproject.toml -c requirements/dev.txt -o requirements/predictor-cuda.txt
 	$(UV) pip $(COMPILE) cli/pyproject.toml core/pyproject.toml --extra feast --group pyproject.toml:workspace --group pyproject.toml:feast -o requirements/feast.txt
 	$(UV) pip $(COMPILE) --group pyproject.toml:build -c requirements/dev.txt -o requirements/build.txt

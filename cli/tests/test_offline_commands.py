@@ -201,8 +201,8 @@ def test_commands_that_read_make_no_registry(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     own = tandem(*command)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'other.db'}")
-    other = tandem(*command)
-    for result, file in ((own, tmp_path / "state" / "tandem" / "registry.db"), (other, tmp_path / "other.db")):
+    other_store = tandem(*command)
+    for result, file in ((own, tmp_path / "state" / "tandem" / "registry.db"), (other_store, tmp_path / "other.db")):
         assert result.exit_code == 1
         assert f"file {file} does not exist; `tandem register` creates it" in result.stderr
     assert list(tmp_path.iterdir()) == []

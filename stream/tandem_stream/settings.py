@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from tandem_stream.answers import Format
 from tandem_stream.decoding import UnknownFields
 from tandem_stream.lookups import StoreOutage
 from tandem_stream.topics import StreamError, Topic, parse_properties, parse_topic
+
+STORE_VARIABLE = "TANDEM_STORE"
 
 Guarantee = Literal["exactly-once", "at-least-once"]
 """How often the message of a record is delivered, to readers of committed messages."""
@@ -48,7 +51,13 @@ class WorkerSettings:
     max_batch_rows: Annotated[int, Flag("most records of one batch", positive)] = 2000
     max_batch_wait_ms: Annotated[float, Flag("how long a batch waits for its records", duration)] = 50.0
     max_message_bytes: Annotated[int, Flag("most bytes of a message", positive)] = 1_000_000
-    store: Annotated[str, Flag("online store: redis://host:port/db, rediss://… or memory://")] = "memory://"
+    store: Annotated[
+        str,
+        Flag(
+            "online store: redis://host:port/db, rediss://… or memory://; without the flag the variable "
+            f"{STORE_VARIABLE} counts, which keeps a password out of the list of processes"
+        ),
+    ] = "memory://"
     kafka_properties: Annotated[
         Path | None, Flag("file with further properties of Kafka's clients, such as security.protocol", Path)
     ] = None
@@ -141,6 +150,8 @@ def parse_settings(kind: type[S], parser: argparse.ArgumentParser, arguments: Se
         parser: The command line.
         arguments: None for those of the process.
     """
+    # the help shows the default, not a URL that may have a password
+    parser.set_defaults(store=os.environ.get(STORE_VARIABLE, kind.store))
     values: dict[str, Any] = vars(parser.parse_args(arguments))
     settings = kind(**values)
     if not settings.source or not settings.sink:

@@ -107,7 +107,8 @@ class Changelog:
     def _until(self, end: int) -> Iterator[Any]:
         """The messages up to an offset."""
         while True:
-            for message in self._consumer.consume(_ROWS, _WAIT_S):
+            messages: list[Any] = self._consumer.consume(_ROWS, _WAIT_S)
+            for message in messages:
                 error: KafkaError | None = message.error()
                 if error is None:
                     yield message

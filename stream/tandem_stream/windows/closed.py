@@ -49,13 +49,8 @@ class WindowMessages:
         """One message for each window, in their order."""
         if not len(closed):
             return []
-        columns: dict[str, list[Any]] = dict(
-            zip(
-                self._keys,
-                zip(*(split_entity(entity, len(self._keys)) for entity in closed.entities), strict=True),
-                strict=True,
-            )
-        )
+        keys = zip(*(split_entity(entity, len(self._keys)) for entity in closed.entities), strict=True)
+        columns: dict[str, list[Any]] = dict(zip(self._keys, map(list, keys), strict=True))
         times = {"event_time": closed.ends, "created": closed.ends + self._grace, "window_start": closed.starts}
         columns |= {name: json_values(column) for name, column in times.items()}
         columns |= {name: _nullable(column, closed.nulls.get(name)) for name, column in closed.columns.items()}

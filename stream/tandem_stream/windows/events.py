@@ -11,7 +11,7 @@ import numpy as np
 from tandem.contract import Contract, Prediction
 from tandem.dtypes import Column, Columns, FieldType
 from tandem.errors import ContractViolation, DefinitionError, RequestError, Violation
-from tandem.fields import Field
+from tandem.fields import Field, Value
 from tandem.rows import Row, RowReader
 from tandem.store_keys import entities
 from tandem.windows.layout import Events, WindowLayout
@@ -49,7 +49,8 @@ def event_contract(layout: WindowLayout, keys: Mapping[str, Field]) -> Contract:
 def _nullable(type_: FieldType) -> Field:
     if type_ in ("float64", "timestamp"):
         return Field(type_, optional=True)
-    return Field(type_, default={"string": "", "bool": False}.get(type_, 0))
+    empty: dict[str, Value] = {"string": "", "bool": False}
+    return Field(type_, default=empty.get(type_, 0))
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ def ordered(table: pa.Table) -> list[Any]:
     return sorted(table.to_pylist(), key=lambda row: (*(row[name] for name in names), repr(row)))
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(WINDOWS, JSON_STREAMS, st.data())
 def test_windows_and_late_events_are_those_of_the_batch_twin(
     window: Window, events: list[Event], data: st.DataObject

@@ -69,7 +69,7 @@ def test_the_newest_window_of_each_entity_is_stored(open_store_writer: OpenWrite
     store = MemoryStore()
     parts = Parts(WINDOW, store=open_store_writer(store))
     # of the partitions, the one that is looked at later has the older window of the entity
-    events = batch((0, "a", 1, 1.0), (0, "a", 11, 2.0), (0, "b", 2, 5.0), (0, "a", 40, 0.0), (1, "a", 3, 7.0))
+    events = batch((0, "b", 2, 5.0), (0, "a", 1, 1.0), (0, "a", 11, 2.0), (0, "a", 40, 0.0), (1, "a", 3, 7.0))
     assert process(parts, [*events, *batch((1, "z", 12, 0.0))]) == 0
     assert stored(store, "a") == (np.datetime64(20, "s"), 2.0)
     assert stored(store, "b") == (np.datetime64(10, "s"), 5.0)

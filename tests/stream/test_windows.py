@@ -198,29 +198,29 @@ def kill(worker: Server) -> None:
 
 
 def test_killed_again_and_again_windows_are_those_of_the_batch_twin(make_stream: MakeStream) -> None:
-    stream = make_stream("--max_batch_rows", 100)
+    stream = make_stream("--max_batch_rows", 25)
     stream.send(EVENTS)
-    for end in sorted(random.Random(7).sample(range(500, EVENTS), 2)):
+    for end in sorted(random.Random(7).sample(range(200, 2 * EVENTS // 3), 2)):
         with stream.topics.worker() as worker:
             # at whatever point of a batch this is
             wait_until(lambda end=end: stream.topics.reached(stream.changelog) >= end)
             kill(worker)
     with stream.topics.worker() as worker:
         twin = stream.wait()
-        assert metric(worker, "tandem_stream_watermark_timestamp_seconds", partition="0")
+        assert metric(worker, "tandem_stream_watermark_timestamp_seconds")
         assert (metric(worker, "tandem_stream_windows_open") or 0) > 0
         assert worker.stop() == 0
     stream.check(twin)
 
 
 def test_workers_come_and_go_and_windows_are_those_of_the_batch_twin(make_stream: MakeStream) -> None:
-    stream = make_stream("--max_batch_rows", 100)
+    stream = make_stream("--max_batch_rows", 25)
     stream.send(EVENTS // 2)
     with stream.topics.worker("w0") as first, stream.topics.worker("w1") as second:
         # the one that starts later takes partitions, with their windows, that the other one is reading
         wait_until(lambda: all(metric(worker, "tandem_stream_partitions") for worker in (first, second)))
         stream.send(EVENTS // 2)
-        wait_until(lambda: stream.topics.reached(stream.changelog) > EVENTS)
+        wait_until(lambda: stream.topics.reached(stream.changelog) > EVENTS // 2)
         kill(second)
         # another worker takes its place at once
         with stream.topics.worker("w1") as third:

@@ -27,7 +27,7 @@ POSITION: Final = "tandem-position"
 """Header of the record with the watermark: offset of the first record of the source that the state does not have."""
 
 _ROWS: Final = 10_000
-_WAIT_S: Final = 0.5
+_WAIT_S: Final = 0.05
 
 
 def changelog_messages(topic: str, partition: int, step: Step, position: int) -> Iterator[Message]:
@@ -89,9 +89,11 @@ class Changelog:
         offsets = self._ends.get_watermark_offsets(TopicPartition(self._topic, partition), METADATA_S)
         if offsets is None:
             raise SessionLost(f"no broker tells where {self._topic}/{partition} ends")
-        end = offsets[1]
+        begin, end = offsets
         records: dict[bytes, bytes | None] = {}
         position = 0
+        if begin == end:
+            return records, position
         self._consumer.assign([TopicPartition(self._topic, partition, OFFSET_BEGINNING)])
         try:
             for message in self._until(end):

@@ -63,7 +63,8 @@ def write_package(directory: Path) -> Path:
 
 def produce(address: str, events: int, entities: int) -> None:
     """Events in the order of their times, of entities at random."""
-    producer = Producer({"bootstrap.servers": address, "partitioner": "murmur2_random", "compression.type": "lz4"})
+    own = {"enable.idempotence": True, "partitioner": "murmur2_random", "compression.type": "lz4"}
+    producer = Producer({"bootstrap.servers": address, **own})
     rng = np.random.default_rng(16)
     ids = rng.integers(entities, size=events).tolist()
     paces = np.round(rng.normal(300, 30, events), 3).tolist()

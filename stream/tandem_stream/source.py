@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 
 METADATA_S: Final = 20.0
 """Seconds that a broker has to answer at the start."""
+
+_LEAVE_S: Final = 2.0
+_LEAVE_POLL_S: Final = 0.05
 
 
 class Source:
@@ -119,8 +123,22 @@ class Source:
             position.partition: max(0, end - position.offset) for position, end in zip(positions, ends, strict=True)
         }
 
+    def leave(self) -> None:
+        """Leave the group, so that all partitions are distributed anew.
+
+        A consumer that is closed in the midst of a rebalance may have given up partitions that no other one has yet.
+        The next one with its instance name would get the rest, without a rebalance.
+        """
+        deadline = time.monotonic() + _LEAVE_S
+        try:
+            self._consumer.unsubscribe()
+            while self.partitions and time.monotonic() < deadline:
+                self._consumer.poll(_LEAVE_POLL_S)
+        except KafkaException as exception:
+            log.warning("cannot leave the group: %s", exception.args[0].str())
+
     def close(self) -> None:
-        """Leave. A worker with the same instance name gets the same partitions without a rebalance."""
+        """Close. A worker with the same instance name gets the same partitions without a rebalance."""
         self._consumer.close()
 
     def _own(self) -> list[TopicPartition]:

@@ -115,6 +115,9 @@ class Worker(Generic[R]):
                 if records is not None:
                     self._process(session, records)
                 self._metrics.lag(len(session.source.partitions), session.source.lag())
+        except SessionLost:
+            session.source.leave()
+            raise
         finally:
             self.is_ready = False
             session.close()

@@ -106,6 +106,9 @@ class TableAppender:
                     self._flush()
                     deadline = time.monotonic() + self._max_wait_s
             self._flush()
+        except Exception:
+            source.leave()
+            raise
         finally:
             source.close()
 

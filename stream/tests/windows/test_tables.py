@@ -80,6 +80,7 @@ class Topic:
         self.partitions: set[int] = set()
         self.batches = list(batches)
         self.closed = 0
+        self.left = 0
         self._at = 0
 
     def open(self, begin: Callable[[int], int]) -> Any:
@@ -95,6 +96,9 @@ class Topic:
             if batch.offsets[0] >= self.begins[batch.partitions[0]]:
                 return batch
         return None
+
+    def leave(self) -> None:
+        self.left += 1
 
     def close(self) -> None:
         self.closed += 1
@@ -148,4 +152,4 @@ def test_windows_are_appended_once_after_a_failure_too(tmp_path: Path, monkeypat
     appender.close()
     assert rows_of(tmp_path, "parquet") == [1, 2, 3, 4]
     assert metrics.registry.get_sample_value("tandem_stream_table_failures_total", LABELS) == 1
-    assert topic.closed == 2
+    assert (topic.closed, topic.left) == (2, 1)

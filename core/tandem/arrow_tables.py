@@ -61,7 +61,7 @@ def window_schema(view: FeatureView) -> pa.Schema:
     Args:
         view: A view with a window.
     """
-    fields = [pa.field(name, pa.string()) for name in view.keys]
+    fields: list[pa.Field[Any]] = [pa.field(name, pa.string()) for name in view.keys]
     fields += [pa.field(name, ARROW_TYPES["timestamp"]) for name in _WINDOW_TIMES]
     return pa.schema([*fields, *(pa.field(feature.name, ARROW_TYPES[feature.type]) for feature in view.features)])
 

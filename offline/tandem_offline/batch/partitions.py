@@ -56,9 +56,13 @@ class PartitionScorer:
         """The columns that are written.
 
         Raises:
-            DefinitionError: naming a column that is missing, of another type, or would be written twice.
+            DefinitionError: naming a column that is missing, of another type, or would be written twice, or whose times
+                have no zone.
         """
         check_columns(bundle.model, features)
+        for column in features:
+            if pa.types.is_timestamp(column.type) and column.type.tz is None:
+                raise DefinitionError(f"column {column.name!r} has times without a zone, which are no points in time")
         return Layout(bundle, features, run_id=self.run_id, keep=self.keep)
 
 

@@ -19,7 +19,7 @@ from tandem_cli.errors import AdvisedError
 from tandem_cli.rollout.targets.stack_files import state_directory
 
 if TYPE_CHECKING:
-    from tandem_offline.registry import Reference, Registry
+    from tandem_offline.registry import FollowedAlias, Reference, Registry
 
 VARIABLE: Final = "MLFLOW_TRACKING_URI"
 """Environment variable with the registry; the one of MLflow's own tools."""
@@ -58,6 +58,19 @@ def open_registry(uri: str | None, *, create: bool = False) -> Registry:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         uri = f"sqlite:///{directory / 'registry.db'}"
     return Registry(uri, create=create)
+
+
+def open_alias(registry: Registry, reference: Reference, *, tag: str) -> FollowedAlias:
+    """An alias of a registry, to be followed.
+
+    Args:
+        registry: The registry.
+        reference: The alias.
+        tag: Key of the tag of a version in which the ends of runs are recorded.
+    """
+    from tandem_offline.registry import FollowedAlias
+
+    return FollowedAlias(registry.uri, reference.name, reference.alias or "", tag=tag)
 
 
 def parse_reference(text: str) -> Reference:

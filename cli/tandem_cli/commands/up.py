@@ -38,40 +38,46 @@ class Protocol(StrEnum):
     GRPC_V2 = "grpc-v2"
 
 
+ModelArgument = Annotated[str, typer.Argument(metavar="PATH", help="A model package, or models:/NAME@ALIAS.")]
+WeightOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="VERSION=NUMBER", help="Weight of a version; by default as in \\[tool.tandem.weights]."),
+]
+StableOption = Annotated[
+    str | None,
+    typer.Option(metavar="VERSION", help="The version that gets all the traffic; the others get none yet."),
+]
+CanaryOption = Annotated[
+    str | None,
+    typer.Option(metavar="VERSION", help="Start a canary of this version at once; metrics decide about it."),
+]
+PackageOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH", exists=True, file_okay=False, help="With models:/: package with tables and rollout settings."
+    ),
+]
+PollOption = Annotated[
+    float, typer.Option(metavar="SECONDS", min=0.1, max=60.0, help="With models:/: between two readings of the alias.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option(help="With models:/: begin with the version that the last stack of the alias served.")
+]
+
+
 def serve_model(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A model package, or a version: models:/NAME@ALIAS.")],
-    weight: Annotated[
-        list[str] | None,
-        typer.Option(metavar="VERSION=NUMBER", help="Weight of a version; by default as in \\[tool.tandem.weights]."),
-    ] = None,
-    stable: Annotated[
-        str | None,
-        typer.Option(metavar="VERSION", help="The version that gets all the traffic; the others get none yet."),
-    ] = None,
-    canary: Annotated[
-        str | None,
-        typer.Option(metavar="VERSION", help="Start a canary of this version at once; metrics decide about it."),
-    ] = None,
+    path: ModelArgument,
+    weight: WeightOption = None,
+    stable: StableOption = None,
+    canary: CanaryOption = None,
     protocol: Annotated[Protocol, typer.Option(help="How transformer and predictor talk.")] = Protocol.V2,
     processes: Annotated[int, typer.Option(min=1, help="Transformers for each version.")] = 1,
     bundles: Annotated[Path | None, typer.Option(metavar="DIR", exists=True, help="Directory of bundles.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")] = 0,
-    package: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            exists=True,
-            file_okay=False,
-            help="With models:/: package with tables and rollout settings.",
-        ),
-    ] = None,
+    package: PackageOption = None,
     registry: RegistryOption = None,
-    poll: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.1, max=60.0, help="Between two readings of the alias.")
-    ] = POLL_SECONDS,
-    resume: Annotated[
-        bool, typer.Option(help="With models:/NAME@ALIAS: begin with the version that the last stack served.")
-    ] = True,
+    poll: PollOption = POLL_SECONDS,
+    resume: ResumeOption = True,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Serve a model on this machine: Valkey with its features, a pair for each version, and Envoy in front.

@@ -113,7 +113,8 @@ def line(window: TrafficWindow, weights: Mapping[str, int]) -> str:
     """The same on one line of text."""
     targets, shares = split(weights), window.shares
     return "; ".join(
-        f"{name} {_percent(targets.get(name, 0.0))} set, {_percent(shares[name])} had, {_rate(measured, window):.1f} req/s, "
+        f"{name} {_percent(targets.get(name, 0.0))} set, {_percent(shares[name])} had, "
+        f"{_rate(measured, window):.1f} req/s, "
         f"{_quantiles(measured.seconds.get(TOTAL, StageHistogram()))} ms, {measured.errors:.0f} errors"
         for name, measured in window.variants.items()
     )

@@ -108,6 +108,14 @@ def bundle_path(text: str) -> Path:
     return Path(text)
 
 
+BundleArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="BUNDLE", parser=bundle_path, help="Directory of a bundle, or a version, models:/NAME@ALIAS."
+    ),
+]
+
+
 def read_lineage(package: ModelPackage) -> dict[str, str]:
     """Where a version comes from, as tags: the git commit of its package, and the tables of its feature views.
 

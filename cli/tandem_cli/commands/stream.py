@@ -9,10 +9,8 @@ import typer
 
 from tandem import logs
 from tandem_cli.errors import AdvisedError
+from tandem_cli.registry import BundleArgument
 
-BundleArgument = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", exists=True, file_okay=False, help="Directory of a bundle.")
-]
 SourceOption = Annotated[str, typer.Option(metavar="URL", help="Topic of the events: kafka://broker:9092/TOPIC.")]
 SinkOption = Annotated[str, typer.Option(metavar="URL", help="Topic of the predictions, of the same cluster.")]
 DeadLettersOption = Annotated[

@@ -56,13 +56,14 @@ def choose_start(registry: Registry, reference: Reference, *, directory: Path, r
         raise TandemError(f"{version.reference} is no bundle; `tandem register` registers bundles")
     if reference.alias is None:
         return RegisteredStart(variant=_variant(registry, version, directory))
-    previous = _previous_status(reference) if resume else None
+    previous = _previous_status(registry, reference) if resume else None
     serving = _still_registered(registry, reference, previous) if previous is not None else None
     if previous is None or serving is None:
         previous, serving = RolloutStatus(registry=RegistryStatus()), version
     status = interrupt(previous, time.time())
     followed = msgspec.structs.replace(
         status.registry or RegistryStatus(),
+        uri=registry.uri,
         model=reference.name,
         alias=reference.alias,
         # if the alias names another one, it has moved
@@ -80,7 +81,7 @@ def _variant(registry: Registry, version: ModelVersion, directory: Path) -> Loca
     return LocalVariant(str(version.number), registry.download(version, directory), 100)
 
 
-def _previous_status(reference: Reference) -> RolloutStatus | None:
+def _previous_status(registry: Registry, reference: Reference) -> RolloutStatus | None:
     """The status of the last stack that followed an alias; None if there was none."""
     rollout = StackFiles(free_name(rollout_name(reference.name))).rollout() or {}
     try:
@@ -88,9 +89,9 @@ def _previous_status(reference: Reference) -> RolloutStatus | None:
     # another version of this program may have written it
     except msgspec.ValidationError:
         return None
-    registry = status.registry
-    followed = registry is not None and (registry.model, registry.alias) == (reference.name, reference.alias)
-    return status if followed else None
+    alias = (registry.uri, reference.name, reference.alias)
+    followed = status.registry
+    return status if followed is not None and (followed.uri, followed.model, followed.alias) == alias else None
 
 
 def _still_registered(registry: Registry, reference: Reference, status: RolloutStatus) -> ModelVersion | None:
@@ -106,5 +107,5 @@ def _still_registered(registry: Registry, reference: Reference, status: RolloutS
         version = registry.resolve(msgspec.structs.replace(reference, number=number, alias=None))
     except RegistryError:
         return None
-    # a version of the same number in another registry is another version
+    # another registry may have been made in the same place
     return version if version.digest == digest else None

@@ -213,12 +213,13 @@ def test_without_resuming_a_stack_begins_with_what_the_alias_names(
     assert before.variant.name == "2" and before.status is not None and before.status.registry is not None
     served = {"name": "1", "inferenceService": "1", "phase": "Ready", "weight": 100}
     served["digest"] = registered.resolve(Reference("small", 1)).digest
-    registry = {"model": "small", "alias": "champion", "version": 1}
+    registry = {"uri": registered.uri, "model": "small", "alias": "champion", "version": 1}
     for status, resume, name in [
         ({"variants": [served], "registry": registry}, True, "1"),
         ({"variants": [served], "registry": registry}, False, "2"),
-        # of another alias, of another registry, and of another version of this program
+        # of another alias, of other registries, and of another version of this program
         ({"variants": [served], "registry": {**registry, "alias": "challenger"}}, True, "2"),
+        ({"variants": [served], "registry": {**registry, "uri": "http://127.0.0.1:1"}}, True, "2"),
         ({"variants": [{**served, "digest": "0" * 64}], "registry": registry}, True, "2"),
         ({"variants": "nonsense"}, True, "2"),
     ]:

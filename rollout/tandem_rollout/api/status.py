@@ -148,6 +148,7 @@ class PastRun(_StatusStruct, frozen=True):
 class RegistryStatus(_StatusStruct, frozen=True):
     """Status of the alias of a model registry that a rollout follows."""
 
+    uri: Annotated[str, Meta(description="Address of the registry.")] = ""
     model: Annotated[str, Meta(description="Name of the model in the registry.")] = ""
     alias: Annotated[str, Meta(description="Alias that the rollout follows.")] = ""
     version: Annotated[
@@ -157,6 +158,9 @@ class RegistryStatus(_StatusStruct, frozen=True):
     command: Annotated[str, Meta(description="Identifier of a start command for that version.")] = ""
     closed_run: Annotated[int, Meta(description="Number of the last run whose end the registry has.")] = 0
     closed_outcome: Annotated[str, Meta(description="Outcome of that run.")] = ""
+    revisions: Annotated[
+        dict[str, int], Meta(description="Versions of the registry by InferenceService, of recent runs.")
+    ] = field(default_factory=dict)
     reason: Annotated[str, Meta(description="Machine-readable reason why the alias is not followed at present.")] = ""
     message: Annotated[
         str, Meta(description="Human-readable explanation why the alias is not followed at present.")

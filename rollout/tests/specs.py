@@ -114,7 +114,10 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
     "registry without model": (bundled(registry={"uri": "http://mlflow"}), "spec.registry: "),
     "registry without scheme": (bundled(registry={"uri": "mlflow:5000", "model": "m"}), "spec.registry.uri: "),
     "registry with a password": (bundled(registry={"uri": "http://a:b@mlflow", "model": "m"}), "spec.registry.uri: "),
-    "model with a slash": (bundled(registry={"uri": "http://mlflow", "model": "a/b"}), "spec.registry.model: "),
+    "registered model with a slash": (
+        bundled(registry={"uri": "http://mlflow", "model": "a/b"}),
+        "spec.registry.model: ",
+    ),
     "alias with an at": (
         bundled(registry={"uri": "http://mlflow", "model": "m", "alias": "@a"}),
         "spec.registry.alias: ",

@@ -195,9 +195,8 @@ class AliasFollower:
         run = status.run
         needed = {serving_variant(status)}
         needed |= {run.stable, run.canary} if run is not None and run.state not in ENDS else set()
-        for name, weight in self._stack.weights.items():
-            if name not in needed and not weight:
-                self._stack.remove(name)
+        for name in [name for name, weight in self._stack.weights.items() if not weight and name not in needed]:
+            self._stack.remove(name)
 
     def _digest(self, number: int) -> str:
         variants = (variant for variant in self._stack.variants if variant.name == str(number))

@@ -1,13 +1,19 @@
-"""The controller's client of MLflow's REST API, against MLflow's own handlers on an SQLite file."""
+"""The controller's client of MLflow's REST API, against MLflow's own store and messages on an SQLite file."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiohttp import web
+from google.protobuf.message import Message
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
+from mlflow.exceptions import MlflowException
+from mlflow.protos import model_registry_pb2 as messages
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.proto_json_utils import message_to_json, parse_dict
 from rollout.tests.sources.servers import serving
 
 from tandem_offline.registry import Registry
@@ -25,28 +31,49 @@ def client(registry: Registry) -> MlflowClient:
     return client
 
 
-@pytest.fixture
-async def rest(
-    registry: Registry, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[MlflowRegistry]:
-    for variable in ("_MLFLOW_SERVER_FILE_STORE", "_MLFLOW_SERVER_REGISTRY_STORE"):
-        monkeypatch.setenv(variable, registry.uri)
-    from mlflow.server import app, handlers
+def answer(store: SqlAlchemyStore, path: str, sent: dict[str, Any]) -> Message:
+    """The answer of a server, in the messages of MLflow's own API."""
+    match path.removeprefix("/api/2.0/mlflow/"):
+        case "registered-models/get":
+            return messages.GetRegisteredModel.Response(
+                registered_model=store.get_registered_model(sent["name"]).to_proto()
+            )
+        case "model-versions/get":
+            version = store.get_model_version(sent["name"], sent["version"])
+            return messages.GetModelVersion.Response(model_version=version.to_proto())
+        case "registered-models/alias":
+            asked = parsed(sent, messages.SetRegisteredModelAlias())
+            store.set_registered_model_alias(asked.name, asked.alias, asked.version)
+            return messages.SetRegisteredModelAlias.Response()
+        case "registered-models/set-tag":
+            asked = parsed(sent, messages.SetRegisteredModelTag())
+            store.set_registered_model_tag(asked.name, RegisteredModelTag(asked.key, asked.value))
+            return messages.SetRegisteredModelTag.Response()
+        case "model-versions/set-tag":
+            asked = parsed(sent, messages.SetModelVersionTag())
+            store.set_model_version_tag(asked.name, asked.version, ModelVersionTag(asked.key, asked.value))
+            return messages.SetModelVersionTag.Response()
+        case other:
+            raise AssertionError(f"MLflow has no {other}")
 
-    monkeypatch.setattr(handlers, "_model_registry_store", None)
-    flask = app.test_client()
+
+def parsed(sent: dict[str, Any], message: Any) -> Any:
+    """A request, as MLflow's handlers read it."""
+    parse_dict(sent, message)
+    return message
+
+
+@pytest.fixture
+async def rest(registry: Registry, client: MlflowClient) -> AsyncIterator[MlflowRegistry]:
+    """A client of a server with MLflow's store, messages and errors; its handlers are not part of mlflow-skinny."""
+    store = SqlAlchemyStore(registry.uri)
 
     async def handle(request: web.Request) -> web.Response:
-        body, headers = await request.read(), {"Content-Type": request.content_type}
-        answer = await asyncio.to_thread(
-            flask.open,
-            request.path,
-            method=request.method,
-            query_string=dict(request.query),
-            data=body,
-            headers=headers,
-        )
-        return web.Response(status=answer.status_code, body=answer.get_data())
+        sent = dict(request.query) if request.method == "GET" else await request.json()
+        try:
+            return web.Response(text=message_to_json(answer(store, request.path, sent)))
+        except MlflowException as error:
+            return web.Response(status=error.get_http_status_code(), text=error.serialize_as_json())
 
     async with serving(handle) as address:
         rest = MlflowRegistry(address, timeout=30.0)

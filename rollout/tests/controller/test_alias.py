@@ -23,7 +23,8 @@ TAG = "tandem.rollout.models.time-estimator"
 def following(alias: str = "champion", **spec: Any) -> dict[str, Any]:
     spec.setdefault("bundle", {"image": "athlete:v{version}"})
     spec.setdefault("registry", {"uri": URI, "model": "time-estimator", "alias": alias})
-    few = {"monitoring": {"podMonitors": False}, "network": {"policies": False}, "scaleDownDelay": "30s"}
+    few = {"monitoring": {"podMonitors": False}, "network": {"policies": False}}
+    spec.setdefault("scaleDownDelay", "30s")
     analysis = {"metrics": [{"type": "errors"}], "warmup": "0s", "interval": "30s"}
     return manifest(strategy=CANARY, analysis=analysis, **few, **spec)
 
@@ -99,7 +100,7 @@ async def test_after_an_abort_the_alias_is_put_back_and_a_second_move_tries_agai
 
 async def test_after_a_rollback_the_alias_is_put_back(here: World) -> None:
     async with controller(here, PLATFORM) as ctl:
-        await started(here, ctl)
+        await started(here, ctl, scaleDownDelay="1h")
         here.registry.alias = 2
         await ctl.run(180)
         assert here.registry.verdicts() == {2: "Promoted"}
@@ -227,23 +228,28 @@ async def test_a_rollout_that_is_deleted(here: World, down: bool) -> None:
         assert ctl.failed == []
 
 
-@pytest.mark.parametrize("errors", [0.005, 0.05], ids=["promotion", "abort"])
-async def test_killed_anywhere_after_the_run_the_next_controller_comes_to_the_same_end(errors: float) -> None:
-    ends: list[Any] = []
-    for writes in (*range(12), 999):
+@pytest.mark.parametrize(("errors", "seconds", "alias"), [(0.005, 200, 2), (0.05, 60, 1)], ids=["promotion", "abort"])
+async def test_killed_anywhere_after_the_run_the_next_controller_comes_to_the_same_end(
+    errors: float, seconds: float, alias: int
+) -> None:
+    async def ended(writes: int | None) -> tuple[bool, Any]:
+        """Whether a controller was killed after some writes that followed the run, and the end."""
         async with world() as here, controller(here, PLATFORM) as ctl:
             here.errors = {"athlete:v2": errors}
             await started(here, ctl)
             here.registry.alias = 2
             await ctl.run(POLL_S)
-            # the end of the run is recorded and written while the registry does not answer
+            # so that the run ends before its end can be recorded in the registry
             here.registry.down = True
-            await ctl.run(600)
+            await ctl.run(seconds)
             assert here.registry.verdicts() == {}
-            here.registry.down = False
-            ctl.writes_left = writes
-            killed = await ctl.survive(120)
-            assert killed == (writes < 999) or writes > 2
-            ends.append((here.registry.alias, here.registry.tags, here.end_state()))
-    assert all(end == ends[-1] for end in ends)
-    assert ends[-1][0] == (2 if errors < 0.01 else 1)
+            here.registry.down, ctl.writes_left = False, writes
+            killed = await ctl.survive(POLL_S)
+            await ctl.run(POLL_S)
+            return killed, (here.registry.alias, here.registry.tags, here.end_state())
+
+    _, end = await ended(None)
+    assert end[0] == alias
+    # the alias, two tags, and the status
+    for writes in range(4):
+        assert await ended(writes) == (True, end)

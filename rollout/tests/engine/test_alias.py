@@ -217,7 +217,7 @@ def test_a_version_that_failed_is_tried_again_when_the_alias_is_moved_there_agai
 
 
 @pytest.mark.parametrize(
-    ("path", "killed_after", "limit"), product(["to_promoted", "to_aborted", "to_rolled_back"], range(6), [0, 10])
+    ("path", "killed_after", "limit"), list(product(["to_promoted", "to_aborted", "to_rolled_back"], range(6), [0, 10]))
 )
 def test_killed_anywhere_after_the_end_of_a_run_the_next_process_comes_to_the_same_end(
     path: str, killed_after: int, limit: int

@@ -104,8 +104,8 @@ class MlflowRegistry:
         response = await self._get("registered-models/get", {"name": model}, _ModelResponse)
         aliases = response.registered_model.aliases if response is not None else []
         version = next((_number(entry.version) for entry in aliases if entry.alias == alias), None)
-        named = {version} - {None, known}
-        tags = {number: await self._tags(model, number) for number in sorted({*versions, *named} - {None})}
+        numbers = set(versions) if version is None or version == known else {*versions, version}
+        tags = {number: await self._tags(model, number) for number in sorted(numbers)}
         return AliasTags(version=version, tags={number: own for number, own in tags.items() if own is not None})
 
     async def put_back(self, model: str, alias: str, version: int, *, expected: int, reason: str) -> None:

@@ -59,7 +59,7 @@ class ChangingStack(LocalStack):
             # a variant that does not exist counts as one with traffic
             if self._weights.get(name, 1):
                 raise StackError(f"{name} is not a variant without traffic")
-            weights = {other: weight for other, weight in self._weights.items() if other != name}
+            weights = {variant: weight for variant, weight in self._weights.items() if variant != name}
             self._envoy.remove(name, weights)
             self.variants = tuple(variant for variant in self.variants if variant.name != name)
             self._weights = weights

@@ -114,9 +114,9 @@ class Envoy:
         self._upstreams[name], self._versions[name] = upstream, version
         self._write_clusters()
         # routes must not name a cluster that Envoy does not have yet: it would answer 503
-        wanted = {cluster_name(name, grpc=grpc, pinned=pinned) for grpc in (True, False) for pinned in (True, False)}
+        clusters = {cluster_name(name, grpc=grpc, pinned=pinned) for grpc in (True, False) for pinned in (True, False)}
         processes.wait_until(
-            lambda: wanted <= self.clusters(), [self.child], seconds=seconds, what=f"Envoy to know {name}"
+            lambda: clusters <= self.clusters(), [self.child], seconds=seconds, what=f"Envoy to know {name}"
         )
         self.set_weights(weights, seconds=seconds)
 

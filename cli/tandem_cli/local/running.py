@@ -123,7 +123,7 @@ class RunningStack:
         """
         pair = self.pairs.get(name)
         if pair is not None:
-            self.pairs = {other: kept for other, kept in self.pairs.items() if other != name}
+            self.pairs = {variant: running for variant, running in self.pairs.items() if variant != name}
             processes.stop(pair.transformers)
             processes.stop([pair.predictor])
 

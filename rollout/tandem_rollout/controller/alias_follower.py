@@ -137,12 +137,12 @@ class AliasFollower:
         own = before if _is_of(before, alias) else _first_status(status, alias)
         status = msgspec.structs.replace(status, registry=own)
         number_of = own.revisions.get
-        known = own.version if own.digest else 0
+        resolved = own.version if own.digest else 0
         try:
-            wanted = versions_to_read(status, number_of)
-            tags = await registry.read(alias.model, alias.alias, wanted, known=known)
+            versions = versions_to_read(status, number_of)
+            tags = await registry.read(alias.model, alias.alias, versions, known=resolved)
             key = f"tandem.rollout.{rollout.namespace}.{rollout.name}"
-            step = follow_alias(status, _reading(tags, key, known), number_of)
+            step = follow_alias(status, _reading(tags, key, resolved), number_of)
             if step.write is not None:
                 await _write(registry, alias, step.write, key)
         except RegistryError as error:
@@ -219,8 +219,8 @@ def _with_revision(registry: RegistryStatus, rollout: Rollout, status: RolloutSt
     run = status.run
     runs = [*([(run.stable, run.canary)] if run is not None else ()), *((p.stable, p.canary) for p in status.history)]
     needed = {name for names in runs for name in names} | {entry.inference_service for entry in status.variants}
-    kept = {name: version for name, version in registry.revisions.items() if name in needed}
-    return msgspec.structs.replace(registry, revisions={**kept, own: registry.version})
+    recent = {name: version for name, version in registry.revisions.items() if name in needed}
+    return msgspec.structs.replace(registry, revisions={**recent, own: registry.version})
 
 
 def _with_cause(registry: RegistryStatus, cause: Cause) -> RegistryStatus:

@@ -16,7 +16,7 @@ from tandem_cli.commands.materialize import materialize_package
 from tandem_cli.commands.predict import predict_table
 from tandem_cli.commands.render import print_crd, render_rollouts
 from tandem_cli.commands.snapshot import write_features
-from tandem_cli.commands.up import serve_package
+from tandem_cli.commands.up import serve_model
 from tandem_cli.errors import ErrorPrintingGroup
 from tandem_cli.rollout.commands.group import commands as rollout
 
@@ -53,7 +53,7 @@ app.command("register")(registry.register)
 app.command("leaks")(report_leaks)
 app.command("predict")(predict_table)
 app.command("batch")(batch_bundle)
-app.command("up")(serve_package)
+app.command("up")(serve_model)
 app.command("render")(render_rollouts)
 app.command("crd")(print_crd)
 app.add_typer(bundle.commands, name="bundle")

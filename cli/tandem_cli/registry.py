@@ -19,7 +19,7 @@ from tandem_cli.errors import AdvisedError
 from tandem_cli.rollout.targets.stack_files import state_directory
 
 if TYPE_CHECKING:
-    from tandem_offline.registry import Reference, Registry
+    from tandem_offline.registry import FollowedAlias, Reference, Registry
 
 VARIABLE: Final = "MLFLOW_TRACKING_URI"
 """Environment variable with the registry; the one of MLflow's own tools."""
@@ -60,6 +60,19 @@ def open_registry(uri: str | None, *, create: bool = False) -> Registry:
     return Registry(uri, create=create)
 
 
+def open_alias(registry: Registry, reference: Reference, *, tag: str) -> FollowedAlias:
+    """An alias of a registry, to be followed.
+
+    Args:
+        registry: The registry.
+        reference: The alias.
+        tag: Key of the tag of a version in which the ends of runs are recorded.
+    """
+    from tandem_offline.registry import FollowedAlias
+
+    return FollowedAlias(registry.uri, reference.name, reference.alias or "", tag=tag)
+
+
 def parse_reference(text: str) -> Reference:
     """The version that a text names.
 
@@ -93,6 +106,14 @@ def bundle_path(text: str) -> Path:
     if not Path(text).is_dir():
         raise typer.BadParameter(f"directory {text!r} does not exist")
     return Path(text)
+
+
+BundleArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="BUNDLE", parser=bundle_path, help="Directory of a bundle, or a version, models:/NAME@ALIAS."
+    ),
+]
 
 
 def read_lineage(package: ModelPackage) -> dict[str, str]:

@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tandem_cli.local.envoy_config import Upstream, build_bootstrap, build_routes, cluster_name
+from tandem_cli.local.envoy_config import Upstream, build_bootstrap, build_clusters, build_routes, cluster_name
 from tandem_cli.local.processes import StackError
 from tandem_rollout.render.route_rules import PINNED_VARIANT_HEADER
 
 UPSTREAMS = [Upstream("v1", (1001, 1003), (1002, 1004)), Upstream("v2", (1005,), (1006,))]
 VERSIONS = {"v1": "v1", "v2": "v2"}
-RENDERED = build_bootstrap(UPSTREAMS, port=0, routes_file=Path("r.json"), admin_socket=Path("a.sock"))
+RENDERED = build_bootstrap(
+    port=0, routes_file=Path("r/r.json"), clusters_file=Path("c/c.json"), admin_socket=Path("a.sock")
+)
+CLUSTERS = build_clusters(UPSTREAMS)["resources"]
 
 
 def route_list(weights: dict[str, int]) -> list[dict[str, Any]]:
@@ -23,13 +26,12 @@ def route_list(weights: dict[str, int]) -> list[dict[str, Any]]:
 
 
 def test_every_variant_has_a_cluster_for_each_protocol() -> None:
-    clusters = RENDERED["static_resources"]["clusters"]
     ports = {
         cluster["name"]: [
             endpoint["endpoint"]["address"]["socket_address"]["port_value"]
             for endpoint in cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
         ]
-        for cluster in clusters
+        for cluster in CLUSTERS
     }
     own = {"v1/http": [1001, 1003], "v1/grpc": [1002, 1004], "v2/http": [1005], "v2/grpc": [1006]}
     assert ports == own | {f"{name}-pinned": numbers for name, numbers in own.items()}
@@ -58,7 +60,7 @@ def test_only_the_loopback_interface_is_used() -> None:
             return own + [address for value in part.values() for address in addresses(value)]
         return [address for value in part for address in addresses(value)] if isinstance(part, list) else []
 
-    hosts = addresses(RENDERED["static_resources"])
+    hosts = addresses([RENDERED["static_resources"], CLUSTERS])
     assert len(hosts) > 4
     assert set(hosts) == {"127.0.0.1"}
     # the admin interface stops Envoy and shows all that passes it

@@ -184,8 +184,16 @@ def test_a_version_from_registration_to_rollback(registry: str, bundles: list[Bu
     assert "have the same deployment API" in tandem("registry", "diff", "models:/small/1", "models:/small/2").output
     shown = json.loads(tandem("bundle", "show", "models:/small@champion", "-o", "json").output)
     assert shown["digest"] == bundles[0].digest
-    missing = tandem("bundle", "verify", "models:/small@challenger")
-    assert missing.exit_code == 1 and "Traceback" not in missing.output
+    table, kafka = bundles[0].path / "tandem.json", "kafka://127.0.0.1:1/t"
+    for command, options in [
+        (("bundle", "verify"), ()),
+        (("predict",), ("--table", table, "--write", "redis://127.0.0.1:1")),
+        (("stream",), ("--source", kafka, "--sink", kafka)),
+        (("up",), ()),
+    ]:
+        missing = tandem(*command, "models:/small@challenger", *options)
+        assert missing.exit_code == 1 and "Traceback" not in missing.output
+        assert "challenger" in missing.stderr
 
 
 @pytest.mark.parametrize(
@@ -234,6 +242,21 @@ def test_commands_that_read_write_nothing(package: Path, tmp_path: Path) -> None
         to = () if verb == "tail" else ("--to", tmp_path / "out")
         assert tandem("log", verb, tmp_path / "missing", *to).exit_code == 2
     assert [path for path in sorted(tmp_path.rglob("*")) if "__pycache__" not in path.parts] == before
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "message"),
+    [
+        ("models:/small@champion", ("--stable", "v1"), "cannot be combined with models:/"),
+        ("models:/small", (), "names no version"),
+        ("nowhere", (), "does not exist"),
+        (".", ("--package", "."), "--package is for models:/"),
+    ],
+)
+def test_what_cannot_be_served_is_a_usage_error(path: str, options: tuple[str, ...], message: str) -> None:
+    result = tandem("up", path, *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("reference", ["small", "models:/small"])

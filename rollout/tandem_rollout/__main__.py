@@ -31,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.configure()
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     try:
-        _ = Platform(allowed_domains=options["allowed_domains"]).domains
+        platform = Platform(**{name: options[name] for name in ("allowed_domains", "allowed_registries")})
+        _ = platform.domains, platform.registries
     except ValueError as error:
         parser.error(str(error))
     namespace, port, lease = (options.pop(name) for name in ("namespace", "metrics_port", "lease"))

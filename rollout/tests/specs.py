@@ -82,6 +82,10 @@ GOOD: Final[dict[str, Spec]] = {
     "template": bundled(template={"spec": {"predictor": {"containers": [{"name": "kserve-container", "tty": True}]}}}),
     "tolerations": bundled(tolerations=[{"key": "gpu", "operator": "Exists"}]),
     "numbers as amounts": bundled(predictor={"resources": {"limits": {"cpu": 2, "memory": 2**30}}}, volumes={"tmp": 5}),
+    "alias of a registry": {
+        "bundle": {"image": "athlete:{digest}"},
+        "registry": {"uri": "http://mlflow:5000/prefix", "model": "time estimator.v2", "alias": "Champion_1-x"},
+    },
     "environment": bundled(transformer={"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]}),
 }
 
@@ -103,6 +107,21 @@ BAD: Final[dict[str, tuple[Spec, str]]] = {
     "digit before a variant name": ({"variants": variants("1v")}, "spec.variants[0].name: "),
     "hyphen after a variant name": ({"variants": variants("v-")}, "spec.variants[0].name: "),
     "empty bundle": ({"bundle": {}}, "spec.bundle: give exactly one of image, pvc and uri"),
+    "alias beside variants": (
+        {"variants": variants("v1"), "registry": {"uri": "http://mlflow", "model": "m"}},
+        "spec.registry: needs spec.bundle, not spec.variants",
+    ),
+    "registry without model": (bundled(registry={"uri": "http://mlflow"}), "spec.registry: "),
+    "registry without scheme": (bundled(registry={"uri": "mlflow:5000", "model": "m"}), "spec.registry.uri: "),
+    "registry with a password": (bundled(registry={"uri": "http://a:b@mlflow", "model": "m"}), "spec.registry.uri: "),
+    "registered model with a slash": (
+        bundled(registry={"uri": "http://mlflow", "model": "a/b"}),
+        "spec.registry.model: ",
+    ),
+    "alias with an at": (
+        bundled(registry={"uri": "http://mlflow", "model": "m", "alias": "@a"}),
+        "spec.registry.alias: ",
+    ),
     "image and uri": ({"bundle": {**IMAGE, "uri": "s3://b/p"}}, "spec.bundle: give exactly one of image, pvc and uri"),
     "image and pvc in a variant": (
         {"variants": variants("v1", bundle={**IMAGE, "pvc": {"claimName": "c"}})},

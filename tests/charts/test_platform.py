@@ -292,6 +292,8 @@ def test_values_reach_the_pod() -> None:
     assert environment(objects)["TANDEM_PROMETHEUS"] == "https://thanos.monitoring:9090"
     allowed = "http://prometheus.team-a:9090,http://prometheus.team-b:9090"
     assert environment(objects)["TANDEM_ALLOWED_PROMETHEUS"] == allowed
+    registries = Platform(allowed_registries=environment(objects)["TANDEM_ALLOWED_REGISTRIES"])
+    assert registries.allows_registry("team-a", "http://mlflow.team-a:5000")
     assert container(objects)["args"][-1] == "--metrics_port=8080"
     assert one(objects, "ServiceAccount")["metadata"]["annotations"]["example.com/role"] == "tandem"
 
@@ -419,6 +421,8 @@ def test_the_controller_reaches_the_api_server_dns_transformers_and_counters_onl
         ({"allowedDomains": {"a": "b.example"}}, "/allowedDomains/a"),
         ({"allowedPrometheus": ["prometheus:9090"]}, "/allowedPrometheus/0"),
         ({"allowedPrometheus": ["http://a:9090,http://b:9090"]}, "/allowedPrometheus/0"),
+        ({"allowedRegistries": {"a": "http://mlflow"}}, "/allowedRegistries/a"),
+        ({"allowedRegistries": {"a": ["http://me:secret@mlflow"]}}, "/allowedRegistries/a/0"),
         ({"resources": {"request": {}}}, "'request'"),
         ({"readinessProbe": {"periodSeconds": 0}}, "/readinessProbe/periodSeconds"),
         ({"monitoring": {"rules": {"errorRatio": 5}}}, "/monitoring/rules/errorRatio"),

@@ -18,7 +18,7 @@ from tandem_cli.edge import write_export
 from tandem_cli.errors import FAILED, AdvisedError
 from tandem_cli.image import BASE, write_context
 from tandem_cli.output import Console, Format, OutputOption, print_document
-from tandem_cli.registry import bundle_path
+from tandem_cli.registry import BundleArgument
 
 commands = typer.Typer(no_args_is_help=True, help="Show a bundle, verify it, build an image of it, export it.")
 
@@ -29,13 +29,6 @@ PROOFS: Final = {
 """What replaying golden rows proves, by ``proof`` of the manifest."""
 
 _BUILDERS: Final = ("docker", "podman", "buildah")
-
-BundleArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="BUNDLE", parser=bundle_path, help="Directory of a bundle, or a version, models:/NAME@ALIAS."
-    ),
-]
 
 
 @commands.command()

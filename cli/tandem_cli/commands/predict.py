@@ -12,12 +12,11 @@ from tandem import EmbeddedModel
 from tandem.stores import open_store
 from tandem_cli.features import row_progress
 from tandem_cli.output import Console
+from tandem_cli.registry import BundleArgument
 
 
 def predict_table(
-    path: Annotated[
-        Path, typer.Argument(metavar="BUNDLE", exists=True, file_okay=False, help="Directory of a bundle.")
-    ],
+    path: BundleArgument,
     table: Annotated[
         Path, typer.Option(metavar="FILE", exists=True, help="Parquet file with a column for each field of a request.")
     ],

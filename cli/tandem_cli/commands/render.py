@@ -60,7 +60,10 @@ def render_rollouts(
         if isinstance(metadata, dict):
             manifest["metadata"] = {"namespace": namespace, **metadata}
         try:
-            objects += render(parse(manifest), platform)
+            rollout = parse(manifest)
+            if rollout.spec.registry is not None:
+                raise InvalidSpecError("spec.registry: the controller reads the version; write it into spec.bundle")
+            objects += render(rollout, platform)
         except InvalidSpecError as error:
             name = metadata.get("name") if isinstance(metadata, dict) else None
             raise InvalidSpecError(f"{': '.join(map(str, filter(None, (file, name))))}: {error}") from None

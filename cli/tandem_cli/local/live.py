@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tandem.telemetry import STAGES
-from tandem_cli.local.progress import heading, verdicts
+from tandem_cli.local.following import AliasFollower
+from tandem_cli.local.progress import alias_heading, heading, verdicts
 from tandem_cli.local.runner import Moment, RolloutRunner
 from tandem_cli.local.scrape import TOTAL, PairMetrics, StageHistogram, read_metrics, split
 from tandem_cli.local.stack import LocalStack
@@ -70,7 +71,10 @@ class TrafficWindow:
     @classmethod
     def between(cls, earlier: Scraped, later: Scraped) -> TrafficWindow:
         """The window from one scrape to a later one."""
-        variants = {name: measured - earlier.variants[name] for name, measured in later.variants.items()}
+        # a variant that was added meanwhile has measured nothing before
+        variants = {
+            name: measured - earlier.variants.get(name, PairMetrics()) for name, measured in later.variants.items()
+        }
         return cls(later.at - earlier.at, variants)
 
     @property
@@ -92,7 +96,10 @@ def table(window: TrafficWindow, weights: Mapping[str, int]) -> Table:
         grid.add_column(variant, justify="right")
     targets, shares = split(weights), window.shares
     columns = [(name, measured) for name, measured in window.variants.items()]
-    grid.add_row("share set / had", *(f"{_percent(targets[name])} / {_percent(shares[name])}" for name, _ in columns))
+    # a variant that was removed a moment ago has no weight
+    grid.add_row(
+        "share set / had", *(f"{_percent(targets.get(name, 0.0))} / {_percent(shares[name])}" for name, _ in columns)
+    )
     grid.add_row("requests per second", *(f"{_rate(measured, window):.1f}" for _, measured in columns))
     grid.add_row("errors", *(_alarming(measured.errors) for _, measured in columns))
     grid.add_row("degraded rows", *(f"{sum(measured.degraded.values()):.0f}" for _, measured in columns))
@@ -106,25 +113,32 @@ def line(window: TrafficWindow, weights: Mapping[str, int]) -> str:
     """The same on one line of text."""
     targets, shares = split(weights), window.shares
     return "; ".join(
-        f"{name} {_percent(targets[name])} set, {_percent(shares[name])} had, {_rate(measured, window):.1f} req/s, "
+        f"{name} {_percent(targets.get(name, 0.0))} set, {_percent(shares[name])} had, "
+        f"{_rate(measured, window):.1f} req/s, "
         f"{_quantiles(measured.seconds.get(TOTAL, StageHistogram()))} ms, {measured.errors:.0f} errors"
         for name, measured in window.variants.items()
     )
 
 
-def watch(stack: LocalStack, console: Console, runner: RolloutRunner | None = None) -> NoReturn:
+def watch(
+    stack: LocalStack,
+    console: Console,
+    runner: RolloutRunner | None = None,
+    follower: AliasFollower | None = None,
+) -> NoReturn:
     """Show what a stack does, until an interruption.
 
     Args:
         stack: The stack.
         console: The console that shows it.
         runner: The runner of its rollout, which is shown too.
+        follower: Follows an alias for the stack; None if it follows none.
 
     Raises:
         ChildDied: if a process ends that the stack needs.
         KeyboardInterrupt: on Ctrl-C.
     """
-    notices = _Notices(stack, console, runner)
+    notices = _Notices(stack, console, runner, follower)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             live.update(table(TrafficWindow.between(*[Scraped.now(stack)] * 2), stack.weights), refresh=True)
@@ -138,12 +152,14 @@ def watch(stack: LocalStack, console: Console, runner: RolloutRunner | None = No
 
 
 class _Notices:
-    """Prints each event once: the end of a variant that the stack can lose, and changes of the rollout."""
+    """Prints each event once: the end of a variant that the stack can lose, and changes of rollout and alias."""
 
-    def __init__(self, stack: LocalStack, console: Console, runner: RolloutRunner | None) -> None:
-        self._stack, self._console, self._runner = stack, console, runner
+    def __init__(
+        self, stack: LocalStack, console: Console, runner: RolloutRunner | None, follower: AliasFollower | None
+    ) -> None:
+        self._stack, self._console, self._runner, self._follower = stack, console, runner, follower
         self._ended: set[str] = set()
-        self._heading = ""
+        self._heading = self._alias = ""
 
     def check(self) -> None:
         for variant, died in self._stack.check().items():
@@ -152,10 +168,15 @@ class _Notices:
                 self._print(f"{died}\n{variant} is out of service; the stack goes on without it")
         if self._runner is not None:
             self._runner.check()
-            current = heading(self._runner.now)
+            current, alias = heading(self._runner.now), alias_heading(self._runner.now.status)
+            if alias != self._alias:
+                self._alias = alias
+                self._print(alias)
             if current != self._heading:
                 self._heading = current
                 self._print(current)
+        if self._follower is not None:
+            self._follower.check()
 
     def _print(self, text: str) -> None:
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)

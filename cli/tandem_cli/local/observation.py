@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.error import HTTPError
 
 from tandem_cli.local.http import get_json
+from tandem_cli.local.pair import Pair
 from tandem_cli.local.processes import LOOPBACK
 from tandem_cli.local.stack import LocalStack
 from tandem_rollout.api.cause import Cause
@@ -31,6 +32,7 @@ class PairObserver:
         self._rejections: dict[str, Cause] = {}
         self._pods: dict[str, Pods] = {}
         self._failed_probes: Counter[str] = Counter()
+        self._observed: dict[str, Pair] = {}
 
     def observe(self, variant: str) -> RevisionState:
         """Probe the pair of a variant, and verify it once it is ready.
@@ -41,6 +43,9 @@ class PairObserver:
         pair = self._stack.pairs.get(variant)
         if pair is None:
             return RevisionState(rejected=Cause("PairMissing", f"the stack has no pair of {variant}"))
+        if self._observed.get(variant) is not pair:
+            self._forget(variant)
+            self._observed[variant] = pair
         pods = pair.count_ready()
         self._failed_probes[variant] = 0 if min(pods) else self._failed_probes[variant] + 1
         # a canary without ready pods is rolled back at once, which one slow probe must not cause
@@ -65,8 +70,17 @@ class PairObserver:
         """Why a variant cannot serve; None if it can."""
         return self._rejections.get(variant) or self._ended_process(variant)
 
+    def _forget(self, variant: str) -> None:
+        """Forget what was observed of an earlier pair of a variant."""
+        self._verified.discard(variant)
+        del self._failed_probes[variant]
+        for memory in (self._rejections, self._pods):
+            memory.pop(variant, None)
+
     def _ended_process(self, variant: str) -> Cause | None:
-        if self._stack.pairs[variant].runs:
+        pair = self._stack.pairs.get(variant)
+        # a variant that is being removed has none
+        if pair is None or pair.runs:
             return None
         return Cause("ProcessEnded", f"a process of {variant} has ended")
 

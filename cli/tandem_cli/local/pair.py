@@ -11,7 +11,7 @@ from tandem import Bundle
 from tandem_cli.local import processes
 from tandem_cli.local.http import is_ready
 from tandem_cli.local.ports import free_ports
-from tandem_cli.local.processes import LOOPBACK, Child
+from tandem_cli.local.processes import LOOPBACK, Child, StackError
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,26 @@ def start(
         transformers.append(_start("tandem_transformer", name, bundle, directory, [http_port, grpc_port], flags))
     http_ports, grpc_ports = zip(*pairs_of_ports, strict=True)
     return Pair(predictor, tuple(transformers), predictor_port, http_ports, grpc_ports)
+
+
+def wait_until_ready(pair: Pair, *, seconds: float, what: str) -> None:
+    """Wait until a pair is ready, whatever other processes do.
+
+    Args:
+        pair: The pair.
+        seconds: How long to wait at most.
+        what: Its name in messages.
+
+    Raises:
+        ChildDied: if one of its processes ends instead.
+        StackError: if it is not ready in time, or is stopped meanwhile.
+    """
+    # a pair that is stopped ends the wait without ChildDied
+    processes.wait_until(lambda: pair.ready() or not pair.runs, pair.children, seconds=seconds, what=what)
+    if not pair.runs:
+        for child in pair.children:
+            child.check()
+        raise StackError(f"{what} was stopped")
 
 
 def _start(

@@ -11,6 +11,7 @@ from tandem_cli.local.runner import Moment
 from tandem_cli.rollout.output import words
 from tandem_rollout.analysis.result import MetricResult
 from tandem_rollout.analysis.verdict import Verdict
+from tandem_rollout.api.status import RolloutStatus
 
 _STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.PROVIDER_ERROR: "yellow", Verdict.NO_DATA: "yellow"}
 
@@ -22,6 +23,15 @@ def heading(moment: Moment) -> str:
         return f"rollout: {status.message}" if status.reason else ""
     text = f"rollout {run.number}, {run.stable} to {run.canary}: {status.progress} ({status.weights})"
     return f"{text}: {run.message}" if run.message else text
+
+
+def alias_heading(status: RolloutStatus) -> str:
+    """The alias that a stack follows, and why it is not followed at present, on one line; empty if there is none."""
+    registry = status.registry
+    if registry is None:
+        return ""
+    text = f"models:/{registry.model}@{registry.alias} is version {registry.version}"
+    return f"{text}; {registry.reason}: {registry.message}" if registry.reason else text
 
 
 def verdicts(lines: Sequence[MetricResult]) -> Table:

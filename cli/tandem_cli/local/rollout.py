@@ -19,10 +19,10 @@ from tandem_rollout.api.analysis import Analysis
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.manifest import parse
 from tandem_rollout.api.spec import Rollout
-from tandem_rollout.api.status import RolloutStatus
+from tandem_rollout.api.status import RegistryStatus, RolloutStatus
 from tandem_rollout.engine.desired import WHOLE, Desired
 from tandem_rollout.engine.inputs import RunInputs
-from tandem_rollout.engine.run import Run
+from tandem_rollout.engine.run import Command, Run
 from tandem_rollout.engine.schedule import Schedule, build_schedule, plan_hash
 from tandem_rollout.runner.analyst import Judgement
 from tandem_rollout.sources import ArmLocation, Arms
@@ -54,22 +54,26 @@ class LocalBackend:
         stack: The stack, which runs.
         files: Where its state is written.
         manifest: Manifest of its rollout.
+        status: The status from which it goes on.
 
     Attributes:
         written: The run as it was written last.
         status: The status as it was written last.
+        registry: The alias that the stack follows; None if it follows none. Whoever follows it sets this.
     """
 
-    def __init__(self, stack: LocalStack, files: StackFiles, manifest: Mapping[str, Any]) -> None:
+    def __init__(
+        self, stack: LocalStack, files: StackFiles, manifest: Mapping[str, Any], status: RolloutStatus
+    ) -> None:
         self._stack, self._files = stack, files
         self._url = stack.url
-        self._versions = [variant.name for variant in stack.variants]
         self._observer = PairObserver(stack)
         self._unknown_version: Cause | None = None
         self._judgement = Judgement()
         self._judged = 0
         self.written: Run | None = None
-        self.status = RolloutStatus()
+        self.status = status
+        self.registry: RegistryStatus | None = status.registry
         self._use(manifest)
 
     @property
@@ -85,8 +89,10 @@ class LocalBackend:
     def inputs(self, run: Run | None) -> RunInputs:
         """The observed state of the stack, without metrics.
 
-        A version that a user starts becomes the desired version of the rollout.
+        A version that a user starts, or that the alias names, becomes the desired version of the rollout.
         """
+        if self.registry is not None and str(self.registry.version) != self._desired_version:
+            self._use(with_version(self._manifest, str(self.registry.version)))
         request = self._files.command()
         # the file of a command stays: a run knows the commands that it has answered
         if request is not None and (run is None or not run.knows(request.id)):
@@ -104,7 +110,7 @@ class LocalBackend:
             stable=self._observer.observe(stable),
             canary=self._observer.observe(canary),
             routed=round(WHOLE * weights.get(canary, 0) / sum(weights.values())),
-            command=request.command if request is not None else None,
+            command=self._start_command(run) or (request.command if request is not None else None),
         )
 
     async def arms(self, run: Run) -> Arms:
@@ -174,14 +180,27 @@ class LocalBackend:
         self._unknown_version = None
         if request.verb != "start" or not request.version:
             return request
-        if request.version not in self._versions:
-            message = f"{request.version} is not here: this stack has {', '.join(self._versions)}"
+        versions = [variant.name for variant in self._stack.variants]
+        message = ""
+        if request.version not in versions:
+            message = f"{request.version} is not here: this stack has {', '.join(versions)}"
+        elif self.registry is not None and request.version != self._desired_version:
+            alias = f"models:/{self.registry.model}@{self.registry.alias}"
+            message = f"this stack follows {alias}: move the alias to start {request.version}"
+        if message:
             self._unknown_version = Cause("UnknownVersion", message)
             return None
         if run is not None and not run.ended and request.version == run.stable:
             return request
         self._use(with_version(self._manifest, request.version))
         return request
+
+    def _start_command(self, run: Run | None) -> Command | None:
+        """The start command for the version that the alias names; None if there is none, or a run has answered it."""
+        registry = self.registry
+        if registry is None or not registry.command or run is None or run.knows(registry.command):
+            return None
+        return Command(id=registry.command, verb="start", by=f"models:/{registry.model}@{registry.alias}")
 
     def _place(self, name: str) -> ArmLocation:
         pair = self._stack.pairs[name]
@@ -215,4 +234,5 @@ class LocalBackend:
             url=self._url,
             problem=problem or self._unknown_version,
             now=now,
+            registry=self.registry,
         )

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
+
 from tandem import TandemError
 from tandem_cli.local import manifest as manifests
 from tandem_cli.local.envoy import ADMIN_URL
@@ -22,8 +24,9 @@ from tandem_cli.rollout.targets.local import describe_user
 from tandem_cli.rollout.targets.stack_files import Stack, StackCommand, StackFiles, list_stacks
 from tandem_cli.rollout.training_predictions import read_predictions
 from tandem_rollout.api.cause import Cause
-from tandem_rollout.api.status import RolloutStatus
+from tandem_rollout.api.status import RegistryStatus, RolloutStatus
 from tandem_rollout.engine.run import Run, Verb
+from tandem_rollout.engine.serialization import from_status
 from tandem_rollout.runner.analyst import Analyst, Judgement
 from tandem_rollout.runner.driver import advance
 from tandem_rollout.sources import MetricSource
@@ -61,6 +64,7 @@ class RolloutRunner:
         settings: ``[tool.tandem]`` of its package.
         canary: Version to start with; None to wait until a user starts one.
         source: Reads the counters; by default the source that the analysis names.
+        status: The status from which the rollout goes on, with the alias that the stack follows, if it follows one.
     """
 
     def __init__(
@@ -70,33 +74,30 @@ class RolloutRunner:
         *,
         canary: str | None = None,
         source: MetricSource | None = None,
+        status: RolloutStatus | None = None,
     ) -> None:
         weights = stack.weights
         version = canary or max(weights, key=lambda name: weights[name])
-        self.name = _free_name(manifests.rollout_name(stack.model))
+        self.name = free_name(manifests.rollout_name(stack.model))
         self._files = StackFiles(self.name)
         self._manifest = manifests.build_manifest(settings, name=self.name, model=stack.model, version=version)
-        self._backend = LocalBackend(stack, self._files, self._manifest)
-        self._description = Stack(
-            pid=os.getpid(),
-            url=stack.url,
-            admin_socket=str(stack.admin_socket),
-            versions=tuple(variant.name for variant in stack.variants),
-            predictions={
-                variant.name: histogram
-                for variant in stack.variants
-                if (histogram := read_predictions(variant.bundle)) is not None
-            },
-        )
+        self._resumed = status is not None
+        status = status or RolloutStatus()
+        self._backend = LocalBackend(stack, self._files, self._manifest, status)
+        self._stack = stack
+        self._description = _describe(stack)
         self._source = source
         self._sockets = {ADMIN_URL: stack.admin_socket}
-        self._now = Moment()
+        self._now = Moment(from_status(status.run), status=status)
         self._failure: BaseException | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rollout", daemon=True)
 
     def __enter__(self) -> Self:
-        self._files.begin(self._description, self._manifest)
+        manifest = (
+            {**self._manifest, "status": msgspec.to_builtins(self._now.status)} if self._resumed else self._manifest
+        )
+        self._files.begin(self._description, manifest, resumed=self._resumed)
         self._thread.start()
         return self
 
@@ -112,6 +113,19 @@ class RolloutRunner:
     def now(self) -> Moment:
         """The present state of the rollout."""
         return self._now
+
+    @property
+    def status(self) -> RolloutStatus:
+        """The status as it was written last, with the alias as it was recorded last."""
+        return msgspec.structs.replace(self._now.status, registry=self._backend.registry)
+
+    def record(self, registry: RegistryStatus) -> None:
+        """Record how far the alias is followed; the version becomes the desired one with the next reconciliation.
+
+        Args:
+            registry: The alias that the stack follows. The stack has its version.
+        """
+        self._backend.registry = registry
 
     def send(self, verb: Verb, *, version: str = "", comment: str = "") -> None:
         """Send a command, as ``tandem rollout`` does.
@@ -158,6 +172,9 @@ class RolloutRunner:
 
     async def _reconcile(self, analyst: Analyst) -> None:
         backend, run, now = self._backend, self._now.run, time.time()
+        if tuple(variant.name for variant in self._stack.variants) != self._description.versions:
+            self._description = _describe(self._stack)
+            self._files.write_stack(self._description)
         judgement, problem = Judgement(), None
         try:
             run, judgement = await advance(backend, analyst, backend.schedule, backend.analysis, run, now)
@@ -168,8 +185,24 @@ class RolloutRunner:
         self._now = Moment(run, backend.judgement, backend.status)
 
 
-def _free_name(name: str) -> str:
-    """A name that no stack has."""
+def _describe(stack: LocalStack) -> Stack:
+    variants = stack.variants
+    histograms = {variant.name: read_predictions(variant.bundle) for variant in variants}
+    return Stack(
+        pid=os.getpid(),
+        url=stack.url,
+        admin_socket=str(stack.admin_socket),
+        versions=tuple(variant.name for variant in variants),
+        predictions={name: histogram for name, histogram in histograms.items() if histogram is not None},
+    )
+
+
+def free_name(name: str) -> str:
+    """A name of a rollout that no stack has.
+
+    Args:
+        name: The name if it is free.
+    """
     names = set(list_stacks())
     # a name of a rollout has 22 characters at most
     numbered = (f"{name[:19].rstrip('-')}-{number}" for number in itertools.count(2))

@@ -11,11 +11,8 @@ from tandem_cli.local.envoy import Envoy
 from tandem_cli.local.envoy_config import check_weights
 from tandem_cli.local.pair import LocalVariant, Pair
 from tandem_cli.local.processes import LOOPBACK, Child, ChildDied, StackError
-from tandem_cli.local.running import RunningStack
+from tandem_cli.local.running import TRIES, RunningStack
 from tandem_cli.local.scrape import split
-
-TRIES = 3
-"""How often the stack is started when another process takes one of its ports."""
 
 
 class LocalStack:
@@ -52,7 +49,7 @@ class LocalStack:
         self._protocol, self._processes, self._port = protocol, processes, port
         self._fill = fill
         self._running: RunningStack | None = None
-        self._spare: frozenset[str] = frozenset()
+        self._needed = frozenset(names)
 
     def __enter__(self) -> Self:
         self.start()
@@ -91,14 +88,16 @@ class LocalStack:
     @property
     def pairs(self) -> dict[str, Pair]:
         """The processes of each variant."""
-        return dict(self._up.pairs)
+        pairs = self._up.pairs
+        # those of a variant that is being added or removed are left out
+        return {variant.name: pairs[variant.name] for variant in self.variants if variant.name in pairs}
 
     @property
     def metrics_urls(self) -> dict[str, tuple[str, ...]]:
         """Where the metrics of each variant's transformers are scraped, by variant."""
         return {
             name: tuple(f"http://{LOOPBACK}:{port}/metrics" for port in pair.http_ports)
-            for name, pair in self._up.pairs.items()
+            for name, pair in self.pairs.items()
         }
 
     @property
@@ -141,7 +140,7 @@ class LocalStack:
         Args:
             variants: Their names; the stack needs the others.
         """
-        self._spare = frozenset(variants)
+        self._needed = frozenset(variant.name for variant in self.variants) - frozenset(variants)
 
     def check(self) -> dict[str, ChildDied]:
         """Check that every process runs that the stack needs.
@@ -154,17 +153,7 @@ class LocalStack:
         """
         if self._running is None:
             return {}
-        died: dict[str, ChildDied] = {}
-        pairs = self._running.pairs
-        spared = {child.name: name for name in self._spare & pairs.keys() for child in pairs[name].children}
-        for child in self.children:
-            try:
-                child.check()
-            except ChildDied as error:
-                if child.name not in spared:
-                    raise
-                died.setdefault(spared[child.name], error)
-        return died
+        return self._running.check({variant.name for variant in self.variants}, self._needed)
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
         """Change the shares of the traffic; they are in force when this returns.

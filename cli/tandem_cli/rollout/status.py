@@ -5,12 +5,12 @@ from __future__ import annotations
 from tandem_cli.rollout.output import words
 from tandem_cli.rollout.output.documents.base import CommandResult, RunVersion
 from tandem_cli.rollout.output.documents.history import HistoryDocument, HistoryEntry
-from tandem_cli.rollout.output.documents.status import MetricEntry, RunDetails, StatusDocument
+from tandem_cli.rollout.output.documents.status import AliasDetails, MetricEntry, RunDetails, StatusDocument
 from tandem_cli.rollout.output.exit_codes import exit_code_of
 from tandem_cli.rollout.snapshot import RolloutSnapshot
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.analysis.result import MetricResult
-from tandem_rollout.api.status import LastCommand, PastRun, RunStatus
+from tandem_rollout.api.status import LastCommand, PastRun, RegistryStatus, RunStatus
 from tandem_rollout.api.times import epoch
 from tandem_rollout.engine.run import ENDS
 
@@ -31,6 +31,7 @@ def build_status(snapshot: RolloutSnapshot, record: Record | None) -> StatusDocu
         reason=status.reason or ("Invalid" if snapshot.spec is None else ""),
         message=status.message if status.reason else snapshot.spec_error,
         current=snapshot.is_observed,
+        registry=_alias(status.registry) if status.registry else None,
         run=_run(snapshot, run) if run else None,
         metrics=build_metrics(snapshot, record),
         exit_code=exit_code_of(run.state if run else None),
@@ -88,6 +89,17 @@ def build_command_result(command: LastCommand | None) -> CommandResult | None:
         result=command.result,
         reason=command.reason,
         message=words.plain(command.message),
+    )
+
+
+def _alias(registry: RegistryStatus) -> AliasDetails:
+    return AliasDetails(
+        model=registry.model,
+        alias=registry.alias,
+        version=registry.version,
+        digest=registry.digest,
+        reason=registry.reason,
+        message=words.plain(registry.message),
     )
 
 

@@ -45,6 +45,17 @@ def test_where_a_run_stands(tandem: Tandem) -> None:
         assert phrase in result.stdout
 
 
+def test_the_alias_that_a_rollout_follows(tandem: Tandem, target: FakeTarget) -> None:
+    assert json.loads(tandem("status", "est", "-o", "json").stdout)["registry"] is None
+    registry = {"model": "est", "alias": "champion", "version": 3, "digest": "0123456789" * 6 + "abcd"}
+    target.manifests["est"] = manifest(run={}, status={"registry": registry})
+    assert "models:/est@champion is version 3, 01234567\n" in tandem("status", "est").stdout
+    cause = {"reason": "RegistryUnreachable", "message": "connection refused"}
+    target.manifests["est"] = manifest(run={}, status={"registry": {**registry, **cause}})
+    assert "version 3, 01234567; connection refused" in tandem("status", "est").stdout
+    assert json.loads(tandem("status", "est", "-o", "json").stdout)["registry"] == {**registry, **cause}
+
+
 def test_what_each_metric_says(tandem: Tandem, target: FakeTarget) -> None:
     target.records["est", 1] = record(target.manifests["est"], ticks=10, bad=1.5)
     errors = row(tandem("status", "est").stdout, "errors")
@@ -130,6 +141,7 @@ STATUS_KEYS = {
     "reason",
     "message",
     "current",
+    "registry",
     "run",
     "metrics",
     "exitCode",

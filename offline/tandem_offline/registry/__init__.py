@@ -7,6 +7,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 from tandem_offline.registry.entries import AliasMove, ModelVersion, Reference, RegistryError
+from tandem_offline.registry.following import AliasState, FollowedAlias
 from tandem_offline.registry.registry import Registry
 
-__all__ = ["AliasMove", "ModelVersion", "Reference", "Registry", "RegistryError"]
+__all__ = ["AliasMove", "AliasState", "FollowedAlias", "ModelVersion", "Reference", "Registry", "RegistryError"]

@@ -44,11 +44,11 @@ class Registry:
 
     def __init__(self, uri: str, *, create: bool = False) -> None:
         self.uri = uri
-        file = _file(uri)
+        file = sqlite_file(uri)
         # MLflow makes the file, with all of its tables, as soon as it opens it
         if file is not None and not create and not file.exists():
             raise RegistryError(f"registry {uri}: file {file} does not exist; `tandem register` creates it")
-        with _naming(uri):
+        with naming_registry(uri):
             self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
     def register(
@@ -68,7 +68,7 @@ class Registry:
             RegistryError: if the registry cannot be reached.
         """
         EmbeddedModel.open(bundle.path)
-        with _naming(self.uri):
+        with naming_registry(self.uri):
             for version in self._search(bundle.name):
                 if version.tags.get(DIGEST_TAG) == bundle.digest:
                     return _describe(self._client, version)
@@ -85,7 +85,7 @@ class Registry:
 
     def names(self) -> list[str]:
         """Names of all models, in order."""
-        with _naming(self.uri):
+        with naming_registry(self.uri):
             return sorted(model.name for model in self._client.search_registered_models())
 
     def versions(self, name: str) -> list[ModelVersion]:
@@ -94,7 +94,7 @@ class Registry:
         Raises:
             RegistryError: if there is no such model.
         """
-        with _naming(self.uri):
+        with naming_registry(self.uri):
             self._client.get_registered_model(name)
             return [_describe(self._client, version) for version in self._search(name)]
 
@@ -104,7 +104,7 @@ class Registry:
         Raises:
             RegistryError: if there is none.
         """
-        with _naming(self.uri):
+        with naming_registry(self.uri):
             return _describe(self._client, self._get(reference))
 
     def manifest(self, version: ModelVersion) -> Manifest:
@@ -114,7 +114,7 @@ class Registry:
             RegistryError: if it is gone.
             BundleError: if it is not valid.
         """
-        with _naming(self.uri), tempfile.TemporaryDirectory() as directory:
+        with naming_registry(self.uri), tempfile.TemporaryDirectory() as directory:
             return read_manifest(self._download(version, f"{BUNDLE}/{MANIFEST}", directory).read_bytes())
 
     def download(self, version: ModelVersion, directory: Path) -> Bundle:
@@ -132,7 +132,7 @@ class Registry:
         if target.exists():
             return Bundle.open(target, digest=version.digest)
         directory.mkdir(parents=True, exist_ok=True)
-        with _naming(self.uri), tempfile.TemporaryDirectory(prefix=".", dir=directory) as scratch:
+        with naming_registry(self.uri), tempfile.TemporaryDirectory(prefix=".", dir=directory) as scratch:
             path = self._download(version, BUNDLE, scratch)
             Bundle.open(path, digest=version.digest)
             path.rename(target)
@@ -156,7 +156,7 @@ class Registry:
             PromotionRefused: if the contract breaks clients of the version that has the alias.
             RegistryError: if there is no such version.
         """
-        with _naming(self.uri):
+        with naming_registry(self.uri):
             previous = self._aliased(version.name, alias)
         if previous is not None and previous.number == version.number:
             return None
@@ -174,7 +174,7 @@ class Registry:
         Raises:
             RegistryError: if there is no such model or alias, or it was never moved.
         """
-        with _naming(self.uri):
+        with naming_registry(self.uri):
             present = self._aliased(name, alias)
         if present is None:
             raise RegistryError(f"models:/{name}@{alias} does not exist")
@@ -190,7 +190,7 @@ class Registry:
         Raises:
             RegistryError: if there is no such model.
         """
-        with _naming(self.uri):
+        with naming_registry(self.uri):
             return read_moves(self._client.get_registered_model(name).tags)
 
     def _move(
@@ -204,7 +204,7 @@ class Registry:
             action=action,
             reason=reason,
         )
-        with _naming(self.uri):
+        with naming_registry(self.uri):
             # the history first: if this process ends in between, what is recorded says more than happened, not less
             self._client.set_registered_model_tag(version.name, *move.as_tag())
             self._client.set_registered_model_alias(version.name, alias, str(version.number))
@@ -225,12 +225,22 @@ class Registry:
 
     def _download(self, version: ModelVersion, name: str, directory: str) -> Path:
         stored = self._client.get_model_version(version.name, str(version.number))
+        if MODEL_TAG not in stored.tags:
+            raise RegistryError(f"registry {self.uri}: {version.reference} is no bundle")
         location = self._client.get_logged_model(stored.tags[MODEL_TAG]).artifact_location
         return Path(download_artifacts(f"{location}/{name}", dst_path=directory, tracking_uri=self.uri))
 
 
 @contextmanager
-def _naming(uri: str) -> Iterator[None]:
+def naming_registry(uri: str) -> Iterator[None]:
+    """Errors of MLflow, of files and of connections as errors that name the registry.
+
+    Args:
+        uri: The registry.
+
+    Raises:
+        RegistryError: in place of these errors.
+    """
     try:
         yield
     except MlflowException as error:
@@ -259,12 +269,16 @@ def _describe(client: MlflowClient, version: MlflowVersion) -> ModelVersion:
 
 def _beside(uri: str) -> str | None:
     """Where bundles are kept beside an SQLite file; None for a server, which has a place of its own."""
-    file = _file(uri)
+    file = sqlite_file(uri)
     return None if file is None else file.with_suffix("").as_uri()
 
 
-def _file(uri: str) -> Path | None:
-    """The SQLite file; None for a server."""
+def sqlite_file(uri: str) -> Path | None:
+    """The SQLite file of a registry; None for a server.
+
+    Args:
+        uri: The registry.
+    """
     if not uri.startswith("sqlite:"):
         return None
     return Path(urlparse(uri).path.removeprefix("/")).absolute()

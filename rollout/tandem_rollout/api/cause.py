@@ -30,6 +30,7 @@ RunReason = Literal[
     "RolloutDeleted",
     "StrategyChanged",
     "AnalysisRemoved",
+    "StackStopped",
 ]
 """Reasons of the states of a run."""
 
@@ -79,6 +80,10 @@ RolloutReason = Literal[
     "VersionTried",
     "UnknownVersion",
     "StackError",
+    "RegistryUnreachable",
+    "AliasMissing",
+    "VersionMissing",
+    "VersionUnusable",
 ]
 """Reasons for which a rollout waits, besides those of its run and of its variants."""
 

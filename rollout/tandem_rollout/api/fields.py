@@ -26,6 +26,9 @@ STORE_URL: Final = (
     "|^(unix|memory)://([^:@/]*@)?[^@]*$"
 )
 HTTPS_URL: Final = "^https://.+"
+REGISTRY_URL: Final = "^https?://[^@?# ]+$"
+REGISTRY_MODEL: Final = "^[^/:]+$"
+REGISTRY_ALIAS: Final = "^[A-Za-z0-9_-]+$"
 
 _DNS_LABEL = "a DNS label: lower-case letters, digits and -, beginning with a letter, such as {}"
 _HOSTNAME = "a DNS name in lower case, such as models.example.com or *.example.com"
@@ -42,6 +45,9 @@ PATTERNS: Final[Mapping[str, str]] = {
     BUNDLE_URI: "a URI with its scheme, such as s3://bucket/path",
     STORE_URL: "a URL such as redis://store:6379 without a password; for a URL with a password use urlFrom",
     HTTPS_URL: "a URL that begins with https://",
+    REGISTRY_URL: "a URL that begins with http:// or https://, without a password, such as http://mlflow.mlflow:5000",
+    REGISTRY_MODEL: "a name without / and :",
+    REGISTRY_ALIAS: "letters, digits, - and _, such as champion",
 }
 """Description of each pattern, which messages show in place of the regular expression. No pattern has a single quote,
 so that each can be a raw string in a CEL rule."""

@@ -107,7 +107,9 @@ def _type(schema: Schema, paths: dict[str, str]) -> str:
         return f"list of {(own.get('items') or {}).get('type', 'object')}s"
     if own["type"] == "object":
         values = own.get("additionalProperties")
-        return f"map of {'quantities' if 'anyOf' in values else 'strings'}" if values else "object"
+        if not values:
+            return "object"
+        return "map of quantities" if "anyOf" in values else f"map of {values.get('type', 'string')}s"
     return str(own["type"])
 
 

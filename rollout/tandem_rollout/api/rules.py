@@ -80,6 +80,11 @@ _VERSIONS: Final = (
         )
     ),
     Rule(
+        field="registry",
+        expression="!has(self.registry) || has(self.bundle)",
+        message="needs spec.bundle, not spec.variants",
+    ),
+    Rule(
         field="predictor.runtime",
         expression="!has(self.predictor) || self.predictor.runtime != 'triton' || "
         f"(!has(self.bundle) || !{_DOWNLOADED.format('self.bundle')}) && "

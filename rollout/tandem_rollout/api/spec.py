@@ -12,7 +12,18 @@ import msgspec
 from msgspec import Meta, field
 
 from tandem_rollout.api.analysis import Analysis
-from tandem_rollout.api.fields import MODEL, STORE_URL, Duration, Name, Replicas, Struct, Weight
+from tandem_rollout.api.fields import (
+    MODEL,
+    REGISTRY_ALIAS,
+    REGISTRY_MODEL,
+    REGISTRY_URL,
+    STORE_URL,
+    Duration,
+    Name,
+    Replicas,
+    Struct,
+    Weight,
+)
 from tandem_rollout.api.pods import BundleSource, PredictorSpec, TransformerSpec, Volumes
 from tandem_rollout.api.routing import Route
 from tandem_rollout.api.strategy import Strategy
@@ -164,6 +175,23 @@ class Network(Struct, frozen=True):
     ] = ""
 
 
+class RegistryAlias(Struct, frozen=True):
+    """An alias of a model registry. The bundle is that of the version that the alias names."""
+
+    uri: Annotated[
+        str,
+        Meta(
+            pattern=REGISTRY_URL,
+            max_length=2048,
+            description="Address of an MLflow tracking server. The installation must allow it for the namespace.",
+        ),
+    ]
+    model: Annotated[str, Meta(pattern=REGISTRY_MODEL, max_length=256, description="Name of the registered model.")]
+    alias: Annotated[
+        str, Meta(pattern=REGISTRY_ALIAS, max_length=256, description="Alias of the version to serve.")
+    ] = "champion"
+
+
 class RolloutSpec(Struct, frozen=True):
     """Spec of an InferenceRollout."""
 
@@ -178,6 +206,13 @@ class RolloutSpec(Struct, frozen=True):
     bundle: Annotated[
         BundleSource | None,
         Meta(description="Bundle of the only version. A changed bundle replaces the version when it is ready."),
+    ] = None
+    registry: Annotated[
+        RegistryAlias | None,
+        Meta(
+            description="Alias of a model registry that the rollout follows. {version} and {digest} in the bundle's "
+            "image, uri or pvc.path stand for the version that the alias names, and for the digest of its bundle."
+        ),
     ] = None
     variants: Annotated[
         list[Variant],

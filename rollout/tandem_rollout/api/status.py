@@ -145,6 +145,28 @@ class PastRun(_StatusStruct, frozen=True):
     start_comment: Annotated[str, Meta(description="Comment of the user who started the run.")] = ""
 
 
+class RegistryStatus(_StatusStruct, frozen=True):
+    """Status of the alias of a model registry that a rollout follows."""
+
+    uri: Annotated[str, Meta(description="Address of the registry.")] = ""
+    model: Annotated[str, Meta(description="Name of the model in the registry.")] = ""
+    alias: Annotated[str, Meta(description="Alias that the rollout follows.")] = ""
+    version: Annotated[
+        int, Meta(description="Version that the alias named when it was read last, and that the rollout specifies.")
+    ] = 0
+    digest: Annotated[str, Meta(description="Digest of the bundle of that version. The version is pinned to it.")] = ""
+    command: Annotated[str, Meta(description="Identifier of a start command for that version.")] = ""
+    closed_run: Annotated[int, Meta(description="Number of the last run whose end the registry has.")] = 0
+    closed_outcome: Annotated[str, Meta(description="Outcome of that run.")] = ""
+    revisions: Annotated[
+        dict[str, int], Meta(description="Versions of the registry by InferenceService, of recent runs.")
+    ] = field(default_factory=dict)
+    reason: Annotated[str, Meta(description="Machine-readable reason why the alias is not followed at present.")] = ""
+    message: Annotated[
+        str, Meta(description="Human-readable explanation why the alias is not followed at present.")
+    ] = ""
+
+
 class RolloutStatus(_StatusStruct, frozen=True):
     """Status of an InferenceRollout."""
 
@@ -166,6 +188,7 @@ class RolloutStatus(_StatusStruct, frozen=True):
     history: Annotated[list[PastRun], Meta(description="Runs that have ended, the latest first.")] = field(
         default_factory=list
     )
+    registry: Annotated[RegistryStatus | None, Meta(description="The alias that the rollout follows.")] = None
     conditions: Annotated[
         list[Condition],
         Meta(

@@ -10,7 +10,7 @@ import msgspec
 from tandem_rollout.api.cause import Cause
 from tandem_rollout.api.conditions import set_condition
 from tandem_rollout.api.spec import Rollout
-from tandem_rollout.api.status import Condition, RolloutStatus, RunStatus, VariantStatus
+from tandem_rollout.api.status import Condition, RegistryStatus, RolloutStatus, RunStatus, VariantStatus
 from tandem_rollout.controller import objects
 from tandem_rollout.controller.decision import Decision
 from tandem_rollout.controller.describe_variants import variant_statuses, worst_variant
@@ -43,11 +43,15 @@ def build_status(snapshot: Snapshot, decision: Decision, errors: Mapping[str, Wr
     url = f"http://{hosts.reachable[0]}" if hosts.reachable else ""
     status = describe(rollout, revisions, observed, decision.plan, errors, route, url, previous, now)
     status = describe_hosts(status, previous, rollout, hosts, now)
-    status = msgspec.structs.replace(status, history=decision.history)
-    if snapshot.schedule is None:
+    registry = previous.registry if rollout.spec.registry is not None else None
+    status = msgspec.structs.replace(status, history=decision.history, registry=registry)
+    if snapshot.schedule is not None:
+        previous = msgspec.structs.replace(previous, history=decision.history)
+        status = describe_run(status, previous, rollout, snapshot.schedule, decision.run, decision.judgement, now)
+    # last, as the version that is specified is served all the same
+    if registry is None or not registry.reason or status.reason:
         return status
-    previous = msgspec.structs.replace(previous, history=decision.history)
-    return describe_run(status, previous, rollout, snapshot.schedule, decision.run, decision.judgement, now)
+    return msgspec.structs.replace(status, reason=registry.reason, message=registry.message)
 
 
 def describe(
@@ -181,6 +185,21 @@ def describe_invalid(before: RolloutStatus, message: str, generation: int, now: 
     conditions = [entry for entry in before.conditions if entry.type != "Valid"]
     return msgspec.structs.replace(
         before, observed_generation=generation, reason=valid.reason, message=message, conditions=[*conditions, valid]
+    )
+
+
+def describe_unresolved(before: RolloutStatus, registry: RegistryStatus, generation: int, now: float) -> RolloutStatus:
+    """The status of a rollout that follows an alias and knows no version of it yet. The rest of the status is kept."""
+    message = registry.message or f"waiting for models:/{registry.model}@{registry.alias}"
+    ready = set_condition(before, "Ready", False, reason="Waiting", message=message, generation=generation, now=now)
+    conditions = [entry for entry in before.conditions if entry.type != "Ready"]
+    return msgspec.structs.replace(
+        before,
+        observed_generation=generation,
+        reason=registry.reason,
+        message=message,
+        registry=registry,
+        conditions=[ready, *conditions],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tandem_rollout import API_VERSION, KIND
@@ -12,11 +12,12 @@ from tandem_rollout.api.manifest import parse
 from tandem_rollout.api.spec import Rollout
 from tandem_rollout.api.status import RolloutStatus
 from tandem_rollout.api.times import epoch
+from tandem_rollout.controller.alias_follower import AliasFollower, Registry
 from tandem_rollout.controller.analysts import Sources
 from tandem_rollout.controller.apply import RESYNC_S, RETRY_S
 from tandem_rollout.controller.convergence import converge, restore_stable
 from tandem_rollout.controller.decision import PASSING_S, Decision, decide
-from tandem_rollout.controller.describe import build_status, describe_invalid
+from tandem_rollout.controller.describe import build_status, describe_invalid, describe_unresolved
 from tandem_rollout.controller.interface import FINALIZER, Cluster
 from tandem_rollout.controller.memory import Edges, Memory
 from tandem_rollout.controller.names import owner_reference
@@ -25,6 +26,8 @@ from tandem_rollout.controller.observing import observe
 from tandem_rollout.controller.recording import record
 from tandem_rollout.engine.schedule import build_schedule
 from tandem_rollout.render.platform import Platform
+from tandem_rollout.render.registered import check_registered, with_registered_bundle
+from tandem_rollout.sources.mlflow import MlflowRegistry
 from tandem_rollout.sources.open import open_source
 
 _RESYNC_AFTER_S: Final = RESYNC_S
@@ -43,21 +46,31 @@ class Reconciler:
         cluster: The cluster.
         platform: Defaults of the installation.
         sources: Sources of metrics.
+        registry: Opens a model registry by its address.
     """
 
-    def __init__(self, cluster: Cluster, platform: Platform, sources: Sources | None = None) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        platform: Platform,
+        sources: Sources | None = None,
+        registry: Callable[[str], Registry] = MlflowRegistry,
+    ) -> None:
         self._cluster = cluster
         self._platform = platform
         self._sources = sources or Sources(platform.prometheus, open_source, platform.allows)
+        self._follower = AliasFollower(registry, cluster.now)
         self._memories: dict[Key, Memory] = {}
 
     def forget(self, namespace: str, name: str) -> None:
         """Forget a deleted rollout. The cluster's garbage collector deletes its objects."""
         self._memories.pop((namespace, name), None)
+        self._follower.forget(namespace, name)
 
     async def close(self) -> None:
-        """Close the sources of metrics."""
+        """Close the sources of metrics and the registries."""
         await self._sources.close()
+        await self._follower.close()
 
     async def reconcile(self, manifest: Mapping[str, Any]) -> float:
         """Make one pass over a rollout.
@@ -81,6 +94,7 @@ class Reconciler:
         try:
             _check_size(manifest)
             rollout = parse(manifest)
+            check_registered(rollout)
             self._check_addresses(rollout)
         except InvalidSpecError as error:
             if deleted:
@@ -92,7 +106,24 @@ class Reconciler:
                 await memory.reporter.report(manifest, status)
             return _RESYNC_AFTER_S
         memory.applied.begin()
-        return await self._run_stages(self._edges(rollout, memory), manifest, rollout)
+        resolved = await self._resolve(manifest, rollout, memory)
+        if resolved is not None:
+            return await self._run_stages(self._edges(resolved, memory), manifest, resolved)
+        if deleted:
+            await self._cluster.finalize(manifest, present=False)
+        return max(self._follower.due(rollout) - self._cluster.now(), RETRY_S)
+
+    async def _resolve(self, manifest: Mapping[str, Any], rollout: Rollout, memory: Memory) -> Rollout | None:
+        """The rollout with the bundle that its registry names; None if no version is known yet."""
+        if rollout.spec.registry is None:
+            return rollout
+        registry = await self._follower.follow(manifest, rollout, memory.reporter)
+        if registry.digest:
+            return with_registered_bundle(rollout, registry)
+        previous = memory.reporter.before(manifest)
+        status = describe_unresolved(previous, registry, rollout.generation, self._cluster.now())
+        await memory.reporter.report(manifest, status)
+        return None
 
     async def _run_stages(self, edges: Edges, manifest: Mapping[str, Any], rollout: Rollout) -> float:
         """Run the stages of a pass. Each takes the results of the previous ones."""
@@ -111,7 +142,8 @@ class Reconciler:
         if decision.run is None or decision.run.ended:
             await self._cluster.finalize(manifest, present=False)
         # at most one pass per second, whatever is due
-        return max(_due(edges, decision, status, rollout) - self._cluster.now(), RETRY_S)
+        due = min(_due(edges, decision, status, rollout), self._follower.due(rollout))
+        return max(due - self._cluster.now(), RETRY_S)
 
     def _edges(self, rollout: Rollout, memory: Memory) -> Edges:
         analyst = None
@@ -122,12 +154,18 @@ class Reconciler:
         return Edges(self._cluster, self._platform, memory, analyst)
 
     def _check_addresses(self, rollout: Rollout) -> None:
-        """Check the address that KEDA sends requests to. That of the analysis is checked by its metrics."""
+        """Check the addresses of KEDA's Prometheus and of the registry. The metrics check that of the analysis."""
         address = rollout.spec.autoscaling.prometheus
         if address and not self._platform.allows(address):
             raise InvalidSpecError(
                 "spec.autoscaling.prometheus: must be an address that the installation allows, by its prometheus or "
                 "allowedPrometheus"
+            )
+        registry = rollout.spec.registry
+        if registry is not None and not self._platform.allows_registry(rollout.namespace, registry.uri):
+            raise InvalidSpecError(
+                "spec.registry.uri: must be an address that the installation allows for the namespace, by its "
+                "allowedRegistries"
             )
 
 

@@ -78,13 +78,21 @@ class Snapshot:
 
     @property
     def command(self) -> Command | None:
-        """The last command."""
+        """The last command: of the alias, as long as no run has answered it, or else of a user."""
+        registry, run = self.previous.registry, self.run
+        if registry is not None and registry.command and run is not None and not run.knows(registry.command):
+            return Command(id=registry.command, verb="start", by=f"models:/{registry.model}@{registry.alias}")
+        return self.user_command
+
+    @property
+    def user_command(self) -> Command | None:
+        """The last command of a user."""
         return parse_command((self.manifest["metadata"].get("annotations") or {}).get(COMMAND))
 
     @property
     def current(self) -> Run | None:
         """The run; without one, a placeholder for the last run of the history."""
-        return self.run or run_inputs.counted(self.previous.history, self.command)
+        return self.run or run_inputs.counted(self.previous.history, self.user_command)
 
     def revisions(self, run: Run | None) -> list[Revision]:
         """The revisions that must exist in the state of a run."""

@@ -100,7 +100,9 @@ def history(before: Sequence[PastRun], run: Run | None, version: str, *, limit: 
         return list(before[:limit])
     # a status is written several times after the end of its run
     earlier = [past for past in before if past.number != run.number]
-    return ([past_run(run, version), *earlier] if run.ended else earlier)[:limit]
+    # the canary may be gone since then, and with it what is known of its bundle
+    previous_version = next((past.version for past in before if past.number == run.number), "")
+    return ([past_run(run, version or previous_version), *earlier] if run.ended else earlier)[:limit]
 
 
 def _short(value: float | None) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 
@@ -70,8 +70,9 @@ async def fetch(
     most: int,
     params: Mapping[str, str] | None = None,
     form: Mapping[str, str] | None = None,
+    document: Mapping[str, str] | None = None,
 ) -> Fetched:
-    """Send a GET request, or a POST request with a form.
+    """Send a GET request, or a POST request with a form or a JSON object.
 
     Args:
         client: The client.
@@ -79,7 +80,8 @@ async def fetch(
         seconds: Timeout until the last byte of the response, including the connection attempt.
         most: Maximum bytes of the body.
         params: Query of the URL.
-        form: Form of a POST request; None for a GET request.
+        form: Form of a POST request.
+        document: JSON object of a POST request.
 
     Raises:
         FetchError: The request failed or timed out, or the response is too long or compressed.
@@ -87,7 +89,7 @@ async def fetch(
     try:
         # the client's own timeout starts again with each part of the response: a slow server would never exceed it
         async with asyncio.timeout(seconds):
-            return await _fetch(client, "GET" if form is None else "POST", address, params, form, most)
+            return await _fetch(client, address, {"params": params, "data": form, "json": document}, most)
     except (TimeoutError, httpx2.TimeoutException):
         raise FetchError(f"timed out after {seconds:g} s") from None
     # without the address, which may contain a password
@@ -97,16 +99,10 @@ async def fetch(
         raise FetchError(one_line(str(error), MAX_REASON_LENGTH) or type(error).__name__) from error
 
 
-async def _fetch(
-    client: httpx2.AsyncClient,
-    method: str,
-    address: str,
-    params: Mapping[str, str] | None,
-    form: Mapping[str, str] | None,
-    most: int,
-) -> Fetched:
+async def _fetch(client: httpx2.AsyncClient, address: str, sent: Mapping[str, Any], most: int) -> Fetched:
     body = bytearray()
-    async with client.stream(method, address, params=params, data=form) as response:
+    method = "GET" if sent["data"] is None and sent["json"] is None else "POST"
+    async with client.stream(method, address, **sent) as response:
         # a server may ignore Accept-Encoding
         if response.headers.get("content-encoding", "identity") != "identity":
             raise FetchError("the response is compressed")

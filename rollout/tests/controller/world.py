@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,7 @@ from tandem_rollout.render import Object
 from tandem_rollout.render.platform import Platform
 from tandem_rollout.render.revision import Revision
 from tandem_rollout.sources import Arms
+from tandem_rollout.sources.mlflow import AliasTags, RegistryError
 from tandem_rollout.sources.queries import at_gateway
 
 from .apiserver import ApiServer, serving
@@ -189,6 +191,32 @@ class Counting:
 
 
 @dataclass
+class Registered:
+    """A model registry.
+
+    Attributes:
+        alias: The version that the alias names.
+        tags: Tags by version of those that exist; the digests are those of ``athlete:vVERSION``.
+        down: Whether it does not answer.
+    """
+
+    alias: int | None = 1
+    tags: dict[int, dict[str, str]] = field(
+        default_factory=lambda: {number: {"tandem.digest": digest(f"v{number}")} for number in (1, 2, 3)}
+    )
+    down: bool = False
+
+    def verdicts(self) -> dict[int, str]:
+        """Verdicts by version."""
+        return {number: own["tandem.verdict"] for number, own in self.tags.items() if "tandem.verdict" in own}
+
+    def answer(self) -> None:
+        """Answer, or do not."""
+        if self.down:
+            raise RegistryError("the registry does not answer: connection refused")
+
+
+@dataclass
 class World:
     """The surroundings of controllers.
 
@@ -202,6 +230,7 @@ class World:
         errors: Rates of errors by the bundle's image; 0.005 where nothing is said.
         units: How much of its share a bundle's image gets; 1 where nothing is said.
         outage: Why metrics cannot be read; empty where they can.
+        registry: The model registry.
     """
 
     server: ApiServer
@@ -213,6 +242,7 @@ class World:
     errors: dict[str, float] = field(default_factory=dict)
     units: dict[str, float] = field(default_factory=dict)
     outage: str = ""
+    registry: Registered = field(default_factory=lambda: Registered())
 
     def __post_init__(self) -> None:
         self.source = Counting(self)
@@ -338,7 +368,7 @@ class Controller:
         self.writes_left = None
         random.seed(0)  # when a process first doubts what it has applied is the same in each run of a test
         sources = Sources("", lambda *_: self.world.source, self.platform.allows)
-        self.reconciler = Reconciler(_Guarded(self), self.platform, sources)
+        self.reconciler = Reconciler(_Guarded(self), self.platform, sources, lambda _: _GuardedRegistry(self))
 
     def rollouts(self) -> list[tuple[str, str]]:
         rollouts = self.world.server.all("inferencerollouts")
@@ -438,24 +468,24 @@ class _Guarded:
                 assert same_weight or world.ready(service, namespace), (
                     f"{service} gets weight {weight} without ready pods"
                 )
-        applied: dict[str, Any] = await self._write(self._controller.cluster.apply(rendered, uid=uid))
+        applied: dict[str, Any] = await self.write(self._controller.cluster.apply(rendered, uid=uid))
         return applied
 
     async def delete(self, kind: str, namespace: str, name: str, *, owner: str) -> None:
-        await self._write(self._controller.cluster.delete(kind, namespace, name, owner=owner))
+        await self.write(self._controller.cluster.delete(kind, namespace, name, owner=owner))
 
     async def set_status(self, namespace: str, name: str, status: dict[str, Any]) -> None:
-        await self._write(self._controller.cluster.set_status(namespace, name, status))
+        await self.write(self._controller.cluster.set_status(namespace, name, status))
 
     async def finalize(self, manifest: Mapping[str, Any], *, present: bool) -> None:
         there = FINALIZER in (manifest["metadata"].get("finalizers") or ())
         if there != present:
-            await self._write(self._controller.cluster.finalize(manifest, present=present))
+            await self.write(self._controller.cluster.finalize(manifest, present=present))
 
     async def tell(self, manifest: Mapping[str, Any], reason: str, message: str, *, warning: bool) -> None:
-        await self._write(self._controller.cluster.tell(manifest, reason, message, warning=warning))
+        await self.write(self._controller.cluster.tell(manifest, reason, message, warning=warning))
 
-    async def _write(self, written: Awaitable[Any]) -> Any:
+    async def write(self, written: Awaitable[Any]) -> Any:
         writes_left = self._controller.writes_left
         if writes_left == 0:
             written.close()  # type: ignore[attr-defined]
@@ -463,6 +493,41 @@ class _Guarded:
         if writes_left is not None:
             self._controller.writes_left = writes_left - 1
         return await written
+
+
+class _GuardedRegistry:
+    """A controller's registry, that kills the process after some writes."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._registry = controller.world.registry
+        self._guarded = _Guarded(controller)
+
+    async def read(self, model: str, alias: str, versions: AbstractSet[int], *, known: int) -> AliasTags:
+        registry = self._registry
+        registry.answer()
+        numbers = {*versions, *({registry.alias} - {known})}
+        return AliasTags(
+            version=registry.alias, tags={name: dict(registry.tags[name]) for name in numbers if name in registry.tags}
+        )
+
+    async def put_back(self, model: str, alias: str, version: int, *, expected: int, reason: str) -> None:
+        async def write() -> None:
+            self._registry.answer()
+            assert self._registry.alias == expected
+            self._registry.alias = version
+
+        await self._guarded.write(write())
+
+    async def tag(self, model: str, version: int, tags: Mapping[str, str]) -> None:
+        async def write(key: str, value: str) -> None:
+            self._registry.answer()
+            self._registry.tags[version][key] = value
+
+        for key, value in tags.items():
+            await self._guarded.write(write(key, value))
+
+    async def close(self) -> None:
+        pass
 
 
 @asynccontextmanager

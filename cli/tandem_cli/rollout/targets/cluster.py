@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import httpx2
+import msgspec
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SingleConfig
 from lightkube.core.exceptions import ConfigError
@@ -23,11 +24,13 @@ from tandem_rollout import KIND
 from tandem_rollout.analysis.record import Record
 from tandem_rollout.api.fields import InvalidSpecError
 from tandem_rollout.api.manifest import parse
+from tandem_rollout.api.status import RegistryStatus, RolloutStatus
 from tandem_rollout.controller.kinds import InferenceRollout, RolloutEvidence
 from tandem_rollout.controller.records import name_of, record_of
 from tandem_rollout.controller.run_inputs import candidate
 from tandem_rollout.engine.run import Command
 from tandem_rollout.engine.serialization import COMMAND, format_command
+from tandem_rollout.render.registered import with_registered_bundle
 from tandem_rollout.render.revision import Revision
 
 _TIMEOUT: Final = httpx2.Timeout(15.0)
@@ -129,6 +132,11 @@ class ClusterTarget:
             rollout = parse(manifest)
         except InvalidSpecError as error:
             raise TargetError(str(error), advice="correct the spec and try again") from None
+        if rollout.spec.registry is not None:
+            if bundle:
+                alias = f"models:/{rollout.spec.registry.model}@{rollout.spec.registry.alias}"
+                raise TargetError(f"{rollout.name} follows {alias}", advice="move the alias to start another version")
+            rollout = with_registered_bundle(rollout, _registry_status(manifest))
         return candidate(rollout, [Revision.of(rollout, variant) for variant in rollout.spec.all_variants]).name
 
     def predictions(self, name: str) -> Mapping[str, TrainingPredictions]:
@@ -186,6 +194,15 @@ _ADVICE: Final = {
     409: "try again",
     429: "try again in a moment",
 }
+
+
+def _registry_status(manifest: Manifest) -> RegistryStatus:
+    try:
+        status = msgspec.convert(manifest.get("status") or {}, RolloutStatus)
+    # another version of the controller may have written it
+    except msgspec.ValidationError:
+        return RegistryStatus()
+    return status.registry or RegistryStatus()
 
 
 def _annotation(command: Command) -> dict[str, Any]:

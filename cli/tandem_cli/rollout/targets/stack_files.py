@@ -117,18 +117,24 @@ class StackFiles:
 
     # written by the stack
 
-    def begin(self, stack: Stack, manifest: Mapping[str, Any]) -> None:
+    def begin(self, stack: Stack, manifest: Mapping[str, Any], *, resumed: bool = False) -> None:
         """Record that a stack runs, and remove evidence and commands of an earlier one.
 
         Args:
             stack: The stack.
             manifest: Its rollout.
+            resumed: Whether its runs are numbered from the last one on, so that earlier evidence stays.
         """
-        # runs are numbered from 1 again, and an old command must not reach the new stack
-        for old in (*self.path.glob("run-*.json.gz"), self.path / "command.json"):
+        # an old command must not reach the new stack
+        (self.path / "command.json").unlink(missing_ok=True)
+        for old in () if resumed else self.path.glob("run-*.json.gz"):
             old.unlink(missing_ok=True)
         self.write_rollout(manifest)
         # last: whoever finds the stack finds its rollout too
+        self.write_stack(stack)
+
+    def write_stack(self, stack: Stack) -> None:
+        """Write the stack."""
         self._write("stack.json", msgspec.json.encode(stack))
 
     def end(self, pid: int) -> None:

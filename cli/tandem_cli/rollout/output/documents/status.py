@@ -96,6 +96,26 @@ class MetricEntry(DocumentPart, frozen=True, kw_only=True):
     message: str = ""
 
 
+class AliasDetails(DocumentPart, frozen=True, kw_only=True):
+    """The alias of a registry that a rollout follows.
+
+    Attributes:
+        model: Name of the model in the registry.
+        alias: The alias.
+        version: The version that it named when it was read last.
+        digest: Digest of the bundle of that version.
+        reason: Why the alias is not followed at present, as a code; empty if it is.
+        message: The same in words.
+    """
+
+    model: str
+    alias: str
+    version: int
+    digest: str
+    reason: str
+    message: str
+
+
 class StatusDocument(DocumentPart, frozen=True, kw_only=True):
     """``tandem rollout status``.
 
@@ -107,6 +127,7 @@ class StatusDocument(DocumentPart, frozen=True, kw_only=True):
         reason: Why the rollout waits or cannot proceed, as a code; empty if neither is the case.
         message: The same in words.
         current: Whether the status is about the latest spec.
+        registry: The alias of a registry that the rollout follows; null if it follows none.
         run: The current run, or the last one; null before the first.
         metrics: The results of the metrics of that run.
         exit_code: The exit code with ``--exit-code``.
@@ -121,6 +142,7 @@ class StatusDocument(DocumentPart, frozen=True, kw_only=True):
     reason: str
     message: str
     current: bool
+    registry: AliasDetails | None
     run: RunDetails | None
     metrics: list[MetricEntry]
     exit_code: int

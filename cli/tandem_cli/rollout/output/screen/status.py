@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from tandem_cli.rollout.output import words
-from tandem_cli.rollout.output.documents.status import MetricEntry, RunDetails, StatusDocument
+from tandem_cli.rollout.output.documents.status import AliasDetails, MetricEntry, RunDetails, StatusDocument
 from tandem_cli.rollout.output.screen.layout import (
     NOT_DECIDING,
     build_facts,
@@ -34,6 +34,8 @@ def render_status(status: StatusDocument, *, now: float, wide: bool = False) -> 
         facts.add_row("", Text("the controller has not observed the latest spec yet", "yellow"))
     if status.message:
         facts.add_row("message", Text(status.message))
+    if status.registry is not None:
+        facts.add_row("alias", _alias(status.registry))
     if status.run is None:
         facts.add_row("run", Text("none yet"))
         if status.weights:
@@ -142,6 +144,12 @@ def _run_facts(run: RunDetails, now: float, wide: bool) -> Iterable[tuple[str, T
         yield "rejected", Text(f"{run.last_command.verb}{by}: {run.last_command.message}")
     if run.started_by or run.start_comment:
         yield "started", Text(words.by_whom(run.started_by, run.start_comment))
+
+
+def _alias(registry: AliasDetails) -> Text:
+    name = f"models:/{registry.model}@{registry.alias}"
+    text = Text(f"{name} is version {registry.version}, {registry.digest[:8] or 'not resolved yet'}")
+    return text.append(f"; {registry.message or registry.reason}", "yellow") if registry.reason else text
 
 
 def _state(run: RunDetails, now: float) -> Text:

@@ -61,13 +61,16 @@ class EmbeddedModel:
         model._prove()
         return model
 
-    def predict(self, rows: Sequence[Mapping[str, Any]] | Table) -> list[dict[str, Any]]:
+    def predict(
+        self, rows: Sequence[Mapping[str, Any]] | Table, *, now: np.datetime64 | None = None
+    ) -> list[dict[str, Any]]:
         """Predictions for rows as a client would send them.
 
         Args:
             rows: At least one; fields by name, timestamps as RFC 3339 strings or zoned datetimes. Values may be NumPy
                 scalars and pandas timestamps too; a null (None, NaN, NaT, pandas' NA) is a field left out. Or a table
                 with the fields as columns: a pandas or polars frame, an Arrow table, arrays by name.
+            now: When rows that do not say it are asked about: ``datetime64[us]`` in UTC; None for the time of the call.
 
         Returns:
             For each row the fields of its answer, timestamps as RFC 3339 strings, and ``degraded`` where stored values
@@ -83,9 +86,9 @@ class EmbeddedModel:
         else:
             request = read_rows(self.bundle.contract, rows)
         # the only clock: the pipeline itself reads none
-        now = utc_now()
-        views = self._look_up(request, len(next(iter(request.values()))))
-        answers, degraded = self._run(Inputs(request, views, self._rows.as_of(request, now)))
+        as_of = self._rows.as_of(request, utc_now() if now is None else now)
+        views = self._look_up(request, len(as_of))
+        answers, degraded = self._run(Inputs(request, views, as_of))
         names = tuple(answers)
         lists = [json_values(column) for column in answers.values()]
         result = [dict(zip(names, values, strict=True)) for values in zip(*lists, strict=True)]

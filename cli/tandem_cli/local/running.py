@@ -61,13 +61,21 @@ class RunningStack:
         front = [self.envoy.child] if self.envoy else []
         return [*front, *(child for pair in self.pairs.values() for child in pair.children), self.valkey]
 
-    def start_pairs(self, variants: Sequence[LocalVariant], *, protocol: str, processes_per_variant: int) -> None:
+    def start_pairs(
+        self,
+        variants: Sequence[LocalVariant],
+        *,
+        protocol: str,
+        processes_per_variant: int,
+        flags: Sequence[str] = (),
+    ) -> None:
         """Start the pairs of all variants, without waiting until they are ready.
 
         Args:
             variants: The variants.
             protocol: How transformer and predictor talk: ``v2`` or ``grpc-v2``.
             processes_per_variant: Number of transformers of each.
+            flags: Further flags of the transformers.
         """
         for variant in variants:
             self.pairs[variant.name] = pairs.start(
@@ -77,6 +85,7 @@ class RunningStack:
                 directory=self.path,
                 protocol=protocol,
                 processes_per_variant=processes_per_variant,
+                flags=flags,
             )
 
     def start_envoy(self, variants: Sequence[LocalVariant], weights: Mapping[str, int], *, port: int) -> None:

@@ -4,8 +4,8 @@ import msgspec
 import numpy as np
 
 from tandem import Contract, Field, Prediction
+from tandem.request_forms import rows_of
 from tandem.rows import RowReader
-from tandem_cli.requests import rows_of
 
 
 def test_rows_can_be_read_back() -> None:

@@ -11,13 +11,14 @@ import numpy as np
 
 from tandem import Bundle, EmbeddedModel
 from tandem.clock import utc_now
+from tandem.dtypes import Column
 from tandem.inputs import Inputs
 from tandem.parity import (
     Parity,
+    Reference,
     Results,
     Sample,
     compare,
-    compute_results,
     golden_samples,
     random_sample,
     split_rows,
@@ -77,20 +78,19 @@ def run_parity(
         BundleError: if the golden rows are not predicted as in training.
         StackError: if a pair cannot be started.
     """
-    if golden:
-        EmbeddedModel.open(bundle.path)
+    reference = Reference(EmbeddedModel.open(bundle.path) if golden else EmbeddedModel(bundle))
     report = Report(bundle, seed)
     with Session(bundle) as session:
         runs = _open_all(session, modes, report, progress)
         for sample in _samples(bundle, rows, seed, golden=golden):
             session.use(sample)
-            reference = compute_results(bundle, sample.inputs)
-            requests = split_rows(len(sample), reference.errors, seed=seed)
+            expected = reference.compute(sample.inputs)
+            requests = split_rows(len(sample), expected.errors, seed=seed)
             for name, run in runs.items():
                 progress(f"{name}: {sample.kind} rows, {report.rows[sample.kind]:,} before")
                 results = run(sample, requests)
-                expected = _as_of(bundle, sample, reference, results)
-                compare(bundle, sample, expected, results, report.parities[name])
+                timely = _as_of(reference, sample.inputs, expected, results.as_of)
+                compare(bundle, sample, timely, results, report.parities[name])
             report.rows[sample.kind] += len(sample)
     return report
 
@@ -121,8 +121,8 @@ def _samples(bundle: Bundle, rows: int, seed: int, *, golden: bool) -> Iterator[
         yield random_sample(bundle.model, count, rng, utc_now(), first=first)
 
 
-def _as_of(bundle: Bundle, sample: Sample, reference: Results, results: Results) -> Results:
-    """The reference as of the times at which a mode was asked."""
-    if np.array_equal(reference.as_of, results.as_of):
-        return reference
-    return compute_results(bundle, Inputs(sample.inputs.request, sample.inputs.views, results.as_of))
+def _as_of(reference: Reference, inputs: Inputs, expected: Results, as_of: Column) -> Results:
+    """What is expected as of the times at which a mode was asked."""
+    if np.array_equal(expected.as_of, as_of):
+        return expected
+    return reference.compute(Inputs(inputs.request, inputs.views, as_of))

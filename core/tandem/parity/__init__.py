@@ -8,7 +8,7 @@ comparing.py    the difference of the two
 """
 
 from tandem.parity.comparing import Difference, Parity, compare
-from tandem.parity.reference import compute_results
+from tandem.parity.reference import Reference
 from tandem.parity.results import RecordingPipeline, Results, read_answers, read_degraded
 from tandem.parity.samples import Sample, golden_samples, random_sample, split_rows
 
@@ -16,10 +16,10 @@ __all__ = [
     "Difference",
     "Parity",
     "RecordingPipeline",
+    "Reference",
     "Results",
     "Sample",
     "compare",
-    "compute_results",
     "golden_samples",
     "random_sample",
     "read_answers",

@@ -5,64 +5,57 @@ from __future__ import annotations
 import numpy as np
 
 from tandem.answer_parts import Answers, Rows
-from tandem.bundle import Bundle
 from tandem.embedded import EmbeddedModel
 from tandem.errors import RequestError
 from tandem.inputs import Inputs
 from tandem.parity.results import RecordingPipeline, Results, by_simpler_model
 
 
-def compute_results(bundle: Bundle, inputs: Inputs) -> Results:
-    """Results of inputs whose features are looked up already.
-
-    A row without an answer costs ``2 log2(n)`` further passes over parts of the rows, unless the error names it.
+class Reference:
+    """A model that answers all rows of a sample in one batch.
 
     Args:
-        bundle: The version.
-        inputs: At least one row.
+        model: The version; used for nothing else.
     """
-    model = EmbeddedModel(bundle)
-    model.pipeline = recording = RecordingPipeline(bundle)
-    results = Results.of(inputs)
-    pending: list[Rows] = [np.arange(len(inputs), dtype=np.intp)]
-    while pending:
-        rows = pending.pop()
-        try:
-            answers = model.answer(inputs.take(rows))
-        except RequestError as error:
-            recording.take(0)
-            pending += divide_rows(rows, error, results)
-        else:
-            put_answers(results, rows, answers, recording)
-    return results
+
+    def __init__(self, model: EmbeddedModel) -> None:
+        self._model = model
+        self._recording = RecordingPipeline(model.bundle)
+        model.pipeline = self._recording
+
+    def compute(self, inputs: Inputs) -> Results:
+        """Results of inputs whose features are looked up already.
+
+        A row without an answer costs ``2 log2(n)`` further passes over parts of the rows, unless the error names it.
+
+        Args:
+            inputs: At least one row.
+        """
+        results = Results.of(inputs)
+        pending: list[Rows] = [np.arange(len(inputs), dtype=np.intp)]
+        while pending:
+            rows = pending.pop()
+            try:
+                answers = self._model.answer(inputs.take(rows))
+            except RequestError as error:
+                self._recording.take(0)
+                pending += _divide(rows, error, results)
+            else:
+                self._put(results, rows, answers)
+        return results
+
+    def _put(self, results: Results, rows: Rows, answers: Answers) -> None:
+        results.put_answers(rows[answers.rows], answers.columns)
+        results.put_degraded(rows, {row: why for row, why in answers.degraded.items() if row not in answers.refused})
+        results.errors |= {int(rows[row]): error.code for row, error in answers.refused.items()}
+        own = np.setdiff1d(answers.rows, list(by_simpler_model(answers.degraded)))
+        vectors = self._recording.take(len(own))
+        if vectors is not None:
+            results.put_vectors(rows[own], vectors)
 
 
-def put_answers(results: Results, rows: Rows, answers: Answers, recording: RecordingPipeline) -> None:
-    """Keep what a model answered to some rows, and the vectors that it was given for them.
-
-    Args:
-        results: Where they are kept.
-        rows: The rows.
-        answers: Of :meth:`~tandem.embedded.EmbeddedModel.answer`.
-        recording: The pipeline of the model.
-    """
-    results.put_answers(rows[answers.rows], answers.columns)
-    results.put_degraded(rows, {row: why for row, why in answers.degraded.items() if row not in answers.refused})
-    results.errors |= {int(rows[row]): error.code for row, error in answers.refused.items()}
-    own = np.setdiff1d(answers.rows, list(by_simpler_model(answers.degraded)))
-    vectors = recording.take(len(own))
-    if vectors is not None:
-        results.put_vectors(rows[own], vectors)
-
-
-def divide_rows(rows: Rows, error: RequestError, results: Results) -> list[Rows]:
-    """Smaller parts of rows that failed together: those that the error names alone, else halves.
-
-    Args:
-        rows: The rows.
-        error: The error, which counts among these rows.
-        results: Where the error of a row that failed alone is kept.
-    """
+def _divide(rows: Rows, error: RequestError, results: Results) -> list[Rows]:
+    """Smaller parts of rows that failed together: those that the error names alone, else halves."""
     if len(rows) == 1:
         results.errors[int(rows[0])] = error.code
         return []

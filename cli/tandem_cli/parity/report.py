@@ -55,7 +55,7 @@ def print_report(console: Console, report: Report) -> None:
     rows = f"{report.rows['golden']:,} golden and {report.rows['random']:,} random rows (seed {report.seed})"
     console.print(f"{report.bundle.wire_name}: {rows}", highlight=False, soft_wrap=True)
     table = Table("mode", "result")
-    for name in ("rows", "vectors: bits", "predictions: difference", "of tolerance", "degraded", "errors"):
+    for name in ("rows", "vector bits", "prediction", "of tolerance", "degraded", "errors"):
         table.add_column(name, justify="right")
     document = describe_report(report)
     for entry in document["modes"]:

@@ -90,6 +90,7 @@ def open_grpc(session: Session) -> Run:
     bundle, port = session.bundle, session.pair.grpc_port
     address = Address(f"{LOOPBACK}:{port}")
     connection = session.runner.run(CallingConnection.open(address, protobuf.INFER_METHOD))
+    session.close_with(connection.close)
 
     async def ask(sample: Sample, rows: Column) -> Answered:
         response = await connection.call(protobuf.encode_request(_request(bundle, sample, rows)))
@@ -108,6 +109,7 @@ Post = Callable[[str, bytes, int | None], Awaitable[tuple[int, Mapping[bytes, by
 def _poster(session: Session) -> Post:
     host = f"{LOOPBACK}:{session.pair.http_port}"
     pool = HttpPool(Address(host), None, 5.0)
+    session.close_with(pool.close)
 
     async def post(path: str, body: bytes, json_bytes: int | None) -> tuple[int, Mapping[bytes, bytes], bytes]:
         head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n"

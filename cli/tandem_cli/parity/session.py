@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import cached_property
 from pathlib import Path
@@ -141,6 +141,19 @@ class Session:
         self.store.rows = sample.stored
         if "pair" in self.__dict__:
             self.runner.run(self.pair.fill(sample.stored))
+
+    def close_with(self, close: Callable[[], object]) -> None:
+        """Call a function in the event loop when the session ends, and before the pair does.
+
+        Args:
+            close: Closes connections; the loop runs once more after it, in which they end.
+        """
+
+        async def run() -> None:
+            close()
+            await asyncio.sleep(0)
+
+        self._stack.callback(lambda: self.runner.run(run()))
 
     @cached_property
     def pair(self) -> ServedPair:

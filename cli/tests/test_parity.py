@@ -12,9 +12,10 @@ from core.tests.small import MODEL, write_package, write_small
 from skl2onnx import to_onnx
 from sklearn.linear_model import LinearRegression
 
-from tandem import Bundle, fit, matrix, write_bundle
+from tandem import Bundle, TandemError, fit, matrix, write_bundle
 from tandem.package import ModelPackage
 from tandem.sampling import random_inputs
+from tandem_cli.commands import registry
 from tandem_cli.parity.modes import IN_PROCESS, MODES
 from tandem_cli.parity.running import run_parity
 
@@ -125,11 +126,15 @@ def test_a_mode_that_there_is_not(bundle: Bundle) -> None:
 
 
 def test_a_bundle_that_differs_is_not_registered(
-    leaking: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, leaking: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'registry.db'}")
+    def open_registry(uri: str | None, *, create: bool) -> None:
+        raise TandemError("the registry is opened")
+
+    monkeypatch.setattr(registry, "open_registry", open_registry)
     refused = tandem("register", leaking.path)
     assert refused.exit_code == 1
-    assert "transformer-alone differs" in refused.stderr and "--no-parity" in refused.stderr
-    registered = tandem("register", leaking.path, "--no-parity")
-    assert registered.output == f"models:/small/1 is {leaking.wire_name}\n", registered.output
+    assert "embedded differs: rows" in refused.stderr and "vector double" in refused.stderr
+    assert "--no-parity" in refused.stderr and "the registry is opened" not in refused.stderr
+    for arguments in ((leaking.path, "--no-parity"), (bundle.path,)):
+        assert "the registry is opened" in tandem("register", *arguments).stderr

@@ -60,9 +60,9 @@ def register(
     """
     metrics = {name: _number(name, text) for name, text in _pairs("--metric", metric).items()}
     bundle = Bundle.open(path)
-    client = open_registry(registry, create=True)
     if not no_parity:
         _check_parity(bundle)
+    client = open_registry(registry, create=True)
     lineage = read_lineage(ModelPackage.read(package)) if package else {}
     version = client.register(bundle, metrics=metrics, tags={**lineage, **_pairs("--tag", tag)})
     if alias is not None:

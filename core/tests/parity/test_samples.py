@@ -87,7 +87,11 @@ def check_stored(model: Model, sample: Sample) -> None:
 @given(fields(), st.integers(0, 2**32))
 def test_unusual_values_obey_any_field(field: Field, seed: int) -> None:
     model = Model(
-        "m", serving_keys={"id": "string"}, passed_features={"f": field}, inputs=["f"], prediction=Prediction("p")
+        "m",
+        serving_keys={"id": "string"},
+        passed_features={"f": field, "x": "float64"},
+        inputs=["x"],
+        prediction=Prediction("p"),
     )
     rng = np.random.default_rng(seed)
     (row,) = random_sample(model, 1, rng, NOW).rows

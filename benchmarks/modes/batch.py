@@ -22,10 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import dataset
-from skl2onnx import to_onnx
-from sklearn.neural_network import MLPRegressor
 
-from tandem import Bundle, EmbeddedModel, fit, matrix, write_bundle
+from tandem import Bundle, EmbeddedModel, Tolerance, fit, matrix, write_bundle
 from tandem.onnx_runtime import onnxruntime, open_session
 from tandem.package import ModelPackage
 from tandem.sampling import random_inputs
@@ -36,11 +34,16 @@ from tandem_offline.engine import Limits
 PACKAGE: Final = Path(__file__).parents[1] / "model_without_views"
 SEED: Final = 20261128
 ROWS_PER_BATCH: Final = 65_536
+TOLERANCE: Final = Tolerance(1e-4, 1e-2)
 _ROWS_PER_WRITE: Final = 500_000
 
 
 def train(directory: Path) -> Bundle:
     """A bundle with a network of 12 inputs and two layers of 64, which is not trained to any purpose."""
+    # not needed by the processes that are measured
+    from skl2onnx import to_onnx
+    from sklearn.neural_network import MLPRegressor
+
     model = ModelPackage.read(PACKAGE).load()
     inputs = random_inputs(model, 500, np.random.default_rng(SEED))
     pipeline = fit(model, inputs)
@@ -55,6 +58,8 @@ def train(directory: Path) -> Bundle:
         onnx=to_onnx(estimator, vectors[:1]).SerializeToString(),
         golden=inputs.take(slice(0, 64)),
         expected=estimator.predict(vectors[:64]),
+        # large numbers of either sign add up to small ones, in another order than in training
+        tolerances={"CPUExecutionProvider": TOLERANCE},
     )
 
 
@@ -158,7 +163,7 @@ def _compare(outputs: Mapping[str, Path]) -> None:
     same = [one[name].equals(other[name]) for name in ("entity_id", "ts")]
     if not all(same) or not datasets[0].schema.equals(datasets[1].schema):
         raise ValueError("the two sides wrote other rows")
-    np.testing.assert_allclose(one["y"].to_numpy(), other["y"].to_numpy(), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(one["y"].to_numpy(), other["y"].to_numpy(), rtol=TOLERANCE.rtol, atol=TOLERANCE.atol)
 
 
 def main() -> None:

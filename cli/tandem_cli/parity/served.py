@@ -194,15 +194,13 @@ def _run(session: Session, ask: Ask, carries: Callable[[Contract, Sample], Colum
     return run
 
 
-def _carried(requests: Requests, carried: Column) -> list[Sequence[int]]:
+def _carried(requests: Requests, carried: Column) -> list[list[int]]:
     """Requests without the rows that cannot be carried, as a stack."""
     kept = ([row for row in rows if carried[row]] for rows in requests)
     return [rows for rows in kept if rows][::-1]
 
 
-async def _ask_all(
-    ask: Ask, sample: Sample, pending: list[Sequence[int]], results: Results
-) -> dict[str, Sequence[int]]:
+async def _ask_all(ask: Ask, sample: Sample, pending: list[list[int]], results: Results) -> dict[str, Sequence[int]]:
     """Send all requests; one that fails is sent again row by row.
 
     Returns:

@@ -167,7 +167,7 @@ def _compare(outputs: Mapping[str, Path]) -> None:
 
 
 def peak_mebibytes() -> int:
-    """Most memory that this process had. (``getrusage`` has that of the parent, if it is more.)"""
+    """Most memory that this process had; ``getrusage`` has that of its parent, if that is more."""
     (peak,) = re.findall(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     return round(int(peak) / 1024)
 

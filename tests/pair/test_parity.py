@@ -22,7 +22,7 @@ def check(report: Report) -> None:
 
 @pytest.fixture(scope="module")
 def report(bundle: Bundle) -> Report:
-    return run_parity(bundle, MODES, rows=400)
+    return run_parity(bundle, MODES, rows=250)
 
 
 def test_every_mode_is_equal(report: Report) -> None:
@@ -43,5 +43,6 @@ def test_rows_that_the_simpler_model_answers(tmp_path: Path) -> None:
     report = run_parity(world.write_nested(tmp_path), IN_PROCESS, rows=300)
     for name, parity in report.parities.items():
         assert parity.is_equal, (name, parity.differing, parity.first)
-        # the model itself is given no vector of them
-        assert 0 < parity.vectors < parity.rows - parity.errors
+        # the model itself is given no vector of them, and a stream leaves them out
+        assert (0 < parity.vectors < parity.rows - parity.errors) == (name != "stream")
+    assert report.parities["stream"].rows < report.rows.total()

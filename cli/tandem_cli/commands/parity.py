@@ -35,10 +35,10 @@ def compare_modes(
     from tandem_cli.parity.report import describe_report, print_report
     from tandem_cli.parity.running import run_parity
 
-    names = [known.name for known in MODES]
+    names = [entry.name for entry in MODES]
     if strange := set(mode or ()) - set(names):
         raise typer.BadParameter(f"{sorted(strange)[0]!r}; there are {', '.join(names)}", param_hint="--mode")
-    modes = [known for known in MODES if not mode or known.name in mode]
+    modes = [entry for entry in MODES if not mode or entry.name in mode]
     version = Bundle.open(bundle_path(bundle))
     messages, is_equal = Console(stderr=True), False
     # a pair is stopped however this ends

@@ -10,6 +10,7 @@ import numpy as np
 
 from tandem import EmbeddedModel, RequestError
 from tandem.dtypes import Column
+from tandem.inputs import Inputs
 from tandem.parity import RecordingPipeline, Results, Sample, read_degraded
 from tandem.parity.results import Degraded, by_simpler_model
 from tandem_cli.parity.session import Session
@@ -117,6 +118,9 @@ def open_stream(session: Session) -> Run:
         # an event that does not say its time is asked about when it was produced, in milliseconds
         produced_at = sample.inputs.as_of.astype("datetime64[ms]")
         results.as_of = np.where(sample.timed, sample.inputs.as_of, produced_at)
+        inputs = Inputs(sample.inputs.request, sample.inputs.views, results.as_of)
+        # a stream has no simpler model
+        results.carried[list(recording.given(inputs).simpler)] = False
         answers: dict[int, dict[str, Any]] = {}
         for rows in _parts(np.arange(len(sample)), _EVENTS):
             scored = scorer.score(_records(sample, rows, produced_at))

@@ -86,9 +86,9 @@ def _cells(entry: dict[str, Any]) -> list[str]:
 def describe_difference(parity: Parity, first: Difference) -> list[str]:
     """How many rows of a mode differ, and the first of them: in lines."""
     counts = ", ".join(f"{count:,} in {kind}" for kind, count in sorted(parity.differing.items()))
-    what = f"{first.kind} {first.column}".strip()
+    place = f"{first.kind} {first.column}".strip()
     return [
         f"{parity.mode} differs: rows {counts}",
-        f"  {first.sample} row {first.row}, {what}: {first.actual!r}, expected {first.expected!r}",
+        f"  {first.sample} row {first.row}, {place}: {first.actual!r}, expected {first.expected!r}",
         f"  {msgspec.json.encode(first.request).decode()}",
     ]

@@ -196,8 +196,8 @@ def _run(session: Session, ask: Ask, carries: Callable[[Contract, Sample], Colum
 
 def _carried(requests: Requests, carried: Column) -> list[list[int]]:
     """Requests without the rows that cannot be carried, as a stack."""
-    kept = ([row for row in rows if carried[row]] for rows in requests)
-    return [rows for rows in kept if rows][::-1]
+    requests = [[row for row in rows if carried[row]] for rows in requests]
+    return [list(rows) for rows in requests if rows][::-1]
 
 
 async def _ask_all(ask: Ask, sample: Sample, pending: list[list[int]], results: Results) -> dict[str, Sequence[int]]:

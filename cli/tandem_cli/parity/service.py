@@ -89,8 +89,8 @@ class _Transformer:
 
     async def _answer_part(self, sample: Sample, requests: Requests, results: Results) -> list[list[int]]:
         """Answer requests at the same time; the rows of those that failed together are left, each by itself."""
-        asked = [self._ask(sample, rows, results, is_json=at % 2 == 0) for at, rows in enumerate(requests)]
-        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        calls = [self._ask(sample, rows, results, is_json=at % 2 == 0) for at, rows in enumerate(requests)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
         failed: list[list[int]] = []
         for rows, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, RequestError):

@@ -184,8 +184,8 @@ class _Comparison:
 
     def _columns(self, name: str) -> tuple[Column, Column]:
         """A field of both; zeros where none of the rows has an answer."""
-        known = self.reference.answers.get(name, self.results.answers.get(name))
-        absent = np.zeros(len(self.answered)) if known is None else np.zeros_like(known)
+        column = self.reference.answers.get(name, self.results.answers.get(name))
+        absent = np.zeros(len(self.answered)) if column is None else np.zeros_like(column)
         return self.reference.answers.get(name, absent), self.results.answers.get(name, absent)
 
 
@@ -216,7 +216,7 @@ def _mask(results: Results) -> Column:
 
 
 def _unequal(left: list[str], right: list[str]) -> Column:
-    return np.array([one != other for one, other in zip(left, right, strict=True)], bool)
+    return np.array([text != expected for text, expected in zip(left, right, strict=True)], bool)
 
 
 def _spread(values: Column, rows: Column, like: Column) -> Column:

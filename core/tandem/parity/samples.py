@@ -108,12 +108,12 @@ def split_rows(rows: int, alone: Collection[int], seed: int = 0) -> list[list[in
         seed: Of the sizes.
     """
     rng = np.random.default_rng(seed)
-    others = [row for row in range(rows) if row not in alone]
+    shared = [row for row in range(rows) if row not in alone]
     requests = [[row] for row in sorted(alone)]
     start = 0
-    while start < len(others):
+    while start < len(shared):
         size = int(rng.integers(1, _MOST_ROWS + 1)) if rng.random() < 0.7 else 1
-        requests.append(others[start : start + size])
+        requests.append(shared[start : start + size])
         start += size
     return sorted(requests)
 
@@ -125,9 +125,9 @@ def _sample(
     plan = LookupPlan(model.views)
     # as they are read back, since several rows may be about one entity
     views = plan.unpack([stored.get(key) for key in plan.keys(inputs.request)], len(inputs))
-    known = {key: row for key, row in stored.items() if row is not None}
+    rows_by_key = {key: row for key, row in stored.items() if row is not None}
     inputs = Inputs(inputs.request, views, inputs.as_of)
-    return Sample(kind, numbers, rows, inputs, known, _timed(model.contract, inputs.request, len(inputs)), now)
+    return Sample(kind, numbers, rows, inputs, rows_by_key, _timed(model.contract, inputs.request, len(inputs)), now)
 
 
 def _timed(contract: Contract, request: Columns, rows: int) -> Column:
@@ -164,10 +164,10 @@ def _packed(model: Model, inputs: Inputs) -> list[tuple[list[bytes], list[bytes 
 
 
 def _packed_view(layout: RowLayout, view: ViewColumns) -> list[bytes | None]:
-    known = np.flatnonzero(~np.isnat(view.event_time))
+    places = np.flatnonzero(~np.isnat(view.event_time))
     packed: list[bytes | None] = [None] * len(view.event_time)
-    part = view.take(known)
-    for row, content in zip(known.tolist(), layout.pack(part.columns, part.event_time, part.nulls), strict=True):
+    part = view.take(places)
+    for row, content in zip(places.tolist(), layout.pack(part.columns, part.event_time, part.nulls), strict=True):
         packed[row] = content
     return packed
 

@@ -102,7 +102,10 @@ def run_bare(bundle: Path, table: Path, output: Path) -> float:
     output.mkdir()
     file = output / "run.parquet"
     constants = {"model_version": opened.version, "bundle_digest": opened.digest, "run_id": "run"}
-    empty = {"degraded": pa.string(), "error": pa.struct([("code", pa.string()), ("message", pa.string())])}
+    empty: dict[str, Any] = {
+        "degraded": pa.string(),
+        "error": pa.struct([("code", pa.string()), ("message", pa.string())]),
+    }
     started = time.perf_counter()
     writer: pq.ParquetWriter | None = None
     batches = dataset.dataset(table, format="parquet").to_batches(
@@ -150,7 +153,8 @@ def measure(directory: Path, *, rows: int, rounds: int) -> list[dict[str, Any]]:
         # in another order each time: what ran before has filled the cache of files
         for side in list(SIDES)[:: 1 if number % 2 else -1]:
             outputs[side] = directory / f"{rows}-{side}-{number}"
-            command = [sys.executable, "-m", "benchmarks.modes.batch", side, bundle.path, table, outputs[side]]
+            paths = map(str, (bundle.path, table, outputs[side]))
+            command = [sys.executable, "-m", "benchmarks.modes.batch", side, *paths]
             result = subprocess.run(command, check=True, capture_output=True, text=True)
             runs.append({"side": side, "rows": rows, **json.loads(result.stdout)})
         _compare(outputs)

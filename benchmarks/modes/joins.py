@@ -13,6 +13,7 @@ from typing import Any, Final
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tandem import Feature, FeatureView, Model, Prediction
@@ -26,7 +27,7 @@ ENTITIES: Final = 50
 _START: Final = np.datetime64("2026-01-01T00:00:00", "us")
 _SPAN_US: Final = 300 * 86_400 * 1_000_000
 _LATE_US: Final = 2 * 86_400 * 1_000_000
-VIEW: Final = FeatureView("load", keys=["id"], features=[Feature(f"x{number}") for number in range(4)])
+VIEW: Final = FeatureView("load", keys=("id",), features=tuple(Feature(f"x{number}") for number in range(4)))
 MODEL: Final = Model(
     "joined",
     serving_keys={"id": "int64"},
@@ -88,7 +89,7 @@ def count_leaks(features: pa.Table, spine: pa.Table, joined: pa.Table) -> int:
     position = np.searchsorted(_packed(ids, known), _packed(_numbers(spine, "id"), _numbers(spine, "ts")), "right") - 1
     is_known = (position >= 0) & (ids[position] == _numbers(spine, "id"))
     expected = np.where(is_known, newest[position], -1)
-    actual = np.asarray(joined["load_event_time"].cast(pa.int64()).fill_null(-1))
+    actual = np.asarray(pc.fill_null(joined["load_event_time"].cast(pa.int64()), -1))
     return int(np.count_nonzero(actual != expected))
 
 

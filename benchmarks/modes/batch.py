@@ -102,7 +102,8 @@ def run_bare(bundle: Path, table: Path, output: Path) -> float:
     output.mkdir()
     file = output / "run.parquet"
     constants = {"model_version": opened.version, "bundle_digest": opened.digest, "run_id": "run"}
-    empty: dict[str, Any] = {
+    error_type = pa.struct([("code", pa.string()), ("message", pa.string())])
+    empty: dict[str, Any] = {"degraded": pa.string(), "error": error_type}
         "degraded": pa.string(),
         "error": pa.struct([("code", pa.string()), ("message", pa.string())]),
     }

@@ -89,7 +89,8 @@ def count_leaks(features: pa.Table, spine: pa.Table, joined: pa.Table) -> int:
     position = np.searchsorted(_packed(ids, known), _packed(_numbers(spine, "id"), _numbers(spine, "ts")), "right") - 1
     is_known = (position >= 0) & (ids[position] == _numbers(spine, "id"))
     expected = np.where(is_known, newest[position], -1)
-    actual = np.asarray(pc.fill_null(joined["load_event_time"].cast(pa.int64()), -1))
+    joined_times: Any = joined["load_event_time"].cast(pa.int64())
+    actual = np.asarray(pc.fill_null(joined_times, -1))
     return int(np.count_nonzero(actual != expected))
 
 

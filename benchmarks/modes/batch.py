@@ -104,9 +104,6 @@ def run_bare(bundle: Path, table: Path, output: Path) -> float:
     constants = {"model_version": opened.version, "bundle_digest": opened.digest, "run_id": "run"}
     error_type = pa.struct([("code", pa.string()), ("message", pa.string())])
     empty: dict[str, Any] = {"degraded": pa.string(), "error": error_type}
-        "degraded": pa.string(),
-        "error": pa.struct([("code", pa.string()), ("message", pa.string())]),
-    }
     started = time.perf_counter()
     writer: pq.ParquetWriter | None = None
     batches = dataset.dataset(table, format="parquet").to_batches(
